@@ -1,0 +1,243 @@
+"""The vocabulary: every name that crosses a package boundary.
+
+Axis letters, used in comments and docstrings everywhere:
+B batch, C channels, H height, W width, K keypoints, N boxes, T tokens, E embedding.
+Images are (B, C, H, W), sizes (height, width), coordinates (x, y) in pixels, boxes xyxy.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+IGNORE = 255  # the mask value that no loss and no metric sees; every reader maps its own "void" to it
+
+BATCH_KEYS = {
+    "image": "(B, C, H, W) uint8 as decoded, float32 once prepared",
+    "label": "(B,) int64 class",
+    "mask": "(B, H, W) int64 class of each pixel, or IGNORE",
+    "keypoints": "(B, K, 2) float32 x, y",
+    "visible": "(B, K) bool",
+    "clean": "(B, C, H, W) the image before noise",
+    "identity": "(B,) int64 person",
+    "boxes": "list of B tensors (N, 4) float32 xyxy",
+    "labels": "list of B tensors (N,) int64",
+    "masks": "list of B tensors (N, H, W) bool",
+    "people": "list of B tensors (N, K, 2) float32",
+    "captions": "list of B tensors (T,) int64",
+    "index": "(B,) int64 position in the reader",
+    "size_hw": "(B, 2) int64 size of the image as decoded",
+    "partner": "(B,) int64 position in the batch of the sample mixed in",
+    "mix": "(B,) float32 share of the sample itself",
+}
+
+Sample = dict[str, Tensor]  # one item of a reader: the keys above without their leading B
+Batch = dict[str, Any]  # each value a tensor with leading B, or a list of B tensors
+Prediction = dict[str, Any]  # the targets' keys and `score`
+
+
+class Term(NamedTuple):
+    """One named part of a loss: the optimiser sees `weight * sum / count`, summed over all accumulated batches."""
+
+    sum: Tensor
+    count: Tensor
+    weight: float = 1.0
+
+
+Losses = dict[str, Term]
+
+
+class Fault(NamedTuple):
+    """One thing wrong with one file."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What travels from the reader to the model file.
+
+    Attributes:
+        classes: names by index.
+        palette: one RGB colour a class, for masks and drawings.
+        ignore: the value of unlabelled pixels in the user's own mask files.
+        keypoints: names by index.
+        flip_pairs: keypoints that trade places in a mirror.
+    """
+
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    ignore: int | None = None
+    keypoints: tuple[str, ...] = ()
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "DataInfo":
+        return cls(
+            classes=tuple(values["classes"]),
+            palette=tuple((int(r), int(g), int(b)) for r, g, b in values["palette"]),
+            ignore=values["ignore"],
+            keypoints=tuple(values["keypoints"]),
+            flip_pairs=tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """From a decoded image to what the network sees; training, evaluation, prediction and export share this object.
+
+    Attributes:
+        size_hw: size the network sees; None keeps the size of the image.
+        rule: "stretch" resizes to `size_hw`; "cover" resizes until both sides reach `size_hw / crop`, then takes
+            the centre.
+        crop: share of the resized image that "cover" keeps, 0.875 being 224 of 256.
+        channels: 1 for grey, 3 for RGB.
+        mean, std: per channel, on the range 0..1.
+        multiple: height and width are padded at bottom and right, by mirroring, up to a multiple of this.
+    """
+
+    size_hw: tuple[int, int] | None = None
+    rule: Literal["stretch", "cover"] = "stretch"
+    crop: float = 0.875
+    channels: int = 3
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    multiple: int = 1
+
+    def resize(self, image: Tensor) -> Tensor:
+        """(..., C, h, w) uint8 -> (..., C, H, W) uint8 by the size rule."""
+        if self.size_hw is None:
+            return image
+        height, width = self.size_hw
+        if self.rule == "stretch":
+            return _resize_to(image, height, width)
+        scale = max(height / image.shape[-2], width / image.shape[-1]) / self.crop
+        whole = _resize_to(
+            image,
+            max(height, round(image.shape[-2] * scale)),
+            max(width, round(image.shape[-1] * scale)),
+        )
+        top, left = (whole.shape[-2] - height) // 2, (whole.shape[-1] - width) // 2
+        return whole[..., top : top + height, left : left + width]
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """(..., C, H, W) uint8 -> float32 of zero mean and unit deviation, padded to `multiple`."""
+        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1)
+        image = (image.float() / 255 - mean) / std
+        bottom, right = -image.shape[-2] % self.multiple, -image.shape[-1] % self.multiple
+        return _mirror_pad(image, bottom, right) if bottom or right else image
+
+    def apply(self, image: Tensor) -> Tensor:
+        """(..., C, h, w) uint8 -> (..., C, H, W) float32, resized and normalised."""
+        return self.normalize(self.resize(image))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        size = values["size_hw"]
+        return cls(
+            size_hw=None if size is None else (int(size[0]), int(size[1])),
+            rule=values["rule"],
+            crop=float(values["crop"]),
+            channels=int(values["channels"]),
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+            multiple=int(values["multiple"]),
+        )
+
+
+def _resize_to(image: Tensor, height: int, width: int) -> Tensor:
+    if tuple(image.shape[-2:]) == (height, width):
+        return image
+    flat = image.reshape(-1, *image.shape[-3:]).float()
+    flat = nn.functional.interpolate(flat, (height, width), mode="bilinear", antialias=True)
+    return flat.round().clamp(0, 255).to(torch.uint8).reshape(*image.shape[:-2], height, width)
+
+
+def _mirror_pad(image: Tensor, bottom: int, right: int) -> Tensor:
+    rows = _mirror_index(image.shape[-2], bottom, image.device)
+    columns = _mirror_index(image.shape[-1], right, image.device)
+    return image[..., rows, :][..., columns]
+
+
+def _mirror_index(size: int, more: int, device: torch.device) -> Tensor:
+    period = max(2 * size - 2, 1)
+    index = torch.arange(size + more, device=device) % period
+    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
+
+
+class Backbone(nn.Module):
+    """Returns one feature map per stride it has, fine to coarse: (B, channels[i], about H/strides[i], W/strides[i])."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Metric(Protocol):
+    """Counts over a whole set; `compute` reads plain numbers from them."""
+
+    def update(self, prediction: Prediction, batch: Batch) -> None: ...
+    def merge(self, other: Any) -> None: ...
+    def compute(self) -> dict[str, Any]: ...
+
+
+class Task(Protocol):
+    """One problem. Nothing else about it reaches the training loop.
+
+    Attributes:
+        needs: batch keys it reads; compared with what the reader gives before the first batch.
+        best: name of the metric that chooses the best weights, higher being better.
+    """
+
+    needs: tuple[str, ...]
+    best: str
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any: ...
+    def loss(self, output: Any, batch: Batch) -> Losses: ...
+    def predict(self, output: Any, batch: Batch) -> Prediction: ...
+    def metric(self) -> Metric: ...
+    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor: ...
+
+
+class Reader(Protocol):
+    """One format on disk, one split of it.
+
+    Attributes:
+        gives: batch keys of each sample.
+        info: class names and the like.
+        names: one name a sample, its path below the root with "/" between parts.
+        faults: files left out while the list was made, with the reason.
+    """
+
+    gives: tuple[str, ...]
+    info: DataInfo
+    names: Sequence[str]
+    faults: list[Fault]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class Samples(Protocol):
+    """A reader after its scan: only what can be read, sizes known, safe to hand to worker processes."""
+
+    gives: tuple[str, ...]
+    info: DataInfo
+    names: Sequence[str]
+    sizes_hw: Sequence[tuple[int, int]]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+# samples of one batch and the epoch -> the batch; a pure function of its arguments and its own seed
+Transform = Callable[[list[Sample], int], Batch]
