@@ -1,0 +1,1 @@
+"""Modules of no architecture: what several networks are made of."""

@@ -1,0 +1,25 @@
+"""Initial weights."""
+
+from typing import Literal
+
+from torch import nn
+
+
+def he_normal(module: nn.Module, *, mode: Literal["fan_in", "fan_out"]) -> None:
+    """Draws every convolution and linear weight in `module` from N(0, 2 / fan); biases become zero.
+
+    Torch's global generator is used: seed it before. Source: He et al. 2015, arXiv:1502.01852.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def normal_linear(module: nn.Module, *, std: float = 0.01) -> None:
+    """Draws every linear weight in `module` from N(0, std^2); biases become zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,77 @@
+"""Every network by name."""
+
+from fnmatch import fnmatch
+from typing import Any, cast
+
+from torch import nn
+
+from unpool.errors import RecipeError
+from unpool.models import mnist, segmentation
+from unpool.models.backbones import BACKBONES
+from unpool.models.catalog import Variant, find, refuse_unknown
+from unpool.models.classification import Classifier
+from unpool.types import Backbone
+
+MODELS: dict[str, Variant] = {**BACKBONES, **mnist.VARIANTS, **segmentation.MODELS}
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names of the networks that fit a shell pattern, or hold it where it has no wildcard."""
+    wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    return [name for name in MODELS if fnmatch(name, wild)]
+
+
+def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
+    """Name and default of every option that `build(name, backbone=backbone)` takes."""
+    row = find(MODELS, name)
+    return {**(_encoder(name, row, backbone).options() if row.kind == "composed" else {}), **row.options()}
+
+
+def build(
+    name: str,
+    *,
+    backbone: str | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    **options: object,
+) -> nn.Module:
+    """Builds a network with new weights, drawn from torch's global generator.
+
+    Args:
+        name: a row of MODELS.
+        backbone: a row of BACKBONES, for composed networks; None takes that of the published network.
+        num_classes: logits; None takes the published number.
+        in_channels: channels of the image; None takes the published number.
+        options: keyword-only arguments of the row's class, then of its backbone's.
+
+    Raises:
+        RecipeError: an unknown name or option, with the nearest known one.
+    """
+    row = find(MODELS, name)
+    refuse_unknown(name, options, known_options(name, backbone=backbone))
+    classes = _count("num_classes", row.classes if num_classes is None else num_classes)
+    channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
+    if row.kind == "composed":
+        encoder = _encoder(name, row, backbone)
+        own = {key: value for key, value in options.items() if key in row.options()}
+        rest = {key: value for key, value in options.items() if key not in own}
+        return row.build(encoder.build(in_channels=channels, **rest), num_classes=classes, **own)
+    if backbone is not None:
+        raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
+    if row.head is None:
+        return row.build(in_channels=channels, num_classes=classes, **options)
+    body = cast(Backbone, row.build(in_channels=channels, **options))
+    return Classifier(body, row.head(body.channels[-1], classes))
+
+
+def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
+    chosen = backbone or row.backbone
+    if chosen is None:
+        raise RecipeError(f"{name} needs a backbone: one of {', '.join(BACKBONES)}")
+    return find(BACKBONES, chosen, what="backbone")
+
+
+def _count(what: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RecipeError(f"{what} is {value!r}; it must be a whole number of at least 1")
+    return value

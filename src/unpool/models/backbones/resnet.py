@@ -1,0 +1,138 @@
+"""ResNet and the plain networks it is compared with (He et al. 2016, arXiv:1512.03385, Table 1).
+
+Bottlenecks carry their stride on the 3x3 convolution, as torchvision's do ("v1.5"); rows ending in `_v1` carry it on
+the first 1x1, as the paper's release does. The stem's pooling is padded by one pixel instead of rounding up.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from unpool.layers.conv import ConvNormAct
+from unpool.layers.initialize import he_normal
+from unpool.layers.residual import Residual, always_projected, projected, zero_padded
+from unpool.models.catalog import Variant
+from unpool.models.classification import linear_head
+from unpool.types import Backbone
+
+Block = Callable[[int, int, int], nn.Module]  # (in_channels, width, stride)
+
+
+def basic_branch(in_channels: int, width: int, stride: int) -> nn.Sequential:
+    """3x3, 3x3 without the last activation."""
+    return nn.Sequential(
+        ConvNormAct(in_channels, width, stride=stride),
+        ConvNormAct(width, width, act=None),
+    )
+
+
+def basic(in_channels: int, width: int, stride: int, *, shortcut: Block = projected) -> nn.Module:
+    """3x3, 3x3 and a shortcut."""
+    return Residual(basic_branch(in_channels, width, stride), shortcut(in_channels, width, stride))
+
+
+def plain(in_channels: int, width: int, stride: int) -> nn.Module:
+    """The same two convolutions without a shortcut."""
+    return basic_branch(in_channels, width, stride).append(nn.ReLU())
+
+
+def bottleneck(in_channels: int, width: int, stride: int, *, stride_first: bool = False) -> nn.Module:
+    """1x1 reduce, 3x3, 1x1 expand to four times the width, and a shortcut."""
+    first, second = (stride, 1) if stride_first else (1, stride)
+    branch = nn.Sequential(
+        ConvNormAct(in_channels, width, 1, stride=first),
+        ConvNormAct(width, width, stride=second),
+        ConvNormAct(width, 4 * width, 1, act=None),
+    )
+    return Residual(branch, projected(in_channels, 4 * width, stride))
+
+
+class ResNet(Backbone):
+    """Stem and four stages: image (B, in_channels, H, W) -> five maps at strides 2, 4, 8, 16, 32.
+
+    Args:
+        block: makes one block.
+        depths: blocks in each stage.
+        expansion: channels a block gives, in units of its width.
+        stem_bias: learn a bias in the first convolution, as the release of ResNet-50 does.
+        width: channels of the stem and width of the first stage; it doubles with each stage.
+        in_channels: channels of the image.
+    """
+
+    strides = (2, 4, 8, 16, 32)
+
+    def __init__(
+        self,
+        block: Block,
+        depths: tuple[int, ...],
+        expansion: int = 1,
+        /,
+        *,
+        stem_bias: bool = False,
+        width: int = 64,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.stem = ConvNormAct(in_channels, width, 7, stride=2, bias=stem_bias)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.stages = nn.ModuleList()
+        channels = [width]
+        for i, depth in enumerate(depths):
+            self.stages.append(stage(block, channels[-1], width * 2**i, expansion, depth=depth, stride=min(i, 1) + 1))
+            channels.append(width * 2**i * expansion)
+        self.channels = tuple(channels)
+        he_normal(self, mode="fan_out")
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        x = self.stem(image)  # (B, width, H/2, W/2)
+        features = [x]
+        x = self.pool(x)
+        for part in self.stages:
+            x = part(x)
+            features.append(x)
+        return tuple(features)
+
+
+def stage(block: Block, in_channels: int, width: int, expansion: int = 1, *, depth: int, stride: int) -> nn.Sequential:
+    """`depth` blocks of one width; the first carries the stride."""
+    rest = (block(width * expansion, width, 1) for _ in range(depth - 1))
+    return nn.Sequential(block(in_channels, width, stride), *rest)
+
+
+def _row(build: Callable[..., nn.Module], params: int, gmacs: float, source: str) -> Variant:
+    return Variant(
+        build=build,
+        kind="backbone",
+        head=linear_head,
+        params=params,
+        gmacs=gmacs,
+        source=f"He et al. 2016, Table 1, {source}",
+        input=(3, 224, 224),
+        output=(1000,),
+        classes=1000,
+    )
+
+
+_option_a = partial(basic, shortcut=zero_padded)
+_option_c = partial(basic, shortcut=always_projected)
+_first = partial(bottleneck, stride_first=True)
+
+VARIANTS = {
+    "resnet18": _row(partial(ResNet, basic, (2, 2, 2, 2)), 11_689_512, 1.81407, "18-layer, option B"),
+    "resnet34": _row(partial(ResNet, basic, (3, 4, 6, 3)), 21_797_672, 3.66376, "34-layer, option B"),
+    "resnet50": _row(partial(ResNet, bottleneck, (3, 4, 6, 3), 4), 25_557_032, 4.08918, "50-layer, stride on the 3x3"),
+    "resnet101": _row(partial(ResNet, bottleneck, (3, 4, 23, 3), 4), 44_549_160, 7.80141, "101-layer"),
+    "resnet152": _row(partial(ResNet, bottleneck, (3, 8, 36, 3), 4), 60_192_808, 11.51363, "152-layer"),
+    "resnet18_a": _row(partial(ResNet, _option_a, (2, 2, 2, 2)), 11_515_688, 1.79481, "18-layer, option A"),
+    "resnet34_a": _row(partial(ResNet, _option_a, (3, 4, 6, 3)), 21_623_848, 3.64449, "34-layer, option A"),
+    "resnet18_c": _row(partial(ResNet, _option_c, (2, 2, 2, 2)), 12_043_816, 1.8783, "18-layer, option C"),
+    "resnet34_c": _row(partial(ResNet, _option_c, (3, 4, 6, 3)), 22_716_840, 3.83075, "34-layer, option C"),
+    "plain18": _row(partial(ResNet, plain, (2, 2, 2, 2)), 11_515_688, 1.79481, "18-layer, no shortcut"),
+    "plain34": _row(partial(ResNet, plain, (3, 4, 6, 3)), 21_623_848, 3.64449, "34-layer, no shortcut"),
+    "resnet50_v1": _row(
+        partial(ResNet, _first, (3, 4, 6, 3), 4, stem_bias=True), 25_557_096, 3.858, "50-layer as released"
+    ),
+    "resnet101_v1": _row(partial(ResNet, _first, (3, 4, 23, 3), 4), 44_549_160, 7.5702, "101-layer as released"),
+    "resnet152_v1": _row(partial(ResNet, _first, (3, 8, 36, 3), 4), 60_192_808, 11.2824, "152-layer as released"),
+}
