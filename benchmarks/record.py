@@ -1,0 +1,83 @@
+"""One JSON file a measurement, with what a reader needs to repeat it: command, seed, time, machine, date, commit."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of RESULTS.md.
+
+    Attributes:
+        what: the quantity, with its unit.
+        figure: what was measured.
+        reference: the published or required figure, or what the peer reached; empty where there is none.
+    """
+
+    what: str
+    figure: str
+    reference: str = ""
+
+
+def machine() -> dict[str, Any]:
+    """Processor model, its flags that decide speed, and the number of processors this process may use."""
+    model, flags = platform.processor() or platform.machine(), set()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            model = value.strip()
+        elif key.strip() == "flags":
+            flags = set(value.split())
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": model, "flags": [flag for flag in FLAGS if flag in flags], "processors": processors}
+
+
+def commit(root: Path = ROOT) -> str:
+    """Short hash of the tree measured, with `+` where tracked files differ from it; empty outside of git."""
+    command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--dirty=+", "--abbrev=10"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def write_result(
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    command: str,
+    seed: int | None,
+    wall_s: float,
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Writes one measurement in the form that `benchmarks.results` reads, and returns what was written."""
+    result = {
+        "rows": [asdict(row) for row in rows],
+        "command": command,
+        "seed": seed,
+        "wall_s": round(wall_s, 1),
+        "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "details": dict(details or {}),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+    return result
