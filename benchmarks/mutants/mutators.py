@@ -1,0 +1,152 @@
+"""Every small edit of a source file that would be a mistake, found on its syntax tree."""
+
+import ast
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+AXES = ("dim", "axis")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replaces bytes `start:stop` of a file by `text`.
+
+    Attributes:
+        operator: the kind of mistake.
+        line: where it is, counted from 1.
+        before: what stood there.
+    """
+
+    operator: str
+    line: int
+    start: int
+    stop: int
+    before: str
+    text: str
+
+    def apply(self, source: str) -> str:
+        data = source.encode()
+        return (data[: self.start] + self.text.encode() + data[self.stop :]).decode()
+
+
+def edits(source: str) -> list[Edit]:
+    """All edits of a source text, in the order of the text; none in docstrings, error messages or annotations."""
+    starts = [0]
+    for line in source.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    found = []
+    for node, (operator, replacement) in _mistakes(ast.parse(source)):
+        start = starts[node.lineno - 1] + node.col_offset
+        stop = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
+        before = source.encode()[start:stop].decode()
+        edit = Edit(operator, node.lineno, start, stop, before, replacement)
+        if _parses(edit.apply(source)):
+            found.append(edit)
+    return sorted(found, key=lambda edit: (edit.start, edit.stop, edit.operator, edit.text))
+
+
+def _parses(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _mistakes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, tuple[str, str]]]:
+    for node in _running(tree):
+        for mutate in (_swap, _sign, _constant, _axis, _negation, _deletion):
+            for mistake in mutate(node):
+                yield node, mistake
+
+
+def _running(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
+    """Statements and expressions that decide what is computed, outermost first."""
+    if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert):
+        return
+    if isinstance(node, ast.expr | ast.stmt):
+        yield node
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "type_params"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _running(child)
+
+
+def _swap(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Comparisons, plus and minus, and/or: each for its neighbour."""
+    if isinstance(node, ast.Compare):
+        for position, op in enumerate(node.ops):
+            if type(op) in SWAPS:
+                yield "comparison", _changed(node, lambda n, p=position: n.ops.__setitem__(p, SWAPS[type(n.ops[p])]()))
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS and not _is_text(node.left) and not _is_text(node.right):
+        yield "sign", _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
+    if isinstance(node, ast.BoolOp):
+        yield "and/or", _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
+
+
+def _sign(node: ast.AST) -> Iterator[tuple[str, str]]:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
+        yield "sign", f"({ast.unparse(node.operand)})"
+
+
+def _constant(node: ast.AST) -> Iterator[tuple[str, str]]:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        yield "constant", f"{node.value + 1}"
+        yield "constant", f"({node.value - 1})"
+
+
+def _axis(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """The axis of a call: the neighbour that is most likely an axis too."""
+    if not isinstance(node, ast.Call):
+        return
+    for position, keyword in enumerate(node.keywords):
+        try:
+            value = ast.literal_eval(keyword.value)
+        except ValueError:
+            continue
+        if keyword.arg in AXES and type(value) is int:
+            other = ast.Constant(value - 1 if value > 0 else value + 1)
+            yield "axis", _changed(node, lambda n, p=position, o=other: setattr(n.keywords[p], "value", o))
+
+
+def _negation(node: ast.AST) -> Iterator[tuple[str, str]]:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield "not", f"bool({ast.unparse(node.operand)})"
+    if isinstance(node, ast.If | ast.IfExp | ast.While):
+        return
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot | ast.In | ast.NotIn):
+        yield "not", f"(not ({ast.unparse(node)}))"
+
+
+def _deletion(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """A call for its effect, an update in place, a store into an object: left out."""
+    is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    is_store = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute | ast.Subscript)
+    if is_call or is_store or isinstance(node, ast.AugAssign):
+        yield "deletion", "pass"
+
+
+def _changed(node: ast.expr, change: Callable[[Any], None]) -> str:
+    changed = copy.deepcopy(node)
+    change(changed)
+    return f"({ast.unparse(changed)})"
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
