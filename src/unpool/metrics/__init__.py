@@ -1,0 +1,1 @@
+"""Counts over a whole set, and the numbers that are read from them."""

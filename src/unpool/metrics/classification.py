@@ -1,0 +1,46 @@
+"""Scores of predicted labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from unpool.metrics.confusion import Confusion, mean
+from unpool.types import Batch, Prediction
+
+CONFUSION_LIMIT = 100  # beyond this many classes the counts are no longer written out: they grow with the square
+
+
+class LabelScores:
+    """Top-1 and top-5 accuracy, and the counts behind them, over a whole set."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.confusion = Confusion(len(self.classes), key="label")
+        self.top5_hits = 0
+
+    def update(self, prediction: Prediction, batch: Batch) -> None:
+        """Adds a batch: label (B,), and in the prediction top_labels (B, k), best first."""
+        self.confusion.update(prediction, batch)
+        top5 = prediction["top_labels"][:, :5]
+        self.top5_hits += int((top5 == batch["label"].to(top5.device)[:, None]).sum())
+
+    def merge(self, other: "LabelScores") -> None:
+        self.confusion.merge(other.confusion)
+        self.top5_hits += other.top5_hits
+
+    def compute(self) -> dict[str, Any]:
+        """Shares in 0..1; None for what the set does not hold.
+
+        Returns:
+            top1, top5 (of all classes where there are fewer than 5), class_accuracy (mean recall), by class name recall
+            and precision, and confusion, rows of counts by true class (None beyond 100 classes).
+        """
+        counts, recall = self.confusion.counts, self.confusion.recall()
+        images = int(counts.sum())
+        return {
+            "top1": self.confusion.accuracy(),
+            "top5": self.top5_hits / images if images else None,
+            "class_accuracy": mean(recall),
+            "recall": dict(zip(self.classes, recall, strict=True)),
+            "precision": dict(zip(self.classes, self.confusion.precision(), strict=True)),
+            "confusion": counts.tolist() if len(self.classes) <= CONFUSION_LIMIT else None,
+        }

@@ -1,0 +1,94 @@
+"""Pictures of targets and predictions, as tensors."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from unpool.types import IGNORE
+
+Colours = Sequence[tuple[int, int, int]]
+
+
+def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours to tell `number` classes apart: the hue turns by the golden angle, saturation and value take turns."""
+    colours = []
+    for i in range(number):
+        hue, saturation, value = (i * 0.618034 + 0.02) % 1, (0.75, 0.5, 1.0)[i % 3], (0.95, 0.7)[i // 3 % 2]
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colours)
+
+
+def complete_palette(palette: Colours, number: int) -> tuple[tuple[int, int, int], ...]:
+    """The palette where it has a colour for each of `number` classes, else distinct colours for all."""
+    return tuple(palette[:number]) if len(palette) >= number else distinct_colours(number)
+
+
+def paint(mask: Tensor, palette: Colours) -> Tensor:
+    """The mask in the colours of its classes.
+
+    Args:
+        mask: (H, W) class of each pixel; what has no colour, IGNORE among it, becomes black.
+        palette: RGB by class.
+
+    Returns:
+        (3, H, W) uint8.
+    """
+    table = torch.zeros(IGNORE + 1, 3, dtype=torch.uint8)
+    colours = torch.tensor(palette[:IGNORE], dtype=torch.uint8).reshape(-1, 3)
+    table[: len(colours)] = colours
+    return table[mask.cpu().long()].permute(2, 0, 1).contiguous()
+
+
+def overlay(image: Tensor, mask: Tensor, palette: Colours, *, opacity: float = 0.5) -> Tensor:
+    """The image with its mask over it, borders between classes at full colour; IGNORE leaves the image bare.
+
+    Args:
+        image: (C, H, W) uint8, C 1 or 3.
+        mask: (H, W) of the same size.
+        palette: RGB by class.
+        opacity: share of the colour away from the borders.
+
+    Returns:
+        (3, H, W) uint8.
+    """
+    image, mask = image.cpu(), mask.cpu()
+    if image.shape[-2:] != mask.shape:
+        raise ValueError(f"image is {tuple(image.shape[-2:])} and mask {tuple(mask.shape)} (H, W); resize one of them")
+    share = torch.full(mask.shape, opacity)
+    share[_borders(mask)] = 1.0
+    share[mask == IGNORE] = 0.0
+    mixed = image.float() * (1 - share) + paint(mask, palette).float() * share  # (3, H, W)
+    return mixed.round().to(torch.uint8)
+
+
+def caption(image: Tensor, text: str) -> Tensor:
+    """The image with a line of text on a dark bar in its top left corner.
+
+    Args:
+        image: (C, H, W) uint8, C 1 or 3; small ones are enlarged, pixels kept square, until text can be read.
+        text: cut where the image ends.
+
+    Returns:
+        (3, H', W') uint8.
+    """
+    factor = max(1, -(-96 // min(image.shape[-2:])))
+    large = image.cpu().expand(3, -1, -1).repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    picture = Image.fromarray(large.permute(1, 2, 0).contiguous().numpy())
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(max(10, min(picture.size) // 14))
+    box = draw.textbbox((4, 2), text, font=font)  # left, top, right, bottom
+    draw.rectangle((0, 0, box[2] + 4, box[3] + 3), fill=(20, 20, 20))
+    draw.text((4, 2), text, fill=(255, 255, 255), font=font)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def _borders(mask: Tensor) -> Tensor:
+    edge = torch.zeros(mask.shape, dtype=torch.bool)
+    edge[1:] |= mask[1:] != mask[:-1]
+    edge[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    return edge

@@ -1,0 +1,135 @@
+"""A fully convolutional network over an image too large for one pass: overlapping tiles, of which centres are kept.
+
+Two neighbours meet in the middle of what they share, so each kept pixel is at least overlap / 2 away from every edge of
+its tile that is no edge of the image. A network that sees no further than that gives the same scores as in one pass,
+seams and image borders included, because every tile starts at a multiple of the network's stride and the last one ends
+where the image ends. What looks at the whole image (global pooling, batch statistics in training mode) changes with
+the tile; interpolation to odd sizes that are no multiple of the stride changes a little.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+Network = Callable[[Tensor], Tensor]
+
+
+class Span(NamedTuple):
+    """One tile along one axis: it reads start..stop of the image and keeps first..last."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+class Piece(NamedTuple):
+    """Scores (B, N, h, w) of a part of the image, and the rows and columns that they belong to."""
+
+    rows: slice
+    columns: slice
+    scores: Tensor
+
+
+def spans(size: int, *, tile: int, overlap: int, stride: int) -> list[Span]:
+    """Tiles along one axis; what they keep covers 0..size once.
+
+    Args:
+        size: pixels of the image.
+        tile: pixels of a tile, a multiple of `stride`; the last one may be up to `stride - 1` shorter.
+        overlap: least number of pixels that two neighbours share.
+        stride: every tile starts at a multiple of it; the network's coarsest stride.
+
+    Raises:
+        ValueError: the tile is no multiple of the stride, or does not move by at least one stride.
+    """
+    if stride < 1 or overlap < 0 or tile % stride or tile - overlap < stride:
+        raise ValueError(
+            f"tile {tile}, overlap {overlap}, stride {stride}: the stride must be at least 1, the overlap at least 0, and "
+            "the tile a multiple of the stride and at least overlap + stride"
+        )
+    if size <= tile:
+        return [Span(0, size, 0, size)]
+    step = (tile - overlap) // stride * stride
+    last_start = -(-(size - tile) // stride) * stride
+    starts = [*range(0, last_start, step), last_start]
+    stops = [start + tile for start in starts[:-1]] + [size]
+    cuts = [0] + [(stop + start) // 2 for stop, start in zip(stops, starts[1:], strict=False)] + [size]
+    return [Span(*span) for span in zip(starts, stops, cuts, cuts[1:], strict=False)]
+
+
+def pieces(network: Network, image: Tensor, *, tile: int, overlap: int, stride: int) -> Iterator[Piece]:
+    """The network's scores, part by part, so that a caller need not hold all of them.
+
+    Args:
+        network: from (B, C, h, w) to scores (B, N, h', w') with h' >= h and w' >= w; what is beyond is padding.
+        image: (B, C, H, W), of the kind that `network` takes.
+        tile: pixels of a tile's side, see `spans`.
+        overlap: pixels that neighbours share.
+        stride: the network's coarsest stride.
+    """
+    columns = spans(image.shape[-1], tile=tile, overlap=overlap, stride=stride)
+    for row in spans(image.shape[-2], tile=tile, overlap=overlap, stride=stride):
+        for column in columns:
+            part = image[..., row.start : row.stop, column.start : column.stop]
+            scores = network(part)
+            if scores.shape[-2] < part.shape[-2] or scores.shape[-1] < part.shape[-1]:
+                raise ValueError(
+                    f"the network gives scores {tuple(scores.shape[-2:])} for a tile {tuple(part.shape[-2:])} (H, W); "
+                    "tiles need a score for every pixel: make the decoder upsample to the input size"
+                )
+            kept = scores[..., _kept(row), _kept(column)]
+            yield Piece(slice(row.first, row.last), slice(column.first, column.last), kept)
+
+
+def _kept(span: Span) -> slice:
+    return slice(span.first - span.start, span.last - span.start)
+
+
+def predict_scores(
+    network: Network, image: Tensor, *, limit: int, tile: int = 1024, overlap: int = 256, stride: int = 32
+) -> Tensor:
+    """Scores of an image of any size.
+
+    Args:
+        network: from (B, C, h, w) to scores (B, N, h, w).
+        image: (B, C, H, W).
+        limit: images of at most this many pixels (H * W) go through in one pass.
+        tile: pixels of a tile's side, see `spans`.
+        overlap: pixels that neighbours share.
+        stride: the network's coarsest stride.
+
+    Returns:
+        (B, N, H, W), on the image's device.
+    """
+    height, width = image.shape[-2:]
+    if height * width <= limit or (height <= tile and width <= tile):
+        return network(image)
+    scores: Tensor | None = None
+    for piece in pieces(network, image, tile=tile, overlap=overlap, stride=stride):
+        if scores is None:
+            scores = piece.scores.new_empty(*piece.scores.shape[:2], height, width)
+        scores[..., piece.rows, piece.columns] = piece.scores
+    if scores is None:
+        raise ValueError(f"the image is {height} x {width}: it has no pixels")
+    return scores
+
+
+class Tiled(nn.Module):
+    """A network that takes images of any size, large ones in tiles; for evaluation and prediction."""
+
+    def __init__(
+        self, network: nn.Module, *, limit: int = 2_400_000, tile: int = 1024, overlap: int = 256, stride: int = 32
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.limit, self.tile, self.overlap, self.stride = limit, tile, overlap, stride
+
+    def forward(self, image: Tensor) -> Tensor:
+        return predict_scores(
+            self.network, image, limit=self.limit, tile=self.tile, overlap=self.overlap, stride=self.stride
+        )
+
+    def extra_repr(self) -> str:
+        return f"limit={self.limit}, tile={self.tile}, overlap={self.overlap}, stride={self.stride}"

@@ -1,0 +1,190 @@
+"""Semantic segmentation: one class a pixel.
+
+Masks are never resized. In training the scores must have the size of the mask. In evaluation, where the network saw a
+resized image and the mask kept the size of the file, the scores are resized to the mask, for loss and argmax alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.metrics.segmentation import MaskScores
+from unpool.ops.drawing import complete_palette, overlay
+from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
+from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
+
+ClassWeights = Literal["natural", "median", "sqrt_median"] | Sequence[float] | None
+
+
+class Segmentation:
+    """Per-pixel cross-entropy, the likeliest class of each pixel, mean intersection over union.
+
+    Args:
+        info: class names and palette.
+        class_weights: None or "natural" weighs every pixel alike; "median" by median frequency and "sqrt_median" by its
+            square root, both from the counts; or one number a class.
+        class_pixels: (N,) pixels of each class in the training set.
+        image_pixels: (N,) labelled pixels of the images that hold the class.
+        preprocessing: what the images go through, so that padding up to a multiple is cut off the scores again.
+
+    Attributes:
+        class_weights: (N,) float32, or None.
+    """
+
+    needs = ("image", "mask")
+    best = "mean_iou"
+
+    def __init__(
+        self,
+        info: DataInfo,
+        *,
+        class_weights: ClassWeights = None,
+        class_pixels: Tensor | None = None,
+        image_pixels: Tensor | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        if not 2 <= len(info.classes) <= IGNORE:
+            raise RecipeError(f"segmentation needs 2 to {IGNORE} classes; the data set gives {len(info.classes)}")
+        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
+            raise RecipeError("data.rule cover cuts borders off that segmentation must label; use stretch")
+        self.info = info
+        self.preprocessing = preprocessing or Preprocessing()
+        self.palette = complete_palette(info.palette, len(info.classes))
+        self.class_weights = _weights(class_weights, class_pixels, image_pixels, num_classes=len(info.classes))
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Scores (B, N, H, W)."""
+        return model(batch["image"])
+
+    def check(self, batch: Batch) -> None:
+        """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
+        index = batch.get("index")
+        for position, mask in enumerate(_each(batch["mask"])):
+            rows = index if len(mask) > 1 or index is None else index[position : position + 1]
+            check_classes(mask, len(self.info.classes), key="mask", index=rows, ignore=IGNORE)
+
+    def loss(self, output: Tensor, batch: Batch) -> Losses:
+        """Cross-entropy over labelled pixels, weighted by class.
+
+        Raises:
+            RecipeError: the network gives another number of scores than classes, or scores of another size.
+            DataError: a pixel of a mask on the host is no class.
+        """
+        self._check_classes(output)
+        scores = self._without_padding(output, batch)
+        self._check_sizes(scores, batch)
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(output.device)
+        terms = []
+        for part, mask in zip(_resized(scores, _target_sizes(scores, batch)), _each(batch["mask"]), strict=True):
+            try:
+                terms.append(pixel_cross_entropy(part, mask, self.class_weights))
+            except IndexError:  # the host's kernel found a class out of range; say where
+                self.check(batch)
+                raise
+        total = torch.stack([term.sum for term in terms]).sum()
+        count = torch.stack([term.count for term in terms]).sum()
+        return {"cross_entropy": Term(total, count.clamp_min(LEAST_COUNT))}
+
+    def predict(self, output: Tensor, batch: Batch) -> Prediction:
+        """Most likely class of each pixel, at the size of the mask, or of the file where there is no mask.
+
+        Returns:
+            mask (B, H, W) int64 and score (B, H, W), the probability of that class; lists of B where sizes differ.
+        """
+        output = self._without_padding(output, batch)
+        masks, scores = [], []
+        for part in _resized(output, _target_sizes(output, batch)):
+            best, mask = part.max(1)
+            masks.append(mask)
+            scores.append((best - part.logsumexp(1)).exp())
+        if len(masks) == 1 and len(masks[0]) == len(output):
+            return {"mask": masks[0], "score": scores[0]}
+        return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
+
+    def metric(self) -> MaskScores:
+        return MaskScores(self.info.classes)
+
+    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
+        """The image (C, H, W) uint8 under the colours of its mask (H, W)."""
+        return overlay(image, target["mask"], self.palette)
+
+    def _check_classes(self, output: Tensor) -> None:
+        if output.dim() != 4 or output.shape[1] != len(self.info.classes):
+            raise RecipeError(
+                f"the network gives {tuple(output.shape)} where (B, {len(self.info.classes)}, H, W) was due; "
+                f"build a segmentation network with num_classes={len(self.info.classes)}"
+            )
+
+    def _without_padding(self, output: Tensor, batch: Batch) -> Tensor:
+        """Scores in float32, of the image before it was padded."""
+        if self.preprocessing.multiple == 1:
+            return output.float()
+        height, width = _target_sizes(output, batch)[0]
+        if self.preprocessing.size_hw is not None and _is_file_size(batch, 0, (height, width)):
+            height, width = self.preprocessing.size_hw
+        return output.float()[..., :height, :width]
+
+    def _check_sizes(self, scores: Tensor, batch: Batch) -> None:
+        size, image_size = tuple(scores.shape[-2:]), tuple(batch["image"].shape[-2:])
+        multiple = self.preprocessing.multiple
+        is_whole = all(0 <= seen - got < multiple for seen, got in zip(image_size, size, strict=True))
+        for position, mask in enumerate(batch["mask"]):
+            mask_size = (mask.shape[0], mask.shape[1])
+            if not is_whole or (size != mask_size and not _is_file_size(batch, position, mask_size)):
+                raise RecipeError(
+                    f"scores are {size}, the mask is {mask_size} and the image {image_size} (H, W); they must agree: "
+                    "make the decoder upsample to the input size, or give image and mask the same size"
+                )
+
+
+def _is_file_size(batch: Batch, position: int, size: tuple[int, int]) -> bool:
+    return "size_hw" in batch and tuple(batch["size_hw"][position].tolist()) == size
+
+
+def _weights(
+    chosen: ClassWeights, class_pixels: Tensor | None, image_pixels: Tensor | None, *, num_classes: int
+) -> Tensor | None:
+    if chosen is None or chosen == "natural":
+        return None
+    if not isinstance(chosen, str):
+        return listed_weights(chosen, num_classes)
+    if chosen not in ("median", "sqrt_median"):
+        raise RecipeError(
+            f"task.class_weights is {chosen!r}; it must be natural, median, sqrt_median or {num_classes} numbers"
+        )
+    if class_pixels is None or image_pixels is None:
+        raise ValueError(f"class weights {chosen!r} need class_pixels and image_pixels of the training set")
+    weights = median_frequency(class_pixels, image_pixels)
+    return weights if chosen == "median" else weights.sqrt()
+
+
+def _each(masks: Tensor | list[Tensor]) -> list[Tensor]:
+    """A stack as one (B, H, W), a list as B of (1, H, W)."""
+    return [masks] if isinstance(masks, Tensor) else [mask[None] for mask in masks]
+
+
+def _target_sizes(output: Tensor, batch: Batch) -> list[tuple[int, int]]:
+    """One size for all, or one for each sample."""
+    if isinstance(batch.get("mask"), Tensor):
+        return [(batch["mask"].shape[-2], batch["mask"].shape[-1])]
+    if "mask" in batch:
+        return [(mask.shape[-2], mask.shape[-1]) for mask in batch["mask"]]
+    if "size_hw" not in batch:
+        return [(output.shape[-2], output.shape[-1])]
+    sizes = [(int(height), int(width)) for height, width in batch["size_hw"].tolist()]
+    return sizes[:1] if len(set(sizes)) == 1 else sizes
+
+
+def _resized(scores: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
+    """The whole batch at the one size, or each of its samples (1, N, H, W) at its own."""
+    parts = [scores] if len(sizes) == 1 else list(scores.split(1))
+    return [
+        part
+        if tuple(part.shape[-2:]) == size
+        else nn.functional.interpolate(part, size, mode="bilinear", align_corners=False)
+        for part, size in zip(parts, sizes, strict=True)
+    ]

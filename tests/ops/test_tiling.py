@@ -1,0 +1,122 @@
+import pytest
+import torch
+from torch import nn
+
+from unpool.ops.tiling import Tiled, pieces, predict_scores, spans
+
+
+class SmallNetwork(nn.Module):
+    """Two strides of 2, a skip, nearest upsampling: sees 14 pixels each way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(3, 8, 3, padding=1)
+        self.down = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.deep = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.up = nn.Conv2d(16, 8, 3, padding=1)
+        self.out = nn.Conv2d(16, 4, 1)
+
+    def forward(self, image):
+        fine = self.fine(image).relu()
+        middle = self.down(fine).relu()
+        deep = nn.functional.interpolate(self.deep(middle).relu(), middle.shape[-2:])
+        middle = self.up(torch.cat((deep, middle), 1)).relu()
+        return self.out(torch.cat((nn.functional.interpolate(middle, fine.shape[-2:]), fine), 1))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return SmallNetwork().eval()
+
+
+def image_of(height, width, seed=0):
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 65, 95, 96, 97, 130, 333])
+@pytest.mark.parametrize(("tile", "overlap", "stride"), [(32, 8, 8), (64, 32, 4), (64, 0, 32), (96, 31, 1)])
+def test_spans_keep_every_pixel_once_and_stay_clear_of_inner_edges(size, tile, overlap, stride):
+    found = spans(size, tile=tile, overlap=overlap, stride=stride)
+    kept = [pixel for span in found for pixel in range(span.first, span.last)]
+    assert kept == list(range(size))
+    for span in found:
+        assert span.start % stride == 0
+        assert span.stop - span.start <= tile
+        assert span.start == 0 or span.first - span.start >= overlap // 2
+        assert span.stop == size or span.stop - span.last >= overlap // 2
+    assert (found[0].start, found[-1].stop) == (0, size)
+
+
+@pytest.mark.parametrize(("tile", "overlap", "stride"), [(32, 32, 4), (30, 8, 4), (32, -1, 4), (32, 8, 0)])
+def test_spans_that_cannot_advance_are_refused(tile, overlap, stride):
+    with pytest.raises(ValueError, match=f"tile {tile}, overlap {overlap}, stride {stride}"):
+        spans(100, tile=tile, overlap=overlap, stride=stride)
+
+
+@pytest.mark.parametrize(("height", "width"), [(150, 170), (151, 173), (64, 201), (130, 40)])
+def test_tiles_agree_with_one_pass_at_every_pixel(network, height, width):
+    image = image_of(height, width)
+    with torch.inference_mode():
+        whole = network(image)
+        tiled = predict_scores(network, image, limit=0, tile=64, overlap=32, stride=4)
+    assert tiled.shape == whole.shape
+    assert float((tiled - whole).abs().max()) <= 1e-3
+    assert torch.equal(tiled.argmax(1), whole.argmax(1))
+
+
+def test_tiles_off_the_stride_or_without_overlap_would_not_agree(network):
+    image = image_of(150, 170)
+    with torch.inference_mode():
+        whole = network(image)
+        off_stride = predict_scores(network, image, limit=0, tile=63, overlap=32, stride=1)
+        no_overlap = predict_scores(network, image, limit=0, tile=64, overlap=0, stride=4)
+    assert float((off_stride - whole).abs().max()) > 1e-2
+    assert float((no_overlap - whole).abs().max()) > 1e-2
+
+
+def test_images_within_the_limit_go_through_in_one_pass():
+    sizes = []
+
+    def network(image):
+        sizes.append(tuple(image.shape[-2:]))
+        return image
+
+    predict_scores(network, image_of(40, 50), limit=2000, tile=32, overlap=0, stride=1)
+    predict_scores(network, image_of(40, 51), limit=2000, tile=32, overlap=0, stride=1)
+    assert sizes == [(40, 50), (32, 32), (32, 32), (32, 32), (32, 32)]
+
+
+def test_pieces_drop_what_the_network_padded():
+    image = image_of(50, 70)
+    found = torch.zeros(1, 3, 50, 70)
+    for piece in pieces(
+        lambda part: nn.functional.pad(part, (0, 5, 0, 3)), image, tile=32, overlap=8, stride=8
+    ):
+        found[..., piece.rows, piece.columns] = piece.scores
+    assert torch.equal(found, image)
+
+
+def test_pieces_refuse_scores_smaller_than_the_tile():
+    with pytest.raises(ValueError, match=r"scores \(16, 16\) for a tile \(32, 32\)"):
+        list(pieces(lambda part: part[..., ::2, ::2], image_of(64, 64), tile=32, overlap=8, stride=8))
+
+
+def test_tiled_network_is_the_network(network):
+    image = image_of(100, 90)
+    wrapped = Tiled(network, limit=64 * 64, tile=64, overlap=32, stride=4).eval()
+    with torch.inference_mode():
+        assert torch.allclose(wrapped(image), network(image), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_tiles_of_an_untrained_unet_change_few_classes():
+    from unpool import models
+
+    torch.manual_seed(0)
+    network = models.build("unet", backbone="resnet18", num_classes=11).eval()
+    image = image_of(600, 700)
+    with torch.inference_mode():
+        whole = network(image).argmax(1)
+        tiled = predict_scores(network, image, limit=0, tile=384, overlap=192, stride=32).argmax(1)
+    assert float((whole != tiled).float().mean()) < 0.005
