@@ -1,0 +1,78 @@
+"""Exponential moving average of the weights.
+
+Differs from Polyak and Juditsky 1992 as usual: the average is exponential, its decay warms up as
+min(decay, (1 + n) / (10 + n)) after n updates, and floating buffers (batch-norm statistics) are averaged too, so that
+the averaged weights meet statistics of their own.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Averaging:
+    """Keeps one averaged copy of every floating tensor of a model's state.
+
+    Args:
+        decay: share of the average that one update keeps, 0 <= decay < 1.
+
+    Raises:
+        ValueError: decay outside its range.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay of the averaged weights is {decay}; it must lie in [0, 1), for instance 0.999")
+        self.decay = decay
+        self.updates = 0
+        self.averages: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def start(self, model: nn.Module) -> None:
+        """Begins at the model's weights; does nothing where an average exists."""
+        if not self.averages:
+            self.averages = {name: value.clone() for name, value in _floating(model).items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Moves the average towards the model's weights."""
+        self.start(model)
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        values = _floating(model)
+        averages, current = list(self.averages.values()), [values[name] for name in self.averages]
+        torch._foreach_lerp_(averages, current, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+        self.updates += 1
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Inside, the model holds the averaged weights; afterwards its own again."""
+        if not self.averages:
+            yield
+            return
+        values = _floating(model)
+        own = {name: values[name].data for name in self.averages}
+        try:
+            for name, average in self.averages.items():
+                values[name].data = average
+            yield
+        finally:
+            for name, value in own.items():
+                values[name].data = value
+
+    @torch.no_grad()
+    def load(self, model: nn.Module, averages: Mapping[str, Tensor], *, updates: int) -> None:
+        """Takes up a saved average, laid out as the model's own tensors."""
+        values = _floating(model)
+        self.averages = {name: torch.empty_like(values[name]).copy_(value) for name, value in averages.items()}
+        self.updates = updates
+
+
+def _floating(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in _held(model).items() if value.is_floating_point()}
+
+
+def _held(model: nn.Module) -> dict[str, Tensor]:
+    persistent = model.state_dict(keep_vars=True)
+    return {name: value for name, value in persistent.items() if isinstance(value, Tensor)}

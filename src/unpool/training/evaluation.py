@@ -1,0 +1,158 @@
+"""Measures a network on a whole set, and keeps the best weights."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unpool.errors import DataError
+from unpool.training.averaging import Averaging
+from unpool.training.callbacks import Callback
+from unpool.training.files import write_tensors
+from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out
+from unpool.training.state import final_state
+from unpool.training.step import Step
+from unpool.types import Batch, Losses, Task
+
+
+def _go_on() -> None:
+    return
+
+
+def evaluate(
+    model: nn.Module,
+    task: Task,
+    loader: BatchSource,
+    *,
+    prepare: Callable[[Batch], Batch],
+    precision: Precision = "float32",
+    memory_format: MemoryFormat = "contiguous",
+    poll: Callable[[], None] = _go_on,
+) -> dict[str, Any]:
+    """The task's metrics over every batch of epoch 0, with `loss` and `images`; every module's mode is restored.
+
+    Args:
+        model: on its device.
+        task: gives loss, prediction and metric.
+        loader: only its epoch 0 is read.
+        prepare: uint8 batch of the loader -> float batch on the model's device.
+        precision: of the network; loss and metric see float32.
+        memory_format: of the images.
+        poll: called before every batch; what it raises ends the evaluation.
+
+    Raises:
+        DataError: the set is empty.
+    """
+    if loader.steps_per_epoch < 1:
+        raise DataError("the set to evaluate is empty: give it at least one sample")
+    modes = {module: module.training for module in model.modules()}
+    step = Step(model, task, precision=precision, device=_device_of(model))
+    metric, total, images = task.metric(), _LossTotal(), 0
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in loader.stream(0, 0, epochs=1):
+                poll()
+                prepared = lay_out(prepare(batch), memory_format)
+                output = step.output(prepared)
+                total.add(task.loss(output, prepared))
+                metric.update(task.predict(output, prepared), prepared)
+                images += count_images(batch)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return {**metric.compute(), "loss": total.value(), "images": images}
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    weight = next(model.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
+
+
+class _LossTotal:
+    """Sums and counts over the whole set, in double precision."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, float] = {}
+        self.weights: dict[str, float] = {}
+
+    def add(self, losses: Losses) -> None:
+        for name, term in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(term.sum)
+            self.counts[name] = self.counts.get(name, 0.0) + float(term.count)
+            self.weights[name] = term.weight
+
+    def value(self) -> float:
+        return sum(self.weights[name] * self.sums[name] / (self.counts[name] or 1.0) for name in self.sums)
+
+
+class Evaluate(Callback):
+    """Measures every `every` epochs and after the last; keeps the weights of the best value.
+
+    Averaged weights are measured and kept where the job averages.
+
+    Args:
+        loader: of the set to measure on; closed at the end.
+        every: epochs between two measurements.
+        best: file to keep the best weights in; None keeps none.
+        prepare: as in `evaluate`; the job's own where None.
+    """
+
+    def __init__(
+        self,
+        loader: BatchSource,
+        *,
+        every: int = 1,
+        best: Path | None = None,
+        prepare: Callable[[Batch], Batch] | None = None,
+    ) -> None:
+        self.loader = loader
+        self.every = every
+        self.best = best
+        self.prepare = prepare
+        self.history: list[dict[str, Any]] = []
+        self.best_value: float | None = None
+        self.best_step: int | None = None
+
+    def after_epoch(self, job: Job) -> dict[str, Any] | None:
+        epoch = job.counters.epoch + 1
+        if epoch % self.every and epoch < job.epochs:
+            return None
+        averaging = job.averaging or Averaging(0.0)
+        with averaging.applied(job.model):
+            metrics = evaluate(
+                job.model,
+                job.task,
+                self.loader,
+                prepare=self.prepare or job.prepare,
+                precision=job.precision,
+                memory_format=job.memory_format,
+                poll=job.stop.check,
+            )
+        self.history.append({"epoch": epoch, "step": job.counters.step, **metrics})
+        self._keep_best(job, metrics)
+        return metrics
+
+    def _keep_best(self, job: Job, metrics: dict[str, Any]) -> None:
+        value = metrics.get(job.task.best)
+        if value is None or not math.isfinite(value):
+            return
+        if self.best_value is not None and value <= self.best_value:
+            return
+        if self.best is not None:
+            write_tensors(self.best, final_state(job))
+        self.best_value, self.best_step = float(value), job.counters.step
+
+    def close(self) -> None:
+        self.loader.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "best_value": self.best_value, "best_step": self.best_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = list(state["history"])
+        self.best_value, self.best_step = state["best_value"], state["best_step"]

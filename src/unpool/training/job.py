@@ -1,0 +1,158 @@
+"""Everything one training run is made of, and the counters that say how far it has come."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from unpool.training.averaging import Averaging
+from unpool.training.stopping import StopRequest
+from unpool.types import Batch, Task
+
+Precision = Literal["float32", "bfloat16", "float16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class BatchSource(Protocol):
+    """What the loop asks of a loader.
+
+    Attributes:
+        steps_per_epoch: batches in one epoch.
+        waited_s: seconds the loop has waited for batches so far.
+    """
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+    @property
+    def waited_s(self) -> float: ...
+    def stream(self, epoch: int, position: int, *, epochs: int) -> Iterator[Batch]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """How far a run has come.
+
+    Attributes:
+        step: optimiser steps taken or skipped.
+        epoch: epochs finished, their evaluation included.
+        position: batches used of the current epoch; the whole epoch where only its evaluation is left to do.
+        images: images seen in training.
+        skipped: steps left out because a gradient was not finite.
+        skipped_in_a_row: the same, since the last step taken.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    images: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+
+class StepRecord(NamedTuple):
+    """What one optimiser step was like.
+
+    Attributes:
+        step: number of this step, the first being 1.
+        epoch: epoch it belongs to, the first being 0.
+        loss: what was minimised.
+        terms: each named part of the loss, before its weight.
+        gradient_norm: length of the whole gradient before clipping.
+        images: images in all its batches.
+        taken: False where the gradient was not finite and the weights were left alone.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    terms: dict[str, float]
+    lr: float
+    gradient_norm: float
+    images: int
+    taken: bool
+
+
+def _same(batch: Batch) -> Batch:
+    return batch
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """One training run: its parts, its settings, its counters. The model is moved to `device` and `memory_format`.
+
+    Attributes:
+        schedule: number of steps already taken -> learning rate.
+        epochs: passes over the loader.
+        prepare: uint8 batch of the loader -> float batch on `device`.
+        accumulate: batches in one optimiser step; the last step of an epoch takes what is left.
+        clip_norm: longest gradient; None leaves it alone.
+        names: name of each sample by `index`, for messages.
+        num_classes: `label` and `mask` are checked against it on the host; None does not check.
+        averaging: None trains without averaged weights.
+        stop: asked after every step and every evaluated batch.
+    """
+
+    model: nn.Module
+    task: Task
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[int], float]
+    loader: BatchSource
+    epochs: int
+    prepare: Callable[[Batch], Batch] = _same
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "float32"
+    memory_format: MemoryFormat = "contiguous"
+    accumulate: int = 1
+    clip_norm: float | None = None
+    seed: int = 0
+    names: Sequence[str] = ()
+    num_classes: int | None = None
+    averaging: Averaging | None = None
+    counters: Counters = field(default_factory=Counters)
+    stop: StopRequest = field(default_factory=StopRequest)
+    scaler: torch.amp.GradScaler = field(init=False)
+
+    def __post_init__(self) -> None:
+        place(self.model, self.device, memory_format=self.memory_format)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in one epoch."""
+        return -(-self.loader.steps_per_epoch // self.accumulate)
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+
+def place(model: nn.Module, device: torch.device, *, memory_format: MemoryFormat) -> nn.Module:
+    """The same model with its weights on `device`, four-dimensional ones laid out as asked."""
+    layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+    return model.to(device=device).to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def lay_out(batch: Batch, memory_format: MemoryFormat) -> Batch:
+    """The batch with `image` (B, C, H, W) laid out as the model's weights."""
+    image = batch.get("image")
+    if memory_format == "contiguous" or not isinstance(image, torch.Tensor) or image.dim() != 4:
+        return batch
+    return {**batch, "image": image.contiguous(memory_format=torch.channels_last)}
+
+
+def count_images(batch: Batch) -> int:
+    """Samples in a batch, by its first value."""
+    return len(next(iter(batch.values())))
+
+
+def names_of(batch: Batch, names: Sequence[str]) -> list[str]:
+    """Names of the samples in a batch; their positions where names are missing."""
+    index = batch.get("index")
+    if index is None:
+        return []
+    positions = [int(i) for i in index]
+    return [names[i] if i < len(names) else f"sample {i}" for i in positions]

@@ -1,0 +1,184 @@
+"""The only training loop: batches in, optimiser steps out; all else is a callback."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import torch
+
+from unpool.errors import DataError, Diverged, EnvironmentFault, Stopped, TimeLimit
+from unpool.training.callbacks import Callback
+from unpool.training.gradients import Gradients, gradients
+from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, names_of
+from unpool.training.optim import set_lr
+from unpool.training.step import Step
+from unpool.training.targets import check_targets
+from unpool.types import Batch
+
+SKIPS_IN_A_ROW = 3
+MASK_64 = (1 << 64) - 1
+
+
+def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
+    """Trains from where `job.counters` stand to the last epoch; the loader is closed at the end.
+
+    Callbacks are called in their order, those with a higher `rank` later.
+
+    Raises:
+        DataError: the loader has no batch, or a target is out of range.
+        Diverged: the loss, or four gradients in a row, were not finite; nothing was saved after that.
+        Stopped, TimeLimit: `job.stop` asked for it; the callbacks were told before.
+    """
+    ordered = sorted(callbacks, key=lambda callback: callback.rank)
+    if job.loader.steps_per_epoch < 1:
+        raise DataError(
+            "an epoch has no batch: the training set is smaller than one batch; "
+            "lower train.batch or set train.drop_last to false"
+        )
+    if job.averaging is not None:
+        job.averaging.start(job.model)
+    try:
+        with job.stop:
+            _fit(job, ordered)
+    finally:
+        for callback in ordered:
+            callback.close()
+        job.loader.close()
+    return job.counters
+
+
+def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
+    for callback in callbacks:
+        callback.start(job)
+    try:
+        _run(job, callbacks)
+    except (Stopped, TimeLimit):
+        for callback in callbacks:
+            callback.stopped(job)
+        raise
+    for callback in callbacks:
+        callback.end(job)
+
+
+def _run(job: Job, callbacks: Sequence[Callback]) -> None:
+    counters, batches_per_epoch = job.counters, job.loader.steps_per_epoch
+    if counters.position >= batches_per_epoch:
+        _finish_epoch(job, callbacks)
+    if counters.epoch >= job.epochs:
+        return
+    step = Step(job.model, job.task, precision=job.precision, device=job.device)
+    stream = job.loader.stream(counters.epoch, counters.position, epochs=job.epochs)
+    job.model.train()
+    while counters.epoch < job.epochs:
+        batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
+        record = _step(job, step, batches)
+        counters.position += len(batches)
+        for callback in callbacks:
+            callback.after_step(job, record)
+        job.stop.check()
+        if counters.position >= batches_per_epoch:
+            _finish_epoch(job, callbacks)
+
+
+def _finish_epoch(job: Job, callbacks: Sequence[Callback]) -> None:
+    for callback in callbacks:
+        metrics = callback.after_epoch(job)
+        if metrics is not None:
+            for listener in callbacks:
+                listener.after_evaluation(job, metrics)
+    job.counters.epoch += 1
+    job.counters.position = 0
+    job.stop.check()
+
+
+def _take(stream: Iterator[Batch], count: int) -> list[Batch]:
+    batches = list(islice(stream, count))
+    if len(batches) < count:
+        raise EnvironmentFault(f"the loader ended early: {len(batches)} batches came where {count} were due")
+    return batches
+
+
+def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
+    """One optimiser step, taken or left out; moves every counter but `position`."""
+    counters = job.counters
+    torch.manual_seed(step_seed(job.seed, counters.step))
+    lr = job.schedule(counters.step)
+    set_lr(job.optimizer, lr)
+    if job.num_classes is not None:
+        for batch in batches:
+            check_targets(batch, job.num_classes, names=job.names)
+    prepared = [lay_out(job.prepare(batch), job.memory_format) for batch in batches]
+    found = gradients(step, prepared, job.scaler)
+    norm = _clip(job)
+    loss, length, *terms = torch.stack([found.loss, norm, *found.terms.values()]).tolist()
+    if not math.isfinite(loss):
+        raise _diverged(job, found, prepared)
+    taken = math.isfinite(length)
+    _apply(job, taken=taken)
+    counters.step += 1
+    images = sum(count_images(batch) for batch in batches)
+    counters.images += images
+    named = dict(zip(found.terms, terms, strict=True))
+    return StepRecord(counters.step, counters.epoch, loss, named, lr, length, images, taken)
+
+
+def _clip(job: Job) -> torch.Tensor:
+    """Length of the whole gradient, (); afterwards it is `clip_norm` at most."""
+    job.scaler.unscale_(job.optimizer)
+    weights = [weight for weight in job.model.parameters() if weight.grad is not None]
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    if job.clip_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(weights, job.clip_norm, norm)
+    return norm.float()
+
+
+def _apply(job: Job, *, taken: bool) -> None:
+    counters = job.counters
+    if taken:
+        job.scaler.step(job.optimizer)
+        counters.skipped_in_a_row = 0
+        if job.averaging is not None:
+            job.averaging.update(job.model)
+    else:
+        counters.skipped += 1
+        counters.skipped_in_a_row += 1
+    job.scaler.update()
+    job.optimizer.zero_grad()
+    if counters.skipped_in_a_row > SKIPS_IN_A_ROW and not _scale_can_fall(job.scaler):
+        raise Diverged(
+            f"the gradient was not finite in {counters.skipped_in_a_row} steps in a row, the last being step "
+            f"{counters.step + 1}, though the loss was: lower train.lr, or set train.clip_norm"
+        )
+
+
+def _scale_can_fall(scaler: torch.amp.GradScaler) -> bool:
+    return scaler.is_enabled() and scaler.get_scale() > 1.0
+
+
+def _diverged(job: Job, found: Gradients, batches: Sequence[Batch]) -> DataError | Diverged:
+    step = job.counters.step + 1
+    for batch in batches:
+        image = batch.get("image")
+        if isinstance(image, torch.Tensor) and not bool(torch.isfinite(image).all()):
+            broken = ~torch.isfinite(image.flatten(1)).all(1)
+            names = [name for name, bad in zip(names_of(batch, job.names), broken.tolist(), strict=False) if bad]
+            return DataError(f"images hold values that are not finite: {_listed(names)} (step {step})")
+    names = [name for batch in batches for name in names_of(batch, job.names)]
+    terms = ", ".join(f"{name} {value.item():g}" for name, value in found.terms.items())
+    return Diverged(
+        f"the loss is not finite at step {step}, epoch {job.counters.epoch} ({terms}), on {_listed(names)}; "
+        "the last save is from before it: lower train.lr, set train.clip_norm, or use train.precision=float32"
+    )
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "samples without names"
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A well mixed number of 63 bits for torch's generator (SplitMix64, Steele et al. 2014)."""
+    state = (seed * 0x9E3779B97F4A7C15 + step + 1) * 0xD1342543DE82EF95 & MASK_64
+    state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & MASK_64
+    state = (state ^ state >> 27) * 0x94D049BB133111EB & MASK_64
+    return (state ^ state >> 31) >> 1

@@ -1,0 +1,49 @@
+"""Optimisers by name, with weight decay kept off biases and normalisation."""
+
+import torch
+from torch import nn
+
+OPTIMIZERS = ("sgd", "adamw", "adam")
+FUSED_ON = ("cpu", "cuda")
+
+
+def build_optimizer(
+    model: nn.Module, *, name: str, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """A fused optimiser over the weights that ask for a gradient, in two groups: decayed and not.
+
+    Weights of one dimension (biases, scales and shifts of normalisation) are not decayed: a decay there only
+    changes the scale that the next layer sees.
+
+    Args:
+        model: moved to its device before.
+        name: one of OPTIMIZERS; "adam" adds the decay to the gradient, "adamw" takes it off the weights.
+        lr: until a schedule says otherwise.
+        momentum: for "sgd".
+        weight_decay: of weights of two and more dimensions.
+
+    Raises:
+        ValueError: unknown name, or nothing to train.
+    """
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    if not trained:
+        raise ValueError(f"{type(model).__name__} has no weight that requires a gradient: unfreeze a layer")
+    groups = [
+        {"params": [weight for weight in trained if weight.dim() > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in trained if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    fused = all(weight.device.type in FUSED_ON for weight in trained)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, fused=fused)
+    if name == "adam":
+        return torch.optim.Adam(groups, lr=lr, fused=fused)
+    raise ValueError(f"optimizer {name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}")
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Gives every group this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,137 @@
+"""A run as tensors and plain values, and back: all that an exact resume needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unpool.errors import ModelFileError
+from unpool.training.callbacks import Callback
+from unpool.training.files import host_copy
+from unpool.training.job import Counters, Job
+
+FORMAT = 1
+MODEL, AVERAGE, OPTIMIZER = "model/", "average/", "optimizer/"
+
+
+def final_state(job: Job) -> dict[str, Tensor]:
+    """Weights and buffers to be used from now on, on the host: averaged ones where the job averages."""
+    state = dict(job.model.state_dict())
+    if job.averaging is not None:
+        state.update(job.averaging.averages)
+    return {name: value.clone() for name, value in host_copy(state).items()}
+
+
+def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON values from which `restore` goes on bit by bit. The tensors are the job's own, not copies."""
+    tensors = {MODEL + name: value for name, value in job.model.state_dict().items()}
+    meta: dict[str, Any] = {"format": FORMAT, "step": job.counters.step, "counters": asdict(job.counters)}
+    if job.averaging is not None:
+        tensors |= {AVERAGE + name: value for name, value in job.averaging.averages.items()}
+        meta["averaging_updates"] = job.averaging.updates
+    held, plain = _optimizer_state(job)
+    tensors |= held
+    meta["optimizer"] = plain
+    meta["scaler"] = job.scaler.state_dict()
+    meta["callbacks"] = {name: callback.state_dict() for name, callback in _named(callbacks).items()}
+    return tensors, meta
+
+
+def restore(
+    job: Job, callbacks: Sequence[Callback] = (), *, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
+    """Puts a job, made as the first time, where the saved one stood.
+
+    Raises:
+        ModelFileError: the state belongs to another network, optimiser or averaging.
+    """
+    if meta.get("format") != FORMAT:
+        raise ModelFileError(f"the saved state has format {meta.get('format')}, this version reads {FORMAT}")
+    _load_model(job, _below(tensors, MODEL))
+    averages = _below(tensors, AVERAGE)
+    if (job.averaging is not None) != bool(averages):
+        raise ModelFileError("the saved state and the recipe differ in train.ema: averaged weights in one of them only")
+    if job.averaging is not None:
+        _check_names("averaged weights", set(averages), {n for n, v in job.model.state_dict().items() if _is_float(v)})
+        job.averaging.load(job.model, averages, updates=int(meta["averaging_updates"]))
+    _load_optimizer(job, _below(tensors, OPTIMIZER), meta["optimizer"])
+    if job.scaler.is_enabled():
+        job.scaler.load_state_dict(meta["scaler"])
+    job.counters = Counters(**meta["counters"])
+    for name, callback in _named(callbacks).items():
+        if meta["callbacks"].get(name):
+            callback.load_state_dict(meta["callbacks"][name])
+
+
+def _load_model(job: Job, saved: Mapping[str, Tensor]) -> None:
+    own = job.model.state_dict()
+    _check_names("network", set(saved), set(own))
+    with torch.no_grad():
+        for name, value in own.items():
+            _check_shape(name, saved[name], value)
+            value.copy_(saved[name])
+
+
+def _optimizer_state(job: Job) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for name, weight in job.model.named_parameters():
+        for key, value in job.optimizer.state.get(weight, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{OPTIMIZER}{name}/{key}"] = value
+            else:
+                plain.setdefault(name, {})[key] = value
+    return tensors, plain
+
+
+def _load_optimizer(job: Job, saved: Mapping[str, Tensor], plain: Mapping[str, Mapping[str, Any]]) -> None:
+    """Moments take the layout of their weight, which the fused kernels count on."""
+    weights = dict(job.model.named_parameters())
+    _check_names(
+        "optimiser's weights", {path.rpartition("/")[0] for path in saved} | set(plain) | set(weights), set(weights)
+    )
+    for name, values in plain.items():
+        job.optimizer.state[weights[name]].update(values)
+    for path, value in saved.items():
+        name, _, key = path.rpartition("/")
+        weight = weights[name]
+        is_moment = value.dim() > 0 and value.shape == weight.shape
+        moment = torch.empty_like(weight, dtype=value.dtype).detach() if is_moment else value.to(weight.device)
+        job.optimizer.state[weight][key] = moment.copy_(value)
+
+
+def _named(callbacks: Sequence[Callback]) -> dict[str, Callback]:
+    named: dict[str, Callback] = {}
+    for callback in callbacks:
+        name, count = type(callback).__name__, 1
+        while name in named:
+            count += 1
+            name = f"{type(callback).__name__}-{count}"
+        named[name] = callback
+    return named
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _check_names(what: str, saved: set[str], own: set[str]) -> None:
+    if saved != own:
+        raise ModelFileError(
+            f"the saved {what} and the recipe's differ: the state lacks {sorted(own - saved)[:8]} "
+            f"and has besides {sorted(saved - own)[:8]}: resume with the recipe of the run"
+        )
+
+
+def _check_shape(name: str, saved: Tensor, own: Tensor) -> None:
+    if saved.shape != own.shape:
+        raise ModelFileError(
+            f"{name} is {tuple(saved.shape)} in the saved state and {tuple(own.shape)} in the network: "
+            "resume with the recipe of the run"
+        )

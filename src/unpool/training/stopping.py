@@ -1,0 +1,65 @@
+"""Asks a run to stop: by SIGINT, SIGTERM, or a time limit. The run is saved at the next safe moment."""
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from unpool.errors import Stopped, TimeLimit
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """While entered, notes the first SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt at once.
+
+    May be entered again inside itself. Outside the main thread signals are left alone and only the time limit counts.
+
+    Args:
+        time_limit_s: seconds after the first entering; None sets no limit.
+    """
+
+    def __init__(self, time_limit_s: float | None = None) -> None:
+        self.time_limit_s = time_limit_s
+        self.number: int | None = None
+        self._depth = 0
+        self._started_s: float | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self._started_s is None:
+            self._started_s = time.monotonic()
+        self._depth += 1
+        if self._depth == 1 and threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            for number, handler in self._previous.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            self._previous = {}
+
+    def check(self) -> None:
+        """Nothing while the run may go on.
+
+        Raises:
+            Stopped: a signal has come.
+            TimeLimit: the time is over.
+        """
+        if self.number is not None:
+            name = signal.Signals(self.number).name
+            raise Stopped(f"stopped by {name}; resume the run to go on from here", self.number)
+        if self.time_limit_s is None or self._started_s is None:
+            return
+        if time.monotonic() - self._started_s >= self.time_limit_s:
+            raise TimeLimit(f"stopped at the time limit of {self.time_limit_s:g} s; resume the run to go on from here")
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
