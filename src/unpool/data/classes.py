@@ -1,0 +1,80 @@
+"""Class names: matched between splits, runs and files, and drawn apart into training and validation."""
+
+import colorsys
+import difflib
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+
+from unpool.data.decode import printable
+from unpool.errors import DataError
+
+
+def nfc(text: str) -> str:
+    """The name composed (NFC) and printable, so that one written on a Mac equals itself elsewhere."""
+    return printable(unicodedata.normalize("NFC", text))
+
+
+def match(own: Sequence[str], wanted: Sequence[str], where: str) -> tuple[int, ...]:
+    """Index in `wanted` of each name in `own`.
+
+    Raises:
+        DataError: `own` holds names that `wanted` does not, all of them listed.
+    """
+    index = {nfc(name): i for i, name in enumerate(wanted)}
+    unknown = [name for name in own if nfc(name) not in index]
+    if unknown:
+        near = [difflib.get_close_matches(nfc(name), index, n=1) for name in unknown]
+        named = [
+            f"'{name}'" + (f" (did you mean '{n[0]}'?)" if n else "") for name, n in zip(unknown, near, strict=True)
+        ]
+        known = ", ".join(f"'{name}'" for name in list(wanted)[:20]) + (", ..." if len(wanted) > 20 else "")
+        raise DataError(f"{where}: unknown classes {', '.join(named)}; expected names among {known}")
+    return tuple(index[nfc(name)] for name in own)
+
+
+def require_equal(own: Sequence[str], train: Sequence[str], where: str, *, split: str) -> None:
+    """Refuses a split whose classes are not those of training, with the names that differ."""
+    unknown = sorted(set(own) - set(train))
+    lacking = sorted(set(train) - set(own))
+    if unknown or lacking:
+        told = [f"'{name}' is in {split} only" for name in unknown] + [f"'{name}' is in train only" for name in lacking]
+        raise DataError(
+            f"{where}: the classes of train and {split} differ: {'; '.join(told)}; rename, add or remove them"
+        )
+
+
+def require_two(classes: Sequence[str], where: str) -> None:
+    """Classification of one class learns nothing."""
+    if len(classes) < 2:
+        named = f": '{classes[0]}'" if classes else ""
+        count = f"{len(classes)} class" if len(classes) == 1 else f"{len(classes)} classes"
+        raise DataError(f"{where}: {count} found{named}; classification needs at least 2, one folder each")
+
+
+def case_clashes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Pairs of class names that differ in case only, as sentences."""
+    folded: dict[str, str] = {}
+    told = []
+    for name in classes:
+        if name.casefold() in folded:
+            told.append(f"classes '{folded[name.casefold()]}' and '{name}' differ in case only")
+        folded.setdefault(name.casefold(), name)
+    return tuple(told)
+
+
+def held_out(names: Sequence[str], *, share: float, seed: int) -> set[str]:
+    """`share` of the names, rounded to the nearest number: a pure function of the names and the seed.
+
+    Names are ordered by a hash, so that one file more moves at most one other between the parts.
+    """
+    ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{nfc(name)}".encode()).digest())
+    return set(ordered[: int(len(names) * share + 0.5)])
+
+
+def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """One colour a class, hues a golden ratio apart, for sets that bring none."""
+    colours = [
+        colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.65 + 0.35 * (i % 2), 0.95 - 0.3 * (i % 3) / 2) for i in range(count)
+    ]
+    return tuple((round(r * 255), round(g * 255), round(b * 255)) for r, g, b in colours)

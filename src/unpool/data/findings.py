@@ -1,0 +1,90 @@
+"""What a scan finds wrong or odd, and what follows from it."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from unpool.data.decode import Unreadable, Unusable
+from unpool.data.measure import MeasuringReader
+from unpool.errors import DataError
+from unpool.types import Fault, Reader
+
+Item = TypeVar("Item")
+
+SKIP_SHARE = 0.01
+SKIP_LEAST = 10
+_LISTED = 20
+_log = logging.getLogger(__name__)
+
+
+class Broken(Fault):
+    """A fault that must be mended before anything is trained on the set."""
+
+
+class Findings:
+    """Faults and notes of a scan, and what follows from them."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.skipped: list[Fault] = list(reader.faults)
+        self._broken: list[Fault] = []
+        self._notes: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+        if isinstance(reader, MeasuringReader):
+            self.note("", reader.notes)
+
+    def attempt(self, function: Callable[[int], Item], index: int) -> Item | Fault:
+        """What the function gives, or the fault of the file; safe in threads."""
+        try:
+            return function(index)
+        except Unreadable as error:
+            return error.fault
+        except OSError as error:
+            return Fault(self._reader.names[index], f"cannot read ({error.strerror or error})")
+        except DataError as error:
+            fault = error.fault if isinstance(error, Unusable) else Fault(self._reader.names[index], str(error))
+            return Broken(*fault)
+
+    def add(self, fault: Fault) -> None:
+        """Files the fault under what it means for the set."""
+        (self._broken if isinstance(fault, Broken) else self.skipped).append(Fault(*fault))
+
+    def note(self, name: str, sentences: Sequence[str]) -> None:
+        """Counts what is odd about one file."""
+        for sentence in sentences:
+            self._notes[sentence] += 1
+            self._first.setdefault(sentence, name)
+
+    def verdict(self, kept: int) -> None:
+        """Raises where the set cannot be used."""
+        if self._broken:
+            listed = "\n".join(f"  {fault.path}: {fault.reason}" for fault in self._broken[:_LISTED])
+            more = f"\n  and {len(self._broken) - _LISTED} more" if len(self._broken) > _LISTED else ""
+            raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}{more}")
+        total = len(self._reader) + len(self._reader.faults)
+        limit = max(SKIP_LEAST, int(total * SKIP_SHARE))
+        if len(self.skipped) > limit or not kept:
+            allowed = f"more than the {limit} allowed" if kept else "so that none is left"
+            raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{self._top_reasons()}")
+        for fault in self.skipped:
+            _log.warning("left out %s: %s", fault.path, fault.reason)
+        for sentence, count in self._notes.items():
+            first = self._first[sentence]
+            _log.warning("%s%s", sentence, f": {count} files, first {first}" if first else "")
+
+    def manifest(self, names: Sequence[str]) -> dict[str, Any]:
+        """What is told of the scan, as JSON."""
+        notes = [{"note": s, "count": n, "first": self._first[s]} for s, n in sorted(self._notes.items())]
+        return {
+            **(self._reader.origin if isinstance(self._reader, MeasuringReader) else {}),
+            "names": list(names),
+            "skipped": [fault._asdict() for fault in self.skipped],
+            "notes": notes,
+        }
+
+    def _top_reasons(self) -> str:
+        kinds = Counter(re.sub(r"\d+", "#", fault.reason) for fault in self.skipped)
+        first = {re.sub(r"\d+", "#", fault.reason): fault for fault in reversed(self.skipped)}
+        return "\n".join(f"  {n} times: {first[k].reason}, first {first[k].path}" for k, n in kinds.most_common(5))

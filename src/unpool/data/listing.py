@@ -1,0 +1,114 @@
+"""The image files below a folder, in the order of their names whatever the file system says."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from unpool.data.decode import printable
+from unpool.data.formats import REFUSED_SUFFIXES, SUFFIXES
+from unpool.types import Fault
+
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+
+
+class Listing(NamedTuple):
+    """What a walk found.
+
+    Attributes:
+        files: paths below the folder with "/" between parts, raw (not escaped), sorted.
+        faults: dangling links, loops and folders that cannot be read.
+        ignored: number of hidden, system and other files that are no images.
+        clashes: names that differ in case only.
+    """
+
+    files: list[str]
+    faults: list[Fault]
+    ignored: int
+    clashes: list[str]
+
+
+def is_junk(name: str) -> bool:
+    """Hidden files and what desktop systems leave behind."""
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the suffix is that of an image format, enabled or not."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in SUFFIXES or suffix in REFUSED_SUFFIXES
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, links to folders included, junk not, sorted; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if not is_junk(e.name) and _is_dir(e))
+
+
+def walk(folder: Path) -> Listing:
+    """All image files at any depth below `folder`; each folder is entered once, links to folders are followed."""
+    found = _Walk()
+    found.enter(folder, "", frozenset())
+    folded: dict[str, str] = {}
+    clashes = []
+    for file in sorted(found.files):
+        if file.casefold() in folded:
+            clashes.append(f"{printable(folded[file.casefold()])} and {printable(file)}")
+        folded.setdefault(file.casefold(), file)
+    return Listing(sorted(found.files), sorted(found.faults), found.ignored, clashes)
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self.faults: list[Fault] = []
+        self.ignored = 0
+        self.seen: set[tuple[int, int]] = set()
+
+    def enter(self, folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            self.faults.append(Fault(printable(folder), "symbolic link leads back to a folder that holds it"))
+            return
+        if identity in self.seen:
+            self.ignored += 1
+            return
+        self.seen.add(identity)
+        try:
+            with os.scandir(folder) as entries:
+                # real entries before links, so that a folder goes by its own name
+                inside = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
+        except OSError as error:
+            self.faults.append(Fault(printable(folder), f"cannot read ({error.strerror})"))
+            return
+        for entry in inside:
+            self._take(entry, folder, prefix, above | {identity})
+
+    def _take(self, entry: os.DirEntry[str], folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:
+        if is_junk(entry.name):
+            self.ignored += 1
+        elif _is_dir(entry):
+            self.enter(folder / entry.name, f"{prefix}{entry.name}/", above)
+        elif not is_image_name(entry.name):
+            self.ignored += 1
+        elif _is_file(entry):
+            self.files.append(prefix + entry.name)
+        else:
+            reason = "dangling symbolic link" if entry.is_symlink() else "not a regular file"
+            self.faults.append(Fault(printable(folder / entry.name), reason))
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False

@@ -1,0 +1,29 @@
+"""What a reader can say of a sample without decoding its image."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from unpool.types import Reader, Sample
+
+
+class Measure(NamedTuple):
+    """Size of the decoded image, bytes of the decoded sample, and oddities, one sentence a kind."""
+
+    size_hw: tuple[int, int]
+    num_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class MeasuringReader(Reader, Protocol):
+    """A reader of ours: sizes come from headers, targets without images, so that large sets are scanned fast.
+
+    Attributes:
+        notes: what was odd about the whole set, one sentence each.
+        origin: where the list of names comes from, as JSON.
+    """
+
+    notes: list[str]
+    origin: dict[str, Any]
+
+    def measure(self, index: int) -> Measure: ...
+    def targets(self, index: int) -> Sample: ...

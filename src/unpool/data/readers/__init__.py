@@ -1,0 +1,13 @@
+"""Data formats: one file each, one word here."""
+
+from unpool.data.readers.camvid import CamVid
+from unpool.data.readers.cifar import Cifar
+from unpool.data.readers.folder import Folder
+from unpool.data.readers.mnist import Mnist
+
+READERS = {
+    "camvid": CamVid,
+    "cifar": Cifar,
+    "folder": Folder,
+    "mnist": Mnist,
+}

@@ -1,0 +1,91 @@
+"""CamVid in the layout of the SegNet tutorial: lists of "image label" lines, 11 classes and a void.
+
+Source: Brostow et al. 2009, "Semantic object classes in video"; class numbers of the SegNet tutorial.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unpool.data.classes import match
+from unpool.data.decode import Exif, printable
+from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
+from unpool.data.readers.splits import Split, not_found, require_root, require_split
+from unpool.errors import DataError
+from unpool.types import IGNORE, DataInfo
+
+VOID = 11
+CLASSES = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+
+
+class CamVid(MaskPairs):
+    """Street scenes with a mask each; the root is CamVid's folder or the one that holds it.
+
+    Args:
+        classes: names by index where a training run decided them; an order of the 11.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        classes: Sequence[str] | None = None,
+        channels: int = 3,
+        exif: Exif = "apply",
+    ) -> None:
+        require_split(split)
+        folder = _folder(require_root(root), split)
+        expected = tuple(classes) if classes is not None else tuple(CLASSES)
+        index = match(tuple(CLASSES), expected, printable(root))
+        values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES))
+        pairs = _pairs(folder / f"{split}.txt")
+        super().__init__(folder, pairs, values, channels=channels, exif=exif)
+        own = dict(zip(index, CLASSES.values(), strict=True))
+        self.info = DataInfo(
+            classes=expected, palette=tuple(own.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID
+        )
+        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
+
+
+def _folder(root: Path, split: str) -> Path:
+    for folder in (root / "CamVid", root):
+        if (folder / f"{split}.txt").is_file():
+            return folder
+    raise not_found(root, split, [f"CamVid/{split}.txt", f"{split}.txt"])
+
+
+def _pairs(listing: Path) -> list[Pair]:
+    text = listing.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    pairs = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        where = f"{printable(listing)} line {number}: '{line.strip()}'"
+        if len(fields) != 2:
+            raise DataError(f"{where} has {len(fields)} fields; expected two, the image and its mask")
+        pairs.append(Pair(*(_below(field, where) for field in fields)))
+    if not pairs:
+        raise DataError(f"{printable(listing)} names no image; expected lines of an image and its mask")
+    return sorted(pairs)
+
+
+def _below(field: str, where: str) -> str:
+    """The path below CamVid's folder: the lists start with CamVid/, the original ones with /SegNet/CamVid/."""
+    parts = PurePosixPath(field.removeprefix("/SegNet/")).parts
+    if ".." in parts or parts[0] == "/":
+        raise DataError(f"{where} leaves the folder of the data set; give paths below it")
+    return "/".join(parts[1:] if parts[0] == "CamVid" else parts)

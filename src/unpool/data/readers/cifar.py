@@ -1,0 +1,159 @@
+"""CIFAR-10: the original binary batches, or train.tar.gz and test.tar.gz of class folders read in place.
+
+An archive stands for the whole set and is preferred where both are there. There is no validation split, so it is the
+test split.
+
+Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images"; a record is 1 label byte, then 32x32
+red, green and blue bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unpool.data.archive import Archive, read_archive
+from unpool.data.classes import match, require_two
+from unpool.data.decode import decode_image, printable
+from unpool.data.listing import is_image_name, is_junk
+from unpool.data.measure import Measure
+from unpool.data.readers.splits import Split, not_found, require_root, require_split
+from unpool.errors import DataError
+from unpool.types import DataInfo, Fault, Sample
+
+_SIDE = 32
+_RECORD = 1 + 3 * _SIDE * _SIDE
+_BATCHES = "cifar-10-batches-bin"
+
+
+class Cifar:
+    """Small images by class.
+
+    Args:
+        classes: names by index; by default those of batches.meta.txt, or the folders of the archive, sorted.
+    """
+
+    gives = ("image", "label")
+
+    def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 3) -> None:
+        require_split(split)
+        self._channels = channels
+        found = _read_archive(require_root(root), split) or _read_batches(root, split)
+        if found is None:
+            names = ["train.tar.gz" if split == "train" else "test.tar.gz", *_batch_names(split)]
+            raise not_found(root, split, [*names, f"{_BATCHES}/{names[-1]}"])
+        own = found.classes
+        require_two(own, printable(root))
+        self.info = DataInfo(classes=tuple(classes) if classes is not None else own)
+        index = torch.tensor(match(own, self.info.classes, printable(root)))
+        self._images, self._labels = found.images, index[found.labels]
+        self.names = found.names
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": found.ignored, "drawn": None}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {"image": self._images.image(index, self._channels, self.names[index]), **self.targets(index)}
+
+    def measure(self, index: int) -> Measure:
+        """Size of one image."""
+        return Measure((_SIDE, _SIDE), self._channels * _SIDE * _SIDE)
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {"label": self._labels[index]}
+
+
+class _Packed(NamedTuple):
+    archive: Archive
+    places: Tensor  # position in the archive of each image
+
+    def image(self, index: int, channels: int, name: str) -> Tensor:
+        image = decode_image(self.archive.read(int(self.places[index])), channels, name=name)
+        if image.shape[1:] != (_SIDE, _SIDE):
+            size = f"{image.shape[2]}x{image.shape[1]}"
+            raise DataError(
+                f"{name}: image is {size}; CIFAR's are {_SIDE}x{_SIDE}: use the folder reader on other sets"
+            )
+        return image
+
+
+class _Plain(NamedTuple):
+    images: Tensor  # (N, 3, 32, 32) uint8
+
+    def image(self, index: int, channels: int, name: str) -> Tensor:
+        image = self.images[index]
+        if channels == 3:
+            return image.clone()
+        weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        return (image * weights).sum(dim=0, keepdim=True).round().to(torch.uint8)
+
+
+class _Found(NamedTuple):
+    images: _Packed | _Plain
+    labels: Tensor
+    classes: tuple[str, ...]
+    names: list[str]
+    ignored: int
+
+
+def _read_archive(root: Path, split: str) -> _Found | None:
+    wanted = ("val.tar.gz", "test.tar.gz") if split == "val" else (f"{split}.tar.gz",)
+    path = next((root / name for name in wanted if (root / name).is_file()), None)
+    if path is None:
+        return None
+    archive = read_archive(path)
+    parts = [PurePosixPath(name).parts for name in archive.names]
+    places = [i for i, p in enumerate(parts) if len(p) >= 2 and is_image_name(p[-1]) and not any(map(is_junk, p))]
+    folders = [parts[i][-2] for i in places]
+    classes = _meta(root) or tuple(sorted(set(folders)))
+    labels = torch.tensor([match([f], classes, printable(path))[0] for f in sorted(set(folders))])
+    order = {f: int(i) for f, i in zip(sorted(set(folders)), labels, strict=True)}
+    return _Found(
+        _Packed(archive, torch.tensor(places)),
+        torch.tensor([order[f] for f in folders], dtype=torch.int64),
+        classes,
+        [printable(archive.names[i]) for i in places],
+        len(parts) - len(places),
+    )
+
+
+def _read_batches(root: Path, split: str) -> _Found | None:
+    for folder in (root, root / _BATCHES):
+        paths = [folder / name for name in _batch_names(split) if (folder / name).is_file()]
+        if paths:
+            records = [_records(path) for path in paths]
+            names = [
+                f"{path.name}/{i:05d}" for path, batch in zip(paths, records, strict=True) for i in range(len(batch))
+            ]
+            data = torch.cat(records)
+            classes = _meta(folder) or _meta(root) or tuple(str(i) for i in range(10))
+            labels = data[:, 0].long()
+            if int(labels.max()) >= len(classes):
+                raise DataError(f"{printable(folder)}: label {int(labels.max())}; expected 0 to {len(classes) - 1}")
+            return _Found(_Plain(data[:, 1:].reshape(-1, 3, _SIDE, _SIDE).clone()), labels, classes, names, 0)
+    return None
+
+
+def _batch_names(split: str) -> list[str]:
+    return [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
+
+
+def _records(path: Path) -> Tensor:
+    data = path.read_bytes()
+    if not data or len(data) % _RECORD:
+        raise DataError(
+            f"{printable(path)}: {len(data)} bytes; expected a multiple of {_RECORD}, one label and 32x32 RGB"
+        )
+    return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(-1, _RECORD).copy())
+
+
+def _meta(folder: Path) -> tuple[str, ...]:
+    path = folder / "batches.meta.txt"
+    return tuple(path.read_text(encoding="utf-8-sig").split()) if path.is_file() else ()

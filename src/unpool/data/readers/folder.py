@@ -1,0 +1,155 @@
+"""One folder a class: DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg.
+
+Where there is no val folder, a seeded share of the images of each class is set aside for it.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
+from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
+from unpool.data.listing import is_image_name, is_junk, subfolders, walk
+from unpool.data.measure import Measure
+from unpool.data.readers.splits import (
+    SPLIT_NAMES,
+    Drawn,
+    Split,
+    not_found,
+    nothing_left,
+    require_root,
+    require_share,
+    require_split,
+)
+from unpool.types import DataInfo, Fault, Sample
+
+
+class Folder:
+    """Images by class.
+
+    Args:
+        classes: names by index where they are decided elsewhere (by a training run); names are matched, unknown ones
+            refused. By default the names of the train folder, sorted.
+        val_share: part of each class set aside for validation where there is no val folder.
+        seed: draws that part.
+    """
+
+    gives = ("image", "label")
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        classes: Sequence[str] | None = None,
+        channels: int = 3,
+        exif: Exif = "apply",
+        val_share: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        require_split(split)
+        require_share(val_share)
+        self.root = require_root(root)
+        self._channels = channels
+        self._exif: Exif = exif
+        source, self._drawn = self._source(split, val_share, seed)
+        folders = _class_folders(source)
+        names = sorted(folders)
+        expected = classes if classes is not None else self._train_classes(names, source, split)
+        self.info = DataInfo(classes=tuple(expected))
+        require_two(self.info.classes, printable(source))
+        index = dict(zip(names, match(names, expected, printable(source)), strict=True))
+        self.notes = [*case_clashes(names), *_stray(source)]
+        self.faults: list[Fault] = []
+        self._files: list[str] = []
+        labels: list[int] = []
+        ignored = 0
+        for name in names:
+            for folder in folders[name]:
+                ignored += self._take(folder, name, split)
+                labels += [index[name]] * (len(self._files) - len(labels))
+        if not self._files:
+            raise nothing_left(root, split, self._drawn) if self._drawn else not_found(root, split, ["images"])
+        self._labels = torch.tensor(labels)
+        self.names = [printable(file) for file in self._files]
+        drawn = self._drawn._asdict() if self._drawn else None
+        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": drawn}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self.root / self._files[index]
+        return {"image": decode_image(path, self._channels, exif=self._exif), **self.targets(index)}
+
+    def measure(self, index: int) -> Measure:
+        """Size and oddities of one image, from its header."""
+        path = self.root / self._files[index]
+        found = probe(path)
+        told = notes(self._files[index], found, self._channels, exif=self._exif)
+        return Measure(oriented(found, self._exif), self._channels * found.height * found.width, told)
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {"label": self._labels[index]}
+
+    def _source(self, split: Split, val_share: float, seed: int) -> tuple[Path, Drawn | None]:
+        """The folder of class folders that holds the split, and how the split is drawn from it if it has to be."""
+        laid_out = {s: f for s in SPLIT_NAMES if (f := _split_folder(self.root, s)) is not None}
+        drawn = Drawn(val_share, seed)
+        if not laid_out and split != "test" and subfolders(self.root):
+            return self.root, drawn
+        if split == "val" and "val" not in laid_out and "train" in laid_out:
+            return laid_out["train"], drawn
+        if split in laid_out:
+            return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
+        looked_for = [f"{name}/<class>/*.jpg" for name in SPLIT_NAMES[split]]
+        raise not_found(self.root, split, looked_for + (["<class>/*.jpg"] if split != "test" else []))
+
+    def _train_classes(self, names: Sequence[str], source: Path, split: Split) -> Sequence[str]:
+        train = _split_folder(self.root, "train")
+        if train is None or train == source:
+            return names
+        expected = sorted(_class_folders(train))
+        require_equal(names, expected, printable(self.root), split=split)
+        return expected
+
+    def _take(self, folder: Path, name: str, split: Split) -> int:
+        """Adds the files of one class folder that belong to the split; gives the number of files ignored."""
+        found = walk(folder)
+        self.faults += found.faults
+        self.notes += [f"file names differ in case only: {clash}" for clash in found.clashes]
+        files = found.files
+        if self._drawn:
+            kept = self._drawn.keeps([f"{name}/{file}" for file in files], split)
+            files = [file for file in files if f"{name}/{file}" in kept]
+        prefix = folder.relative_to(self.root).as_posix()
+        self._files += [f"{prefix}/{file}" for file in files]
+        return found.ignored
+
+
+def _stray(source: Path) -> list[str]:
+    stray = [e.name for e in source.iterdir() if is_image_name(e.name) and not is_junk(e.name) and e.is_file()]
+    if not stray:
+        return []
+    return [f"{len(stray)} images lie outside of the class folders, such as {printable(min(stray))}: left out"]
+
+
+def _split_folder(root: Path, split: str) -> Path | None:
+    for name in SPLIT_NAMES[split]:
+        if subfolders(root / name):
+            return root / name
+    return None
+
+
+def _class_folders(source: Path) -> dict[str, list[Path]]:
+    """Folders that hold an image, by composed name; two spellings of one name are one class."""
+    folders: dict[str, list[Path]] = {}
+    for name in subfolders(source):
+        inside = (file for _, _, files in os.walk(source / name) for file in files)
+        if any(is_image_name(file) and not is_junk(file) for file in inside):
+            folders.setdefault(nfc(name), []).append(source / name)
+    return folders

@@ -1,0 +1,106 @@
+"""MNIST and its kin in IDX files, gzipped or not.
+
+Source: LeCun, Cortes, Burges, "The MNIST database": a big-endian header (two zeros, type 8, number of axes, their
+lengths), then the bytes.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unpool.data.classes import match
+from unpool.data.decode import printable
+from unpool.data.measure import Measure
+from unpool.data.readers.splits import Split, not_found, require_root, require_split
+from unpool.errors import DataError
+from unpool.types import DataInfo, Fault, Sample
+
+_STEMS = {"train": "train", "val": "t10k", "test": "t10k"}
+_FOLDERS = (".", "MNIST/raw", "raw")
+
+
+class Mnist:
+    """Digits; the validation split is the test split, t10k.
+
+    Args:
+        classes: names by index, by default "0" to "9".
+        channels: 1, or 3 to repeat the grey channel.
+    """
+
+    gives = ("image", "label")
+
+    def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 1) -> None:
+        require_split(split)
+        stem = _STEMS[split]
+        self._images = read_idx(_find(require_root(root), split, f"{stem}-images", "idx3-ubyte"), axes=3)
+        path = _find(root, split, f"{stem}-labels", "idx1-ubyte")
+        labels = read_idx(path, axes=1)
+        if len(labels) != len(self._images):
+            raise DataError(
+                f"{printable(path)} holds {len(labels)} labels and its image file {len(self._images)} images"
+            )
+        own = tuple(str(digit) for digit in range(10))
+        expected = tuple(classes) if classes is not None else own
+        if int(labels.max()) >= len(own):
+            raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(own) - 1}")
+        self._labels = torch.tensor(match(own, expected, printable(root)))[labels.long()]
+        self._channels = channels
+        self.info = DataInfo(classes=expected)
+        self.names = [f"{stem}/{i:05d}" for i in range(len(labels))]
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self._images[index].expand(self._channels, -1, -1).clone()
+        return {"image": image, **self.targets(index)}
+
+    def measure(self, index: int) -> Measure:
+        """Size of one image."""
+        return Measure((self._images.shape[1], self._images.shape[2]), self._channels * self._images[index].numel())
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {"label": self._labels[index]}
+
+
+def read_idx(path: Path, *, axes: int) -> Tensor:
+    """The uint8 array of an IDX file, with as many axes as asked for.
+
+    Raises:
+        DataError: the file cannot be read, is no IDX file of bytes, or is longer or shorter than its header says.
+    """
+    name = printable(path)
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{name}: cannot read ({error})") from error
+    start = 4 + 4 * axes
+    if len(data) < start or data[:4] != bytes([0, 0, 8, axes]):
+        raise DataError(f"{name}: starts with {data[:4].hex()}; expected 000008{axes:02d}, an IDX file of {axes} axes")
+    shape = struct.unpack(f">{axes}I", data[4:start])
+    if len(data) - start != math.prod(shape):
+        raise DataError(f"{name}: {len(data) - start} bytes after its header, which says {shape}: copy the file again")
+    if not math.prod(shape):
+        raise DataError(f"{name}: its header says {shape}, so that it holds nothing")
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
+
+
+def _find(root: Path, split: str, stem: str, kind: str) -> Path:
+    names = [f"{stem}{dot}{kind}{end}" for dot in "-." for end in ("", ".gz")]
+    for folder in _FOLDERS:
+        for name in names:
+            if (root / folder / name).is_file():
+                return root / folder / name
+    raise not_found(root, split, names)

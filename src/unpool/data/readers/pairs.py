@@ -1,0 +1,114 @@
+"""Images with a mask each: what the readers of segmentation sets share."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unpool.data.decode import Exif, Unusable, decode_image, decode_mask, notes, oriented, printable, probe
+from unpool.data.measure import Measure
+from unpool.types import Fault, Sample
+
+
+class Pair(NamedTuple):
+    """Paths below the root, raw."""
+
+    image: str
+    mask: str
+
+
+class MaskValues:
+    """What the ids in mask files mean.
+
+    Args:
+        meaning: class or IGNORE of each id (of each position in the palette, for colour masks).
+        num_classes: for messages.
+        palette: colours of colour masks, by position.
+    """
+
+    def __init__(
+        self, meaning: Mapping[int, int], num_classes: int, *, palette: Sequence[tuple[int, int, int]] = ()
+    ) -> None:
+        self._num_classes = num_classes
+        self._palette = tuple(palette)
+        self._table = np.full(max(meaning, default=0) + 1, -1, np.int16)
+        for stored, index in meaning.items():
+            self._table[stored] = index
+
+    def read(self, path: Path) -> Tensor:
+        """(H, W) uint8 classes and IGNORE; `Unusable` lists the ids that mean nothing."""
+        stored = decode_mask(path, palette=self._palette).numpy()
+        if stored.min() < 0 or stored.max() >= len(self._table):
+            raise self._unknown(stored, path)
+        meant = self._table[stored]
+        if meant.min() < 0:
+            raise self._unknown(stored, path)
+        return torch.from_numpy(meant.astype(np.uint8))
+
+    def _unknown(self, stored: np.ndarray, path: Path) -> Unusable:
+        ids = [int(i) for i in np.unique(stored)]
+        bad = [i for i in ids if not 0 <= i < len(self._table) or self._table[i] < 0]
+        shown = ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
+        n = self._num_classes
+        advice = [f"set data.ignore={bad[0]}"] if len(bad) == 1 else []
+        if len(ids) <= n:
+            example = ", ".join(f"{stored_id}: {i}" for i, stored_id in enumerate(ids))
+            advice.append(f"remap them, such as data.mask_values={{{example}}}")
+        else:
+            advice.append("remap them with data.mask_values, or add the classes")
+        reason = f"mask has ids {{{shown}}} and the set {n} classes (0 to {n - 1}), so {bad[:12]} mean nothing"
+        return Unusable(printable(path), f"{reason}: {' or '.join(advice)}")
+
+
+class MaskPairs:
+    """Reads image and mask by position; a base for readers, which make the list."""
+
+    gives = ("image", "mask")
+
+    def __init__(self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, channels: int, exif: Exif) -> None:
+        self.root = root
+        self._pairs = tuple(pairs)
+        self._values = values
+        self._channels = channels
+        self._exif: Exif = exif
+        self.names = [printable(pair.image) for pair in pairs]
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self.root / self._pairs[index].image
+        image = decode_image(path, self._channels, exif=self._exif)
+        sample = {"image": image, **self.targets(index)}
+        if image.shape[1:] != sample["mask"].shape:
+            self.measure(index)
+        return sample
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {"mask": self._values.read(self.root / self._pairs[index].mask)}
+
+    def measure(self, index: int) -> Measure:
+        """Size and oddities of one pair, from its headers; `Unusable` where the sizes differ."""
+        pair = self._pairs[index]
+        image, mask = probe(self.root / pair.image), probe(self.root / pair.mask)
+        size, mask_size = oriented(image, self._exif), (mask.height, mask.width)
+        if size != mask_size:
+            raise Unusable(
+                printable(self.root / pair.mask),
+                _disagreement(printable(pair.image), size, mask_size, image.orientation),
+            )
+        told = notes(pair.image, image, self._channels, exif=self._exif)
+        return Measure(size, (self._channels + 1) * size[0] * size[1], told)
+
+
+def _disagreement(image: str, size: tuple[int, int], mask_size: tuple[int, int], orientation: int) -> str:
+    sizes = f"mask is {mask_size[1]}x{mask_size[0]}, its image {image} decodes to {size[1]}x{size[0]} (width x height)"
+    if orientation != 1:
+        return f"{sizes} by EXIF orientation {orientation}: set data.exif=ignore, or annotate the upright image"
+    return f"{sizes}: they must agree; export the mask at the size of the image"

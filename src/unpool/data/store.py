@@ -1,0 +1,211 @@
+"""From a reader to samples that can be trained on: every file looked at once, faults listed, sizes known."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from unpool.data.decode import Unreadable
+from unpool.data.findings import Findings
+from unpool.data.measure import Measure, MeasuringReader
+from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
+from unpool.errors import DataError, EnvironmentFault
+from unpool.types import IGNORE, DataInfo, Fault, Reader, Sample, Samples
+
+Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
+Size = tuple[int, int]
+
+_SMALL_PIXELS = 64 * 64  # below this, threads wait for the interpreter more than they decode
+_PROBED = 8
+_MEASURING_THREADS = 4
+_SLICE = 8
+
+
+class ScanResult(NamedTuple):
+    """What came of a scan.
+
+    Attributes:
+        samples: those that can be read.
+        faults: files left out, with the reason.
+        manifest: where the list comes from, names kept, files skipped, notes, as JSON.
+    """
+
+    samples: Samples
+    faults: list[Fault]
+    manifest: dict[str, Any]
+
+
+class StreamedSamples:
+    """Samples decoded each time they are asked for."""
+
+    def __init__(self, reader: Reader, kept: Sequence[int], *, names: Sequence[str], sizes_hw: Sequence[Size]) -> None:
+        self.gives = reader.gives
+        self.info = reader.info
+        self.names = names
+        self.sizes_hw = sizes_hw
+        self._reader = reader
+        self._kept = torch.tensor(kept, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self.names):
+            raise IndexError(f"sample {index} of {len(self.names)}")
+        try:
+            sample = self._reader[int(self._kept[index])]
+        except OSError as error:
+            raise Unreadable(self.names[index], f"cannot read ({error.strerror or error})") from error
+        size = self.sizes_hw[index]
+        if _size_of(sample) != size:
+            raise DataError(f"{self.names[index]}: no longer {size} (height, width); it was changed while in use")
+        return {**sample, "index": torch.tensor(index), "size_hw": torch.tensor(size)}
+
+
+def scan(
+    reader: Reader, *, memory: bool | None = None, shared: bool = False, progress: Progress | None = None
+) -> ScanResult:
+    """Looks at every sample once.
+
+    Args:
+        reader: one split of a data set.
+        memory: True decodes all of it now and holds it; False reads headers and targets now, and images when they are
+            asked for; None holds what is small: less than a quarter of the free memory, and less than 4 GB.
+        shared: hold it in shared memory, for worker processes.
+        progress: called with the number of samples done and their total.
+
+    Raises:
+        DataError: files that must be mended, all in one list; or more unreadable ones than 1 % (and than 10).
+        EnvironmentFault: memory was asked for and there is not enough.
+    """
+    found = Findings(reader)
+    if isinstance(reader, MeasuringReader):
+        measured = _measure(reader, found)
+        candidates, needed = list(measured), sum(m.num_bytes for m in measured.values())
+        in_memory = _fits(needed, memory=memory)
+        look = partial(_look_whole, reader) if in_memory else partial(_look_at_targets, reader, measured)
+    else:
+        candidates, needed = list(range(len(reader))), _estimate(reader, found)
+        in_memory = _fits(needed, memory=memory)
+        look = partial(_look_whole, reader)
+    kept: list[int] = []
+    sizes: list[Size] = []
+    columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
+    seen = _each(partial(found.attempt, look), candidates, threads=_threads(needed, len(candidates)))
+    for done, (index, item) in enumerate(zip(candidates, seen, strict=True), start=1):
+        if isinstance(item, Fault):
+            found.add(item)
+        else:
+            kept.append(index)
+            sizes.append(item.size_hw)
+            for key, column in columns.items():
+                column.append(item.sample[key])
+        if progress is not None:
+            progress(done, len(candidates))
+    found.verdict(len(kept))
+    names = [reader.names[i] for i in kept]
+    samples: Samples
+    if in_memory:
+        held = {key: column.column() for key, column in columns.items()}
+        samples = MemorySamples(held, names=names, sizes_hw=sizes, info=reader.info)
+    else:
+        samples = StreamedSamples(reader, kept, names=names, sizes_hw=sizes)
+    manifest = {**found.manifest(names), "memory": in_memory, "decoded_bytes": needed}
+    return ScanResult(samples, found.skipped, manifest)
+
+
+class _Look(NamedTuple):
+    size_hw: Size
+    sample: Sample
+
+
+def _look_whole(reader: Reader, index: int) -> _Look:
+    sample = reader[index]
+    image = sample["image"]
+    if image.dtype != torch.uint8 or image.ndim != 3:
+        raise DataError(f"image is {image.dtype} {tuple(image.shape)}; a reader gives uint8 (C, H, W)")
+    size = _size_of(sample)
+    _require_known(sample, reader.info, size)
+    return _Look(size, sample)
+
+
+def _look_at_targets(reader: MeasuringReader, measured: Mapping[int, Measure], index: int) -> _Look:
+    targets = reader.targets(index)
+    size = measured[index].size_hw
+    _require_known(targets, reader.info, size)
+    return _Look(size, targets)
+
+
+def _require_known(sample: Sample, info: DataInfo, size: Size) -> None:
+    """Every label and mask value is a class (or IGNORE), and the mask covers the image."""
+    classes = len(info.classes)
+    if "label" in sample and classes and not 0 <= int(sample["label"]) < classes:
+        raise DataError(f"label {int(sample['label'])}; the set has {classes} classes (0 to {classes - 1})")
+    if "mask" not in sample:
+        return
+    mask = sample["mask"]
+    if mask.dtype != torch.uint8 or tuple(mask.shape) != size:
+        raise DataError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected uint8 {size}, the size of its image")
+    ids = np.flatnonzero(np.bincount(mask.numpy().reshape(-1), minlength=256))
+    unknown = [int(i) for i in ids if i >= classes and i != IGNORE]
+    if unknown:
+        raise DataError(f"mask has ids {unknown}; the set has {classes} classes (0 to {classes - 1}) and {IGNORE}")
+
+
+def _measure(reader: MeasuringReader, found: Findings) -> dict[int, Measure]:
+    measured = {}
+    every = range(len(reader))
+    for index, item in enumerate(_each(partial(found.attempt, reader.measure), every, threads=_MEASURING_THREADS)):
+        if isinstance(item, Fault):
+            found.add(item)
+        else:
+            measured[index] = item
+            found.note(reader.names[index], item.notes)
+    return measured
+
+
+def _estimate(reader: Reader, found: Findings) -> int:
+    """Bytes of all samples, from a few spread over the set."""
+    places = np.linspace(0, len(reader) - 1, min(len(reader), _PROBED)).astype(int).tolist()
+    looks = [found.attempt(partial(_look_whole, reader), i) for i in places]
+    sizes = [sum(value.nbytes for value in look.sample.values()) for look in looks if not isinstance(look, Fault)]
+    return len(reader) * sum(sizes) // max(len(sizes), 1)
+
+
+def _fits(needed: int, *, memory: bool | None) -> bool:
+    free = free_bytes()
+    if memory and needed > free:
+        told = f"the decoded images need {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB of memory are free"
+        raise EnvironmentFault(f"{told}: set data.memory=false")
+    return needed < min(free / 4, MOST_BYTES) if memory is None else memory
+
+
+def _threads(needed: int, count: int) -> int:
+    is_small = needed < count * _SMALL_PIXELS
+    return 1 if is_small else min(8, os.cpu_count() or 1)
+
+
+def _each(function: Callable[[int], Item], places: Sequence[int], *, threads: int) -> Iterator[Item]:
+    """The function of each place, in order; few are ahead of the one asked for, so that memory stays bounded."""
+    if threads == 1:
+        yield from map(function, places)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque()
+        for start in range(0, len(places), _SLICE):
+            waiting.append(pool.submit(lambda part: [function(i) for i in part], places[start : start + _SLICE]))
+            if len(waiting) > 3 * threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def _size_of(sample: Sample) -> Size:
+    height, width = sample["image"].shape[-2:]
+    return int(height), int(width)
