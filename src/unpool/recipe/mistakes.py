@@ -1,0 +1,136 @@
+"""What is wrong with a recipe, in sentences: where, what was given, what is expected, what was meant."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+MEANT = {  # what other tools call our keys
+    "learning_rate": "lr",
+    "batch_size": "batch",
+    "num_epochs": "epochs",
+    "wd": "weight_decay",
+    "opt": "optimizer",
+    "scheduler": "schedule",
+    "warmup": "warmup_epochs",
+    "num_workers": "workers",
+    "augmentation": "augment",
+    "transforms": "augment",
+    "path": "root",
+    "dataset": "reader",
+    "image_size": "size",
+    "arch": "name",
+    "encoder": "backbone",
+    "grad_clip": "clip_norm",
+}
+_KINDS = {"boolean": "true or false", "string": "text", "null": "null", "object": "a mapping"}
+_LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+_SHOWN = 80  # characters of a wrong value that a message repeats
+
+
+class Mistake(NamedTuple):
+    """One thing wrong, and the path of keys and positions to it."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+def mistakes_of(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
+    """One mistake a field; the several complaints of a union about one value are one."""
+    schema, found = model.model_json_schema(), {}
+    for detail in error.errors(include_url=False):
+        path, kind = _field(detail["loc"], schema)
+        found.setdefault(path, Mistake(path, _sentence(detail, path, kind, schema)))
+    return list(found.values())
+
+
+def unknown_key(section: str, key: str, known: Iterable[str]) -> str:
+    """The sentence that refuses a key, naming the nearest known one."""
+    return f"{section} has no key {key!r}{nearest(key, known)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or the list where nothing is near."""
+    known = list(known)
+    words = {**{name: meant for name, meant in MEANT.items() if meant in known}, **{name: name for name in known}}
+    near = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    return f"; did you mean {words[near[0]]!r}?" if near else f"; there are: {', '.join(known) or 'none'}"
+
+
+def allowed(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """What a JSON Schema admits, in words."""
+    if "$ref" in kind:
+        return allowed(schema.get("$defs", {})[kind["$ref"].rsplit("/", 1)[1]], schema)
+    if "anyOf" in kind:
+        return " or ".join(dict.fromkeys(allowed(option, schema) for option in kind["anyOf"]))
+    if "const" in kind or "enum" in kind:
+        return " or ".join(str(value) for value in kind.get("enum", [kind.get("const")]))
+    if kind.get("type") in ("integer", "number"):
+        noun = "a whole number" if kind["type"] == "integer" else "a finite number"
+        return " ".join([noun, _limits(kind)]).strip()
+    if kind.get("type") == "array":
+        return _list(kind, schema)
+    return _KINDS.get(kind.get("type", ""), "another value")
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in a recipe, and its kind where that could be doubted."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _limits(kind: Mapping[str, Any]) -> str:
+    return " and ".join(f"{words} {kind[key]}" for key, words in _LIMITS.items() if key in kind)
+
+
+def _list(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    items = kind.get("prefixItems")
+    if items:
+        return f"a list of {len(items)}, each {allowed(items[0], schema)}"
+    inner = kind.get("items")
+    return f"a list, each {allowed(inner, schema)}" if inner else "a list"
+
+
+def _field(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[tuple[str | int, ...], Mapping[str, Any]]:
+    """The part of pydantic's location that is a key of the recipe, and that key's schema.
+
+    Beyond it stand names of union members, or positions inside a list.
+    """
+    kind: Mapping[str, Any] = schema
+    for position, part in enumerate(location):
+        if "$ref" in kind:
+            kind = schema["$defs"][kind["$ref"].rsplit("/", 1)[1]]
+        if part not in kind.get("properties", {}):
+            ends = "properties" not in kind
+            return tuple(location[:position] if ends else location[: position + 1]), kind
+        kind = kind["properties"][part]
+    return tuple(location), kind
+
+
+def _sentence(
+    detail: ErrorDetails, path: tuple[str | int, ...], kind: Mapping[str, Any], schema: Mapping[str, Any]
+) -> str:
+    *sections, key = path or ("",)
+    section = ".".join(map(str, sections)) or "the recipe"
+    if detail["type"] == "extra_forbidden":
+        return unknown_key(section, str(key), kind.get("properties", {}))
+    if detail["type"] == "missing":
+        return f"{section} lacks {key!r}; write {'.'.join(map(str, path))}"
+    if detail["type"] == "value_error":
+        return f"{'.'.join(map(str, path))}: {detail.get('ctx', {}).get('error')}"
+    value = _value(detail, path)
+    return f"{'.'.join(map(str, path)) or 'the recipe'} is {shown(value)}; it must be {allowed(kind, schema)}"
+
+
+def _value(detail: ErrorDetails, path: tuple[str | int, ...]) -> Any:
+    """The offending value; inside a list, the item with its position is the better thing to show."""
+    inner = [part for part in detail["loc"][len(path) :] if isinstance(part, int)]
+    return {f"item {inner[0] + 1}": detail["input"]} if inner else detail["input"]

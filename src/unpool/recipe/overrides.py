@@ -1,0 +1,83 @@
+"""`section.key=value` on top of what a recipe file says."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unpool.errors import RecipeError
+from unpool.recipe.mistakes import nearest
+from unpool.recipe.yaml_text import read_yaml
+
+# taken as written: a folder may be called 2024, or hold a colon
+TEXT = {"about", "data.reader", "data.root", "model.name", "model.backbone", "task.name"}
+SECTIONS = ("data", "model", "task", "train")
+
+Overrides = Sequence[str] | Mapping[str, Any]
+
+
+def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """Values by dotted key.
+
+    Args:
+        overrides: `section.key=value` texts, the value in YAML; or values by dotted key.
+        only: the keys that may be overridden; None allows all.
+
+    Raises:
+        RecipeError: a text that is no override, or a key outside of `only`.
+    """
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is the text {overrides!r}; give a list of texts or a mapping")
+    if isinstance(overrides, Mapping):
+        values = {key: _from_python(value) for key, value in overrides.items()}
+    else:
+        values = dict(_split(text) for text in overrides)
+    for key in values:
+        _check_key(key)
+        if only is not None and key not in only:
+            raise RecipeError(f"{key} cannot be overridden here; only {' and '.join(only)} can")
+    return values
+
+
+def apply_overrides(tree: Any, values: Mapping[str, Any]) -> Any:
+    """A copy of the recipe's tree with the values in their places."""
+    if not isinstance(tree, dict):
+        return tree
+    changed = dict(tree)
+    for place, value in values.items():
+        section, _, key = place.partition(".")
+        if not key:
+            changed[section] = value
+        elif isinstance(changed.get(section) or {}, dict):
+            changed[section] = {**(changed.get(section) or {}), key: value}
+    return changed
+
+
+def _split(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise RecipeError(f"override {text!r} is no section.key=value; write, for example, train.epochs=5")
+    if not value.strip():
+        raise RecipeError(f"override {text!r} has no value; write {key}=null for none")
+    if key in TEXT:
+        return key, None if value in ("null", "~") else value
+    return key, read_yaml(value, where=f"override {text!r}")
+
+
+def _check_key(key: str) -> None:
+    section, dot, name = key.partition(".")
+    if key == "about" or (section in SECTIONS and dot and name and "." not in name):
+        return
+    if section in SECTIONS:
+        raise RecipeError(f"override {key!r} must name one key of {section}: {section}.key=value")
+    raise RecipeError(f"override {key!r}: there is no section {section!r}{nearest(section, SECTIONS)}")
+
+
+def _from_python(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_from_python(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _from_python(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,105 @@
+"""A recipe's file, name or object to checked settings, and back to text."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from unpool.errors import RecipeError
+from unpool.recipe.mistakes import Mistake, mistakes_of, nearest
+from unpool.recipe.options import check_options, fill_options
+from unpool.recipe.overrides import Overrides, apply_overrides, parse_overrides
+from unpool.recipe.settings import Recipe, spell_out
+from unpool.recipe.shipped import recipe_names, recipe_path
+from unpool.recipe.yaml_text import line_of, read_yaml, write_yaml
+
+
+def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only: Sequence[str] | None = None) -> Recipe:
+    """A checked recipe in which every key is stated.
+
+    Args:
+        source: name of a shipped recipe, a file, or a recipe to change.
+        overrides: `section.key=value` texts, or values by dotted key. A relative `data.root`, here or in the file, is
+            taken from the current directory.
+        only: the keys that may be overridden; None allows all.
+
+    Raises:
+        RecipeError: every mistake found, each with its place and, where one is near, what was meant.
+    """
+    values = parse_overrides(overrides, only=only)
+    if isinstance(source, Recipe):
+        where, text = "the recipe", dump_recipe(source)
+    else:
+        path = _find(source)
+        where, text = (path.name if isinstance(source, str) and source == path.stem else str(source)), _read(path)
+    tree = read_yaml(text, where=where)
+    if not isinstance(tree, dict):
+        kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
+        raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
+    tree = _with_absolute_root(apply_overrides(tree, values))
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(spell_out(tree)))
+    except ValidationError as error:
+        raise _refusal(mistakes_of(error, Recipe), where=where, text=text, overridden=values) from error
+    if wrong := check_options(recipe):
+        raise _refusal(wrong, where=where, text=text, overridden=values)
+    return fill_options(recipe)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """YAML that `load_recipe` reads back to an equal recipe."""
+    return write_yaml(recipe.model_dump(mode="json"))
+
+
+def recipe_name(source: str | Path | Recipe) -> str:
+    """What a run of this recipe is called: the shipped name, or the file's name without its ending."""
+    return "recipe" if isinstance(source, Recipe) else Path(source).stem
+
+
+def _find(source: str | Path) -> Path:
+    if isinstance(source, str) and source in recipe_names():
+        return recipe_path(source)
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise RecipeError(f"{path} is a folder; give a recipe's file or name")
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        raise RecipeError(f"no recipe file {path}; looked for {path.absolute()}")
+    raise RecipeError(f"no recipe is called {str(source)!r}, and no file{nearest(str(source), recipe_names())}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise RecipeError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _with_absolute_root(tree: dict[str, Any]) -> dict[str, Any]:
+    data = tree.get("data")
+    root = data.get("root") if isinstance(data, dict) else None
+    if not isinstance(root, str) or not root:
+        return tree
+    try:
+        return {**tree, "data": {**data, "root": str(Path(root).expanduser().absolute())}}  # type: ignore[dict-item]
+    except RuntimeError as error:
+        raise RecipeError(f"data.root is {root!r}: {error}; write the whole path") from error
+
+
+def _refusal(wrong: Sequence[Mistake], *, where: str, text: str, overridden: Iterable[str]) -> RecipeError:
+    lines = [f"{mistake.text}{_place(mistake.path, text, overridden)}" for mistake in wrong]
+    if len(lines) == 1:
+        return RecipeError(f"{where}: {lines[0]}")
+    return RecipeError("\n  ".join([f"{where}: {len(lines)} mistakes", *lines]))
+
+
+def _place(path: tuple[str | int, ...], text: str, overridden: Iterable[str]) -> str:
+    if ".".join(map(str, path[:2])) in set(overridden):
+        return " (in the override)"
+    line = line_of(text, path)
+    return f" (line {line})" if line else ""

@@ -1,0 +1,192 @@
+"""What a recipe may say: one class a section, every key with its kind, range and default.
+
+Strict: a string is no number, `true` is no integer, NaN and infinity are no settings. Further keys of `data`, `model`
+and `task` are options of the reader, network and task named there; `unpool.recipe.options` checks them against the
+tables.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on the range 0..1
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
+
+Size = Annotated[int, Field(ge=1, le=65_536)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Augmentation = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _OpenSection(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The further keys: what to hand to the reader, network or task."""
+        return dict(self.model_extra or {})
+
+
+class Data(_OpenSection):
+    """Where the samples come from and how they reach the network.
+
+    Attributes:
+        reader: a row of `READERS`.
+        root: the folder to read, absolute once loaded; None for generated data.
+        size: (height, width) the network sees; None keeps the size of the images.
+        train_size: (height, width) of the training windows where it is not `size`.
+        rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then takes the centre.
+        crop: share of the resized image that "cover" keeps.
+        channels: 1 for grey, 3 for RGB.
+        mean, std: per channel, on the range 0..1; where left out, those of ImageNet.
+        memory: whether decoded images are kept; "auto" by their size and the free memory.
+        workers: processes that read and augment; 0 for a thread.
+        augment: (name, options) of each step of the training images, in order; rows of `AUGMENTATIONS`.
+    """
+
+    reader: str
+    root: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] | None = None
+    size: tuple[Size, Size] | None = None
+    train_size: tuple[Size, Size] | None = None
+    rule: Literal["stretch", "cover"] = "stretch"
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+    channels: Literal[1, 3] = 3
+    mean: tuple[float, ...] = ()
+    std: tuple[Positive, ...] = ()
+    memory: Literal["auto"] | bool = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
+    augment: tuple[Augmentation, ...] = ()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels:
+                raise ValueError(
+                    f"{name} has {len(values)} numbers and channels is {self.channels}; give one number a channel"
+                )
+        return self
+
+    @property
+    def steps(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """(name, options) of each augmentation, in order."""
+        return tuple(pair for step in self.augment for pair in step.items())
+
+
+def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's tree with the short forms of `data` written out, as the classes here expect it.
+
+    mean and std get their defaults by the number of channels; `flip` and `flip:` in augment become `flip: {}`.
+    """
+    data = tree.get("data")
+    if not isinstance(data, dict):
+        return tree
+    grey = data.get("channels") == 1
+    filled = {"mean": GREY_MEAN if grey else RGB_MEAN, "std": GREY_STD if grey else RGB_STD, **data}
+    if isinstance(filled.get("augment"), list):
+        filled["augment"] = [_step(step) for step in filled["augment"]]
+    return {**tree, "data": filled}
+
+
+def _step(step: Any) -> Any:
+    if isinstance(step, str):
+        return {step: {}}
+    if isinstance(step, dict):
+        return {name: {} if options is None else options for name, options in step.items()}
+    return step
+
+
+class Model(_OpenSection):
+    """The network: a row of `MODELS`, the backbone where the row composes one, and options of the row."""
+
+    name: str
+    backbone: str | None = None
+
+
+class Task(_OpenSection):
+    """The problem: a row of `TASKS`, and options of it."""
+
+    name: str
+
+
+class Train(_Section):
+    """How the network is fitted.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch: images a step, before accumulation.
+        lr: peak learning rate.
+        momentum: of sgd.
+        schedule: of the learning rate over all steps, after the warm-up.
+        milestones: epochs at which "step" multiplies the rate by `gamma`.
+        power: of "poly".
+        warmup_epochs: epochs over which the rate rises from zero.
+        clip_norm: largest norm of all gradients together.
+        ema: decay of the averaged weights.
+        accumulate: batches whose gradients are added before a step.
+        evaluate_every: epochs between evaluations; the last epoch is always evaluated.
+        eval_batch: images a batch in evaluation; None takes `batch`.
+        save_every_s: seconds between saved states.
+        time_limit_s: seconds after which the run saves and stops with exit code 75.
+        drop_last: leave out the last batch of an epoch where it is not full.
+        log_every: steps between lines of the log.
+        allow_emulated: accept a precision that the processor only emulates.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
+    batch: Annotated[int, Field(ge=1, le=1_000_000)]
+    lr: Positive
+    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "step", "cosine", "poly", "onecycle"] = "constant"
+    milestones: tuple[Positive, ...] = ()
+    gamma: Positive = 0.1
+    power: Positive = 0.9
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Positive | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    accumulate: Count = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    allow_emulated: bool = False
+    evaluate_every: Count = 1
+    eval_batch: Count | None = None
+    save_every_s: Annotated[float, Field(ge=0)] = 30.0
+    time_limit_s: Positive | None = None
+    drop_last: bool = True
+    log_every: Count = 1
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError(
+                f"schedule is {self.schedule!r} and milestones is {list(self.milestones)}; "
+                "schedule 'step' and milestones (epochs at which the rate drops) need one another"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones is {list(self.milestones)}; each must be later than the one before")
+        return self
+
+
+class Recipe(_Section):
+    """A whole run, checked.
+
+    Attributes:
+        format: of the recipe file.
+        about: what it trains on what, in one line.
+    """
+
+    format: Literal[1] = 1
+    about: str
+    data: Data
+    model: Model
+    task: Task
+    train: Train

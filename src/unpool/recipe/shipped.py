@@ -1,0 +1,37 @@
+"""The recipes that come with the package, by name."""
+
+from pathlib import Path
+
+from unpool.errors import RecipeError
+from unpool.recipe.mistakes import nearest
+from unpool.recipe.yaml_text import read_yaml
+
+FOLDER = Path(__file__).parents[1] / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(_paths())
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a shipped recipe.
+
+    Raises:
+        RecipeError: no recipe has this name; names the nearest.
+    """
+    paths = _paths()
+    if name not in paths:
+        raise RecipeError(f"no recipe is called {name!r}{nearest(name, sorted(paths))}")
+    return paths[name]
+
+
+def about(name: str) -> str:
+    """What a shipped recipe says of itself, in one line."""
+    path = recipe_path(name)
+    tree = read_yaml(path.read_text(encoding="utf-8"), where=path.name)
+    return " ".join(str(tree["about"]).split())
+
+
+def _paths() -> dict[str, Path]:
+    return {path.stem: path for path in FOLDER.rglob("*.yaml")}

@@ -1,0 +1,116 @@
+"""YAML 1.2 text to plain values and back: no tags, no aliases, no duplicate keys, faults with their line and column."""
+
+import datetime
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, MappingStartEvent, SequenceStartEvent
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from unpool.errors import RecipeError
+
+LARGEST = 1_000_000  # characters; a recipe has some thousands
+DEEPEST = 20  # mappings and lists inside one another; a recipe has five
+
+
+def read_yaml(text: str, *, where: str) -> Any:
+    """Plain values of one YAML document: dict, list, str, int, float, bool and None.
+
+    Raises:
+        RecipeError: not YAML, or YAML that says more than plain values; with `where`, line and column.
+    """
+    if len(text) > LARGEST:
+        raise RecipeError(
+            f"{where} has {len(text)} characters; a recipe has at most {LARGEST}: is this the right file?"
+        )
+    text = text.removeprefix("\ufeff")
+    try:
+        _refuse_expansion(text, where)
+        return _plain(_yaml().load(text), where)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecipeError(f"{where} is not plain YAML{place}: {_explain(error)}") from error
+    except YAMLError as error:
+        raise RecipeError(f"{where} is not plain YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # a number or date that is none, such as 2020-13-01
+        raise RecipeError(f"{where} has a value that cannot be read: {error}") from error
+
+
+def write_yaml(values: Any) -> str:
+    """The text that `read_yaml` reads back to equal values."""
+    yaml, text = _yaml(), io.StringIO()
+    yaml.default_flow_style = None
+    yaml.width = 110
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(values, text)
+    return text.getvalue()
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """Line, counted from 1, of the deepest part of `path` that the text has; None where it has none of it."""
+    node, line = _yaml().compose(text.removeprefix("\ufeff")), None
+    for part in path:
+        found = _child(node, part)
+        if found is None:
+            break
+        place, node = found
+        line = place.start_mark.line + 1
+    return line
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)  # the compiled parser reads YAML 1.1
+
+
+def _child(node: Node | None, part: str | int) -> tuple[Node, Node] | None:
+    if isinstance(node, MappingNode):
+        return next((pair for pair in node.value if pair[0].value == part), None)
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def _refuse_expansion(text: str, where: str) -> None:
+    depth = 0
+    for event in _yaml().parse(text):
+        place = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
+        if isinstance(event, AliasEvent):
+            raise RecipeError(f"{place}: the alias *{event.anchor} is not allowed; write the value out")
+        if event.__class__.__name__.endswith("EndEvent"):
+            depth -= 1
+        elif isinstance(event, MappingStartEvent | SequenceStartEvent):
+            depth += 1
+        if depth > DEEPEST:
+            raise RecipeError(f"{place}: lists or mappings stand more than {DEEPEST} deep; a recipe needs five")
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise RecipeError(f"{where} has the key {key!r}, which is no word; put it in quotes if it is a name")
+        return {key: _plain(item, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, datetime.date):  # also a datetime
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise RecipeError(
+        f"{where} has a {type(value).__name__}: {str(value)[:60]!r}; write words, numbers, lists or mappings"
+    )
+
+
+def _explain(error: MarkedYAMLError) -> str:
+    problem = str(error.problem or error.context or "cannot be read")
+    if "\\t" in problem:
+        return f"{problem}; indent with spaces, not tabs"
+    if "could not determine a constructor" in problem:
+        return f"{problem}; recipes hold plain values, no tags"
+    if "found another document" in str(problem):
+        return "a second document starts here; a recipe is one document"
+    return problem
