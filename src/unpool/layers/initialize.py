@@ -1,5 +1,6 @@
 """Initial weights."""
 
+import math
 from typing import Literal
 
 from torch import nn
@@ -11,10 +12,16 @@ def he_normal(module: nn.Module, *, mode: Literal["fan_in", "fan_out"]) -> None:
     Torch's global generator is used: seed it before. Source: He et al. 2015, arXiv:1502.01852.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.ConvTranspose2d):
+            # a transposed convolution feeds each output from every stride-th place of its filter
+            fan = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / fan))
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def normal_linear(module: nn.Module, *, std: float = 0.01) -> None:

@@ -1,7 +1,7 @@
 """Backbones. A new family is one new file here and one word in FAMILIES."""
 
-from unpool.models.backbones import cifar_resnet, resnet
+from unpool.models.backbones import cifar_resnet, resnet, vgg
 from unpool.models.catalog import Variant
 
-FAMILIES = (resnet, cifar_resnet)
+FAMILIES = (resnet, cifar_resnet, vgg)
 BACKBONES: dict[str, Variant] = {name: row for family in FAMILIES for name, row in family.VARIANTS.items()}

@@ -1,75 +1,216 @@
-"""U-Net on any backbone: nearest upsampling, the skip beside it, two 3x3 convolutions.
+"""U-Net as published (Ronneberger et al. 2015, arXiv:1505.04597, Figure 1), and with padded convolutions.
 
-Ronneberger et al. 2015 (arXiv:1505.04597) with the encoder exchanged, in the widths of segmentation_models_pytorch
-0.6, whose parameter count it has. Differs in what it does with odd sizes: maps are brought to the actual size of the
-skip, so every image size works, where that library refuses all but multiples of 32. A map at stride 1 is joined too.
+`unet_valid` is the paper's: no padding, the answer 184 pixels smaller than the image. `unet_mirror` has the same
+weights and pads the image by mirroring, as the paper's overlap-tile strategy does, so that the answer covers the image,
+of any size. `unet_same` pads each convolution with zeros instead; `unet_same_bn` adds batch norm. The padded ones round
+sizes up when they halve them and cut the surplus off, which changes nothing for multiples of 16.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
+from math import floor
 
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
+from unpool.layers.crop import crop_centre, mirror_pad
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
-from unpool.types import Backbone
+
+Block = Callable[[int, int], nn.Module]  # (in_channels, out_channels)
+
+
+def conv_twice(in_channels: int, out_channels: int, *, padding: int) -> nn.Module:
+    """Two 3x3 convolutions with bias, each with ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=padding),
+        nn.ReLU(),
+        nn.Conv2d(out_channels, out_channels, 3, padding=padding),
+        nn.ReLU(),
+    )
+
+
+def conv_norm_twice(in_channels: int, out_channels: int) -> nn.Module:
+    """Two padded 3x3 convolutions, each with batch norm and ReLU."""
+    return nn.Sequential(ConvNormAct(in_channels, out_channels), ConvNormAct(out_channels, out_channels))
 
 
 class UNet(nn.Module):
-    """Joins the maps of a backbone from coarse to fine: image (B, C, H, W) -> logits (B, num_classes, H, W).
+    """Image (B, in_channels, H, W) -> logits (B, num_classes, H', W'), H' as its blocks leave it.
 
     Args:
-        backbone: gives one map a stride, fine to coarse.
+        block: makes the two convolutions of one place.
+        in_channels: channels of the image.
         num_classes: logits of each pixel.
-        widths: channels of the decoder's blocks, coarse to fine; a backbone that needs fewer takes the last ones.
+        width: channels at the size of the image; they double with each halving.
+        depth: number of halvings.
+        dropout: share dropped at the two coarsest places of the contracting path.
 
     Attributes:
         stride: stride of the coarsest map.
     """
 
     def __init__(
-        self, backbone: Backbone, /, *, num_classes: int = 21, widths: Sequence[int] = (256, 128, 64, 32, 16)
+        self,
+        block: Block,
+        /,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 2,
+        width: int = 64,
+        depth: int = 4,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.stride = backbone.strides[-1]
-        channels, *skips = reversed(backbone.channels)
-        if backbone.strides[0] > 1:
-            skips.append(0)  # the last block goes on to the size of the image, where the backbone has no map
-        if len(skips) > len(widths):
-            raise RecipeError(f"widths has {len(widths)} numbers and this backbone needs {len(skips)}: add some")
-        self.blocks = nn.ModuleList()
-        for skip, width in zip(skips, list(widths)[len(widths) - len(skips) :], strict=True):
-            self.blocks.append(nn.Sequential(ConvNormAct(channels + skip, width), ConvNormAct(width, width)))
-            channels = width
-        self.head = nn.Conv2d(channels, num_classes, 3, padding=1)
-        he_normal(self.blocks, mode="fan_in")
-        he_normal(self.head, mode="fan_in")
+        self.stride = 2**depth
+        widths = [width * 2**i for i in range(depth + 1)]
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.drop = nn.Dropout(dropout)
+        self.down = nn.ModuleList(map(block, [in_channels, *widths[:-1]], widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in reversed(widths[:-1]))
+        self.join = nn.ModuleList(block(2 * w, w) for w in reversed(widths[:-1]))
+        self.head = nn.Conv2d(width, num_classes, 1)
+        he_normal(self, mode="fan_in")
 
     def forward(self, image: Tensor) -> Tensor:
-        x, *skips = reversed(self.backbone(image))
-        for i, block in enumerate(self.blocks):
-            x = torch.cat([_resize(x, skips[i]), skips[i]], dim=1) if i < len(skips) else _resize(x, image)
-            x = block(x)
-        return self.head(x)  # (B, num_classes, H, W)
+        skips, x = [], image
+        for i, block in enumerate(self.down):
+            x = block(self.pool(x) if i else x)
+            skips.append(self.drop(x) if i >= len(self.up) - 1 else x)
+        x = skips.pop()
+        for up, join in zip(self.up, self.join, strict=True):
+            x = join(_beside(skips.pop(), up(x)))
+        return self.head(x)
 
 
-def _resize(x: Tensor, like: Tensor) -> Tensor:
-    return nn.functional.interpolate(x, like.shape[-2:], mode="nearest")
+def _beside(skip: Tensor, x: Tensor) -> Tensor:
+    """The skip, then the coarser path, both cut to the smaller of their sizes."""
+    size = min(skip.shape[-2], x.shape[-2]), min(skip.shape[-1], x.shape[-1])
+    return torch.cat([crop_centre(skip, size), crop_centre(x, size)], dim=1)
 
+
+class ValidUNet(nn.Module):
+    """The paper's network: image (B, in_channels, H, W) -> logits (B, num_classes, H - 184, W - 184) at depth 4.
+
+    Legal sizes are 2^depth * b + 4 * (2^depth - 1): 188, 204, ..., 572, ... at depth 4. Arguments as in UNet.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 2,
+        width: int = 64,
+        depth: int = 4,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.net = UNet(
+            partial(conv_twice, padding=0),
+            in_channels=in_channels,
+            num_classes=num_classes,
+            width=width,
+            depth=depth,
+            dropout=dropout,
+        )
+        self.stride = self.net.stride
+        self.lost = 12 * self.stride - 8  # four pixels at each place, in pixels of the image
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        if self.legal(height) != height or self.legal(width) != width:
+            raise ValueError(
+                f"the image is {(height, width)} (H, W) and unet_valid takes sizes of {self.stride} * b + "
+                f"{4 * (self.stride - 1)} only; the nearest are {self._near(height)} high, {self._near(width)} wide: "
+                "resize to one of them, or use unet_mirror, which takes every size"
+            )
+        return self.net(image)
+
+    def legal(self, size: int) -> int:
+        """The smallest legal height or width that is at least `size`."""
+        rest = 4 * (self.stride - 1)
+        least = floor(8 - 4 / self.stride) + 1  # below it nothing is left of the map
+        return self.stride * max(least, -(-(size - rest) // self.stride)) + rest
+
+    def _near(self, size: int) -> str:
+        above = self.legal(size)
+        below = above - self.stride
+        return f"{below} or {above}" if self.legal(below) == below else str(above)
+
+
+class MirrorUNet(nn.Module):
+    """The paper's network on an image padded by mirroring: (B, in_channels, H, W) -> (B, num_classes, H, W), any size.
+
+    The weights are those of ValidUNet; 92 pixels are added at the top and left at depth 4, at least as many at the
+    bottom and right. Arguments as in UNet.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 2,
+        width: int = 64,
+        depth: int = 4,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.valid = ValidUNet(
+            in_channels=in_channels, num_classes=num_classes, width=width, depth=depth, dropout=dropout
+        )
+        self.stride = self.valid.stride
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        before = self.valid.lost // 2
+        after = [self.valid.legal(size + self.valid.lost) - size - before for size in (height, width)]
+        x = self.valid(mirror_pad(image, before=before, after_hw=(after[0], after[1])))
+        return x[..., :height, :width]
+
+
+_FIGURE_1 = "Ronneberger et al. 2015, Figure 1"
+_SAME = partial(UNet, partial(conv_twice, padding=1))
 
 VARIANTS = {
-    "unet": Variant(
-        build=UNet,
-        kind="composed",
-        backbone="resnet34",
-        params=24_439_269,
-        gmacs=32.0109,
-        source="segmentation_models_pytorch 0.6.0, Unet on resnet34",
-        input=(3, 512, 512),
-        output=(21, 512, 512),
-        classes=21,
+    "unet_valid": Variant(
+        build=ValidUNet,
+        kind="whole",
+        params=31_030_658,
+        gmacs=150.42842,
+        source=_FIGURE_1,
+        input=(1, 572, 572),
+        output=(2, 388, 388),
+        classes=2,
+    ),
+    "unet_mirror": Variant(
+        build=MirrorUNet,
+        kind="whole",
+        params=31_030_658,
+        gmacs=150.42842,
+        source=f"{_FIGURE_1}, with its overlap-tile strategy",
+        input=(1, 388, 388),
+        output=(2, 388, 388),
+        classes=2,
+    ),
+    "unet_same": Variant(
+        build=_SAME,
+        kind="whole",
+        params=31_030_658,
+        gmacs=192.38434,
+        source=f"{_FIGURE_1}, convolutions padded",
+        input=(1, 512, 512),
+        output=(2, 512, 512),
+        classes=2,
+    ),
+    "unet_same_bn": Variant(
+        build=partial(UNet, conv_norm_twice),
+        kind="whole",
+        params=31_036_546,
+        gmacs=192.38434,
+        source=f"{_FIGURE_1}, convolutions padded, batch norm: 5,888 more by hand",
+        input=(1, 512, 512),
+        output=(2, 512, 512),
+        classes=2,
     ),
 }

@@ -1,0 +1,38 @@
+"""Cutting maps to size and padding them by mirroring."""
+
+import torch
+from torch import Tensor
+
+
+def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels from `offset` on in both directions; a view."""
+    height, width = size_hw
+    return x[..., offset : offset + height, offset : offset + width]
+
+
+def crop_centre(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W): the middle; an odd surplus is cut at the bottom and right. A view."""
+    top, left = (x.shape[-2] - size_hw[0]) // 2, (x.shape[-1] - size_hw[1]) // 2
+    return x[..., top : top + size_hw[0], left : left + size_hw[1]]
+
+
+def mirror_pad(x: Tensor, *, before: int, after_hw: tuple[int, int]) -> Tensor:
+    """Mirrors at the borders, without repeating the border pixel, as often as the image is too small for.
+
+    Args:
+        x: (B, C, H, W).
+        before: rows added at the top and columns added at the left.
+        after_hw: rows added at the bottom, columns added at the right.
+
+    Returns:
+        (B, C, before + H + after_hw[0], before + W + after_hw[1]).
+    """
+    rows = _mirrored(x.shape[-2], before, after_hw[0], device=x.device)
+    columns = _mirrored(x.shape[-1], before, after_hw[1], device=x.device)
+    return x.index_select(-2, rows).index_select(-1, columns)
+
+
+def _mirrored(size: int, before: int, after: int, *, device: torch.device) -> Tensor:
+    period = max(2 * size - 2, 1)
+    index = torch.arange(-before, size + after, device=device) % period
+    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)

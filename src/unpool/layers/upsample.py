@@ -1,0 +1,36 @@
+"""Upsampling by transposed convolution."""
+
+import torch
+from torch import Tensor, nn
+
+
+def bilinear_filter(factor: int) -> Tensor:
+    """(k, k) float32 filter, k = 2 * factor - factor % 2, that interpolates between pixels `factor` apart.
+
+    Source: Long et al. 2015 (arXiv:1411.4038), section 3.3, and the filler of the authors' release.
+    """
+    side = 2 * factor - factor % 2
+    middle = (side - 1) / 2
+    line = 1 - (torch.arange(side) - middle).abs() / factor
+    return line[:, None] * line[None, :]
+
+
+class BilinearDeconv(nn.ConvTranspose2d):
+    """Transposed convolution that starts as bilinear interpolation of each channel by itself.
+
+    (B, C, h, w) -> (B, C, factor * (h - 1) + k, ...) with k as in `bilinear_filter`; callers cut the surplus, which is
+    k - factor pixels, `k // 2 - factor // 2` of them before the first pixel.
+
+    Args:
+        channels: of input and output.
+        factor: how many times finer the output is.
+        learned: whether training changes the filter; the parameter exists either way.
+    """
+
+    def __init__(self, channels: int, factor: int, *, learned: bool = True) -> None:
+        side = 2 * factor - factor % 2
+        super().__init__(channels, channels, side, stride=factor, bias=False)
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[range(channels), range(channels)] = bilinear_filter(factor)
+        self.weight.requires_grad_(learned)

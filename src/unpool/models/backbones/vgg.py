@@ -1,0 +1,103 @@
+"""VGG, columns A to E (Simonyan & Zisserman 2015, arXiv:1409.1556, Table 1), and torchvision's batch-norm forms.
+
+The paper starts the deeper columns from a trained column A; here every column starts from He's normal weights
+(arXiv:1502.01852), which need no second network. Column A-LRN is left out: the paper found that it helps nothing.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from unpool.layers.conv import ConvNormAct
+from unpool.layers.initialize import he_normal
+from unpool.models.catalog import Variant
+from unpool.models.classification import vgg_head
+from unpool.types import Backbone
+
+Layer = Callable[[int, int, int], nn.Module]  # (in_channels, out_channels, kernel)
+
+
+def conv(in_channels: int, out_channels: int, kernel: int) -> nn.Module:
+    """Convolution with bias, ReLU."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+    return nn.Sequential(OrderedDict(conv=layer, act=nn.ReLU()))
+
+
+conv_norm = partial(ConvNormAct, bias=True)
+
+
+class VGG(Backbone):
+    """Stages of convolutions with a 2x2 pooling after each: image -> six maps at strides 1, 2, 4, 8, 16, 32.
+
+    The first five maps are taken before the pooling that ends their stage, the last one after the last pooling.
+
+    Args:
+        layer: makes one convolution.
+        kernels: sides of the filters, stage by stage.
+        width: channels of the first stage; they double up to eight times it.
+        in_channels: channels of the image.
+    """
+
+    strides = (1, 2, 4, 8, 16, 32)
+
+    def __init__(
+        self, layer: Layer, kernels: tuple[tuple[int, ...], ...], /, *, width: int = 64, in_channels: int = 3
+    ) -> None:
+        super().__init__()
+        widths = (width, 2 * width, 4 * width, 8 * width, 8 * width)
+        self.channels = (*widths, widths[-1])
+        self.pool = nn.MaxPool2d(2)
+        self.stages = nn.ModuleList()
+        for before, after, sides in zip((in_channels, *widths), widths, kernels, strict=False):
+            inputs = (before, *(len(sides) - 1) * (after,))
+            self.stages.append(nn.Sequential(*(layer(c, after, side) for c, side in zip(inputs, sides, strict=True))))
+        he_normal(self, mode="fan_out")
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        if min(image.shape[-2:]) < self.strides[-1]:
+            raise ValueError(
+                f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more"
+            )
+        x, features = image, []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+            x = self.pool(x)
+        return (*features, x)
+
+
+def _row(layer: Layer, kernels: tuple[tuple[int, ...], ...], params: int, gmacs: float | None, source: str) -> Variant:
+    return Variant(
+        build=partial(VGG, layer, kernels),
+        kind="backbone",
+        head=vgg_head,
+        params=params,
+        gmacs=gmacs,
+        source=source,
+        input=(3, 224, 224),
+        output=(1000,),
+        classes=1000,
+    )
+
+
+A = ((3,), (3,), (3, 3), (3, 3), (3, 3))
+B = ((3, 3),) * 5
+C = ((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))
+D = ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+E = ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))
+_PAPER = "Simonyan & Zisserman 2015, Table 1, column"
+_TORCHVISION = "torchvision 0.28.0"
+
+VARIANTS = {
+    "vgg11": _row(conv, A, 132_863_336, 7.60909, f"{_PAPER} A"),
+    "vgg13": _row(conv, B, 133_047_848, 11.30847, f"{_PAPER} B"),
+    "vgg16_c": _row(conv, C, 133_638_952, 11.77089, f"{_PAPER} C"),
+    "vgg16": _row(conv, D, 138_357_544, 15.47026, f"{_PAPER} D"),
+    "vgg19": _row(conv, E, 143_667_240, 19.63206, f"{_PAPER} E"),
+    "vgg11_bn": _row(conv_norm, A, 132_868_840, None, f"{_TORCHVISION}, vgg11_bn"),
+    "vgg13_bn": _row(conv_norm, B, 133_053_736, None, f"{_TORCHVISION}, vgg13_bn"),
+    "vgg16_bn": _row(conv_norm, D, 138_365_992, None, f"{_TORCHVISION}, vgg16_bn"),
+    "vgg19_bn": _row(conv_norm, E, 143_678_248, None, f"{_TORCHVISION}, vgg19_bn"),
+}

@@ -1,0 +1,75 @@
+"""U-Net on any backbone: nearest upsampling, the skip beside it, two 3x3 convolutions.
+
+Ronneberger et al. 2015 (arXiv:1505.04597) with the encoder exchanged, in the widths of segmentation_models_pytorch
+0.6, whose parameter count it has. Differs in what it does with odd sizes: maps are brought to the actual size of the
+skip, so every image size works, where that library refuses all but multiples of 32. A map at stride 1 is joined too.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.layers.conv import ConvNormAct
+from unpool.layers.initialize import he_normal
+from unpool.models.catalog import Variant
+from unpool.types import Backbone
+
+
+class UNetDecoder(nn.Module):
+    """Joins the maps of a backbone from coarse to fine: image (B, C, H, W) -> logits (B, num_classes, H, W).
+
+    Args:
+        backbone: gives one map a stride, fine to coarse.
+        num_classes: logits of each pixel.
+        widths: channels of the decoder's blocks, coarse to fine; a backbone that needs fewer takes the last ones.
+
+    Attributes:
+        stride: stride of the coarsest map.
+    """
+
+    def __init__(
+        self, backbone: Backbone, /, *, num_classes: int = 21, widths: Sequence[int] = (256, 128, 64, 32, 16)
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.stride = backbone.strides[-1]
+        channels, *skips = reversed(backbone.channels)
+        if backbone.strides[0] > 1:
+            skips.append(0)  # the last block goes on to the size of the image, where the backbone has no map
+        if len(skips) > len(widths):
+            raise RecipeError(f"widths has {len(widths)} numbers and this backbone needs {len(skips)}: add some")
+        self.blocks = nn.ModuleList()
+        for skip, width in zip(skips, list(widths)[len(widths) - len(skips) :], strict=True):
+            self.blocks.append(nn.Sequential(ConvNormAct(channels + skip, width), ConvNormAct(width, width)))
+            channels = width
+        self.head = nn.Conv2d(channels, num_classes, 3, padding=1)
+        he_normal(self.blocks, mode="fan_in")
+        he_normal(self.head, mode="fan_in")
+
+    def forward(self, image: Tensor) -> Tensor:
+        x, *skips = reversed(self.backbone(image))
+        for i, block in enumerate(self.blocks):
+            x = torch.cat([_resize(x, skips[i]), skips[i]], dim=1) if i < len(skips) else _resize(x, image)
+            x = block(x)
+        return self.head(x)  # (B, num_classes, H, W)
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, like.shape[-2:], mode="nearest")
+
+
+VARIANTS = {
+    "unet": Variant(
+        build=UNetDecoder,
+        kind="composed",
+        backbone="resnet34",
+        params=24_439_269,
+        gmacs=32.0109,
+        source="segmentation_models_pytorch 0.6.0, Unet on resnet34",
+        input=(3, 512, 512),
+        output=(21, 512, 512),
+        classes=21,
+    ),
+}
