@@ -1,0 +1,23 @@
+"""Augmentations by the name they have in a recipe, and what turns samples into batches."""
+
+from unpool.data.augment.color_jitter import ColorJitter
+from unpool.data.augment.crop import Crop
+from unpool.data.augment.flip import Flip
+from unpool.data.augment.pipeline import Augment, Collate
+from unpool.data.augment.resized_crop import ResizedCrop
+from unpool.data.augment.rotate import Rotate
+from unpool.data.augment.scale import Scale
+from unpool.data.augment.step import Colour, Geometry
+from unpool.data.augment.translate import Translate
+
+__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Geometry"]
+
+AUGMENTATIONS: dict[str, type[Geometry] | type[Colour]] = {
+    "scale": Scale,
+    "crop": Crop,
+    "flip": Flip,
+    "translate": Translate,
+    "rotate": Rotate,
+    "color_jitter": ColorJitter,
+    "resized_crop": ResizedCrop,
+}

@@ -1,0 +1,50 @@
+"""Changes brightness, contrast, saturation, hue and the colour of the light."""
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Colour, check_number
+from unpool.data.draws import Draws
+from unpool.ops import colour
+
+
+class ColorJitter(Colour):
+    """Factors drawn evenly from 1 - value to 1 + value, applied in the order of the arguments, as one matrix.
+
+    Args:
+        brightness: of the factor on all values.
+        contrast: of the factor on distances from the mean grey value of the image.
+        saturation: of the factor on distances from each pixel's own grey value.
+        hue: largest turn of the colours, as a share of the full circle.
+        lighting: standard deviation of what is added to each channel, as a share of the full range.
+    """
+
+    def __init__(
+        self,
+        *,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        lighting: float = 0.0,
+    ) -> None:
+        self._brightness = check_number("color_jitter.brightness", brightness, low=0, high=1)
+        self._contrast = check_number("color_jitter.contrast", contrast, low=0, high=1)
+        self._saturation = check_number("color_jitter.saturation", saturation, low=0, high=1)
+        self._hue = check_number("color_jitter.hue", hue, low=0, high=0.5)
+        self._lighting = check_number("color_jitter.lighting", lighting, low=0, high=1)
+
+    def matrix(self, draws: Draws, mean: Tensor) -> Tensor:
+        channels = mean.shape[1]
+        light = torch.stack([draws.normal() for _ in range(channels)], dim=1) * (self._lighting * 255)
+        result = colour.brightness(draws.uniform(1 - self._brightness, 1 + self._brightness), channels)
+        pivot = colour.luma(colour.recolour(mean[:, :, None, None], result)[:, :, 0, 0].double())
+        factor = draws.uniform(1 - self._contrast, 1 + self._contrast)
+        for step in (
+            colour.contrast(factor, pivot, channels),
+            colour.saturation(draws.uniform(1 - self._saturation, 1 + self._saturation), channels),
+            colour.hue(draws.uniform(-self._hue, self._hue), channels),
+            colour.shift(light),
+        ):
+            result = colour.compose(result, step)
+        return result

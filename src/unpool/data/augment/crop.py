@@ -1,0 +1,21 @@
+"""A window of the size that the network sees, at a random place."""
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Geometry
+from unpool.data.draws import Draws
+from unpool.ops import geometry
+
+
+class Crop(Geometry):
+    """Whole pixels, every place equally likely; an image smaller than the window lies at a random place within it."""
+
+    chooses_window = True
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        target = torch.tensor(target_hw, dtype=torch.float64)
+        room = size_hw - target  # (B, 2), negative where the image is smaller
+        top = draws.integer(room[:, 0].clamp(max=0), room[:, 0].clamp(min=0))
+        left = draws.integer(room[:, 1].clamp(max=0), room[:, 1].clamp(min=0))
+        return geometry.translation(left, top), target.expand_as(size_hw)

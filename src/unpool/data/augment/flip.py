@@ -1,0 +1,17 @@
+"""Mirrors the image: left and right trade places."""
+
+from torch import Tensor
+
+from unpool.data.augment.step import Geometry, check_number
+from unpool.data.draws import Draws
+from unpool.ops import geometry
+
+
+class Flip(Geometry):
+    """Mirrors with probability `p`; keypoints that are mirror images (`DataInfo.flip_pairs`) trade places."""
+
+    def __init__(self, *, p: float = 0.5) -> None:
+        self._p = check_number("flip.p", p, low=0, high=1)
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        return geometry.mirror(draws.coin(self._p), size_hw[:, 1]), size_hw

@@ -1,0 +1,149 @@
+"""From samples to a batch: `Augment` for training, `Collate` for evaluation.
+
+All steps of a list become one map and one colour matrix for each sample, and each is applied once. What a step draws
+depends on nothing but (seed, epoch, index of the sample, place in the list), so the number of workers changes nothing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Colour, Geometry
+from unpool.data.augment.targets import stack_targets, warp_targets
+from unpool.data.draws import Draws
+from unpool.errors import DataError
+from unpool.ops import colour, geometry
+from unpool.types import Batch, DataInfo, Preprocessing, Sample
+
+
+class Augment:
+    """Training batches: uint8 images of one size with everything that lies on them.
+
+    Where no step chooses a window (`crop`, `resized_crop`), the image is first brought to `size_hw` by the rule of the
+    preprocessing and the steps act on that; the window is then its middle.
+
+    Args:
+        steps: augmentations in the order in which they act.
+        size_hw: size of the batch; None keeps the size of the images, which must then agree.
+        preprocessing: for its size rule, and for its mean colour, which fills what lies outside of an image.
+        info: for the keypoints that trade names in a mirror.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Geometry | Colour],
+        *,
+        size_hw: tuple[int, int] | None,
+        preprocessing: Preprocessing,
+        info: DataInfo,
+        seed: int,
+    ) -> None:
+        self._geometry = [(i, s) for i, s in enumerate(steps) if isinstance(s, Geometry)]
+        self._colour = [(i, s) for i, s in enumerate(steps) if isinstance(s, Colour)]
+        self._size_hw = size_hw
+        self._preprocessing = preprocessing
+        self._info = info
+        self._seed = seed
+
+    def __call__(self, samples: list[Sample], epoch: int) -> Batch:
+        images = [sample["image"] for sample in samples]
+        target_hw = self._size_hw or _common_size(images)
+        index = torch.stack([sample["index"] for sample in samples])
+        maps = self._maps(index, epoch, images=images, target_hw=target_hw)
+        image = self._warp(images, maps, target_hw)
+        if self._colour:
+            image = self._recolour(image, index, epoch=epoch, maps=maps, sizes=[_size(i) for i in images])
+        moved = [
+            warp_targets(s, m, target_hw, flip_pairs=self._info.flip_pairs) for s, m in zip(samples, maps, strict=True)
+        ]
+        return {"image": image} | stack_targets(moved)
+
+    def _maps(self, index: Tensor, epoch: int, *, images: list[Tensor], target_hw: tuple[int, int]) -> Tensor:
+        """(B, 3, 3): from the batch's pixels to those of the images."""
+        size_hw = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float64)
+        target = torch.tensor(target_hw, dtype=torch.float64)
+        total = geometry.identity(len(images))
+        if not any(step.chooses_window for _, step in self._geometry):
+            total, size_hw = self._fit(size_hw, target)
+        for position, step in self._geometry:
+            draws = Draws(self._seed, epoch, index=index, stream=position)
+            matrix, size_hw = step.map(draws, size_hw, target_hw=target_hw)
+            total = total @ matrix
+        top, left = ((size_hw - target) / 2).floor().unbind(1)
+        return total @ geometry.translation(left, top)
+
+    def _fit(self, size_hw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps that do what `Preprocessing.resize` does."""
+        if self._preprocessing.rule == "stretch":
+            whole = target.expand_as(size_hw)
+        else:
+            scale = (target / size_hw).amax(1, keepdim=True) / self._preprocessing.crop
+            whole = torch.maximum((size_hw * scale).round(), target)
+        share = whole / size_hw
+        top, left = ((whole - target) / 2).floor().unbind(1)
+        matrix = geometry.zoom(share[:, 1], share[:, 0]) @ geometry.translation(left, top)
+        return matrix, target.expand_as(size_hw)
+
+    def _warp(self, images: list[Tensor], maps: Tensor, target_hw: tuple[int, int]) -> Tensor:
+        fill = self._mean_colour()
+        if len({image.shape for image in images}) == 1:
+            return geometry.warp(torch.stack(images), maps, target_hw, fill=fill)
+        return torch.stack([geometry.warp(i, m, target_hw, fill=fill) for i, m in zip(images, maps, strict=True)])
+
+    def _recolour(
+        self, image: Tensor, index: Tensor, *, epoch: int, maps: Tensor, sizes: list[tuple[int, int]]
+    ) -> Tensor:
+        image = image.float()
+        mean = image.mean((2, 3)).double()
+        total = colour.identity(*mean.shape)
+        for position, step in self._colour:
+            draws = Draws(self._seed, epoch, index=index, stream=position)
+            seen = colour.recolour(mean[:, :, None, None], total)[:, :, 0, 0].double()
+            total = colour.compose(total, step.matrix(draws, seen))
+        result = colour.recolour(image, total).add_(0.5).clamp_(0, 255).to(torch.uint8)
+        fill = self._mean_colour().to(torch.uint8)[:, None, None]
+        for i, size in enumerate(sizes):  # the surroundings keep the colour that the network sees as zero
+            beyond = geometry.outside(maps[i : i + 1], size, _size(image))
+            if beyond is not None:
+                result[i] = torch.where(beyond, fill, result[i])
+        return result
+
+    def _mean_colour(self) -> Tensor:
+        return (torch.tensor(self._preprocessing.mean) * 255).round()
+
+
+class Collate:
+    """Evaluation batches: images of the size that the network sees, targets as they lie on disk.
+
+    Scores are resized to the targets afterwards, never targets to the scores. Values of unequal shape become lists.
+
+    Args:
+        preprocessing: whose `resize` is applied to the images.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+
+    def __call__(self, samples: list[Sample], epoch: int) -> Batch:
+        images = [sample["image"] for sample in samples]
+        targets = stack_targets([{k: v for k, v in s.items() if k != "image"} for s in samples])
+        if len({image.shape for image in images}) == 1:
+            return {"image": self._preprocessing.resize(torch.stack(images))} | targets
+        resized = [self._preprocessing.resize(image) for image in images]
+        even = len({image.shape for image in resized}) == 1
+        return {"image": torch.stack(resized) if even else resized} | targets
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
+
+
+def _common_size(images: list[Tensor]) -> tuple[int, int]:
+    sizes = sorted({_size(image) for image in images})
+    if len(sizes) > 1:
+        raise DataError(
+            f"images of one batch have sizes {sizes[:3]} (H, W) and no size is set: give data.size, such as [224, 224]"
+        )
+    return sizes[0]

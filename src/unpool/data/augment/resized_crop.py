@@ -1,0 +1,48 @@
+"""A window of random area and aspect, stretched to the size that the network sees.
+
+Source: Szegedy et al. 2015, arXiv:1409.4842, section 6.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Geometry, check_range
+from unpool.data.draws import Draws
+from unpool.ops import geometry
+
+_TRIES = 10
+
+
+class ResizedCrop(Geometry):
+    """The first of ten drawn windows that fits the image; the last one cut to the image where none fits.
+
+    Args:
+        area: smallest and largest share of the image.
+        aspect: smallest and largest width over height, drawn evenly on a logarithmic scale.
+    """
+
+    chooses_window = True
+
+    def __init__(self, *, area: Sequence[float] = (0.08, 1.0), aspect: Sequence[float] = (3 / 4, 4 / 3)) -> None:
+        self._area = check_range("resized_crop.area", area, low=0.0, high=1.0)
+        self._aspect = [math.log(a) for a in check_range("resized_crop.aspect", aspect, low=0.0)]
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        window = self._window(draws, size_hw)
+        top, left = (draws.integer(0, size_hw[:, i] - window[:, i]) for i in (0, 1))
+        target = torch.tensor(target_hw, dtype=torch.float64).expand_as(size_hw)
+        share = target / window
+        return geometry.translation(left, top) @ geometry.zoom(share[:, 1], share[:, 0]), target
+
+    def _window(self, draws: Draws, size_hw: Tensor) -> Tensor:
+        """(B, 2) height and width in whole pixels."""
+        chosen = torch.full_like(size_hw, torch.inf)
+        for _ in range(_TRIES):
+            area = draws.uniform(*self._area) * size_hw.prod(1)
+            aspect = draws.uniform(*self._aspect).exp()
+            tried = torch.stack(((area / aspect).sqrt(), (area * aspect).sqrt()), dim=1).round()
+            chosen = torch.where((chosen <= size_hw).all(1, keepdim=True), chosen, tried)
+        return torch.minimum(chosen, size_hw).clamp(min=1)

@@ -1,0 +1,27 @@
+"""Makes the image larger or smaller, both sides by the same factor."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Geometry, check_range
+from unpool.data.draws import Draws
+from unpool.ops import geometry
+
+
+class Scale(Geometry):
+    """Factor drawn evenly on a logarithmic scale, so that half and double are equally likely.
+
+    Args:
+        range: smallest and largest factor.
+    """
+
+    def __init__(self, *, range: Sequence[float] = (0.8, 1.25)) -> None:  # noqa: A002
+        self._range = torch.tensor(check_range("scale.range", range, low=0.0)).double().log().tolist()
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        factor = draws.uniform(*self._range).exp()
+        scaled = (size_hw * factor[:, None]).round().clamp(min=1)
+        share = scaled / size_hw
+        return geometry.zoom(share[:, 1], share[:, 0]), scaled

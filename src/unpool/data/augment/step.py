@@ -1,0 +1,60 @@
+"""What an augmentation is: a map of positions or a matrix of colours, drawn for all samples of a batch at once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from unpool.data.draws import Draws
+from unpool.errors import RecipeError
+
+
+class Geometry(ABC):
+    """Moves pixels, and with them masks, keypoints and boxes.
+
+    Attributes:
+        chooses_window: cuts the window that the network sees out of the image as decoded. Without such a step the image
+            is first brought to that size by the rule of the preprocessing.
+    """
+
+    chooses_window = False
+
+    @abstractmethod
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The step's maps for images of `size_hw` (B, 2) float64.
+
+        Returns:
+            (B, 3, 3) float64 maps from the step's output to its input, and the (B, 2) sizes of the output.
+        """
+
+
+class Colour(ABC):
+    """Changes colours by a matrix; geometry does not see it."""
+
+    @abstractmethod
+    def matrix(self, draws: Draws, mean: Tensor) -> Tensor:
+        """(B, C, C + 1) float64 for images of mean colour `mean` (B, C)."""
+
+
+def check_range(name: str, values: Sequence[float], *, low: float, high: float = float("inf")) -> tuple[float, float]:
+    """The two ends of a range written in a recipe.
+
+    Raises:
+        RecipeError: not two numbers in order, or outside of `low` (itself excluded) to `high`.
+    """
+    if len(values) != 2 or not low < values[0] <= values[1] <= high:
+        raise RecipeError(
+            f"{name} is {list(values)}; expected two numbers [low, high] with {low} < low <= high <= {high}"
+        )
+    return float(values[0]), float(values[1])
+
+
+def check_number(name: str, value: float, *, low: float, high: float) -> float:
+    """A number written in a recipe.
+
+    Raises:
+        RecipeError: outside of `low` to `high`.
+    """
+    if not low <= value <= high:
+        raise RecipeError(f"{name} is {value}; expected a number from {low} to {high}")
+    return float(value)

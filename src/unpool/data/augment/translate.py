@@ -1,0 +1,32 @@
+"""Shifts the image by whole pixels; what comes in at the border is the mean colour, and ignored in masks."""
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Geometry, check_number
+from unpool.data.draws import Draws
+from unpool.errors import RecipeError
+from unpool.ops import geometry
+
+
+class Translate(Geometry):
+    """Both directions drawn evenly and apart; `pixels: 4` is "pad by 4, then crop at random" of the CIFAR recipes.
+
+    Args:
+        pixels: largest shift.
+        fraction: largest shift as a share of the side, instead of `pixels`.
+    """
+
+    def __init__(self, *, pixels: int | None = None, fraction: float | None = None) -> None:
+        if (pixels is None) == (fraction is None):
+            raise RecipeError(f"translate has pixels {pixels} and fraction {fraction}; give one of the two")
+        self._pixels = None if pixels is None else check_number("translate.pixels", pixels, low=0, high=1e6)
+        self._fraction = None if fraction is None else check_number("translate.fraction", fraction, low=0, high=1)
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        if self._pixels is not None:
+            most = torch.full_like(size_hw, self._pixels)
+        else:
+            most = (size_hw * (self._fraction or 0.0)).floor()
+        down, right = (draws.integer(-most[:, i], most[:, i]) for i in (0, 1))
+        return geometry.translation(right, down), size_hw

@@ -1,0 +1,92 @@
+"""Random numbers that are a pure function of (seed, epoch, sample), whoever draws them and in whatever order.
+
+Philox 4x32-10 on arrays of counters, so that one call serves a whole batch. Ours rather than `numpy.random.Philox`,
+which costs a generator for every sample and whose streams of permutations may change between versions.
+
+Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; checked against its known answers.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], dtype=np.uint64)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+_WORDS = 16  # drawn for each sample at a time: one pass over 16 words costs what one over 4 does
+
+
+def philox(counter: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
+    """Four independent 32-bit words for each counter.
+
+    Args:
+        counter: (4, n) words below 2**32.
+        key: any integer; its low 64 bits count.
+
+    Returns:
+        (4, n) words below 2**32, in uint64.
+    """
+    key_low, key_high = key & 0xFFFFFFFF, key >> 32 & 0xFFFFFFFF
+    even, odd = counter[0::2], counter[1::2]
+    for _ in range(10):
+        product = even * _MULTIPLIERS
+        high, low = product >> _HALF, product & _LOW
+        keys = np.array([[key_low], [key_high]], dtype=np.uint64)
+        even, odd = high[::-1] ^ odd ^ keys, low[::-1]
+        key_low, key_high = key_low + _WEYL[0] & 0xFFFFFFFF, key_high + _WEYL[1] & 0xFFFFFFFF
+    return np.stack((even[0], odd[0], even[1], odd[1]))
+
+
+def permutation(seed: int, epoch: int, n: int) -> Tensor:
+    """(n,) int64: the numbers 0 to n - 1 in an order that depends on nothing but the arguments."""
+    counter = np.zeros((4, n), dtype=np.uint64)
+    counter[0] = np.arange(n)
+    counter[2] = epoch & 0xFFFFFFFF
+    counter[3] = 0xFFFFFFFF  # a stream that no augmentation uses
+    words = philox(counter, seed)
+    return torch.from_numpy(np.argsort(words[0] << _HALF | words[1], kind="stable"))
+
+
+class Draws:
+    """Numbers for the samples of one batch, one row a sample; each call of a method moves on to fresh ones.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        index: (B,) int64 position of each sample in its set.
+        stream: one for each augmentation in the list, so that what one draws does not shift the others.
+    """
+
+    def __init__(self, seed: int, epoch: int, *, index: Tensor, stream: int = 0) -> None:
+        self._key = seed
+        self._counter = np.zeros((4, len(index), _WORDS // 4), dtype=np.uint64)
+        self._counter[0] = np.arange(_WORDS // 4)
+        self._counter[1] = index.numpy().astype(np.uint64)[:, None] & _LOW
+        self._counter[2] = epoch & 0xFFFFFFFF
+        self._counter[3] = stream
+        self._words = np.empty((0, len(index)), dtype=np.uint64)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """(B,) float64 in [low, high)."""
+        if not len(self._words):
+            batch = self._counter.shape[1]
+            words = philox(self._counter.reshape(4, -1), self._key)
+            self._words = words.reshape(4, batch, -1).transpose(0, 2, 1).reshape(_WORDS, batch)
+            self._counter[0] += np.uint64(_WORDS // 4)
+        row, self._words = self._words[0], self._words[1:]
+        return torch.from_numpy(low + (high - low) * (row * 2.0**-32))
+
+    def normal(self) -> Tensor:
+        """(B,) float64 of zero mean and unit deviation."""
+        radius = (-2 * torch.log1p(-self.uniform())).sqrt()
+        return radius * torch.cos(2 * torch.pi * self.uniform())
+
+    def coin(self, p: float) -> Tensor:
+        """(B,) bool, true with probability `p`."""
+        return self.uniform() < p
+
+    def integer(self, low: Tensor | int, high: Tensor | int) -> Tensor:
+        """(B,) float64 whole numbers in [low, high], both included."""
+        return low + torch.floor(self.uniform() * (high - low + 1))

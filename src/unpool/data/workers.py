@@ -1,0 +1,242 @@
+"""Worker processes of one thread each that turn lists of indices into batches, in the order asked for.
+
+They are spawned, never forked: a fork copies locks that other threads hold. Batches come back through pipes as plain
+bytes, which needs no shared memory and notices a killed worker at once.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterable, Iterator, MutableSequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import parent_process
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
+
+import torch
+import torch.multiprocessing
+from torch import Tensor
+
+from unpool import errors
+from unpool.errors import EnvironmentFault, UnpoolError
+from unpool.types import Batch, Samples, Transform
+
+_EACH = 2  # batches asked of each worker ahead of time
+_START_S = 60.0  # importing torch from a cold disk
+_STARTING, _TRANSFORMING = -2, -1
+
+
+class Task(NamedTuple):
+    """One batch to be made."""
+
+    epoch: int
+    indices: list[int]
+
+
+def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: MutableSequence[float]) -> Batch:
+    """The batch of `task`; `clock` always holds the sample in work and since when, by the monotonic clock."""
+    read = []
+    for index in task.indices:
+        clock[:] = [index, time.monotonic()]
+        read.append(samples[index])
+    clock[:] = [_TRANSFORMING, time.monotonic()]
+    batch = transform(read, task.epoch)
+    clock[:] = [_TRANSFORMING, time.monotonic()]
+    return batch
+
+
+def check_clock(clock: MutableSequence[float], samples: Samples, timeout_s: float) -> None:
+    """Raises EnvironmentFault if one sample has been in work for longer than `timeout_s`."""
+    index, since = int(clock[0]), clock[1]
+    limit_s = max(timeout_s, _START_S) if index == _STARTING else timeout_s
+    if time.monotonic() - since > limit_s:
+        what = {_STARTING: "starting a loader worker", _TRANSFORMING: "augmenting a batch"}.get(index)
+        raise EnvironmentFault(
+            f"{what or 'reading ' + str(samples.names[index])} has taken more than {limit_s:g} s: "
+            "a disk or network may be stalled, or a transform waits for ever; mend that and resume"
+        )
+
+
+class Pool:
+    """Processes that stay alive until `close`.
+
+    Args:
+        samples, transform: sent to each worker once; sets in shared memory are not copied.
+        workers: number of processes.
+        timeout_s: longest time for one sample.
+    """
+
+    def __init__(self, samples: Samples, transform: Transform, *, workers: int, timeout_s: float) -> None:
+        self._samples = samples
+        self._timeout_s = timeout_s
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self._workers.append(_Worker(samples, transform))
+        except BaseException:
+            self.close()
+            raise
+
+    def batches(self, tasks: Iterable[Task]) -> Iterator[Batch]:
+        """The batches of `tasks`, in their order."""
+        asked: deque[_Worker] = deque()
+        for step, task in enumerate(tasks):
+            worker = self._workers[step % len(self._workers)]
+            worker.ask(task)
+            asked.append(worker)
+            if len(asked) >= _EACH * len(self._workers):
+                yield self._receive(asked.popleft())
+        while asked:
+            yield self._receive(asked.popleft())
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    def _receive(self, worker: "_Worker") -> Batch:
+        while not worker.has_answer(timeout_s=0.5):
+            check_clock(worker.clock, self._samples, self._timeout_s)
+        for other in self._workers:
+            other.check_alive()
+        return worker.answer()
+
+
+class _Worker:
+    def __init__(self, samples: Samples, transform: Transform) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        self.clock = context.RawArray("d", [_STARTING, time.monotonic()])
+        self._channel, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_work, args=(samples, transform, theirs, self.clock), name="unpool-worker", daemon=True
+        )
+        try:
+            self._process.start()
+        except (OSError, RuntimeError) as error:
+            raise EnvironmentFault(
+                f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set train.workers=0"
+            ) from error
+        except BaseException as error:  # whatever a user's own set raises while it is packed
+            part = _unsendable(samples, "samples") or _unsendable(transform, "transform")
+            if part is None:
+                raise
+            raise EnvironmentFault(
+                f"{part} cannot be sent to a worker process ({error}): "
+                "make it from functions and classes at the top level of a module, or set train.workers=0"
+            ) from error
+        finally:
+            theirs.close()
+
+    def ask(self, task: Task) -> None:
+        try:
+            self._channel.send(task)
+        except OSError:
+            raise self._death() from None
+
+    def has_answer(self, *, timeout_s: float) -> bool:
+        """Whether there is an answer, or nobody any more to give one."""
+        return bool(wait([self._channel, self._process.sentinel], timeout_s))
+
+    def answer(self) -> Batch:
+        try:
+            kind, content = self._channel.recv()
+            if kind == "batch":
+                return _receive_batch(self._channel, content)
+        except (EOFError, OSError):
+            raise self._death() from None
+        if kind == "error":
+            name, message = content
+            raise _error_class(name)(message)
+        raise RuntimeError(f"a loader worker failed:\n{content}")
+
+    def check_alive(self) -> None:
+        code = self._process.exitcode
+        if code is not None and code != 0:
+            raise self._death()
+
+    def end(self) -> None:
+        self._channel.close()
+        self._process.kill()
+        self._process.join()
+
+    def _death(self) -> EnvironmentFault:
+        self._process.join(timeout=5)
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return EnvironmentFault(
+                f"loader worker {self._process.pid} ended with exit code {code}, see its message above; in a script "
+                'of your own, start the training under `if __name__ == "__main__":`, or set train.workers=0'
+            )
+        likely = {"SIGKILL": "memory", "SIGBUS": "/dev/shm is full"}.get(signal.Signals(-code).name, "a faulty library")
+        return EnvironmentFault(
+            f"loader worker {self._process.pid} died by signal {-code} (likely {likely}): lower train.workers"
+        )
+
+
+def _work(samples: Samples, transform: Transform, channel: Connection, clock: MutableSequence[float]) -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            _answer(channel, samples, transform, task=channel.recv(), clock=clock)
+
+
+def _answer(
+    channel: Connection, samples: Samples, transform: Transform, *, task: Task, clock: MutableSequence[float]
+) -> None:
+    try:
+        batch = read_batch(samples, transform, task, clock=clock)
+    except UnpoolError as error:
+        channel.send(("error", (type(error).__name__, str(error))))
+    except BaseException:  # told to the parent, which raises
+        channel.send(("fault", traceback.format_exc()))
+    else:
+        _send_batch(channel, batch)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _send_batch(channel: Connection, batch: Batch) -> None:
+    """First what is in the batch, then the values of one tensor after another."""
+    listed = {key: isinstance(value, list) for key, value in batch.items()}
+    values: dict[str, list[Tensor]] = {key: list(v) if listed[key] else [v] for key, v in batch.items()}
+    header = {key: (listed[key], [(v.dtype, tuple(v.shape)) for v in values[key]]) for key in batch}
+    channel.send(("batch", header))
+    for tensor in (v for several in values.values() for v in several if v.numel()):
+        channel.send_bytes(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+
+
+def _receive_batch(channel: Connection, header: dict[str, Any]) -> Batch:
+    batch: Batch = {}
+    for key, (listed, kinds) in header.items():
+        values = [torch.empty(shape, dtype=dtype) for dtype, shape in kinds]
+        for tensor in values:
+            if tensor.numel():
+                channel.recv_bytes_into(tensor.view(-1).view(torch.uint8).numpy())
+        batch[key] = values if listed else values[0]
+    return batch
+
+
+def _error_class(name: str) -> type[UnpoolError]:
+    classes = {c.__name__: c for c in (errors.DataError, errors.RecipeError, errors.ModelFileError, EnvironmentFault)}
+    return classes.get(name, EnvironmentFault)
+
+
+def _unsendable(value: object, name: str) -> str | None:
+    """The innermost attribute that cannot be sent, None where all can."""
+    try:
+        ForkingPickler.dumps(value)
+    except BaseException:  # what it raises was reported already; here only where
+        inner = getattr(value, "__dict__", {}).items()
+        return next((found for key, v in inner if (found := _unsendable(v, f"{name}.{key}"))), name)
+    return None

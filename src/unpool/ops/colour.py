@@ -1,0 +1,80 @@
+"""Linear colour operations as C x (C + 1) matrices on the range 0 to 255, so that any number of them is one product.
+
+A matrix maps a colour c to `matrix[:, :C] @ c + matrix[:, C]`. Grey images have C = 1; saturation and hue then change
+nothing. Differs from torchvision's jitter: values leave 0..255 between the operations and are cut once, at the end, and
+hue turns in the plane of constant luma, not in HSV, so that it is linear.
+"""
+
+import torch
+from torch import Tensor
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+
+
+def identity(batch: int, channels: int) -> Tensor:
+    """(B, C, C + 1) float64 that changes nothing."""
+    return torch.eye(channels, channels + 1, dtype=torch.float64).repeat(batch, 1, 1)
+
+
+def compose(first: Tensor, then: Tensor) -> Tensor:
+    """(B, C, C + 1): `first`, and `then` on its result."""
+    channels = first.shape[1]
+    product = then[:, :, :channels] @ first
+    product[:, :, channels] += then[:, :, channels]
+    return product
+
+
+def luma(colour: Tensor) -> Tensor:
+    """(B, C) -> (B,) grey value."""
+    return colour.mean(1) if colour.shape[1] != 3 else colour @ colour.new_tensor(_LUMA)
+
+
+def brightness(factor: Tensor, channels: int) -> Tensor:
+    """(B, C, C + 1): everything times `factor` (B,)."""
+    return identity(len(factor), channels) * factor.double()[:, None, None]
+
+
+def contrast(factor: Tensor, pivot: Tensor, channels: int) -> Tensor:
+    """(B, C, C + 1): distances from the grey value `pivot` (B,) times `factor` (B,)."""
+    matrix = brightness(factor, channels)
+    matrix[:, :, channels] = ((1 - factor) * pivot)[:, None]
+    return matrix
+
+
+def saturation(factor: Tensor, channels: int) -> Tensor:
+    """(B, C, C + 1): distances from each pixel's own grey value times `factor` (B,)."""
+    matrix = identity(len(factor), channels)
+    if channels == 3:
+        grey = torch.tensor(_LUMA, dtype=torch.float64).expand(3, 3)
+        matrix[:, :, :3] = grey + factor.double()[:, None, None] * (torch.eye(3, dtype=torch.float64) - grey)
+    return matrix
+
+
+def hue(turn: Tensor, channels: int) -> Tensor:
+    """(B, C, C + 1): colours turned by `turn` (B,) of a full circle about the grey axis, luma kept."""
+    matrix = identity(len(turn), channels)
+    if channels == 3:
+        yiq = torch.tensor(_TO_YIQ, dtype=torch.float64)
+        angle = 2 * torch.pi * turn.double()
+        turned = torch.eye(3, dtype=torch.float64).repeat(len(turn), 1, 1)
+        turned[:, 1, 1] = turned[:, 2, 2] = torch.cos(angle)
+        turned[:, 2, 1] = torch.sin(angle)
+        turned[:, 1, 2] = -turned[:, 2, 1]
+        matrix[:, :, :3] = torch.linalg.inv(yiq) @ turned @ yiq
+    return matrix
+
+
+def shift(amount: Tensor) -> Tensor:
+    """(B, C, C + 1): `amount` (B, C) added."""
+    matrix = identity(*amount.shape)
+    matrix[:, :, -1] = amount
+    return matrix
+
+
+def recolour(image: Tensor, matrix: Tensor) -> Tensor:
+    """(B, C, H, W) float32 or uint8 -> float32 by the matrices (B, C, C + 1); not cut to 0..255."""
+    batch, channels, height, width = image.shape
+    flat = image.float().reshape(batch, channels, height * width)
+    part = matrix.to(torch.float32)
+    return torch.baddbmm(part[:, :, channels:], part[:, :, :channels], flat).view(image.shape)
