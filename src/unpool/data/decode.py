@@ -236,7 +236,9 @@ def _eight_bits(image: Image.Image, channels: int, name: str) -> np.ndarray:
     if image.mode in ("P", "PA"):
         # the detour keeps a transparent palette entry's own colour
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    image = image.convert("L" if channels == 1 else "RGB")
+    wanted = "L" if channels == 1 else "RGB"
+    if image.mode != wanted:
+        image = image.convert(wanted)
     return np.asarray(image).reshape(image.height, image.width, channels)
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,10 @@ class ColumnWriter:
         return Column(self._chunks, self._own(torch.tensor(self._places)), self._own(shapes))
 
     def _flush(self) -> None:
-        self._chunks.append(self._own(torch.cat(self._waiting)))
+        chunk = self._own(torch.empty(self._first, dtype=self._waiting[0].dtype))
+        # numpy copies on this thread; torch.cat would wake a team that other processes may hold up
+        np.concatenate([value.numpy() for value in self._waiting], out=chunk.numpy())
+        self._chunks.append(chunk)
         self._waiting, self._waiting_bytes, self._first = [], 0, 0
 
     def _own(self, tensor: Tensor) -> Tensor:

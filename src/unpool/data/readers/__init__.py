@@ -3,11 +3,13 @@
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.folder import Folder
+from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.mnist import Mnist
 
 READERS = {
     "camvid": CamVid,
     "cifar": Cifar,
     "folder": Folder,
+    "folder_masks": FolderMasks,
     "mnist": Mnist,
 }

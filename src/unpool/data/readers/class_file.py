@@ -1,0 +1,55 @@
+"""classes.txt: one class a line, by the id it has in masks; a line may end in its colour, `name r g b`."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from unpool.data.classes import nfc
+from unpool.data.decode import printable
+from unpool.errors import DataError
+from unpool.types import IGNORE
+
+Colour = tuple[int, int, int]
+_COLOURED = re.compile(r"(.*\S)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\d+)$")
+
+
+class ClassFile(NamedTuple):
+    """Names by line; colours by line, or none at all."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+
+
+def read_class_file(path: Path) -> ClassFile:
+    """The classes of a set.
+
+    Raises:
+        DataError: the file is missing or empty, a name or colour comes twice, or only some lines have a colour.
+    """
+    if not path.is_file():
+        raise DataError(f"{printable(path)} is missing; write the name of one class a line, that of id 0 first")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{printable(path)}: cannot read ({error}); save it as UTF-8 text") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    coloured = [_COLOURED.match(line) for line in lines]
+    names = tuple(nfc(found[1] if found else line) for line, found in zip(lines, coloured, strict=True))
+    colours = tuple((int(found[2]), int(found[3]), int(found[4])) for found in coloured if found)
+    if fault := _fault(names, colours):
+        raise DataError(f"{printable(path)}: {fault}")
+    return ClassFile(names, colours)
+
+
+def _fault(names: tuple[str, ...], colours: tuple[Colour, ...]) -> str | None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    same = sorted({colour for colour in colours if colours.count(colour) > 1})
+    if not 2 <= len(names) <= IGNORE:
+        return f"{len(names)} classes; masks hold 2 to {IGNORE}, the background being one"
+    if twice or same:
+        return f"{', '.join(map(str, twice or same))} comes twice"
+    if colours and len(colours) != len(names):
+        return f"{len(colours)} of {len(names)} lines have a colour; give all of them one, or none"
+    if any(value > 255 for colour in colours for value in colour):
+        return "a colour has a value above 255"
+    return None

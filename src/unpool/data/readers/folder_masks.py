@@ -1,0 +1,161 @@
+"""Images and masks of equal names in two folders, and a list of the classes.
+
+DIR/images and DIR/masks, or the two inside DIR/{train,val,test}, or DIR/images/{train,val,test} and the same of masks;
+DIR/classes.txt. Where there is no validation part, a seeded share of the images is set aside for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unpool.data.classes import default_palette, match
+from unpool.data.decode import Exif, printable
+from unpool.data.readers.class_file import ClassFile, read_class_file
+from unpool.data.readers.pairing import key_of, pair_files
+from unpool.data.readers.pairs import MaskPairs, MaskValues
+from unpool.data.readers.splits import (
+    SPLIT_NAMES,
+    Drawn,
+    Split,
+    not_found,
+    nothing_left,
+    require_root,
+    require_share,
+    require_split,
+)
+from unpool.errors import DataError, RecipeError
+from unpool.types import IGNORE, DataInfo
+
+
+class FolderMasks(MaskPairs):
+    """Images with masks, paired by name (a mask may also be called like its image and `_mask`).
+
+    Args:
+        classes: names by index where a training run decided them; by default those of classes.txt.
+        ignore: the id of unlabelled pixels in the mask files; a line of classes.txt with this id is no class.
+        mask_values: id in classes.txt of each id in the mask files, where they differ; 255 stands for unlabelled.
+        val_share: part set aside for validation where there is none.
+        seed: draws that part.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is an option of the data section
+        self,
+        root: Path,
+        split: Split,
+        *,
+        classes: Sequence[str] | None = None,
+        channels: int = 3,
+        exif: Exif = "apply",
+        ignore: int | None = None,
+        mask_values: Mapping[int, int] | None = None,
+        val_share: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        require_split(split)
+        require_share(val_share)
+        source, drawn = _source(require_root(root), split, Drawn(val_share, seed))
+        labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
+        expected = tuple(classes) if classes is not None else labels.names
+        index = match(labels.names, expected, printable(root / "classes.txt"))
+        found = pair_files(root, source.images, source.masks)
+        if not found.pairs:
+            told = f"none of the images in {printable(source.images)} has a mask in {printable(source.masks)}"
+            raise DataError(f"{told} ({len(found.faults)} files left over); names must be equal up to the suffix")
+        pairs = found.pairs
+        if drawn is not None:
+            kept = drawn.keeps([key_of(pair.image) for pair in pairs], split)
+            pairs = [pair for pair in pairs if key_of(pair.image) in kept]
+        if not pairs:
+            raise nothing_left(root, split, Drawn(val_share, seed))
+        values = MaskValues(labels.meaning(index), len(labels.names), palette=labels.mask_palette)
+        super().__init__(root, pairs, values, channels=channels, exif=exif)
+        self.info = DataInfo(classes=expected, palette=labels.palette(index, len(expected)), ignore=ignore)
+        self.faults, self.notes = found.faults, found.notes
+        self.origin: dict[str, Any] = {
+            "root": printable(root),
+            "split": split,
+            "ignored": found.ignored,
+            "drawn": drawn._asdict() if drawn else None,
+        }
+
+
+class _Labels(NamedTuple):
+    """What ids mean before any order of classes is chosen.
+
+    Attributes:
+        names: classes, without a line that is ignored.
+        colours: one a class, or none.
+        mask_palette: one colour a line, or none.
+        class_of: position in `names`, or IGNORE, of each id in the files.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    mask_palette: tuple[tuple[int, int, int], ...]
+    class_of: dict[int, int]
+
+    @classmethod
+    def of(cls, lines: ClassFile, ignore: int | None, mask_values: Mapping[int, int] | None) -> "_Labels":
+        if mask_values is None:
+            kept = [i for i in range(len(lines.names)) if i != ignore]
+            class_of = {line: place for place, line in enumerate(kept)}
+        else:
+            kept = list(range(len(lines.names)))
+            class_of = {int(stored): int(line) for stored, line in mask_values.items()}
+            _require_lines(class_of, len(kept))
+        if ignore is not None:
+            if class_of.get(ignore, IGNORE) != IGNORE:
+                raise RecipeError(
+                    f"data.ignore={ignore} and data.mask_values makes {ignore} a class; drop one of the two"
+                )
+            class_of[ignore] = IGNORE
+        if any(not 0 <= stored <= 65535 for stored in class_of):
+            raise RecipeError(f"ids in masks are 0 to 65535; data.ignore and data.mask_values give {sorted(class_of)}")
+        names = tuple(lines.names[i] for i in kept)
+        colours = tuple(lines.colours[i] for i in kept) if lines.colours else ()
+        return cls(names, colours, lines.colours, class_of)
+
+    def meaning(self, index: Sequence[int]) -> dict[int, int]:
+        """Class of each id in the files, where `index` gives the number of each name."""
+        return {stored: IGNORE if c == IGNORE else index[c] for stored, c in self.class_of.items()}
+
+    def palette(self, index: Sequence[int], count: int) -> tuple[tuple[int, int, int], ...]:
+        """One colour a class, made up where the set brings none."""
+        palette = list(default_palette(count))
+        for place, colour in zip(index, self.colours, strict=False):
+            palette[place] = colour
+        return tuple(palette)
+
+
+class _Source(NamedTuple):
+    images: Path
+    masks: Path
+
+
+def _require_lines(class_of: Mapping[int, int], count: int) -> None:
+    unknown = sorted({line for line in class_of.values() if line != IGNORE and not 0 <= line < count})
+    if unknown:
+        raise RecipeError(
+            f"data.mask_values gives {unknown}; classes.txt has ids 0 to {count - 1}, and {IGNORE} ignores"
+        )
+
+
+def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | None]:
+    """The two folders that hold the split, and how it is drawn from them if it has to be."""
+    laid_out = {name: found for name in SPLIT_NAMES if (found := _laid_out(root, name))}
+    if split in laid_out:
+        return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
+    if split == "val" and "train" in laid_out:
+        return laid_out["train"], drawn
+    if not laid_out and split != "test" and (root / "images").is_dir():
+        return _Source(root / "images", root / "masks"), drawn
+    looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
+    raise not_found(root, split, looked_for + (["images"] if split != "test" else []))
+
+
+def _laid_out(root: Path, split: str) -> _Source | None:
+    for folder in SPLIT_NAMES[split]:
+        for images, masks in ((f"{folder}/images", f"{folder}/masks"), (f"images/{folder}", f"masks/{folder}")):
+            if (root / images).is_dir():
+                return _Source(root / images, root / masks)
+    return None
