@@ -1,0 +1,1 @@
+"""What a user writes today to train the same networks on the same pictures."""
