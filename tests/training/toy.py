@@ -33,7 +33,7 @@ class Loader:
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.label) / self.batch)
 
-    def stream(self, epoch: int, position: int, *, epochs: int) -> Iterator[Batch]:
+    def stream(self, epoch: int, position: int, epochs: int) -> Iterator[Batch]:
         for number in range(epoch, epochs):
             generator = torch.Generator().manual_seed(self.seed * 1000 + number)
             count = len(self.label)

@@ -12,7 +12,7 @@ from unpool.errors import DataError
 from unpool.training.averaging import Averaging
 from unpool.training.callbacks import Callback
 from unpool.training.files import write_tensors
-from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out
+from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out, streamed
 from unpool.training.state import final_state
 from unpool.training.step import Step
 from unpool.types import Batch, Losses, Task
@@ -53,8 +53,8 @@ def evaluate(
     metric, total, images = task.metric(), _LossTotal(), 0
     model.eval()
     try:
-        with torch.inference_mode():
-            for batch in loader.stream(0, 0, epochs=1):
+        with torch.inference_mode(), streamed(loader, 0, 0, epochs=1) as stream:
+            for batch in stream:
                 poll()
                 prepared = lay_out(prepare(batch), memory_format)
                 output = step.output(prepared)

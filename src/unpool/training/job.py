@@ -1,6 +1,7 @@
 """Everything one training run is made of, and the counters that say how far it has come."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -22,13 +23,16 @@ class BatchSource(Protocol):
     Attributes:
         steps_per_epoch: batches in one epoch.
         waited_s: seconds the loop has waited for batches so far.
+        ready_s: seconds that finished batches have waited for the loop so far.
     """
 
     @property
     def steps_per_epoch(self) -> int: ...
     @property
     def waited_s(self) -> float: ...
-    def stream(self, epoch: int, position: int, *, epochs: int) -> Iterator[Batch]: ...
+    @property
+    def ready_s(self) -> float: ...
+    def stream(self, epoch: int, position: int, epochs: int) -> Iterator[Batch]: ...
     def close(self) -> None: ...
 
 
@@ -142,6 +146,17 @@ def lay_out(batch: Batch, memory_format: MemoryFormat) -> Batch:
     if memory_format == "contiguous" or not isinstance(image, torch.Tensor) or image.dim() != 4:
         return batch
     return {**batch, "image": image.contiguous(memory_format=torch.channels_last)}
+
+
+@contextmanager
+def streamed(loader: BatchSource, epoch: int, position: int, *, epochs: int) -> Iterator[Iterator[Batch]]:
+    """The loader's stream; a stream left half-way gives its threads and workers back at once."""
+    stream = loader.stream(epoch, position, epochs)
+    try:
+        yield stream
+    finally:
+        if isinstance(stream, Generator):
+            stream.close()
 
 
 def count_images(batch: Batch) -> int:

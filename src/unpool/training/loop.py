@@ -9,7 +9,7 @@ import torch
 from unpool.errors import DataError, Diverged, EnvironmentFault, Stopped, TimeLimit
 from unpool.training.callbacks import Callback
 from unpool.training.gradients import Gradients, gradients
-from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, names_of
+from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, names_of, streamed
 from unpool.training.optim import set_lr
 from unpool.training.step import Step
 from unpool.training.targets import check_targets
@@ -67,17 +67,17 @@ def _run(job: Job, callbacks: Sequence[Callback]) -> None:
     if counters.epoch >= job.epochs:
         return
     step = Step(job.model, job.task, precision=job.precision, device=job.device)
-    stream = job.loader.stream(counters.epoch, counters.position, epochs=job.epochs)
     job.model.train()
-    while counters.epoch < job.epochs:
-        batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
-        record = _step(job, step, batches)
-        counters.position += len(batches)
-        for callback in callbacks:
-            callback.after_step(job, record)
-        job.stop.check()
-        if counters.position >= batches_per_epoch:
-            _finish_epoch(job, callbacks)
+    with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:
+        while counters.epoch < job.epochs:
+            batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
+            record = _step(job, step, batches)
+            counters.position += len(batches)
+            for callback in callbacks:
+                callback.after_step(job, record)
+            job.stop.check()
+            if counters.position >= batches_per_epoch:
+                _finish_epoch(job, callbacks)
 
 
 def _finish_epoch(job: Job, callbacks: Sequence[Callback]) -> None:

@@ -1,0 +1,185 @@
+"""The written record of a run: log.jsonl, TensorBoard events, and the list of its variables."""
+
+import importlib.util
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from unpool.errors import EnvironmentFault
+from unpool.training.callbacks import Callback
+from unpool.training.job import Job, StepRecord
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+
+class Monitor(Callback):
+    """Writes one JSON line every `every` steps and after each evaluation; a resumed run goes on where it was saved.
+
+    A line of steps holds `kind` "step", `step`, `epoch` (from 0), `loss` (mean since the line before), `lr`,
+    `gradient_norm`, `skipped` (in all), `images_per_s`, `waited_for_data_s` and `data_waited_s` (since the line
+    before), `memory_mib` (highest so far). A line of an evaluation holds `kind` "evaluation", `step`, `epoch` (number
+    of epochs done) and the metrics. What is not finite is null.
+    """
+
+    def __init__(self, path: Path, *, every: int = 1) -> None:
+        self.path = path
+        self.every = every
+        self._file: IO[bytes] | None = None
+        self._size: int | None = None
+        self._losses: list[float] = []
+        self._images = 0
+        self._since_s = 0.0
+        self._waited_s = 0.0
+        self._ready_s = 0.0
+
+    def start(self, job: Job) -> None:
+        try:
+            self._file = self.path.open("ab")
+            self._file.truncate(_whole_lines(self.path, self._size or 0))
+        except OSError as error:
+            raise _not_written(self.path, error) from error
+        self._mark(job)
+
+    def after_step(self, job: Job, record: StepRecord) -> None:
+        self._losses.append(record.loss)
+        self._images += record.images
+        if record.step % self.every:
+            return
+        self._write(
+            {
+                "kind": "step",
+                "step": record.step,
+                "epoch": record.epoch,
+                "loss": sum(self._losses) / len(self._losses),
+                "lr": record.lr,
+                "gradient_norm": record.gradient_norm,
+                "skipped": job.counters.skipped,
+                "images_per_s": self._images / max(time.monotonic() - self._since_s, 1e-9),
+                "waited_for_data_s": job.loader.waited_s - self._waited_s,
+                "data_waited_s": job.loader.ready_s - self._ready_s,
+                "memory_mib": peak_memory_mib(job.device),
+            }
+        )
+        self._losses, self._images = [], 0
+        self._mark(job)
+
+    def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
+        line = {"kind": "evaluation", "step": job.counters.step, "epoch": job.counters.epoch + 1}
+        self._write({**line, **metrics})
+        self._since_s = time.monotonic()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        size = self.path.stat().st_size if self.path.exists() else 0
+        return {"size": size, "losses": self._losses, "images": self._images}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._size = int(state["size"])
+        self._losses, self._images = list(state["losses"]), int(state["images"])
+
+    def _mark(self, job: Job) -> None:
+        self._since_s = time.monotonic()
+        self._waited_s, self._ready_s = job.loader.waited_s, job.loader.ready_s
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(as_json(line), allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise _not_written(self.path, error) from error
+
+
+class TensorBoard(Callback):
+    """Writes the same figures as TensorBoard events; needs the package `tensorboard`."""
+
+    def __init__(self, folder: Path, *, every: int = 10) -> None:
+        self.folder = folder
+        self.every = every
+        self._writer: Any = None
+
+    def start(self, job: Job) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        resumed = job.counters.step + 1 if job.counters.step else None
+        self._writer = SummaryWriter(str(self.folder), purge_step=resumed)
+
+    def after_step(self, job: Job, record: StepRecord) -> None:
+        if record.step % self.every == 0:
+            self._writer.add_scalar("train/loss", record.loss, record.step)
+            self._writer.add_scalar("train/lr", record.lr, record.step)
+
+    def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
+        for name, value in metrics.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(f"val/{name}", value, job.counters.step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def has_tensorboard() -> bool:
+    """Whether `TensorBoard` can work here."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+def list_variables(model: nn.Module) -> str:
+    """A table of every trained tensor: name, shape, number of values; their sum and its size in float32."""
+    rows = [(name, "x".join(map(str, weight.shape)), weight.numel()) for name, weight in model.named_parameters()]
+    width = max((len(name) for name, _, _ in rows), default=4)
+    lines = [f"{name:<{width}}  {shape:>16}  {count:>13,}" for name, shape, count in rows]
+    total = sum(count for _, _, count in rows)
+    return "\n".join([*lines, f"{len(rows)} variables, {total:,} values, {4 * total / 1e6:.1f} MB in float32"])
+
+
+def as_json(value: Any) -> Any:
+    """The same dicts and lists, None for every number that JSON cannot say."""
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def peak_memory_mib(device: torch.device) -> float | None:
+    """Highest memory so far: of the GPU, or of this process; None where the system does not say."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+
+
+def _whole_lines(path: Path, size: int) -> int:
+    """Bytes to keep: `size`, or less where the file is shorter or would end within a line."""
+    with path.open("rb") as file:
+        return file.read(size).rfind(b"\n") + 1
+
+
+def _not_written(path: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"cannot write {path}: {error.strerror or error}; free some space or make the folder writable, then resume"
+    )

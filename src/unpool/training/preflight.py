@@ -1,0 +1,100 @@
+"""A dry run of the first and the last batch of an epoch, before anything is trained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from unpool.errors import RecipeError, UnpoolError
+from unpool.training.job import Job, count_images, lay_out
+from unpool.training.step import Step
+from unpool.training.targets import check_targets
+from unpool.types import Batch
+
+
+def preflight(job: Job, batch: Batch, *, count: int) -> list[str]:
+    """Runs forward and loss on a full batch and on one as short as the last; leaves weights and generators alone.
+
+    Args:
+        job: its model's modes and statistics are put back.
+        batch: the first of the loader.
+        count: samples in the training set.
+
+    Returns:
+        Warnings: what works but is doubtful.
+
+    Raises:
+        RecipeError: batch norm would see one value a channel, or the network cannot take the batch.
+        DataError: a target is out of range.
+    """
+    full = count_images(batch)
+    last = min(full, count - (job.loader.steps_per_epoch - 1) * full)
+    if job.num_classes is not None:
+        check_targets(batch, job.num_classes, names=job.names)
+    norms = _batch_norms(job.model)
+    with _unchanged(job), torch.no_grad():
+        job.model.train()
+        for size in dict.fromkeys((full, last)):
+            _dry_run(job, _head(batch, size), norms)
+        alive = [name for name, norm in norms.items() if norm.training]
+    if alive and last == 1 < full:
+        return [
+            f"the last batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes its "
+            "statistics from one image there: set train.drop_last=true or another train.batch"
+        ]
+    return []
+
+
+def _dry_run(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
+    step = Step(job.model, job.task, precision=job.precision, device=job.device)
+    prepared = lay_out(job.prepare(batch), job.memory_format)
+    hooks = [norm.register_forward_pre_hook(_refuse_one_value(name)) for name, norm in norms.items()]
+    try:
+        step(prepared)
+    except UnpoolError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        shape = tuple(prepared["image"].shape) if "image" in prepared else ()
+        raise RecipeError(f"the network cannot take a batch of {shape} (B, C, H, W): {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _refuse_one_value(name: str) -> Any:
+    def refuse(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        image = inputs[0]
+        if norm.training and image.numel() == image.shape[1]:
+            raise RecipeError(
+                f"a batch of {len(image)} {'samples' if len(image) > 1 else 'sample'} gives batch norm at layer {name} "
+                "one value a channel, which has no variance: set train.drop_last=true, another train.batch, or larger images"
+            )
+
+    return refuse
+
+
+def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+
+
+def _head(batch: Batch, size: int) -> Batch:
+    return {key: value[:size] for key, value in batch.items()}
+
+
+@contextmanager
+def _unchanged(job: Job) -> Iterator[None]:
+    modes = {module: module.training for module in job.model.modules()}
+    buffers = {buffer: buffer.clone() for buffer in job.model.buffers()}
+    devices = [job.device] if job.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                buffer.copy_(value)
