@@ -1,0 +1,180 @@
+"""Weights in safetensors files: save, load with a strict report, and the names of torchvision's checkpoints."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unpool.errors import EnvironmentFault, ModelFileError
+
+SHOWN = 5  # names of each kind that an error lists
+
+RESNET_NAMES = (  # torchvision's to ours; the block's number stays, stages and layers count from 0
+    (r"conv1\.", lambda m: "backbone.stem.conv."),
+    (r"bn1\.", lambda m: "backbone.stem.norm."),
+    (r"fc\.", lambda m: "head.linear."),
+    (
+        r"layer(\d+)\.(\d+)\.conv(\d)\.",
+        lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.branch.{_before(m[3])}.conv.",
+    ),
+    (r"layer(\d+)\.(\d+)\.bn(\d)\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.branch.{_before(m[3])}.norm."),
+    (r"layer(\d+)\.(\d+)\.downsample\.0\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.conv."),
+    (r"layer(\d+)\.(\d+)\.downsample\.1\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.norm."),
+)
+VGG_HEAD_NAMES = {"0": "head.fc6", "3": "head.fc7", "6": "head.fc8"}
+
+
+def save_weights(path: str | Path, weights: nn.Module | Mapping[str, Tensor]) -> Path:
+    """Writes all parameters and buffers of a module, or the given tensors; the file is replaced whole or not at all.
+
+    Values may come from the very file that is replaced, and tensors may share memory.
+
+    Raises:
+        EnvironmentFault: the file cannot be written.
+    """
+    path = Path(path)
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(_separate(tensors), temporary, metadata={"format": "pt"})
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise EnvironmentFault(f"{path} cannot be written: {error}; free space or choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the host where tensors are not so already or share memory with an earlier one."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != plain.nbytes:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        result[name] = plain
+    return result
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file by name; they are views of the file until copied.
+
+    Raises:
+        ModelFileError: no such regular file, not safetensors, damaged, or values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(
+            f"{path} is {'not a regular file' if path.exists() else 'missing'}; give a .safetensors file"
+        )
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(f"{path} is not a whole safetensors file ({error}): copy or save it again") from error
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ModelFileError(f"{path} holds values that are not finite in {_some(broken)}: take earlier weights")
+    return tensors
+
+
+def load_weights(path: str | Path, model: nn.Module) -> None:
+    """Copies the weights of a file into a network; nothing is copied unless everything fits.
+
+    Raises:
+        ModelFileError: see `read_weights` and `assign_weights`.
+    """
+    assign_weights(model, read_weights(path), source=str(path))
+
+
+def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Copies tensors into the parameters and buffers of their names; nothing is copied unless everything fits.
+
+    Args:
+        model: any module.
+        tensors: by the names of the module's `state_dict`.
+        source: where they come from, for the message.
+
+    Raises:
+        ModelFileError: names that are missing or not known, shapes or kinds of number that differ.
+    """
+    own = model.state_dict()
+    both = [name for name in own if name in tensors]
+    problems = {
+        "missing": [name for name in own if name not in tensors],
+        "not in this network": [name for name in tensors if name not in own],
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+            for name in both
+            if tensors[name].shape != own[name].shape
+        ],
+        "of another kind": [
+            f"{name} {tensors[name].dtype} for {own[name].dtype}"
+            for name in both
+            if tensors[name].is_floating_point() != own[name].is_floating_point()
+        ],
+    }
+    told = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
+    if told:
+        raise ModelFileError(
+            f"{source} does not fit this network. {'. '.join(told)}. Build the network it was saved from"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The `state_dict` of torchvision's resnet* or vgg* under the names of `build` of the same name.
+
+    Raises:
+        ModelFileError: a name that neither family has.
+    """
+    names = _vgg_names(tensors) if "features.0.weight" in tensors else {name: _resnet_name(name) for name in tensors}
+    return {ours: tensors[theirs] for theirs, ours in names.items()}
+
+
+def _resnet_name(name: str) -> str:
+    for pattern, ours in RESNET_NAMES:
+        found = re.match(pattern, name)
+        if found:
+            return ours(found) + name[found.end() :]
+    raise ModelFileError(f"{name} is no name of torchvision's ResNets or VGGs: only these two families are known")
+
+
+def _before(number: str) -> int:
+    return int(number) - 1
+
+
+def _vgg_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    places = {}
+    convs = sorted({int(n.split(".")[1]) for n, t in tensors.items() if n.startswith("features.") and t.dim() == 4})
+    step = 3 if "features.1.weight" in tensors else 2  # convolution, (norm,) ReLU; a pooling ends the stage
+    stage, layer = 0, 0
+    for before, index in zip((0, *convs), convs, strict=False):
+        if index - before > step:
+            stage, layer = stage + 1, 0
+        places[f"features.{index}"] = f"backbone.stages.{stage}.{layer}.conv"
+        places[f"features.{index + 1}"] = f"backbone.stages.{stage}.{layer}.norm"
+        layer += 1
+    places |= {f"classifier.{index}": ours for index, ours in VGG_HEAD_NAMES.items()}
+    split = {name: name.rpartition(".") for name in tensors}
+    unknown = [name for name, (place, _, _) in split.items() if place not in places]
+    if unknown:
+        raise ModelFileError(f"{_some(unknown)}: no names of torchvision's VGGs")
+    return {name: f"{places[place]}.{kind}" for name, (place, _, kind) in split.items()}
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
