@@ -1,0 +1,200 @@
+"""Every network of the tables, known and future, keeps the same promises."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from unpool import models
+from unpool.errors import RecipeError
+from unpool.models import BACKBONES, MODELS, backbones, segmentation
+
+ODD = (33, 47)
+NEEDS_ONE_SIZE = {"mlp": (28, 28), "unet_valid": (188, 188)}
+GIGA = 1e9
+
+
+def small(name, **options):
+    """The network of a row, eight channels wide where its width can be chosen, with no weights left at zero."""
+    torch.manual_seed(0)
+    width = {"width": 8} if "width" in models.known_options(name) else {}
+    model = models.build(name, num_classes=3, **width, **options)
+    for parameter in model.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def image_for(name, size_hw=ODD, batch=2):
+    size_hw = NEEDS_ONE_SIZE.get(name, size_hw)
+    return torch.rand(batch, MODELS[name].input[0], *size_hw)
+
+
+def multiply_adds(model, image):
+    """Of convolutions and linear layers, counted by hand from the shapes; a transposed one at its input's size."""
+    counts = []
+
+    def count(layer, inputs, output):
+        at = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        counts.append(layer.weight.numel() * at.shape[2:].numel())
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            layer.register_forward_hook(count)
+    return model(image), sum(counts)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_row_has_the_published_count_shape_and_multiply_adds(name):
+    row = MODELS[name]
+    with torch.device("meta"):
+        model = models.build(name).eval()
+        output, count = multiply_adds(model, torch.empty(1, *row.input))
+    assert sum(p.numel() for p in model.parameters()) == row.params
+    assert output.shape[1:] == row.output
+    if row.gmacs is not None:
+        assert count / GIGA == pytest.approx(row.gmacs, rel=1e-3 if row.gmacs < 0.01 else 1e-4, abs=5e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_finite_gradient_and_every_output_has_its_shape(name):
+    image = image_for(name)
+    model = small(name).train()
+    logits = model(image)
+    if name in segmentation.MODELS:
+        lost = 184 if name == "unet_valid" else 0
+        assert logits.shape == (2, 3, image.shape[2] - lost, image.shape[3] - lost)
+    else:
+        assert logits.shape == (2, 3)
+    (logits * torch.randn_like(logits)).sum().backward()
+    bad = [
+        key
+        for key, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all())
+    ]
+    assert not bad
+
+
+@pytest.mark.parametrize("name", NEEDS_ONE_SIZE)
+def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
+    image = torch.rand(1, MODELS[name].input[0], *ODD)
+    told = {"mlp": r"\(33, 47\).*takes \(28, 28\) only", "unet_valid": r"nearest are 188 high, 188 wide"}
+    with pytest.raises(ValueError, match=told[name]):
+        small(name)(image)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_batch_of_two_equals_two_batches_of_one(name):
+    model = small(name).eval()
+    image = image_for(name)
+    with torch.no_grad():
+        both, each = model(image), torch.cat([model(image[:1]), model(image[1:])])
+    torch.testing.assert_close(both, each, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
+    model = small(name).eval()
+    image = image_for(name)
+    with torch.no_grad():
+        exact = model(image)
+        model = model.to(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(model(image), exact, rtol=1e-3, atol=1e-3)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(image)
+    assert rough.shape == exact.shape
+    off = (rough.float() - exact).square().mean().sqrt() / exact.std()
+    assert off < (0.5 if "segnet" in name else 0.1)  # rounding moves some of SegNet's switches
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stages_have_their_declared_channels_and_strides(name):
+    torch.manual_seed(0)
+    backbone = BACKBONES[name].build(width=8).eval()
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 64, 96))
+        odd = backbone(torch.rand(1, 3, *ODD))
+    assert [(m.shape[1], 64 // m.shape[2], 96 // m.shape[3]) for m in maps] == [
+        (channels, stride, stride) for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
+    ]
+    for got, stride in zip(odd, backbone.strides, strict=True):
+        assert abs(got.shape[2] - ODD[0] / stride) < 1
+        assert abs(got.shape[3] - ODD[1] / stride) < 1
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_carries_the_unet_decoder_at_odd_sizes(name):
+    model = small("unet", backbone=name, widths=(8,) * 5).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, *ODD)).shape == (1, 3, *ODD)
+
+
+@pytest.mark.parametrize("name", segmentation.MODELS)
+def test_segmentation_network_says_its_stride(name):
+    strides = {"unet": 32, "segnet": 32, "segnet_basic": 16, "fcn32s": 32, "fcn16s": 32, "fcn8s": 32}
+    assert small(name).stride == strides.get(name, 16)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_channels_of_the_image_can_be_chosen(name):
+    model = small(name, in_channels=2).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 2, *NEEDS_ONE_SIZE.get(name, ODD))).shape[1] == 3
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "fcn8s", "unet", "unet_same_bn", "segnet", "mnist_convnet"])
+def test_seed_decides_the_weights(name):
+    first, second = small(name).state_dict(), small(name).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("package", [backbones, segmentation])
+def test_every_file_in_the_folder_is_listed(package):
+    files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
+    listed = {m.__name__.rpartition(".")[2] for m in getattr(package, "FAMILIES", getattr(package, "MODULES", ()))}
+    assert files == listed
+
+
+def test_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(RecipeError, match=r"no network is called 'resnet-18'; did you mean: resnet18"):
+        models.build("resnet-18")
+
+
+def test_unknown_backbone_is_refused_with_the_nearest():
+    with pytest.raises(RecipeError, match=r"no backbone is called 'resnet43'; did you mean: resnet34"):
+        models.build("unet", backbone="resnet43")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_unknown_option_is_refused_with_those_there_are(name):
+    with pytest.raises(RecipeError, match=rf"{name} has no option 'widht'; .*It takes: "):
+        models.build(name, widht=32)
+
+
+def test_misspelt_option_names_the_nearest():
+    with pytest.raises(RecipeError, match=r"did you mean 'width'\?"):
+        models.build("resnet18", widht=32)
+
+
+def test_complete_network_refuses_a_backbone():
+    with pytest.raises(RecipeError, match=r"segnet is complete and takes no backbone \('resnet18' was given\)"):
+        models.build("segnet", backbone="resnet18")
+
+
+@pytest.mark.parametrize("classes", [0, -1, True, 2.0, "3"])
+def test_number_of_classes_must_be_a_count(classes):
+    with pytest.raises(RecipeError, match=r"num_classes is .*; it must be a whole number of at least 1"):
+        models.build("cifar_resnet20", num_classes=classes)
+
+
+def test_options_have_names_and_defaults_that_fit_into_json():
+    for name in MODELS:
+        json.dumps(models.known_options(name))
+
+
+def test_names_are_found_by_part_and_by_pattern():
+    assert models.names("segnet") == ["segnet", "segnet_basic"]
+    assert models.names("fcn*s") == ["fcn32s", "fcn16s", "fcn8s"]

@@ -1,0 +1,32 @@
+"""Cutting and mirroring, by hand and against torch."""
+
+import pytest
+import torch
+from torch import nn
+
+from unpool.layers.crop import crop, crop_centre, mirror_pad
+
+
+def test_mirrored_border_is_torchs_reflection():
+    x = torch.arange(2 * 30.0).view(1, 2, 5, 6)
+    ours = mirror_pad(x, before=3, after_hw=(2, 4))
+    assert torch.equal(ours, nn.functional.pad(x, (3, 4, 3, 2), mode="reflect"))
+
+
+def test_mirrored_border_may_be_wider_than_the_image():
+    x = torch.tensor([[0.0, 1.0, 2.0]]).view(1, 1, 1, 3)
+    padded = mirror_pad(x, before=5, after_hw=(0, 6))
+    assert padded.shape == (1, 1, 6, 14)
+    assert padded[0, 0, -1].tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("size", "start"), [(6, 0), (5, 0), (4, 1), (3, 1)])
+def test_centre_is_the_middle_and_an_odd_surplus_goes_at_the_end(size, start):
+    x = torch.arange(36.0).view(1, 1, 6, 6)
+    assert torch.equal(crop_centre(x, (size, 6)), x[:, :, start : start + size])
+    assert torch.equal(crop_centre(x, (6, size)), x[:, :, :, start : start + size])
+
+
+def test_crop_starts_at_its_offset_in_both_directions():
+    x = torch.arange(20.0).view(1, 1, 4, 5)
+    assert crop(x, (2, 3), offset=1).flatten().tolist() == [6, 7, 8, 11, 12, 13]
