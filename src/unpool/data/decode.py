@@ -138,7 +138,7 @@ def decode_image(source: Source, channels: int, *, name: str | None = None, exif
         upright = ImageOps.exif_transpose(image) if is_turned else image
         values = _eight_bits(upright, channels, name)
     # numpy copies on one thread; torch would wake its whole team in each decoding thread
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
 
 
 def decode_mask(path: Path, *, palette: Sequence[tuple[int, int, int]] = ()) -> Tensor:
@@ -209,7 +209,7 @@ def _undo_scaling(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
     if rawmode in ("L;2", "L;4"):
         step = 85 if rawmode == "L;2" else 17
         return lambda values: values // step
-    if image.format == "PPM" and isinstance(most, int) and most > 1:
+    if image.format == "PPM" and isinstance(most, int):
         full = 255 if image.mode == "L" else 65535
         return lambda values: np.rint(values * (most / full)).astype(np.int32)
     return lambda values: values
