@@ -10,6 +10,7 @@ the tile; interpolation to odd sizes that are no multiple of the stride changes 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 Network = Callable[[Tensor], Tensor]
@@ -46,8 +47,8 @@ def spans(size: int, *, tile: int, overlap: int, stride: int) -> list[Span]:
     """
     if stride < 1 or overlap < 0 or tile % stride or tile - overlap < stride:
         raise ValueError(
-            f"tile {tile}, overlap {overlap}, stride {stride}: the stride must be at least 1, the overlap at least 0, and "
-            "the tile a multiple of the stride and at least overlap + stride"
+            f"tile {tile}, overlap {overlap}, stride {stride}: the stride must be at least 1, the overlap at least "
+            "0, and the tile a multiple of the stride and at least overlap + stride"
         )
     if size <= tile:
         return [Span(0, size, 0, size)]
@@ -114,6 +115,28 @@ def predict_scores(
     if scores is None:
         raise ValueError(f"the image is {height} x {width}: it has no pixels")
     return scores
+
+
+def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> Iterator[Piece]:
+    """Bilinear scores at another size, in bands of whole rows, so that a caller need not hold all of them.
+
+    Args:
+        scores: (B, N, h, w) float.
+        size_hw: size of the result; coordinates as in `interpolate` without aligned corners.
+        limit: pixels of a band; at least one row.
+    """
+    height, width = size_hw
+    rows = max(1, limit // width)
+    centre = (torch.arange(height, device=scores.device) + 0.5) * (scores.shape[-2] / height) - 0.5
+    centre = centre.clamp(0, scores.shape[-2] - 1)
+    above = centre.floor().long()
+    below = (above + 1).clamp_max(scores.shape[-2] - 1)
+    share = (centre - above).to(scores.dtype)[:, None]
+    for top in range(0, height, rows):
+        band = slice(top, min(top + rows, height))
+        lines = scores[..., above[band], :].lerp(scores[..., below[band], :], share[band])  # (B, N, band, w)
+        wide = nn.functional.interpolate(lines, (lines.shape[-2], width), mode="bilinear", align_corners=False)
+        yield Piece(band, slice(0, width), wide)
 
 
 class Tiled(nn.Module):

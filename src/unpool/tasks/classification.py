@@ -15,8 +15,8 @@ from unpool.types import Batch, DataInfo, Losses, Prediction
 class Classification:
     """Cross-entropy, the likeliest class, top-1 and top-5 accuracy."""
 
-    needs = ("image", "label")
-    best = "top1"
+    needs: tuple[str, ...] = ("image", "label")
+    best: str = "top1"
 
     def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0) -> None:
         if not 0 <= label_smoothing < 1:

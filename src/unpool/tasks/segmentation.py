@@ -34,8 +34,8 @@ class Segmentation:
         class_weights: (N,) float32, or None.
     """
 
-    needs = ("image", "mask")
-    best = "mean_iou"
+    needs: tuple[str, ...] = ("image", "mask")
+    best: str = "mean_iou"
 
     def __init__(
         self,

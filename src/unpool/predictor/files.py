@@ -1,0 +1,146 @@
+"""Predictions on disk: a picture to look at and the raw result of each image, and one list of all."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unpool.data.decode import printable
+from unpool.data.listing import walk
+from unpool.errors import DataError, EnvironmentFault, RecipeError
+from unpool.ops.drawing import complete_palette
+from unpool.predictor.images import read_image
+from unpool.predictor.predictor import Predictor
+from unpool.types import IGNORE, DataInfo
+
+LIST = "predictions.json"
+VIEW_SIDE = 2048  # pixels; larger pictures are thinned out for looking
+LONGEST_STEM = 180  # bytes; file systems take 255 in all
+
+
+def list_images(paths: Iterable[str | Path]) -> list[Path]:
+    """The files as given, a folder replaced by the image files below it.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no image.
+    """
+    images: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = walk(path).files
+            if not found:
+                raise DataError(f"no image below {printable(path)}")
+            images += [path / name for name in found]
+        elif path.exists():
+            images.append(path)
+        else:
+            raise DataError(f"no file {printable(path)}")
+    return images
+
+
+def write_predictions(
+    predictor: Predictor,
+    images: Sequence[str | Path],
+    out: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Predicts each image and writes what it found into `out`, one image in memory at a time.
+
+    For an image `x.jpg`: `x_view.jpg` to look at; for masks also `x_mask.png`, whose values are class indices, in the
+    palette's colours. `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
+
+    Args:
+        predictor: what to ask.
+        images: files, or folders of them.
+        out: made where it is missing; no file in it is ever replaced.
+        progress: called with (images done, images in all).
+
+    Returns:
+        One record an image, in order: image, size_hw and the answer, or image and error where it cannot be read.
+
+    Raises:
+        RecipeError: a file to be written exists already.
+        DataError: a path does not exist, or no image can be read.
+        EnvironmentFault: `out` cannot be written.
+    """
+    out = Path(out)
+    files = list_images(images)
+    stems = _stems(files)
+    _refuse_existing(out, stems)
+    records = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for i, (path, stem) in enumerate(zip(files, stems, strict=True)):
+            records.append(_predict_one(predictor, path, out, stem=stem))
+            if progress is not None:
+                progress(i + 1, len(files))
+        if records and all("error" in record for record in records):
+            raise DataError("no image can be read:\n" + "\n".join(record["error"] for record in records[:10]))
+        listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
+        (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write into {printable(out)}: {error.strerror}; choose another place") from error
+    return records
+
+
+def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
+    try:
+        image = read_image(path, predictor.preprocessing.channels)
+    except DataError as error:
+        return {"image": printable(path), "error": str(error)}
+    answer = predictor.predict(image)
+    record: dict[str, Any] = {"image": printable(path), "size_hw": list(image.shape[-2:])}
+    step = -(-max(image.shape[-2:]) // VIEW_SIDE)
+    seen = {key: value[::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}
+    view = predictor.task.draw(image[..., ::step, ::step], seen)
+    Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(out / f"{stem}_view.jpg", quality=92)
+    if "mask" in answer:
+        _write_mask(answer["mask"], predictor.info, out / f"{stem}_mask.png")
+        record |= {"mask": printable(f"{stem}_mask.png"), "shares": _shares(answer["mask"], predictor.info.classes)}
+    else:
+        record |= answer
+    return record | {"view": printable(f"{stem}_view.jpg")}
+
+
+def _write_mask(mask: Tensor, info: DataInfo, path: Path) -> None:
+    picture = Image.fromarray(mask.numpy())
+    colours = complete_palette(info.palette, len(info.classes))
+    picture.putpalette([value for colour in colours for value in colour])
+    picture.save(path)
+
+
+def _shares(mask: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Share of the image that each class covers, those that cover nothing left out."""
+    counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
+    return {name: int(counts[i]) / mask.numel() for i, name in enumerate(classes) if counts[i]}
+
+
+def _stems(files: Sequence[Path]) -> list[str]:
+    """One name a file, no two alike even where case does not count."""
+    taken: set[str] = set()
+    stems = []
+    for path in files:
+        stem = path.stem
+        while len(stem.encode("utf-8", "surrogateescape")) > LONGEST_STEM:
+            stem = stem[:-1]
+        name, number = stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        stems.append(name)
+    return stems
+
+
+def _refuse_existing(out: Path, stems: Sequence[str]) -> None:
+    names = [LIST, *(f"{stem}_{kind}" for stem in stems for kind in ("mask.png", "view.jpg"))]
+    for name in names:
+        if (out / name).exists():
+            raise RecipeError(
+                f"{printable(out / name)} exists already and is not replaced; choose another output folder"
+            )

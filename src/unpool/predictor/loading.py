@@ -1,0 +1,167 @@
+"""From a run directory to a Predictor: config.json says what to build, a safetensors file holds the weights."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from unpool import models
+from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.models.weights import load_weights
+from unpool.predictor.predictor import Predictor
+from unpool.tasks import TASKS
+from unpool.types import DataInfo, Preprocessing
+
+FORMAT = 1
+FILES = {"last": "model.safetensors", "best": "best.safetensors"}
+LARGEST_CONFIG_BYTES = 16 << 20
+LARGEST_OPTION = 100_000  # no width, depth or count of a network is larger; a damaged file could ask for anything
+
+Weights = Literal["last", "best"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Config(NamedTuple):
+    """What config.json holds."""
+
+    network: dict[str, Any]
+    task: str
+    preprocessing: Preprocessing
+    info: DataInfo
+
+
+def load(run: str | Path, weights: Weights = "last", *, device: Device = "auto") -> Predictor:
+    """The predictor of a finished or stopped run.
+
+    Args:
+        run: a run directory, with config.json and the weights.
+        weights: "last", or "best" on the validation set.
+        device: "auto" takes the accelerator where there is one.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, from a newer version, or does not fit the others.
+        EnvironmentFault: the device is not there.
+    """
+    run = Path(run)
+    if weights not in FILES:
+        raise ValueError(f"weights is {weights!r}; it must be one of {', '.join(FILES)}")
+    if not run.is_dir():
+        raise ModelFileError(f"no run directory {run}; `unpool train` prints the place of each run at its end")
+    config = read_config(run / "config.json")
+    path = run / FILES[weights]
+    if not path.is_file():
+        raise ModelFileError(f"{run} holds no {path.name}: the run did not get that far, or kept no {weights} weights")
+    model = _network(config, path)
+    load_weights(path, model)
+    model.to(_device(device))
+    return Predictor(model, config.preprocessing, config.info, TASKS[config.task](config.info))
+
+
+def read_config(path: Path) -> Config:
+    """The checked content of a config.json.
+
+    Raises:
+        ModelFileError: it is missing, damaged, from a newer version, or lacks something.
+    """
+    values = _read(path)
+    if values.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} has format {values.get('format')!r}; this version of Unpool reads {FORMAT}: update"
+        )
+    try:
+        config = Config(
+            network=_network_section(values["network"]),
+            task=values["task"]["name"],
+            preprocessing=Preprocessing.from_json(values["preprocessing"]),
+            info=DataInfo.from_json(values["info"]),
+        )
+    except KeyError as error:
+        raise ModelFileError(
+            f"{path} lacks {error.args[0]!r}; nothing is guessed: copy the file of the run anew"
+        ) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}") from error
+    if config.task not in TASKS:
+        raise ModelFileError(f"{path} names task {config.task!r}; there are: {', '.join(TASKS)}")
+    classes = config.network["num_classes"]
+    if classes != len(config.info.classes):
+        raise ModelFileError(
+            f"{path}: the network has {classes} outputs and there are {len(config.info.classes)} classes"
+        )
+    if config.network["in_channels"] != config.preprocessing.channels:
+        raise ModelFileError(
+            f"{path}: the network takes {config.network['in_channels']} channels and the preprocessing gives "
+            f"{config.preprocessing.channels}"
+        )
+    return config
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ModelFileError(f"no file {path}; a run directory holds config.json beside its weights")
+    if path.stat().st_size > LARGEST_CONFIG_BYTES:
+        raise ModelFileError(
+            f"{path} has {path.stat().st_size} bytes; a config.json has at most {LARGEST_CONFIG_BYTES}"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModelFileError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelFileError(f"{path} holds a {type(values).__name__}; expected an object")
+    return values
+
+
+def _network_section(values: Mapping[str, Any]) -> dict[str, Any]:
+    section = {key: values[key] for key in ("name", "backbone", "num_classes", "in_channels", "options")}
+    if not isinstance(section["name"], str) or not isinstance(section["options"], dict):
+        raise TypeError("network.name must be a text and network.options an object")
+    numbers = [section["num_classes"], section["in_channels"], *_numbers(section["options"])]
+    large = [number for number in numbers if not abs(number) <= LARGEST_OPTION]
+    if large:
+        raise ValueError(f"network has the number {large[0]}; none is above {LARGEST_OPTION}")
+    return section
+
+
+def _numbers(values: Any) -> list[float]:
+    if isinstance(values, dict):
+        return _numbers(list(values.values()))
+    if isinstance(values, list):
+        return [number for value in values for number in _numbers(value)]
+    return [values] if isinstance(values, int | float) else []
+
+
+def _network(config: Config, weights: Path) -> nn.Module:
+    """The network with weights of any value; refused before its memory is taken where the file cannot fill it."""
+    with torch.device("meta"):
+        params = sum(param.numel() for param in _build(config).parameters())
+    if params > weights.stat().st_size:
+        raise ModelFileError(
+            f"{weights} has {weights.stat().st_size} bytes and {config.network['name']} {params} parameters; "
+            "config and weights are of different networks"
+        )
+    with torch.random.fork_rng(devices=[]):
+        return _build(config)
+
+
+def _build(config: Config) -> nn.Module:
+    network = config.network
+    try:
+        return models.build(
+            network["name"],
+            backbone=network["backbone"],
+            num_classes=network["num_classes"],
+            in_channels=network["in_channels"],
+            **network["options"],
+        )
+    except (RecipeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"config.json describes a network that cannot be built: {error}") from error
+
+
+def _device(chosen: Device) -> torch.device:
+    if chosen == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentFault("device cuda was asked for and none is there; use cpu or auto")
+    return torch.device("cuda" if chosen != "cpu" and torch.cuda.is_available() else "cpu")

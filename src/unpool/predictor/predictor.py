@@ -1,0 +1,137 @@
+"""A network with all that it needs to be asked about images."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import ModelFileError
+from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands
+from unpool.predictor.images import ImageLike, read_image
+from unpool.types import Batch, DataInfo, Prediction, Preprocessing, Task
+
+
+class Predictor:
+    """Answers at the size of the image, for images of any size; memory beyond the answer itself is bounded.
+
+    Attributes:
+        model: the network, on its device.
+        preprocessing: from a decoded image to what the network sees.
+        info: class names and palette.
+        task: what the output means.
+        limit: pixels that go through the network, or are resized, at once; larger ones go in tiles of `tile` pixels
+            that share `overlap`. A network that sees further than overlap / 2 answers a little differently there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        info: DataInfo,
+        task: Task,
+        *,
+        limit: int = 2_400_000,
+        tile: int = 1024,
+        overlap: int = 256,
+    ) -> None:
+        self.model = model
+        self.preprocessing = preprocessing
+        self.info = info
+        self.task = task
+        self.limit, self.tile, self.overlap = limit, tile, overlap
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        weight = next(self.model.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
+
+    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:
+        """One answer an image, in order.
+
+        Args:
+            images: one or many paths, PIL images, uint8 arrays (H, W, C) or uint8 tensors (C, H, W).
+
+        Returns:
+            Classification: label, class (its name), score (its probability), top_labels and top_scores.
+            Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
+
+        Raises:
+            DataError: an image cannot be used.
+            ModelFileError: the network's scores are not finite.
+        """
+        many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+        return [self.predict(read_image(image, self.preprocessing.channels)) for image in many]
+
+    def predict(self, image: Tensor) -> dict[str, Any]:
+        """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
+        with _evaluating(self.model), torch.inference_mode():
+            answer = self._mask(image) if "mask" in self.task.needs else self._label(image)
+        if not torch.as_tensor(answer["score"]).isfinite().all():
+            raise ModelFileError(
+                "the network's scores are not finite (NaN or infinity); its weights are damaged or it had diverged"
+            )
+        return answer
+
+    def _label(self, image: Tensor) -> dict[str, Any]:
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        prediction = self._predict(self._scores(resized), resized, tuple(image.shape[-2:]))
+        label = int(prediction["label"][0])
+        return {
+            "label": label,
+            "class": self.info.classes[label],
+            "score": float(prediction["score"][0]),
+            "top_labels": prediction["top_labels"][0].tolist(),
+            "top_scores": prediction["top_scores"][0].tolist(),
+        }
+
+    def _mask(self, image: Tensor) -> dict[str, Any]:
+        height, width = image.shape[-2:]
+        mask = torch.empty(height, width, dtype=torch.uint8)
+        score = torch.empty(height, width)
+        for piece, prediction in self._pieces(image):
+            mask[piece.rows, piece.columns] = prediction["mask"][0].to(torch.uint8).cpu()
+            score[piece.rows, piece.columns] = prediction["score"][0].cpu()
+        return {"mask": mask, "score": score}
+
+    def _pieces(self, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
+        """Parts of the answer, at the size of the image."""
+        height, width = image.shape[-2:]
+        stride = getattr(self.model, "stride", 32)
+        sides = {"tile": -(-self.tile // stride) * stride, "overlap": self.overlap, "stride": stride}
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        if height * width <= self.limit:
+            scores = predict_scores(self._scores, resized, limit=self.limit, **sides)
+            whole = Piece(slice(0, height), slice(0, width), scores)
+            yield whole, self._predict(scores, resized, (height, width))
+            return
+        if resized.shape[-2:] == image.shape[-2:]:
+            parts = pieces(self._scores, resized, **sides)
+        else:
+            scores = predict_scores(self._scores, resized, limit=self.limit, **sides)
+            parts = resized_bands(scores, (height, width), limit=self.limit)
+        for piece in parts:
+            yield piece, self._predict(piece.scores, piece.scores, tuple(piece.scores.shape[-2:]))
+
+    def _scores(self, image: Tensor) -> Tensor:
+        """The network's output for uint8 images (B, C, H, W); scores a pixel without those of the padding."""
+        output = self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
+        return output[..., : image.shape[-2], : image.shape[-1]].float() if output.dim() == 4 else output.float()
+
+    def _predict(self, scores: Tensor, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
+        batch: Batch = {"image": image, "size_hw": torch.tensor([size_hw])}
+        return self.task.predict(scores, batch)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, every module's own mode after."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
