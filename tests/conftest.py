@@ -1,9 +1,13 @@
-"""Fixtures that every folder of tests may use."""
+"""Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another."""
 
 import os
 from pathlib import Path
 
 import pytest
+import torch
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,255 @@
+"""Settings to objects: the only place where data, models, tasks and training meet."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unpool import models
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate
+from unpool.data.loader import Loader
+from unpool.data.readers import READERS
+from unpool.data.statistics import count_pixels
+from unpool.data.store import ScanResult, scan
+from unpool.errors import EnvironmentFault, RecipeError
+from unpool.recipe import Recipe
+from unpool.tasks import TASKS
+from unpool.training.averaging import Averaging
+from unpool.training.job import Job
+from unpool.training.optim import build_optimizer
+from unpool.training.schedules import build_schedule
+from unpool.training.stopping import StopRequest
+from unpool.types import Batch, DataInfo, Preprocessing, Reader, Samples, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a recipe's data section became.
+
+    Attributes:
+        train, val: scanned splits.
+        preprocessing: shared by training, evaluation and prediction.
+        info: class names and the like, as the training split has them.
+    """
+
+    train: ScanResult
+    val: ScanResult
+    preprocessing: Preprocessing
+    info: DataInfo
+
+
+def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = None) -> Reader:
+    """The recipe's reader on one split; `classes` matches the folder's names with those of a trained network.
+
+    Raises:
+        RecipeError: no root is given, or the reader does not give what the task needs.
+        DataError: the tree is not in the reader's format.
+    """
+    kind = READERS[recipe.data.reader]
+    accepted = signature(kind).parameters
+    if recipe.data.root is None and accepted["root"].default is Parameter.empty:
+        raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
+    options = dict(recipe.data.options)
+    if "channels" in accepted:
+        options["channels"] = recipe.data.channels
+    if classes is not None:
+        options["classes"] = list(classes)
+    root = Path(recipe.data.root) if recipe.data.root else None
+    reader = kind(root, split, **options)
+    missing = sorted(set(TASKS[recipe.task.name].needs) - set(reader.gives))
+    if missing:
+        raise RecipeError(
+            f"task {recipe.task.name} needs {', '.join(missing)}, but reader {recipe.data.reader} gives "
+            f"{', '.join(reader.gives)}; choose another data.reader or task.name"
+        )
+    return reader
+
+
+def make_data(
+    recipe: Recipe, readers: tuple[Reader, Reader], *, progress: Callable[[int, int], None] | None = None
+) -> Data:
+    """Both splits scanned, with one Preprocessing and one DataInfo.
+
+    Args:
+        recipe: its data section says what to hold in memory.
+        readers: of training and of validation.
+        progress: called with (files done, files in all) while files are read.
+
+    Raises:
+        DataError: files that cannot be used; all of them in one message.
+    """
+    memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
+    shared = num_workers(recipe) > 0
+    train, val = (scan(reader, memory=memory, shared=shared, progress=progress) for reader in readers)
+    return Data(train=train, val=val, preprocessing=make_preprocessing(recipe), info=readers[0].info)
+
+
+def make_preprocessing(recipe: Recipe) -> Preprocessing:
+    """The data section's size rule, channels and statistics."""
+    data = recipe.data
+    return Preprocessing(
+        size_hw=None if data.size is None else (data.size[0], data.size[1]),
+        rule=data.rule,
+        crop=data.crop,
+        channels=data.channels,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+    )
+
+
+def make_task(recipe: Recipe, info: DataInfo, train: Samples | None = None) -> Task:
+    """The recipe's task; class weights are read from the masks of `train`."""
+    options: dict[str, Any] = dict(recipe.task.options)
+    if options.get("class_weights") in ("median", "sqrt_median"):
+        if train is None:
+            options.pop("class_weights")
+        else:
+            options |= count_pixels(train, len(info.classes))._asdict()
+    return TASKS[recipe.task.name](info, **options)
+
+
+def make_model(recipe: Recipe, num_classes: int) -> nn.Module:
+    """The recipe's network with new weights, drawn from the seed."""
+    torch.manual_seed(recipe.train.seed)
+    model = recipe.model
+    return models.build(
+        model.name, backbone=model.backbone, num_classes=num_classes, in_channels=recipe.data.channels, **model.options
+    )
+
+
+def make_train_loader(recipe: Recipe, data: Data) -> Loader:
+    """Shuffled, augmented batches."""
+    steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
+    size = recipe.data.train_size or recipe.data.size
+    transform = Augment(
+        steps,
+        size_hw=None if size is None else (size[0], size[1]),
+        preprocessing=data.preprocessing,
+        info=data.info,
+        seed=recipe.train.seed,
+    )
+    samples = data.train.samples
+    return Loader(
+        samples,
+        transform,
+        batch=min(recipe.train.batch, len(samples)),
+        seed=recipe.train.seed,
+        shuffle=True,
+        workers=num_workers(recipe),
+        drop_last=recipe.train.drop_last,
+    )
+
+
+def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
+    """Every sample once, in order, neighbours of one size together."""
+    sizes = samples.sizes_hw
+
+    def group(index: int) -> tuple[int, int]:
+        return preprocessing.size_hw or sizes[index]
+
+    return Loader(
+        samples,
+        Collate(preprocessing),
+        batch=recipe.train.eval_batch or recipe.train.batch,
+        seed=recipe.train.seed,
+        shuffle=False,
+        workers=0,
+        group=group,
+    )
+
+
+def num_workers(recipe: Recipe) -> int:
+    """Processes that make training batches: one for each core but one, at least one and at most eight."""
+    if recipe.data.workers != "auto":
+        return int(recipe.data.workers)
+    return max(1, min(8, (os.cpu_count() or 1) - 1))
+
+
+def make_device(recipe: Recipe) -> torch.device:
+    """The device that the recipe asks for.
+
+    Raises:
+        EnvironmentFault: cuda was asked for and there is none.
+    """
+    name = recipe.train.device
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentFault("train.device is cuda, but torch finds no GPU here; use train.device=cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class Prepare:
+    """From the loader's uint8 batch to float on the device; one more use of Preprocessing, not a copy of it."""
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+        self.preprocessing = preprocessing
+        self.device = device
+
+    def __call__(self, batch: Batch) -> Batch:
+        moved = {key: self._move(value) for key, value in batch.items()}
+        return moved | {"image": self.preprocessing.normalize(moved["image"])}
+
+    def _move(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._move(item) for item in value]
+        return value.to(self.device, non_blocking=True)
+
+
+def make_config(recipe: Recipe, info: DataInfo, preprocessing: Preprocessing) -> dict[str, Any]:
+    """What config.json holds: all that `predict` needs beside the weights."""
+    model, task = recipe.model, recipe.task
+    return {
+        "format": 1,
+        "network": {
+            "name": model.name,
+            "backbone": model.backbone,
+            "num_classes": len(info.classes),
+            "in_channels": preprocessing.channels,
+            "options": model.options,
+        },
+        "task": {"name": task.name, "options": {k: v for k, v in task.options.items() if k != "class_weights"}},
+        "preprocessing": preprocessing.to_json(),
+        "info": info.to_json(),
+    }
+
+
+def make_job(recipe: Recipe, parts: tuple[nn.Module, Task, Loader], *, data: Data, device: torch.device) -> Job:
+    """Everything the loop takes, in float32 until a faster way is chosen; the model is on `device`."""
+    model, task, loader = parts
+    train = recipe.train
+    steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
+    schedule = build_schedule(
+        train.schedule,
+        lr=train.lr,
+        total_steps=steps_per_epoch * train.epochs,
+        warmup_steps=round(train.warmup_epochs * steps_per_epoch),
+        milestones=[round(epoch * steps_per_epoch) for epoch in train.milestones],
+        gamma=train.gamma,
+        power=train.power,
+    )
+    optimizer = build_optimizer(
+        model, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
+    )
+    return Job(
+        model=model,
+        task=task,
+        optimizer=optimizer,
+        schedule=schedule,
+        loader=loader,
+        epochs=train.epochs,
+        prepare=Prepare(data.preprocessing, device),
+        device=device,
+        accumulate=train.accumulate,
+        clip_norm=train.clip_norm,
+        seed=train.seed,
+        names=data.train.samples.names,
+        num_classes=len(data.info.classes),
+        averaging=None if train.ema is None else Averaging(train.ema),
+        stop=StopRequest(train.time_limit_s),
+    )

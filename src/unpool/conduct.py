@@ -1,0 +1,185 @@
+"""One training run, from its readers to its report: what `train` and `train --resume` both do."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from unpool import machine
+from unpool.assemble import (
+    Data,
+    make_config,
+    make_data,
+    make_device,
+    make_eval_loader,
+    make_job,
+    make_model,
+    make_reader,
+    make_task,
+    make_train_loader,
+    num_workers,
+)
+from unpool.data.colour_baseline import colour_bin_baseline
+from unpool.data.loader import Loader, order
+from unpool.examples import draw_examples
+from unpool.recipe import Recipe, dump_recipe, load_recipe
+from unpool.report import write_report
+from unpool.run_directory import RunDirectory
+from unpool.training import speed
+from unpool.training.callbacks import Callback
+from unpool.training.checkpoint import load
+from unpool.training.evaluation import Evaluate
+from unpool.training.files import write_tensors
+from unpool.training.job import Job
+from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables
+from unpool.training.loop import fit
+from unpool.training.preflight import preflight
+from unpool.training.progress import Progress, as_time
+from unpool.training.saving import Save
+from unpool.training.state import final_state, restore
+from unpool.types import Batch, Reader
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What a caller from Python brings along instead of a part that the recipe names."""
+
+    model: nn.Module | None = None
+    train: Reader | None = None
+    val: Reader | None = None
+    callbacks: Sequence[Callback] = ()
+
+
+def conduct(
+    recipe: Recipe, directory: RunDirectory, own: Own, *, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
+
+    Args:
+        recipe: as given; the resolved one is written into the run.
+        directory: held by the caller.
+        own: parts that are used instead of those the recipe names.
+        progress: called with (files done, files in all) while the data is read.
+
+    Returns:
+        What metrics.json holds.
+    """
+    started_s = time.monotonic()
+    if recipe.train.threads != "auto":
+        torch.set_num_threads(recipe.train.threads)
+    data = _read_data(recipe, directory, own, progress=progress)
+    job, recipe = _make_job(recipe, data, own)
+    callbacks, evaluation = _make_callbacks(recipe, directory, data, own)
+    state = load(directory / "last")
+    if state is not None:
+        restore(job, callbacks, tensors=state[0], meta=state[1])
+    _describe(directory, recipe, job, data)
+    fit(job, callbacks)
+    return _finish(directory, recipe, job, data=data, evaluation=evaluation, time_s=time.monotonic() - started_s)
+
+
+def _read_data(
+    recipe: Recipe, directory: RunDirectory, own: Own, *, progress: Callable[[int, int], None] | None
+) -> Data:
+    train = own.train or make_reader(recipe, "train")
+    val = own.val or make_reader(recipe, "val", classes=train.info.classes)
+    data = make_data(recipe, (train, val), progress=progress)
+    directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
+    return data
+
+
+def _make_job(recipe: Recipe, data: Data, own: Own) -> tuple[Job, Recipe]:
+    """The job, and the recipe with everything that was chosen for this machine written into it."""
+    device = make_device(recipe)
+    task = make_task(recipe, data.info, data.train.samples)
+    model = (own.model or make_model(recipe, len(data.info.classes))).to(device)
+    loader = make_train_loader(recipe, data)
+    job = make_job(recipe, (model, task, loader), data=data, device=device)
+    batch = _first_batch(loader)
+    for warning in preflight(job, batch, count=len(data.train.samples)):
+        _log.warning(warning)
+    choice = speed.choose(
+        model,
+        task,
+        batch,
+        prepare=job.prepare,
+        precisions=speed.allowed_precisions(recipe.train.precision, device, allow_emulated=recipe.train.allow_emulated),
+        memory_formats=speed.allowed_formats(recipe.train.memory_format),
+        cache=speed.cache_folder(),
+    )
+    timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
+    _log.info("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
+    job = replace(job, precision=choice.precision, memory_format=choice.memory_format)
+    steps = job.total_steps * recipe.train.accumulate
+    _log.info("about %s for %d steps, evaluation not counted", as_time(choice.seconds_per_step * steps), steps)
+    settled = {
+        "data.workers": num_workers(recipe),
+        "train.threads": torch.get_num_threads(),
+        "train.precision": choice.precision,
+        "train.memory_format": choice.memory_format,
+    }
+    return job, load_recipe(recipe, settled)
+
+
+def _first_batch(loader: Loader) -> Batch:
+    count = min(loader.batch, len(loader.samples))
+    indices = order(loader.seed, 0, len(loader.samples))[:count].tolist()
+    return loader.transform([loader.samples[i] for i in indices], 0)
+
+
+def _make_callbacks(recipe: Recipe, directory: RunDirectory, data: Data, own: Own) -> tuple[list[Callback], Evaluate]:
+    evaluation = Evaluate(
+        make_eval_loader(recipe, data.val.samples, data.preprocessing),
+        every=recipe.train.evaluate_every,
+        best=directory / "best.safetensors",
+    )
+    callbacks: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
+    if has_tensorboard():
+        callbacks.append(TensorBoard(directory / "events"))
+    callbacks += [*own.callbacks, Progress()]
+    saving = Save(directory / "last", callbacks=callbacks, every_s=recipe.train.save_every_s)
+    return [*callbacks, saving], evaluation
+
+
+def _describe(directory: RunDirectory, recipe: Recipe, job: Job, data: Data) -> None:
+    """All that resume and predict need beside the weights, before the first step."""
+    directory.write_text("recipe.yaml", dump_recipe(recipe))
+    directory.write_json("config.json", make_config(recipe, data.info, data.preprocessing))
+    _log.info(list_variables(job.model))
+
+
+def _finish(
+    directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, evaluation: Evaluate, time_s: float
+) -> dict[str, Any]:
+    weights = final_state(job)
+    write_tensors(directory / "model.safetensors", weights)
+    job.model.load_state_dict(weights)
+    last = {name: value for name, value in evaluation.history[-1].items() if name not in ("epoch", "step")}
+    metrics: dict[str, Any] = {
+        **last,
+        "history": evaluation.history,
+        "best_step": evaluation.best_step,
+        "skipped_steps": job.counters.skipped,
+        "images_seen": job.counters.images,
+        "time_s": round(time_s, 1),
+        "hardware": machine.hardware(),
+        "versions": machine.versions(),
+        "data": {
+            "train": len(data.train.samples),
+            "val": len(data.val.samples),
+            "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
+        },
+    }
+    if "mask" in job.task.needs and data.train.manifest["memory"] and data.val.manifest["memory"]:
+        classes = len(data.info.classes)
+        metrics["colour_baseline"] = colour_bin_baseline(data.train.samples, data.val.samples, classes)
+    directory.write_json("metrics.json", as_json(metrics))
+    examples, worst = draw_examples(job, data)
+    write_report(directory.path, examples=examples, worst=worst)
+    return metrics

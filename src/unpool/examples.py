@@ -1,0 +1,72 @@
+"""Pictures for the report: a few validation images with truth and prediction, and those that went worst."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unpool.assemble import Data
+from unpool.data.augment import Collate
+from unpool.report import Example
+from unpool.training.job import Job, lay_out
+from unpool.training.step import Step
+from unpool.types import Batch
+
+LOOKED_AT = 200  # samples, evenly spread, among which the worst are sought
+SHOWN = 8
+
+
+class _Seen(NamedTuple):
+    place: int
+    loss: float
+
+
+def draw_examples(job: Job, data: Data) -> tuple[list[Example], list[Example]]:
+    """Evenly spread validation images, and those of the highest loss, both drawn with truth and prediction.
+
+    The job's model must hold the weights to be shown.
+    """
+    samples = data.val.samples
+    spread = _spread(len(samples), LOOKED_AT)
+    seen = [_Seen(index, _look(job, data, index)[1]) for index in spread]
+    worst = sorted(seen, key=lambda one: one.loss, reverse=True)[:SHOWN]
+    return (
+        [_example(job, data, index) for index in _spread(len(samples), SHOWN)],
+        [_example(job, data, one.place) for one in worst],
+    )
+
+
+def _spread(count: int, most: int) -> list[int]:
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+@torch.inference_mode()
+def _look(job: Job, data: Data, index: int) -> tuple[dict[str, Any], float]:
+    """Prediction of one sample without its leading B, and its loss."""
+    batch: Batch = Collate(data.preprocessing)([data.val.samples[index]], 0)
+    prepared = lay_out(job.prepare(batch), job.memory_format)
+    job.model.eval()
+    output = Step(job.model, job.task, precision=job.precision, device=job.device).output(prepared)
+    terms = job.task.loss(output, prepared).values()
+    loss = sum(term.weight * float(term.sum) / max(float(term.count), 1e-12) for term in terms)
+    prediction = {key: value[0].cpu() for key, value in job.task.predict(output, prepared).items()}
+    return prediction, loss
+
+
+def _example(job: Job, data: Data, index: int) -> Example:
+    sample = data.val.samples[index]
+    prediction, loss = _look(job, data, index)
+    image = _rgb(sample["image"])
+    return Example(
+        data.val.samples.names[index],
+        image,
+        job.task.draw(image, sample),
+        job.task.draw(image, prediction),
+        f"loss {loss:.3f}",
+    )
+
+
+def _rgb(image: Tensor) -> Tensor:
+    return image.expand(3, -1, -1) if image.shape[0] == 1 else image

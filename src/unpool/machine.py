@@ -1,0 +1,57 @@
+"""What this machine is and what runs on it, for the record of a run."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SHOWN_FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2")
+SHOWN_PACKAGES = ("unpool", "torch", "torchvision", "numpy", "pillow", "safetensors")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def processor() -> str:
+    """Model name of the processor."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def flags() -> tuple[str, ...]:
+    """The instruction sets among SHOWN_FLAGS that the processor has; empty where the system does not tell."""
+    known = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return tuple(flag for flag in SHOWN_FLAGS if flag in known)
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, its flags, cores, threads in use and GPUs, as plain JSON."""
+    return {
+        "processor": processor(),
+        "flags": list(flags()),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "system": platform.platform(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for name in SHOWN_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpuinfo(key: str) -> str:
+    if not _CPUINFO.is_file():
+        return ""
+    for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return ""
