@@ -44,7 +44,7 @@ def test_pixel_cross_entropy_of_unlabelled_pixels_is_zero_with_zero_gradient(wei
     term = pixel_cross_entropy(logits, torch.full((1, 3, 3), IGNORE), weights)
     loss = term.sum / term.count
     loss.backward()
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert logits.grad is not None
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
@@ -86,7 +86,12 @@ def test_median_frequency_without_any_labelled_pixel_says_so():
 
 @pytest.mark.parametrize(
     ("weights", "says"),
-    [([1.0, 2.0], "2 class weights for 3"), ([1.0, float("nan"), 1], "finite"), ([1, -1, 1], "negative"), ([0, 0, 0], "0")],
+    [
+        ([1.0, 2.0], "2 class weights for 3"),
+        ([1.0, float("nan"), 1], "finite"),
+        ([1, -1, 1], "negative"),
+        ([0, 0, 0], "0"),
+    ],
 )
 def test_listed_weights_that_cannot_weigh_are_refused(weights, says):
     with pytest.raises(RecipeError, match=says):

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from unpool.ops.drawing import caption, complete_palette, distinct_colours, overlay, paint
+from unpool.types import IGNORE
+
+PALETTE = ((255, 0, 0), (0, 0, 255))
+
+
+def test_distinct_colours_are_distinct_and_never_black():
+    colours = distinct_colours(64)
+    assert len(set(colours)) == 64
+    assert min(max(colour) for colour in colours) > 100
+    nearest = min(
+        sum(abs(a - b) for a, b in zip(x, y, strict=True)) for x in colours[:20] for y in colours[:20] if x != y
+    )
+    assert nearest > 40
+
+
+def test_palette_too_short_for_its_classes_is_replaced():
+    assert complete_palette(PALETTE, 2) == PALETTE
+    assert complete_palette(PALETTE, 3) == distinct_colours(3)
+
+
+def test_paint_gives_each_class_its_colour_and_ignore_black():
+    painted = paint(torch.tensor([[0, 1, IGNORE]]), PALETTE)
+    assert painted.shape == (3, 1, 3)
+    assert painted[:, 0].T.tolist() == [[255, 0, 0], [0, 0, 255], [0, 0, 0]]
+
+
+def test_overlay_mixes_inside_and_leaves_ignored_pixels_alone():
+    image = torch.full((3, 1, 4), 100, dtype=torch.uint8)
+    found = overlay(image, torch.tensor([[0, 0, 0, IGNORE]]), PALETTE)
+    assert found[:, 0, 1].tolist() == [178, 50, 50]
+    assert found[:, 0, 3].tolist() == [100, 100, 100]
+
+
+def test_overlay_draws_borders_at_full_colour():
+    image = torch.full((3, 1, 4), 100, dtype=torch.uint8)
+    assert overlay(image, torch.tensor([[0, 0, 1, 1]]), PALETTE)[:, 0, 2].tolist() == [0, 0, 255]
+
+
+def test_overlay_of_a_grey_image_is_rgb():
+    assert overlay(torch.zeros(1, 4, 5, dtype=torch.uint8), torch.zeros(4, 5), PALETTE).shape == (3, 4, 5)
+
+
+def test_overlay_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"image is \(4, 5\) and mask \(4, 6\)"):
+        overlay(torch.zeros(3, 4, 5, dtype=torch.uint8), torch.zeros(4, 6), PALETTE)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 200, 300), (3, 1, 1)])
+def test_caption_writes_in_the_corner_and_keeps_the_rest(shape):
+    image = torch.full(shape, 128, dtype=torch.uint8)
+    found = caption(image, "a class")
+    assert found.dtype == torch.uint8
+    assert found.shape[0] == 3
+    assert found[:, 0, 0].tolist() == [20, 20, 20]
+    assert found[:, -1, -1].tolist() == [128, 128, 128]
+    assert min(found.shape[1:]) >= 96

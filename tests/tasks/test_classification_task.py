@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch import nn
+
+from unpool.errors import DataError, RecipeError
+from unpool.tasks import TASKS
+from unpool.tasks.classification import Classification
+from unpool.types import DataInfo
+
+INFO = DataInfo(classes=("across", "down", "none"))
+
+
+def test_table_of_tasks_says_what_each_needs_and_what_is_best():
+    for task in (row(INFO) for row in TASKS.values()):
+        assert "image" in task.needs
+        assert task.best in task.metric().compute()
+
+
+def test_classification_loss_is_that_of_the_mean_reduction():
+    torch.manual_seed(0)
+    logits, label = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
+    term = Classification(INFO, label_smoothing=0.1).loss(logits, {"label": label})["cross_entropy"]
+    expected = nn.functional.cross_entropy(logits, label, label_smoothing=0.1)
+    assert (term.sum / term.count).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [3, -1, -100])
+def test_classification_loss_names_the_sample_whose_label_is_no_class(wrong):
+    batch = {"label": torch.tensor([0, wrong]), "index": torch.tensor([70, 71])}
+    with pytest.raises(DataError, match=rf"label of sample 71 holds \[{wrong}\]; allowed are 0 to 2"):
+        Classification(INFO).loss(torch.zeros(2, 3), batch)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (2, 3, 1)])
+def test_classification_loss_refuses_logits_that_do_not_fit(shape):
+    with pytest.raises(RecipeError, match=r"where \(2, 3\) \(images, classes\) were due"):
+        Classification(INFO).loss(torch.zeros(shape), {"label": torch.tensor([0, 1])})
+
+
+def test_classification_predicts_classes_best_first_with_probabilities():
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    found = Classification(INFO).predict(logits, {})
+    assert found["label"].tolist() == [1]
+    assert found["top_labels"].tolist() == [[1, 2, 0]]
+    assert found["top_scores"][0].tolist() == pytest.approx(logits.softmax(1)[0, [1, 2, 0]].tolist())
+    assert found["score"].tolist() == found["top_scores"][:, 0].tolist()
+
+
+def test_classification_settings_that_cannot_work_are_refused():
+    with pytest.raises(RecipeError, match=r"label_smoothing is 1\.0"):
+        Classification(INFO, label_smoothing=1.0)
+    with pytest.raises(RecipeError, match="class names"):
+        Classification(DataInfo())
+
+
+def test_classification_draws_any_class_name():
+    task = Classification(DataInfo(classes=("\u00e9l\u00e9phant \U0001f418", "<script>")))
+    for label in (0, 1):
+        drawn = task.draw(torch.zeros(1, 28, 28, dtype=torch.uint8), {"label": label, "score": 0.5})
+        assert drawn.shape[0] == 3
+        assert drawn.any()
+
+
+def test_classification_learns_the_direction_of_stripes():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    task = Classification(INFO)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 5),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
+    for _ in range(80):
+        batch = stripes(32, generator)
+        (term,) = task.loss(task.forward(network, batch), batch).values()
+        optimizer.zero_grad()
+        (term.sum / term.count).backward()
+        optimizer.step()
+    metric = task.metric()
+    with torch.inference_mode():
+        batch = stripes(256, generator)
+        metric.update(task.predict(task.forward(network, batch), batch), batch)
+    assert metric.compute()["top1"] > 0.9
+
+
+def stripes(number, generator):
+    """Stripes across, down, or noise alone, 16 x 16, of any phase."""
+    label = torch.randint(0, 3, (number,), generator=generator)
+    wave = torch.sin(torch.arange(16) * 1.2 + 6.3 * torch.rand(number, 1, generator=generator))
+    across, down = wave[:, None, :, None].expand(-1, 1, 16, 16), wave[:, None, None, :].expand(-1, 1, 16, 16)
+    clean = torch.stack((across, down, torch.zeros_like(down)), 1)[torch.arange(number), label]
+    return {"image": clean + 0.5 * torch.randn(number, 1, 16, 16, generator=generator), "label": label}

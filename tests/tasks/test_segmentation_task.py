@@ -1,0 +1,194 @@
+import pytest
+import torch
+from torch import nn
+
+from unpool.errors import DataError, RecipeError
+from unpool.tasks.segmentation import Segmentation
+from unpool.types import IGNORE, DataInfo, Preprocessing
+
+INFO = DataInfo(classes=("ground", "square", "disc"), palette=((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+
+
+def batch_of(mask, *, image_hw=None, size_hw=None):
+    sizes = [tuple(one.shape) for one in mask]
+    return {
+        "image": torch.zeros(len(mask), 3, *(image_hw or sizes[0])),
+        "mask": mask,
+        "size_hw": torch.tensor(size_hw or sizes),
+        "index": torch.arange(len(mask)) + 10,
+    }
+
+
+def random_mask(*shape):
+    return torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_segmentation_loss_is_that_of_the_mean_reduction():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(2, 3, 6, 7), random_mask(2, 6, 7)
+    mask[0, 0] = IGNORE
+    weights = [1.0, 2.0, 0.5]
+    term = Segmentation(INFO, class_weights=weights).loss(logits, batch_of(mask))["cross_entropy"]
+    expected = nn.functional.cross_entropy(logits, mask, torch.tensor(weights), ignore_index=IGNORE)
+    assert (term.sum / term.count).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_segmentation_loss_accumulates_like_one_large_batch():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(4, 3, 6, 7), random_mask(4, 6, 7)
+    mask[1] = IGNORE
+    task = Segmentation(INFO, class_weights=[1.0, 2.0, 0.5])
+    whole = task.loss(logits, batch_of(mask))["cross_entropy"]
+    parts = [task.loss(logits[i : i + 1], batch_of(mask[i : i + 1]))["cross_entropy"] for i in range(4)]
+    total, count = sum(part.sum for part in parts), sum(part.count for part in parts)
+    assert (total / count).item() == pytest.approx((whole.sum / whole.count).item(), rel=1e-5)
+
+
+def test_segmentation_loss_of_all_ignored_masks_is_zero():
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    term = Segmentation(INFO).loss(logits, batch_of(torch.full((2, 4, 4), IGNORE)))["cross_entropy"]
+    (term.sum / term.count).backward()
+    assert (term.sum / term.count).item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_segmentation_loss_refuses_scores_of_another_size_than_the_image():
+    with pytest.raises(RecipeError, match=r"scores are \(4, 4\), the mask is \(8, 8\) .*upsample to the input size"):
+        Segmentation(INFO).loss(torch.zeros(1, 3, 4, 4), batch_of(random_mask(1, 8, 8)))
+
+
+def test_segmentation_loss_refuses_training_masks_of_another_size():
+    batch = batch_of(random_mask(1, 8, 8), image_hw=(4, 4), size_hw=[(30, 30)])
+    with pytest.raises(RecipeError, match="must agree"):
+        Segmentation(INFO).loss(torch.zeros(1, 3, 4, 4), batch)
+
+
+def test_segmentation_loss_refuses_another_number_of_classes():
+    with pytest.raises(RecipeError, match=r"\(1, 5, 4, 4\) where \(B, 3, H, W\) was due.*num_classes=3"):
+        Segmentation(INFO).loss(torch.zeros(1, 5, 4, 4), batch_of(random_mask(1, 4, 4)))
+
+
+def test_segmentation_loss_names_the_sample_with_a_pixel_of_no_class():
+    mask = random_mask(2, 4, 4)
+    mask[1, 2, 2] = 3
+    with pytest.raises(DataError, match=r"mask of sample 11 holds \[3\]"):
+        Segmentation(INFO).loss(torch.zeros(2, 3, 4, 4), batch_of(mask))
+    with pytest.raises(DataError, match=r"mask of sample 11 holds \[3\]"):
+        Segmentation(INFO).loss(torch.zeros(2, 3, 4, 4), batch_of(list(mask)))
+
+
+def test_segmentation_predicts_at_the_size_of_the_mask_resizing_scores_not_classes():
+    logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 0, 0, 0] = 3.0  # left: ground by far
+    logits[0, 2, 0, 1] = 1.0  # right: disc by little
+    prediction = Segmentation(INFO).predict(logits, batch_of(random_mask(1, 1, 8), image_hw=(1, 2)))
+    # bilinear scores at the 8 centres: ground 3 3 2.625 1.875 1.125 .375 0 0, disc 0 0 .125 .375 .625 .875 1 1
+    assert prediction["mask"].tolist() == [[[0, 0, 0, 0, 0, 2, 2, 2]]]
+    assert prediction["score"][0, 0, 0].item() == pytest.approx(torch.tensor([3.0, 0, 0]).softmax(0)[0].item())
+
+
+def test_segmentation_predicts_at_the_size_of_the_file_where_there_is_no_mask():
+    batch = {"image": torch.zeros(2, 3, 4, 4), "size_hw": torch.tensor([[8, 6], [4, 10]])}
+    prediction = Segmentation(INFO).predict(torch.randn(2, 3, 4, 4), batch)
+    assert [tuple(mask.shape) for mask in prediction["mask"]] == [(8, 6), (4, 10)]
+    assert [tuple(score.shape) for score in prediction["score"]] == [(8, 6), (4, 10)]
+
+
+def test_masks_of_many_sizes_are_scored_one_by_one_as_in_a_batch():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4)
+    masks = [random_mask(8, 6), random_mask(5, 9)]
+    task = Segmentation(INFO)
+    both = task.loss(logits, batch_of(masks, image_hw=(4, 4)))["cross_entropy"]
+    each = [task.loss(logits[i : i + 1], batch_of(masks[i][None], image_hw=(4, 4)))["cross_entropy"] for i in range(2)]
+    assert both.sum.item() == pytest.approx(sum(term.sum.item() for term in each), rel=1e-6)
+    assert both.count.item() == 8 * 6 + 5 * 9
+    metric = task.metric()
+    metric.update(task.predict(logits, batch_of(masks, image_hw=(4, 4))), batch_of(masks, image_hw=(4, 4)))
+    assert metric.confusion.counts.sum() == 8 * 6 + 5 * 9
+
+
+def test_padding_up_to_a_multiple_is_cut_off_the_scores():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(1, 3, 8, 8), random_mask(1, 5, 7)
+    task = Segmentation(INFO, preprocessing=Preprocessing(multiple=8))
+    found = task.loss(logits, batch_of(mask, image_hw=(8, 8)))["cross_entropy"]
+    expected = Segmentation(INFO).loss(logits[..., :5, :7], batch_of(mask))["cross_entropy"]
+    assert found.sum.item() == pytest.approx(expected.sum.item(), rel=1e-6)
+
+
+def test_padding_of_a_resized_image_is_cut_off_before_scores_are_resized():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(1, 3, 8, 8), random_mask(1, 10, 14)
+    task = Segmentation(INFO, preprocessing=Preprocessing(size_hw=(5, 7), multiple=8))
+    found = task.predict(logits, batch_of(mask, image_hw=(8, 8)))
+    expected = Segmentation(INFO).predict(logits[..., :5, :7], batch_of(mask, image_hw=(5, 7)))
+    assert torch.equal(found["mask"], expected["mask"])
+
+
+def test_median_weights_come_from_the_counts():
+    counts = {"class_pixels": torch.tensor([60, 30, 10]), "image_pixels": torch.tensor([100, 100, 50])}
+    median = Segmentation(INFO, class_weights="median", **counts).class_weights
+    root = Segmentation(INFO, class_weights="sqrt_median", **counts).class_weights
+    assert median is not None
+    assert root is not None
+    assert median.tolist() == pytest.approx([0.5, 1.0, 1.5])
+    assert root.tolist() == pytest.approx([0.5**0.5, 1.0, 1.5**0.5])
+    assert Segmentation(INFO, class_weights="natural", **counts).class_weights is None
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(RecipeError, match=r"'mean'.*natural, median, sqrt_median or 3 numbers"):
+        Segmentation(INFO, class_weights="mean")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="class_pixels"):
+        Segmentation(INFO, class_weights="median")
+    with pytest.raises(RecipeError, match="2 to 255 classes"):
+        Segmentation(DataInfo(classes=("one",)))
+    with pytest.raises(RecipeError, match="cover cuts borders off"):
+        Segmentation(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))
+
+
+def test_segmentation_draws_in_the_palette_of_the_data():
+    drawn = Segmentation(INFO).draw(torch.zeros(3, 4, 4, dtype=torch.uint8), {"mask": torch.ones(4, 4)})
+    assert drawn[:, 2, 2].tolist() == [128, 0, 0]
+
+
+def test_segmentation_learns_to_tell_squares_from_discs():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    task = Segmentation(INFO, class_weights=[0.5, 1.0, 1.0])
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 5, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 7, padding=3),
+        nn.ReLU(),
+        nn.Conv2d(16, 3, 7, padding=3),
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), 8e-3)
+    for _ in range(90):
+        batch = shapes(8, generator)
+        (term,) = task.loss(task.forward(network, batch), batch).values()
+        optimizer.zero_grad()
+        (term.sum / term.count).backward()
+        optimizer.step()
+    metric = task.metric()
+    with torch.inference_mode():
+        batch = shapes(64, generator)
+        metric.update(task.predict(task.forward(network, batch), batch), batch)
+    assert metric.compute()["mean_iou"] > 0.8
+
+
+def shapes(number, generator):
+    """Squares and discs of about one area and any colour on a darker ground, 24 x 24."""
+    image = torch.rand(number, 3, 24, 24, generator=generator) * 0.2
+    mask = torch.zeros(number, 24, 24, dtype=torch.int64)
+    y, x = torch.meshgrid(torch.arange(24.0), torch.arange(24.0), indexing="ij")
+    for i in range(number):
+        for kind, left in ((1, 0), (2, 12)) if i % 2 else ((2, 0), (1, 12)):
+            centre_y, centre_x = 5 + torch.rand(2, generator=generator) * torch.tensor([13.0, 2.0])
+            dy, dx = (y - centre_y).abs(), (x - centre_x - left).abs()
+            inside = torch.maximum(dy, dx) < 3 if kind == 1 else dy**2 + dx**2 < 5**2
+            mask[i][inside] = kind
+            image[i][:, inside] += 0.4 + 0.4 * torch.rand(3, 1, generator=generator)
+    return {"image": image, "mask": mask}
