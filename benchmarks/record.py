@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +30,10 @@ class Row:
 
 def machine() -> dict[str, Any]:
     """Processor model, its flags that decide speed, and the number of processors this process may use."""
-    model, flags = platform.processor() or platform.machine(), set()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            model = value.strip()
-        elif key.strip() == "flags":
-            flags = set(value.split())
+    from unpool import machine as host  # imports torch, which a benchmark must be free to prepare for
+
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": model, "flags": [flag for flag in FLAGS if flag in flags], "processors": processors}
+    return {"processor": host.processor(), "flags": list(host.flags()), "processors": processors}
 
 
 def commit(root: Path = ROOT) -> str:

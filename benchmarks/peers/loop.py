@@ -5,7 +5,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,15 @@ def measure(peer: Peer, loader: DataLoader, *, steps: int) -> dict[str, Any]:
     """images/s of whole steps, of the data alone and of the network alone."""
     step = make_step(peer)
     batches = _forever(loader)
-    whole_s = _times(lambda: step(*next(batches)), steps)
+    whole_s = times(lambda: step(*next(batches)), steps)
     kept = next(batches)
-    step_s = _times(lambda: step(*kept), steps)
-    data_s = _times(lambda: next(batches), _data_steps(loader, steps))
-    batch, window = loader.batch_size or 1, max(1, loader.num_workers)
+    step_s = times(lambda: step(*kept), steps)
+    data_s = times(lambda: next(batches), data_steps(loader.num_workers, steps))
+    batch = loader.batch_size or 1
     return {
         "network": peer.network,
-        "images_per_s": batch / _median(whole_s, window),
-        "step_only": batch / _median(step_s, 1),
+        "images_per_s": batch / median_of_windows(whole_s, loader.num_workers),
+        "step_only": batch / median_of_windows(step_s, 1),
         # what workers made in advance comes at once, so a median over batches would mean nothing
         "data_only": batch * len(data_s) / sum(data_s),
         "batch": batch,
@@ -109,7 +109,7 @@ def _forever(loader: DataLoader) -> Iterator[Any]:
         yield from loader
 
 
-def _times(action: Callable[[], object], steps: int) -> list[float]:
+def times(action: Callable[[], object], steps: int) -> list[float]:
     """Seconds of each of `steps` calls, after a warm-up."""
     for _ in range(WARM_UP):
         action()
@@ -117,16 +117,21 @@ def _times(action: Callable[[], object], steps: int) -> list[float]:
     for _ in range(steps):
         action()
         marks.append(time.perf_counter())
+    return intervals(marks)
+
+
+def intervals(marks: Sequence[float]) -> list[float]:
+    """From each mark to the next."""
     return [after - before for before, after in itertools.pairwise(marks)]
 
 
-def _median(times_s: list[float], window: int) -> float:
-    """Median over windows of steps: with workers, batches come in bunches of that many."""
-    window = min(window, len(times_s))
+def median_of_windows(times_s: Sequence[float], workers: int) -> float:
+    """Median over windows of as many steps as there are workers, whose batches come in bunches of that many."""
+    window = max(1, min(workers, len(times_s)))
     means = [statistics.fmean(times_s[i : i + window]) for i in range(0, len(times_s) - window + 1, window)]
     return statistics.median(means)
 
 
-def _data_steps(loader: DataLoader, steps: int) -> int:
-    """Enough batches that those made in advance, two a worker, weigh little."""
-    return max(steps, 8 * loader.num_workers)
+def data_steps(workers: int, steps: int) -> int:
+    """Enough batches that those made in advance, a few a worker, weigh little."""
+    return max(steps, 8 * workers)
