@@ -1,0 +1,56 @@
+"""How much of the image a layer sees: by formula, following every branch, and by gradient."""
+
+from typing import NamedTuple
+
+from torch import nn
+
+from unpool.inspection.field import Field
+from unpool.inspection.trace import Traced, trace
+
+
+class Seen(NamedTuple):
+    """Receptive field of a layer, by axis of the image (height, width).
+
+    Attributes:
+        size: input pixels that the position with the widest view sees; more than the image where padding counts.
+        stride: input pixels between neighbouring positions; below one for maps finer than the image.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[float, ...]
+
+
+def seen(field: Field) -> Seen:
+    """Sizes and strides of a field."""
+    return Seen(tuple(axis.window.size for axis in field), tuple(axis.window.stride for axis in field))
+
+
+def receptive_field(model: nn.Module, input_shape: tuple[int, ...], layer: str | None = None) -> Seen:
+    """Receptive field by the formula r += (k - 1) d j, j *= s, taken along every branch, the widest counting.
+
+    Every tensor operation is followed, also those between modules (sums, concatenations, resizing); see `window` for
+    what the formula becomes where maps grow, and `field_rules` for what is not counted.
+
+    Args:
+        model: any network; its weights are not used.
+        input_shape: (C, H, W) of one image, without the batch.
+        layer: dotted name of a module; its last call counts. The network's output where None.
+
+    Raises:
+        ValueError: there is no such layer, it was not called, or an operation before it cannot be followed; the
+            message names the operation.
+    """
+    traced = trace(model, input_shape)
+    field = traced.fields[_last_call(traced, layer or "")]
+    if isinstance(field, str):
+        where = f"layer {layer!r}" if layer else "the output"
+        raise ValueError(f"the receptive field of {where} has no formula: {field}; measure it with `gradient_field`")
+    return seen(field)
+
+
+def _last_call(traced: Traced, layer: str) -> int:
+    places = [place for place, call in enumerate(traced.calls) if call.name == layer]
+    if not places:
+        names = sorted({call.name for call in traced.calls if call.name})
+        raise ValueError(f"no layer {layer!r} ran; the layers that did: {', '.join(names)}")
+    return places[-1]
