@@ -167,6 +167,8 @@ def _finish(
         "best_step": evaluation.best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
+        "precision": job.precision,
+        "memory_format": job.memory_format,
         "time_s": round(time_s, 1),
         "hardware": machine.hardware(),
         "versions": machine.versions(),

@@ -1,0 +1,160 @@
+"""Trains the networks that RESULTS.md makes claims about, by the command line a user would type; hours in all.
+
+Each proof is one or more runs of `unpool train` as processes of their own. A run that was cut off goes on where it was
+saved: call the command again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.record import RESULTS, ROOT, Row, write_result
+
+UNPOOL = [sys.executable, "-m", "unpool"]
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """One claim.
+
+    Attributes:
+        recipe: shipped recipe.
+        data: folder below the one of all data sets; None where the recipe makes its own.
+        runs: overrides of each run, by a short name.
+        rows: metrics of every run -> rows of the result.
+    """
+
+    recipe: str
+    data: str | None
+    rows: Callable[[dict[str, Metrics]], list[Row]]
+    runs: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"run": ()})
+
+
+def _seconds(metrics: Metrics) -> str:
+    return f"{metrics['time_s'] / 60:.1f} min, {metrics['images_seen']:,} images seen, {metrics['precision']}"
+
+
+def _segmentation(reference: str) -> Callable[[dict[str, Metrics]], list[Row]]:
+    def rows(runs: dict[str, Metrics]) -> list[Row]:
+        (metrics,) = runs.values()
+        found = [Row(what="mean IoU, last weights", figure=f"{metrics['mean_iou']:.4f}", reference=reference)]
+        found += [Row(what="pixel accuracy", figure=f"{metrics['pixel_accuracy']:.4f}")]
+        found += [Row(what="class accuracy", figure=f"{metrics['class_accuracy']:.4f}")]
+        found += [
+            Row(what=f"IoU {name}", figure=f"{value:.3f}")
+            for name, value in metrics["iou"].items()
+            if value is not None
+        ]
+        return [*found, Row(what="training", figure=_seconds(metrics))]
+
+    return rows
+
+
+def _top1(reference: str) -> Callable[[dict[str, Metrics]], list[Row]]:
+    def rows(runs: dict[str, Metrics]) -> list[Row]:
+        found = [
+            Row(what=f"top-1, {name}", figure=f"{100 * metrics['top1']:.2f} %", reference=_seconds(metrics))
+            for name, metrics in runs.items()
+        ]
+        average = Row(
+            what="top-1, mean", figure=f"{100 * mean(m['top1'] for m in runs.values()):.2f} %", reference=reference
+        )
+        return (
+            [*found, average]
+            if len(runs) > 1
+            else [*found, Row(what="top-1", figure=found[0].figure, reference=reference)]
+        )
+
+    return rows
+
+
+LECTURE = ("train.epochs=1", "train.schedule=constant", "train.lr=1e-3", "train.ema=null")
+PRECISION_EPOCHS = "train.epochs=4"
+
+PROOFS = {
+    "demo": Proof(recipe="scenes_unet", data=None, rows=_segmentation("at least 0.85")),
+    "camvid_unet": Proof(recipe="camvid_unet", data="camvid", rows=_segmentation("mark 0.56, aim 0.62")),
+    "camvid_segnet": Proof(
+        recipe="camvid_segnet", data="camvid", rows=_segmentation("at least 0.22; most frequent class a pixel 0.167")
+    ),
+    "camvid_fcn8s": Proof(
+        recipe="camvid_fcn8s", data="camvid", rows=_segmentation("at least 0.22; most frequent class a pixel 0.167")
+    ),
+    "mnist_lecture": Proof(
+        recipe="mnist_convnet",
+        data="mnist",
+        runs={f"seed {seed}": (*LECTURE, f"train.seed={seed}") for seed in range(5)},
+        rows=_top1("at least 98.40 %; the lecture shows 98.64 %"),
+    ),
+    "mnist_convnet": Proof(
+        recipe="mnist_convnet",
+        data="mnist",
+        runs={f"seed {seed}": (f"train.seed={seed}",) for seed in range(3)},
+        rows=_top1("at least 99.20 %"),
+    ),
+    "cifar10_resnet20": Proof(
+        recipe="cifar10_resnet20", data="cifar10_jpeg", rows=_top1("mark 87.0 %, aim 88.5 %; jpeg copies of CIFAR-10")
+    ),
+    "cifar10_precision": Proof(
+        recipe="cifar10_resnet20",
+        data="cifar10_jpeg",
+        runs={
+            f"{precision} seed {seed}": (PRECISION_EPOCHS, f"train.precision={precision}", f"train.seed={seed}")
+            for seed in range(2)
+            for precision in ("bfloat16", "float32")
+        },
+        rows=_top1("equal steps; bfloat16 and float32 within the noise of the seeds"),
+    ),
+}
+
+
+def prove(name: str, data: Path, runs: Path) -> None:
+    """Trains what the proof needs and writes benchmarks/results/<name>.json."""
+    proof = PROOFS[name]
+    started_s = time.monotonic()
+    found = {}
+    for label, overrides in proof.runs.items():
+        root = [] if proof.data is None else [f"data.root={data / proof.data}"]
+        run = runs / f"{name}-{label.replace(' ', '-')}"
+        found[label] = _train(proof.recipe, [*root, *overrides], run)
+    spent_s = sum(metrics["time_s"] for metrics in found.values())
+    rows = proof.rows(found)
+    for row in rows:
+        print(f"{row.what}: {row.figure}" + (f"  ({row.reference})" if row.reference else ""))
+    command = f"python -m benchmarks.accuracy {name}"
+    seed = 0 if len(proof.runs) == 1 else None
+    wall_s = max(spent_s, time.monotonic() - started_s)
+    write_result(RESULTS / f"{name}.json", rows, command=command, seed=seed, wall_s=wall_s)
+
+
+def _train(recipe: str, overrides: Sequence[str], run: Path) -> Metrics:
+    if not (run / "metrics.json").is_file():
+        begun = (run / "recipe.yaml").is_file()
+        arguments = ["--resume", str(run)] if begun else [recipe, *overrides, "--run", str(run)]
+        subprocess.run([*UNPOOL, "train", *arguments], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    metrics: Metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    return metrics
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.accuracy", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(PROOFS)}; all where none is given")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of all data sets")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "proofs", help="where the runs are kept")
+    options = parser.parse_args(arguments)
+    for name in options.names or PROOFS:
+        print(f"== {name}")
+        prove(name, options.data.absolute(), options.runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
