@@ -1,0 +1,38 @@
+"""Sizes, kernels, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from unpool import models
+from unpool.models import BACKBONES
+
+
+def test_third_convolutions_of_column_c_are_pointwise():
+    stages = BACKBONES["vgg16_c"].build(width=4).stages
+    assert [[layer.conv.kernel_size[0] for layer in stage] for stage in stages] == [
+        [3, 3], [3, 3], [3, 3, 1], [3, 3, 1], [3, 3, 1]
+    ]  # fmt: skip
+
+
+def test_maps_are_taken_before_the_pooling_and_once_after_the_last():
+    backbone = BACKBONES["vgg11"].build(width=4).eval()
+    maps = backbone(torch.rand(1, 3, 64, 64))
+    assert torch.equal(maps[-1], nn.functional.max_pool2d(maps[-2], 2))
+    assert torch.equal(maps[1], backbone.stages[1](nn.functional.max_pool2d(maps[0], 2)))
+
+
+def test_image_too_small_to_halve_five_times_is_refused():
+    with pytest.raises(ValueError, match=r"\(31, 40\) \(H, W\); VGG halves it five times: give 32 or more"):
+        models.build("vgg11", width=4)(torch.rand(1, 3, 31, 40))
+
+
+def test_weights_without_biases_are_the_lectures_total():
+    with torch.device("meta"):
+        model = models.build("vgg16")
+    assert sum(p.numel() for p in model.parameters() if p.dim() > 1) == 138_344_128
+
+
+def test_dropout_stands_only_after_the_two_hidden_layers():
+    kinds = [type(m).__name__ for m in models.build("vgg11", width=4).head]
+    assert kinds[2:] == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]

@@ -1,0 +1,176 @@
+"""Weights survive the disk; what does not fit is named and nothing changes."""
+
+import os
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torchvision.models.vgg import VGG, make_layers
+
+from unpool import models
+from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.models.weights import assign_weights, from_torchvision, load_weights, read_weights, save_weights
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return models.build("cifar_resnet20", width=2)
+
+
+def randomise(module):
+    """Norms and their statistics all different, so that any two exchanged are seen."""
+    torch.manual_seed(1)
+    for tensor in module.state_dict().values():
+        if tensor.dim() == 1:
+            tensor.mul_(1 + 0.2 * torch.rand_like(tensor)).add_(0.05 * torch.rand_like(tensor))
+    return module.eval()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_saved_weights_come_back_bit_by_bit(tmp_path, memory_format):
+    first, second = network(0).to(memory_format=memory_format), network(1)
+    load_weights(save_weights(tmp_path / "deep" / "model.safetensors", first), second)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+    assert os.listdir(tmp_path / "deep") == ["model.safetensors"]  # noqa: PTH208
+
+
+def test_saving_over_the_file_the_values_come_from_keeps_them(tmp_path):
+    path = save_weights(tmp_path / "model.safetensors", network())
+    before = {name: tensor.clone() for name, tensor in read_weights(path).items()}
+    save_weights(path, read_weights(path))
+    assert all(torch.equal(read_weights(path)[name], tensor) for name, tensor in before.items())
+
+
+def test_tensors_that_share_memory_are_saved(tmp_path):
+    tensor = torch.arange(6.0).view(2, 3)
+    path = save_weights(tmp_path / "shared.safetensors", {"a": tensor, "b": tensor, "row": tensor[1], "t": tensor.t()})
+    got = load_file(path)
+    assert torch.equal(got["a"], got["b"])
+    assert torch.equal(got["row"], tensor[1])
+    assert torch.equal(got["t"], tensor.t())
+
+
+def test_weights_of_another_network_are_named_and_change_nothing(tmp_path):
+    model = network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tensors = dict(before)
+    tensors["head.linear.weight"] = torch.zeros(3, 4)
+    tensors["neck.weight"] = tensors.pop("backbone.stem.conv.weight")
+    path = save_weights(tmp_path / "other.safetensors", tensors)
+    with pytest.raises(ModelFileError) as caught:
+        load_weights(path, model)
+    told = str(caught.value)
+    assert f"{path} does not fit" in told
+    assert "1 missing: backbone.stem.conv.weight" in told
+    assert "1 not in this network: neck.weight" in told
+    assert "1 of another shape: head.linear.weight (3, 4) for (10, 8)" in told
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_whole_numbers_for_real_ones_are_refused():
+    layer = nn.Linear(2, 2)
+    with pytest.raises(ModelFileError, match=r"1 of another kind: weight torch.int64 for torch.float32"):
+        assign_weights(layer, {"weight": torch.ones(2, 2, dtype=torch.int64), "bias": torch.ones(2)}, source="test")
+
+
+def test_many_names_are_shortened():
+    with pytest.raises(ModelFileError, match=r"116 missing: backbone\.stem\.conv\.weight, .* and 111 more"):
+        assign_weights(network(), {}, source="nothing")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_named(tmp_path, value):
+    tensors = network().state_dict()
+    tensors["head.linear.bias"][3] = value
+    path = tmp_path / "nan.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(ModelFileError, match=r"not finite in head\.linear\.bias"):
+        load_weights(path, network())
+
+
+@pytest.mark.parametrize("length", [0, 5, 200, -1])
+def test_damaged_file_is_named(tmp_path, length):
+    path = save_weights(tmp_path / "model.safetensors", network())
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is not a whole safetensors file"):
+        read_weights(path)
+
+
+def test_pickle_is_refused_unread(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save(network().state_dict(), path)
+    with pytest.raises(ModelFileError, match="not a whole safetensors file"):
+        read_weights(path)
+
+
+def test_missing_file_folder_and_pipe_are_named(tmp_path):
+    with pytest.raises(ModelFileError, match="is missing"):
+        read_weights(tmp_path / "none.safetensors")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        read_weights(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        read_weights(tmp_path / "pipe")
+
+
+def test_place_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(EnvironmentFault, match="cannot be written"):
+        save_weights(tmp_path / "taken" / "model.safetensors", network())
+    folder = tmp_path / "model.safetensors"
+    folder.mkdir()
+    with pytest.raises(EnvironmentFault, match="cannot be written"):
+        save_weights(folder, network())
+    assert {p.name for p in tmp_path.iterdir()} == {"taken", "model.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_torchvisions_resnet_gives_the_same_answers(name):
+    theirs = randomise(getattr(torchvision.models, name)())
+    ours = models.build(name).eval()
+    assign_weights(ours, from_torchvision(theirs.state_dict()), source="torchvision")
+    image = torch.rand(1, 3, 65, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("vgg16", False), ("vgg16_bn", True)])
+def test_torchvisions_vgg_gives_the_same_answers(name, norm):
+    """An eighth as wide, so that it takes a moment; its layers and names are torchvision's own."""
+    plan = [8, 8, "M", 16, 16, "M", *[32] * 3, "M", *[64] * 3, "M", *[64] * 3, "M"]
+    theirs = VGG(make_layers(plan, batch_norm=norm), num_classes=1000, init_weights=False)
+    theirs.classifier = nn.Sequential(
+        nn.Linear(64 * 49, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(),
+        nn.Linear(512, 1000),
+    )  # fmt: skip
+    ours = models.build(name, width=8).eval()
+    assign_weights(ours, from_torchvision(randomise(theirs).state_dict()), source="torchvision")
+    image = torch.rand(1, 3, 70, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_torchvisions_vgg16_bn_loads_at_full_width():
+    theirs = randomise(torchvision.models.vgg16_bn(init_weights=False))
+    ours = models.build("vgg16_bn").eval()
+    assign_weights(ours, from_torchvision(theirs.state_dict()), source="torchvision")
+    image = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = theirs(image)
+        torch.testing.assert_close(ours(image), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["fc2.weight", "layer1.0.se.weight"])
+def test_unknown_name_of_torchvision_is_refused(name):
+    with pytest.raises(ModelFileError, match="only these two families are known"):
+        from_torchvision({name: torch.zeros(1)})
+
+
+def test_unknown_name_beside_a_vgg_is_refused():
+    with pytest.raises(ModelFileError, match=r"extra\.weight: no names of torchvision's VGGs"):
+        from_torchvision({"features.0.weight": torch.zeros(1, 1, 3, 3), "extra.weight": torch.zeros(1)})
