@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -49,7 +50,8 @@ def save_weights(path: str | Path, weights: nn.Module | Mapping[str, Tensor]) ->
     except (OSError, SafetensorError) as error:
         raise EnvironmentFault(f"{path} cannot be written: {error}; free space or choose another place") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never made
+            temporary.unlink()
     return path
 
 

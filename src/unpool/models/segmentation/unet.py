@@ -136,7 +136,7 @@ class ValidUNet(nn.Module):
     def _near(self, size: int) -> str:
         above = self.legal(size)
         below = above - self.stride
-        return f"{below} or {above}" if self.legal(below) == below else str(above)
+        return f"{below} or {above}" if above != size and self.legal(below) == below else str(above)
 
 
 class MirrorUNet(nn.Module):
