@@ -72,6 +72,7 @@ class Prefetch:
 
     def _run(self, computes: bool) -> None:  # noqa: FBT001
         if computes:
+            torch.get_num_threads()  # the first call in a thread takes the process-wide number, undoing what was set
             torch.set_num_threads(1)
         self._started.set()
         try:

@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-_EXACT = 1e-6  # pixels
+from unpool.ops.colour import recolour
+
+_EXACT = 1e-4  # pixels
 
 
 def identity(batch: int) -> Tensor:
@@ -100,6 +102,7 @@ def warp(
     *,
     mode: Literal["bilinear", "nearest"] = "bilinear",
     fill: Tensor | float = 0.0,
+    colours: Tensor | None = None,
 ) -> Tensor:
     """What the maps show of the images.
 
@@ -113,61 +116,81 @@ def warp(
         size_hw: size of the output.
         mode: "bilinear" for pictures, "nearest" for classes.
         fill: value outside of the image, or (C,) one a channel.
+        colours: (C, C + 1) or (B, C, C + 1) as in `ops.colour`, for all but what lies outside.
 
     Returns:
         (C, H, W) or (B, C, H, W) of the image's type.
     """
     if image.dim() == 3:
-        return warp(image[None], matrix[None], size_hw, mode=mode, fill=fill)[0]
-    filling = torch.as_tensor(fill, dtype=torch.float32).expand(image.shape[1])
+        colours = None if colours is None else colours[None]
+        return warp(image[None], matrix[None], size_hw, mode=mode, fill=fill, colours=colours)[0]
+    fill = torch.as_tensor(fill, dtype=torch.float32).expand(image.shape[1]).view(-1, 1, 1)
+    if mode == "bilinear" and bool((_shrinking(matrix) > 1 + _EXACT).any()):
+        parts = [_shrink(image[i : i + 1], matrix[i : i + 1]) for i in range(len(image))]
+        if len(parts) > 1:
+            result = [_fill_in(*p, size_hw, mode=mode, fill=fill, colours=_at(colours, i)) for i, p in enumerate(parts)]
+            return torch.cat(result)
+        image, matrix = parts[0]
+    return _fill_in(image, matrix, size_hw, mode=mode, fill=fill, colours=colours)
+
+
+_SHARPER = 1.4  # measured: averaged to this much above the map's scale, the result is as sharp as one resized directly
+
+
+def _at(colours: Tensor | None, i: int) -> Tensor | None:
+    return None if colours is None else colours[i : i + 1]
+
+
+def _fill_in(
+    image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, mode: str, fill: Tensor, colours: Tensor | None
+) -> Tensor:
+    beyond = None
     if _moves_whole_pixels(matrix):
-        return _slice(image, matrix, size_hw, fill=filling)
-    shrinks = mode == "bilinear" and bool((_shrinking(matrix) > _SHARP).any())
-    if len(image) > 1 and (shrinks or image[0].numel() > _LARGE):
-        parts = [warp(image[i : i + 1], matrix[i : i + 1], size_hw, mode=mode, fill=fill) for i in range(len(image))]
-        return torch.cat(parts)
-    if shrinks:
-        image, matrix = _shrink(image, matrix)
-        return warp(image, matrix, size_hw, mode=mode, fill=fill)
-    result = _sample(image, matrix, size_hw, mode=mode)
-    beyond = outside(matrix, (image.shape[-2], image.shape[-1]), size_hw)
+        result = _slice(image, matrix, size_hw, fill=fill)
+        if colours is None:
+            return result
+        if not _shows_only(matrix, _size(image), size_hw):
+            beyond = _beyond(_grid(matrix, _size(image), size_hw))
+    else:
+        grid = _grid(matrix, _size(image), size_hw)
+        result = nn.functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False)
+        if not _shows_only(matrix, _size(image), size_hw):
+            beyond = _beyond(grid)
+    if colours is not None:
+        result = recolour(result, colours)
     if beyond is not None:
-        result = torch.where(beyond[:, None], filling.view(-1, 1, 1), result)
+        result = torch.where(beyond[:, None], fill, result)
     return result if image.dtype == torch.float32 else result.add_(0.5).clamp_(0, 255).to(image.dtype)
 
 
-_LARGE = (
-    3 * 128 * 128
-)  # values of an image from which on one warp an image is faster than one a batch: it stays in cache
-_SHARP = 1.2  # a map that shrinks less than this reads single pixels without visible jags
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
 
 
-def outside(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor | None:
-    """(B, H, W) bool: pixels of the output that show nothing of the input; None where all show something."""
-    height, width = input_hw
-    x, y = _positions(matrix, size_hw, corners=True)
-    if bool((x.amin() >= 0) & (y.amin() >= 0) & (x.amax() <= width) & (y.amax() <= height)):
-        return None
-    x, y = _positions(matrix, size_hw)
-    return (x < 0) | (y < 0) | (x >= width) | (y >= height)
+def _grid(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
+    """(B, H, W, 2) input positions of the output's pixel centres, the input's edges being -1 and 1."""
+    unit = torch.tensor([[2 / input_hw[1], 0, -1], [0, 2 / input_hw[0], -1]], dtype=torch.float64)
+    m = (unit @ matrix.double()).to(torch.float32)[:, :, :, None, None]  # (B, 2, 3, 1, 1)
+    x = torch.arange(size_hw[1], dtype=torch.float32).add_(0.5)[None, None, :]
+    y = torch.arange(size_hw[0], dtype=torch.float32).add_(0.5)[None, :, None]
+    grid = torch.empty((len(matrix), *size_hw, 2))
+    for i in (0, 1):
+        torch.add(m[:, i, 0] * x + m[:, i, 2], m[:, i, 1] * y, out=grid[..., i])
+    return grid
 
 
-def _positions(matrix: Tensor, size_hw: tuple[int, int], *, corners: bool = False) -> tuple[Tensor, Tensor]:
-    """Input positions (x, y) of the output's pixel centres, (B, H, W) each, or of those in the corners only."""
-    height, width = size_hw
-    m = matrix.to(torch.float32)[:, :2, :, None, None]  # (B, 2, 3, 1, 1)
-    x = torch.arange(width, dtype=torch.float32).add_(0.5)[None, None, :]
-    y = torch.arange(height, dtype=torch.float32).add_(0.5)[None, :, None]
-    if corners:
-        x, y = x[:, :, [0, -1]], y[:, [0, -1]]
-    return tuple((m[:, i, 0] * x + m[:, i, 2]) + m[:, i, 1] * y for i in (0, 1))  # pyright: ignore[reportReturnType]
+def _beyond(grid: Tensor) -> Tensor:
+    """(B, H, W) bool: positions outside of the input."""
+    x, y = grid.unbind(-1)
+    return (x < -1) | (y < -1) | (x >= 1) | (y >= 1)
 
 
-def _sample(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, mode: str) -> Tensor:
-    height, width = image.shape[-2:]
-    unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]], dtype=torch.float64)
-    grid = torch.stack(_positions(unit @ matrix.double(), size_hw), dim=-1)  # (B, H, W, 2) in -1..1
-    return nn.functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False)
+def _shows_only(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int]) -> bool:
+    """Whether all of the output shows a part of the input: its corner pixels do."""
+    (top, left), (bottom, right) = (0.5, 0.5), (size_hw[0] - 0.5, size_hw[1] - 0.5)
+    corners = torch.tensor([[left, right, left, right], [top, top, bottom, bottom], [1, 1, 1, 1]], dtype=torch.float64)
+    x, y = (matrix.double() @ corners)[:, :2].unbind(1)
+    return bool((x.amin() >= 0) & (y.amin() >= 0) & (x.amax() < input_hw[1]) & (y.amax() < input_hw[0]))
 
 
 def _shrinking(matrix: Tensor) -> Tensor:
@@ -176,13 +199,23 @@ def _shrinking(matrix: Tensor) -> Tensor:
 
 
 def _shrink(image: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The image of one map at about the map's own scale, and the map from there."""
-    factor_x, factor_y = (max(1.0, f) for f in _shrinking(matrix)[0].tolist())
-    height, width = image.shape[-2:]
-    small = math.ceil(height / factor_y - _EXACT), math.ceil(width / factor_x - _EXACT)
-    image = nn.functional.interpolate(image, small, mode="bilinear", antialias=True)
-    scale = torch.tensor([small[1] / width, small[0] / height, 1.0], dtype=torch.float64)
-    return image, scale[:, None] * matrix
+    """The image of one map at about the map's own scale, and the map from there.
+
+    What is only resized, cut and mirrored comes out at its very scale, whole pixels remaining to be moved.
+    """
+    exact = _resized(matrix, _size(image), sharper=1.0)
+    small, there = exact if _moves_whole_pixels(exact[1]) else _resized(matrix, _size(image), sharper=_SHARPER)
+    if small == _size(image):
+        return image, matrix
+    return nn.functional.interpolate(image, small, mode="bilinear", antialias=True), there
+
+
+def _resized(matrix: Tensor, input_hw: tuple[int, int], *, sharper: float) -> tuple[tuple[int, int], Tensor]:
+    """A smaller size for the input, and the map from there."""
+    factor_x, factor_y = (max(1.0, f / sharper) for f in _shrinking(matrix)[0].tolist())
+    height, width = (math.ceil(s / f - _EXACT) for s, f in zip(input_hw, (factor_y, factor_x), strict=True))
+    scale = torch.tensor([width / input_hw[1], height / input_hw[0], 1.0], dtype=torch.float64)
+    return (height, width), scale[:, None] * matrix
 
 
 def _moves_whole_pixels(matrix: Tensor) -> bool:
@@ -194,7 +227,7 @@ def _moves_whole_pixels(matrix: Tensor) -> bool:
 def _slice(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, fill: Tensor) -> Tensor:
     """Shifts and mirrors as plain copies: the same pixels as sampling gives, many times faster."""
     source = image.numpy()
-    result = fill.to(image.dtype).view(-1, 1, 1).expand(len(image), -1, *size_hw).contiguous()
+    result = fill.round().to(image.dtype).expand(len(image), -1, *size_hw).contiguous()
     target = result.numpy()
     height, width = source.shape[-2:]
     for i, ((sx, _, tx), (_, sy, ty), _) in enumerate(matrix.tolist()):

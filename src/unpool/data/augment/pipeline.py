@@ -52,9 +52,7 @@ class Augment:
         target_hw = self._size_hw or _common_size(images)
         index = torch.stack([sample["index"] for sample in samples])
         maps = self._maps(index, epoch, images=images, target_hw=target_hw)
-        image = self._warp(images, maps, target_hw)
-        if self._colour:
-            image = self._recolour(image, index, epoch=epoch, maps=maps, sizes=[_size(i) for i in images])
+        image = self._warp(images, maps, target_hw, colours=self._colours(images, index, epoch))
         moved = [
             warp_targets(s, m, target_hw, flip_pairs=self._info.flip_pairs) for s, m in zip(samples, maps, strict=True)
         ]
@@ -86,32 +84,38 @@ class Augment:
         matrix = geometry.zoom(share[:, 1], share[:, 0]) @ geometry.translation(left, top)
         return matrix, target.expand_as(size_hw)
 
-    def _warp(self, images: list[Tensor], maps: Tensor, target_hw: tuple[int, int]) -> Tensor:
-        fill = self._mean_colour()
-        if len({image.shape for image in images}) == 1:
-            return geometry.warp(torch.stack(images), maps, target_hw, fill=fill)
-        return torch.stack([geometry.warp(i, m, target_hw, fill=fill) for i, m in zip(images, maps, strict=True)])
-
-    def _recolour(
-        self, image: Tensor, index: Tensor, *, epoch: int, maps: Tensor, sizes: list[tuple[int, int]]
+    def _warp(
+        self, images: list[Tensor], maps: Tensor, target_hw: tuple[int, int], *, colours: Tensor | None
     ) -> Tensor:
-        image = image.float()
-        mean = image.mean((2, 3)).double()
+        fill = (torch.tensor(self._preprocessing.mean) * 255).round()
+        if len({image.shape for image in images}) == 1 and images[0].numel() <= _SMALL:
+            return geometry.warp(torch.stack(images), maps, target_hw, fill=fill, colours=colours)
+        each = [None] * len(images) if colours is None else list(colours)
+        parts = zip(images, maps, each, strict=True)
+        return torch.stack([geometry.warp(i, m, target_hw, fill=fill, colours=c) for i, m, c in parts])
+
+    def _colours(self, images: list[Tensor], index: Tensor, epoch: int) -> Tensor | None:
+        """(B, C, C + 1), None where no step changes colours."""
+        if not self._colour:
+            return None
+        mean = torch.stack([_mean_colour(image) for image in images])
         total = colour.identity(*mean.shape)
         for position, step in self._colour:
             draws = Draws(self._seed, epoch, index=index, stream=position)
             seen = colour.recolour(mean[:, :, None, None], total)[:, :, 0, 0].double()
             total = colour.compose(total, step.matrix(draws, seen))
-        result = colour.recolour(image, total).add_(0.5).clamp_(0, 255).to(torch.uint8)
-        fill = self._mean_colour().to(torch.uint8)[:, None, None]
-        for i, size in enumerate(sizes):  # the surroundings keep the colour that the network sees as zero
-            beyond = geometry.outside(maps[i : i + 1], size, _size(image))
-            if beyond is not None:
-                result[i] = torch.where(beyond, fill, result[i])
-        return result
+        return total
 
-    def _mean_colour(self) -> Tensor:
-        return (torch.tensor(self._preprocessing.mean) * 255).round()
+
+_SMALL = (
+    3 * 64 * 64
+)  # values of an image up to which a batch is warped at once; larger ones stay in the cache one by one
+
+
+def _mean_colour(image: Tensor) -> Tensor:
+    """(C,) float64 over a grid of about 32 x 32 pixels, near enough for the pivot of a contrast."""
+    rows, columns = (max(1, side // 32) for side in image.shape[-2:])
+    return image[:, ::rows, ::columns].double().mean((1, 2))
 
 
 class Collate:
