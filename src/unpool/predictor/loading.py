@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.models.weights import load_weights
 from unpool.predictor.predictor import Predictor
 from unpool.tasks import TASKS
@@ -18,7 +18,10 @@ from unpool.types import DataInfo, Preprocessing
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}
 LARGEST_CONFIG_BYTES = 16 << 20
-LARGEST_OPTION = 100_000  # no width, depth or count of a network is larger; a damaged file could ask for anything
+LARGEST_OPTION = 16_384  # no width, depth or count of a network is larger; a damaged file could ask for anything
+
+# what constructors raise on options that make no network; RecipeError is a ValueError
+_WRONG_OPTION = (TypeError, ValueError, RuntimeError, IndexError, ArithmeticError, AttributeError)
 
 Weights = Literal["last", "best"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -119,7 +122,7 @@ def _network_section(values: Mapping[str, Any]) -> dict[str, Any]:
     section = {key: values[key] for key in ("name", "backbone", "num_classes", "in_channels", "options")}
     if not isinstance(section["name"], str) or not isinstance(section["options"], dict):
         raise TypeError("network.name must be a text and network.options an object")
-    numbers = [section["num_classes"], section["in_channels"], *_numbers(section["options"])]
+    numbers = [section["in_channels"], *_numbers(section["options"])]
     large = [number for number in numbers if not abs(number) <= LARGEST_OPTION]
     if large:
         raise ValueError(f"network has the number {large[0]}; none is above {LARGEST_OPTION}")
@@ -157,7 +160,7 @@ def _build(config: Config) -> nn.Module:
             in_channels=network["in_channels"],
             **network["options"],
         )
-    except (RecipeError, TypeError, ValueError) as error:
+    except _WRONG_OPTION as error:
         raise ModelFileError(f"config.json describes a network that cannot be built: {error}") from error
 
 

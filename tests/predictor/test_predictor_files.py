@@ -1,0 +1,151 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from unpool.errors import DataError, RecipeError
+from unpool.predictor import Predictor, write_predictions
+from unpool.tasks import Classification, Segmentation
+from unpool.types import DataInfo, Preprocessing
+
+INFO = DataInfo(classes=("dark", "bright"), palette=((10, 20, 30), (200, 0, 100)))
+
+
+class Brightness(nn.Module):
+    """Scores by the brightness of each pixel."""
+
+    def forward(self, image):
+        grey = image.mean(1, keepdim=True)
+        return torch.cat((0.5 - grey, grey - 0.5), 1) * 10
+
+
+class MeanBrightness(Brightness):
+    def forward(self, image):
+        return super().forward(image).mean((2, 3))
+
+
+PLAIN = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+@pytest.fixture
+def masks():
+    return Predictor(Brightness(), PLAIN, INFO, Segmentation(INFO))
+
+
+@pytest.fixture
+def labels():
+    return Predictor(MeanBrightness(), PLAIN, INFO, Classification(INFO))
+
+
+def save(path, value, size=(8, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value,) * 3).save(path)
+    return path
+
+
+def test_mask_file_holds_class_indices_in_the_palette_of_the_data(masks, tmp_path):
+    values = np.zeros((6, 8, 3), np.uint8)
+    values[:, 4:] = 250
+    Image.fromarray(values).save(tmp_path / "half.png")
+    (record,) = write_predictions(masks, [tmp_path / "half.png"], tmp_path / "out")
+    with Image.open(tmp_path / "out" / record["mask"]) as picture:
+        assert picture.mode == "P"
+        assert np.array_equal(np.array(picture), (values[..., 0] > 0).astype(np.uint8))
+        assert picture.getpalette()[:6] == [10, 20, 30, 200, 0, 100]
+    with Image.open(tmp_path / "out" / record["view"]) as view:
+        assert view.size == (8, 6)
+    assert record["shares"] == {"dark": 0.5, "bright": 0.5}
+    assert record["size_hw"] == [6, 8]
+
+
+def test_list_of_predictions_is_that_which_is_returned(labels, tmp_path):
+    paths = [save(tmp_path / "a.png", 250), save(tmp_path / "b.png", 5)]
+    records = write_predictions(labels, paths, tmp_path / "out")
+    listed = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert listed["predictions"] == records
+    assert listed["classes"] == ["dark", "bright"]
+    assert [record["class"] for record in records] == ["bright", "dark"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_view.jpg", "b_view.jpg", "predictions.json"}
+
+
+def test_equal_stems_never_overwrite_one_another(masks, tmp_path):
+    paths = [
+        save(tmp_path / "one" / "x.png", 0),
+        save(tmp_path / "two" / "x.png", 250),
+        save(tmp_path / "one" / "X.jpg", 0),
+        save(tmp_path / "two" / "x-2.png", 250),
+    ]
+    records = write_predictions(masks, paths, tmp_path / "out")
+    names = [record["mask"] for record in records]
+    assert len({name.casefold() for name in names}) == 4
+    for name, share in zip(names, ("dark", "bright", "dark", "bright"), strict=True):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert np.unique(np.array(picture)).tolist() == [INFO.classes.index(share)]
+
+
+def test_a_file_that_is_there_is_never_replaced(masks, tmp_path):
+    image = save(tmp_path / "x.png", 0)
+    own = save(tmp_path / "x_mask.png", 77)
+    before = own.read_bytes()
+    with pytest.raises(RecipeError, match=r"x_mask\.png exists already"):
+        write_predictions(masks, [image], tmp_path)
+    assert own.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png", "x_mask.png"]
+
+
+def test_one_bad_image_is_recorded_and_the_others_answered(labels, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"")
+    paths = [save(tmp_path / "a.png", 250), tmp_path / "bad.png", save(tmp_path / "c.png", 5)]
+    seen = []
+    records = write_predictions(
+        labels, paths, tmp_path / "out", progress=lambda done, total: seen.append((done, total))
+    )
+    assert [record.get("class") for record in records] == ["bright", None, "dark"]
+    assert "empty" in records[1]["error"]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_no_readable_image_is_an_error_that_lists_reasons(labels, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"(?s)no image can be read.*bad\.png.*empty"):
+        write_predictions(labels, [tmp_path / "bad.png"], tmp_path / "out")
+
+
+def test_folder_stands_for_its_images_and_a_missing_path_is_named(labels, tmp_path):
+    save(tmp_path / "in" / "b.png", 0)
+    save(tmp_path / "in" / "deep" / "a.JPG", 0)
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    records = write_predictions(labels, [tmp_path / "in"], tmp_path / "out")
+    assert [record["view"] for record in records] == ["b_view.jpg", "a_view.jpg"]
+    with pytest.raises(DataError, match=r"no file .*missing\.png"):
+        write_predictions(labels, [tmp_path / "missing.png"], tmp_path / "out2")
+
+
+def test_user_files_are_the_same_after(masks, tmp_path):
+    paths = [save(tmp_path / "in" / f"{i}.jpg", 40 * i) for i in range(4)]
+    before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    write_predictions(masks, paths, tmp_path / "out")
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] == before
+
+
+def test_view_of_a_large_image_is_thinned_out_and_its_mask_is_not(masks, tmp_path):
+    path = save(tmp_path / "wide.png", 0, size=(5000, 3))
+    (record,) = write_predictions(masks, [path], tmp_path / "out")
+    with Image.open(tmp_path / "out" / record["view"]) as view, Image.open(tmp_path / "out" / record["mask"]) as mask:
+        assert max(view.size) <= 2048
+        assert mask.size == (5000, 3)
+
+
+def test_names_that_are_long_or_no_text_are_written(labels, tmp_path):
+    long = save(tmp_path / ("\u00e9" * 120 + ".png"), 0)
+    odd = tmp_path / "odd\udcff.png"
+    odd.write_bytes(long.read_bytes())
+    records = write_predictions(labels, [long, odd], tmp_path / "out")
+    text = (tmp_path / "out" / "predictions.json").read_text(encoding="utf-8")
+    assert len(json.loads(text)["predictions"]) == 2
+    assert records[1]["view"] == "odd\\xff_view.jpg"
+    assert len(list((tmp_path / "out").iterdir())) == 3
