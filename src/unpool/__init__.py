@@ -1,3 +1,53 @@
-"""Convolutional networks without silent mistakes."""
+"""Convolutional networks without silent mistakes.
+
+The verbs of the command line as functions. Each is imported when it is first asked for, so that `import unpool` costs
+nothing, imports no torch and changes nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unpool.inspection.summary import summary
+    from unpool.models import build, names
+    from unpool.predictor import load
+    from unpool.recipe import load_recipe, recipe_names
+    from unpool.run import evaluate, predict, resume, train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "build",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "names",
+    "predict",
+    "recipe_names",
+    "resume",
+    "summary",
+    "train",
+]
+
+_PLACES = {
+    "build": "unpool.models",
+    "evaluate": "unpool.run",
+    "load": "unpool.predictor",
+    "load_recipe": "unpool.recipe",
+    "names": "unpool.models",
+    "predict": "unpool.run",
+    "recipe_names": "unpool.recipe",
+    "resume": "unpool.run",
+    "summary": "unpool.inspection.summary",
+    "train": "unpool.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'unpool' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return vars(import_module(_PLACES[name]))[name]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

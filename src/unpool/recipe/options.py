@@ -13,7 +13,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapt
 
 from unpool.errors import RecipeError
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
-from unpool.recipe.settings import Recipe
+from unpool.recipe.settings import Model, Recipe
 
 # filled in by `assemble` from other keys or from the data, so no options
 GIVEN = {
@@ -42,7 +42,22 @@ def options_of(build: Callable[..., Any], given: Mapping[str, str] | None = None
 
 def check_options(recipe: Recipe) -> list[Mistake]:
     """Every name that is in no table and every option that its row does not take."""
-    return [*_check_data(recipe), *_check_augment(recipe), *_check_model(recipe), *_check_task(recipe)]
+    return [*_check_data(recipe), *_check_augment(recipe), *_check_model(recipe.model), *_check_task(recipe)]
+
+
+def check_network(name: str, options: Mapping[str, Any]) -> None:
+    """Refuses what `models.build` would not take, num_classes and in_channels aside; `backbone` is one of the options.
+
+    Raises:
+        RecipeError: the first mistake.
+    """
+    backbone = options.get("backbone")
+    if backbone is not None and not isinstance(backbone, str):
+        raise RecipeError(f"backbone is {shown(backbone)}; it must be a name")
+    if "name" in options:
+        raise RecipeError("the network's name is given already; leave name=... out")
+    for mistake in _check_model(Model(**{**options, "name": name})):
+        raise RecipeError(mistake.text)
 
 
 def fill_options(recipe: Recipe) -> Recipe:
@@ -112,10 +127,9 @@ def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
                 yield Mistake((*path, name), f"augmentation {name!r}: {error}")
 
 
-def _check_model(recipe: Recipe) -> Iterator[Mistake]:
+def _check_model(model: Model) -> Iterator[Mistake]:
     from unpool.models import MODELS
 
-    model = recipe.model
     try:
         known = model_options(model.name, model.backbone)
     except RecipeError as error:

@@ -38,6 +38,15 @@ def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) 
     return values
 
 
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Values of `key=value` texts that stand outside of a recipe, each value in YAML.
+
+    Raises:
+        RecipeError: a text that is none.
+    """
+    return dict(_split(text) for text in texts)
+
+
 def apply_overrides(tree: Any, values: Mapping[str, Any]) -> Any:
     """A copy of the recipe's tree with the values in their places."""
     if not isinstance(tree, dict):
@@ -56,7 +65,7 @@ def _split(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise RecipeError(f"override {text!r} is no section.key=value; write, for example, train.epochs=5")
+        raise RecipeError(f"override {text!r} is no key=value; write, for example, train.epochs=5")
     if not value.strip():
         raise RecipeError(f"override {text!r} has no value; write {key}=null for none")
     if key in TEXT:

@@ -1,0 +1,32 @@
+"""`unpool evaluate`: the metrics of a run on one split."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from unpool.cli.console import only_results, reading_bar, say_json
+from unpool.cli.metrics import say_metrics
+from unpool.cli.parser import Parser
+
+ABOUT = "evaluate a run on a split of its data, or of other data"
+
+
+def parser() -> Parser:
+    verb = Parser("evaluate", ABOUT, details="example: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test")
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
+    verb.add_argument("--split", choices=("train", "val", "test"), default="val", help="by default val")
+    verb.add_argument("--weights", choices=("last", "best"), default="last", help="by default last")
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    from unpool.run import evaluate
+
+    with only_results(), reading_bar() as progress:
+        metrics = evaluate(values.run, values.overrides, split=values.split, weights=values.weights, progress=progress)
+    if values.json:
+        say_json(metrics)
+    else:
+        say_metrics(metrics)
+    return 0

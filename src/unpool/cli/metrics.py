@@ -1,0 +1,28 @@
+"""Metrics as lines for people."""
+
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from unpool.cli.console import say_table
+
+
+def say_metrics(metrics: Mapping[str, Any]) -> None:
+    """The numbers, one a line; those by class indented below their name. All else is left to `--json`."""
+    rows: list[tuple[str, str]] = []
+    for name, value in metrics.items():
+        if isinstance(value, Mapping) and value and all(map(_is_number, value.values())):
+            rows += [(name, ""), *((f"  {inner}", _shown(number)) for inner, number in value.items())]
+        elif _is_number(value):
+            rows.append((name, _shown(value)))
+    if rows:
+        say_table(rows)
+
+
+def _is_number(value: Any) -> TypeGuard[float | None]:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"

@@ -1,0 +1,55 @@
+"""`unpool models`: the networks, with their size and source."""
+
+from argparse import Namespace
+from typing import Any
+
+from unpool.cli.console import say_json, say_table
+from unpool.cli.parser import Parser
+from unpool.errors import RecipeError
+
+ABOUT = "list the networks: parameters, multiply-adds, source"
+
+
+def parser() -> Parser:
+    verb = Parser(
+        "models", ABOUT, details="Counts are of the published network: see its default input and classes in --json."
+    )
+    verb.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?")
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    from unpool.models import names
+
+    found = names(values.pattern)
+    if not found:
+        raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
+    if values.json:
+        say_json({"models": [_row(name) for name in found]})
+    else:
+        say_table([("name", "parameters", "GMACs", "source"), *(_cells(_row(name)) for name in found)])
+    return 0
+
+
+def _row(name: str) -> dict[str, Any]:
+    from unpool.models import MODELS
+
+    row = MODELS[name]
+    return {
+        "name": name,
+        "kind": row.kind,
+        "params": row.params,
+        "gmacs": row.gmacs,
+        "input": list(row.input),
+        "output": list(row.output),
+        "classes": row.classes,
+        "backbone": row.backbone,
+        "options": sorted(row.options()),
+        "source": row.source,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    gmacs = "-" if row["gmacs"] is None else f"{row['gmacs']:.2f}"
+    return row["name"], f"{row['params']:>13,}", f"{gmacs:>7}", row["source"]

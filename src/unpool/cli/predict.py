@@ -1,0 +1,26 @@
+"""`unpool predict`: pictures to look at and raw results, at the size of the input."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from unpool.cli.console import only_results, say
+from unpool.cli.parser import Parser
+
+ABOUT = "predict on images with the network of a run"
+
+
+def parser() -> Parser:
+    verb = Parser("predict", ABOUT, details="example: unpool predict runs/camvid_unet-1 street.jpg -o out")
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+    verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where to write the results")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    from unpool.run import predict
+
+    with only_results():
+        predict(values.run, values.images, values.out)
+    say(str(values.out))
+    return 0

@@ -1,0 +1,29 @@
+"""`unpool recipes`: list the shipped recipes, print one, or the JSON Schema of all."""
+
+from argparse import Namespace
+
+from unpool.cli.console import say, say_json, say_table
+from unpool.cli.parser import Parser
+from unpool.errors import RecipeError
+from unpool.recipe import about, recipe_names, recipe_path, recipe_schema
+
+ABOUT = "list the shipped recipes, print one, or the JSON Schema of all"
+
+
+def parser() -> Parser:
+    verb = Parser("recipes", ABOUT)
+    verb.add_argument("name", nargs="?", metavar="NAME", help="print this recipe")
+    verb.add_argument("--schema", action="store_true", help="print the JSON Schema of every recipe, for editors")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    if values.schema and values.name:
+        raise RecipeError(f"--schema is one for all recipes; leave {values.name!r} out")
+    if values.schema:
+        say_json(recipe_schema())
+    elif values.name:
+        say(recipe_path(values.name).read_text(encoding="utf-8").rstrip("\n"))
+    else:
+        say_table([(name, about(name)) for name in recipe_names()])
+    return 0

@@ -1,0 +1,96 @@
+"""`unpool train`: fit a recipe, or go on with a run."""
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from unpool.cli.console import only_results, reading_bar, say, tell
+from unpool.cli.metrics import say_metrics
+from unpool.cli.parser import Parser
+from unpool.errors import RecipeError, Stopped, TimeLimit
+
+ABOUT = "train a recipe, or resume a run"
+_DETAILS = """examples:
+  unpool train scenes_unet
+  unpool train camvid_unet data.root=DIR train.epochs=5 --run runs/short
+  unpool train --resume runs/short train.epochs=10"""
+
+
+def parser() -> Parser:
+    verb = Parser("train", ABOUT, details=_DETAILS)
+    verb.add_argument(
+        "items", nargs="*", default=[], metavar="RECIPE key=value", help="name or file of a recipe, then overrides"
+    )
+    verb.add_argument("--run", type=Path, metavar="DIR", help="where to put the run; by default runs/RECIPE-N")
+    verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    if values.resume is None:
+        recipe, overrides = _recipe_of(values.items)
+        return _start(recipe, overrides, values.run)
+    if values.run is not None:
+        raise RecipeError("--resume goes on in the run's own directory; leave --run out")
+    return _resume(values.resume, _only_overrides(values.items))
+
+
+def _start(recipe: str, overrides: Sequence[str], run: Path | None) -> int:
+    from unpool.run import train
+
+    places: list[Path] = []
+    with _resumable(places), only_results(), reading_bar() as progress:
+        metrics = train(recipe, overrides, run=run, progress=progress, on_start=places.append)
+    return _finish(metrics)
+
+
+def _resume(run: Path, overrides: Sequence[str]) -> int:
+    from unpool.run import resume
+
+    with _resumable([run]), only_results(), reading_bar() as progress:
+        metrics = resume(run, overrides, progress=progress)
+    if metrics.get("already_complete"):
+        tell("this run is complete; nothing was done")
+    return _finish(metrics)
+
+
+def _finish(metrics: Mapping[str, Any]) -> int:
+    say_metrics(metrics)
+    say(_shown(Path(metrics["run"])))
+    return 0
+
+
+@contextmanager
+def _resumable(places: Sequence[Path]) -> Iterator[None]:
+    """Tells how to go on after a stop; the first of `places` is the run, known once it exists."""
+    try:
+        yield
+    except (Stopped, TimeLimit, KeyboardInterrupt) as error:
+        if places and (places[0] / "last").is_dir():
+            error.add_note(f"resume with: unpool train --resume {quote(_shown(places[0]))}")
+        raise
+
+
+def _recipe_of(items: Sequence[str]) -> tuple[str, list[str]]:
+    if not items:
+        raise RecipeError("give a recipe's name or file, or --resume RUN; `unpool recipes` lists the names")
+    recipe, *overrides = items
+    if "=" in recipe and not Path(recipe).is_file():
+        raise RecipeError(f"the recipe's name or file comes before {recipe!r}")
+    return recipe, _only_overrides(overrides)
+
+
+def _only_overrides(items: Sequence[str]) -> list[str]:
+    for item in items:
+        if "=" not in item:
+            raise RecipeError(f"{item!r} is no section.key=value; give one recipe or one run, then overrides")
+    return list(items)
+
+
+def _shown(directory: Path) -> str:
+    """Relative to where the user stands, where it lies below."""
+    path, here = directory.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

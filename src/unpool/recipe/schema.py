@@ -1,0 +1,80 @@
+"""The JSON Schema of all recipes, for editors that complete and check while one writes."""
+
+from collections.abc import Mapping
+from inspect import Parameter
+from typing import Any
+
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
+
+from unpool.recipe.options import GIVEN, Option, model_options, options_of
+from unpool.recipe.settings import Recipe
+
+Options = Mapping[str, Option]
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Every key, name and option; built from the tables, so it imports torch."""
+    from unpool.data.augment import AUGMENTATIONS
+    from unpool.data.readers import READERS
+    from unpool.models import BACKBONES, MODELS
+    from unpool.tasks import TASKS
+
+    schema = Recipe.model_json_schema()
+    data, model, task = (schema["$defs"][name] for name in ("Data", "Model", "Task"))
+    _choose(data, "reader", {name: options_of(row, GIVEN["data"]) for name, row in READERS.items()})
+    _choose(task, "name", {name: options_of(row, GIVEN["task"]) for name, row in TASKS.items()})
+    _choose(model, "name", {name: _row_options(name) for name in MODELS})
+    _choose(model, "backbone", {name: options_of(row.build, GIVEN["model"]) for name, row in BACKBONES.items()})
+    model["properties"]["backbone"]["enum"].append(None)
+    steps = [_step(name, options_of(row)) for name, row in AUGMENTATIONS.items()]
+    data["properties"]["augment"]["items"] = {"anyOf": [{"enum": list(AUGMENTATIONS)}, *steps]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _row_options(name: str) -> Options:
+    from unpool.models import MODELS
+
+    row = MODELS[name]
+    needs_backbone = row.kind == "composed" and row.backbone is None
+    return options_of(row.build, GIVEN["model"]) if needs_backbone else model_options(name, None)
+
+
+def _choose(section: dict[str, Any], key: str, rows: Mapping[str, Options]) -> None:
+    """The key takes a row's name, and with it the row's options; nothing else is let in."""
+    section.pop("additionalProperties", None)
+    section["unevaluatedProperties"] = False
+    section["properties"][key] = {"enum": list(rows)}
+    section.setdefault("allOf", []).extend(
+        {
+            "if": {"properties": {key: {"const": name}}, "required": [key]},
+            "then": {"properties": _properties(options), "required": _required(options)},
+        }
+        for name, options in rows.items()
+        if options
+    )
+
+
+def _step(name: str, options: Options) -> dict[str, Any]:
+    inner = {
+        "type": ["object"] if _required(options) else ["object", "null"],
+        "properties": _properties(options),
+        "required": _required(options),
+        "additionalProperties": False,
+    }
+    return {"type": "object", "properties": {name: inner}, "required": [name], "additionalProperties": False}
+
+
+def _required(options: Options) -> list[str]:
+    return [name for name, option in options.items() if option.default is Parameter.empty]
+
+
+def _properties(options: Options) -> dict[str, Any]:
+    return {name: _kind(option) for name, option in options.items()}
+
+
+def _kind(option: Option) -> dict[str, Any]:
+    try:
+        kind = TypeAdapter(option.kind).json_schema()
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return {}  # an annotation that JSON cannot say
+    return {} if "$defs" in kind else kind
