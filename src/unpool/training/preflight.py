@@ -70,7 +70,7 @@ def _refuse_one_value(name: str) -> Any:
         if norm.training and image.numel() == image.shape[1]:
             raise RecipeError(
                 f"a batch of {len(image)} {'samples' if len(image) > 1 else 'sample'} gives batch norm at layer {name} "
-                "one value a channel, which has no variance: set train.drop_last=true, another train.batch, or larger images"
+                "one value a channel, which has no variance: set train.drop_last=true, train.batch, or larger images"
             )
 
     return refuse

@@ -1,0 +1,126 @@
+import io
+import json
+
+import pytest
+import torch
+from rich.console import Console
+from toy_run import Loader, make_job, network
+
+from unpool.errors import EnvironmentFault
+from unpool.training.callbacks import Callback
+from unpool.training.evaluation import Evaluate
+from unpool.training.log import Monitor, TensorBoard, as_json, list_variables
+from unpool.training.loop import fit
+from unpool.training.progress import Progress, as_time
+
+
+class Losses(Callback):
+    def __init__(self):
+        self.losses = []
+
+    def after_step(self, job, record):
+        self.losses.append(record.loss)
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_log_has_a_line_a_step_and_one_an_evaluation(tmp_path):
+    path = tmp_path / "log.jsonl"
+    fit(make_job(), [Evaluate(Loader()), Monitor(path)])
+    found = lines(path)
+    assert [line["kind"] for line in found] == (["step"] * 6 + ["evaluation"]) * 2
+    assert {"step", "epoch", "loss", "lr", "images_per_s", "waited_for_data_s", "data_waited_s"} <= found[0].keys()
+    assert found[0]["memory_mib"] > 10
+    assert (found[-1]["epoch"], found[-1]["step"]) == (2, 12)
+    assert 0 <= found[-1]["top1"] <= 1
+
+
+def test_log_of_every_fourth_step_averages_the_loss_over_them(tmp_path):
+    losses, path = Losses(), tmp_path / "log.jsonl"
+    fit(make_job(), [losses, Monitor(path, every=4)])
+    found = [line["loss"] for line in lines(path)]
+    assert found == pytest.approx([sum(losses.losses[i : i + 4]) / 4 for i in (0, 4, 8)])
+
+
+def test_log_measures_the_waiting_since_the_line_before(tmp_path):
+    job, path = make_job(), tmp_path / "log.jsonl"
+
+    class Waiting(Callback):
+        def after_step(self, job, record):
+            job.loader.waited_s += 0.5
+            job.loader.ready_s += 0.25
+
+    fit(job, [Waiting(), Monitor(path, every=3)])
+    assert [line["waited_for_data_s"] for line in lines(path)] == [1.5] * 4
+    assert [line["data_waited_s"] for line in lines(path)] == [0.75] * 4
+
+
+def test_log_of_a_new_run_begins_empty(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text("old\n")
+    fit(make_job(epochs=1), [Monitor(path)])
+    assert len(lines(path)) == 6
+
+
+def test_log_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(EnvironmentFault, match=r"cannot write .*log\.jsonl: Is a directory"):
+        fit(make_job(epochs=1), [Monitor(tmp_path / "log.jsonl")])
+
+
+def test_numbers_that_json_cannot_say_become_null():
+    assert as_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {1: None}}) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": {"1": None},
+    }
+
+
+def test_variables_are_listed_with_their_sum():
+    table = list_variables(network())
+    assert "0.weight" in table
+    assert "8x1x3x3" in table
+    assert table.endswith("6 variables, 483 values, 0.0 MB in float32")
+
+
+def test_tensorboard_events_are_written(tmp_path):
+    pytest.importorskip("tensorboard")
+    fit(make_job(epochs=1), [Evaluate(Loader()), TensorBoard(tmp_path, every=1)])
+    assert len(list(tmp_path.glob("events.out.*"))) == 1
+
+
+def test_progress_shows_step_loss_and_speed_on_a_terminal():
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=160)
+    job = make_job()
+
+    class Slow(Callback):
+        def after_step(self, job, record):
+            import time
+
+            time.sleep(0.02)
+
+    fit(job, [Slow(), Evaluate(Loader()), Progress(console)])
+    assert "images/s" in screen.getvalue()
+    assert "/12 loss" in screen.getvalue()
+    assert "epoch 2/2: top1" in screen.getvalue()
+
+
+def test_progress_without_a_terminal_is_a_line_an_evaluation():
+    screen = io.StringIO()
+    fit(make_job(), [Evaluate(Loader()), Progress(Console(file=screen, width=160))])
+    assert [line.split(":")[0] for line in screen.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (89, "89 s"), (600, "10 min"), (11_100, "3 h 05 min")])
+def test_times_read_as_said(seconds, text):
+    assert as_time(seconds) == text
+
+
+def test_logging_leaves_the_random_numbers_alone(tmp_path):
+    first, second = make_job(), make_job()
+    fit(first)
+    fit(second, [Monitor(tmp_path / "log.jsonl"), Progress(Console(file=io.StringIO()))])
+    assert torch.equal(first.model[0].weight, second.model[0].weight)

@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch import nn
+
+from unpool.training.optim import OPTIMIZERS, build_optimizer, set_lr
+
+
+def small() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2))
+
+
+def without_gradient(model: nn.Module, **options) -> None:
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    build_optimizer(model, lr=0.5, **options).step()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_decay_leaves_biases_and_norms_alone(name):
+    model = small()
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    without_gradient(model, name=name, weight_decay=0.1)
+    moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
+    assert moved == {"0.weight", "3.weight"}
+
+
+def test_sgd_decay_is_lr_times_decay_times_weight():
+    model = small()
+    before = model[0].weight.detach().clone()
+    without_gradient(model, name="sgd", weight_decay=0.1)
+    torch.testing.assert_close(model[0].weight.detach(), before * (1 - 0.5 * 0.1))
+
+
+def test_sgd_momentum_adds_nine_tenths_of_the_step_before():
+    weight = nn.Linear(1, 1, bias=False)
+    start = weight.weight.item()
+    optimizer = build_optimizer(weight, name="sgd", lr=1.0, momentum=0.9)
+    for _ in range(2):
+        weight.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+    assert weight.weight.item() == pytest.approx(start - 1 - 1.9, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_is_fused(name):
+    assert build_optimizer(small(), name=name, lr=0.1).defaults["fused"] is True
+
+
+def test_frozen_weights_are_not_given_to_the_optimizer():
+    model = small()
+    model[0].requires_grad_(requires_grad=False)
+    groups = build_optimizer(model, name="sgd", lr=0.1).param_groups
+    assert sum(len(group["params"]) for group in groups) == 4
+
+
+def test_network_without_trained_weights_is_refused():
+    with pytest.raises(ValueError, match="no weight that requires a gradient: unfreeze"):
+        build_optimizer(small().requires_grad_(requires_grad=False), name="sgd", lr=0.1)
+
+
+def test_unknown_optimizer_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'lamb' is unknown; choose one of sgd, adamw, adam"):
+        build_optimizer(small(), name="lamb", lr=0.1)
+
+
+def test_set_lr_reaches_every_group():
+    optimizer = build_optimizer(small(), name="adamw", lr=0.1)
+    set_lr(optimizer, 0.7)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.7, 0.7]

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch import nn
+from toy_run import Loader, Task, make_job, same_bits, weights
+
+from unpool.errors import DataError, RecipeError
+from unpool.training.preflight import preflight
+
+
+def first(job):
+    return next(job.loader.stream(0, 0, 1))
+
+
+def pooled() -> nn.Sequential:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
+
+
+def test_last_batch_of_one_sample_and_one_pixel_names_the_batch_norm():
+    job = make_job(loader=Loader(count=21))
+    job.model = pooled()
+    with pytest.raises(RecipeError, match=r"a batch of 1 sample gives batch norm at layer 2 one value a channel"):
+        preflight(job, first(job), count=21)
+
+
+def test_last_batch_of_two_samples_and_one_pixel_is_right():
+    job = make_job()
+    job.model = pooled()
+    assert preflight(job, first(job), count=22) == []
+
+
+def test_last_batch_of_one_sample_with_many_pixels_is_a_warning():
+    job = make_job(loader=Loader(count=21))
+    assert (
+        "last batch of an epoch has 1 sample, so batch norm (1 and 0 more)" in preflight(job, first(job), count=21)[0]
+    )
+
+
+def test_frozen_batch_norm_is_no_trouble():
+    class Frozen(nn.BatchNorm2d):
+        def train(self, mode=True):  # noqa: FBT002
+            return super().train(mode=False)
+
+    job = make_job(loader=Loader(count=21))
+    job.model = pooled()
+    job.model[2] = Frozen(4)
+    assert preflight(job, first(job), count=21) == []
+
+
+def test_preflight_leaves_weights_statistics_modes_and_generators_alone():
+    job = make_job()
+    job.model.eval()
+    before, state = weights(job), torch.get_rng_state()
+    preflight(job, first(job), count=22)
+    assert same_bits(weights(job), before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not job.model[1].training
+    assert not job.model[1]._forward_pre_hooks
+
+
+def test_network_that_cannot_take_the_batch_is_told_with_its_shape():
+    job = make_job()
+    job.model = nn.Sequential(nn.Conv2d(3, 8, 3))
+    with pytest.raises(RecipeError, match=r"cannot take a batch of \(4, 1, 6, 6\) \(B, C, H, W\): .*3 channels"):
+        preflight(job, first(job), count=22)
+
+
+def test_users_faults_pass_through():
+    class Refusing(Task):
+        def loss(self, output, batch):
+            raise DataError("mine")
+
+    job = make_job(task=Refusing())
+    with pytest.raises(DataError, match="mine"):
+        preflight(job, first(job), count=22)
+
+
+def test_target_out_of_range_is_found():
+    job = make_job(num_classes=3)
+    batch = {**first(job), "label": torch.full((4,), 8)}
+    with pytest.raises(DataError, match=r"label \[8\]"):
+        preflight(job, batch, count=22)
