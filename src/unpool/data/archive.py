@@ -67,17 +67,20 @@ def _unpack(path: Path) -> bytearray:
     data = bytearray()
     try:
         with path.open("rb") as stream:
-            while not unzip.eof:
-                piece = unzip.unconsumed_tail or stream.read(_PIECE)
-                if not piece:
-                    raise DataError(f"{printable(path)}: truncated archive: copy it again")
+            piece = stream.read(_PIECE)
+            while piece:
                 data += unzip.decompress(piece, 16 * _PIECE)
                 if len(data) > most:
                     raise DataError(
                         f"{printable(path)}: unpacks to more than {most:,} bytes, the limit; unpack it yourself"
                     )
+                piece = unzip.unconsumed_tail or unzip.unused_data or stream.read(_PIECE)
+                if unzip.eof and piece:
+                    unzip = zlib.decompressobj(wbits=31)  # gzip files may be joined end to end
     except (OSError, zlib.error) as error:
         raise DataError(f"{printable(path)}: damaged archive: {error}") from error
+    if not unzip.eof:
+        raise DataError(f"{printable(path)}: truncated archive: copy it again")
     return data
 
 

@@ -59,8 +59,16 @@ def walk(folder: Path) -> Listing:
     return Listing(sorted(found.files), sorted(found.faults), found.ignored, clashes)
 
 
+def holds_image(folder: Path) -> bool:
+    """Whether `walk` would find a file; it stops at the first."""
+    found = _Walk(most=1)
+    found.enter(folder, "", frozenset())
+    return bool(found.files)
+
+
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, *, most: int | None = None) -> None:
+        self.most = most
         self.files: list[str] = []
         self.faults: list[Fault] = []
         self.ignored = 0
@@ -84,6 +92,8 @@ class _Walk:
             self.faults.append(Fault(printable(folder), f"cannot read ({error.strerror})"))
             return
         for entry in inside:
+            if self.most is not None and len(self.files) >= self.most:
+                return
             self._take(entry, folder, prefix, above | {identity})
 
     def _take(self, entry: os.DirEntry[str], folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:

@@ -28,6 +28,7 @@ CLASSES = {
     "Pedestrian": (64, 64, 0),
     "Bicyclist": (0, 128, 192),
 }
+_ADVICE = f"masks of this layout hold 0 to {VOID}, {VOID} being void; take the label files of the SegNet tutorial"
 
 
 class CamVid(MaskPairs):
@@ -50,7 +51,7 @@ class CamVid(MaskPairs):
         folder = _folder(require_root(root), split)
         expected = tuple(classes) if classes is not None else tuple(CLASSES)
         index = match(tuple(CLASSES), expected, printable(root))
-        values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES))
+        values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES), advice=_ADVICE)
         pairs = _pairs(folder / f"{split}.txt")
         super().__init__(folder, pairs, values, channels=channels, exif=exif)
         own = dict(zip(index, CLASSES.values(), strict=True))

@@ -3,7 +3,6 @@
 Where there is no val folder, a seeded share of the images of each class is set aside for it.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
 from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
-from unpool.data.listing import is_image_name, is_junk, subfolders, walk
+from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
@@ -62,7 +61,7 @@ class Folder:
         self.info = DataInfo(classes=tuple(expected))
         require_two(self.info.classes, printable(source))
         index = dict(zip(names, match(names, expected, printable(source)), strict=True))
-        self.notes = [*case_clashes(names), *_stray(source)]
+        self.notes = [*case_clashes(names), *_stray(source), *_odd_folders(source, folders)]
         self.faults: list[Fault] = []
         self._files: list[str] = []
         labels: list[int] = []
@@ -138,6 +137,12 @@ def _stray(source: Path) -> list[str]:
     return [f"{len(stray)} images lie outside of the class folders, such as {printable(min(stray))}: left out"]
 
 
+def _odd_folders(source: Path, folders: dict[str, list[Path]]) -> list[str]:
+    told = [f"class '{name}' is spelt in two ways, read as one" for name, found in folders.items() if len(found) > 1]
+    empty = [name for name in subfolders(source) if nfc(name) not in folders]
+    return told + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
+
+
 def _split_folder(root: Path, split: str) -> Path | None:
     for name in SPLIT_NAMES[split]:
         if subfolders(root / name):
@@ -149,7 +154,6 @@ def _class_folders(source: Path) -> dict[str, list[Path]]:
     """Folders that hold an image, by composed name; two spellings of one name are one class."""
     folders: dict[str, list[Path]] = {}
     for name in subfolders(source):
-        inside = (file for _, _, files in os.walk(source / name) for file in files)
-        if any(is_image_name(file) and not is_junk(file) for file in inside):
+        if holds_image(source / name):
             folders.setdefault(nfc(name), []).append(source / name)
     return folders

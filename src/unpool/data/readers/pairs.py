@@ -27,12 +27,19 @@ class MaskValues:
         meaning: class or IGNORE of each id (of each position in the palette, for colour masks).
         num_classes: for messages.
         palette: colours of colour masks, by position.
+        advice: what to do about other ids; by default, which options of the reader map them.
     """
 
     def __init__(
-        self, meaning: Mapping[int, int], num_classes: int, *, palette: Sequence[tuple[int, int, int]] = ()
+        self,
+        meaning: Mapping[int, int],
+        num_classes: int,
+        *,
+        palette: Sequence[tuple[int, int, int]] = (),
+        advice: str | None = None,
     ) -> None:
         self._num_classes = num_classes
+        self._advice = advice
         self._palette = tuple(palette)
         self._table = np.full(max(meaning, default=0) + 1, -1, np.int16)
         for stored, index in meaning.items():
@@ -53,14 +60,16 @@ class MaskValues:
         bad = [i for i in ids if not 0 <= i < len(self._table) or self._table[i] < 0]
         shown = ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
         n = self._num_classes
-        advice = [f"set data.ignore={bad[0]}"] if len(bad) == 1 else []
-        if len(ids) <= n:
-            example = ", ".join(f"{stored_id}: {i}" for i, stored_id in enumerate(ids))
-            advice.append(f"remap them, such as data.mask_values={{{example}}}")
-        else:
-            advice.append("remap them with data.mask_values, or add the classes")
         reason = f"mask has ids {{{shown}}} and the set {n} classes (0 to {n - 1}), so {bad[:12]} mean nothing"
-        return Unusable(printable(path), f"{reason}: {' or '.join(advice)}")
+        return Unusable(printable(path), f"{reason}: {self._advice or _advice(ids, bad, n)}")
+
+
+def _advice(ids: Sequence[int], bad: Sequence[int], num_classes: int) -> str:
+    ignore = f"set data.ignore={bad[0]} or " if len(bad) == 1 else ""
+    if len(ids) > num_classes:
+        return f"{ignore}remap them with data.mask_values, or add the classes"
+    example = ", ".join(f"{stored}: {i}" for i, stored in enumerate(ids))
+    return f"{ignore}remap them, such as data.mask_values={{{example}}}"
 
 
 class MaskPairs:

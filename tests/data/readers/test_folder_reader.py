@@ -1,0 +1,255 @@
+"""One folder a class, in all the shapes that people have it."""
+
+import os
+import unicodedata
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from unpool.data.readers import READERS
+from unpool.data.readers.folder import Folder
+from unpool.data.store import scan
+from unpool.errors import DataError, RecipeError
+
+
+def flat(root: Path, image, *, count: int = 10, classes: tuple[str, ...] = ("ant", "bee")) -> Path:
+    for name in classes:
+        for i in range(count):
+            image(root / name / f"{i:02d}.png")
+    return root
+
+
+def split(root: Path, image, *, splits: tuple[str, ...] = ("train", "val")) -> Path:
+    for name in splits:
+        flat(root / name, image, count=2)
+    return root
+
+
+def test_labels_are_the_places_of_sorted_class_folders(tmp_path, image):
+    reader = Folder(split(tmp_path, image), "train")
+    assert reader.info.classes == ("ant", "bee")
+    assert [int(reader[i]["label"]) for i in range(len(reader))] == [0, 0, 1, 1]
+    assert reader[0]["image"].shape == (3, 6, 8)
+
+
+def test_val_folder_is_the_val_split_and_train_keeps_all(tmp_path, image, untouched):
+    root = split(tmp_path, image)
+    untouched()
+    train, val = Folder(root, "train"), Folder(root, "val")
+    assert train.names == ["train/ant/00.png", "train/ant/01.png", "train/bee/00.png", "train/bee/01.png"]
+    assert val.names == ["val/ant/00.png", "val/ant/01.png", "val/bee/00.png", "val/bee/01.png"]
+    assert train.origin["drawn"] is None
+    scan(train)
+    scan(val, memory=False)
+
+
+@pytest.mark.parametrize("only", ["train", "val", "test"])
+def test_root_with_only_the_split_asked_for_works(only, tmp_path, image):
+    root = split(tmp_path, image, splits=(only,))
+    assert len(Folder(root, only)) == 4
+    assert Folder(root, only, classes=["bee", "wasp", "ant"]).info.classes == ("bee", "wasp", "ant")
+
+
+def test_missing_split_names_what_was_looked_for(tmp_path, image):
+    root = split(tmp_path, image, splits=("train",))
+    with pytest.raises(DataError, match=r"no test split; looked for test/<class>/\*\.jpg, testing/<class>"):
+        Folder(root, "test")
+
+
+@pytest.mark.parametrize("is_laid_out", [False, True])
+def test_a_fifth_of_each_class_is_set_aside_where_there_is_no_val(is_laid_out, tmp_path, image):
+    flat(tmp_path / "train" if is_laid_out else tmp_path, image, count=10)
+    train, val = Folder(tmp_path, "train"), Folder(tmp_path, "val")
+    assert (len(train), len(val)) == (16, 4)
+    assert set(train.names).isdisjoint(val.names)
+    assert [int(val[i]["label"]) for i in range(4)] == [0, 0, 1, 1]
+    assert val.origin["drawn"] == {"share": 0.2, "seed": 0}
+    assert scan(val).manifest["names"] == val.names
+
+
+def test_the_fifth_is_a_function_of_names_and_seed(tmp_path, image):
+    flat(tmp_path, image, count=20)
+    first = Folder(tmp_path, "val").names
+    assert Folder(tmp_path, "val").names == first
+    assert Folder(tmp_path, "val", seed=1).names != first
+    image(tmp_path / "ant" / "extra.png")
+    assert len(set(first) - set(Folder(tmp_path, "val").names)) <= 1
+
+
+def test_val_that_rounds_to_nothing_is_refused(tmp_path, image):
+    flat(tmp_path, image, count=1)
+    image(tmp_path / "ant" / "more.png")
+    with pytest.raises(DataError, match=r"a share of 0\.2 set aside for validation leaves no image for val"):
+        Folder(tmp_path, "val")
+
+
+def test_the_whole_folder_can_be_the_val_split(tmp_path, image):
+    assert len(Folder(flat(tmp_path, image), "val", val_share=1.0)) == 20
+    with pytest.raises(RecipeError, match=r"data\.val_share is 0; expected more than 0"):
+        Folder(tmp_path, "val", val_share=0)
+
+
+def test_one_class_is_refused(tmp_path, image):
+    with pytest.raises(DataError, match="1 class found: 'ant'; classification needs at least 2"):
+        Folder(flat(tmp_path, image, classes=("ant",)), "train")
+
+
+def test_classes_that_differ_between_splits_are_listed(tmp_path, image):
+    root = split(tmp_path, image)
+    image(root / "val" / "wasp" / "a.png")
+    (root / "val" / "ant").rename(root / "val" / "Ant")
+    with pytest.raises(DataError, match="'Ant' is in val only; 'wasp' is in val only; 'ant' is in train only"):
+        Folder(root, "val")
+    assert len(Folder(root, "train")) == 4
+
+
+def test_class_numbers_come_from_the_run_not_from_the_folders(tmp_path, image):
+    root = split(tmp_path, image)
+    reader = Folder(root, "val", classes=["bee", "ant"])
+    assert reader.info.classes == ("bee", "ant")
+    assert [int(reader[i]["label"]) for i in range(4)] == [1, 1, 0, 0]
+
+
+def test_folder_the_run_does_not_know_is_refused_with_its_neighbour(tmp_path, image):
+    with pytest.raises(DataError, match=r"unknown classes 'bee' \(did you mean 'bees'\?\); expected names among"):
+        Folder(split(tmp_path, image), "val", classes=["ant", "bees"])
+
+
+def test_names_that_yaml_or_a_sheet_would_read_stay_names(tmp_path, image):
+    names = ("1e3", "=cmd", "012", "no", "null", "on")
+    flat(tmp_path, image, classes=names)
+    assert Folder(tmp_path, "train").info.classes == tuple(sorted(names))
+
+
+def test_class_names_that_differ_in_case_are_told(tmp_path, image):
+    reader = Folder(flat(tmp_path, image, classes=("Cat", "cat")), "train")
+    assert reader.info.classes == ("Cat", "cat")
+    assert "classes 'Cat' and 'cat' differ in case only" in reader.notes
+
+
+def test_composed_and_decomposed_spellings_are_one_class(tmp_path, image):
+    composed, decomposed = (unicodedata.normalize(form, "Käfer") for form in ("NFC", "NFD"))
+    flat(tmp_path / "train", image, classes=(composed, "ant"), count=2)
+    flat(tmp_path / "val", image, classes=("ant", decomposed), count=2)
+    assert Folder(tmp_path, "val").info.classes == (composed, "ant")
+    flat(tmp_path / "train", image, classes=(decomposed,), count=2)
+    reader = Folder(tmp_path, "train")
+    assert reader.info.classes == (composed, "ant")
+    assert len(reader) == 6
+    assert any("spelt in two ways" in note for note in reader.notes)
+
+
+def test_all_spellings_of_suffixes_are_found_and_case_clashes_told(tmp_path, image):
+    for name in ("A.JPG", "b.Jpeg", "c.PNG", "d.jpg.png", "a.jpg"):
+        image(tmp_path / "val" / "ant" / name)
+        image(tmp_path / "val" / "bee" / name.lower())
+    reader = Folder(tmp_path, "val")
+    assert [Path(name).name for name in reader.names[:5]] == ["A.JPG", "a.jpg", "b.Jpeg", "c.PNG", "d.jpg.png"]
+    assert "file names differ in case only: A.JPG and a.jpg" in reader.notes
+
+
+def test_junk_is_ignored_and_counted(tmp_path, image):
+    root = split(tmp_path, image, splits=("val",))
+    for junk in (".DS_Store", "._00.png", "Thumbs.db", ".ipynb_checkpoints/00.png", "notes.txt"):
+        image(root / "val" / "ant" / junk)
+    reader = Folder(root, "val")
+    assert len(reader) == 4
+    assert reader.origin["ignored"] == 5
+    image(root / "val" / ".cache" / "a.png")
+    assert Folder(root, "val").info.classes == ("ant", "bee")
+
+
+def test_folder_without_images_is_no_class_and_told(tmp_path, image):
+    root = split(tmp_path, image)
+    (root / "val" / "wasp").mkdir()
+    reader = Folder(root, "val")
+    assert reader.info.classes == ("ant", "bee")
+    assert "folder 'wasp' holds no image, so it is no class" in reader.notes
+
+
+def test_images_outside_of_class_folders_are_told(tmp_path, image):
+    root = split(tmp_path, image, splits=("val",))
+    image(root / "val" / "stray.png")
+    assert any("1 images lie outside of the class folders, such as stray.png" in n for n in Folder(root, "val").notes)
+
+
+def test_equal_names_in_different_folders_stay_apart(tmp_path, image):
+    for folder in ("ant/a", "ant/b", "bee"):
+        image(tmp_path / "val" / folder / "same.png")
+    reader = Folder(tmp_path, "val")
+    assert reader.names == ["val/ant/a/same.png", "val/ant/b/same.png", "val/bee/same.png"]
+    assert len({int(reader[i]["image"][0, 0, 0]) for i in range(3)}) == 3
+
+
+def test_order_is_that_of_names_whatever_the_file_system_says(tmp_path, image, monkeypatch):
+    root = split(tmp_path, image)
+    expected = Folder(root, "train").names
+    listed = os.scandir
+
+    @contextmanager
+    def backwards(path):
+        with listed(path) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    assert Folder(root, "train").names == expected
+
+
+def test_links_are_followed_once_and_loops_and_dangling_ones_are_left_out(tmp_path, image):
+    root = split(tmp_path, image, splits=("val",))
+    ant = root / "val" / "ant"
+    (ant / "file.png").symlink_to(ant / "00.png")
+    (ant / "loop").symlink_to(ant)
+    (ant / "self.png").symlink_to(ant / "self.png")
+    (ant / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    elsewhere = image(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "far.png").parent
+    (ant / "a-link").symlink_to(elsewhere)
+    (ant / "b-link").symlink_to(elsewhere)
+    reader = Folder(root, "val")
+    assert reader.names[:4] == ["val/ant/00.png", "val/ant/01.png", "val/ant/a-link/far.png", "val/ant/file.png"]
+    reasons = {Path(fault.path).name: fault.reason for fault in reader.faults}
+    assert reasons == {
+        "loop": "symbolic link leads back to a folder that holds it",
+        "self.png": "dangling symbolic link",
+        "gone.png": "dangling symbolic link",
+    }
+    result = scan(reader)
+    assert len(result.samples) == 6
+    assert len(result.faults) == 3
+
+
+def test_pipe_named_as_an_image_is_not_opened(tmp_path, image):
+    root = split(tmp_path, image, splits=("val",))
+    os.mkfifo(root / "val" / "ant" / "pipe.png")
+    assert [fault.reason for fault in Folder(root, "val").faults] == ["not a regular file"]
+
+
+def test_name_that_is_no_utf8_is_read_and_named_with_escapes(tmp_path, image):
+    root = split(tmp_path, image, splits=("val",))
+    (root / "val" / "ant" / "00.png").rename(Path(os.fsdecode(os.fsencode(root) + b"/val/ant/\xff.png")))
+    reader = Folder(root, "val")
+    assert "val/ant/\\xff.png" in reader.names
+    result = scan(reader)
+    assert len(result.samples) == 4
+    "".join(result.manifest["names"]).encode("utf-8")
+
+
+def test_missing_root_and_unknown_split_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere, which does not exist; give the folder"):
+        Folder(tmp_path / "nowhere", "train")
+    with pytest.raises(RecipeError, match="split is 'dev'; expected train, val or test"):
+        Folder(tmp_path, "dev")  # type: ignore[arg-type]
+
+
+def test_empty_root_says_what_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match=r"no train split; looked for train/<class>"):
+        Folder(tmp_path, "train")
+
+
+@pytest.mark.data
+def test_hymenoptera_is_read_with_its_palette_gif(shared_data):
+    reader = READERS["folder"](shared_data / "hymenoptera", "train")
+    assert len(reader) == 245
+    assert "train/ants/imageNotFound.gif" in reader.names
+    assert reader[reader.names.index("train/ants/imageNotFound.gif")]["image"].shape[0] == 3

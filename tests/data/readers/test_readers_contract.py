@@ -1,0 +1,110 @@
+"""What every row of READERS keeps."""
+
+import inspect
+import json
+from multiprocessing.reduction import ForkingPickler
+
+import pytest
+import torch
+import torch.multiprocessing  # its reductions are what a worker process is sent
+from trees import TREES
+
+from unpool.data.readers import READERS
+from unpool.data.readers.cifar import Cifar
+from unpool.data.store import scan
+from unpool.types import IGNORE, DataInfo
+
+ON_DISK = sorted(set(READERS) - {"scenes"})
+
+
+@pytest.fixture(params=ON_DISK)
+def reader(request, tmp_path, untouched):
+    root = TREES[request.param](tmp_path)
+    untouched()
+    return READERS[request.param](root, "train")
+
+
+def test_every_reader_on_disk_has_a_tree():
+    assert set(TREES) == set(ON_DISK)
+
+
+def test_samples_are_what_the_reader_says_it_gives(reader):
+    assert len(reader) == len(reader.names) > 0
+    assert len(set(reader.names)) == len(reader.names)
+    for i in range(len(reader)):
+        sample = reader[i]
+        assert tuple(sample) == reader.gives
+        assert sample["image"].dtype == torch.uint8
+        height, width = sample["image"].shape[1:]
+        if "mask" in sample:
+            assert sample["mask"].dtype == torch.uint8
+            assert sample["mask"].shape == (height, width)
+            assert all(v < len(reader.info.classes) or v == IGNORE for v in sample["mask"].unique().tolist())
+        else:
+            assert sample["label"].dtype == torch.int64
+            assert 0 <= int(sample["label"]) < len(reader.info.classes)
+
+
+def test_measure_and_targets_agree_with_the_sample(reader):
+    for i in range(len(reader)):
+        measure, sample = reader.measure(i), reader[i]
+        assert measure.size_hw == tuple(sample["image"].shape[1:])
+        image_and_mask = [value.nbytes for key, value in sample.items() if key != "label"]
+        assert measure.num_bytes == sum(image_and_mask)
+        targets = reader.targets(i)
+        assert set(targets) == set(sample) - {"image"}
+        assert all(value.equal(sample[key]) for key, value in targets.items())
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_scan_gives_the_reader_s_own_samples(reader, memory):
+    result = scan(reader, memory=memory)
+    assert result.faults == []
+    assert result.samples.gives == reader.gives
+    assert list(result.samples.names) == reader.names
+    for i in range(len(reader)):
+        sample, own = result.samples[i], reader[i]
+        assert all(sample[key].equal(own[key]) for key in reader.gives)
+        assert int(sample["index"]) == i
+        assert tuple(sample["size_hw"].tolist()) == result.samples.sizes_hw[i] == tuple(own["image"].shape[1:])
+    json.dumps(result.manifest, allow_nan=False)
+
+
+def test_reader_and_samples_reach_spawned_workers(reader):
+    for memory in (True, False):
+        ForkingPickler.dumps(scan(reader, memory=memory).samples)
+
+
+def test_info_survives_the_model_file(reader):
+    assert DataInfo.from_json(json.loads(json.dumps(reader.info.to_json()))) == reader.info
+
+
+def test_channels_are_those_asked_for(reader, tmp_path):
+    for channels in (1, 3):
+        again = type(reader)(tmp_path, "train", channels=channels)
+        assert again[0]["image"].shape[0] == channels
+
+
+def test_classes_of_a_run_decide_the_numbers(reader, tmp_path):
+    own = reader.info.classes
+    again = type(reader)(tmp_path, "train", classes=(*reversed(own), "more"))
+    assert again.info.classes == (*reversed(own), "more")
+    for i in range(len(reader)):
+        key = reader.gives[1]
+        old, new = reader[i][key], again[i][key]
+        assert new.equal(torch.where(old == IGNORE, old, len(own) - 1 - old))
+
+
+@pytest.mark.parametrize("name", ON_DISK)
+def test_options_are_keywords_with_defaults(name):
+    root, split, *options = inspect.signature(READERS[name]).parameters.values()
+    assert (root.name, split.name) == ("root", "split")
+    assert all(o.kind is o.KEYWORD_ONLY and o.default is not o.empty for o in options)
+
+
+def test_val_is_the_test_split_where_a_set_has_no_other(tmp_path):
+    for name, kind in (("cifar", Cifar), ("mnist", READERS["mnist"])):
+        root = TREES[name](tmp_path / name)
+        val, test = (kind(root, split) for split in ("val", "test"))
+        assert val.names == test.names
+        assert val[0]["image"].equal(test[0]["image"])
