@@ -45,26 +45,15 @@ class Edit:
 
 def edits(source: str) -> list[Edit]:
     """All edits of a source text, in the order of the text; none in docstrings, error messages or annotations."""
-    starts = [0]
-    for line in source.encode().splitlines(keepends=True):
+    data, starts = source.encode(), [0]
+    for line in data.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found = []
     for node, (operator, replacement) in _mistakes(ast.parse(source)):
         start = starts[node.lineno - 1] + node.col_offset
         stop = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
-        before = source.encode()[start:stop].decode()
-        edit = Edit(operator, node.lineno, start, stop, before, replacement)
-        if _parses(edit.apply(source)):
-            found.append(edit)
+        found.append(Edit(operator, node.lineno, start, stop, data[start:stop].decode(), replacement))
     return sorted(found, key=lambda edit: (edit.start, edit.stop, edit.operator, edit.text))
-
-
-def _parses(source: str) -> bool:
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return False
-    return True
 
 
 def _mistakes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, tuple[str, str]]]:

@@ -1,0 +1,64 @@
+"""Promises of the record of a measurement and of RESULTS.md."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks import record, results
+from benchmarks.record import Row, write_result
+
+
+def _write(folder: Path, name: str = "speed") -> Path:
+    path = folder / f"{name}.json"
+    rows = [Row(what="images/s | whole", figure="12.3", reference="4.1: 3.00 times"), Row(what="kills", figure="20")]
+    write_result(path, rows, command="python -m benchmarks.x", seed=7, wall_s=200.0, details={"a": [1]})
+    return path
+
+
+def test_result_says_how_to_repeat_it(tmp_path: Path) -> None:
+    result = json.loads(_write(tmp_path).read_text(encoding="utf-8"))
+    assert result["command"] == "python -m benchmarks.x"
+    assert (result["seed"], result["wall_s"], result["details"]) == (7, 200.0, {"a": [1]})
+    assert result["machine"]["processors"] >= 1
+    assert isinstance(result["machine"]["flags"], list)
+    assert len(result["date"]) == 10
+
+
+def test_results_page_holds_every_row_and_its_origin(tmp_path: Path) -> None:
+    _write(tmp_path, "speed")
+    _write(tmp_path, "kill_resume")
+    assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 0
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.index("## kill resume") < page.index("## speed")
+    assert "| images/s \\| whole | 12.3 | 4.1: 3.00 times |" in page
+    assert "| kills | 20 |  |" in page
+    assert "`python -m benchmarks.x`, seed 7, 3 min, " in page
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "is not JSON"), ('{"rows": []}', "lacks command, seed")])
+def test_result_that_cannot_be_read_is_named(
+    tmp_path: Path, text: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.json").write_text(text, encoding="utf-8")
+    assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 1
+    message = capsys.readouterr().err
+    assert "bad.json" in message
+    assert reason in message
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_commit_of_a_changed_tree_ends_in_plus(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    (tmp_path / "file").write_text("1", encoding="utf-8")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    clean = record.commit(tmp_path)
+    (tmp_path / "file").write_text("2", encoding="utf-8")
+    assert len(clean) == 10
+    assert record.commit(tmp_path) == f"{clean}+"
+
+
+def test_commit_outside_of_git_is_empty(tmp_path: Path) -> None:
+    assert record.commit(tmp_path) == ""
