@@ -118,7 +118,7 @@ class _Worker:
             self._process.start()
         except (OSError, RuntimeError) as error:
             raise EnvironmentFault(
-                f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set train.workers=0"
+                f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set data.workers=0"
             ) from error
         except BaseException as error:  # whatever a user's own set raises while it is packed
             part = _unsendable(samples, "samples") or _unsendable(transform, "transform")
@@ -126,7 +126,7 @@ class _Worker:
                 raise
             raise EnvironmentFault(
                 f"{part} cannot be sent to a worker process ({error}): "
-                "make it from functions and classes at the top level of a module, or set train.workers=0"
+                "make it from functions and classes at the top level of a module, or set data.workers=0"
             ) from error
         finally:
             theirs.close()
@@ -169,11 +169,11 @@ class _Worker:
         if code is None or code >= 0:
             return EnvironmentFault(
                 f"loader worker {self._process.pid} ended with exit code {code}, see its message above; in a script "
-                'of your own, start the training under `if __name__ == "__main__":`, or set train.workers=0'
+                'of your own, start the training under `if __name__ == "__main__":`, or set data.workers=0'
             )
         likely = {"SIGKILL": "memory", "SIGBUS": "/dev/shm is full"}.get(signal.Signals(-code).name, "a faulty library")
         return EnvironmentFault(
-            f"loader worker {self._process.pid} died by signal {-code} (likely {likely}): lower train.workers"
+            f"loader worker {self._process.pid} died by signal {-code} (likely {likely}): lower data.workers"
         )
 
 

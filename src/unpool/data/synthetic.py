@@ -1,0 +1,221 @@
+"""Scenes drawn by rule, for tests and for a first run without a download.
+
+Every class has a shape and a texture of its own, and no colour: each texture, that of the background included, mixes
+two colours drawn from one and the same distribution. So what a network gets right on them it got from structure; the
+score of `colour_baseline` says how little colour gives.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from unpool.data.classes import match
+from unpool.data.measure import Measure
+from unpool.errors import DataError
+from unpool.types import DataInfo, Fault, Sample
+
+Plane = NDArray[np.floating]
+
+_SPLITS = {"train": (0, 1500), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, size by default
+_PALETTE = ((70, 70, 70), (230, 75, 60), (60, 150, 230), (245, 190, 50), (60, 180, 110))
+_LEAST_VISIBLE = 40  # pixels; an object of which less is seen has no box
+
+
+class _Kind(NamedTuple):
+    """Both functions see coordinates in the object's own frame, where the object spans about -1 to 1."""
+
+    name: str
+    shape: Callable[[Plane, Plane], NDArray[np.bool_]]
+    texture: Callable[[Plane, Plane], NDArray[np.bool_]]
+
+
+def _disc(x: Plane, y: Plane) -> NDArray[np.bool_]:
+    return x * x + y * y < 1
+
+
+def _square(x: Plane, y: Plane) -> NDArray[np.bool_]:
+    return np.maximum(abs(x), abs(y)) < 0.85
+
+
+def _triangle(x: Plane, y: Plane) -> NDArray[np.bool_]:
+    return (y < 0.6) & (abs(x) * 1.7 < y + 1.1)
+
+
+def _cross(x: Plane, y: Plane) -> NDArray[np.bool_]:
+    return (np.minimum(abs(x), abs(y)) < 0.38) & (np.maximum(abs(x), abs(y)) < 1.05)
+
+
+def _stripes(u: Plane, v: Plane) -> NDArray[np.bool_]:
+    return u % 6 < 3
+
+
+def _checks(u: Plane, v: Plane) -> NDArray[np.bool_]:
+    return (u % 10 < 5) ^ (v % 10 < 5)
+
+
+def _dots(u: Plane, v: Plane) -> NDArray[np.bool_]:
+    return (u % 6 - 3) ** 2 + (v % 6 - 3) ** 2 < 3.6
+
+
+def _grid(u: Plane, v: Plane) -> NDArray[np.bool_]:
+    return np.minimum(u % 7, v % 7) < 1.6
+
+
+_KINDS = (
+    _Kind("disc", _disc, _stripes),
+    _Kind("square", _square, _checks),
+    _Kind("triangle", _triangle, _dots),
+    _Kind("cross", _cross, _grid),
+)
+
+
+class Scenes:
+    """Textured objects that hide one another on a textured ground; a pure function of (seed, split, index).
+
+    `keypoints` are the centres of the uppermost object of each class, visible where that object shows.
+
+    Args:
+        root: not used; every reader has one.
+        split: "train", "val" and "test" share no scene.
+        seed: another one gives other scenes.
+        size: number of scenes, by default 1500 for training and 200 else.
+        side: height and width in pixels, at least 32.
+        classes: names by index, to have another order.
+    """
+
+    gives = ("image", "mask", "boxes", "labels", "keypoints", "visible")
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        split: Literal["train", "val", "test"] = "train",
+        *,
+        seed: int = 0,
+        size: int | None = None,
+        side: int = 96,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        own = ("background", *(kind.name for kind in _KINDS))
+        if split not in _SPLITS:
+            raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(_SPLITS)}")
+        if side < 32 or (size is not None and size < 1):
+            raise DataError(f"scenes of side {side} and number {size}; expected a side of at least 32 and at least 1")
+        named = tuple(classes) if classes is not None else own
+        self._index = np.array(match(own, named, "scenes"))
+        self._seed = seed
+        self._stream, usual = _SPLITS[split]
+        self._size = usual if size is None else size
+        self._side = side
+        palette = dict(zip(self._index.tolist(), _PALETTE, strict=True))
+        self.info = DataInfo(
+            classes=named,
+            palette=tuple(palette.get(i, (0, 0, 0)) for i in range(len(named))),
+            keypoints=tuple(kind.name for kind in _KINDS),
+        )
+        self.names = [f"{split}/{i:05d}" for i in range(self._size)]
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self._size:
+            raise IndexError(f"scene {index} of {self._size}")
+        key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, self._stream], dtype=np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
+        return self._sample(*_draw(rng, self._side))
+
+    def measure(self, index: int) -> Measure:
+        """Size of one scene, which is that of all."""
+        return Measure((self._side, self._side), 4 * self._side * self._side)
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {key: value for key, value in self[index].items() if key != "image"}
+
+    def _sample(
+        self, image: NDArray[np.uint8], owner: NDArray[np.int64], objects: list[tuple[int, float, float]]
+    ) -> Sample:
+        """Targets from the number of the object that each pixel shows, 0 being the ground."""
+        kinds = np.array([0, *(1 + kind for kind, _, _ in objects)])
+        boxes, labels = [], []
+        keypoints, visible = np.zeros((len(_KINDS), 2), np.float32), np.zeros(len(_KINDS), bool)
+        for number, (kind, x, y) in enumerate(objects, start=1):
+            rows, columns = np.nonzero(owner == number)
+            shows = len(rows) >= _LEAST_VISIBLE
+            if shows:
+                boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+                labels.append(1 + kind)
+                keypoints[kind], visible[kind] = (x, y), True
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "mask": torch.from_numpy(self._index[kinds].astype(np.uint8)[owner]),
+            "boxes": torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)),
+            "labels": torch.from_numpy(self._index[np.array(labels, dtype=np.int64)]),
+            "keypoints": torch.from_numpy(keypoints),
+            "visible": torch.from_numpy(visible),
+        }
+
+
+def _draw(rng: Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[tuple[int, float, float]]]:
+    """(side, side, 3) image, (side, side) number of the object on top, and (class, x, y) of each object."""
+    image = _paint(rng, _ground(rng, side))
+    owner = np.zeros((side, side), np.int64)
+    objects = []
+    for number in range(1, int(rng.integers(3, 7)) + 1):
+        kind = int(rng.integers(len(_KINDS)))
+        centre_x, centre_y = (rng.uniform(0.1, 0.9, 2) * side).tolist()
+        radius, angle = rng.uniform(0.12, 0.24) * side, rng.uniform(0, 2 * np.pi)
+        phase_u, phase_v = rng.uniform(0, 10, 2)
+        rows, columns = _around(centre_y, radius, side), _around(centre_x, radius, side)
+        y, x = np.ogrid[rows, columns]
+        u, v = _turned((x - centre_x).astype(np.float32), (y - centre_y).astype(np.float32), angle)
+        inside = _KINDS[kind].shape(u / radius, v / radius)
+        texture = _KINDS[kind].texture(u + phase_u, v + phase_v)
+        image[rows, columns][inside] = _paint(rng, texture[inside].astype(np.float32))
+        owner[rows, columns][inside] = number
+        objects.append((kind, centre_x, centre_y))
+    image += 6 * rng.standard_normal(image.shape, dtype=np.float32)
+    return image.round().clip(0, 255).astype(np.uint8), owner, objects
+
+
+def _around(centre: float, radius: float, side: int) -> slice:
+    """Pixels that an object can cover, however it is turned."""
+    reach = 1.2 * radius
+    return slice(max(0, int(centre - reach)), min(side, int(centre + reach) + 1))
+
+
+def _turned(x: Plane, y: Plane, angle: float) -> tuple[Plane, Plane]:
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return cos * x + sin * y, cos * y - sin * x
+
+
+def _paint(rng: Generator, share: Plane) -> Plane:
+    """(..., 3): between two colours far enough apart to tell."""
+    while True:
+        first, second = rng.uniform(20, 235, (2, 3)).astype(np.float32)
+        if abs(first - second).sum() > 150:
+            return first + share[..., None] * (second - first)
+
+
+def _ground(rng: Generator, side: int) -> Plane:
+    """(side, side) in 0..1: clouds, coarse and fine."""
+    coarse, fine = (_clouds(rng, side, cells) for cells in (4, side // 6))
+    return np.float32(0.65) * coarse + np.float32(0.35) * fine
+
+
+def _clouds(rng: Generator, side: int, cells: int) -> Plane:
+    """Random values on a grid, bilinear in between."""
+    values = rng.random((cells + 1, cells + 1), dtype=np.float32)
+    place = np.linspace(0, cells, side, endpoint=False, dtype=np.float32)
+    low = place.astype(int)
+    share = place - low
+    rows = values[low] * (1 - share)[:, None] + values[low + 1] * share[:, None]
+    return rows[:, low] * (1 - share) + rows[:, low + 1] * share
