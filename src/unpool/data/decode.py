@@ -72,6 +72,8 @@ class Probe(NamedTuple):
 
 def printable(path: str | os.PathLike[str]) -> str:
     """The path with bytes that are no UTF-8, and control characters, written as escapes."""
+    if (plain := os.fspath(path)).isprintable():
+        return plain
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
