@@ -1,15 +1,20 @@
 """Data formats: one file each, one word here."""
 
+from collections.abc import Callable
+
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.mnist import Mnist
+from unpool.data.synthetic import Scenes
+from unpool.types import Reader
 
-READERS = {
+READERS: dict[str, Callable[..., Reader]] = {
     "camvid": CamVid,
     "cifar": Cifar,
     "folder": Folder,
     "folder_masks": FolderMasks,
     "mnist": Mnist,
+    "scenes": Scenes,
 }
