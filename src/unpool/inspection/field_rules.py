@@ -149,11 +149,12 @@ def _adaptive_pool(op: Operation, *, dims: int) -> Field:
 
 
 def _unpool(op: Operation) -> Field:
-    changes: dict[int, Change] = {
-        dim: partial(_nearest, ratio=op.shapes[0][dim] / op.out[dim], corners=False)
-        for dim in range(len(op.out) - 2, len(op.out))
-    }
-    return along(op.fields[0], op.shapes[0], changes, op.out)
+    dims = range(len(op.out) - 2, len(op.out))
+    return along(op.fields[0], op.shapes[0], dict.fromkeys(dims, _unpooled), op.out)
+
+
+def _unpooled(window: Window, size: int) -> Window:
+    return window.repeat(size, times=max(1, round(size / len(window))))
 
 
 def _pad(op: Operation, *, position: Callable[[np.ndarray, int], np.ndarray]) -> Field:
@@ -201,6 +202,23 @@ def _split(op: Operation) -> Field:
     shape, sizes, dim = op.shapes[0], op.args[1], op.argument(2, 0) % len(op.shapes[0])
     first = sizes * op.number if isinstance(sizes, int) else sum(sizes[: op.number])
     return along(op.fields[0], shape, {dim: partial(_strided, first=first, step=1)}, op.out)
+
+
+def _repeat(op: Operation) -> Field:
+    repeats, shape = list(op.args[1]), op.shapes[0]
+    longer = (1,) * (len(repeats) - len(shape)) + tuple(shape)
+    for axis in op.fields[0]:
+        dim = dim_of(axis, longer)
+        if dim is not None and repeats[dim] > 1:
+            raise CannotFollow("an image axis that is repeated as a whole")
+    return along(op.fields[0], longer, {}, op.out)
+
+
+def _pick(op: Operation) -> Field:
+    dim = op.args[1] % len(op.out)
+    if any(dim_of(axis, op.shapes[0]) == dim for axis in op.fields[0]):
+        raise CannotFollow("rows or columns picked by an index")
+    return along(op.fields[0], op.shapes[0], {}, op.out)
 
 
 def _flip(op: Operation) -> Field:
@@ -257,11 +275,8 @@ def _softmax(op: Operation) -> Field:
 
 
 def _shuffle(op: Operation) -> Field:
-    factor = op.args[1]
-    changes: dict[int, Change] = {
-        dim: partial(_nearest, ratio=1 / factor, corners=False) for dim in range(len(op.out) - 2, len(op.out))
-    }
-    return along(op.fields[0], op.shapes[0], changes, op.out)
+    block = partial(Window.repeat, times=op.args[1])
+    return along(op.fields[0], op.shapes[0], dict.fromkeys(range(len(op.out) - 2, len(op.out)), block), op.out)
 
 
 def _unshuffle(op: Operation) -> Field:
@@ -307,6 +322,8 @@ RULES: dict[str, Rule] = {
     **_named("slice", _slice),
     **_named("select unbind", _select),
     **_named("split split_with_sizes", _split),
+    **_named("repeat", _repeat),
+    **_named("index_select", _pick),
     **_named("flip", _flip),
     **_named("cat", _cat),
     **_named("stack", _stack),

@@ -6,6 +6,7 @@ replaced by the mean over the same window, and un-pooling by repetition.
 """
 
 import copy
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from unpool.convert.recorder import Call, Recorder, evaluating, tensors_of
+from unpool.inspection.trace import no_such_layer
 
 MAX_POOLS = {
     *(F.max_pool1d, F.max_pool2d, F.max_pool3d),
@@ -29,9 +31,12 @@ ADAPTIVE_MAX_POOLS = {
 }
 
 
-def gradient_field(model: nn.Module, input_shape: tuple[int, ...], layer: str | None = None) -> tuple[int | None, ...]:
-    """Pixels along each axis of the image (height, width) that the middle of a layer's output depends on.
+def gradient_field(
+    model: nn.Module, input_shape: tuple[int, ...], layer: str | None = None, *, position: Sequence[int] | None = None
+) -> tuple[int | None, ...]:
+    """Pixels along each axis of the image (height, width) that one position of a layer's output depends on.
 
+    Behind a transposed convolution or an interpolation the positions differ; the formula gives the widest of them.
     Memory and time are those of one training step on the image, in float64. A strip is enough to measure one
     axis: (3, 1024, 32) gives the height of a field below 1024.
 
@@ -39,6 +44,7 @@ def gradient_field(model: nn.Module, input_shape: tuple[int, ...], layer: str | 
         model: any network; a copy of it is measured.
         input_shape: (C, H, W) of one image, without the batch.
         layer: dotted name of a module; its last call counts. The network's output where None.
+        position: (row, column) in the layer's output; the middle where None.
 
     Returns:
         One number an axis; None where the field reaches both ends of the image, so that a larger one is needed.
@@ -56,12 +62,12 @@ def gradient_field(model: nn.Module, input_shape: tuple[int, ...], layer: str | 
     with evaluating(neutral), torch.enable_grad(), _NothingHides(), Recorder(neutral, watch=keep):
         neutral(image)
     if (layer or "") not in outputs:
-        raise ValueError(f"no layer {layer!r} ran; the layers that did: {', '.join(sorted(filter(None, outputs)))}")
+        raise ValueError(no_such_layer(layer or "", outputs))
     output = next(tensors_of(outputs[layer or ""]))
     if not output.requires_grad:
         raise ValueError(f"the output of {layer or 'the network'!r} does not depend on the image")
-    middle = [size // 2 for size in output.shape[2:]]
-    (gradient,) = torch.autograd.grad(output[(0, slice(None), *middle)].sum(), image)
+    place = position or [size // 2 for size in output.shape[2:]]
+    (gradient,) = torch.autograd.grad(output[(0, slice(None), *place)].sum(), image)
     return tuple(_extent(gradient[0] != 0, axis) for axis in range(1, len(input_shape)))
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import nn
 
 from unpool.inspection.field import Field
-from unpool.inspection.trace import Traced, trace
+from unpool.inspection.trace import Traced, no_such_layer, trace
 
 
 class Seen(NamedTuple):
@@ -51,6 +51,5 @@ def receptive_field(model: nn.Module, input_shape: tuple[int, ...], layer: str |
 def _last_call(traced: Traced, layer: str) -> int:
     places = [place for place, call in enumerate(traced.calls) if call.name == layer]
     if not places:
-        names = sorted({call.name for call in traced.calls if call.name})
-        raise ValueError(f"no layer {layer!r} ran; the layers that did: {', '.join(names)}")
+        raise ValueError(no_such_layer(layer, [call.name for call in traced.calls]))
     return places[-1]

@@ -1,7 +1,8 @@
 """One run of a network under watch: the calls of its modules, the multiply-adds of each, and what each output sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -53,6 +54,13 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
         weights = next(model.parameters(), None)
         device, dtype = (weights.device, weights.dtype) if weights is not None else (torch.device("cpu"), torch.float32)
         return _run(model, torch.zeros(shape, device=device, dtype=dtype))
+
+
+def no_such_layer(layer: str, ran: Iterable[str]) -> str:
+    """What to say of a layer that is not there: the nearest names of those that ran."""
+    names = list(dict.fromkeys(name for name in ran if name))
+    nearest = get_close_matches(layer, names, n=3, cutoff=0.3) or names[:3]
+    return f"no layer {layer!r} ran, of {len(names)}; did you mean {' or '.join(nearest)}?"
 
 
 def _run(model: nn.Module, image: Tensor) -> Traced:

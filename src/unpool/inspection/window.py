@@ -93,6 +93,11 @@ class Window:
         period = lcm(self.period, len(self) // shared) // (len(self) // shared) * (size // shared)
         return self._around(clipped, stride=self.stride * len(self) / size, period=int(period))
 
+    def repeat(self, size: int, *, times: int) -> "Window":
+        """`size` windows, `times` neighbours having the same one."""
+        repeated = self.take(np.minimum(np.arange(size) // times, len(self) - 1))
+        return replace(repeated, stride=self.stride / times, period=self.period * times)
+
     def union(self, other: "Window") -> "Window":
         """The windows of what is added or joined from two branches.
 
@@ -101,9 +106,9 @@ class Window:
         """
         if len(self) != len(other) and 1 not in (len(self), len(other)):
             raise ValueError(f"branches of {len(self)} and {len(other)} positions cannot be joined")
-        wide = max(self, other, key=len)
+        steady = min(self, other, key=lambda window: window.period)  # a map resized by an odd factor jitters
         return replace(
-            wide,
+            steady if len(steady) > 1 else max(self, other, key=len),
             low=np.minimum(self.low, other.low),
             high=np.maximum(self.high, other.high),
             period=lcm(self.period, other.period),
