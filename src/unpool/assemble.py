@@ -1,7 +1,7 @@
 """Settings to objects: the only place where data, models, tasks and training meet."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from pathlib import Path
@@ -19,6 +19,7 @@ from unpool.data.store import ScanResult, scan
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import Recipe
 from unpool.tasks import TASKS
+from unpool.tasks.segmentation import Segmentation
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job
 from unpool.training.optim import build_optimizer
@@ -102,15 +103,17 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
     )
 
 
-def make_task(recipe: Recipe, info: DataInfo, train: Samples | None = None) -> Task:
+def make_task(recipe: Recipe, info: DataInfo, train: Samples) -> Task:
     """The recipe's task; class weights are read from the masks of `train`."""
     options: dict[str, Any] = dict(recipe.task.options)
     if options.get("class_weights") in ("median", "sqrt_median"):
-        if train is None:
-            options.pop("class_weights")
-        else:
-            options |= count_pixels(train, len(info.classes))._asdict()
+        options |= count_pixels(train, len(info.classes))._asdict()
     return TASKS[recipe.task.name](info, **options)
+
+
+def make_task_again(config: Mapping[str, Any], info: DataInfo) -> Task:
+    """The task of a run, with the class weights it had, from its config.json."""
+    return TASKS[config["task"]["name"]](info, **config["task"]["options"])
 
 
 def make_model(recipe: Recipe, num_classes: int) -> nn.Module:
@@ -201,21 +204,23 @@ class Prepare:
         return value.to(self.device, non_blocking=True)
 
 
-def make_config(recipe: Recipe, info: DataInfo, preprocessing: Preprocessing) -> dict[str, Any]:
-    """What config.json holds: all that `predict` needs beside the weights."""
-    model, task = recipe.model, recipe.task
+def make_config(recipe: Recipe, task: Task, data: Data) -> dict[str, Any]:
+    """What config.json holds: all that `predict` and `evaluate` need beside the weights."""
+    model, options = recipe.model, dict(recipe.task.options)
+    if isinstance(task, Segmentation) and task.class_weights is not None:
+        options["class_weights"] = task.class_weights.tolist()
     return {
         "format": 1,
         "network": {
             "name": model.name,
             "backbone": model.backbone,
-            "num_classes": len(info.classes),
-            "in_channels": preprocessing.channels,
+            "num_classes": len(data.info.classes),
+            "in_channels": data.preprocessing.channels,
             "options": model.options,
         },
-        "task": {"name": task.name, "options": {k: v for k, v in task.options.items() if k != "class_weights"}},
-        "preprocessing": preprocessing.to_json(),
-        "info": info.to_json(),
+        "task": {"name": recipe.task.name, "options": options},
+        "preprocessing": data.preprocessing.to_json(),
+        "info": data.info.to_json(),
     }
 
 

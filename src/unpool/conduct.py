@@ -150,7 +150,7 @@ def _make_callbacks(recipe: Recipe, directory: RunDirectory, data: Data, own: Ow
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, data: Data) -> None:
     """All that resume and predict need beside the weights, before the first step."""
     directory.write_text("recipe.yaml", dump_recipe(recipe))
-    directory.write_json("config.json", make_config(recipe, data.info, data.preprocessing))
+    directory.write_json("config.json", make_config(recipe, job.task, data))
     _log.info(list_variables(job.model))
 
 

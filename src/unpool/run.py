@@ -4,16 +4,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble import Prepare, make_device, make_eval_loader, make_reader, make_task
+from unpool.assemble import Prepare, make_device, make_eval_loader, make_reader, make_task_again
 from unpool.conduct import Own, conduct
 from unpool.data.store import scan
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.run_directory import RunDirectory
+from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
+from unpool.training.job import MemoryFormat, Precision, place
 from unpool.types import Reader
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
@@ -120,18 +123,28 @@ def evaluate(
     reader = make_reader(settings, split, classes=trained.info.classes)
     result = scan(reader, memory=False, progress=progress)
     device = make_device(settings)
+    precision, layout = _as_trained(settings, device)
     loader = make_eval_loader(settings, result.samples, trained.preprocessing)
     try:
         metrics = measure(
-            trained.model.to(device),
-            make_task(settings, trained.info),
+            place(trained.model, device, memory_format=layout),
+            make_task_again(directory.read_json("config.json"), trained.info),
             loader,
             prepare=Prepare(trained.preprocessing, device),
-            device=device,
+            precision=precision,
+            memory_format=layout,
         )
     finally:
         loader.close()
     return {**metrics, "split": split, "weights": weights, "skipped": [fault._asdict() for fault in result.faults]}
+
+
+def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, MemoryFormat]:
+    """What the run was trained in; float32 where this machine only emulates that."""
+    asked = recipe.train.precision
+    fits = asked == "float32" or (asked != "auto" and asked in speed.allowed_precisions("auto", device))
+    layout = recipe.train.memory_format
+    return (asked if fits and asked != "auto" else "float32"), ("contiguous" if layout == "auto" else layout)
 
 
 def predict(run: Path, images: Sequence[Path], out: Path) -> list[dict[str, Any]]:

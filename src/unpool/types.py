@@ -42,7 +42,7 @@ class Term(NamedTuple):
     """One named part of a loss: the optimiser sees `weight * sum / count`, summed over all accumulated batches."""
 
     sum: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # stands before tuple.count
     weight: float = 1.0
 
 

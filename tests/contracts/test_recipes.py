@@ -1,0 +1,41 @@
+"""Every shipped recipe runs: read, augment, train, evaluate, report, on a tiny set in its own format."""
+
+import pytest
+
+from tests.tiny_trees import WRITERS, write_tree
+from unpool import run
+from unpool.models import known_options
+from unpool.recipe import load_recipe, recipe_names
+
+SMALL = {
+    "train.epochs": 1,
+    "train.warmup_epochs": 0,
+    "train.batch": 2,
+    "train.eval_batch": 2,
+    "train.precision": "float32",
+    "train.memory_format": "contiguous",
+    "data.workers": 0,
+}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = load_recipe(name, {"data.root": str(tmp_path)})
+    small = dict(SMALL)
+    if recipe.data.reader in WRITERS:
+        small["data.root"] = str(write_tree(recipe.data.reader, tmp_path / "data"))
+    else:
+        small["data.size_train"], small["data.size_val"] = 6, 3
+    if recipe.data.train_size is not None:
+        small["data.train_size"] = [32, 32]
+    elif recipe.data.size is not None:
+        small["data.size"] = [32, 32]
+    if "width" in known_options(recipe.model.name, backbone=recipe.model.backbone):
+        small["model.width"] = 4
+    metrics = run.train(name, small, run=tmp_path / "run")
+    assert metrics["images"] >= 3
+    assert 0 <= metrics["mean_iou" if "mean_iou" in metrics else "top1"] <= 1
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    expected = {"recipe.yaml", "config.json", "data.json", "model.safetensors", "best.safetensors", "last"}
+    assert expected | {"log.jsonl", "metrics.json", "report.html"} <= left

@@ -1,0 +1,179 @@
+"""The verbs together, on tiny sets: what train leaves is what evaluate, predict and resume take up."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.tiny_trees import write_tree
+from unpool import run
+from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
+from unpool.training.callbacks import Callback
+
+SMALL = {
+    "train.epochs": 2,
+    "train.batch": 2,
+    "train.eval_batch": 2,
+    "train.warmup_epochs": 0,
+    "train.precision": "float32",
+    "train.memory_format": "contiguous",
+    "train.ema": 0.9,
+    "data.workers": 0,
+    "data.train_size": [32, 32],
+    "model.width": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    return write_tree("camvid", tmp_path / "camvid")
+
+
+def settings(root, **more):
+    return {**SMALL, "data.root": str(root), **more}
+
+
+def tensors_of(path):
+    return hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+
+
+class StopAfter(Callback):
+    """Asks to stop after so many steps, as a signal would."""
+
+    def __init__(self, steps, number=15):
+        self.steps, self.number = steps, number
+
+    def after_step(self, job, record):
+        if record.step == self.steps:
+            job.stop.number = self.number
+
+
+def test_evaluate_gives_what_train_left(camvid, tmp_path):
+    trained = run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    measured = run.evaluate(tmp_path / "run")
+    for name in ("mean_iou", "pixel_accuracy", "class_accuracy", "loss"):
+        assert measured[name] == pytest.approx(trained[name], abs=1e-6), name
+    assert measured["iou"] == pytest.approx(trained["iou"], abs=1e-6)
+    assert measured["images"] == 3
+
+
+def test_metrics_are_flat_json_under_plain_names(camvid, tmp_path):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert {"mean_iou", "pixel_accuracy", "class_accuracy", "iou", "loss", "images"} <= metrics.keys()
+    assert set(metrics["iou"]) > {"Sky", "Road"}
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_resumed_run_has_the_bits_of_one_that_never_stopped(camvid, tmp_path, steps):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "cut", callbacks=[StopAfter(steps)])
+    run.resume(tmp_path / "cut")
+    assert tensors_of(tmp_path / "cut") == tensors_of(tmp_path / "whole")
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_others(camvid, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run.train("camvid_unet", settings(camvid, **{"train.seed": seed}), run=tmp_path / name)
+    assert tensors_of(tmp_path / "a") == tensors_of(tmp_path / "b")
+    assert tensors_of(tmp_path / "a") != tensors_of(tmp_path / "c")
+
+
+def test_finished_run_is_left_alone_by_resume(camvid, tmp_path):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert run.resume(tmp_path / "run")["already_complete"]
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_more_epochs_go_on_from_the_finished_run(camvid, tmp_path):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    metrics = run.resume(tmp_path / "run", {"train.epochs": 3})
+    assert [line["epoch"] for line in metrics["history"]][-1] == 3
+
+
+def test_training_changes_no_file_of_the_user(camvid, tmp_path):
+    def digest():
+        return {path: hashlib.sha256(path.read_bytes()).digest() for path in camvid.rglob("*") if path.is_file()}
+
+    before = digest()
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    run.evaluate(tmp_path / "run")
+    run.predict(tmp_path / "run", [camvid / "CamVid" / "val"], tmp_path / "out")
+    assert digest() == before
+
+
+def test_existing_run_is_refused_with_the_command_that_resumes(camvid, tmp_path):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"exists already.*unpool train --resume"):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+
+
+def test_run_that_never_began_leaves_no_folder(camvid, tmp_path):
+    (camvid / "CamVid" / "train" / "0.jpg").write_bytes(b"")
+    (camvid / "CamVid" / "train" / "1.jpg").unlink()
+    Image.new("L", (3, 3)).save(camvid / "CamVid" / "trainannot" / "2.png")
+    with pytest.raises(DataError):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_of_another_folder_matches_classes_by_name(tmp_path):
+    ours = write_tree("folder", tmp_path / "ours")
+    overrides = settings(ours, **{"data.size": [32, 32], "data.train_size": None})
+    run.train("folder_resnet18", overrides, run=tmp_path / "run")
+    theirs = tmp_path / "theirs" / "val"
+    for name in ("bee", "cat"):
+        (theirs / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(theirs / name / "x.jpg")
+    with pytest.raises(DataError, match="unknown class"):
+        run.evaluate(tmp_path / "run", {"data.root": str(theirs.parent)})
+    (theirs / "cat" / "x.jpg").unlink()
+    (theirs / "cat").rmdir()
+    assert run.evaluate(tmp_path / "run", {"data.root": str(theirs.parent)})["images"] == 1
+
+
+def test_set_aside_fifth_is_recorded_and_apart_from_training(tmp_path):
+    root = write_tree("folder_masks", tmp_path / "data")
+    run.train("folder_unet", settings(root), run=tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "data.json").read_text())
+    train, val = set(record["train"]["names"]), set(record["val"]["names"])
+    assert len(val) == 2
+    assert not train & val
+    assert len(train | val) == 8
+
+
+def test_predictions_have_the_size_of_their_images(camvid, tmp_path):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    Image.new("RGB", (101, 67), (90, 120, 30)).save(tmp_path / "street.png")
+    run.predict(tmp_path / "run", [tmp_path / "street.png"], tmp_path / "out")
+    mask = Image.open(tmp_path / "out" / "street_mask.png")
+    assert mask.size == (101, 67)
+    assert mask.mode == "P"
+    assert (tmp_path / "out" / "predictions.json").is_file()
+
+
+def test_folder_without_a_recipe_is_no_run(tmp_path):
+    with pytest.raises(ModelFileError, match=r"holds no recipe\.yaml"):
+        run.evaluate(tmp_path)
+
+
+def test_own_network_readers_and_callback_are_used(camvid, tmp_path):
+    seen = []
+
+    class Count(Callback):
+        def after_step(self, job, record):
+            seen.append(record.step)
+
+    model = torch.nn.Conv2d(3, 11, 3, padding=1)
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run", model=model, callbacks=[Count()])
+    assert seen == list(range(1, 7))
+    assert not torch.equal(model.weight, torch.nn.Conv2d(3, 11, 3).weight)

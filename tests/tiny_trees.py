@@ -1,0 +1,82 @@
+"""Data sets of a few small images, each written in its reader's own format."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CAMVID_CLASSES = 11
+
+
+def write_tree(reader: str, root: Path) -> Path:
+    """A tiny set for `reader` below `root`; returns what `data.root` should be."""
+    root.mkdir(parents=True, exist_ok=True)
+    WRITERS[reader](root, np.random.default_rng(0))
+    return root
+
+
+def _camvid(root: Path, rng: np.random.Generator) -> None:
+    for split, count in (("train", 6), ("val", 3)):
+        lines = []
+        for i in range(count):
+            image, mask = Path(f"CamVid/{split}/{i}.jpg"), Path(f"CamVid/{split}annot/{i}.png")
+            _picture(root / image, rng, (48, 64))
+            _mask(root / mask, rng, (48, 64), CAMVID_CLASSES + 1)
+            lines.append(f"{image.as_posix()} {mask.as_posix()}")
+        (root / "CamVid" / f"{split}.txt").write_text("\n".join(lines) + "\n")
+
+
+def _folder(root: Path, rng: np.random.Generator) -> None:
+    for name in ("ant", "bee"):
+        for i in range(6):
+            _picture(root / name / f"{i}.jpg", rng, (40 + i, 50))
+
+
+def _folder_masks(root: Path, rng: np.random.Generator) -> None:
+    (root / "classes.txt").write_text("ground\nplant\n")
+    (root / "images").mkdir(exist_ok=True)
+    for i in range(8):
+        _picture(root / "images" / f"{i}.jpg", rng, (48, 64))
+        _mask(root / "masks" / f"{i}.png", rng, (48, 64), 2)
+
+
+def _cifar(root: Path, rng: np.random.Generator) -> None:
+    for name, count in (("data_batch_1", 12), ("test_batch", 6)):
+        records = rng.integers(0, 256, (count, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(count) % 10
+        folder = root / "cifar-10-batches-bin"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+        (folder / "batches.meta.txt").write_text("\n".join(f"class{i}" for i in range(10)) + "\n")
+
+
+def _mnist(root: Path, rng: np.random.Generator) -> None:
+    for name, count in (("train", 12), ("t10k", 6)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        image_bytes = struct.pack(">4I", 0x803, count, 28, 28) + images.tobytes()
+        label_bytes = struct.pack(">2I", 0x801, count) + labels.tobytes()
+        (root / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(image_bytes))
+        (root / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(label_bytes))
+
+
+def _picture(path: Path, rng: np.random.Generator, size_hw: tuple[int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)).save(path)
+
+
+def _mask(path: Path, rng: np.random.Generator, size_hw: tuple[int, int], values: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = rng.integers(0, values, (size_hw[0] // 8, size_hw[1] // 8), dtype=np.uint8)
+    Image.fromarray(coarse.repeat(8, 0).repeat(8, 1)).save(path)
+
+
+WRITERS = {
+    "camvid": _camvid,
+    "folder": _folder,
+    "folder_masks": _folder_masks,
+    "cifar": _cifar,
+    "mnist": _mnist,
+}
