@@ -90,9 +90,7 @@ def test_images_within_the_limit_go_through_in_one_pass():
 def test_pieces_drop_what_the_network_padded():
     image = image_of(50, 70)
     found = torch.zeros(1, 3, 50, 70)
-    for piece in pieces(
-        lambda part: nn.functional.pad(part, (0, 5, 0, 3)), image, tile=32, overlap=8, stride=8
-    ):
+    for piece in pieces(lambda part: nn.functional.pad(part, (0, 5, 0, 3)), image, tile=32, overlap=8, stride=8):
         found[..., piece.rows, piece.columns] = piece.scores
     assert torch.equal(found, image)
 
@@ -115,8 +113,8 @@ def test_tiles_of_an_untrained_unet_change_few_classes():
 
     torch.manual_seed(0)
     network = models.build("unet", backbone="resnet18", num_classes=11).eval()
-    image = image_of(600, 700)
+    image = image_of(416, 448)
     with torch.inference_mode():
         whole = network(image).argmax(1)
-        tiled = predict_scores(network, image, limit=0, tile=384, overlap=192, stride=32).argmax(1)
-    assert float((whole != tiled).float().mean()) < 0.005
+        tiled = predict_scores(network, image, limit=0, tile=256, overlap=128, stride=32).argmax(1)
+    assert float((whole != tiled).float().mean()) < 0.002

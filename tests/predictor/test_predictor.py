@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from unpool.errors import DataError, ModelFileError
+from unpool.errors import DataError, ModelFileError, RecipeError
 from unpool.predictor import Predictor
 from unpool.predictor.images import read_image
 from unpool.tasks import Classification, Segmentation
@@ -120,6 +120,11 @@ def test_predictor_restores_the_mode_of_every_module():
     assert model.training
     assert model[1].training
     assert not model[0].training
+
+
+def test_masks_of_images_without_their_borders_are_refused():
+    with pytest.raises(RecipeError, match="cover cuts borders off"):
+        predictor_of(Preprocessing(size_hw=(8, 8), rule="cover"))
 
 
 def test_scores_that_are_not_finite_are_an_error():

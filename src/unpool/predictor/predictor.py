@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import ModelFileError
+from unpool.errors import ModelFileError, RecipeError
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands
 from unpool.predictor.images import ImageLike, read_image
 from unpool.types import Batch, DataInfo, Prediction, Preprocessing, Task
@@ -23,6 +23,9 @@ class Predictor:
         task: what the output means.
         limit: pixels that go through the network, or are resized, at once; larger ones go in tiles of `tile` pixels
             that share `overlap`. A network that sees further than overlap / 2 answers a little differently there.
+
+    Raises:
+        RecipeError: masks of images of which the network does not see the borders.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Predictor:
         tile: int = 1024,
         overlap: int = 256,
     ) -> None:
+        if "mask" in task.needs and preprocessing.size_hw is not None and preprocessing.rule == "cover":
+            raise RecipeError("the rule cover cuts borders off the image, which then have no class; use stretch")
         self.model = model
         self.preprocessing = preprocessing
         self.info = info
