@@ -88,7 +88,7 @@ class Scenes:
         classes: names by index, to have another order.
     """
 
-    gives = ("image", "mask", "boxes", "labels", "keypoints", "visible")
+    gives: tuple[str, ...] = ("image", "mask", "boxes", "labels", "keypoints", "visible")
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Scenes:
             palette=tuple(palette.get(i, (0, 0, 0)) for i in range(len(named))),
             keypoints=tuple(kind.name for kind in _KINDS),
         )
-        self.names = [f"{split}/{i:05d}" for i in range(self._size)]
+        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._size)]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from trees import camvid, encoded, pixels, written
 
+from tests.data.readers.trees import camvid, encoded, pixels, written
 from unpool.data.decode import Unusable
 from unpool.data.readers.camvid import CLASSES, VOID, CamVid
 from unpool.data.store import scan

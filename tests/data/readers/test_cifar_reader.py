@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 import torch
-from trees import archived, cifar, cifar_batches, encoded, pixels, written
 
+from tests.data.readers.trees import archived, cifar, cifar_batches, encoded, pixels, written
 from unpool.data import archive as archive_module
 from unpool.data.archive import read_archive
 from unpool.data.decode import decode_image

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trees import encoded, folder_masks, pixels, written
 
+from tests.data.readers.trees import encoded, folder_masks, pixels, written
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError

@@ -5,8 +5,8 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from trees import idx, mnist, pixels, written
 
+from tests.data.readers.trees import idx, mnist, pixels, written
 from unpool.data.readers.mnist import Mnist, read_idx
 from unpool.errors import DataError
 

@@ -7,8 +7,8 @@ from multiprocessing.reduction import ForkingPickler
 import pytest
 import torch
 import torch.multiprocessing  # its reductions are what a worker process is sent
-from trees import TREES
 
+from tests.data.readers.trees import TREES
 from unpool.data.readers import READERS
 from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan

@@ -36,7 +36,7 @@ class Cifar:
         classes: names by index; by default those of batches.meta.txt, or the folders of the archive, sorted.
     """
 
-    gives = ("image", "label")
+    gives: tuple[str, ...] = ("image", "label")
 
     def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 3) -> None:
         require_split(split)
@@ -50,7 +50,7 @@ class Cifar:
         self.info = DataInfo(classes=tuple(classes) if classes is not None else own)
         index = torch.tensor(match(own, self.info.classes, printable(root)))
         self._images, self._labels = found.images, index[found.labels]
-        self.names = found.names
+        self.names: Sequence[str] = found.names
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": found.ignored, "drawn": None}

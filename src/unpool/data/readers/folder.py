@@ -36,7 +36,7 @@ class Folder:
         seed: draws that part.
     """
 
-    gives = ("image", "label")
+    gives: tuple[str, ...] = ("image", "label")
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Folder:
         if not self._files:
             raise nothing_left(root, split, self._drawn) if self._drawn else not_found(root, split, ["images"])
         self._labels = torch.tensor(labels)
-        self.names = [printable(file) for file in self._files]
+        self.names: Sequence[str] = [printable(file) for file in self._files]
         drawn = self._drawn._asdict() if self._drawn else None
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": drawn}
 

@@ -35,7 +35,7 @@ class Mnist:
         channels: 1, or 3 to repeat the grey channel.
     """
 
-    gives = ("image", "label")
+    gives: tuple[str, ...] = ("image", "label")
 
     def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 1) -> None:
         require_split(split)
@@ -54,7 +54,7 @@ class Mnist:
         self._labels = torch.tensor(match(own, expected, printable(root)))[labels.long()]
         self._channels = channels
         self.info = DataInfo(classes=expected)
-        self.names = [f"{stem}/{i:05d}" for i in range(len(labels))]
+        self.names: Sequence[str] = [f"{stem}/{i:05d}" for i in range(len(labels))]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}

@@ -75,7 +75,7 @@ def _advice(ids: Sequence[int], bad: Sequence[int], num_classes: int) -> str:
 class MaskPairs:
     """Reads image and mask by position; a base for readers, which make the list."""
 
-    gives = ("image", "mask")
+    gives: tuple[str, ...] = ("image", "mask")
 
     def __init__(self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, channels: int, exif: Exif) -> None:
         self.root = root
@@ -83,7 +83,7 @@ class MaskPairs:
         self._values = values
         self._channels = channels
         self._exif: Exif = exif
-        self.names = [printable(pair.image) for pair in pairs]
+        self.names: Sequence[str] = [printable(pair.image) for pair in pairs]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
 
