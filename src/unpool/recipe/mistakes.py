@@ -122,7 +122,7 @@ def _sentence(
     section = ".".join(map(str, sections)) or "the recipe"
     if detail["type"] == "extra_forbidden":
         return unknown_key(section, str(key), kind.get("properties", {}))
-    if detail["type"] == "missing":
+    if detail["type"] == "missing" and len(detail["loc"]) == len(path):
         return f"{section} lacks {key!r}; write {'.'.join(map(str, path))}"
     if detail["type"] == "value_error":
         return f"{'.'.join(map(str, path))}: {detail.get('ctx', {}).get('error')}"
@@ -132,5 +132,7 @@ def _sentence(
 
 def _value(detail: ErrorDetails, path: tuple[str | int, ...]) -> Any:
     """The offending value; inside a list, the item with its position is the better thing to show."""
+    if detail["type"] == "missing":  # an item: the list is too short
+        return detail["input"]
     inner = [part for part in detail["loc"][len(path) :] if isinstance(part, int)]
     return {f"item {inner[0] + 1}": detail["input"]} if inner else detail["input"]

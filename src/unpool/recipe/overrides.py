@@ -89,4 +89,6 @@ def _from_python(value: Any) -> Any:
         return [_from_python(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _from_python(item) for key, item in value.items()}
-    return value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"an override is {value!r}; give text, numbers, None, or lists and mappings of them")

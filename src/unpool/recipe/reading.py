@@ -40,7 +40,9 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
     tree = _with_absolute_root(apply_overrides(tree, values))
     try:
-        recipe = Recipe.model_validate_json(json.dumps(spell_out(tree)))
+        recipe = Recipe.model_validate_json(json.dumps(spell_out(tree), ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        raise RecipeError(f"{where}: {error.object[error.start :][:40]!r} is no text; write names in UTF-8") from error
     except ValidationError as error:
         raise _refusal(mistakes_of(error, Recipe), where=where, text=text, overridden=values) from error
     if wrong := check_options(recipe):

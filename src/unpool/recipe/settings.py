@@ -7,7 +7,8 @@ tables.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on the range 0..1
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
@@ -17,6 +18,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Augmentation = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
+
+
+def _no_bool(value: Any) -> Any:
+    """`true` equals 1, and a Literal compares by equality."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("literal_error", "a number, not a truth value")
+    return value
 
 
 class _Section(BaseModel):
@@ -55,7 +63,7 @@ class Data(_OpenSection):
     train_size: tuple[Size, Size] | None = None
     rule: Literal["stretch", "cover"] = "stretch"
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
-    channels: Literal[1, 3] = 3
+    channels: Annotated[Literal[1, 3], BeforeValidator(_no_bool)] = 3
     mean: tuple[float, ...] = ()
     std: tuple[Positive, ...] = ()
     memory: Literal["auto"] | bool = "auto"
@@ -184,7 +192,7 @@ class Recipe(_Section):
         about: what it trains on what, in one line.
     """
 
-    format: Literal[1] = 1
+    format: Annotated[Literal[1], BeforeValidator(_no_bool)] = 1
     about: str
     data: Data
     model: Model

@@ -13,6 +13,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from unpool.errors import RecipeError
 
 LARGEST = 1_000_000  # characters; a recipe has some thousands
+STRANGE_BREAKS = frozenset("\x85\u2028\u2029\ufeff")
 DEEPEST = 20  # mappings and lists inside one another; a recipe has five
 
 
@@ -46,6 +47,7 @@ def write_yaml(values: Any) -> str:
     yaml.default_flow_style = None
     yaml.width = 110
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.allow_unicode = not _has_strange_break(values)
     yaml.dump(values, text)
     return text.getvalue()
 
@@ -64,6 +66,15 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
 
 def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)  # the compiled parser reads YAML 1.1
+
+
+def _has_strange_break(value: Any) -> bool:
+    """Whether a text holds one of Unicode's further line breaks, which the emitter leaves and the reader folds."""
+    if isinstance(value, dict):
+        return any(_has_strange_break(item) for pair in value.items() for item in pair)
+    if isinstance(value, list):
+        return any(map(_has_strange_break, value))
+    return isinstance(value, str) and not STRANGE_BREAKS.isdisjoint(value)
 
 
 def _child(node: Node | None, part: str | int) -> tuple[Node, Node] | None:

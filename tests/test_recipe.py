@@ -1,0 +1,399 @@
+"""Recipes: what is read, what is refused, and in which words."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from unpool.data.augment import AUGMENTATIONS
+from unpool.data.readers import READERS
+from unpool.errors import RecipeError
+from unpool.models import MODELS
+from unpool.recipe import (
+    about,
+    dump_recipe,
+    load_recipe,
+    parse_overrides,
+    recipe_name,
+    recipe_names,
+    recipe_path,
+    recipe_schema,
+)
+from unpool.tasks import TASKS
+
+SOUND = """\
+format: 1
+about: a network on a folder
+data:
+  reader: folder
+  root: images
+  size: [32, 48]
+  augment:
+    - scale: {range: [0.5, 2]}
+    - flip
+model: {name: resnet18, width: 16}
+task: {name: classification, label_smoothing: 0.1}
+train:
+  epochs: 3
+  batch: 4
+  lr: 1e-3
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str | bytes, name: str = "mine.yaml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return _write
+
+
+@pytest.fixture
+def sound(write) -> Path:
+    return write(SOUND)
+
+
+def refused(source: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(source, overrides)
+    return str(caught.value)
+
+
+# what is read
+
+
+def test_number_in_scientific_writing_is_a_number(sound):
+    assert load_recipe(sound).train.lr == 0.001
+
+
+def test_defaults_and_options_are_all_stated_once_loaded(sound):
+    recipe = load_recipe(sound)
+    assert recipe.train.momentum == 0.9
+    assert recipe.data.mean == (0.485, 0.456, 0.406)
+    assert recipe.data.options["val_share"] == 0.2
+    assert recipe.data.steps == (("scale", {"range": [0.5, 2]}), ("flip", {"p": 0.5}))
+    assert recipe.model.options["width"] == 16
+    assert recipe.task.options == {"label_smoothing": 0.1}
+
+
+def test_grey_images_get_one_mean(sound):
+    recipe = load_recipe(sound, ["data.channels=1"])
+    assert recipe.data.mean == (0.449,)
+    assert recipe.data.std == (0.226,)
+
+
+def test_composed_network_states_the_published_backbone(sound):
+    row = next(name for name, row in MODELS.items() if row.kind == "composed" and row.backbone)
+    text = ["model.name=" + row, "data.reader=folder_masks", "task.name=segmentation"]
+    sound.write_text(SOUND.replace(", width: 16", "").replace(", label_smoothing: 0.1", ""))
+    assert load_recipe(sound, text).model.backbone == MODELS[row].backbone
+
+
+def test_root_is_absolute_from_where_the_user_stands(sound, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(sound).data.root == str(tmp_path / "images")
+    assert load_recipe(sound, ["data.root=/other"]).data.root == "/other"
+
+
+def test_home_in_root_is_expanded(sound, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load_recipe(sound, ["data.root=~/set"]).data.root == "/home/someone/set"
+
+
+@pytest.mark.parametrize("change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n")], ids=["BOM", "CRLF"])
+def test_byte_order_mark_and_windows_lines_change_nothing(write, change):
+    assert load_recipe(write(change(SOUND).encode(), "a.yaml")) == load_recipe(write(SOUND, "b.yaml"))
+
+
+def test_words_that_old_yaml_turns_into_other_things_stay_words(sound):
+    sound.write_text(SOUND.replace("reader: folder\n", "reader: folder\n  classes: [no, on, off, yes]\n"))
+    assert load_recipe(sound).data.options["classes"] == ["no", "on", "off", "yes"]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40),
+    lr=st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_recipe_survives_being_written_and_read(sound, tmp_path, text, lr, seed):
+    recipe = load_recipe(sound, {"about": text, "data.root": f"/{text}", "train.lr": lr, "train.seed": seed})
+    path = tmp_path / "again.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8", newline="")
+    assert load_recipe(path) == recipe
+    assert recipe.train.lr == lr
+    assert recipe.about == text
+
+
+def test_recipe_object_can_be_changed_and_loaded_again(sound):
+    recipe = load_recipe(sound)
+    assert load_recipe(recipe, ["train.epochs=9"]).train.epochs == 9
+    assert recipe.train.epochs == 3
+
+
+# overrides
+
+
+def test_override_replaces_one_value(sound):
+    assert load_recipe(sound, ["train.lr=0.01"]).train.lr == 0.01
+
+
+def test_later_override_wins(sound):
+    assert load_recipe(sound, ["train.lr=0.01", "train.lr=0.02"]).train.lr == 0.02
+
+
+@pytest.mark.parametrize("root", ["/2024", "/a: b", "/#1", "/[x]", "/*star", "/no", "/a=b", "/é😀"])
+def test_root_in_an_override_is_taken_as_written(sound, root):
+    assert load_recipe(sound, [f"data.root={root}"]).data.root == root
+
+
+def test_null_takes_a_value_away(sound):
+    assert load_recipe(sound, ["data.size=null"]).data.size is None
+
+
+def test_overrides_may_be_python_values(sound):
+    recipe = load_recipe(sound, {"data.root": Path("/x"), "data.size": (8, 9), "train.ema": None})
+    assert (recipe.data.root, recipe.data.size, recipe.train.ema) == ("/x", (8, 9), None)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("lr", "is no key=value"),
+        ("=3", "is no key=value"),
+        ("train.lr=", "write train.lr=null for none"),
+        ("trian.lr=3", "no section 'trian'; did you mean 'train'?"),
+        ("train=3", "must name one key of train"),
+        ("data.augment.flip=3", "must name one key of data"),
+        ("train.lr=[1", "is not plain YAML at line 1, column"),
+        ("train.lr=*a", "alias"),
+        ("train.lr=!!python/object:os.system x", "tags"),
+        ("data.root=/\udcff", "is no text"),
+    ],
+)
+def test_override_that_is_none_is_refused(sound, override, words):
+    assert words in refused(sound, override)
+
+
+def test_only_some_keys_may_be_overridden_where_it_is_said():
+    with pytest.raises(
+        RecipeError, match=r"train\.lr cannot be overridden here; only data\.root and train\.epochs can"
+    ):
+        parse_overrides(["train.epochs=3", "train.lr=1"], only=("data.root", "train.epochs"))
+
+
+def test_mistake_in_an_override_is_not_blamed_on_the_file(sound):
+    assert refused(sound, "train.batch=0").endswith("(in the override)")
+
+
+def test_one_text_is_no_list_of_overrides(sound):
+    with pytest.raises(TypeError, match="give a list"):
+        load_recipe(sound, "train.lr=3")
+
+
+# keys
+
+
+def test_misspelt_key_names_file_section_line_and_neighbour(write):
+    path = write(SOUND.replace("epochs: 3", "epochs: 3\n  learning_rat: 1"))
+    assert refused(path) == f"{path}: train has no key 'learning_rat'; did you mean 'lr'? (line 14)"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("train:", "trian:", "the recipe has no key 'trian'; did you mean 'train'? (line 12)"),
+        ("train:", "trian:", "the recipe lacks 'train'"),
+        ("  lr: 1e-3\n", "", "train lacks 'lr'; write train.lr (line 12)"),
+        ("root:", "rot:", "data (reader 'folder') has no key 'rot'; did you mean 'root'? (line 5)"),
+        ("size:", "val_shar: 0.1\n  size:", "has no key 'val_shar'; did you mean 'val_share'? (line 6)"),
+        ("width", "widht", "model ('resnet18') has no key 'widht'; did you mean 'width'? (line 10)"),
+        ("label_s", "labels_s", "task ('classification') has no key 'labels_smoothing'; did you mean"),
+        ("range", "rnge", "augmentation 'scale' has no key 'rnge'; did you mean 'range'? (line 8)"),
+        ("reader: folder", "reader: foldr", "no reader is called 'foldr'; did you mean 'folder'? (line 4)"),
+        ("- flip", "- flp", "no augmentation is called 'flp'; did you mean 'flip'? (line 9)"),
+        ("name: resnet18", "name: resnet81", "no network is called 'resnet81'; did you mean"),
+        ("name: classification", "name: clasification", "did you mean 'classification'? (line 11)"),
+        (
+            "width: 16",
+            "backbone: vgg16",
+            "resnet18 is complete and takes no backbone; leave model.backbone out (line 10)",
+        ),
+        ("width: 16", "num_classes: 3", "takes no key 'num_classes': it comes from the data"),
+    ],
+)
+def test_unknown_name_or_key_is_named_with_its_place(write, old, new, words):
+    assert words in refused(write(SOUND.replace(old, new, 1)))
+
+
+def test_all_mistakes_come_in_one_message(write):
+    message = refused(write(SOUND.replace("batch: 4", "batch: 0").replace("epochs: 3", "epochs: 0")))
+    assert "2 mistakes" in message
+    assert "train.batch is 0" in message
+    assert "train.epochs is 0" in message
+
+
+# values
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "'32'", "true", "null", "[1]", "{a: 1}", "1e3", "4.0", ".nan"])
+def test_batch_must_be_a_whole_number(sound, value):
+    message = refused(sound, f"train.batch={value}")
+    assert "train.batch is " in message
+    assert "it must be a whole number at least 1" in message
+
+
+@pytest.mark.parametrize("value", ["0", "-0.1", ".nan", ".inf", "-.inf", "1e999", "'0.1'", "true", "null", "abc"])
+def test_lr_must_be_positive_and_finite(sound, value):
+    assert "it must be a finite number above 0" in refused(sound, f"train.lr={value}")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.epochs=0", "train.epochs is 0; it must be a whole number at least 1"),
+        ("train.momentum=1", "at least 0 and below 1"),
+        ("train.ema=1.0", "above 0 and below 1 or null"),
+        ("train.optimizer=sdg", "sgd or adamw or adam"),
+        ("train.drop_last=1", "true or false"),
+        ("train.seed=-1", "at least 0"),
+        ("train.milestones=[3, 2]", "need one another"),
+        ("train.schedule=step", "need one another"),
+        ("data.size=[0, 4]", "a list of 2, each a whole number at least 1"),
+        ("data.size=[4]", "a list of 2"),
+        ("data.size=64", "a list of 2"),
+        ("data.crop=0", "above 0 and at most 1"),
+        ("data.channels=2", "1 or 3"),
+        ("data.channels=true", "1 or 3"),
+        ("data.mean=[0.5]", "mean has 1 numbers and channels is 3"),
+        ("data.std=[1, 1, 0]", "above 0"),
+        ("data.memory=yes", "auto or true or false"),
+        ("data.workers=-1", "auto or a whole number at least 0"),
+        ("data.augment={flip: {}}", "data.augment is"),
+        ("data.augment=[{flip: {}, scale: {}}]", "data.augment is"),
+        ("data.augment=[{flip: {p: 2}}]", "augmentation 'flip'"),
+        ("data.augment=[{flip: {p: .nan}}]", "it must be finite"),
+        ("data.augment=[{scale: {range: wide}}]", 'range is "wide"; it must be a list, each a finite number'),
+        ("data.augment=[rotate]", "augmentation 'rotate' lacks 'degrees'"),
+        ("data.val_share=half", "it must be a finite number"),
+        ("model.width=wide", 'width is "wide"; it must be a whole number'),
+    ],
+)
+def test_value_out_of_range_names_field_value_and_range(sound, override, words):
+    assert words in refused(sound, override)
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\x85", "\u2028", "\u2029", "\ufeff", "\t", "😀"])
+def test_text_with_any_line_break_survives(sound, tmp_path, separator):
+    recipe = load_recipe(sound, {"about": f"a{separator}b"})
+    path = tmp_path / "again.yaml"
+    path.write_text(dump_recipe(recipe), encoding="utf-8", newline="")
+    assert load_recipe(path).about == f"a{separator}b"
+
+
+def test_milestones_rise(sound):
+    assert "later than the one before" in refused(sound, "train.schedule=step", "train.milestones=[3, 2]")
+
+
+def test_other_format_is_refused(write):
+    assert "format is 2; it must be 1" in refused(write(SOUND.replace("format: 1", "format: 2")))
+
+
+# text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty; a recipe is a mapping"),
+        ("# nothing\n", "is empty"),
+        ("- a\n- b\n", "holds a list at line 1, column 1"),
+        ("just words", "holds a str"),
+        ("data:\n\treader: folder\n", "line 2, column 1: found character '\\t' that cannot start any token; indent"),
+        ("a: [1, 2", "line 1, column 9"),
+        ("a: 1\na: 2\n", 'line 2, column 1: found duplicate key "a"'),
+        ("a: &x [1]\nb: *x\n", "line 2, column 4: the alias *x is not allowed"),
+        ("a: !!python/object/apply:os.system [id]\n", "line 1, column 4: could not determine a constructor"),
+        ("a: !thing 1\n", "tags"),
+        ("a: 1\n---\nb: 2\n", "a second document starts here"),
+        ("1: 2\n", "the key 1, which is no word"),
+        ("a: !!binary aGk=\n", "has a bytes"),
+        ("a: \x07\n", "special characters are not allowed"),
+        ("a: 2020-13-01\n", "cannot be read"),
+        ("a: " + "[" * 5000, "more than 20 deep"),
+        ("a: " + "1" * 5000, "cannot be read"),
+        ("a: 1\n" * 300_000, "is this the right file?"),
+        (b"about: caf\xe9\n", "is not UTF-8 text at byte 10"),
+        ("data: 5\n", "data is 5; it must be a mapping"),
+        ("train: null\n", "train is null; it must be a mapping"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_text_that_is_no_recipe_is_refused_with_its_place(write, text, words):
+    assert words in refused(write(text))
+
+
+def test_alias_bomb_is_refused_before_it_grows(write):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    assert "alias" in refused(write("\n".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("none.yaml", "no recipe file"), (".", "is a folder"), ("a/b", "no recipe file")]
+)
+def test_missing_file_is_named(tmp_path, name, words):
+    assert words in refused(tmp_path / name)
+
+
+# shipped
+
+
+def test_unknown_name_gets_the_nearest():
+    with pytest.raises(
+        RecipeError, match=r"no recipe is called 'camvid_unte', and no file; did you mean 'camvid_unet'\?"
+    ):
+        load_recipe("camvid_unte")
+
+
+def test_shipped_names_are_unique_and_sorted():
+    assert recipe_names() == sorted(set(recipe_names()))
+    assert len(recipe_names()) == len(list(recipe_path("camvid_unet").parents[1].rglob("*.yaml")))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipe_is_sound_and_says_what_it_is_in_one_line(name):
+    recipe = load_recipe(name)
+    assert about(name) == recipe.about
+    assert recipe_name(name) == name
+
+
+def test_name_of_a_file_is_its_stem(sound):
+    assert recipe_name(sound) == "mine"
+
+
+# schema
+
+
+def test_schema_knows_every_name_of_every_table():
+    parts = recipe_schema()["$defs"]
+    assert parts["Data"]["properties"]["reader"]["enum"] == list(READERS)
+    assert parts["Model"]["properties"]["name"]["enum"] == list(MODELS)
+    assert parts["Task"]["properties"]["name"]["enum"] == list(TASKS)
+    assert parts["Data"]["properties"]["augment"]["items"]["anyOf"][0]["enum"] == list(AUGMENTATIONS)
+
+
+def test_schema_lets_in_an_option_only_with_its_row():
+    rows = recipe_schema()["$defs"]["Data"]["allOf"]
+    takes = {row["if"]["properties"]["reader"]["const"]: row["then"]["properties"] for row in rows}
+    assert takes["folder"]["val_share"]["type"] == "number"
+    assert "val_share" not in takes["camvid"]
+    assert recipe_schema()["$defs"]["Data"]["unevaluatedProperties"] is False
+
+
+def test_infinity_is_never_written(sound):
+    assert all(math.isfinite(v) for v in load_recipe(sound).train.model_dump().values() if isinstance(v, float))
