@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from toy_run import Loader, Task, make_job, network, prepare
 
+from tests.training.toy_run import Loader, Task, make_job, network, prepare
 from unpool.errors import DataError
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate, evaluate

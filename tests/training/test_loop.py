@@ -2,14 +2,13 @@ import signal
 
 import pytest
 import torch
-from toy_run import CLASSES, SAMPLES, Loader, Task, make_job, prepare, same_bits, weights
 
+from tests.training.toy_run import CLASSES, SAMPLES, Broken, Loader, make_job, prepare, same_bits, weights
 from unpool.errors import DataError, Diverged, EnvironmentFault
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate
 from unpool.training.loop import fit, step_seed
 from unpool.training.state import final_state
-from unpool.types import Term
 
 SETTINGS = {
     "plain": {},
@@ -109,18 +108,6 @@ def test_gradient_is_clipped_to_its_longest_length():
     moved = torch.cat([(weights(job)[name] - before[name]).flatten() for name, _ in job.model.named_parameters()])
     assert records.records[0].gradient_norm > 1e-2
     assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-2)
-
-
-class Broken(Task):
-    """A loss that is not finite in the given call."""
-
-    def __init__(self, call: int) -> None:
-        self.call, self.calls = call, 0
-
-    def loss(self, output, batch):
-        self.calls += 1
-        factor = float("nan") if self.calls == self.call else 1.0
-        return {"entropy": Term(output.sum() * factor, torch.tensor(float(len(output))))}
 
 
 def test_loss_that_is_not_finite_names_step_term_and_files_and_moves_no_weight():

@@ -4,8 +4,8 @@ import json
 import pytest
 import torch
 from rich.console import Console
-from toy_run import Loader, make_job, network
 
+from tests.training.toy_run import Loader, make_job, network
 from unpool.errors import EnvironmentFault
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate

@@ -1,8 +1,8 @@
 import pytest
 import torch
 from torch import nn
-from toy_run import Loader, Task, make_job, same_bits, weights
 
+from tests.training.toy_run import Loader, Task, make_job, same_bits, weights
 from unpool.errors import DataError, RecipeError
 from unpool.training.preflight import preflight
 

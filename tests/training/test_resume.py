@@ -4,8 +4,8 @@ import signal
 
 import pytest
 import torch
-from toy_run import Loader, Task, make_job, same_bits
 
+from tests.training.toy_run import Broken, Loader, Task, make_job, same_bits
 from unpool.errors import ModelFileError, Stopped, TimeLimit
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load, states
@@ -203,8 +203,6 @@ def run_in(folder, **settings):
 
 
 def test_diverged_run_saves_nothing_after_the_bad_step(tmp_path):
-    from test_loop import Broken
-
     from unpool.errors import Diverged
 
     with pytest.raises(Diverged):

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_run import Loader, Task, make_job, network, prepare, same_bits
 
+from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits
 from unpool.errors import RecipeError
 from unpool.training import speed
 from unpool.training.loop import fit

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
-from toy_run import Task
 
+from tests.training.toy_run import Task
 from unpool.training.step import Step, to_float32
 from unpool.types import Term
 

@@ -83,6 +83,18 @@ class Task:
         return image
 
 
+class Broken(Task):
+    """A loss that is not finite in the given call."""
+
+    def __init__(self, call: int) -> None:
+        self.call, self.calls = call, 0
+
+    def loss(self, output, batch):
+        self.calls += 1
+        factor = float("nan") if self.calls == self.call else 1.0
+        return {"entropy": Term(output.sum() * factor, torch.tensor(float(len(output))))}
+
+
 def network(seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(

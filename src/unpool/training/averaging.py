@@ -28,21 +28,23 @@ class Averaging:
         self.decay = decay
         self.updates = 0
         self.averages: dict[str, Tensor] = {}
+        self._followed: list[Tensor] = []
 
     @torch.no_grad()
     def start(self, model: nn.Module) -> None:
         """Begins at the model's weights; does nothing where an average exists."""
         if not self.averages:
-            self.averages = {name: value.clone() for name, value in _floating(model).items()}
+            values = _floating(model)
+            self.averages = {name: value.clone() for name, value in values.items()}
+            self._followed = list(values.values())
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Moves the average towards the model's weights."""
         self.start(model)
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        values = _floating(model)
-        averages, current = list(self.averages.values()), [values[name] for name in self.averages]
-        torch._foreach_lerp_(averages, current, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+        averages = list(self.averages.values())
+        torch._foreach_lerp_(averages, self._followed, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
         self.updates += 1
 
     @contextmanager
@@ -66,6 +68,7 @@ class Averaging:
         """Takes up a saved average, laid out as the model's own tensors."""
         values = _floating(model)
         self.averages = {name: torch.empty_like(values[name]).copy_(value) for name, value in averages.items()}
+        self._followed = [values[name] for name in averages]
         self.updates = updates
 
 

@@ -41,7 +41,7 @@ def gradients(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradScaler
 
 def _accumulated(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradScaler) -> Gradients:
     """The count of a term is known only after the last batch, so each term keeps gradients of its own till then."""
-    weights = [weight for weight in step.model.parameters() if weight.requires_grad]
+    weights = step.weights
     collected: dict[str, list[Tensor]] = {}
     sums: dict[str, Tensor] = {}
     counts: dict[str, Tensor] = {}

@@ -109,7 +109,7 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
             check_targets(batch, job.num_classes, names=job.names)
     prepared = [lay_out(job.prepare(batch), job.memory_format) for batch in batches]
     found = gradients(step, prepared, job.scaler)
-    norm = _clip(job)
+    norm = _clip(job, step)
     loss, length, *terms = torch.stack([found.loss, norm, *found.terms.values()]).tolist()
     if not math.isfinite(loss):
         raise _diverged(job, found, prepared)
@@ -122,13 +122,12 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
     return StepRecord(counters.step, counters.epoch, loss, named, lr, length, images, taken)
 
 
-def _clip(job: Job) -> torch.Tensor:
+def _clip(job: Job, step: Step) -> torch.Tensor:
     """Length of the whole gradient, (); afterwards it is `clip_norm` at most."""
     job.scaler.unscale_(job.optimizer)
-    weights = [weight for weight in job.model.parameters() if weight.grad is not None]
-    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in step.weights if weight.grad is not None])
     if job.clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(weights, job.clip_norm, norm)
+        torch.nn.utils.clip_grads_with_norm_(step.weights, job.clip_norm, norm)
     return norm.float()
 
 

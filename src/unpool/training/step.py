@@ -21,6 +21,8 @@ class Step(nn.Module):
         self.task = task
         self.precision: Precision = precision
         self.device = device
+        # listed once: walking the modules of a deep network takes longer than a step of a small one
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
 
     def output(self, batch: Batch) -> Any:
         """What the network says about a batch, floating values in float32."""
