@@ -27,3 +27,8 @@ def test_perceptron_without_hidden_layers_is_linear():
     a, b = torch.rand(2, 1, 1, 28, 28)
     zero = model(torch.zeros_like(a))
     torch.testing.assert_close(model(a + b) - zero, model(a) + model(b) - 2 * zero, rtol=1e-4, atol=1e-5)
+
+
+def test_perceptron_has_an_activation_after_each_hidden_layer():
+    kinds = [type(m).__name__ for m in models.build("mlp", widths=[4, 3]).hidden]
+    assert kinds == ["Linear", "ReLU", "Linear", "ReLU"]
