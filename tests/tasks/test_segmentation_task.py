@@ -202,3 +202,24 @@ def shapes(number, generator):
             mask[i][inside] = kind
             image[i][:, inside] += 0.4 + 0.4 * torch.rand(3, 1, generator=generator)
     return {"image": image, "mask": mask}
+
+
+def test_evaluation_takes_a_large_image_in_tiles_and_training_takes_it_whole(monkeypatch):
+    monkeypatch.setattr("unpool.tasks.segmentation.LIMIT", 1000)
+    widths = []
+
+    class Seen(nn.Conv2d):
+        def forward(self, input):
+            widths.append(input.shape[-1])
+            return super().forward(input)
+
+    torch.manual_seed(0)
+    network, batch = Seen(3, 3, 3, padding=1).eval(), {"image": torch.randn(1, 3, 16, 1100)}
+    task = Segmentation(INFO)
+    with torch.no_grad():
+        tiles = task.forward(network, batch)
+        seen = list(widths)
+        whole = task.forward(network.train(), batch)
+    assert max(seen) <= 1024
+    assert widths[-1] == 1100
+    torch.testing.assert_close(tiles, whole)

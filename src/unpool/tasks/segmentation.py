@@ -16,6 +16,8 @@ from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
+LIMIT = 2_400_000  # pixels (H * W) that go through a network at once
+
 ClassWeights = Literal["natural", "median", "sqrt_median"] | Sequence[float] | None
 
 
@@ -56,8 +58,10 @@ class Segmentation:
         self.class_weights = _weights(class_weights, class_pixels, image_pixels, num_classes=len(info.classes))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Scores (B, N, H, W)."""
-        return model(batch["image"])
+        """Scores (B, N, H, W); outside of training, images larger than `LIMIT` go through in overlapping tiles."""
+        if model.training:
+            return model(batch["image"])
+        return predict_scores(model, batch["image"], limit=LIMIT, stride=getattr(model, "stride", 32))
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
