@@ -8,7 +8,7 @@ from torch import Tensor
 from unpool.metrics.confusion import Confusion, mean
 from unpool.types import IGNORE, Samples
 
-_SHIFT = 4  # 16 bins a channel
+_SHIFT = 3  # 32 bins a channel
 
 
 def colour_bin_baseline(train_samples: Samples, test_samples: Samples, num_classes: int) -> float:
