@@ -209,9 +209,9 @@ def test_evaluation_takes_a_large_image_in_tiles_and_training_takes_it_whole(mon
     widths = []
 
     class Seen(nn.Conv2d):
-        def forward(self, input):
-            widths.append(input.shape[-1])
-            return super().forward(input)
+        def forward(self, image):
+            widths.append(image.shape[-1])
+            return super().forward(image)
 
     torch.manual_seed(0)
     network, batch = Seen(3, 3, 3, padding=1).eval(), {"image": torch.randn(1, 3, 16, 1100)}
