@@ -101,6 +101,8 @@ def test_classes_that_differ_between_splits_are_listed(tmp_path, image):
     (root / "val" / "ant").rename(root / "val" / "Ant")
     with pytest.raises(DataError, match="'Ant' is in val only; 'wasp' is in val only; 'ant' is in train only"):
         Folder(root, "val")
+    with pytest.raises(DataError, match="'ant' is in train only"):
+        Folder(root, "val", classes=["ant", "bee", "Ant", "wasp"])
     assert len(Folder(root, "train")) == 4
 
 
@@ -240,6 +242,8 @@ def test_missing_root_and_unknown_split_are_named(tmp_path):
         Folder(tmp_path / "nowhere", "train")
     with pytest.raises(RecipeError, match="split is 'dev'; expected train, val or test"):
         Folder(tmp_path, "dev")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=r"data\.exif is 'ignor'; expected apply or ignore"):
+        Folder(tmp_path, "train", exif="ignor")  # type: ignore[arg-type]
 
 
 def test_empty_root_says_what_was_looked_for(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 from unpool.data.classes import match
 from unpool.data.decode import Exif, printable
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
-from unpool.data.readers.splits import Split, not_found, require_root, require_split
+from unpool.data.readers.splits import Split, not_found, require_exif, require_root, require_split
 from unpool.errors import DataError
 from unpool.types import IGNORE, DataInfo
 
@@ -48,6 +48,7 @@ class CamVid(MaskPairs):
         exif: Exif = "apply",
     ) -> None:
         require_split(split)
+        require_exif(exif)
         folder = _folder(require_root(root), split)
         expected = tuple(classes) if classes is not None else tuple(CLASSES)
         index = match(tuple(CLASSES), expected, printable(root))

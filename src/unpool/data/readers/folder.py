@@ -19,6 +19,7 @@ from unpool.data.readers.splits import (
     Split,
     not_found,
     nothing_left,
+    require_exif,
     require_root,
     require_share,
     require_split,
@@ -51,13 +52,15 @@ class Folder:
     ) -> None:
         require_split(split)
         require_share(val_share)
+        require_exif(exif)
         self.root = require_root(root)
         self._channels = channels
         self._exif: Exif = exif
         source, self._drawn = self._source(split, val_share, seed)
         folders = _class_folders(source)
         names = sorted(folders)
-        expected = classes if classes is not None else self._train_classes(names, source, split)
+        train_names = self._train_classes(names, source, split)
+        expected = classes if classes is not None else train_names
         self.info = DataInfo(classes=tuple(expected))
         require_two(self.info.classes, printable(source))
         index = dict(zip(names, match(names, expected, printable(source)), strict=True))

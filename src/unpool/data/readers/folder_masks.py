@@ -19,6 +19,7 @@ from unpool.data.readers.splits import (
     Split,
     not_found,
     nothing_left,
+    require_exif,
     require_root,
     require_share,
     require_split,
@@ -53,6 +54,7 @@ class FolderMasks(MaskPairs):
     ) -> None:
         require_split(split)
         require_share(val_share)
+        require_exif(exif)
         source, drawn = _source(require_root(root), split, Drawn(val_share, seed))
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
         expected = tuple(classes) if classes is not None else labels.names

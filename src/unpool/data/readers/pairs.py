@@ -91,11 +91,13 @@ class MaskPairs:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        path = self.root / self._pairs[index].image
-        image = decode_image(path, self._channels, exif=self._exif)
+        pair = self._pairs[index]
+        image = decode_image(self.root / pair.image, self._channels, exif=self._exif)
         sample = {"image": image, **self.targets(index)}
-        if image.shape[1:] != sample["mask"].shape:
-            self.measure(index)
+        size, mask_size = tuple(image.shape[1:]), tuple(sample["mask"].shape)
+        if size != mask_size:
+            turn = probe(self.root / pair.image).orientation
+            raise self._disagreement(pair, size, mask_size, orientation=turn)
         return sample
 
     def targets(self, index: int) -> Sample:
@@ -108,16 +110,14 @@ class MaskPairs:
         image, mask = probe(self.root / pair.image), probe(self.root / pair.mask)
         size, mask_size = oriented(image, self._exif), (mask.height, mask.width)
         if size != mask_size:
-            raise Unusable(
-                printable(self.root / pair.mask),
-                _disagreement(printable(pair.image), size, mask_size, image.orientation),
-            )
+            raise self._disagreement(pair, size, mask_size, orientation=image.orientation)
         told = notes(pair.image, image, self._channels, exif=self._exif)
         return Measure(size, (self._channels + 1) * size[0] * size[1], told)
 
-
-def _disagreement(image: str, size: tuple[int, int], mask_size: tuple[int, int], orientation: int) -> str:
-    sizes = f"mask is {mask_size[1]}x{mask_size[0]}, its image {image} decodes to {size[1]}x{size[0]} (width x height)"
-    if orientation != 1:
-        return f"{sizes} by EXIF orientation {orientation}: set data.exif=ignore, or annotate the upright image"
-    return f"{sizes}: they must agree; export the mask at the size of the image"
+    def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
+        drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))
+        sizes = f"mask is {drawn}, its image {printable(pair.image)} decodes to {decoded} (width x height)"
+        advice = ": they must agree; export the mask at the size of the image"
+        if orientation != 1:
+            advice = f" by EXIF orientation {orientation}: set data.exif=ignore, or annotate the upright image"
+        return Unusable(printable(self.root / pair.mask), sizes + advice)

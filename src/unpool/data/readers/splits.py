@@ -49,6 +49,12 @@ def require_share(val_share: float) -> None:
         raise RecipeError(f"data.val_share is {val_share}; expected more than 0 and at most 1, such as 0.2")
 
 
+def require_exif(exif: str) -> None:
+    """Orientation is applied or it is not."""
+    if exif not in ("apply", "ignore"):
+        raise RecipeError(f"data.exif is '{exif}'; expected apply or ignore")
+
+
 def not_found(root: Path, split: str, looked_for: Sequence[str]) -> DataError:
     """The error of a root without the split asked for."""
     tried = ", ".join(looked_for)
