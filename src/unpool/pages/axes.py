@@ -1,0 +1,104 @@
+"""Scales of charts: where the ticks are, how numbers are written, how long series are shortened."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+POINTS = 240  # of one drawn line; more would not be seen at the width of a page
+
+
+class Bucket(NamedTuple):
+    """Neighbouring points of a series as one: their mean, and how far they spread."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values to pixels from `start` to `end`.
+
+    Attributes:
+        ticks: values with a line and a number.
+        low, high: values at the two ends.
+        log: equal factors take equal room.
+    """
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    start: float
+    end: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Pixel of a value."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return self.start + (self._scaled(value) - low) / (high - low) * (self.end - self.start)
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.log else value
+
+
+def axis(values: Sequence[float], *, start: float, end: float, log: bool = False, tight: bool = False) -> Axis:
+    """An axis that holds all values and ends on round numbers.
+
+    Args:
+        values: finite; above 0 for a logarithmic axis. May be empty.
+        start: pixel of its lower end.
+        end: pixel of its upper end.
+        log: whether it is logarithmic.
+        tight: ends at the first and last value instead, as an axis of steps should.
+    """
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if log:
+        low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high * 1.0001))
+        return Axis(low, high, _log_ticks(low, high), start, end, log=True)
+    if low == high:
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    step = _round_step((high - low) / 5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = tuple(round(place * step, 12) for place in range(first, last + 1))
+    if not tight:
+        return Axis(ticks[0], ticks[-1], ticks, start, end)
+    return Axis(low, high, tuple(tick for tick in ticks if low <= tick <= high), start, end)
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+
+
+def _log_ticks(low: float, high: float) -> tuple[float, ...]:
+    decades = range(round(math.log10(low)), round(math.log10(high)) + 1)
+    every = max(1, math.ceil(len(decades) / 6))
+    factors = (1, 2, 5) if len(decades) <= 3 else (1,)
+    ticks = [factor * 10.0**decade for decade in decades[::every] for factor in factors]
+    return tuple(tick for tick in ticks if low <= tick <= high * 1.0001)
+
+
+def number(value: float) -> str:
+    """A number as short as it can be read: 12,000, 0.25, 3e-05."""
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        text = f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.4g}"
+        return "0" if text == "-0" else text
+    return f"{value:.3g}"
+
+
+def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
+    """The points that can be drawn."""
+    return [(x, y) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)]
+
+
+def shortened(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[Bucket]:
+    """A series of at most `most` buckets of neighbours."""
+    size = max(1, math.ceil(len(points) / most))
+    buckets = []
+    for begin in range(0, len(points), size):
+        part = points[begin : begin + size]
+        ys = [y for _, y in part]
+        buckets.append(Bucket(sum(x for x, _ in part) / len(part), sum(ys) / len(ys), min(ys), max(ys)))
+    return buckets

@@ -1,0 +1,121 @@
+"""Line charts as SVG; colours come from the page, so that they follow its light and dark scheme."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from unpool.pages.axes import Axis, Bucket, axis, finite, number, shortened
+from unpool.pages.markup import Markup, element, joined
+
+WIDTH, HEIGHT = 640, 280
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 12, 40
+COLOURS = 6  # series colours that the page knows
+FEW = 40  # points up to which each is marked
+LOG_FROM = 30  # factor between the largest and the smallest value from which an axis turns logarithmic
+
+
+class Series(NamedTuple):
+    """One line: its name and its (x, y) points in order; points without a finite y are left out."""
+
+    name: str
+    points: Sequence[tuple[float, float | None]]
+
+
+def line_chart(title: str, series: Sequence[Series], *, x: str, y: str = "", log: bool | None = None) -> Markup:
+    """A figure with one line a series; long series show their mean, and their spread behind it.
+
+    Args:
+        title: above the chart.
+        series: the lines; those without points are left out.
+        x: what the horizontal axis is.
+        y: what the vertical axis is.
+        log: whether the vertical axis is logarithmic; None lets the values decide.
+    """
+    drawn = {one.name: points for one in series if (points := finite(one.points))}
+    if not drawn:
+        return _figure(title, [], element("p", {"class": "none"}, "no values"))
+    lines = [shortened(points) for points in drawn.values()]
+    across, up = _axes(lines, log=log)
+    marks = [
+        _line(name, buckets, across=across, up=up, place=i)
+        for i, (name, buckets) in enumerate(zip(drawn, lines, strict=True))
+    ]
+    sketch = element(
+        "svg",
+        {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": f"{title}: {', '.join(drawn)}"},
+        _grid(across, up),
+        *marks,
+        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x, anchor="middle"),
+        _text(4, TOP + 10, y, anchor="start") if y else "",
+    )
+    return _figure(title, list(drawn), sketch)
+
+
+def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
+    keys = [
+        element("span", {"class": "key"}, element("i", {"class": f"s{place % COLOURS}"}), name)
+        for place, name in enumerate(names)
+    ]
+    caption = element("figcaption", None, element("b", None, title), *(keys if len(names) > 1 else ()))
+    return element("figure", {"class": "chart"}, caption, inside)
+
+
+def _axes(lines: Sequence[Sequence[Bucket]], *, log: bool | None) -> tuple[Axis, Axis]:
+    buckets = [bucket for line in lines for bucket in line]
+    means = [bucket.mean for bucket in buckets]
+    if log is None:
+        log = min(means) > 0 and max(means) / min(means) > LOG_FROM
+    log = log and min(means) > 0
+    across = axis([bucket.x for bucket in buckets], start=LEFT, end=WIDTH - RIGHT, tight=True)
+    return across, axis(means, start=HEIGHT - BOTTOM, end=TOP, log=log)
+
+
+def _grid(across: Axis, up: Axis) -> Markup:
+    parts = []
+    for tick in up.ticks:
+        at = up.place(tick)
+        parts += [_rule(LEFT, at, WIDTH - RIGHT, at), _text(LEFT - 8, at + 4, number(tick), anchor="end")]
+    for tick in across.ticks:
+        at = across.place(tick)
+        parts += [
+            _rule(at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 4),
+            _text(at, HEIGHT - BOTTOM + 17, number(tick), anchor="middle"),
+        ]
+    return joined(*parts)
+
+
+def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, place: int) -> Markup:
+    colour = f"s{place % COLOURS}"
+    parts = []
+    if any(bucket.high > bucket.low for bucket in buckets):
+        top = [(bucket.x, bucket.high) for bucket in buckets]
+        below = [(bucket.x, bucket.low) for bucket in reversed(buckets)]
+        band = _path([*top, *below], across, up)
+        parts.append(element("path", {"class": f"band {colour}", "d": f"{band}Z"}))
+    means = [(bucket.x, bucket.mean) for bucket in buckets]
+    parts.append(element("path", {"class": f"line {colour}", "d": _path(means, across, up)}))
+    if len(buckets) <= FEW:
+        parts += [_dot(name, point, across=across, up=up, colour=colour) for point in means]
+    return joined(*parts)
+
+
+def _path(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:
+    def height(value: float) -> float:
+        inside = min(max(value, up.low), up.high)  # the spread may leave the axis, which holds the means
+        return up.place(inside)
+
+    return "M" + "L".join(f"{across.place(x):.1f} {height(y):.1f}" for x, y in points)
+
+
+def _dot(name: str, point: tuple[float, float], *, across: Axis, up: Axis, colour: str) -> Markup:
+    x, y = point
+    at = {"class": f"dot {colour}", "cx": f"{across.place(x):.1f}", "cy": f"{up.place(y):.1f}", "r": "3"}
+    return element("circle", at, element("title", None, f"{name} {number(y)} at {number(x)}"))
+
+
+def _rule(x1: float, y1: float, x2: float, y2: float) -> Markup:
+    ends = {"x1": f"{x1:.1f}", "y1": f"{y1:.1f}", "x2": f"{x2:.1f}", "y2": f"{y2:.1f}"}
+    return element("line", {"class": "rule", **ends})
+
+
+def _text(x: float, y: float, text: str, *, anchor: str) -> Markup:
+    return element("text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}, text)

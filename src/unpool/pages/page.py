@@ -1,0 +1,50 @@
+"""A whole page: one file that opens anywhere, without a network and without a script."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from unpool.pages.markup import Markup, element, joined
+from unpool.pages.style import STYLE
+
+# the browser itself refuses whatever would come from elsewhere or run
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+class Section(NamedTuple):
+    """A part of a page under a heading; parts without content are left out."""
+
+    title: str
+    parts: Sequence[Markup]
+
+
+def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
+    """HTML of a page.
+
+    Args:
+        title: its heading, and the name of its window.
+        sections: from top to bottom.
+        subtitle: one line below the heading.
+    """
+    shown = [section for section in sections if any(section.parts)]
+    links = [element("a", {"href": f"#part{i}"}, section.title) for i, section in enumerate(shown)]
+    header = element(
+        "header",
+        None,
+        element("h1", None, title),
+        element("p", {"class": "subtitle"}, subtitle) if subtitle else "",
+        element("nav", None, *links) if len(links) > 1 else "",
+    )
+    body = [
+        element("section", {"id": f"part{i}"}, element("h2", None, section.title), *section.parts)
+        for i, section in enumerate(shown)
+    ]
+    head = joined(
+        element("meta", {"charset": "utf-8"}),
+        element("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}),
+        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
+        element("meta", {"name": "color-scheme", "content": "light dark"}),
+        element("title", None, title),
+        element("style", None, Markup(STYLE)),
+    )
+    whole = element("html", {"lang": "en"}, element("head", None, head), element("body", None, header, *body))
+    return f"<!DOCTYPE html>\n{whole}\n"

@@ -1,0 +1,83 @@
+"""The look of every page, in light and dark."""
+
+STYLE = """
+:root { color-scheme: light dark;
+  --back: #f6f7f9; --sheet: #ffffff; --ink: #1b1f24; --soft: #5b6472; --line: #dfe3e8; --track: #e9ecf0;
+  --s0: #2563eb; --s1: #d9480f; --s2: #0b8457; --s3: #8b3fd9; --s4: #a16207; --s5: #be185d; --wrong: 217,72,15;
+  --right: 37,99,235; }
+@media (prefers-color-scheme: dark) { :root {
+  --back: #111418; --sheet: #1a1e24; --ink: #e7eaee; --soft: #9aa4b2; --line: #2d343d; --track: #2a3038;
+  --s0: #6ea8fe; --s1: #ff9457; --s2: #4cc38a; --s3: #c297ff; --s4: #e3b341; --s5: #f783ac; --wrong: 255,148,87;
+  --right: 110,168,254; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 24px 20px 64px; max-width: 1120px; background: var(--back); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+header { margin: 0 4px 20px; }
+h1 { margin: 0; font-size: 26px; line-height: 1.25; overflow-wrap: anywhere; }
+h2 { margin: 0 0 14px; font-size: 17px; }
+.subtitle { margin: 4px 0 0; color: var(--soft); overflow-wrap: anywhere; }
+nav { margin-top: 12px; display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 14px; }
+a { color: var(--s0); text-decoration: none; } a:hover { text-decoration: underline; }
+section { background: var(--sheet); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
+  margin-bottom: 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 14px 20px; }
+.tile b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.tile span { color: var(--soft); font-size: 13px; }
+.tile:first-child b { color: var(--s0); }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px 28px; }
+figure { margin: 0; min-width: 0; }
+.chart figcaption { display: flex; flex-wrap: wrap; gap: 2px 14px; align-items: baseline; font-size: 14px;
+  margin-bottom: 4px; }
+.chart svg { display: block; width: 100%; height: auto; }
+.none { color: var(--soft); }
+.key { display: inline-flex; align-items: center; gap: 6px; color: var(--soft); font-size: 13px; }
+.key i { width: 12px; height: 12px; border-radius: 3px; flex: none; border: 1px solid var(--line); }
+.key i.s0 { background: var(--s0); } .key i.s1 { background: var(--s1); } .key i.s2 { background: var(--s2); }
+.key i.s3 { background: var(--s3); } .key i.s4 { background: var(--s4); } .key i.s5 { background: var(--s5); }
+svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
+svg .rule { stroke: var(--line); stroke-width: 1; }
+svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+svg .band { stroke: none; opacity: .18; }
+svg .dot { stroke: var(--sheet); stroke-width: 1; }
+svg .line.s0 { stroke: var(--s0); } svg .line.s1 { stroke: var(--s1); } svg .line.s2 { stroke: var(--s2); }
+svg .line.s3 { stroke: var(--s3); } svg .line.s4 { stroke: var(--s4); } svg .line.s5 { stroke: var(--s5); }
+svg .band.s0, svg .dot.s0 { fill: var(--s0); } svg .band.s1, svg .dot.s1 { fill: var(--s1); }
+svg .band.s2, svg .dot.s2 { fill: var(--s2); } svg .band.s3, svg .dot.s3 { fill: var(--s3); }
+svg .band.s4, svg .dot.s4 { fill: var(--s4); } svg .band.s5, svg .dot.s5 { fill: var(--s5); }
+.bars { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 6px 36px; }
+.bar { display: grid; grid-template-columns: minmax(90px, 30%) 1fr 64px; gap: 10px; align-items: center;
+  font-size: 14px; }
+.bar .name { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.bar .track { height: 12px; border-radius: 6px; background: var(--track); overflow: hidden; }
+.bar .track i { display: block; height: 100%; background: var(--s0); border-radius: 6px; }
+.bar .value { text-align: right; font-variant-numeric: tabular-nums; color: var(--soft); }
+.scroll { overflow-x: auto; max-width: 100%; }
+table { border-collapse: collapse; font-size: 14px; }
+th, td { text-align: left; padding: 4px 18px 4px 0; vertical-align: top; overflow-wrap: anywhere; }
+thead th, tbody td:first-child { color: var(--soft); font-weight: 500; white-space: nowrap; }
+tbody tr + tr td { border-top: 1px solid var(--line); }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.matrix { font-size: 13px; } .matrix td, .matrix tbody td:first-child { padding: 3px 6px; text-align: right;
+  min-width: 34px; border: 1px solid var(--line); color: var(--ink); font-variant-numeric: tabular-nums; }
+.matrix td.wrong { background: rgba(var(--wrong), calc(var(--share) * 1.6)); }
+.matrix td.right { background: rgba(var(--right), calc(var(--share) * .45)); }
+.matrix .side { font-weight: 500; white-space: nowrap; text-align: right; padding-right: 10px; }
+.matrix .turned { vertical-align: bottom; padding: 4px 0; }
+.matrix .turned span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 130px; overflow: hidden; }
+.matrix .corner { vertical-align: bottom; font-size: 12px; font-weight: 400; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 0 0 14px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); gap: 18px 24px; }
+.card { min-width: 0; } .card .row { display: flex; gap: 8px; align-items: flex-start; }
+.card .row figure { flex: 1 1 0; max-width: 240px; }
+.card .title { margin: 0 0 6px; font-size: 13px; display: flex; justify-content: space-between; gap: 12px; }
+.card .title b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.card .title span { color: var(--soft); white-space: nowrap; }
+.card img { display: block; width: 100%; height: auto; border-radius: 4px; background: var(--track); }
+.card img.pixels { image-rendering: pixelated; }
+.card figcaption { color: var(--soft); font-size: 12px; text-align: center; margin-top: 2px; }
+.note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
+pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
+details { margin-top: 12px; } summary { cursor: pointer; color: var(--s0); font-size: 14px; }
+h3 { font-size: 14px; margin: 18px 0 8px; }
+@media print { body { background: #fff; max-width: none; } section { break-inside: avoid; } }
+"""

@@ -1,0 +1,327 @@
+"""The page of a run: what it reached, how it went, where it errs, and all that is needed to repeat it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from unpool.errors import ModelFileError
+from unpool.pages import blocks
+from unpool.pages.axes import number
+from unpool.pages.chart import Series, line_chart
+from unpool.pages.images import Card, Picture, grid
+from unpool.pages.markup import Markup, element
+from unpool.pages.page import Section, page
+from unpool.run_directory import RunDirectory
+
+# metrics in the order in which they are worth reading; others follow
+NAMES = {
+    "mean_iou": "mean IoU",
+    "top1": "accuracy",
+    "top5": "top-5 accuracy",
+    "pixel_accuracy": "pixel accuracy",
+    "class_accuracy": "class accuracy",
+    "loss": "loss",
+}
+BY_CLASS = {"iou": "IoU", "recall": "recall", "precision": "precision"}
+NOT_MEASURED = ("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen")
+MOST_BARS = 40
+MOST_MATRIX = 20
+MOST_SKIPPED = 50
+
+
+class Example(NamedTuple):
+    """One image of the report.
+
+    Attributes:
+        name: of its file.
+        image, truth, prediction: (3, H, W) uint8, drawn as they are to be shown; no truth where there is none.
+        caption: one line about it.
+    """
+
+    name: str
+    image: Tensor
+    truth: Tensor | None
+    prediction: Tensor
+    caption: str
+
+
+def write_report(run: Path, *, examples: Sequence[Example], worst: Sequence[Example]) -> Path:
+    """Makes report.html of a finished run, from recipe.yaml, config.json, log.jsonl and metrics.json.
+
+    Args:
+        run: the run directory.
+        examples: images with truth and prediction to look at.
+        worst: those that went worst, the worst first.
+
+    Returns:
+        The path of the page: one file, with everything in it.
+
+    Raises:
+        ModelFileError: metrics.json or recipe.yaml is missing or broken.
+        EnvironmentFault: the page cannot be written.
+    """
+    directory = RunDirectory(run)
+    metrics = directory.read_json("metrics.json")
+    config = directory.read_json("config.json") if (directory / "config.json").is_file() else {}
+    log = _read_log(directory / "log.jsonl")
+    key = _colours(config)
+    sections = [
+        Section("Result", _result(metrics, config)),
+        Section("Training", _curves(metrics, log)),
+        Section("Classes", _classes(metrics)),
+        Section("Examples", [key, grid(_cards(examples))] if examples else []),
+        Section("Worst", [key, grid(_cards(worst)), blocks.note(WORST)] if worst else []),
+        Section("Data", _data(metrics)),
+        Section("Recipe", [blocks.listing(_recipe(directory))]),
+        Section("Machine", _machine(metrics)),
+    ]
+    directory.write_text("report.html", page(directory.path.absolute().name, sections, subtitle=_subtitle(config)))
+    return directory / "report.html"
+
+
+WORST = (
+    "Images of the validation set on which the loss is highest, among those looked at: a wrong label shows here first."
+)
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of the log; one that was cut off in writing is left out."""
+    lines = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(value, dict):
+                lines.append(value)
+    return lines
+
+
+def _recipe(directory: RunDirectory) -> str:
+    try:
+        return (directory / "recipe.yaml").read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"{directory / 'recipe.yaml'} cannot be read: {error}") from error
+
+
+def _subtitle(config: Mapping[str, Any]) -> str:
+    network = config.get("network", {})
+    name = network.get("name", "")
+    if network.get("backbone"):
+        name = f"{name} on {network['backbone']}"
+    task = config.get("task", {}).get("name", "")
+    return ", ".join(part for part in (name, task) if part)
+
+
+def _colours(config: Mapping[str, Any]) -> Markup:
+    info = config.get("info", {})
+    if not info.get("palette"):
+        return Markup()
+    return blocks.legend(info.get("classes", ()), [(r, g, b) for r, g, b in info["palette"]])
+
+
+def _result(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[Markup]:
+    tiles = [(_name(name), _value(name, metrics[name])) for name in _measured(metrics)]
+    if metrics.get("time_s") is not None:
+        tiles.append(("time", _time(metrics["time_s"])))
+    parts = [blocks.tiles(tiles)]
+    best = _best(metrics)
+    if best:
+        parts.append(blocks.note(best))
+    baseline = metrics.get("colour_baseline")
+    if baseline is not None:
+        parts.append(
+            blocks.note(
+                f"A classifier that sees only the colour of each pixel reaches a mean IoU of {_share(baseline)} on the "
+                "same images; what the network has above that, it owes to shape and texture."
+            )
+        )
+    return parts
+
+
+def _measured(metrics: Mapping[str, Any]) -> list[str]:
+    """Names of the single numbers among the metrics, the best known first."""
+    known = [name for name in NAMES if _is_number(metrics.get(name))]
+    others = [
+        name
+        for name, value in metrics.items()
+        if _is_number(value) and name not in NAMES and name not in NOT_MEASURED and name != "colour_baseline"
+    ]
+    return known + others
+
+
+def _best(metrics: Mapping[str, Any]) -> str:
+    """Where the best evaluation was, if not at the end."""
+    history = metrics.get("history") or []
+    name = next((name for name in _measured(metrics) if name != "loss"), None)
+    rows = [row for row in history if name is not None and _is_number(row.get(name))]
+    if name is None or not rows:
+        return ""
+    best = max(rows, key=lambda row: row[name])
+    if best[name] <= metrics[name]:
+        return "The figures are those of the last evaluation, which was the best one too."
+    return (
+        f"The figures are those of the last evaluation. The best {_name(name)} was {_share(best[name])} after epoch "
+        f"{best['epoch']}; the weights of that time are in best.safetensors. They were chosen on these same images, so "
+        "their figure is not one to publish."
+    )
+
+
+def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    steps = [line for line in log if line.get("kind", "step") == "step" and "step" in line]
+    history = [row for row in metrics.get("history") or [] if _is_number(row.get("step"))]
+    losses = [Series("training", _points(steps, "loss")), Series("validation", _points(history, "loss"))]
+    shares = [name for name in _measured(history[-1]) if name != "loss"] if history else []
+    charts = [line_chart("Loss", losses, x="step")]
+    if shares:
+        charts.append(
+            line_chart("Validation", [Series(_name(name), _points(history, name)) for name in shares], x="step")
+        )
+    if steps:
+        charts.append(line_chart("Learning rate", [Series("lr", _points(steps, "lr"))], x="step", log=False))
+        charts.append(
+            line_chart("Speed", [Series("images/s", _points(steps, "images_per_s"))], x="step", y="images/s", log=False)
+        )
+    return [element("div", {"class": "charts"}, *charts), *_waiting(steps)]
+
+
+def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float | None]]:
+    return [(row["step"], row[name] if _is_number(row.get(name)) else None) for row in rows]
+
+
+def _waiting(steps: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """Who waited for whom, in words."""
+    waited = sum(line.get("waited_for_data_s") or 0.0 for line in steps)
+    ready = sum(line.get("data_waited_s") or 0.0 for line in steps)
+    if not waited + ready:
+        return []
+    advice = (
+        "the data is the slower part: give it more workers, or keep it in memory"
+        if waited > ready
+        else "the network is the slower part"
+    )
+    return [blocks.note(f"Training waited {_time(waited)} for data, and data {_time(ready)} for training: {advice}.")]
+
+
+def _classes(metrics: Mapping[str, Any]) -> list[Markup]:
+    parts: list[Markup] = []
+    shown = next((name for name in BY_CLASS if isinstance(metrics.get(name), dict)), None)
+    if shown is not None:
+        parts += [element("h3", None, f"{BY_CLASS[shown]} of each class"), *_bars(metrics[shown])]
+    confusion = metrics.get("confusion")
+    if confusion and shown is not None:
+        parts += _confusion(confusion, list(metrics[shown]))
+    return parts
+
+
+def _bars(values: Mapping[str, float | None]) -> list[Markup]:
+    order = sorted(values.items(), key=lambda entry: -1.0 if entry[1] is None else entry[1], reverse=True)
+    rows = [blocks.Bar(name, value, "absent" if value is None else _share(value)) for name, value in order]
+    if len(rows) <= MOST_BARS:
+        return [blocks.bars(rows)]
+    half = MOST_BARS // 2
+    left_out = blocks.note(f"The {half} best and the {half} worst of {len(rows)} classes.")
+    return [blocks.bars(rows[:half]), element("hr"), blocks.bars(rows[-half:]), left_out]
+
+
+def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Markup]:
+    if len(names) <= MOST_MATRIX:
+        table = blocks.matrix(counts, names, rows="truth", columns="prediction")
+        return [element("h3", None, "Confusion"), table]
+    pairs = [
+        (count, names[truth], names[taken])
+        for truth, row in enumerate(counts)
+        for taken, count in enumerate(row)
+        if count and truth != taken
+    ]
+    most = sorted(pairs, key=lambda pair: pair[0], reverse=True)[:MOST_MATRIX]
+    rows = [(truth, taken, count) for count, truth, taken in most]
+    return [
+        element("h3", None, "Most frequent mistakes"),
+        blocks.table(rows, headings=("truth", "prediction", "images")),
+    ]
+
+
+def _cards(examples: Sequence[Example]) -> list[Card]:
+    return [
+        Card(
+            one.name,
+            one.caption,
+            (Picture("image", one.image), Picture("truth", one.truth), Picture("prediction", one.prediction)),
+        )
+        for one in examples
+    ]
+
+
+def _data(metrics: Mapping[str, Any]) -> list[Markup]:
+    data = metrics.get("data")
+    if not data:
+        return []
+    skipped = data.get("skipped") or []
+    parts = [
+        blocks.tiles([(f"{split} images", number(data[split])) for split in ("train", "val", "test") if split in data])
+    ]
+    if not skipped:
+        return [*parts, blocks.note("No file was skipped.")]
+    rows = [_fault(fault) for fault in skipped[:MOST_SKIPPED]]
+    listed = [blocks.table(rows, headings=("file", "reason"))]
+    if len(skipped) > len(rows):
+        listed.append(blocks.note(f"and {len(skipped) - len(rows)} more: see data.json"))
+    title = "1 file was skipped" if len(skipped) == 1 else f"{len(skipped)} files were skipped"
+    return [*parts, blocks.folded(title, *listed)]
+
+
+def _fault(fault: Any) -> tuple[str, str]:
+    if isinstance(fault, dict):
+        return str(fault.get("path", "")), str(fault.get("reason", ""))
+    if isinstance(fault, list | tuple) and len(fault) > 1:
+        return str(fault[0]), str(fault[1])
+    return str(fault), ""
+
+
+def _machine(metrics: Mapping[str, Any]) -> list[Markup]:
+    rows = [("time", _time(metrics["time_s"]))] if metrics.get("time_s") is not None else []
+    rows += [
+        (name.replace("_", " "), _plain(metrics[name]))
+        for name in ("precision", "memory_format", "images_seen", "skipped_steps")
+        if name in metrics
+    ]
+    for part in ("hardware", "versions"):
+        rows += [
+            (name, _plain(value)) for name, value in (metrics.get(part) or {}).items() if value not in (None, [], "")
+        ]
+    return [blocks.table(rows)] if rows else []
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return number(value) if _is_number(value) else str(value)
+
+
+def _name(metric: str) -> str:
+    return NAMES.get(metric, metric.replace("_", " "))
+
+
+def _value(metric: str, value: float) -> str:
+    return _share(value) if metric != "loss" and 0 <= value <= 1 else number(value)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
