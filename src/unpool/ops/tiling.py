@@ -16,6 +16,12 @@ from torch import Tensor, nn
 Network = Callable[[Tensor], Tensor]
 
 
+def stride_of(model: nn.Module) -> int:
+    """The network's coarsest stride, as its attribute `stride` says; 32 where it has none that is a whole number."""
+    declared = getattr(model, "stride", None)
+    return declared if isinstance(declared, int) else 32
+
+
 class Span(NamedTuple):
     """One tile along one axis: it reads start..stop of the image and keeps first..last."""
 

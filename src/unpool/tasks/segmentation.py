@@ -14,7 +14,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
-from unpool.ops.tiling import predict_scores
+from unpool.ops.tiling import predict_scores, stride_of
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
 LIMIT = 2_400_000  # pixels (H * W) that go through a network at once
@@ -62,7 +62,7 @@ class Segmentation:
         """Scores (B, N, H, W); outside of training, images larger than `LIMIT` go through in overlapping tiles."""
         if model.training:
             return model(batch["image"])
-        return predict_scores(model, batch["image"], limit=LIMIT, stride=getattr(model, "stride", 32))
+        return predict_scores(model, batch["image"], limit=LIMIT, stride=stride_of(model))
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
