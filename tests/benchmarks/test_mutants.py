@@ -89,7 +89,9 @@ def _run(house: Path, *more: str) -> subprocess.CompletedProcess[str]:
         "--mutants",
         str(house / "mutants"),
     ]
-    return subprocess.run([*command, "--time-limit", "3", *more], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [*command, "--time-limit", "15", *more], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.mark.slow
