@@ -124,6 +124,11 @@ def test_text_named_as_an_image_is_skipped(tmp_path):
         decode_image(tmp_path / "a.jpg", 3)
 
 
+def test_text_that_only_mentions_a_format_is_no_image():
+    with pytest.raises(Unreadable, match="not an image"):
+        decode_image(b"see %PDF and GIF89a, or 8BPS", 3)
+
+
 def oriented_jpeg(path: Path, orientation: int) -> Path:
     exif = Image.Exif()
     exif[0x0112] = orientation

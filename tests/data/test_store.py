@@ -188,6 +188,12 @@ def test_mask_value_that_is_no_class_names_sample_and_value(memory):
         scan(Listed([segmented(), bad]), memory=memory)
 
 
+def test_first_id_beyond_the_classes_is_refused():
+    bad = segmented(value=3)
+    with pytest.raises(DataError, match=r"mask has ids \[3\]"):
+        scan(Listed([segmented(value=2), bad]))
+
+
 @pytest.mark.parametrize(
     ("sample", "told"),
     [

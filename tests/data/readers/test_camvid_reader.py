@@ -38,6 +38,12 @@ def test_original_lists_with_their_absolute_start_are_read(tmp_path):
     assert len(CamVid(tmp_path, "val")) == 3
 
 
+def test_list_relative_to_the_folder_itself_is_read(tmp_path):
+    listing = camvid(tmp_path) / "CamVid" / "val.txt"
+    listing.write_text(listing.read_text().replace("CamVid/", ""))
+    assert CamVid(tmp_path, "val")[1]["image"].shape == (3, 6, 8)
+
+
 def test_root_with_only_the_split_asked_for_works(tmp_path):
     (camvid(tmp_path) / "CamVid" / "train.txt").unlink()
     assert len(CamVid(tmp_path, "val")) == 3

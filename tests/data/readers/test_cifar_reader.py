@@ -26,6 +26,13 @@ def test_record_is_a_label_and_three_planes(tmp_path):
     assert reader.names[5] == "data_batch_2.bin/00001"
 
 
+def test_grey_is_the_luma_of_the_planes(tmp_path):
+    record = pixels(4, 3073, seed=len("data_batch_1"))[2, 1:].reshape(3, 32, 32).astype(float)
+    luma = torch.from_numpy(0.299 * record[0] + 0.587 * record[1] + 0.114 * record[2])
+    grey = Cifar(cifar_batches(tmp_path), "train", channels=1)[2]["image"]
+    assert (grey[0] - luma).abs().max() <= 0.51
+
+
 def test_batches_are_found_in_their_folder_itself(tmp_path):
     root = cifar_batches(tmp_path) / "cifar-10-batches-bin"
     assert len(Cifar(root, "val")) == 4

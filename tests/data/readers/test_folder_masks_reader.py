@@ -78,6 +78,12 @@ def test_mapping_to_no_class_and_double_meaning_are_refused(tmp_path):
         FolderMasks(tmp_path, "train", mask_values={0: 1}, ignore=0)
 
 
+def test_mapping_gaps_are_refused(tmp_path):
+    one(tmp_path, np.array([[3, 4, 5]], np.uint8))
+    with pytest.raises(DataError, match=r"mask has ids \{3, 4, 5\} .* so \[4\] mean nothing"):
+        masks_of(tmp_path, mask_values={3: 0, 5: 1})
+
+
 def test_palette_mask_is_read_by_its_indices(tmp_path):
     one(tmp_path, np.array([[0, 1]], np.uint8))
     image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
@@ -165,6 +171,15 @@ def test_mask_drawn_on_the_raw_pixels_of_a_turned_image_names_exif(tmp_path):
     with pytest.raises(DataError, match=match):
         scan(FolderMasks(tmp_path, "train"))
     assert scan(FolderMasks(tmp_path, "train", exif="ignore")).samples[0]["image"].shape == (3, 6, 8)
+
+
+def test_streaming_scan_sees_the_turned_size(tmp_path):
+    one(tmp_path, pixels(8, 6, most=2))
+    for i in range(3):
+        (tmp_path / "images" / f"{i}.png").unlink()
+        written(tmp_path / "images" / f"{i}.jpg", turned(pixels(6, 8, 3)))
+    samples = scan(FolderMasks(tmp_path, "train"), memory=False).samples
+    assert samples.sizes_hw[0] == tuple(samples[0]["image"].shape[1:]) == (8, 6)
 
 
 def test_leftovers_of_both_sides_are_listed_and_skipped(tmp_path):
