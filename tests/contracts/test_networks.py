@@ -190,6 +190,23 @@ def test_number_of_classes_must_be_a_count(classes):
         models.build("cifar_resnet20", num_classes=classes)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "told"),
+    [
+        ("resnet18", "width", 0, "width is 0; it must be a whole number of at least 1"),
+        ("resnet18", "width", "64", "width is '64'; it must be a whole number of at least 1"),
+        ("resnet18", "stem_bias", 1, "stem_bias is 1; it must be true or false"),
+        ("unet", "widths", 5, "widths is 5; it must be a list of whole numbers"),
+        ("mlp", "widths", [512, -1], r"widths: one of \[512, -1\] is -1; it must be a whole number"),
+        ("unet_same", "dropout", 1.5, "dropout is 1.5; it must be a number from 0 to 1"),
+        ("unet_same", "dropout", True, "dropout is True; it must be a number from 0 to 1"),
+    ],
+)
+def test_value_that_an_option_cannot_take_is_refused(name, option, value, told):
+    with pytest.raises(RecipeError, match=told):
+        models.build(name, **{option: value})
+
+
 def test_options_have_names_and_defaults_that_fit_into_json():
     for name in MODELS:
         json.dumps(models.known_options(name))

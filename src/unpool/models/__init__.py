@@ -48,7 +48,10 @@ def build(
         RecipeError: an unknown name or option, with the nearest known one.
     """
     row = find(MODELS, name)
-    refuse_unknown(name, options, known_options(name, backbone=backbone))
+    known = known_options(name, backbone=backbone)
+    refuse_unknown(name, options, known)
+    for option, value in options.items():
+        _check_value(option, value, known[option])
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind == "composed":
@@ -71,7 +74,23 @@ def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
     return find(BACKBONES, chosen, what="backbone")
 
 
-def _count(what: str, value: int) -> int:
+def _check_value(option: str, value: object, default: object) -> None:
+    """An option is of its default's kind: a count, counts, a switch, or the share that dropout drops."""
+    if isinstance(default, tuple):
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{option} is {value!r}; it must be a list of whole numbers like {list(default)}")
+        for item in value:
+            _count(f"{option}: one of {list(value)}", item)
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise RecipeError(f"{option} is {value!r}; it must be true or false")
+    elif isinstance(default, int):
+        _count(option, value)
+    elif isinstance(default, float) and not (type(value) in (int, float) and 0 <= cast(float, value) <= 1):
+        raise RecipeError(f"{option} is {value!r}; it must be a number from 0 to 1")
+
+
+def _count(what: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RecipeError(f"{what} is {value!r}; it must be a whole number of at least 1")
     return value
