@@ -25,11 +25,12 @@ NAMES = {
     "class_accuracy": "class accuracy",
     "loss": "loss",
 }
-BY_CLASS = {"iou": "IoU", "recall": "recall", "precision": "precision"}
+BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision"}
 NOT_MEASURED = ("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen")
 MOST_BARS = 40
 MOST_MATRIX = 20
 MOST_SKIPPED = 50
+MUCH_WAITING = 0.05  # share of the time
 
 
 class Example(NamedTuple):
@@ -182,29 +183,25 @@ def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> lis
             line_chart("Validation", [Series(_name(name), _points(history, name)) for name in shares], x="step")
         )
     if steps:
-        charts.append(line_chart("Learning rate", [Series("lr", _points(steps, "lr"))], x="step", log=False))
+        charts.append(line_chart("Learning rate", [Series("lr", _points(steps, "lr"))], x="step", scale="zero"))
         charts.append(
-            line_chart("Speed", [Series("images/s", _points(steps, "images_per_s"))], x="step", y="images/s", log=False)
+            line_chart("Images a second", [Series("images/s", _points(steps, "images_per_s"))], x="step", scale="zero")
         )
-    return [element("div", {"class": "charts"}, *charts), *_waiting(steps)]
+    return [element("div", {"class": "charts"}, *charts), *_waiting(steps, metrics.get("time_s"))]
 
 
 def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float | None]]:
     return [(row["step"], row[name] if _is_number(row.get(name)) else None) for row in rows]
 
 
-def _waiting(steps: Sequence[Mapping[str, Any]]) -> list[Markup]:
+def _waiting(steps: Sequence[Mapping[str, Any]], time_s: float | None) -> list[Markup]:
     """Who waited for whom, in words."""
     waited = sum(line.get("waited_for_data_s") or 0.0 for line in steps)
-    ready = sum(line.get("data_waited_s") or 0.0 for line in steps)
-    if not waited + ready:
+    if not steps or not time_s or waited > time_s:  # a resumed run knows the time of its last part only
         return []
-    advice = (
-        "the data is the slower part: give it more workers, or keep it in memory"
-        if waited > ready
-        else "the network is the slower part"
-    )
-    return [blocks.note(f"Training waited {_time(waited)} for data, and data {_time(ready)} for training: {advice}.")]
+    share = waited / time_s
+    advice = "reading kept up" if share < MUCH_WAITING else "give it more workers, or keep the data in memory"
+    return [blocks.note(f"Training waited {_time(waited)} for data, {_share(share)} of its time: {advice}.")]
 
 
 def _classes(metrics: Mapping[str, Any]) -> list[Markup]:

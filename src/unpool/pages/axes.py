@@ -43,7 +43,14 @@ class Axis:
         return math.log10(value) if self.log else value
 
 
-def axis(values: Sequence[float], *, start: float, end: float, log: bool = False, tight: bool = False) -> Axis:
+def axis(
+    values: Sequence[float],
+    *,
+    start: float,
+    end: float,
+    log: bool = False,
+    tight: bool = False,
+) -> Axis:
     """An axis that holds all values and ends on round numbers.
 
     Args:
@@ -55,11 +62,12 @@ def axis(values: Sequence[float], *, start: float, end: float, log: bool = False
     """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if log:
-        low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high * 1.0001))
+        first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+        low, high = 10.0**first, 10.0 ** max(last, first + 1)
         return Axis(low, high, _log_ticks(low, high), start, end, log=True)
     if low == high:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-    step = _round_step((high - low) / 5)
+    step = _round_step((high - low) / (8 if tight else 5))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(round(place * step, 12) for place in range(first, last + 1))
     if not tight:

@@ -1,7 +1,7 @@
 """Line charts as SVG; colours come from the page, so that they follow its light and dark scheme."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from unpool.pages.axes import Axis, Bucket, axis, finite, number, shortened
 from unpool.pages.markup import Markup, element, joined
@@ -12,6 +12,8 @@ COLOURS = 6  # series colours that the page knows
 FEW = 40  # points up to which each is marked
 LOG_FROM = 30  # factor between the largest and the smallest value from which an axis turns logarithmic
 
+Scale = Literal["auto", "linear", "zero", "log"]
+
 
 class Series(NamedTuple):
     """One line: its name and its (x, y) points in order; points without a finite y are left out."""
@@ -20,21 +22,21 @@ class Series(NamedTuple):
     points: Sequence[tuple[float, float | None]]
 
 
-def line_chart(title: str, series: Sequence[Series], *, x: str, y: str = "", log: bool | None = None) -> Markup:
+def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "auto") -> Markup:
     """A figure with one line a series; long series show their mean, and their spread behind it.
 
     Args:
         title: above the chart.
         series: the lines; those without points are left out.
         x: what the horizontal axis is.
-        y: what the vertical axis is.
-        log: whether the vertical axis is logarithmic; None lets the values decide.
+        scale: of the vertical axis: "linear"; "zero", which is linear and holds 0, so that heights can be compared;
+            "log"; "auto" takes one of "linear" and "log" by the values.
     """
     drawn = {one.name: points for one in series if (points := finite(one.points))}
     if not drawn:
         return _figure(title, [], element("p", {"class": "none"}, "no values"))
     lines = [shortened(points) for points in drawn.values()]
-    across, up = _axes(lines, log=log)
+    across, up = _axes(lines, scale=scale)
     marks = [
         _line(name, buckets, across=across, up=up, place=i)
         for i, (name, buckets) in enumerate(zip(drawn, lines, strict=True))
@@ -45,7 +47,6 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, y: str = "", log
         _grid(across, up),
         *marks,
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x, anchor="middle"),
-        _text(4, TOP + 10, y, anchor="start") if y else "",
     )
     return _figure(title, list(drawn), sketch)
 
@@ -59,14 +60,15 @@ def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
     return element("figure", {"class": "chart"}, caption, inside)
 
 
-def _axes(lines: Sequence[Sequence[Bucket]], *, log: bool | None) -> tuple[Axis, Axis]:
+def _axes(lines: Sequence[Sequence[Bucket]], *, scale: Scale) -> tuple[Axis, Axis]:
     buckets = [bucket for line in lines for bucket in line]
-    means = [bucket.mean for bucket in buckets]
-    if log is None:
-        log = min(means) > 0 and max(means) / min(means) > LOG_FROM
-    log = log and min(means) > 0
+    heights = [bucket.mean for bucket in buckets]
+    wide = scale == "auto" and min(heights) > 0 and max(heights) / min(heights) > LOG_FROM
+    log = min(heights) > 0 and (wide or scale == "log")
+    if scale == "zero":
+        heights += [0.0, *(bucket.high for bucket in buckets)]
     across = axis([bucket.x for bucket in buckets], start=LEFT, end=WIDTH - RIGHT, tight=True)
-    return across, axis(means, start=HEIGHT - BOTTOM, end=TOP, log=log)
+    return across, axis(heights, start=HEIGHT - BOTTOM, end=TOP, log=log)
 
 
 def _grid(across: Axis, up: Axis) -> Markup:

@@ -23,7 +23,7 @@ section { background: var(--sheet); border: 1px solid var(--line); border-radius
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 14px 20px; }
 .tile b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
-.tile:first-child b { color: var(--s0); }
+#part0 .tile:first-child b { color: var(--s0); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px 28px; }
 figure { margin: 0; min-width: 0; }
 .chart figcaption { display: flex; flex-wrap: wrap; gap: 2px 14px; align-items: baseline; font-size: 14px;
@@ -44,9 +44,9 @@ svg .line.s3 { stroke: var(--s3); } svg .line.s4 { stroke: var(--s4); } svg .lin
 svg .band.s0, svg .dot.s0 { fill: var(--s0); } svg .band.s1, svg .dot.s1 { fill: var(--s1); }
 svg .band.s2, svg .dot.s2 { fill: var(--s2); } svg .band.s3, svg .dot.s3 { fill: var(--s3); }
 svg .band.s4, svg .dot.s4 { fill: var(--s4); } svg .band.s5, svg .dot.s5 { fill: var(--s5); }
-.bars { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 6px 36px; }
-.bar { display: grid; grid-template-columns: minmax(90px, 30%) 1fr 64px; gap: 10px; align-items: center;
-  font-size: 14px; }
+.bars { columns: 2 400px; column-gap: 36px; }
+.bar { break-inside: avoid; padding: 3px 0; display: grid; grid-template-columns: minmax(90px, 30%) 1fr 64px; gap: 10px;
+  align-items: center; font-size: 14px; }
 .bar .name { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .bar .track { height: 12px; border-radius: 6px; background: var(--track); overflow: hidden; }
 .bar .track i { display: block; height: 100%; background: var(--s0); border-radius: 6px; }
@@ -61,6 +61,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
   min-width: 34px; border: 1px solid var(--line); color: var(--ink); font-variant-numeric: tabular-nums; }
 .matrix td.wrong { background: rgba(var(--wrong), calc(var(--share) * 1.6)); }
 .matrix td.right { background: rgba(var(--right), calc(var(--share) * .45)); }
+.matrix td, .matrix th { overflow-wrap: normal; white-space: nowrap; }
 .matrix .side { font-weight: 500; white-space: nowrap; text-align: right; padding-right: 10px; }
 .matrix .turned { vertical-align: bottom; padding: 4px 0; }
 .matrix .turned span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 130px; overflow: hidden; }
@@ -78,6 +79,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--s0); font-size: 14px; }
-h3 { font-size: 14px; margin: 18px 0 8px; }
+h2 + h3 { margin-top: 0; } h3 { font-size: 14px; margin: 18px 0 8px; }
+hr { border: none; border-top: 1px solid var(--line); margin: 12px 0; }
 @media print { body { background: #fff; max-width: none; } section { break-inside: avoid; } }
 """

@@ -1,0 +1,97 @@
+import math
+import re
+
+import pytest
+
+from unpool.pages.axes import POINTS, axis, finite, number, shortened
+from unpool.pages.chart import Series, line_chart
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.02, 0.97], (0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        ([3, 41], (0, 10, 20, 30, 40, 50)),
+        ([-1.2, 0.7], (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0)),
+        ([5.0, 5.0], (2, 3, 4, 5, 6, 7, 8)),
+    ],
+)
+def test_axis_ends_on_round_numbers_around_all_values(values, ticks):
+    made = axis(values, start=0, end=100)
+    assert made.low <= min(values)
+    assert made.high >= max(values)
+    if len(set(values)) > 1:
+        assert made.ticks == pytest.approx(ticks)
+
+
+def test_tight_axis_ends_at_its_values():
+    made = axis([46, 2760], start=0, end=100, tight=True)
+    assert (made.place(46), made.place(2760)) == (0, 100)
+    assert made.ticks == (500, 1000, 1500, 2000, 2500)
+
+
+def test_log_axis_gives_equal_room_to_equal_factors():
+    made = axis([0.013, 8], start=0, end=90, log=True)
+    assert (made.low, made.high) == (0.01, 10)
+    assert made.place(0.1) == pytest.approx(30)
+    assert {0.01, 0.1, 1, 10} <= {round(tick, 9) for tick in made.ticks}
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-12, 7.0, -3.0])
+def test_axis_of_one_value_has_room(value):
+    made = axis([value], start=0, end=100)
+    assert made.low < value < made.high
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (-0.0, "0"), (12000, "12,000"), (0.25, "0.25"), (3e-5, "3e-05"), (1234.5, "1,234"), (0.30864, "0.3086")],
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text
+
+
+def test_points_that_cannot_be_drawn_are_left_out():
+    assert finite([(0, 1.0), (1, None), (2, math.nan), (3, math.inf), (4, 2)]) == [(0, 1.0), (4, 2)]
+
+
+def test_a_long_series_keeps_its_mean_and_spread():
+    points = [(float(x), float(x % 2)) for x in range(10 * POINTS)]
+    buckets = shortened(points)
+    assert len(buckets) <= POINTS
+    assert {(bucket.mean, bucket.low, bucket.high) for bucket in buckets} == {(0.5, 0.0, 1.0)}
+    assert buckets[0].x == 4.5
+
+
+def test_a_short_series_is_kept_as_it_is():
+    assert [(bucket.x, bucket.mean) for bucket in shortened([(1, 5), (2, 7)])] == [(1, 5), (2, 7)]
+
+
+def test_chart_draws_one_line_a_series_at_the_right_height():
+    made = line_chart("Loss", [Series("a", [(0, 0.0), (1, 1.0)]), Series("b", [(0, 1.0), (1, 0.0)])], x="step")
+    lines = re.findall(r'class="line (s\d)" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', made)
+    assert [line[0] for line in lines] == ["s0", "s1"]
+    (_, x1, bottom, x2, top), falling = lines
+    assert float(x1) < float(x2)
+    assert float(bottom) > float(top)  # y grows downwards
+    assert falling[2:] == (top, x2, bottom)
+
+
+def test_chart_of_nothing_says_so():
+    assert "no values" in line_chart("Loss", [Series("a", [(0, None), (1, math.nan)])], x="step")
+
+
+def test_chart_escapes_its_names():
+    made = line_chart("<script>", [Series("<i>", [(0, 1.0)]), Series("</svg>", [(0, 2.0)])], x="<x>")
+    assert not {"<script>", "<i>", "<x>"} & set(re.findall(r"<[^/ ]+>", made))
+    assert made.count("</svg>") == 1
+
+
+def test_auto_scale_is_logarithmic_only_for_wide_positive_values():
+    def ticks(points, scale):
+        return re.findall(r'text-anchor="end">([^<]+)<', line_chart("t", [Series("a", points)], x="x", scale=scale))
+
+    assert ticks([(0, 1.0), (1, 0.001)], "auto") == ["0.001", "0.01", "0.1", "1"]
+    assert ticks([(0, 1.0), (1, 0.0)], "log")[0] == "0"
+    assert ticks([(0, 1.0), (1, 0.5)], "auto")[0] == "0.5"
+    assert ticks([(0, 40.0), (1, 41.0)], "zero")[0] == "0"

@@ -1,0 +1,172 @@
+import json
+import re
+
+import pytest
+import torch
+
+from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.report import Example, write_report
+
+HOSTILE = "</title><script>alert('x')</script><img src=http://example.org/x onerror=alert(1)>"
+IMAGE = torch.full((3, 24, 32), 90, dtype=torch.uint8)
+
+
+def history():
+    rows = [(1, 46, 1.2, 0.31), (2, 92, 0.8, 0.62), (3, 138, 0.7, 0.58)]
+    return [{"epoch": e, "step": s, "loss": loss, "mean_iou": iou} for e, s, loss, iou in rows]
+
+
+def segmentation_metrics(**more):
+    return {
+        "mean_iou": 0.58,
+        "pixel_accuracy": 0.913,
+        "loss": 0.7,
+        "images": 101,
+        "iou": {"sky": 0.91, HOSTILE: 0.25, "bicyclist": None},
+        "history": history(),
+        "best_step": 92,
+        "time_s": 3725.0,
+        "hardware": {"processor": "A <fast> one", "flags": ["amx_bf16", "avx2"], "cores": 2, "gpus": []},
+        "versions": {"python": "3.11.9", "torch": "2.15.0"},
+        "data": {"train": 367, "val": 101, "skipped": [{"path": f"a/{HOSTILE}.png", "reason": "truncated"}]},
+        "colour_baseline": 0.271,
+        **more,
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    return lay_run(tmp_path / "run", segmentation_metrics())
+
+
+def lay_run(folder, metrics):
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "recipe.yaml").write_text(f"format: 1\nabout: {HOSTILE}\n")
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "network": {"name": "unet", "backbone": "resnet34"},
+                "task": {"name": "segmentation"},
+                "info": {"classes": ["sky", HOSTILE, "bicyclist"], "palette": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]},
+            }
+        )
+    )
+    step = {"kind": "step", "epoch": 0, "lr": 0.1, "images_per_s": 40.0, "waited_for_data_s": 2.0, "data_waited_s": 9.0}
+    lines = [json.dumps({**step, "step": s, "loss": 2 / s}) for s in range(1, 139)]
+    lines.insert(5, json.dumps({"kind": "evaluation", "step": 5, "epoch": 1, "mean_iou": 0.3}))
+    (folder / "log.jsonl").write_text("\n".join(lines) + '\n{"kind": "step", "st')
+    return folder
+
+
+def make(run, examples=(), worst=()):
+    return write_report(run, examples=examples, worst=worst).read_text(encoding="utf-8")
+
+
+def test_report_is_one_file_in_the_run(run):
+    before = {path.name for path in run.iterdir()}
+    path = write_report(run, examples=[Example("a", IMAGE, IMAGE, IMAGE, "")], worst=[])
+    assert path == run / "report.html"
+    assert {entry.name for entry in run.iterdir()} == before | {"report.html"}
+
+
+def test_report_takes_nothing_from_elsewhere_and_runs_nothing(run):
+    text = make(run, [Example(HOSTILE, IMAGE, IMAGE, IMAGE, HOSTILE)], [Example(HOSTILE, IMAGE, None, IMAGE, HOSTILE)])
+    assert "<script" not in text
+    assert "onerror=alert(1)>" not in text
+    assert set(re.findall(r"<img src=\"([^,]*),", text)) == {"data:image/jpeg;base64"}
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert text.count("&lt;script&gt;") >= 8  # class, legend, file, caption, skipped file, recipe
+
+
+def test_report_names_figures_by_their_words(run):
+    text = make(run)
+    for value, name in (("58.0 %", "mean IoU"), ("91.3 %", "pixel accuracy"), ("0.7", "loss"), ("1 h 02 min", "time")):
+        assert f"<b>{value}</b><span>{name}</span>" in text
+    assert "unet on resnet34, segmentation" in text
+
+
+def test_report_says_where_the_best_evaluation_was_and_not_to_publish_it(run):
+    text = make(run)
+    assert "The best mean IoU was 62.0 % after epoch 2" in text
+    assert "not one to publish" in text
+
+
+def test_report_of_a_run_that_ended_at_its_best_says_so(tmp_path):
+    metrics = segmentation_metrics(mean_iou=0.7)
+    metrics["history"].append({"epoch": 4, "step": 184, "loss": 0.6, "mean_iou": 0.7})
+    assert "which was the best one too" in make(lay_run(tmp_path / "run", metrics))
+
+
+def test_report_lists_classes_from_the_best_to_the_absent(run):
+    bars = re.findall(r'class="value">([^<]+)<', make(run))
+    assert bars == ["91.0 %", "25.0 %", "absent"]
+
+
+def test_report_compares_with_colour_alone(run):
+    assert "mean IoU of 27.1 %" in make(run)
+
+
+def test_report_draws_training_and_validation_and_leaves_out_a_cut_line(run):
+    text = make(run)
+    assert re.findall(r"<figcaption><b>([^<]+)", text) == ["Loss", "Validation", "Learning rate", "Images a second"]
+    assert "Loss: training, validation" in text
+
+
+def test_report_says_how_long_training_waited_for_data(run):
+    assert "waited 4 min 36 s for data, 7.4 % of its time: give it more workers" in make(run)
+
+
+def test_report_shows_skipped_files_recipe_machine_and_versions(run):
+    text = make(run)
+    assert "1 file was skipped" in text
+    assert "truncated" in text
+    assert "<pre>format: 1\nabout: &lt;/title&gt;" in text
+    for cell in ("A &lt;fast&gt; one", "amx_bf16, avx2", "3.11.9", "2.15.0"):
+        assert f"<td>{cell}</td>" in text
+    assert "gpus" not in text
+
+
+def test_report_of_a_classifier_shows_recall_and_confusion(tmp_path):
+    names = ["cat", "dog"]
+    metrics = {
+        "top1": 0.8,
+        "loss": 0.5,
+        "recall": dict(zip(names, (0.75, 0.85), strict=True)),
+        "confusion": [[3, 1], [2, 11]],
+    }
+    text = make(lay_run(tmp_path / "run", metrics))
+    assert "Recall of each class" in text
+    assert re.findall(r'--share:[\d.]+">(\d+)<', text) == ["3", "1", "2", "11"]
+
+
+def test_report_of_many_classes_shows_the_extremes_and_the_most_frequent_mistakes(tmp_path):
+    names = [f"class {i}" for i in range(60)]
+    counts = [[5 if i == j else 0 for j in range(60)] for i in range(60)]
+    counts[7][9] = 4
+    recall = {name: i / 100 for i, name in enumerate(names)}
+    text = make(lay_run(tmp_path / "run", {"top1": 0.8, "recall": recall, "confusion": counts}))
+    assert text.count('class="bar"') == 40
+    assert "20 best and the 20 worst of 60" in text
+    assert '<td>class 7</td><td>class 9</td><td class="number">4</td>' in text
+
+
+def test_report_lives_with_what_a_run_did_not_measure(tmp_path):
+    run = lay_run(tmp_path / "run", {"loss": None, "history": [], "data": {"train": 1, "val": 1, "skipped": []}})
+    (run / "log.jsonl").unlink()
+    (run / "config.json").unlink()
+    text = make(run)
+    assert "no values" in text
+    assert "No file was skipped." in text
+
+
+def test_report_of_a_run_without_metrics_is_refused(run):
+    (run / "metrics.json").unlink()
+    with pytest.raises(ModelFileError, match=r"metrics\.json"):
+        make(run)
+
+
+def test_report_that_cannot_be_written_is_an_environment_fault(run):
+    (run / "report.html").mkdir()
+    with pytest.raises(EnvironmentFault, match=r"report\.html"):
+        make(run)
