@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.ops.tiling import Tiled, pieces, predict_scores, spans
+from unpool.ops.tiling import pieces, predict_scores, spans
 
 
 class SmallNetwork(nn.Module):
@@ -98,13 +98,6 @@ def test_pieces_drop_what_the_network_padded():
 def test_pieces_refuse_scores_smaller_than_the_tile():
     with pytest.raises(ValueError, match=r"scores \(16, 16\) for a tile \(32, 32\)"):
         list(pieces(lambda part: part[..., ::2, ::2], image_of(64, 64), tile=32, overlap=8, stride=8))
-
-
-def test_tiled_network_is_the_network(network):
-    image = image_of(100, 90)
-    wrapped = Tiled(network, limit=64 * 64, tile=64, overlap=32, stride=4).eval()
-    with torch.inference_mode():
-        assert torch.allclose(wrapped(image), network(image), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -143,22 +143,3 @@ def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> It
         lines = scores[..., above[band], :].lerp(scores[..., below[band], :], share[band])  # (B, N, band, w)
         wide = nn.functional.interpolate(lines, (lines.shape[-2], width), mode="bilinear", align_corners=False)
         yield Piece(band, slice(0, width), wide)
-
-
-class Tiled(nn.Module):
-    """A network that takes images of any size, large ones in tiles; for evaluation and prediction."""
-
-    def __init__(
-        self, network: nn.Module, *, limit: int = 2_400_000, tile: int = 1024, overlap: int = 256, stride: int = 32
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.limit, self.tile, self.overlap, self.stride = limit, tile, overlap, stride
-
-    def forward(self, image: Tensor) -> Tensor:
-        return predict_scores(
-            self.network, image, limit=self.limit, tile=self.tile, overlap=self.overlap, stride=self.stride
-        )
-
-    def extra_repr(self) -> str:
-        return f"limit={self.limit}, tile={self.tile}, overlap={self.overlap}, stride={self.stride}"

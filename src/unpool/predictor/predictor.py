@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import ModelFileError, RecipeError
-from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands
+from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stride_of
 from unpool.predictor.images import ImageLike, read_image
 from unpool.types import Batch, DataInfo, Prediction, Preprocessing, Task
 
@@ -104,7 +104,7 @@ class Predictor:
     def _pieces(self, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
         """Parts of the answer, at the size of the image."""
         height, width = image.shape[-2:]
-        stride = getattr(self.model, "stride", 32)
+        stride = stride_of(self.model)
         sides = {"tile": -(-self.tile // stride) * stride, "overlap": self.overlap, "stride": stride}
         resized = self.preprocessing.resize(image.to(self.device))[None]
         if height * width <= self.limit:
