@@ -4,10 +4,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import Progress
 
 
 def accept_any_text() -> None:
@@ -68,23 +71,45 @@ def abandon_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def show_log() -> None:
-    """Sends what the library has to tell to standard error, once."""
-    log = logging.getLogger("unpool")
-    if not any(isinstance(handler, _Teller) for handler in log.handlers):
-        log.addHandler(_Teller())
-    log.setLevel(logging.INFO)
-
-
 @contextmanager
-def reading_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, gone when done, and the function that moves it: (files done, files in all)."""
-    from rich.console import Console
-    from rich.progress import Progress
+def log_shown() -> Iterator[None]:
+    """Sends what the library has to tell to standard error."""
+    log, teller = logging.getLogger("unpool"), _Teller()
+    level = log.level
+    log.addHandler(teller)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(teller)
+        log.setLevel(level)
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+class ReadingBar:
+    """A bar on standard error while files are read, gone as soon as all are: training draws its own."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.add_task("reading")
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        if done >= total:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 class _Teller(logging.Handler):

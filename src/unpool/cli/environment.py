@@ -18,6 +18,13 @@ SETTINGS = {
 }
 
 
+def prepare(*, from_shell: bool) -> None:
+    """Sets the process up for speed; one that was called from Python is not replaced."""
+    if from_shell:
+        keep_memory()
+    prepare_torch()
+
+
 def keep_memory() -> None:
     """Starts this process anew with SETTINGS where that changes something; does not return then.
 

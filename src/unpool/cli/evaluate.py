@@ -3,7 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import only_results, reading_bar, say_json
+from unpool.cli.console import ReadingBar, log_shown, only_results, say_json
+from unpool.cli.environment import prepare
 from unpool.cli.metrics import say_metrics
 from unpool.cli.parser import Parser
 
@@ -21,9 +22,10 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    prepare(from_shell=values.from_shell)
     from unpool.run import evaluate
 
-    with only_results(), reading_bar() as progress:
+    with only_results(), log_shown(), ReadingBar() as progress:
         metrics = evaluate(values.run, values.overrides, split=values.split, weights=values.weights, progress=progress)
     if values.json:
         say_json(metrics)

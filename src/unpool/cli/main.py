@@ -6,8 +6,7 @@ from types import ModuleType
 
 from unpool import __version__
 from unpool.cli import evaluate, models, predict, recipes, summary, train
-from unpool.cli.console import accept_any_text, say, show_log
-from unpool.cli.environment import keep_memory, prepare_torch
+from unpool.cli.console import accept_any_text, say
 from unpool.cli.outcome import guarded
 from unpool.errors import RecipeError
 from unpool.recipe.mistakes import nearest
@@ -20,7 +19,6 @@ VERBS: dict[str, ModuleType] = {
     "models": models,
     "summary": summary,
 }
-COMPUTING = ("train", "evaluate", "predict")  # verbs for which the process is set up for speed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     accept_any_text()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return guarded(lambda: _run(given, may_restart=arguments is None), debug="--debug" in given)
+    return guarded(lambda: _run(given, from_shell=arguments is None), debug="--debug" in given)
 
 
-def _run(given: Sequence[str], *, may_restart: bool) -> int:
+def _run(given: Sequence[str], *, from_shell: bool) -> int:
     verb, *rest = _without_debug(given) or ["--help"]
     if verb in ("-h", "--help"):
         say(_help())
@@ -49,11 +47,7 @@ def _run(given: Sequence[str], *, may_restart: bool) -> int:
         values = VERBS[verb].parser().read(rest)
     except SystemExit:  # argparse has printed the help
         return 0
-    if verb in COMPUTING:
-        if may_restart:
-            keep_memory()
-        prepare_torch()
-        show_log()
+    values.from_shell = from_shell
     return VERBS[verb].run(values)
 
 

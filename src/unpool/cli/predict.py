@@ -3,7 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import only_results, say
+from unpool.cli.console import log_shown, only_results, say
+from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 
 ABOUT = "predict on images with the network of a run"
@@ -18,9 +19,10 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    prepare(from_shell=values.from_shell)
     from unpool.run import predict
 
-    with only_results():
+    with only_results(), log_shown():
         predict(values.run, values.images, values.out)
     say(str(values.out))
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from unpool.cli.console import only_results, reading_bar, say, tell
+from unpool.cli.console import ReadingBar, log_shown, only_results, say, tell
+from unpool.cli.environment import prepare
 from unpool.cli.metrics import say_metrics
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, Stopped, TimeLimit
@@ -32,17 +33,20 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     if values.resume is None:
         recipe, overrides = _recipe_of(values.items)
+        prepare(from_shell=values.from_shell)
         return _start(recipe, overrides, values.run)
     if values.run is not None:
         raise RecipeError("--resume goes on in the run's own directory; leave --run out")
-    return _resume(values.resume, _only_overrides(values.items))
+    overrides = _only_overrides(values.items)
+    prepare(from_shell=values.from_shell)
+    return _resume(values.resume, overrides)
 
 
 def _start(recipe: str, overrides: Sequence[str], run: Path | None) -> int:
     from unpool.run import train
 
     places: list[Path] = []
-    with _resumable(places), only_results(), reading_bar() as progress:
+    with _resumable(places), only_results(), log_shown(), ReadingBar() as progress:
         metrics = train(recipe, overrides, run=run, progress=progress, on_start=places.append)
     return _finish(metrics)
 
@@ -50,7 +54,7 @@ def _start(recipe: str, overrides: Sequence[str], run: Path | None) -> int:
 def _resume(run: Path, overrides: Sequence[str]) -> int:
     from unpool.run import resume
 
-    with _resumable([run]), only_results(), reading_bar() as progress:
+    with _resumable([run]), only_results(), log_shown(), ReadingBar() as progress:
         metrics = resume(run, overrides, progress=progress)
     if metrics.get("already_complete"):
         tell("this run is complete; nothing was done")

@@ -1,0 +1,141 @@
+"""Every end of a command: its exit code, its one message, and no traceback."""
+
+import errno
+import re
+import signal
+
+import pytest
+
+from unpool.cli.main import main
+from unpool.errors import (
+    DataError,
+    Diverged,
+    EnvironmentFault,
+    ModelFileError,
+    RecipeError,
+    Stopped,
+    TimeLimit,
+    UnpoolError,
+)
+
+ENDS = [
+    (RecipeError("the words"), 2),
+    (DataError("the words"), 3),
+    (ModelFileError("the words"), 3),
+    (EnvironmentFault("the words"), 4),
+    (Diverged("the words"), 5),
+    (TimeLimit("the words"), 75),
+    (Stopped("the words", signal.SIGINT), 130),
+    (Stopped("the words", signal.SIGTERM), 143),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), ENDS, ids=lambda value: type(value).__name__)
+def test_error_is_one_message_with_its_exit_code(fake, capsys, error, code):
+    fake.error = error
+    assert main(["evaluate", "r"]) == code
+    err = capsys.readouterr().err
+    assert err.count("error: the words\n") == 1
+    assert "Traceback" not in err
+
+
+def test_every_kind_of_error_has_its_exit_code_tested():
+    assert {type(error) for error, _ in ENDS} == set(UnpoolError.__subclasses__())
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_debug_shows_the_traceback_and_the_message(fake, capsys, place):
+    fake.error = DataError("the words")
+    assert main(["--debug", "evaluate", "r"] if place == "before" else ["evaluate", "r", "--debug"]) == 3
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.endswith("error: the words\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "out of memory; lower train.batch"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "lower train.batch"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "lower train.batch"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: permission is missing"),
+        (OSError(errno.EROFS, "Read-only file system", "/x/y"), "read-only"),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit"),
+    ],
+    ids=str,
+)
+def test_fault_of_the_machine_ends_with_4_and_advice(fake, capsys, error, words):
+    fake.error = error
+    assert main(["evaluate", "r"]) == 4
+    err = capsys.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), FileNotFoundError(2, "No such file", "x")])
+def test_fault_of_ours_is_not_hidden(fake, error):
+    fake.error = error
+    with pytest.raises(type(error)):
+        main(["evaluate", "r"])
+
+
+@pytest.mark.parametrize("error", [Stopped("halt", signal.SIGINT), TimeLimit("halt"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("place", ["runs/plain", "runs/with space"])
+def test_stopped_training_prints_the_command_that_resumes(fake, capsys, error, place):
+    fake.error = error
+    assert main(["train", "camvid_unet", "--run", place]) in (130, 75)
+    quoted = f"'{place}'" if " " in place else place
+    assert capsys.readouterr().err.endswith(f"\nresume with: unpool train --resume {quoted}\n")
+
+
+def test_stopped_resume_prints_the_command_that_resumes(fake, capsys, tmp_path):
+    (tmp_path / "r" / "last").mkdir(parents=True)
+    fake.error = TimeLimit("halt")
+    assert main(["train", "--resume", "r"]) == 75
+    assert "resume with: unpool train --resume r\n" in capsys.readouterr().err
+
+
+def test_nothing_to_resume_is_not_offered(fake, capsys):
+    fake.error = KeyboardInterrupt()
+    assert main(["train", "--resume", "r"]) == 130
+    assert capsys.readouterr().err.endswith("error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], "there is no verb 'trian'; did you mean 'train'?"),
+        (["--verbose"], "there is no verb '--verbose'"),
+        (["train"], "give a recipe's name or file, or --resume RUN"),
+        (["train", "train.lr=3"], "name or file comes before 'train.lr=3'"),
+        (["train", "camvid_unet", "cifar10"], "'cifar10' is no section.key=value"),
+        (["train", "camvid_unet", "--batch", "3"], "unrecognized arguments: --batch"),
+        (["train", "camvid_unet", "--resume", "r"], "'camvid_unet' is no section.key=value"),
+        (["train", "--resume", "r", "--run", "s"], "leave --run out"),
+        (["evaluate"], "required: RUN; see unpool evaluate --help"),
+        (["evaluate", "r", "--split", "dev"], "invalid choice: 'dev'"),
+        (["evaluate", "r", "--spli", "val"], "unrecognized arguments"),
+        (["predict", "r", "a.png"], "required: -o/--out"),
+        (["predict", "r", "-o", "out"], "required: IMAGE"),
+        (["recipes", "nope"], "no recipe is called 'nope'"),
+        (["recipes", "camvid_unet", "--schema"], "leave 'camvid_unet' out"),
+        (["models", "nothing_like_it"], "no network fits"),
+        (["summary", "resnet81"], "no network is called 'resnet81'; did you mean"),
+        (["summary", "resnet18", "widht=3"], "did you mean 'width'?"),
+        (["summary", "resnet18", "width=wide"], "it must be a whole number"),
+        (["summary", "resnet18", "num_classes=0"], "num_classes is 0"),
+        (["summary", "resnet18", "name=vgg11"], "leave name=... out"),
+        (["summary", "resnet18", "--size", "0", "5"], "'0' is no number of pixels"),
+        (["summary", "resnet18", "--size", "5"], "expected 2 arguments"),
+        (["summary", "unet_valid", "--size", "33", "47"], "cannot take an image of (1, 33, 47)"),
+    ],
+)
+def test_wrong_command_line_ends_with_2_and_one_message(fake, capsys, arguments, words):
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert re.match(r"error: ", shown.err)
+    assert shown.err.count("error: ") == 1
+    assert words in shown.err
+    assert shown.out == ""
+    assert fake.calls == []

@@ -1,0 +1,133 @@
+"""What each verb prints and hands on."""
+
+import json
+
+import pytest
+
+from unpool.cli.main import VERBS, main
+from unpool.models import MODELS, names
+from unpool.recipe import recipe_names, recipe_path
+
+
+def test_help_names_every_verb(capsys):
+    assert main([]) == main(["--help"]) == main(["-h"]) == 0
+    assert all(f"\n  {verb} " in capsys.readouterr().out for verb in ())
+    main([])
+    shown = capsys.readouterr().out
+    assert all(f"  {verb:10} {module.ABOUT}\n" in shown for verb, module in VERBS.items())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_says_what_it_does(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert VERBS[verb].ABOUT in capsys.readouterr().out
+
+
+def test_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("unpool 0.")
+
+
+def test_recipes_begin_their_lines(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == recipe_names()
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_recipe_is_printed_as_it_is_shipped(capsys):
+    main(["recipes", "camvid_unet"])
+    assert capsys.readouterr().out == recipe_path("camvid_unet").read_text()
+
+
+def test_schema_is_one_json_object(capsys):
+    assert main(["recipes", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["properties"].keys() == {
+        "format",
+        "about",
+        "data",
+        "model",
+        "task",
+        "train",
+    }
+
+
+def test_models_are_listed_with_size_and_source(capsys):
+    assert main(["models", "resnet18"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "parameters", "GMACs", "source"]
+    assert next(line for line in lines if line.startswith("resnet18 ")).split()[1] == "11,689,512"
+
+
+def test_models_as_json_are_the_table(capsys):
+    main(["models", "vgg*", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models"]}
+    assert list(rows) == names("vgg*")
+    assert rows["vgg16"]["params"] == MODELS["vgg16"].params == 138_357_544
+
+
+def test_summary_counts_the_whole_network(capsys):
+    assert main(["summary", "mnist_convnet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["params"] == MODELS["mnist_convnet"].params
+
+
+def test_summary_takes_size_and_options_in_any_order(capsys):
+    assert main(["summary", "--size", "33", "47", "resnet18", "num_classes=7", "--json", "width=8"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["input"] == [3, 33, 47]
+    assert values["rows"][-1]["output"] == [7]
+
+
+def test_train_hands_on_recipe_overrides_and_place(fake, capsys, tmp_path):
+    assert main(["train", "camvid_unet", "train.lr=1", "--run", "here", "data.root=x"]) == 0
+    [(verb, recipe, overrides, run)] = fake.calls
+    assert (verb, recipe, overrides, str(run)) == ("train", "camvid_unet", ["train.lr=1", "data.root=x"], "here")
+    assert capsys.readouterr().out.splitlines()[-1] == "here"
+
+
+def test_train_prints_metrics_then_the_run(fake, capsys):
+    main(["train", "camvid_unet"])
+    out = capsys.readouterr().out
+    assert out.splitlines() == ["mean_iou  0.5000", "iou", "  car     0.2500", "  sky     n/a", "runs/fake-1"]
+
+
+def test_what_libraries_print_goes_to_standard_error(fake, capsys):
+    main(["train", "camvid_unet"])
+    shown = capsys.readouterr()
+    assert "a library" not in shown.out
+    assert "a library prints" in shown.err
+    assert "a library tells" in shown.err
+
+
+def test_resume_hands_on_run_and_overrides(fake, capsys, tmp_path):
+    (tmp_path / "r").mkdir()
+    assert main(["train", "--resume", "r", "train.epochs=3"]) == 0
+    [(verb, run, overrides)] = fake.calls
+    assert (verb, str(run), overrides) == ("resume", "r", ["train.epochs=3"])
+    assert capsys.readouterr().out.splitlines()[-1] == "r"
+
+
+def test_resume_of_a_finished_run_says_so(fake, capsys):
+    fake.metrics["already_complete"] = True
+    assert main(["train", "--resume", "r"]) == 0
+    assert "complete" in capsys.readouterr().err
+
+
+def test_evaluate_as_json_prints_exactly_what_the_function_gives(fake, capsys):
+    assert main(["evaluate", "r", "--json", "--split", "test", "--weights", "best", "data.root=x"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**fake.metrics, "run": "r"}
+    [(verb, run, *rest)] = fake.calls
+    assert (verb, str(run), rest) == ("evaluate", "r", [["data.root=x"], "test", "best"])
+
+
+def test_evaluate_measures_the_last_weights_on_val_by_default(fake):
+    main(["evaluate", "r"])
+    assert fake.calls[0][3:] == ("val", "last")
+
+
+def test_predict_hands_on_images_and_prints_the_folder(fake, capsys):
+    assert main(["predict", "r", "-o", "out", "a.png", "b é.png"]) == 0
+    [(_, run, images, out)] = fake.calls
+    assert [str(image) for image in images] == ["a.png", "b é.png"]
+    assert (str(run), str(out)) == ("r", "out")
+    assert capsys.readouterr().out == "out\n"
