@@ -108,12 +108,20 @@ def make_task(recipe: Recipe, info: DataInfo, train: Samples) -> Task:
     options: dict[str, Any] = dict(recipe.task.options)
     if options.get("class_weights") in ("median", "sqrt_median"):
         options |= count_pixels(train, len(info.classes))._asdict()
-    return TASKS[recipe.task.name](info, **options)
+    return _task(recipe.task.name, info, options, make_preprocessing(recipe))
 
 
-def make_task_again(config: Mapping[str, Any], info: DataInfo) -> Task:
+def make_task_again(config: Mapping[str, Any], info: DataInfo, preprocessing: Preprocessing) -> Task:
     """The task of a run, with the class weights it had, from its config.json."""
-    return TASKS[config["task"]["name"]](info, **config["task"]["options"])
+    return _task(config["task"]["name"], info, config["task"]["options"], preprocessing)
+
+
+def _task(name: str, info: DataInfo, options: Mapping[str, Any], preprocessing: Preprocessing) -> Task:
+    """The task; one of pixels is told how the image was resized, to map its scores back."""
+    kind = TASKS[name]
+    if kind is Segmentation:
+        return kind(info, **options, preprocessing=preprocessing)
+    return kind(info, **options)
 
 
 def make_model(recipe: Recipe, num_classes: int) -> nn.Module:

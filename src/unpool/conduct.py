@@ -160,10 +160,12 @@ def _finish(
     weights = final_state(job)
     write_tensors(directory / "model.safetensors", weights)
     job.model.load_state_dict(weights)
-    last = {name: value for name, value in evaluation.history[-1].items() if name not in ("epoch", "step")}
+    last = _without(evaluation.history[-1], "epoch", "step")
     metrics: dict[str, Any] = {
         **last,
-        "history": evaluation.history,
+        "history": [
+            {name: value for name, value in line.items() if name != "confusion"} for line in evaluation.history
+        ],
         "best_step": evaluation.best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
@@ -185,3 +187,7 @@ def _finish(
     examples, worst = draw_examples(job, data)
     write_report(directory.path, examples=examples, worst=worst)
     return metrics
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}

@@ -128,7 +128,7 @@ def evaluate(
     try:
         metrics = measure(
             place(trained.model, device, memory_format=layout),
-            make_task_again(directory.read_json("config.json"), trained.info),
+            make_task_again(directory.read_json("config.json"), trained.info, trained.preprocessing),
             loader,
             prepare=Prepare(trained.preprocessing, device),
             precision=precision,

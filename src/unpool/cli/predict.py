@@ -3,9 +3,10 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import log_shown, only_results, say
+from unpool.cli.console import log_shown, only_results, say, tell
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
+from unpool.errors import DataError
 
 ABOUT = "predict on images with the network of a run"
 
@@ -23,6 +24,9 @@ def run(values: Namespace) -> int:
     from unpool.run import predict
 
     with only_results(), log_shown():
-        predict(values.run, values.images, values.out)
+        records = predict(values.run, values.images, values.out)
+    failed = [record["error"] for record in records if "error" in record]
+    for reason in failed:
+        tell(f"error: {reason}")
     say(str(values.out))
-    return 0
+    return DataError.exit_code if failed else 0
