@@ -83,7 +83,7 @@ class Scenes:
         root: not used; every reader has one.
         split: "train", "val" and "test" share no scene.
         seed: another one gives other scenes.
-        size: number of scenes, by default 1500 for training and 200 else.
+        count: number of scenes, by default 1500 for training and 200 else.
         side: height and width in pixels, at least 32.
         classes: names by index, to have another order.
     """
@@ -96,20 +96,20 @@ class Scenes:
         split: Literal["train", "val", "test"] = "train",
         *,
         seed: int = 0,
-        size: int | None = None,
+        count: int | None = None,
         side: int = 96,
         classes: Sequence[str] | None = None,
     ) -> None:
         own = ("background", *(kind.name for kind in _KINDS))
         if split not in _SPLITS:
             raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(_SPLITS)}")
-        if side < 32 or (size is not None and size < 1):
-            raise DataError(f"scenes of side {side} and number {size}; expected a side of at least 32 and at least 1")
+        if side < 32 or (count is not None and count < 1):
+            raise DataError(f"scenes of side {side} and number {count}; expected a side of at least 32 and at least 1")
         named = tuple(classes) if classes is not None else own
         self._index = np.array(match(own, named, "scenes"))
         self._seed = seed
         self._stream, usual = _SPLITS[split]
-        self._size = usual if size is None else size
+        self._count = usual if count is None else count
         self._side = side
         palette = dict(zip(self._index.tolist(), _PALETTE, strict=True))
         self.info = DataInfo(
@@ -117,17 +117,17 @@ class Scenes:
             palette=tuple(palette.get(i, (0, 0, 0)) for i in range(len(named))),
             keypoints=tuple(kind.name for kind in _KINDS),
         )
-        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._size)]
+        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
 
     def __len__(self) -> int:
-        return self._size
+        return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < self._size:
-            raise IndexError(f"scene {index} of {self._size}")
+        if not 0 <= index < self._count:
+            raise IndexError(f"scene {index} of {self._count}")
         key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, self._stream], dtype=np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
         return self._sample(*_draw(rng, self._side))
