@@ -112,12 +112,12 @@ def _read_archive(root: Path, split: str) -> _Found | None:
     parts = [PurePosixPath(name).parts for name in archive.names]
     places = [i for i, p in enumerate(parts) if len(p) >= 2 and is_image_name(p[-1]) and not any(map(is_junk, p))]
     folders = [parts[i][-2] for i in places]
-    classes = _meta(root) or tuple(sorted(set(folders)))
-    labels = torch.tensor([match([f], classes, printable(path))[0] for f in sorted(set(folders))])
-    order = {f: int(i) for f, i in zip(sorted(set(folders)), labels, strict=True)}
+    found = sorted(set(folders))
+    classes = _meta(root) or tuple(found)
+    label_of = dict(zip(found, match(found, classes, printable(path)), strict=True))
     return _Found(
         _Packed(archive, torch.tensor(places)),
-        torch.tensor([order[f] for f in folders], dtype=torch.int64),
+        torch.tensor([label_of[folder] for folder in folders], dtype=torch.int64),
         classes,
         [printable(archive.names[i]) for i in places],
         len(parts) - len(places),
