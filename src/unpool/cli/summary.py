@@ -35,37 +35,21 @@ def run(values: Namespace) -> int:
 
 
 def _summary(name: str, options: dict[str, Any], size_hw: list[int] | None) -> Any:
+    import torch
+
     from unpool.inspection.summary import summary
-    from unpool.models import MODELS
+    from unpool.models import MODELS, build
 
     own = {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")}
     check_network(name, own)
     row = MODELS[name]
-    network = _without_values(name, options)
+    with torch.device("meta"):  # shapes only: the largest network takes no memory
+        network = build(name, **options)
     shape = (options.get("in_channels") or row.input[0], *(size_hw or row.input[1:]))
     try:
         return summary(network, shape)
     except (ValueError, RuntimeError) as error:
         raise RecipeError(f"{name} cannot take an image of {shape} (C, H, W): {error}") from error
-
-
-def _without_values(name: str, options: dict[str, Any]) -> Any:
-    """The network with the shapes of its weights only: the largest takes no memory."""
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    from unpool.models import build
-
-    class WithoutDraws(TorchFunctionMode):
-        """Leaves out drawing, for which torch would load seconds of code even where there is nothing to draw."""
-
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
-                return args[0]
-            return func(*args, **(kwargs or {}))
-
-    with torch.device("meta"), WithoutDraws():
-        return build(name, **options)
 
 
 def _side(text: str) -> int:
