@@ -15,19 +15,20 @@ from collections.abc import Iterable, Iterator, MutableSequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from multiprocessing.reduction import ForkingPickler
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import torch
 import torch.multiprocessing
 from torch import Tensor
 
-from unpool import errors
-from unpool.errors import EnvironmentFault, UnpoolError
+from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError
 from unpool.types import Batch, Samples, Transform
 
 _EACH = 2  # batches asked of each worker ahead of time
-_START_S = 60.0  # importing torch from a cold disk
+_START_S = 300.0  # importing torch, from a cold disk or on busy cores
 _STARTING, _TRANSFORMING = -2, -1
+_ERRORS = {e.__name__: e for e in (DataError, RecipeError, ModelFileError, EnvironmentFault, UnpoolError)}
 
 
 class Task(NamedTuple):
@@ -74,6 +75,8 @@ class Pool:
         self._samples = samples
         self._timeout_s = timeout_s
         self._workers: list[_Worker] = []
+        # before multiprocessing asks them to end, which they do not hear
+        self._ending = Finalize(self, _end_all, args=(self._workers,), exitpriority=10)
         try:
             for _ in range(workers):
                 self._workers.append(_Worker(samples, transform))
@@ -94,9 +97,8 @@ class Pool:
             yield self._receive(asked.popleft())
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.end()
-        self._workers = []
+        """Ends the processes."""
+        self._ending()
 
     def _receive(self, worker: "_Worker") -> Batch:
         while not worker.has_answer(timeout_s=0.5):
@@ -104,6 +106,11 @@ class Pool:
         for other in self._workers:
             other.check_alive()
         return worker.answer()
+
+
+def _end_all(workers: "list[_Worker]") -> None:
+    while workers:
+        workers.pop().end()
 
 
 class _Worker:
@@ -149,8 +156,8 @@ class _Worker:
         except (EOFError, OSError):
             raise self._death() from None
         if kind == "error":
-            name, message = content
-            raise _error_class(name)(message)
+            names, message = content
+            raise next(_ERRORS[name] for name in names if name in _ERRORS)(message)
         raise RuntimeError(f"a loader worker failed:\n{content}")
 
     def check_alive(self) -> None:
@@ -179,7 +186,8 @@ class _Worker:
 
 def _work(samples: Samples, transform: Transform, channel: Connection, clock: MutableSequence[float]) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # both reach the whole group; the parent decides, and saves first
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
@@ -192,7 +200,7 @@ def _answer(
     try:
         batch = read_batch(samples, transform, task, clock=clock)
     except UnpoolError as error:
-        channel.send(("error", (type(error).__name__, str(error))))
+        channel.send(("error", ([c.__name__ for c in type(error).__mro__], str(error))))
     except BaseException:  # told to the parent, which raises
         channel.send(("fault", traceback.format_exc()))
     else:
@@ -225,11 +233,6 @@ def _receive_batch(channel: Connection, header: dict[str, Any]) -> Batch:
                 channel.recv_bytes_into(tensor.view(-1).view(torch.uint8).numpy())
         batch[key] = values if listed else values[0]
     return batch
-
-
-def _error_class(name: str) -> type[UnpoolError]:
-    classes = {c.__name__: c for c in (errors.DataError, errors.RecipeError, errors.ModelFileError, EnvironmentFault)}
-    return classes.get(name, EnvironmentFault)
 
 
 def _unsendable(value: object, name: str) -> str | None:

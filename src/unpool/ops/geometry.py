@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from unpool.ops.colour import recolour
 
-_EXACT = 1e-4  # pixels
+_EXACT = 1e-3  # pixels
+_LONGEST = 10_000
 
 
 def identity(batch: int) -> Tensor:
@@ -220,7 +221,7 @@ def _resized(matrix: Tensor, input_hw: tuple[int, int], *, sharper: float) -> tu
 
 def _moves_whole_pixels(matrix: Tensor) -> bool:
     linear, offset = matrix[:, :2, :2], matrix[:, :2, 2]
-    upright = (linear.abs() - torch.eye(2, dtype=matrix.dtype)).abs().amax() < _EXACT
+    upright = (linear.abs() - torch.eye(2, dtype=matrix.dtype)).abs().amax() < _EXACT / _LONGEST
     return bool(upright & ((offset - offset.round()).abs().amax() < _EXACT))
 
 
@@ -240,9 +241,11 @@ def _slice(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, fill: Ten
 def _overlap(sign: float, offset: float, length: int, shown: int) -> tuple[slice, slice]:
     """Which of `shown` output pixels show input pixels, and which ones, along one axis."""
     shift = round(offset)
+    first = max(0, -shift if sign > 0 else shift - length)
+    last = min(shown, length - shift if sign > 0 else shift)
+    if last <= first:
+        return slice(0, 0), slice(0, 0)
     if sign > 0:
-        first, last = max(0, -shift), max(0, -shift, min(shown, length - shift))
         return slice(first, last), slice(first + shift, last + shift)
-    first, last = max(0, shift - length), max(0, shift - length, min(shown, shift))
     stop = shift - last - 1
     return slice(first, last), slice(shift - first - 1, stop if stop >= 0 else None, -1)

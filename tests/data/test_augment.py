@@ -1,0 +1,281 @@
+"""Batches made from samples: every augmentation carries image, mask, boxes and keypoints alike."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
+from unpool.errors import DataError, RecipeError
+from unpool.types import IGNORE, DataInfo, Preprocessing, Sample
+
+OPTIONS = {"translate": {"fraction": 0.2}, "rotate": {"degrees": 30}, "color_jitter": {"brightness": 0.4, "hue": 0.1}}
+GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def step(name: str) -> Geometry | Colour:
+    return AUGMENTATIONS[name](**OPTIONS.get(name, {}))
+
+
+def augment(
+    *steps: Geometry | Colour,
+    size_hw: tuple[int, int] | None = None,
+    preprocessing: Preprocessing = GREY,
+    info: DataInfo | None = None,
+    seed: int = 0,
+) -> Augment:
+    info = info or DataInfo()
+    return Augment(steps, size_hw=size_hw, preprocessing=preprocessing, info=info, seed=seed)
+
+
+def sample(index: int = 0, height: int = 40, width: int = 56, **more: Tensor) -> Sample:
+    """A picture whose grey value is 20 times the class of a coarse mask."""
+    generator = torch.Generator().manual_seed(index)
+    cells = torch.randint(0, 5, (height // 8, width // 8), dtype=torch.uint8, generator=generator)
+    mask = cells.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    image = (mask * 20).expand(3, -1, -1).contiguous()
+    own = {"image": image, "mask": mask, "index": torch.tensor(index), "size_hw": torch.tensor([height, width])}
+    return own | more
+
+
+def samples(count: int = 6) -> list[Sample]:
+    return [sample(i) for i in range(count)]
+
+
+def same(first: Sample, second: Sample) -> bool:
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", [n for n in AUGMENTATIONS if n != "color_jitter"])
+@pytest.mark.parametrize("size_hw", [None, (32, 48)])
+def test_mask_stays_on_its_image(name: str, size_hw: tuple[int, int] | None) -> None:
+    batch = augment(step(name), size_hw=size_hw)(samples(), 0)
+    image, mask = batch["image"][:, 0].int(), batch["mask"]
+    assert (image[mask == IGNORE] == 128).all()
+    known = mask != IGNORE
+    assert known.float().mean() > 0.5
+    flat = torch.nn.functional.max_pool2d(mask.float(), 5, 1, 2) == -torch.nn.functional.max_pool2d(
+        -mask.float(), 5, 1, 2
+    )  # away from edges, where bilinear and nearest differ
+    inner = known & flat
+    assert inner.float().mean() > 0.1
+    assert ((image[inner] - 20 * mask[inner]).abs() <= 1).all()
+
+
+@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+def test_what_a_sample_gets_depends_on_seed_epoch_and_index_only(name: str) -> None:
+    items = samples()
+    both = augment(step("flip"), step(name))
+    batch = both(items, 3)
+    alone = [both([item], 3) for item in reversed(items)]
+    assert all(torch.equal(a["image"][0], image) for a, image in zip(reversed(alone), batch["image"], strict=True))
+    assert not torch.equal(both(items, 4)["image"], batch["image"])
+    assert not torch.equal(augment(step("flip"), step(name), seed=1)(items, 3)["image"], batch["image"])
+
+
+def test_a_step_added_at_the_end_does_not_shift_the_draws_before() -> None:
+    jitter = step("color_jitter")
+    one = augment(step("translate"))(samples(), 0)
+    assert torch.equal(one["mask"], augment(step("translate"), jitter)(samples(), 0)["mask"])
+
+
+@pytest.mark.parametrize("rule", ["stretch", "cover"])
+@pytest.mark.parametrize("size_hw", [(24, 24), (64, 100), (40, 56)])
+def test_without_steps_training_sees_what_evaluation_sees(rule: str, size_hw: tuple[int, int]) -> None:
+    preprocessing = Preprocessing(size_hw=size_hw, rule=rule)
+    trained = augment(size_hw=size_hw, preprocessing=preprocessing)(samples(), 0)["image"]
+    evaluated = Collate(preprocessing)(samples(), 0)["image"]
+    assert (trained.int() - evaluated.int()).abs().max() <= 1
+
+
+def test_torch_generator_is_not_touched() -> None:
+    before = torch.get_rng_state()
+    augment(*map(step, AUGMENTATIONS), size_hw=(24, 24))(samples(), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_samples_are_not_written_into() -> None:
+    items = samples()
+    augment(*map(step, AUGMENTATIONS), size_hw=(24, 24))(items, 0)
+    assert all(same(a, b) for a, b in zip(items, samples(), strict=True))
+
+
+def test_mask_is_int64_and_image_uint8() -> None:
+    batch = augment(step("rotate"))(samples(), 0)
+    assert batch["mask"].dtype == torch.int64
+    assert batch["image"].dtype == torch.uint8
+    assert batch["size_hw"].tolist() == [[40, 56]] * 6
+
+
+def test_flip_mirrors_all_or_none() -> None:
+    items = samples()
+    mirrored = augment(AUGMENTATIONS["flip"](p=1))(items, 0)["image"]
+    assert all(torch.equal(m, item["image"].flip(-1)) for m, item in zip(mirrored, items, strict=True))
+    assert torch.equal(augment(AUGMENTATIONS["flip"](p=0))(items, 0)["image"][0], items[0]["image"])
+
+
+def test_mirrored_hands_trade_names() -> None:
+    points = torch.tensor([[1.0, 5.0], [10.0, 6.0], [20.0, 7.0]])
+    item = sample(keypoints=points, visible=torch.tensor([True, False, True]))
+    info = DataInfo(keypoints=("nose", "left", "right"), flip_pairs=((1, 2),))
+    batch = augment(AUGMENTATIONS["flip"](p=1), info=info)([item], 0)
+    assert batch["keypoints"][0].tolist() == [[54.0, 5.0], [35.0, 7.0], [45.0, 6.0]]
+    assert batch["visible"][0].tolist() == [True, True, False]
+
+
+def test_keypoints_out_of_the_window_turn_invisible() -> None:
+    item = sample(keypoints=torch.tensor([[1.0, 1.0], [28.0, 20.0]]), visible=torch.tensor([True, True]))
+    batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item], 0)
+    assert batch["keypoints"][0].tolist() == [[-25.5, -17.5], [28.5, 20.5]]
+    assert batch["visible"][0].tolist() == [False, True]
+
+
+def test_boxes_that_leave_take_label_and_mask_along() -> None:
+    masks = torch.zeros(2, 40, 56, dtype=torch.bool)
+    masks[0, 0:4, 0:4] = masks[1, 10:30, 20:40] = True
+    item = sample(
+        boxes=torch.tensor([[0.0, 0.0, 4.0, 4.0], [20.0, 10.0, 40.0, 30.0]]), labels=torch.tensor([3, 7]), masks=masks
+    )
+    batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item], 0)
+    assert batch["boxes"][0].tolist() == [[12.0, 0.0, 52.0, 40.0]]
+    assert batch["labels"][0].tolist() == [7]
+    ys, xs = batch["masks"][0][0].nonzero(as_tuple=True)
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (12, 51, 0, 39)
+
+
+def test_boxes_stay_a_list_where_their_number_agrees() -> None:
+    items = [sample(i, boxes=torch.rand(2, 4), labels=torch.tensor([1, 2])) for i in (0, 1)]
+    assert isinstance(augment()(items, 0)["boxes"], list)
+    assert isinstance(Collate(GREY)(items, 0)["labels"], list)
+
+
+def test_crop_takes_every_place() -> None:
+    items = [sample(0) | {"index": torch.tensor(i)} for i in range(400)]
+    ramp = torch.arange(56).expand(3, 40, 56).to(torch.uint8)
+    for item in items:
+        item["image"] = ramp
+    corner = augment(AUGMENTATIONS["crop"](), size_hw=(40, 52))(items, 0)["image"][:, 0, 0, 0]
+    assert corner.unique().tolist() == [0, 1, 2, 3, 4]
+    assert corner.long().bincount().min() > 50
+
+
+def test_crop_of_a_small_image_shows_all_of_it() -> None:
+    batch = augment(AUGMENTATIONS["crop"](), size_hw=(64, 64))(samples(), 0)
+    assert ((batch["mask"] != IGNORE).sum((1, 2)) == 40 * 56).all()
+
+
+def test_translate_by_pixels_is_padding_and_cropping() -> None:
+    items = [sample(i) for i in range(50)]
+    batch = augment(AUGMENTATIONS["translate"](pixels=4))(items, 0)
+    padded = [torch.nn.functional.pad(item["image"], (4, 4, 4, 4), value=128) for item in items]
+    for image, wide in zip(batch["image"], padded, strict=True):
+        assert any(torch.equal(image, wide[:, y : y + 40, x : x + 56]) for y in range(9) for x in range(9))
+
+
+def draw_maps(name: str, options: dict, count: int, size_hw: tuple[int, int], target_hw: tuple[int, int]) -> Tensor:
+    from unpool.data.draws import Draws
+
+    made = AUGMENTATIONS[name](**options)
+    assert isinstance(made, Geometry)
+    size = torch.tensor([size_hw] * count, dtype=torch.float64)
+    return made.map(Draws(0, 0, index=torch.arange(count)), size, target_hw=target_hw)[0]
+
+
+def test_scale_keeps_to_its_range_and_reaches_its_ends() -> None:
+    factor = 1 / draw_maps("scale", {"range": [0.5, 2.0]}, 2000, (1000, 1000), (100, 100))[:, 0, 0]
+    assert 0.5 <= factor.min() < 0.51
+    assert 1.97 < factor.max() <= 2.0
+    assert abs(float((factor < 1).double().mean()) - 0.5) < 0.04
+
+
+def test_resized_crop_keeps_to_area_and_aspect() -> None:
+    options = {"area": [0.2, 0.5], "aspect": [0.5, 2.0]}
+    maps = draw_maps("resized_crop", options, 2000, (300, 400), (100, 100))
+    width, height = maps[:, 0, 0] * 100, maps[:, 1, 1] * 100
+    area, aspect = width * height / 120_000, width / height
+    assert area.min() > 0.19
+    assert area.max() < 0.51
+    assert 0.49 < aspect.min() < 0.55
+    assert 1.8 < aspect.max() < 2.04
+    left, top = maps[:, 0, 2], maps[:, 1, 2]
+    assert left.min() >= 0
+    assert top.min() >= 0
+    assert (left + width).max() <= 400.001
+    assert (top + height).max() <= 300.001
+
+
+def test_rotate_reaches_both_ends() -> None:
+    angle = torch.rad2deg(torch.asin(draw_maps("rotate", {"degrees": 30}, 1000, (10, 10), (10, 10))[:, 1, 0]))
+    assert -30 <= angle.min() < -29
+    assert 29 < angle.max() <= 30
+
+
+def test_jitter_turns_contrast_about_the_mean_of_the_image() -> None:
+    items = [item | {"image": item["image"] + 80} for item in map(sample, range(40))]
+    batch = augment(AUGMENTATIONS["color_jitter"](contrast=0.5))(items, 0)["image"].float()
+    plain = torch.stack([item["image"] for item in items]).float()
+    ratio = batch.std((1, 2, 3)) / plain.std((1, 2, 3))
+    assert 0.5 <= ratio.min() < 0.65
+    assert 1.35 < ratio.max() <= 1.51
+    assert (batch.mean((1, 2, 3)) - plain.mean((1, 2, 3))).abs().max() < 2
+
+
+def test_jitter_takes_grey_images() -> None:
+    items = [item | {"image": item["image"][:1]} for item in samples()]
+    preprocessing = Preprocessing(channels=1, mean=(0.5,), std=(0.25,))
+    jitter = AUGMENTATIONS["color_jitter"](brightness=0.3, contrast=0.3, saturation=0.3, hue=0.2, lighting=0.1)
+    batch = augment(jitter, preprocessing=preprocessing)(items, 0)
+    assert batch["image"].shape == (6, 1, 40, 56)
+
+
+def test_images_of_many_sizes_make_a_batch_of_one() -> None:
+    items = [sample(0), sample(1, 80, 64), sample(2, 16, 16)]
+    batch = augment(*map(step, AUGMENTATIONS), size_hw=(24, 32))(items, 0)
+    assert batch["image"].shape == (3, 3, 24, 32)
+    assert batch["mask"].shape == (3, 24, 32)
+
+
+def test_images_of_many_sizes_without_a_size_are_refused() -> None:
+    with pytest.raises(DataError, match=r"sizes \[\(16, 16\), \(40, 56\)\].*data.size"):
+        augment()([sample(0), sample(1, 16, 16)], 0)
+
+
+def test_evaluation_keeps_masks_as_they_are() -> None:
+    items = [sample(0), sample(1, 80, 64)]
+    batch = Collate(Preprocessing(size_hw=(24, 32)))(items, 0)
+    assert batch["image"].shape == (2, 3, 24, 32)
+    assert [tuple(m.shape) for m in batch["mask"]] == [(40, 56), (80, 64)]
+    assert torch.equal(batch["mask"][1], items[1]["mask"].long())
+    assert batch["size_hw"].tolist() == [[40, 56], [80, 64]]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("scale", {"range": [2.0, 1.0]}, r"scale.range is \[2.0, 1.0\]; expected two numbers"),
+        ("scale", {"range": [0.0, 1.0]}, "scale.range"),
+        ("flip", {"p": 1.5}, "flip.p is 1.5; expected a number from 0 to 1"),
+        ("translate", {}, "give one of the two"),
+        ("translate", {"pixels": 2, "fraction": 0.1}, "give one of the two"),
+        ("rotate", {"degrees": -1}, "rotate.degrees"),
+        ("color_jitter", {"hue": 0.7}, "color_jitter.hue is 0.7; expected a number from 0 to 0.5"),
+        ("resized_crop", {"area": [0.5, 1.5]}, "resized_crop.area"),
+        ("resized_crop", {"aspect": [1.0]}, "resized_crop.aspect"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(name: str, options: dict, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        AUGMENTATIONS[name](**options)
+
+
+def test_keypoints_survive_every_geometry() -> None:
+    steps = ("scale", "rotate", "translate", "flip")
+    image = torch.zeros(3, 61, 61, dtype=torch.uint8)
+    image[:, 25:32, 37:44] = 255
+    item = sample() | {"image": image, "keypoints": torch.tensor([[40.0, 28.0]]), "visible": torch.tensor([True])}
+    item.pop("mask")
+    items = [item | {"index": torch.tensor(i)} for i in range(30)]
+    batch = augment(*map(step, steps))(items, 0)
+    for picture, points, visible in zip(batch["image"], batch["keypoints"], batch["visible"], strict=True):
+        bright = (picture[0] > 200).nonzero().double()
+        if visible[0] and len(bright) > 40:
+            assert (bright.mean(0).flip(0) - points[0].double()).abs().max() < 1.0

@@ -1,0 +1,140 @@
+"""The order of samples and the thread that makes batches ahead of time."""
+
+import threading
+import time
+from itertools import chain
+
+import pytest
+import torch
+
+from tests.data.loading import Numbers, augmented, plain
+from unpool.data.loader import Loader, order
+from unpool.errors import DataError, EnvironmentFault
+
+
+def make(samples: Numbers | None = None, **changes: object) -> Loader:
+    options: dict = {"batch": 4, "seed": 0, "shuffle": True, "workers": 0} | changes
+    transform = options.pop("transform", plain)
+    return Loader(Numbers() if samples is None else samples, transform, **options)
+
+
+def indices(loader: Loader, epoch: int = 0, position: int = 0, epochs: int = 1) -> list[list[int]]:
+    return [batch["index"].tolist() for batch in loader.stream(epoch, position, epochs)]
+
+
+def test_order_is_a_pure_function_of_seed_and_epoch() -> None:
+    assert torch.equal(order(1, 2, 50), order(1, 2, 50))
+    assert order(1, 2, 50).sort().values.tolist() == list(range(50))
+    assert not torch.equal(order(1, 2, 50), order(1, 3, 50))
+    assert not torch.equal(order(1, 2, 50), order(2, 2, 50))
+
+
+def test_an_epoch_takes_every_sample_once_in_the_order() -> None:
+    loader = make()
+    assert list(chain.from_iterable(indices(loader))) == order(0, 0, 23).tolist()
+    assert loader.steps_per_epoch == 6
+
+
+def test_stream_from_a_place_is_the_rest_of_the_whole_stream() -> None:
+    whole = indices(make(), 0, 0, 4)
+    assert indices(make(), 2, 3, 4) == whole[2 * 6 + 3 :]
+    assert indices(make(), 4, 0, 4) == []
+
+
+def test_transform_hears_the_epoch() -> None:
+    epochs = [set(batch["epoch"].tolist()) for batch in make().stream(1, 5, 4)]
+    assert epochs == [{1}] + [{2}] * 6 + [{3}] * 6
+
+
+def test_without_shuffling_the_order_is_that_of_the_set() -> None:
+    assert list(chain.from_iterable(indices(make(shuffle=False), 3, 0, 4))) == list(range(23))
+
+
+def test_drop_last_leaves_out_the_rest_of_each_epoch() -> None:
+    loader = make(drop_last=True)
+    assert [len(batch) for batch in indices(loader, 0, 0, 2)] == [4] * 10
+    assert loader.steps_per_epoch == 5
+
+
+def test_only_neighbours_of_one_group_share_a_batch() -> None:
+    loader = make(shuffle=False, group=lambda i: i // 5 % 2, batch=3)
+    assert indices(loader)[:5] == [[0, 1, 2], [3, 4], [5, 6, 7], [8, 9], [10, 11, 12]]
+    assert loader.steps_per_epoch == len(indices(loader))
+
+
+def test_empty_and_too_small_sets_are_refused() -> None:
+    with pytest.raises(DataError, match="no samples"):
+        make(Numbers(0))
+    with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4.*train.batch=3"):
+        make(Numbers(3), drop_last=True)
+    with pytest.raises(ValueError, match="group"):
+        make(group=lambda i: i)
+    with pytest.raises(ValueError, match="batch is 0"):
+        make(batch=0)
+
+
+def test_errors_of_the_set_reach_the_consumer_as_they_are() -> None:
+    with pytest.raises(DataError, match=r"number/5\.png: broken"):
+        indices(make(Numbers(trouble="broken")))
+    with pytest.raises(KeyError, match="a mistake in a reader"):
+        indices(make(Numbers(trouble="faulty")))
+
+
+def test_a_read_that_hangs_is_named_after_the_time_given() -> None:
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFault, match=r"reading number/5.png has taken more than 0.3 s"):
+        indices(make(Numbers(trouble="stuck"), timeout_s=0.3))
+    assert time.monotonic() - began < 5
+
+
+def test_slow_samples_are_no_hang_while_they_come() -> None:
+    assert len(indices(make(Numbers(seconds=0.04), batch=12, timeout_s=0.3))) == 2
+
+
+def test_torch_generator_and_threads_of_the_caller_stay() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        before = torch.get_rng_state()
+        indices(make(transform=augmented(8)))
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.get_rng_state(), before)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_thread_computes_on_one_core() -> None:
+    seen = []
+
+    def transform(samples: list, epoch: int) -> dict:
+        torch.ones(10).sum()
+        seen.append(torch.get_num_threads())
+        return plain(samples, epoch)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        indices(make(transform=transform))
+    finally:
+        torch.set_num_threads(threads)
+    assert set(seen) == {1}
+
+
+def test_a_stream_left_half_way_ends_its_thread() -> None:
+    before = set(threading.enumerate())
+    stream = make(Numbers(4000)).stream(0, 0, 1)
+    next(stream)
+    (thread,) = set(threading.enumerate()) - before
+    stream.close()
+    assert not thread.is_alive()
+
+
+def test_waiting_is_measured_on_both_sides() -> None:
+    slow_data = make(Numbers(8, seconds=0.02))
+    indices(slow_data)
+    assert slow_data.waited_s > 0.08
+    slow_consumer = make(Numbers(24))
+    for _ in slow_consumer.stream(0, 0, 1):
+        time.sleep(0.03)
+    assert slow_consumer.ready_s > 0.08
+    assert slow_consumer.waited_s < 0.08

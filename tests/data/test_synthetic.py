@@ -1,0 +1,76 @@
+"""Generated scenes: pure, labelled as drawn, and not to be told by colour."""
+
+import pytest
+import torch
+
+from unpool.data.colour_baseline import colour_bin_baseline
+from unpool.data.synthetic import Scenes
+from unpool.errors import DataError
+from unpool.types import BATCH_KEYS
+
+
+def test_a_scene_depends_on_seed_split_and_index_only() -> None:
+    scene = Scenes(count=9)[7]
+    again = Scenes(split="train", count=500)[7]
+    assert all(torch.equal(scene[key], again[key]) for key in scene)
+    others = [Scenes(seed=1)[7], Scenes(split="val")[7], Scenes(split="test")[7], Scenes()[8]]
+    assert not any(torch.equal(scene["image"], other["image"]) for other in others)
+
+
+def test_scene_gives_what_it_says() -> None:
+    scenes = Scenes(split="val", count=3, side=48)
+    assert len(scenes) == len(scenes.names) == 3
+    assert tuple(scenes[0]) == scenes.gives
+    assert set(scenes.gives) <= set(BATCH_KEYS)
+    assert scenes[0]["image"].shape == (3, 48, 48)
+    assert scenes[0]["image"].dtype == scenes[0]["mask"].dtype == torch.uint8
+    assert len(scenes.info.classes) == len(scenes.info.palette) == 5
+    assert len(scenes.info.keypoints) == scenes[0]["keypoints"].shape[0]
+    with pytest.raises(IndexError):
+        scenes[3]
+
+
+def test_boxes_hold_pixels_of_their_class_on_every_side() -> None:
+    scenes = Scenes(count=30)
+    for scene in (scenes[i] for i in range(30)):
+        assert len(scene["boxes"]) == len(scene["labels"]) > 0
+        for (left, top, right, bottom), label in zip(scene["boxes"].int().tolist(), scene["labels"], strict=True):
+            inside = scene["mask"][top:bottom, left:right] == label
+            assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+def test_visible_keypoints_lie_in_the_scene_and_name_a_class_in_it() -> None:
+    scenes = Scenes(count=30)
+    for scene in (scenes[i] for i in range(30)):
+        assert scene["visible"].any()
+        for kind in scene["visible"].nonzero().flatten().tolist():
+            assert 1 + kind in scene["labels"]
+            assert (scene["keypoints"][kind] >= 0).all()
+            assert (scene["keypoints"][kind] < 96).all()
+
+
+def test_every_class_takes_part_of_the_picture() -> None:
+    scenes = Scenes(count=60)
+    share = torch.stack([scenes[i]["mask"] for i in range(60)]).flatten().long().bincount(minlength=5) / (60 * 96**2)
+    assert 0.45 < share[0] < 0.8
+    assert (share[1:] > 0.03).all()
+
+
+def test_colour_alone_scores_low() -> None:
+    assert colour_bin_baseline(Scenes(count=100), Scenes(split="val", count=30), 5) < 0.4
+
+
+def test_classes_may_stand_in_another_order() -> None:
+    own, turned = Scenes(count=1), Scenes(count=1, classes=["cross", "triangle", "square", "disc", "background"])
+    assert torch.equal(turned[0]["mask"], 4 - own[0]["mask"])
+    assert torch.equal(turned[0]["labels"], 4 - own[0]["labels"])
+    assert turned.info.palette == own.info.palette[::-1]
+
+
+def test_unknown_classes_splits_and_sizes_are_refused() -> None:
+    with pytest.raises(DataError, match="unknown classes 'disc'"):
+        Scenes(classes=["background", "square", "triangle", "cross", "dis"])
+    with pytest.raises(DataError, match="no split 'dev'"):
+        Scenes(split="dev")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match="side 8"):
+        Scenes(side=8)
