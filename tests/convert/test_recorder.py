@@ -67,10 +67,20 @@ def test_recorder_names_the_module_that_runs():
             names.append(recorder.running)
             return x
 
-    model = nn.Sequential(nn.Sequential(Spy()), Spy())
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Spy()
+
+        def forward(self, x):
+            x = self.inner(x)
+            names.append(recorder.running)
+            return x
+
+    model = nn.Sequential(Around(), Spy())
     with Recorder(model) as recorder:
         model(torch.zeros(1))
-    assert names == ["0.0", "1"]
+    assert names == ["0.inner", "0", "1"]
     assert recorder.running == ""
 
 

@@ -19,6 +19,12 @@ VIEWS = {
     *("aten.split", "aten.split_with_sizes", "aten.native_dropout"),
 }
 
+# take the shape of a tensor and none of its values
+SHAPE_ONLY = {
+    *("aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empty_like", "aten.rand_like", "aten.randn_like"),
+    *("aten.new_zeros", "aten.new_ones", "aten.new_full", "aten.new_empty", "aten.new_empty_strided"),
+}
+
 
 def name_of(func: Any) -> str:
     """ "aten.convolution" of aten.convolution.default."""

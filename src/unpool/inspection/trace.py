@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unpool.convert.recorder import Call, Recorder, evaluating, tensors_of, without_values
 from unpool.inspection.field import CannotFollow, Field, field_of_image
 from unpool.inspection.field_rules import Operation, field_after
-from unpool.inspection.operations import is_pointwise, multiply_adds, name_of, only_passes_on
+from unpool.inspection.operations import SHAPE_ONLY, is_pointwise, multiply_adds, name_of, only_passes_on
 
 PARTLY_WRITTEN = "a tensor that was written to through one of its views"
 
@@ -110,7 +110,11 @@ class _Watch(TorchDispatchMode):
 
     def _follow(self, func: Any, args: tuple[Any, ...], output: Any) -> None:
         inputs = [tensor for tensor in tensors_of(args) if self._look_up(tensor) is not None]
-        if not inputs or (output is inputs[0] and len(inputs) == 1 and is_pointwise(func)):
+        if (
+            not inputs
+            or name_of(func) in SHAPE_ONLY
+            or (output is inputs[0] and len(inputs) == 1 and is_pointwise(func))
+        ):
             return
         outputs = list(tensors_of(output))
         for index, tensor in enumerate(outputs):
