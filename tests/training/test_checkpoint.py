@@ -39,6 +39,11 @@ def test_two_states_of_one_step_are_kept_apart_and_the_later_one_is_read(tmp_pat
     assert load(tmp_path)[1]["note"] == "after evaluation"
 
 
+def test_twelfth_state_of_one_step_is_read_before_the_second(tmp_path):
+    saved(tmp_path, *[5] * 12)
+    assert [path.name for path in states(tmp_path)] == ["step-00000005-11", "step-00000005-10"]
+
+
 def test_nothing_saved_loads_as_none(tmp_path):
     assert load(tmp_path) is None
     assert load(tmp_path / "missing") is None
@@ -46,11 +51,15 @@ def test_nothing_saved_loads_as_none(tmp_path):
 
 def test_tensors_of_any_layout_and_with_shared_memory_are_saved(tmp_path):
     image = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    save(tmp_path, {"a": image, "tied": image, "part": image[:, 1]}, {"step": 0})
+    weight = torch.arange(4.0)
+    plain = {"weight": weight, "tied weight": weight, "row": weight[2:]}
+    save(tmp_path, {"a": image, "tied": image, "part": image[:, 1], **plain}, {"step": 0})
     tensors, _ = load(tmp_path)
     assert torch.equal(tensors["a"], image)
     assert torch.equal(tensors["tied"], image)
     assert torch.equal(tensors["part"], image[:, 1])
+    assert torch.equal(tensors["tied weight"], weight)
+    assert torch.equal(tensors["row"], weight[2:])
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "state.json", "manifest.json"])
@@ -105,6 +114,14 @@ def test_states_of_a_dropped_future_are_removed(tmp_path):
 def test_damaged_newer_state_never_pushes_out_a_good_one(tmp_path):
     saved(tmp_path, 40, 50)
     (tmp_path / "step-00000050" / "state.json").write_text("{}")
+    saved(tmp_path, 41)
+    assert load(tmp_path)[1]["step"] == 41
+
+
+def test_new_state_is_kept_before_two_damaged_later_ones(tmp_path):
+    saved(tmp_path, 50, 51)
+    for state in states(tmp_path):
+        (state / "state.json").write_text("{}")
     saved(tmp_path, 41)
     assert load(tmp_path)[1]["step"] == 41
 

@@ -13,10 +13,10 @@ from unpool.training.state import final_state
 
 @pytest.mark.parametrize("batch", [1, 7, 22])
 def test_evaluation_does_not_depend_on_the_batch(batch):
-    model = network().eval()
+    model = network().train()
     found = evaluate(model, Task(), Loader(batch=batch, shuffle=False), prepare=prepare)
     whole = prepare(next(Loader(batch=22, shuffle=False).stream(0, 0, 1)))
-    logits = model(whole["image"]).detach()
+    logits = model.eval()(whole["image"]).detach()
     assert found["images"] == 22
     assert found["top1"] == pytest.approx(float((logits.argmax(1) == whole["label"]).float().mean()))
     assert found["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, whole["label"])), abs=1e-6)

@@ -3,7 +3,7 @@ import signal
 import pytest
 import torch
 
-from tests.training.toy_run import CLASSES, SAMPLES, Broken, Loader, make_job, prepare, same_bits, weights
+from tests.training.toy_run import CLASSES, SAMPLES, Broken, Loader, Task, make_job, prepare, same_bits, weights
 from unpool.errors import DataError, Diverged, EnvironmentFault
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate
@@ -73,6 +73,66 @@ def test_step_is_the_gradient_step_of_plain_torch():
     fit(job)
     for name, value in weights(reference).items():
         torch.testing.assert_close(weights(job)[name], value)
+
+
+def test_two_steps_are_the_gradient_steps_of_plain_torch():
+    job, reference = make_job(epochs=2), make_job(epochs=2)
+    job.loader = Loader(batch=SAMPLES)
+    optimizer = torch.optim.SGD(reference.model.parameters(), momentum=0.9)
+    for group in job.optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    for step, batch in enumerate(Loader(batch=SAMPLES).stream(0, 0, 2)):
+        optimizer.param_groups[0]["lr"] = job.schedule(step)
+        torch.manual_seed(step_seed(0, step))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(reference.model(prepare(batch)["image"]), batch["label"]).backward()
+        optimizer.step()
+    fit(job)
+    for name, value in weights(reference).items():
+        torch.testing.assert_close(weights(job)[name], value)
+
+
+def test_training_is_done_in_training_mode():
+    job = make_job(epochs=1)
+    job.model.eval()
+    fit(job)
+    assert int(job.model[1].num_batches_tracked) == 6
+
+
+def test_every_step_draws_other_random_numbers():
+    drawn = []
+
+    class Drawing(Task):
+        def forward(self, model, batch):
+            drawn.append(float(torch.rand(())))
+            return super().forward(model, batch)
+
+    fit(make_job(task=Drawing()))
+    assert len(set(drawn)) == 12
+
+
+@pytest.mark.parametrize("accumulate", [1, 3, 4, 10])
+def test_steps_of_a_run_are_those_taken(accumulate):
+    job = make_job(accumulate=accumulate)
+    assert fit(job).step == job.total_steps
+
+
+def test_weights_and_images_take_the_memory_format_asked_for():
+    strides = []
+
+    class Looking(Task):
+        def forward(self, model, batch):
+            strides.append(batch["image"].stride())
+            return super().forward(model, batch)
+
+    loader = Loader()
+    loader.image = loader.image.repeat(1, 3, 1, 1)
+    for layout in ("contiguous", "channels_last"):
+        model = torch.nn.Sequential(torch.nn.Conv2d(3, CLASSES, 6), torch.nn.Flatten())
+        job = make_job(epochs=1, loader=loader, task=Looking(), memory_format=layout, model=model)
+        fit(job)
+        strides.append(job.model[0].weight.stride())
+    assert strides == [(108, 36, 6, 1)] * 7 + [(108, 1, 18, 3)] * 7
 
 
 def test_every_batch_of_every_epoch_is_used_once():

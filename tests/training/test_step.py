@@ -18,3 +18,12 @@ def test_float32_reaches_into_tuples_lists_and_dicts():
     assert found["a"][0].dtype == found["a"][1][0].dtype == found["b"].sum.dtype == torch.float32
     assert found["b"].count.dtype == torch.int64
     assert isinstance(found["b"], Term)
+
+
+def test_network_runs_in_the_precision_asked_for():
+    seen = []
+    for precision in ("float32", "bfloat16"):
+        model = nn.Linear(4, 2)
+        model.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        Step(model, Task(), precision=precision, device=torch.device("cpu")).output({"image": torch.randn(2, 4)})
+    assert seen == [torch.float32, torch.bfloat16]

@@ -107,7 +107,7 @@ def prepare(batch: Batch) -> Batch:
 
 
 def make_job(*, epochs: int = 2, ema: float | None = None, optimizer: str = "sgd", lr: float = 0.1, **settings) -> Job:
-    model = network()
+    model = settings.pop("model", None) or network()
     loader = settings.pop("loader", None) or Loader()
     accumulate = settings.get("accumulate", 1)
     total = -(-loader.steps_per_epoch // accumulate) * epochs

@@ -124,13 +124,10 @@ def _read(state: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _free_name(folder: Path, step: int) -> Path:
-    """Two states of one step (before and after its evaluation) differ by a counter."""
-    name = folder / f"step-{step:08d}"
-    tie = 0
-    while name.exists():
-        tie += 1
-        name = folder / f"step-{step:08d}-{tie}"
-    return name
+    """Two states of one step (before and after its evaluation) differ by a counter that only rises."""
+    matches = [_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    ties = [_order(match)[1] for match in matches if match and int(match[1]) == step]
+    return folder / (f"step-{step:08d}-{max(ties) + 1}" if ties else f"step-{step:08d}")
 
 
 def _order(match: re.Match[str]) -> tuple[int, int]:

@@ -34,8 +34,9 @@ def host_copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     seen: set[int] = set()
     for name, tensor in tensors.items():
         copy = tensor.detach().to("cpu").contiguous()
-        copies[name] = copy.clone() if copy.data_ptr() in seen else copy
-        seen.add(copies[name].data_ptr())
+        memory = copy.untyped_storage().data_ptr()
+        copies[name] = copy.clone() if memory in seen else copy
+        seen.add(memory)
     return copies
 
 
