@@ -28,10 +28,10 @@ lint: setup
 	$(BIN)/pyright
 
 mutants: setup
-	$(BIN)/python benchmarks/mutants/run.py
+	$(BIN)/python -m benchmarks.mutants.run
 
 speed: setup
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
 results: setup
-	$(BIN)/python benchmarks/results.py
+	$(BIN)/python -m benchmarks.results

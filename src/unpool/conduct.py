@@ -182,7 +182,9 @@ def _finish(
     }
     if "mask" in job.task.needs and data.train.manifest["memory"] and data.val.manifest["memory"]:
         classes = len(data.info.classes)
-        metrics["colour_baseline"] = colour_bin_baseline(data.train.samples, data.val.samples, classes)
+        baseline = colour_bin_baseline(data.train.samples, data.val.samples, classes)
+        metrics["colour_baseline"] = baseline
+        _log.info("a classifier of single pixels by colour alone reaches a mean IoU of %.4f", baseline)
     directory.write_json("metrics.json", as_json(metrics))
     examples, worst = draw_examples(job, data)
     write_report(directory.path, examples=examples, worst=worst)

@@ -63,7 +63,9 @@ def _resume(run: Path, overrides: Sequence[str]) -> int:
 
 def _finish(metrics: Mapping[str, Any]) -> int:
     say_metrics(metrics)
-    say(_shown(Path(metrics["run"])))
+    run = Path(metrics["run"])
+    say(f"report: {_shown(run / 'report.html')}")
+    say(_shown(run))
     return 0
 
 
