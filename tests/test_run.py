@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.tiny_trees import write_tree
 from unpool import run
@@ -177,3 +178,22 @@ def test_own_network_readers_and_callback_are_used(camvid, tmp_path):
     run.train("camvid_unet", settings(camvid), run=tmp_path / "run", model=model, callbacks=[Count()])
     assert seen == list(range(1, 7))
     assert not torch.equal(model.weight, torch.nn.Conv2d(3, 11, 3).weight)
+
+
+def test_report_shows_the_weights_that_are_kept(camvid, tmp_path, monkeypatch):
+    shown = []
+
+    def note(job, data):
+        shown.append({name: value.clone() for name, value in job.model.state_dict().items()})
+        return [], []
+
+    monkeypatch.setattr("unpool.conduct.draw_examples", note)
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(shown[0][name], value) for name, value in kept.items())
+
+
+def test_resume_refuses_to_change_the_recipe(camvid, tmp_path):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"train\.lr cannot be overridden here"):
+        run.resume(tmp_path / "run", {"train.lr": 1.0})

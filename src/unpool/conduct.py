@@ -41,6 +41,7 @@ from unpool.training.preflight import preflight
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
 from unpool.training.state import final_state, restore
+from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch, Reader
 
 _log = logging.getLogger(__name__)
@@ -70,18 +71,18 @@ def conduct(
     Returns:
         What metrics.json holds.
     """
-    started_s = time.monotonic()
+    stopwatch = Stopwatch(time.monotonic())
     if recipe.train.threads != "auto":
         torch.set_num_threads(recipe.train.threads)
     data = _read_data(recipe, directory, own, progress=progress)
     job, recipe = _make_job(recipe, data, own)
-    callbacks, evaluation = _make_callbacks(recipe, directory, data, own)
+    callbacks, evaluation = _make_callbacks(recipe, directory, data, callbacks=[*own.callbacks, stopwatch])
     state = load(directory / "last")
     if state is not None:
         restore(job, callbacks, tensors=state[0], meta=state[1])
     _describe(directory, recipe, job, data)
     fit(job, callbacks)
-    return _finish(directory, recipe, job, data=data, evaluation=evaluation, time_s=time.monotonic() - started_s)
+    return _finish(directory, recipe, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
 
 
 def _read_data(
@@ -133,18 +134,20 @@ def _first_batch(loader: Loader) -> Batch:
     return loader.transform([loader.samples[i] for i in indices], 0)
 
 
-def _make_callbacks(recipe: Recipe, directory: RunDirectory, data: Data, own: Own) -> tuple[list[Callback], Evaluate]:
+def _make_callbacks(
+    recipe: Recipe, directory: RunDirectory, data: Data, *, callbacks: Sequence[Callback]
+) -> tuple[list[Callback], Evaluate]:
     evaluation = Evaluate(
         make_eval_loader(recipe, data.val.samples, data.preprocessing),
         every=recipe.train.evaluate_every,
         best=directory / "best.safetensors",
     )
-    callbacks: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
+    every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
     if has_tensorboard():
-        callbacks.append(TensorBoard(directory / "events"))
-    callbacks += [*own.callbacks, Progress()]
-    saving = Save(directory / "last", callbacks=callbacks, every_s=recipe.train.save_every_s)
-    return [*callbacks, saving], evaluation
+        every.append(TensorBoard(directory / "events"))
+    every += [*callbacks, Progress()]
+    saving = Save(directory / "last", callbacks=every, every_s=recipe.train.save_every_s)
+    return [*every, saving], evaluation
 
 
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, data: Data) -> None:

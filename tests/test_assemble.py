@@ -1,0 +1,108 @@
+"""What a recipe says is what the objects do."""
+
+import pytest
+import torch
+
+from tests.tiny_trees import write_tree
+from unpool import assemble
+from unpool.errors import EnvironmentFault, RecipeError
+from unpool.recipe import load_recipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory):
+    return write_tree("camvid", tmp_path_factory.mktemp("camvid"))
+
+
+def recipe_of(root, **more):
+    small = {"data.root": str(root), "data.workers": 0, "model.width": 4, "train.batch": 2, "train.epochs": 4}
+    return load_recipe("camvid_unet", {**small, "train.warmup_epochs": 1, **more})
+
+
+def data_of(recipe):
+    return assemble.make_data(recipe, (assemble.make_reader(recipe, "train"), assemble.make_reader(recipe, "val")))
+
+
+def job_of(recipe):
+    data = data_of(recipe)
+    task = assemble.make_task(recipe, data.info, data.train.samples)
+    parts = (assemble.make_model(recipe, len(data.info.classes)), task, assemble.make_train_loader(recipe, data))
+    return assemble.make_job(recipe, parts, data=data, device=CPU)
+
+
+def test_preprocessing_is_what_the_data_section_says(camvid):
+    chosen = {"data.size": [24, 32], "data.mean": [0.1, 0.2, 0.3], "data.std": [0.4, 0.5, 0.6]}
+    preprocessing = assemble.make_preprocessing(recipe_of(camvid, **chosen))
+    assert preprocessing.size_hw == (24, 32)
+    assert preprocessing.mean == (0.1, 0.2, 0.3)
+    assert preprocessing.std == (0.4, 0.5, 0.6)
+
+
+def test_rate_rises_over_the_warm_up_counted_in_optimiser_steps(camvid):
+    job = job_of(recipe_of(camvid, **{"train.accumulate": 3}))  # 3 batches, so 1 step an epoch
+    assert job.total_steps == 4
+    assert job.schedule(0) < job.schedule(1)
+    assert job.schedule(1) == pytest.approx(2e-3)
+
+
+def test_weights_are_averaged_where_the_recipe_says_so(camvid):
+    averaging = job_of(recipe_of(camvid, **{"train.ema": 0.9})).averaging
+    assert averaging is not None
+    assert averaging.decay == 0.9
+    assert job_of(recipe_of(camvid, **{"train.ema": None})).averaging is None
+
+
+def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):
+    recipe = recipe_of(camvid)
+    data = data_of(recipe)
+    train = torch.cat([batch["index"] for batch in assemble.make_train_loader(recipe, data).stream(0, 0, 2)]).tolist()
+    val = assemble.make_eval_loader(recipe, data.val.samples, data.preprocessing)
+    assert train[:6] != train[6:]
+    assert sorted(train[:6]) == list(range(6))
+    assert torch.cat([batch["index"] for batch in val.stream(0, 0, 1)]).tolist() == [0, 1, 2]
+
+
+def test_class_weights_are_read_from_the_training_masks(camvid):
+    recipe = recipe_of(camvid, **{"task.class_weights": "median"})
+    data = data_of(recipe)
+    pixels = torch.zeros(11)
+    for i in range(len(data.train.samples)):
+        mask = data.train.samples[i]["mask"].flatten().long()
+        pixels += torch.bincount(mask[mask != 255], minlength=11)
+    weights = assemble.make_task(recipe, data.info, data.train.samples).class_weights
+    rare, common = pixels.argmin(), pixels.argmax()
+    assert weights[rare] > weights[common]
+
+
+def test_config_keeps_the_class_weights_of_training(camvid):
+    recipe = recipe_of(camvid, **{"task.class_weights": "median"})
+    data = data_of(recipe)
+    task = assemble.make_task(recipe, data.info, data.train.samples)
+    config = assemble.make_config(recipe, task, data)
+    again = assemble.make_task_again(config, data.info, data.preprocessing)
+    assert torch.equal(again.class_weights, task.class_weights)
+
+
+def test_reader_without_a_root_is_refused(camvid):
+    recipe = load_recipe("camvid_unet")
+    with pytest.raises(RecipeError, match=r"reader camvid needs a folder; say which: data\.root=DIR"):
+        assemble.make_reader(recipe, "train")
+
+
+def test_task_that_needs_more_than_the_reader_gives_is_named(camvid):
+    recipe = load_recipe("folder_resnet18", {"data.root": str(camvid), "data.reader": "camvid"})
+    with pytest.raises(RecipeError, match=r"task classification needs label, but reader camvid gives image, mask"):
+        assemble.make_reader(recipe, "train")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_an_environment_fault(camvid):
+    with pytest.raises(EnvironmentFault, match="no GPU here"):
+        assemble.make_device(recipe_of(camvid, **{"train.device": "cuda"}))
+
+
+def test_one_core_still_gets_a_worker(camvid, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert assemble.num_workers(recipe_of(camvid, **{"data.workers": "auto"})) == 1

@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.run_directory import RunDirectory
+
+
+def test_runs_are_numbered_from_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [RunDirectory.create("toy", None).path.name for _ in range(3)]
+    assert names == ["toy-1", "toy-2", "toy-3"]
+
+
+def test_folder_with_files_is_no_place_for_a_run(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(RecipeError, match="exists already"):
+        RunDirectory.create("toy", tmp_path)
+
+
+def test_second_trainer_is_told_who_holds_the_run(tmp_path):
+    second = RunDirectory(tmp_path)
+    with RunDirectory(tmp_path).held(), pytest.raises(RecipeError, match=r"in use by pid \d+ on"), second.held():
+        pass
+
+
+def test_file_of_a_failed_write_is_the_old_one(tmp_path, monkeypatch):
+    directory = RunDirectory(tmp_path)
+    directory.write_json("data.json", {"a": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(EnvironmentFault, match="No space left"):
+        directory.write_json("data.json", {"a": 2})
+    assert json.loads((tmp_path / "data.json").read_text()) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["data.json"]
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(ModelFileError, match=r"metrics\.json is not readable as JSON"):
+        RunDirectory(tmp_path).read_json("metrics.json")
+
+
+@pytest.mark.parametrize(("epochs", "finished"), [(2, True), (3, False)])
+def test_run_is_finished_when_its_last_evaluation_is_of_the_last_epoch(tmp_path, epochs, finished):
+    directory = RunDirectory(tmp_path)
+    directory.write_json("metrics.json", {"history": [{"epoch": 2}]})
+    directory.write_text("model.safetensors", "weights")
+    assert directory.is_finished(epochs) is finished
