@@ -280,6 +280,10 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("data.augment=[{scale: {range: wide}}]", 'range is "wide"; it must be a list, each a finite number'),
         ("data.augment=[rotate]", "augmentation 'rotate' lacks 'degrees'"),
         ("data.val_share=half", "it must be a finite number"),
+        ("data.val_share='0.3'", "it must be a finite number"),
+        ("model.width='16'", "it must be a whole number"),
+        ("model.width=16.0", "it must be a whole number"),
+        ("model.width=true", "it must be a whole number"),
         ("model.width=wide", 'width is "wide"; it must be a whole number'),
     ],
 )
@@ -393,6 +397,12 @@ def test_schema_lets_in_an_option_only_with_its_row():
     assert takes["folder"]["val_share"]["type"] == "number"
     assert "val_share" not in takes["camvid"]
     assert recipe_schema()["$defs"]["Data"]["unevaluatedProperties"] is False
+
+
+def test_schema_leaves_out_what_the_data_gives():
+    rows = recipe_schema()["$defs"]["Task"]["allOf"]
+    takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
+    assert set(takes["segmentation"]) == {"class_weights"}
 
 
 def test_infinity_is_never_written(sound):

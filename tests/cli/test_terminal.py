@@ -1,10 +1,13 @@
 """The program as a terminal runs it: pipes, encodings, an empty environment."""
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+
+from unpool.cli.console import accept_any_text, flush, say
 
 BARE = {"PATH": "", "UNPOOL_RESTARTED": "1"}
 
@@ -22,6 +25,15 @@ def test_character_that_the_terminal_lacks_is_escaped(variables):
     assert done.returncode == 2
     assert b"error: no recipe is called" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_result_that_the_terminal_lacks_is_escaped(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    accept_any_text()
+    say("é")
+    flush()
+    assert written.getvalue() == b"\\xe9\n"
 
 
 def test_argument_that_is_no_text_is_refused_in_words():

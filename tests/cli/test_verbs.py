@@ -11,7 +11,7 @@ from unpool.recipe import recipe_names, recipe_path
 
 def test_help_names_every_verb(capsys):
     assert main([]) == main(["--help"]) == main(["-h"]) == 0
-    assert all(f"\n  {verb} " in capsys.readouterr().out for verb in ())
+    capsys.readouterr()
     main([])
     shown = capsys.readouterr().out
     assert all(f"  {verb:10} {module.ABOUT}\n" in shown for verb, module in VERBS.items())
@@ -85,10 +85,11 @@ def test_train_hands_on_recipe_overrides_and_place(fake, capsys, tmp_path):
     assert capsys.readouterr().out.splitlines()[-1] == "here"
 
 
-def test_train_prints_metrics_then_the_run(fake, capsys):
+def test_train_prints_metrics_then_report_then_the_run(fake, capsys):
     main(["train", "camvid_unet"])
-    out = capsys.readouterr().out
-    assert out.splitlines() == ["mean_iou  0.5000", "iou", "  car     0.2500", "  sky     n/a", "runs/fake-1"]
+    *metrics, report, run = capsys.readouterr().out.splitlines()
+    assert metrics == ["mean_iou  0.5000", "iou", "  car     0.2500", "  sky     n/a"]
+    assert (report, run) == ("report: runs/fake-1/report.html", "runs/fake-1")
 
 
 def test_what_libraries_print_goes_to_standard_error(fake, capsys):
