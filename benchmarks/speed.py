@@ -38,17 +38,11 @@ class Contest:
 
 CONTESTS = {
     "resnet50": Contest(
-        "ResNet-50, 224x224, batch 32", "hymenoptera", lambda p: pictures.write_photos(p, count=245, seed=SEED), 6
+        "ResNet-50, 224x224", "hymenoptera", lambda p: pictures.write_photos(p, count=245, seed=SEED), 6
     ),
-    "cifar_resnet20": Contest(
-        "ResNet-20, 32x32, batch 128", "", lambda p: pictures.write_cifar(p, count=50_000, seed=SEED), 60
-    ),
-    "unet": Contest(
-        "U-Net 31 M, 256x256, batch 4", "camvid", lambda p: pictures.write_camvid(p, count=367, seed=SEED), 6
-    ),
-    "segnet": Contest(
-        "SegNet, 352x480, batch 4", "camvid", lambda p: pictures.write_camvid(p, count=367, seed=SEED), 5
-    ),
+    "cifar_resnet20": Contest("ResNet-20, 32x32", "", lambda p: pictures.write_cifar(p, count=50_000, seed=SEED), 60),
+    "unet": Contest("U-Net 31 M, 256x256", "camvid", lambda p: pictures.write_camvid(p, count=367, seed=SEED), 6),
+    "segnet": Contest("SegNet, 352x480", "camvid", lambda p: pictures.write_camvid(p, count=367, seed=SEED), 5),
 }
 
 
@@ -106,18 +100,26 @@ def hold(runner: Runner, network: str, root: Path, *, workers: Sequence[int], ro
         for place, side in enumerate(("ours", "peer"))
     }
     ratios = [own["images_per_s"] / other["images_per_s"] for own, other in kept]
-    return {**medians, "workers": tried[0], "ratios": ratios, "pairs": pairs, "root": root.name}
+    return {
+        **medians,
+        "workers": tried[0],
+        "ratios": ratios,
+        "batch": kept[0][0]["batch"],
+        "pairs": pairs,
+        "root": root.name,
+    }
 
 
 def rows_of(network: str, found: Mapping[str, Any]) -> list[Row]:
     """A row of RESULTS.md for the whole step and for each half of it."""
     rows = []
+    title = f"{CONTESTS[network].title}, batch {found['batch']}"
     for part, name in PARTS.items():
         own, other = found["ours"][part], found["peer"][part]
         reference = f"{_number(other)} (peer, {found['workers']} workers): {own / other:.2f} times"
         if part == "images_per_s":
             reference += f" ({min(found['ratios']):.2f} to {max(found['ratios']):.2f})"
-        rows.append(Row(what=f"{CONTESTS[network].title}, {name}, images/s", figure=_number(own), reference=reference))
+        rows.append(Row(what=f"{title}, {name}, images/s", figure=_number(own), reference=reference))
     return rows
 
 

@@ -22,7 +22,8 @@ class FakeRunner:
 
     def _result(self, turn: str, images_per_s: float) -> dict[str, Any]:
         self.turns.append(turn)
-        return {"images_per_s": images_per_s, "data_only": 2 * images_per_s, "step_only": 3 * images_per_s}
+        parts = {"images_per_s": images_per_s, "data_only": 2 * images_per_s, "step_only": 3 * images_per_s}
+        return {**parts, "batch": 4}
 
     def ours(self, network: str, root: Path) -> dict[str, Any]:
         return self._result("A", 30.0)
@@ -43,6 +44,7 @@ def test_turns_alternate_and_later_rounds_take_the_fastest_peer() -> None:
 def test_rows_hold_the_whole_step_and_both_halves() -> None:
     rows = speed.rows_of("unet", speed.hold(FakeRunner(), "unet", Path("x"), workers=[0, 1], rounds=1))
     assert [row.figure for row in rows] == ["30.0", "60.0", "90.0"]
+    assert rows[0].what == "U-Net 31 M, 256x256, batch 4, whole step, images/s"
     assert rows[0].reference == "10.0 (peer, 1 workers): 3.00 times (3.00 to 3.00)"
 
 
@@ -102,7 +104,6 @@ def test_recipe_and_peer_agree_on_network_and_batch(network: str) -> None:
     recipe = load_recipe(ours.RECIPES / f"{network}.yaml", {"data.root": "x"})
     script = (speed.ROOT / f"benchmarks/peers/{network}.py").read_text(encoding="utf-8")
     assert f'network="{recipe.model.name}", batch={recipe.train.batch},' in script
-    assert f"batch {recipe.train.batch}" in speed.CONTESTS[network].title
     size = recipe.data.train_size or recipe.data.size
     assert size is None or f"{size[0]}x{size[1]}" in speed.CONTESTS[network].title
 
