@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.record import RESULTS, Row, write_result
 
 CHECKPOINT = re.compile(r"step-(\d+)(?:-(\d+))?")
-TIMED_KEYS = ("step", "epoch", "loss", "lr")
+MEASURED = ("_s", "_mib")  # endings of the keys of a log line that say what a step took, not what it computed
 ORPHAN_LIMIT_S = 10.0
 
 
@@ -78,11 +78,11 @@ def kill_once(trainer: Trainer, run: Path, moment: str, *, after_s: float) -> Ki
     At moment "start" `after_s` counts from the start of the program, at "training" from its first logged step, and at
     "checkpoint" from the sight of a half-written checkpoint.
     """
-    logged, leftovers = _changed_at(run / "log.jsonl"), _unfinished(run / "last")
+    logged, leftovers = Growth(run / "log.jsonl"), _unfinished(run / "last")
     process = trainer.start(run)
     is_time: dict[str, Callable[[], bool]] = {
         "start": lambda: True,
-        "training": lambda: _changed_at(run / "log.jsonl") != logged,
+        "training": logged.is_seen,
         "checkpoint": lambda: bool(_unfinished(run / "last") - leftovers),
     }
     while not is_time[moment]() and process.poll() is None:
@@ -96,11 +96,23 @@ def kill_once(trainer: Trainer, run: Path, moment: str, *, after_s: float) -> Ki
     return Kill(moment, round(after_s, 4), _last_step(run), round(_wait_for_orphans(process.pid), 2))
 
 
-def _changed_at(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
+class Growth:
+    """Sees a file grow; that it is made empty, or cut to what a resumed run keeps, does not count."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = self._size()
+
+    def is_seen(self) -> bool:
+        """Whether the file is longer than when this was last asked."""
+        before, self.size = self.size, self._size()
+        return self.size > before
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 def _unfinished(folder: Path) -> set[tuple[str, int]]:
@@ -123,7 +135,7 @@ def _log(run: Path) -> list[dict[str, Any]]:
         lines = (run / "log.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [{key: row[key] for key in TIMED_KEYS if key in row} for row in map(json.loads, lines) if "step" in row]
+    return [{key: value for key, value in json.loads(line).items() if not key.endswith(MEASURED)} for line in lines]
 
 
 def _wait_for_orphans(session: int) -> float:

@@ -52,3 +52,13 @@ def test_plan_is_a_function_of_its_seed_and_has_every_moment() -> None:
     moments = [moment for moment, _ in plans[0]]
     assert {moment: moments.count(moment) for moment in moments} == {"checkpoint": 7, "training": 10, "start": 3}
     assert all(0 <= after_s <= 7.2 for _, after_s in plans[0])
+
+
+def test_growth_is_seen_once_lines_come_not_when_the_file_is_made_or_cut(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    growth = kill_resume.Growth(log)
+    seen = []
+    for text in ("", "1\n2\n", "1\n", "1\n2\n"):
+        log.write_text(text, encoding="utf-8")
+        seen.append(growth.is_seen())
+    assert seen == [False, True, False, True]
