@@ -37,8 +37,8 @@ def test_each_colour_takes_its_most_frequent_class(channels: int) -> None:
 
 
 def test_unlabelled_pixels_count_neither_in_training_nor_in_the_score() -> None:
-    train = Pixels(([10, 10, 10, 100], [1, IGNORE, IGNORE, 0]))
-    test = Pixels(([10, 100, 100], [1, 0, IGNORE]))
+    train = Pixels(([10, 10, 10, 100], [1, IGNORE, IGNORE, 0]), channels=1)
+    test = Pixels(([10, 100, 100], [1, 0, IGNORE]), channels=1)
     assert colour_bin_baseline(train, test, 2) == 1.0
 
 

@@ -13,7 +13,7 @@ def test_a_scene_depends_on_seed_split_and_index_only() -> None:
     scene = Scenes(count=9)[7]
     again = Scenes(split="train", count=500)[7]
     assert all(torch.equal(scene[key], again[key]) for key in scene)
-    others = [Scenes(seed=1)[7], Scenes(split="val")[7], Scenes(split="test")[7], Scenes()[8]]
+    others = [Scenes(seed=1)[7], Scenes(split="val")[7], Scenes(split="test")[7], Scenes()[6], Scenes()[8]]
     assert not any(torch.equal(scene["image"], other["image"]) for other in others)
 
 
@@ -33,10 +33,15 @@ def test_scene_gives_what_it_says() -> None:
 def test_boxes_hold_pixels_of_their_class_on_every_side() -> None:
     scenes = Scenes(count=30)
     for scene in (scenes[i] for i in range(30)):
-        assert len(scene["boxes"]) == len(scene["labels"]) > 0
+        assert 0 < len(scene["boxes"]) == len(scene["labels"]) <= 6
         for (left, top, right, bottom), label in zip(scene["boxes"].int().tolist(), scene["labels"], strict=True):
             inside = scene["mask"][top:bottom, left:right] == label
             assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+def test_a_scene_holds_several_objects() -> None:
+    scenes = Scenes(count=30)
+    assert 3.0 < sum(len(scenes[i]["boxes"]) for i in range(30)) / 30 < 5.0
 
 
 def test_visible_keypoints_lie_in_the_scene_and_name_a_class_in_it() -> None:

@@ -107,6 +107,7 @@ def test_float_images_stay_float_and_unrounded() -> None:
     image = torch.linspace(0, 1, 16).view(1, 4, 4)
     warped = geometry.warp(image, geometry.translation(row(0.5), row(0))[0], (4, 3))
     assert warped.dtype == torch.float32
+    assert geometry.warp(image, geometry.translation(row(9), row(0))[0], (1, 1), fill=0.3).item() == pytest.approx(0.3)
     assert torch.allclose(warped[0], (image[0, :, :-1] + image[0, :, 1:]) / 2)
 
 

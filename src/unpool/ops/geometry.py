@@ -126,6 +126,7 @@ def warp(
         colours = None if colours is None else colours[None]
         return warp(image[None], matrix[None], size_hw, mode=mode, fill=fill, colours=colours)[0]
     fill = torch.as_tensor(fill, dtype=torch.float32).expand(image.shape[1]).view(-1, 1, 1)
+    fill = fill if image.dtype == torch.float32 else fill.round()
     if mode == "bilinear" and bool((_shrinking(matrix) > 1 + _EXACT).any()):
         parts = [_shrink(image[i : i + 1], matrix[i : i + 1]) for i in range(len(image))]
         if len(parts) > 1:
@@ -228,7 +229,7 @@ def _moves_whole_pixels(matrix: Tensor) -> bool:
 def _slice(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, fill: Tensor) -> Tensor:
     """Shifts and mirrors as plain copies: the same pixels as sampling gives, many times faster."""
     source = image.numpy()
-    result = fill.round().to(image.dtype).expand(len(image), -1, *size_hw).contiguous()
+    result = fill.to(image.dtype).expand(len(image), -1, *size_hw).contiguous()
     target = result.numpy()
     height, width = source.shape[-2:]
     for i, ((sx, _, tx), (_, sy, ty), _) in enumerate(matrix.tolist()):
