@@ -197,7 +197,7 @@ def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, f
 def _waiting(steps: Sequence[Mapping[str, Any]], time_s: float | None) -> list[Markup]:
     """Who waited for whom, in words."""
     waited = sum(line.get("waited_for_data_s") or 0.0 for line in steps)
-    if not steps or not time_s or waited > time_s:  # a resumed run knows the time of its last part only
+    if not steps or not time_s:
         return []
     share = waited / time_s
     advice = "reading kept up" if share < MUCH_WAITING else "give it more workers, or keep the data in memory"

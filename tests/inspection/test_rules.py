@@ -94,6 +94,18 @@ def test_interpolation_sees_the_two_nearest_pixels():
     ]
 
 
+def test_antialiased_interpolation_sees_all_that_it_shrinks():
+    def halved(x):
+        return F.interpolate(x, size=(3, 4), mode="bilinear", antialias=True)
+
+    assert edges(halved)[1] == [(0, 2), (1, 4), (3, 6), (5, 7)]
+
+
+def test_pooling_of_volumes_has_three_fields():
+    model = nn.Sequential(nn.MaxPool3d((2, 3, 4), stride=1), nn.AvgPool3d(2))
+    assert receptive_field(model, (1, 8, 8, 8)) == ((3, 4, 5), (2, 2, 2))
+
+
 def test_unpooling_of_odd_maps_sees_the_pooled_window():
     def there_and_back(x):
         pooled, places = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)

@@ -93,6 +93,11 @@ def test_layers_that_work_in_place_keep_no_values():
     assert summary(model, (3, 4, 4)).activations == 48
 
 
+def test_the_places_that_a_pooling_remembers_are_no_activations():
+    table = summary(nn.Sequential(nn.MaxPool2d(2, return_indices=True)), (3, 4, 4))
+    assert table.rows[1].activations == 12
+
+
 def test_multiply_adds_and_values_of_adaptive_pooling():
     table = summary(nn.Sequential(nn.AdaptiveAvgPool2d((2, 2))), (3, 4, 4))
     assert (table.rows[1].activations, table.macs) == (12, 0)

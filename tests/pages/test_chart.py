@@ -77,6 +77,15 @@ def test_chart_draws_one_line_a_series_at_the_right_height():
     assert falling[2:] == (top, x2, bottom)
 
 
+def test_chart_names_its_lines_where_there_are_several_and_marks_the_points_of_short_ones():
+    short, long = Series("a", [(0, 1.0), (1, 2.0)]), Series("b", [(x, 1.0) for x in range(500)])
+    alone = line_chart("t", [short], x="step")
+    both = line_chart("t", [short, long], x="step")
+    assert (alone.count('class="key"'), both.count('class="key"')) == (0, 2)
+    assert both.count("<circle") == 2
+    assert "<title>a 2 at 1</title>" in alone
+
+
 def test_chart_of_nothing_says_so():
     assert "no values" in line_chart("Loss", [Series("a", [(0, None), (1, math.nan)])], x="step")
 
