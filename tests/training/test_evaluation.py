@@ -62,6 +62,17 @@ class Scripted(Task):
         return metric
 
 
+def test_history_keeps_a_confusion_matrix_of_the_last_evaluation_only():
+    task, matrix = Task(), [[1, 2], [3, 4]]
+    metric = task.metric()
+    metric.compute = lambda: {"top1": 0.5, "confusion": matrix, "class_accuracy": [0.1, 0.2]}
+    task.metric = lambda: metric
+    measure = Evaluate(Loader())
+    fit(make_job(epochs=3, task=task), [measure])
+    assert ["confusion" in line for line in measure.history] == [False, False, True]
+    assert all("class_accuracy" in line for line in measure.history)
+
+
 class Snapshots(Callback):
     def __init__(self):
         self.states = []

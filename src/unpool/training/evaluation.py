@@ -13,6 +13,7 @@ from unpool.training.averaging import Averaging
 from unpool.training.callbacks import Callback
 from unpool.training.files import write_tensors
 from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out, streamed
+from unpool.training.log import without_tables
 from unpool.training.state import final_state
 from unpool.training.step import Step
 from unpool.types import Batch, Losses, Task
@@ -93,7 +94,8 @@ class _LossTotal:
 class Evaluate(Callback):
     """Measures every `every` epochs and after the last; keeps the weights of the best value.
 
-    Averaged weights are measured and kept where the job averages.
+    Averaged weights are measured and kept where the job averages. `history` holds the metrics of every measurement,
+    tables such as a confusion matrix of the last one only, since all of it is saved with the state.
 
     Args:
         loader: of the set to measure on; closed at the end.
@@ -133,6 +135,7 @@ class Evaluate(Callback):
                 memory_format=job.memory_format,
                 poll=job.stop.check,
             )
+        self.history = [without_tables(line) for line in self.history]
         self.history.append({"epoch": epoch, "step": job.counters.step, **metrics})
         self._keep_best(job, metrics)
         return metrics

@@ -28,7 +28,7 @@ class Monitor(Callback):
     A line of steps holds `kind` "step", `step`, `epoch` (from 0), `loss` (mean since the line before), `lr`,
     `gradient_norm`, `skipped` (in all), `images_per_s`, `waited_for_data_s` and `data_waited_s` (since the line
     before), `memory_mib` (highest so far). A line of an evaluation holds `kind` "evaluation", `step`, `epoch` (number
-    of epochs done) and the metrics. What is not finite is null.
+    of epochs done) and the metrics, tables left out. What is not finite is null.
     """
 
     def __init__(self, path: Path, *, every: int = 1) -> None:
@@ -75,7 +75,7 @@ class Monitor(Callback):
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
         line = {"kind": "evaluation", "step": job.counters.step, "epoch": job.counters.epoch + 1}
-        self._write({**line, **metrics})
+        self._write({**line, **without_tables(metrics)})
         self._since_s = time.monotonic()
 
     def close(self) -> None:
@@ -150,6 +150,15 @@ def list_variables(model: nn.Module) -> str:
     lines = [f"{name:<{width}}  {shape:>16}  {count:>13,}" for name, shape, count in rows]
     total = sum(count for _, _, count in rows)
     return "\n".join([*lines, f"{len(rows)} variables, {total:,} values, {4 * total / 1e6:.1f} MB in float32"])
+
+
+def without_tables(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics but for lists of lists, such as a confusion matrix, which grow with the square of the classes."""
+    return {name: value for name, value in metrics.items() if not _is_table(value)}
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(row, list) for row in value)
 
 
 def as_json(value: Any) -> Any:
