@@ -131,12 +131,14 @@ def test_report_of_a_classifier_shows_recall_and_confusion(tmp_path):
     names = ["cat", "dog"]
     metrics = {
         "top1": 0.8,
+        "top5": 1.0,
         "loss": 0.5,
         "recall": dict(zip(names, (0.75, 0.85), strict=True)),
         "confusion": [[3, 1], [2, 11]],
     }
     text = make(lay_run(tmp_path / "run", metrics))
     assert "Recall of each class" in text
+    assert "top-5" not in text  # of two classes
     assert re.findall(r'--share:[\d.]+">(\d+)<', text) == ["3", "1", "2", "11"]
 
 

@@ -30,6 +30,7 @@ NOT_MEASURED = ("epoch", "step", "images", "kind", "time_s", "best_step", "skipp
 MOST_BARS = 40
 MOST_MATRIX = 20
 MOST_SKIPPED = 50
+SURE_TOP5 = 5  # classes up to which the five likeliest always hold the right one
 MUCH_WAITING = 0.05  # share of the time
 
 
@@ -147,6 +148,9 @@ def _result(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[Marku
 def _measured(metrics: Mapping[str, Any]) -> list[str]:
     """Names of the single numbers among the metrics, the best known first."""
     known = [name for name in NAMES if _is_number(metrics.get(name))]
+    by_class = metrics.get("recall")
+    if by_class and len(by_class) <= SURE_TOP5:
+        known = [name for name in known if name != "top5"]
     others = [
         name
         for name, value in metrics.items()
