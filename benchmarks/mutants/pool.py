@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 PRELOADED = (
@@ -192,6 +193,10 @@ def _enter(tree: Path) -> None:
     sys.path[:] = [str(tree / "src"), str(tree), *(p for p in sys.path if p not in foreign)]
     for name in [name for name in sys.modules if name.split(".")[0] in ("unpool", "benchmarks")]:
         del sys.modules[name]
+    # what a spawned worker imports again, and what a process that starts itself anew runs: never this harness
+    sys.modules["__main__"] = ModuleType("__main__")
+    sys.argv = ["pytest"]
+    sys.orig_argv = [sys.executable, "-c", "raise SystemExit(70)"]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(tree / "src"), str(tree)])
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.setdefault("UNPOOL_DATA", str(here.parent / "shared" / "data"))
