@@ -20,8 +20,9 @@ from unpool.types import Batch, DataInfo, Preprocessing, Sample
 class Augment:
     """Training batches: uint8 images of one size with everything that lies on them.
 
-    Where no step chooses a window (`crop`, `resized_crop`), the image is first brought to `size_hw` by the rule of the
-    preprocessing and the steps act on that; the window is then its middle.
+    Where no step chooses the scale (`resized_crop`), the image is first resized as in evaluation and the steps act on
+    that: objects are as large in training as they will be. Where no step chooses a window (`crop`, `resized_crop`), it
+    is the middle.
 
     Args:
         steps: augmentations in the order in which they act.
@@ -63,8 +64,8 @@ class Augment:
         size_hw = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float64)
         target = torch.tensor(target_hw, dtype=torch.float64)
         total = geometry.identity(len(images))
-        if not any(step.chooses_window for _, step in self._geometry):
-            total, size_hw = self._fit(size_hw, target)
+        if not any(step.chooses_scale for _, step in self._geometry):
+            total, size_hw = self._fit(size_hw)
         for position, step in self._geometry:
             draws = Draws(self._seed, epoch, index=index, stream=position)
             matrix, size_hw = step.map(draws, size_hw, target_hw=target_hw)
@@ -72,17 +73,22 @@ class Augment:
         top, left = ((size_hw - target) / 2).floor().unbind(1)
         return total @ geometry.translation(left, top)
 
-    def _fit(self, size_hw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps that do what `Preprocessing.resize` does."""
+    def _fit(self, size_hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps that do what `Preprocessing.resize` does, all of the image being kept where a step chooses a window."""
+        if self._preprocessing.size_hw is None:
+            return geometry.identity(len(size_hw)), size_hw
+        seen = torch.tensor(self._preprocessing.size_hw, dtype=torch.float64)
         if self._preprocessing.rule == "stretch":
-            whole = target.expand_as(size_hw)
+            whole = seen.expand_as(size_hw)
         else:
-            scale = (target / size_hw).amax(1, keepdim=True) / self._preprocessing.crop
-            whole = torch.maximum((size_hw * scale).round(), target)
+            scale = (seen / size_hw).amax(1, keepdim=True) / self._preprocessing.crop
+            whole = torch.maximum((size_hw * scale).round(), seen)
         share = whole / size_hw
-        top, left = ((whole - target) / 2).floor().unbind(1)
-        matrix = geometry.zoom(share[:, 1], share[:, 0]) @ geometry.translation(left, top)
-        return matrix, target.expand_as(size_hw)
+        matrix = geometry.zoom(share[:, 1], share[:, 0])
+        if any(step.chooses_window for _, step in self._geometry):
+            return matrix, whole
+        top, left = ((whole - seen) / 2).floor().unbind(1)
+        return matrix @ geometry.translation(left, top), seen.expand_as(size_hw)
 
     def _warp(
         self, images: list[Tensor], maps: Tensor, target_hw: tuple[int, int], *, colours: Tensor | None

@@ -25,6 +25,7 @@ class ResizedCrop(Geometry):
     """
 
     chooses_window = True
+    chooses_scale = True
 
     def __init__(self, *, area: Sequence[float] = (0.08, 1.0), aspect: Sequence[float] = (3 / 4, 4 / 3)) -> None:
         self._area = check_range("resized_crop.area", area, low=0.0, high=1.0)

@@ -13,11 +13,13 @@ class Geometry(ABC):
     """Moves pixels, and with them masks, keypoints and boxes.
 
     Attributes:
-        chooses_window: cuts the window that the network sees out of the image as decoded. Without such a step the image
-            is first brought to that size by the rule of the preprocessing.
+        chooses_window: cuts out what the network sees. Without such a step that is the middle.
+        chooses_scale: takes the image as decoded and brings the window to the network's size itself. Without such a
+            step the image first gets the scale that it has in evaluation.
     """
 
     chooses_window = False
+    chooses_scale = False
 
     @abstractmethod
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
