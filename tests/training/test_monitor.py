@@ -85,10 +85,89 @@ def test_variables_are_listed_with_their_sum():
     assert table.endswith("6 variables, 483 values, 0.0 MB in float32")
 
 
-def test_tensorboard_events_are_written(tmp_path):
+def scalars(folder) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) by tag, in the order written."""
     pytest.importorskip("tensorboard")
-    fit(make_job(epochs=1), [Evaluate(Loader()), TensorBoard(tmp_path, every=1)])
-    assert len(list(tmp_path.glob("events.out.*"))) == 1
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_tensorboard_shows_the_figures_of_the_log(tmp_path):
+    pytest.importorskip("tensorboard")
+    job = make_job()
+
+    class Waiting(Callback):
+        def after_step(self, job, record):
+            job.loader.waited_s += 0.5
+            job.loader.ready_s += 0.25
+
+    path = tmp_path / "log.jsonl"
+    fit(job, [Waiting(), Monitor(path, every=4), TensorBoard(tmp_path, every=4)])
+    logged, drawn = lines(path), scalars(tmp_path)
+    exact = ("loss", "lr", "gradient_norm", "skipped", "waited_for_data_s", "data_waited_s")
+    assert drawn.keys() == {f"train/{name}" for name in (*exact, "images_per_s", "memory_mib")}
+    for name in exact:
+        assert [step for step, _ in drawn[f"train/{name}"]] == [4, 8, 12]
+        assert [value for _, value in drawn[f"train/{name}"]] == pytest.approx([line[name] for line in logged])
+    assert [value for _, value in drawn["train/memory_mib"]] == pytest.approx(
+        [line["memory_mib"] for line in logged], rel=0.1
+    )
+    assert min(value for _, value in drawn["train/images_per_s"]) > 0
+
+
+def test_tensorboard_shows_every_metric_by_class(tmp_path):
+    pytest.importorskip("tensorboard")
+    found = {
+        "mean_iou": 0.5,
+        "images": 22,
+        "iou": {"road": 0.25, "sky": None},
+        "recall": {"road": 0.75},
+        "worst": None,
+        "confusion": [[1, 2], [3, 4]],
+    }
+
+    class Measuring(Callback):
+        def after_epoch(self, job):
+            return found
+
+    fit(make_job(epochs=1), [Measuring(), TensorBoard(tmp_path)])
+    assert {tag: value for tag, ((_, value),) in scalars(tmp_path).items() if tag.startswith("val/")} == {
+        "val/mean_iou": 0.5,
+        "val/images": 22,
+        "val/iou/road": 0.25,
+        "val/recall/road": 0.75,
+    }
+
+
+def test_saved_losses_count_in_the_next_figures_of_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    losses, board = Losses(), TensorBoard(tmp_path, every=6)
+    board.load_state_dict({"losses": [5.0, 7.0]})
+    fit(make_job(epochs=1, loader=Loader(count=23)), [losses, board])
+    ((step, value),) = scalars(tmp_path)["train/loss"]
+    assert step == 6
+    assert value == pytest.approx((5.0 + 7.0 + sum(losses.losses)) / 8)
+    assert board.state_dict() == {"losses": []}
+
+
+def test_images_per_s_leaves_out_what_an_evaluation_takes_between_two_lines(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("unpool.training.log.time.monotonic", lambda: now[0])
+
+    class Clock(Callback):
+        def after_step(self, job, record):
+            now[0] += 2.0
+
+        def after_epoch(self, job):
+            now[0] += 100.0
+            return {}
+
+    path = tmp_path / "log.jsonl"
+    fit(make_job(loader=Loader(count=24)), [Clock(), Monitor(path, every=4)])
+    assert [line["images_per_s"] for line in lines(path) if line["kind"] == "step"] == [2.0, 2.0, 2.0]
 
 
 def test_progress_shows_step_loss_and_speed_on_a_terminal():

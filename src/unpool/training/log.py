@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,54 @@ except ImportError:  # Windows
     resource = None
 
 
+class Figures:
+    """What a line of steps tells, of the steps since the line before; the time of evaluations is left out.
+
+    In a resumed run the loss counts the steps before it was saved as well, speed and waiting begin anew.
+    """
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self._images = 0
+        self._time_s = 0.0
+        self._seen_s = 0.0
+        self._waited_s = 0.0
+        self._ready_s = 0.0
+
+    def start(self, job: Job) -> None:
+        """Speed and waiting begin here."""
+        self._images, self._time_s, self._seen_s = 0, 0.0, time.monotonic()
+        self._waited_s, self._ready_s = job.loader.waited_s, job.loader.ready_s
+
+    def add(self, record: StepRecord) -> None:
+        """Counts a step, at its end."""
+        self.losses.append(record.loss)
+        self._images += record.images
+        now_s = time.monotonic()
+        self._time_s += now_s - self._seen_s
+        self._seen_s = now_s
+
+    def go_on(self) -> None:
+        """What passed since the last step was no training."""
+        self._seen_s = time.monotonic()
+
+    def take(self, job: Job, record: StepRecord) -> dict[str, float | None]:
+        """The figures by name, `record` being of the last step; the next ones begin anew."""
+        taken = {
+            "loss": sum(self.losses) / len(self.losses),
+            "lr": record.lr,
+            "gradient_norm": record.gradient_norm,
+            "skipped": job.counters.skipped,
+            "images_per_s": self._images / max(self._time_s, 1e-9),
+            "waited_for_data_s": job.loader.waited_s - self._waited_s,
+            "data_waited_s": job.loader.ready_s - self._ready_s,
+            "memory_mib": peak_memory_mib(job.device),
+        }
+        self.losses = []
+        self.start(job)
+        return taken
+
+
 class Monitor(Callback):
     """Writes one JSON line every `every` steps and after each evaluation; a resumed run goes on where it was saved.
 
@@ -34,13 +83,9 @@ class Monitor(Callback):
     def __init__(self, path: Path, *, every: int = 1) -> None:
         self.path = path
         self.every = every
+        self._figures = Figures()
         self._file: IO[bytes] | None = None
         self._size: int | None = None
-        self._losses: list[float] = []
-        self._images = 0
-        self._since_s = 0.0
-        self._waited_s = 0.0
-        self._ready_s = 0.0
 
     def start(self, job: Job) -> None:
         try:
@@ -48,35 +93,18 @@ class Monitor(Callback):
             self._file.truncate(_whole_lines(self.path, self._size or 0))
         except OSError as error:
             raise _not_written(self.path, error) from error
-        self._mark(job)
+        self._figures.start(job)
 
     def after_step(self, job: Job, record: StepRecord) -> None:
-        self._losses.append(record.loss)
-        self._images += record.images
-        if record.step % self.every:
-            return
-        self._write(
-            {
-                "kind": "step",
-                "step": record.step,
-                "epoch": record.epoch,
-                "loss": sum(self._losses) / len(self._losses),
-                "lr": record.lr,
-                "gradient_norm": record.gradient_norm,
-                "skipped": job.counters.skipped,
-                "images_per_s": self._images / max(time.monotonic() - self._since_s, 1e-9),
-                "waited_for_data_s": job.loader.waited_s - self._waited_s,
-                "data_waited_s": job.loader.ready_s - self._ready_s,
-                "memory_mib": peak_memory_mib(job.device),
-            }
-        )
-        self._losses, self._images = [], 0
-        self._mark(job)
+        self._figures.add(record)
+        if record.step % self.every == 0:
+            place = {"kind": "step", "step": record.step, "epoch": record.epoch}
+            self._write({**place, **self._figures.take(job, record)})
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
         line = {"kind": "evaluation", "step": job.counters.step, "epoch": job.counters.epoch + 1}
         self._write({**line, **without_tables(metrics)})
-        self._since_s = time.monotonic()
+        self._figures.go_on()
 
     def close(self) -> None:
         if self._file is not None:
@@ -88,15 +116,11 @@ class Monitor(Callback):
             self._file.flush()
             os.fsync(self._file.fileno())
         size = self.path.stat().st_size if self.path.exists() else 0
-        return {"size": size, "losses": self._losses, "images": self._images}
+        return {"size": size, "losses": self._figures.losses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._size = int(state["size"])
-        self._losses, self._images = list(state["losses"]), int(state["images"])
-
-    def _mark(self, job: Job) -> None:
-        self._since_s = time.monotonic()
-        self._waited_s, self._ready_s = job.loader.waited_s, job.loader.ready_s
+        self._figures.losses = list(state["losses"])
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None:
@@ -109,11 +133,15 @@ class Monitor(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes the same figures as TensorBoard events; needs the package `tensorboard`."""
+    """Writes the same figures as TensorBoard events, as train/<figure>, val/<metric> and val/<metric>/<class>.
+
+    Figures are of the last `every` steps. Needs the package `tensorboard`.
+    """
 
     def __init__(self, folder: Path, *, every: int = 10) -> None:
         self.folder = folder
         self.every = every
+        self._figures = Figures()
         self._writer: Any = None
 
     def start(self, job: Job) -> None:
@@ -121,21 +149,34 @@ class TensorBoard(Callback):
 
         resumed = job.counters.step + 1 if job.counters.step else None
         self._writer = SummaryWriter(str(self.folder), purge_step=resumed)
+        self._figures.start(job)
 
     def after_step(self, job: Job, record: StepRecord) -> None:
+        self._figures.add(record)
         if record.step % self.every == 0:
-            self._writer.add_scalar("train/loss", record.loss, record.step)
-            self._writer.add_scalar("train/lr", record.lr, record.step)
+            self._write("train", self._figures.take(job, record), record.step)
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        for name, value in metrics.items():
-            if isinstance(value, float):
-                self._writer.add_scalar(f"val/{name}", value, job.counters.step)
+        self._write("val", metrics, job.counters.step)
+        self._figures.go_on()
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": self._figures.losses}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._figures.losses = list(state["losses"])
+
+    def _write(self, tag: str, values: Mapping[str, Any], step: int) -> None:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                self._write(f"{tag}/{name}", value, step)
+            elif isinstance(value, int | float):
+                self._writer.add_scalar(f"{tag}/{name}", value, step)
 
 
 def has_tensorboard() -> bool:
