@@ -43,13 +43,14 @@ def _folder_masks(root: Path, rng: np.random.Generator) -> None:
 
 
 def _cifar(root: Path, rng: np.random.Generator) -> None:
-    for name, count in (("data_batch_1", 12), ("test_batch", 6)):
+    folder = root / "cifar-10-batches-bin"
+    folder.mkdir(exist_ok=True)
+    (folder / "batches.meta.txt").write_text("\n".join(f"class{i}" for i in range(10)) + "\n")
+    for names, count in (([f"data_batch_{i}" for i in range(1, 6)], 12), (["test_batch"], 6)):
         records = rng.integers(0, 256, (count, 3073), dtype=np.uint8)
         records[:, 0] = np.arange(count) % 10
-        folder = root / "cifar-10-batches-bin"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.bin").write_bytes(records.tobytes())
-        (folder / "batches.meta.txt").write_text("\n".join(f"class{i}" for i in range(10)) + "\n")
+        for name, batch in zip(names, np.array_split(records, len(names)), strict=True):
+            (folder / f"{name}.bin").write_bytes(batch.tobytes())
 
 
 def _mnist(root: Path, rng: np.random.Generator) -> None:

@@ -18,7 +18,7 @@ from unpool.errors import DataError
 
 def test_record_is_a_label_and_three_planes(tmp_path):
     reader = Cifar(cifar_batches(tmp_path), "train")
-    assert len(reader) == 8
+    assert len(reader) == 20
     assert [int(reader[i]["label"]) for i in range(4)] == [3, 1, 9, 0]
     record = pixels(4, 3073, seed=len("data_batch_1"))[1]
     assert reader[1]["image"].equal(torch.from_numpy(record[1:].reshape(3, 32, 32)))
@@ -78,6 +78,17 @@ def test_root_with_only_the_split_asked_for_works(split, tmp_path):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"no val split; looked for test\.tar\.gz, test_batch\.bin, cifar-10-batches"):
         Cifar(tmp_path, "val")
+
+
+@pytest.mark.parametrize("below", ["", "cifar-10-batches-bin"])
+def test_root_with_some_of_the_training_batches_is_refused(below, tmp_path):
+    folder = cifar_batches(tmp_path) / "cifar-10-batches-bin"
+    for i in (2, 4, 5):
+        (folder / f"data_batch_{i}.bin").unlink()
+    match = r"bin lacks data_batch_2\.bin, data_batch_4\.bin, data_batch_5\.bin; the train split is all 5 batches"
+    with pytest.raises(DataError, match=match):
+        Cifar(tmp_path / below, "train")
+    assert len(Cifar(tmp_path / below, "val")) == 4
 
 
 def test_batch_of_a_wrong_length_is_refused(tmp_path):

@@ -72,7 +72,7 @@ def cifar(root: Path) -> Path:
 
 
 def cifar_batches(root: Path) -> Path:
-    for name in ("data_batch_1", "data_batch_2", "test_batch"):
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
         records = pixels(4, 3073, seed=len(name))
         records[:, 0] = [3, 1, 9, 0]
         written(root / "cifar-10-batches-bin" / f"{name}.bin", records.tobytes())

@@ -126,8 +126,10 @@ def _read_archive(root: Path, split: str) -> _Found | None:
 
 def _read_batches(root: Path, split: str) -> _Found | None:
     for folder in (root, root / _BATCHES):
-        paths = [folder / name for name in _batch_names(split) if (folder / name).is_file()]
+        wanted = [folder / name for name in _batch_names(split)]
+        paths = [path for path in wanted if path.is_file()]
         if paths:
+            _require_all(wanted, paths, split)
             records = [_records(path) for path in paths]
             names = [
                 f"{path.name}/{i:05d}" for path, batch in zip(paths, records, strict=True) for i in range(len(batch))
@@ -139,6 +141,13 @@ def _read_batches(root: Path, split: str) -> _Found | None:
                 raise DataError(f"{printable(folder)}: label {int(labels.max())}; expected 0 to {len(classes) - 1}")
             return _Found(_Plain(data[:, 1:].reshape(-1, 3, _SIDE, _SIDE).clone()), labels, classes, names, 0)
     return None
+
+
+def _require_all(wanted: Sequence[Path], paths: Sequence[Path], split: str) -> None:
+    missing = [path.name for path in wanted if path not in paths]
+    if missing:
+        told = f"{printable(wanted[0].parent)} lacks {', '.join(missing)}"
+        raise DataError(f"{told}; the {split} split is all {len(wanted)} batches: unpack the download again")
 
 
 def _batch_names(split: str) -> list[str]:
