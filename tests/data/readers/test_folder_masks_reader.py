@@ -295,6 +295,9 @@ def test_no_pair_at_all_names_both_folders(tmp_path):
         ("sky\nroad\nsky\n", "sky comes twice"),
         ("sky 1 2 3\nroad 1 2 3\n", r"\(1, 2, 3\) comes twice"),
         ("sky 1 2 3\nroad\n", "1 of 2 lines have a colour; give all of them one, or none"),
+        ("sky\n\nroad\n", "line 2 is blank, and lines give the ids, from 0: delete it, or name the class of id 1"),
+        ("\n\nsky\nroad\n", "line 1 is blank"),
+        ("sky 1 2 3\nroad 4 5 6\n \t\ncar 7 8 9\n\n", "line 3 is blank"),
         ("sky 1 2 3\nroad 1 2 300\n", "a colour has a value above 255"),
     ],
 )
@@ -307,6 +310,11 @@ def test_class_file_with_a_mistake_is_refused(text, told, tmp_path):
 def test_class_file_of_a_windows_editor_is_read(tmp_path):
     one(tmp_path, pixels(4, 4, most=2), classes="\ufeffno\r\nnull\r\n\r\n")
     assert FolderMasks(tmp_path, "train").info.classes == ("no", "null")
+
+
+def test_blank_lines_after_the_last_class_are_no_classes(tmp_path):
+    one(tmp_path, pixels(4, 4, most=2), classes="sky\nroad\n\n \t\n\n")
+    assert FolderMasks(tmp_path, "train").info.classes == ("sky", "road")
 
 
 def test_missing_class_file_says_what_to_write(tmp_path):

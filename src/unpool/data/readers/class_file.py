@@ -24,7 +24,8 @@ def read_class_file(path: Path) -> ClassFile:
     """The classes of a set.
 
     Raises:
-        DataError: the file is missing or empty, a name or colour comes twice, or only some lines have a colour.
+        DataError: the file is missing or empty, a line before the last name is blank, a name or colour comes twice, or
+            only some lines have a colour.
     """
     if not path.is_file():
         raise DataError(f"{printable(path)} is missing; write the name of one class a line, that of id 0 first")
@@ -32,7 +33,7 @@ def read_class_file(path: Path) -> ClassFile:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)}: cannot read ({error}); save it as UTF-8 text") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.rstrip().splitlines()]
     coloured = [_COLOURED.match(line) for line in lines]
     names = tuple(nfc(found[1] if found else line) for line, found in zip(lines, coloured, strict=True))
     colours = tuple((int(found[2]), int(found[3]), int(found[4])) for found in coloured if found)
@@ -44,6 +45,9 @@ def read_class_file(path: Path) -> ClassFile:
 def _fault(names: tuple[str, ...], colours: tuple[Colour, ...]) -> str | None:
     twice = sorted({name for name in names if names.count(name) > 1})
     same = sorted({colour for colour in colours if colours.count(colour) > 1})
+    if "" in names:
+        blank = names.index("")
+        return f"line {blank + 1} is blank, and lines give the ids, from 0: delete it, or name the class of id {blank}"
     if not 2 <= len(names) <= IGNORE:
         return f"{len(names)} classes; masks hold 2 to {IGNORE}, the background being one"
     if twice or same:
