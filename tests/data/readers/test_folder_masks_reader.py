@@ -43,7 +43,7 @@ def test_ids_beyond_the_classes_stop_with_every_file_named(tmp_path):
     text = str(caught.value)
     assert text.startswith("3 of 3 samples cannot be used:")
     assert all(f"masks/{i}.png: mask has ids {{0, 1, 255}} and the set 2 classes (0 to 1)" in text for i in range(3))
-    assert "set data.ignore=255 or remap" in text
+    assert "set data.ignore=255 if 255 is unlabelled, or remap" in text
 
 
 def test_binary_mask_of_black_and_white_proposes_the_mapping(tmp_path):
@@ -51,6 +51,36 @@ def test_binary_mask_of_black_and_white_proposes_the_mapping(tmp_path):
     with pytest.raises(DataError, match=r"data\.mask_values=\{0: 0, 255: 1\}"):
         scan(FolderMasks(tmp_path, "train"))
     assert masks_of(tmp_path, mask_values={0: 0, 255: 1}).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("ids", [[255, 255], [0, 255]])
+def test_mapping_proposed_for_black_and_white_keeps_black_the_first_class(ids, tmp_path):
+    one(tmp_path, np.array([ids], np.uint8))
+    with pytest.raises(DataError) as caught:
+        scan(FolderMasks(tmp_path, "train"))
+    assert "set data.mask_values={0: 0, 255: 1} if 0 is the first class of classes.txt" in str(caught.value)
+    assert "or data.ignore=255 if 255 is unlabelled" in str(caught.value)
+    assert "255: 0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ids", "classes", "options"),
+    [
+        ([3, 7], "sky\nroad\n", {}),
+        ([7], "sky\nroad\n", {}),
+        ([0, 255], "sky\nroad\ncar\n", {}),
+        ([0, 255], "sky\nvoid\nroad\n", {"ignore": 1}),
+        ([0, 255], "sky\nroad\ncar\n", {"mask_values": {0: 0, 1: 1}}),
+        ([0, 255], "sky\nroad\n", {"mask_values": {0: IGNORE, 1: 0}}),
+    ],
+)
+def test_mapping_that_one_file_cannot_tell_is_not_proposed(ids, classes, options, tmp_path):
+    one(tmp_path, np.array([ids], np.uint8), classes=classes)
+    with pytest.raises(DataError) as caught:
+        scan(FolderMasks(tmp_path, "train", **options))
+    assert f"mask has ids {{{', '.join(map(str, ids))}}}" in str(caught.value)
+    assert "remap with data.mask_values, which gives each id of the set its class" in str(caught.value)
+    assert "data.mask_values={" not in str(caught.value)
 
 
 def test_ignored_id_becomes_the_ignore_value(tmp_path):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unpool.data.decode import Exif, Unusable, decode_image, decode_mask, notes, oriented, printable, probe
 from unpool.data.measure import Measure
-from unpool.types import Fault, Sample
+from unpool.types import IGNORE, Fault, Sample
 
 
 class Pair(NamedTuple):
@@ -61,15 +61,17 @@ class MaskValues:
         shown = ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
         n = self._num_classes
         reason = f"mask has ids {{{shown}}} and the set {n} classes (0 to {n - 1}), so {bad[:12]} mean nothing"
-        return Unusable(printable(path), f"{reason}: {self._advice or _advice(ids, bad, n)}")
+        return Unusable(printable(path), f"{reason}: {self._advice or self._mapping(ids, bad)}")
 
-
-def _advice(ids: Sequence[int], bad: Sequence[int], num_classes: int) -> str:
-    ignore = f"set data.ignore={bad[0]} or " if len(bad) == 1 else ""
-    if len(ids) > num_classes:
-        return f"{ignore}remap them with data.mask_values, or add the classes"
-    example = ", ".join(f"{stored}: {i}" for i, stored in enumerate(ids))
-    return f"{ignore}remap them, such as data.mask_values={{{example}}}"
+    def _mapping(self, ids: Sequence[int], bad: Sequence[int]) -> str:
+        """What to set; one file seldom shows all ids of a set, so a mapping is only proposed for black and white."""
+        is_binary = len(self._table) == self._num_classes == 2 and {-1, IGNORE}.isdisjoint(self._table.tolist())
+        if is_binary and set(ids) <= {0, 255}:
+            proposed = "set data.mask_values={0: 0, 255: 1} if 0 is the first class of classes.txt and 255 the second"
+            return f"{proposed}, or data.ignore=255 if 255 is unlabelled"
+        ignore = f"set data.ignore={bad[0]} if {bad[0]} is unlabelled, or " if len(bad) == 1 else ""
+        remap = "remap with data.mask_values, which gives each id of the set its class by line from 0"
+        return f"{ignore}{remap}, or add the classes"
 
 
 class MaskPairs:
