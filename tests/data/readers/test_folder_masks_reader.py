@@ -310,6 +310,29 @@ def test_val_that_rounds_to_nothing_is_refused(tmp_path):
         FolderMasks(one(tmp_path, pixels(4, 4, most=2), count=2), "val")
 
 
+def test_all_of_a_flat_root_is_val_and_test_where_all_is_held_out(tmp_path):
+    one(tmp_path, pixels(4, 4, most=2))
+    val, test = (FolderMasks(tmp_path, split, val_share=1) for split in ("val", "test"))
+    assert val.names == test.names == [f"images/{i}.png" for i in range(3)]
+    with pytest.raises(DataError, match="a share of 1 set aside for validation leaves no image for train"):
+        FolderMasks(tmp_path, "train", val_share=1)
+
+
+def test_flat_root_has_no_test_split_where_less_is_held_out(tmp_path):
+    one(tmp_path, pixels(4, 4, most=2))
+    with pytest.raises(DataError, match="no test split; looked for test/images, testing/images: check"):
+        FolderMasks(tmp_path, "test", val_share=0.99)
+
+
+def test_train_folder_is_no_test_split_where_all_is_held_out(tmp_path):
+    written(tmp_path / "classes.txt", b"sky\nroad\n")
+    for kind, values in (("images", pixels(4, 4, 3)), ("masks", pixels(4, 4, most=2))):
+        written(tmp_path / kind / "train" / "0.png", encoded(values))
+    assert len(FolderMasks(tmp_path, "val", val_share=1)) == 1
+    with pytest.raises(DataError, match="no test split; looked for test/images"):
+        FolderMasks(tmp_path, "test", val_share=1)
+
+
 def test_no_pair_at_all_names_both_folders(tmp_path):
     one(tmp_path, pixels(4, 4, most=2))
     for i, path in enumerate(sorted((tmp_path / "masks").iterdir())):

@@ -90,6 +90,26 @@ def test_the_whole_folder_can_be_the_val_split(tmp_path, image):
         Folder(tmp_path, "val", val_share=0)
 
 
+def test_all_of_a_flat_root_is_val_and_test_where_all_is_held_out(tmp_path, image):
+    flat(tmp_path, image, count=3)
+    val, test = (Folder(tmp_path, split, val_share=1) for split in ("val", "test"))
+    assert val.names == test.names == [f"{name}/0{i}.png" for name in ("ant", "bee") for i in range(3)]
+    with pytest.raises(DataError, match="a share of 1 set aside for validation leaves no image for train"):
+        Folder(tmp_path, "train", val_share=1)
+
+
+def test_flat_root_has_no_test_split_where_less_is_held_out(tmp_path, image):
+    with pytest.raises(DataError, match=r"looked for test/<class>/\*\.jpg, testing/<class>/\*\.jpg: check"):
+        Folder(flat(tmp_path, image), "test", val_share=0.99)
+
+
+def test_train_folder_is_no_test_split_where_all_is_held_out(tmp_path, image):
+    root = split(tmp_path, image, splits=("train",))
+    assert len(Folder(root, "val", val_share=1)) == 4
+    with pytest.raises(DataError, match="no test split; looked for test/<class>"):
+        Folder(root, "test", val_share=1)
+
+
 def test_one_class_is_refused(tmp_path, image):
     with pytest.raises(DataError, match="1 class found: 'ant'; classification needs at least 2"):
         Folder(flat(tmp_path, image, classes=("ant",)), "train")

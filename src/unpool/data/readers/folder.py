@@ -33,7 +33,8 @@ class Folder:
     Args:
         classes: names by index where they are decided elsewhere (by a training run); names are matched, unknown ones
             refused. By default the names of the train folder, sorted.
-        val_share: part of each class set aside for validation where there is no val folder.
+        val_share: part of each class set aside for validation where there is no val folder; with 1, a root without
+            split folders is all val, and all test.
         seed: draws that part.
     """
 
@@ -102,14 +103,14 @@ class Folder:
         """The folder of class folders that holds the split, and how the split is drawn from it if it has to be."""
         laid_out = {s: f for s in SPLIT_NAMES if (f := _split_folder(self.root, s)) is not None}
         drawn = Drawn(val_share, seed)
-        if not laid_out and split != "test" and subfolders(self.root):
+        if not laid_out and drawn.gives(split) and subfolders(self.root):
             return self.root, drawn
         if split == "val" and "val" not in laid_out and "train" in laid_out:
             return laid_out["train"], drawn
         if split in laid_out:
             return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
         looked_for = [f"{name}/<class>/*.jpg" for name in SPLIT_NAMES[split]]
-        raise not_found(self.root, split, looked_for + (["<class>/*.jpg"] if split != "test" else []))
+        raise not_found(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
 
     def _train_classes(self, names: Sequence[str], source: Path, split: Split) -> Sequence[str]:
         train = _split_folder(self.root, "train")

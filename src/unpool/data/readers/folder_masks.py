@@ -35,7 +35,8 @@ class FolderMasks(MaskPairs):
         classes: names by index where a training run decided them; by default those of classes.txt.
         ignore: the id of unlabelled pixels in the mask files; a line of classes.txt with this id is no class.
         mask_values: id in classes.txt of each id in the mask files, where they differ; 255 stands for unlabelled.
-        val_share: part set aside for validation where there is none.
+        val_share: part set aside for validation where there is none; with 1, a root without split folders is all val,
+            and all test.
         seed: draws that part.
     """
 
@@ -149,10 +150,10 @@ def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | No
         return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
     if split == "val" and "train" in laid_out:
         return laid_out["train"], drawn
-    if not laid_out and split != "test" and (root / "images").is_dir():
+    if not laid_out and drawn.gives(split) and (root / "images").is_dir():
         return _Source(root / "images", root / "masks"), drawn
     looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
-    raise not_found(root, split, looked_for + (["images"] if split != "test" else []))
+    raise not_found(root, split, looked_for + (["images"] if drawn.gives(split) else []))
 
 
 def _laid_out(root: Path, split: str) -> _Source | None:

@@ -22,10 +22,14 @@ class Drawn(NamedTuple):
     share: float
     seed: int
 
+    def gives(self, split: Split) -> bool:
+        """Whether a set without splits has this one: a test split, only where everything is held out."""
+        return split != "test" or self.share == 1
+
     def keeps(self, names: Sequence[str], split: Split) -> set[str]:
         """The names that belong to `split`, of one class or of the whole set."""
-        val = held_out(names, share=self.share, seed=self.seed)
-        return val if split == "val" else set(names) - val
+        held = held_out(names, share=self.share, seed=self.seed)
+        return set(names) - held if split == "train" else held
 
 
 def require_root(root: Path) -> Path:
