@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.ops.tiling import pieces, predict_scores, spans
+from unpool.ops.tiling import pieces, predict_scores, resized_bands, spans
 
 
 class SmallNetwork(nn.Module):
@@ -85,6 +85,39 @@ def test_images_within_the_limit_go_through_in_one_pass():
     predict_scores(network, image_of(40, 50), limit=2000, tile=32, overlap=0, stride=1)
     predict_scores(network, image_of(40, 51), limit=2000, tile=32, overlap=0, stride=1)
     assert sizes == [(40, 50), (32, 32), (32, 32), (32, 32), (32, 32)]
+
+
+def test_batches_beyond_the_limit_go_through_in_as_many_passes_as_it_takes():
+    counts = []
+
+    def network(image):
+        counts.append(tuple(image.shape))
+        return image[:, :2] * 2
+
+    image = torch.cat([image_of(40, 50, seed) for seed in range(5)])
+    found = predict_scores(network, image, limit=4000, tile=64, overlap=0, stride=1)
+    assert counts == [(2, 3, 40, 50), (2, 3, 40, 50), (1, 3, 40, 50)]
+    assert torch.equal(found, image[:, :2] * 2)
+    counts.clear()
+    found = predict_scores(network, image[:2], limit=1999, tile=32, overlap=0, stride=1)
+    assert counts == [(1, 3, 32, 32)] * 8
+    assert torch.equal(found, image[:2, :2] * 2)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (41, 33), (7, 50)])
+def test_bands_join_to_the_interpolation_of_the_whole(size):
+    scores = image_of(20, 30)
+    found = torch.full((1, 3, *size), torch.nan)
+    for piece in resized_bands(scores, size, limit=3 * size[1]):
+        assert piece.scores.shape[-2] <= 3
+        found[..., piece.rows, piece.columns] = piece.scores
+    torch.testing.assert_close(found, nn.functional.interpolate(scores, size, mode="bilinear", align_corners=False))
+
+
+def test_bands_at_the_size_of_the_scores_are_views():
+    scores = image_of(20, 30)
+    for piece in resized_bands(scores, (20, 30), limit=90):
+        assert piece.scores.untyped_storage().data_ptr() == scores.untyped_storage().data_ptr()
 
 
 def test_pieces_drop_what_the_network_padded():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpool.errors import DataError, RecipeError
 from unpool.tasks.segmentation import Segmentation
@@ -223,3 +224,60 @@ def test_evaluation_takes_a_large_image_in_tiles_and_training_takes_it_whole(mon
     assert max(seen) <= 1024
     assert widths[-1] == 1100
     torch.testing.assert_close(tiles, whole)
+
+
+def test_evaluation_counts_the_pixels_of_a_whole_batch_in_one_pass(monkeypatch):
+    monkeypatch.setattr("unpool.tasks.segmentation.LIMIT", 700)
+    counts = []
+
+    class Seen(nn.Conv2d):
+        def forward(self, image):
+            counts.append(len(image))
+            return super().forward(image)
+
+    torch.manual_seed(0)
+    network, batch = Seen(3, 3, 3, padding=1).eval(), {"image": torch.randn(5, 3, 16, 20)}
+    with torch.no_grad():
+        parts = Segmentation(INFO).forward(network, batch)
+        torch.testing.assert_close(parts, nn.Conv2d.forward(network, batch["image"]))
+        assert counts == [2, 2, 1]
+        Segmentation(INFO).forward(network.train(), batch)
+    assert counts[3:] == [5]
+
+
+class Largest(TorchDispatchMode):
+    """Numbers in the largest floating tensor that any operation gives and that is no view of `known`."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known = known.untyped_storage().data_ptr()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, list | tuple) else [result]:
+            is_float = isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+            if is_float and tensor.untyped_storage().data_ptr() != self.known:
+                self.numbers = max(self.numbers, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("mask_hw", [(40, 30), (80, 50)])
+@pytest.mark.parametrize("is_list", [False, True])
+def test_large_scores_are_measured_in_bands_as_at_once(monkeypatch, mask_hw, is_list):
+    torch.manual_seed(0)
+    logits, mask = torch.randn(2, 3, 40, 30), random_mask(2, *mask_hw)
+    mask[0, 3:9] = IGNORE
+    batch = batch_of(list(mask) if is_list else mask, image_hw=(40, 30))
+    task = Segmentation(INFO, class_weights=[1.0, 2.0, 0.5])
+    (whole,), answer = task.loss(logits, batch).values(), task.predict(logits, batch)
+    monkeypatch.setattr("unpool.tasks.segmentation.BAND", 1200)
+    with Largest(logits) as largest:
+        (bands,), parts = task.loss(logits, batch).values(), task.predict(logits, batch)
+    assert largest.numbers <= max(1200, mask.numel())  # the score of each pixel is part of the answer
+    assert bands.sum.item() == pytest.approx(whole.sum.item(), rel=1e-5)
+    assert bands.count.item() == pytest.approx(whole.count.item(), rel=1e-6)
+    for found, expected in zip(parts["mask"], answer["mask"], strict=True):
+        assert torch.equal(found, expected)
+    for found, expected in zip(parts["score"], answer["score"], strict=True):
+        torch.testing.assert_close(found, expected)

@@ -1,4 +1,5 @@
 import math
+import weakref
 
 import pytest
 import torch
@@ -34,6 +35,20 @@ def test_evaluation_moves_no_statistics():
     before = model[1].running_mean.clone()
     evaluate(model, Task(), Loader(), prepare=prepare)
     assert torch.equal(model[1].running_mean, before)
+
+
+def test_output_of_a_batch_is_gone_before_the_next_is_made():
+    outputs = []
+
+    class Watching(Task):
+        def forward(self, model, batch):
+            assert [output() for output in outputs] == [None] * len(outputs)
+            output = super().forward(model, batch)
+            outputs.append(weakref.ref(output))
+            return output
+
+    evaluate(network(), Watching(), Loader(), prepare=prepare)
+    assert len(outputs) == 6
 
 
 def test_empty_set_to_evaluate_is_refused():

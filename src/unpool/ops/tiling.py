@@ -97,12 +97,13 @@ def _kept(span: Span) -> slice:
 def predict_scores(
     network: Network, image: Tensor, *, limit: int, tile: int = 1024, overlap: int = 256, stride: int = 32
 ) -> Tensor:
-    """Scores of an image of any size.
+    """Scores of images of any number and size.
 
     Args:
         network: from (B, C, h, w) to scores (B, N, h, w).
         image: (B, C, H, W).
-        limit: images of at most this many pixels (H * W) go through in one pass.
+        limit: at most this many pixels (B * H * W) go through in one pass; a larger batch goes in parts, a larger
+            image in tiles, one at a time.
         tile: pixels of a tile's side, see `spans`.
         overlap: pixels that neighbours share.
         stride: the network's coarsest stride.
@@ -111,20 +112,28 @@ def predict_scores(
         (B, N, H, W), on the image's device.
     """
     height, width = image.shape[-2:]
-    if height * width <= limit or (height <= tile and width <= tile):
+    is_whole = height * width <= limit or (height <= tile and width <= tile)
+    at_once = max(1, limit // max(1, height * width))
+    if is_whole and len(image) <= at_once:
         return network(image)
     scores: Tensor | None = None
-    for piece in pieces(network, image, tile=tile, overlap=overlap, stride=stride):
-        if scores is None:
-            scores = piece.scores.new_empty(*piece.scores.shape[:2], height, width)
-        scores[..., piece.rows, piece.columns] = piece.scores
+    for start in range(0, len(image), at_once):
+        part = image[start : start + at_once]
+        tiles = pieces(network, part, tile=tile, overlap=overlap, stride=stride)
+        for piece in [Piece(slice(None), slice(None), network(part))] if is_whole else tiles:
+            if scores is None:
+                size = piece.scores.shape[-2:] if is_whole else (height, width)
+                scores = piece.scores.new_empty(len(image), *piece.scores.shape[1:-2], *size)
+            scores[start : start + at_once][..., piece.rows, piece.columns] = piece.scores
     if scores is None:
-        raise ValueError(f"the image is {height} x {width}: it has no pixels")
+        raise ValueError(f"images are {tuple(image.shape)} (B, C, H, W): they have no pixels")
     return scores
 
 
 def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> Iterator[Piece]:
     """Bilinear scores at another size, in bands of whole rows, so that a caller need not hold all of them.
+
+    Where the size is that of the scores, bands are views of them.
 
     Args:
         scores: (B, N, h, w) float.
@@ -133,13 +142,16 @@ def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> It
     """
     height, width = size_hw
     rows = max(1, limit // width)
+    bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+    if tuple(scores.shape[-2:]) == size_hw:
+        yield from (Piece(band, slice(0, width), scores[..., band, :]) for band in bands)
+        return
     centre = (torch.arange(height, device=scores.device) + 0.5) * (scores.shape[-2] / height) - 0.5
     centre = centre.clamp(0, scores.shape[-2] - 1)
     above = centre.floor().long()
     below = (above + 1).clamp_max(scores.shape[-2] - 1)
     share = (centre - above).to(scores.dtype)[:, None]
-    for top in range(0, height, rows):
-        band = slice(top, min(top + rows, height))
+    for band in bands:
         lines = scores[..., above[band], :].lerp(scores[..., below[band], :], share[band])  # (B, N, band, w)
         wide = nn.functional.interpolate(lines, (lines.shape[-2], width), mode="bilinear", align_corners=False)
         yield Piece(band, slice(0, width), wide)

@@ -4,7 +4,7 @@ Masks are never resized. In training the scores must have the size of the mask. 
 resized image and the mask kept the size of the file, the scores are resized to the mask, for loss and argmax alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,16 +14,21 @@ from unpool.errors import RecipeError
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
-from unpool.ops.tiling import predict_scores, stride_of
+from unpool.ops.tiling import Piece, predict_scores, resized_bands, stride_of
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
-LIMIT = 2_400_000  # pixels (H * W) that go through a network at once
+LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
+BAND = 2**24  # scores (B * N * H * W) that are resized, or of which loss and answer are taken, at once
 
 ClassWeights = Literal["natural", "median", "sqrt_median"] | Sequence[float] | None
 
 
 class Segmentation:
     """Per-pixel cross-entropy, the likeliest class of each pixel, mean intersection over union.
+
+    Outside of training, what is held of a batch is its scores (B, N, H, W), once, at the size that the network sees,
+    and the answer. The network's own maps are those of `LIMIT` pixels or one tile; what loss and answer compute on the
+    way is of `BAND` numbers. Where the scores of a batch are too much, evaluate fewer images at once.
 
     Args:
         info: class names and palette.
@@ -59,7 +64,7 @@ class Segmentation:
         self.class_weights = _weights(class_weights, class_pixels, image_pixels, num_classes=len(info.classes))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Scores (B, N, H, W); outside of training, images larger than `LIMIT` go through in overlapping tiles."""
+        """Scores (B, N, H, W); outside of training, what is larger than `LIMIT` goes through in parts."""
         if model.training:
             return model(batch["image"])
         return predict_scores(model, batch["image"], limit=LIMIT, stride=stride_of(model))
@@ -84,12 +89,13 @@ class Segmentation:
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(output.device)
         terms = []
-        for part, mask in zip(_resized(scores, _target_sizes(scores, batch)), _each(batch["mask"]), strict=True):
-            try:
-                terms.append(pixel_cross_entropy(part, mask, self.class_weights))
-            except IndexError:  # the host's kernel found a class out of range; say where
-                self.check(batch)
-                raise
+        for (part, size), mask in zip(_sized(scores, batch), _each(batch["mask"]), strict=True):
+            for band in _bands(part, size):
+                try:
+                    terms.append(pixel_cross_entropy(band.scores, mask[:, band.rows], self.class_weights))
+                except IndexError:  # the host's kernel found a class out of range; say where
+                    self.check(batch)
+                    raise
         total = torch.stack([term.sum for term in terms]).sum()
         count = torch.stack([term.count for term in terms]).sum()
         return {"cross_entropy": Term(total, count.clamp_min(LEAST_COUNT))}
@@ -102,10 +108,14 @@ class Segmentation:
         """
         output = self._without_padding(output, batch)
         masks, scores = [], []
-        for part in _resized(output, _target_sizes(output, batch)):
-            best, mask = part.max(1)
+        for part, size in _sized(output, batch):
+            mask = torch.empty(len(part), *size, dtype=torch.int64, device=part.device)
+            score = torch.empty(len(part), *size, device=part.device)
+            for band in _bands(part, size):
+                best, mask[:, band.rows] = band.scores.max(1)
+                score[:, band.rows] = (best - band.scores.logsumexp(1)).exp()
             masks.append(mask)
-            scores.append((best - part.logsumexp(1)).exp())
+            scores.append(score)
         if len(masks) == 1 and len(masks[0]) == len(output):
             return {"mask": masks[0], "score": scores[0]}
         return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
@@ -184,12 +194,20 @@ def _target_sizes(output: Tensor, batch: Batch) -> list[tuple[int, int]]:
     return sizes[:1] if len(set(sizes)) == 1 else sizes
 
 
-def _resized(scores: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
-    """The whole batch at the one size, or each of its samples (1, N, H, W) at its own."""
+def _sized(scores: Tensor, batch: Batch) -> list[tuple[Tensor, tuple[int, int]]]:
+    """The whole batch with its one size, or each of its samples (1, N, H, W) with its own."""
+    sizes = _target_sizes(scores, batch)
     parts = [scores] if len(sizes) == 1 else list(scores.split(1))
-    return [
-        part
-        if tuple(part.shape[-2:]) == size
-        else nn.functional.interpolate(part, size, mode="bilinear", align_corners=False)
-        for part, size in zip(parts, sizes, strict=True)
-    ]
+    return list(zip(parts, sizes, strict=True))
+
+
+def _bands(scores: Tensor, size_hw: tuple[int, int]) -> Iterator[Piece]:
+    """Scores at another size, in bands of rows; at once where a gradient, which holds every band, is wanted."""
+    height, width = size_hw
+    rows = max(1, BAND // (scores.shape[0] * scores.shape[1] * width))
+    if height > rows and not scores.requires_grad:
+        yield from resized_bands(scores, size_hw, limit=rows * width)
+        return
+    if tuple(scores.shape[-2:]) != size_hw:
+        scores = nn.functional.interpolate(scores, size_hw, mode="bilinear", align_corners=False)
+    yield Piece(slice(0, height), slice(0, width), scores)

@@ -62,6 +62,7 @@ def evaluate(
                 total.add(task.loss(output, prepared))
                 metric.update(task.predict(output, prepared), prepared)
                 images += count_images(batch)
+                del output  # else it is held beside the next one
     finally:
         for module, mode in modes.items():
             module.training = mode
