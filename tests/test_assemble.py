@@ -7,6 +7,7 @@ from tests.tiny_trees import write_tree
 from unpool import assemble
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import load_recipe
+from unpool.training.stopping import StopRequest
 
 CPU = torch.device("cpu")
 
@@ -29,7 +30,7 @@ def job_of(recipe):
     data = data_of(recipe)
     task = assemble.make_task(recipe, data.info, data.train.samples)
     parts = (assemble.make_model(recipe, len(data.info.classes)), task, assemble.make_train_loader(recipe, data))
-    return assemble.make_job(recipe, parts, data=data, device=CPU)
+    return assemble.make_job(recipe, parts, data=data, device=CPU, stop=StopRequest())
 
 
 def test_preprocessing_is_what_the_data_section_says(camvid):
@@ -80,7 +81,7 @@ def test_config_keeps_the_class_weights_of_training(camvid):
     recipe = recipe_of(camvid, **{"task.class_weights": "median"})
     data = data_of(recipe)
     task = assemble.make_task(recipe, data.info, data.train.samples)
-    config = assemble.make_config(recipe, task, data)
+    config = assemble.make_config(recipe, task, data, own=[])
     again = assemble.make_task_again(config, data.info, data.preprocessing)
     assert torch.equal(again.class_weights, task.class_weights)
 

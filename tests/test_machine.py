@@ -4,6 +4,13 @@ from unpool import machine
 def test_flags_are_read_as_whole_words(tmp_path, monkeypatch):
     info = tmp_path / "cpuinfo"
     info.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_bf16_like\n")
-    monkeypatch.setattr(machine, "_CPUINFO", info)
+    monkeypatch.setattr(machine, "CPUINFO", info)
     assert machine.processor() == "Some CPU"
     assert machine.flags() == ("avx2",)
+
+
+def test_processor_of_a_system_that_does_not_tell_has_a_name_and_no_flags(tmp_path, monkeypatch):
+    for missing in (tmp_path / "cpuinfo", tmp_path):
+        monkeypatch.setattr(machine, "CPUINFO", missing)
+        assert machine.processor()
+        assert machine.flags() == ()

@@ -2,16 +2,22 @@
 
 import hashlib
 import json
+import os
+import signal
+from collections.abc import Sequence
 
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors.torch import load_file
 
 from tests.tiny_trees import write_tree
 from unpool import run
+from unpool.assemble import make_reader
 from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
+from unpool.recipe import load_recipe
 from unpool.training.callbacks import Callback
+from unpool.types import Fault, Reader, Sample
 
 SMALL = {
     "train.epochs": 2,
@@ -191,6 +197,154 @@ def test_report_shows_the_weights_that_are_kept(camvid, tmp_path, monkeypatch):
     run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
     kept = load_file(tmp_path / "run" / "model.safetensors")
     assert all(torch.equal(shown[0][name], value) for name, value in kept.items())
+
+
+def stopped_run(root, place, **parts):
+    """A run of two epochs that was asked to stop after its first step."""
+    callbacks = [*parts.pop("callbacks", []), StopAfter(1)]
+    with pytest.raises(Stopped):
+        run.train("camvid_unet", settings(root, **parts.pop("more", {})), run=place, callbacks=callbacks, **parts)
+
+
+def test_resume_refuses_fewer_epochs(camvid, tmp_path):
+    stopped_run(camvid, tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.yaml").read_bytes()
+    with pytest.raises(RecipeError, match=r"train\.epochs is 1 and the run was planned for 2"):
+        run.resume(tmp_path / "run", {"train.epochs": 1})
+    assert (tmp_path / "run" / "recipe.yaml").read_bytes() == before
+
+
+def test_resume_refuses_a_set_that_changed(tmp_path):
+    root = write_tree("folder_masks", tmp_path / "data")
+    with pytest.raises(Stopped):
+        run.train("folder_unet", settings(root), run=tmp_path / "run", callbacks=[StopAfter(1)])
+    before = (tmp_path / "run" / "data.json").read_bytes()
+    for folder, suffix in (("images", ".jpg"), ("masks", ".png")):
+        first = min((root / folder).glob(f"*{suffix}"), default=min((root / folder).iterdir()))
+        first.with_stem("new").write_bytes(first.read_bytes())
+    with pytest.raises(DataError, match=r"the data is not that of this run: .* has besides images/new"):
+        run.resume(tmp_path / "run")
+    assert (tmp_path / "run" / "data.json").read_bytes() == before
+
+
+def test_parts_of_the_callers_own_are_asked_for_again(camvid, tmp_path):
+    def network():
+        torch.manual_seed(7)
+        return torch.nn.Conv2d(3, 11, 3, padding=1)
+
+    stopped_run(camvid, tmp_path / "run", model=network())
+    with pytest.raises(RecipeError, match=r"began with model of your own.*resume\(run, model=\.\.\.\)"):
+        run.resume(tmp_path / "run")
+    trained = run.resume(tmp_path / "run", model=network())
+    with pytest.raises(RecipeError, match="trained a network of your own"):
+        run.evaluate(tmp_path / "run")
+    assert run.evaluate(tmp_path / "run", model=network())["mean_iou"] == pytest.approx(trained["mean_iou"])
+    reader = make_reader(load_recipe("camvid_unet", settings(camvid)), "val")
+    stopped_run(camvid, tmp_path / "other", val=reader)
+    with pytest.raises(RecipeError, match="began with val of your own"):
+        run.resume(tmp_path / "other")
+    run.resume(tmp_path / "other", val=reader)
+    with pytest.raises(RecipeError, match="readers of your own"):
+        run.evaluate(tmp_path / "other")
+    assert run.evaluate(tmp_path / "other", reader=reader)["images"] == 3
+
+
+def test_own_readers_must_fit_the_task_and_one_another(camvid, tmp_path):
+    labels = make_reader(load_recipe("folder_resnet18", {"data.root": write_tree("folder", tmp_path / "f")}), "train")
+    with pytest.raises(RecipeError, match=r"needs mask, but the training reader gives image, label"):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "run", train=labels)
+    recipe = load_recipe("camvid_unet", settings(camvid))
+    ordered = make_reader(recipe, "train").info.classes
+    turned = make_reader(recipe, "val", classes=ordered[::-1])
+    with pytest.raises(DataError, match="in the same order"):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "run", val=turned)
+
+
+class Empty:
+    """A reader of no sample."""
+
+    names: Sequence[str] = ()
+    faults: list[Fault] = []  # noqa: RUF012
+
+    def __init__(self, like: Reader) -> None:
+        self.gives, self.info = like.gives, like.info
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Sample:
+        raise IndexError(index)
+
+
+def test_an_empty_reader_is_not_replaced_by_that_of_the_recipe(camvid, tmp_path):
+    empty = Empty(make_reader(load_recipe("camvid_unet", settings(camvid)), "train"))
+    with pytest.raises(DataError):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "run", train=empty)
+
+
+@pytest.mark.parametrize(
+    "override", ["data.size=[64,64]", "model.width=8", "task.class_weights=null", "data.channels=1"]
+)
+def test_evaluation_refuses_what_a_trained_network_cannot_change(camvid, tmp_path, override):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    with pytest.raises(RecipeError, match="cannot be overridden here"):
+        run.evaluate(tmp_path / "run", [override])
+
+
+def test_all_of_another_folder_without_splits_is_measured(tmp_path):
+    root = write_tree("folder_masks", tmp_path / "data")
+    run.train("folder_unet", settings(root), run=tmp_path / "run")
+    assert run.evaluate(tmp_path / "run")["images"] == 2
+    moved = root.rename(tmp_path / "moved")
+    assert run.evaluate(tmp_path / "run", {"data.root": str(moved)})["images"] == 2
+    other = write_tree("folder_masks", tmp_path / "other")
+    for folder in ("images", "masks"):
+        first = min((other / folder).iterdir())
+        first.rename(first.with_stem("new"))
+    for split in ("val", "test"):
+        assert run.evaluate(tmp_path / "run", {"data.root": str(other)}, split=split)["images"] == 8
+    assert run.evaluate(tmp_path / "run", {"data.root": str(other), "data.val_share": 0.5})["images"] == 4
+
+
+def test_file_that_training_left_out_is_left_out_of_evaluation(camvid, tmp_path):
+    path = camvid / "CamVid" / "val" / "0.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    trained = run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    measured = run.evaluate(tmp_path / "run")
+    assert trained["images"] == measured["images"] == 2
+    assert len(measured["skipped"]) == 1
+
+
+def test_warm_up_as_long_as_the_run_is_refused(camvid, tmp_path):
+    with pytest.raises(RecipeError, match=r"warmup_epochs is 2 and epochs is 2.*lower warmup_epochs too"):
+        run.train("camvid_unet", settings(camvid, **{"train.warmup_epochs": 2}), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_larger_than_the_set_is_told(camvid, tmp_path, caplog):
+    run.train("camvid_unet", settings(camvid, **{"train.batch": 64}), run=tmp_path / "run")
+    assert "train.batch is 64 and the training set has 6 images" in caplog.text
+
+
+def test_signal_while_files_are_read_leaves_no_folder(camvid, tmp_path):
+    with pytest.raises(Stopped, match="SIGTERM"):
+        run.train(
+            "camvid_unet",
+            settings(camvid),
+            run=tmp_path / "run",
+            progress=lambda done, total: os.kill(os.getpid(), signal.SIGTERM),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_orientation_ignored_in_training_is_ignored_in_prediction(tmp_path):
+    root = write_tree("folder_masks", tmp_path / "data")
+    run.train("folder_unet", settings(root, **{"data.exif": "ignore"}), run=tmp_path / "run")
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (48, 32)).save(tmp_path / "lying.jpg", exif=turned)
+    run.predict(tmp_path / "run", [tmp_path / "lying.jpg"], tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "lying_mask.png").size == (48, 32)
 
 
 def test_resume_refuses_to_change_the_recipe(camvid, tmp_path):

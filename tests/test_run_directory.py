@@ -49,4 +49,6 @@ def test_run_is_finished_when_its_last_evaluation_is_of_the_last_epoch(tmp_path,
     directory = RunDirectory(tmp_path)
     directory.write_json("metrics.json", {"history": [{"epoch": 2}]})
     directory.write_text("model.safetensors", "weights")
+    assert not directory.is_finished(epochs)  # the report is still to be drawn
+    directory.write_text("report.html", "<html>")
     assert directory.is_finished(epochs) is finished

@@ -62,13 +62,18 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None
     reader = kind(root, split, **options)
+    check_gives(recipe, reader, f"reader {recipe.data.reader}")
+    return reader
+
+
+def check_gives(recipe: Recipe, reader: Reader, called: str) -> None:
+    """Raises RecipeError where the reader does not give what the recipe's task needs."""
     missing = sorted(set(TASKS[recipe.task.name].needs) - set(reader.gives))
     if missing:
         raise RecipeError(
-            f"task {recipe.task.name} needs {', '.join(missing)}, but reader {recipe.data.reader} gives "
-            f"{', '.join(reader.gives)}; choose another data.reader or task.name"
+            f"task {recipe.task.name} needs {', '.join(missing)}, but {called} gives {', '.join(reader.gives)}; "
+            "choose another data.reader or task.name"
         )
-    return reader
 
 
 def make_data(
@@ -100,6 +105,7 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         channels=data.channels,
         mean=tuple(data.mean),
         std=tuple(data.std),
+        exif=data.options.get("exif", "apply"),
     )
 
 
@@ -212,8 +218,11 @@ class Prepare:
         return value.to(self.device, non_blocking=True)
 
 
-def make_config(recipe: Recipe, task: Task, data: Data) -> dict[str, Any]:
-    """What config.json holds: all that `predict` and `evaluate` need beside the weights."""
+def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -> dict[str, Any]:
+    """What config.json holds: all that `predict` and `evaluate` need beside the weights.
+
+    `own` names the parts that the caller brought instead of the recipe's.
+    """
     model, options = recipe.model, dict(recipe.task.options)
     if isinstance(task, Segmentation) and task.class_weights is not None:
         options["class_weights"] = task.class_weights.tolist()
@@ -229,10 +238,13 @@ def make_config(recipe: Recipe, task: Task, data: Data) -> dict[str, Any]:
         "task": {"name": recipe.task.name, "options": options},
         "preprocessing": data.preprocessing.to_json(),
         "info": data.info.to_json(),
+        "own": list(own),
     }
 
 
-def make_job(recipe: Recipe, parts: tuple[nn.Module, Task, Loader], *, data: Data, device: torch.device) -> Job:
+def make_job(
+    recipe: Recipe, parts: tuple[nn.Module, Task, Loader], *, data: Data, device: torch.device, stop: StopRequest
+) -> Job:
     """Everything the loop takes, in float32 until a faster way is chosen; the model is on `device`."""
     model, task, loader = parts
     train = recipe.train
@@ -264,5 +276,5 @@ def make_job(recipe: Recipe, parts: tuple[nn.Module, Task, Loader], *, data: Dat
         names=data.train.samples.names,
         num_classes=len(data.info.classes),
         averaging=None if train.ema is None else Averaging(train.ema),
-        stop=StopRequest(train.time_limit_s),
+        stop=stop,
     )

@@ -12,6 +12,7 @@ from torch import nn
 from unpool import machine
 from unpool.assemble import (
     Data,
+    check_gives,
     make_config,
     make_data,
     make_device,
@@ -25,10 +26,12 @@ from unpool.assemble import (
 )
 from unpool.data.colour_baseline import colour_bin_baseline
 from unpool.data.loader import Loader, order
+from unpool.errors import DataError
 from unpool.examples import draw_examples
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
 from unpool.run_directory import RunDirectory
+from unpool.same_set import check_same_set
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
@@ -41,6 +44,7 @@ from unpool.training.preflight import preflight
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
 from unpool.training.state import final_state, restore
+from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch, Reader
 
@@ -56,6 +60,11 @@ class Own:
     val: Reader | None = None
     callbacks: Sequence[Callback] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """The parts that are the caller's own."""
+        return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
+
 
 def conduct(
     recipe: Recipe, directory: RunDirectory, own: Own, *, progress: Callable[[int, int], None] | None = None
@@ -70,38 +79,58 @@ def conduct(
 
     Returns:
         What metrics.json holds.
+
+    Raises:
+        DataError: a set cannot be used, or is not the one that a resumed run began with.
     """
     stopwatch = Stopwatch(time.monotonic())
     if recipe.train.threads != "auto":
         torch.set_num_threads(recipe.train.threads)
-    data = _read_data(recipe, directory, own, progress=progress)
-    job, recipe = _make_job(recipe, data, own)
-    callbacks, evaluation = _make_callbacks(recipe, directory, data, callbacks=[*own.callbacks, stopwatch])
     state = load(directory / "last")
-    if state is not None:
-        restore(job, callbacks, tensors=state[0], meta=state[1])
-    _describe(directory, recipe, job, data)
-    fit(job, callbacks)
-    return _finish(directory, recipe, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
+    with StopRequest(recipe.train.time_limit_s) as stop:
+
+        def tick(done: int, total: int) -> None:
+            stop.check()
+            if progress is not None:
+                progress(done, total)
+
+        data = _read_data(recipe, own, progress=tick)
+        if state is not None:
+            check_same_set(directory, data)
+        job, recipe = _make_job(recipe, data, own, stop=stop)
+        stop.check()
+        callbacks, evaluation = _make_callbacks(recipe, directory, data, callbacks=[*own.callbacks, stopwatch])
+        if state is not None:
+            restore(job, callbacks, tensors=state[0], meta=state[1])
+        _describe(directory, recipe, job, data=data, own=own.names)
+        fit(job, callbacks)
+        return _finish(directory, recipe, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
 
 
-def _read_data(
-    recipe: Recipe, directory: RunDirectory, own: Own, *, progress: Callable[[int, int], None] | None
-) -> Data:
-    train = own.train or make_reader(recipe, "train")
-    val = own.val or make_reader(recipe, "val", classes=train.info.classes)
-    data = make_data(recipe, (train, val), progress=progress)
-    directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
-    return data
+def _read_data(recipe: Recipe, own: Own, *, progress: Callable[[int, int], None]) -> Data:
+    train = make_reader(recipe, "train") if own.train is None else own.train
+    check_gives(recipe, train, "the training reader")
+    val = make_reader(recipe, "val", classes=train.info.classes) if own.val is None else own.val
+    check_gives(recipe, val, "the validation reader")
+    if val.info.classes != train.info.classes:
+        raise DataError(
+            f"the validation reader has classes {list(val.info.classes)[:20]} and the training reader "
+            f"{list(train.info.classes)[:20]}; they must be the same, in the same order"
+        )
+    return make_data(recipe, (train, val), progress=progress)
 
 
-def _make_job(recipe: Recipe, data: Data, own: Own) -> tuple[Job, Recipe]:
+def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest) -> tuple[Job, Recipe]:
     """The job, and the recipe with everything that was chosen for this machine written into it."""
     device = make_device(recipe)
     task = make_task(recipe, data.info, data.train.samples)
-    model = (own.model or make_model(recipe, len(data.info.classes))).to(device)
+    model = (make_model(recipe, len(data.info.classes)) if own.model is None else own.model).to(device)
     loader = make_train_loader(recipe, data)
-    job = make_job(recipe, (model, task, loader), data=data, device=device)
+    if loader.batch < recipe.train.batch:
+        _log.warning(
+            "train.batch is %d and the training set has %d images: a step takes all", recipe.train.batch, loader.batch
+        )
+    job = make_job(recipe, (model, task, loader), data=data, device=device, stop=stop)
     batch = _first_batch(loader)
     for warning in preflight(job, batch, count=len(data.train.samples)):
         _log.warning(warning)
@@ -150,10 +179,11 @@ def _make_callbacks(
     return [*every, saving], evaluation
 
 
-def _describe(directory: RunDirectory, recipe: Recipe, job: Job, data: Data) -> None:
-    """All that resume and predict need beside the weights, before the first step."""
+def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, own: Sequence[str]) -> None:
+    """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
+    directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
+    directory.write_json("config.json", make_config(recipe, job.task, data, own=own))
     directory.write_text("recipe.yaml", dump_recipe(recipe))
-    directory.write_json("config.json", make_config(recipe, job.task, data))
     _log.info(list_variables(job.model))
 
 

@@ -1,5 +1,6 @@
 """The verbs, as functions. The command line prints what these return."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,10 +9,15 @@ import torch
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble import Prepare, make_device, make_eval_loader, make_reader, make_task_again
+from unpool.assemble import Prepare, check_gives, make_device, make_eval_loader, make_reader, make_task_again
 from unpool.conduct import Own, conduct
+from unpool.data.measure import MeasuringReader
+from unpool.data.readers import READERS
 from unpool.data.store import scan
+from unpool.errors import DataError, RecipeError
+from unpool.predictor.loading import read_own
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
+from unpool.recipe.options import GIVEN, options_of
 from unpool.run_directory import RunDirectory
 from unpool.training import speed
 from unpool.training.callbacks import Callback
@@ -20,7 +26,12 @@ from unpool.training.job import MemoryFormat, Precision, place
 from unpool.types import Reader
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
+EVALUABLE = (  # and in an evaluation, beside the options of the reader
+    *("data.root", "data.memory"),
+    *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
+)
 OnStart = Callable[[Path], None]
+_log = logging.getLogger(__name__)
 
 
 def train(  # noqa: PLR0913, a public verb
@@ -86,12 +97,22 @@ def resume(
 
     Returns:
         As `train`; of a finished run what it left, nothing being written.
+
+    Raises:
+        RecipeError: fewer epochs than planned, or the parts of your own are not those that the run began with.
+        DataError: the images are not those that the run began with.
     """
     directory = RunDirectory.open(run)
     settings = load_recipe(directory / "recipe.yaml", overrides, only=RESUMABLE)
+    planned = load_recipe(directory / "recipe.yaml").train.epochs
+    if settings.train.epochs < planned:
+        raise RecipeError(
+            f"train.epochs is {settings.train.epochs} and the run was planned for {planned}; it can be raised only"
+        )
     if directory.is_finished(settings.train.epochs):
         return {**directory.read_json("metrics.json"), "run": str(directory.path), "already_complete": True}
     own = Own(model=model, train=train, val=val, callbacks=callbacks)
+    _require_same_parts(directory, own)
     with directory.held():
         return {**conduct(settings, directory, own, progress=progress), "run": str(directory.path)}
 
@@ -102,26 +123,31 @@ def evaluate(
     *,
     split: Literal["train", "val", "test"] = "val",
     weights: Literal["last", "best"] = "last",
+    model: nn.Module | None = None,
+    reader: Reader | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Metrics of a run's network on one split, as `unpool evaluate --json` prints them.
 
     Args:
         run: its directory.
-        overrides: such as `data.root`, for another set in the same format; its classes are matched by name.
+        overrides: such as `data.root`, for another set in the same format: its classes are matched by name, and where
+            it has no folders for splits all of it is measured. What shapes the network or its input is refused.
         split: the part of the set to measure on.
         weights: of the last step, or the best seen in validation.
+        model: as given to `train`; takes the weights.
+        reader: a reader of your own to measure on instead of the recipe's.
         progress: as in `train`.
 
     Raises:
+        RecipeError: an override that a trained network does not allow, or a part of your own is missing.
         ModelFileError: the run has no such weights.
         DataError: the set cannot be read, or holds classes the network does not know.
     """
     directory = RunDirectory.open(run)
-    settings = load_recipe(directory / "recipe.yaml", overrides)
-    trained = predictor.load(directory.path, weights=weights)
-    reader = make_reader(settings, split, classes=trained.info.classes)
-    result = scan(reader, memory=False, progress=progress)
+    trained = predictor.load(directory.path, weights=weights, model=model)
+    settings, reader = _measured_on(directory, overrides, split, reader=reader, classes=trained.info.classes)
+    result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     device = make_device(settings)
     precision, layout = _as_trained(settings, device)
     loader = make_eval_loader(settings, result.samples, trained.preprocessing)
@@ -137,6 +163,64 @@ def evaluate(
     finally:
         loader.close()
     return {**metrics, "split": split, "weights": weights, "skipped": [fault._asdict() for fault in result.faults]}
+
+
+def _measured_on(
+    directory: RunDirectory,
+    overrides: Overrides,
+    split: Literal["train", "val", "test"],
+    *,
+    reader: Reader | None,
+    classes: tuple[str, ...],
+) -> tuple[Recipe, Reader]:
+    """The recipe as overridden, and the reader to measure on."""
+    trained_on = load_recipe(directory / "recipe.yaml")
+    options = list(options_of(READERS[trained_on.data.reader], GIVEN["data"]))
+    settings = load_recipe(
+        directory / "recipe.yaml",
+        overrides,
+        only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
+    )
+    if reader is None:
+        if {"train", "val"} & set(read_own(directory.path)) and settings.data.root == trained_on.data.root:
+            raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
+        reader = _reader_of_all(directory, trained_on, settings, split=split, classes=classes)
+        reader = reader or make_reader(settings, split, classes=classes)
+    check_gives(settings, reader, "the reader")
+    if reader.info.classes != classes:
+        raise DataError(f"the reader has classes {list(reader.info.classes)[:20]}, the network {list(classes)[:20]}")
+    return settings, reader
+
+
+def _reader_of_all(
+    directory: RunDirectory, trained_on: Recipe, settings: Recipe, *, split: str, classes: tuple[str, ...]
+) -> Reader | None:
+    """All of another folder that has no splits, since none of it was trained on; None where that is not the case."""
+    share = settings.data.options.get("val_share")
+    is_other = settings.data.root != trained_on.data.root and share == trained_on.data.options.get("val_share")
+    if share is None or not is_other or split == "train":
+        return None
+    reader = make_reader(load_recipe(settings, {"data.val_share": 1.0}), split, classes=classes)
+    drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
+    known = directory.read_json("data.json")
+    if not drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
+        return None  # the latter is the run's own folder in another place
+    _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
+    return reader
+
+
+def _require_same_parts(directory: RunDirectory, own: Own) -> None:
+    """Raises RecipeError where a run began with parts of the caller's own and goes on without, or the reverse."""
+    then, now = read_own(directory.path), own.names
+    if then != now:
+        raise RecipeError(
+            f"the run began with {_parts(then)} and would go on with {_parts(now)}; "
+            f"give the same from Python: unpool.resume(run, {', '.join(f'{name}=...' for name in then)})"
+        )
+
+
+def _parts(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} of your own" if names else "the recipe's own parts"
 
 
 def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, MemoryFormat]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.training.files import replace_file
 
 try:
     import fcntl
@@ -100,16 +101,7 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Replaces the file in one step, so that a reader sees the old or the new text, never half of it."""
-        part = self / f".{name}.part"
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self / name)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise EnvironmentFault(f"cannot write {self / name}: {error.strerror}") from error
+        replace_file(self / name, text.encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The object in a file of the run.
@@ -126,7 +118,7 @@ class RunDirectory:
 
     def is_finished(self, epochs: int) -> bool:
         """Whether the run has trained that many epochs and left its results."""
-        if not (self / "metrics.json").is_file() or not (self / "model.safetensors").is_file():
+        if not all((self / name).is_file() for name in ("metrics.json", "model.safetensors", "report.html")):
             return False
         history = self.read_json("metrics.json").get("history") or [{"epoch": 0}]
         return history[-1]["epoch"] >= epochs
@@ -138,7 +130,7 @@ class RunDirectory:
             yield
         except BaseException:
             if not (self / "recipe.yaml").is_file():
-                for name in ("lock", "data.json"):
+                for name in ("lock", "data.json", "config.json"):
                     (self / name).unlink(missing_ok=True)
                 with suppress(OSError):
                     self.path.rmdir()

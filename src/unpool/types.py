@@ -88,6 +88,9 @@ class DataInfo:
         )
 
 
+Exif = Literal["apply", "ignore"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """From a decoded image to what the network sees; training, evaluation, prediction and export share this object.
@@ -99,6 +102,7 @@ class Preprocessing:
         crop: share of the resized image that "cover" keeps, 0.875 being 224 of 256.
         channels: 1 for grey, 3 for RGB.
         mean, std: per channel, on the range 0..1.
+        exif: whether images are turned as their EXIF orientation says when they are decoded.
         multiple: height and width are padded at bottom and right, by mirroring, up to a multiple of this.
     """
 
@@ -108,6 +112,7 @@ class Preprocessing:
     channels: int = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    exif: Exif = "apply"
     multiple: int = 1
 
     def resize(self, image: Tensor) -> Tensor:
@@ -151,6 +156,7 @@ class Preprocessing:
             channels=int(values["channels"]),
             mean=tuple(values["mean"]),
             std=tuple(values["std"]),
+            exif="ignore" if values["exif"] == "ignore" else "apply",
             multiple=int(values["multiple"]),
         )
 

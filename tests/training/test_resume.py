@@ -99,7 +99,7 @@ def test_sigterm_after_a_step_saves_and_the_resumed_run_is_the_same(tmp_path, st
     (tmp_path / "peace").mkdir()
     (tmp_path / "killed").mkdir()
     whole, measure = run(tmp_path / "peace", ema=0.9)
-    with pytest.raises(Stopped, match="SIGTERM; resume") as stop:
+    with pytest.raises(Stopped, match="stopped by SIGTERM") as stop:
         run(tmp_path / "killed", [StopAfter(step)], every_s=every_s, ema=0.9)
     assert stop.value.exit_code == 143
     assert load(tmp_path / "killed" / "last")[1]["step"] == step
@@ -201,7 +201,7 @@ class Interrupting(Callback):
 
 def test_time_limit_saves_and_can_be_resumed(tmp_path):
     whole, _ = run_in(tmp_path / "peace")
-    with pytest.raises(TimeLimit, match="time limit of 0 s; resume") as stop:
+    with pytest.raises(TimeLimit, match="stopped at the time limit of 0 s") as stop:
         run_in(tmp_path / "limited", stop=StopRequest(0.0))
     assert stop.value.exit_code == 75
     resumed, _ = run_in(tmp_path / "limited")

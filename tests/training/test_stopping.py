@@ -13,7 +13,7 @@ def test_signal_is_noted_and_told_when_asked():
     with StopRequest() as stop:
         stop.check()
         os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped, match="stopped by SIGTERM; resume") as error:
+        with pytest.raises(Stopped, match="stopped by SIGTERM") as error:
             stop.check()
     assert error.value.exit_code == 143
 

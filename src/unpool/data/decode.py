@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +23,9 @@ from torch import Tensor
 
 from unpool.data.formats import HEAD_BYTES, PARSERS, SUFFIXES, sniff
 from unpool.errors import DataError
-from unpool.types import Fault
+from unpool.types import Exif, Fault
 
 LIMIT_PIXELS = 100_000_000
-Exif = Literal["apply", "ignore"]
 Source = Path | bytes
 
 # what Pillow's parsers are known to raise on damaged files

@@ -90,7 +90,7 @@ def write_predictions(
 
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
     try:
-        image = read_image(path, predictor.preprocessing.channels)
+        image = read_image(path, predictor.preprocessing.channels, exif=predictor.preprocessing.exif)
     except DataError as error:
         return {"image": printable(path), "error": str(error)}
     answer = predictor.predict(image)

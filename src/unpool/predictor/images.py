@@ -9,19 +9,21 @@ from torch import Tensor
 
 from unpool.data.decode import decode_image
 from unpool.errors import DataError
+from unpool.types import Exif
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
-def read_image(image: ImageLike, channels: int) -> Tensor:
+def read_image(image: ImageLike, channels: int, *, exif: Exif = "apply") -> Tensor:
     """(channels, H, W) uint8.
 
     Args:
-        image: a path; a PIL image (its EXIF orientation is applied, alpha dropped); an array (H, W), (H, W, 1) or
+        image: a path; a PIL image (alpha dropped); an array (H, W), (H, W, 1) or
             (H, W, 3) uint8 in RGB order; or a tensor (H, W), (1, H, W) or (3, H, W) uint8.
         channels: 1 for grey, 3 for RGB.
+        exif: whether a file or PIL image is turned as its EXIF orientation says.
 
     Raises:
         DataError: the file or the PIL image cannot be used.
@@ -29,9 +31,9 @@ def read_image(image: ImageLike, channels: int) -> Tensor:
         ValueError: an array or tensor of another shape.
     """
     if isinstance(image, str | Path):
-        return decode_image(Path(image), channels)
+        return decode_image(Path(image), channels, exif=exif)
     if isinstance(image, Image.Image):
-        return _from_pil(ImageOps.exif_transpose(image), channels)
+        return _from_pil(ImageOps.exif_transpose(image) if exif == "apply" else image, channels)
     if isinstance(image, Tensor):
         image = _last(image.cpu(), image).numpy()
     if isinstance(image, np.ndarray):

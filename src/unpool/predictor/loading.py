@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.models.weights import load_weights
 from unpool.predictor.predictor import Predictor
 from unpool.tasks import TASKS
@@ -34,17 +34,22 @@ class Config(NamedTuple):
     task: str
     preprocessing: Preprocessing
     info: DataInfo
+    own: tuple[str, ...]
 
 
-def load(run: str | Path, weights: Weights = "last", *, device: Device = "auto") -> Predictor:
+def load(
+    run: str | Path, weights: Weights = "last", *, device: Device = "auto", model: nn.Module | None = None
+) -> Predictor:
     """The predictor of a finished or stopped run.
 
     Args:
         run: a run directory, with config.json and the weights.
         weights: "last", or "best" on the validation set.
         device: "auto" takes the accelerator where there is one.
+        model: the network of your own that the run trained; takes the weights.
 
     Raises:
+        RecipeError: the run trained a network of your own and none is given, or the reverse.
         ModelFileError: a file is missing, damaged, from a newer version, or does not fit the others.
         EnvironmentFault: the device is not there.
     """
@@ -57,10 +62,19 @@ def load(run: str | Path, weights: Weights = "last", *, device: Device = "auto")
     path = run / FILES[weights]
     if not path.is_file():
         raise ModelFileError(f"{run} holds no {path.name}: the run did not get that far, or kept no {weights} weights")
-    model = _network(config, path)
+    if ("model" in config.own) != (model is not None):
+        told = "trained a network of your own: give it as load(run, model=...)" if model is None else "built its own"
+        raise RecipeError(f"{run} {told}")
+    model = _network(config, path) if model is None else model
     load_weights(path, model)
     model.to(_device(device))
-    return Predictor(model, config.preprocessing, config.info, TASKS[config.task](config.info))
+    task = TASKS[config.task](config.info)
+    return Predictor(model, config.preprocessing, config.info, task)
+
+
+def read_own(run: Path) -> list[str]:
+    """The parts, among model, train and val, that the caller of `train` brought instead of the recipe's."""
+    return list(read_config(run / "config.json").own)
 
 
 def read_config(path: Path) -> Config:
@@ -80,6 +94,7 @@ def read_config(path: Path) -> Config:
             task=values["task"]["name"],
             preprocessing=Preprocessing.from_json(values["preprocessing"]),
             info=DataInfo.from_json(values["info"]),
+            own=tuple(values["own"]),
         )
     except KeyError as error:
         raise ModelFileError(

@@ -181,6 +181,11 @@ class Train(_Section):
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones is {list(self.milestones)}; each must be later than the one before")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs:g} and epochs is {self.epochs}; the warm-up must end before the "
+                "run does: lower warmup_epochs too"
+            )
         return self
 
 

@@ -1,5 +1,6 @@
 """The only training loop: batches in, optimiser steps out; all else is a callback."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -17,6 +18,7 @@ from unpool.types import Batch
 
 SKIPS_IN_A_ROW = 3
 MASK_64 = (1 << 64) - 1
+_log = logging.getLogger(__name__)
 
 
 def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
@@ -139,6 +141,8 @@ def _apply(job: Job, *, taken: bool) -> None:
         if job.averaging is not None:
             job.averaging.update(job.model)
     else:
+        if not counters.skipped and not job.scaler.is_enabled():
+            _log.warning("step %d is left out: its gradient is not finite; log.jsonl counts such", counters.step + 1)
         counters.skipped += 1
         counters.skipped_in_a_row += 1
     job.scaler.update()

@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from unpool.errors import RecipeError
+
 Schedule = Callable[[int], float]
 
 SCHEDULES = ("constant", "step", "cosine", "poly", "onecycle")
@@ -40,12 +42,12 @@ def build_schedule(
         power: for "poly", lr (1 - t)^power.
 
     Raises:
-        ValueError: unknown name, or a warm-up that leaves no step.
+        RecipeError: unknown name, or a warm-up that leaves no step.
     """
     if name not in SCHEDULES:
-        raise ValueError(f"schedule {name!r} is unknown; choose one of {', '.join(SCHEDULES)}")
+        raise RecipeError(f"schedule {name!r} is unknown; choose one of {', '.join(SCHEDULES)}")
     if total_steps < 1 or not 0 <= warmup_steps < total_steps:
-        raise ValueError(
+        raise RecipeError(
             f"warm-up takes {warmup_steps} of {total_steps} steps; at least one step must follow it: "
             "lower warmup_epochs or raise epochs"
         )

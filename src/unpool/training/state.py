@@ -1,5 +1,6 @@
 """A run as tensors and plain values, and back: all that an exact resume needs."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unpool import machine
 from unpool.errors import ModelFileError
 from unpool.training.callbacks import Callback
 from unpool.training.files import host_copy
@@ -14,6 +16,7 @@ from unpool.training.job import Counters, Job
 
 FORMAT = 1
 MODEL, AVERAGE, OPTIMIZER = "model/", "average/", "optimizer/"
+_log = logging.getLogger(__name__)
 
 
 def final_state(job: Job) -> dict[str, Tensor]:
@@ -35,6 +38,7 @@ def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, T
     tensors |= held
     meta["optimizer"] = plain
     meta["scaler"] = job.scaler.state_dict()
+    meta["made_on"] = _place()
     meta["callbacks"] = {name: callback.state_dict() for name, callback in _named(callbacks).items()}
     return tensors, meta
 
@@ -42,7 +46,7 @@ def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, T
 def restore(
     job: Job, callbacks: Sequence[Callback] = (), *, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
 ) -> None:
-    """Puts a job, made as the first time, where the saved one stood.
+    """Puts a job, made as the first time, where the saved one stood; warns where it stood on another machine.
 
     Raises:
         ModelFileError: the state belongs to another network, optimiser or averaging.
@@ -63,6 +67,20 @@ def restore(
     for name, callback in _named(callbacks).items():
         if meta["callbacks"].get(name):
             callback.load_state_dict(meta["callbacks"][name])
+    _compare_places(meta.get("made_on", {}), _place())
+
+
+def _place() -> dict[str, Any]:
+    """What decides how numbers are rounded: processor, threads, versions."""
+    return {"processor": machine.processor(), "threads": torch.get_num_threads(), **machine.versions()}
+
+
+def _compare_places(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [f"{key} {then[key]} (now {now.get(key)})" for key in then if then[key] != now.get(key)]
+    if changed:
+        _log.warning(
+            "the run was saved with %s: it goes on, but not with the same bits as a run left alone", ", ".join(changed)
+        )
 
 
 def _load_model(job: Job, saved: Mapping[str, Tensor]) -> None:

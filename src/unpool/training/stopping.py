@@ -53,11 +53,11 @@ class StopRequest:
         """
         if self.number is not None:
             name = signal.Signals(self.number).name
-            raise Stopped(f"stopped by {name}; resume the run to go on from here", self.number)
+            raise Stopped(f"stopped by {name}", self.number)
         if self.time_limit_s is None or self._started_s is None:
             return
         if time.monotonic() - self._started_s >= self.time_limit_s:
-            raise TimeLimit(f"stopped at the time limit of {self.time_limit_s:g} s; resume the run to go on from here")
+            raise TimeLimit(f"stopped at the time limit of {self.time_limit_s:g} s")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.number == signal.SIGINT:
