@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-SHOWN_FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2")
+SHOWN_FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2", "bf16")  # the last is arm64's name
 SHOWN_PACKAGES = ("unpool", "torch", "torchvision", "numpy", "pillow", "safetensors")
-_CPUINFO = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
@@ -48,9 +48,11 @@ def versions() -> dict[str, str]:
 
 
 def _cpuinfo(key: str) -> str:
-    if not _CPUINFO.is_file():
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return ""
-    for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in lines:
         name, _, value = line.partition(":")
         if name.strip() == key:
             return value.strip()

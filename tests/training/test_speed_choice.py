@@ -1,13 +1,19 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits
+from unpool import machine
 from unpool.errors import RecipeError
 from unpool.training import speed
 from unpool.training.loop import fit
-from unpool.training.speed import allowed_formats, allowed_precisions, cache_folder, choose, has_fast_bf16
+from unpool.training.speed import (
+    allowed_formats,
+    allowed_precisions,
+    cache_folder,
+    choose,
+    has_fast_bf16,
+    processor_name,
+)
 
 CPU = torch.device("cpu")
 
@@ -23,31 +29,55 @@ def chosen(model, batch, *, cache=None, precisions=("float32",), memory_formats=
     )
 
 
-def cpuinfo(folder: Path, flags: str) -> Path:
-    path = folder / "cpuinfo"
-    path.write_text(f"processor\t: 0\nmodel name\t: X\nflags\t\t: fpu avx2 {flags} sse\n")
-    return path
+@pytest.fixture
+def processor(tmp_path, monkeypatch):
+    """Puts a processor of the given flags in the place of this machine's."""
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "CPUINFO", path)
+
+    def put(flags: str, *, key: str = "flags") -> None:
+        path.write_text(f"processor\t: 0\nmodel name\t: X\n{key}\t\t: fpu avx2 {flags} sse\n")
+
+    return put
 
 
-@pytest.mark.parametrize(("flags", "fast"), [("amx_bf16", True), ("avx512_bf16", True), ("avx512f", False)])
-def test_fast_bf16_is_read_from_the_processors_flags(tmp_path, flags, fast):
-    assert has_fast_bf16(CPU, cpuinfo=cpuinfo(tmp_path, flags)) is fast
+@pytest.mark.parametrize(
+    ("key", "flags", "fast"),
+    [
+        ("flags", "amx_bf16", True),
+        ("flags", "avx512_bf16", True),
+        ("flags", "avx512f", False),
+        ("Features", "asimd bf16", True),
+        ("Features", "asimd", False),
+    ],
+)
+def test_fast_bf16_is_read_from_the_processors_flags(processor, key, flags, fast):
+    processor(flags, key=key)
+    assert has_fast_bf16(CPU) is fast
 
 
-def test_unknown_processor_is_taken_as_slow_in_bf16(tmp_path):
-    assert has_fast_bf16(CPU, cpuinfo=tmp_path / "missing") is False
+@pytest.mark.usefixtures("processor")
+def test_unknown_processor_is_taken_as_slow_in_bf16():
+    assert has_fast_bf16(CPU) is False
 
 
-def test_emulated_bf16_is_refused_with_the_reason_unless_allowed(tmp_path):
-    slow = cpuinfo(tmp_path, "avx512f")
+def test_processor_that_is_recorded_is_the_one_that_choices_are_remembered_by(processor):
+    processor("avx2")
+    assert processor_name(CPU) == machine.processor() == "X"
+
+
+def test_emulated_bf16_is_refused_with_the_reason_unless_allowed(processor):
+    processor("avx512f")
     with pytest.raises(RecipeError, match=r"emulates bfloat16.*13 times slower.*allow_emulated=true"):
-        allowed_precisions("bfloat16", CPU, cpuinfo=slow)
-    assert allowed_precisions("bfloat16", CPU, allow_emulated=True, cpuinfo=slow) == ("bfloat16",)
+        allowed_precisions("bfloat16", CPU)
+    assert allowed_precisions("bfloat16", CPU, allow_emulated=True) == ("bfloat16",)
 
 
-def test_auto_offers_bf16_only_where_it_is_fast(tmp_path):
-    assert allowed_precisions("auto", CPU, cpuinfo=cpuinfo(tmp_path, "avx512f")) == ("float32",)
-    assert allowed_precisions("auto", CPU, cpuinfo=cpuinfo(tmp_path, "amx_bf16")) == ("float32", "bfloat16")
+def test_auto_offers_bf16_only_where_it_is_fast(processor):
+    processor("avx512f")
+    assert allowed_precisions("auto", CPU) == ("float32",)
+    processor("amx_bf16")
+    assert allowed_precisions("auto", CPU) == ("float32", "bfloat16")
 
 
 def test_float16_on_a_processor_and_unknown_names_are_refused():

@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unpool import machine
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.training.files import replace_file
 from unpool.training.job import MemoryFormat, Precision, lay_out, place
@@ -20,7 +20,7 @@ from unpool.training.optim import build_optimizer
 from unpool.training.step import Step, total_loss
 from unpool.types import Batch, Task
 
-FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}  # the last is arm64's name
+FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
 GAIN = 1.05  # a later candidate must be faster than the one kept by this factor
 SLOW = 1.3  # a candidate this much slower in its first timed step is given up
 TIMED_STEPS = 3
@@ -42,27 +42,20 @@ class Choice(NamedTuple):
     measured: dict[str, float]
 
 
-def has_fast_bf16(device: torch.device, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device multiplies in bfloat16 by itself; emulated, it is far slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    return bool(FAST_BF16 & set(flags.split()))
+    return bool(FAST_BF16 & set(machine.flags()))
 
 
-def allowed_precisions(
-    asked: str, device: torch.device, *, allow_emulated: bool = False, cpuinfo: Path = Path("/proc/cpuinfo")
-) -> tuple[Precision, ...]:
+def allowed_precisions(asked: str, device: torch.device, *, allow_emulated: bool = False) -> tuple[Precision, ...]:
     """Candidates to time: the one asked for, or for "auto" all that the device is fast in.
 
     Raises:
         RecipeError: bfloat16 where it is emulated, unless `allow_emulated`; float16 on a processor.
     """
-    fast = has_fast_bf16(device, cpuinfo=cpuinfo)
+    fast = has_fast_bf16(device)
     if asked == "auto":
         half: Precision = "float16" if device.type == "cuda" and not fast else "bfloat16"
         return ("float32", half) if fast or device.type == "cuda" else ("float32",)
@@ -158,12 +151,7 @@ def processor_name(device: torch.device) -> str:
     """Name of the GPU or processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    return machine.processor()
 
 
 def _time(step: Step, batch: Batch, *, limit_s: float) -> float:
