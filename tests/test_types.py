@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo, Preprocessing, mirror_index
 
 
 def test_normalised_image_has_zero_mean_and_unit_deviation():
@@ -19,6 +19,16 @@ def test_padding_mirrors_up_to_the_multiple():
     assert padded.shape == (1, 4, 8)
     assert padded[0, 0].round().tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
     assert padded[0, :, 0].round().tolist() == [0, 5, 10, 5]
+
+
+@pytest.mark.parametrize(("size", "before", "after"), [(3, 0, 2), (5, 4, 1), (3, 7, 8), (2, 3, 3), (1, 2, 4)])
+def test_mirror_index_walks_to_and_fro(size, before, after):
+    expected = []
+    for place in range(-before, size + after):
+        while not 0 <= place < size:
+            place = 0 if size == 1 else -place if place < 0 else 2 * (size - 1) - place
+        expected.append(place)
+    assert mirror_index(size, before, after, device=torch.device("cpu")).tolist() == expected
 
 
 def test_cover_takes_the_centre():

@@ -170,14 +170,18 @@ def _resize_to(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def _mirror_pad(image: Tensor, bottom: int, right: int) -> Tensor:
-    rows = _mirror_index(image.shape[-2], bottom, image.device)
-    columns = _mirror_index(image.shape[-1], right, image.device)
+    rows = mirror_index(image.shape[-2], 0, bottom, device=image.device)
+    columns = mirror_index(image.shape[-1], 0, right, device=image.device)
     return image[..., rows, :][..., columns]
 
 
-def _mirror_index(size: int, more: int, device: torch.device) -> Tensor:
+def mirror_index(size: int, before: int, after: int, *, device: torch.device) -> Tensor:
+    """(before + size + after,) int64: the row that stands in each place where rows 0 to size - 1 are mirrored.
+
+    The border itself is not repeated; where `before` or `after` is larger than the rows, they go to and fro.
+    """
     period = max(2 * size - 2, 1)
-    index = torch.arange(size + more, device=device) % period
+    index = torch.arange(-before, size + after, device=device) % period
     return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
 
 

@@ -1,7 +1,8 @@
 """Cutting maps to size and padding them by mirroring."""
 
-import torch
 from torch import Tensor
+
+from unpool.types import mirror_index
 
 
 def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
@@ -27,12 +28,6 @@ def mirror_pad(x: Tensor, *, before: int, after_hw: tuple[int, int]) -> Tensor:
     Returns:
         (B, C, before + H + after_hw[0], before + W + after_hw[1]).
     """
-    rows = _mirrored(x.shape[-2], before, after_hw[0], device=x.device)
-    columns = _mirrored(x.shape[-1], before, after_hw[1], device=x.device)
+    rows = mirror_index(x.shape[-2], before, after_hw[0], device=x.device)
+    columns = mirror_index(x.shape[-1], before, after_hw[1], device=x.device)
     return x.index_select(-2, rows).index_select(-1, columns)
-
-
-def _mirrored(size: int, before: int, after: int, *, device: torch.device) -> Tensor:
-    period = max(2 * size - 2, 1)
-    index = torch.arange(-before, size + after, device=device) % period
-    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
