@@ -1,6 +1,5 @@
 """Class names: matched between splits, runs and files, and drawn apart into training and validation."""
 
-import colorsys
 import difflib
 import hashlib
 import unicodedata
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 
 from unpool.data.decode import printable
 from unpool.errors import DataError
+from unpool.ops.drawing import distinct_colours
 
 
 def nfc(text: str) -> str:
@@ -73,8 +73,5 @@ def held_out(names: Sequence[str], *, share: float, seed: int) -> set[str]:
 
 
 def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """One colour a class, hues a golden ratio apart, for sets that bring none."""
-    colours = [
-        colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.65 + 0.35 * (i % 2), 0.95 - 0.3 * (i % 3) / 2) for i in range(count)
-    ]
-    return tuple((round(r * 255), round(g * 255), round(b * 255)) for r, g, b in colours)
+    """One colour a class, for sets that bring none: those of drawings."""
+    return distinct_colours(count)
