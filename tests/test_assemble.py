@@ -7,6 +7,7 @@ from tests.tiny_trees import write_tree
 from unpool import assemble
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import load_recipe
+from unpool.tasks.segmentation import Segmentation
 from unpool.training.stopping import StopRequest
 
 CPU = torch.device("cpu")
@@ -31,6 +32,11 @@ def job_of(recipe):
     task = assemble.make_task(recipe, data.info, data.train.samples)
     parts = (assemble.make_model(recipe, len(data.info.classes)), task, assemble.make_train_loader(recipe, data))
     return assemble.make_job(recipe, parts, data=data, device=CPU, stop=StopRequest())
+
+
+def segmentation(task):
+    assert isinstance(task, Segmentation)
+    return task
 
 
 def test_preprocessing_is_what_the_data_section_says(camvid):
@@ -72,7 +78,8 @@ def test_class_weights_are_read_from_the_training_masks(camvid):
     for i in range(len(data.train.samples)):
         mask = data.train.samples[i]["mask"].flatten().long()
         pixels += torch.bincount(mask[mask != 255], minlength=11)
-    weights = assemble.make_task(recipe, data.info, data.train.samples).class_weights
+    weights = segmentation(assemble.make_task(recipe, data.info, data.train.samples)).class_weights
+    assert weights is not None
     rare, common = pixels.argmin(), pixels.argmax()
     assert weights[rare] > weights[common]
 
@@ -80,9 +87,11 @@ def test_class_weights_are_read_from_the_training_masks(camvid):
 def test_config_keeps_the_class_weights_of_training(camvid):
     recipe = recipe_of(camvid, **{"task.class_weights": "median"})
     data = data_of(recipe)
-    task = assemble.make_task(recipe, data.info, data.train.samples)
+    task = segmentation(assemble.make_task(recipe, data.info, data.train.samples))
     config = assemble.make_config(recipe, task, data, own=[])
-    again = assemble.make_task_again(config, data.info, data.preprocessing)
+    again = segmentation(assemble.make_task_again(config, data.info, data.preprocessing))
+    assert task.class_weights is not None
+    assert again.class_weights is not None
     assert torch.equal(again.class_weights, task.class_weights)
 
 

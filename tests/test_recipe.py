@@ -7,8 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unpool.data.augment import AUGMENTATIONS
-from unpool.data.readers import READERS
 from unpool.errors import RecipeError
 from unpool.models import MODELS
 from unpool.recipe import (
@@ -19,9 +17,7 @@ from unpool.recipe import (
     recipe_name,
     recipe_names,
     recipe_path,
-    recipe_schema,
 )
-from unpool.tasks import TASKS
 
 SOUND = """\
 format: 1
@@ -378,31 +374,6 @@ def test_shipped_recipe_is_sound_and_says_what_it_is_in_one_line(name):
 
 def test_name_of_a_file_is_its_stem(sound):
     assert recipe_name(sound) == "mine"
-
-
-# schema
-
-
-def test_schema_knows_every_name_of_every_table():
-    parts = recipe_schema()["$defs"]
-    assert parts["Data"]["properties"]["reader"]["enum"] == list(READERS)
-    assert parts["Model"]["properties"]["name"]["enum"] == list(MODELS)
-    assert parts["Task"]["properties"]["name"]["enum"] == list(TASKS)
-    assert parts["Data"]["properties"]["augment"]["items"]["anyOf"][0]["enum"] == list(AUGMENTATIONS)
-
-
-def test_schema_lets_in_an_option_only_with_its_row():
-    rows = recipe_schema()["$defs"]["Data"]["allOf"]
-    takes = {row["if"]["properties"]["reader"]["const"]: row["then"]["properties"] for row in rows}
-    assert takes["folder"]["val_share"]["type"] == "number"
-    assert "val_share" not in takes["camvid"]
-    assert recipe_schema()["$defs"]["Data"]["unevaluatedProperties"] is False
-
-
-def test_schema_leaves_out_what_the_data_gives():
-    rows = recipe_schema()["$defs"]["Task"]["allOf"]
-    takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
-    assert set(takes["segmentation"]) == {"class_weights"}
 
 
 def test_infinity_is_never_written(sound):

@@ -1,57 +1,18 @@
-"""Every way an image file can be odd or broken, and what becomes of it."""
+"""Every way a sound image file can be odd, and what is read from it."""
 
 import io
-import os
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
+from tests.data.encoding import chunk, encoded, picture, png, saved
 from unpool.data import formats
-from unpool.data.decode import (
-    Unreadable,
-    Unusable,
-    decode_image,
-    decode_mask,
-    header,
-    notes,
-    printable,
-    probe,
-)
-from unpool.errors import DataError
-
-
-def picture(height: int = 20, width: int = 30, *, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), np.uint8)
-    return small.repeat(4, 0).repeat(4, 1)[:height, :width]
-
-
-def saved(path: Path, values: np.ndarray, *, mode: str | None = None, **options) -> Path:
-    image = Image.fromarray(values)
-    (image.convert(mode) if mode else image).save(path, **options)
-    return path
-
-
-def encoded(values: np.ndarray, form: str, **options) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, form, **options)
-    return stream.getvalue()
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width: int, height: int, *, depth: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + start + extra + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+from unpool.data.decode import Unreadable, Unusable, decode_image, header, notes, probe
 
 
 def as_chw(values: np.ndarray) -> torch.Tensor:
@@ -270,148 +231,10 @@ def test_first_of_several_frames_is_used_and_noted(form):
     assert f"{form} of 3 frames, only the first is used" in notes("a", probe(stream.getvalue()), 3)
 
 
-MEASURE_BOMB = """
-import resource, sys
-from pathlib import Path
-from unpool.data.decode import Unusable, Unreadable, decode_image
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    decode_image(Path(sys.argv[1]), 3)
-except Unusable as error:
-    print(type(error).__name__, error)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
-def refused_in_a_fresh_process(path: Path) -> tuple[str, int]:
-    done = subprocess.run([sys.executable, "-c", MEASURE_BOMB, path], capture_output=True, text=True, check=True)
-    *told, rise = done.stdout.splitlines()
-    return "\n".join(told), int(rise)
-
-
-@pytest.mark.slow
-def test_decompression_bomb_is_refused_without_memory(tmp_path):
-    compress = zlib.compressobj(9)
-    rows = b"".join(compress.compress(bytes(3751)) for _ in range(30000)) + compress.flush()
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", 30000, 30000, 1, 0, 0, 0, 0))
-    path = tmp_path / "bomb.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
-    told, rise_mib = refused_in_a_fresh_process(path)
-    assert told.startswith("Unusable")
-    assert "9e+08 pixels; the limit is 1e+08" in told
-    assert rise_mib < 50
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
-def test_metadata_bomb_is_refused_without_memory(kind, tmp_path):
-    compress = zlib.compressobj(1)
-    text = b"".join(compress.compress(bytes(1 << 20)) for _ in range(1024)) + compress.flush()
-    path = tmp_path / "bomb.png"
-    path.write_bytes(png(1, 1, depth=8, colour=0, rows=b"\0\0", extra=chunk(kind, b"Comment\0\0" + text)))
-    told, rise_mib = refused_in_a_fresh_process(path)
-    assert "metadata is larger than the limit" in told
-    assert rise_mib < 100
-
-
-def test_image_over_the_limit_is_refused_from_its_header():
-    with pytest.raises(Unusable, match=r"20000x10000 = 2e\+08 pixels; the limit is 1e\+08"):
-        decode_image(png(20000, 10000, depth=1, colour=0, rows=b""), 3)
-
-
-def test_too_much_metadata_is_refused():
-    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(PngImagePlugin.MAX_TEXT_CHUNK + 1)))
-    with pytest.raises(Unusable, match="PNG metadata is larger than the limit") as caught:
-        decode_image(png(1, 1, depth=8, colour=0, rows=b"\0\0", extra=text), 3)
-    assert not isinstance(caught.value, Unreadable)
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (5, 3), (1, 5000), (5000, 1)])
 def test_thin_images_decode(size):
     values = np.full((*size, 3), 7, np.uint8)
     assert decode_image(encoded(values, "PNG"), 3).equal(torch.full((3, *size), 7, dtype=torch.uint8))
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users")
-def test_file_without_permission_is_skipped(tmp_path):
-    path = saved(tmp_path / "a.png", picture())
-    path.chmod(0)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        with pytest.raises(Unreadable, match=r"a\.png: cannot read \(Permission denied\)"):
-            decode_image(path, 3)
-    finally:
-        os.seteuid(user)
-
-
-def test_read_error_of_the_disk_is_skipped(tmp_path, monkeypatch):
-    class Broken(io.BytesIO):
-        def read(self, *_):
-            raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(Path, "open", lambda self, mode: Broken())
-    with pytest.raises(Unreadable, match=r"cannot read \(Input/output error\)"):
-        decode_image(tmp_path / "a.png", 3)
-
-
-def test_read_error_halfway_is_skipped(tmp_path, monkeypatch):
-    data = encoded(picture(200, 300), "BMP")
-
-    class Broken(io.BytesIO):
-        def read(self, *size):
-            if self.tell() > 1000:
-                raise OSError(5, "Input/output error")
-            return super().read(*size)
-
-    monkeypatch.setattr(Path, "open", lambda self, mode: Broken(data))
-    with pytest.raises(Unreadable, match=r"cannot read \(Input/output error\)"):
-        decode_image(tmp_path / "a.bmp", 3)
-
-
-def test_name_that_is_no_utf8_works_and_prints_escaped(tmp_path):
-    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
-    path.write_bytes(encoded(picture(), "PNG"))
-    assert decode_image(path, 3).shape == (3, 20, 30)
-    assert printable(path).endswith("/\\xff.png")
-    path.write_bytes(b"")
-    with pytest.raises(Unreadable) as caught:
-        decode_image(path, 3)
-    str(caught.value).encode("utf-8")
-
-
-def test_control_characters_in_a_name_are_escaped():
-    assert printable("a\n\x1b[31mb.png") == "a\\n\\x1b[31mb.png"
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"])
-def test_truncated_file_is_skipped_or_whole(form):
-    data = encoded(picture(), form)
-    whole = decode_image(data, 3)
-    for length in np.linspace(1, len(data) - 1, 25).astype(int):
-        try:
-            decoded = decode_image(data[:length], 3)
-        except Unreadable:
-            continue
-        assert decoded.equal(whole)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"])
-def test_damaged_bytes_raise_nothing_but_data_errors(form):
-    rng = np.random.default_rng(0)
-    data = np.frombuffer(encoded(picture(), form), np.uint8)
-    for _ in range(150):
-        bad = data.copy()
-        bad[rng.integers(0, min(len(bad), 200), 3)] = rng.integers(0, 256, 3)
-        try:
-            decoded = decode_image(bad.tobytes(), 3)
-        except DataError:
-            continue
-        assert decoded.dtype == torch.uint8
 
 
 def test_palette_image_with_transparency_keeps_its_colours():
@@ -422,107 +245,6 @@ def test_palette_image_with_transparency_keeps_its_colours():
     assert decode_image(stream.getvalue(), 3).equal(expected)
 
 
-def test_decode_error_travels_between_processes(tmp_path):
-    import copy
-
-    error = Unreadable("a.jpg", "file is empty (0 bytes)")
-    twin = copy.copy(error)
-    assert (str(twin), twin.fault) == (str(error), error.fault)
-
-
 def test_wrong_number_of_channels_is_a_programming_error(tmp_path):
     with pytest.raises(ValueError, match="channels is 4"):
         decode_image(b"", 4)
-
-
-def ids() -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 12, (9, 13)).astype(np.uint8)
-
-
-@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF", "PPM"])
-def test_mask_ids_are_those_stored(form, tmp_path):
-    path = tmp_path / "m"
-    path.write_bytes(encoded(ids(), form))
-    assert decode_mask(path).equal(torch.from_numpy(ids().astype(np.int32)))
-
-
-def test_palette_mask_gives_indices_not_colours(tmp_path):
-    image = Image.fromarray(ids()).convert("P")
-    image.putdata(ids().reshape(-1).tolist())
-    image.putpalette([value for i in range(256) for value in (255 - i, 3 * i % 256, 77)])
-    image.save(tmp_path / "m.png")
-    assert decode_mask(tmp_path / "m.png").numpy().tolist() == ids().tolist()
-
-
-def test_sixteen_bit_mask_is_not_clipped(tmp_path):
-    values = np.array([[0, 255, 256], [26001, 33018, 65535]], np.uint16)
-    assert decode_mask(saved(tmp_path / "m.png", values)).tolist() == values.tolist()
-
-
-@pytest.mark.parametrize(("depth", "most"), [(1, 1), (2, 3), (4, 15)])
-def test_mask_of_few_bits_is_not_stretched(depth, most, tmp_path):
-    values = np.arange(16).reshape(2, 8) % (most + 1)
-    bits = "".join("0" * 8 + "".join(f"{v:0{depth}b}" for v in row) for row in values)
-    rows = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
-    (tmp_path / "m.png").write_bytes(png(8, 2, depth=depth, colour=0, rows=rows))
-    assert decode_mask(tmp_path / "m.png").tolist() == values.tolist()
-
-
-@pytest.mark.parametrize("most", [1, 11, 200, 255, 300, 65535])
-def test_mask_in_a_pgm_is_not_stretched(most, tmp_path):
-    values = np.linspace(0, most, 12).astype(int).reshape(3, 4)
-    body = values.astype(np.uint8 if most < 256 else ">u2").tobytes()
-    (tmp_path / "m.pgm").write_bytes(f"P5 4 3 {most}\n".encode() + body)
-    assert decode_mask(tmp_path / "m.pgm").tolist() == values.tolist()
-
-
-PALETTE = ((0, 0, 0), (255, 0, 0), (0, 128, 255))
-
-
-def colour_mask() -> np.ndarray:
-    return np.array(PALETTE, np.uint8)[ids() % 3]
-
-
-def test_colour_mask_gives_places_in_the_palette(tmp_path):
-    path = saved(tmp_path / "m.png", colour_mask())
-    assert decode_mask(path, palette=PALETTE).tolist() == (ids() % 3).tolist()
-
-
-def test_colour_mask_as_jpeg_is_refused_with_the_number_of_colours(tmp_path):
-    path = saved(tmp_path / "m.jpg", colour_mask())
-    with pytest.raises(Unusable, match=r"\d+ unknown colours: mask is lossy JPEG; re-export as PNG"):
-        decode_mask(path, palette=PALETTE)
-
-
-def test_grey_mask_as_jpeg_is_refused(tmp_path):
-    path = saved(tmp_path / "m.jpg", ids())
-    with pytest.raises(Unusable, match="lossy JPEG"):
-        decode_mask(path)
-
-
-def test_unknown_colours_of_smooth_edges_are_listed(tmp_path):
-    values = colour_mask()
-    values[0, :2] = [[127, 0, 0], [0, 64, 128]]
-    with pytest.raises(Unusable, match=r"2 unknown colours in the mask: \(0, 64, 128\), \(127, 0, 0\)"):
-        decode_mask(saved(tmp_path / "m.png", values), palette=PALETTE)
-
-
-def test_mask_with_an_alpha_channel_is_refused_with_its_colours(tmp_path):
-    values = np.dstack([colour_mask(), np.full((9, 13), 255, np.uint8)])
-    values[0, 0] = (255, 0, 0, 90)
-    with pytest.raises(Unusable, match=r"alpha channel \(mode RGBA\), colours with alpha: \(255, 0, 0, 90\)"):
-        decode_mask(saved(tmp_path / "m.png", values), palette=PALETTE)
-
-
-def test_colour_mask_without_colours_of_classes_says_where_they_go(tmp_path):
-    with pytest.raises(Unusable, match="add r g b to each class line"):
-        decode_mask(saved(tmp_path / "m.png", colour_mask()))
-
-
-def test_decoding_leaves_the_file_alone(tmp_path):
-    path = saved(tmp_path / "a.png", picture())
-    before = (path.read_bytes(), path.stat().st_mtime_ns)
-    decode_image(path, 3)
-    probe(path)
-    decode_mask(saved(tmp_path / "m.png", ids()))
-    assert (path.read_bytes(), path.stat().st_mtime_ns) == before

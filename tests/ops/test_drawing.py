@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from unpool.data.classes import default_palette
 from unpool.ops.drawing import caption, complete_palette, distinct_colours, overlay, paint
 from unpool.types import IGNORE
 
@@ -21,11 +20,7 @@ def test_distinct_colours_are_distinct_and_never_black():
 def test_palette_too_short_for_its_classes_is_replaced():
     assert complete_palette(PALETTE, 2) == PALETTE
     assert complete_palette(PALETTE, 3) == distinct_colours(3)
-
-
-@pytest.mark.parametrize("number", [0, 2, 12, 64])
-def test_sets_without_colours_have_the_palette_of_drawings_without_one(number):
-    assert default_palette(number) == complete_palette((), number)
+    assert complete_palette((), 64) == distinct_colours(64)
 
 
 def test_paint_gives_each_class_its_colour_and_ignore_black():

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from unpool.data.decode import printable
 from unpool.errors import DataError
-from unpool.ops.drawing import distinct_colours
 
 
 def nfc(text: str) -> str:
@@ -70,8 +69,3 @@ def held_out(names: Sequence[str], *, share: float, seed: int) -> set[str]:
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{nfc(name)}".encode()).digest())
     return set(ordered[: int(len(names) * share + 0.5)])
-
-
-def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """One colour a class, for sets that bring none: those of drawings."""
-    return distinct_colours(count)

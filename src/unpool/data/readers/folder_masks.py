@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unpool.data.classes import default_palette, match
+from unpool.data.classes import match
 from unpool.data.decode import Exif, printable
 from unpool.data.readers.class_file import ClassFile, read_class_file
 from unpool.data.readers.pairing import key_of, pair_files
@@ -25,6 +25,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError, RecipeError
+from unpool.ops.drawing import distinct_colours
 from unpool.types import IGNORE, DataInfo
 
 
@@ -124,7 +125,7 @@ class _Labels(NamedTuple):
 
     def palette(self, index: Sequence[int], count: int) -> tuple[tuple[int, int, int], ...]:
         """One colour a class, made up where the set brings none."""
-        palette = list(default_palette(count))
+        palette = list(distinct_colours(count))
         for place, colour in zip(index, self.colours, strict=False):
             palette[place] = colour
         return tuple(palette)

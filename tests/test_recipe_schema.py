@@ -1,0 +1,29 @@
+"""The schema of a recipe knows every name of every table and every option of every row."""
+
+from unpool.data.augment import AUGMENTATIONS
+from unpool.data.readers import READERS
+from unpool.models import MODELS
+from unpool.recipe import recipe_schema
+from unpool.tasks import TASKS
+
+
+def test_schema_knows_every_name_of_every_table():
+    parts = recipe_schema()["$defs"]
+    assert parts["Data"]["properties"]["reader"]["enum"] == list(READERS)
+    assert parts["Model"]["properties"]["name"]["enum"] == list(MODELS)
+    assert parts["Task"]["properties"]["name"]["enum"] == list(TASKS)
+    assert parts["Data"]["properties"]["augment"]["items"]["anyOf"][0]["enum"] == list(AUGMENTATIONS)
+
+
+def test_schema_lets_in_an_option_only_with_its_row():
+    rows = recipe_schema()["$defs"]["Data"]["allOf"]
+    takes = {row["if"]["properties"]["reader"]["const"]: row["then"]["properties"] for row in rows}
+    assert takes["folder"]["val_share"]["type"] == "number"
+    assert "val_share" not in takes["camvid"]
+    assert recipe_schema()["$defs"]["Data"]["unevaluatedProperties"] is False
+
+
+def test_schema_leaves_out_what_the_data_gives():
+    rows = recipe_schema()["$defs"]["Task"]["allOf"]
+    takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
+    assert set(takes["segmentation"]) == {"class_weights"}
