@@ -192,6 +192,40 @@ class Backbone(nn.Module):
     strides: tuple[int, ...]
 
 
+class Auxiliary(NamedTuple):
+    """What a network with auxiliary heads gives, in every mode; the task weighs the parts.
+
+    Attributes:
+        logits: the answer.
+        auxiliary: what each head beside it gives, of the same kind, from the image on.
+    """
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
+
+
+class Stages(NamedTuple):
+    """What a network of several stages gives, in every mode.
+
+    Attributes:
+        heatmaps: (B, K, h, w) of each stage; the last is the answer.
+    """
+
+    heatmaps: tuple[Tensor, ...]
+
+
+class FieldStages(NamedTuple):
+    """What a network of several stages gives that also finds limbs, in every mode.
+
+    Attributes:
+        fields: (B, 2 * limbs, h, w) of each stage: x and y of each limb's direction.
+        heatmaps: (B, K + 1, h, w) of each stage, the background last; the last stage is the answer.
+    """
+
+    fields: tuple[Tensor, ...]
+    heatmaps: tuple[Tensor, ...]
+
+
 class Metric(Protocol):
     """Counts over a whole set; `compute` reads plain numbers from them."""
 

@@ -8,12 +8,22 @@ import torch
 from torch import nn
 
 from unpool import models
+from unpool.convert.recorder import tensors_of
 from unpool.errors import RecipeError
-from unpool.models import BACKBONES, MODELS, backbones, segmentation
+from unpool.models import BACKBONES, MODELS, backbones, classifiers, segmentation
 
 ODD = (33, 47)
 NEEDS_ONE_SIZE = {"mlp": (28, 28), "unet_valid": (188, 188)}
 GIGA = 1e9
+
+
+def tensors(output):
+    """What a network gives, as a list: one map or vector of logits, or those of a NamedTuple in its order."""
+    return list(tensors_of(output))
+
+
+def shapes(row):
+    return [row.output] if isinstance(row.output[0], int) else list(row.output)
 
 
 def small(name, **options):
@@ -53,7 +63,7 @@ def test_row_has_the_published_count_shape_and_multiply_adds(name):
         model = models.build(name).eval()
         output, count = multiply_adds(model, torch.empty(1, *row.input))
     assert sum(p.numel() for p in model.parameters()) == row.params
-    assert output.shape[1:] == row.output
+    assert [tuple(part.shape[1:]) for part in tensors(output)] == shapes(row)
     if row.gmacs is not None:
         assert count / GIGA == pytest.approx(row.gmacs, rel=1e-3 if row.gmacs < 0.01 else 1e-4, abs=5e-5)
 
@@ -62,13 +72,14 @@ def test_row_has_the_published_count_shape_and_multiply_adds(name):
 def test_every_parameter_gets_a_finite_gradient_and_every_output_has_its_shape(name):
     image = image_for(name)
     model = small(name).train()
-    logits = model(image)
+    parts = tensors(model(image))
+    assert len(parts) == len(shapes(MODELS[name]))
     if name in segmentation.MODELS:
         lost = 184 if name == "unet_valid" else 0
-        assert logits.shape == (2, 3, image.shape[2] - lost, image.shape[3] - lost)
+        assert parts[0].shape == (2, 3, image.shape[2] - lost, image.shape[3] - lost)
     else:
-        assert logits.shape == (2, 3)
-    (logits * torch.randn_like(logits)).sum().backward()
+        assert {part.shape for part in parts} == {(2, 3)}
+    torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
     bad = [
         key
         for key, p in model.named_parameters()
@@ -90,8 +101,9 @@ def test_batch_of_two_equals_two_batches_of_one(name):
     model = small(name).eval()
     image = image_for(name)
     with torch.no_grad():
-        both, each = model(image), torch.cat([model(image[:1]), model(image[1:])])
-    torch.testing.assert_close(both, each, rtol=1e-4, atol=1e-4)
+        both, first, second = (tensors(model(part)) for part in (image, image[:1], image[1:]))
+    for whole, *each in zip(both, first, second, strict=True):
+        torch.testing.assert_close(whole, torch.cat(each), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -99,12 +111,12 @@ def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
     model = small(name).eval()
     image = image_for(name)
     with torch.no_grad():
-        exact = model(image)
+        exact = tensors(model(image))[0]
         model = model.to(memory_format=torch.channels_last)
         image = image.contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(model(image), exact, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=1e-3, atol=1e-3)
         with torch.autocast("cpu", torch.bfloat16):
-            rough = model(image)
+            rough = tensors(model(image))[0]
     assert rough.shape == exact.shape
     off = (rough.float() - exact).square().mean().sqrt() / exact.std()
     assert off < (0.5 if "segnet" in name else 0.1)  # rounding moves some of SegNet's switches
@@ -142,7 +154,7 @@ def test_segmentation_network_says_its_stride(name):
 def test_channels_of_the_image_can_be_chosen(name):
     model = small(name, in_channels=2).eval()
     with torch.no_grad():
-        assert model(torch.rand(1, 2, *NEEDS_ONE_SIZE.get(name, ODD))).shape[1] == 3
+        assert tensors(model(torch.rand(1, 2, *NEEDS_ONE_SIZE.get(name, ODD))))[0].shape[1] == 3
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "fcn8s", "unet", "unet_same_bn", "segnet", "mnist_convnet"])
@@ -151,7 +163,7 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("package", [backbones, segmentation])
+@pytest.mark.parametrize("package", [backbones, classifiers, segmentation])
 def test_every_file_in_the_folder_is_listed(package):
     files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
     listed = {m.__name__.rpartition(".")[2] for m in getattr(package, "FAMILIES", getattr(package, "MODULES", ()))}
@@ -166,6 +178,11 @@ def test_unknown_name_is_refused_with_the_nearest():
 def test_unknown_backbone_is_refused_with_the_nearest():
     with pytest.raises(RecipeError, match=r"no backbone is called 'resnet43'; did you mean: resnet34"):
         models.build("unet", backbone="resnet43")
+
+
+def test_classifier_without_stages_is_refused_under_a_decoder():
+    with pytest.raises(RecipeError, match="mnist_convnet is no backbone: it is one whole and gives no maps"):
+        models.build("unet", backbone="mnist_convnet")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -6,13 +6,13 @@ from typing import Any, cast
 from torch import nn
 
 from unpool.errors import RecipeError
-from unpool.models import mnist, segmentation
+from unpool.models import classifiers, segmentation
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
 from unpool.types import Backbone
 
-MODELS: dict[str, Variant] = {**BACKBONES, **mnist.VARIANTS, **segmentation.MODELS}
+MODELS: dict[str, Variant] = {**BACKBONES, **classifiers.MODELS, **segmentation.MODELS}
 
 
 def names(pattern: str = "*") -> list[str]:
@@ -71,6 +71,11 @@ def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
     chosen = backbone or row.backbone
     if chosen is None:
         raise RecipeError(f"{name} needs a backbone: one of {', '.join(BACKBONES)}")
+    if chosen not in BACKBONES and chosen in MODELS:
+        raise RecipeError(
+            f"{chosen} is no backbone: it is one whole and gives no maps for a decoder; choose one of "
+            f"{', '.join(BACKBONES)}"
+        )
     return find(BACKBONES, chosen, what="backbone")
 
 

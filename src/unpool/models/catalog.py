@@ -24,7 +24,7 @@ class Variant:
         params: learnable numbers of the whole network at `classes` and `input`.
         source: paper, table and row, or the release the count was taken from.
         input: (C, H, W) the published counts are for.
-        output: shape without B at that input.
+        output: shape without B at that input; several where the network gives a NamedTuple, in its order.
         classes: classes of the published network.
         gmacs: published 1e9 multiply-adds of convolutions and linear layers at `input`.
         head: for a backbone: (channels of its last map, classes) -> module from that map to logits.
@@ -36,7 +36,7 @@ class Variant:
     params: int
     source: str
     input: tuple[int, int, int]
-    output: tuple[int, ...]
+    output: tuple[int, ...] | tuple[tuple[int, ...], ...]
     classes: int
     gmacs: float | None = None
     head: Callable[[int, int], nn.Module] | None = None

@@ -1,0 +1,7 @@
+"""Classifiers that are one whole: they give no stages for a decoder. A new one is one new file here and one word."""
+
+from unpool.models.catalog import Variant
+from unpool.models.classifiers import mnist
+
+MODULES = (mnist,)
+MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}
