@@ -53,7 +53,7 @@ def test_each_place_applies_its_own_filter_and_bias():
 def test_layers_of_deepface_have_their_published_sizes(name, size, kernel, stride, side, count):
     with torch.device("meta"):
         layer = LocallyConnected(16, 16, (size, size), kernel, stride=stride)
-        assert layer(torch.zeros(1, 16, size, size)).shape == (1, 16, side, side)
+    assert layer.bias.shape == (16, side, side)
     assert sum(p.numel() for p in layer.parameters()) == count
     assert layer.weight.numel() == side**2 * nn.Conv2d(16, 16, kernel, device="meta").weight.numel()
 
