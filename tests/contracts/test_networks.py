@@ -14,6 +14,10 @@ from unpool.models import BACKBONES, MODELS, backbones, classifiers, segmentatio
 
 ODD = (33, 47)
 NEEDS_ONE_SIZE = {"mlp": (28, 28), "unet_valid": (188, 188)}
+SIZES = {  # of networks that do not take ODD
+    **NEEDS_ONE_SIZE,
+    **dict.fromkeys(("alexnet", "alexnet_grouped", "caffenet", "alexnet_torchvision"), (67, 85)),
+}
 GIGA = 1e9
 
 
@@ -38,7 +42,7 @@ def small(name, **options):
 
 
 def image_for(name, size_hw=ODD, batch=2):
-    size_hw = NEEDS_ONE_SIZE.get(name, size_hw)
+    size_hw = SIZES.get(name, size_hw)
     return torch.rand(batch, MODELS[name].input[0], *size_hw)
 
 
@@ -154,7 +158,7 @@ def test_segmentation_network_says_its_stride(name):
 def test_channels_of_the_image_can_be_chosen(name):
     model = small(name, in_channels=2).eval()
     with torch.no_grad():
-        assert tensors(model(torch.rand(1, 2, *NEEDS_ONE_SIZE.get(name, ODD))))[0].shape[1] == 3
+        assert tensors(model(torch.rand(1, 2, *SIZES.get(name, ODD))))[0].shape[1] == 3
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "fcn8s", "unet", "unet_same_bn", "segnet", "mnist_convnet"])
