@@ -44,7 +44,7 @@ def small(name, **options):
         if parameter.dim() > 1 and not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     if name in DEEP:
-        learn_statistics(model, MODELS[name].input[0])
+        learn_statistics(model, options.get("in_channels", MODELS[name].input[0]))
     return model
 
 
