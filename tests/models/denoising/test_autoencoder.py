@@ -90,3 +90,17 @@ def test_code_is_narrower_than_the_image_where_it_is_published():
 @pytest.mark.parametrize("size_hw", [(1, 1), (33, 47), (40, 41)])
 def test_convolutional_autoencoder_gives_back_every_size(size_hw):
     assert models.build("conv_autoencoder", width=4)(torch.rand(1, 1, *size_hw)).shape == (1, 1, *size_hw)
+
+
+def test_convolutional_decoder_goes_from_coarse_to_fine():
+    model, sizes = models.build("conv_autoencoder", width=4), []
+    for stage in model.decoder:
+        stage.register_forward_hook(lambda _, inputs, output: sizes.append(output.shape[2:]))
+    model(torch.rand(1, 1, 33, 47))
+    assert sizes == [(9, 12), (17, 24), (33, 47)]
+
+
+@pytest.mark.parametrize("name", ["linear_autoencoder", "denoising_autoencoder", "conv_autoencoder"])
+def test_answer_may_have_other_channels_than_the_image(name):
+    model = models.build(name, width=4, in_channels=2, num_classes=3)
+    assert model(torch.rand(1, 2, 28, 28)).shape == (1, 3, 28, 28)
