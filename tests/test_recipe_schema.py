@@ -26,4 +26,4 @@ def test_schema_lets_in_an_option_only_with_its_row():
 def test_schema_leaves_out_what_the_data_gives():
     rows = recipe_schema()["$defs"]["Task"]["allOf"]
     takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
-    assert set(takes["segmentation"]) == {"class_weights"}
+    assert set(takes["segmentation"]) == {"class_weights", "auxiliary_weight"}

@@ -165,12 +165,48 @@ def test_torchvisions_vgg16_bn_loads_at_full_width():
         torch.testing.assert_close(ours(image), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
+def test_torchvisions_alexnet_gives_the_same_answers():
+    theirs = torchvision.models.alexnet(num_classes=10)
+    theirs.classifier[1], theirs.classifier[4] = nn.Linear(256 * 36, 64), nn.Linear(64, 64)
+    theirs.classifier[6] = nn.Linear(64, 10)
+    ours = models.build("alexnet_torchvision", num_classes=10)
+    ours.head.fc6, ours.head.fc7, ours.head.fc8 = nn.Linear(256 * 36, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+    assign_weights(ours.eval(), from_torchvision(randomise(theirs).state_dict()), source="torchvision")
+    image = torch.rand(1, 3, 97, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_torchvisions_googlenet_gives_the_same_answers(heads):
+    theirs = randomise(torchvision.models.googlenet(weights=None, aux_logits=heads, init_weights=False))
+    ours = models.build("googlenet_torchvision_aux" if heads else "googlenet_torchvision").eval()
+    assign_weights(ours, from_torchvision(theirs.state_dict()), source="torchvision")
+    image = torch.rand(1, 3, 97, 150)
+    theirs.training = heads  # it gives the heads' answers while training only; its parts stay in evaluation
+    with torch.no_grad():
+        found, expected = ours(image), theirs(image)
+    pairs = [(found, expected)]
+    if heads:
+        pairs = [(found.logits, expected.logits), (found.auxiliary[0], expected.aux_logits1)]
+        pairs.append((found.auxiliary[1], expected.aux_logits2))
+    for mine, torchvisions in pairs:
+        torch.testing.assert_close(mine, torchvisions, rtol=1e-5, atol=1e-5 * torchvisions.abs().max().item())
+
+
 @pytest.mark.parametrize("name", ["fc2.weight", "layer1.0.se.weight"])
 def test_unknown_name_of_torchvision_is_refused(name):
-    with pytest.raises(ModelFileError, match="only these two families are known"):
+    with pytest.raises(ModelFileError, match=rf"{name} is no name of torchvision's ResNets"):
         from_torchvision({name: torch.zeros(1)})
 
 
-def test_unknown_name_beside_a_vgg_is_refused():
-    with pytest.raises(ModelFileError, match=r"extra\.weight: no names of torchvision's VGGs"):
-        from_torchvision({"features.0.weight": torch.zeros(1, 1, 3, 3), "extra.weight": torch.zeros(1)})
+@pytest.mark.parametrize(
+    ("known", "family"),
+    [("features.0", "VGGs"), ("classifier.1", "AlexNet"), ("inception3a.branch1.conv", "GoogLeNet")],
+)
+def test_unknown_name_beside_those_of_a_family_is_refused(known, family):
+    tensors = {"features.0.weight": torch.zeros(1, 1, 3, 3), f"{known}.weight": torch.zeros(1, 1, 3, 3)}
+    if family == "GoogLeNet":
+        del tensors["features.0.weight"]
+    with pytest.raises(ModelFileError, match=rf"extra\.weight is no name of torchvision's {family}"):
+        from_torchvision({**tensors, "extra.weight": torch.zeros(1)})

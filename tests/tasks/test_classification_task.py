@@ -5,7 +5,8 @@ from torch import nn
 from unpool.errors import DataError, RecipeError
 from unpool.tasks import TASKS
 from unpool.tasks.classification import Classification
-from unpool.types import DataInfo
+from unpool.training.step import total_loss
+from unpool.types import Auxiliary, DataInfo
 
 INFO = DataInfo(classes=("across", "down", "none"))
 
@@ -37,6 +38,47 @@ def test_classification_loss_refuses_logits_that_do_not_fit(shape):
         Classification(INFO).loss(torch.zeros(shape), {"label": torch.tensor([0, 1])})
 
 
+def heads_of(*tensors):
+    return Auxiliary(tensors[0], tuple(tensors[1:]))
+
+
+@pytest.mark.parametrize("weight", [0.3, 0.0, 2.0])
+def test_classification_loss_of_auxiliary_heads_is_added_with_its_weight(weight):
+    torch.manual_seed(0)
+    parts, label = torch.randn(3, 5, 3), torch.tensor([0, 1, 2, 0, 1])
+    task = Classification(INFO, label_smoothing=0.1, auxiliary_weight=weight)
+    terms = task.loss(heads_of(*parts), {"label": label})
+    assert list(terms) == ["cross_entropy", "auxiliary_1", "auxiliary_2"]
+    main, first, second = (nn.functional.cross_entropy(part, label, label_smoothing=0.1) for part in parts)
+    assert total_loss(terms).item() == pytest.approx((main + weight * (first + second)).item(), rel=1e-5)
+
+
+def test_classification_weighs_auxiliary_heads_as_googlenet_does():
+    terms = Classification(INFO).loss(heads_of(*torch.zeros(2, 1, 3)), {"label": torch.tensor([0])})
+    assert [term.weight for term in terms.values()] == [1.0, 0.3]
+
+
+def test_classification_loss_refuses_auxiliary_logits_that_do_not_fit():
+    with pytest.raises(RecipeError, match=r"gives \(2, 4\) where \(2, 3\)"):
+        Classification(INFO).loss(heads_of(torch.zeros(2, 3), torch.zeros(2, 4)), {"label": torch.tensor([0, 1])})
+
+
+def test_classification_answers_by_the_main_head():
+    main, other = torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([[9.0, 0.0, 0.0]])
+    task = Classification(INFO)
+    assert task.predict(heads_of(main, other), {})["label"].tolist() == [1]
+
+
+def test_classification_leaves_auxiliary_heads_out_of_what_is_no_training():
+    class Heads(nn.Module):
+        def forward(self, image):
+            return heads_of(image, image + 1)
+
+    task, batch = Classification(INFO), {"image": torch.zeros(2, 3)}
+    assert isinstance(task.forward(Heads().train(), batch), Auxiliary)
+    assert torch.equal(task.forward(Heads().eval(), batch), batch["image"])
+
+
 def test_classification_predicts_classes_best_first_with_probabilities():
     logits = torch.tensor([[1.0, 3.0, 2.0]])
     found = Classification(INFO).predict(logits, {})
@@ -49,6 +91,8 @@ def test_classification_predicts_classes_best_first_with_probabilities():
 def test_classification_settings_that_cannot_work_are_refused():
     with pytest.raises(RecipeError, match=r"label_smoothing is 1\.0"):
         Classification(INFO, label_smoothing=1.0)
+    with pytest.raises(RecipeError, match=r"auxiliary_weight is -0\.1; it must be a finite number of at least 0"):
+        Classification(INFO, auxiliary_weight=-0.1)
     with pytest.raises(RecipeError, match="class names"):
         Classification(DataInfo())
 

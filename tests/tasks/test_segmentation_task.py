@@ -5,7 +5,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpool.errors import DataError, RecipeError
 from unpool.tasks.segmentation import Segmentation
-from unpool.types import IGNORE, DataInfo, Preprocessing
+from unpool.training.step import total_loss
+from unpool.types import IGNORE, Auxiliary, DataInfo, Preprocessing
 
 INFO = DataInfo(classes=("ground", "square", "disc"), palette=((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 
@@ -43,6 +44,39 @@ def test_segmentation_loss_accumulates_like_one_large_batch():
     parts = [task.loss(logits[i : i + 1], batch_of(mask[i : i + 1]))["cross_entropy"] for i in range(4)]
     total, count = sum(part.sum for part in parts), sum(part.count for part in parts)
     assert (total / count).item() == pytest.approx((whole.sum / whole.count).item(), rel=1e-5)
+
+
+def test_segmentation_loss_of_auxiliary_heads_is_added_with_its_weight():
+    torch.manual_seed(0)
+    main, other, mask = *torch.randn(2, 2, 3, 6, 7), random_mask(2, 6, 7)
+    mask[0, 0] = IGNORE
+    terms = Segmentation(INFO, class_weights=[1.0, 2.0, 0.5]).loss(Auxiliary(main, (other,)), batch_of(mask))
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    each = [nn.functional.cross_entropy(part, mask, weights, ignore_index=IGNORE) for part in (main, other)]
+    assert list(terms) == ["cross_entropy", "auxiliary_1"]
+    assert total_loss(terms).item() == pytest.approx((each[0] + 0.4 * each[1]).item(), rel=1e-5)
+
+
+def test_segmentation_loss_refuses_auxiliary_scores_of_another_size():
+    output = Auxiliary(torch.zeros(1, 3, 8, 8), (torch.zeros(1, 3, 4, 4),))
+    with pytest.raises(RecipeError, match=r"scores are \(4, 4\), the mask is \(8, 8\)"):
+        Segmentation(INFO).loss(output, batch_of(random_mask(1, 8, 8)))
+
+
+@pytest.mark.parametrize("limit", [1000, 10])
+def test_segmentation_leaves_auxiliary_heads_out_of_what_is_no_training(monkeypatch, limit):
+    class Heads(nn.Module):
+        def forward(self, image):
+            return Auxiliary(image, (-image,))
+
+    monkeypatch.setattr("unpool.tasks.segmentation.LIMIT", limit)
+    task, batch = Segmentation(INFO), batch_of(random_mask(2, 4, 4))
+    batch["image"] = torch.randn(2, 3, 4, 4)
+    training = task.forward(Heads().train(), batch)
+    assert isinstance(training, Auxiliary)
+    found = task.forward(Heads().eval(), batch)
+    assert torch.equal(found, batch["image"])
+    assert torch.equal(task.predict(training, batch)["mask"], task.predict(found, batch)["mask"])
 
 
 def test_segmentation_loss_of_all_ignored_masks_is_zero():
@@ -146,6 +180,8 @@ def test_settings_that_cannot_work_are_refused():
         Segmentation(INFO, class_weights="median")
     with pytest.raises(RecipeError, match="2 to 255 classes"):
         Segmentation(DataInfo(classes=("one",)))
+    with pytest.raises(RecipeError, match="auxiliary_weight is inf"):
+        Segmentation(INFO, auxiliary_weight=float("inf"))
     with pytest.raises(RecipeError, match="cover cuts borders off"):
         Segmentation(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))
 

@@ -27,6 +27,22 @@ def linear_head(channels: int, num_classes: int) -> nn.Module:
     )
 
 
+def dropout_head(channels: int, num_classes: int, *, dropout: float) -> nn.Module:
+    """Global average, dropout and one linear layer, as in GoogLeNet; it starts as Caffe's release does."""
+    linear = uniform_linear(channels, num_classes, bias=0.0)
+    return nn.Sequential(
+        OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), drop=nn.Dropout(dropout), linear=linear)
+    )
+
+
+def uniform_linear(in_features: int, out_features: int, *, bias: float) -> nn.Linear:
+    """A linear layer of uniform weights with variance 1 / fan-in, and biases of one value."""
+    linear = nn.Linear(in_features, out_features)
+    nn.init.kaiming_uniform_(linear.weight, nonlinearity="linear")
+    nn.init.constant_(linear.bias, bias)
+    return linear
+
+
 def vgg_head(channels: int, num_classes: int) -> nn.Module:
     """Three linear layers on 7x7 positions, the hidden ones eight times as wide as the map (4096 for 512).
 

@@ -1,7 +1,6 @@
 """Weights in safetensors files: save, load with a strict report, and the names of torchvision's checkpoints."""
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,22 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.models.torchvision_names import our_names
 
 SHOWN = 5  # names of each kind that an error lists
-
-RESNET_NAMES = (  # torchvision's to ours; the block's number stays, stages and layers count from 0
-    (r"conv1\.", lambda m: "backbone.stem.conv."),
-    (r"bn1\.", lambda m: "backbone.stem.norm."),
-    (r"fc\.", lambda m: "head.linear."),
-    (
-        r"layer(\d+)\.(\d+)\.conv(\d)\.",
-        lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.branch.{_before(m[3])}.conv.",
-    ),
-    (r"layer(\d+)\.(\d+)\.bn(\d)\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.branch.{_before(m[3])}.norm."),
-    (r"layer(\d+)\.(\d+)\.downsample\.0\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.conv."),
-    (r"layer(\d+)\.(\d+)\.downsample\.1\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.norm."),
-)
-VGG_HEAD_NAMES = {"0": "head.fc6", "3": "head.fc7", "6": "head.fc8"}
 
 
 def save_weights(path: str | Path, weights: nn.Module | Mapping[str, Tensor]) -> Path:
@@ -137,44 +123,15 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, source: s
 
 
 def from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The `state_dict` of torchvision's resnet* or vgg* under the names of `build` of the same name.
+    """The `state_dict` of torchvision's resnet*, vgg*, alexnet or googlenet under the names of our own network.
+
+    That is `build` of the same name for the first two, and "alexnet_torchvision", "googlenet_torchvision" or, where the
+    auxiliary heads are among the tensors, "googlenet_torchvision_aux".
 
     Raises:
-        ModelFileError: a name that neither family has.
+        ModelFileError: a name that no such network has.
     """
-    names = _vgg_names(tensors) if "features.0.weight" in tensors else {name: _resnet_name(name) for name in tensors}
-    return {ours: tensors[theirs] for theirs, ours in names.items()}
-
-
-def _resnet_name(name: str) -> str:
-    for pattern, ours in RESNET_NAMES:
-        found = re.match(pattern, name)
-        if found:
-            return ours(found) + name[found.end() :]
-    raise ModelFileError(f"{name} is no name of torchvision's ResNets or VGGs: only these two families are known")
-
-
-def _before(number: str) -> int:
-    return int(number) - 1
-
-
-def _vgg_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    places = {}
-    convs = sorted({int(n.split(".")[1]) for n, t in tensors.items() if n.startswith("features.") and t.dim() == 4})
-    step = 3 if "features.1.weight" in tensors else 2  # convolution, (norm,) ReLU; a pooling ends the stage
-    stage, layer = 0, 0
-    for before, index in zip((0, *convs), convs, strict=False):
-        if index - before > step:
-            stage, layer = stage + 1, 0
-        places[f"features.{index}"] = f"backbone.stages.{stage}.{layer}.conv"
-        places[f"features.{index + 1}"] = f"backbone.stages.{stage}.{layer}.norm"
-        layer += 1
-    places |= {f"classifier.{index}": ours for index, ours in VGG_HEAD_NAMES.items()}
-    split = {name: name.rpartition(".") for name in tensors}
-    unknown = [name for name, (place, _, _) in split.items() if place not in places]
-    if unknown:
-        raise ModelFileError(f"{_some(unknown)}: no names of torchvision's VGGs")
-    return {name: f"{places[place]}.{kind}" for name, (place, _, kind) in split.items()}
+    return {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
 
 
 def _some(names: list[str]) -> str:

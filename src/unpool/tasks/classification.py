@@ -1,4 +1,8 @@
-"""Image classification: one class an image."""
+"""Image classification: one class an image.
+
+The heads beside a network's own (GoogLeNet, arXiv:1409.4842, section 5) take part in training only: their losses are
+added with `auxiliary_weight`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,55 +13,68 @@ from unpool.errors import RecipeError
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
 from unpool.ops.losses import check_classes, label_cross_entropy
-from unpool.types import Batch, DataInfo, Losses, Prediction
+from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
+from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 
 class Classification:
-    """Cross-entropy, the likeliest class, top-1 and top-5 accuracy."""
+    """Cross-entropy, the likeliest class, top-1 and top-5 accuracy.
+
+    Args:
+        info: class names.
+        label_smoothing: share of the target spread evenly over all classes.
+        auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.3 is GoogLeNet's.
+    """
 
     needs: tuple[str, ...] = ("image", "label")
     best: str = "top1"
 
-    def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0) -> None:
+    def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:
         if not 0 <= label_smoothing < 1:
             raise RecipeError(f"task.label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         if not info.classes:
             raise RecipeError("classification needs class names; the data set gives none")
         self.info = info
         self.label_smoothing = label_smoothing
+        self.auxiliary_weight = check_weight(auxiliary_weight)
 
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits (B, N)."""
-        return model(batch["image"])
+    def forward(self, model: nn.Module, batch: Batch) -> Output:
+        """Logits (B, N); in training with those of auxiliary heads, where the network has any."""
+        output = model(batch["image"])
+        return output if model.training else answer(output)
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a label is no class; free of cost on the host, waits for the device elsewhere."""
         check_classes(batch["label"], len(self.info.classes), key="label", index=batch.get("index"), ignore=None)
 
-    def loss(self, output: Tensor, batch: Batch) -> Losses:
-        """Cross-entropy over images.
+    def loss(self, output: Output, batch: Batch) -> Losses:
+        """Cross-entropy over images, of every head.
 
         Raises:
             RecipeError: the network does not give one logit a class.
             DataError: a label on the host is no class.
         """
-        expected = (len(batch["label"]), len(self.info.classes))
-        if tuple(output.shape) != expected:
-            raise RecipeError(
-                f"the network gives {tuple(output.shape)} where {expected} (images, classes) were due; "
-                f"build it with num_classes={expected[1]}"
-            )
         if batch["label"].device.type == "cpu":
             self.check(batch)
-        return {"cross_entropy": label_cross_entropy(output, batch["label"], label_smoothing=self.label_smoothing)}
+        return loss_of_heads(output, lambda logits: self._term(logits, batch["label"]), weight=self.auxiliary_weight)
 
-    def predict(self, output: Tensor, batch: Batch) -> Prediction:
+    def _term(self, logits: Tensor, label: Tensor) -> Term:
+        expected = (len(label), len(self.info.classes))
+        if tuple(logits.shape) != expected:
+            raise RecipeError(
+                f"the network gives {tuple(logits.shape)} where {expected} (images, classes) were due; "
+                f"build it with num_classes={expected[1]}"
+            )
+        return label_cross_entropy(logits, label, label_smoothing=self.label_smoothing)
+
+    def predict(self, output: Output, batch: Batch) -> Prediction:
         """Most likely classes.
 
         Returns:
             label (B,) and its probability score (B,); top_labels and top_scores (B, min(5, N)), best first.
         """
-        scores, labels = output.float().softmax(1).topk(min(5, output.shape[1]), dim=1)
+        logits = answer(output).float()
+        scores, labels = logits.softmax(1).topk(min(5, logits.shape[1]), dim=1)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
 
     def metric(self) -> LabelScores:

@@ -2,6 +2,9 @@
 
 Masks are never resized. In training the scores must have the size of the mask. In evaluation, where the network saw a
 resized image and the mask kept the size of the file, the scores are resized to the mask, for loss and argmax alike.
+
+The heads beside a network's own (PSPNet, arXiv:1612.01105, section 3.3) take part in training only: their losses are
+added with `auxiliary_weight`, and their scores must have the size of the mask too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +18,7 @@ from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, stride_of
+from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -37,6 +41,7 @@ class Segmentation:
         class_pixels: (N,) pixels of each class in the training set.
         image_pixels: (N,) labelled pixels of the images that hold the class.
         preprocessing: what the images go through, so that padding up to a multiple is cut off the scores again.
+        auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.4 is PSPNet's.
 
     Attributes:
         class_weights: (N,) float32, or None.
@@ -53,6 +58,7 @@ class Segmentation:
         class_pixels: Tensor | None = None,
         image_pixels: Tensor | None = None,
         preprocessing: Preprocessing | None = None,
+        auxiliary_weight: float = 0.4,
     ) -> None:
         if not 2 <= len(info.classes) <= IGNORE:
             raise RecipeError(f"segmentation needs 2 to {IGNORE} classes; the data set gives {len(info.classes)}")
@@ -62,12 +68,16 @@ class Segmentation:
         self.preprocessing = preprocessing or Preprocessing()
         self.palette = complete_palette(info.palette, len(info.classes))
         self.class_weights = _weights(class_weights, class_pixels, image_pixels, num_classes=len(info.classes))
+        self.auxiliary_weight = check_weight(auxiliary_weight)
 
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Scores (B, N, H, W); outside of training, what is larger than `LIMIT` goes through in parts."""
+    def forward(self, model: nn.Module, batch: Batch) -> Output:
+        """Scores (B, N, H, W); in training with those of auxiliary heads, where the network has any.
+
+        Outside of training, what is larger than `LIMIT` goes through in parts.
+        """
         if model.training:
             return model(batch["image"])
-        return predict_scores(model, batch["image"], limit=LIMIT, stride=stride_of(model))
+        return predict_scores(lambda image: answer(model(image)), batch["image"], limit=LIMIT, stride=stride_of(model))
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
@@ -76,13 +86,16 @@ class Segmentation:
             rows = index if len(mask) > 1 or index is None else index[position : position + 1]
             check_classes(mask, len(self.info.classes), key="mask", index=rows, ignore=IGNORE)
 
-    def loss(self, output: Tensor, batch: Batch) -> Losses:
-        """Cross-entropy over labelled pixels, weighted by class.
+    def loss(self, output: Output, batch: Batch) -> Losses:
+        """Cross-entropy over labelled pixels, weighted by class, of every head.
 
         Raises:
             RecipeError: the network gives another number of scores than classes, or scores of another size.
             DataError: a pixel of a mask on the host is no class.
         """
+        return loss_of_heads(output, lambda scores: self._term(scores, batch), weight=self.auxiliary_weight)
+
+    def _term(self, output: Tensor, batch: Batch) -> Term:
         self._check_classes(output)
         scores = self._without_padding(output, batch)
         self._check_sizes(scores, batch)
@@ -98,17 +111,17 @@ class Segmentation:
                     raise
         total = torch.stack([term.sum for term in terms]).sum()
         count = torch.stack([term.count for term in terms]).sum()
-        return {"cross_entropy": Term(total, count.clamp_min(LEAST_COUNT))}
+        return Term(total, count.clamp_min(LEAST_COUNT))
 
-    def predict(self, output: Tensor, batch: Batch) -> Prediction:
+    def predict(self, output: Output, batch: Batch) -> Prediction:
         """Most likely class of each pixel, at the size of the mask, or of the file where there is no mask.
 
         Returns:
             mask (B, H, W) int64 and score (B, H, W), the probability of that class; lists of B where sizes differ.
         """
-        output = self._without_padding(output, batch)
+        answered = self._without_padding(answer(output), batch)
         masks, scores = [], []
-        for part, size in _sized(output, batch):
+        for part, size in _sized(answered, batch):
             mask = torch.empty(len(part), *size, dtype=torch.int64, device=part.device)
             score = torch.empty(len(part), *size, device=part.device)
             for band in _bands(part, size):
@@ -116,7 +129,7 @@ class Segmentation:
                 score[:, band.rows] = (best - band.scores.logsumexp(1)).exp()
             masks.append(mask)
             scores.append(score)
-        if len(masks) == 1 and len(masks[0]) == len(output):
+        if len(masks) == 1 and len(masks[0]) == len(answered):
             return {"mask": masks[0], "score": scores[0]}
         return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
 

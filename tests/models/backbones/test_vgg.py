@@ -36,3 +36,14 @@ def test_weights_without_biases_are_the_lectures_total():
 def test_dropout_stands_only_after_the_two_hidden_layers():
     kinds = [type(m).__name__ for m in models.build("vgg11", width=4).head]
     assert kinds[2:] == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+
+
+def test_column_a_lrn_normalises_the_first_map_and_has_the_weights_of_column_a():
+    torch.manual_seed(0)
+    plain, normalised = (BACKBONES[name].build(width=8).eval() for name in ("vgg11", "vgg11_lrn"))
+    normalised.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 32, 40) * 100
+    first = nn.functional.local_response_norm(plain(image)[0], 5, alpha=5e-4, beta=0.75, k=2.0)
+    maps = normalised(image)
+    torch.testing.assert_close(maps[0], first)
+    torch.testing.assert_close(maps[1], plain.stages[1](nn.functional.max_pool2d(first, 2)))

@@ -66,6 +66,7 @@ VARIANTS = {
     "cifar_resnet44": _row(_a, 44, 658_586, 0.09717),
     "cifar_resnet56": _row(_a, 56, 853_018, 0.12549),
     "cifar_resnet110": _row(_a, 110, 1_727_962, 0.25289),
+    "cifar_resnet1202": _row(_a, 1202, 19_421_274, 2.82924),
     "cifar_resnet20_b": _row(_b, 20, 272_474, 0.04081),
     "cifar_resnet32_b": _row(_b, 32, 466_906, 0.06912),
     "cifar_resnet44_b": _row(_b, 44, 661_338, 0.09744),

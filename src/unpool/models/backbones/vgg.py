@@ -1,17 +1,20 @@
 """VGG, columns A to E (Simonyan & Zisserman 2015, arXiv:1409.1556, Table 1), and torchvision's batch-norm forms.
 
 The paper starts the deeper columns from a trained column A; here every column starts from He's normal weights
-(arXiv:1502.01852), which need no second network. Column A-LRN is left out: the paper found that it helps nothing.
+(arXiv:1502.01852), which need no second network. Column A-LRN has AlexNet's normalisation and no weights of its own;
+the paper found that it helps nothing.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
+from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
 from unpool.models.classification import vgg_head
 from unpool.types import Backbone
@@ -68,9 +71,16 @@ class VGG(Backbone):
         return (*features, x)
 
 
-def _row(layer: Layer, kernels: tuple[tuple[int, ...], ...], params: int, gmacs: float | None, source: str) -> Variant:
+def normalised(*, width: int = 64, in_channels: int = 3) -> VGG:
+    """Column A with local response norm after its first convolution: the first map is the normalised one."""
+    network = VGG(conv, A, width=width, in_channels=in_channels)
+    cast(nn.Sequential, network.stages[0]).append(LocalResponseNorm())
+    return network
+
+
+def _row(build: Callable[..., nn.Module], params: int, gmacs: float | None, source: str) -> Variant:
     return Variant(
-        build=partial(VGG, layer, kernels),
+        build=build,
         kind="backbone",
         head=vgg_head,
         params=params,
@@ -91,13 +101,14 @@ _PAPER = "Simonyan & Zisserman 2015, Table 1, column"
 _TORCHVISION = "torchvision 0.28.0"
 
 VARIANTS = {
-    "vgg11": _row(conv, A, 132_863_336, 7.60909, f"{_PAPER} A"),
-    "vgg13": _row(conv, B, 133_047_848, 11.30847, f"{_PAPER} B"),
-    "vgg16_c": _row(conv, C, 133_638_952, 11.77089, f"{_PAPER} C"),
-    "vgg16": _row(conv, D, 138_357_544, 15.47026, f"{_PAPER} D"),
-    "vgg19": _row(conv, E, 143_667_240, 19.63206, f"{_PAPER} E"),
-    "vgg11_bn": _row(conv_norm, A, 132_868_840, None, f"{_TORCHVISION}, vgg11_bn"),
-    "vgg13_bn": _row(conv_norm, B, 133_053_736, None, f"{_TORCHVISION}, vgg13_bn"),
-    "vgg16_bn": _row(conv_norm, D, 138_365_992, None, f"{_TORCHVISION}, vgg16_bn"),
-    "vgg19_bn": _row(conv_norm, E, 143_678_248, None, f"{_TORCHVISION}, vgg19_bn"),
+    "vgg11": _row(partial(VGG, conv, A), 132_863_336, 7.60909, f"{_PAPER} A"),
+    "vgg11_lrn": _row(normalised, 132_863_336, 7.60909, f"{_PAPER} A-LRN"),
+    "vgg13": _row(partial(VGG, conv, B), 133_047_848, 11.30847, f"{_PAPER} B"),
+    "vgg16_c": _row(partial(VGG, conv, C), 133_638_952, 11.77089, f"{_PAPER} C"),
+    "vgg16": _row(partial(VGG, conv, D), 138_357_544, 15.47026, f"{_PAPER} D"),
+    "vgg19": _row(partial(VGG, conv, E), 143_667_240, 19.63206, f"{_PAPER} E"),
+    "vgg11_bn": _row(partial(VGG, conv_norm, A), 132_868_840, None, f"{_TORCHVISION}, vgg11_bn"),
+    "vgg13_bn": _row(partial(VGG, conv_norm, B), 133_053_736, None, f"{_TORCHVISION}, vgg13_bn"),
+    "vgg16_bn": _row(partial(VGG, conv_norm, D), 138_365_992, None, f"{_TORCHVISION}, vgg16_bn"),
+    "vgg19_bn": _row(partial(VGG, conv_norm, E), 143_678_248, None, f"{_TORCHVISION}, vgg19_bn"),
 }

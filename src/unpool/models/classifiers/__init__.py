@@ -1,7 +1,7 @@
 """Classifiers that are one whole: they give no stages for a decoder. A new one is one new file here and one word."""
 
 from unpool.models.catalog import Variant
-from unpool.models.classifiers import mnist
+from unpool.models.classifiers import alexnet, googlenet_auxiliary, lenet, mnist
 
-MODULES = (mnist,)
+MODULES = (mnist, lenet, alexnet, googlenet_auxiliary)
 MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}

@@ -1,0 +1,100 @@
+"""Names of torchvision's parameters and buffers, and ours for the same tensors."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import Tensor
+
+from unpool.errors import ModelFileError
+
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]  # what a name begins with, what replaces that
+
+
+def _before(number: str) -> int:
+    return int(number) - 1
+
+
+RESNET: Rules = (  # the block's number stays, stages and layers count from 0
+    (r"conv1\.", "backbone.stem.conv."),
+    (r"bn1\.", "backbone.stem.norm."),
+    (r"fc\.", "head.linear."),
+    (
+        r"layer(\d+)\.(\d+)\.conv(\d)\.",
+        lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.branch.{_before(m[3])}.conv.",
+    ),
+    (r"layer(\d+)\.(\d+)\.bn(\d)\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.branch.{_before(m[3])}.norm."),
+    (r"layer(\d+)\.(\d+)\.downsample\.0\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.conv."),
+    (r"layer(\d+)\.(\d+)\.downsample\.1\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.norm."),
+)
+_PART = r"(conv|bn)\."
+_OURS = {"conv": "conv.", "bn": "norm."}
+GOOGLENET: Rules = (
+    (rf"conv1\.{_PART}", lambda m: f"backbone.stages.0.conv1.{_OURS[m[1]]}"),
+    (rf"conv2\.{_PART}", lambda m: f"backbone.stages.1.reduce.{_OURS[m[1]]}"),
+    (rf"conv3\.{_PART}", lambda m: f"backbone.stages.1.conv2.{_OURS[m[1]]}"),
+    (
+        rf"inception(\d)(\w)\.branch(\d)\.(\d\.|){_PART}",
+        lambda m: f"backbone.stages.{_before(m[1])}.{m[1]}{m[2]}.branches.{_before(m[3])}.{m[4]}{_OURS[m[5]]}",
+    ),
+    (rf"aux1\.conv\.{_PART}", lambda m: f"auxiliary.4a.conv.{_OURS[m[1]]}"),
+    (rf"aux2\.conv\.{_PART}", lambda m: f"auxiliary.4d.conv.{_OURS[m[1]]}"),
+    (r"aux1\.fc", "auxiliary.4a.fc"),
+    (r"aux2\.fc", "auxiliary.4d.fc"),
+    (r"fc\.", "head.linear."),
+)
+ALEXNET: Rules = (
+    (r"features\.0\.", "features.conv1."),
+    (r"features\.3\.", "features.conv2."),
+    (r"features\.6\.", "features.conv3."),
+    (r"features\.8\.", "features.conv4."),
+    (r"features\.10\.", "features.conv5."),
+    (r"classifier\.1\.", "head.fc6."),
+    (r"classifier\.4\.", "head.fc7."),
+    (r"classifier\.6\.", "head.fc8."),
+)
+VGG_HEAD: Rules = (
+    (r"classifier\.0\.", "head.fc6."),
+    (r"classifier\.3\.", "head.fc7."),
+    (r"classifier\.6\.", "head.fc8."),
+)
+
+
+def our_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Our name of each of torchvision's, by the family that the names are of.
+
+    Raises:
+        ModelFileError: a name that no such family has.
+    """
+    if "inception3a.branch1.conv.weight" in tensors:
+        return _renamed(tensors, GOOGLENET, "GoogLeNet")
+    if "features.0.weight" not in tensors:
+        return _renamed(tensors, RESNET, "ResNets, and there is no sign of a VGG, AlexNet or GoogLeNet either")
+    if "classifier.1.weight" in tensors:
+        return _renamed(tensors, ALEXNET, "AlexNet")
+    return _renamed(tensors, (*_vgg_layers(tensors), *VGG_HEAD), "VGGs")
+
+
+def _renamed(names: Iterable[str], rules: Rules, family: str) -> dict[str, str]:
+    renamed = {}
+    for name in names:
+        found = next(((match, ours) for theirs, ours in rules if (match := re.match(theirs, name))), None)
+        if found is None:
+            raise ModelFileError(f"{name} is no name of torchvision's {family}: give the weights of one such network")
+        match, ours = found
+        renamed[name] = (ours if isinstance(ours, str) else ours(match)) + name[match.end() :]
+    return renamed
+
+
+def _vgg_layers(tensors: Mapping[str, Tensor]) -> Rules:
+    """Torchvision numbers all layers of a VGG in one row; a gap is the pooling that ends a stage."""
+    rules = []
+    convs = sorted({int(n.split(".")[1]) for n, t in tensors.items() if n.startswith("features.") and t.dim() == 4})
+    step = 3 if "features.1.weight" in tensors else 2  # convolution, (norm,) ReLU
+    stage, layer = 0, 0
+    for before, index in zip((0, *convs), convs, strict=False):
+        if index - before > step:
+            stage, layer = stage + 1, 0
+        rules.append((rf"features\.{index}\.", f"backbone.stages.{stage}.{layer}.conv."))
+        rules.append((rf"features\.{index + 1}\.", f"backbone.stages.{stage}.{layer}.norm."))
+        layer += 1
+    return tuple(rules)
