@@ -23,6 +23,7 @@ SIZES = {  # of networks that do not take ODD
     **NEEDS_ONE_SIZE,
     **dict.fromkeys(("alexnet", "alexnet_grouped", "caffenet", "alexnet_torchvision"), (67, 85)),
     **dict.fromkeys(("deeppose", "deeppose_grouped", "deeppose3"), (67, 83)),
+    "fcgn": (67, 95),
 }
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
 GIGA = 1e9

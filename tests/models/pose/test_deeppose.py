@@ -13,7 +13,7 @@ JOINTS = 3
 
 def cascade(**options):
     torch.manual_seed(0)
-    return models.build("deeppose3", width=2, num_classes=JOINTS, torso=(1, 2), **options).eval()
+    return models.build("deeppose3", width=6, num_classes=JOINTS, torso=(1, 2), **options).eval()
 
 
 class Says(nn.Module):
@@ -37,8 +37,8 @@ def staged(*answers):
 
 def test_grouped_network_is_the_one_tower_without_weights_across():
     torch.manual_seed(0)
-    grouped = models.build("deeppose_grouped", width=2).eval()
-    whole = models.build("deeppose", width=2).eval()
+    grouped = models.build("deeppose_grouped", width=6).eval()
+    whole = models.build("deeppose", width=6).eval()
     weights = grouped.state_dict()
     for name in ("conv2", "conv4", "conv5"):
         key = f"features.{name}.weight"
@@ -52,8 +52,23 @@ def test_grouped_network_is_the_one_tower_without_weights_across():
 
 
 def test_response_norm_stands_between_activation_and_pooling():
-    layers = list(dict(models.build("deeppose", width=2).features.named_children()))
-    assert layers[:8] == ["conv1", "act1", "norm1", "pool1", "conv2", "act2", "norm2", "pool2"]
+    kinds = [type(layer).__name__ for layer in models.build("deeppose", width=6).features.modules()]
+    once = ["Conv2d", "ReLU", "Sequential", "LocalResponseNorm", "MaxPool2d"]
+    assert kinds[1:11] == 2 * once
+
+
+@pytest.mark.parametrize(("name", "classifier"), [("deeppose", "alexnet"), ("deeppose_grouped", "alexnet_grouped")])
+def test_weights_of_alexnet_fit_up_to_the_last_layer(name, classifier):
+    with torch.device("meta"):
+        pose, alexnet = (models.build(each).state_dict() for each in (name, classifier))
+    assert list(pose) == list(alexnet)
+    other = [key for key in pose if pose[key].shape != alexnet[key].shape]
+    assert other == ["head.fc8.weight", "head.fc8.bias"]
+
+
+def test_image_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"\(66, 90\) \(H, W\); AlexNet reduces it by 32: give 67 or more"):
+        models.build("deeppose", width=6)(torch.rand(1, 3, 66, 90))
 
 
 def test_maps_are_alexnets():
@@ -61,10 +76,10 @@ def test_maps_are_alexnets():
     with torch.device("meta"):
         model = models.build("deeppose")
         for layer in model.features:
-            if not isinstance(layer, nn.ReLU):
+            if not isinstance(layer, nn.ReLU):  # poolings follow their norms within one module
                 layer.register_forward_hook(lambda _, inputs, output: sizes.append(tuple(output.shape[1:])))
         model(torch.empty(1, 3, 227, 227))
-    expected = [(96, 55, 55)] * 2 + [(96, 27, 27)] + [(256, 27, 27)] * 2 + [(256, 13, 13)]
+    expected = [(96, 55, 55), (96, 27, 27), (256, 27, 27), (256, 13, 13)]
     assert sizes == [*expected, (384, 13, 13), (384, 13, 13), (256, 13, 13), (256, 6, 6)]
 
 
@@ -137,7 +152,7 @@ def test_loss_of_a_stage_trains_its_own_network_only():
 
 def test_single_network_is_the_first_stage():
     torch.manual_seed(1)
-    single, model = models.build("deeppose", width=2, num_classes=JOINTS).eval(), cascade()
+    single, model = models.build("deeppose", width=6, num_classes=JOINTS).eval(), cascade()
     model.stages[0].load_state_dict(single.state_dict())
     image = torch.rand(1, 3, 70, 80)
     with torch.no_grad():
@@ -146,11 +161,11 @@ def test_single_network_is_the_first_stage():
 
 def test_new_network_answers_close_to_the_middle():
     torch.manual_seed(0)
-    answer = models.build("deeppose", width=4).eval()(torch.rand(2, 3, 99, 99))
+    answer = models.build("deeppose", width=12).eval()(torch.rand(2, 3, 99, 99))
     assert 0 < float(answer.detach().abs().max()) < 0.2
 
 
 @pytest.mark.parametrize("torso", [(9, 2), (1,)])
 def test_torso_that_the_pose_does_not_have_is_refused(torso):
     with pytest.raises(RecipeError, match=r"torso is .* and the pose has 3 joints, 0 to 2: name two opposite joints"):
-        models.build("deeppose3", width=2, num_classes=JOINTS, torso=torso)
+        models.build("deeppose3", width=6, num_classes=JOINTS, torso=torso)

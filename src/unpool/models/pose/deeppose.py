@@ -15,74 +15,79 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.initialize import he_normal, normal_linear
+from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
 from unpool.types import CoordinateStages
 
-SMALLEST = 67  # side of the image that leaves one pixel after the three poolings
+LEAST = 67  # pixels on a side that leave one value after the last pooling
 CROP = 227  # side of the sub-images
+
+
+def norm_pool() -> nn.Module:
+    """Local response norm, then 3x3 pooling at stride 2."""
+    return nn.Sequential(OrderedDict(norm=LocalResponseNorm(), pool=nn.MaxPool2d(3, stride=2)))
 
 
 class DeepPose(nn.Module):
     """AlexNet with coordinates instead of logits: image (B, in_channels, H, W) -> (B, 2 * num_classes).
 
-    x and y of joint after joint, the image from -0.5 to 0.5.
+    x and y of joint after joint, the image from -0.5 to 0.5. Layers have the names of `alexnet`'s.
 
     Args:
-        groups: towers of the second, fourth and fifth convolution.
+        groups: groups of channels in the second, fourth and fifth convolution; 1 or 2.
         in_channels: channels of the image.
         num_classes: joints.
-        width: a third of the channels of the first convolution; the others are its multiples.
+        width: channels of the first convolution; the other layers keep their proportion to it.
         dropout: share dropped after both hidden layers.
     """
 
     def __init__(
-        self, groups: int, /, *, in_channels: int = 3, num_classes: int = 14, width: int = 32, dropout: float = 0.6
+        self, groups: int, /, *, in_channels: int = 3, num_classes: int = 14, width: int = 96, dropout: float = 0.6
     ) -> None:
         super().__init__()
+        c2, c3, hidden = (max(2, n * width // 96 // 2 * 2) for n in (256, 384, 4096))  # even, for two groups
         self.features = nn.Sequential(
             OrderedDict(
-                conv1=nn.Conv2d(in_channels, 3 * width, 11, stride=4),
+                conv1=nn.Conv2d(in_channels, width, 11, stride=4),
                 act1=nn.ReLU(),
-                norm1=LocalResponseNorm(),
-                pool1=nn.MaxPool2d(3, stride=2),
-                conv2=nn.Conv2d(3 * width, 8 * width, 5, padding=2, groups=groups),
+                reduce1=norm_pool(),
+                conv2=nn.Conv2d(width, c2, 5, padding=2, groups=groups),
                 act2=nn.ReLU(),
-                norm2=LocalResponseNorm(),
-                pool2=nn.MaxPool2d(3, stride=2),
-                conv3=nn.Conv2d(8 * width, 12 * width, 3, padding=1),
+                reduce2=norm_pool(),
+                conv3=nn.Conv2d(c2, c3, 3, padding=1),
                 act3=nn.ReLU(),
-                conv4=nn.Conv2d(12 * width, 12 * width, 3, padding=1, groups=groups),
+                conv4=nn.Conv2d(c3, c3, 3, padding=1, groups=groups),
                 act4=nn.ReLU(),
-                conv5=nn.Conv2d(12 * width, 8 * width, 3, padding=1, groups=groups),
+                conv5=nn.Conv2d(c3, c2, 3, padding=1, groups=groups),
                 act5=nn.ReLU(),
                 pool5=nn.MaxPool2d(3, stride=2),
             )
         )
+        last = nn.Linear(hidden, 2 * num_classes)
         self.head = nn.Sequential(
             OrderedDict(
                 pool=nn.AdaptiveAvgPool2d(6),
                 flatten=nn.Flatten(),
-                fc6=nn.Linear(8 * width * 36, 128 * width),
+                fc6=nn.Linear(36 * c2, hidden),
                 act6=nn.ReLU(),
                 drop6=nn.Dropout(dropout),
-                fc7=nn.Linear(128 * width, 128 * width),
+                fc7=nn.Linear(hidden, hidden),
                 act7=nn.ReLU(),
                 drop7=nn.Dropout(dropout),
+                fc8=last,
             )
         )
-        self.joints = nn.Linear(128 * width, 2 * num_classes)
         he_normal(self, mode="fan_in")
-        normal_linear(self.joints, std=0.01 * (2 / self.joints.in_features) ** 0.5)
+        nn.init.normal_(last.weight, std=0.01 * (2 / hidden) ** 0.5)
 
     def forward(self, image: Tensor) -> Tensor:
-        if min(image.shape[-2:]) < SMALLEST:
+        if min(image.shape[-2:]) < LEAST:
             raise ValueError(
-                f"the image is {tuple(image.shape[-2:])} (H, W) and nothing is left of it after three poolings: "
-                f"give {SMALLEST} or more, {CROP} as published"
+                f"the image is {tuple(image.shape[-2:])} (H, W); AlexNet reduces it by 32: give {LEAST} or more, "
+                f"{CROP} as published"
             )
-        return self.joints(self.head(self.features(image)))
+        return self.head(self.features(image))
 
 
 class DeepPoseCascade(nn.Module):
@@ -112,7 +117,7 @@ class DeepPoseCascade(nn.Module):
         *,
         in_channels: int = 3,
         num_classes: int = 14,
-        width: int = 32,
+        width: int = 96,
         dropout: float = 0.6,
         torso: Sequence[int] = (9, 2),
     ) -> None:
