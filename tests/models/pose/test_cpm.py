@@ -11,7 +11,7 @@ from unpool.models.pose.cpm import CentreMap
 
 def network(name, **options):
     torch.manual_seed(0)
-    return models.build(name, width=4, num_classes=3, **options)
+    return models.build(name, width=8, num_classes=3, **options)
 
 
 @pytest.mark.parametrize(("layer", "field"), [("first", 160), ("refine.0", 400)])
@@ -21,7 +21,7 @@ def test_fields_of_the_first_two_stages_are_the_papers(layer, field):
 
 
 def test_later_stage_sees_31_places_of_the_maps():
-    assert gradient_field(network("cpm").refine[0], (1 + 3 + 1, 40, 40)) == (31, 31)
+    assert gradient_field(network("cpm").refine[0], (2 + 3 + 1, 40, 40)) == (31, 31)
 
 
 def heatmaps(model, image):

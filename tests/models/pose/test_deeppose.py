@@ -90,7 +90,7 @@ def test_square_around_a_point_has_its_pixels():
     image = torch.stack([columns.expand(40, 50), rows[:, None].expand(40, 50)])[None].double()
     centre = torch.tensor([[[0.1, -0.2], [-0.1, 0.1]]], dtype=torch.float64)  # pixels (30, 12) and (20, 24)
     squares = crop_squares(image, centre, torch.tensor([[10 / 50, 10 / 40]], dtype=torch.float64))
-    steps = ((torch.arange(227) + 0.5) / 227 - 0.5).double() * 10
+    steps = ((torch.arange(227, dtype=torch.float64) + 0.5) / 227 - 0.5) * 10
     for square, (x, y) in zip(squares, [(30, 12), (20, 24)], strict=True):
         torch.testing.assert_close(square[0], (x + steps).expand(227, 227))
         torch.testing.assert_close(square[1], (y + steps)[:, None].expand(227, 227))
@@ -98,7 +98,7 @@ def test_square_around_a_point_has_its_pixels():
 
 def test_squares_reach_beyond_the_image_as_zeros():
     square = crop_squares(torch.ones(1, 1, 20, 20), torch.tensor([[[0.5, 0.0]]]), torch.tensor([[1.0, 1.0]]))
-    assert square[0, 0, 113, :112].min() == 1
+    assert square[0, 0, 113, :105].min() == 1
     assert not square[0, 0, :, 130:].any()
 
 
@@ -133,6 +133,21 @@ def test_joint_moves_by_its_own_answer_in_sides_of_its_square():
     after = model(torch.rand(1, 3, 120, 60)).coordinates[1]
     expected = torch.tensor([[0.1, -0.05, 0.05, -3 / 120, 0.0, 3 / 120 + 0.1]])
     torch.testing.assert_close(after, expected)
+
+
+def test_each_joint_takes_its_own_answer_from_its_own_square():
+    """In the square of joint k the network says 10 k + j of joint j."""
+
+    class Numbers(nn.Module):
+        def forward(self, squares):
+            k = torch.arange(len(squares)).float() % JOINTS
+            said = 10 * k[:, None] + torch.arange(JOINTS)
+            return torch.stack([said, torch.zeros_like(said)], dim=2).flatten(1)
+
+    model = staged(6 * [0.0], 6 * [0.0])
+    model.stages[1] = Numbers()
+    moved = model(torch.rand(2, 3, 70, 70)).coordinates[1] * 70 / 2  # of squares two pixels wide
+    torch.testing.assert_close(moved, torch.tensor([[0.0, 0.0, 11.0, 0.0, 22.0, 0.0]]).expand(2, 6))
 
 
 def test_pose_in_one_point_still_has_squares():

@@ -33,17 +33,17 @@ def test_multiply_adds_by_hand():
     assert MODELS["fcgn"].gmacs * 1e9 == pytest.approx(body * (256**2 + 128**2) + up + last, rel=1e-4)
 
 
-@pytest.mark.parametrize("size_hw", [(64, 96), (67, 95), (73, 89), (65, 80)])
+@pytest.mark.parametrize("size_hw", [(64, 96), (160, 64), (67, 95), (73, 89), (65, 80)])
 def test_answer_has_the_size_of_the_image(size_hw):
     assert network().eval()(torch.rand(1, 3, *size_hw)).shape == (1, 3, *size_hw)
 
 
-def test_multiples_of_32_need_no_resizing():
+def test_multiples_of_64_need_no_resizing():
     sizes, model = [], network().eval()
     for layer in (model.up, model.up_half, model.to_image):
         layer.register_forward_hook(lambda _, inputs, output: sizes.append((*inputs[0].shape[2:], *output.shape[2:])))
-    model(torch.rand(1, 3, 64, 96))
-    assert sizes == [(2, 3, 4, 6), (1, 2, 2, 4), (2, 3, 4, 6), (4, 6, 64, 96)]
+    model(torch.rand(1, 3, 64, 128))
+    assert sizes == [(2, 4, 4, 8), (1, 2, 2, 4), (2, 4, 4, 8), (4, 8, 64, 128)]
 
 
 def test_one_network_sees_the_image_and_its_half():
@@ -64,7 +64,7 @@ def test_gradient_reaches_the_body_through_each_size(size):
     weight = torch.zeros_like(model.to_image.weight)
     weight[kept] = model.to_image.weight[kept].detach()
     model.to_image.weight.data = weight
-    model(torch.rand(2, 3, 64, 96)).square().sum().backward()
+    model(torch.rand(3, 3, 64, 128)).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in model.backbone.parameters() if p.dim() > 1)
     assert bool(model.up_half.weight.grad.any()) == (size == "half")
 

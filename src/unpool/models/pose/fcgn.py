@@ -24,7 +24,7 @@ STRIDE = 16  # pixels of the image in one of the last transposed convolution's i
 class FCGN(nn.Module):
     """Image (B, C, H, W) -> logits of each joint's disk (B, num_classes, H, W).
 
-    Sizes that are no multiples of 32 work: maps are brought to the sizes of their neighbours by repeating pixels, and
+    Sizes that are no multiples of 64 work: maps are brought to the sizes of their neighbours by repeating pixels, and
     what reaches beyond the image is cut off.
 
     Args:
