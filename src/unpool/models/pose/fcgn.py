@@ -6,8 +6,11 @@ the size; its maps are upsampled likewise. One transposed convolution of stride 
 
 The paper counts layers (its skip goes from 13 to 17) where strides are the rule here, which lets any backbone do. What
 it does not print was chosen: the 2x2 convolutions keep the number of channels, have biases and no activation, the last
-filter has twice its stride as in FCN (arXiv:1411.4038). The answer is logits; the paper's sigmoid belongs to the loss.
+filter has twice its stride as in FCN (arXiv:1411.4038) and starts small, so that a new network is undecided. The answer
+is logits; the paper's sigmoid belongs to the loss.
 """
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +49,10 @@ class FCGN(nn.Module):
         self.up = nn.ConvTranspose2d(coarse, coarse, 2, stride=2)
         self.up_half = nn.ConvTranspose2d(joined, joined, 2, stride=2)
         self.to_image = nn.ConvTranspose2d(2 * joined, num_classes, 2 * STRIDE, stride=STRIDE, padding=STRIDE // 2)
-        for layer in (self.up, self.up_half, self.to_image):
+        for layer in (self.up, self.up_half):
             he_normal(layer, mode="fan_in")
+        nn.init.normal_(self.to_image.weight, std=0.001)
+        nn.init.zeros_(cast(Tensor, self.to_image.bias))
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

@@ -1,8 +1,8 @@
 """Stacked hourglasses (Newell et al. 2016, arXiv:1603.06937), as in the authors' princeton-vl/pose-hg-train, hg.lua.
 
-The later PyTorch release registers convolutions on shortcuts that are never run; there are none here. Differs in odd
-sizes: poolings round up, and what was pooled is repeated to the actual size of the map beside it, so that every size
-works; and in the start, which is He's normal weights (arXiv:1502.01852) instead of Torch7's uniform ones.
+The later PyTorch release registers convolutions on shortcuts that are never run; there are none here. Weights start as
+PyTorch's convolutions do, which is Torch7's way. Differs in odd sizes: poolings round up, and what was pooled is
+repeated to the actual size of the map beside it, so that every size works.
 """
 
 from functools import partial
@@ -10,7 +10,6 @@ from functools import partial
 from torch import Tensor, nn
 
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 from unpool.types import Stages
 
@@ -103,7 +102,6 @@ class StackedHourglass(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for _ in range(stacks))
         self.back = nn.ModuleList(Reinjection(width, num_classes) for _ in range(stacks - 1))
-        he_normal(self, mode="fan_in")
 
     def forward(self, image: Tensor) -> Stages:
         x = self.stem(image)  # (B, width, H/4, W/4)
