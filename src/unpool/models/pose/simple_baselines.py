@@ -6,6 +6,7 @@ cut off, so that a pixel of the heatmaps is four pixels of the image at every si
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -44,7 +45,7 @@ class SimpleBaseline(nn.Module):
         for layer in (*self.deconvs, self.head):
             if isinstance(layer, nn.ConvTranspose2d | nn.Conv2d):
                 nn.init.normal_(layer.weight, std=0.001)
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.head(self.deconvs(self.backbone(image)[-1]))
