@@ -73,7 +73,7 @@ def test_defaults_and_options_are_all_stated_once_loaded(sound):
     assert recipe.data.options["val_share"] == 0.2
     assert recipe.data.steps == (("scale", {"range": [0.5, 2]}), ("flip", {"p": 0.5}))
     assert recipe.model.options["width"] == 16
-    assert recipe.task.options == {"label_smoothing": 0.1}
+    assert recipe.task.options == {"label_smoothing": 0.1, "auxiliary_weight": 0.3}
 
 
 def test_grey_images_get_one_mean(sound):
