@@ -5,8 +5,82 @@ Torch's module of that name, and Caffe, divide `alpha` by the number of filters 
 Squares and power are computed in float32 at least: k = 2 plus a small sum has no digits to lose in half precision.
 """
 
+from math import prod
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+Learned = Literal["scale_and_shift", "shift", "nothing"]
+
+
+def batch_norm(
+    channels: int, *, learned: Learned = "scale_and_shift", momentum: float | None = 0.1, eps: float = 1e-5
+) -> nn.BatchNorm2d:
+    """Batch norm per filter: every map has mean 0 and variance 1 over batch, rows and columns while training.
+
+    The variance that normalises is divided by n, the one that is remembered for evaluation by n - 1, as in torch.
+
+    Args:
+        channels: filters, C of (B, C, H, W).
+        learned: what is learned behind it. A shift alone does where a ReLU and a convolution follow: the convolution
+            can take the scale over.
+        momentum: share of the new batch in the remembered statistics; None averages all batches alike.
+        eps: added to the variance.
+    """
+    if learned == "shift":
+        return ShiftBatchNorm(channels, momentum=momentum, eps=eps)
+    return nn.BatchNorm2d(channels, eps=eps, momentum=momentum, affine=learned == "scale_and_shift")
+
+
+class ShiftBatchNorm(nn.BatchNorm2d):
+    """Batch norm per filter with a learned shift (`bias`) and no scale: (B, C, H, W) -> the same shape."""
+
+    def __init__(self, channels: int, *, momentum: float | None = 0.1, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps, momentum=momentum, affine=False)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.bias is not None:  # torch calls this before there is one
+            nn.init.zeros_(self.bias)
+
+
+class LocationBatchNorm(nn.Module):
+    """Batch norm per location: each value of (C, H, W) has its own mean and variance over the batch alone.
+
+    What a fully connected layer would have. It cannot be moved to another size, and the batch is all it averages over.
+
+    Args:
+        size_chw: channels, height and width of the input.
+        learned: what is learned behind it, one number a location.
+        momentum: as in `batch_norm`.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: the input has another size.
+    """
+
+    def __init__(
+        self,
+        size_chw: tuple[int, int, int],
+        *,
+        learned: Learned = "scale_and_shift",
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.size_chw = size_chw
+        self.norm = batch_norm(prod(size_chw), learned=learned, momentum=momentum, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != self.size_chw:
+            raise ValueError(
+                f"the input is {tuple(x.shape[1:])} and this norm was made for {self.size_chw} (C, H, W); "
+                "resize the input, or use a norm per filter"
+            )
+        locations = x.flatten(1)[:, :, None, None]  # (B, C*H*W, 1, 1)
+        return self.norm(locations).reshape(x.shape)
 
 
 class LocalResponseNorm(nn.Module):

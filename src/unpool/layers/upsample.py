@@ -1,7 +1,11 @@
-"""Upsampling by transposed convolution."""
+"""Upsampling by transposed convolution, or by repetition and a convolution."""
+
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+
+from unpool.layers.unpooling import NearestUnpool
 
 
 def bilinear_filter(factor: int) -> Tensor:
@@ -34,3 +38,26 @@ class BilinearDeconv(nn.ConvTranspose2d):
             self.weight.zero_()
             self.weight[range(channels), range(channels)] = bilinear_filter(factor)
         self.weight.requires_grad_(learned)
+
+
+class ResizeConv(nn.Sequential):
+    """Repeats each value over a block, then convolves: (B, C_in, H, W) -> (B, C_out, factor * H, factor * W).
+
+    Every output position is made of as many products as its neighbours, so that no checkerboard can appear; in a
+    transposed convolution that is so only where the filter's side is a multiple of the stride.
+
+    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", doi:10.23915/distill.00003.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the filter, odd.
+        factor: how many times higher and wider the output is.
+        bias: learn a bias.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 3, *, factor: int = 2, bias: bool = True
+    ) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
+        super().__init__(OrderedDict(resize=NearestUnpool(factor), conv=conv))
