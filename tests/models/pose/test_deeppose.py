@@ -180,7 +180,7 @@ def test_new_network_answers_close_to_the_middle():
     assert 0 < float(answer.detach().abs().max()) < 0.2
 
 
-@pytest.mark.parametrize("torso", [(9, 2), (1,)])
+@pytest.mark.parametrize("torso", [(9, 2), (1,), (2, 2)])
 def test_torso_that_the_pose_does_not_have_is_refused(torso):
     with pytest.raises(RecipeError, match=r"torso is .* and the pose has 3 joints, 0 to 2: name two opposite joints"):
         models.build("deeppose3", width=6, num_classes=JOINTS, torso=torso)

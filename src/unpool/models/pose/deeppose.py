@@ -106,7 +106,7 @@ class DeepPoseCascade(nn.Module):
         width: as in DeepPose.
         dropout: as in DeepPose.
         torso: the joints between which the diameter is measured, from 0; the default is left shoulder and right hip in
-            the order of LSP.
+            the order of LSP. `build` takes no 0: where that is one of them, the other two opposite joints do as well.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class DeepPoseCascade(nn.Module):
         torso: Sequence[int] = (9, 2),
     ) -> None:
         super().__init__()
-        if len(torso) != 2 or max(torso) >= num_classes:
+        if len(torso) != 2 or len(set(torso)) != 2 or not set(torso) <= set(range(num_classes)):
             raise RecipeError(
                 f"torso is {list(torso)} and the pose has {num_classes} joints, 0 to {num_classes - 1}: name two "
                 "opposite joints of the trunk, such as left shoulder and right hip"
