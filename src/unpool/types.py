@@ -214,6 +214,17 @@ class Stages(NamedTuple):
     heatmaps: tuple[Tensor, ...]
 
 
+class CoordinateStages(NamedTuple):
+    """What a cascade that regresses coordinates gives, in every mode.
+
+    Attributes:
+        coordinates: (B, 2K) of each stage: x and y of joint after joint, the image from -0.5 to 0.5; the last is the
+            answer.
+    """
+
+    coordinates: tuple[Tensor, ...]
+
+
 class FieldStages(NamedTuple):
     """What a network of several stages gives that also finds limbs, in every mode.
 

@@ -10,14 +10,22 @@ from torch import nn
 from unpool import models
 from unpool.convert.recorder import tensors_of
 from unpool.errors import RecipeError
-from unpool.models import BACKBONES, MODELS, backbones, classifiers, segmentation
+from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, pose, segmentation
 
 ODD = (33, 47)
-NEEDS_ONE_SIZE = {"mlp": (28, 28), "unet_valid": (188, 188)}
+NEEDS_ONE_SIZE = {
+    "mlp": (28, 28),
+    "unet_valid": (188, 188),
+    "linear_autoencoder": (28, 28),
+    "denoising_autoencoder": (28, 28),
+}
 SIZES = {  # of networks that do not take ODD
     **NEEDS_ONE_SIZE,
     **dict.fromkeys(("alexnet", "alexnet_grouped", "caffenet", "alexnet_torchvision"), (67, 85)),
+    **dict.fromkeys(("deeppose", "deeppose_grouped", "deeppose3"), (67, 83)),
+    "fcgn": (67, 95),
 }
+OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
 GIGA = 1e9
 DEEP = ("cifar_resnet1202", "preresnet1001")  # their count is tested each time, what runs them only with the slow tests
 
@@ -39,7 +47,10 @@ def small(name, **options):
     """The network of a row, eight channels wide where its width can be chosen, with no weights left at zero."""
     torch.manual_seed(0)
     width = {"width": 8} if "width" in models.known_options(name) else {}
-    model = models.build(name, num_classes=3, **width, **options)
+    options = {**width, **OF_THREE_JOINTS.get(name, {}), **options}
+    # what denoises gives as many channels as it gets
+    classes = options.get("in_channels", MODELS[name].input[0]) if name in denoising.MODELS else 3
+    model = models.build(name, num_classes=classes, **options)
     for parameter in model.parameters():
         if parameter.dim() > 1 and not parameter.any():
             nn.init.normal_(parameter, std=0.1)
@@ -64,13 +75,23 @@ def image_for(name, size_hw=ODD, batch=2):
     return torch.rand(batch, MODELS[name].input[0], *size_hw)
 
 
+def channels_of(name, in_channels):
+    """Channels, or numbers, of each output of a small network."""
+    row = MODELS[name]
+    if name in denoising.MODELS:
+        return [in_channels]
+    if name.startswith("deeppose"):
+        return [2 * 3 for _ in shapes(row)]
+    return [3 if shape[0] == row.classes else shape[0] for shape in shapes(row)]  # limbs stay as they are
+
+
 def multiply_adds(model, image):
     """Of convolutions and linear layers, counted by hand from the shapes; a transposed one at its input's size."""
     counts = []
 
     def count(layer, inputs, output):
         at = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
-        counts.append(layer.weight.numel() * at.shape[2:].numel())
+        counts.append(layer.weight.numel() * at.shape[0] * at.shape[2:].numel())
 
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -95,12 +116,11 @@ def test_every_parameter_gets_a_finite_gradient_and_every_output_has_its_shape(n
     image = image_for(name)
     model = small(name).train()
     parts = tensors(model(image))
-    assert len(parts) == len(shapes(MODELS[name]))
+    assert [part.shape[:2] for part in parts] == [(2, channels) for channels in channels_of(name, image.shape[1])]
     if name in segmentation.MODELS:
         lost = 184 if name == "unet_valid" else 0
         assert parts[0].shape == (2, 3, image.shape[2] - lost, image.shape[3] - lost)
-    else:
-        assert {part.shape for part in parts} == {(2, 3)}
+    assert [part.dim() for part in parts] == [1 + len(shape) for shape in shapes(MODELS[name])]
     torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
     bad = [
         key
@@ -110,11 +130,22 @@ def test_every_parameter_gets_a_finite_gradient_and_every_output_has_its_shape(n
     assert not bad
 
 
+@pytest.mark.parametrize("name", [*pose.MODELS, *denoising.MODELS])
+def test_map_is_as_much_smaller_than_the_image_as_the_published_one(name):
+    row, image = MODELS[name], image_for(name, batch=1)
+    with torch.no_grad():
+        parts = tensors(small(name).eval()(image))
+    for part, shape in zip(parts, shapes(row), strict=True):
+        for axis in range(2, part.dim()):
+            assert abs(part.shape[axis] - image.shape[axis] * shape[axis - 1] / row.input[axis - 1]) < 1
+
+
 @pytest.mark.parametrize("name", NEEDS_ONE_SIZE)
 def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
     image = torch.rand(1, MODELS[name].input[0], *ODD)
-    told = {"mlp": r"\(33, 47\).*takes \(28, 28\) only", "unet_valid": r"nearest are 188 high, 188 wide"}
-    with pytest.raises(ValueError, match=told[name]):
+    one_size = r"\(33, 47\).*takes \(28, 28\) only"
+    told = {"unet_valid": r"nearest are 188 high, 188 wide"}
+    with pytest.raises(ValueError, match=told.get(name, one_size)):
         small(name)(image)
 
 
@@ -176,7 +207,8 @@ def test_segmentation_network_says_its_stride(name):
 def test_channels_of_the_image_can_be_chosen(name):
     model = small(name, in_channels=2).eval()
     with torch.no_grad():
-        assert tensors(model(torch.rand(1, 2, *SIZES.get(name, ODD))))[0].shape[1] == 3
+        parts = tensors(model(torch.rand(1, 2, *SIZES.get(name, ODD))))
+    assert [part.shape[1] for part in parts] == channels_of(name, 2)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "fcn8s", "unet", "unet_same_bn", "segnet", "mnist_convnet"])
@@ -185,7 +217,7 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("package", [backbones, classifiers, segmentation])
+@pytest.mark.parametrize("package", [backbones, classifiers, denoising, pose, segmentation])
 def test_every_file_in_the_folder_is_listed(package):
     files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
     listed = {m.__name__.rpartition(".")[2] for m in getattr(package, "FAMILIES", getattr(package, "MODULES", ()))}

@@ -6,13 +6,19 @@ from typing import Any, cast
 from torch import nn
 
 from unpool.errors import RecipeError
-from unpool.models import classifiers, segmentation
+from unpool.models import classifiers, denoising, pose, segmentation
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
 from unpool.types import Backbone
 
-MODELS: dict[str, Variant] = {**BACKBONES, **classifiers.MODELS, **segmentation.MODELS}
+MODELS: dict[str, Variant] = {
+    **BACKBONES,
+    **classifiers.MODELS,
+    **segmentation.MODELS,
+    **pose.MODELS,
+    **denoising.MODELS,
+}
 
 
 def names(pattern: str = "*") -> list[str]:

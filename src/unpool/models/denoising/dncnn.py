@@ -1,0 +1,67 @@
+"""DnCNN (Zhang et al. 2017, arXiv:1608.03981): convolutions that find the noise, which is taken away from the image.
+
+As in cszn/DnCNN's PyTorch training code, without a bias in the last convolution, which the MatConvNet release has.
+Batch norm has PyTorch's usual momentum; that code's 0.95 is Keras's and means its opposite here.
+"""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.layers.conv import ConvNormAct
+from unpool.layers.initialize import he_normal
+from unpool.models.catalog import Variant
+
+
+class DnCNN(nn.Module):
+    """y - R(y): image (B, in_channels, H, W) -> (B, in_channels, H, W), any size.
+
+    Args:
+        depth: number of 3x3 convolutions; the answer at a pixel depends on 2 * depth + 1 pixels each way.
+        in_channels: channels of the image.
+        num_classes: channels of the answer, the same number.
+        width: channels between.
+    """
+
+    def __init__(self, depth: int, /, *, in_channels: int = 1, num_classes: int = 1, width: int = 64) -> None:
+        super().__init__()
+        if num_classes != in_channels:
+            raise RecipeError(
+                f"num_classes is {num_classes} and in_channels {in_channels}; the noise is taken away from the image, "
+                "so they must be the same: give both"
+            )
+        self.noise = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, padding=1),
+            nn.ReLU(),
+            *(ConvNormAct(width, width) for _ in range(depth - 2)),
+            nn.Conv2d(width, num_classes, 3, padding=1, bias=False),
+        )
+        he_normal(self, mode="fan_in")
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image - self.noise(image)
+
+
+VARIANTS = {
+    "dncnn_s": Variant(
+        build=partial(DnCNN, 17),
+        kind="whole",
+        params=556_096,
+        gmacs=85.55545,
+        source="cszn/DnCNN, dncnn_pytorch/main_train.py, DnCNN-S",
+        input=(1, 321, 481),
+        output=(1, 321, 481),
+        classes=1,
+    ),
+    "dncnn_b": Variant(
+        build=partial(DnCNN, 20),
+        kind="whole",
+        params=667_072,
+        gmacs=1.66176,
+        source="Zhang et al. 2017, section III, DnCNN-B",
+        input=(1, 50, 50),
+        output=(1, 50, 50),
+        classes=1,
+    ),
+}

@@ -1,0 +1,10 @@
+"""Networks for the pose of people. A new one is one new file here and one word in MODULES.
+
+`num_classes` counts what a network finds: the joints, and the background where it has a map of its own.
+"""
+
+from unpool.models.catalog import Variant
+from unpool.models.pose import cpm, deeppose, fcgn, hourglass, openpose, simple_baselines
+
+MODULES = (deeppose, fcgn, cpm, hourglass, openpose, simple_baselines)
+MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}

@@ -1,0 +1,208 @@
+"""DeepPose (Toshev & Szegedy 2014, arXiv:1312.4659): AlexNet that regresses the joints, and the cascade that refines.
+
+Coordinates are normalised as the paper's N(y; b): a box reaches from -0.5 to 0.5, from edge to edge. Differs in the
+side of the image, 227 instead of the 220 that gives no 55x55 map; other sizes are averaged to the 6x6 that the hidden
+layers read. The paper's count of "about 40M" parameters is not that of its layers. It does not say how weights start:
+here with He's normal ones (arXiv:1502.01852), a hundredth of that in the last layer, so that an untrained network
+answers close to the middle.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.layers.initialize import he_normal
+from unpool.layers.norm import LocalResponseNorm
+from unpool.models.catalog import Variant
+from unpool.types import CoordinateStages
+
+LEAST = 67  # pixels on a side that leave one value after the last pooling
+CROP = 227  # side of the sub-images
+
+
+def norm_pool() -> nn.Module:
+    """Local response norm, then 3x3 pooling at stride 2."""
+    return nn.Sequential(OrderedDict(norm=LocalResponseNorm(), pool=nn.MaxPool2d(3, stride=2)))
+
+
+class DeepPose(nn.Module):
+    """AlexNet with coordinates instead of logits: image (B, in_channels, H, W) -> (B, 2 * num_classes).
+
+    x and y of joint after joint, the image from -0.5 to 0.5. Layers have the names of `alexnet`'s.
+
+    Args:
+        groups: groups of channels in the second, fourth and fifth convolution; 1 or 2.
+        in_channels: channels of the image.
+        num_classes: joints.
+        width: channels of the first convolution; the other layers keep their proportion to it.
+        dropout: share dropped after both hidden layers.
+    """
+
+    def __init__(
+        self, groups: int, /, *, in_channels: int = 3, num_classes: int = 14, width: int = 96, dropout: float = 0.6
+    ) -> None:
+        super().__init__()
+        c2, c3, hidden = (max(2, n * width // 96 // 2 * 2) for n in (256, 384, 4096))  # even, for two groups
+        self.features = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(in_channels, width, 11, stride=4),
+                act1=nn.ReLU(),
+                reduce1=norm_pool(),
+                conv2=nn.Conv2d(width, c2, 5, padding=2, groups=groups),
+                act2=nn.ReLU(),
+                reduce2=norm_pool(),
+                conv3=nn.Conv2d(c2, c3, 3, padding=1),
+                act3=nn.ReLU(),
+                conv4=nn.Conv2d(c3, c3, 3, padding=1, groups=groups),
+                act4=nn.ReLU(),
+                conv5=nn.Conv2d(c3, c2, 3, padding=1, groups=groups),
+                act5=nn.ReLU(),
+                pool5=nn.MaxPool2d(3, stride=2),
+            )
+        )
+        last = nn.Linear(hidden, 2 * num_classes)
+        self.head = nn.Sequential(
+            OrderedDict(
+                pool=nn.AdaptiveAvgPool2d(6),
+                flatten=nn.Flatten(),
+                fc6=nn.Linear(36 * c2, hidden),
+                act6=nn.ReLU(),
+                drop6=nn.Dropout(dropout),
+                fc7=nn.Linear(hidden, hidden),
+                act7=nn.ReLU(),
+                drop7=nn.Dropout(dropout),
+                fc8=last,
+            )
+        )
+        he_normal(self, mode="fan_in")
+        nn.init.normal_(last.weight, std=0.01 * (2 / hidden) ** 0.5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if min(image.shape[-2:]) < LEAST:
+            raise ValueError(
+                f"the image is {tuple(image.shape[-2:])} (H, W); AlexNet reduces it by 32: give {LEAST} or more, "
+                f"{CROP} as published"
+            )
+        return self.head(self.features(image))
+
+
+class DeepPoseCascade(nn.Module):
+    """Each stage looks closely at every joint of the stage before: image (B, C, H, W) -> CoordinateStages.
+
+    The first network sees the whole image. Each later one, which has weights of its own, sees for each joint a square
+    around it, scaled to 227x227, and answers by how far the joint is from its middle; of its answers for all joints the
+    joint's own is taken. The side of the square is `sigma` times the diameter of the pose, the distance between two
+    opposite joints of the trunk. Places of squares carry no gradient, so that each stage's loss trains its own network.
+
+    Args:
+        stages: how many networks.
+        sigma: side of the squares in diameters; the paper has 2 for LSP, 1 for FLIC.
+        in_channels: channels of the image.
+        num_classes: joints.
+        width: as in DeepPose.
+        dropout: as in DeepPose.
+        torso: the joints between which the diameter is measured, from 0; the default is left shoulder and right hip in
+            the order of LSP. `build` takes no 0: where that is one of them, the other two opposite joints do as well.
+    """
+
+    def __init__(
+        self,
+        stages: int,
+        sigma: float,
+        /,
+        *,
+        in_channels: int = 3,
+        num_classes: int = 14,
+        width: int = 96,
+        dropout: float = 0.6,
+        torso: Sequence[int] = (9, 2),
+    ) -> None:
+        super().__init__()
+        if len(torso) != 2 or len(set(torso)) != 2 or not set(torso) <= set(range(num_classes)):
+            raise RecipeError(
+                f"torso is {list(torso)} and the pose has {num_classes} joints, 0 to {num_classes - 1}: name two "
+                "opposite joints of the trunk, such as left shoulder and right hip"
+            )
+        build = partial(DeepPose, 1, in_channels=in_channels, num_classes=num_classes, width=width, dropout=dropout)
+        self.stages = nn.ModuleList(build() for _ in range(stages))
+        self.torso = (int(torso[0]), int(torso[1]))
+        self.sigma = sigma
+
+    def forward(self, image: Tensor) -> CoordinateStages:
+        first, *later = self.stages
+        found = [first(image)]
+        for network in later:
+            wide = torch.promote_types(found[-1].dtype, torch.float32)  # half precision cannot tell pixels apart
+            joints = found[-1].detach().to(wide).unflatten(1, (-1, 2))  # (B, K, 2)
+            side = self.sides(joints, image)
+            squares = crop_squares(image, joints, side)  # (B * K, C, 227, 227)
+            moved = network(squares).unflatten(1, (-1, 2)).unflatten(0, joints.shape[:2])  # (B, K, K, 2)
+            own = moved.diagonal(dim1=1, dim2=2).transpose(1, 2)  # (B, K, 2)
+            found.append((joints + own * side[:, None]).flatten(1))
+        return CoordinateStages(tuple(found))
+
+    def sides(self, joints: Tensor, image: Tensor) -> Tensor:
+        """(B, K, 2) -> (B, 2): width and height of the square around each joint, in widths and heights of the image."""
+        size = joints.new_tensor((image.shape[-1], image.shape[-2]))
+        across = (joints[:, self.torso[0]] - joints[:, self.torso[1]]) * size
+        diameter = across.square().sum(1, keepdim=True).sqrt().clamp(min=1.0)  # a pose in one point still gets a pixel
+        return self.sigma * diameter / size
+
+
+def crop_squares(image: Tensor, centres: Tensor, side: Tensor) -> Tensor:
+    """Squares around points, bilinear, zeros outside of the image.
+
+    Args:
+        image: (B, C, H, W).
+        centres: (B, K, 2) x, y; the image reaches from -0.5 to 0.5.
+        side: (B, 2) width and height, in widths and heights of the image.
+
+    Returns:
+        (B * K, C, 227, 227), the squares of one image after another.
+    """
+    steps = (torch.arange(CROP, device=image.device, dtype=centres.dtype) + 0.5) / CROP - 0.5
+    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)  # (227, 227, 2)
+    places = centres[:, :, None, None] + offsets * side[:, None, None, None]  # (B, K, 227, 227, 2)
+    grid = 2 * places.flatten(1, 2).to(image.dtype)  # (B, K * 227, 227, 2)
+    squares = nn.functional.grid_sample(image, grid, align_corners=False)
+    return squares.unflatten(2, (-1, CROP)).transpose(1, 2).flatten(0, 1)
+
+
+_PAPER = "Toshev & Szegedy 2014, section 3"
+
+VARIANTS = {
+    "deeppose": Variant(
+        build=partial(DeepPose, 1),
+        kind="whole",
+        params=58_396_060,
+        gmacs=1.13127,
+        source=f"{_PAPER}.1, one tower, image of 227",
+        input=(3, 227, 227),
+        output=(28,),
+        classes=14,
+    ),
+    "deeppose_grouped": Variant(
+        build=partial(DeepPose, 2),
+        kind="whole",
+        params=56_982_940,
+        gmacs=0.72043,
+        source=f"{_PAPER}.1, the two towers of AlexNet",
+        input=(3, 227, 227),
+        output=(28,),
+        classes=14,
+    ),
+    "deeppose3": Variant(
+        build=partial(DeepPoseCascade, 3, 2.0),
+        kind="whole",
+        params=3 * 58_396_060,
+        gmacs=32.80697,
+        source=f"{_PAPER}.2, three stages: 29 = 1 + 14 + 14 images of 227",
+        input=(3, 227, 227),
+        output=((28,),) * 3,
+        classes=14,
+    ),
+}
