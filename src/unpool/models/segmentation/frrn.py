@@ -1,8 +1,8 @@
 """Full-resolution residual networks A and B (Pohlen et al. 2017, arXiv:1611.08323, Table 1).
 
 As in the authors' release (TobyPDE/FRRN, 48 channels and 32 lanes). Three differences: poolings round up and the
-surplus of each upsampling is cut off, so that every image size works; bilinear upsampling counts from the middle of the
-pixels, where the release's counts from their corners and moves the map by a quarter of a coarse pixel; weights are
+surplus of each upsampling is cut off, so that every image size works; bilinear upsampling keeps the middle of each
+pixel in its place, where the release's filter of odd side moves the map by a quarter of a coarse pixel; weights are
 drawn from He's normal distribution, there from the uniform one of the same variance.
 """
 
