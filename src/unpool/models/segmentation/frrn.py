@@ -77,7 +77,15 @@ class FRRN(nn.Module):
     """
 
     def __init__(
-        self, down: Stages, up: Stages, /, *, in_channels: int = 3, num_classes: int = 19, width: int = 48, lanes: int = 32
+        self,
+        down: Stages,
+        up: Stages,
+        /,
+        *,
+        in_channels: int = 3,
+        num_classes: int = 19,
+        width: int = 48,
+        lanes: int = 32,
     ) -> None:
         super().__init__()
         self.stride = 2 ** len(down)
