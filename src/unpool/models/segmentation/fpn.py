@@ -39,16 +39,13 @@ class SemanticHead(nn.Module):
         he_normal(self, mode="fan_in")
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        return self.classify(sum((self._raise(maps, level) for level in range(1, len(maps))), self._raise(maps, 0)))
-
-    def _raise(self, maps: Sequence[Tensor], level: int) -> Tensor:
-        """Map `level`, convolved and doubled until it has the size of the finest."""
-        x = maps[level]
-        for i, conv in enumerate(self.steps.get_submodule(str(level)).children()):
-            x = conv(x)
-            if level > 0:
-                x = resize(x, maps[level - 1 - i])
-        return x
+        raised = []
+        for level, steps in enumerate(self.steps):
+            x = maps[level]
+            for i, conv in enumerate(steps.children()):
+                x = resize(conv(x), maps[level - 1 - i]) if level else conv(x)
+            raised.append(x)  # (B, width, H/4, W/4)
+        return self.classify(sum(raised[1:], raised[0]))
 
 
 def _conv_group_norm(in_channels: int, out_channels: int) -> nn.Module:

@@ -115,11 +115,11 @@ class FRRN(nn.Module):
         for stage in self.down:
             sizes.append((x.shape[-2], x.shape[-1]))
             x = self.pool(x)
-            for unit in stage:
+            for unit in stage.children():
                 x, residual = unit(x, residual)
         for stage in self.up:
             x = crop(self.upsample(x), sizes.pop())
-            for unit in stage:
+            for unit in stage.children():
                 x, residual = unit(x, residual)
         x = crop(self.upsample(x), sizes.pop())
         return self.head(self.merge(torch.cat([x, residual], dim=1)))
