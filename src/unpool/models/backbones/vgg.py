@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
@@ -56,16 +56,19 @@ class VGG(Backbone):
         he_normal(self, mode="fan_out")
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        if min(image.shape[-2:]) < self.strides[-1]:
-            raise ValueError(
-                f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more"
-            )
-        x, features = image, []
+        x, features = _large_enough(image), []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
             x = self.pool(x)
         return (*features, x)
+
+
+@fx.wrap  # one operation of a traced network, which then refuses the same images
+def _large_enough(image: Tensor) -> Tensor:
+    if min(image.shape[-2:]) < VGG.strides[-1]:
+        raise ValueError(f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more")
+    return image
 
 
 def _row(layer: Layer, kernels: tuple[tuple[int, ...], ...], params: int, gmacs: float | None, source: str) -> Variant:
