@@ -37,6 +37,9 @@ def avg_pool2d(
 def pad(input, pad, mode="constant", value=None): ...  # noqa: A002
 
 
+def dropout(input, p=0.5, training=True, inplace=False): ...  # noqa: A002, FBT002
+
+
 def given(form: Callable[..., Any], node: fx.Node) -> dict[str, Any]:
     """What a call gives to each argument of `form`, with the defaults."""
     bound = signature(form).bind(*node.args, **node.kwargs)

@@ -87,6 +87,8 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
         rewriting.follow(rule)
     result = copy.deepcopy(network)
     apply_settings(result, rewriting.settings)
+    for name, module in rewriting.added.items():
+        result.add_module(name, module.train(result.training))
     told = {"changes": tuple(rewriting.changes), "channels": (), "strides": ()}
     if isinstance(network, Backbone):
         told |= {"channels": network.channels, "strides": tuple(min(s, output_stride) for s in network.strides)}

@@ -1,8 +1,10 @@
 """Rules for what has no window: operations that let a grid pass, that read all of a map, or that make it finer."""
 
-from torch import Tensor, fx
+from typing import Any
 
-from unpool.convert import on_grid
+from torch import Tensor, fx, nn
+
+from unpool.convert import arguments, on_grid
 from unpool.convert.recorder import tensors_of
 from unpool.convert.rewriting import Map, Pair, Rewriting
 
@@ -108,22 +110,29 @@ def _dims(node: fx.Node, count: int) -> set[int]:
 
 def permuted(rewriting: Rewriting, node: fx.Node) -> Map | None:
     """Axes in another order."""
-    found = rewriting.maps[node.all_input_nodes[0]]
+    return _reordered(rewriting, node, list(_listed(node.args[1:] or [node.kwargs["dims"]])))
+
+
+def transposed(rewriting: Rewriting, node: fx.Node) -> Map | None:
+    """Two axes exchanged."""
+    order = list(range(rewriting.value(arguments.first(node)).dim()))
+    a, b = _listed((*node.args[1:], *(node.kwargs[key] for key in ("dim0", "dim1") if key in node.kwargs)))
+    order[a], order[b] = order[b], order[a]
+    return _reordered(rewriting, node, order)
+
+
+def _reordered(rewriting: Rewriting, node: fx.Node, order: list[int]) -> Map | None:
+    found = rewriting.maps[arguments.first(node)]
     rewriting.copy(node)
     if found is None:
         return None
-    dims = rewriting.value(node).dim()
-    rest = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]
-    if node.target in PERMUTES:
-        order = [int(axis) % dims for axis in rest]  # pyright: ignore[reportArgumentType]
-    else:
-        order = list(range(dims))
-        a, b = (int(axis) % dims for axis in node.args[1:3])  # pyright: ignore[reportArgumentType]
-        order[a], order[b] = b, a
+    order = [axis % len(order) for axis in order]
     return found._replace(axes=(order.index(found.axes[0]), order.index(found.axes[1])))
 
 
-PERMUTES = ("permute",)
+def _listed(given: Any) -> tuple[int, ...]:
+    """Axes that may be given one by one or as one tuple."""
+    return tuple(given[0]) if isinstance(given[0], tuple | list) else tuple(given)
 
 
 def resized(rewriting: Rewriting, node: fx.Node) -> Map | None:
@@ -137,6 +146,16 @@ def resized(rewriting: Rewriting, node: fx.Node) -> Map | None:
         rewriting.refuse(node, "it upsamples a map to a stride that is dilated itself; dilate the backbone alone")
     rewriting.copy_with(node, {used: rewriting.subsampled(used)})
     return Map(found.axes, stride, (1, 1))
+
+
+def dropout(rewriting: Rewriting, node: fx.Node) -> Map | None:
+    """Dropout called as a function; it becomes a module, which knows whether the network trains."""
+    given = arguments.given(arguments.dropout, node)
+    name = f"dropout_{node.name}"
+    rewriting.add(name, nn.Dropout(given["p"]))
+    x = arguments.first(node)
+    rewriting.put(node, rewriting.emit("call_module", name, (rewriting.new(x),)))
+    return rewriting.maps[x]
 
 
 def grouped_norm(rewriting: Rewriting, node: fx.Node) -> Map | None:

@@ -54,6 +54,7 @@ class Rewriting:
         graph: the new graph.
         changes: what became of which layer.
         settings: attributes that modules of `tree` got, by the modules' names.
+        added: modules that the new graph calls beside those of the tree, by name.
         maps: what each old node is; None for what is no map.
     """
 
@@ -62,6 +63,7 @@ class Rewriting:
         self.graph = fx.Graph()
         self.changes: list[Change] = []
         self.settings: dict[str, dict[str, Any]] = {}
+        self.added: dict[str, nn.Module] = {}
         self.maps: dict[fx.Node, Map | None] = {}
         self.old: dict[fx.Node, list[Any]] = {}
         self._new: dict[fx.Node, fx.Node] = {}
@@ -138,6 +140,11 @@ class Rewriting:
             self.refuse(node, "it is called twice, on maps of different grids")
         self.settings[name] = settings
         apply_settings(self.tree, {name: settings})
+
+    def add(self, name: str, module: nn.Module) -> None:
+        """A module without parameters beside those of the tree."""
+        self.added[name] = module
+        self.tree.add_module(name, module.eval())
 
     def kept_step(self, node: fx.Node, stride: int, map_stride: int, grid: int) -> int:
         """What is left of a stride, so that no map is coarser than the output stride."""
@@ -238,6 +245,7 @@ def apply_settings(tree: nn.Module, settings: Mapping[str, Mapping[str, Any]]) -
             setattr(module, attribute, value)
 
 
+@torch.no_grad()
 def _difference(a: Tensor, b: Tensor) -> float:
     """Largest difference, in units of the largest value."""
     if not a.numel() or not a.is_floating_point():

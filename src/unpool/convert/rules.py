@@ -50,7 +50,8 @@ REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm",
 
 METHODS: Mapping[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, passing.reduced),
-    **dict.fromkeys(("permute", "transpose", "swapaxes"), passing.permuted),
+    "permute": passing.permuted,
+    **dict.fromkeys(("transpose", "swapaxes"), passing.transposed),
     "flatten": passing.flattened,
 }
 
@@ -69,5 +70,7 @@ FUNCTIONS: Mapping[Any, Rule] = {
     operator.getitem: sliced,
     torch.flatten: passing.flattened,
     **{getattr(torch, name): passing.reduced for name in REDUCTIONS},
-    **dict.fromkeys((torch.permute, torch.transpose, torch.swapaxes), passing.permuted),
+    torch.permute: passing.permuted,
+    **dict.fromkeys((torch.transpose, torch.swapaxes), passing.transposed),
+    F.dropout: passing.dropout,
 }
