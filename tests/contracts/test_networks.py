@@ -1,6 +1,7 @@
 """Every network of the tables, known and future, keeps the same promises."""
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,11 @@ def shapes(row):
 
 
 def small(name, **options):
-    """The network of a row, eight channels wide where its width can be chosen, with no weights left at zero."""
+    """The network of a row, eight channels wide where widths can be chosen, with no weights left at zero."""
     torch.manual_seed(0)
-    width = {"width": 8} if "width" in models.known_options(name) else {}
-    model = models.build(name, num_classes=3, **width, **options)
+    known = models.known_options(name)
+    narrow = {width: 8 for width in ("width", "neck_width", "head_width") if width in known}
+    model = models.build(name, num_classes=3, **narrow | options)
     for parameter in model.parameters():
         if parameter.dim() > 1 and not parameter.any():
             nn.init.normal_(parameter, std=0.1)
@@ -138,16 +140,39 @@ def test_stages_have_their_declared_channels_and_strides(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_carries_the_unet_decoder_at_odd_sizes(name):
-    model = small("unet", backbone=name, widths=(8,) * 5).eval()
+@pytest.mark.parametrize(
+    ("decoder", "options"), [("unet", {"widths": (8,) * 5}), ("fpn", {}), ("fcn", {"output_stride": 32})]
+)
+def test_every_backbone_carries_every_decoder_at_odd_sizes(decoder, options, name):
+    if decoder == "fpn" and not {4, 8, 16, 32} <= set(BACKBONES[name].build(width=8).strides):
+        pytest.skip("has no maps at strides 4 to 32, and is refused by name")
+    model = small(decoder, backbone=name, **options).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, *ODD)).shape == (1, 3, *ODD)
 
 
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50_v1", "resnet34_a", "plain18", "vgg11", "vgg16_c", "cifar_resnet20"]
+)
+@pytest.mark.parametrize("decoder", ["fcn", "deeplabv3", "pspnet"])
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilated_backbones_carry_decoders_at_odd_sizes(decoder, output_stride, name):
+    model = small(decoder, backbone=name, output_stride=output_stride).eval()
+    assert model.stride == min(output_stride, max(BACKBONES[name].build(width=8).strides))
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, *ODD)).shape == (1, 3, *ODD)
+
+
+STRIDES = {
+    8: ("fcn", "fcn_*net*", "deeplabv3_*", "pspnet*"),
+    32: ("unet", "segnet", "fcn*s", "fcn_alexnet", "fpn", "frrn_b"),
+}
+
+
 @pytest.mark.parametrize("name", segmentation.MODELS)
 def test_segmentation_network_says_its_stride(name):
-    strides = {"unet": 32, "segnet": 32, "segnet_basic": 16, "fcn32s": 32, "fcn16s": 32, "fcn8s": 32}
-    assert small(name).stride == strides.get(name, 16)
+    found = [stride for stride, patterns in STRIDES.items() if any(fnmatch(name, pattern) for pattern in patterns)]
+    assert small(name).stride == (found or [16])[-1]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -214,6 +239,7 @@ def test_number_of_classes_must_be_a_count(classes):
         ("resnet18", "width", "64", "width is '64'; it must be a whole number of at least 1"),
         ("resnet18", "stem_bias", 1, "stem_bias is 1; it must be true or false"),
         ("unet", "widths", 5, "widths is 5; it must be a list of whole numbers"),
+        ("deeplabv3", "rates", [6, 0], r"rates: one of \[6, 0\] is 0; it must be a whole number"),
         ("mlp", "widths", [512, -1], r"widths: one of \[512, -1\] is -1; it must be a whole number"),
         ("unet_same", "dropout", 1.5, "dropout is 1.5; it must be a number from 0 to 1"),
         ("unet_same", "dropout", True, "dropout is True; it must be a number from 0 to 1"),

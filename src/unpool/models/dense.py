@@ -1,11 +1,17 @@
 """Segmentation networks made of a backbone and a head that reads one of its maps."""
 
+import copy
 from collections.abc import Sequence
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
+from unpool.convert.dilate import dilate
 from unpool.errors import RecipeError
 from unpool.types import Auxiliary, Backbone
+
+PROBE = (33, 65)  # (H, W) of the image on which a dilated backbone is compared with the one it was made from
 
 
 class Dense(nn.Module):
@@ -79,3 +85,30 @@ def places_of(backbone: Backbone, strides: Sequence[int], *, reader: str) -> tup
             f"{', '.join(map(str, missing))} (it has {', '.join(map(str, backbone.strides))}): choose another backbone"
         )
     return tuple(backbone.strides.index(stride) for stride in strides)
+
+
+def dilated(backbone: Backbone, output_stride: int) -> Backbone:
+    """The backbone with dilation instead of the strides beyond `output_stride`, its weights and their names kept.
+
+    Where no stride is beyond it, the backbone itself. On the meta device too.
+    """
+    if output_stride >= max(backbone.strides):
+        return backbone
+    is_real = not any(tensor.is_meta for tensor in backbone.state_dict().values())
+    with torch.device("cpu"):  # whatever device networks are being built on
+        first = next(m for m in backbone.modules() if isinstance(m, nn.Conv2d))
+        image = torch.rand(1, first.in_channels, *PROBE, generator=torch.Generator().manual_seed(0))
+        found = dilate(backbone if is_real else _with_values(backbone), output_stride=output_stride, image=image)
+    return cast(Backbone, found if is_real else found.to("meta"))
+
+
+def _with_values(backbone: nn.Module) -> nn.Module:
+    """A copy on the host with random weights, for a backbone that has none."""
+    twin = copy.deepcopy(backbone).to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.normal_(std=(2 / max(parameter[0].numel(), 1)) ** 0.5, generator=generator)
+        for buffer in twin.buffers():
+            buffer.fill_(1)
+    return twin
