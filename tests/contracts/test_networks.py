@@ -44,6 +44,11 @@ def image_for(name, size_hw=ODD, batch=2):
     return torch.rand(batch, MODELS[name].input[0], *size_hw)
 
 
+def spread(output):
+    """Deviation of what a network gives, at least one: sums of many untrained residual blocks are large."""
+    return max(1.0, float(output.std()))
+
+
 def multiply_adds(model, image):
     """Of convolutions and linear layers, counted by hand from the shapes; a transposed one at its input's size."""
     counts = []
@@ -105,7 +110,7 @@ def test_batch_of_two_equals_two_batches_of_one(name):
     with torch.no_grad():
         both, first, second = (tensors(model(part)) for part in (image, image[:1], image[1:]))
     for whole, *each in zip(both, first, second, strict=True):
-        torch.testing.assert_close(whole, torch.cat(each), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(whole, torch.cat(each), rtol=1e-4, atol=1e-4 * spread(whole))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -116,7 +121,7 @@ def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
         exact = tensors(model(image))[0]
         model = model.to(memory_format=torch.channels_last)
         image = image.contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=1e-3, atol=1e-3 * spread(exact))
         with torch.autocast("cpu", torch.bfloat16):
             rough = tensors(model(image))[0]
     assert rough.shape == exact.shape
@@ -143,9 +148,11 @@ def test_stages_have_their_declared_channels_and_strides(name):
 @pytest.mark.parametrize(
     ("decoder", "options"), [("unet", {"widths": (8,) * 5}), ("fpn", {}), ("fcn", {"output_stride": 32})]
 )
-def test_every_backbone_carries_every_decoder_at_odd_sizes(decoder, options, name):
+def test_every_backbone_carries_every_decoder_at_odd_sizes_or_is_refused(decoder, options, name):
     if decoder == "fpn" and not {4, 8, 16, 32} <= set(BACKBONES[name].build(width=8).strides):
-        pytest.skip("has no maps at strides 4 to 32, and is refused by name")
+        with pytest.raises(RecipeError, match="fpn reads the maps at strides 4, 8, 16, 32"):
+            small(decoder, backbone=name)
+        return
     model = small(decoder, backbone=name, **options).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, *ODD)).shape == (1, 3, *ODD)

@@ -49,7 +49,7 @@ def test_backbone_without_coarse_maps_is_refused():
         models.build("fpn", backbone="cifar_resnet20", width=4)
 
 
-@pytest.mark.parametrize(("width", "groups"), [(128, 32), (48, 16), (7, 1)])
-def test_norm_has_thirty_two_groups_or_as_many_as_divide_the_width(width, groups):
+@pytest.mark.parametrize(("width", "groups"), [(256, 32), (128, 32), (48, 4), (8, 2), (7, 1)])
+def test_norm_has_thirty_two_groups_or_as_many_as_leave_each_four_channels(width, groups):
     head = SemanticHead(2, 8, num_classes=2, width=width)
     assert {m.num_groups for m in head.modules() if isinstance(m, nn.GroupNorm)} == {groups}

@@ -1,7 +1,8 @@
 """Semantic FPN on any backbone with maps at strides 4 to 32 (Kirillov et al. 2019, arXiv:1901.02446, section 3).
 
-As in detectron2's SemSegFPNHead: convolutions before a group norm have no bias. Differs in what it does with odd
-sizes: maps are brought to the actual size of the next finer one, so that every image size works.
+As in detectron2's SemSegFPNHead: convolutions before a group norm have no bias. Differs in two things: heads narrower
+than its 128 channels have fewer than its 32 groups, of four channels at least, so that maps of one pixel have a
+variance; and maps are brought to the actual size of the next finer one, so that every image size works.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from unpool.models.dense import places_of, resize
 from unpool.types import Backbone
 
 LEVELS = (4, 8, 16, 32)  # strides of the maps that are read
-GROUPS = 32
+GROUPS = 32  # at most
 
 
 class SemanticHead(nn.Module):
@@ -50,7 +51,9 @@ class SemanticHead(nn.Module):
 
 def _conv_group_norm(in_channels: int, out_channels: int) -> nn.Module:
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(gcd(GROUPS, out_channels), out_channels), nn.ReLU())
+    return nn.Sequential(
+        conv, nn.GroupNorm(gcd(GROUPS, out_channels, max(out_channels // 4, 1)), out_channels), nn.ReLU()
+    )
 
 
 class SemanticFPN(nn.Module):
