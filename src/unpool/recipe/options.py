@@ -56,6 +56,8 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
         raise RecipeError(f"backbone is {shown(backbone)}; it must be a name")
     if "name" in options:
         raise RecipeError("the network's name is given already; leave name=... out")
+    if "weights" in options:
+        raise RecipeError("weights change nothing about the shape of a network; leave weights=... out")
     for mistake in _check_model(Model(**{**options, "name": name})):
         raise RecipeError(mistake.text)
 
@@ -128,7 +130,7 @@ def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:
-    from unpool.models import MODELS
+    from unpool.models import MODELS, pretrained
 
     try:
         known = model_options(model.name, model.backbone)
@@ -140,7 +142,11 @@ def _check_model(model: Model) -> Iterator[Mistake]:
             ("model", "backbone"), f"{model.name} is complete and takes no backbone; leave model.backbone out"
         )
         return
-    yield from _misfits(("model",), f"model ({model.name!r})", model.options, known, extra=("backbone",))
+    try:
+        pretrained.check(model.name, MODELS[model.name], backbone=model.backbone, weights=model.weights)
+    except RecipeError as error:
+        yield Mistake(("model", "weights"), str(error))
+    yield from _misfits(("model",), f"model ({model.name!r})", model.options, known, extra=("backbone", "weights"))
 
 
 def _check_task(recipe: Recipe) -> Iterator[Mistake]:
