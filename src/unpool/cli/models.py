@@ -33,9 +33,9 @@ def run(values: Namespace) -> int:
 
 
 def _row(name: str) -> dict[str, Any]:
-    from unpool.models import MODELS
+    from unpool.models import row_of
 
-    row = MODELS[name]
+    row = row_of(name)
     return {
         "name": name,
         "kind": row.kind,
@@ -52,4 +52,5 @@ def _row(name: str) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     gmacs = "-" if row["gmacs"] is None else f"{row['gmacs']:.2f}"
-    return row["name"], f"{row['params']:>13,}", f"{gmacs:>7}", row["source"]
+    params = "-" if row["params"] is None else f"{row['params']:,}"
+    return row["name"], f"{params:>13}", f"{gmacs:>7}", row["source"]

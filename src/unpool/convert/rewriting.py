@@ -128,6 +128,10 @@ class Rewriting:
         args, kwargs = (fx.node.map_arg(a, lambda n: replaced.get(n, self._new[n])) for a in (node.args, node.kwargs))
         self.put(node, self.emit(node.op, node.target, args, dict(kwargs)))
 
+    def is_unchanged(self, node: fx.Node) -> bool:
+        """Whether a number is the same in both networks."""
+        return self.old[node] == self._values[self._new[node]]
+
     def module(self, node: fx.Node) -> nn.Module | None:
         """The module that a node calls."""
         return self.tree.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -1,6 +1,7 @@
-"""Weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, or a file.
+"""Weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, timm's, or a file.
 
-`imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1. Rows
+`imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1; of timm's
+networks it is what timm itself takes as pretrained, which may have seen more than ImageNet. Rows
 without auxiliary heads leave out those of the file. The heads of GoogLeNet's file were never trained, as torchvision
 says; it also wants mean = deviation = 0.5, which torchvision computes inside of the network. A composed network takes
 ImageNet's weights for its backbone; its decoder stays new, also where the paper copies linear layers (FCN on VGG).
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.models import timm_backbone
 from unpool.models.adapting import adapted
 from unpool.models.catalog import Variant
 from unpool.models.download import ENDING, fetch
@@ -48,6 +50,7 @@ class Origin(NamedTuple):
         mean, std: per channel, on the range 0..1, of the images that the network was trained on.
         source: torchvision's name and the address of the file.
         size_hw: of the images in its test; None where it takes any.
+        crop: share of an image that its test keeps.
         palette: one RGB colour a class, for masks; else empty.
     """
 
@@ -56,6 +59,7 @@ class Origin(NamedTuple):
     std: tuple[float, ...]
     source: str
     size_hw: tuple[int, int] | None = None
+    crop: float = 0.875
     palette: tuple[tuple[int, int, int], ...] = ()
 
 
@@ -71,7 +75,8 @@ def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path 
         raise RecipeError(f"weights is {str(weights)!r}; it must be {' or '.join(PUBLISHED)}, or a {ENDING} file")
     if weights == "imagenet" and row.kind == "composed":
         name = backbone or row.backbone or name
-    _member(name, str(weights))
+    if not _is_timms(name, str(weights)):
+        _member(name, str(weights))
 
 
 def origin(name: str, weights: str) -> Origin:
@@ -80,12 +85,14 @@ def origin(name: str, weights: str) -> Origin:
     Raises:
         RecipeError: no such weights are published for this network.
     """
+    if _is_timms(name, weights):
+        return _timms_origin(name)
     enum = _weights_of(_member(name, weights))
     transforms = enum.transforms()
     classes = tuple(enum.meta["categories"])
     source = f"torchvision {enum}, {enum.url}"
     if weights == "voc":
-        return Origin(classes, tuple(transforms.mean), tuple(transforms.std), source, None, voc_palette(len(classes)))
+        return Origin(classes, tuple(transforms.mean), tuple(transforms.std), source, palette=voc_palette(len(classes)))
     (side,) = transforms.crop_size
     half = (0.5, 0.5, 0.5)
     is_googlenet = name.startswith("googlenet")
@@ -113,8 +120,8 @@ def load_into(
     if str(weights).endswith(ENDING):
         tensors, source = read_weights(weights), str(weights)
     else:
-        source = address(_member(name, str(weights)))
-        tensors = _completed(network, from_torchvision(fetch(source)))
+        tensors, source = _published(name, str(weights))
+        tensors = _completed(network, tensors)
         tensors = {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith("auxiliary.")}
     fitting = adapted(tensors, own, num_classes=num_classes, in_channels=in_channels)
     assign_weights(network, fitting, source=source)
@@ -122,10 +129,13 @@ def load_into(
 
 def load_into_backbone(backbone: nn.Module, name: str, *, in_channels: int | None) -> None:
     """Copies ImageNet's weights of the row `name` into its backbone; the rest of `load_into` holds."""
-    source = address(_member(name, "imagenet"))
-    tensors = from_torchvision(fetch(source))
-    body = {key.removeprefix("backbone."): t for key, t in tensors.items() if key.startswith("backbone.")}
-    fitting = adapted(_completed(backbone, body), backbone.state_dict(), num_classes=None, in_channels=in_channels)
+    tensors, source = _published(name, "imagenet")
+    own = backbone.state_dict()
+    if _is_timms(name, "imagenet"):
+        body = {key: tensor for key, tensor in tensors.items() if key in own}  # the rest is timm's head
+    else:
+        body = {key.removeprefix("backbone."): t for key, t in tensors.items() if key.startswith("backbone.")}
+    fitting = adapted(_completed(backbone, body), own, num_classes=None, in_channels=in_channels)
     assign_weights(backbone, fitting, source=source)
 
 
@@ -142,6 +152,27 @@ def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
 def _spread(bits: int) -> int:
     """Every third bit, the lowest first, as the highest of eight."""
     return sum(((bits >> 3 * place) & 1) << (7 - place) for place in range(8))
+
+
+def _published(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors by our names, and where they come from."""
+    if _is_timms(name, weights):
+        return timm_backbone.published(name), f"timm's {name}"
+    url = address(_member(name, weights))
+    return from_torchvision(fetch(url)), url
+
+
+def _is_timms(name: str, weights: str) -> bool:
+    return name.startswith(timm_backbone.PREFIX) and weights == "imagenet"
+
+
+def _timms_origin(name: str) -> Origin:
+    classes, told = timm_backbone.classes_of(name), timm_backbone.statistics_of(name)
+    if not classes:
+        raise RecipeError(f"timm does not say what the classes of {name} are called: choose another network")
+    source = f"timm {told['architecture']}.{told['tag']}"
+    _, height, width = told["input_size"]
+    return Origin(classes, tuple(told["mean"]), tuple(told["std"]), source, (height, width), told["crop_pct"])
 
 
 def _member(name: str, weights: str) -> str:

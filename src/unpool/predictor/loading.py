@@ -82,7 +82,7 @@ def _published(name: str, weights: str, *, device: Device) -> Predictor:
     come = origin(name, weights)
     info = DataInfo(classes=come.classes, palette=come.palette)
     rule = "stretch" if come.size_hw is None else "cover"
-    preprocessing = Preprocessing(size_hw=come.size_hw, rule=rule, mean=come.mean, std=come.std)
+    preprocessing = Preprocessing(size_hw=come.size_hw, rule=rule, crop=come.crop, mean=come.mean, std=come.std)
     task = TASKS["segmentation" if weights == "voc" else "classification"](info)
     with torch.random.fork_rng(devices=[]):
         model = models.build(name, weights=weights)
