@@ -8,8 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+import torchvision
 
+import unpool
+from unpool import models
 from unpool.errors import EnvironmentFault
+from unpool.models import pretrained
 from unpool.models.download import cached_file, fetch
 
 TENSORS = {"a": torch.arange(1000.0), "b": torch.ones(2, 3)}
@@ -120,3 +124,18 @@ def test_address_without_a_hash_is_not_asked(server):
     with pytest.raises(EnvironmentFault, match="does not say its sha256"):
         fetch(f"http://127.0.0.1:{server.http.server_port}/net.pth")
     assert server.requests == []
+
+
+def test_published_network_is_downloaded_once_checked_and_asked_offline_after(server, monkeypatch):
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet18().eval()
+    url = server.put(theirs.state_dict(), name="resnet18")
+    monkeypatch.setattr(pretrained, "address", lambda member: url if member.startswith("ResNet18_") else "")
+    first = models.build("resnet18", weights="imagenet", num_classes=2)
+    assert torch.equal(first.backbone.stem.conv.weight, theirs.conv1.weight)
+    server.http.shutdown()
+    server.http.server_close()
+    image = torch.randint(0, 256, (3, 224, 256), dtype=torch.uint8)
+    (answer,) = unpool.load("resnet18", weights="imagenet", device="cpu")(image)
+    assert answer["class"] in pretrained.origin("resnet18", "imagenet").classes
+    assert len(server.requests) == 1

@@ -9,7 +9,7 @@ import torchvision
 
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
-from unpool.models import pretrained, timm_backbone
+from unpool.models import pretrained, timm_weights
 from unpool.models.weights import from_torchvision
 
 
@@ -124,7 +124,7 @@ def test_plain_row_leaves_out_auxiliary_heads(monkeypatch):
 def timms(monkeypatch):
     torch.manual_seed(0)
     network = timm.create_model("mobilenetv3_small_050").eval()
-    monkeypatch.setattr(timm_backbone, "published", lambda _: network.state_dict())
+    monkeypatch.setattr(timm_weights, "published", lambda _: network.state_dict())
     return network
 
 
@@ -148,7 +148,7 @@ def test_timm_offline_is_told(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(EnvironmentFault, match=r"cannot download the weights of timm/resnet18 \(no route to host\)"):
-        timm_backbone.published("timm/resnet18")
+        timm_weights.published("timm/resnet18")
 
 
 def test_timms_origin_is_what_timm_says():

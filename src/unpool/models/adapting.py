@@ -36,9 +36,9 @@ def adapted(
             continue
         axes = [axis for axis in range(tensor.dim()) if tensor.shape[axis] != wanted[axis]]
         if axes == [1] and wanted[1] == in_channels:
-            result[name] = for_channels(tensor, in_channels)
+            result[name] = for_channels(tensor, wanted[1])
         elif axes[:1] == [0] and {wanted[axis] for axis in axes} == {num_classes}:
-            result[name] = for_classes(tensor, num_classes) if axes == [0] else own[name]
+            result[name] = for_classes(tensor, wanted[0]) if axes == [0] else own[name]
     return result
 
 

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.models import timm_backbone
+from unpool.models import timm_weights
 from unpool.models.adapting import adapted
 from unpool.models.catalog import Variant
 from unpool.models.download import ENDING, fetch
+from unpool.models.timm_backbone import PREFIX
 from unpool.models.weights import assign_weights, from_torchvision, read_weights
 
 _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
@@ -157,22 +158,20 @@ def _spread(bits: int) -> int:
 def _published(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     """The tensors by our names, and where they come from."""
     if _is_timms(name, weights):
-        return timm_backbone.published(name), f"timm's {name}"
+        return timm_weights.published(name), f"timm's {name}"
     url = address(_member(name, weights))
     return from_torchvision(fetch(url)), url
 
 
 def _is_timms(name: str, weights: str) -> bool:
-    return name.startswith(timm_backbone.PREFIX) and weights == "imagenet"
+    return name.startswith(PREFIX) and weights == "imagenet"
 
 
 def _timms_origin(name: str) -> Origin:
-    classes, told = timm_backbone.classes_of(name), timm_backbone.statistics_of(name)
-    if not classes:
+    told = timm_weights.told(name)
+    if not told.classes:
         raise RecipeError(f"timm does not say what the classes of {name} are called: choose another network")
-    source = f"timm {told['architecture']}.{told['tag']}"
-    _, height, width = told["input_size"]
-    return Origin(classes, tuple(told["mean"]), tuple(told["std"]), source, (height, width), told["crop_pct"])
+    return Origin(told.classes, told.mean, told.std, told.source, told.size_hw, told.crop)
 
 
 def _member(name: str, weights: str) -> str:

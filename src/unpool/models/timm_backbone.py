@@ -119,45 +119,6 @@ def backbone_row(name: str) -> Variant:
     )
 
 
-def published(name: str) -> dict[str, Tensor]:
-    """The weights that timm publishes for its classifier, through timm's own cache.
-
-    Raises:
-        EnvironmentFault: they cannot be downloaded.
-        RecipeError: there are none.
-    """
-    timm, known = _timm(), _known(name)
-    config = timm.get_pretrained_cfg(known)
-    if config is None or not config.has_weights:
-        raise RecipeError(f"timm publishes no weights for {name}; leave weights out, or give a file")
-    try:
-        return timm.create_model(known, pretrained=True).state_dict()
-    except (OSError, RuntimeError) as error:  # a failed download is either, by the place that timm loads from
-        raise EnvironmentFault(
-            f"timm cannot download the weights of {name} ({_line(error)}): connect to the network, or give a file of "
-            "your own: weights=FILE.safetensors"
-        ) from error
-
-
-def classes_of(name: str) -> tuple[str, ...]:
-    """Names of the classes of the published network; empty where timm does not know them."""
-    timm = _timm()
-    from timm.data import ImageNetInfo, infer_imagenet_subset
-
-    config = timm.get_pretrained_cfg(_known(name))
-    subset = config and infer_imagenet_subset(config)
-    if not subset:
-        return ()
-    info = ImageNetInfo(subset)
-    return tuple(info.index_to_description(i) for i in range(config.num_classes))
-
-
-def statistics_of(name: str) -> dict[str, Any]:
-    """mean, std, crop_pct and input_size of the images that the published network was tested on."""
-    config = _timm().get_pretrained_cfg(_known(name))
-    return {key: getattr(config, key) for key in ("mean", "std", "crop_pct", "input_size", "architecture", "tag")}
-
-
 def probe(name: str) -> TimmBackbone:
     """The backbone without values, for its channels and strides; raises what building it would."""
     with torch.device("meta"):
