@@ -40,6 +40,9 @@ def pad(input, pad, mode="constant", value=None): ...  # noqa: A002
 def dropout(input, p=0.5, training=True, inplace=False): ...  # noqa: A002, FBT002
 
 
+def flatten(input, start_dim=0, end_dim=-1): ...  # noqa: A002
+
+
 def given(form: Callable[..., Any], node: fx.Node) -> dict[str, Any]:
     """What a call gives to each argument of `form`, with the defaults."""
     bound = signature(form).bind(*node.args, **node.kwargs)

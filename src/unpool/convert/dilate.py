@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.recorder import evaluating
 from unpool.convert.rewriting import Change, Rewriting, apply_settings
 from unpool.convert.rules import rule
-from unpool.convert.tracing import trace
+from unpool.convert.tracing import FAULTS, trace
 from unpool.errors import NotConvertible
 from unpool.types import Backbone
 
-PROBES = ((64, 96), (97, 131))  # (H, W): even and odd at every stride up to 32
+# (H, W): even and odd at every stride up to 32, and for networks that take no odd ones
+PROBES = ((64, 96), (97, 131), (160, 128))
 
 
 class Dilated(fx.GraphModule):
@@ -66,7 +66,7 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     Args:
         network: takes one image (B, C, H, W); it is left as it is.
         output_stride: pixels of the image between neighbours of the coarsest map; it divides the strides above it.
-        image: what the two networks are compared on, for those that do not take images of 64x96 and 97x131.
+        image: what the two networks are compared on, for those that take none of 64x96, 97x131, 160x128.
 
     Returns:
         The network in the mode that the given one is in. Each of its maps holds that of the network before at every
@@ -80,11 +80,8 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     before = copy.deepcopy(network).cpu().double().eval()
     source = trace(before)
     _fill_zeros(before)
-    tree = copy.deepcopy(before)
-    images = _probes(before, image)
-    with evaluating(before):
-        rewriting = Rewriting(source, tree, images, output_stride)
-        rewriting.follow(rule)
+    rewriting = Rewriting(source, copy.deepcopy(before), _probes(before, image), output_stride)
+    rewriting.follow(rule)
     result = copy.deepcopy(network)
     apply_settings(result, rewriting.settings)
     for name, module in rewriting.added.items():
@@ -96,13 +93,28 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
 
 
 def _probes(network: nn.Module, image: Tensor | None) -> list[Tensor]:
-    """Images in float64."""
-    if image is not None:
-        return [image.detach().cpu().double()]
+    """Images in float64 that the network takes."""
     first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
     channels = 3 if first is None else first.in_channels
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(1, channels, *size, dtype=torch.float64, generator=generator) for size in PROBES]
+    images = [torch.randn(1, channels, *size, dtype=torch.float64, generator=generator) for size in PROBES]
+    if image is not None:
+        images = [image.detach().cpu().double()]
+    faults = [_fault(network, x) for x in images]
+    if all(faults):
+        sizes = " and ".join(f"{x.shape[-2]}x{x.shape[-1]}" for x in images)
+        raise NotConvertible(f"the network does not take an image of {sizes} ({faults[-1]}): give one as image=")
+    return [x for x, fault in zip(images, faults, strict=True) if not fault][:2]
+
+
+def _fault(network: nn.Module, image: Tensor) -> str:
+    """Why the network cannot take the image; empty where it can."""
+    try:
+        with torch.no_grad():
+            network(image.clone())
+    except FAULTS as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def _fill_zeros(network: nn.Module) -> None:

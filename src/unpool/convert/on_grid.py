@@ -99,8 +99,13 @@ def cut(y: Tensor, x: Tensor, rows: Cut | None, columns: Cut | None) -> Tensor:
     """
     for axis, rule in ((-2, rows), (-1, columns)):
         if rule is not None:
-            y = y.narrow(axis, 0, torch.sym_min(y.shape[axis], _places(x.shape[axis], rule) * rule[4]))
+            y = _first(y, axis, _places(x.shape[axis], rule) * rule[4])
     return y
+
+
+def _first(x: Tensor, axis: int, count: int) -> Tensor:
+    # not a slice: an exported one would be a view, whose layout is decided for one size
+    return x.index_select(axis, torch.arange(torch.sym_min(x.shape[axis], count), device=x.device))
 
 
 def _places(size: int, rule: Cut) -> int:
@@ -111,9 +116,9 @@ def _places(size: int, rule: Cut) -> int:
 
 
 def crop_like(x: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The first positions of x along `axes`, at most as many as `like` has; a view."""
+    """The first positions of x along `axes`, at most as many as `like` has."""
     for axis in axes:
-        x = x.narrow(axis, 0, torch.sym_min(x.shape[axis], like.shape[axis]))
+        x = _first(x, axis, like.shape[axis])
     return x
 
 

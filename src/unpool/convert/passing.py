@@ -71,15 +71,14 @@ def subsampled(rewriting: Rewriting, node: fx.Node) -> Map | None:
 
 def flattened(rewriting: Rewriting, node: fx.Node) -> Map | None:
     """Several axes made one."""
-    maps = [found for _, found in rewriting.input_maps(node)]
-    if not maps or rewriting.sizes(node.all_input_nodes[0], maps[0].axes) == _sizes_or_none(rewriting, node, maps[0]):
-        return passed_on(rewriting, node)
-    return subsampled(rewriting, node)
-
-
-def _sizes_or_none(rewriting: Rewriting, node: fx.Node, found: Map) -> list[Pair] | None:
-    dims = rewriting.value(node).dim()
-    return rewriting.sizes(node, found.axes) if max(found.axes) < dims else None
+    x, module = arguments.first(node), rewriting.module(node)
+    form = arguments.flatten
+    given = arguments.given(form, node) if module is None else arguments.of_module(form, module)
+    dims = rewriting.value(x).dim()
+    start, end = given["start_dim"] % dims, given["end_dim"] % dims
+    found = rewriting.maps[x]
+    inside = found is not None and any(start <= axis <= end for axis in found.axes)
+    return subsampled(rewriting, node) if inside else passed_on(rewriting, node)
 
 
 def reduced(rewriting: Rewriting, node: fx.Node) -> Map | None:

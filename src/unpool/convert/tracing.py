@@ -81,7 +81,7 @@ def _first_difference(one: fx.Graph, other: fx.Graph) -> str:
     """Name of the first node that differs in more than a dropout's switch; empty where none does."""
     for a, b in zip(one.nodes, other.nodes, strict=False):
         if _said(a) != _said(b):
-            return layer_of(b)
+            return layer_of(a)
     return "" if len(one.nodes) == len(other.nodes) else "output"
 
 
