@@ -158,8 +158,9 @@ def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
 
 @pytest.mark.parametrize("name", some_slow(MODELS))
 def test_batch_of_two_equals_two_batches_of_one(name):
-    model = small(name).eval()
-    image = image_for(name)
+    kind = torch.float64 if name in DEEP else torch.float32  # hundreds of units make much of the last digit
+    model = small(name).eval().to(kind)
+    image = image_for(name).to(kind)
     with torch.no_grad():
         both, first, second = (tensors(model(part)) for part in (image, image[:1], image[1:]))
     for whole, *each in zip(both, first, second, strict=True):
@@ -174,7 +175,8 @@ def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
         exact = tensors(model(image))[0]
         model = model.to(memory_format=torch.channels_last)
         image = image.contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=1e-3, atol=1e-3 * spread(exact))
+        near = 1e-2 if name in DEEP else 1e-3
+        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=near, atol=near * spread(exact))
         with torch.autocast("cpu", torch.bfloat16):
             rough = tensors(model(image))[0]
     assert rough.shape == exact.shape

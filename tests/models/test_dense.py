@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from unpool.convert.dilate import dilate
 from unpool.errors import RecipeError
+from unpool.models import dense
 from unpool.models.backbones.resnet import ResNet, basic
 from unpool.models.dense import Dense, dilated, places_of
 from unpool.types import Backbone
@@ -47,6 +49,19 @@ def test_dilated_backbone_without_values_has_the_same_layers_as_one_with_them():
     assert all(tensor.is_meta for tensor in empty.state_dict().values())
     assert [m.shape for m in maps] == [m.shape for m in real(torch.rand(1, 3, 64, 96))]
     assert {k: t.shape for k, t in empty.state_dict().items()} == {k: t.shape for k, t in real.state_dict().items()}
+
+
+def test_backbone_without_values_is_compared_on_finite_numbers_of_a_usual_size(monkeypatch):
+    seen = []
+
+    def watched(network, *, output_stride, image):
+        seen.append(network.eval()(image.float())[-1])
+        return dilate(network, output_stride=output_stride, image=image)
+
+    monkeypatch.setattr(dense, "dilate", watched)
+    with torch.device("meta"):
+        dilated(small_resnet(), 8)
+    assert 1e-3 < seen[0].std() < 1e3
 
 
 def test_backbone_that_is_fine_enough_is_left_alone():

@@ -81,11 +81,13 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int = 256) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels)
-        for conv in (*self.lateral, *self.smooth):
+        lateral = [nn.Conv2d(c, width, 1) for c in channels]
+        smooth = [nn.Conv2d(width, width, 3, padding=1) for _ in channels]
+        for conv in lateral + smooth:
             nn.init.xavier_uniform_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+        self.lateral = nn.ModuleList(lateral)
+        self.smooth = nn.ModuleList(smooth)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         sums: list[Tensor] = []
