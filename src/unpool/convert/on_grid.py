@@ -80,7 +80,7 @@ def pad_same(x: Tensor, reach: Pair, stride: Pair, grid: Pair, value: float = 0.
     return pad(x, (before[0], before[1]), (after[0], after[1]), value)
 
 
-def _same_before(size: int, reach: int, stride: int, step: int) -> int:
+def _same_before(size: Any, reach: int, stride: int, step: int) -> Any:
     places = (size + step - 1) // step
     total = ((places + stride - 1) // stride - 1) * stride + reach + 1 - places
     return torch.sym_max(total, 0) // 2
@@ -108,7 +108,7 @@ def _first(x: Tensor, axis: int, count: int) -> Tensor:
     return x.index_select(axis, torch.arange(torch.sym_min(x.shape[axis], count), device=x.device))
 
 
-def _places(size: int, rule: Cut) -> int:
+def _places(size: Any, rule: Cut) -> Any:
     before, slack, stride, start, _ = rule
     places = (size + before - 1) // before
     result = (places + slack) // stride + 1
