@@ -39,12 +39,13 @@ def pad_border(x: Tensor, before: Pair, after: Pair, mode: str, grid: Pair) -> T
     """
     for axis, first, last, step in zip((-2, -1), before, after, grid, strict=True):
         if first or last:
-            x = x.index_select(axis, _border_index(x.shape[axis], (first, last), mode, step).to(x.device))
+            place = torch.arange(-first * step, x.shape[axis] + last * step, device=x.device)
+            x = x.index_select(axis, _mirrored(place, x.shape[axis], mode, step))
     return x
 
 
-def _border_index(size: int, added: Pair, mode: str, step: int) -> Tensor:
-    place = torch.arange(-added[0] * step, size + added[1] * step)
+def _mirrored(place: Tensor, size: int, mode: str, step: int) -> Tensor:
+    """Which of `size` positions stands at each place."""
     phase = place % step
     number = torch.div(place - phase, step, rounding_mode="floor")
     count = torch.div(size - phase + step - 1, step, rounding_mode="floor").clamp(min=1)
