@@ -10,6 +10,7 @@ from torch import nn
 
 from unpool import models
 from unpool.convert.dilate import dilate
+from unpool.convert.on_grid import pad_border
 from unpool.errors import NotConvertible
 from unpool.models import BACKBONES
 
@@ -173,6 +174,7 @@ def test_layer_is_exact_where_it_strides_and_on_a_finer_grid(layer):
         nn.ReflectionPad2d(1),
         nn.ReplicationPad2d((2, 0, 1, 1)),
         nn.GroupNorm(2, 4),
+        Act(lambda x: F.group_norm(x, 2)),
         nn.LocalResponseNorm(3),
         Act(lambda x: F.pad(x, (0, 1, 2, -1), value=0.5)),
         Act(lambda x: x[:, :, 1:-1, 2:]),
@@ -193,6 +195,16 @@ def test_layer_without_stride_is_exact_on_a_finer_grid(layer):
     keeps(network, 2, [8 if network(image()).shape[2] < 12 else 4])
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_reflected_border_belongs_to_its_own_shift(mode):
+    x = image((21, 32))
+    padded = pad_border(x, (2, 1), (0, 3), mode, (2, 3))
+    for a in range(2):
+        for b in range(3):
+            own = F.pad(x[:, :, a::2, b::3], (1, 3, 2, 0), mode=mode)
+            torch.testing.assert_close(padded[:, :, a::2, b::3], own)
+
+
 def test_shortcut_of_an_average_pool_meets_its_branch_at_odd_sizes():
     branch = nn.Sequential(conv(3, 4, stride=2, padding=1), nn.ReLU())
     shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), conv(3, 4, 1))
@@ -202,6 +214,11 @@ def test_shortcut_of_an_average_pool_meets_its_branch_at_odd_sizes():
 def test_branches_whose_borders_differ_in_size_are_cut_to_one():
     branch = nn.Sequential(nn.ZeroPad2d(1), conv(3, 4, stride=2))
     keeps(sequential(Branches(branch, conv(3, 4, 1, stride=2)), conv(4, 2, padding=1)), 1, [2])
+
+
+def test_pooling_without_padding_keeps_every_position_up_to_the_next_that_there_was_not():
+    dilated = dilate(sequential(nn.MaxPool2d(2), nn.MaxPool2d(2)), output_stride=1)
+    assert dilated(image((64, 67))).shape[2:] == (64, 64)
 
 
 def test_stride_may_be_turned_into_dilation_in_part():

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from unpool.cli.console import say_json, say_table
+from unpool.cli.console import flush, only_results, say, say_json, say_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 
@@ -14,7 +14,12 @@ def parser() -> Parser:
     verb = Parser(
         "models", ABOUT, details="Counts are of the published network: see its default input and classes in --json."
     )
-    verb.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?")
+    verb.add_argument(
+        "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
+    )
+    verb.add_argument(
+        "--probe", action="store_true", help="build each network of timm's and say whether it can stand as a backbone"
+    )
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     return verb
 
@@ -25,11 +30,33 @@ def run(values: Namespace) -> int:
     found = names(values.pattern)
     if not found:
         raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
-    if values.json:
+    if values.probe:
+        _probe(values.pattern, found)
+    elif values.json:
         say_json({"models": [_row(name) for name in found]})
     else:
         say_table([("name", "parameters", "GMACs", "source"), *(_cells(_row(name)) for name in found)])
     return 0
+
+
+def _probe(pattern: str, names: list[str]) -> None:
+    """A line a network, as soon as it is known."""
+    from unpool.models.timm_backbone import PREFIX, probe
+
+    if not pattern.startswith(PREFIX):
+        raise RecipeError(
+            f"--probe is for timm's networks: give a pattern like '{PREFIX}resnet*' instead of {pattern!r}"
+        )
+    width = max(map(len, names))
+    for name in names:
+        try:
+            with only_results():
+                backbone = probe(name)
+        except RecipeError as error:
+            say(f"{name:{width}}  no    {str(error).partition('backbone: ')[2] or error}")
+        else:
+            say(f"{name:{width}}  pass  channels {backbone.channels}, strides {backbone.strides}")
+        flush()
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 
 from unpool.convert.on_grid import crop_like, every
 from unpool.convert.recorder import tensors_of
@@ -115,9 +116,9 @@ class Rewriting:
         """`new` stands for the old node from here on."""
         self._new[node] = new
 
-    def new(self, value: Any) -> Any:
-        """Arguments of an old node in terms of the new ones."""
-        return fx.node.map_arg(value, lambda n: self._new[n])
+    def new(self, value: Any, replaced: Mapping[fx.Node, fx.Node] | None = None) -> Any:
+        """Arguments of an old node in terms of the new ones, or of others for some."""
+        return map_arg(value, lambda n: (replaced or {}).get(n, self._new[n]))
 
     def copy(self, node: fx.Node) -> None:
         """The same operation in the new graph."""
@@ -125,8 +126,8 @@ class Rewriting:
 
     def copy_with(self, node: fx.Node, replaced: Mapping[fx.Node, fx.Node]) -> None:
         """The same operation, with other inputs for some."""
-        args, kwargs = (fx.node.map_arg(a, lambda n: replaced.get(n, self._new[n])) for a in (node.args, node.kwargs))
-        self.put(node, self.emit(node.op, node.target, args, dict(kwargs)))
+        args, kwargs = self.new(node.args, replaced), self.new(dict(node.kwargs), replaced)
+        self.put(node, self.emit(node.op, node.target, args, kwargs))
 
     def is_unchanged(self, node: fx.Node) -> bool:
         """Whether a number is the same in both networks."""
@@ -209,8 +210,8 @@ class Rewriting:
     def _run(self, node: fx.Node, root: nn.Module, values: dict[fx.Node, list[Any]], i: int) -> Any:
         if node.op == "placeholder":
             return self.images[i].clone()
-        args = fx.node.map_arg(node.args, lambda n: values[n][i])
-        kwargs = fx.node.map_arg(dict(node.kwargs), lambda n: values[n][i])
+        args = map_arg(node.args, lambda n: values[n][i])
+        kwargs = map_arg(dict(node.kwargs), lambda n: values[n][i])
         if node.op == "output":
             return args[0]
         if node.op == "get_attr":

@@ -44,10 +44,8 @@ def _resliced(rewriting: Rewriting, node: fx.Node, found: Map, index: list[Any])
         given = index[axis]
         jump = 1 if given.step is None else given.step
         kept = rewriting.kept_step(node, jump, found.stride[i], found.grid[i])
-        new[axis] = slice(
-            *(_moved(rewriting, end, found.grid[i]) for end in (given.start, given.stop)),
-            None if kept == 1 else kept,
-        )
+        start, stop = (_moved(rewriting, end, found.grid[i]) for end in (given.start, given.stop))
+        new[axis] = slice(start, stop, None if kept == 1 else kept)
         stride[i], grid[i] = found.stride[i] * jump, found.grid[i] * jump // kept
         old.append(given)
     rewriting.put(node, rewriting.call(operator.getitem, rewriting.new(arguments.first(node)), tuple(new)))

@@ -18,18 +18,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.recorder import evaluating, without_values
+from unpool.convert.recorder import evaluating
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.models.catalog import Variant
 from unpool.types import Backbone
 
 PREFIX = "timm/"
-SIZES = (
-    (96, 160),
-    (97, 131),
-)  # (H, W) on which a network has to keep its promise; the first for all, the second padded
-
-Pair = tuple[int, int]
+SIZE = (97, 131)  # (H, W) on which a network has to keep its promise; odd at every stride
 
 
 class Promise(NamedTuple):
@@ -165,29 +160,26 @@ def _features(name: str, in_channels: int) -> Any:
     return features
 
 
-def _promise(name: str, features: nn.Module, in_channels: int) -> Promise:
-    """Runs the network without values on sizes of both kinds."""
-    reasons = []
-    with evaluating(without_values(features)) as shell:
-        coarsest = shell.feature_info.reduction()[-1]
+def _promise(name: str, features: Any, in_channels: int) -> Promise:
+    """Runs the network once or more."""
+    reason = ""
+    coarsest = features.feature_info.reduction()[-1]
+    with evaluating(features), torch.no_grad():
         for multiple in (1, coarsest, 2 * coarsest):
             try:
-                layouts = {_layout(shell, in_channels, size, multiple) for size in SIZES}
+                return Promise(multiple, _has_channels_last(features, in_channels, multiple))
             except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:
-                reasons.append(_line(error))
-                continue
-            if len(layouts) == 1:
-                return Promise(multiple, layouts.pop())
-    raise _refusal(name, reasons[-1])
+                reason = _line(error)
+    raise _refusal(name, reason)
 
 
-def _layout(shell: Any, in_channels: int, size_hw: Pair, multiple: int) -> bool:
-    """Whether the channels come last; raises ValueError where a map has another size than its stride says."""
-    image = _padded(torch.empty(1, in_channels, *size_hw, device="meta"), multiple)
+def _has_channels_last(features: Any, in_channels: int, multiple: int) -> bool:
+    """Whether its maps are (B, H, W, C); raises ValueError where one has another size than its stride says."""
+    device = next(features.parameters()).device
+    image = _padded(torch.zeros(1, in_channels, *SIZE, device=device), multiple)
     height, width = image.shape[-2:]
-    maps = shell(image)
-    found = []
-    for x, channels, stride in zip(maps, shell.feature_info.channels(), shell.feature_info.reduction(), strict=True):
+    info, found = features.feature_info, []
+    for x, channels, stride in zip(features(image), info.channels(), info.reduction(), strict=True):
         wanted = (height / stride, width / stride)
         nchw = x.shape[1] == channels and _is_about(x.shape[2:], wanted)
         nhwc = x.shape[-1] == channels and _is_about(x.shape[1:-1], wanted)
@@ -210,13 +202,17 @@ def _padded(image: Tensor, multiple: int) -> Tensor:
     return nn.functional.pad(image, (0, -image.shape[-1] % multiple, 0, -image.shape[-2] % multiple))
 
 
-def _own_names(name: str, features: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _own_names(name: str, features: Any) -> Iterator[tuple[str, nn.Module]]:
     """The network's parts by the names that they have in timm's classifier; timm joins those of two levels by "_"."""
+    parts = dict(features.named_children())
+    if not any("." in path and path.replace(".", "_") in parts for path in features.feature_info.module_name()):
+        yield from parts.items()
+        return
     with torch.device("meta"):
         whole = _timm().create_model(name, pretrained=False, num_classes=0)
     own = {path.replace(".", "_"): path for path, _ in whole.named_modules() if path.count(".") < 2}
     own.update((path, path) for path, _ in whole.named_children())
-    for key, module in features.named_children():
+    for key, module in parts.items():
         yield own.get(key, key), module
 
 
