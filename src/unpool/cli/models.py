@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from unpool.cli.console import say_json, say_table
+from unpool.cli.console import only_results, say, say_json, say_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 
@@ -15,6 +15,9 @@ def parser() -> Parser:
         "models", ABOUT, details="Counts are of the published network: see its default input and classes in --json."
     )
     verb.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?")
+    other = verb.add_mutually_exclusive_group()
+    other.add_argument("--count", action="store_true", help="count each network anew; exit code 1 where one differs")
+    other.add_argument("--misprints", action="store_true", help="list published figures that are known to be wrong")
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     return verb
 
@@ -22,9 +25,13 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     from unpool.models import names
 
+    if values.misprints:
+        return _misprints(values.pattern, as_json=values.json)
     found = names(values.pattern)
     if not found:
         raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
+    if values.count:
+        return _count(found, as_json=values.json)
     if values.json:
         say_json({"models": [_row(name) for name in found]})
     else:
@@ -53,3 +60,30 @@ def _row(name: str) -> dict[str, Any]:
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     gmacs = "-" if row["gmacs"] is None else f"{row['gmacs']:.2f}"
     return row["name"], f"{row['params']:>13,}", f"{gmacs:>7}", row["source"]
+
+
+def _count(found: list[str], *, as_json: bool) -> int:
+    from unpool.inspection.catalogue import count
+
+    with only_results():
+        counted = [count(name) for name in found]
+    if as_json:
+        say_json({"models": [one.to_json() for one in counted]})
+    else:
+        heads = ("name", "parameters", "published", "output", "GMACs", "published", "verdict")
+        say_table([heads, *(one.cells() for one in counted)])
+    return int(any(one.wrong for one in counted))
+
+
+def _misprints(pattern: str, *, as_json: bool) -> int:
+    from unpool.inspection.misprints import misprints
+
+    found = misprints(pattern)
+    if not found:
+        raise RecipeError(f"no misprint is about {pattern!r}; `unpool models --misprints` lists all")
+    if as_json:
+        say_json({"misprints": [one._asdict() for one in found]})
+    else:
+        for one in found:
+            say(f"{one.about}\n  printed   {one.claim}\n  true      {one.truth}\n  evidence  {one.evidence}")
+    return 0
