@@ -263,7 +263,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(one: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in one.items())
+    return "  ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in one.items()
+    )
 
 
 if __name__ == "__main__":
