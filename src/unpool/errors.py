@@ -25,6 +25,12 @@ class ModelFileError(UnpoolError, ValueError):
     exit_code = 3
 
 
+class NotConvertible(UnpoolError, ValueError):
+    """A network cannot be turned into the one that was asked for; the message names the layer."""
+
+    exit_code = 2
+
+
 class EnvironmentFault(UnpoolError, RuntimeError):
     """The machine, a package, memory, a disk, or a worker process failed."""
 

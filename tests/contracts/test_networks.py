@@ -1,6 +1,7 @@
 """Every network of the tables, known and future, keeps the same promises."""
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,11 @@ def shapes(row):
 
 
 def small(name, **options):
-    """The network of a row, eight channels wide where its width can be chosen, with no weights left at zero."""
+    """The network of a row, eight channels wide where widths can be chosen, with no weights left at zero."""
     torch.manual_seed(0)
-    width = {"width": 8} if "width" in models.known_options(name) else {}
-    options = {**width, **OF_THREE_JOINTS.get(name, {}), **options}
+    known = models.known_options(name)
+    narrow = {width: 8 for width in ("width", "neck_width", "head_width") if width in known}
+    options = {**narrow, **OF_THREE_JOINTS.get(name, {}), **options}
     # what denoises gives as many channels as it gets
     classes = options.get("in_channels", MODELS[name].input[0]) if name in denoising.MODELS else 3
     model = models.build(name, num_classes=classes, **options)
@@ -83,6 +85,11 @@ def channels_of(name, in_channels):
     if name.startswith("deeppose"):
         return [2 * 3 for _ in shapes(row)]
     return [3 if shape[0] == row.classes else shape[0] for shape in shapes(row)]  # limbs stay as they are
+
+
+def spread(output):
+    """Deviation of what a network gives, at least one: sums of many untrained residual blocks are large."""
+    return max(1.0, float(output.std()))
 
 
 def multiply_adds(model, image):
@@ -151,12 +158,13 @@ def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
 
 @pytest.mark.parametrize("name", some_slow(MODELS))
 def test_batch_of_two_equals_two_batches_of_one(name):
-    model = small(name).eval()
-    image = image_for(name)
+    kind = torch.float64 if name in DEEP else torch.float32  # hundreds of units make much of the last digit
+    model = small(name).eval().to(kind)
+    image = image_for(name).to(kind)
     with torch.no_grad():
         both, first, second = (tensors(model(part)) for part in (image, image[:1], image[1:]))
     for whole, *each in zip(both, first, second, strict=True):
-        torch.testing.assert_close(whole, torch.cat(each), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(whole, torch.cat(each), rtol=1e-4, atol=1e-4 * spread(whole))
 
 
 @pytest.mark.parametrize("name", some_slow(MODELS))
@@ -167,7 +175,8 @@ def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
         exact = tensors(model(image))[0]
         model = model.to(memory_format=torch.channels_last)
         image = image.contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=1e-3, atol=1e-3)
+        near = 1e-2 if name in DEEP else 1e-3
+        torch.testing.assert_close(tensors(model(image))[0], exact, rtol=near, atol=near * spread(exact))
         with torch.autocast("cpu", torch.bfloat16):
             rough = tensors(model(image))[0]
     assert rough.shape == exact.shape
@@ -191,16 +200,41 @@ def test_stages_have_their_declared_channels_and_strides(name):
 
 
 @pytest.mark.parametrize("name", some_slow(BACKBONES))
-def test_every_backbone_carries_the_unet_decoder_at_odd_sizes(name):
-    model = small("unet", backbone=name, widths=(8,) * 5).eval()
+@pytest.mark.parametrize(
+    ("decoder", "options"), [("unet", {"widths": (8,) * 5}), ("fpn", {}), ("fcn", {"output_stride": 32})]
+)
+def test_every_backbone_carries_every_decoder_at_odd_sizes_or_is_refused(decoder, options, name):
+    if decoder == "fpn" and not {4, 8, 16, 32} <= set(BACKBONES[name].build(width=8).strides):
+        with pytest.raises(RecipeError, match="fpn reads the maps at strides 4, 8, 16, 32"):
+            small(decoder, backbone=name)
+        return
+    model = small(decoder, backbone=name, **options).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, *ODD)).shape == (1, 3, *ODD)
 
 
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50_v1", "resnet34_a", "plain18", "vgg11", "vgg16_c", "cifar_resnet20"]
+)
+@pytest.mark.parametrize("decoder", ["fcn", "deeplabv3", "pspnet"])
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilated_backbones_carry_decoders_at_odd_sizes(decoder, output_stride, name):
+    model = small(decoder, backbone=name, output_stride=output_stride).eval()
+    assert model.stride == min(output_stride, max(BACKBONES[name].build(width=8).strides))
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, *ODD)).shape == (1, 3, *ODD)
+
+
+STRIDES = {
+    8: ("fcn", "fcn_*net*", "deeplabv3_*", "pspnet*"),
+    32: ("unet", "segnet", "fcn*s", "fcn_alexnet", "fpn", "frrn_b"),
+}
+
+
 @pytest.mark.parametrize("name", segmentation.MODELS)
 def test_segmentation_network_says_its_stride(name):
-    strides = {"unet": 32, "segnet": 32, "segnet_basic": 16, "fcn32s": 32, "fcn16s": 32, "fcn8s": 32}
-    assert small(name).stride == strides.get(name, 16)
+    found = [stride for stride, patterns in STRIDES.items() if any(fnmatch(name, pattern) for pattern in patterns)]
+    assert small(name).stride == (found or [16])[-1]
 
 
 @pytest.mark.parametrize("name", some_slow(MODELS))
@@ -268,6 +302,7 @@ def test_number_of_classes_must_be_a_count(classes):
         ("resnet18", "width", "64", "width is '64'; it must be a whole number of at least 1"),
         ("resnet18", "stem_bias", 1, "stem_bias is 1; it must be true or false"),
         ("unet", "widths", 5, "widths is 5; it must be a list of whole numbers"),
+        ("deeplabv3", "rates", [6, 0], r"rates: one of \[6, 0\] is 0; it must be a whole number"),
         ("mlp", "widths", [512, -1], r"widths: one of \[512, -1\] is -1; it must be a whole number"),
         ("unet_same", "dropout", 1.5, "dropout is 1.5; it must be a number from 0 to 1"),
         ("unet_same", "dropout", True, "dropout is True; it must be a number from 0 to 1"),

@@ -44,6 +44,13 @@ def test_bilinear_filter_by_hand():
     assert torch.equal(bilinear_filter(2), line[:, None] * line)
 
 
+def test_filter_of_another_side_by_hand():
+    line = torch.tensor([0.5, 1.0, 0.5])
+    assert torch.equal(bilinear_filter(2, side=3), line[:, None] * line)
+    deconv = BilinearDeconv(2, 2, side=3)
+    assert torch.equal(deconv.weight[1, 1], line[:, None] * line)
+
+
 def test_filter_that_is_not_learned_is_counted_and_gets_no_gradient():
     deconv = BilinearDeconv(2, 4, learned=False)
     assert [p.requires_grad for p in deconv.parameters()] == [False]

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from unpool.layers.unpooling import NearestUnpool
 
 
-def bilinear_filter(factor: int) -> Tensor:
-    """(k, k) float32 filter, k = 2 * factor - factor % 2, that interpolates between pixels `factor` apart.
+def bilinear_filter(factor: int, *, side: int | None = None) -> Tensor:
+    """(k, k) float32 filter, k = `side` or 2 * factor - factor % 2, that interpolates between pixels `factor` apart.
 
     Source: Long et al. 2015 (arXiv:1411.4038), section 3.3, and the filler of the authors' release.
     """
-    side = 2 * factor - factor % 2
+    side = side or 2 * factor - factor % 2
     middle = (side - 1) / 2
     line = 1 - (torch.arange(side) - middle).abs() / factor
     return line[:, None] * line[None, :]
@@ -29,14 +29,15 @@ class BilinearDeconv(nn.ConvTranspose2d):
         channels: of input and output.
         factor: how many times finer the output is.
         learned: whether training changes the filter; the parameter exists either way.
+        side: k, where a release has another one.
     """
 
-    def __init__(self, channels: int, factor: int, *, learned: bool = True) -> None:
-        side = 2 * factor - factor % 2
+    def __init__(self, channels: int, factor: int, *, learned: bool = True, side: int | None = None) -> None:
+        side = side or 2 * factor - factor % 2
         super().__init__(channels, channels, side, stride=factor, bias=False)
         with torch.no_grad():
             self.weight.zero_()
-            self.weight[range(channels), range(channels)] = bilinear_filter(factor)
+            self.weight[range(channels), range(channels)] = bilinear_filter(factor, side=side)
         self.weight.requires_grad_(learned)
 
 

@@ -49,3 +49,15 @@ def test_maps_of_224_have_the_papers_sizes():
     assert [tuple(m.shape[1:]) for m in maps] == [
         (64, 112, 112), (256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("layers", [50, 101])
+def test_deep_stem_adds_three_convolutions_less_one_and_widens_the_first_block(layers):
+    seven, three = 3 * 64 * 49 + 2 * 64, 9 * (3 * 64 + 64 * 64 + 64 * 128) + 2 * (64 + 64 + 128)
+    block = 64 * (64 + 256)  # 64 more channels into its first convolution and its shortcut
+    assert MODELS[f"resnet{layers}_deep"].params - MODELS[f"resnet{layers}"].params == three - seven + block
+
+
+def test_deep_stem_halves_the_image_in_its_first_convolution():
+    stem = BACKBONES["resnet50_deep"].build(width=4).stem
+    assert [(conv.conv.out_channels, conv.conv.stride[0]) for conv in stem] == [(4, 2), (4, 1), (8, 1)]

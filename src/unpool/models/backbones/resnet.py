@@ -1,7 +1,8 @@
 """ResNet and the plain networks it is compared with (He et al. 2016, arXiv:1512.03385, Table 1).
 
 Bottlenecks carry their stride on the 3x3 convolution, as torchvision's do ("v1.5"); rows ending in `_v1` carry it on
-the first 1x1, as the paper's release does. The stem's pooling is padded by one pixel instead of rounding up.
+the first 1x1, as the paper's release does. The stem's pooling is padded by one pixel instead of rounding up. Rows
+ending in `_deep` have three 3x3 convolutions where the paper has one 7x7, as PSPNet's do (arXiv:1612.01105).
 """
 
 from collections.abc import Callable
@@ -48,6 +49,18 @@ def bottleneck(in_channels: int, width: int, stride: int, *, stride_first: bool 
     return Residual(branch, projected(in_channels, 4 * width, stride))
 
 
+def stem(in_channels: int, width: int, *, multiples: tuple[int, ...] = (), bias: bool = False) -> nn.Module:
+    """7x7 at stride two; or 3x3 convolutions to multiples of the width, the first at stride two ("deep stem")."""
+    if not multiples:
+        return ConvNormAct(in_channels, width, 7, stride=2, bias=bias)
+    inputs = (in_channels, *(m * width for m in multiples[:-1]))
+    convs = (
+        ConvNormAct(before, m * width, stride=1 if i else 2, bias=bias and i == 0)
+        for i, (before, m) in enumerate(zip(inputs, multiples, strict=True))
+    )
+    return nn.Sequential(*convs)
+
+
 class ResNet(Backbone):
     """Stem and four stages: image (B, in_channels, H, W) -> five maps at strides 2, 4, 8, 16, 32.
 
@@ -55,6 +68,7 @@ class ResNet(Backbone):
         block: makes one block.
         depths: blocks in each stage.
         expansion: channels a block gives, in units of its width.
+        deep_stem: widths of the stem's 3x3 convolutions in units of `width`; none for one 7x7 convolution.
         stem_bias: learn a bias in the first convolution, as the release of ResNet-50 does.
         width: channels of the stem and width of the first stage; it doubles with each stage.
         in_channels: channels of the image.
@@ -67,6 +81,7 @@ class ResNet(Backbone):
         block: Block,
         depths: tuple[int, ...],
         expansion: int = 1,
+        deep_stem: tuple[int, ...] = (),
         /,
         *,
         stem_bias: bool = False,
@@ -74,10 +89,10 @@ class ResNet(Backbone):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.stem = ConvNormAct(in_channels, width, 7, stride=2, bias=stem_bias)
+        self.stem = stem(in_channels, width, multiples=deep_stem, bias=stem_bias)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.stages = nn.ModuleList()
-        channels = [width]
+        channels = [width * deep_stem[-1] if deep_stem else width]
         for i, depth in enumerate(depths):
             self.stages.append(stage(block, channels[-1], width * 2**i, expansion, depth=depth, stride=min(i, 1) + 1))
             channels.append(width * 2**i * expansion)
@@ -85,7 +100,7 @@ class ResNet(Backbone):
         he_normal(self, mode="fan_out")
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(image)  # (B, width, H/2, W/2)
+        x = self.stem(image)  # (B, channels[0], H/2, W/2)
         features = [x]
         x = self.pool(x)
         for part in self.stages:
@@ -117,6 +132,8 @@ def _row(build: Callable[..., nn.Module], params: int, gmacs: float, source: str
 _option_a = partial(basic, shortcut=zero_padded)
 _option_c = partial(basic, shortcut=always_projected)
 _first = partial(bottleneck, stride_first=True)
+_DEEP = (1, 1, 2)  # 64, 64, 128
+_SEMSEG = "with the stem of hszhao/semseg, model/resnet.py; counted by hand"
 
 VARIANTS = {
     "resnet18": _row(partial(ResNet, basic, (2, 2, 2, 2)), 11_689_512, 1.81407, "18-layer, option B"),
@@ -135,4 +152,6 @@ VARIANTS = {
     ),
     "resnet101_v1": _row(partial(ResNet, _first, (3, 4, 23, 3), 4), 44_549_160, 7.5702, "101-layer as released"),
     "resnet152_v1": _row(partial(ResNet, _first, (3, 8, 36, 3), 4), 60_192_808, 11.2824, "152-layer as released"),
+    "resnet50_deep": _row(partial(ResNet, bottleneck, (3, 4, 6, 3), 4, _DEEP), 25_680_808, 5.44434, _SEMSEG),
+    "resnet101_deep": _row(partial(ResNet, bottleneck, (3, 4, 23, 3), 4, _DEEP), 44_672_936, 9.15656, _SEMSEG),
 }

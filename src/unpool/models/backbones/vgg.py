@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
@@ -59,11 +59,7 @@ class VGG(Backbone):
         he_normal(self, mode="fan_out")
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        if min(image.shape[-2:]) < self.strides[-1]:
-            raise ValueError(
-                f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more"
-            )
-        x, features = image, []
+        x, features = _large_enough(image), []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
@@ -76,6 +72,13 @@ def normalised(*, width: int = 64, in_channels: int = 3) -> VGG:
     network = VGG(conv, A, width=width, in_channels=in_channels)
     cast(nn.Sequential, network.stages[0]).append(LocalResponseNorm())
     return network
+
+
+@fx.wrap  # one operation of a traced network, which then refuses the same images
+def _large_enough(image: Tensor) -> Tensor:
+    if min(image.shape[-2:]) < VGG.strides[-1]:
+        raise ValueError(f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more")
+    return image
 
 
 def _row(build: Callable[..., nn.Module], params: int, gmacs: float | None, source: str) -> Variant:

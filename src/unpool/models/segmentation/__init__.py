@@ -5,7 +5,18 @@ an image moved by a multiple of it gives the same answer, moved, away from the b
 """
 
 from unpool.models.catalog import Variant
-from unpool.models.segmentation import fcn, segnet, unet, unet_decoder
+from unpool.models.segmentation import (
+    deeplab,
+    fcn,
+    fcn_alexnet,
+    fcn_head,
+    fpn,
+    frrn,
+    pspnet,
+    segnet,
+    unet,
+    unet_decoder,
+)
 
-MODULES = (fcn, segnet, unet, unet_decoder)
+MODULES = (fcn, fcn_alexnet, fcn_head, deeplab, pspnet, fpn, frrn, segnet, unet, unet_decoder)
 MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}

@@ -1,0 +1,72 @@
+"""The rule for `x[...]`: rows and columns that are left out, from the start, the end, or in between."""
+
+from typing import Any
+
+from torch import Tensor, fx
+
+from unpool.convert.passing import passed_on
+from unpool.convert.rewriting import Map, Pair, Rewriting
+
+
+def sliced(rewriting: Rewriting, node: fx.Node) -> Map | None:
+    """Steps become finer, starts and ends move with the grid."""
+    used = node.all_input_nodes[0]
+    found = rewriting.maps[used]
+    if found is None or not isinstance(rewriting.value(used), Tensor) or node.args[0] is not used:
+        return passed_on(rewriting, node)
+    dims = rewriting.value(used).dim()
+    index = _full(node.args[1], dims)
+    if any(item is None for item in index) or len(index) != dims:
+        return passed_on(rewriting, node)
+    steps = [index[axis] for axis in found.axes]
+    if any(not isinstance(step, slice) for step in steps):
+        rewriting.refuse(node, "it picks single rows or columns")
+    if all(step == slice(None) for step in steps):
+        return passed_on(rewriting, node)
+    return _resliced(rewriting, node, found, index)
+
+
+def _full(index: Any, dims: int) -> list[Any]:
+    """One entry for each axis."""
+    listed = list(index) if isinstance(index, tuple) else [index]
+    if any(item is Ellipsis for item in listed):
+        place = next(i for i, item in enumerate(listed) if item is Ellipsis)
+        listed[place : place + 1] = [slice(None)] * (dims - len(listed) + 1)
+    return listed + [slice(None)] * (dims - len(listed))
+
+
+def _resliced(rewriting: Rewriting, node: fx.Node, found: Map, index: list[Any]) -> Map:
+    stride, grid, old = list(found.stride), list(found.grid), []
+    for i, axis in enumerate(found.axes):
+        given = index[axis]
+        jump = 1 if given.step is None else given.step
+        kept = rewriting.kept_step(node, jump, found.stride[i], found.grid[i])
+        index[axis] = slice(
+            *(_moved(rewriting, node, end, found.grid[i]) for end in (given.start, given.stop)),
+            None if kept == 1 else kept,
+        )
+        stride[i], grid[i] = found.stride[i] * jump, found.grid[i] * jump // kept
+        old.append(given)
+    changed = rewriting.call(node.target, rewriting.new(node.args[0]), rewriting.new(tuple(index)))  # pyright: ignore
+    rewriting.put(node, changed)
+    axes = _axes_after(found.axes, index)
+    rewriting.change(node, _told(old), _told([index[axis] for axis in found.axes]))
+    return Map(axes, (stride[0], stride[1]), (grid[0], grid[1]))
+
+
+def _moved(rewriting: Rewriting, node: fx.Node, end: Any, grid: int) -> Any:
+    """A start or end on the finer grid; a computed one comes from sizes that are finer themselves."""
+    return end * grid if isinstance(end, int) else end
+
+
+def _axes_after(axes: Pair, index: list[Any]) -> Pair:
+    """Axes that are picked from vanish."""
+    lost = [i for i, item in enumerate(index) if not isinstance(item, slice)]
+    rows, columns = (axis - sum(i < axis for i in lost) for axis in axes)
+    return rows, columns
+
+
+def _told(slices: list[Any]) -> str:
+    parts = ("" if end is None else str(end) for s in slices for end in (s.start, s.stop, s.step))
+    start, stop, step, start_2, stop_2, step_2 = parts
+    return f"[{start}:{stop}:{step}, {start_2}:{stop_2}:{step_2}]"

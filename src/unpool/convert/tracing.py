@@ -1,0 +1,91 @@
+"""The graph of a network's operations, by `torch.fx`.
+
+Leaves are torch's own layers, layers made from them, and modules without modules inside whose Python cannot be
+followed; everything else is looked into.
+"""
+
+import copy
+
+from torch import fx, nn
+from torch.nn.modules import batchnorm, conv, pooling
+
+from unpool.errors import NotConvertible
+
+# what running or tracing somebody's module may raise
+FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError)
+
+LAYERS = (
+    conv._ConvNd,
+    pooling._MaxPoolNd,
+    pooling._AvgPoolNd,
+    batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.Linear,
+)
+
+
+def trace(network: nn.Module) -> fx.GraphModule:
+    """The network's operations, on its own modules.
+
+    Raises:
+        NotConvertible: its Python depends on the image, or it acts differently while it trains.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        training, graph = (_Tracer().trace(network.train(mode)) for mode in (True, False))
+    except FAULTS as error:
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be followed: {error}. Python that branches on the image must stand in a "
+            "function marked with torch.fx.wrap"
+        ) from error
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+    if different := _first_difference(training, graph):
+        raise NotConvertible(
+            f"{type(network).__name__} acts differently while it trains, from {different!r} on: "
+            "give the part of it that does not"
+        )
+    return fx.GraphModule(network, graph)
+
+
+def layer_of(node: fx.Node) -> str:
+    """Dotted name of the module that a node stands in or calls."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    place = str(stack[-1][0]) if stack else ""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    return f"{place}:{name}" if place else str(name)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, LAYERS):
+            return True
+        if type(m).__module__.startswith("torch.nn"):
+            return not isinstance(m, nn.Sequential)
+        return next(m.children(), None) is None and not _can_be_followed(m)
+
+
+def _can_be_followed(module: nn.Module) -> bool:
+    try:
+        graphs = [_Tracer().trace(copy.copy(module).train(mode)) for mode in (True, False)]
+    except FAULTS:
+        return False
+    return not _first_difference(*graphs)
+
+
+def _first_difference(one: fx.Graph, other: fx.Graph) -> str:
+    """Name of the first node that differs in more than a dropout's switch; empty where none does."""
+    for a, b in zip(one.nodes, other.nodes, strict=False):
+        if _said(a) != _said(b):
+            return layer_of(a)
+    return "" if len(one.nodes) == len(other.nodes) else "output"
+
+
+def _said(node: fx.Node) -> tuple[str, ...]:
+    if node.op == "call_function" and node.target is nn.functional.dropout:
+        return ("dropout", str(node.args[0]))
+    return (node.op, str(node.target), str(node.args), str(node.kwargs))

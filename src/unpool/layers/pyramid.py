@@ -1,0 +1,102 @@
+"""Modules that look at a map, or at several, on many scales at once."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from unpool.layers.conv import ConvNormAct
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: (B, C, H, W) -> (B, (2 + number of rates) * width, H, W).
+
+    A 1x1 convolution, a 3x3 convolution a rate, and the average of the whole map, each with batch norm and ReLU, side
+    by side. The average has one position an image, so that training needs batches of two or more.
+    Source: Chen et al. 2017, arXiv:1706.05587, section 3.3.
+
+    Args:
+        in_channels: channels of the map.
+        width: channels of each branch.
+        rates: steps between the taps of the 3x3 convolutions, on the map.
+    """
+
+    def __init__(self, in_channels: int, width: int, *, rates: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([ConvNormAct(in_channels, width, 1)])
+        for rate in rates:
+            branch = ConvNormAct(in_channels, width)
+            set_rate(cast(nn.Conv2d, branch[0]), rate)
+            self.branches.append(branch)
+        self.average = nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(in_channels, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [branch(x) for branch in self.branches]
+        average = self.average(x)  # (B, width, 1, 1)
+        return torch.cat([*parts, average.expand(-1, -1, x.shape[-2], x.shape[-1])], dim=1)
+
+
+def set_rate(conv: nn.Conv2d, rate: int) -> None:
+    """Spreads the taps of a convolution `rate` pixels apart and pads it so that the size of the map stays as it was."""
+    conv.dilation = (rate, rate)
+    conv.padding = tuple(rate * (side // 2) for side in conv.kernel_size)
+
+
+class PyramidPooling(nn.Module):
+    """The map and its averages over grids of several sizes: (B, C, H, W) -> (B, C + number of bins * width, H, W).
+
+    Each grid of averages goes through a 1x1 convolution with batch norm and ReLU and back to the size of the map,
+    bilinearly, with corners on corners. A grid of one needs batches of two or more in training.
+    Source: Zhao et al. 2017, arXiv:1612.01105, section 3.2.
+
+    Args:
+        in_channels: channels of the map.
+        width: channels of each grid.
+        bins: cells of the grids along each side.
+    """
+
+    def __init__(self, in_channels: int, width: int, *, bins: Sequence[int]) -> None:
+        super().__init__()
+        self.grids = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), ConvNormAct(in_channels, width, 1)) for side in bins
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (x.shape[-2], x.shape[-1])
+        grids = [nn.functional.interpolate(grid(x), size, mode="bilinear", align_corners=True) for grid in self.grids]
+        return torch.cat([x, *grids], dim=1)
+
+
+class FeaturePyramid(nn.Module):
+    """Gives every map of a backbone the meaning of the coarsest: maps of `channels` -> as many of `width` channels.
+
+    A 1x1 convolution on each map, the coarser sum added at the size of the finer one (nearest), a 3x3 convolution on
+    each sum; biases, no norm, no activation. Source: Lin et al. 2017, arXiv:1612.03144, section 3.
+
+    Args:
+        channels: of the maps, fine to coarse.
+        width: channels of the maps it gives.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int = 256) -> None:
+        super().__init__()
+        lateral = [nn.Conv2d(c, width, 1) for c in channels]
+        smooth = [nn.Conv2d(width, width, 3, padding=1) for _ in channels]
+        for conv in lateral + smooth:
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+        self.lateral = nn.ModuleList(lateral)
+        self.smooth = nn.ModuleList(smooth)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        sums: list[Tensor] = []
+        for lateral, x in zip(reversed(self.lateral), reversed(maps), strict=True):
+            x = lateral(x)
+            sums.append(x + nn.functional.interpolate(sums[-1], x.shape[-2:], mode="nearest") if sums else x)
+        return tuple(smooth(x) for smooth, x in zip(self.smooth, reversed(sums), strict=True))
+
+
+def with_pooled_level(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The maps and one more: every second pixel of the coarsest, P6 (max pooling of side one, stride two)."""
+    return (*maps, nn.functional.max_pool2d(maps[-1], 1, stride=2))

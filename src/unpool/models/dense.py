@@ -1,0 +1,114 @@
+"""Segmentation networks made of a backbone and a head that reads one of its maps."""
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from unpool.convert.dilate import dilate
+from unpool.errors import RecipeError
+from unpool.types import Auxiliary, Backbone
+
+PROBE = (33, 65)  # (H, W) of the image on which a dilated backbone is compared with the one it was made from
+
+
+class Dense(nn.Module):
+    """Logits of the last map of a backbone, bilinearly at the size of the image: (B, C, H, W) -> (B, N, H, W).
+
+    Args:
+        backbone: gives the map.
+        head: from the map to logits of its size.
+        align_corners: corners of the map on corners of the image, instead of edges on edges.
+
+    Attributes:
+        stride: stride of the coarsest map.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, *, align_corners: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.align_corners = align_corners
+        self.stride = max(backbone.strides)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return resize(self.head(self.backbone(image)[-1]), image, align_corners=self.align_corners)
+
+
+class DenseAuxiliary(Dense):
+    """The same network with a head on an earlier map beside it: image -> Auxiliary of logits (B, N, H, W), one more.
+
+    Args:
+        backbone: gives the maps.
+        head: from the last map to logits of its size.
+        auxiliary: from map `place` to logits of its size.
+        place: index of the auxiliary head's map.
+        align_corners: as in Dense.
+    """
+
+    def __init__(
+        self, backbone: Backbone, head: nn.Module, auxiliary: nn.Module, *, place: int, align_corners: bool = False
+    ) -> None:
+        super().__init__(backbone, head, align_corners=align_corners)
+        self.auxiliary = auxiliary
+        self.place = place
+
+    def forward(self, image: Tensor) -> Auxiliary:  # pyright: ignore[reportIncompatibleMethodOverride]
+        maps = self.backbone(image)
+        logits = resize(self.head(maps[-1]), image, align_corners=self.align_corners)
+        beside = resize(self.auxiliary(maps[self.place]), image, align_corners=self.align_corners)
+        return Auxiliary(logits, (beside,))
+
+
+def resize(x: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W): bilinearly to the size of `like`."""
+    return nn.functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=align_corners)
+
+
+def places_of(backbone: Backbone, strides: Sequence[int], *, reader: str) -> tuple[int, ...]:
+    """Index of the backbone's map at each stride.
+
+    Args:
+        backbone: as it was before its strides were changed to dilation.
+        strides: of the maps that are read.
+        reader: who reads them, for the message.
+
+    Raises:
+        RecipeError: there is no map at one of the strides.
+    """
+    missing = [stride for stride in strides if stride not in backbone.strides]
+    if missing:
+        raise RecipeError(
+            f"{reader} reads the maps at strides {', '.join(map(str, strides))}, and this backbone has none at "
+            f"{', '.join(map(str, missing))} (it has {', '.join(map(str, backbone.strides))}): choose another backbone"
+        )
+    return tuple(backbone.strides.index(stride) for stride in strides)
+
+
+def dilated(backbone: Backbone, output_stride: int) -> Backbone:
+    """The backbone with dilation instead of the strides beyond `output_stride`, its weights and their names kept.
+
+    Where no stride is beyond it, the backbone itself. On the meta device too.
+    """
+    if output_stride >= max(backbone.strides):
+        return backbone
+    is_real = not any(tensor.is_meta for tensor in backbone.state_dict().values())
+    with torch.device("cpu"):  # whatever device networks are being built on
+        first = next(m for m in backbone.modules() if isinstance(m, nn.Conv2d))
+        image = torch.rand(1, first.in_channels, *PROBE, generator=torch.Generator().manual_seed(0))
+        found = dilate(backbone if is_real else _with_values(backbone), output_stride=output_stride, image=image)
+    return cast(Backbone, found if is_real else found.to("meta"))
+
+
+def _with_values(backbone: nn.Module) -> nn.Module:
+    """A copy on the host with random weights, for a backbone that has none."""
+    twin = copy.deepcopy(backbone).to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.normal_(std=(2 / max(parameter[0].numel(), 1)) ** 0.5, generator=generator)
+        for buffer in twin.buffers():
+            buffer.fill_(1)
+    return twin

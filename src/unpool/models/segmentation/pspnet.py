@@ -1,0 +1,101 @@
+"""PSPNet on any backbone (Zhao et al. 2017, arXiv:1612.01105, section 3), as in hszhao/semseg.
+
+Maps are resized with corners on corners. The release refuses images whose sides are not 8k + 1, where this falls on
+whole pixels; here every size works. Dropout falls on single values, as in the paper's Caffe release, where semseg's
+falls on whole maps. The auxiliary head is a row of its own, where the releases build it for training only. Heads start
+from He's normal weights.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from unpool.layers.conv import ConvNormAct
+from unpool.layers.initialize import he_normal
+from unpool.layers.pyramid import PyramidPooling
+from unpool.models.catalog import Variant
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
+from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, fcn_head
+from unpool.types import Backbone
+
+BINS = (1, 2, 3, 6)
+
+
+def psp_head(channels: int, num_classes: int, *, bins: Sequence[int], width: int) -> nn.Module:
+    """Pyramid, 3x3, dropout, classes: (B, C, H, W) -> (B, num_classes, H, W)."""
+    each = max(channels // len(bins), 1)
+    parts: OrderedDict[str, nn.Module] = OrderedDict(
+        pyramid=PyramidPooling(channels, each, bins=bins),
+        project=ConvNormAct(channels + len(bins) * each, width),
+        drop=nn.Dropout(0.1),
+        classify=nn.Conv2d(width, num_classes, 1),
+    )
+    head = nn.Sequential(parts)
+    he_normal(head, mode="fan_in")
+    return head
+
+
+def pspnet(
+    backbone: Backbone,
+    /,
+    *,
+    num_classes: int = 21,
+    output_stride: int = 8,
+    bins: Sequence[int] = BINS,
+    head_width: int = 512,
+) -> Dense:
+    """Image (B, C, H, W) -> logits (B, num_classes, H, W).
+
+    Args:
+        backbone: of any kind; only its last map is read.
+        num_classes: logits of each pixel.
+        output_stride: stride that the backbone keeps; further ones become dilation.
+        bins: cells along each side of the pyramid's grids.
+        head_width: channels before the classes.
+    """
+    body = dilated(backbone, output_stride)
+    head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
+    return Dense(body, head, align_corners=True)
+
+
+def pspnet_auxiliary(
+    backbone: Backbone,
+    /,
+    *,
+    num_classes: int = 21,
+    output_stride: int = 8,
+    bins: Sequence[int] = BINS,
+    head_width: int = 512,
+) -> DenseAuxiliary:
+    """The same with an FCN head on the stage whose stride was 16: image -> Auxiliary; arguments as in `pspnet`."""
+    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    body = dilated(backbone, output_stride)
+    head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
+    beside = fcn_head(backbone.channels[place], num_classes)
+    return DenseAuxiliary(body, head, beside, place=place, align_corners=True)
+
+
+def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:
+    logits = (21, 473, 473)
+    return Variant(
+        build=build,
+        kind="composed",
+        backbone=backbone,
+        params=params,
+        gmacs=gmacs,
+        source="hszhao/semseg, model/pspnet.py",
+        input=(3, 473, 473),
+        output=(logits, logits) if build is pspnet_auxiliary else logits,
+        classes=21,
+    )
+
+
+_AUXILIARY = 60 * 60 * (9 * 1024 * 256 + 256 * 21) / 1e9  # multiply-adds of the auxiliary head, by hand
+
+VARIANTS = {
+    "pspnet": _row(pspnet, "resnet50_deep", 46_716_373, 161.6371),
+    "pspnet_aux": _row(pspnet_auxiliary, "resnet50_deep", 49_081_578, 161.6371 + _AUXILIARY),
+    "pspnet_resnet101": _row(pspnet, "resnet101_deep", 65_708_501, 229.8207),
+    "pspnet_resnet101_aux": _row(pspnet_auxiliary, "resnet101_deep", 68_073_706, 229.8207 + _AUXILIARY),
+}

@@ -1,0 +1,431 @@
+"""A dilated network is the network before on a finer grid: what it keeps, changes and refuses."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from unpool import models
+from unpool.convert.dilate import dilate
+from unpool.errors import NotConvertible
+from unpool.models import BACKBONES
+
+F = nn.functional
+SIZES = [(64, 96), (67, 85)]
+
+
+def shaken(network, seed=0):
+    """The network with statistics and zero weights drawn at random, in evaluation mode and float64."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return network.eval().double()
+
+
+def image(size_hw=(67, 85), channels=3, batch=1):
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(batch, channels, *size_hw, dtype=torch.float64, generator=generator)
+
+
+def keeps(network, output_stride, strides, sizes=SIZES, channels=3):
+    """Asserts that every map holds the old one at every s-th position, on sizes that `dilate` did not see."""
+    dilated = dilate(network, output_stride=output_stride)
+    for size in [*sizes, (70, 90)]:
+        x = image(size, channels)
+        with torch.no_grad():
+            old, new = network(x), dilated(x)
+        pairs = zip(old, new, strict=True) if isinstance(old, tuple) else [(old, new)]
+        for (a, b), stride in zip(pairs, strides, strict=True):
+            step = max(1, stride // output_stride)
+            torch.testing.assert_close(b[:, :, ::step, ::step], a, rtol=1e-9, atol=1e-9)
+    return dilated
+
+
+def sequential(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(*layers).double().eval()
+
+
+def conv(before, after, kernel=3, **options):
+    return nn.Conv2d(before, after, kernel, **options)
+
+
+class Branches(nn.Module):
+    """The sum of two branches."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, x):
+        return self.one(x) + self.other(x)
+
+
+class Act(nn.Module):
+    """A function of the map as a module that can be followed."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+UNPADDED = (conv(3, 4), nn.ReLU(), nn.MaxPool2d(2), conv(4, 5), nn.ReLU(), nn.MaxPool2d(2), conv(5, 3, 2))
+
+
+def stitched(network, x, stride):
+    """What the network gives for the image and its shifts, laid side by side, where windows lie within the image."""
+    parts = {(a, b): network(x[:, :, a:, b:]) for a in range(stride) for b in range(stride)}
+    height = sum(parts[a, 0].shape[2] for a in range(stride))
+    width = sum(parts[0, b].shape[3] for b in range(stride))
+    whole = x.new_zeros(1, parts[0, 0].shape[1], height, width)
+    for (a, b), part in parts.items():
+        whole[:, :, a::stride, b::stride] = part
+    return whole
+
+
+@pytest.mark.parametrize("size_hw", [(30, 33), (29, 36)])
+def test_unpadded_network_gives_what_shift_and_stitch_gives_at_every_position(size_hw):
+    network = sequential(*copy.deepcopy(UNPADDED))
+    x = image(size_hw)
+    whole = stitched(network, x, 4)
+    dense = dilate(network, output_stride=1)(x)[:, :, : whole.shape[2], : whole.shape[3]]
+    torch.testing.assert_close(dense, whole, rtol=0, atol=1e-10)
+
+
+def test_gradients_are_those_of_shift_and_stitch():
+    network = sequential(*copy.deepcopy(UNPADDED))
+    dilated = dilate(network, output_stride=1)
+    x = image((30, 33))
+    whole = stitched(network, x, 4)
+    weight = torch.randn_like(whole)
+    (whole * weight).sum().backward()
+    (dilated(x)[:, :, : whole.shape[2], : whole.shape[3]] * weight).sum().backward()
+    for old, new in zip(network.parameters(), dilated.parameters(), strict=True):
+        torch.testing.assert_close(new.grad, old.grad, rtol=0, atol=1e-9)
+
+
+def test_each_strided_layer_keeps_its_own_dilation_and_later_ones_double():
+    network = sequential(conv(3, 4, padding=1), conv(4, 4, stride=2, padding=1), conv(4, 4, stride=2, padding=1))
+    dilated = keeps(network.append(conv(4, 4, padding=1).double()), 1, [4])
+    layers = [m for m in dilated.modules() if isinstance(m, nn.Conv2d)]
+    assert [m.stride for m in layers] == [(1, 1)] * 4
+    assert [m.dilation for m in layers] == [(1, 1), (1, 1), (2, 2), (4, 4)]
+    assert [m.padding for m in layers] == [(1, 1), (1, 1), (2, 2), (4, 4)]
+    assert [change.layer for change in dilated.changes] == ["1", "2", "3"]
+    assert dilated.changes[1] == ("2", "stride 2, dilation 1, padding 1", "stride 1, dilation 2, padding 2")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        conv(4, 4, 2, stride=2),
+        conv(4, 4, 4, stride=2, padding=1),
+        conv(4, 4, 5, stride=3, padding=2),
+        conv(4, 4, 1, stride=2),
+        conv(4, 4, 3, stride=2, padding=2),
+        conv(4, 4, 3, stride=2, padding=1, groups=4),
+        conv(4, 4, (3, 5), stride=2, padding=(0, 2)),
+        conv(4, 4, 3, stride=2, padding=1, padding_mode="reflect"),
+        conv(4, 4, 4, stride=2, padding=1, padding_mode="replicate"),
+        conv(4, 4, 3, stride=2, padding=2, dilation=2),
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, 2, 1),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.MaxPool2d(2, 2, ceil_mode=True),
+        nn.AvgPool2d(2),
+        nn.AvgPool2d(3, 2, 1),
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+        nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+        nn.AvgPool2d(3, 2, 1, divisor_override=5),
+        Act(partial(F.max_pool2d, kernel_size=3, stride=2)),
+        Act(partial(F.avg_pool2d, kernel_size=2)),
+    ],
+    ids=str,
+)
+def test_layer_is_exact_where_it_strides_and_on_a_finer_grid(layer):
+    first, second = copy.deepcopy(layer), copy.deepcopy(layer)
+    network = sequential(conv(3, 4, padding=1), first, conv(4, 4, padding=1), second, conv(4, 2, padding=1))
+    stride = 9 if getattr(layer, "stride", 2) == (3, 3) else 4
+    keeps(network, 1, [stride])
+    keeps(network, int(stride**0.5), [stride])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        conv(4, 4, 4, padding="same"),
+        conv(4, 4, 2, padding="same"),
+        conv(4, 4, 3, padding=1, padding_mode="circular"),
+        conv(4, 4, 3, padding=2, padding_mode="reflect"),
+        nn.MaxPool2d(3, 1, 1),
+        nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+        nn.ZeroPad2d((1, 2, 0, 3)),
+        nn.ReflectionPad2d(1),
+        nn.ReplicationPad2d((2, 0, 1, 1)),
+        nn.GroupNorm(2, 4),
+        nn.LocalResponseNorm(3),
+        Act(lambda x: F.pad(x, (0, 1, 2, -1), value=0.5)),
+        Act(lambda x: x[:, :, 1:-1, 2:]),
+        Act(lambda x: x[..., 1::2, ::2]),
+        Act(lambda x: x.permute(0, 2, 3, 1).softmax(-1).permute(0, 3, 1, 2)),
+        Act(lambda x: x.view(x.shape[0], 2, 2, x.shape[2], x.shape[3]).transpose(1, 2).flatten(1, 2)),
+        Act(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)),
+        Act(lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True))),
+        Act(lambda x: x * F.adaptive_avg_pool2d(x, 1)),
+        Act(lambda x: x / (1 + x.norm(p=2, dim=(2, 3), keepdim=True))),
+        Act(lambda x: x * x.mean(1, keepdim=True)),
+        Act(lambda x: x + F.interpolate(F.adaptive_avg_pool2d(x, 1), x.shape[-2:], mode="bilinear")),
+    ],
+    ids=str,
+)
+def test_layer_without_stride_is_exact_on_a_finer_grid(layer):
+    network = sequential(conv(3, 4, stride=2, padding=1), conv(4, 4, stride=2, padding=1), layer)
+    keeps(network, 2, [8 if network(image()).shape[2] < 12 else 4])
+
+
+def test_shortcut_of_an_average_pool_meets_its_branch_at_odd_sizes():
+    branch = nn.Sequential(conv(3, 4, stride=2, padding=1), nn.ReLU())
+    shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), conv(3, 4, 1))
+    keeps(sequential(Branches(branch, shortcut), conv(4, 2, padding=1)), 1, [2])
+
+
+def test_branches_whose_borders_differ_in_size_are_cut_to_one():
+    branch = nn.Sequential(nn.ZeroPad2d(1), conv(3, 4, stride=2))
+    keeps(sequential(Branches(branch, conv(3, 4, 1, stride=2)), conv(4, 2, padding=1)), 1, [2])
+
+
+def test_stride_may_be_turned_into_dilation_in_part():
+    dilated = keeps(sequential(conv(3, 4, 4, stride=4), conv(4, 4, padding=1)), 2, [4])
+    assert [m.stride for m in dilated.modules() if isinstance(m, nn.Conv2d)] == [(2, 2), (1, 1)]
+
+
+def test_rows_and_columns_may_have_strides_of_their_own():
+    network = sequential(conv(3, 4, stride=(2, 1), padding=1), conv(4, 4, stride=(2, 2), padding=1), conv(4, 4))
+    dilated = dilate(network, output_stride=2)
+    with torch.no_grad():
+        torch.testing.assert_close(dilated(image())[:, :, ::2], network(image()))
+
+
+def test_upsampling_to_a_map_that_is_not_dilated_reads_the_positions_that_there_were():
+    down = nn.Sequential(conv(3, 4, stride=2, padding=1), conv(4, 4, stride=2, padding=1), conv(4, 4, padding=1))
+    network = sequential(*down, nn.Upsample(scale_factor=4, mode="bilinear"), conv(4, 2, padding=1))
+    x = image((64, 96))
+    with torch.no_grad():
+        torch.testing.assert_close(dilate(network, output_stride=2)(x), network(x))
+
+
+@pytest.mark.parametrize(("name", "strides"), [("resnet18", (2, 4, 8, 16, 32)), ("cifar_resnet20", (1, 2, 4))])
+@pytest.mark.parametrize("output_stride", [1, 2])
+def test_our_residual_backbones_are_exact_at_both_shortcuts(name, strides, output_stride):
+    torch.manual_seed(0)
+    dilated = keeps(shaken(BACKBONES[name].build(width=4)), output_stride, strides)
+    assert dilated.strides == tuple(min(s, output_stride) for s in strides)
+    assert dilated.channels == BACKBONES[name].build(width=4).channels
+
+
+@pytest.mark.parametrize("output_stride", [1, 8])
+def test_our_vgg_with_one_pooling_for_all_stages_is_exact_and_still_refuses_small_images(output_stride):
+    torch.manual_seed(0)
+    dilated = keeps(shaken(BACKBONES["vgg11_bn"].build(width=4)), output_stride, (1, 2, 4, 8, 16, 32))
+    with pytest.raises(ValueError, match=r"\(31, 40\) \(H, W\); VGG halves it five times: give 32 or more"):
+        dilated(image((31, 40)))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1"])
+def test_torchvisions_classifiers_answer_as_before(name):
+    torch.manual_seed(0)
+    network = shaken(torchvision.models.get_model(name, weights=None, num_classes=5))
+    dilated = dilate(network, output_stride=8)
+    with torch.no_grad():
+        torch.testing.assert_close(dilated(image()), network(image()), rtol=1e-9, atol=1e-9)
+
+
+def test_squeeze_and_excitation_averages_the_positions_that_there_were():
+    torch.manual_seed(0)
+    network = shaken(torchvision.models.mobilenet_v3_small(weights=None).features)
+    dilated = keeps(network, 8, [32])
+    averages = [change for change in dilated.changes if change.layer.endswith("avgpool")]
+    assert averages[-1] == ("11.block.2.avgpool", "of all positions", "of every 4x4th position")
+
+
+def test_network_that_was_given_stays_as_it_was():
+    network = BACKBONES["resnet18"].build(width=4).train()
+    network.stages[0].eval()
+    before = {name: (vars(m).get("stride"), vars(m).get("dilation"), m.training) for name, m in network.named_modules()}
+    state = copy.deepcopy(network.state_dict())
+    dilate(network, output_stride=8)
+    assert before == {
+        name: (vars(m).get("stride"), vars(m).get("dilation"), m.training) for name, m in network.named_modules()
+    }
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+def test_weights_move_from_one_to_the_other():
+    network = BACKBONES["cifar_resnet20"].build(width=4)
+    dilated = dilate(network, output_stride=1)
+    assert [(k, v.shape) for k, v in dilated.state_dict().items()] == [
+        (k, v.shape) for k, v in network.state_dict().items()
+    ]
+    other = BACKBONES["cifar_resnet20"].build(width=4).eval()
+    dilated.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        new, old = dilated.eval().double()(image())[2], other.double()(image())[2]
+    torch.testing.assert_close(new[:, :, ::4, ::4], old)
+
+
+def test_parameters_that_no_operation_reads_and_buffers_that_are_not_saved_are_kept():
+    network = sequential(conv(3, 4, stride=2))
+    network.register_parameter("unused", nn.Parameter(torch.ones(2)))
+    network.register_buffer("scratch", torch.ones(3), persistent=False)
+    for made in (dilated := dilate(network, output_stride=1), copy.deepcopy(dilated)):
+        assert list(made.state_dict()) == list(network.state_dict())
+        assert dict(made.named_buffers()).keys() == {"scratch"}
+
+
+def test_copy_of_a_dilated_network_is_a_network_of_its_own():
+    dilated = dilate(BACKBONES["cifar_resnet20"].build(width=4).eval(), output_stride=1)
+    copied = copy.deepcopy(dilated)
+    assert (copied.changes, copied.strides, copied.channels) == (dilated.changes, dilated.strides, dilated.channels)
+    x = image((32, 32)).float()
+    with torch.no_grad():
+        before = dilated(x)[-1]
+        copied.stem.conv.weight.zero_()
+        assert torch.equal(dilated(x)[-1], before)
+        assert not torch.equal(copied(x)[-1], before)
+
+
+def test_mode_switches_dropout_and_batch_norm():
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = conv(3, 8, stride=2), nn.BatchNorm2d(8)
+
+        def forward(self, x):
+            return F.dropout(self.norm(self.conv(x)), 0.5, training=self.training)
+
+    dilated = dilate(Dropping().eval(), output_stride=1)
+    x = image().float()
+    assert not dilated.training
+    assert torch.equal(dilated(x), dilated(x))
+    mean = dilated.norm.running_mean.clone()
+    dropped = (dilated.train()(x) == 0).float().mean()
+    assert dropped == pytest.approx(0.5, abs=0.05)
+    assert not torch.equal(dilated.norm.running_mean, mean)
+
+
+def test_every_parameter_gets_a_gradient_in_bfloat16():
+    dilated = dilate(BACKBONES["vgg11_bn"].build(width=4).train(), output_stride=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = dilated(image((64, 64), batch=2).float())
+    sum(m.float().square().sum() for m in maps).backward()
+    assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in dilated.parameters() if p.dim() > 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
+def test_exported_network_takes_every_size(name):
+    dilated = dilate(BACKBONES[name].build(width=4).eval(), output_stride=8)
+    height, width = (torch.export.Dim(axis, min=64, max=512) for axis in "hw")
+    sizes = ({2: height, 3: width},)
+    exported = torch.export.export(dilated, (image((97, 131)).float(),), dynamic_shapes=sizes).module()
+    for size in ((64, 96), (100, 77)):
+        x = image(size).float()
+        for a, b in zip(exported(x), dilated(x), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_dilated_backbone_carries_a_decoder():
+    from unpool.models.segmentation.unet_decoder import UNetDecoder
+
+    network = UNetDecoder(dilate(BACKBONES["resnet18"].build(width=4), output_stride=8), num_classes=3, widths=(4,) * 5)
+    assert network(image().float()).shape == (1, 3, 67, 85)
+    assert network.stride == 8
+
+
+def test_images_to_compare_on_can_be_given():
+    network = models.build("unet_valid", width=2).eval()
+    with pytest.raises(NotConvertible, match="cannot be followed"):
+        dilate(network, output_stride=8)
+    inner = network.net.down
+    stages = sequential(inner[0], nn.MaxPool2d(2), inner[1], nn.MaxPool2d(2), inner[2])
+    x = torch.rand(1, 1, 60, 44)
+    dilated = dilate(stages, output_stride=1, image=x)
+    torch.testing.assert_close(dilated(x.double())[:, :, ::4, ::4], stages(x.double()))
+
+
+class Backwards(nn.Module):
+    """A module without a rule that reads other rows."""
+
+    def forward(self, x):
+        return x.flip(2)
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ((conv(3, 4, stride=2), Backwards()), r"1:flip cannot be dilated to stride 1: .*differs"),
+        ((conv(3, 4, stride=2, padding=1), nn.PixelUnshuffle(2)), "1 cannot be dilated to stride 1: it gives"),
+        ((nn.PixelUnshuffle(2),), "0 cannot be dilated to stride 1: it makes the map smaller in a way that has no dil"),
+        ((nn.MaxPool2d(2, return_indices=True),), "0 cannot be dilated to stride 1: it gives the places of its maxima"),
+        ((conv(3, 4, stride=2), nn.InstanceNorm2d(4)), "1 cannot be dilated to stride 1: .*differs"),
+        ((conv(3, 3, stride=2), nn.Flatten(2)), None),
+        ((conv(3, 4, stride=4), nn.ConvTranspose2d(4, 4, 2, stride=2)), "1 cannot .*dilate the backbone alone"),
+    ],
+)
+def test_layer_without_an_exact_counterpart_is_named(layers, told):
+    network = sequential(*layers)
+    if told is None:
+        dilate(network, output_stride=1)
+        return
+    with pytest.raises(NotConvertible, match=told):
+        dilate(network, output_stride=1)
+
+
+def test_stride_that_the_output_stride_does_not_divide_is_refused():
+    with pytest.raises(NotConvertible, match="0 cannot be dilated to stride 2: it goes from stride 1 to 3"):
+        dilate(sequential(conv(3, 4, stride=3)), output_stride=2)
+
+
+def test_layer_called_on_maps_of_different_grids_is_refused():
+    shared = conv(3, 3, stride=2, padding=1)
+    with pytest.raises(NotConvertible, match="0 cannot be dilated to stride 1: it is called twice, on maps of diff"):
+        dilate(nn.Sequential(shared, shared), output_stride=1)
+
+
+def test_branch_on_the_image_is_refused_with_what_to_do():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x[:, :, ::2] if x.shape[2] > 10 else x
+
+    with pytest.raises(NotConvertible, match=r"Branching cannot be followed: .*torch\.fx\.wrap"):
+        dilate(Branching(), output_stride=1)
+
+
+def test_network_that_acts_differently_while_it_trains_is_refused():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.aux = conv(3, 4, stride=2), conv(4, 4)
+
+        def forward(self, x):
+            x = self.body(x)
+            return (x, self.aux(x)) if self.training else x
+
+    with pytest.raises(NotConvertible, match="Auxiliary acts differently while it trains, from 'aux' on"):
+        dilate(Auxiliary(), output_stride=1)
+
+
+@pytest.mark.parametrize("stride", [0, -8, True, 2.0])
+def test_output_stride_must_be_a_count(stride):
+    with pytest.raises(NotConvertible, match="it must be a whole number of at least 1"):
+        dilate(conv(3, 4, stride=2), output_stride=stride)
