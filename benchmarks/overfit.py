@@ -81,20 +81,29 @@ CASES = (
     *(Case(name, 64) for name in ("googlenet_aux", "googlenet_torchvision_aux")),
     *(Case(name, 28) for name in ("mlp", "mnist_convnet", "lenet5_28")),
     Case("lenet5"),
-    *(Case(name, 67) for name in ("alexnet", "alexnet_grouped", "caffenet", "alexnet_torchvision")),
-    *(Case(name, 64, square=32, rim=8) for name in ("fcn32s", "fcn16s", "fcn8s")),
-    *(Case(name) for name in ("segnet", "segnet_basic", "unet_same", "unet_same_bn", "unet", "unet_mirror")),
+    # weights from N(0, 0.01^2) need the width that they were chosen for, or nothing comes through
+    *(Case(name, 67, 1e-3, options={"width": 48}) for name in ("alexnet", "alexnet_grouped", "caffenet")),
+    Case("alexnet_torchvision", 67),
+    *(Case(name, 64, options={"backbone": "vgg11"}, square=32, rim=8) for name in ("fcn32s", "fcn16s", "fcn8s")),
+    Case("fcn_alexnet", 64, square=32, rim=8),
+    *(Case(name, 64, square=32, rim=8) for name in ("fcn", "deeplabv3", "pspnet")),
+    *(Case(name, 64, 4e-3, square=32, rim=8) for name in ("fcn_resnet50_aux", "deeplabv3_resnet50_aux", "pspnet_aux")),
+    *(Case(name) for name in ("fpn", "frrn_a", "frrn_b")),
+    *(Case(name) for name in ("segnet", "segnet_basic", "unet_same", "unet", "unet_mirror")),
+    Case("unet_same_bn", lr=4e-3),
     Case("unet_valid", 60, options={"depth": 2}),
     *(Case(name, 67) for name in ("deeppose", "deeppose_grouped")),
     Case("deeppose3", 67, options={"torso": (2, 1)}),
     Case("fcgn", 64),
     *(Case(name, 64, options={"stages": 3}) for name in ("cpm", "cpm_flic", "cpm_vgg")),
-    *(Case(name, 64) for name in ("hourglass1", "hourglass2")),
-    Case("openpose", 64, options={"limbs": 2, "stages": 3}),
+    *(Case(name, 64, options={"width": 64}) for name in ("hourglass1", "hourglass2")),
+    Case("openpose", 64, 1e-3, options={"limbs": 2, "stages": 3, "width": 16}),
     Case("simple_baselines", 64, options={"widths": (16, 16, 16)}),
     Case("linear_autoencoder", 28),
     Case("denoising_autoencoder", 28, options={"width": 100}),
-    *(Case(name) for name in ("conv_autoencoder", "dncnn_s", "dncnn_b", "unet_regression")),
+    Case("conv_autoencoder", lr=1e-3, options={"width": 32}),
+    *(Case(name, 16, 5e-3, options={"width": 32}) for name in ("dncnn_s", "dncnn_b")),
+    Case("unet_regression", 16, 4e-3, options={"width": 16}),
 )
 
 
@@ -121,14 +130,13 @@ def learn(case: Case, *, steps: int = STEPS) -> Learned:
 
 
 def build(case: Case) -> nn.Module:
-    """The narrow network in training mode, without dropout; on resnet18 where it needs a backbone."""
+    """The narrow network in training mode, without dropout; on resnet18 where it needs a backbone and the case names none."""
     row = MODELS[case.name]
-    backbone = "resnet18" if row.kind == "composed" and not case.name.startswith("fcn") else None
-    backbone = "vgg11" if case.name in ("fcn32s", "fcn16s", "fcn8s") else backbone
+    backbone = case.options.get("backbone", "resnet18") if row.kind == "composed" else None
     known = models.known_options(case.name, backbone=backbone)
-    options = {key: value for key, value in NARROW.items() if key in known} | dict(case.options)
+    options = {key: value for key, value in NARROW.items() if key in known} | {**case.options, "backbone": backbone}
     outputs = row.input[0] if case.name in denoising.MODELS else JOINTS if case.name in pose.MODELS else CLASSES
-    network = models.build(case.name, backbone=backbone, num_classes=outputs, **options).train()
+    network = models.build(case.name, num_classes=outputs, **options).train()
     for module in network.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = 0.0

@@ -62,7 +62,7 @@ def test_network_without_values_is_built_and_counted_without_torchs_compiler():
         "import sys, torch\n"
         "from unpool.inspection.catalogue import count\n"
         "before = torch.random.get_rng_state()\n"
-        "assert not count('mnist_convnet').wrong\n"
+        "assert not count('cifar_resnet20').wrong\n"
         "assert torch.equal(before, torch.random.get_rng_state())\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )

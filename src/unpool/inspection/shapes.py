@@ -49,7 +49,16 @@ def run_operation(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
     if name in SINGLE and not kwargs and _are_alike([value for value in args if isinstance(value, Tensor)]):
         return torch.empty_like(args[0])
+    if name == "aten.addmm" and not kwargs and args[1].is_meta:
+        return args[1].new_empty(args[1].shape[0], args[2].shape[1])
+    if name == "aten.mean" and not kwargs and len(args) > 1 and args[0].is_meta:
+        return args[0].new_empty(_reduced(*args))
     return func(*args, **kwargs)
+
+
+def _reduced(x: Tensor, dims: list[int], keepdim: bool = False) -> list[int]:  # noqa: FBT001, FBT002 (as torch has it)
+    gone = {dim % x.dim() for dim in dims}
+    return [1 if dim in gone else n for dim, n in enumerate(x.shape) if keepdim or dim not in gone]
 
 
 def _are_alike(tensors: list[Tensor]) -> bool:
