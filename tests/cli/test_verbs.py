@@ -1,6 +1,7 @@
 """What each verb prints and hands on."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -142,3 +143,25 @@ def test_predict_takes_a_network_that_was_published(fake):
 def test_summary_refuses_weights_since_they_change_nothing(capsys):
     assert main(["summary", "resnet18", "weights=imagenet"]) == 2
     assert "leave weights=... out" in capsys.readouterr().err
+
+
+def test_models_are_counted_anew_beside_the_published_figures(capsys):
+    assert main(["models", "lenet5", "--count"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "parameters", "published", "output", "GMACs", "published", "verdict"]
+    assert lines[0].split() == ["lenet5", "61,706", "61,706", "10", "0.00041652", "0.00042", "agrees"]
+
+
+def test_count_that_differs_from_the_published_one_is_told_by_the_exit_code(capsys, monkeypatch):
+    monkeypatch.setitem(MODELS, "lenet5", replace(MODELS["lenet5"], params=60_000))
+    assert main(["models", "lenet5", "--count", "--json"]) == 1
+    rows = {row["name"]: row["wrong"] for row in json.loads(capsys.readouterr().out)["models"]}
+    assert rows == {"lenet5": ["parameters"], "lenet5_28": []}
+
+
+def test_misprints_are_listed_with_what_is_true(capsys):
+    assert main(["models", "--misprints", "vgg16"]) == 0
+    assert "15,237,608" in capsys.readouterr().out
+    assert main(["models", "vgg16", "--misprints", "--json"]) == 0
+    assert {row["about"] for row in json.loads(capsys.readouterr().out)["misprints"]} == {"vgg16"}
+    assert main(["models", "--misprints", "xyz"]) == 2

@@ -17,9 +17,12 @@ def parser() -> Parser:
     verb.add_argument(
         "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
     )
-    verb.add_argument(
+    other = verb.add_mutually_exclusive_group()
+    other.add_argument(
         "--probe", action="store_true", help="build each network of timm's and say whether it can stand as a backbone"
     )
+    other.add_argument("--count", action="store_true", help="count each network anew; exit code 1 where one differs")
+    other.add_argument("--misprints", action="store_true", help="list published figures that are known to be wrong")
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     return verb
 
@@ -27,12 +30,17 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     from unpool.models import names
 
+    if values.misprints:
+        return _misprints(values.pattern, as_json=values.json)
     found = names(values.pattern)
     if not found:
         raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
     if values.probe:
         _probe(values.pattern, found)
-    elif values.json:
+        return 0
+    if values.count:
+        return _count(found, as_json=values.json)
+    if values.json:
         say_json({"models": [_row(name) for name in found]})
     else:
         say_table([("name", "parameters", "GMACs", "source"), *(_cells(_row(name)) for name in found)])
@@ -81,3 +89,35 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     gmacs = "-" if row["gmacs"] is None else f"{row['gmacs']:.2f}"
     params = "-" if row["params"] is None else f"{row['params']:,}"
     return row["name"], f"{params:>13}", f"{gmacs:>7}", row["source"]
+
+
+def _count(found: list[str], *, as_json: bool) -> int:
+    from unpool.inspection.catalogue import count
+    from unpool.models import MODELS
+
+    if foreign := [name for name in found if name not in MODELS]:
+        raise RecipeError(
+            f"--count is for networks with a published count, and {foreign[0]} has none here: leave it out"
+        )
+    with only_results():
+        counted = [count(name) for name in found]
+    if as_json:
+        say_json({"models": [one.to_json() for one in counted]})
+    else:
+        heads = ("name", "parameters", "published", "output", "GMACs", "published", "verdict")
+        say_table([heads, *(one.cells() for one in counted)])
+    return int(any(one.wrong for one in counted))
+
+
+def _misprints(pattern: str, *, as_json: bool) -> int:
+    from unpool.inspection.misprints import misprints
+
+    found = misprints(pattern)
+    if not found:
+        raise RecipeError(f"no misprint is about {pattern!r}; `unpool models --misprints` lists all")
+    if as_json:
+        say_json({"misprints": [one._asdict() for one in found]})
+    else:
+        for one in found:
+            say(f"{one.about}\n  printed   {one.claim}\n  true      {one.truth}\n  evidence  {one.evidence}")
+    return 0

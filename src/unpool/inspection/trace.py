@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpool.convert.recorder import Call, Recorder, evaluating, tensors_of, without_values
 from unpool.inspection.field import CannotFollow, Field, field_of_image
 from unpool.inspection.field_rules import Operation, field_after
 from unpool.inspection.operations import SHAPE_ONLY, is_pointwise, multiply_adds, name_of, only_passes_on
+from unpool.inspection.shapes import Watch, run_operation
 
 PARTLY_WRITTEN = "a tensor that was written to through one of its views"
 
@@ -72,7 +72,7 @@ def _run(model: nn.Module, image: Tensor) -> Traced:
     return Traced(calls=recorder.calls, macs=watch.macs, fields=watch.fields, stores=watch.stores, unused=unused)
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(Watch):
     """Sees every tensor operation of the run, together with the module that does it."""
 
     def __init__(self, image: Tensor) -> None:
@@ -90,7 +90,7 @@ class _Watch(TorchDispatchMode):
         self._alive: list[Tensor] = [image]  # or their ids would be given to others
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = run_operation(func, args, kwargs or {})
         running = self.recorder.running if self.recorder is not None else ""
         self.read.update(id(tensor) for tensor in tensors_of(args))
         macs = multiply_adds(func, args, output)
