@@ -33,10 +33,10 @@ def image(size_hw=(67, 85), channels=3, batch=1):
     return torch.randn(batch, channels, *size_hw, dtype=torch.float64, generator=generator)
 
 
-def keeps(network, output_stride, strides, sizes=SIZES, channels=3):
+def keeps(network, output_stride, strides, sizes=(*SIZES, (70, 90)), channels=3):
     """Asserts that every map holds the old one at every s-th position, on sizes that `dilate` did not see."""
     dilated = dilate(network, output_stride=output_stride)
-    for size in [*sizes, (70, 90)]:
+    for size in sizes:
         x = image(size, channels)
         with torch.no_grad():
             old, new = network(x), dilated(x)
@@ -371,13 +371,19 @@ def test_dilated_backbone_carries_a_decoder():
 
 def test_images_to_compare_on_can_be_given():
     network = models.build("unet_valid", width=2).eval()
-    with pytest.raises(NotConvertible, match="cannot be followed"):
+    with pytest.raises(NotConvertible, match=r"does not take an image of 64x96 .*: give one as image="):
         dilate(network, output_stride=8)
+    with pytest.raises(NotConvertible, match="ValidUNet cannot be followed"):
+        dilate(network, output_stride=8, image=torch.rand(1, 1, 188, 188))
     inner = network.net.down
     stages = sequential(inner[0], nn.MaxPool2d(2), inner[1], nn.MaxPool2d(2), inner[2])
     x = torch.rand(1, 1, 60, 44)
     dilated = dilate(stages, output_stride=1, image=x)
     torch.testing.assert_close(dilated(x.double())[:, :, ::4, ::4], stages(x.double()))
+
+
+def test_network_that_rearranges_its_image_first_is_compared_on_three_channels():
+    keeps(sequential(nn.PixelUnshuffle(2), conv(12, 4, stride=2, padding=1)), 2, [4], sizes=[(64, 96)])
 
 
 class Backwards(nn.Module):
@@ -440,6 +446,25 @@ def test_network_that_acts_differently_while_it_trains_is_refused():
 
     with pytest.raises(NotConvertible, match="Auxiliary acts differently while it trains, from 'aux' on"):
         dilate(Auxiliary(), output_stride=1)
+
+
+def test_network_whose_maps_are_collected_by_hooks_is_refused():
+    class Hooked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.maps = conv(3, 4, stride=2), []
+            self.conv.register_forward_hook(self.collect)
+
+        def collect(self, module, inputs, output):
+            self.maps.append(output)
+
+        def forward(self, x):
+            self.maps.clear()
+            self.conv(x)
+            return tuple(self.maps)
+
+    with pytest.raises(NotConvertible, match=r"Hooked cannot be followed: .* where hooks collect maps"):
+        dilate(Hooked(), output_stride=1)
 
 
 @pytest.mark.parametrize("stride", [0, -8, True, 2.0])

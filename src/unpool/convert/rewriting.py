@@ -99,6 +99,11 @@ class Rewriting:
                 if not waiting[used]:
                     self.old[used] = self._values[self._new[used]] = []
 
+    @property
+    def answer(self) -> Any:
+        """What the old graph gives for the first image."""
+        return self.value(next(node for node in self.source.graph.nodes if node.op == "output"))
+
     def refuse(self, node: fx.Node, reason: str) -> None:
         raise NotConvertible(f"{layer_of(node)} cannot be dilated to stride {self.output_stride}: {reason}")
 
@@ -163,9 +168,11 @@ class Rewriting:
 
     def known_place(self, node: fx.Node) -> Map | None:
         """A map whose sizes, old and new, are those of what `node` gives."""
-        old, new = ([tuple(x.shape[-2:]) for x in v] for v in (self.old[node], self._values[self._new[node]]))
-        found = self._sizes.get((*old, *new))
-        return found if found and self.value(node).dim() == 4 and max(old[0]) > 1 else None
+        if not isinstance(self.value(node), Tensor) or self.value(node).dim() != 4:
+            return None
+        values = (*self.old[node], *self._values[self._new[node]])
+        found = self._sizes.get(tuple(tuple(x.shape[-2:]) for x in values))
+        return found if found and max(self.value(node).shape[-2:]) > 1 else None
 
     def value(self, node: fx.Node) -> Any:
         """What the old node gives for the first image."""
@@ -236,7 +243,7 @@ class Rewriting:
                 kept = b if found is None else every(b, found.axes, found.grid)
                 if kept.shape != a.shape:
                     self.refuse(node, f"it gives {tuple(kept.shape)} where {tuple(a.shape)} was")
-                if (off := _difference(a, kept)) > TOLERANCE:
+                if (off := difference(a, kept)) > TOLERANCE:
                     self.refuse(
                         node, f"no rule keeps it exact on a finer grid (it differs by {off:.1e} of its largest value)"
                     )
@@ -251,7 +258,7 @@ def apply_settings(tree: nn.Module, settings: Mapping[str, Mapping[str, Any]]) -
 
 
 @torch.no_grad()
-def _difference(a: Tensor, b: Tensor) -> float:
+def difference(a: Tensor, b: Tensor) -> float:
     """Largest difference, in units of the largest value."""
     if not a.numel() or not a.is_floating_point():
         return float(not torch.equal(a, b))
