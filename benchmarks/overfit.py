@@ -130,7 +130,7 @@ def learn(case: Case, *, steps: int = STEPS) -> Learned:
 
 
 def build(case: Case) -> nn.Module:
-    """The narrow network in training mode, without dropout; on resnet18 where it needs a backbone and the case names none."""
+    """The narrow network in training mode, without dropout; on the case's backbone or resnet18."""
     row = MODELS[case.name]
     backbone = case.options.get("backbone", "resnet18") if row.kind == "composed" else None
     known = models.known_options(case.name, backbone=backbone)
@@ -256,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[case.name for case in CASES], metavar="NETWORK")
     parser.add_argument("--json", type=Path, default=RESULTS / "overfit.json")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # the networks are small, and the same bits come out on any number of processors
     started = time.monotonic()
     shown: list[Learned] = []
     for case in (case for case in CASES if case.name in options.only):
