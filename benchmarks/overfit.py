@@ -256,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[case.name for case in CASES], metavar="NETWORK")
     parser.add_argument("--json", type=Path, default=RESULTS / "overfit.json")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # the networks are small, and the same bits come out on any number of processors
     started = time.monotonic()
     shown: list[Learned] = []
     for case in (case for case in CASES if case.name in options.only):

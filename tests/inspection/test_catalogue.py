@@ -10,7 +10,7 @@ import torch
 from unpool.inspection.catalogue import count
 from unpool.inspection.cost import macs
 from unpool.inspection.misprints import MISPRINTS, misprints
-from unpool.inspection.shapes import without_drawing
+from unpool.inspection.shapes import run_operation, without_drawing
 from unpool.inspection.summary import summary
 from unpool.layers.local import LocallyConnected
 from unpool.models import MODELS, build
@@ -77,6 +77,14 @@ def test_norms_and_sums_without_values_keep_their_shapes():
     assert table == real
     with torch.no_grad():
         assert network.eval()(torch.empty(1, 3, 33, 47, device="meta")).shape[1:] == table.rows[-1].output
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_mean_without_values_has_the_shape_of_torchs(keep):
+    for dims in ([-1, -2], [1], [0, 3]):
+        empty = torch.empty(2, 3, 4, 5, device="meta")
+        found = run_operation(torch.ops.aten.mean.dim, (empty, dims, keep), {})
+        assert found.shape == torch.empty(2, 3, 4, 5).mean(dims, keepdim=keep).shape
 
 
 def test_misprints_of_vgg_are_wrong_by_count():
