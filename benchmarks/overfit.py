@@ -130,7 +130,7 @@ def learn(case: Case, *, steps: int = STEPS) -> Learned:
 
 
 def build(case: Case) -> nn.Module:
-    """The narrow network in training mode, without dropout; on the case's backbone or resnet18."""
+    """The narrow network in training mode, without dropout; on resnet18 where the case names no other backbone."""
     row = MODELS[case.name]
     backbone = case.options.get("backbone", "resnet18") if row.kind == "composed" else None
     known = models.known_options(case.name, backbone=backbone)

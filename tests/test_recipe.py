@@ -378,3 +378,26 @@ def test_name_of_a_file_is_its_stem(sound):
 
 def test_infinity_is_never_written(sound):
     assert all(math.isfinite(v) for v in load_recipe(sound).train.model_dump().values() if isinstance(v, float))
+
+
+def test_weights_to_start_from_are_a_word_or_a_whole_path(sound, tmp_path, monkeypatch):
+    assert load_recipe(sound).model.weights is None
+    assert "weights: null" in dump_recipe(load_recipe(sound))
+    assert load_recipe(sound, ["model.weights=imagenet"]).model.weights == "imagenet"
+    monkeypatch.chdir(tmp_path)
+    written = load_recipe(sound, ["model.weights=start.safetensors"])
+    assert written.model.weights == str(tmp_path / "start.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("model.weights=imagnet", "weights is 'imagnet'; it must be imagenet or voc, or a .safetensors file"),
+        ("model.weights=voc", "no weights 'voc' are published for resnet18"),
+        ("model.wieghts=imagenet", "weights"),
+    ],
+)
+def test_weights_that_nobody_published_are_refused_in_the_recipe(sound, override, says):
+    told = refused(sound, override)
+    assert says in told
+    assert "in the override" in told

@@ -10,7 +10,7 @@ from unpool.tasks import TASKS
 def test_schema_knows_every_name_of_every_table():
     parts = recipe_schema()["$defs"]
     assert parts["Data"]["properties"]["reader"]["enum"] == list(READERS)
-    assert parts["Model"]["properties"]["name"]["enum"] == list(MODELS)
+    assert parts["Model"]["properties"]["name"]["anyOf"][0]["enum"] == list(MODELS)
     assert parts["Task"]["properties"]["name"]["enum"] == list(TASKS)
     assert parts["Data"]["properties"]["augment"]["items"]["anyOf"][0]["enum"] == list(AUGMENTATIONS)
 
@@ -27,3 +27,9 @@ def test_schema_leaves_out_what_the_data_gives():
     rows = recipe_schema()["$defs"]["Task"]["allOf"]
     takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
     assert set(takes["segmentation"]) == {"class_weights", "auxiliary_weight"}
+
+
+def test_schema_lets_in_the_names_of_timm_unlisted():
+    known = recipe_schema()["$defs"]["Model"]["properties"]
+    assert known["name"]["anyOf"][1] == known["backbone"]["anyOf"][1] == {"type": "string", "pattern": "^timm/"}
+    assert known["backbone"]["anyOf"][0]["enum"][-1] is None

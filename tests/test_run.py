@@ -12,9 +12,10 @@ from PIL import ExifTags, Image
 from safetensors.torch import load_file
 
 from tests.tiny_trees import write_tree
-from unpool import run
+from unpool import models, run
 from unpool.assemble import make_reader
 from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
+from unpool.models.weights import save_weights
 from unpool.recipe import load_recipe
 from unpool.training.callbacks import Callback
 from unpool.types import Fault, Reader, Sample
@@ -85,6 +86,24 @@ def test_resumed_run_has_the_bits_of_one_that_never_stopped(camvid, tmp_path, st
         run.train("camvid_unet", settings(camvid), run=tmp_path / "cut", callbacks=[StopAfter(steps)])
     run.resume(tmp_path / "cut")
     assert tensors_of(tmp_path / "cut") == tensors_of(tmp_path / "whole")
+
+
+def test_run_starts_from_the_weights_it_was_given_and_asks_for_them_once(camvid, tmp_path):
+    known = load_recipe("camvid_unet", settings(camvid)).model
+    torch.manual_seed(7)
+    network = models.build("unet", backbone=known.backbone, num_classes=5, **known.options)
+    path = save_weights(tmp_path / "start.safetensors", network)
+    chosen = settings(camvid, **{"model.weights": str(path), "train.lr": 1e-9, "train.ema": None})
+    run.train("camvid_unet", chosen, run=tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run.train("camvid_unet", chosen, run=tmp_path / "cut", callbacks=[StopAfter(1)])
+    path.unlink()
+    run.resume(tmp_path / "cut")
+    assert tensors_of(tmp_path / "cut") == tensors_of(tmp_path / "whole")
+    left = load_file(tmp_path / "whole" / "model.safetensors")
+    assert torch.allclose(left["backbone.stem.conv.weight"], network.backbone.stem.conv.weight, atol=1e-5)
+    assert load_recipe(tmp_path / "whole" / "recipe.yaml").model.weights == str(path)
+    run.evaluate(tmp_path / "whole")
 
 
 def test_same_seed_gives_the_same_bits_and_another_seed_others(camvid, tmp_path):

@@ -130,12 +130,20 @@ def _task(name: str, info: DataInfo, options: Mapping[str, Any], preprocessing: 
     return kind(info, **options)
 
 
-def make_model(recipe: Recipe, num_classes: int) -> nn.Module:
-    """The recipe's network with new weights, drawn from the seed."""
+def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) -> nn.Module:
+    """The recipe's network with new weights, drawn from the seed, or those that it starts from.
+
+    A resumed run gets new ones: its saved state replaces them, so that nothing is downloaded or read again.
+    """
     torch.manual_seed(recipe.train.seed)
     model = recipe.model
     return models.build(
-        model.name, backbone=model.backbone, num_classes=num_classes, in_channels=recipe.data.channels, **model.options
+        model.name,
+        weights=None if is_resumed else model.weights,
+        backbone=model.backbone,
+        num_classes=num_classes,
+        in_channels=recipe.data.channels,
+        **model.options,
     )
 
 

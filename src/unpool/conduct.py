@@ -97,7 +97,7 @@ def conduct(
         data = _read_data(recipe, own, progress=tick)
         if state is not None:
             check_same_set(directory, data)
-        job, recipe = _make_job(recipe, data, own, stop=stop)
+        job, recipe = _make_job(recipe, data, own, stop=stop, is_resumed=state is not None)
         stop.check()
         callbacks, evaluation = _make_callbacks(recipe, directory, data, callbacks=[*own.callbacks, stopwatch])
         if state is not None:
@@ -120,11 +120,13 @@ def _read_data(recipe: Recipe, own: Own, *, progress: Callable[[int, int], None]
     return make_data(recipe, (train, val), progress=progress)
 
 
-def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest) -> tuple[Job, Recipe]:
+def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_resumed: bool) -> tuple[Job, Recipe]:
     """The job, and the recipe with everything that was chosen for this machine written into it."""
     device = make_device(recipe)
     task = make_task(recipe, data.info, data.train.samples)
-    model = (make_model(recipe, len(data.info.classes)) if own.model is None else own.model).to(device)
+    classes = len(data.info.classes)
+    model = make_model(recipe, classes, is_resumed=is_resumed) if own.model is None else own.model
+    model.to(device)
     loader = make_train_loader(recipe, data)
     if loader.batch < recipe.train.batch:
         _log.warning(

@@ -231,6 +231,12 @@ def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, Memory
     return (asked if fits and asked != "auto" else "float32"), ("contiguous" if layout == "auto" else layout)
 
 
-def predict(run: Path, images: Sequence[Path], out: Path) -> list[dict[str, Any]]:
-    """Predicts files and writes pictures and raw results to `out`, each at the size of its image."""
-    return predictor.write_predictions(predictor.load(RunDirectory.open(run).path), images, out)
+def predict(
+    run: Path, images: Sequence[Path], out: Path, *, weights: predictor.Weights = "last"
+) -> list[dict[str, Any]]:
+    """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
+
+    `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network "imagenet" or "voc".
+    """
+    place = RunDirectory.open(run).path if weights in ("last", "best") else run
+    return predictor.write_predictions(predictor.load(place, weights), images, out)

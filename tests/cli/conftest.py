@@ -36,8 +36,8 @@ class FakeRun(ModuleType):
         self.calls.append(("evaluate", run, overrides, split, weights))
         return self._done(run)
 
-    def predict(self, run: Path, images: list[Path], out: Path) -> list[dict]:
-        self.calls.append(("predict", run, images, out))
+    def predict(self, run: Path, images: list[Path], out: Path, *, weights: str) -> list[dict]:
+        self.calls.append(("predict", run, images, out, weights))
         self._done(run)
         return []
 

@@ -129,10 +129,20 @@ def test_evaluate_measures_the_last_weights_on_val_by_default(fake):
 
 def test_predict_hands_on_images_and_prints_the_folder(fake, capsys):
     assert main(["predict", "r", "-o", "out", "a.png", "b é.png"]) == 0
-    [(_, run, images, out)] = fake.calls
+    [(_, run, images, out, weights)] = fake.calls
     assert [str(image) for image in images] == ["a.png", "b é.png"]
-    assert (str(run), str(out)) == ("r", "out")
+    assert (str(run), str(out), weights) == ("r", "out", "last")
     assert capsys.readouterr().out == "out\n"
+
+
+def test_predict_takes_a_network_that_was_published(fake):
+    assert main(["predict", "resnet50", "a.png", "--weights", "imagenet", "-o", "out"]) == 0
+    assert (str(fake.calls[0][1]), fake.calls[0][4]) == ("resnet50", "imagenet")
+
+
+def test_summary_refuses_weights_since_they_change_nothing(capsys):
+    assert main(["summary", "resnet18", "weights=imagenet"]) == 2
+    assert "leave weights=... out" in capsys.readouterr().err
 
 
 def test_models_are_counted_anew_beside_the_published_figures(capsys):

@@ -10,6 +10,7 @@ from torch import nn
 
 from unpool import models
 from unpool.convert.dilate import dilate
+from unpool.convert.on_grid import pad_border
 from unpool.errors import NotConvertible
 from unpool.models import BACKBONES
 
@@ -32,10 +33,10 @@ def image(size_hw=(67, 85), channels=3, batch=1):
     return torch.randn(batch, channels, *size_hw, dtype=torch.float64, generator=generator)
 
 
-def keeps(network, output_stride, strides, sizes=SIZES, channels=3):
+def keeps(network, output_stride, strides, sizes=(*SIZES, (70, 90)), channels=3):
     """Asserts that every map holds the old one at every s-th position, on sizes that `dilate` did not see."""
     dilated = dilate(network, output_stride=output_stride)
-    for size in [*sizes, (70, 90)]:
+    for size in sizes:
         x = image(size, channels)
         with torch.no_grad():
             old, new = network(x), dilated(x)
@@ -173,6 +174,7 @@ def test_layer_is_exact_where_it_strides_and_on_a_finer_grid(layer):
         nn.ReflectionPad2d(1),
         nn.ReplicationPad2d((2, 0, 1, 1)),
         nn.GroupNorm(2, 4),
+        Act(lambda x: F.group_norm(x, 2)),
         nn.LocalResponseNorm(3),
         Act(lambda x: F.pad(x, (0, 1, 2, -1), value=0.5)),
         Act(lambda x: x[:, :, 1:-1, 2:]),
@@ -193,6 +195,16 @@ def test_layer_without_stride_is_exact_on_a_finer_grid(layer):
     keeps(network, 2, [8 if network(image()).shape[2] < 12 else 4])
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_reflected_border_belongs_to_its_own_shift(mode):
+    x = image((21, 32))
+    padded = pad_border(x, (2, 1), (0, 3), mode, (2, 3))
+    for a in range(2):
+        for b in range(3):
+            own = F.pad(x[:, :, a::2, b::3], (1, 3, 2, 0), mode=mode)
+            torch.testing.assert_close(padded[:, :, a::2, b::3], own)
+
+
 def test_shortcut_of_an_average_pool_meets_its_branch_at_odd_sizes():
     branch = nn.Sequential(conv(3, 4, stride=2, padding=1), nn.ReLU())
     shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), conv(3, 4, 1))
@@ -202,6 +214,11 @@ def test_shortcut_of_an_average_pool_meets_its_branch_at_odd_sizes():
 def test_branches_whose_borders_differ_in_size_are_cut_to_one():
     branch = nn.Sequential(nn.ZeroPad2d(1), conv(3, 4, stride=2))
     keeps(sequential(Branches(branch, conv(3, 4, 1, stride=2)), conv(4, 2, padding=1)), 1, [2])
+
+
+def test_pooling_without_padding_keeps_every_position_up_to_the_next_that_there_was_not():
+    dilated = dilate(sequential(nn.MaxPool2d(2), nn.MaxPool2d(2)), output_stride=1)
+    assert dilated(image((64, 67))).shape[2:] == (64, 64)
 
 
 def test_stride_may_be_turned_into_dilation_in_part():
@@ -354,13 +371,19 @@ def test_dilated_backbone_carries_a_decoder():
 
 def test_images_to_compare_on_can_be_given():
     network = models.build("unet_valid", width=2).eval()
-    with pytest.raises(NotConvertible, match="cannot be followed"):
+    with pytest.raises(NotConvertible, match=r"does not take an image of 64x96 .*: give one as image="):
         dilate(network, output_stride=8)
+    with pytest.raises(NotConvertible, match="ValidUNet cannot be followed"):
+        dilate(network, output_stride=8, image=torch.rand(1, 1, 188, 188))
     inner = network.net.down
     stages = sequential(inner[0], nn.MaxPool2d(2), inner[1], nn.MaxPool2d(2), inner[2])
     x = torch.rand(1, 1, 60, 44)
     dilated = dilate(stages, output_stride=1, image=x)
     torch.testing.assert_close(dilated(x.double())[:, :, ::4, ::4], stages(x.double()))
+
+
+def test_network_that_rearranges_its_image_first_is_compared_on_three_channels():
+    keeps(sequential(nn.PixelUnshuffle(2), conv(12, 4, stride=2, padding=1)), 2, [4], sizes=[(64, 96)])
 
 
 class Backwards(nn.Module):
@@ -423,6 +446,25 @@ def test_network_that_acts_differently_while_it_trains_is_refused():
 
     with pytest.raises(NotConvertible, match="Auxiliary acts differently while it trains, from 'aux' on"):
         dilate(Auxiliary(), output_stride=1)
+
+
+def test_network_whose_maps_are_collected_by_hooks_is_refused():
+    class Hooked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.maps = conv(3, 4, stride=2), []
+            self.conv.register_forward_hook(self.collect)
+
+        def collect(self, module, inputs, output):
+            self.maps.append(output)
+
+        def forward(self, x):
+            self.maps.clear()
+            self.conv(x)
+            return tuple(self.maps)
+
+    with pytest.raises(NotConvertible, match=r"Hooked cannot be followed: .* where hooks collect maps"):
+        dilate(Hooked(), output_stride=1)
 
 
 @pytest.mark.parametrize("stride", [0, -8, True, 2.0])

@@ -7,10 +7,12 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.vgg import VGG, make_layers
 
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.models.segmentation.deeplab import torchvision_head
 from unpool.models.weights import assign_weights, from_torchvision, load_weights, read_weights, save_weights
 
 
@@ -194,6 +196,40 @@ def test_torchvisions_googlenet_gives_the_same_answers(heads):
         torch.testing.assert_close(mine, torchvisions, rtol=1e-5, atol=1e-5 * torchvisions.abs().max().item())
 
 
+def test_torchvisions_fcn_gives_the_same_answers():
+    theirs = randomise(torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True))
+    ours = models.build("fcn_resnet50_aux").eval()
+    assign_weights(ours, from_torchvision(theirs.state_dict()), source="torchvision")
+    image = torch.rand(1, 3, 33, 49)
+    with torch.no_grad():
+        found, expected = ours(image), theirs(image)
+    for mine, torchvisions in ((found.logits, expected["out"]), (found.auxiliary[0], expected["aux"])):
+        torch.testing.assert_close(mine, torchvisions, rtol=1e-5, atol=1e-5 * torchvisions.abs().max().item())
+
+
+def test_torchvisions_head_of_deeplabv3_gives_the_same_answers():
+    """The backbone has the names that it has below FCN, shown above."""
+    theirs = randomise(DeepLabHead(8, 21, (12, 24, 36)))
+    named = {f"classifier.{name}": tensor for name, tensor in theirs.state_dict().items()}
+    ours = torchvision_head(8, 21, rates=(12, 24, 36), width=256).eval()
+    renamed = from_torchvision({"backbone.conv1.weight": torch.zeros(1), **named})
+    assert renamed.pop("backbone.stem.conv.weight").shape == (1,)
+    head = {name.removeprefix("head."): tensor for name, tensor in renamed.items()}
+    assign_weights(ours, head, source="torchvision")
+    features = torch.rand(1, 8, 9, 11)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(features), theirs(features), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["fcn", "deeplabv3"])
+def test_every_name_of_torchvisions_segmentation_networks_is_one_of_ours(head):
+    with torch.device("meta"):
+        build = getattr(torchvision.models.segmentation, f"{head}_resnet101")
+        theirs = build(weights=None, weights_backbone=None, aux_loss=True)
+        ours = models.build(f"{head}_resnet101_aux", output_stride=32)  # names are the same at each
+    assign_weights(ours, from_torchvision(theirs.state_dict()), source="torchvision")
+
+
 @pytest.mark.parametrize("name", ["fc2.weight", "layer1.0.se.weight"])
 def test_unknown_name_of_torchvision_is_refused(name):
     with pytest.raises(ModelFileError, match=rf"{name} is no name of torchvision's ResNets"):
@@ -202,11 +238,19 @@ def test_unknown_name_of_torchvision_is_refused(name):
 
 @pytest.mark.parametrize(
     ("known", "family"),
-    [("features.0", "VGGs"), ("classifier.1", "AlexNet"), ("inception3a.branch1.conv", "GoogLeNet")],
+    [
+        ("features.0", "VGGs"),
+        ("classifier.1", "AlexNet"),
+        ("inception3a.branch1.conv", "GoogLeNet"),
+        ("backbone.conv1", "FCN"),
+        ("classifier.0.project.0", "DeepLabv3"),
+    ],
 )
 def test_unknown_name_beside_those_of_a_family_is_refused(known, family):
     tensors = {"features.0.weight": torch.zeros(1, 1, 3, 3), f"{known}.weight": torch.zeros(1, 1, 3, 3)}
-    if family == "GoogLeNet":
+    if family in ("GoogLeNet", "FCN", "DeepLabv3"):
         del tensors["features.0.weight"]
+    if family == "DeepLabv3":
+        tensors["backbone.conv1.weight"] = torch.zeros(1, 1, 3, 3)
     with pytest.raises(ModelFileError, match=rf"extra\.weight is no name of torchvision's {family}"):
         from_torchvision({**tensors, "extra.weight": torch.zeros(1)})

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from unpool.cli.console import only_results, say, say_json, say_table
+from unpool.cli.console import flush, only_results, say, say_json, say_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 
@@ -14,8 +14,13 @@ def parser() -> Parser:
     verb = Parser(
         "models", ABOUT, details="Counts are of the published network: see its default input and classes in --json."
     )
-    verb.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?")
+    verb.add_argument(
+        "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
+    )
     other = verb.add_mutually_exclusive_group()
+    other.add_argument(
+        "--probe", action="store_true", help="build each network of timm's and say whether it can stand as a backbone"
+    )
     other.add_argument("--count", action="store_true", help="count each network anew; exit code 1 where one differs")
     other.add_argument("--misprints", action="store_true", help="list published figures that are known to be wrong")
     verb.add_argument("--json", action="store_true", help="print one JSON object")
@@ -30,6 +35,9 @@ def run(values: Namespace) -> int:
     found = names(values.pattern)
     if not found:
         raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
+    if values.probe:
+        _probe(values.pattern, found)
+        return 0
     if values.count:
         return _count(found, as_json=values.json)
     if values.json:
@@ -39,10 +47,30 @@ def run(values: Namespace) -> int:
     return 0
 
 
-def _row(name: str) -> dict[str, Any]:
-    from unpool.models import MODELS
+def _probe(pattern: str, names: list[str]) -> None:
+    """A line a network, as soon as it is known."""
+    from unpool.models.timm_backbone import PREFIX, probe
 
-    row = MODELS[name]
+    if not pattern.startswith(PREFIX):
+        raise RecipeError(
+            f"--probe is for timm's networks: give a pattern like '{PREFIX}resnet*' instead of {pattern!r}"
+        )
+    width = max(map(len, names))
+    for name in names:
+        try:
+            with only_results():
+                backbone = probe(name)
+        except RecipeError as error:
+            say(f"{name:{width}}  no    {str(error).partition('backbone: ')[2] or error}")
+        else:
+            say(f"{name:{width}}  pass  channels {backbone.channels}, strides {backbone.strides}")
+        flush()
+
+
+def _row(name: str) -> dict[str, Any]:
+    from unpool.models import row_of
+
+    row = row_of(name)
     return {
         "name": name,
         "kind": row.kind,
@@ -59,12 +87,18 @@ def _row(name: str) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     gmacs = "-" if row["gmacs"] is None else f"{row['gmacs']:.2f}"
-    return row["name"], f"{row['params']:>13,}", f"{gmacs:>7}", row["source"]
+    params = "-" if row["params"] is None else f"{row['params']:,}"
+    return row["name"], f"{params:>13}", f"{gmacs:>7}", row["source"]
 
 
 def _count(found: list[str], *, as_json: bool) -> int:
     from unpool.inspection.catalogue import count
+    from unpool.models import MODELS
 
+    if foreign := [name for name in found if name not in MODELS]:
+        raise RecipeError(
+            f"--count is for networks with a published count, and {foreign[0]} has none here: leave it out"
+        )
     with only_results():
         counted = [count(name) for name in found]
     if as_json:

@@ -8,14 +8,22 @@ from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.errors import DataError
 
-ABOUT = "predict on images with the network of a run"
+ABOUT = "predict on images with the network of a run, or a published one"
+EXAMPLES = """examples: unpool predict runs/camvid_unet-1 street.jpg -o out
+          unpool predict resnet50 photo.jpg --weights imagenet -o out"""
 
 
 def parser() -> Parser:
-    verb = Parser("predict", ABOUT, details="example: unpool predict runs/camvid_unet-1 street.jpg -o out")
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb = Parser("predict", ABOUT, details=EXAMPLES)
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a network's name")
     verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
     verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where to write the results")
+    verb.add_argument(
+        "--weights",
+        choices=["last", "best", "imagenet", "voc"],
+        default="last",
+        help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once",
+    )
     return verb
 
 
@@ -24,7 +32,7 @@ def run(values: Namespace) -> int:
     from unpool.run import predict
 
     with only_results(), log_shown():
-        records = predict(values.run, values.images, values.out)
+        records = predict(values.run, values.images, values.out, weights=values.weights)
     failed = [record["error"] for record in records if "error" in record]
     for reason in failed:
         tell(f"error: {reason}")

@@ -37,11 +37,11 @@ def run(values: Namespace) -> int:
 def _summary(name: str, options: dict[str, Any], size_hw: list[int] | None) -> Any:
     from unpool.inspection.shapes import without_drawing
     from unpool.inspection.summary import summary
-    from unpool.models import MODELS, build
+    from unpool.models import build, row_of
 
     own = {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")}
     check_network(name, own)
-    row = MODELS[name]
+    row = row_of(name)
     with without_drawing():  # shapes only: the largest network takes no memory
         network = build(name, **options)
     shape = (options.get("in_channels") or row.input[0], *(size_hw or row.input[1:]))

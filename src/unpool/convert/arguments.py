@@ -43,6 +43,9 @@ def dropout(input, p=0.5, training=True, inplace=False): ...  # noqa: A002, FBT0
 def flatten(input, start_dim=0, end_dim=-1): ...  # noqa: A002
 
 
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5): ...  # noqa: A002
+
+
 def given(form: Callable[..., Any], node: fx.Node) -> dict[str, Any]:
     """What a call gives to each argument of `form`, with the defaults."""
     bound = signature(form).bind(*node.args, **node.kwargs)

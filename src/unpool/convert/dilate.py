@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.rewriting import Change, Rewriting, apply_settings
+from unpool.convert.recorder import tensors_of
+from unpool.convert.rewriting import TOLERANCE, Change, Rewriting, apply_settings, difference
 from unpool.convert.rules import rule
 from unpool.convert.tracing import FAULTS, trace
 from unpool.errors import NotConvertible
@@ -78,10 +79,11 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     if isinstance(output_stride, bool) or not isinstance(output_stride, int) or output_stride < 1:
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
     before = copy.deepcopy(network).cpu().double().eval()
-    source = trace(before)
     _fill_zeros(before)
-    rewriting = Rewriting(source, copy.deepcopy(before), _probes(before, image), output_stride)
+    images, tree = _probes(before, image), copy.deepcopy(before)
+    rewriting = Rewriting(trace(before), tree, images, output_stride)
     rewriting.follow(rule)
+    _refuse_other_answer(before, images[0], rewriting.answer)
     result = copy.deepcopy(network)
     apply_settings(result, rewriting.settings)
     for name, module in rewriting.added.items():
@@ -94,17 +96,36 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
 
 def _probes(network: nn.Module, image: Tensor | None) -> list[Tensor]:
     """Images in float64 that the network takes."""
-    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = 3 if first is None else first.in_channels
-    generator = torch.Generator().manual_seed(0)
-    images = [torch.randn(1, channels, *size, dtype=torch.float64, generator=generator) for size in PROBES]
     if image is not None:
-        images = [image.detach().cpu().double()]
-    faults = [_fault(network, x) for x in images]
-    if all(faults):
-        sizes = " and ".join(f"{x.shape[-2]}x{x.shape[-1]}" for x in images)
-        raise NotConvertible(f"the network does not take an image of {sizes} ({faults[-1]}): give one as image=")
-    return [x for x, fault in zip(images, faults, strict=True) if not fault][:2]
+        candidates = [[image.detach().cpu().double()]]
+    else:
+        own = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
+        candidates = [[_noise(channels, size) for size in PROBES] for channels in dict.fromkeys((own, 3, 1))]
+    faults = []
+    for images in candidates:
+        faults = [_fault(network, x) for x in images]
+        if taken := [x for x, fault in zip(images, faults, strict=True) if not fault]:
+            return taken[:2]
+    sizes = " and ".join(f"{x.shape[-2]}x{x.shape[-1]}" for x in candidates[-1])
+    raise NotConvertible(f"the network does not take an image of {sizes} ({faults[-1]}): give one as image=")
+
+
+def _refuse_other_answer(network: nn.Module, image: Tensor, answer: Any) -> None:
+    """Hooks and state that Python keeps between calls are not in a graph."""
+    with torch.no_grad():
+        own, followed = list(tensors_of(network(image.clone()))), list(tensors_of(answer))
+    if len(own) != len(followed) or any(
+        a.shape != b.shape or difference(a, b) > TOLERANCE for a, b in zip(own, followed, strict=True)
+    ):
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be followed: its operations alone give another answer than it gives, as "
+            "where hooks collect maps; give a network whose forward returns them"
+        )
+
+
+def _noise(channels: int, size_hw: tuple[int, int]) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, channels, *size_hw, dtype=torch.float64, generator=generator)
 
 
 def _fault(network: nn.Module, image: Tensor) -> str:

@@ -39,12 +39,13 @@ def pad_border(x: Tensor, before: Pair, after: Pair, mode: str, grid: Pair) -> T
     """
     for axis, first, last, step in zip((-2, -1), before, after, grid, strict=True):
         if first or last:
-            x = x.index_select(axis, _border_index(x.shape[axis], (first, last), mode, step).to(x.device))
+            place = torch.arange(-first * step, x.shape[axis] + last * step, device=x.device)
+            x = x.index_select(axis, _mirrored(place, x.shape[axis], mode, step))
     return x
 
 
-def _border_index(size: int, added: Pair, mode: str, step: int) -> Tensor:
-    place = torch.arange(-added[0] * step, size + added[1] * step)
+def _mirrored(place: Tensor, size: int, mode: str, step: int) -> Tensor:
+    """Which of `size` positions stands at each place."""
     phase = place % step
     number = torch.div(place - phase, step, rounding_mode="floor")
     count = torch.div(size - phase + step - 1, step, rounding_mode="floor").clamp(min=1)
@@ -80,7 +81,7 @@ def pad_same(x: Tensor, reach: Pair, stride: Pair, grid: Pair, value: float = 0.
     return pad(x, (before[0], before[1]), (after[0], after[1]), value)
 
 
-def _same_before(size: int, reach: int, stride: int, step: int) -> int:
+def _same_before(size: Any, reach: int, stride: int, step: int) -> Any:
     places = (size + step - 1) // step
     total = ((places + stride - 1) // stride - 1) * stride + reach + 1 - places
     return torch.sym_max(total, 0) // 2
@@ -108,7 +109,7 @@ def _first(x: Tensor, axis: int, count: int) -> Tensor:
     return x.index_select(axis, torch.arange(torch.sym_min(x.shape[axis], count), device=x.device))
 
 
-def _places(size: int, rule: Cut) -> int:
+def _places(size: Any, rule: Cut) -> Any:
     before, slack, stride, start, _ = rule
     places = (size + before - 1) // before
     result = (places + slack) // stride + 1

@@ -10,7 +10,7 @@ from unpool.convert.rewriting import Map, Rewriting
 
 def pad_module(rewriting: Rewriting, node: fx.Node) -> Map | None:
     """Padding of a module."""
-    module = rewriting.tree.get_submodule(str(node.target))
+    module: Any = rewriting.module(node)
     mode = {"Reflection": "reflect", "Replication": "replicate"}.get(
         type(module).__name__.partition("Pad")[0], "constant"
     )

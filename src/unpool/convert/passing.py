@@ -157,24 +157,29 @@ def dropout(rewriting: Rewriting, node: fx.Node) -> Map | None:
     return rewriting.maps[x]
 
 
-def grouped_norm(rewriting: Rewriting, node: fx.Node) -> Map | None:
-    """Group norm, its statistics taken where the network before has positions."""
-    used = node.all_input_nodes[0]
+def group_norm_module(rewriting: Rewriting, node: fx.Node) -> Map | None:
+    """Group norm of a module."""
+    module: Any = rewriting.module(node)
+    path = str(node.target)
+    own = {key: f"{path}.{key}" for key, _ in module.named_parameters(recurse=False)}
+    return _group_norm(rewriting, node, module.num_groups, own.get("weight"), own.get("bias"), module.eps)
+
+
+def group_norm_function(rewriting: Rewriting, node: fx.Node) -> Map | None:
+    """Group norm called as a function."""
+    given = arguments.given(arguments.group_norm, node)
+    return _group_norm(rewriting, node, given["num_groups"], given["weight"], given["bias"], given["eps"])
+
+
+def _group_norm(rewriting: Rewriting, node: fx.Node, groups: int, *rest: Any) -> Map | None:
+    """Its statistics are taken where the network before has positions."""
+    used = arguments.first(node)
     found = rewriting.maps[used]
-    module = rewriting.tree.get_submodule(str(node.target))
     if found is None or not found.is_dense:
         return passed_on(rewriting, node)
-    name = str(node.target)
-    own = {key: rewriting.emit("get_attr", f"{name}.{key}", ()) for key, _ in module.named_parameters(recurse=False)}
-    new = rewriting.call(
-        on_grid.group_norm,
-        rewriting.new(used),
-        own.get("weight"),
-        own.get("bias"),
-        groups=module.num_groups,
-        eps=module.eps,
-        steps=found.grid,
-    )
+    weight, bias = (rewriting.emit("get_attr", p, ()) if isinstance(p, str) else rewriting.new(p) for p in rest[:2])
+    x = rewriting.new(used)
+    new = rewriting.call(on_grid.group_norm, x, weight, bias, groups=groups, eps=rest[2], steps=found.grid)
     rewriting.put(node, new)
     rewriting.change(node, "of all positions", f"of every {found.grid[0]}x{found.grid[1]}th position")
     return found

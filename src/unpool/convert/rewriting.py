@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 
 from unpool.convert.on_grid import crop_like, every
 from unpool.convert.recorder import tensors_of
@@ -98,6 +99,11 @@ class Rewriting:
                 if not waiting[used]:
                     self.old[used] = self._values[self._new[used]] = []
 
+    @property
+    def answer(self) -> Any:
+        """What the old graph gives for the first image."""
+        return self.value(next(node for node in self.source.graph.nodes if node.op == "output"))
+
     def refuse(self, node: fx.Node, reason: str) -> None:
         raise NotConvertible(f"{layer_of(node)} cannot be dilated to stride {self.output_stride}: {reason}")
 
@@ -115,9 +121,9 @@ class Rewriting:
         """`new` stands for the old node from here on."""
         self._new[node] = new
 
-    def new(self, value: Any) -> Any:
-        """Arguments of an old node in terms of the new ones."""
-        return fx.node.map_arg(value, lambda n: self._new[n])
+    def new(self, value: Any, replaced: Mapping[fx.Node, fx.Node] | None = None) -> Any:
+        """Arguments of an old node in terms of the new ones, or of others for some."""
+        return map_arg(value, lambda n: (replaced or {}).get(n, self._new[n]))
 
     def copy(self, node: fx.Node) -> None:
         """The same operation in the new graph."""
@@ -125,8 +131,12 @@ class Rewriting:
 
     def copy_with(self, node: fx.Node, replaced: Mapping[fx.Node, fx.Node]) -> None:
         """The same operation, with other inputs for some."""
-        args, kwargs = (fx.node.map_arg(a, lambda n: replaced.get(n, self._new[n])) for a in (node.args, node.kwargs))
-        self.put(node, self.emit(node.op, node.target, args, dict(kwargs)))
+        args, kwargs = self.new(node.args, replaced), self.new(dict(node.kwargs), replaced)
+        self.put(node, self.emit(node.op, node.target, args, kwargs))
+
+    def is_unchanged(self, node: fx.Node) -> bool:
+        """Whether a number is the same in both networks."""
+        return self.old[node] == self._values[self._new[node]]
 
     def module(self, node: fx.Node) -> nn.Module | None:
         """The module that a node calls."""
@@ -158,9 +168,11 @@ class Rewriting:
 
     def known_place(self, node: fx.Node) -> Map | None:
         """A map whose sizes, old and new, are those of what `node` gives."""
-        old, new = ([tuple(x.shape[-2:]) for x in v] for v in (self.old[node], self._values[self._new[node]]))
-        found = self._sizes.get((*old, *new))
-        return found if found and self.value(node).dim() == 4 and max(old[0]) > 1 else None
+        if not isinstance(self.value(node), Tensor) or self.value(node).dim() != 4:
+            return None
+        values = (*self.old[node], *self._values[self._new[node]])
+        found = self._sizes.get(tuple(tuple(x.shape[-2:]) for x in values))
+        return found if found and max(self.value(node).shape[-2:]) > 1 else None
 
     def value(self, node: fx.Node) -> Any:
         """What the old node gives for the first image."""
@@ -205,8 +217,8 @@ class Rewriting:
     def _run(self, node: fx.Node, root: nn.Module, values: dict[fx.Node, list[Any]], i: int) -> Any:
         if node.op == "placeholder":
             return self.images[i].clone()
-        args = fx.node.map_arg(node.args, lambda n: values[n][i])
-        kwargs = fx.node.map_arg(dict(node.kwargs), lambda n: values[n][i])
+        args = map_arg(node.args, lambda n: values[n][i])
+        kwargs = map_arg(dict(node.kwargs), lambda n: values[n][i])
         if node.op == "output":
             return args[0]
         if node.op == "get_attr":
@@ -231,7 +243,7 @@ class Rewriting:
                 kept = b if found is None else every(b, found.axes, found.grid)
                 if kept.shape != a.shape:
                     self.refuse(node, f"it gives {tuple(kept.shape)} where {tuple(a.shape)} was")
-                if (off := _difference(a, kept)) > TOLERANCE:
+                if (off := difference(a, kept)) > TOLERANCE:
                     self.refuse(
                         node, f"no rule keeps it exact on a finer grid (it differs by {off:.1e} of its largest value)"
                     )
@@ -246,7 +258,7 @@ def apply_settings(tree: nn.Module, settings: Mapping[str, Mapping[str, Any]]) -
 
 
 @torch.no_grad()
-def _difference(a: Tensor, b: Tensor) -> float:
+def difference(a: Tensor, b: Tensor) -> float:
     """Largest difference, in units of the largest value."""
     if not a.numel() or not a.is_floating_point():
         return float(not torch.equal(a, b))

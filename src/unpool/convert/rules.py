@@ -44,7 +44,7 @@ MODULES: tuple[tuple[Any, Rule], ...] = (
     ((nn.ConvTranspose2d, nn.Upsample, nn.PixelShuffle), passing.resized),
     (nn.modules.padding._ConstantPadNd, padded.pad_module),
     ((nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd), padded.pad_module),
-    (nn.GroupNorm, passing.grouped_norm),
+    (nn.GroupNorm, passing.group_norm_module),
 )
 
 REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "logsumexp", "prod")
@@ -73,5 +73,6 @@ FUNCTIONS: Mapping[Any, Rule] = {
     **{getattr(torch, name): passing.reduced for name in REDUCTIONS},
     torch.permute: passing.permuted,
     **dict.fromkeys((torch.transpose, torch.swapaxes), passing.transposed),
+    F.group_norm: passing.group_norm_function,
     F.dropout: passing.dropout,
 }

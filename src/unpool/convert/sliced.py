@@ -1,9 +1,11 @@
 """The rule for `x[...]`: rows and columns that are left out, from the start, the end, or in between."""
 
+import operator
 from typing import Any
 
 from torch import Tensor, fx
 
+from unpool.convert import arguments
 from unpool.convert.passing import passed_on
 from unpool.convert.rewriting import Map, Pair, Rewriting
 
@@ -37,25 +39,26 @@ def _full(index: Any, dims: int) -> list[Any]:
 
 def _resliced(rewriting: Rewriting, node: fx.Node, found: Map, index: list[Any]) -> Map:
     stride, grid, old = list(found.stride), list(found.grid), []
+    new = [rewriting.new(item) for item in index]
     for i, axis in enumerate(found.axes):
         given = index[axis]
         jump = 1 if given.step is None else given.step
         kept = rewriting.kept_step(node, jump, found.stride[i], found.grid[i])
-        index[axis] = slice(
-            *(_moved(rewriting, node, end, found.grid[i]) for end in (given.start, given.stop)),
-            None if kept == 1 else kept,
-        )
+        start, stop = (_moved(rewriting, end, found.grid[i]) for end in (given.start, given.stop))
+        new[axis] = slice(start, stop, None if kept == 1 else kept)
         stride[i], grid[i] = found.stride[i] * jump, found.grid[i] * jump // kept
         old.append(given)
-    changed = rewriting.call(node.target, rewriting.new(node.args[0]), rewriting.new(tuple(index)))  # pyright: ignore
-    rewriting.put(node, changed)
+    rewriting.put(node, rewriting.call(operator.getitem, rewriting.new(arguments.first(node)), tuple(new)))
     axes = _axes_after(found.axes, index)
-    rewriting.change(node, _told(old), _told([index[axis] for axis in found.axes]))
+    rewriting.change(node, _told(old), _told([new[axis] for axis in found.axes]))
     return Map(axes, (stride[0], stride[1]), (grid[0], grid[1]))
 
 
-def _moved(rewriting: Rewriting, node: fx.Node, end: Any, grid: int) -> Any:
-    """A start or end on the finer grid; a computed one comes from sizes that are finer themselves."""
+def _moved(rewriting: Rewriting, end: Any, grid: int) -> Any:
+    """A start or end on the finer grid; a computed one may come from sizes that are finer themselves."""
+    if isinstance(end, fx.Node):
+        new = rewriting.new(end)
+        return rewriting.call(operator.mul, new, grid) if grid > 1 and rewriting.is_unchanged(end) else new
     return end * grid if isinstance(end, int) else end
 
 

@@ -19,7 +19,6 @@ LAYERS = (
     pooling._MaxPoolNd,
     pooling._AvgPoolNd,
     batchnorm._NormBase,
-    nn.GroupNorm,
     nn.LayerNorm,
     nn.Linear,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from unpool.inspection.shapes import without_drawing
 from unpool.inspection.trace import trace
@@ -75,7 +75,7 @@ def count(name: str) -> Counted:
     return Counted(
         name=name,
         params=sum(p.numel() for p in network.parameters()),
-        published_params=row.params,
+        published_params=cast(int, row.params),  # only networks from elsewhere have none
         outputs=tuple(shape[1:] for shape in traced.calls[-1].outputs),
         published_outputs=_shapes(row.output),
         macs=sum(traced.macs),

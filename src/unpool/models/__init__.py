@@ -1,12 +1,13 @@
 """Every network by name."""
 
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
 from unpool.errors import RecipeError
-from unpool.models import classifiers, denoising, pose, segmentation
+from unpool.models import classifiers, denoising, pose, pretrained, segmentation, timm_backbone
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
@@ -22,67 +23,106 @@ MODELS: dict[str, Variant] = {
 
 
 def names(pattern: str = "*") -> list[str]:
-    """Names of the networks that fit a shell pattern, or hold it where it has no wildcard."""
+    """Names of the networks that fit a shell pattern, or hold it where it has no wildcard.
+
+    timm's are listed where the pattern begins with "timm/".
+    """
+    if pattern.startswith(timm_backbone.PREFIX):
+        return timm_backbone.names(pattern)
     wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     return [name for name in MODELS if fnmatch(name, wild)]
 
 
+def row_of(name: str) -> Variant:
+    """The row of a network: of MODELS, or made for one of timm's, whose names begin with "timm/".
+
+    Raises:
+        RecipeError: an unknown name, with the nearest known one.
+        EnvironmentFault: one of timm's, which is not installed.
+    """
+    return timm_backbone.classifier_row(name) if name.startswith(timm_backbone.PREFIX) else find(MODELS, name)
+
+
+def backbone_row_of(name: str) -> Variant:
+    """The row of a backbone; as `row_of`."""
+    if name.startswith(timm_backbone.PREFIX):
+        return timm_backbone.backbone_row(name)
+    if name not in BACKBONES and name in MODELS:
+        raise RecipeError(
+            f"{name} is no backbone: it is one whole and gives no maps for a decoder; choose one of "
+            f"{', '.join(BACKBONES)}"
+        )
+    return find(BACKBONES, name, what="backbone")
+
+
 def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
     """Name and default of every option that `build(name, backbone=backbone)` takes."""
-    row = find(MODELS, name)
+    row = row_of(name)
     return {**(_encoder(name, row, backbone).options() if row.kind == "composed" else {}), **row.options()}
 
 
 def build(
     name: str,
     *,
+    weights: str | Path | None = None,
     backbone: str | None = None,
     num_classes: int | None = None,
     in_channels: int | None = None,
     **options: object,
 ) -> nn.Module:
-    """Builds a network with new weights, drawn from torch's global generator.
+    """Builds a network, with new weights where no others are asked for.
+
+    New ones are drawn from torch's global generator. Published ones are downloaded once, into torch's own cache.
 
     Args:
-        name: a row of MODELS.
-        backbone: a row of BACKBONES, for composed networks; None takes that of the published network.
+        name: a row of MODELS, or "timm/" and a name of timm's for its classifier.
+        weights: None for new ones; "imagenet" for torchvision's or timm's, which a composed network takes for its
+            backbone; "voc" for torchvision's segmentation networks; or a .safetensors file. Where num_classes or
+            in_channels is given and differs from theirs, the last or first layer is derived from them: see
+            `adapting.adapted`.
+        backbone: a row of BACKBONES or "timm/" and a name of timm's, for composed networks; None takes that of the
+            published network.
         num_classes: logits; None takes the published number.
         in_channels: channels of the image; None takes the published number.
         options: keyword-only arguments of the row's class, then of its backbone's.
 
     Raises:
-        RecipeError: an unknown name or option, with the nearest known one.
+        RecipeError: an unknown name or option, with the nearest known one, or weights that nobody published.
+        ModelFileError: the file of weights is damaged or does not fit.
+        EnvironmentFault: the weights cannot be downloaded, or a network of timm's, which is not installed.
     """
-    row = find(MODELS, name)
+    row = row_of(name)
     known = known_options(name, backbone=backbone)
     refuse_unknown(name, options, known)
     for option, value in options.items():
         _check_value(option, value, known[option])
+    pretrained.check(name, row, backbone=backbone, weights=weights)
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind == "composed":
-        encoder = _encoder(name, row, backbone)
         own = {key: value for key, value in options.items() if key in row.options()}
         rest = {key: value for key, value in options.items() if key not in own}
-        return row.build(encoder.build(in_channels=channels, **rest), num_classes=classes, **own)
-    if backbone is not None:
+        body = _encoder(name, row, backbone).build(in_channels=channels, **rest)
+        if weights == "imagenet":
+            pretrained.load_into_backbone(body, backbone or str(row.backbone), in_channels=in_channels)
+        network = row.build(body, num_classes=classes, **own)
+    elif backbone is not None:
         raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
-    if row.head is None:
-        return row.build(in_channels=channels, num_classes=classes, **options)
-    body = cast(Backbone, row.build(in_channels=channels, **options))
-    return Classifier(body, row.head(body.channels[-1], classes))
+    elif row.head is None:
+        network = row.build(in_channels=channels, num_classes=classes, **options)
+    else:
+        body = cast(Backbone, row.build(in_channels=channels, **options))
+        network = Classifier(body, row.head(body.channels[-1], classes))
+    if weights is not None and not (row.kind == "composed" and weights == "imagenet"):
+        pretrained.load_into(network, name, weights, num_classes=num_classes, in_channels=in_channels)
+    return network
 
 
 def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
     chosen = backbone or row.backbone
     if chosen is None:
         raise RecipeError(f"{name} needs a backbone: one of {', '.join(BACKBONES)}")
-    if chosen not in BACKBONES and chosen in MODELS:
-        raise RecipeError(
-            f"{chosen} is no backbone: it is one whole and gives no maps for a decoder; choose one of "
-            f"{', '.join(BACKBONES)}"
-        )
-    return find(BACKBONES, chosen, what="backbone")
+    return backbone_row_of(chosen)
 
 
 def _check_value(option: str, value: object, default: object) -> None:

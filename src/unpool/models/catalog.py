@@ -21,7 +21,7 @@ class Variant:
         build: makes the module. Its keyword-only arguments are the row's options.
         kind: "backbone" (`build(in_channels=)` gives a Backbone, `head` makes it a classifier),
             "composed" (`build(backbone, num_classes=)`) or "whole" (`build(in_channels=, num_classes=)`).
-        params: learnable numbers of the whole network at `classes` and `input`.
+        params: learnable numbers of the whole network at `classes` and `input`; None for networks that are not ours.
         source: paper, table and row, or the release the count was taken from.
         input: (C, H, W) the published counts are for.
         output: shape without B at that input; several where the network gives a NamedTuple, in its order.
@@ -33,7 +33,7 @@ class Variant:
 
     build: Callable[..., nn.Module]
     kind: Literal["backbone", "composed", "whole"]
-    params: int
+    params: int | None
     source: str
     input: tuple[int, int, int]
     output: tuple[int, ...] | tuple[tuple[int, ...], ...]

@@ -26,6 +26,30 @@ RESNET: Rules = (  # the block's number stays, stages and layers count from 0
     (r"layer(\d+)\.(\d+)\.downsample\.0\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.conv."),
     (r"layer(\d+)\.(\d+)\.downsample\.1\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.norm."),
 )
+SEGMENTATION: Rules = (  # a ResNet below, and the head beside the answer
+    *((rf"backbone\.{theirs}", ours) for theirs, ours in RESNET if theirs != r"fc\."),
+    (r"aux_classifier\.0\.", "auxiliary.hidden.conv."),
+    (r"aux_classifier\.1\.", "auxiliary.hidden.norm."),
+    (r"aux_classifier\.4\.", "auxiliary.classify."),
+)
+FCN: Rules = (
+    *SEGMENTATION,
+    (r"classifier\.0\.", "head.hidden.conv."),
+    (r"classifier\.1\.", "head.hidden.norm."),
+    (r"classifier\.4\.", "head.classify."),
+)
+DEEPLABV3: Rules = (
+    *SEGMENTATION,
+    (r"classifier\.0\.convs\.4\.1\.", "head.pyramid.average.1.conv."),  # its layer 0 is the pooling
+    (r"classifier\.0\.convs\.4\.2\.", "head.pyramid.average.1.norm."),
+    (r"classifier\.0\.convs\.(\d)\.0\.", lambda m: f"head.pyramid.branches.{m[1]}.conv."),
+    (r"classifier\.0\.convs\.(\d)\.1\.", lambda m: f"head.pyramid.branches.{m[1]}.norm."),
+    (r"classifier\.0\.project\.0\.", "head.project.conv."),
+    (r"classifier\.0\.project\.1\.", "head.project.norm."),
+    (r"classifier\.1\.", "head.conv.conv."),
+    (r"classifier\.2\.", "head.conv.norm."),
+    (r"classifier\.4\.", "head.classify."),
+)
 _PART = r"(conv|bn)\."
 _OURS = {"conv": "conv.", "bn": "norm."}
 GOOGLENET: Rules = (
@@ -67,6 +91,9 @@ def our_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """
     if "inception3a.branch1.conv.weight" in tensors:
         return _renamed(tensors, GOOGLENET, "GoogLeNet")
+    if "backbone.conv1.weight" in tensors:
+        is_deeplab = "classifier.0.project.0.weight" in tensors
+        return _renamed(tensors, DEEPLABV3 if is_deeplab else FCN, "DeepLabv3" if is_deeplab else "FCN")
     if "features.0.weight" not in tensors:
         return _renamed(tensors, RESNET, "ResNets, and there is no sign of a VGG, AlexNet or GoogLeNet either")
     if "classifier.1.weight" in tensors:

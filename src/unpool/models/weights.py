@@ -123,10 +123,11 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, source: s
 
 
 def from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The `state_dict` of torchvision's resnet*, vgg*, alexnet or googlenet under the names of our own network.
+    """The `state_dict` of one of torchvision's networks under the names of our own.
 
-    That is `build` of the same name for the first two, and "alexnet_torchvision", "googlenet_torchvision" or, where the
-    auxiliary heads are among the tensors, "googlenet_torchvision_aux".
+    That is `build` of the same name for resnet*, vgg*, fcn_resnet* and deeplabv3_resnet*, and of "alexnet_torchvision"
+    and "googlenet_torchvision" for alexnet and googlenet; with "_aux" after it where auxiliary heads are among the
+    tensors.
 
     Raises:
         ModelFileError: a name that no such network has.

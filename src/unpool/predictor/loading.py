@@ -10,6 +10,7 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.models.pretrained import PUBLISHED, origin
 from unpool.models.weights import load_weights
 from unpool.predictor.predictor import Predictor
 from unpool.tasks import TASKS
@@ -23,7 +24,7 @@ LARGEST_OPTION = 16_384  # no width, depth or count of a network is larger; a da
 # what constructors raise on options that make no network; RecipeError is a ValueError
 _WRONG_OPTION = (TypeError, ValueError, RuntimeError, IndexError, ArithmeticError, AttributeError)
 
-Weights = Literal["last", "best"]
+Weights = Literal["last", "best", "imagenet", "voc"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -40,22 +41,26 @@ class Config(NamedTuple):
 def load(
     run: str | Path, weights: Weights = "last", *, device: Device = "auto", model: nn.Module | None = None
 ) -> Predictor:
-    """The predictor of a finished or stopped run.
+    """The predictor of a finished or stopped run, or of a published network.
 
     Args:
-        run: a run directory, with config.json and the weights.
-        weights: "last", or "best" on the validation set.
+        run: a run directory, with config.json and the weights; or a network's name, for published weights.
+        weights: of a run "last", or "best" on the validation set; of a network "imagenet" or "voc", downloaded once.
         device: "auto" takes the accelerator where there is one.
         model: the network of your own that the run trained; takes the weights.
 
     Raises:
         RecipeError: the run trained a network of your own and none is given, or the reverse.
         ModelFileError: a file is missing, damaged, from a newer version, or does not fit the others.
-        EnvironmentFault: the device is not there.
+        EnvironmentFault: the device is not there, or published weights cannot be downloaded.
     """
+    if weights in PUBLISHED:
+        if model is not None:
+            raise RecipeError(f"weights {weights!r} are of the network {str(run)!r}: leave model=... out")
+        return _published(str(run), weights, device=device)
     run = Path(run)
     if weights not in FILES:
-        raise ValueError(f"weights is {weights!r}; it must be one of {', '.join(FILES)}")
+        raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *PUBLISHED))}")
     if not run.is_dir():
         raise ModelFileError(f"no run directory {run}; `unpool train` prints the place of each run at its end")
     config = read_config(run / "config.json")
@@ -70,6 +75,18 @@ def load(
     model.to(_device(device))
     task = TASKS[config.task](config.info)
     return Predictor(model, config.preprocessing, config.info, task)
+
+
+def _published(name: str, weights: str, *, device: Device) -> Predictor:
+    """A network as it was published, with its classes; images as in its test, masks at the size of the image."""
+    come = origin(name, weights)
+    info = DataInfo(classes=come.classes, palette=come.palette)
+    rule = "stretch" if come.size_hw is None else "cover"
+    preprocessing = Preprocessing(size_hw=come.size_hw, rule=rule, crop=come.crop, mean=come.mean, std=come.std)
+    task = TASKS["segmentation" if weights == "voc" else "classification"](info)
+    with torch.random.fork_rng(devices=[]):
+        model = models.build(name, weights=weights)
+    return Predictor(model.to(_device(device)), preprocessing, info, task)
 
 
 def read_own(run: Path) -> list[str]:

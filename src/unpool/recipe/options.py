@@ -56,6 +56,8 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
         raise RecipeError(f"backbone is {shown(backbone)}; it must be a name")
     if "name" in options:
         raise RecipeError("the network's name is given already; leave name=... out")
+    if "weights" in options:
+        raise RecipeError("weights change nothing about the shape of a network; leave weights=... out")
     for mistake in _check_model(Model(**{**options, "name": name})):
         raise RecipeError(mistake.text)
 
@@ -90,11 +92,13 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
     Raises:
         RecipeError: a name in no table.
     """
-    from unpool.models import BACKBONES, MODELS, known_options
+    from unpool.models import backbone_row_of, known_options, row_of
 
     known = known_options(name, backbone=backbone)
-    rows = [MODELS[name], BACKBONES.get(backbone or MODELS[name].backbone or "")]
-    kinds = {key: option.kind for row in reversed(rows) if row for key, option in options_of(row.build).items()}
+    rows = [row_of(name)]
+    if rows[0].kind == "composed" and (chosen := backbone or rows[0].backbone):
+        rows.append(backbone_row_of(chosen))
+    kinds = {key: option.kind for row in reversed(rows) for key, option in options_of(row.build).items()}
     return {key: Option(kinds.get(key, Any), default) for key, default in known.items()}
 
 
@@ -128,19 +132,26 @@ def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:
-    from unpool.models import MODELS
+    from unpool.models import pretrained, row_of
 
+    place = "name"
     try:
+        row = row_of(model.name)
+        place = "backbone"
         known = model_options(model.name, model.backbone)
     except RecipeError as error:
-        yield Mistake(("model", "name" if model.name not in MODELS else "backbone"), str(error))
+        yield Mistake(("model", place), str(error))
         return
-    if model.backbone is not None and MODELS[model.name].kind != "composed":
+    if model.backbone is not None and row.kind != "composed":
         yield Mistake(
             ("model", "backbone"), f"{model.name} is complete and takes no backbone; leave model.backbone out"
         )
         return
-    yield from _misfits(("model",), f"model ({model.name!r})", model.options, known, extra=("backbone",))
+    try:
+        pretrained.check(model.name, row, backbone=model.backbone, weights=model.weights)
+    except RecipeError as error:
+        yield Mistake(("model", "weights"), str(error))
+    yield from _misfits(("model",), f"model ({model.name!r})", model.options, known, extra=("backbone", "weights"))
 
 
 def _check_task(recipe: Recipe) -> Iterator[Mistake]:
@@ -209,6 +220,7 @@ def _is_said(default: Any) -> bool:
 
 
 def _published_backbone(name: str) -> str | None:
-    from unpool.models import MODELS
+    from unpool.models import row_of
 
-    return MODELS[name].backbone if MODELS[name].kind == "composed" else None
+    row = row_of(name)
+    return row.backbone if row.kind == "composed" else None

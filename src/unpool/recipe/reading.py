@@ -21,8 +21,8 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
 
     Args:
         source: name of a shipped recipe, a file, or a recipe to change.
-        overrides: `section.key=value` texts, or values by dotted key. A relative `data.root`, here or in the file, is
-            taken from the current directory.
+        overrides: `section.key=value` texts, or values by dotted key. Relative paths (`data.root`, a file in
+            `model.weights`), here or in the recipe, are taken from the current directory.
         only: the keys that may be overridden; None allows all.
 
     Raises:
@@ -38,7 +38,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
     if not isinstance(tree, dict):
         kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
-    tree = _with_absolute_root(apply_overrides(tree, values))
+    tree = _with_absolute_paths(apply_overrides(tree, values))
     try:
         recipe = Recipe.model_validate_json(json.dumps(spell_out(tree), ensure_ascii=False).encode())
     except UnicodeEncodeError as error:
@@ -82,15 +82,18 @@ def _read(path: Path) -> str:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _with_absolute_root(tree: dict[str, Any]) -> dict[str, Any]:
-    data = tree.get("data")
-    root = data.get("root") if isinstance(data, dict) else None
-    if not isinstance(root, str) or not root:
-        return tree
-    try:
-        return {**tree, "data": {**data, "root": str(Path(root).expanduser().absolute())}}  # type: ignore[dict-item]
-    except RuntimeError as error:
-        raise RecipeError(f"data.root is {root!r}: {error}; write the whole path") from error
+def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
+    for section, key in (("data", "root"), ("model", "weights")):
+        values = tree.get(section)
+        path = values.get(key) if isinstance(values, dict) else None
+        is_word = key == "weights" and not str(path).endswith(".safetensors")
+        if not isinstance(path, str) or not path or is_word:
+            continue
+        try:
+            tree = {**tree, section: {**values, key: str(Path(path).expanduser().absolute())}}  # type: ignore[dict-item]
+        except RuntimeError as error:
+            raise RecipeError(f"{section}.{key} is {path!r}: {error}; write the whole path") from error
+    return tree
 
 
 def _refusal(wrong: Sequence[Mistake], *, where: str, text: str, overridden: Iterable[str]) -> RecipeError:

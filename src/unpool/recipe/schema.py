@@ -10,6 +10,7 @@ from unpool.recipe.options import GIVEN, Option, model_options, options_of
 from unpool.recipe.settings import Recipe
 
 Options = Mapping[str, Option]
+TIMM = {"type": "string", "pattern": "^timm/"}  # timm's names are not listed: it need not be there
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -25,7 +26,9 @@ def recipe_schema() -> dict[str, Any]:
     _choose(task, "name", {name: options_of(row, GIVEN["task"]) for name, row in TASKS.items()})
     _choose(model, "name", {name: _row_options(name) for name in MODELS})
     _choose(model, "backbone", {name: options_of(row.build, GIVEN["model"]) for name, row in BACKBONES.items()})
+    model["properties"]["name"] = {"anyOf": [model["properties"]["name"], TIMM]}
     model["properties"]["backbone"]["enum"].append(None)
+    model["properties"]["backbone"] = {"anyOf": [model["properties"]["backbone"], TIMM]}
     steps = [_step(name, options_of(row)) for name, row in AUGMENTATIONS.items()]
     data["properties"]["augment"]["items"] = {"anyOf": [{"enum": list(AUGMENTATIONS)}, *steps]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

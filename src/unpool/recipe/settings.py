@@ -109,10 +109,16 @@ def _step(step: Any) -> Any:
 
 
 class Model(_OpenSection):
-    """The network: a row of `MODELS`, the backbone where the row composes one, and options of the row."""
+    """The network: a row of `MODELS`, and options of the row.
+
+    Attributes:
+        backbone: a row of `BACKBONES`, where the row composes one.
+        weights: to start from: "imagenet", "voc" or a .safetensors file, absolute once loaded; None for new ones.
+    """
 
     name: str
     backbone: str | None = None
+    weights: str | None = None
 
 
 class Task(_OpenSection):
