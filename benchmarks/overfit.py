@@ -96,7 +96,7 @@ CASES = (
     Case("deeppose3", 67, options={"torso": (2, 1)}),
     Case("fcgn", 64),
     *(Case(name, 64, options={"stages": 3}) for name in ("cpm", "cpm_flic", "cpm_vgg")),
-    *(Case(name, 64, options={"width": 64}) for name in ("hourglass1", "hourglass2")),
+    *(Case(name, 64, 4e-3, options={"width": 64}) for name in ("hourglass1", "hourglass2")),
     Case("openpose", 64, 1e-3, options={"limbs": 2, "stages": 3, "width": 16}),
     Case("simple_baselines", 64, options={"widths": (16, 16, 16)}),
     Case("linear_autoencoder", 28),
