@@ -88,6 +88,16 @@ def test_resumed_run_has_the_bits_of_one_that_never_stopped(camvid, tmp_path, st
     assert tensors_of(tmp_path / "cut") == tensors_of(tmp_path / "whole")
 
 
+def test_resumed_run_goes_on_from_the_step_that_was_saved(camvid, tmp_path):
+    with pytest.raises(Stopped):
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "cut", callbacks=[StopAfter(3)])
+    before = (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
+    run.resume(tmp_path / "cut")
+    after = (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
+    assert after[: len(before)] == before  # with the times that the steps took
+    assert len(after) > len(before)
+
+
 def test_run_starts_from_the_weights_it_was_given_and_asks_for_them_once(camvid, tmp_path):
     known = load_recipe("camvid_unet", settings(camvid)).model
     torch.manual_seed(7)
