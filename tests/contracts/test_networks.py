@@ -214,7 +214,18 @@ def test_every_backbone_carries_every_decoder_at_odd_sizes_or_is_refused(decoder
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet50_v1", "resnet34_a", "plain18", "vgg11", "vgg16_c", "cifar_resnet20"]
+    "name",
+    [
+        "resnet18",
+        "resnet50_v1",
+        "resnet34_a",
+        "plain18",
+        "vgg11",
+        "vgg16_c",
+        "cifar_resnet20",
+        "googlenet",
+        "preresnet50",
+    ],
 )
 @pytest.mark.parametrize("decoder", ["fcn", "deeplabv3", "pspnet"])
 @pytest.mark.parametrize("output_stride", [8, 16])

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from unpool.layers.inception import Inception, Widths
 from unpool.layers.norm import LocalResponseNorm
@@ -114,19 +114,24 @@ class GoogLeNet(Backbone):
 
     def tapped(self, image: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """The maps, and what the modules named in `taps` give."""
-        if min(image.shape[-2:]) < LEAST:
-            raise ValueError(
-                f"the image is {tuple(image.shape[-2:])} (H, W); GoogLeNet halves it five times: give {LEAST} or more"
-            )
-        x, features, tapped = image, [], {}
-        for before, stage in zip((nn.Identity(), *self.pools), self.stages, strict=True):
-            x = before(x)
+        x, features, tapped = _large_enough(image), [], {}
+        for place, stage in enumerate(self.stages):
+            x = self.pools[place - 1](x) if place else x
             for name, part in stage.named_children():
                 x = part(x)
                 if name in self.taps:
                     tapped[name] = x
             features.append(x)
         return tuple(features), tapped
+
+
+@fx.wrap  # one operation of a traced network, which then refuses the same images
+def _large_enough(image: Tensor) -> Tensor:
+    if min(image.shape[-2:]) < LEAST:
+        raise ValueError(
+            f"the image is {tuple(image.shape[-2:])} (H, W); GoogLeNet halves it five times: give {LEAST} or more"
+        )
+    return image
 
 
 def scaled(row: Widths, width: int) -> Widths:
