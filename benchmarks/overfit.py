@@ -246,7 +246,7 @@ def _towards(target: Tensor, *, trivial: float = math.inf) -> Target:
 
 
 def row_of(one: Learned) -> Row:
-    figure = f"{one.params:,} parameters, {100 * one.left:.2f} % left after {one.steps} steps"
+    figure = f"{one.params:,} parameters, {100 * one.left:.3f} % left after {one.steps} steps"
     without = f", no gradient: {', '.join(one.dead[:4])}" if one.dead else ""
     return Row(what=one.name, figure=one.fault or figure + without, reference=f"below 1 % in {STEPS}")
 
