@@ -59,9 +59,6 @@ def refused(source: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
-# what is read
-
-
 def test_number_in_scientific_writing_is_a_number(sound):
     assert load_recipe(sound).train.lr == 0.001
 
@@ -131,9 +128,6 @@ def test_recipe_object_can_be_changed_and_loaded_again(sound):
     assert recipe.train.epochs == 3
 
 
-# overrides
-
-
 def test_override_replaces_one_value(sound):
     assert load_recipe(sound, ["train.lr=0.01"]).train.lr == 0.01
 
@@ -191,9 +185,6 @@ def test_one_text_is_no_list_of_overrides(sound):
         load_recipe(sound, "train.lr=3")
 
 
-# keys
-
-
 def test_misspelt_key_names_file_section_line_and_neighbour(write):
     path = write(SOUND.replace("epochs: 3", "epochs: 3\n  learning_rat: 1"))
     assert refused(path) == f"{path}: train has no key 'learning_rat'; did you mean 'lr'? (line 14)"
@@ -231,9 +222,6 @@ def test_all_mistakes_come_in_one_message(write):
     assert "2 mistakes" in message
     assert "train.batch is 0" in message
     assert "train.epochs is 0" in message
-
-
-# values
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "'32'", "true", "null", "[1]", "{a: 1}", "1e3", "4.0", ".nan"])
@@ -303,9 +291,6 @@ def test_other_format_is_refused(write):
     assert "format is 2; it must be 1" in refused(write(SOUND.replace("format: 1", "format: 2")))
 
 
-# text
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -348,9 +333,6 @@ def test_alias_bomb_is_refused_before_it_grows(write):
 )
 def test_missing_file_is_named(tmp_path, name, words):
     assert words in refused(tmp_path / name)
-
-
-# shipped
 
 
 def test_unknown_name_gets_the_nearest():

@@ -1,0 +1,46 @@
+"""Networks to dilate, and the comparison that a dilated one must stand."""
+
+import torch
+from torch import nn
+
+from unpool.convert.dilate import dilate
+
+SIZES = [(64, 96), (67, 85)]
+
+
+def shaken(network, seed=0):
+    """The network with statistics and zero weights drawn at random, in evaluation mode and float64."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return network.eval().double()
+
+
+def image(size_hw=(67, 85), channels=3, batch=1):
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(batch, channels, *size_hw, dtype=torch.float64, generator=generator)
+
+
+def keeps(network, output_stride, strides, sizes=(*SIZES, (70, 90)), channels=3):
+    """Asserts that every map holds the old one at every s-th position, on sizes that `dilate` did not see."""
+    dilated = dilate(network, output_stride=output_stride)
+    for size in sizes:
+        x = image(size, channels)
+        with torch.no_grad():
+            old, new = network(x), dilated(x)
+        pairs = zip(old, new, strict=True) if isinstance(old, tuple) else [(old, new)]
+        for (a, b), stride in zip(pairs, strides, strict=True):
+            step = max(1, stride // output_stride)
+            torch.testing.assert_close(b[:, :, ::step, ::step], a, rtol=1e-9, atol=1e-9)
+    return dilated
+
+
+def sequential(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(*layers).double().eval()
+
+
+def conv(before, after, kernel=3, **options):
+    return nn.Conv2d(before, after, kernel, **options)
