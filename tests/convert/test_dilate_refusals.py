@@ -95,3 +95,10 @@ def test_network_whose_maps_are_collected_by_hooks_is_refused():
 def test_output_stride_must_be_a_count(stride):
     with pytest.raises(NotConvertible, match="it must be a whole number of at least 1"):
         dilate(conv(3, 4, stride=2), output_stride=stride)
+
+
+def test_network_whose_values_are_no_numbers_cannot_be_compared_and_is_refused():
+    network = sequential(conv(3, 4, stride=2), nn.BatchNorm2d(4)).eval()
+    network[1].running_var.fill_(-1)
+    with pytest.raises(NotConvertible, match="differs by inf"):
+        dilate(network, output_stride=1)

@@ -259,10 +259,10 @@ def apply_settings(tree: nn.Module, settings: Mapping[str, Mapping[str, Any]]) -
 
 @torch.no_grad()
 def difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference, in units of the largest value."""
+    """Largest difference, in units of the largest value; infinite where there is nothing to compare."""
     if not a.numel() or not a.is_floating_point():
         return float(not torch.equal(a, b))
-    if not torch.equal(a.isfinite(), b.isfinite()):
+    if a.isnan().any() or not torch.equal(a.isfinite(), b.isfinite()):
         return torch.inf
     a, b = (x.nan_to_num(0.0, 0.0, 0.0) for x in (a, b))
     return float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))

@@ -18,7 +18,7 @@ class DnCNN(nn.Module):
     """y - R(y): image (B, in_channels, H, W) -> (B, in_channels, H, W), any size.
 
     Args:
-        depth: number of 3x3 convolutions; the answer at a pixel depends on 2 * depth + 1 pixels each way.
+        depth: number of 3x3 convolutions; the answer at a pixel depends on a square of side 2 * depth + 1.
         in_channels: channels of the image.
         num_classes: channels of the answer, the same number.
         width: channels between.

@@ -100,7 +100,7 @@ class DeepPoseCascade(nn.Module):
 
     Args:
         stages: how many networks.
-        sigma: side of the squares in diameters; the paper has 2 for LSP, 1 for FLIC.
+        sigma: side of the squares in diameters of the pose.
         in_channels: channels of the image.
         num_classes: joints.
         width: as in DeepPose.
