@@ -71,6 +71,12 @@ def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):
     assert torch.cat([batch["index"] for batch in val.stream(0, 0, 1)]).tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_are_shared_between_processes_only_where_there_are_workers(camvid, workers):
+    data = data_of(recipe_of(camvid, **{"data.workers": workers, "data.memory": True}))
+    assert data.train.samples[0]["image"].is_shared() == (workers > 0)
+
+
 def test_class_weights_are_read_from_the_training_masks(camvid):
     recipe = recipe_of(camvid, **{"task.class_weights": "median"})
     data = data_of(recipe)

@@ -18,6 +18,7 @@ from unpool.recipe import (
     recipe_names,
     recipe_path,
 )
+from unpool.recipe.yaml_text import line_of
 
 SOUND = """\
 format: 1
@@ -356,6 +357,11 @@ def test_shipped_recipe_is_sound_and_says_what_it_is_in_one_line(name):
 
 def test_name_of_a_file_is_its_stem(sound):
     assert recipe_name(sound) == "mine"
+
+
+def test_line_of_a_part_that_is_not_there_is_that_of_what_holds_it():
+    text = "format: 1\naugment:\n  - flip\n  - crop\n"
+    assert [line_of(text, path) for path in (["augment", 1], ["augment", "flip"], ["augment", 2, "x"])] == [4, 2, 2]
 
 
 def test_infinity_is_never_written(sound):

@@ -147,3 +147,18 @@ def test_box_of_a_turned_image_holds_all_its_corners() -> None:
     moved, _ = geometry.map_boxes(box, turned(45.0, 10, 10), size_hw=(10, 10))
     half = math.sqrt(2)
     assert torch.allclose(moved, torch.tensor([[5 - half, 5 - half, 5 + half, 5 + half]]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("corner", "x", "y"),
+    [
+        ([0, 0], (0.8, 0.1, -0.5), (0, 0.8, 0.5)),
+        ([0, 7], (0.8, -0.1, 2.1), (0, 0.8, 0.5)),
+        ([7, 0], (0.8, 0, 0.5), (-0.1, 0.8, 2.1)),
+        ([7, 7], (0.8, 0.1, 1.3), (0, 0.8, 0.5)),
+    ],
+)
+def test_mask_is_filled_where_a_single_corner_lies_outside(corner, x, y):
+    matrix = torch.stack([row(*x), row(*y), row(0, 0, 1)])
+    moved = geometry.warp(torch.zeros(1, 8, 8, dtype=torch.uint8), matrix, (8, 8), mode="nearest", fill=IGNORE)
+    assert (moved[0] == IGNORE).nonzero().tolist() == [corner]

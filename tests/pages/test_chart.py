@@ -77,6 +77,11 @@ def test_chart_draws_one_line_a_series_at_the_right_height():
     assert falling[2:] == (top, x2, bottom)
 
 
+def test_chart_writes_the_numbers_of_both_axes():
+    made = line_chart("Loss", [Series("a", [(0, 3.0), (2000, 41.0)])], x="step")
+    assert {"500", "1,000", "1,500", "10", "20", "30"} <= set(re.findall(r">([\d,]+)</text>", made))
+
+
 def test_chart_names_its_lines_where_there_are_several_and_marks_the_points_of_short_ones():
     short, long = Series("a", [(0, 1.0), (1, 2.0)]), Series("b", [(x, 1.0) for x in range(500)])
     alone = line_chart("t", [short], x="step")

@@ -48,6 +48,14 @@ def test_archive_is_preferred_to_batches_and_nothing_is_unpacked(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_files_of_an_archive_that_are_no_images_are_counted(tmp_path):
+    image = encoded(pixels(32, 32, 3, seed=0), "JPEG")
+    names = {"train/plane/0.jpg": image, "train/cat/0.jpg": image, "train/readme.txt": b"x", "train/cat/a.txt": b"x"}
+    archived(tmp_path / "train.tar.gz", names)
+    reader = Cifar(tmp_path, "train")
+    assert (len(reader), reader.origin["ignored"]) == (2, 2)
+
+
 def test_images_of_an_archive_are_those_of_its_files(tmp_path):
     reader = Cifar(cifar(tmp_path), "val")
     data = encoded(pixels(32, 32, 3, seed=len("test/cat/0000.jpg")), "JPEG")
