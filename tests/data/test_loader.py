@@ -122,10 +122,10 @@ def test_the_thread_computes_on_one_core() -> None:
 
 def test_a_stream_left_half_way_ends_its_thread() -> None:
     before = set(threading.enumerate())
-    stream = make(Numbers(4000)).stream(0, 0, 1)
+    stream = make(Numbers(4000, seconds=0.05)).stream(0, 0, 1)
     next(stream)
     (thread,) = set(threading.enumerate()) - before
-    stream.close()
+    stream.close()  # in the middle of a sample
     assert not thread.is_alive()
 
 
