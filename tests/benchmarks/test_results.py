@@ -26,6 +26,12 @@ def test_result_says_how_to_repeat_it(tmp_path: Path) -> None:
     assert len(result["date"]) == 10
 
 
+def test_command_names_no_folder_of_the_machine(tmp_path: Path) -> None:
+    command = "python -m benchmarks.x --data /home/me/sets data.root=/home/me/sets/camvid --json benchmarks/a.json"
+    result = write_result(tmp_path / "a.json", [], command=command, seed=0, wall_s=1.0)
+    assert result["command"] == "python -m benchmarks.x --data sets data.root=camvid --json benchmarks/a.json"
+
+
 def test_results_page_holds_every_row_and_its_origin(tmp_path: Path) -> None:
     _write(tmp_path, "speed")
     _write(tmp_path, "kill_resume")
