@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class LocallyConnected(nn.Module):
     """Locally connected layer: (B, C_in, H, W) -> (B, C_out, H', W'), sizes as those of the convolution.
 
-    `weight[i, j]` is the filter of output row i and column j as a convolution has it. The bias has one number a location
-    as well, in one line of C_out * H' * W', so that counts and weight decay know it for a bias. Both start as torch's
-    convolutions do.
+    `weight[i, j]` is the filter of output row i and column j as a convolution has it. The bias has one number a
+    location as well, in one line of C_out * H' * W', by which counts and weight decay know a bias. Both start as
+    torch's convolutions do.
 
     Args:
         in_channels: channels of the input.

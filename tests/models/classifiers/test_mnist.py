@@ -3,6 +3,7 @@
 import torch
 
 from unpool import models
+from unpool.inspection.cost import macs
 
 
 def counts(model):
@@ -32,3 +33,19 @@ def test_perceptron_without_hidden_layers_is_linear():
 def test_perceptron_has_an_activation_after_each_hidden_layer():
     kinds = [type(m).__name__ for m in models.build("mlp", widths=[4, 3]).hidden]
     assert kinds == ["Linear", "ReLU", "Linear", "ReLU"]
+
+
+def test_layers_of_the_convolutional_network_stand_in_the_lectures_order():
+    model = models.build("mnist_convnet", width=2)
+    kinds = [type(m).__name__ for m in model.features]
+    conv, pool = ["Conv2d", "ReLU"], ["MaxPool2d"]
+    assert kinds == conv + pool + conv + conv + pool + conv
+    assert [type(m).__name__ for m in model.head][2:] == ["Linear", "ReLU", "Dropout", "Linear"]
+    assert model.head.drop.p == 0.5
+
+
+def test_multiply_adds_are_those_of_a_hand_count():
+    by_layer = 28**2 * 9 * 32, 2 * 14**2 * 9 * 32**2, 7**2 * 9 * 32**2, 7**2 * 32 * 512, 512 * 10
+    with torch.device("meta"):
+        assert macs(models.build("mnist_convnet"), (1, 28, 28)) == sum(by_layer) == 5_097_984
+        assert macs(models.build("mlp"), (1, 28, 28)) == 784 * 512 + 512 * 512 + 512 * 10

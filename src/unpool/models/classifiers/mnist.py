@@ -94,6 +94,7 @@ VARIANTS = {
         build=Perceptron,
         kind="whole",
         params=669_706,
+        gmacs=0.00067,
         source="lecture 001, perceptron of several layers, 784-512-512-10",
         input=(1, 28, 28),
         output=(10,),
