@@ -84,6 +84,19 @@ def test_batch_norm_centres_and_scales_each_filter_by_the_formula(learned):
     close(y.var((0, 2, 3), correction=0), (variance / (variance + 1e-5)).flatten())
 
 
+@pytest.mark.parametrize("learned", LEARNED)
+def test_momentum_and_eps_arrive_in_every_form(learned):
+    torch.manual_seed(0)
+    x = draw(8, 2, 3, 3) + 5
+    forms = {(0, 2, 3): batch_norm(2, learned=learned, momentum=0.5, eps=0.25)}
+    forms[(0,)] = LocationBatchNorm((2, 3, 3), learned=learned, momentum=0.5, eps=0.25)
+    for dims, norm in forms.items():
+        centred = x - x.mean(dims, keepdim=True)
+        close(norm.double()(x), centred / (centred.square().mean(dims, keepdim=True) + 0.25).sqrt())
+        remembered = norm.state_dict()["running_mean" if len(dims) > 1 else "norm.running_mean"]
+        close(remembered, 0.5 * x.mean(dims).flatten())
+
+
 @pytest.mark.parametrize(("learned", "names"), [(LEARNED[0], ["weight", "bias"]), ("shift", ["bias"]), ("nothing", [])])
 def test_batch_norm_learns_what_it_says(learned, names):
     per_filter, per_location = batch_norm(5, learned=learned), LocationBatchNorm((5, 6, 7), learned=learned)

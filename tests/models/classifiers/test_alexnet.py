@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
+from unpool.errors import RecipeError
 
 GROUPED = ("conv2", "conv4", "conv5")
 
@@ -144,5 +145,5 @@ def test_smallest_image_works_and_a_smaller_one_is_refused(name, least):
 
 
 def test_width_that_the_groups_do_not_divide_is_refused():
-    with pytest.raises(ValueError, match="width is 9 and the network has 2 groups: give a multiple of that"):
+    with pytest.raises(RecipeError, match="width is 9 and the network has 2 groups: give a multiple of that"):
         models.build("alexnet_grouped", width=9)

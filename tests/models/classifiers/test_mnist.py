@@ -1,8 +1,10 @@
 """The lecture's two networks, layer by layer."""
 
+import pytest
 import torch
 
 from unpool import models
+from unpool.errors import RecipeError
 from unpool.inspection.cost import macs
 
 
@@ -49,3 +51,9 @@ def test_multiply_adds_are_those_of_a_hand_count():
     with torch.device("meta"):
         assert macs(models.build("mnist_convnet"), (1, 28, 28)) == sum(by_layer) == 5_097_984
         assert macs(models.build("mlp"), (1, 28, 28)) == 784 * 512 + 512 * 512 + 512 * 10
+
+
+@pytest.mark.parametrize("size_hw", [[28], [28, 28, 1]])
+def test_size_of_images_must_be_two_numbers(size_hw):
+    with pytest.raises(RecipeError, match=r"size_hw is \[28.*\]; give two numbers, the height and width"):
+        models.build("mlp", size_hw=size_hw)
