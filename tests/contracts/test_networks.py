@@ -274,6 +274,14 @@ def test_unknown_name_is_refused_with_the_nearest():
         models.build("resnet-18")
 
 
+@pytest.mark.parametrize(("papers", "ours"), [("VGG16", "vgg16"), ("MLP", "mlp"), ("LeNet-5", "lenet5")])
+def test_name_as_the_paper_writes_it_is_answered_with_ours(papers, ours):
+    with pytest.raises(RecipeError, match=rf"no network is called '{papers}'; did you mean: {ours}"):
+        models.build(papers)
+    if "-" not in papers:
+        assert ours in models.names(papers)
+
+
 def test_unknown_backbone_is_refused_with_the_nearest():
     with pytest.raises(RecipeError, match=r"no backbone is called 'resnet43'; did you mean: resnet34"):
         models.build("unet", backbone="resnet43")

@@ -1,4 +1,4 @@
-"""A convolution whose filter is another one at each place (LeCun 1989; DeepFace, Taigman et al. 2014, section 2.2)."""
+"""A convolution whose filter is another one at each place (LeCun 1989; DeepFace's L4 to L6, Taigman et al. 2014)."""
 
 import math
 

@@ -11,6 +11,7 @@ from unpool.inspection.receptive_field import receptive_field
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.residual import Residual
 from unpool.models import BACKBONES, MODELS
+from unpool.models.backbones.resnet import plain
 
 
 @pytest.mark.parametrize("layers", [20, 32, 44, 56, 110])
@@ -43,10 +44,35 @@ def test_residual_network_still_sees_the_image_when_a_branch_is_dead():
     assert not torch.allclose(logits[0], logits[1])
 
 
-def test_stem_starts_with_variance_two_over_fan_out():
+def test_plain_block_is_rectified_like_the_residual_one():
     torch.manual_seed(0)
-    weight = BACKBONES["resnet18"].build().stem.conv.weight
-    assert weight.var().item() == pytest.approx(2 / (64 * 49), rel=0.1)
+    block, x = plain(4, 8, 2).eval(), torch.randn(2, 4, 6, 6)
+    first, second, _ = block
+    assert torch.equal(block(x), second(first(x)).relu())
+
+
+OF_HE = [
+    "resnet18",
+    "resnet50_deep",
+    "cifar_plain20",
+    "preresnet110",
+    "preresnet50",
+    "vgg11",
+    "vgg16_bn",
+    "googlenet_bn",
+]
+
+
+@pytest.mark.parametrize("name", OF_HE)
+def test_convolutions_start_with_variance_two_over_fan_out_and_no_bias(name):
+    torch.manual_seed(0)
+    for module in BACKBONES[name].build(width=16).modules():
+        if isinstance(module, nn.Conv2d):
+            weight = module.weight
+            fan_out = weight.shape[0] * weight[0, 0].numel()
+            tolerance = 6 * (2 / weight.numel()) ** 0.5  # six standard errors of a sample variance
+            assert weight.square().mean().item() == pytest.approx(2 / fan_out, rel=tolerance)
+            assert module.bias is None or not module.bias.any()
 
 
 def test_maps_of_224_have_the_papers_sizes():

@@ -39,6 +39,14 @@ def test_dropout_stands_only_after_the_two_hidden_layers():
     assert kinds[2:] == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
 
 
+def test_linear_layers_start_from_a_deviation_of_a_hundredth():
+    torch.manual_seed(0)
+    for layer in models.build("vgg11", width=4).head:
+        if isinstance(layer, nn.Linear):
+            assert layer.weight.std().item() == pytest.approx(0.01, rel=0.02)
+            assert not layer.bias.any()
+
+
 def test_column_a_lrn_normalises_the_first_map_and_has_the_weights_of_column_a():
     torch.manual_seed(0)
     plain, normalised = (BACKBONES[name].build(width=8).eval() for name in ("vgg11", "vgg11_lrn"))

@@ -24,6 +24,17 @@ def test_perceptron_has_the_widths_it_is_given():
     assert [n for n in counts(model) if n] == [2 * 20 * 3 + 3, 3 * 6 + 6]
 
 
+@pytest.mark.parametrize("name", ["mlp", "mnist_convnet"])
+def test_weights_start_with_variance_two_over_fan_in(name):
+    torch.manual_seed(0)
+    for weight in models.build(name).parameters():
+        if weight.dim() > 1:
+            tolerance = 6 * (2 / weight.numel()) ** 0.5  # six standard errors of a sample variance
+            assert weight.square().mean().item() == pytest.approx(2 / weight[0].numel(), rel=tolerance)
+        else:
+            assert not weight.any()
+
+
 def test_perceptron_without_hidden_layers_is_linear():
     torch.manual_seed(0)
     model = models.build("mlp", widths=[])
