@@ -144,10 +144,11 @@ def _reads_shape_only(func: Any, x: Tensor, args: tuple[Any, ...], result: Any) 
 
 def observe(network: nn.Module, images: list[Tensor]) -> tuple[Flow, dict[str, list[str]]]:
     """Runs the network on each image: where results went, and which modules each module called, in order."""
+    images = [image.clone() for image in images]  # a network may write into what it is given
     with torch.no_grad(), Recorder(network) as recorder, Flow(network, recorder) as flow:
         for image in images:
             recorder.calls.clear()
-            flow.finish(network(image.clone()))
+            flow.finish(network(image))
     called: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(call.name for call in recorder.calls):
         called[name.rpartition(".")[0]].append(name)

@@ -187,7 +187,8 @@ def _first_difference(
             return "", "other layers run, or give other shapes"
         for (name, a), (_, b) in zip(kept, given, strict=True):
             if (off := difference(a, b)) > TOLERANCE.get(a.dtype, TOLERANCE[torch.float32]):
-                return name, f"folded it differs by {off:.1e} of its largest value"
+                what = "folded it" if name else "its answer"
+                return name, f"{what} differs by {off:.1e} of its largest value"
     return "", ""
 
 
