@@ -17,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from unpool.convert.absorbing import Site, absorb, overflowing
 from unpool.convert.flow import Flow, observe
-from unpool.convert.probes import fill_zeros, probes
+from unpool.convert.probes import probes
 from unpool.convert.recorder import tensors_of
 from unpool.convert.rewriting import Change, difference
 from unpool.convert.tracing import FAULTS
@@ -89,7 +89,6 @@ def _comparable(network: nn.Module, image: Tensor | None) -> tuple[nn.Module, li
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise NotConvertible(f"{type(network).__name__} was compiled by torch.jit: fold it before")
     before = copy.deepcopy(network).cpu().double().eval()
-    fill_zeros(before)
     try:
         return before, probes(before, image)
     except NotConvertible:

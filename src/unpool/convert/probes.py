@@ -38,15 +38,6 @@ def probes(network: nn.Module, image: Tensor | None, *, count: int = 2) -> list[
     return taken
 
 
-def fill_zeros(network: nn.Module) -> None:
-    """Draws the parameters that are all zero, behind which no difference would show."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.is_floating_point() and not parameter.any():
-            with torch.no_grad():
-                parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator) / 10)
-
-
 def _noise(channels: int, size_hw: tuple[int, int], dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(1, channels, *size_hw, dtype=dtype, generator=generator)
