@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.fold_batch_norm", description=__doc__)
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names with * and ?; timm's begin with timm/")
     parser.add_argument("--timed", nargs="*", default=list(TIMED), metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=6, help="a timed network gets")
+    parser.add_argument("--seconds", type=float, default=4, help="a timed network gets")
     parser.add_argument("--json", type=Path, default=RESULTS / "fold_batch_norm.json")
     options = parser.parse_args(arguments)
     started = time.monotonic()

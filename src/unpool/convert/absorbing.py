@@ -46,13 +46,15 @@ def absorb(network: nn.Module, sites: Iterable[Site]) -> None:
                 setattr(parent, name, new[id(child)])
 
 
-def overflowing(network: nn.Module, site: Site) -> str:
-    """Why the new weights have no place in the network's own precision; empty where they have."""
+def overflowing(network: nn.Module, sites: Iterable[Site]) -> dict[str, str]:
+    """The norms for which the new weights have no place in the network's own precision, each with the reason."""
     tensors, modules = _tensors(network), dict(network.named_modules())
-    for conv in site.convs:
-        if not all(value.isfinite().all() for value in _folded(modules[conv], site.call, tensors)):
-            return f"the weights of {conv} would not be finite in {modules[conv].weight.dtype}"
-    return ""
+    told = {}
+    for site in sites:
+        for conv in site.convs:
+            if not all(value.isfinite().all() for value in _folded(modules[conv], site.call, tensors)):
+                told[site.norm] = f"the weights of {conv} would not be finite in {modules[conv].weight.dtype}"
+    return told
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -75,7 +75,7 @@ def fold_batch_norm(network: nn.Module, *, image: Tensor | None = None) -> Folde
     before, images = _comparable(network, image)
     flow, called = observe(before, images)
     sites, left = _plan(before, flow, called)
-    left |= {site.norm: overflow for site in sites.values() if (overflow := overflowing(network, site))}
+    left |= overflowing(network, sites.values())
     sites = {name: site for name, site in sites.items() if name not in left}
     left |= _inexact(before, sites, images)
     result = copy.deepcopy(network).eval()
