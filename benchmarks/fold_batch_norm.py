@@ -1,7 +1,8 @@
 """Folds the batch norms of every network of the catalogue and of many of timm's, and sets both answers side by side.
 
-Scale and shift are drawn, statistics are those of a batch and then drawn around them. Errors are of the answer in
-float32, in units of its largest value. Times are medians of runs that alternate, one image of the published size each.
+Scale, shift and statistics of every norm are drawn. Errors are of the answer in float32, in units of its largest value;
+beside them stands by how much the network's own answer in float32 is off from its own in float64. Times are medians of
+runs that alternate, one image of the published size each.
 """
 
 import argparse
@@ -46,6 +47,7 @@ class Fold:
     Attributes:
         size: (H, W) of the image that both were compared on.
         error: largest difference as a share of the largest value, over the parts of the answer.
+        own_error: that of the network before, from its answer in float64.
         reasons: why norms stayed, with the number of each.
     """
 
@@ -54,6 +56,7 @@ class Fold:
     folded: int
     left: int
     error: float
+    own_error: float
     reasons: dict[str, int]
     fault: str = ""
 
@@ -86,53 +89,56 @@ def examine(name: str) -> Fold | None:
         built = build(name)
         if built is None:
             return None
-        network, image = built[0], smallest(*built)
-        draw(network, image)
-        image = image[:1]
-        folded = fold_batch_norm(network.eval(), image=image)
+        network, image = built[0].eval(), smallest(*built)
+        draw(network)
+        folded = fold_batch_norm(network, image=image)
         with torch.no_grad():
-            pairs = list(zip(tensors_of(network(image)), tensors_of(folded.network(image)), strict=True))
-        error = max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
-        error = error if all(b.isfinite().all() for _, b in pairs) else float("inf")
+            before = network(image)
+            error = largest_difference(before, folded.network(image))
+            own = largest_difference(before, network.double()(image.double()))
         size = tuple(image.shape[-2:])
-        return Fold(name, size, len(folded.changes), len(folded.left), error, reasons_of(folded))
+        return Fold(name, size, len(folded.changes), len(folded.left), error, own, reasons_of(folded))
     except FAULTS as fault:
-        return Fold(name, (), 0, 0, float("inf"), {}, f"{type(fault).__name__}: {str(fault)[:200]}")
+        return Fold(name, (), 0, 0, float("inf"), 0.0, {}, f"{type(fault).__name__}: {str(fault)[:200]}")
 
 
 def smallest(network: nn.Module, size_chw: tuple[int, int, int]) -> Tensor:
-    """Four images of the smallest size that the network takes."""
+    """An image of the smallest size that the network takes."""
     channels, height, width = size_chw
     sizes = [(side, side) for side in SIDES if side < min(height, width)]
     for size in sizes:
-        image = torch.randn(4, channels, *size, generator=torch.Generator().manual_seed(SEED))
+        image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(SEED))
         try:
             with torch.no_grad():
-                network.eval()(image[:1])
+                network.eval()(image)
         except FAULTS:
             continue
         return image
-    return torch.randn(4, *size_chw, generator=torch.Generator().manual_seed(SEED))
+    return torch.randn(1, *size_chw, generator=torch.Generator().manual_seed(SEED))
 
 
 @torch.no_grad()
-def draw(network: nn.Module, image: Tensor) -> None:
-    """Draws every scale and shift, and statistics around those that the images give."""
+def draw(network: nn.Module) -> None:
+    """Draws scale, shift and statistics of every norm; scales are smaller the more there are, lest answers overflow."""
     generator = torch.Generator().manual_seed(SEED)
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-        if norm.weight is not None:
-            norm.weight.uniform_(0.5, 1.5, generator=generator)
-        if norm.bias is not None:
-            norm.bias.normal_(std=0.1, generator=generator)
-    network.train()(image)
+    factor = min(1.0, (50 / len(norms)) ** 0.5)
     for norm in norms:
         if norm.running_mean is not None and norm.running_var is not None:
-            norm.running_var.clamp_(min=float(norm.running_var.mean()) / 10)
-            noise = torch.randn(norm.running_mean.shape, generator=generator)
-            norm.running_mean.add_(norm.running_var.sqrt() * noise / 10)
-            norm.running_var.mul_(torch.rand(norm.running_var.shape, generator=generator) + 0.5)
+            norm.running_mean.normal_(std=0.1, generator=generator)
+            norm.running_var.uniform_(0.5, 1.5, generator=generator)
+        if norm.weight is not None:
+            norm.weight.uniform_(0.5 * factor, 1.5 * factor, generator=generator)
+        if norm.bias is not None:
+            norm.bias.normal_(std=0.1, generator=generator)
+
+
+def largest_difference(before: object, after: object) -> float:
+    """As a share of the largest value, over the parts of an answer; infinite where one is not finite."""
+    pairs = list(zip(tensors_of(before), tensors_of(after), strict=True))
+    if not all(x.isfinite().all() for pair in pairs for x in pair):
+        return float("inf")
+    return max(float((a.double() - b.double()).abs().max() / a.double().abs().max()) for a, b in pairs)
 
 
 def reasons_of(folded: Folded) -> dict[str, int]:
@@ -166,7 +172,7 @@ def measure(name: str, budget_s: float) -> Timing:
 def fold_row(fold: Fold) -> Row:
     why = "; ".join(f"{count} because {reason}" for reason, count in fold.reasons.items())
     stay = f", {fold.left} stay ({why})" if fold.left else ""
-    figure = fold.fault or f"{fold.folded} folded{stay}, off by {fold.error:.0e}"
+    figure = fold.fault or f"{fold.folded} folded{stay}, off by {fold.error:.0e} (float32 itself {fold.own_error:.0e})"
     return Row(what=f"{fold.name}, {'x'.join(map(str, fold.size))}", figure=figure, reference="at most 1e-4")
 
 

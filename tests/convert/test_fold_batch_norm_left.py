@@ -80,6 +80,10 @@ def statistics_computed(m, x):
     return F.batch_norm(m.conv(x), m.norm.running_mean + 1, m.norm.running_var, m.norm.weight, m.norm.bias)
 
 
+def scale_computed(m, x):
+    return F.batch_norm(m.conv(x), m.norm.running_mean, m.norm.running_var, m.norm.weight * 2, m.norm.bias)
+
+
 def another_eps(m, x):
     y = m.norm(m.conv(x))
     return F.batch_norm(m.conv(y), m.norm.running_mean, m.norm.running_var, m.norm.weight, m.norm.bias, eps=1)
@@ -110,6 +114,7 @@ def read_by_compiled_code(m, x):
         (sum_of_two, "norm stays: it reads no convolution but add"),
         (scaled_by_its_weight, "norm stays: without it the network does not run ('Identity' object has no attribute"),
         (statistics_computed, "stays: its statistics, weights or eps are not those of one layer"),
+        (scale_computed, "norm stays: its statistics, weights or eps are not those of one layer"),
         (another_eps, "norm stays: its statistics, weights or eps are not those of one layer"),
         (read_by_compiled_code, "conv is read by other too"),
     ],
