@@ -26,7 +26,7 @@ from unpool.convert.recorder import tensors_of
 from unpool.convert.tracing import FAULTS
 
 SEED, TOLERANCE = 0, 1e-4
-SIDES = (64, 128, 224)
+SIDES = (32, 64, 128, 224)
 TIMM = (
     *("resnet18", "resnet50d", "resnext50_32x4d", "seresnet50", "skresnet18", "res2net50_26w_4s", "wide_resnet50_2"),
     *("efficientnet_b0", "tf_efficientnetv2_b0", "mobilenetv2_100", "mobilenetv3_large_100", "mnasnet_100"),
