@@ -1,0 +1,53 @@
+"""Images that a network takes, found by trying: what two networks are compared on."""
+
+import torch
+from torch import Tensor, nn
+
+from unpool.convert.tracing import FAULTS
+from unpool.errors import NotConvertible
+
+# (H, W) from cheap to dear; the odd ones, and those that classifiers of one size ask for
+SIZES = ((64, 96), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
+
+
+def probes(network: nn.Module, image: Tensor | None, *, count: int = 2) -> list[Tensor]:
+    """Up to `count` images that the network takes, in the dtype of its weights; the given one alone where there is one.
+
+    Raises:
+        NotConvertible: it takes none of those tried; the message has its complaint about the last.
+    """
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    if image is not None:
+        candidates = [image.detach().cpu().to(dtype)]
+    else:
+        own = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
+        candidates = [_noise(channels, size, dtype) for channels in dict.fromkeys((own, 3, 1)) for size in SIZES]
+    taken, fault = [], ""
+    for candidate in candidates:
+        if told := _fault(network, candidate):
+            fault = told
+            continue
+        taken.append(candidate)
+        if len(taken) == count:
+            break
+    if not taken:
+        tried = f"{tuple(candidates[0].shape)}" if image is not None else "64x96, 224x224 and others"
+        raise NotConvertible(
+            f"the network does not take an image of {tried} ({fault}): give one that it takes as image="
+        )
+    return taken
+
+
+def _noise(channels: int, size_hw: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, channels, *size_hw, dtype=dtype, generator=generator)
+
+
+def _fault(network: nn.Module, image: Tensor) -> str:
+    """Why the network cannot take the image; empty where it can."""
+    try:
+        with torch.no_grad():
+            network(image.clone())
+    except FAULTS as error:
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""

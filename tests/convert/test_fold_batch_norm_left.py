@@ -1,0 +1,217 @@
+"""What cannot be folded exactly stays and is told, or is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.convert.folded import drawn, image, keeps, sequential
+from unpool.convert.fold_batch_norm import fold_batch_norm
+from unpool.errors import NotConvertible
+from unpool.layers.norm import LocationBatchNorm
+
+F = nn.functional
+
+
+class Pair(nn.Module):
+    """A convolution and a norm, wired by a function."""
+
+    def __init__(self, wire):
+        super().__init__()
+        self.conv, self.norm, self.other = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.wire = wire
+
+    def forward(self, x):
+        return self.wire(self, x)
+
+
+def read_twice(m, x):
+    y = m.conv(x)
+    return m.norm(y) + y
+
+
+def read_through_a_view(m, x):
+    y = m.conv(x)
+    flat = y.flatten(1)
+    return m.norm(y).flatten(1) + flat
+
+
+def given_out(m, x):
+    y = m.conv(x)
+    return m.norm(y), y
+
+
+def changed_in_place(m, x):
+    y = m.conv(x).mul_(2)
+    return m.norm(y)
+
+
+def changed_later(m, x):
+    y = m.conv(x)
+    z = m.norm(y)
+    return z + y.relu_().detach().mean()
+
+
+def read_by_two_norms(m, x):
+    y = m.conv(x)
+    return m.norm(y) + m.other(y)
+
+
+def weights_used_twice(m, x):
+    return m.norm(m.conv(x)) + F.conv2d(x, m.conv.weight, padding=1)
+
+
+def weights_computed(m, x):
+    return m.norm(F.conv2d(x, m.conv.weight * 2, padding=1))
+
+
+def before_the_convolution(m, x):
+    return m.conv(m.norm(x))
+
+
+def sum_of_two(m, x):
+    return m.norm(m.conv(x) + x)
+
+
+def scaled_by_its_weight(m, x):
+    return m.norm(m.conv(x)) * m.norm.weight.mean()
+
+
+def statistics_computed(m, x):
+    return F.batch_norm(m.conv(x), m.norm.running_mean + 1, m.norm.running_var, m.norm.weight, m.norm.bias)
+
+
+def scale_computed(m, x):
+    return F.batch_norm(m.conv(x), m.norm.running_mean, m.norm.running_var, m.norm.weight * 2, m.norm.bias)
+
+
+def another_eps(m, x):
+    y = m.norm(m.conv(x))
+    return F.batch_norm(m.conv(y), m.norm.running_mean, m.norm.running_var, m.norm.weight, m.norm.bias, eps=1)
+
+
+@torch.jit.script
+def compiled(x, y):
+    return x + y
+
+
+def read_by_compiled_code(m, x):
+    y = m.conv(x)
+    return m.other(m.conv(compiled(m.norm(y), y)))
+
+
+@pytest.mark.parametrize(
+    ("wire", "told"),
+    [
+        (read_twice, "norm stays: conv is read by add too"),
+        (read_through_a_view, "norm stays: conv is read by add too"),
+        (given_out, "norm stays: conv is read by the answer too"),
+        (changed_in_place, "norm stays: conv is read by mul_ too"),
+        (changed_later, "norm stays: conv is read by mean and relu_ too"),
+        (read_by_two_norms, "norm stays: conv is read by other too; other stays: conv is read by norm too"),
+        (weights_used_twice, "norm stays: conv is read by add too"),
+        (weights_computed, "norm stays: it reads no convolution but conv2d"),
+        (before_the_convolution, "norm stays: it reads no convolution but the image"),
+        (sum_of_two, "norm stays: it reads no convolution but add"),
+        (scaled_by_its_weight, "norm stays: without it the network does not run ('Identity' object has no attribute"),
+        (statistics_computed, "stays: its statistics, weights or eps are not those of one layer"),
+        (scale_computed, "norm stays: its statistics, weights or eps are not those of one layer"),
+        (another_eps, "norm stays: its statistics, weights or eps are not those of one layer"),
+        (read_by_compiled_code, "conv is read by other too"),
+    ],
+)
+def test_norm_that_cannot_be_folded_stays_and_is_told(wire, told):
+    torch.manual_seed(0)
+    network = drawn(Pair(wire)).double()
+    folded = fold_batch_norm(network)
+    assert folded.changes == ()
+    assert told in str(folded)
+    assert str(folded).startswith("no batch norm was folded; ")
+    assert "other" in [layer for layer, _ in folded.left]
+    x = image(dtype=torch.float64)
+    for a, b in zip(folded.network(x), network(x), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        (
+            (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+            "1 stays: it has no remembered statistics",
+        ),
+        ((nn.Conv2d(3, 2, 3), LocationBatchNorm((2, 3, 3))), "1.norm stays: 0 is read by getitem|its channels"),
+        ((nn.Conv2d(3, 2, 3), nn.ReLU(), nn.BatchNorm2d(2)), "2 stays: it reads no convolution but relu in 1"),
+        ((nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 2, 3)), nn.BatchNorm2d(2)), "no convolution but conv2d"),
+    ],
+)
+def test_norm_without_a_layer_to_go_into_stays(layers, told):
+    folded = fold_batch_norm(sequential(*layers), image=image(1, 3, 5, 5))
+    assert folded.changes == ()
+    assert any(part in str(folded) for part in told.split("|")), str(folded)
+
+
+class Unbiased(nn.Conv2d):
+    """A convolution that never adds its bias."""
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight)
+
+
+def test_layer_that_does_not_hold_a_bias_is_found_by_comparison():
+    network = sequential(Unbiased(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    folded = keeps(network, image(), norms=1, left=1)
+    assert str(folded).startswith("1 of 2 batch norms were folded; 1 stays: folded it differs by ")
+
+
+def test_compiled_code_that_reads_a_convolution_is_found_by_comparison():
+    def wire(m, x):
+        y = m.conv(x)
+        return compiled(m.norm(y), y)
+
+    torch.manual_seed(0)
+    with pytest.raises(NotConvertible, match=r"Pair cannot be folded: its answer differs by .* code that was compiled"):
+        fold_batch_norm(drawn(Pair(wire)))
+
+
+def test_maps_collected_by_hooks_are_part_of_the_answer():
+    def wire(m, x):
+        m.norm(m.conv(x))
+        return (m.conv.kept,)
+
+    torch.manual_seed(0)
+    network = drawn(Pair(wire))
+    network.conv.register_forward_hook(lambda module, inputs, output: setattr(module, "kept", output))
+    assert "conv is read by the answer too" in str(fold_batch_norm(network))
+
+
+def test_weights_that_half_precision_cannot_hold_stay():
+    network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    network[1].running_var.fill_(0)
+    network[1].weight.data.fill_(6e4)
+    assert len(fold_batch_norm(network).changes) == 1
+    assert "1 stays: the weights of 0 would not be finite in torch.float16" in str(fold_batch_norm(network.half()))
+
+
+def test_norm_that_does_not_run_stays():
+    network = sequential(nn.Conv2d(3, 4, 3))
+    network[0].register_module("unused", nn.BatchNorm2d(4))
+    assert str(fold_batch_norm(network)) == "no batch norm was folded; 0.unused stays: it did not run"
+
+
+def test_network_without_batch_norm_is_said_to_be_one():
+    assert str(fold_batch_norm(sequential(nn.Conv2d(3, 4, 3)))) == "nothing was folded: the network has no batch norm"
+
+
+def test_network_that_takes_none_of_the_images_is_refused_with_what_to_do():
+    with pytest.raises(NotConvertible, match=r"does not take an image of 64x96, .*: give one that it takes as image="):
+        fold_batch_norm(sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)))
+
+
+def test_network_without_a_tensor_in_its_answer_is_refused():
+    with pytest.raises(NotConvertible, match="Pair gives no tensor"):
+        fold_batch_norm(Pair(lambda m, x: m.conv(x).shape))
+
+
+def test_compiled_network_is_refused():
+    with pytest.raises(NotConvertible, match=r"was compiled by torch\.jit: fold it before"):
+        fold_batch_norm(torch.jit.trace(sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), image()))
