@@ -82,9 +82,6 @@ PRECISION_EPOCHS = "train.epochs=4"
 PROOFS = {
     "demo": Proof(recipe="scenes_unet", data=None, rows=_segmentation("at least 0.85")),
     "camvid_unet": Proof(recipe="camvid_unet", data="camvid", rows=_segmentation("mark 0.56, aim 0.62")),
-    "camvid_segnet": Proof(
-        recipe="camvid_segnet", data="camvid", rows=_segmentation("at least 0.22; most frequent class a pixel 0.167")
-    ),
     "camvid_fcn8s": Proof(
         recipe="camvid_fcn8s", data="camvid", rows=_segmentation("at least 0.22; most frequent class a pixel 0.167")
     ),
