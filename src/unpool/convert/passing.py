@@ -135,7 +135,7 @@ def _listed(given: Any) -> tuple[int, ...]:
 
 
 def resized(rewriting: Rewriting, node: fx.Node) -> Map | None:
-    """Upsampling: from the positions that the network before has, to a map that needs no dilation; else shift by shift."""
+    """Upsampling: from the positions that the network before has where the map that it makes needs no dilation."""
     used = node.all_input_nodes[0]
     found = rewriting.maps[used]
     if found is None:
