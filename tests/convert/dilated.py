@@ -44,3 +44,21 @@ def sequential(*layers):
 
 def conv(before, after, kernel=3, **options):
     return nn.Conv2d(before, after, kernel, **options)
+
+
+class Exchange(nn.Module):
+    """Two branches, of strides 4 and 8, each of which gets what the other has, as in HRNet."""
+
+    def __init__(self, mode="nearest", *, is_sized=False):
+        super().__init__()
+        self.stem = nn.Sequential(conv(3, 4, stride=2, padding=1), nn.ReLU(), conv(4, 4, stride=2, padding=1))
+        self.down, self.across = conv(4, 4, stride=2, padding=1), conv(4, 4, stride=2, padding=1)
+        self.fine, self.coarse = conv(4, 3, padding=1), conv(4, 3, padding=1)
+        self.mode, self.is_sized = mode, is_sized
+
+    def forward(self, image):
+        fine = self.stem(image)
+        coarse = self.down(fine).relu()
+        size = {"size": fine.shape[-2:]} if self.is_sized else {"scale_factor": 2.0}
+        up = nn.functional.interpolate(coarse, **size, mode=self.mode)
+        return self.fine((fine + up).relu()), self.coarse(coarse + self.across(fine))

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.convert.dilated import conv, image, keeps, sequential, shaken
+from tests.convert.dilated import Exchange, conv, image, keeps, sequential, shaken
 from unpool.convert.dilate import dilate
 from unpool.convert.on_grid import pad_border
 from unpool.models import BACKBONES
@@ -36,41 +36,6 @@ class Act(nn.Module):
 
     def forward(self, x):
         return self.function(x)
-
-
-UNPADDED = (conv(3, 4), nn.ReLU(), nn.MaxPool2d(2), conv(4, 5), nn.ReLU(), nn.MaxPool2d(2), conv(5, 3, 2))
-
-
-def stitched(network, x, stride):
-    """What the network gives for the image and its shifts, laid side by side, where windows lie within the image."""
-    parts = {(a, b): network(x[:, :, a:, b:]) for a in range(stride) for b in range(stride)}
-    height = sum(parts[a, 0].shape[2] for a in range(stride))
-    width = sum(parts[0, b].shape[3] for b in range(stride))
-    whole = x.new_zeros(1, parts[0, 0].shape[1], height, width)
-    for (a, b), part in parts.items():
-        whole[:, :, a::stride, b::stride] = part
-    return whole
-
-
-@pytest.mark.parametrize("size_hw", [(30, 33), (29, 36)])
-def test_unpadded_network_gives_what_shift_and_stitch_gives_at_every_position(size_hw):
-    network = sequential(*copy.deepcopy(UNPADDED))
-    x = image(size_hw)
-    whole = stitched(network, x, 4)
-    dense = dilate(network, output_stride=1)(x)[:, :, : whole.shape[2], : whole.shape[3]]
-    torch.testing.assert_close(dense, whole, rtol=0, atol=1e-10)
-
-
-def test_gradients_are_those_of_shift_and_stitch():
-    network = sequential(*copy.deepcopy(UNPADDED))
-    dilated = dilate(network, output_stride=1)
-    x = image((30, 33))
-    whole = stitched(network, x, 4)
-    weight = torch.randn_like(whole)
-    (whole * weight).sum().backward()
-    (dilated(x)[:, :, : whole.shape[2], : whole.shape[3]] * weight).sum().backward()
-    for old, new in zip(network.parameters(), dilated.parameters(), strict=True):
-        torch.testing.assert_close(new.grad, old.grad, rtol=0, atol=1e-9)
 
 
 def test_each_strided_layer_keeps_its_own_dilation_and_later_ones_double():
@@ -191,6 +156,15 @@ def test_rows_and_columns_may_have_strides_of_their_own():
     dilated = dilate(network, output_stride=2)
     with torch.no_grad():
         torch.testing.assert_close(dilated(image())[:, :, ::2], network(image()))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("is_sized", [True, False])
+def test_branches_of_several_strides_that_exchange_their_maps_are_exact(mode, is_sized):
+    torch.manual_seed(0)
+    network = Exchange(mode, is_sized=is_sized).double().eval()
+    for output_stride in (2, 1):
+        keeps(network, output_stride, [4, 8], sizes=[(67, 85), (64, 96)] if is_sized else [(64, 96)])
 
 
 def test_upsampling_to_a_map_that_is_not_dilated_reads_the_positions_that_there_were():

@@ -26,7 +26,7 @@ class Backwards(nn.Module):
         ((nn.MaxPool2d(2, return_indices=True),), "0 cannot be dilated to stride 1: it gives the places of its maxima"),
         ((conv(3, 4, stride=2), nn.InstanceNorm2d(4)), "1 cannot be dilated to stride 1: .*differs"),
         ((conv(3, 3, stride=2), nn.Flatten(2)), None),
-        ((conv(3, 4, stride=4), nn.ConvTranspose2d(4, 4, 2, stride=2)), "1 cannot .*dilate the backbone alone"),
+        ((conv(3, 4, stride=4), nn.ConvTranspose2d(4, 4, 2, stride=2)), None),
     ],
 )
 def test_layer_without_an_exact_counterpart_is_named(layers, told):

@@ -80,7 +80,7 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
     before = copy.deepcopy(network).cpu().double().eval()
     _fill_zeros(before)
-    images, tree = _probes(before, image), copy.deepcopy(before)
+    images, tree = _probes(before, image), _with_the_same_values(before)
     rewriting = Rewriting(trace(before), tree, images, output_stride)
     rewriting.follow(rule)
     _refuse_other_answer(before, images[0], rewriting.answer)
@@ -101,13 +101,24 @@ def _probes(network: nn.Module, image: Tensor | None) -> list[Tensor]:
     else:
         own = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
         candidates = [[_noise(channels, size) for size in PROBES] for channels in dict.fromkeys((own, 3, 1))]
-    faults = []
+    fault = ""
     for images in candidates:
-        faults = [_fault(network, x) for x in images]
-        if taken := [x for x, fault in zip(images, faults, strict=True) if not fault]:
-            return taken[:2]
+        taken: list[Tensor] = []
+        for x in images:
+            if fault := _fault(network, x):
+                continue
+            taken.append(x)
+            if len(taken) == 2:
+                break
+        if taken:
+            return taken
     sizes = " and ".join(f"{x.shape[-2]}x{x.shape[-1]}" for x in candidates[-1])
-    raise NotConvertible(f"the network does not take an image of {sizes} ({faults[-1]}): give one as image=")
+    raise NotConvertible(f"the network does not take an image of {sizes} ({fault}): give one as image=")
+
+
+def _with_the_same_values(network: nn.Module) -> nn.Module:
+    """A copy whose modules can be set anew, on the same parameters and buffers."""
+    return copy.deepcopy(network, {id(x): x for x in (*network.parameters(), *network.buffers())})
 
 
 def _refuse_other_answer(network: nn.Module, image: Tensor, answer: Any) -> None:

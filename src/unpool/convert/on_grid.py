@@ -123,6 +123,40 @@ def crop_like(x: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x
 
 
+def shifts(x: Tensor, grid: Pair, count: Pair) -> Tensor:
+    """The coarse maps that lie in a fine one, the first `count` of its `grid` shifts along each axis, as one batch.
+
+    Args:
+        x: (B, C, H, W).
+        grid: rows and columns between neighbours of a coarse map.
+        count: shifts that are given, in rows and in columns.
+
+    Returns:
+        (count * B, C, h, w), h and w being those of the first shift: of a shorter one the last position stands twice.
+    """
+    for axis, step, number in ((2, grid[0], count[0]), (3, grid[1], count[1])):
+        size = x.shape[axis]
+        first = torch.arange(places(size, grid=(step, step)), device=x.device) * step
+        index = first[:, None] + torch.arange(number, device=x.device)  # (h, number)
+        index = torch.where(index < size, index, (index - step).clamp(min=0))
+        x = x.index_select(axis, index.flatten())
+    x = x.unflatten(3, (-1, count[1])).unflatten(2, (-1, count[0]))  # (B, C, h, rows, w, columns)
+    return x.permute(3, 5, 0, 1, 2, 4).flatten(0, 2)
+
+
+def stitched(x: Tensor, count: Pair) -> Tensor:
+    """`shifts` undone: (count * B, C, h, w) -> (B, C, h * rows, w * columns)."""
+    x = x.unflatten(0, (*count, -1)).permute(2, 3, 4, 0, 5, 1)  # (B, C, h, rows, w, columns)
+    return x.flatten(4, 5).flatten(2, 3)
+
+
+def places(size: Any, grid: Pair) -> Any:
+    """Positions that the network before has in one size or two; see the module's docstring."""
+    if isinstance(size, tuple):
+        return tuple((n + step - 1) // step for n, step in zip(size[-2:], grid, strict=True))
+    return (size + grid[0] - 1) // grid[0]
+
+
 def max_pool(x: Tensor, *, kernel: Pair, stride: Pair, dilation: Pair, before: Pair, after: Pair) -> Tensor:
     """Maximum of a window, what lies outside of the map not counting."""
     if any((*before, *after)):

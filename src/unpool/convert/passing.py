@@ -135,16 +135,33 @@ def _listed(given: Any) -> tuple[int, ...]:
 
 
 def resized(rewriting: Rewriting, node: fx.Node) -> Map | None:
-    """Upsampling: from the positions that the network before has, to a map that needs no dilation."""
+    """Upsampling: from the positions that the network before has where the map that it makes needs no dilation."""
     used = node.all_input_nodes[0]
     found = rewriting.maps[used]
     if found is None:
         return passed_on(rewriting, node)
     stride = stride_after(rewriting, node, used, found)
     if max(stride) > rewriting.output_stride and found.is_dense:
-        rewriting.refuse(node, "it upsamples a map to a stride that is dilated itself; dilate the backbone alone")
+        return _resized_by_shift(rewriting, node, found, stride)
     rewriting.copy_with(node, {used: rewriting.subsampled(used)})
     return Map(found.axes, stride, (1, 1))
+
+
+def _resized_by_shift(rewriting: Rewriting, node: fx.Node, found: Map, stride: Pair) -> Map:
+    """Upsampling to a map that is dilated itself, as where branches of several strides exchange what they have."""
+    used = node.all_input_nodes[0]
+    rows, columns = (s * g / old for s, g, old in zip(stride, found.grid, found.stride, strict=True))
+    if not (rows.is_integer() and columns.is_integer()):
+        rewriting.refuse(node, f"it goes to stride {max(stride)}, which the map has no whole number of shifts for")
+    grid = (int(rows), int(columns))
+    replaced = {used: rewriting.call(on_grid.shifts, rewriting.new(used), found.grid, grid)}
+    for size in node.all_input_nodes[1:]:
+        if not rewriting.is_unchanged(size):
+            replaced[size] = rewriting.call(on_grid.places, rewriting.new(size), grid)
+    rewriting.copy_with(node, replaced)
+    rewriting.put(node, rewriting.call(on_grid.stitched, rewriting.new(node), grid))
+    rewriting.change(node, "of all positions", f"of each of {grid[0]}x{grid[1]} shifts by itself")
+    return Map(found.axes, stride, grid)
 
 
 def dropout(rewriting: Rewriting, node: fx.Node) -> Map | None:
