@@ -1,19 +1,22 @@
-"""A classifier that slides: its linear layers turned into convolutions, so that it takes any image and gives a score map.
+"""A classifier that slides: linear layers turned into convolutions, so that it gives a map of scores for any image.
 
 Sermanet et al. 2014 (arXiv:1312.6229, "OverFeat") and Long et al. 2015 (arXiv:1411.4038): where the classifier flattens
 a map of h x w, its first linear layer becomes a convolution of h x w and the later ones become 1x1, with the same
 weights; a global average becomes an average over the window that the classifier had. Nothing is assumed of names or
 classes of networks: the classifier is run, and each operation of the new network is compared with its own.
 
-What the scores equal. The score at (i, j) belongs to the window of the classifier's own size that starts i * stride rows
-and j * stride columns into the image.
+What the scores equal. The score at (i, j) belongs to the window of the classifier's own size that starts i * stride
+rows and j * stride columns into the image.
 
 - Without padding anywhere, it is what the classifier gives for that crop, at every position.
-- With padding it is not, and cannot be: a crop is surrounded by the zeros of the padding, layer by layer, and the window
-  by the rest of the image. It is what the classifier gives where its maps go on around the window: its head on that part
-  of the maps of the image. Such a score reads `margin` pixels beyond its window. Where those lie within the image
-  (`inside` says for which positions), the score depends on nothing else, wherever the image ends; at the border, the
-  padding of the image takes part. On an image of the classifier's own size both are the same, and the answer too.
+- With padding it is not, and cannot be: around a crop each layer sees the zeros of its padding, around the window it
+  sees the rest of the image. The score is what the classifier gives where its maps go on: its head on the window of the
+  maps of the whole image. It reads `margin` pixels beyond its window. Where these lie within the image (`inside` says
+  for which positions) nothing else counts, wherever the image ends; at the border the padding of the image takes part.
+- On an image of the classifier's own size, it is the classifier's answer.
+
+Networks in which an average over the image goes back into a map (squeeze-and-excitation) are refused: each position
+has an average of its own there, so that nothing is shared. So are those that pad by the size of the image.
 """
 
 import copy
@@ -25,8 +28,9 @@ from torch import Tensor, fx, nn
 from unpool.convert.places import Pair, Place
 from unpool.convert.recorder import tensors_of, without_values
 from unpool.convert.rewriting import TOLERANCE, Change, difference
-from unpool.convert.sliding import Sliding, run, stride_of
-from unpool.convert.sliding_rules import as_convolution, rule
+from unpool.convert.sliding import Sliding, run, sizes_of, stride_of
+from unpool.convert.sliding_heads import as_convolution
+from unpool.convert.sliding_rules import rule
 from unpool.convert.tracing import FAULTS, trace
 from unpool.errors import NotConvertible
 
@@ -120,7 +124,9 @@ def _image(classifier: nn.Module, image: Tensor | None) -> Tensor:
     """(1, C, H, W) in float64, of the classifier's own size."""
     if image is not None:
         if image.dim() != 4:
-            raise NotConvertible(f"image is {tuple(image.shape)}; it must be (B, C, H, W), of the classifier's own size")
+            raise NotConvertible(
+                f"image is {tuple(image.shape)}; it must be (B, C, H, W), of the classifier's own size"
+            )
         return image[:1].detach().cpu().double()
     told = vars(classifier).get("pretrained_cfg")
     if not isinstance(told, dict) or "input_size" not in told:
@@ -157,9 +163,10 @@ def _follow(source: fx.GraphModule, network: nn.Module, image: Tensor) -> Slidin
     channels, height, width = image.shape[1:]
     empty = without_values(network)
     rows, columns = stride_of(source, empty, (channels, height, width))
-    # one score more from top to bottom and two from left to right, at a size that no stride divides
-    larger = _noise((channels, height + rows, width + 2 * columns + (columns > 1)))
-    sliding = Sliding(source, empty, (height, width), larger)
+    # one score more from top to bottom and two from left to right, where it can be at a size that no stride divides
+    even, odd = ((channels, height + rows, width + 2 * columns + extra) for extra in (0, columns > 1))
+    takes_odd = len(sizes_of(source, empty, odd)) >= len(sizes_of(source, empty, even))
+    sliding = Sliding(source, empty, (height, width), _noise(odd if takes_odd else even))
     sliding.follow(rule)
     return sliding
 

@@ -43,7 +43,7 @@ class Place:
         return replace(self, **changed)
 
     def windows(self, larger: Tensor) -> Tensor:
-        """Two windows of a map (1, ...), at its upper right and its lower left, as the classifier has them: (2, ...)."""
+        """Two windows of a map (1, ...), upper right and lower left, as the classifier has them: (2, ...)."""
         reach = [(n - 1) * d for n, d in zip(self.size, self.spacing, strict=True)]
         last = [larger.shape[axis] - 1 - far for axis, far in zip(self.axes, reach, strict=True)]
         return torch.cat([self._window(larger, start, reach) for start in ((0, last[1]), (last[0], 0))])
@@ -57,7 +57,9 @@ class Place:
             return window
         return (window.permute(0, 2, 3, 1) if self.is_channels_last else window).flatten(1)
 
-    def seen_through(self, kernel: Pair, *, stride: Pair = (1, 1), dilation: Pair = (1, 1), before: Pair = (0, 0)) -> "Place":
+    def seen_through(
+        self, kernel: Pair, *, stride: Pair = (1, 1), dilation: Pair = (1, 1), before: Pair = (0, 0)
+    ) -> "Place":
         """Stride, low and high of what a window with `before` rows and columns of padding makes of the map."""
         axes = list(zip(self.stride, self.low, self.high, kernel, stride, dilation, before, strict=True))
         steps = [jump * step for jump, _, _, _, step, _, _ in axes]
@@ -98,10 +100,10 @@ def placed_like(native: Any, larger: Any, place: Place) -> Placed:
         larger: what the larger network has for one larger image.
         place: of the maps that went in.
     """
-    if isinstance(larger, tuple | list) and not isinstance(larger, torch.Size):
-        return tuple(placed_like(n, v, place) for n, v in zip(native, larger, strict=True))
     if next(tensors_of(larger), None) is None:
         return None
+    if not isinstance(larger, Tensor):
+        return tuple(placed_like(n, v, place) for n, v in zip(native, larger, strict=True))
     if place.is_flat:
         return place if native.dim() == 2 and larger.dim() == 4 else None
     axes = [i for i, (a, b) in enumerate(zip(native.shape, larger.shape, strict=False)) if i and a != b]

@@ -7,7 +7,7 @@ graph has there.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
@@ -79,7 +79,7 @@ class Sliding:
             if self._new[node] not in needed:
                 self._values[self._new[node]] = None
 
-    def refuse(self, node: fx.Node, reason: str) -> None:
+    def refuse(self, node: fx.Node, reason: str) -> NoReturn:
         raise NotConvertible(f"{layer_of(node)} cannot be made convolutional: {reason}")
 
     def emit(self, op: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> fx.Node:
@@ -103,7 +103,8 @@ class Sliding:
     def copy(self, node: fx.Node, replaced: Mapping[fx.Node, fx.Node] | None = None) -> fx.Node:
         """The same operation in the new graph, with other inputs for some."""
         inputs = {**self._new, **(replaced or {})}
-        args, kwargs = (map_arg(x, lambda n: inputs[n]) for x in (node.args, dict(node.kwargs)))
+        args: Any = map_arg(node.args, lambda n: inputs[n])
+        kwargs: Any = map_arg(dict(node.kwargs), lambda n: inputs[n])
         return self.emit(node.op, node.target, args, kwargs)
 
     def put(self, node: fx.Node, new: fx.Node, placed: Placed) -> None:
@@ -154,15 +155,27 @@ class Sliding:
             if a.shape != b.shape:
                 return "it reads all of its map, so that each position of the classifier has a value of its own"
             if not difference(a, b) <= TOLERANCE:
-                return f"it does not work value by value (windows differ by {difference(a, b):.1e} of the largest value)"
+                return (
+                    f"it does not work value by value (windows differ by {difference(a, b):.1e} of the largest value)"
+                )
         return ""
 
     def change(self, node: fx.Node, old: str, new: str) -> None:
         self.changes.append(Change(layer_of(node), old, new))
 
 
+def sizes_of(source: fx.GraphModule, empty: nn.Module, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
+    """What each operation gives for one image (C, H, W), without values, up to the first that does not take it."""
+    values: dict[fx.Node, Any] = {}
+    image = torch.empty(1, *shape, dtype=torch.float64, device="meta")
+    with suppress(*FAULTS):  # linear layers do not take what a larger image gives
+        for node in source.graph.nodes:
+            values[node] = run(node, empty, values, image)
+    return values
+
+
 def stride_of(source: fx.GraphModule, empty: nn.Module, shape: tuple[int, int, int]) -> Pair:
-    """Pixels between neighbours of the coarsest map, measured on shapes alone.
+    """Pixels between neighbours of the coarsest map, measured on sizes alone.
 
     Args:
         source: the classifier.
@@ -170,17 +183,10 @@ def stride_of(source: fx.GraphModule, empty: nn.Module, shape: tuple[int, int, i
         shape: (C, H, W) of its images.
     """
     channels, height, width = shape
-    runs: list[dict[fx.Node, Any]] = []
-    for extra in (0, FAR):
-        values: dict[fx.Node, Any] = {}
-        image = torch.empty(1, channels, height + extra, width + extra, dtype=torch.float64, device="meta")
-        with suppress(*FAULTS):  # linear layers do not take what a larger image gives
-            for node in source.graph.nodes:
-                values[node] = run(node, empty, values, image)
-        runs.append(values)
+    native = sizes_of(source, empty, shape)
     strides = [(1, 1)]
-    for node, larger in runs[1].items():
-        small = runs[0].get(node)
+    for node, larger in sizes_of(source, empty, (channels, height + FAR, width + FAR)).items():
+        small: Any = native.get(node)
         if isinstance(small, Tensor) and isinstance(larger, Tensor) and small.dim() == larger.dim() == 4:
             grown = [b - a for a, b in zip(small.shape, larger.shape, strict=True) if b != a]
             if len(grown) == 2 and min(grown) > 0:
@@ -192,7 +198,8 @@ def run(
     node: fx.Node, root: nn.Module, values: dict[fx.Node, Any], image: Tensor, *, part: nn.Module | None = None
 ) -> Any:
     """What a node gives; `part` is the module that it calls, where that is no part of the network `root`."""
-    args, kwargs = (map_arg(x, lambda n: values[n]) for x in (node.args, dict(node.kwargs)))
+    args: Any = map_arg(node.args, lambda n: values[n])
+    kwargs: Any = map_arg(dict(node.kwargs), lambda n: values[n])
     if node.op == "placeholder":
         return image.clone()
     if node.op == "output":
