@@ -15,6 +15,8 @@ rows and j * stride columns into the image.
   for which positions) nothing else counts, wherever the image ends; at the border the padding of the image takes part.
 - On an image of the classifier's own size, it is the classifier's answer.
 
+Where a classifier leaves its last rows or columns unread, there are scores also where only those lie beyond the image.
+
 Networks in which an average over the image goes back into a map (squeeze-and-excitation) are refused: each position
 has an average of its own there, so that nothing is shared. So are those that pad by the size of the image.
 """
@@ -108,8 +110,8 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     answer = _answer(before, image)
     source = trace(before)
     sliding = _follow(source, before, image)
-    _refuse_other_answer(before, sliding, image, answer)
     place = _scored(sliding)
+    _refuse_other_answer(before, sliding, image, answer)
     result = copy.deepcopy(classifier)
     _place_convolutions(result, sliding.linear)
     for name, module in sliding.added.items():

@@ -32,7 +32,7 @@ def general(sliding: Sliding, node: fx.Node, place: Place) -> None:
 
 def _flattened(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
     """A window made one vector: the map stays as it is, and the next linear layer reads the window."""
-    if place.is_flat or own.dim() != 2 or len(node.all_input_nodes) != 1 or not is_map(sliding, node, place):
+    if place.is_flat or own.dim() != 2 or len(inputs(sliding, node)) != 1 or not is_map(sliding, node, place):
         return False
     if not _equals(own, sliding.windows(arguments.first(node)).flatten(1)):
         return False
@@ -59,7 +59,7 @@ def _channels_second(sliding: Sliding, node: fx.Node, place: Place) -> fx.Node:
 
 def _unflattened(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
     """A vector made a map of 1x1, or a vector again: nothing is to be done."""
-    if not place.is_flat or len(vectors(sliding, node)) != 1:
+    if not place.is_flat or len(inputs(sliding, node)) != 1:
         return False
     window = sliding.windows(arguments.first(node))
     is_made_map = place.size == (1, 1) and own.shape == (*window.shape, 1, 1)
@@ -111,13 +111,14 @@ def _of_vectors(sliding: Sliding, node: fx.Node, place: Place, own: Any) -> None
             sliding.put(node, new, place)
             return
         sliding.graph.erase_node(new)
-    rows = {used: sliding.call(by_position.as_rows, sliding.new(used)) for used in vectors(sliding, node)}
+    rows = {used: sliding.call(by_position.as_rows, sliding.new(used)) for used in inputs(sliding, node)}
     new = sliding.copy(node, rows)
-    like = sliding.new(vectors(sliding, node)[0])
+    like = sliding.new(inputs(sliding, node)[0])
     sliding.keep(node, sliding.call(by_position.as_map, new, like), place, own)
 
 
-def vectors(sliding: Sliding, node: fx.Node) -> list[fx.Node]:
+def inputs(sliding: Sliding, node: fx.Node) -> list[fx.Node]:
+    """The inputs that come from the image."""
     return [used for used in node.all_input_nodes if sliding.places[used] is not None]
 
 

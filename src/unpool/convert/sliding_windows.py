@@ -18,7 +18,7 @@ def conv(sliding: Sliding, node: fx.Node, place: Place) -> None:
 
 def conv_function(sliding: Sliding, node: fx.Node, place: Place) -> None:
     given = arguments.given(arguments.conv2d, node)
-    if given["input"] is not arguments.first(node) or len(sliding_heads.vectors(sliding, node)) != 1:
+    if given["input"] is not arguments.first(node) or len(sliding_heads.inputs(sliding, node)) != 1:
         sliding.refuse(node, "its weights are computed from the image")
     kernel = tuple(sliding.value(sliding.new(given["weight"])).shape[-2:])
     _windowed(sliding, node, place, {**given, "kernel_size": kernel})
