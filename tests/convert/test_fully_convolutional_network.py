@@ -82,6 +82,13 @@ def test_mode_switches_dropout_and_batch_norm():
     assert not torch.equal(network.norm.running_mean, mean)
 
 
+def test_dropout_of_what_was_flattened_is_kept():
+    network = fully_convolutional(classifier(nn.Flatten(), nn.Dropout()), image=image(SIZE))
+    x = image((16, 20))
+    assert torch.equal(network(x), network(x))
+    assert not torch.equal(network.train()(x), network(x))
+
+
 def test_parameters_that_no_operation_reads_and_buffers_that_are_not_saved_are_kept():
     given = classifier()
     given.register_parameter("unused", nn.Parameter(torch.ones(2)))
@@ -140,6 +147,7 @@ def test_network_that_does_not_say_its_size_needs_an_image():
         ((nn.InstanceNorm2d(4),), "1 cannot be made convolutional: it does not work value by value"),
         ((nn.GroupNorm(2, 4),), "1 cannot be made convolutional: it does not work value by value"),
         ((Act(lambda x: x.flip(2)),), "1:flip cannot be made convolutional: it does not work value by value"),
+        ((Act(lambda x: x.cumsum(2)),), "1:cumsum cannot be made convolutional: it does not work value by value"),
         ((Act(lambda x: x + x.new_ones(10, 10)),), "1.* cannot be made convolutional: "),
         ((nn.Upsample(scale_factor=2), nn.MaxPool2d(2)), "1 cannot be made convolutional: it changes the size"),
         ((Act(lambda x: F.pad(x, (0, x.shape[3] % 2))),), "1.* cannot be made convolutional: its padding is computed"),
@@ -211,9 +219,10 @@ def test_network_whose_answer_is_changed_by_a_hook_is_refused():
 
 
 def test_weights_that_are_zero_hide_no_difference():
-    given = classifier(Excited())
-    nn.init.zeros_(given[-1].weight)
-    with pytest.raises(NotConvertible, match="1:mul cannot be made convolutional"):
+    given = classifier(nn.GroupNorm(2, 4))
+    for parameter in given[0].parameters():
+        nn.init.zeros_(parameter)
+    with pytest.raises(NotConvertible, match="1 cannot be made convolutional: it does not work value by value"):
         fully_convolutional(given, image=image(SIZE))
 
 

@@ -52,11 +52,10 @@ def _picked(sliding: Sliding, node: fx.Node) -> None:
 
 def _joined(sliding: Sliding, node: fx.Node) -> Place:
     """Where the maps lie that go into an operation."""
-    maps = [(n, p) for n in node.all_input_nodes if isinstance(p := sliding.places[n], Place)]
-    place = joined([p for _, p in maps])
-    sizes = {tuple(sliding.value(sliding.new(n)).shape[axis] for axis in p.axes) for n, p in maps}
-    if place is None or len(sizes) > 1:
-        is_average = any(p.size == (1, 1) != q.size for _, p in maps for _, q in maps)
+    maps = [place for used in node.all_input_nodes if isinstance(place := sliding.places[used], Place)]
+    place = joined(maps)
+    if place is None:
+        is_average = any(p.size == (1, 1) != q.size for p in maps for q in maps)
         sliding.refuse(node, f"it joins {AVERAGE if is_average else 'maps of different strides'}")
     return place
 
