@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from unpool.errors import RecipeError
 from unpool.layers.norm import LocalResponseNorm
@@ -98,8 +98,7 @@ class AlexNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        _check_size(image, LEAST)
-        return self.head(self.features(image))
+        return self.head(self.features(_large_enough(image, LEAST)))
 
 
 ONES = ("features.conv2", "features.conv4", "features.conv5", "head.fc6", "head.fc7")  # layers whose bias starts at 1
@@ -160,8 +159,7 @@ class OneWeirdTrick(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        _check_size(image, LEAST - 4)  # two rows of padding on each side
-        return self.head(self.features(image))
+        return self.head(self.features(_large_enough(image, LEAST - 4)))  # two rows of padding on each side
 
 
 def _in_twos(part: int, whole: int) -> int:
@@ -169,11 +167,13 @@ def _in_twos(part: int, whole: int) -> int:
     return max(2, part // whole // 2 * 2)
 
 
-def _check_size(image: Tensor, least: int) -> None:
+@fx.wrap  # one operation of a traced network, which then refuses the same images
+def _large_enough(image: Tensor, least: int) -> Tensor:
     if min(image.shape[-2:]) < least:
         raise ValueError(
             f"the image is {tuple(image.shape[-2:])} (H, W); AlexNet reduces it by 32: give {least} or more"
         )
+    return image
 
 
 def _row(build: Callable[..., nn.Module], params: int, gmacs: float, source: str, *, size: int = 227) -> Variant:

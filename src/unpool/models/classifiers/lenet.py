@@ -10,7 +10,7 @@ CONV-TANH-POOL gives), the activation is tanh and the last layer is linear. Weig
 from collections import OrderedDict
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from unpool.models.catalog import Variant
 
@@ -63,12 +63,17 @@ class LeNet5(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        if min(image.shape[-2:]) < self.least:
-            raise ValueError(
-                f"the image is {tuple(image.shape[-2:])} (H, W) and this LeNet-5 needs {self.least} or more: enlarge "
-                "it, or take lenet5_28, which pads 28x28"
-            )
-        return self.head(self.features(image))
+        return self.head(self.features(_large_enough(image, self.least)))
+
+
+@fx.wrap  # one operation of a traced network, which then refuses the same images
+def _large_enough(image: Tensor, least: int) -> Tensor:
+    if min(image.shape[-2:]) < least:
+        raise ValueError(
+            f"the image is {tuple(image.shape[-2:])} (H, W) and this LeNet-5 needs {least} or more: enlarge it, or "
+            "take lenet5_28, which pads 28x28"
+        )
+    return image
 
 
 def _row(padding: int) -> Variant:
