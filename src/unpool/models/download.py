@@ -16,6 +16,7 @@ from unpool.errors import EnvironmentFault
 
 ENDING = ".safetensors"
 _HASH = re.compile(r"-([0-9a-f]{8,})\.")  # in the file's name: how its sha256 begins
+FAULTS = (OSError, HTTPException)  # what a download ends in that does not get through
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +40,7 @@ def fetch(url: str) -> dict[str, Tensor]:
         refuse_damaged(file, expected, source=url)
     try:
         return _load(url)
-    except (OSError, HTTPException) as error:
+    except FAULTS as error:
         what = f"{type(error).__name__}: {error}"
         raise EnvironmentFault(f"{url} cannot be downloaded to {file} ({what}): {otherwise}") from error
     except RuntimeError as error:

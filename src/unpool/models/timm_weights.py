@@ -6,14 +6,13 @@ others in torch's cache, by names that hold the hash. Both are checked here.
 
 import re
 from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from unpool.errors import EnvironmentFault, RecipeError
-from unpool.models.download import cached_file, expected_hash, refuse_damaged
+from unpool.models.download import FAULTS, cached_file, expected_hash, refuse_damaged
 from unpool.models.timm_backbone import PREFIX, classifier_row
 
 
@@ -49,14 +48,14 @@ def published(name: str) -> dict[str, Tensor]:
     config = _config(name)
     if not config.has_weights:
         raise RecipeError(f"timm publishes no weights for {name}; leave weights out, or give a file")
+    import huggingface_hub
     import timm
-    from huggingface_hub.errors import HfHubHTTPError
 
     _refuse_damaged(config)
     try:
         weights = timm.create_model(name.removeprefix(PREFIX), pretrained=True).state_dict()
     # a failed download is any of these, by the place that timm loads from; the last are those of its client
-    except (OSError, RuntimeError, HTTPException, *HfHubHTTPError.__bases__) as error:
+    except (RuntimeError, *FAULTS, *huggingface_hub.errors.HfHubHTTPError.__bases__) as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]
         raise EnvironmentFault(
             f"timm cannot download the weights of {name} ({told}): connect to the network, or "
@@ -73,10 +72,10 @@ def _refuse_damaged(config: Any) -> None:
 
 def _kept(config: Any) -> Iterator[tuple[Path, str]]:
     """What lies in the caches of a network's weights, and how the sha256 of each file begins."""
-    from huggingface_hub import constants
+    import huggingface_hub
 
     if config.hf_hub_id:
-        folder = Path(constants.HF_HUB_CACHE) / f"models--{config.hf_hub_id.replace('/', '--')}"
+        folder = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{config.hf_hub_id.replace('/', '--')}"
         for file in sorted(folder.glob("snapshots/*/*")):
             if re.fullmatch(r"[0-9a-f]{64}", file.resolve().name):  # the others are small and have a hash of git's
                 yield file, file.resolve().name
