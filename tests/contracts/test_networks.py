@@ -184,6 +184,30 @@ def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
     assert off < (0.5 if "segnet" in name or name in DEEP else 0.1)  # rounding moves some of SegNet's switches
 
 
+EXPORTED = ("lenet5", "unet_same_bn", "conv_autoencoder", "dncnn_s")  # each time; the others with the slow tests
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in EXPORTED else pytest.mark.slow)
+        for name in MODELS
+        if name not in (*NEEDS_ONE_SIZE, *DEEP)
+    ],
+)
+def test_exported_program_gives_the_answer_at_odd_and_even_sizes(name):
+    """The example is large, since a map of one pixel would stay one in the program."""
+    height, width = (163, 195) if name == "fcgn" else (99, 131)  # it halves the image once more
+    model, image = small(name).eval(), torch.rand(1, MODELS[name].input[0], height, width)
+    sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    program = torch.export.export(model, (image,), dynamic_shapes=(sizes,)).module()
+    for size in ((height, width), (height + 29, width - 19)):
+        x = torch.rand(1, image.shape[1], *size)
+        with torch.no_grad():
+            for found, exact in zip(tensors(program(x)), tensors(model(x)), strict=True):
+                torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5 * spread(exact))
+
+
 @pytest.mark.parametrize("name", some_slow(BACKBONES))
 def test_stages_have_their_declared_channels_and_strides(name):
     torch.manual_seed(0)

@@ -30,3 +30,44 @@ def test_centre_is_the_middle_and_an_odd_surplus_goes_at_the_end(size, start):
 def test_crop_starts_at_its_offset_in_both_directions():
     x = torch.arange(20.0).view(1, 1, 4, 5)
     assert crop(x, (2, 3), offset=1).flatten().tolist() == [6, 7, 8, 11, 12, 13]
+
+
+class Halved(nn.Module):
+    """Rounds the size up when it halves it and cuts the surplus off, as networks with skips do."""
+
+    def __init__(self, cut):
+        super().__init__()
+        self.cut = cut
+        self.norm = nn.BatchNorm2d(2)  # what follows a cut asks how it lies in memory
+
+    def forward(self, x):
+        up = nn.functional.interpolate(nn.functional.max_pool2d(x, 2, ceil_mode=True), scale_factor=2)
+        return self.norm(self.cut(up, (x.shape[-2], x.shape[-1])) + x)
+
+
+@pytest.mark.parametrize("cut", [crop, crop_centre])
+def test_exported_cut_takes_odd_and_even_sizes(cut):
+    model = Halved(cut).eval()
+    sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    program = torch.export.export(model, (torch.rand(1, 2, 33, 47),), dynamic_shapes=(sizes,)).module()
+    for size in ((33, 47), (64, 48), (10, 15)):
+        x = torch.rand(1, 2, *size)
+        torch.testing.assert_close(program(x), model(x))
+
+
+@pytest.mark.parametrize("cut", [crop, crop_centre])
+def test_cut_is_a_view_where_nothing_is_exported(cut):
+    x = torch.rand(1, 2, 6, 7)
+    assert cut(x, (4, 5))._base is x
+
+
+class Cut(nn.Module):
+    def forward(self, x):
+        return crop(x, (9, 4), offset=1)
+
+
+def test_exported_cut_of_more_than_there_is_gives_what_there_is():
+    x = torch.rand(1, 2, 7, 8)
+    program = torch.export.export(Cut(), (x,), dynamic_shapes=({2: torch.export.Dim.DYNAMIC},)).module()
+    for image in (x, torch.rand(1, 2, 20, 8)):
+        assert torch.equal(program(image), Cut()(image))

@@ -109,3 +109,16 @@ def test_file_of_other_counts_is_refused_where_nobody_asked_for_these(tmp_path):
     path = save_weights(tmp_path / "grey.safetensors", models.build("cifar_resnet20", width=4, in_channels=1))
     with pytest.raises(ModelFileError, match=r"1 of another shape: backbone\.stem\.conv\.weight"):
         models.build("cifar_resnet20", width=4, weights=path)
+
+
+def test_what_is_derived_is_told_and_nothing_else(trained, caplog):
+    _, path = trained
+    caplog.set_level("INFO", logger="unpool")
+    built(path)
+    assert caplog.messages == []
+    built(path, in_channels=6, num_classes=4)
+    assert caplog.messages == [
+        f"{path}: backbone.stem.conv.weight (4, 6, 3, 3) is derived from the trained (4, 3, 3, 3)",
+        f"{path}: head.linear.bias (4,) is derived from the trained (10,)",
+        f"{path}: head.linear.weight (4, 16) is derived from the trained (10, 16)",
+    ]

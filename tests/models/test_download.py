@@ -23,7 +23,7 @@ class Server:
     """Serves bytes by name from this machine, cut where it is told to, and counts the requests."""
 
     def __init__(self):
-        self.files, self.sent, self.requests = {}, {}, []
+        self.files, self.sent, self.requests, self.is_chunked = {}, {}, [], False
         house = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,10 +33,16 @@ class Server:
                 if name not in house.files:
                     self.send_error(404)
                     return
+                whole = house.files[name]
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(house.files[name])))
+                if house.is_chunked:
+                    self.send_header("Transfer-Encoding", "chunked")
+                else:
+                    self.send_header("Content-Length", str(len(whole)))
                 self.end_headers()
-                self.wfile.write(house.files[name][: house.sent.get(name)])
+                if house.is_chunked:
+                    self.wfile.write(f"{len(whole):x}\r\n".encode())
+                self.wfile.write(whole[: house.sent.get(name)])
 
             def log_message(self, *_):
                 pass
@@ -90,6 +96,35 @@ def test_wrong_hash_is_refused_and_nothing_stays(server, tmp_path):
 def test_download_that_breaks_off_is_refused_and_nothing_stays(server, tmp_path, sent):
     with pytest.raises(EnvironmentFault, match="was not kept"):
         fetch(server.put(TENSORS, sent=sent))
+    assert left(tmp_path) == []
+
+
+def test_connection_that_breaks_off_is_a_fault_of_the_machine_and_the_next_call_gets_the_whole_file(server, tmp_path):
+    url = server.put(TENSORS, sent=700)
+    server.is_chunked = True  # only so does the connection itself say that something is missing
+    with pytest.raises(EnvironmentFault, match=r"cannot be downloaded to .*IncompleteRead.*weights=FILE"):
+        fetch(url)
+    assert left(tmp_path) == []
+    server.is_chunked, server.sent = False, {}
+    assert set(fetch(url)) == set(TENSORS)
+    assert len(server.requests) == 2
+
+
+def test_answer_that_is_not_http_is_a_fault_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as house:
+        url = f"http://127.0.0.1:{house.getsockname()[1]}/net-0123abcd.pth"
+
+        def answer():
+            guest, _ = house.accept()
+            with guest:
+                guest.recv(4096)
+                guest.sendall(b"hello\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(EnvironmentFault, match=r"cannot be downloaded to .*BadStatusLine"):
+            fetch(url)
     assert left(tmp_path) == []
 
 

@@ -1,16 +1,21 @@
 """Published weights reach the network that was asked for, with the names of their classes; no test downloads."""
 
+import hashlib
 import re
+from http.client import HTTPException
 
 import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors.torch import load_file
 
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.models import pretrained, timm_weights
-from unpool.models.weights import from_torchvision
+from unpool.models.weights import from_torchvision, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +147,48 @@ def test_timms_weights_reach_its_classifier_and_its_backbone(timms):
     assert all(torch.equal(own[f"backbone.{key}"], trained[key]) for key in body)
 
 
-def test_timm_offline_is_told(monkeypatch):
+@pytest.mark.parametrize("fault", [OSError, HTTPException, HfHubHTTPError.__bases__[0], RuntimeError])
+def test_timm_offline_is_told(monkeypatch, fault):
     def offline(*_, **__):
-        raise OSError("no route to host")
+        raise fault("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(EnvironmentFault, match=r"cannot download the weights of timm/resnet18 \(no route to host\)"):
+        timm_weights.published("timm/resnet18")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A cache of Hugging Face's that holds the weights of one network, by their hash, and no way to get others."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    folder = tmp_path / "models--timm--mobilenetv3_small_050.lamb_in1k"
+    torch.manual_seed(0)
+    saved = save_weights(tmp_path / "new.safetensors", timm.create_model("mobilenetv3_small_050"))
+    blob = folder / "blobs" / hashlib.sha256(saved.read_bytes()).hexdigest()
+    link = folder / "snapshots" / ("0" * 40) / "model.safetensors"
+    for path in (blob, link, folder / "refs" / "main"):
+        path.parent.mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0" * 40)
+    saved.rename(blob)
+    link.symlink_to(blob)
+    return link
+
+
+def test_timms_weights_come_from_its_cache_without_the_network(hub):
+    kept, found = load_file(hub), timm_weights.published("timm/mobilenetv3_small_050")
+    assert all(torch.equal(found[name], tensor) for name, tensor in kept.items())
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content[:-1] + b"\0"])
+def test_damaged_file_in_timms_cache_is_named(hub, change):
+    hub.write_bytes(change(hub.read_bytes()))
+    with pytest.raises(EnvironmentFault, match=r"model\.safetensors is not what was published at timm/.*; delete it"):
+        timm_weights.published("timm/mobilenetv3_small_050")
+
+
+def test_timms_weights_that_are_not_cached_are_told_offline(hub):
+    with pytest.raises(EnvironmentFault, match=r"timm cannot download the weights of timm/resnet18 .*weights=FILE"):
         timm_weights.published("timm/resnet18")
 
 

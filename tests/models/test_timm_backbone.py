@@ -1,5 +1,6 @@
 """timm's networks keep the promise of a backbone, or are refused with the reason."""
 
+import json
 import sys
 
 import pytest
@@ -155,11 +156,32 @@ def test_names_are_listed_only_where_they_are_asked_for():
 def test_probe_prints_a_line_a_network_with_the_reason(capsys):
     assert main(["models", "timm/resnet10t", "--probe"]) == 0
     assert capsys.readouterr().out == (
-        "timm/resnet10t  pass  channels (64, 64, 128, 256, 512), strides (2, 4, 8, 16, 32)\n"
+        "timm/resnet10t  pass  channels [64, 64, 128, 256, 512], strides [2, 4, 8, 16, 32]\n"
     )
     assert main(["models", "timm/vit_tiny_patch16_224", "--probe"]) == 0
     assert "timm/vit_tiny_patch16_224  no    its maps have strides [16, 16, 16]" in capsys.readouterr().out
     assert main(["models", "resnet*", "--probe"]) == 2
+
+
+def test_probe_as_json_is_one_object_with_the_reason(capsys):
+    assert main(["models", "timm/resnet10t", "--probe", "--json"]) == 0
+    assert main(["models", "timm/vit_tiny_patch16_224", "--probe", "--json"]) == 0
+    decoder, text = json.JSONDecoder(), capsys.readouterr().out
+    passes, end = decoder.raw_decode(text)
+    refused, _ = decoder.raw_decode(text[end:].lstrip())
+    strides = [2, 4, 8, 16, 32]
+    told = {"passes": True, "channels": [64, 64, 128, 256, 512], "strides": strides, "reason": None}
+    assert passes == {"models": [{"name": "timm/resnet10t", **told}]}
+    (row,) = refused["models"]
+    assert (row["passes"], row["channels"], row["strides"]) == (False, None, None)
+    assert row["reason"].startswith("its maps have strides [16, 16, 16]: it has no stages that halve the map")
+
+
+def test_help_says_which_command_lists_what_passes_of_timm(capsys):
+    assert main(["models", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "unpool models 'timm/*' --probe" in told
+    assert "--probe list which of timm's networks pass as a backbone, the others with the reason" in told
 
 
 def keeps(name, output_stride, sizes):

@@ -8,18 +8,22 @@ from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 
 ABOUT = "list the networks: parameters, multiply-adds, source"
+DETAILS = """Counts are of the published network: see its default input and classes in --json.
+examples: unpool models 'fcn*'
+          unpool models 'timm/*' --probe         which of timm's networks pass as a backbone, and why others do not
+          unpool models 'timm/convnext*' --probe --json"""
 
 
 def parser() -> Parser:
-    verb = Parser(
-        "models", ABOUT, details="Counts are of the published network: see its default input and classes in --json."
-    )
+    verb = Parser("models", ABOUT, details=DETAILS)
     verb.add_argument(
         "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
     )
     other = verb.add_mutually_exclusive_group()
     other.add_argument(
-        "--probe", action="store_true", help="build each network of timm's and say whether it can stand as a backbone"
+        "--probe",
+        action="store_true",
+        help="list which of timm's networks pass as a backbone, the others with the reason",
     )
     other.add_argument("--count", action="store_true", help="count each network anew; exit code 1 where one differs")
     other.add_argument("--misprints", action="store_true", help="list published figures that are known to be wrong")
@@ -36,8 +40,7 @@ def run(values: Namespace) -> int:
     if not found:
         raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
     if values.probe:
-        _probe(values.pattern, found)
-        return 0
+        return _probe(values.pattern, found, as_json=values.json)
     if values.count:
         return _count(found, as_json=values.json)
     if values.json:
@@ -47,24 +50,37 @@ def run(values: Namespace) -> int:
     return 0
 
 
-def _probe(pattern: str, names: list[str]) -> None:
-    """A line a network, as soon as it is known."""
-    from unpool.models.timm_backbone import PREFIX, probe
+def _probe(pattern: str, names: list[str], *, as_json: bool) -> int:
+    """A line a network, as soon as it is known; as JSON all at once."""
+    from unpool.models.timm_backbone import PREFIX
 
     if not pattern.startswith(PREFIX):
         raise RecipeError(
             f"--probe is for timm's networks: give a pattern like '{PREFIX}resnet*' instead of {pattern!r}"
         )
+    if as_json:
+        say_json({"models": [_probed(name) for name in names]})
+        return 0
     width = max(map(len, names))
     for name in names:
-        try:
-            with only_results():
-                backbone = probe(name)
-        except RecipeError as error:
-            say(f"{name:{width}}  no    {str(error).partition('backbone: ')[2] or error}")
-        else:
-            say(f"{name:{width}}  pass  channels {backbone.channels}, strides {backbone.strides}")
+        one = _probed(name)
+        told = "pass  channels {channels}, strides {strides}" if one["passes"] else "no    {reason}"
+        say(f"{name:{width}}  {told.format(**one)}")
         flush()
+    return 0
+
+
+def _probed(name: str) -> dict[str, Any]:
+    from unpool.models.timm_backbone import probe
+
+    try:
+        with only_results():
+            backbone = probe(name)
+    except RecipeError as error:
+        reason = str(error).partition("backbone: ")[2] or str(error)
+        return {"name": name, "passes": False, "channels": None, "strides": None, "reason": reason}
+    channels, strides = list(backbone.channels), list(backbone.strides)
+    return {"name": name, "passes": True, "channels": channels, "strides": strides, "reason": None}
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -1,19 +1,26 @@
 """Cutting maps to size and padding them by mirroring."""
 
+import torch
 from torch import Tensor
 
 from unpool.types import mirror_index
 
 
 def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels from `offset` on in both directions; a view."""
-    height, width = size_hw
-    return x[..., offset : offset + height, offset : offset + width]
+    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels, or what there is, from `offset` on in both directions; a view."""
+    return _cut(x, size_hw, top=offset, left=offset)
 
 
 def crop_centre(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """(B, C, h, w) -> (B, C, H, W): the middle; an odd surplus is cut at the bottom and right. A view."""
-    top, left = (x.shape[-2] - size_hw[0]) // 2, (x.shape[-1] - size_hw[1]) // 2
+    return _cut(x, size_hw, top=(x.shape[-2] - size_hw[0]) // 2, left=(x.shape[-1] - size_hw[1]) // 2)
+
+
+def _cut(x: Tensor, size_hw: tuple[int, int], *, top: int, left: int) -> Tensor:
+    if torch.compiler.is_exporting():  # a view's layout in memory would bind the program to sizes like the example's
+        rows = torch.arange(top, torch.sym_min(top + size_hw[0], x.shape[-2]), device=x.device)
+        columns = torch.arange(left, torch.sym_min(left + size_hw[1], x.shape[-1]), device=x.device)
+        return x.index_select(-2, rows).index_select(-1, columns)
     return x[..., top : top + size_hw[0], left : left + size_hw[1]]
 
 

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from contextlib import redirect_stdout
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from unpool.errors import EnvironmentFault
 
 ENDING = ".safetensors"
 _HASH = re.compile(r"-([0-9a-f]{8,})\.")  # in the file's name: how its sha256 begins
+FAULTS = (OSError, HTTPException)  # what a download ends in that does not get through
 _log = logging.getLogger(__name__)
 
 
@@ -29,19 +31,18 @@ def fetch(url: str) -> dict[str, Tensor]:
     Raises:
         EnvironmentFault: it cannot be downloaded, or what came or what is in the cache is not what was published.
     """
-    file, expected = cached_file(url), _expected_hash(url)
+    file, expected = cached_file(url), expected_hash(url)
     otherwise = f"download it elsewhere and put it there, or give a file of your own: weights=FILE{ENDING}"
     is_new = not file.is_file()
     if is_new:
         _log.info("downloads %s to %s", url, file)
-    elif not _sha256(file).startswith(expected):
-        raise EnvironmentFault(
-            f"{file} is not what was published at {url}: its sha256 does not begin with {expected}; delete it"
-        )
+    else:
+        refuse_damaged(file, expected, source=url)
     try:
         return _load(url)
-    except OSError as error:
-        raise EnvironmentFault(f"{url} cannot be downloaded to {file} ({error}): {otherwise}") from error
+    except FAULTS as error:
+        what = f"{type(error).__name__}: {error}"
+        raise EnvironmentFault(f"{url} cannot be downloaded to {file} ({what}): {otherwise}") from error
     except RuntimeError as error:
         if not is_new or file.is_file():
             raise
@@ -50,21 +51,31 @@ def fetch(url: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _load(url: str) -> dict[str, Tensor]:
-    has_terminal = sys.stderr is not None and sys.stderr.isatty()
-    with redirect_stdout(io.StringIO()):  # torch.hub prints where results go
-        return load_state_dict_from_url(
-            url, map_location="cpu", progress=has_terminal, check_hash=True, weights_only=True
+def refuse_damaged(file: Path, expected: str, *, source: str) -> None:
+    """Raises EnvironmentFault where the sha256 of a file does not begin with `expected`."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if not digest.startswith(expected):
+        raise EnvironmentFault(
+            f"{file} is not what was published at {source}: its sha256 does not begin with {expected}; delete it"
         )
 
 
-def _expected_hash(url: str) -> str:
+def expected_hash(url: str) -> str:
+    """How the sha256 of a published file begins, which the file's name says.
+
+    Raises:
+        EnvironmentFault: it does not say so.
+    """
     found = _HASH.search(PurePosixPath(url).name)
     if found is None:
         raise EnvironmentFault(f"{url} does not say its sha256, so what comes from it cannot be trusted")
     return found[1]
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _load(url: str) -> dict[str, Tensor]:
+    has_terminal = sys.stderr is not None and sys.stderr.isatty()
+    with redirect_stdout(io.StringIO()):  # torch.hub prints where results go
+        return load_state_dict_from_url(
+            url, map_location="cpu", progress=has_terminal, check_hash=True, weights_only=True
+        )

@@ -7,6 +7,7 @@ says; it also wants mean = deviation = 0.5, which torchvision computes inside of
 ImageNet's weights for its backbone; its decoder stays new, also where the paper copies linear layers (FCN on VGG).
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from unpool.models.download import ENDING, fetch
 from unpool.models.timm_backbone import PREFIX
 from unpool.models.weights import assign_weights, from_torchvision, read_weights
 
+_log = logging.getLogger(__name__)
 _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 _RESNETS = ("18", "34", "50", "101", "152")
 _DENSE = {"fcn": "FCN", "deeplabv3": "DeepLabV3"}
@@ -126,6 +128,7 @@ def load_into(
         tensors = {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith("auxiliary.")}
     fitting = adapted(tensors, own, num_classes=num_classes, in_channels=in_channels)
     assign_weights(network, fitting, source=source)
+    _tell_derived(tensors, fitting, source=source)
 
 
 def load_into_backbone(backbone: nn.Module, name: str, *, in_channels: int | None) -> None:
@@ -138,6 +141,15 @@ def load_into_backbone(backbone: nn.Module, name: str, *, in_channels: int | Non
         body = {key.removeprefix("backbone."): t for key, t in tensors.items() if key.startswith("backbone.")}
     fitting = adapted(_completed(backbone, body), own, num_classes=None, in_channels=in_channels)
     assign_weights(backbone, fitting, source=source)
+    _tell_derived(body, fitting, source=source)
+
+
+def _tell_derived(tensors: Mapping[str, Tensor], fitting: Mapping[str, Tensor], *, source: str) -> None:
+    """Logs what was not taken over as it was; how it was derived stands in `adapting.adapted`."""
+    for name, tensor in tensors.items():
+        before, after = tuple(tensor.shape), tuple(fitting[name].shape)
+        if before != after:
+            _log.info("%s: %s %s is derived from the trained %s", source, name, after, before)
 
 
 def address(member: str) -> str:

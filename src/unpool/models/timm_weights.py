@@ -1,10 +1,18 @@
-"""The weights that timm publishes, through its own cache, and what it says about them."""
+"""The weights that timm publishes, through its own cache, and what it says about them.
 
+timm keeps most of them where Hugging Face's client does, which names a file by its sha256 and does not look again; the
+others in torch's cache, by names that hold the hash. Both are checked here.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.models.download import FAULTS, cached_file, expected_hash, refuse_damaged
 from unpool.models.timm_backbone import PREFIX, classifier_row
 
 
@@ -34,21 +42,45 @@ def published(name: str) -> dict[str, Tensor]:
         name: timm's, with "timm/" before it.
 
     Raises:
-        EnvironmentFault: they cannot be downloaded.
+        EnvironmentFault: they cannot be downloaded, or what came or lies in the cache is not what was published.
         RecipeError: there are none, or no such network.
     """
     config = _config(name)
     if not config.has_weights:
         raise RecipeError(f"timm publishes no weights for {name}; leave weights out, or give a file")
+    import huggingface_hub
     import timm
 
+    _refuse_damaged(config)
     try:
-        return timm.create_model(name.removeprefix(PREFIX), pretrained=True).state_dict()
-    except (OSError, RuntimeError) as error:  # a failed download is either, by the place that timm loads from
+        weights = timm.create_model(name.removeprefix(PREFIX), pretrained=True).state_dict()
+    # a failed download is any of these, by the place that timm loads from; the last are those of its client
+    except (RuntimeError, *FAULTS, *huggingface_hub.errors.HfHubHTTPError.__bases__) as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
         raise EnvironmentFault(
-            f"timm cannot download the weights of {name} ({str(error).splitlines()[0]}): connect to the network, or "
+            f"timm cannot download the weights of {name} ({told}): connect to the network, or "
             "give a file of your own: weights=FILE.safetensors"
         ) from error
+    _refuse_damaged(config)
+    return weights
+
+
+def _refuse_damaged(config: Any) -> None:
+    for file, expected in _kept(config):
+        refuse_damaged(file, expected, source=config.hf_hub_id or config.url)
+
+
+def _kept(config: Any) -> Iterator[tuple[Path, str]]:
+    """What lies in the caches of a network's weights, and how the sha256 of each file begins."""
+    import huggingface_hub
+
+    if config.hf_hub_id:
+        folder = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{config.hf_hub_id.replace('/', '--')}"
+        for file in sorted(folder.glob("snapshots/*/*")):
+            if re.fullmatch(r"[0-9a-f]{64}", file.resolve().name):  # the others are small and have a hash of git's
+                yield file, file.resolve().name
+    elif cached_file(config.url).is_file():
+        yield cached_file(config.url), expected_hash(config.url)
 
 
 def told(name: str) -> Told:

@@ -74,7 +74,7 @@ def test_denoising_autoencoder_has_sigmoids_on_both_sides():
 def test_code_is_all_that_the_convolutional_decoder_knows():
     torch.manual_seed(0)
     model, codes = models.build("conv_autoencoder", width=4), []
-    model.code.register_forward_hook(lambda _, inputs, output: codes.append(output) or codes[0])
+    model.bottleneck.register_forward_hook(lambda _, inputs, output: codes.append(output) or codes[0])
     first, second = torch.rand(2, 1, 1, 40, 40)
     assert torch.equal(model(first), model(second))
     assert not torch.equal(codes[0], codes[1])
@@ -83,7 +83,7 @@ def test_code_is_all_that_the_convolutional_decoder_knows():
 
 def test_code_is_narrower_than_the_image_where_it_is_published():
     channels, height, width = MODELS["conv_autoencoder"].input
-    code = models.build("conv_autoencoder", width=4).code.out_channels * -(-height // 8) * -(-width // 8)
+    code = models.build("conv_autoencoder", width=4).bottleneck.out_channels * -(-height // 8) * -(-width // 8)
     assert code < channels * height * width
 
 

@@ -55,7 +55,7 @@ def test_paper_head_on_resnet50_has_the_published_count():
 
 def test_backbone_without_stages_of_blocks_is_refused_a_multi_grid():
     with pytest.raises(
-        RecipeError, match=r"multi_grid is \[1, 2\] and Linear has no last stage of blocks: set it to \[1\]"
+        RecipeError, match=r"multi_grid is \[1, 2\] and this backbone has no last stage of blocks: set it to \[1\]"
     ):
         apply_multi_grid(nn.Linear(2, 2), (1, 2))
 

@@ -78,7 +78,7 @@ class ConvAutoencoder(nn.Module):
             nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU())
             for before, after in zip([in_channels, *widths], widths, strict=False)
         )
-        self.code = nn.Conv2d(widths[-1], code, 1)
+        self.bottleneck = nn.Conv2d(widths[-1], code, 1)
         back = widths[::-1]
         self.decoder = nn.ModuleList(conv(*pair, 3) for pair in zip([code, *back], back, strict=False))
         self.head = nn.Conv2d(width, num_classes, 3, padding=1)
@@ -89,7 +89,7 @@ class ConvAutoencoder(nn.Module):
         for stage in self.encoder:
             sizes.append(x.shape[-2:])
             x = stage(x)
-        x = self.code(x)  # (B, code, H / 2^depth, W / 2^depth)
+        x = self.bottleneck(x)  # (B, code, H / 2^depth, W / 2^depth)
         for stage in self.decoder:
             x = stage(nn.functional.interpolate(x, sizes.pop(), mode="nearest"))
         return self.head(x)

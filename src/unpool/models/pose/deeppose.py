@@ -147,10 +147,10 @@ class DeepPoseCascade(nn.Module):
 
     def sides(self, joints: Tensor, image: Tensor) -> Tensor:
         """(B, K, 2) -> (B, 2): width and height of the square around each joint, in widths and heights of the image."""
-        size = joints.new_tensor((image.shape[-1], image.shape[-2]))
-        across = (joints[:, self.torso[0]] - joints[:, self.torso[1]]) * size
-        diameter = across.square().sum(1, keepdim=True).sqrt().clamp(min=1.0)  # a pose in one point still gets a pixel
-        return self.sigma * diameter / size
+        height, width = image.shape[-2:]
+        x, y = (joints[:, self.torso[0]] - joints[:, self.torso[1]]).unbind(1)
+        side = self.sigma * torch.hypot(x * width, y * height).clamp(min=1.0)  # a pose in one point still gets a pixel
+        return torch.stack([side / width, side / height], dim=1)
 
 
 def crop_squares(image: Tensor, centres: Tensor, side: Tensor) -> Tensor:

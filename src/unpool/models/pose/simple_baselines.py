@@ -2,7 +2,8 @@
 
 As in microsoft/human-pose-estimation.pytorch, new weights drawn from N(0, 0.001^2); its ResNet is trained. Differs in
 sizes that are no multiples of the backbone's stride, which that code does not meet: what reaches beyond the image is
-cut off, so that a pixel of the heatmaps is four pixels of the image at every size.
+cut off, so that a pixel of the heatmaps is four pixels of the image at every size. A backbone that rounds its sizes
+down, such as ConvNeXt, leaves up to seven rows and columns fewer at the bottom and right.
 """
 
 from collections.abc import Sequence

@@ -133,9 +133,7 @@ def apply_multi_grid(backbone: nn.Module, grid: Sequence[int]) -> None:
         return
     blocks = last_blocks(backbone)
     if not blocks:
-        raise RecipeError(
-            f"multi_grid is {list(grid)} and {type(backbone).__name__} has no last stage of blocks: set it to [1]"
-        )
+        raise RecipeError(f"multi_grid is {list(grid)} and this backbone has no last stage of blocks: set it to [1]")
     unit = max(conv.dilation[0] for block in blocks for conv in block)
     for block, factor in zip(blocks, cycle(grid), strict=False):
         for conv in block:
