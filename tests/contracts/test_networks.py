@@ -28,7 +28,11 @@ SIZES = {  # of networks that do not take ODD
 }
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
 GIGA = 1e9
-DEEP = ("cifar_resnet1202", "preresnet1001")  # their count is tested each time, what runs them only with the slow tests
+DEEP = (
+    "cifar_resnet1202",
+    "cifar_plain1202",
+    "preresnet1001",
+)  # their count is tested each time, what runs them only with the slow tests
 
 
 def some_slow(names):

@@ -7,7 +7,7 @@ from unpool.types import mirror_index
 
 
 def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels, or what there is, from `offset` on in both directions; a view."""
+    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels, of those there are, from `offset` on in both directions; a view."""
     return _cut(x, size_hw, top=offset, left=offset)
 
 
@@ -18,8 +18,8 @@ def crop_centre(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 def _cut(x: Tensor, size_hw: tuple[int, int], *, top: int, left: int) -> Tensor:
     if torch.compiler.is_exporting():  # a view's layout in memory would bind the program to sizes like the example's
-        rows = torch.arange(top, torch.sym_min(top + size_hw[0], x.shape[-2]), device=x.device)
-        columns = torch.arange(left, torch.sym_min(left + size_hw[1], x.shape[-1]), device=x.device)
+        rows = torch.arange(top, top + size_hw[0], device=x.device)
+        columns = torch.arange(left, left + size_hw[1], device=x.device)
         return x.index_select(-2, rows).index_select(-1, columns)
     return x[..., top : top + size_hw[0], left : left + size_hw[1]]
 

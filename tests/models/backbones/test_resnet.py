@@ -14,7 +14,7 @@ from unpool.models import BACKBONES, MODELS
 from unpool.models.backbones.resnet import plain
 
 
-@pytest.mark.parametrize("layers", [20, 32, 44, 56, 110])
+@pytest.mark.parametrize("layers", [20, 32, 44, 56, 110, 1202])
 def test_plain_and_option_a_have_the_same_parameters(layers):
     assert MODELS[f"cifar_plain{layers}"].params == MODELS[f"cifar_resnet{layers}"].params
 

@@ -77,4 +77,5 @@ VARIANTS = {
     "cifar_plain44": _row(plain, 44, 658_586, 0.09717),
     "cifar_plain56": _row(plain, 56, 853_018, 0.12549),
     "cifar_plain110": _row(plain, 110, 1_727_962, 0.25289),
+    "cifar_plain1202": _row(plain, 1202, 19_421_274, 2.82924),
 }

@@ -9,6 +9,7 @@ down, such as ConvNeXt, leaves up to seven rows and columns fewer at the bottom 
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
@@ -50,7 +51,9 @@ class SimpleBaseline(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.head(self.deconvs(self.backbone(image)[-1]))
-        return crop(x, (-(-image.shape[-2] // STRIDE), -(-image.shape[-1] // STRIDE)))
+        sides = zip(image.shape[-2:], x.shape[-2:], strict=True)
+        height, width = (torch.sym_min(-(-side // STRIDE), there) for side, there in sides)
+        return crop(x, (height, width))
 
 
 VARIANTS = {
