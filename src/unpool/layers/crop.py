@@ -7,7 +7,7 @@ from unpool.types import mirror_index
 
 
 def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels, of those there are, from `offset` on in both directions; a view."""
+    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels of those there are, from `offset` on each way; a view."""
     return _cut(x, size_hw, top=offset, left=offset)
 
 

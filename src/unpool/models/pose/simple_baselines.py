@@ -51,8 +51,8 @@ class SimpleBaseline(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.head(self.deconvs(self.backbone(image)[-1]))
-        sides = zip(image.shape[-2:], x.shape[-2:], strict=True)
-        height, width = (torch.sym_min(-(-side // STRIDE), there) for side, there in sides)
+        height = torch.sym_min(-(-image.shape[-2] // STRIDE), x.shape[-2])
+        width = torch.sym_min(-(-image.shape[-1] // STRIDE), x.shape[-1])
         return crop(x, (height, width))
 
 
