@@ -124,7 +124,7 @@ def prove(name: str, data: Path, runs: Path) -> None:
     for label, overrides in proof.runs.items():
         root = [] if proof.data is None else [f"data.root={data / proof.data}"]
         run = runs / f"{name}-{label.replace(' ', '-')}"
-        found[label] = _train(proof.recipe, [*root, *overrides], run)
+        found[label] = train(proof.recipe, [*root, *overrides], run)
     spent_s = sum(metrics["time_s"] for metrics in found.values())
     rows = proof.rows(found)
     for row in rows:
@@ -135,7 +135,8 @@ def prove(name: str, data: Path, runs: Path) -> None:
     write_result(RESULTS / f"{name}.json", rows, command=command, seed=seed, wall_s=wall_s)
 
 
-def _train(recipe: str, overrides: Sequence[str], run: Path) -> Metrics:
+def train(recipe: str, overrides: Sequence[str], run: Path) -> Metrics:
+    """What metrics.json holds after `unpool train` as a process of its own; a run that was cut off goes on."""
     if not (run / "metrics.json").is_file():
         begun = (run / "recipe.yaml").is_file()
         arguments = ["--resume", str(run)] if begun else [recipe, *overrides, "--run", str(run)]

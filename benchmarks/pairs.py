@@ -32,7 +32,7 @@ BACKBONES = (
     "timm/mobilenetv3_large_100",
 )
 DECODERS: dict[str, dict[str, Any]] = {
-    "fcn": {"output_stride": 32},
+    "fcn": {},  # output stride 8; at 32 no network could draw blocks of 16 pixels
     "unet": {},
     "fpn": {},
     "deeplabv3": {"output_stride": 16},

@@ -54,8 +54,12 @@ def write_result(
     seed: int | None,
     wall_s: float,
     details: Mapping[str, Any] | None = None,
+    table: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
-    """Writes one measurement in the form that `benchmarks.results` reads, and returns what was written."""
+    """Writes one measurement in the form that `benchmarks.results` reads, and returns what was written.
+
+    `table` stands below the rows where there is more to set side by side than they hold; its first line is its head.
+    """
     result = {
         "rows": [asdict(row) for row in rows],
         "command": without_folders(command),
@@ -65,6 +69,7 @@ def write_result(
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "details": dict(details or {}),
+        "table": [list(line) for line in table],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

@@ -52,6 +52,9 @@ def _section(name: str, result: Mapping[str, Any]) -> str:
         *_table(("what", "figure", "reference"), [(r["what"], r["figure"], r["reference"]) for r in result["rows"]]),
         "",
     ]
+    if result.get("table"):
+        head, *below = result["table"]
+        lines += [*_table(head, below), ""]
     return "\n".join(lines)
 
 

@@ -43,6 +43,14 @@ def test_results_page_holds_every_row_and_its_origin(tmp_path: Path) -> None:
     assert "`python -m benchmarks.x`, seed 7, 3 min, " in page
 
 
+def test_table_of_a_measurement_stands_below_its_rows(tmp_path: Path) -> None:
+    table = [["network", "mean IoU", "Sky"], ["fpn", "0.4", "0.9"]]
+    write_result(tmp_path / "a.json", [Row(what="w", figure="1")], command="c", seed=0, wall_s=1.0, table=table)
+    assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 0
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.endswith("| w | 1 |  |\n\n| network | mean IoU | Sky |\n|---|---|---|\n| fpn | 0.4 | 0.9 |\n")
+
+
 @pytest.mark.parametrize(("text", "reason"), [("{", "is not JSON"), ('{"rows": []}', "lacks command, seed")])
 def test_result_that_cannot_be_read_is_named(
     tmp_path: Path, text: str, reason: str, capsys: pytest.CaptureFixture[str]

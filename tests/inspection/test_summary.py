@@ -10,6 +10,7 @@ from torch import nn
 
 from unpool.inspection.cost import macs
 from unpool.inspection.summary import summary
+from unpool.layers.local import LocallyConnected
 
 # layer, output (H, W, C), values kept, weights: CS231n, "VGGNet in detail"
 VGG16 = [
@@ -64,6 +65,43 @@ def test_a_grouped_convolution_and_a_linear_layer_over_positions_are_charged_onc
     assert macs(nn.Conv2d(8, 16, 3, groups=4), (8, 12, 12)) == 10 * 10 * 16 * 2 * 9
     assert macs(nn.Linear(8, 5), (3, 7, 8)) == 3 * 7 * 8 * 5
     assert macs(nn.Linear(8, 5, bias=False), (3, 7, 8)) == 3 * 7 * 8 * 5
+
+
+class Product(nn.Module):
+    """Weights of (8, 5, 3) by the image's rows as eight matrices of (3, 4), or the image by itself."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8, 5, 3))
+        self.function = function
+
+    def forward(self, image):
+        return self.function(self.weight, image[0].permute(1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("function", "count"),
+    [
+        (torch.bmm, 8 * 5 * 3 * 4),
+        (lambda weight, x: torch.bmm(x.mT, weight.mT), 8 * 5 * 3 * 4),
+        (lambda weight, x: torch.baddbmm(x.new_zeros(8, 5, 4), weight, x), 8 * 5 * 3 * 4),
+        (lambda weight, x: torch.einsum("loc,lcw->low", weight, x), 8 * 5 * 3 * 4),
+        (lambda weight, x: weight[0] @ x[0], 5 * 3 * 4),
+        (lambda weight, x: weight[0] @ x[0, :, 0], 5 * 3),
+        (lambda weight, x: x.mT @ x, 0),
+        (lambda weight, x: x[0].mT @ x[0], 0),
+    ],
+    ids=["batched", "image first", "added to", "einsum", "matrix", "vector", "two maps", "two rows"],
+)
+def test_products_with_weights_are_charged_and_those_of_two_maps_are_not(function, count):
+    assert macs(Product(function), (3, 8, 4)) == count
+
+
+def test_a_locally_connected_layer_costs_what_the_convolution_would():
+    table = summary(nn.Sequential(LocallyConnected(8, 4, (10, 12), 3)), (8, 10, 12))
+    assert table.macs == macs(nn.Conv2d(8, 4, 3), (8, 10, 12)) == 80 * 4 * 8 * 9
+    assert (table.rows[1].weights, table.rows[1].params) == (80 * 4 * 8 * 9, 80 * 4 * (8 * 9 + 1))
+    assert "no receptive field by formula: there is no rule for aten.im2col" in table.to_text()
 
 
 def test_convolutions_done_by_functions_are_charged_to_the_module_that_does_them():

@@ -126,6 +126,15 @@ def test_rotated_filter_turns_and_exchanges_channels_within_its_group():
         ((2, 1, 3), (5, 5), {}, r"weight is \(2, 1, 3\) and size \(5, 5\); give"),
         ((2, 1, 3, 3, 3), (5, 5, 5), {}, r"size \(5, 5, 5\); give \(C_out, C_in / groups, k\) with \(W,\)"),
         ((3, 1, 3), (5,), {"groups": 2}, "3 filters do not divide into 2 groups; choose a divisor"),
+        ((3, 1, 3), (5,), {"groups": 0}, "3 filters do not divide into 0 groups; choose a divisor"),
+        ((1, 1, 3), (5,), {"stride": 0}, "stride is 0 and dilation 1; both must be 1 or more"),
+        ((1, 1, 3), (5,), {"dilation": 0}, "stride is 1 and dilation 0; both must be 1 or more"),
+        (
+            (1, 1, 3, 3),
+            (5, 5),
+            {"padding": (1, 1, 1)},
+            r"\(1, 1, 1\) has not one number for each of the 2 axes",
+        ),
         ((1, 1, 3), (4,), {"dilation": 2}, "3 taps, 2 apart, does not fit an input of 4 with padding 0; give a larger"),
     ],
 )

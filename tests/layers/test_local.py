@@ -10,7 +10,7 @@ from unpool.layers.local import LocallyConnected
 def same_everywhere(layer, weight, bias):
     with torch.no_grad():
         layer.weight.copy_(weight.expand_as(layer.weight))
-        layer.bias.copy_(bias[:, None, None].expand_as(layer.bias))
+        layer.bias.copy_(bias.repeat_interleave(len(layer.bias) // len(bias)))
     return layer
 
 
@@ -42,7 +42,7 @@ def test_each_place_applies_its_own_filter_and_bias():
     padded = nn.functional.pad(x, (1, 1, 1, 1))
     for i, j in [(0, 0), (1, 2), (2, 1)]:
         window = padded[0, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
-        by_hand = (layer.weight[i, j] * window).sum((1, 2, 3)) + layer.bias[:, i, j]
+        by_hand = (layer.weight[i, j] * window).sum((1, 2, 3)) + layer.bias.view(3, 3, 3)[:, i, j]
         torch.testing.assert_close(layer(x)[0, :, i, j], by_hand, rtol=1e-12, atol=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_each_place_applies_its_own_filter_and_bias():
 def test_layers_of_deepface_have_their_published_sizes(name, size, kernel, stride, side, count):
     with torch.device("meta"):
         layer = LocallyConnected(16, 16, (size, size), kernel, stride=stride)
-    assert layer.bias.shape == (16, side, side)
+    assert layer.bias.shape == (16 * side**2,)
     assert sum(p.numel() for p in layer.parameters()) == count
     assert layer.weight.numel() == side**2 * nn.Conv2d(16, 16, kernel, device="meta").weight.numel()
 

@@ -84,6 +84,35 @@ def test_batch_norm_centres_and_scales_each_filter_by_the_formula(learned):
     close(y.var((0, 2, 3), correction=0), (variance / (variance + 1e-5)).flatten())
 
 
+@pytest.mark.parametrize("learned", LEARNED)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_batch_norm_runs_in_half_precision_and_any_format(learned, mode, memory_format):
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 3, 3).contiguous(memory_format=memory_format)
+    for norm in (batch_norm(2, learned=learned), LocationBatchNorm((2, 3, 3), learned=learned)):
+        norm.train(mode == "train")
+        half = x.bfloat16().requires_grad_()
+        y = norm(half)
+        assert y.dtype == torch.bfloat16
+        torch.testing.assert_close(y.float(), norm(half.float()), rtol=0.02, atol=0.02)
+        y.sum().backward()
+        assert all(p.grad is not None for p in (half, *norm.parameters()))
+
+
+@pytest.mark.parametrize("learned", LEARNED)
+def test_momentum_and_eps_arrive_in_every_form(learned):
+    torch.manual_seed(0)
+    x = draw(8, 2, 3, 3) + 5
+    forms = {(0, 2, 3): batch_norm(2, learned=learned, momentum=0.5, eps=0.25)}
+    forms[(0,)] = LocationBatchNorm((2, 3, 3), learned=learned, momentum=0.5, eps=0.25)
+    for dims, norm in forms.items():
+        centred = x - x.mean(dims, keepdim=True)
+        close(norm.double()(x), centred / (centred.square().mean(dims, keepdim=True) + 0.25).sqrt())
+        remembered = norm.state_dict()["running_mean" if len(dims) > 1 else "norm.running_mean"]
+        close(remembered, 0.5 * x.mean(dims).flatten())
+
+
 @pytest.mark.parametrize(("learned", "names"), [(LEARNED[0], ["weight", "bias"]), ("shift", ["bias"]), ("nothing", [])])
 def test_batch_norm_learns_what_it_says(learned, names):
     per_filter, per_location = batch_norm(5, learned=learned), LocationBatchNorm((5, 6, 7), learned=learned)

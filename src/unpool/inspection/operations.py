@@ -1,12 +1,14 @@
 """What kind of thing a tensor operation is, and what it costs."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-PRODUCTS = {"aten.addmm": 1, "aten.mm": 0}  # place of the factor that is not the weights
+# places of the two factors
+PRODUCTS = {"aten.addmm": (1, 2), "aten.mm": (0, 1), "aten.mv": (0, 1), "aten.bmm": (0, 1), "aten.baddbmm": (1, 2)}
 
 # point by point in fact, but not marked so
 UNMARKED = {"aten.hardswish", "aten.hardswish_", "aten.hardsigmoid_", "aten._prelu_kernel", "aten.prelu"}
@@ -36,15 +38,23 @@ def is_pointwise(func: Any) -> bool:
     return torch.Tag.pointwise in func.tags or name_of(func) in UNMARKED
 
 
-def multiply_adds(func: Any, args: tuple[Any, ...], output: Any) -> int:
-    """Multiply-adds of an operation by the convention of `cost`; 0 for those it does not count."""
+def multiply_adds(func: Any, args: tuple[Any, ...], output: Any, *, is_map: Callable[[Tensor], bool]) -> int:
+    """Multiply-adds of an operation by the convention of `cost`; 0 for those it does not count.
+
+    Args:
+        func: the operation.
+        args: its arguments.
+        output: what it gave.
+        is_map: whether a tensor depends on the image.
+    """
     name = name_of(func)
     if name == "aten.convolution":
         image, weight, transposed = args[0], args[1], args[6]
         charged = image if transposed else output
         return charged.numel() * prod(weight.shape[1:])
     if name in PRODUCTS:
-        return output.numel() * args[PRODUCTS[name]].shape[-1]
+        factors = [args[place] for place in PRODUCTS[name]]
+        return 0 if all(map(is_map, factors)) else output.numel() * factors[0].shape[-1]
     return 0
 
 

@@ -93,7 +93,7 @@ class _Watch(Watch):
         output = run_operation(func, args, kwargs or {})
         running = self.recorder.running if self.recorder is not None else ""
         self.read.update(id(tensor) for tensor in tensors_of(args))
-        macs = multiply_adds(func, args, output)
+        macs = multiply_adds(func, args, output, is_map=lambda tensor: self._look_up(tensor) is not None)
         self._open_macs[running] = self._open_macs.get(running, 0) + macs
         if not only_passes_on(func, args, output):
             self._open_stores.add(running)

@@ -162,17 +162,22 @@ def _checked_axes(weight: Tensor, size: Sequence[int], groups: int) -> int:
             f"weight is {tuple(weight.shape)} and size {tuple(size)}; give (C_out, C_in / groups, k) with (W,), "
             "or (C_out, C_in / groups, k, k) with (H, W)"
         )
-    if weight.shape[0] % groups:
+    if groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"{weight.shape[0]} filters do not divide into {groups} groups; choose a divisor")
     return axes
 
 
 def _each(value: PerAxis, axes: int) -> tuple[int, ...]:
-    return (value,) * axes if isinstance(value, int) else value
+    values = (value,) * axes if isinstance(value, int) else tuple(value)
+    if len(values) != axes:
+        raise ValueError(f"{values} has not one number for each of the {axes} axes; give {axes}, or one for all")
+    return values
 
 
 def _taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
     """(k, outputs, inputs) bool: where tap a of output y looks at input i."""
+    if stride < 1 or dilation < 1:
+        raise ValueError(f"stride is {stride} and dilation {dilation}; both must be 1 or more")
     outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     if outputs < 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A convolution whose filter is another one at each place (LeCun 1989; DeepFace, Taigman et al. 2014, section 2.2)."""
+"""A convolution whose filter is another one at each place (LeCun 1989; DeepFace's L4 to L6, Taigman et al. 2014)."""
 
 import math
 
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 class LocallyConnected(nn.Module):
     """Locally connected layer: (B, C_in, H, W) -> (B, C_out, H', W'), sizes as those of the convolution.
 
-    `weight[i, j]` is the filter of output row i and column j as a convolution has it; the bias has one number a
-    location as well. Both start as torch's convolutions do.
+    `weight[i, j]` is the filter of output row i and column j as a convolution has it. The bias has one number a
+    location as well, in one line of C_out * H' * W', by which counts and weight decay know a bias. Both start as
+    torch's convolutions do.
 
     Args:
         in_channels: channels of the input.
@@ -46,7 +47,7 @@ class LocallyConnected(nn.Module):
                 "give a smaller filter or more padding"
             )
         self.weight = nn.Parameter(torch.empty(height, width, out_channels, in_channels, kernel, kernel))
-        self.bias = nn.Parameter(torch.empty(out_channels, height, width))
+        self.bias = nn.Parameter(torch.empty(out_channels * height * width))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -62,8 +63,8 @@ class LocallyConnected(nn.Module):
             )
         patches = nn.functional.unfold(x, self.kernel, padding=self.padding, stride=self.stride)  # (B, C_in*k*k, H'*W')
         filters = self.weight.flatten(3).flatten(0, 1)  # (H'*W', C_out, C_in*k*k)
-        y = torch.einsum("bkl,lok->bol", patches, filters)
-        return y.unflatten(2, self.weight.shape[:2]) + self.bias
+        y = torch.einsum("bkl,lok->bol", patches, filters)  # (B, C_out, H'*W')
+        return (y + self.bias.view(y.shape[1:])).unflatten(2, self.weight.shape[:2])
 
     def extra_repr(self) -> str:
         height, width, out_channels, in_channels, kernel, _ = self.weight.shape

@@ -1,4 +1,4 @@
-"""Residual blocks and their three shortcuts (He et al. 2016, arXiv:1512.03385, sections 3.2 to 3.4)."""
+"""Residual blocks and their three shortcuts (He et al. 2016, arXiv:1512.03385, sections 3.2, 3.3 and 4.1)."""
 
 from torch import Tensor, nn
 

@@ -23,12 +23,13 @@ MODELS: dict[str, Variant] = {
 
 
 def names(pattern: str = "*") -> list[str]:
-    """Names of the networks that fit a shell pattern, or hold it where it has no wildcard.
+    """Names of the networks that fit a shell pattern, or hold it where it has no wildcard, in small letters.
 
     timm's are listed where the pattern begins with "timm/".
     """
     if pattern.startswith(timm_backbone.PREFIX):
         return timm_backbone.names(pattern)
+    pattern = pattern.lower()
     wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     return [name for name in MODELS if fnmatch(name, wild)]
 

@@ -51,7 +51,7 @@ class Variant:
 def find(table: Mapping[str, Variant], name: str, *, what: str = "network") -> Variant:
     """The row called `name`; an unknown name is refused with its nearest neighbours."""
     if name not in table:
-        near = get_close_matches(name, table, n=3, cutoff=0.5)
+        near = get_close_matches(name.lower(), table, n=3, cutoff=0.5)
         told = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}"
         raise RecipeError(f"no {what} is called {name!r}; {told}")
     return table[name]

@@ -80,6 +80,20 @@ def test_norm_stands_after_the_first_pooling_and_before_the_second():
     torch.testing.assert_close(maps[2], backbone.stages[2](pool(maps[1])))
 
 
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_bn", "googlenet_torchvision"])
+def test_every_convolution_is_rectified_reductions_and_projections_too(name):
+    torch.manual_seed(0)
+    backbone, least = BACKBONES[name].build(width=8), []
+    for module in backbone.modules():
+        if "conv" in dict(module.named_children()):
+            if module.conv.bias is not None:
+                nn.init.constant_(module.conv.bias, -0.1)
+            module.register_forward_hook(lambda layer, inputs, output: least.append(output.min().item()))
+    with torch.no_grad():
+        backbone(torch.randn(2, 3, 128, 128))
+    assert least == [0.0] * (3 + 9 * 6)
+
+
 def test_release_starts_with_variance_one_over_fan_in_and_biases_of_a_fifth():
     torch.manual_seed(0)
     model = models.build("googlenet")

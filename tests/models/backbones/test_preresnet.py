@@ -56,6 +56,14 @@ def test_only_the_last_map_is_activated(name):
     assert all(m.min() < 0 for m in maps[-3:-1])
 
 
+def test_networks_for_224_keep_the_pooling_of_resnets_stem():
+    torch.manual_seed(0)
+    backbone = BACKBONES["preresnet50"].build(width=4).eval()
+    maps = backbone(torch.randn(1, 3, 64, 64))
+    assert maps[0].min() == 0
+    torch.testing.assert_close(maps[1], backbone.stages[0](nn.functional.max_pool2d(maps[0], 3, 2, padding=1)))
+
+
 def test_stride_stands_on_the_first_convolution_of_a_unit():
     unit = BACKBONES["preresnet50"].build(width=4).stages[1][0]
     assert [m.stride for m in unit.branch.modules() if isinstance(m, nn.Conv2d)] == [(2, 2), (1, 1), (1, 1)]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
+from unpool.errors import RecipeError
 
 GROUPED = ("conv2", "conv4", "conv5")
 
@@ -75,6 +76,46 @@ def test_paper_normalises_before_the_pooling_and_caffenet_after():
     torch.testing.assert_close(caffe(x), normalised(nn.functional.max_pool2d(x, 3, 2), 1.0, 1e-4))
 
 
+def by_hand(weights, image, *, groups, norm):
+    """The paper's figure 2, or CaffeNet's order, by torch's functions; torch's alpha is divided by the size."""
+
+    def layer(x, name, apply=nn.functional.conv2d, **options):
+        part = "head" if name.startswith("fc") else "features"
+        return apply(x, weights[f"{part}.{name}.weight"], weights[f"{part}.{name}.bias"], **options)
+
+    def pool(x):
+        return nn.functional.max_pool2d(x, 3, 2)
+
+    def reduce(x):
+        return pool(norm(x)) if norm(torch.ones(1, 1, 1, 1)) < 0.9 else norm(pool(x))
+
+    x = reduce(layer(image, "conv1", stride=4).relu())
+    x = reduce(layer(x, "conv2", padding=2, groups=groups).relu())
+    x = layer(x, "conv3", padding=1).relu()
+    x = layer(x, "conv4", padding=1, groups=groups).relu()
+    x = pool(layer(x, "conv5", padding=1, groups=groups).relu()).flatten(1)
+    for name in ("fc6", "fc7"):
+        x = layer(x, name, nn.functional.linear).relu()
+    return layer(x, "fc8", nn.functional.linear)
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "alpha", "k"),
+    [("alexnet", 1, 5e-4, 2.0), ("alexnet_grouped", 2, 5e-4, 2.0), ("caffenet", 2, 1e-4, 1.0)],
+)
+def test_layers_stand_in_the_order_of_the_figure(name, groups, alpha, k):
+    torch.manual_seed(0)
+    model = loud(models.build(name, width=12, num_classes=5)).double()
+    image = 100 * torch.rand(2, 3, 227, 227, dtype=torch.float64)
+
+    def norm(x):
+        return nn.functional.local_response_norm(x, 5, alpha=alpha, beta=0.75, k=k)
+
+    with torch.no_grad():
+        expected = by_hand(model.state_dict(), image, groups=groups, norm=norm)
+        torch.testing.assert_close(model(image), expected, rtol=1e-10, atol=0)
+
+
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_grouped", "caffenet"])
 def test_biases_start_at_one_where_the_paper_says(name):
     torch.manual_seed(0)
@@ -104,5 +145,5 @@ def test_smallest_image_works_and_a_smaller_one_is_refused(name, least):
 
 
 def test_width_that_the_groups_do_not_divide_is_refused():
-    with pytest.raises(ValueError, match="width is 9 and the network has 2 groups: give a multiple of that"):
+    with pytest.raises(RecipeError, match="width is 9 and the network has 2 groups: give a multiple of that"):
         models.build("alexnet_grouped", width=9)

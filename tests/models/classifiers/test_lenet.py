@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
+from unpool.inspection.summary import summary
 
 
 def counts(model):
@@ -51,3 +52,20 @@ def test_weights_start_with_variance_one_over_fan_in():
     torch.manual_seed(0)
     weight = models.build("lenet5").head.fc3.weight
     assert weight.var().item() == pytest.approx(1 / 400, rel=0.05)
+
+
+def test_network_is_the_one_that_activates_before_it_pools():
+    torch.manual_seed(0)
+    model, image = models.build("lenet5").double(), torch.randn(3, 1, 32, 32, dtype=torch.float64)
+    part = model.features
+    x = part.pool1(part.act1(part.conv1(image)))
+    x = part.pool2(part.act2(part.conv2(x)))
+    torch.testing.assert_close(model.head(x), model(image), rtol=1e-12, atol=1e-12)
+
+
+def test_maps_and_multiply_adds_are_the_papers():
+    with torch.device("meta"):
+        table = summary(models.build("lenet5"), (1, 32, 32))
+    kept = [row.output for row in table.rows if row.activations]
+    assert kept == [(1, 32, 32), (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (120,), (84,), (10,)]
+    assert table.macs == 416_520

@@ -60,6 +60,15 @@ def test_backbone_without_stages_of_blocks_is_refused_a_multi_grid():
         apply_multi_grid(nn.Linear(2, 2), (1, 2))
 
 
+def test_backbone_without_blocks_gets_no_multi_grid_unless_asked_for():
+    pytest.importorskip("timm")
+    given = {"backbone": "timm/resnet10t", "num_classes": 3, "head_width": 4}
+    model = models.build("deeplabv3", **given)
+    assert {m.dilation[0] for m in model.backbone.modules() if isinstance(m, nn.Conv2d)} == {1, 2}
+    with pytest.raises(RecipeError, match=r"multi_grid is \[1, 2, 4\] and .* has no last stage of blocks"):
+        models.build("deeplabv3", **given, multi_grid=[1, 2, 4])
+
+
 def test_multi_grid_of_one_leaves_the_blocks_as_they_were():
     model = models.build("deeplabv3", backbone="resnet50", width=4, multi_grid=[1])
     assert rates_of(model.backbone.stages[-1]) == [[1], [2], [2]]

@@ -1,7 +1,8 @@
 """VGG, columns A to E (Simonyan & Zisserman 2015, arXiv:1409.1556, Table 1), and torchvision's batch-norm forms.
 
-The paper starts the deeper columns from a trained column A; here every column starts from He's normal weights
-(arXiv:1502.01852), which need no second network. Column A-LRN has AlexNet's normalisation and no weights of its own;
+The paper draws column A from N(0, 0.1^2) and starts the deeper columns from a trained A; here every convolution starts
+from He's normal weights (arXiv:1502.01852), which need no second network, and every linear layer from N(0, 0.01^2), as
+torchvision 0.28.0 has it. Column A-LRN has AlexNet's normalisation and no weights of its own;
 the paper found that it helps nothing.
 """
 

@@ -19,6 +19,7 @@ from functools import partial
 
 from torch import Tensor, fx, nn
 
+from unpool.errors import RecipeError
 from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
 
@@ -46,7 +47,8 @@ class AlexNet(nn.Module):
         width: channels of the first convolution, a multiple of `groups`; the other layers keep their proportion to it.
 
     Raises:
-        ValueError: an image too small for the three poolings, or a width that the groups do not divide.
+        RecipeError: a width that the groups do not divide.
+        ValueError: an image too small for the three poolings.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class AlexNet(nn.Module):
     ) -> None:
         super().__init__()
         if width % groups:
-            raise ValueError(f"width is {width} and the network has {groups} groups: give a multiple of that")
+            raise RecipeError(f"width is {width} and the network has {groups} groups: give a multiple of that")
         c2, c3, c4, c5, hidden = (_in_twos(n * width, 96) for n in (256, 384, 384, 256, 4096))
         self.features = nn.Sequential(
             OrderedDict(

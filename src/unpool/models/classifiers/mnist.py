@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from unpool.errors import RecipeError
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 
@@ -18,6 +19,10 @@ class Perceptron(nn.Module):
         num_classes: logits.
         widths: hidden units of each layer.
         size_hw: the one size of image that it takes.
+
+    Raises:
+        RecipeError: `size_hw` is not of two numbers.
+        ValueError: an image of another size.
     """
 
     def __init__(
@@ -29,6 +34,8 @@ class Perceptron(nn.Module):
         size_hw: Sequence[int] = (28, 28),
     ) -> None:
         super().__init__()
+        if len(size_hw) != 2:
+            raise RecipeError(f"size_hw is {list(size_hw)}; give two numbers, the height and width of the images")
         self.size_hw = (int(size_hw[0]), int(size_hw[1]))
         sizes = [in_channels * self.size_hw[0] * self.size_hw[1], *widths]
         self.hidden = nn.Sequential()
@@ -94,6 +101,7 @@ VARIANTS = {
         build=Perceptron,
         kind="whole",
         params=669_706,
+        gmacs=0.00067,
         source="lecture 001, perceptron of several layers, 784-512-512-10",
         input=(1, 28, 28),
         output=(10,),

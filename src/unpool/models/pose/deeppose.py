@@ -4,7 +4,7 @@ Coordinates are normalised as the paper's N(y; b): a box reaches from -0.5 to 0.
 side of the image, 227 instead of the 220 that gives no 55x55 map; other sizes are averaged to the 6x6 that the hidden
 layers read. The paper's count of "about 40M" parameters is not that of its layers. It does not say how weights start:
 here with He's normal ones (arXiv:1502.01852), a hundredth of that in the last layer, so that an untrained network
-answers close to the middle.
+answers close to the middle. The share of hidden units dropped, 0.6, is remembered of the paper, not read there.
 """
 
 from collections import OrderedDict

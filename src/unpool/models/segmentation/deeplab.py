@@ -3,7 +3,8 @@
 `deeplabv3` is the paper's: pyramid, 1x1 to 256, 1x1 to the classes, and the last stage's blocks dilated by a multi-grid
 of (1, 2, 4). The dropout of a tenth before the classes is that of the authors' release. The paper's ResNet strides
 at the end of a stage, so that the first block of a dilated stage has the stage's full rate; ours strides at the start,
-and gets that rate here too. `deeplabv3_resnet50` and `_resnet101` are torchvision's: one more 3x3 convolution, no
+and gets that rate here too; backbones without blocks in stages, timm's among them, get no multi-grid, as the paper
+has none for them. `deeplabv3_resnet50` and `_resnet101` are torchvision's: one more 3x3 convolution, no
 multi-grid, dropout of a half before it. Heads start from He's normal weights.
 """
 
@@ -23,6 +24,7 @@ from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, fcn_head
 from unpool.types import Backbone
 
 RATES = (6, 12, 18)  # of the pyramid at output stride 16
+MULTI_GRID = (1, 2, 4)
 
 
 def paper_head(channels: int, num_classes: int, *, rates: Sequence[int], width: int) -> nn.Module:
@@ -59,7 +61,7 @@ def deeplabv3(
     num_classes: int = 21,
     output_stride: int = 16,
     rates: Sequence[int] = RATES,
-    multi_grid: Sequence[int] = (1, 2, 4),
+    multi_grid: Sequence[int] | None = None,
     head_width: int = 256,
 ) -> Dense:
     """The paper's network: image (B, C, H, W) -> logits (B, num_classes, H, W).
@@ -69,12 +71,15 @@ def deeplabv3(
         num_classes: logits of each pixel.
         output_stride: stride that the backbone keeps; further ones become dilation.
         rates: of the pyramid at output stride 16; at 8 they are doubled.
-        multi_grid: of the blocks of the last stage, in units of its rate; [1] leaves them as they are.
+        multi_grid: of the blocks of the last stage, in units of its rate; [1] leaves them as they are. None is the
+            paper's [1, 2, 4] where the backbone has such blocks, as every ResNet does, and [1] where it has not.
         head_width: channels of the head.
     """
     body = dilated(backbone, output_stride)
-    if tuple(multi_grid) != (1,):
+    if multi_grid is not None:
         apply_multi_grid(body, multi_grid)
+    elif last_blocks(body):
+        apply_multi_grid(body, MULTI_GRID)
     scaled = scaled_rates(rates, output_stride)
     return Dense(body, paper_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width))
 
@@ -124,12 +129,9 @@ def apply_multi_grid(backbone: nn.Module, grid: Sequence[int]) -> None:
     Raises:
         RecipeError: the backbone has no stages of blocks.
     """
-    stages = dict(backbone.named_children()).get("stages")
-    last = list(stages)[-1] if isinstance(stages, nn.ModuleList) else nn.Identity()
-    convs = [
-        [m for m in block.modules() if isinstance(m, nn.Conv2d) and m.kernel_size > (1, 1)] for block in last.children()
-    ]
-    blocks = [block for block in convs if block]
+    if tuple(grid) == (1,):
+        return
+    blocks = last_blocks(backbone)
     if not blocks:
         raise RecipeError(
             f"multi_grid is {list(grid)} and {type(backbone).__name__} has no last stage of blocks: set it to [1]"
@@ -138,6 +140,16 @@ def apply_multi_grid(backbone: nn.Module, grid: Sequence[int]) -> None:
     for block, factor in zip(blocks, cycle(grid), strict=False):
         for conv in block:
             set_rate(conv, unit * factor)
+
+
+def last_blocks(backbone: nn.Module) -> list[list[nn.Conv2d]]:
+    """The convolutions wider than one pixel of each block of the last stage; none where there are no such blocks."""
+    stages = dict(backbone.named_children()).get("stages")
+    last = list(stages)[-1] if isinstance(stages, nn.ModuleList) else nn.Identity()
+    convs = [
+        [m for m in block.modules() if isinstance(m, nn.Conv2d) and m.kernel_size > (1, 1)] for block in last.children()
+    ]
+    return [block for block in convs if block]
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float | None = None) -> Variant:
