@@ -53,10 +53,12 @@ def draw(photo: Tensor, found: Dense, *, label: int, classes: Sequence[str]) -> 
         for name, (scores, stride, smooth) in ways.items()
     }
     top = max(float(heat.max()) for heat, _ in maps.values())
-    area = covered((found.coarse.shape[1], found.coarse.shape[2]), window_hw=window, stride=found.stride)
+    cells = covered((found.coarse.shape[1], found.coarse.shape[2]), window_hw=window, stride=found.stride)
+    area = covered((found.fine.shape[1], found.fine.shape[2]), window_hw=window, stride=found.fine_stride)
+    areas = {"slid": cells, "pass": cells, "coarse": area, "fine": area}
     shown = _most_frequent([maps["coarse"][1][area], maps["fine"][1][area]])
-    heats = {name: _heated(photo, heat / max(top, 1e-9), area) for name, (heat, _) in maps.items()}
-    masks = {name: _coloured(photo, mask, area, shown) for name, (_, mask) in maps.items()}
+    heats = {name: _heated(photo, heat / max(top, 1e-9), areas[name]) for name, (heat, _) in maps.items()}
+    masks = {name: _coloured(photo, maps[name][1], area, shown) for name in ("coarse", "fine")}
     rows, columns = found.coarse.shape[1:]
     framed = f"{size[1]}x{size[0]}; framed: one window of {window[1]}x{window[0]}"
     fine = f"dilated to stride {found.fine_stride[0]}"
@@ -132,7 +134,7 @@ def _framed(photo: Tensor, found: Dense) -> Tensor:
 
 def _key(classes: Sequence[str], label: int, top: float, shown: Sequence[int]) -> Image.Image:
     """The scale of the heat maps and the colours of the classes."""
-    picture = Image.new("RGB", (PANEL, PANEL), "white")
+    picture = Image.new("RGB", (PANEL, 104 + 25 * (len(shown) + 1)), "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     pen.text((0, 0), _cut(f"heat: probability of {classes[label]}", pen, font, PANEL), fill="black", font=font)
     bar = ramp(torch.linspace(0, 1, PANEL - 80).expand(18, -1)).round().to(torch.uint8)
@@ -159,23 +161,24 @@ def _cut(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageF
 
 def _sheet(panels: Sequence[Panel], key: Image.Image) -> Tensor:
     """Panels in two rows of four, the key at the end of the first."""
-    height, width = panels[0].image.shape[1:]
-    factor = PANEL / max(height, width)
-    size = (round(width * factor), round(height * factor))
-    cell = (max(size[0], 300), max(size[1], key.height if size[1] > 300 else 340))
-    sheet = Image.new("RGB", (4 * (cell[0] + GAP) + GAP, 2 * (cell[1] + TITLE + GAP) + GAP), "white")
+    sides = panels[0].image.shape[1:]
+    factor = PANEL / max(sides)
+    size = (round(sides[1] * factor), round(sides[0] * factor))
+    width, first = max(size[0], 300), max(size[1], key.height - TITLE)
+    tops = (GAP, 2 * GAP + TITLE + first)
+    sheet = Image.new("RGB", (4 * (width + GAP) + GAP, tops[1] + TITLE + size[1] + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(16), ImageFont.load_default(13)
     places = [(x, y) for y in range(2) for x in range(4)]
     places.remove((3, 0))
     for panel, (x, y) in zip(panels, places, strict=True):
-        left, top = GAP + x * (cell[0] + GAP), GAP + y * (cell[1] + TITLE + GAP)
-        pen.text((left, top), _cut(panel.title, pen, large, cell[0]), fill="black", font=large)
-        pen.text((left, top + 20), _cut(panel.text, pen, small, cell[0]), fill=(90, 90, 90), font=small)
+        left, top = GAP + x * (width + GAP), tops[y]
+        pen.text((left, top), _cut(panel.title, pen, large, width), fill="black", font=large)
+        pen.text((left, top + 20), _cut(panel.text, pen, small, width), fill=(90, 90, 90), font=small)
         array = panel.image.permute(1, 2, 0).contiguous().numpy()
         how = Image.Resampling.NEAREST if factor >= 2 else Image.Resampling.LANCZOS
         sheet.paste(Image.fromarray(array).resize(size, how), (left, top + TITLE))
-    sheet.paste(key, (GAP + 3 * (cell[0] + GAP), GAP + 8))
+    sheet.paste(key, (GAP + 3 * (width + GAP), GAP + 4))
     return _tensor(sheet)
 
 
