@@ -1,7 +1,7 @@
 """Classifiers trained on 32x32 pictures as coarse segmentation: scenes composed of held-out pictures, class by pixel.
 
 The network of a run is made convolutional and dilated. Its scores stand at the centres of their windows and are
-interpolated between them. Beside it stand the upsampled scores of its own stride, and the classifier slid over the scene
+interpolated between them. Beside it: the upsampled scores of its own stride, and the classifier slid over the scene
 in steps of the dilated stride: that is what it was trained for, as each crop has padding of its own. What lies between
 the pictures has no class and is not counted.
 """
