@@ -72,6 +72,14 @@ def test_crops_stop_when_patience_ends_and_their_time_is_estimated(monkeypatch):
     assert int(found.slid.isfinite().all(0).sum()) == 4
 
 
+def test_time_of_crops_that_were_left_out_is_counted(monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr(dense.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(dense, "BATCH", 4)
+    found = look(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=4, patience_s=0)
+    assert found.slid_s == 2 * 24 / 4  # two ticks around the one batch, whose 4 crops stand for all 24
+
+
 def test_finest_stride_within_patience_is_taken_and_the_next_is_estimated():
     patient = look(classifier(), noise((31, 37)), window_hw=WINDOW, patience_s=60)
     assert (patient.output_stride, patient.finer_s) == (1, None)
@@ -104,7 +112,7 @@ def test_comparison_leaves_out_what_has_no_number():
 
 def test_each_score_stands_at_the_centre_of_its_window():
     scores = torch.zeros(1, 3, 4)
-    scores[0, 1, 2] = 1
+    scores[0, 1, 2] = 1  # its window begins at row 4, column 16
     [(_, whole)] = at_every_pixel(scores, (19, 40), window_hw=(5, 9), stride=(4, 8))
     assert whole.shape == (1, 19, 40)
     assert whole[0].argmax() == (4 + 2) * 40 + 16 + 4
