@@ -25,7 +25,7 @@ from unpool.convert.fully_convolutional import fully_convolutional
 from unpool.data.readers.cifar import Cifar
 from unpool.inspection.dense import counts
 from unpool.inspection.score_maps import heat_and_classes
-from unpool.ops.drawing import distinct_colours, overlay, paint
+from unpool.ops.drawing import overlay, paint
 from unpool.predictor import Predictor, load
 from unpool.types import IGNORE
 
@@ -35,6 +35,10 @@ GRID = (4, 6)
 FILLS = ("grey", "mirrored")
 WAYS = ("upsampled", "dilated", "slid")
 BATCH = 256
+COLOURS = (  # of ten classes, no two alike
+    *((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)),
+    *((140, 86, 75), (240, 130, 210), (245, 220, 40), (60, 30, 110), (23, 190, 207)),
+)
 
 
 class Scene(NamedTuple):
@@ -163,8 +167,7 @@ def measure(predictor: Predictor, networks: Networks, scenes: Sequence[Scene], r
 
 
 def draw(found: Sequence[tuple[str, Measured]], classes: Sequence[str], output_stride: int) -> Image.Image:
-    """A line a fill: scene, truth, upsampled, dilated, slid; below them the classes."""
-    colours = distinct_colours(len(classes))
+    """A line a fill: scene, truth, upsampled, dilated, slid, with the pixels right in all scenes; then the classes."""
     titles = ("scene", "truth", "upsampled", f"dilated to stride {output_stride}", f"slid by {output_stride}")
     height, width = found[0][1].scene.truth.shape
     line = 24
@@ -173,15 +176,15 @@ def draw(found: Sequence[tuple[str, Measured]], classes: Sequence[str], output_s
     for row, (fill, measured) in enumerate(found):
         scene, y = measured.scene, 8 + row * (height + line + 8)
         known = {way: mask.where(scene.truth != IGNORE, IGNORE) for way, mask in measured.masks.items()}
-        inside = [overlay(_pale(scene.image), known[way], colours, opacity=0.65) for way in WAYS]
-        images = [scene.image, paint(scene.truth, colours), *inside]
+        inside = [overlay(_pale(scene.image), known[way], COLOURS, opacity=0.65) for way in WAYS]
+        images = [scene.image, paint(scene.truth, COLOURS), *inside]
         for i, (title, image) in enumerate(zip(titles, images, strict=True)):
-            told = f" ({fill})" if i == 0 else f": {measured.pixels[WAYS[i - 2]]:.0%} of pixels" if i > 1 else ""
+            told = f" ({fill})" if i == 0 else f": {measured.pixels[WAYS[i - 2]]:.0%} in all" if i > 1 else ""
             pen.text((8 + i * (width + 8), y), title + told, fill="black", font=font)
             array = image.permute(1, 2, 0).contiguous().numpy()
             sheet.paste(Image.fromarray(np.asarray(array)), (8 + i * (width + 8), y + line - 4))
     x, y = 8, len(found) * (height + line + 8) + 14
-    for name, colour in zip(classes, colours, strict=True):
+    for name, colour in zip(classes, COLOURS, strict=True):
         pen.rectangle((x, y, x + 18, y + 14), fill=colour)
         pen.text((x + 24, y - 2), name, fill="black", font=font)
         x += 44 + int(pen.textlength(name, font=font))

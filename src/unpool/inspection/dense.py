@@ -5,7 +5,6 @@ map at full resolution, by dilation instead of by upsampling (Chen et al. 2015, 
 """
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from unpool.convert.dilate import dilate
 from unpool.convert.fully_convolutional import FullyConvolutional, fully_convolutional
 from unpool.convert.recorder import evaluating, record
-from unpool.convert.tracing import FAULTS
 from unpool.errors import RecipeError
+from unpool.inspection.dense_heads import scores_of_head
 
 Pair = tuple[int, int]
 BATCH = 32  # crops that go through the classifier at once
@@ -174,7 +173,7 @@ def _slid(
     done, started = 0, time.perf_counter()
     while done < len(starts) and (not done or time.perf_counter() - started < patience_s):
         crops = [image[:, :, y : y + height, x : x + width] for y, x in starts[done : done + BATCH]]
-        scores.append(classifier(torch.cat(crops)))
+        scores.append(classifier(torch.cat(crops)).cpu())
         done += len(crops)
     wall_s = time.perf_counter() - started
     found = torch.cat(scores)
@@ -188,7 +187,7 @@ def _timed(network: nn.Module, image: Tensor) -> tuple[Tensor, float]:
     result = image
     while not times or (len(times) < 2 and times[0] < 5):
         started = time.perf_counter()
-        result = network(image)
+        result = network(image).cpu()  # waits for an accelerator
         times.append(time.perf_counter() - started)
     return result, min(times)
 
@@ -237,58 +236,12 @@ def _layers(network: nn.Module, image: Tensor) -> list[tuple[int, int, int]]:
 def _against_heads(
     classifier: nn.Module, network: FullyConvolutional, image: Tensor, scores: Tensor
 ) -> Compared | None:
-    """Scores against those of the classifier's own head, which gets windows of the maps of the whole image."""
-    head = dict(classifier.named_modules()).get(network.changes[0].layer) if network.changes else None
-    crop = image[:, :, : network.size_hw[0], : network.size_hw[1]]
-    own, maps = (_reaching(classifier, head, x) for x in (crop, image))
-    if head is None or own is None or maps is None or own.dim() != 4:
-        return None
+    """Scores, at some positions, against those of the classifier's own head on windows of the whole image's maps."""
     every = [(i, j) for i in range(scores.shape[1]) for j in range(scores.shape[2])]
     places = every[:: -(-len(every) // HEADS)]
-    windows = torch.cat([maps[:, :, i : i + own.shape[2], j : j + own.shape[3]] for i, j in places])
-    with _Replaced(head, windows):
-        wanted = classifier(crop.expand(len(places), -1, -1, -1))
+    head = network.changes[0].layer if network.changes else ""
+    wanted = scores_of_head(classifier, head, image, size_hw=network.size_hw, places=places)
+    if wanted is None:
+        return None
     given = torch.stack([scores[:, i, j] for i, j in places], 1)
-    return compared(wanted.T[:, None], given[:, None])
-
-
-class _Replaced:
-    """Inside a `with`, a module gets another input than what the network has for it."""
-
-    def __init__(self, module: nn.Module, x: Tensor) -> None:
-        self._hook: Callable[[nn.Module, Sequence[Any]], Any] = lambda module, inputs: (x,)
-        self._module = module
-
-    def __enter__(self) -> None:
-        self._handle = self._module.register_forward_pre_hook(self._hook)
-
-    def __exit__(self, *error: object) -> None:
-        self._handle.remove()
-
-
-class _Reached(Exception):
-    """Ends a run at a module, with what came in."""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()
-        self.x = x
-
-
-def _reaching(classifier: nn.Module, module: nn.Module | None, image: Tensor) -> Tensor | None:
-    """What comes into the module; None where the classifier does not get there."""
-
-    def reached(module: nn.Module, inputs: Sequence[Any]) -> None:
-        raise _Reached(inputs[0])
-
-    if module is None:
-        return None
-    handle = module.register_forward_pre_hook(reached)
-    try:
-        classifier(image)
-    except _Reached as end:
-        return end.x
-    except FAULTS:
-        return None
-    finally:
-        handle.remove()
-    return None
+    return compared(wanted.cpu()[:, None], given[:, None])

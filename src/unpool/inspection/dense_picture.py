@@ -15,7 +15,7 @@ from unpool.types import IGNORE
 
 PANEL = 384  # pixels of a panel's longer side, at least
 GAP, TITLE = 12, 42
-MOST = 9  # classes with a colour of their own
+MOST = 8  # classes with a colour of their own
 OTHER = (150, 150, 150)
 # from nothing to certain: dark blue, violet, red, orange, pale yellow; lightness rises all the way
 RAMP = ((10, 8, 60), (92, 20, 128), (182, 42, 108), (240, 104, 52), (253, 180, 62), (252, 250, 190))
