@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from unpool.inspection.summary import summary
     from unpool.models import build, names
     from unpool.predictor import load
+    from unpool.predictor.dense import show_dense
     from unpool.recipe import load_recipe, recipe_names
     from unpool.run import evaluate, predict, resume, train
 
@@ -25,6 +26,7 @@ __all__ = [
     "predict",
     "recipe_names",
     "resume",
+    "show_dense",
     "summary",
     "train",
 ]
@@ -38,6 +40,7 @@ _PLACES = {
     "predict": "unpool.run",
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
+    "show_dense": "unpool.predictor.dense",
     "summary": "unpool.inspection.summary",
     "train": "unpool.run",
 }

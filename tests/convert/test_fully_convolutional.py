@@ -10,6 +10,7 @@ from torch import nn
 from tests.convert.dilated import conv, image, sequential, shaken
 from unpool import models
 from unpool.convert.by_position import as_map, as_rows
+from unpool.convert.dilate import dilate
 from unpool.convert.fully_convolutional import fully_convolutional
 
 F = nn.functional
@@ -80,6 +81,24 @@ def test_unpadded_classifier_gives_the_scores_of_every_crop(head):
     assert network.inside((31, 37)) == (slice(0, 4), slice(0, 6))
 
 
+def test_dilated_to_stride_1_it_gives_the_scores_of_the_crop_at_every_pixel():
+    classifier = shaken(sequential(*body(), *HEADS["flattened"]))
+    network = dilate(fully_convolutional(classifier, image=image(NATIVE)), output_stride=1, image=image((23, 25)))
+    x = image((25, 21))
+    with torch.no_grad():
+        wanted = slid(classifier, x, NATIVE, 1)
+        torch.testing.assert_close(network(x)[:, :, :8, :6], wanted, rtol=0, atol=1e-10)
+
+
+def test_functions_that_were_not_followed_once_are_not_when_dilated():
+    classifier = shaken(models.build("lenet5", width=2)).double()
+    network = fully_convolutional(classifier, image=image((32, 32), channels=1))
+    x = image((40, 44), channels=1)
+    with torch.no_grad():
+        dense = dilate(network, output_stride=2, image=x)(x)
+        torch.testing.assert_close(dense[:, :, ::2, ::2], network(x), rtol=0, atol=1e-10)
+
+
 def test_last_columns_that_the_classifier_does_not_read_may_lie_beyond_the_image():
     classifier = sequential(*body(), *HEADS["flattened"])
     scores = fully_convolutional(classifier, image=image((18, 17)))(image((18, 20)))
@@ -97,6 +116,20 @@ def test_gradients_are_those_of_the_slid_classifier():
     (network(x) * weight).sum().backward()
     for old, new in zip(classifier.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(new.grad.view_as(old), old.grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("made", [(7, 4), (3, 20), (19, 9)])
+def test_averages_that_overlap_or_repeat_go_into_the_linear_layer(made):
+    features = 4 * made[0] * made[1]
+    classifier = sequential(
+        conv(3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(made), nn.Flatten(), nn.Dropout(), nn.Linear(features, 5), nn.Tanh()
+    )
+    network = fully_convolutional(classifier, image=image((10, 11)))
+    x = image((13, 12))
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), slid(classifier, x, (10, 11), 1), rtol=0, atol=1e-10)
+    assert network.changes[0] == ("2", f"averages of 8x9 to {made[0]}x{made[1]}", "in the weights of the next layer")
+    assert network.get_submodule("5").weight.shape == (5, 4, 8, 9)
 
 
 def test_average_of_equal_parts_becomes_a_spaced_window():

@@ -151,7 +151,12 @@ def test_network_that_does_not_say_its_size_needs_an_image():
         ((Act(lambda x: x + x.new_ones(10, 10)),), "1.* cannot be made convolutional: "),
         ((nn.Upsample(scale_factor=2), nn.MaxPool2d(2)), "1 cannot be made convolutional: it changes the size"),
         ((Act(lambda x: F.pad(x, (0, x.shape[3] % 2))),), "1.* cannot be made convolutional: its padding is computed"),
-        ((nn.AdaptiveAvgPool2d(3), nn.Upsample((10, 10))), "1 cannot be made convolutional: it makes 3x3 positions of"),
+        ((nn.AdaptiveAvgPool2d(3), nn.Upsample((10, 10))), "2 cannot be made convolutional: "),
+        ((nn.AdaptiveAvgPool2d(12), nn.Conv2d(4, 4, 3)), "2 cannot be made convolutional: it reads averages whose"),
+        (
+            (nn.AdaptiveAvgPool2d(12), nn.AdaptiveAvgPool2d(10)),
+            "2 cannot be made convolutional: it reads averages whose",
+        ),
         ((nn.Flatten(), nn.BatchNorm1d(400)), "2 cannot be made convolutional: it does not run for an image of anoth"),
         ((nn.MaxPool2d(1, return_indices=True), Act(lambda x: x[0])), "1 cannot be .*: it gives the places of its max"),
     ],
@@ -159,6 +164,11 @@ def test_network_that_does_not_say_its_size_needs_an_image():
 def test_layer_without_an_exact_counterpart_is_named(layers, told):
     with pytest.raises(NotConvertible, match=told):
         fully_convolutional(classifier(*layers), image=image(SIZE))
+
+
+def test_averages_that_no_layer_takes_in_are_refused():
+    with pytest.raises(NotConvertible, match="output cannot be made convolutional: it gives no vector of scores"):
+        fully_convolutional(sequential(conv(3, 4, 12), nn.AdaptiveAvgPool2d(3), nn.Flatten()), image=image(SIZE))
 
 
 def test_maps_of_different_strides_are_not_joined():

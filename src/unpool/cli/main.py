@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from unpool import __version__
-from unpool.cli import evaluate, models, predict, recipes, summary, train
+from unpool.cli import evaluate, models, predict, recipes, show, summary, train
 from unpool.cli.console import accept_any_text, say
 from unpool.cli.outcome import guarded
 from unpool.errors import RecipeError
@@ -18,6 +18,7 @@ VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "models": models,
     "summary": summary,
+    "show": show,
 }
 
 

@@ -2,8 +2,10 @@
 
 Sermanet et al. 2014 (arXiv:1312.6229, "OverFeat") and Long et al. 2015 (arXiv:1411.4038): where the classifier flattens
 a map of h x w, its first linear layer becomes a convolution of h x w and the later ones become 1x1, with the same
-weights; a global average becomes an average over the window that the classifier had. Nothing is assumed of names or
-classes of networks: the classifier is run, and each operation of the new network is compared with its own.
+weights; a global average becomes an average over the window that the classifier had. Averages whose windows overlap or
+repeat (VGG's to 7x7, for images of 32x32 pixels whose map has one position) go into the weights of the linear layer
+behind them. Nothing is assumed of names or classes of networks: the classifier is run, and each operation of the new
+network is compared with its own.
 
 What the scores equal. The score at (i, j) belongs to the window of the classifier's own size that starts i * stride
 rows and j * stride columns into the image.
@@ -178,7 +180,7 @@ def _scored(sliding: Sliding) -> Place:
     output = next(node for node in sliding.source.graph.nodes if node.op == "output")
     node = output.args[0]
     place = sliding.places[node] if isinstance(node, fx.Node) else None
-    if not isinstance(place, Place) or place.size != (1, 1):
+    if not isinstance(place, Place) or place.size != (1, 1) or place.made is not None:
         return sliding.refuse(output, "it gives no vector of scores, but maps or what was flattened of them")
     return place
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpool.convert.recorder import tensors_of
 
@@ -27,6 +27,7 @@ class Place:
         axes: which axes of the map are rows and columns.
         is_flat: the classifier has the window as one vector, (B, features).
         is_channels_last: that vector runs over (rows, columns, channels) instead of (channels, rows, columns).
+        made: rows and columns that the classifier averages the window to; None where it has the window itself.
     """
 
     size: Pair
@@ -37,6 +38,7 @@ class Place:
     axes: Pair = (2, 3)
     is_flat: bool = False
     is_channels_last: bool = False
+    made: Pair | None = None
 
     def but(self, **changed: Any) -> "Place":
         """The same with other values for some attributes."""
@@ -53,6 +55,8 @@ class Place:
         for axis, first, far, step in zip(self.axes, start, reach, self.spacing, strict=True):
             index[axis] = slice(first, first + far + 1, step)
         window = larger[tuple(index)]
+        if self.made is not None:
+            window = nn.functional.adaptive_avg_pool2d(window, self.made)
         if not self.is_flat:
             return window
         return (window.permute(0, 2, 3, 1) if self.is_channels_last else window).flatten(1)
@@ -110,4 +114,4 @@ def placed_like(native: Any, larger: Any, place: Place) -> Placed:
     if native.dim() != larger.dim() or len(axes) != 2:
         return None
     size = (native.shape[axes[0]], native.shape[axes[1]])
-    return place.but(axes=(axes[0], axes[1]), size=size)
+    return place.but(axes=(axes[0], axes[1]), size=place.size if size == place.made else size)

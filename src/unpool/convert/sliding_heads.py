@@ -13,6 +13,7 @@ from unpool.convert.tracing import FAULTS
 
 F = nn.functional
 
+AVERAGED = "it reads averages whose windows overlap or lie apart, which only a linear layer can"
 RESHAPES = ("view", "reshape", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze)
 
 
@@ -79,7 +80,8 @@ def _is_reshape(sliding: Sliding, node: fx.Node) -> bool:
 
 def averaged(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
     """A mean or maximum of the window, by whatever operation: it becomes a pooling at stride 1."""
-    if place.is_flat or not is_map(sliding, node, place) or place.size == (1, 1) or place.spacing != (1, 1):
+    is_window = is_map(sliding, node, place) and place.spacing == (1, 1) and place.made is None
+    if place.is_flat or not is_window or place.size == (1, 1):
         return False
     window = sliding.windows(arguments.first(node))
     is_kept_map = own.dim() == 4 and place.axes == (2, 3) and own.shape[2:] == (1, 1)
@@ -138,24 +140,35 @@ def linear(sliding: Sliding, node: fx.Node, place: Place) -> None:
     )
     sliding.change(node, f"linear {module.in_features} to {module.out_features}", told)
     after = place.seen_through(place.size, dilation=place.spacing)
-    after = after.but(size=(1, 1), spacing=(1, 1), is_channels_last=False)
+    after = after.but(size=(1, 1), spacing=(1, 1), is_channels_last=False, made=None)
     sliding.keep(node, new, after, sliding.own(node))
 
 
 def as_convolution(linear: nn.Linear, place: Place) -> nn.Conv2d:
     """The convolution that does at every position what the layer does for one flattened window."""
-    rows, columns = place.size
+    rows, columns = place.made or place.size
     weight = linear.weight.detach()
     if place.is_channels_last:
         weight = weight.unflatten(1, (rows, columns, -1)).permute(0, 3, 1, 2).contiguous()
     else:
         weight = weight.unflatten(1, (-1, rows, columns))
+    if place.made is not None:
+        weight = _before_averages(weight, place.size)
     with torch.device("meta"):
         conv = nn.Conv2d(weight.shape[1], weight.shape[0], place.size, dilation=place.spacing, bias=False)
     conv.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)
     if linear.bias is not None:
         conv.bias = nn.Parameter(linear.bias.detach(), requires_grad=linear.bias.requires_grad)
     return conv.train(linear.training)
+
+
+def _before_averages(weight: Tensor, size: Pair) -> Tensor:
+    """Weights (K, C, H, W) of what a map of `size` is averaged to, as weights of that map: (K, C, h, w)."""
+    rows, columns = (
+        F.adaptive_avg_pool1d(torch.eye(n, dtype=torch.float64)[None], made)[0].to(weight)
+        for n, made in zip(size, weight.shape[2:], strict=True)
+    )  # (h, H), (w, W): share of each position in each average
+    return torch.einsum("kcij,ai,bj->kcab", weight, rows, columns)
 
 
 def dropout(sliding: Sliding, node: fx.Node, place: Place) -> None:
@@ -166,7 +179,12 @@ def dropout(sliding: Sliding, node: fx.Node, place: Place) -> None:
 
 
 def adaptive(sliding: Sliding, node: fx.Node, place: Place) -> None:
-    """Averages to a given size: none where the classifier's map has it, else averages of equal parts, side by side."""
+    """Averages to a given size: none where the classifier's map has it; of equal parts, averages side by side.
+
+    Other averages are left to the linear layer behind them, which is linear in the map too.
+    """
+    if place.made is not None:
+        sliding.refuse(node, AVERAGED)
     own, size = sliding.own(node), place.size
     x = arguments.first(node)
     if place.is_flat or place.axes != (2, 3) or own.dim() != 4:
@@ -178,12 +196,12 @@ def adaptive(sliding: Sliding, node: fx.Node, place: Place) -> None:
     if averaged(sliding, node, place, own):
         return
     made: Pair = (own.shape[2], own.shape[3])
-    if any(n % m for n, m in zip(size, made, strict=True)) or place.spacing != (1, 1):
-        sliding.refuse(
-            node,
-            f"it makes {_told(made)} positions of {_told(size)}, which are no windows of one size: give an image of "
-            "a size for which they are, as image=",
-        )
+    if place.spacing != (1, 1):
+        sliding.refuse(node, AVERAGED)
+    if any(n % m for n, m in zip(size, made, strict=True)):
+        sliding.change(node, f"averages of {_told(size)} to {_told(made)}", "in the weights of the next layer")
+        sliding.put(node, sliding.new(x), place.but(made=made))
+        return
     part = (size[0] // made[0], size[1] // made[1])
     new = sliding.call(F.avg_pool2d, sliding.new(x), part, 1)
     after = place.seen_through(part).but(size=made, spacing=part)

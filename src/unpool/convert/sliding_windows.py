@@ -62,6 +62,8 @@ def _windowed(sliding: Sliding, node: fx.Node, place: Place, given: Mapping[str,
 
 def _keep_inside(sliding: Sliding, node: fx.Node, place: Place, after: Place) -> None:
     """The same operation, where it gives for the first window what the classifier gives but at its lower right."""
+    if place.made is not None:
+        sliding.refuse(node, sliding_heads.AVERAGED)
     x, new = sliding.new(arguments.first(node)), sliding.copy(node)
     shape = sliding.native[node].shape[-2:]
     first = sliding.value(x)[:, :, : place.size[0], : place.size[1]]

@@ -5,6 +5,9 @@ followed; everything else is looked into.
 """
 
 import copy
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
 
 from torch import fx, nn
 from torch.nn.modules import batchnorm, conv, pooling
@@ -32,7 +35,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
     """
     modes = [(module, module.training) for module in network.modules()]
     try:
-        training, graph = (_Tracer().trace(network.train(mode)) for mode in (True, False))
+        whole = _followed_before(network)
+        training, graph = (_Tracer(whole).trace(network.train(mode)) for mode in (True, False))
     except FAULTS as error:
         raise NotConvertible(
             f"{type(network).__name__} cannot be followed: {error}. Python that branches on the image must stand in a "
@@ -49,6 +53,13 @@ def trace(network: nn.Module) -> fx.GraphModule:
     return fx.GraphModule(network, graph)
 
 
+def _followed_before(network: nn.Module) -> tuple[Callable[..., Any], ...]:
+    """Python functions that an earlier graph calls: what was not looked into then is not now."""
+    graphs = [module.graph for module in network.modules() if isinstance(module, fx.GraphModule)]
+    called = [node.target for graph in graphs for node in graph.nodes if node.op == "call_function"]
+    return tuple(f for f in called if isinstance(f, FunctionType) and not f.__module__.startswith("torch"))
+
+
 def layer_of(node: fx.Node) -> str:
     """Dotted name of the module that a node stands in or calls."""
     if node.op == "call_module":
@@ -60,6 +71,9 @@ def layer_of(node: fx.Node) -> str:
 
 
 class _Tracer(fx.Tracer):
+    def __init__(self, whole: tuple[Callable[..., Any], ...] = ()) -> None:
+        super().__init__(autowrap_functions=whole)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, LAYERS):
             return True

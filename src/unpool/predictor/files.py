@@ -88,6 +88,31 @@ def write_predictions(
     return records
 
 
+def picture_place(out: Path, stem: str) -> Path:
+    """The file of one picture: `out` itself where it ends in .png, else `out/stem.png`.
+
+    Raises:
+        RecipeError: it exists already; no file is ever replaced.
+    """
+    place = out if out.suffix.lower() == ".png" else out / f"{stem}.png"
+    if place.exists():
+        raise RecipeError(f"{printable(place)} exists already and is not replaced; choose another place")
+    return place
+
+
+def write_picture(picture: Tensor, place: Path) -> None:
+    """(3, H, W) uint8 as a PNG; its folder is made where it is missing.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(place, "PNG")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {printable(place)}: {error.strerror}; choose another place") from error
+
+
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
     try:
         image = read_image(path, predictor.preprocessing.channels, exif=predictor.preprocessing.exif)

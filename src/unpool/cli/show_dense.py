@@ -1,0 +1,72 @@
+"""`unpool show dense`: a classifier slid over a photograph, in one pass, and dilated."""
+
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+from unpool.cli.console import log_shown, only_results, say, say_json, tell
+from unpool.cli.environment import prepare
+from unpool.cli.parser import Parser
+
+ABOUT = "slide a classifier over a photograph; the same in one pass, and dilated against upsampled"
+EXAMPLES = """examples: unpool show dense runs/mnist_convnet-1 page.png --window 28 28
+          unpool show dense resnet18 photo.jpg --weights imagenet --class "tabby" -o out"""
+LARGEST_SIDE = 16_384
+
+
+def parser() -> Parser:
+    verb = Parser("show dense", ABOUT, details=EXAMPLES)
+    verb.add_argument("source", metavar="RUN|MODEL", help="a run directory of a classification, or a network's name")
+    verb.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
+    verb.add_argument(
+        "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network imagenet or a file"
+    )
+    verb.add_argument(
+        "--class", dest="label", metavar="NAME|INDEX", help="of the heat maps; by default the likeliest on average"
+    )
+    verb.add_argument("--size", nargs=2, type=_side, metavar=("H", "W"), help="resize the photograph")
+    verb.add_argument(
+        "--window", nargs=2, type=_side, metavar=("H", "W"), help="the classifier's own size, where nothing says it"
+    )
+    verb.add_argument("--output_stride", type=_side, metavar="N", help="of the dilated map; by default the finest")
+    verb.add_argument(
+        "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write IMAGE_dense.png, or a .png"
+    )
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    prepare(from_shell=values.from_shell)
+    from unpool.predictor.dense import show_dense
+    from unpool.predictor.files import picture_place, write_picture
+
+    place = picture_place(values.out, f"{values.image.stem}_dense")
+    with only_results(), log_shown():
+        shown = show_dense(
+            values.source,
+            values.image,
+            weights=values.weights,
+            label=values.label,
+            size_hw=_pair(values.size),
+            window_hw=_pair(values.window),
+            output_stride=values.output_stride,
+        )
+        write_picture(shown.picture, place)
+    for note in shown.notes:
+        tell(f"warning: {note}")
+    if values.json:
+        say_json({**shown.to_json(), "picture": str(place)})
+    else:
+        say(shown.to_text())
+        say(str(place))
+    return 0
+
+
+def _pair(sides: list[int] | None) -> tuple[int, int] | None:
+    return None if sides is None else (sides[0], sides[1])
+
+
+def _side(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_SIDE:
+        raise ArgumentTypeError(f"{text!r} is no number of pixels from 1 to {LARGEST_SIDE}")
+    return int(text)

@@ -1,0 +1,247 @@
+"""A classifier slid over a photograph, against the same made convolutional, and dilated to a finer map of scores.
+
+Long et al. 2015 (arXiv:1411.4038), section 3 and figure 2: what a classifier says of every crop, in one pass; then the
+map at full resolution, by dilation instead of by upsampling (Chen et al. 2015, arXiv:1412.7062).
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unpool.convert.dilate import dilate
+from unpool.convert.fully_convolutional import FullyConvolutional, fully_convolutional
+from unpool.convert.recorder import evaluating, record
+from unpool.errors import RecipeError
+from unpool.inspection.dense_heads import scores_of_head
+
+Pair = tuple[int, int]
+BATCH = 32  # crops that go through the classifier at once
+HEADS = 16  # positions at which the head is run by itself
+LARGEST_MAP = 1 << 27  # values of one map that a finer stride may ask for
+FINER = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Scores of two ways to compute them: largest difference, as a share of the largest score; equal classes."""
+
+    off: float
+    same_class: int
+    positions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """What a classifier says of a photograph, four ways.
+
+    Attributes:
+        size_hw: of the photograph.
+        window_hw: the classifier's own size.
+        stride: pixels between neighbouring crops, and of the map of one pass.
+        margin: pixels beyond its window that a score of one pass reads, ((above, below), (left, right)).
+        output_stride: pixels between neighbours of the dilated map.
+        slid: (N, H', W') scores of crops; NaN for those that were left out as time was up.
+        coarse: (N, H', W') scores of the convolutional network in one pass.
+        fine: (N, H'', W'') scores of the dilated one.
+        slid_s, coarse_s, fine_s: seconds; those of crops left out are estimated from the others.
+        finer_s: estimate for the next finer map; None where there is none.
+        crops: `coarse` against `slid`.
+        heads: `coarse` against the classifier's own head on windows of the whole image's maps; None where the head
+            cannot be run by itself.
+        shared: `fine` against `coarse` where both have a score.
+    """
+
+    size_hw: Pair
+    window_hw: Pair
+    stride: Pair
+    margin: tuple[Pair, Pair]
+    output_stride: int
+    slid: Tensor
+    coarse: Tensor
+    fine: Tensor
+    slid_s: float
+    coarse_s: float
+    fine_s: float
+    finer_s: float | None
+    crops: Compared
+    heads: Compared | None
+    shared: Compared
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether a score reads beyond its window."""
+        return any(map(any, self.margin))
+
+    @property
+    def fine_stride(self) -> Pair:
+        """Pixels between neighbours of the dilated map, by axis."""
+        return min(self.stride[0], self.output_stride), min(self.stride[1], self.output_stride)
+
+    def to_json(self) -> dict[str, Any]:
+        told = {key: value for key, value in vars(self).items() if not isinstance(value, Tensor | Compared)}
+        compared = {key: asdict(value) for key, value in vars(self).items() if isinstance(value, Compared)}
+        return {**told, "positions": list(self.coarse.shape[1:]), "finer": list(self.fine.shape[1:]), **compared}
+
+
+@torch.no_grad()
+def look(
+    classifier: nn.Module,
+    image: Tensor,
+    *,
+    window_hw: Pair,
+    output_stride: int | None = None,
+    patience_s: float = 20.0,
+) -> Dense:
+    """Scores of every window of an image, by crops, by one pass, and on a finer grid.
+
+    Args:
+        classifier: images (1, C, h, w) of one size -> (1, N); it is left as it is.
+        image: (1, C, H, W) as the classifier takes it, at least of its own size.
+        window_hw: that size.
+        output_stride: of the dilated map; None takes the finest that costs about `patience_s`.
+        patience_s: seconds after which no more crops are taken.
+
+    Raises:
+        RecipeError: the image is smaller than the classifier's.
+        NotConvertible: a layer has no exact counterpart.
+    """
+    height, width = image.shape[2:]
+    if height < window_hw[0] or width < window_hw[1]:
+        raise RecipeError(
+            f"the image is {(height, width)} (H, W) and the classifier's window {window_hw}: enlarge it with --size, "
+            "or give a larger one"
+        )
+    with evaluating(classifier):
+        network = fully_convolutional(classifier, image=image[:, :, : window_hw[0], : window_hw[1]])
+        rows, columns = counts((height, width), window_hw, network.stride)
+        slid, slid_s = _slid(classifier, image, network, (rows, columns), patience_s)
+        whole, coarse_s = _timed(network, image)
+        coarse = whole[0, :, :rows, :columns]
+        heads = _against_heads(classifier, network, image, coarse)
+        asked = _finest(network, image, coarse_s, patience_s) if output_stride is None else (output_stride, None)
+        dilated = _dilated(network, image, asked[0])
+        fine, fine_s = _timed(dilated, image)
+    stride = (min(network.stride[0], asked[0]), min(network.stride[1], asked[0]))
+    fine_rows, fine_columns = counts((height, width), window_hw, stride)
+    fine = fine[0, :, :fine_rows, :fine_columns]
+    steps = [old // new for old, new in zip(network.stride, stride, strict=True)]
+    return Dense(
+        size_hw=(height, width),
+        window_hw=window_hw,
+        stride=network.stride,
+        margin=network.margin,
+        output_stride=asked[0],
+        slid=slid,
+        coarse=coarse,
+        fine=fine,
+        slid_s=slid_s,
+        coarse_s=coarse_s,
+        fine_s=fine_s,
+        finer_s=asked[1],
+        crops=compared(slid, coarse),
+        heads=heads,
+        shared=compared(coarse, fine[:, :: steps[0], :: steps[1]]),
+    )
+
+
+def counts(size_hw: Pair, window_hw: Pair, stride: Pair) -> Pair:
+    """Rows and columns of windows that lie within an image."""
+    rows, columns = ((n - own) // step + 1 for n, own, step in zip(size_hw, window_hw, stride, strict=True))
+    return rows, columns
+
+
+def compared(wanted: Tensor, given: Tensor) -> Compared:
+    """Scores (N, H', W') against those that they should be; positions without a number (NaN) are left out."""
+    there = wanted.isfinite().all(0)
+    a, b = wanted[:, there].double(), given[:, there].double()
+    off = float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))
+    return Compared(off=off, same_class=int((a.argmax(0) == b.argmax(0)).sum()), positions=a.shape[1])
+
+
+def _slid(
+    classifier: nn.Module, image: Tensor, network: FullyConvolutional, size: Pair, patience_s: float
+) -> tuple[Tensor, float]:
+    """Scores of the crops, in batches, and the seconds of all."""
+    (height, width), step = network.size_hw, network.stride
+    starts = [(i * step[0], j * step[1]) for i in range(size[0]) for j in range(size[1])]
+    scores: list[Tensor] = []
+    classifier(image[:, :, :height, :width])  # the first call is slower than all others
+    done, started = 0, time.perf_counter()
+    while done < len(starts) and (not done or time.perf_counter() - started < patience_s):
+        crops = [image[:, :, y : y + height, x : x + width] for y, x in starts[done : done + BATCH]]
+        scores.append(classifier(torch.cat(crops)).cpu())
+        done += len(crops)
+    wall_s = time.perf_counter() - started
+    found = torch.cat(scores)
+    missing = found.new_full((len(starts) - done, found.shape[1]), torch.nan)
+    return torch.cat([found, missing]).T.unflatten(1, size), wall_s * len(starts) / done
+
+
+def _timed(network: nn.Module, image: Tensor) -> tuple[Tensor, float]:
+    """The answer, and the seconds of a second call, or of the first where that took long."""
+    times = []
+    result = image
+    while not times or (len(times) < 2 and times[0] < 5):
+        started = time.perf_counter()
+        result = network(image).cpu()  # waits for an accelerator
+        times.append(time.perf_counter() - started)
+    return result, min(times)
+
+
+def _dilated(network: FullyConvolutional, image: Tensor, output_stride: int) -> nn.Module:
+    if output_stride >= max(network.stride):
+        return network
+    sides = [
+        min(n, own + step + 1) for n, own, step in zip(image.shape[2:], network.size_hw, network.stride, strict=True)
+    ]
+    return dilate(network, output_stride=output_stride, image=image[:, :, : sides[0], : sides[1]])
+
+
+def _finest(network: nn.Module, image: Tensor, coarse_s: float, patience_s: float) -> tuple[int, float | None]:
+    """The finest stride within patience, and the seconds that the next finer one would take."""
+    stride: int = max(network.stride)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    layers = _layers(network, image)
+    area = image.shape[2] * image.shape[3]
+
+    def factor(values: int, finer: int) -> float:
+        return max(1.0, area / values / finer**2)
+
+    now = sum(work for _, work, _ in layers)
+    strides = [n for n in FINER if n < stride and not stride % n]
+    seconds = {n: coarse_s * sum(work * factor(size, n) for size, work, _ in layers) / now for n in strides}
+    fits = [
+        n
+        for n in strides
+        if seconds[n] <= patience_s and max(values * factor(size, n) for size, _, values in layers) <= LARGEST_MAP
+    ]
+    chosen = min(fits, default=max(strides, default=stride))
+    return chosen, next((seconds[a] for a, b in pairwise(strides) if b == chosen), None)
+
+
+def _layers(network: nn.Module, image: Tensor) -> list[tuple[int, int, int]]:
+    """Of each convolution: positions of its map, multiply-adds, values of its map."""
+    found = []
+    for call in record(network, image):
+        if isinstance(call.module, nn.Conv2d):
+            _, channels, rows, columns = call.outputs[0]
+            values = channels * rows * columns
+            found.append((rows * columns, values * call.module.weight[0].numel(), values))
+    return found
+
+
+def _against_heads(
+    classifier: nn.Module, network: FullyConvolutional, image: Tensor, scores: Tensor
+) -> Compared | None:
+    """Scores, at some positions, against those of the classifier's own head on windows of the whole image's maps."""
+    every = [(i, j) for i in range(scores.shape[1]) for j in range(scores.shape[2])]
+    places = every[:: -(-len(every) // HEADS)]
+    head = network.changes[0].layer if network.changes else ""
+    wanted = scores_of_head(classifier, head, image, size_hw=network.size_hw, places=places)
+    if wanted is None:
+        return None
+    given = torch.stack([scores[:, i, j] for i, j in places], 1)
+    return compared(wanted.cpu()[:, None], given[:, None])
