@@ -111,7 +111,7 @@ def test_dilated_backbone_carries_a_decoder():
 
 def test_images_to_compare_on_can_be_given():
     network = models.build("unet_valid", width=2).eval()
-    with pytest.raises(NotConvertible, match=r"does not take an image of 64x96 .*: give one as image="):
+    with pytest.raises(NotConvertible, match=r"does not take an image of 64x96, .*: give one that it takes as image="):
         dilate(network, output_stride=8)
     with pytest.raises(NotConvertible, match="ValidUNet cannot be followed"):
         dilate(network, output_stride=8, image=torch.rand(1, 1, 188, 188))

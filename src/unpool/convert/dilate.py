@@ -11,12 +11,14 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from unpool.convert.probes import fill_zeros, probes
 from unpool.convert.recorder import tensors_of
-from unpool.convert.rewriting import TOLERANCE, Change, Rewriting, apply_settings, difference
+from unpool.convert.rewriting import TOLERANCE, Rewriting, apply_settings, difference
+from unpool.convert.rewritten import Rewritten
 from unpool.convert.rules import rule
-from unpool.convert.tracing import FAULTS, trace
+from unpool.convert.tracing import trace
 from unpool.errors import NotConvertible
 from unpool.types import Backbone
 
@@ -24,28 +26,12 @@ from unpool.types import Backbone
 PROBES = ((64, 96), (97, 131), (160, 128))
 
 
-class Dilated(fx.GraphModule):
+class Dilated(Rewritten):
     """A network whose coarsest map is finer than it was; parameters and buffers have the names they had.
 
     Attributes:
-        changes: what became of which layer, in the order in which they run.
         channels, strides: of the maps, where the network before is a backbone; else empty.
     """
-
-    def __init__(self, root: nn.Module, graph: fx.Graph, told: dict[str, Any]) -> None:
-        super().__init__(root, graph, type(self).__name__)
-        self._modules.clear()
-        self._parameters.clear()
-        self._buffers.clear()
-        self._parameters.update(root._parameters)
-        self._buffers.update(root._buffers)
-        self._modules.update(root._modules)
-        self._non_persistent_buffers_set = set(root._non_persistent_buffers_set)
-        self.meta.update(told)
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        return self.meta["changes"]
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -54,11 +40,6 @@ class Dilated(fx.GraphModule):
     @property
     def strides(self) -> tuple[int, ...]:
         return self.meta["strides"]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Dilated":
-        copied = super().__deepcopy__(memo)
-        copied._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
-        return copied  # pyright: ignore[reportReturnType]
 
 
 def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = None) -> Dilated:
@@ -79,8 +60,8 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     if isinstance(output_stride, bool) or not isinstance(output_stride, int) or output_stride < 1:
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
     before = copy.deepcopy(network).cpu().double().eval()
-    _fill_zeros(before)
-    images, tree = _probes(before, image), _with_the_same_values(before)
+    fill_zeros(before)
+    images, tree = probes(before, image, sizes=PROBES), _with_the_same_values(before)
     rewriting = Rewriting(trace(before), tree, images, output_stride)
     rewriting.follow(rule)
     _refuse_other_answer(before, images[0], rewriting.answer)
@@ -92,28 +73,6 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     if isinstance(network, Backbone):
         told |= {"channels": network.channels, "strides": tuple(min(s, output_stride) for s in network.strides)}
     return Dilated(result, rewriting.graph, told)
-
-
-def _probes(network: nn.Module, image: Tensor | None) -> list[Tensor]:
-    """Images in float64 that the network takes."""
-    if image is not None:
-        candidates = [[image.detach().cpu().double()]]
-    else:
-        own = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
-        candidates = [[_noise(channels, size) for size in PROBES] for channels in dict.fromkeys((own, 3, 1))]
-    fault = ""
-    for images in candidates:
-        taken: list[Tensor] = []
-        for x in images:
-            if fault := _fault(network, x):
-                continue
-            taken.append(x)
-            if len(taken) == 2:
-                break
-        if taken:
-            return taken
-    sizes = " and ".join(f"{x.shape[-2]}x{x.shape[-1]}" for x in candidates[-1])
-    raise NotConvertible(f"the network does not take an image of {sizes} ({fault}): give one as image=")
 
 
 def _with_the_same_values(network: nn.Module) -> nn.Module:
@@ -132,27 +91,3 @@ def _refuse_other_answer(network: nn.Module, image: Tensor, answer: Any) -> None
             f"{type(network).__name__} cannot be followed: its operations alone give another answer than it gives, as "
             "where hooks collect maps; give a network whose forward returns them"
         )
-
-
-def _noise(channels: int, size_hw: tuple[int, int]) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, channels, *size_hw, dtype=torch.float64, generator=generator)
-
-
-def _fault(network: nn.Module, image: Tensor) -> str:
-    """Why the network cannot take the image; empty where it can."""
-    try:
-        with torch.no_grad():
-            network(image.clone())
-    except FAULTS as error:
-        return str(error).splitlines()[0]
-    return ""
-
-
-def _fill_zeros(network: nn.Module) -> None:
-    """Draws the parameters that are all zero, behind which no difference would show."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.is_floating_point() and not parameter.any():
-            with torch.no_grad():
-                parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator) / 10)

@@ -30,8 +30,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from unpool.convert.places import Pair, Place
+from unpool.convert.probes import fill_zeros
 from unpool.convert.recorder import tensors_of, without_values
-from unpool.convert.rewriting import TOLERANCE, Change, difference
+from unpool.convert.rewriting import TOLERANCE, difference
+from unpool.convert.rewritten import Rewritten
 from unpool.convert.sliding import Sliding, run, sizes_of, stride_of
 from unpool.convert.sliding_heads import as_convolution
 from unpool.convert.sliding_rules import rule
@@ -39,33 +41,17 @@ from unpool.convert.tracing import FAULTS, trace
 from unpool.errors import NotConvertible
 
 
-class FullyConvolutional(fx.GraphModule):
+class FullyConvolutional(Rewritten):
     """Image (B, C, H, W), at least of the classifier's own size -> scores (B, K, H', W').
 
     Parameters and buffers have the names they had; the weights of linear layers have the shape of convolutions.
 
     Attributes:
-        changes: what became of which layer, in the order in which they run.
         size_hw: the classifier's own size: of the window that belongs to a score.
         stride: pixels of the image between the windows of neighbouring scores, by axis.
         margin: pixels before and after its window that a score reads, ((above, below), (left, right)); zeros where
             nothing is padded.
     """
-
-    def __init__(self, root: nn.Module, graph: fx.Graph, told: dict[str, Any]) -> None:
-        super().__init__(root, graph, type(self).__name__)
-        self._modules.clear()
-        self._parameters.clear()
-        self._buffers.clear()
-        self._parameters.update(root._parameters)
-        self._buffers.update(root._buffers)
-        self._modules.update(root._modules)
-        self._non_persistent_buffers_set = set(root._non_persistent_buffers_set)
-        self.meta.update(told)
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        return self.meta["changes"]
 
     @property
     def size_hw(self) -> Pair:
@@ -86,11 +72,6 @@ class FullyConvolutional(fx.GraphModule):
             for size, own, stride, (before, after) in zip(size_hw, self.size_hw, self.stride, self.margin, strict=True)
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "FullyConvolutional":
-        copied = super().__deepcopy__(memo)
-        copied._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
-        return copied  # pyright: ignore[reportReturnType]
-
 
 def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -> FullyConvolutional:
     """A copy of the classifier that takes larger images and gives a map of scores; see above for what they equal.
@@ -108,7 +89,7 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     image = _image(classifier, image)
     size = (image.shape[2], image.shape[3])
     before = copy.deepcopy(classifier).cpu().double().eval()
-    _fill_zeros(before)
+    fill_zeros(before)
     answer = _answer(before, image)
     source = trace(before)
     sliding = _follow(source, before, image)
@@ -208,12 +189,3 @@ def _place_convolutions(network: nn.Module, linear: dict[str, Place]) -> None:
         parent, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(name)
         setattr(network.get_submodule(parent), last, as_convolution(layer, place))
-
-
-def _fill_zeros(network: nn.Module) -> None:
-    """Draws the parameters that are all zero, behind which no difference would show."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.is_floating_point() and not parameter.any():
-            with torch.no_grad():
-                parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator) / 10)

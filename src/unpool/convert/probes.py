@@ -1,5 +1,7 @@
 """Images that a network takes, found by trying: what two networks are compared on."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,9 @@ from unpool.errors import NotConvertible
 SIZES = ((64, 96), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
 
 
-def probes(network: nn.Module, image: Tensor | None, *, count: int = 2) -> list[Tensor]:
+def probes(
+    network: nn.Module, image: Tensor | None, *, sizes: Sequence[tuple[int, int]] = SIZES, count: int = 2
+) -> list[Tensor]:
     """Up to `count` images that the network takes, in the dtype of its weights; the given one alone where there is one.
 
     Raises:
@@ -21,7 +25,7 @@ def probes(network: nn.Module, image: Tensor | None, *, count: int = 2) -> list[
         candidates = [image.detach().cpu().to(dtype)]
     else:
         own = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
-        candidates = [_noise(channels, size, dtype) for channels in dict.fromkeys((own, 3, 1)) for size in SIZES]
+        candidates = [_noise(channels, size, dtype) for channels in dict.fromkeys((own, 3, 1)) for size in sizes]
     taken, fault = [], ""
     for candidate in candidates:
         if told := _fault(network, candidate):
@@ -31,7 +35,7 @@ def probes(network: nn.Module, image: Tensor | None, *, count: int = 2) -> list[
         if len(taken) == count:
             break
     if not taken:
-        tried = f"{tuple(candidates[0].shape)}" if image is not None else "64x96, 224x224 and others"
+        tried = ", ".join(dict.fromkeys(f"{x.shape[-2]}x{x.shape[-1]}" for x in candidates))
         raise NotConvertible(
             f"the network does not take an image of {tried} ({fault}): give one that it takes as image="
         )
@@ -51,3 +55,12 @@ def _fault(network: nn.Module, image: Tensor) -> str:
     except FAULTS as error:
         return (str(error) or type(error).__name__).splitlines()[0]
     return ""
+
+
+def fill_zeros(network: nn.Module) -> None:
+    """Draws the parameters that are all zero, behind which no difference would show."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        if parameter.is_floating_point() and not parameter.any():
+            with torch.no_grad():
+                parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator) / 10)
