@@ -59,3 +59,15 @@ def test_exported_cut_takes_odd_and_even_sizes(cut):
 def test_cut_is_a_view_where_nothing_is_exported(cut):
     x = torch.rand(1, 2, 6, 7)
     assert cut(x, (4, 5))._base is x
+
+
+class Cut(nn.Module):
+    def forward(self, x):
+        return crop(x, (x.shape[-2] - 3, 4), offset=2)
+
+
+def test_exported_cut_starts_at_its_offset():
+    x = torch.rand(1, 2, 7, 8)
+    program = torch.export.export(Cut(), (x,), dynamic_shapes=({2: torch.export.Dim.DYNAMIC},)).module()
+    for image in (x, torch.rand(1, 2, 20, 8)):
+        assert torch.equal(program(image), Cut()(image))
