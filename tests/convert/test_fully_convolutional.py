@@ -263,3 +263,10 @@ def test_vectors_by_position_and_back():
     x = image((3, 5), channels=4, batch=2)
     assert torch.equal(as_rows(x)[1 * 15 + 2 * 5 + 3], x[1, :, 2, 3])
     assert torch.equal(as_map(as_rows(x), x), x)
+
+
+def test_classifier_that_leaves_its_first_pixels_unread_has_no_border():
+    layers = nn.ZeroPad2d(-2), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)
+    sliding = fully_convolutional(nn.Sequential(*layers).eval(), image=torch.zeros(1, 3, 12, 12))
+    assert sliding.margin == ((0, 0), (0, 0))
+    assert sliding.inside((20, 20)) == (slice(0, 9), slice(0, 9))

@@ -100,7 +100,9 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     for name, module in sliding.added.items():
         if name not in sliding.linear:
             result.add_module(name, module.train(result.training))
-    margin = tuple((-low, max(0, high - own + 1)) for low, high, own in zip(place.low, place.high, size, strict=True))
+    margin = tuple(
+        (max(0, -low), max(0, high - own + 1)) for low, high, own in zip(place.low, place.high, size, strict=True)
+    )
     told = {"changes": tuple(sliding.changes), "size_hw": size, "stride": place.stride, "margin": margin}
     return FullyConvolutional(result, sliding.graph, told)
 
