@@ -34,10 +34,10 @@ from unpool.convert.probes import fill_zeros
 from unpool.convert.recorder import tensors_of, without_values
 from unpool.convert.rewriting import TOLERANCE, difference
 from unpool.convert.rewritten import Rewritten
-from unpool.convert.sliding import Sliding, run, sizes_of, stride_of
+from unpool.convert.sliding import Sliding, sizes_of, stride_of
 from unpool.convert.sliding_heads import as_convolution
 from unpool.convert.sliding_rules import rule
-from unpool.convert.tracing import FAULTS, trace
+from unpool.convert.tracing import FAULTS, run_node, trace
 from unpool.errors import NotConvertible
 
 
@@ -172,7 +172,7 @@ def _refuse_other_answer(network: nn.Module, sliding: Sliding, image: Tensor, an
     """Hooks and state that Python keeps between calls are not in a graph."""
     values: dict[fx.Node, Any] = {}
     for node in sliding.graph.nodes:
-        values[node] = run(node, sliding.source, values, image, part=sliding.added.get(str(node.target)))
+        values[node] = run_node(node, sliding.source, values, image, part=sliding.added.get(str(node.target)))
     followed = next(tensors_of(values[next(reversed(sliding.graph.nodes))]), None)
     if followed is None or followed.shape[:2] != answer.shape[:2] or followed.numel() != answer.numel():
         off = torch.inf

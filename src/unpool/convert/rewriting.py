@@ -9,7 +9,7 @@ from torch.fx.node import map_arg
 
 from unpool.convert.on_grid import crop_like, every
 from unpool.convert.recorder import tensors_of
-from unpool.convert.tracing import FAULTS, layer_of
+from unpool.convert.tracing import FAULTS, layer_of, run_node
 from unpool.errors import NotConvertible
 
 Pair = tuple[int, int]
@@ -81,7 +81,7 @@ class Rewriting:
         """
         waiting = {node: len(node.users) for node in self.source.graph.nodes}
         for node in self.source.graph.nodes:
-            self.old[node] = [self._run(node, self.source, self.old, i) for i in range(len(self.images))]
+            self.old[node] = self._run(node, self.source, self.old)
             self.maps[node] = None
             try:
                 self.maps[node] = rule(self, node)
@@ -110,7 +110,7 @@ class Rewriting:
     def emit(self, op: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> fx.Node:
         """A new node, run at once."""
         node = self.graph.create_node(op, target, args, kwargs or {})
-        self._values[node] = [self._run(node, self.tree, self._values, i) for i in range(len(self.images))]
+        self._values[node] = self._run(node, self.tree, self._values)
         self._spare.append(node)
         return node
 
@@ -214,21 +214,10 @@ class Rewriting:
         if old != new:
             self.changes.append(Change(layer_of(node), old, new))
 
-    def _run(self, node: fx.Node, root: nn.Module, values: dict[fx.Node, list[Any]], i: int) -> Any:
-        if node.op == "placeholder":
-            return self.images[i].clone()
-        args = map_arg(node.args, lambda n: values[n][i])
-        kwargs = map_arg(dict(node.kwargs), lambda n: values[n][i])
-        if node.op == "output":
-            return args[0]
-        if node.op == "get_attr":
-            return _attribute(root, str(node.target))
-        with torch.no_grad():
-            if node.op == "call_module":
-                return root.get_submodule(str(node.target))(*args, **kwargs)
-            if node.op == "call_method":
-                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-            return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+    def _run(self, node: fx.Node, root: nn.Module, values: dict[fx.Node, list[Any]]) -> list[Any]:
+        """What a node gives for each image."""
+        each = range(len(self.images))
+        return [run_node(node, root, {n: values[n][i] for n in node.all_input_nodes}, self.images[i]) for i in each]
 
     def _compare(self, node: fx.Node) -> None:
         found = self.maps[node]
@@ -266,9 +255,3 @@ def difference(a: Tensor, b: Tensor) -> float:
         return torch.inf
     a, b = (x.nan_to_num(0.0, 0.0, 0.0) for x in (a, b))
     return float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))
-
-
-def _attribute(root: Any, name: str) -> Any:
-    for part in name.split("."):
-        root = getattr(root, part)
-    return root

@@ -16,7 +16,7 @@ from torch.fx.node import map_arg
 from unpool.convert.places import Pair, Place, Placed, placed_like, windows_of
 from unpool.convert.recorder import tensors_of
 from unpool.convert.rewriting import TOLERANCE, Change, difference
-from unpool.convert.tracing import FAULTS, layer_of
+from unpool.convert.tracing import FAULTS, layer_of, run_node
 from unpool.errors import NotConvertible
 
 FAR = 4032  # pixels added to measure strides; a multiple of every stride up to 10, and of 12, 14, 16, 32, 64
@@ -62,7 +62,7 @@ class Sliding:
         shapes = self.image.new_empty((2, self.image.shape[1], *self.size_hw), device="meta")
         for node in self.source.graph.nodes:
             try:
-                self.native[node] = run(node, self._empty, self.native, shapes)
+                self.native[node] = run_node(node, self._empty, self.native, shapes)
                 rule(self, node)
             except NotConvertible:
                 raise
@@ -86,7 +86,7 @@ class Sliding:
         """A new node, run at once; none where it does not run."""
         node = self.graph.create_node(op, target, args, kwargs or {})
         try:
-            self._values[node] = run(node, self.source, self._values, self.image, part=self.added.get(str(target)))
+            self._values[node] = run_node(node, self.source, self._values, self.image, part=self.added.get(str(target)))
         except FAULTS:
             self.graph.erase_node(node)
             raise
@@ -129,12 +129,12 @@ class Sliding:
 
     def own(self, node: fx.Node) -> Any:
         """What the classifier's own operation gives for the windows that go into it."""
-        return run(node, self.source, {n: self.windows(n) for n in node.all_input_nodes}, self.image)
+        return run_node(node, self.source, {n: self.windows(n) for n in node.all_input_nodes}, self.image)
 
     def own_of(self, node: fx.Node, x: Tensor) -> Any:
         """What it gives for one map."""
         values = {n: self.windows(n) if self.places[n] is None else x for n in node.all_input_nodes}
-        return run(node, self.source, values, self.image)
+        return run_node(node, self.source, values, self.image)
 
     def keep(self, node: fx.Node, new: fx.Node, place: Place, own: Any) -> None:
         """Lets `new` stand for `node`, computed from maps at `place`, where it gives what the classifier gives.
@@ -170,7 +170,7 @@ def sizes_of(source: fx.GraphModule, empty: nn.Module, shape: tuple[int, ...]) -
     image = torch.empty(1, *shape, dtype=torch.float64, device="meta")
     with suppress(*FAULTS):  # linear layers do not take what a larger image gives
         for node in source.graph.nodes:
-            values[node] = run(node, empty, values, image)
+            values[node] = run_node(node, empty, values, image)
     return values
 
 
@@ -192,29 +192,3 @@ def stride_of(source: fx.GraphModule, empty: nn.Module, shape: tuple[int, int, i
             if len(grown) == 2 and min(grown) > 0:
                 strides.append((round(FAR / grown[0]), round(FAR / grown[1])))
     return max(s[0] for s in strides), max(s[1] for s in strides)
-
-
-def run(
-    node: fx.Node, root: nn.Module, values: dict[fx.Node, Any], image: Tensor, *, part: nn.Module | None = None
-) -> Any:
-    """What a node gives; `part` is the module that it calls, where that is no part of the network `root`."""
-    args: Any = map_arg(node.args, lambda n: values[n])
-    kwargs: Any = map_arg(dict(node.kwargs), lambda n: values[n])
-    if node.op == "placeholder":
-        return image.clone()
-    if node.op == "output":
-        return args[0]
-    if node.op == "get_attr":
-        return _attribute(root, str(node.target))
-    with torch.no_grad():
-        if node.op == "call_module":
-            return (part or root.get_submodule(str(node.target)))(*args, **kwargs)
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
-
-
-def _attribute(root: Any, name: str) -> Any:
-    for part in name.split("."):
-        root = getattr(root, part)
-    return root

@@ -5,11 +5,13 @@ followed; everything else is looked into.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 from torch.nn.modules import batchnorm, conv, pooling
 
 from unpool.errors import NotConvertible
@@ -102,3 +104,29 @@ def _said(node: fx.Node) -> tuple[str, ...]:
     if node.op == "call_function" and node.target is nn.functional.dropout:
         return ("dropout", str(node.args[0]))
     return (node.op, str(node.target), str(node.args), str(node.kwargs))
+
+
+def run_node(
+    node: fx.Node, root: nn.Module, values: Mapping[fx.Node, Any], image: Tensor, *, part: nn.Module | None = None
+) -> Any:
+    """What a node gives; `part` is the module that it calls, where that is no part of the network `root`."""
+    args: Any = map_arg(node.args, lambda n: values[n])
+    kwargs: Any = map_arg(dict(node.kwargs), lambda n: values[n])
+    if node.op == "placeholder":
+        return image.clone()
+    if node.op == "output":
+        return args[0]
+    if node.op == "get_attr":
+        return _attribute(root, str(node.target))
+    with torch.no_grad():
+        if node.op == "call_module":
+            return (part or root.get_submodule(str(node.target)))(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+
+
+def _attribute(root: Any, name: str) -> Any:
+    for part in name.split("."):
+        root = getattr(root, part)
+    return root
