@@ -46,6 +46,17 @@ def conv(before, after, kernel=3, **options):
     return nn.Conv2d(before, after, kernel, **options)
 
 
+class Act(nn.Module):
+    """A function as a module that can be followed."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 class Exchange(nn.Module):
     """Two branches, of strides 4 and 8, each of which gets what the other has, as in HRNet."""
 

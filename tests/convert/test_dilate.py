@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.convert.dilated import Exchange, conv, image, keeps, sequential, shaken
+from tests.convert.dilated import Act, Exchange, conv, image, keeps, sequential, shaken
 from unpool.convert.dilate import dilate
 from unpool.convert.on_grid import pad_border
 from unpool.models import BACKBONES
@@ -25,17 +25,6 @@ class Branches(nn.Module):
 
     def forward(self, x):
         return self.one(x) + self.other(x)
-
-
-class Act(nn.Module):
-    """A function of the map as a module that can be followed."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def test_each_strided_layer_keeps_its_own_dilation_and_later_ones_double():

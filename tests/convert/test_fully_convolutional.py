@@ -7,24 +7,13 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.convert.dilated import conv, image, sequential, shaken
+from tests.convert.dilated import Act, conv, image, sequential, shaken
 from unpool import models
 from unpool.convert.by_position import as_map, as_rows
 from unpool.convert.dilate import dilate
 from unpool.convert.fully_convolutional import fully_convolutional
 
 F = nn.functional
-
-
-class Act(nn.Module):
-    """A function as a module that can be followed."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def body():

@@ -7,23 +7,12 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.convert.dilated import conv, image, sequential, shaken
+from tests.convert.dilated import Act, conv, image, sequential, shaken
 from unpool.convert.fully_convolutional import fully_convolutional
 from unpool.errors import NotConvertible
 
 F = nn.functional
 SIZE = (12, 12)
-
-
-class Act(nn.Module):
-    """A function as a module that can be followed."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 class Excited(nn.Module):
