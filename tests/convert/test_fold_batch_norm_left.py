@@ -150,6 +150,45 @@ def test_norm_without_a_layer_to_go_into_stays(layers, told):
     assert any(part in str(folded) for part in told.split("|")), str(folded)
 
 
+class Behind(nn.BatchNorm2d):
+    """A norm whose own code goes on with its result."""
+
+    def __init__(self, behind):
+        super().__init__(4)
+        self.behind, self.act, self.acts = behind, nn.ReLU(), nn.ModuleList([nn.ReLU(inplace=True)])
+
+    def forward(self, x):
+        return self.behind(self, super().forward(x))
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        lambda m, y: F.relu(y),
+        lambda m, y: F.relu_(y),
+        lambda m, y: F.hardtanh(y, -1e3, 1e3),
+        lambda m, y: y * len(y),
+        lambda m, y: m.act(F.relu_(y)),
+        lambda m, y: m.acts[0](y),
+        lambda m, y: (m.act(y), y)[1],
+        lambda m, y: m.act(m.act(y)),
+        lambda m, y: m.act(input=y),
+    ],
+)
+def test_norm_whose_module_does_more_stays_though_nothing_shows_it(behind):
+    network = sequential(nn.Conv2d(3, 4, 3), Behind(behind))
+    network[1].bias.data.fill_(99)  # so that no value is negative
+    told = str(fold_batch_norm(network))
+    assert told == "no batch norm was folded; 1 stays: the code of its module does more than to normalise"
+
+
+def test_norm_whose_result_a_hook_changes_stays():
+    network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    network[1].bias.data.fill_(99)
+    network[1].register_forward_hook(lambda module, inputs, output: F.relu(output))
+    assert "1 stays: the code of its module does more" in str(fold_batch_norm(network))
+
+
 class Unbiased(nn.Conv2d):
     """A convolution that never adds its bias."""
 

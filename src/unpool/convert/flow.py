@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
+from unpool.convert.behind_norm import BehindNorm
 from unpool.convert.recorder import Recorder, tensors_of
 
 F = nn.functional
@@ -54,12 +55,12 @@ class Flow(TorchFunctionMode):
         norms: the ways in which each norm was called.
     """
 
-    def __init__(self, network: nn.Module, recorder: Recorder) -> None:
+    def __init__(self, network: nn.Module, recorder: Recorder, behind: BehindNorm) -> None:
         super().__init__()
         self.readers: dict[str, set[str]] = defaultdict(set)
         self.sources: dict[str, set[str]] = defaultdict(set)
         self.norms: dict[str, set[Norm]] = defaultdict(set)
-        self._recorder = recorder
+        self._recorder, self._behind = recorder, behind
         self._names = {id(x): name for name, x in (*network.named_parameters(), *network.named_buffers())}
         self._owners: dict[int, list[str]] = defaultdict(list)
         for name, module in network.named_modules():
@@ -73,7 +74,7 @@ class Flow(TorchFunctionMode):
         read = list({id(x): x for x in tensors_of((args, kwargs)) if id(x) in self._results}.values())
         versions = [x._version for x in read]
         result = func(*args, **kwargs)
-        norm = self._norm(*args, **kwargs) if func is F.batch_norm else ""
+        norm = self._norm(result, *args, **kwargs) if func is F.batch_norm else ""
         for x, version in zip(read, versions, strict=True):
             conv = self._results[id(x)][1]
             if norm:
@@ -104,7 +105,7 @@ class Flow(TorchFunctionMode):
         running = self._recorder.running
         return running if running in owners else owners[0] if len(owners) == 1 else ""
 
-    def _norm(self, *args: Any, **kwargs: Any) -> str:
+    def _norm(self, result: Tensor, *args: Any, **kwargs: Any) -> str:
         bound = inspect.signature(F.batch_norm).bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
@@ -114,6 +115,7 @@ class Flow(TorchFunctionMode):
         is_fixed = not given["training"] and given["running_mean"] is not None
         name = names[0].rpartition(".")[0] if names[0] else self._recorder.running
         self.norms[name].add(Norm(*names, eps=given["eps"], is_fixed=is_fixed, is_known=is_known))
+        self._behind.start(name, result)
         x = given["input"]
         found = self._results.get(id(x))
         self.sources[name].add(found[1] if found else self._makers.get(id(x), "the image"))
@@ -142,14 +144,15 @@ def _reads_shape_only(func: Any, x: Tensor, args: tuple[Any, ...], result: Any) 
     return not isinstance(result, Tensor) and (name == "__get__" or (name.startswith("is_") and name != "is_nonzero"))
 
 
-def observe(network: nn.Module, images: list[Tensor]) -> tuple[Flow, dict[str, list[str]]]:
-    """Runs the network on each image: where results went, and which modules each module called, in order."""
+def observe(network: nn.Module, images: list[Tensor]) -> tuple[Flow, BehindNorm]:
+    """Runs the network on each image: where results went, and those of norms inside of their modules."""
     images = [image.clone() for image in images]  # a network may write into what it is given
-    with torch.no_grad(), Recorder(network) as recorder, Flow(network, recorder) as flow:
+    with (
+        torch.no_grad(),
+        Recorder(network) as recorder,
+        BehindNorm(network) as behind,
+        Flow(network, recorder, behind) as flow,
+    ):
         for image in images:
-            recorder.calls.clear()
             flow.finish(network(image))
-    called: dict[str, list[str]] = defaultdict(list)
-    for name in dict.fromkeys(call.name for call in recorder.calls):
-        called[name.rpartition(".")[0]].append(name)
-    return flow, called
+    return flow, behind

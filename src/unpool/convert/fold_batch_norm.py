@@ -7,7 +7,7 @@ reads a convolution is noted, and afterwards each folded layer and the answer ar
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -73,8 +73,8 @@ def fold_batch_norm(network: nn.Module, *, image: Tensor | None = None) -> Folde
         NotConvertible: the network cannot be run, or its answer differs without a layer that is to blame.
     """
     before, images = _comparable(network, image)
-    flow, called = observe(before, images)
-    sites, left = _plan(before, flow, called)
+    flow, behind = observe(before, images)
+    sites, left = _plan(before, flow, behind.kept)
     left |= overflowing(network, sites.values())
     sites = {name: site for name, site in sites.items() if name not in left}
     left |= _inexact(before, sites, images)
@@ -97,15 +97,18 @@ def _comparable(network: nn.Module, image: Tensor | None) -> tuple[nn.Module, li
 
 
 def _plan(
-    network: nn.Module, flow: Flow, called: Mapping[str, Sequence[str]]
+    network: nn.Module, flow: Flow, kept: Mapping[str, Iterable[tuple[str, ...] | None]]
 ) -> tuple[dict[str, Site], dict[str, str]]:
     """Which norms can be folded, and why the others cannot."""
     sites, left = {}, {}
     for norm, calls in flow.norms.items():
+        inside = tuple(kept.get(norm, ()))
         if reason := _obstacle(network, flow, norm):
             left[norm] = reason
+        elif len(inside) != 1 or inside[0] is None:
+            left[norm] = "the code of its module does more than to normalise"
         else:
-            sites[norm] = Site(norm, tuple(sorted(flow.sources[norm])), next(iter(calls)), tuple(called.get(norm, ())))
+            sites[norm] = Site(norm, tuple(sorted(flow.sources[norm])), next(iter(calls)), inside[0])
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm) and name not in flow.norms:
             left[name] = "it did not run"
