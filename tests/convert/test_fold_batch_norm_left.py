@@ -1,11 +1,16 @@
 """What cannot be folded exactly stays and is told, or is refused."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from tests.convert.folded import drawn, image, keeps, sequential
+from unpool.convert.dilate import dilate
 from unpool.convert.fold_batch_norm import fold_batch_norm
+from unpool.convert.fully_convolutional import fully_convolutional
 from unpool.errors import NotConvertible
 from unpool.layers.norm import LocationBatchNorm
 
@@ -54,6 +59,11 @@ def changed_later(m, x):
 def read_by_two_norms(m, x):
     y = m.conv(x)
     return m.norm(y) + m.other(y)
+
+
+def read_twice_by_a_batch(m, x):
+    y = m.conv(x)
+    return m.norm(y) + y if len(x) > 1 else m.norm(y)
 
 
 def weights_used_twice(m, x):
@@ -108,6 +118,7 @@ def read_by_compiled_code(m, x):
         (changed_in_place, "norm stays: conv is read by mul_ too"),
         (changed_later, "norm stays: conv is read by mean and relu_ too"),
         (read_by_two_norms, "norm stays: conv is read by other too; other stays: conv is read by norm too"),
+        (read_twice_by_a_batch, "norm stays: conv is read by add too"),
         (weights_used_twice, "norm stays: conv is read by add too"),
         (weights_computed, "norm stays: it reads no convolution but conv2d"),
         (before_the_convolution, "norm stays: it reads no convolution but the image"),
@@ -189,6 +200,27 @@ def test_norm_whose_result_a_hook_changes_stays():
     assert "1 stays: the code of its module does more" in str(fold_batch_norm(network))
 
 
+def test_given_images_are_also_run_one_by_one():
+    def wire(m, x):
+        y = m.conv(x)
+        return m.norm(y) + y if len(x) == 1 else m.norm(y)
+
+    assert "norm stays: conv is read by add too" in str(fold_batch_norm(Pair(wire), image=image()))
+
+
+def test_network_that_takes_one_image_at_a_time_is_folded():
+    network = Pair(lambda m, x: m.norm(m.conv(x.view(1, 3, 5, 5))))
+    assert len(fold_batch_norm(network, image=image(1, 3, 5, 5)).changes) == 1
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_norm_behind_a_layer_that_computes_its_bias_stays(norm):
+    network = sequential(norm(nn.Conv2d(3, 4, 3), "bias", dim=None), nn.BatchNorm2d(4))
+    with torch.no_grad():
+        network(image())  # the older of the two keeps a bias that can be copied only now
+    assert str(fold_batch_norm(network)) == "no batch norm was folded; 1 stays: the bias of 0 is computed"
+
+
 class Unbiased(nn.Conv2d):
     """A convolution that never adds its bias."""
 
@@ -249,6 +281,37 @@ def test_network_that_takes_none_of_the_images_is_refused_with_what_to_do():
 def test_network_without_a_tensor_in_its_answer_is_refused():
     with pytest.raises(NotConvertible, match="Pair gives no tensor"):
         fold_batch_norm(Pair(lambda m, x: m.conv(x).shape))
+
+
+class Box:
+    """Holds a map where nobody looks."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+@pytest.mark.parametrize("wrap", [Box, lambda y: {"kept": [None, "a", 1, Box(y)]}, lambda y: {y}])
+def test_answer_that_cannot_be_looked_into_is_refused_by_its_type(wrap):
+    def wire(m, x):
+        y = m.conv(x)
+        return m.norm(y), wrap(y)
+
+    with pytest.raises(
+        NotConvertible, match=r"the answer of Pair holds a (Box|set), which cannot be looked into: make"
+    ):
+        fold_batch_norm(Pair(wire))
+
+
+@pytest.mark.parametrize("convert", [fold_batch_norm, partial(dilate, output_stride=8), fully_convolutional])
+def test_pruned_network_is_refused_with_what_to_do(convert):
+    network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    prune.l1_unstructured(network[0], "bias", 2)
+    with pytest.raises(
+        NotConvertible, match=r"Sequential cannot be copied \(.*\): .* by torch\.nn\.utils\.prune\.remove"
+    ):
+        convert(network, image=image(1, 3, 9, 9))
+    prune.remove(network[0], "bias")
+    assert len(fold_batch_norm(network).changes) == 1
 
 
 def test_compiled_network_is_refused():

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.probes import fill_zeros, probes
+from unpool.convert.probes import fill_zeros, in_float64, probes
 from unpool.convert.recorder import tensors_of
 from unpool.convert.rewriting import TOLERANCE, Rewriting, apply_settings, difference
 from unpool.convert.rewritten import Rewritten
@@ -59,7 +59,7 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     """
     if isinstance(output_stride, bool) or not isinstance(output_stride, int) or output_stride < 1:
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
-    before = copy.deepcopy(network).cpu().double().eval()
+    before = in_float64(network)
     fill_zeros(before)
     images, tree = probes(before, image, sizes=PROBES), _with_the_same_values(before)
     rewriting = Rewriting(trace(before), tree, images, output_stride)

@@ -8,6 +8,7 @@ reads a convolution is noted, and afterwards each folded layer and the answer ar
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Number
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from unpool.convert.absorbing import Site, absorb, overflowing
 from unpool.convert.flow import Flow, observe
-from unpool.convert.probes import probes
+from unpool.convert.probes import in_float64, other_batch, probes
 from unpool.convert.recorder import tensors_of
 from unpool.convert.rewriting import Change, difference
 from unpool.convert.tracing import FAULTS
@@ -85,15 +86,19 @@ def fold_batch_norm(network: nn.Module, *, image: Tensor | None = None) -> Folde
 
 
 def _comparable(network: nn.Module, image: Tensor | None) -> tuple[nn.Module, list[Tensor]]:
-    """A copy in evaluation mode and images that it takes: in float64, or float32 where its code asks for that."""
+    """A copy in evaluation mode and images that it takes, in batches of two sizes: in float64, or float32 where its
+    code asks for that.
+    """
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise NotConvertible(f"{type(network).__name__} was compiled by torch.jit: fold it before")
-    before = copy.deepcopy(network).cpu().double().eval()
+    before = in_float64(network)
     try:
-        return before, probes(before, image)
+        images = probes(before, image)
     except NotConvertible:
         before = before.float()
-        return before, probes(before, image)
+        images = probes(before, image)
+    first, *others = images
+    return before, [other_batch(before, first), *(others or [first])]
 
 
 def _plan(
@@ -128,7 +133,10 @@ def _obstacle(network: nn.Module, flow: Flow, norm: str) -> str:
             return f"it reads no convolution but {conv}"
         if others := sorted(flow.readers[conv] - {norm}):
             return f"{conv} is read by {' and '.join(others)} too"
-        if _channels(network.get_submodule(conv)) != network.get_buffer(str(call.mean)).numel():
+        layer: Any = network.get_submodule(conv)
+        if not any(layer.bias is x for x in (None, *layer.parameters(recurse=False), *layer.buffers(recurse=False))):
+            return f"the bias of {conv} is computed"
+        if _channels(layer) != network.get_buffer(str(call.mean)).numel():
             return f"its channels are not those of {conv}"
     return ""
 
@@ -170,13 +178,27 @@ def _outputs(network: nn.Module, names: Sequence[str], image: Tensor) -> list[tu
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             torch.manual_seed(0)
-            answer = list(tensors_of(network(image.clone())))
+            answer = network(image.clone())
     finally:
         for handle in handles:
             handle.remove()
-    if not answer:
+    if unknown := _unknown(answer):
+        raise NotConvertible(
+            f"the answer of {type(network).__name__} holds a {unknown}, which cannot be looked into: make it give "
+            "tensors, in tuples, lists and mappings"
+        )
+    if next(tensors_of(answer), None) is None:
         raise NotConvertible(f"{type(network).__name__} gives no tensor, so that nothing can be compared")
-    return [*noted, *(("", x) for x in answer)]
+    return [*noted, *(("", x) for x in tensors_of(answer))]
+
+
+def _unknown(answer: Any) -> str:
+    """Name of the first type in an answer that may hold tensors out of sight; empty where there is none."""
+    if isinstance(answer, Mapping | Sequence) and not isinstance(answer, str):
+        parts = answer.values() if isinstance(answer, Mapping) else answer
+        return next((name for name in map(_unknown, parts) if name), "")
+    is_known = answer is None or isinstance(answer, (Tensor, Number, str, torch.dtype, torch.device))
+    return "" if is_known else type(answer).__name__
 
 
 def _first_difference(

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from unpool.convert.places import Pair, Place
-from unpool.convert.probes import fill_zeros
+from unpool.convert.probes import fill_zeros, in_float64
 from unpool.convert.recorder import tensors_of, without_values
 from unpool.convert.rewriting import TOLERANCE, difference
 from unpool.convert.rewritten import Rewritten
@@ -88,7 +88,7 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     """
     image = _image(classifier, image)
     size = (image.shape[2], image.shape[3])
-    before = copy.deepcopy(classifier).cpu().double().eval()
+    before = in_float64(classifier)
     fill_zeros(before)
     answer = _answer(before, image)
     source = trace(before)

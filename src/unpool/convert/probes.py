@@ -1,5 +1,6 @@
-"""Images that a network takes, found by trying: what two networks are compared on."""
+"""A copy of a network and images that it takes, found by trying: what two networks are compared on."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,27 @@ from unpool.errors import NotConvertible
 
 # (H, W) from cheap to dear; the odd ones, and those that classifiers of one size ask for
 SIZES = ((64, 96), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
+
+
+def in_float64(network: nn.Module) -> nn.Module:
+    """A copy on the CPU, in evaluation mode.
+
+    Raises:
+        NotConvertible: the network cannot be copied.
+    """
+    try:
+        return copy.deepcopy(network).cpu().double().eval()
+    except FAULTS as error:
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be copied ({str(error).partition('.')[0]}): where its weights are pruned "
+            "or normalised, make that lasting first, by torch.nn.utils.prune.remove or remove_weight_norm"
+        ) from error
+
+
+def other_batch(network: nn.Module, image: Tensor) -> Tensor:
+    """The image and its mirror image, or one of several images; the same where the network takes none but those."""
+    other = image[:1] if len(image) > 1 else torch.cat((image, image.flip(-1)))
+    return image if _fault(network, other) else other
 
 
 def probes(
