@@ -146,7 +146,8 @@ def test_network_that_does_not_say_its_size_needs_an_image():
             (nn.AdaptiveAvgPool2d(12), nn.AdaptiveAvgPool2d(10)),
             "2 cannot be made convolutional: it reads averages whose",
         ),
-        ((nn.Flatten(), nn.BatchNorm1d(400)), "2 cannot be made convolutional: it does not run for an image of anoth"),
+        ((nn.Flatten(), nn.BatchNorm1d(400)), "2 cannot .*: it reads a flattened map of several .*: put a norm before"),
+        ((nn.Flatten(), nn.LayerNorm(400)), "2 cannot .*: it reads a flattened map of several .*: put a norm before"),
         ((nn.MaxPool2d(1, return_indices=True), Act(lambda x: x[0])), "1 cannot be .*: it gives the places of its max"),
     ],
 )

@@ -14,6 +14,10 @@ from unpool.convert.tracing import FAULTS
 F = nn.functional
 
 AVERAGED = "it reads averages whose windows overlap or lie apart, which only a linear layer can"
+FLATTENED = (
+    "it reads a flattened map of several positions, which only linear layers and operations on single values can: put "
+    "a norm before the flattening, or behind the first linear layer"
+)
 RESHAPES = ("view", "reshape", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze)
 
 
@@ -28,7 +32,13 @@ def general(sliding: Sliding, node: fx.Node, place: Place) -> None:
     if place.is_flat and place.size == (1, 1):
         _of_vectors(sliding, node, place, own)
     else:
-        sliding.keep(node, sliding.copy(node), place, own)
+        try:
+            new = sliding.copy(node)
+        except FAULTS:
+            if place.is_flat:
+                sliding.refuse(node, FLATTENED)
+            raise
+        sliding.keep(node, new, place, own)
 
 
 def _flattened(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
