@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.ops import FrozenBatchNorm2d
 
 from unpool.convert.fold_batch_norm import fold_batch_norm
 
@@ -11,7 +12,7 @@ def drawn(network, seed=0):
     """The network with everything that its batch norms remember and learned drawn at random, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for norm in (module for module in network.modules() if isinstance(module, _BatchNorm)):
+        for norm in (module for module in network.modules() if isinstance(module, _BatchNorm | FrozenBatchNorm2d)):
             for value, low, high in (
                 (norm.running_mean, -1.0, 1.0),
                 (norm.running_var, 0.2, 2.0),
@@ -48,7 +49,7 @@ def keeps(network, x, *, norms, left=0):
     """Asserts that so many norms go and so many stay, and that the answers agree in float32 and in float64."""
     folded = fold_batch_norm(network, image=x)
     assert (len(folded.changes), len(folded.left)) == (norms, left), folded
-    assert sum(isinstance(module, _BatchNorm) for module in folded.network.modules()) == left
+    assert sum(isinstance(module, _BatchNorm | FrozenBatchNorm2d) for module in folded.network.modules()) == left
     assert off(network, folded.network, x) <= 1e-5
     network.double()
     assert off(network, fold_batch_norm(network, image=x).network, x.double()) <= 1e-12

@@ -5,6 +5,7 @@ import timm
 import timm.layers
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from tests.convert.folded import drawn, image, keeps, sequential
 from unpool import models
@@ -37,6 +38,7 @@ MAP = (2, 4, 11, 9)
         (nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6, affine=False), MAP),
         (nn.Conv2d(4, 6, 3), ShiftBatchNorm(6), MAP),
         (nn.Conv2d(4, 6, 3), nn.SyncBatchNorm(6), MAP),
+        (nn.Conv2d(4, 6, 3), FrozenBatchNorm2d(6, eps=0.5), MAP),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )

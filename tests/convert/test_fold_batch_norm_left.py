@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
+from torchvision.ops import FrozenBatchNorm2d
 
 from tests.convert.folded import drawn, image, keeps, sequential
 from unpool.convert.dilate import dilate
@@ -263,9 +264,10 @@ def test_weights_that_half_precision_cannot_hold_stay():
     assert "1 stays: the weights of 0 would not be finite in torch.float16" in str(fold_batch_norm(network.half()))
 
 
-def test_norm_that_does_not_run_stays():
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, FrozenBatchNorm2d])
+def test_norm_that_does_not_run_stays(norm):
     network = sequential(nn.Conv2d(3, 4, 3))
-    network[0].register_module("unused", nn.BatchNorm2d(4))
+    network[0].register_module("unused", norm(4))
     assert str(fold_batch_norm(network)) == "no batch norm was folded; 0.unused stays: it did not run"
 
 

@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from unpool.convert.absorbing import Site, absorb, overflowing
 from unpool.convert.flow import Flow, observe
+from unpool.convert.frozen import call_batch_norm, is_frozen
 from unpool.convert.probes import in_float64, other_batch, probes
 from unpool.convert.recorder import tensors_of
 from unpool.convert.rewriting import Change, difference
@@ -92,6 +93,7 @@ def _comparable(network: nn.Module, image: Tensor | None) -> tuple[nn.Module, li
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise NotConvertible(f"{type(network).__name__} was compiled by torch.jit: fold it before")
     before = in_float64(network)
+    call_batch_norm(before)
     try:
         images = probes(before, image)
     except NotConvertible:
@@ -115,7 +117,7 @@ def _plan(
         else:
             sites[norm] = Site(norm, tuple(sorted(flow.sources[norm])), next(iter(calls)), inside[0])
     for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm) and name not in flow.norms:
+        if (isinstance(module, _BatchNorm) or is_frozen(module)) and name not in flow.norms:
             left[name] = "it did not run"
     return sites, left
 
