@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unpool import models
+from unpool import models, tasks
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate
 from unpool.data.loader import Loader
 from unpool.data.readers import READERS
@@ -114,20 +114,12 @@ def make_task(recipe: Recipe, info: DataInfo, train: Samples) -> Task:
     options: dict[str, Any] = dict(recipe.task.options)
     if options.get("class_weights") in ("median", "sqrt_median"):
         options |= count_pixels(train, len(info.classes))._asdict()
-    return _task(recipe.task.name, info, options, make_preprocessing(recipe))
+    return tasks.build(recipe.task.name, info, options=options, preprocessing=make_preprocessing(recipe))
 
 
 def make_task_again(config: Mapping[str, Any], info: DataInfo, preprocessing: Preprocessing) -> Task:
     """The task of a run, with the class weights it had, from its config.json."""
-    return _task(config["task"]["name"], info, config["task"]["options"], preprocessing)
-
-
-def _task(name: str, info: DataInfo, options: Mapping[str, Any], preprocessing: Preprocessing) -> Task:
-    """The task; one of pixels is told how the image was resized, to map its scores back."""
-    kind = TASKS[name]
-    if kind is Segmentation:
-        return kind(info, **options, preprocessing=preprocessing)
-    return kind(info, **options)
+    return tasks.build(config["task"]["name"], info, options=config["task"]["options"], preprocessing=preprocessing)
 
 
 def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) -> nn.Module:
@@ -239,7 +231,7 @@ def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -
         "network": {
             "name": model.name,
             "backbone": model.backbone,
-            "num_classes": len(data.info.classes),
+            "num_classes": task.outputs,
             "in_channels": data.preprocessing.channels,
             "options": model.options,
         },

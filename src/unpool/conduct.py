@@ -124,8 +124,7 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
     """The job, and the recipe with everything that was chosen for this machine written into it."""
     device = make_device(recipe)
     task = make_task(recipe, data.info, data.train.samples)
-    classes = len(data.info.classes)
-    model = make_model(recipe, classes, is_resumed=is_resumed) if own.model is None else own.model
+    model = make_model(recipe, task.outputs, is_resumed=is_resumed) if own.model is None else own.model
     model.to(device)
     loader = make_train_loader(recipe, data)
     if loader.batch < recipe.train.batch:
