@@ -5,19 +5,19 @@ from inspect import signature
 from typing import Any
 
 from unpool.tasks.classification import Classification
+from unpool.tasks.denoising import Denoising
 from unpool.tasks.segmentation import Segmentation
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo, Preprocessing, Task
 
-TASKS: dict[str, type[Classification] | type[Segmentation]] = {
+TASKS: dict[str, type[Classification] | type[Denoising] | type[Segmentation]] = {
     "classification": Classification,
+    "denoising": Denoising,
     "segmentation": Segmentation,
 }
 
 
-def build(
-    name: str, info: DataInfo, *, options: Mapping[str, Any], preprocessing: Preprocessing
-) -> Classification | Segmentation:
+def build(name: str, info: DataInfo, *, options: Mapping[str, Any], preprocessing: Preprocessing) -> Task:
     """The task; one that answers by pixels is told what its images go through, to map the answer back."""
     kind = TASKS[name]
-    takes_it = "preprocessing" in signature(kind).parameters
-    return kind(info, **options, **({"preprocessing": preprocessing} if takes_it else {}))
+    given: dict[str, Any] = {"preprocessing": preprocessing} if "preprocessing" in signature(kind).parameters else {}
+    return kind(info, **options, **given)
