@@ -62,10 +62,11 @@ class Predictor:
         Returns:
             Classification: label, class (its name), score (its probability), top_labels and top_scores.
             Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
+            Denoising: clean (C, H, W) float32 on 0..1, at the size of the image.
 
         Raises:
             DataError: an image cannot be used.
-            ModelFileError: the network's scores are not finite.
+            ModelFileError: the network's answers are not finite.
         """
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
         return [
@@ -75,12 +76,17 @@ class Predictor:
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
         with _evaluating(self.model), torch.inference_mode():
-            answer = self._mask(image) if "mask" in self.task.needs else self._label(image)
-        if not torch.as_tensor(answer["score"]).isfinite().all():
+            answer = self._answer(image)
+        if not torch.as_tensor(answer.get("score", answer.get("clean"))).isfinite().all():
             raise ModelFileError(
-                "the network's scores are not finite (NaN or infinity); its weights are damaged or it had diverged"
+                "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
             )
         return answer
+
+    def _answer(self, image: Tensor) -> dict[str, Any]:
+        if "mask" in self.task.needs:
+            return self._mask(image)
+        return self._clean(image) if "clean" in self.task.needs else self._label(image)
 
     def _label(self, image: Tensor) -> dict[str, Any]:
         resized = self.preprocessing.resize(image.to(self.device))[None]
@@ -102,6 +108,12 @@ class Predictor:
             mask[piece.rows, piece.columns] = prediction["mask"][0].to(torch.uint8).cpu()
             score[piece.rows, piece.columns] = prediction["score"][0].cpu()
         return {"mask": mask, "score": score}
+
+    def _clean(self, image: Tensor) -> dict[str, Any]:
+        clean = torch.empty(image.shape)
+        for piece, prediction in self._pieces(image):
+            clean[:, piece.rows, piece.columns] = prediction["clean"][0].cpu()
+        return {"clean": clean}
 
     def _pieces(self, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
         """Parts of the answer, at the size of the image."""

@@ -38,6 +38,11 @@ class Classification:
         self.label_smoothing = label_smoothing
         self.auxiliary_weight = check_weight(auxiliary_weight)
 
+    @property
+    def outputs(self) -> int:
+        """One score a class."""
+        return len(self.info.classes)
+
     def forward(self, model: nn.Module, batch: Batch) -> Output:
         """Logits (B, N); in training with those of auxiliary heads, where the network has any."""
         output = model(batch["image"])

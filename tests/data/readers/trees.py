@@ -54,6 +54,19 @@ def folder_masks(root: Path) -> Path:
     return root
 
 
+def images(root: Path) -> Path:
+    for i in range(5):
+        written(root / f"{i}.png", encoded(pixels(4 + i, 7, 3, seed=i)))
+    return root
+
+
+def image_pairs(root: Path) -> Path:
+    for i in range(5):
+        for name in ("noisy", "clean"):
+            written(root / name / f"{i}.png", encoded(pixels(4 + i, 7, 3, seed=i + 10 * (name == "noisy"))))
+    return root
+
+
 def archived(path: Path, files: dict[str, bytes]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
@@ -97,5 +110,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "cifar": cifar,
     "folder": folder,
     "folder_masks": folder_masks,
+    "image_pairs": image_pairs,
+    "images": images,
     "mnist": mnist,
 }

@@ -6,6 +6,8 @@ from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
+from unpool.data.readers.image_pairs import ImagePairs
+from unpool.data.readers.images import Images
 from unpool.data.readers.mnist import Mnist
 from unpool.data.synthetic import Scenes
 from unpool.types import Reader
@@ -15,6 +17,8 @@ READERS: dict[str, Callable[..., Reader]] = {
     "cifar": Cifar,
     "folder": Folder,
     "folder_masks": FolderMasks,
+    "image_pairs": ImagePairs,
+    "images": Images,
     "mnist": Mnist,
     "scenes": Scenes,
 }
