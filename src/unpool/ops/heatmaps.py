@@ -1,7 +1,7 @@
 """Joints as maps and back: Gaussians and disks around points, and the points that maps show.
 
-Points are (x, y) in pixels of their own grid, the centre of the first being (0, 0). Two grids that cover the same picture
-meet at its edges, so that a point goes from one to the other by `rescale`, half pixels included.
+Points are (x, y) in pixels of their own grid, the centre of the first being (0, 0). Two grids that cover the same
+picture meet at its edges, so that a point goes from one to the other by `rescale`, half pixels included.
 """
 
 import math
