@@ -19,6 +19,8 @@ from unpool.data.store import ScanResult, scan
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import Recipe
 from unpool.tasks import TASKS
+from unpool.tasks.pose import Pose
+from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job
@@ -26,6 +28,8 @@ from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch, DataInfo, Preprocessing, Reader, Samples, Task
+
+IMAGE_TASKS = (Segmentation, Pose, PoseCoordinates)  # their answers lie on the image, so they ask how it was resized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
     options = dict(recipe.data.options)
     if "channels" in accepted:
         options["channels"] = recipe.data.channels
-    if classes is not None:
+    if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None
     reader = kind(root, split, **options)
@@ -125,12 +129,12 @@ def make_task_again(config: Mapping[str, Any], info: DataInfo, preprocessing: Pr
 def _task(name: str, info: DataInfo, options: Mapping[str, Any], preprocessing: Preprocessing) -> Task:
     """The task; one of pixels is told how the image was resized, to map its scores back."""
     kind = TASKS[name]
-    if kind is Segmentation:
+    if kind in IMAGE_TASKS:
         return kind(info, **options, preprocessing=preprocessing)
     return kind(info, **options)
 
 
-def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) -> nn.Module:
+def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
     """The recipe's network with new weights, drawn from the seed, or those that it starts from.
 
     A resumed run gets new ones: its saved state replaces them, so that nothing is downloaded or read again.
@@ -141,8 +145,8 @@ def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) ->
         model.name,
         weights=None if is_resumed else model.weights,
         backbone=model.backbone,
-        num_classes=num_classes,
-        in_channels=recipe.data.channels,
+        num_classes=task.num_outputs,
+        in_channels=recipe.data.channels + task.added_channels,
         **model.options,
     )
 
@@ -239,8 +243,8 @@ def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -
         "network": {
             "name": model.name,
             "backbone": model.backbone,
-            "num_classes": len(data.info.classes),
-            "in_channels": data.preprocessing.channels,
+            "num_classes": task.num_outputs,
+            "in_channels": data.preprocessing.channels + task.added_channels,
             "options": model.options,
         },
         "task": {"name": recipe.task.name, "options": options},

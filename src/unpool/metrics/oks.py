@@ -1,7 +1,7 @@
 """Average precision by object keypoint similarity, COCO's score of poses.
 
-Source: cocodataset.org, "Keypoint evaluation", as in pycocotools: ten thresholds from 0.5 to 0.95, precision at 101 recalls.
-Differs in that people of all sizes are one group, and that crowds are left out by the reader.
+Source: cocodataset.org, "Keypoint evaluation", as in pycocotools: ten thresholds from 0.5 to 0.95, 101 recalls. Differs
+in that people of all sizes are one group, and that crowds are left out by the reader.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ class PoseScores:
         self.precision = AveragePrecision(deviations(self.joints))
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Adds a batch: `keypoints` (B, K, 2), `score` (B, K); of the truth `visible` (B, K), and `area` (B,) if known."""
+        """Adds a batch: `keypoints` (B, K, 2) and `score` (B, K); `visible` (B, K), and `area` (B,) where known."""
         found, truth = prediction["keypoints"].cpu().double(), batch["keypoints"].cpu().double()
         visible = batch["visible"].cpu().bool()
         error = (found - truth).norm(dim=2)  # (B, K)

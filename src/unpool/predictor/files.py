@@ -97,6 +97,8 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(image.shape[-2:])}
     step = -(-max(image.shape[-2:]) // VIEW_SIDE)
     seen = {key: value[::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}
+    if "keypoints" in seen:
+        seen["keypoints"] = [[x / step, y / step] for x, y in seen["keypoints"]]
     view = predictor.task.draw(image[..., ::step, ::step], seen)
     Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(out / f"{stem}_view.jpg", quality=92)
     if "mask" in answer:

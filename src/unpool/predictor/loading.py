@@ -14,7 +14,7 @@ from unpool.models.pretrained import PUBLISHED, origin
 from unpool.models.weights import load_weights
 from unpool.predictor.predictor import Predictor
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo, Preprocessing, Task
 
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}
@@ -32,7 +32,7 @@ class Config(NamedTuple):
     """What config.json holds."""
 
     network: dict[str, Any]
-    task: str
+    task: Task
     preprocessing: Preprocessing
     info: DataInfo
     own: tuple[str, ...]
@@ -73,8 +73,7 @@ def load(
     model = _network(config, path) if model is None else model
     load_weights(path, model)
     model.to(_device(device))
-    task = TASKS[config.task](config.info)
-    return Predictor(model, config.preprocessing, config.info, task)
+    return Predictor(model, config.preprocessing, config.info, config.task)
 
 
 def _published(name: str, weights: str, *, device: Device) -> Predictor:
@@ -106,11 +105,12 @@ def read_config(path: Path) -> Config:
             f"{path} has format {values.get('format')!r}; this version of Unpool reads {FORMAT}: update"
         )
     try:
+        info = DataInfo.from_json(values["info"])
         config = Config(
             network=_network_section(values["network"]),
-            task=values["task"]["name"],
+            task=_task(values["task"], info, path),
             preprocessing=Preprocessing.from_json(values["preprocessing"]),
-            info=DataInfo.from_json(values["info"]),
+            info=info,
             own=tuple(values["own"]),
         )
     except KeyError as error:
@@ -119,19 +119,20 @@ def read_config(path: Path) -> Config:
         ) from None
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
-    if config.task not in TASKS:
-        raise ModelFileError(f"{path} names task {config.task!r}; there are: {', '.join(TASKS)}")
-    classes = config.network["num_classes"]
-    if classes != len(config.info.classes):
-        raise ModelFileError(
-            f"{path}: the network has {classes} outputs and there are {len(config.info.classes)} classes"
-        )
-    if config.network["in_channels"] != config.preprocessing.channels:
-        raise ModelFileError(
-            f"{path}: the network takes {config.network['in_channels']} channels and the preprocessing gives "
-            f"{config.preprocessing.channels}"
-        )
+    outputs, inputs = config.network["num_classes"], config.network["in_channels"]
+    if outputs != config.task.num_outputs:
+        told = f"{len(info.classes)} classes" if info.classes else f"{config.task.num_outputs} joints and maps"
+        raise ModelFileError(f"{path}: the network has {outputs} outputs and there are {told}")
+    given = config.preprocessing.channels + config.task.added_channels
+    if inputs != given:
+        raise ModelFileError(f"{path}: the network takes {inputs} channels and the preprocessing gives {given}")
     return config
+
+
+def _task(values: Mapping[str, Any], info: DataInfo, path: Path) -> Task:
+    if values["name"] not in TASKS:
+        raise ModelFileError(f"{path} names task {values['name']!r}; there are: {', '.join(TASKS)}")
+    return TASKS[values["name"]](info, **values["options"])
 
 
 def _read(path: Path) -> Mapping[str, Any]:

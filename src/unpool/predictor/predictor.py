@@ -62,6 +62,8 @@ class Predictor:
         Returns:
             Classification: label, class (its name), score (its probability), top_labels and top_scores.
             Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
+            Pose, the whole image being taken for the person's: joints (their names), keypoints (x and y of each, in
+            pixels of the image), score of each.
 
         Raises:
             DataError: an image cannot be used.
@@ -75,12 +77,26 @@ class Predictor:
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
         with _evaluating(self.model), torch.inference_mode():
-            answer = self._mask(image) if "mask" in self.task.needs else self._label(image)
+            answer = self._answer(image)
         if not torch.as_tensor(answer["score"]).isfinite().all():
             raise ModelFileError(
                 "the network's scores are not finite (NaN or infinity); its weights are damaged or it had diverged"
             )
         return answer
+
+    def _answer(self, image: Tensor) -> dict[str, Any]:
+        if "mask" in self.task.needs:
+            return self._mask(image)
+        return self._joints(image) if "keypoints" in self.task.needs else self._label(image)
+
+    def _joints(self, image: Tensor) -> dict[str, Any]:
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        prediction = self._predict(self._scores(resized), resized, tuple(image.shape[-2:]))
+        return {
+            "joints": list(self.info.keypoints),
+            "keypoints": prediction["keypoints"][0].tolist(),
+            "score": prediction["score"][0].tolist(),
+        }
 
     def _label(self, image: Tensor) -> dict[str, Any]:
         resized = self.preprocessing.resize(image.to(self.device))[None]

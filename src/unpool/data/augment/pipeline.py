@@ -57,6 +57,8 @@ class Augment:
         moved = [
             warp_targets(s, m, target_hw, flip_pairs=self._info.flip_pairs) for s, m in zip(samples, maps, strict=True)
         ]
+        lies_on = torch.tensor(target_hw)
+        moved = [{**s, "size_hw": lies_on} if "size_hw" in s else s for s in moved]
         return {"image": image} | stack_targets(moved)
 
     def _maps(self, index: Tensor, epoch: int, *, images: list[Tensor], target_hw: tuple[int, int]) -> Tensor:
