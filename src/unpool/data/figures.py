@@ -1,8 +1,8 @@
 """Stick figures drawn by rule, for tests and for a first run without a download.
 
-Each figure faces the viewer, so that its left is on the right of its own picture: sides are to be told by the posture, not
-by colour. Limbs have colours of their own, drawn like those of the ground. Things lie in front of the people: a joint is
-visible where its own person shows at its place.
+Each figure faces the viewer, so that its left is on the right of its own picture: sides are to be told by the posture,
+not by colour. Limbs have colours of their own, drawn like those of the ground. Things lie in front of the people: a
+joint is visible where its own person shows at its place.
 """
 
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ class Figures:
         seed: another one gives other scenes.
         count: number of scenes, by default 2000 for training and 200 else.
         side: height and width in pixels, at least 32.
-        people: in each scene. One gives `keypoints` and `visible`; more give `people`, NaN where a joint is not visible,
-            and `boxes` around what shows.
+        people: in each scene. One gives `keypoints` and `visible`; more give `people`, NaN where a joint is not
+            visible, and `boxes` around what shows.
         occlusion: most things in front of the people; their number is drawn from 0 to this.
     """
 
@@ -62,14 +62,14 @@ class Figures:
         count: int | None = None,
         side: int = 96,
         people: int = 1,
-        occlusion: int = 1,
+        occlusion: int = 2,
     ) -> None:
         if split not in _SPLITS:
             raise DataError(f"figures have no split '{split}'; expected one of {', '.join(_SPLITS)}")
         if side < 32 or people < 1 or occlusion < 0 or (count is not None and count < 1):
             raise DataError(
-                f"figures of side {side}, people {people}, occlusion {occlusion} and number {count}; expected a side of "
-                "at least 32, and at least one person and scene"
+                f"figures of side {side}, people {people}, occlusion {occlusion} and number {count}; expected a side "
+                "of at least 32, and at least one person and scene"
             )
         self.gives: tuple[str, ...] = (
             ("image", "keypoints", "visible", "area") if people == 1 else ("image", "people", "boxes")
@@ -148,8 +148,8 @@ def _draw(rng: Generator, side: int, *, people: int, occlusion: int) -> _Scene:
             owner[inside] = number
         drawn.append(joints)
     for _ in range(int(rng.integers(occlusion + 1))):
-        ends = rng.uniform(0.1, 0.9, (2, 2)) * side
-        inside = _capsule(ends[0], ends[0] + 0.4 * (ends[1] - ends[0]), rng.uniform(0.03, 0.07) * side, side)
+        ends = rng.uniform(0.15, 0.85, (2, 2)) * side
+        inside = _capsule(ends[0], ends[0] + 0.4 * (ends[1] - ends[0]), rng.uniform(0.04, 0.09) * side, side)
         image[inside], owner[inside] = rng.uniform(20, 235, 3), -1
     image += 6 * rng.standard_normal(image.shape)
     return _Scene(image.round().clip(0, 255).astype(np.uint8), owner, np.stack(drawn))
@@ -164,10 +164,8 @@ def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
     for name, way in (("right", -1), ("left", 1)):
         joints[_PLACE[f"{name}_shoulder"]] = (0.38 * way, -0.95)
         joints[_PLACE[f"{name}_hip"]] = (0.25 * way, 0)
-        raised = rng.uniform(0.1, 2.4)  # from hanging to above the head
-        _chain(
-            joints, (f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"), way * raised, way * rng.uniform(-0.5, 1.4)
-        )
+        raised, bent = rng.uniform(0.1, 2.4), rng.uniform(-0.5, 1.4)  # from hanging to above the head
+        _chain(joints, (f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"), way * raised, way * bent)
         apart = rng.uniform(-0.05, 0.9)
         _chain(joints, (f"{name}_hip", f"{name}_knee", f"{name}_ankle"), way * apart, -way * rng.uniform(0, 0.9))
     turn = rng.uniform(-0.5, 0.5)

@@ -1,8 +1,8 @@
 """People of COCO, one a sample: annotations/person_keypoints_<split>2017.json beside the folders of images.
 
 A joint is visible where it is labelled, hidden or not, as COCO's own score has it. Crowds and people of fewer than
-`least_joints` joints are left out. A sample is the square about the person's box, `crop` times its longer side. There is
-no labelled test split, so test is val.
+`least_joints` joints are left out. A sample is the square about the person's box, `crop` times its longer side. There
+is no labelled test split, so test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """

@@ -1,7 +1,7 @@
 """Leeds Sports Pose, extended: images/im00001.jpg and so on, joints.mat, train.txt and val.txt of image numbers.
 
-Joints are taken as they stand in the file. A sample is the square about the visible joints, `crop` times their extent: the
-person's place is known, as in the literature on single people. There is no other split, so test is val.
+Joints are taken as they stand in the file. A sample is the square about the visible joints, `crop` times their extent:
+the person's place is known, as in the literature on single people. There is no other split, so test is val.
 
 Source: Johnson and Everingham 2011, "Learning effective human pose estimation from inaccurate annotation".
 """
