@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.readers import trees
+
 CAMVID_CLASSES = 11
 
 
@@ -74,7 +76,12 @@ def _mask(path: Path, rng: np.random.Generator, size_hw: tuple[int, int], values
     Image.fromarray(coarse.repeat(8, 0).repeat(8, 1)).save(path)
 
 
+def _lsp(root: Path, rng: np.random.Generator) -> None:
+    trees.lsp(root)
+
+
 WRITERS = {
+    "lsp": _lsp,
     "camvid": _camvid,
     "folder": _folder,
     "folder_masks": _folder_masks,

@@ -157,7 +157,7 @@ def _draw(rng: Generator, side: int, *, people: int, occlusion: int) -> _Scene:
 
 def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
     """(14, 2) joints and the length of the torso; several people stand beside one another and overlap."""
-    torso = rng.uniform(0.2, 0.26) * side * (1 if people == 1 else 0.8)
+    torso = rng.uniform(0.2, 0.26) * side * (1 if people == 1 else 0.75)
     joints = np.zeros((len(LSP), 2))
     joints[_PLACE["neck"]] = (0, -1)
     joints[_PLACE["head_top"]] = _step(joints[_PLACE["neck"]], rng.uniform(-0.3, 0.3) + np.pi, 0.6)
@@ -172,7 +172,7 @@ def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
     cos, sin = np.cos(turn), np.sin(turn)
     joints = joints @ np.array([[cos, sin], [-sin, cos]]) * torso
     middle = (joints.min(0) + joints.max(0)) / 2
-    spread = 0.06 if people == 1 else 0.22
+    spread = 0.06 if people == 1 else 0.26
     return joints - middle + (0.5 + rng.uniform(-spread, spread, 2)) * side, torso
 
 

@@ -1,7 +1,7 @@
 """Number arrays out of MATLAB's files of version 5, which is all that is read of them: no structs, cells or text.
 
-Source: MathWorks, "MAT-File Format": a header of 128 bytes, then elements of a type, a length and data; an element of up
-to four bytes lies within its own tag, others are padded to eight.
+Source: MathWorks, "MAT-File Format": a header of 128 bytes, then elements of a type, a length and data; an element of
+up to four bytes lies within its own tag, others are padded to eight.
 """
 
 import struct
