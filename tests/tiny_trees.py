@@ -80,7 +80,12 @@ def _lsp(root: Path, rng: np.random.Generator) -> None:
     trees.lsp(root)
 
 
+def _coco_people(root: Path, rng: np.random.Generator) -> None:
+    trees.coco_people(root)
+
+
 WRITERS = {
+    "coco_people": _coco_people,
     "lsp": _lsp,
     "camvid": _camvid,
     "folder": _folder,

@@ -27,10 +27,11 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
         small["data.root"] = str(write_tree(recipe.data.reader, tmp_path / "data"))
     else:
         small["data.count"] = 6
+    side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
     if recipe.data.train_size is not None:
         small["data.train_size"] = [32, 32]
     elif recipe.data.size is not None:
-        small["data.size"] = [32, 32]
+        small["data.size"] = [side, side]
     if "width" in known_options(recipe.model.name, backbone=recipe.model.backbone):
         small["model.width"] = 4
     metrics = run.train(name, small, run=tmp_path / "run")

@@ -157,6 +157,16 @@ def test_flip_test_swaps_left_and_right():
     assert torch.allclose(plain, both)
 
 
+def test_flip_test_turns_the_maps_back():
+    image = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    model = nn.Conv2d(3, 5, 1).eval()  # sees one pixel, so that the mirror changes nothing but the place
+    with torch.no_grad():
+        model.weight[:] = model.weight[[0, 0, 2, 2, 4]]
+        model.bias[:] = model.bias[[0, 0, 2, 2, 4]]
+    plain, both = (Pose(INFO, flip_test=f).forward(model, {"image": image}) for f in (False, True))
+    assert torch.allclose(plain, both, atol=1e-6)
+
+
 def test_centre_stands_behind_the_image():
     seen = []
 
@@ -243,3 +253,24 @@ def test_skeleton_is_drawn_where_joints_are_visible():
 def test_best_is_what_the_joints_allow():
     assert Pose(INFO).best == "pck@0.2"
     assert Pose(DataInfo(keypoints=("nose", "tail"))).best == "pck_person@0.2"
+
+
+@pytest.mark.parametrize("options", [{"loss": "softmax"}, {"foreground": 10.0}, {"label": "disk", "loss": "bce"}])
+def test_pose_learns_to_find_dots(options):
+    """Each joint is a dot of its own colour; a small network learns to point at it."""
+    torch.manual_seed(0)
+    info = DataInfo(keypoints=("left_shoulder", "right_hip", "neck"))
+    joints = 4 + 16 * torch.rand(32, 3, 2)
+    image = heatmaps.gaussians(joints, (24, 24), 1.2) + 0.1 * torch.randn(32, 3, 24, 24)
+    batch = {"image": image, "keypoints": joints, "visible": torch.ones(32, 3, dtype=torch.bool)}
+    model = nn.Sequential(nn.Conv2d(3, 12, 5, padding=2), nn.ReLU(), nn.Conv2d(12, 3, 5, padding=2))
+    task, optimizer = Pose(info, size=1.5, **options), torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        total_loss(task.loss(task.forward(model.train(), batch), batch)).backward()
+        optimizer.step()
+    metric = task.metric()
+    with torch.no_grad():
+        metric.update(task.predict(task.forward(model.eval(), batch), batch), batch)
+    assert metric.compute()["pck_person@0.2"] > 0.95
+    assert metric.compute()["mean_error"] < 0.8
