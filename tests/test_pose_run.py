@@ -63,3 +63,17 @@ def test_resumed_pose_run_equals_one_that_never_stopped(tmp_path):
     resumed = run.resume(tmp_path / "b", {"train.epochs": 2})
     assert resumed["loss"] == two["loss"]
     assert resumed["mean_error"] == two["mean_error"]
+
+
+def test_people_are_trained_evaluated_and_predicted(tmp_path):
+    small = {key: value for key, value in SMALL.items() if key != "model.width"} | {"model.width": 4}
+    made = run.train("figures_openpose", small | {"train.epochs": 1}, run=tmp_path / "run")
+    again = run.evaluate(tmp_path / "run")
+    assert again["limbs"] == made["limbs"]
+    assert again["loss"] == pytest.approx(made["loss"], rel=1e-4)
+    picture = Figures(side=50, people=3)[0]["image"].permute(1, 2, 0).numpy()
+    Image.fromarray(picture).save(tmp_path / "people.png")
+    (record,) = run.predict(tmp_path / "run", [tmp_path / "people.png"], tmp_path / "out")
+    assert len(record["people"]) == len(record["score"])
+    assert all(len(person) == 14 for person in record["people"])
+    assert (tmp_path / "out" / record["view"]).is_file()

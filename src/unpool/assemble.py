@@ -19,6 +19,7 @@ from unpool.data.store import ScanResult, scan
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import Recipe
 from unpool.tasks import TASKS
+from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
@@ -29,7 +30,8 @@ from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch, DataInfo, Preprocessing, Reader, Samples, Task
 
-IMAGE_TASKS = (Segmentation, Pose, PoseCoordinates)  # their answers lie on the image, so they ask how it was resized
+# their answers lie on the image, so they ask how it was resized
+IMAGE_TASKS = (Segmentation, Pose, PoseCoordinates, People)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
         small["model.width"] = 4
     metrics = run.train(name, small, run=tmp_path / "run")
     assert metrics["images"] >= 2
-    assert 0 <= next(metrics[name] for name in ("mean_iou", "top1", "pck_person@0.2") if name in metrics) <= 1
+    assert 0 <= next(metrics[name] for name in ("mean_iou", "top1", "pck_person@0.2", "limbs") if name in metrics) <= 1
     left = {path.name for path in (tmp_path / "run").iterdir()}
     expected = {"recipe.yaml", "config.json", "data.json", "model.safetensors", "best.safetensors", "last"}
     assert expected | {"log.jsonl", "metrics.json", "report.html"} <= left

@@ -68,6 +68,7 @@ def test_hidden_joints_do_not_count():
     found, visible = person(), torch.ones(1, 14, dtype=torch.bool)
     found[0, 0] = 1e6
     visible[0, 0] = False
+    assert scores_of(person(), person(), visible)["pck@0.2"] == 1.0
     scores = scores_of(found, person(), visible)
     assert scores["pck@0.2"] == scores["pcp"] == 1.0
     assert scores["mean_error"] == 0.0
