@@ -147,7 +147,7 @@ def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Mo
         model.name,
         weights=None if is_resumed else model.weights,
         backbone=model.backbone,
-        num_classes=task.num_outputs,
+        num_classes=task.outputs,
         in_channels=recipe.data.channels + task.added_channels,
         **model.options,
     )
@@ -245,7 +245,7 @@ def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -
         "network": {
             "name": model.name,
             "backbone": model.backbone,
-            "num_classes": task.num_outputs,
+            "num_classes": task.outputs,
             "in_channels": data.preprocessing.channels + task.added_channels,
             "options": model.options,
         },

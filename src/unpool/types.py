@@ -255,7 +255,7 @@ class Task(Protocol):
     Attributes:
         needs: batch keys it reads; compared with what the reader gives before the first batch.
         best: name of the metric that chooses the best weights, higher being better.
-        num_outputs: numbers that the network gives at each place: classes, joints.
+        outputs: numbers that the network gives at each place: classes, joints.
         added_channels: channels that the task puts behind those of the image.
     """
 
@@ -264,7 +264,7 @@ class Task(Protocol):
     @property
     def best(self) -> str: ...
     @property
-    def num_outputs(self) -> int: ...
+    def outputs(self) -> int: ...
     @property
     def added_channels(self) -> int: ...
     def forward(self, model: nn.Module, batch: Batch) -> Any: ...

@@ -120,7 +120,7 @@ def test_every_stage_has_a_loss_with_its_weight():
 def test_background_is_one_less_the_highest_map():
     batch, task = batch_of(), Pose(INFO, background=True)
     labels, known = task.labels(batch, (16, 24))
-    assert task.num_outputs == labels.shape[1] == known.shape[1] == 6
+    assert task.outputs == labels.shape[1] == known.shape[1] == 6
     assert torch.allclose(labels[:, 5] + labels[:, :5].amax(1), torch.ones(2, 16, 24))
     assert task.predict(labels, batch)["keypoints"].shape == (2, 5, 2)
 

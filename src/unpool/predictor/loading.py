@@ -120,8 +120,8 @@ def read_config(path: Path) -> Config:
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
     outputs, inputs = config.network["num_classes"], config.network["in_channels"]
-    if outputs != config.task.num_outputs:
-        told = f"{len(info.classes)} classes" if info.classes else f"{config.task.num_outputs} joints and maps"
+    if outputs != config.task.outputs:
+        told = f"{len(info.classes)} classes" if info.classes else f"{config.task.outputs} joints and maps"
         raise ModelFileError(f"{path}: the network has {outputs} outputs and there are {told}")
     given = config.preprocessing.channels + config.task.added_channels
     if inputs != given:

@@ -40,7 +40,7 @@ class Classification:
         self.auxiliary_weight = check_weight(auxiliary_weight)
 
     @property
-    def num_outputs(self) -> int:
+    def outputs(self) -> int:
         """Scores that the network must give."""
         return len(self.info.classes)
 

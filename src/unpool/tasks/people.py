@@ -51,7 +51,7 @@ class People:
         self.size, self.width = float(size), float(width)
 
     @property
-    def num_outputs(self) -> int:
+    def outputs(self) -> int:
         """Heatmaps that the network must have: one a joint, and the background."""
         return len(self.info.keypoints) + 1
 
@@ -113,7 +113,7 @@ class People:
         return Term(square.sum() / heatmaps.mass("gaussian", self.size), count)
 
     def _check(self, output: FieldStages) -> None:
-        limbs, maps = 2 * len(self.info.limbs), self.num_outputs
+        limbs, maps = 2 * len(self.info.limbs), self.outputs
         if not isinstance(output, FieldStages):
             raise RecipeError("the network finds no limbs; people need one with fields, such as openpose")
         if output.fields[0].shape[1] != limbs or output.heatmaps[0].shape[1] != maps:

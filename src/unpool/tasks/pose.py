@@ -71,7 +71,7 @@ class Pose(Joints):
         self.stage_weights = None if stage_weights is None else tuple(stage_weights)
 
     @property
-    def num_outputs(self) -> int:
+    def outputs(self) -> int:
         """Maps that the network must have."""
         return len(self.info.keypoints) + self.background
 
@@ -129,10 +129,10 @@ class Pose(Joints):
         return labels, known
 
     def _term(self, maps: Tensor, batch: Batch) -> Term:
-        if maps.dim() != 4 or maps.shape[1] != self.num_outputs:
+        if maps.dim() != 4 or maps.shape[1] != self.outputs:
             raise RecipeError(
-                f"the network gives {tuple(maps.shape)} where (B, {self.num_outputs}, h, w) was due; build one of "
-                f"heatmaps with num_classes={self.num_outputs}"
+                f"the network gives {tuple(maps.shape)} where (B, {self.outputs}, h, w) was due; build one of "
+                f"heatmaps with num_classes={self.outputs}"
             )
         labels, known = self.labels(batch, maps.shape[-2:])
         return map_loss(

@@ -32,7 +32,7 @@ class PoseCoordinates(Joints):
         self.flip_test = flip_test
 
     @property
-    def num_outputs(self) -> int:
+    def outputs(self) -> int:
         """Joints of which the network must give coordinates."""
         return len(self.info.keypoints)
 
@@ -61,10 +61,10 @@ class PoseCoordinates(Joints):
         return {"keypoints": denormalize(found, targets_hw(batch)), "score": inside.float()}
 
     def _term(self, found: Tensor, batch: Batch) -> Term:
-        if found.dim() != 2 or found.shape[1] != 2 * self.num_outputs:
+        if found.dim() != 2 or found.shape[1] != 2 * self.outputs:
             raise RecipeError(
-                f"the network gives {tuple(found.shape)} where (B, {2 * self.num_outputs}) was due; build one of "
-                f"coordinates with num_classes={self.num_outputs}"
+                f"the network gives {tuple(found.shape)} where (B, {2 * self.outputs}) was due; build one of "
+                f"coordinates with num_classes={self.outputs}"
             )
         wanted, visible = normalize(batch["keypoints"], targets_hw(batch)), batch["visible"]
         square = (found.float().unflatten(1, (-1, 2)) - wanted).square().sum(2)  # (B, K)

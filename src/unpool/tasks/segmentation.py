@@ -72,7 +72,7 @@ class Segmentation:
         self.auxiliary_weight = check_weight(auxiliary_weight)
 
     @property
-    def num_outputs(self) -> int:
+    def outputs(self) -> int:
         """Scores that the network must give."""
         return len(self.info.classes)
 
