@@ -151,12 +151,10 @@ def _assemble(peaks: list[Peaks], pairs: list[list[Pair]], limbs: Sequence[tuple
 
 def _joined(one: _Body | None, other: _Body | None, ends: Ends) -> _Body | None:
     """The body that a limb belongs to; None where it would give a body a second joint of a kind."""
-    if one is None and other is None:
-        return _Body()
-    if one is None or other is None:
-        body = one or other
-        assert body is not None  # one of the two is there
-        return body if all(body.joints.get(joint, place) == place for joint, place in ends) else None
+    if one is None:
+        return _Body() if other is None else _fitting(other, ends)
+    if other is None:
+        return _fitting(one, ends)
     if one is other:
         return one
     if one.joints.keys() & other.joints.keys():
@@ -164,3 +162,8 @@ def _joined(one: _Body | None, other: _Body | None, ends: Ends) -> _Body | None:
     one.joints |= other.joints
     one.score += other.score
     return one
+
+
+def _fitting(body: _Body, ends: Ends) -> _Body | None:
+    """The body, where it has neither joint at another peak."""
+    return body if all(body.joints.get(joint, place) == place for joint, place in ends) else None
