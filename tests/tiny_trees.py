@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.readers import trees
+
 CAMVID_CLASSES = 11
 
 
@@ -94,4 +96,6 @@ WRITERS = {
     "image_pairs": _image_pairs,
     "images": _images,
     "mnist": _mnist,
+    "coco_people": lambda root, rng: trees.coco_people(root),
+    "lsp": lambda root, rng: trees.lsp(root),
 }

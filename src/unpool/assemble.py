@@ -127,7 +127,7 @@ def make_task_again(config: Mapping[str, Any], info: DataInfo, preprocessing: Pr
     return tasks.build(config["task"]["name"], info, options=config["task"]["options"], preprocessing=preprocessing)
 
 
-def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) -> nn.Module:
+def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
     """The recipe's network with new weights, drawn from the seed, or those that it starts from.
 
     A resumed run gets new ones: its saved state replaces them, so that nothing is downloaded or read again.
@@ -138,8 +138,8 @@ def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) ->
         model.name,
         weights=None if is_resumed else model.weights,
         backbone=model.backbone,
-        num_classes=num_classes,
-        in_channels=recipe.data.channels,
+        num_classes=task.outputs,
+        in_channels=recipe.data.channels + task.added_channels,
         **model.options,
     )
 
@@ -251,7 +251,7 @@ def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -
             "name": model.name,
             "backbone": model.backbone,
             "num_classes": task.outputs,
-            "in_channels": data.preprocessing.channels,
+            "in_channels": data.preprocessing.channels + task.added_channels,
             "options": model.options,
         },
         "task": {"name": recipe.task.name, "options": options},

@@ -118,6 +118,11 @@ def _read_data(recipe: Recipe, own: Own, *, progress: Callable[[int, int], None]
             f"the validation reader has classes {list(val.info.classes)[:20]} and the training reader "
             f"{list(train.info.classes)[:20]}; they must be the same, in the same order"
         )
+    if val.info.keypoints != train.info.keypoints:
+        raise DataError(
+            f"the validation reader has the joints {list(val.info.keypoints)[:20]} and the training reader "
+            f"{list(train.info.keypoints)[:20]}; they must be the same, in the same order"
+        )
     return make_data(recipe, (train, val), progress=progress)
 
 
@@ -125,7 +130,7 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
     """The job, and the recipe with everything that was chosen for this machine written into it."""
     device = make_device(recipe)
     task = make_task(recipe, data.info, data.train.samples)
-    model = make_model(recipe, task.outputs, is_resumed=is_resumed) if own.model is None else own.model
+    model = make_model(recipe, task, is_resumed=is_resumed) if own.model is None else own.model
     model.to(device)
     loader = make_train_loader(recipe, data)
     if loader.batch < recipe.train.batch:

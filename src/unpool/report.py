@@ -26,11 +26,21 @@ NAMES = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "input_psnr": "PSNR of the input, dB",
+    "pck@0.2": "PCK at 0.2 of the torso",
+    "pck@0.1": "PCK at 0.1 of the torso",
+    "pckh@0.5": "PCK at half of the head",
+    "pck_person@0.2": "PCK at 0.2 of the person",
+    "pcp": "limbs right (PCP)",
+    "limbs": "limbs joined right",
+    "limbs_precision": "found limbs that are right",
+    "people_found": "people found for each person",
+    "oks_ap": "OKS-AP",
+    "mean_error": "mean error in pixels",
     "loss": "loss",
 }
-BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision"}
+BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision", "pck_of_joints": "PCK at 0.2"}
 NOT_MEASURED = ("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen")
-NO_SHARE = ("loss", "psnr", "ssim", "input_psnr")  # shown as plain numbers
+NO_SHARES = ("loss", "psnr", "ssim", "input_psnr", "mean_error")  # shown as plain numbers
 MOST_BARS = 40
 MOST_MATRIX = 20
 MOST_SKIPPED = 50
@@ -185,8 +195,8 @@ def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> lis
     history = [row for row in metrics.get("history") or [] if _is_number(row.get("step"))]
     losses = [Series("training", _points(steps, "loss")), Series("validation", _points(history, "loss"))]
     measured = [name for name in _measured(history[-1]) if name != "loss"] if history else []
-    shares = [name for name in measured if all(0 <= value <= 1 for _, value in _points(history, name) if value)]
-    others = [name for name in measured if name not in shares]
+    shares = [name for name in measured if name not in NO_SHARES]
+    others = [name for name in measured if name in NO_SHARES]
     charts = [line_chart("Loss", losses, x="step")]
     if shares:
         charts.append(
@@ -219,7 +229,8 @@ def _classes(metrics: Mapping[str, Any]) -> list[Markup]:
     parts: list[Markup] = []
     shown = next((name for name in BY_CLASS if isinstance(metrics.get(name), dict)), None)
     if shown is not None:
-        parts += [element("h3", None, f"{BY_CLASS[shown]} of each class"), *_bars(metrics[shown])]
+        each = "joint" if shown == "pck_of_joints" else "class"
+        parts += [element("h3", None, f"{BY_CLASS[shown]} of each {each}"), *_bars(metrics[shown])]
     confusion = metrics.get("confusion")
     if confusion and shown is not None:
         parts += _confusion(confusion, list(metrics[shown]))
@@ -316,7 +327,7 @@ def _name(metric: str) -> str:
 
 
 def _value(metric: str, value: float) -> str:
-    return _share(value) if metric not in NO_SHARE and 0 <= value <= 1 else number(value)
+    return _share(value) if metric not in NO_SHARES and 0 <= value <= 1 else number(value)
 
 
 def _share(value: float) -> str:

@@ -357,3 +357,15 @@ def test_turn_takes_each_of_the_four_as_often() -> None:
     counts = torch.unique(matrix, dim=0, return_counts=True)[1]
     assert len(counts) == 4
     assert counts.min() > 70
+
+
+def test_targets_of_a_batch_lie_on_its_window() -> None:
+    """Evaluation leaves joints and `size_hw` as decoded, training gives both of the window: one rule reads them."""
+    item = sample(keypoints=torch.tensor([[27.5, 19.5]]), visible=torch.tensor([True]))
+    preprocessing = Preprocessing(size_hw=(20, 28))
+    window = augment(size_hw=(20, 28), preprocessing=preprocessing)([item], 0)
+    decoded = Collate(preprocessing)([item], 0)
+    for batch, size in ((window, [20, 28]), (decoded, [40, 56])):
+        assert batch["size_hw"].tolist() == [size]
+        share = (batch["keypoints"][0, 0] + 0.5) / torch.tensor(size[::-1])
+        assert share.tolist() == [0.5, 0.5]

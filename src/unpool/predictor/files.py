@@ -1,6 +1,7 @@
 """Predictions on disk: a picture to look at and the raw result of each image, and one list of all."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,10 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(image.shape[-2:])}
     step = -(-max(image.shape[-2:]) // VIEW_SIDE)
     seen = {key: value[..., ::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}
+    if "keypoints" in seen:
+        seen["keypoints"] = [[x / step, y / step] for x, y in seen["keypoints"]]
+    if "people" in seen:
+        seen["people"] = [[[v / step for v in at or (math.nan,) * 2] for at in one] for one in seen["people"]]
     view = predictor.task.draw(image[..., ::step, ::step], seen)
     Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(out / f"{stem}_view.jpg", quality=92)
     if "mask" in answer:

@@ -121,14 +121,12 @@ def read_config(path: Path) -> Config:
         raise
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
-    outputs = config.network["num_classes"]
+    outputs, inputs = config.network["num_classes"], config.network["in_channels"]
     if outputs != config.task.outputs:
         raise ModelFileError(f"{path}: the network has {outputs} outputs and its task {config.task.outputs}")
-    if config.network["in_channels"] != config.preprocessing.channels:
-        raise ModelFileError(
-            f"{path}: the network takes {config.network['in_channels']} channels and the preprocessing gives "
-            f"{config.preprocessing.channels}"
-        )
+    given = config.preprocessing.channels + config.task.added_channels
+    if inputs != given:
+        raise ModelFileError(f"{path}: the network takes {inputs} channels and the preprocessing gives {given}")
     return config
 
 

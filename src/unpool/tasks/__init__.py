@@ -6,12 +6,21 @@ from typing import Any
 
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
+from unpool.tasks.people import People
+from unpool.tasks.pose import Pose
+from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
 from unpool.types import DataInfo, Preprocessing, Task
 
-TASKS: dict[str, type[Classification] | type[Denoising] | type[Segmentation]] = {
+TASKS: dict[
+    str,
+    type[Classification] | type[Denoising] | type[People] | type[Pose] | type[PoseCoordinates] | type[Segmentation],
+] = {
     "classification": Classification,
     "denoising": Denoising,
+    "people": People,
+    "pose": Pose,
+    "pose_coordinates": PoseCoordinates,
     "segmentation": Segmentation,
 }
 

@@ -27,6 +27,7 @@ class Classification:
     """
 
     needs: tuple[str, ...] = ("image", "label")
+    added_channels = 0
     best: str = "top1"
 
     def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:

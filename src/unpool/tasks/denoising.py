@@ -36,6 +36,7 @@ class Denoising:
     """
 
     needs: tuple[str, ...] = ("image", "clean")
+    added_channels = 0
     best: str = "psnr"
 
     def __init__(

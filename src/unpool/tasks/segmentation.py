@@ -48,6 +48,7 @@ class Segmentation:
     """
 
     needs: tuple[str, ...] = ("image", "mask")
+    added_channels = 0
     best: str = "mean_iou"
 
     def __init__(

@@ -60,7 +60,10 @@ class Augment:
         moved = [
             warp_targets(s, m, target_hw, flip_pairs=self._info.flip_pairs) for s, m in zip(samples, maps, strict=True)
         ]
-        return stack_targets([{k: v for k, v in one.items() if k != "clean"} for one in moved]) | batch
+        targets = [{k: v for k, v in one.items() if k != "clean"} for one in moved]
+        if "size_hw" in samples[0]:
+            targets = [one | {"size_hw": torch.tensor(target_hw)} for one in targets]
+        return stack_targets(targets) | batch
 
     def _maps(self, index: Tensor, epoch: int, *, images: list[Tensor], target_hw: tuple[int, int]) -> Tensor:
         """(B, 3, 3): from the batch's pixels to those of the images."""
