@@ -30,7 +30,7 @@ def data_of(recipe):
 def job_of(recipe):
     data = data_of(recipe)
     task = assemble.make_task(recipe, data.info, data.train.samples)
-    parts = (assemble.make_model(recipe, len(data.info.classes)), task, assemble.make_train_loader(recipe, data))
+    parts = (assemble.make_model(recipe, task), task, assemble.make_train_loader(recipe, data))
     return assemble.make_job(recipe, parts, data=data, device=CPU, stop=StopRequest())
 
 

@@ -1,6 +1,7 @@
 """The schema of a recipe knows every name of every table and every option of every row."""
 
 from unpool.data.augment import AUGMENTATIONS
+from unpool.data.noise import NOISES
 from unpool.data.readers import READERS
 from unpool.models import MODELS
 from unpool.recipe import recipe_schema
@@ -13,6 +14,7 @@ def test_schema_knows_every_name_of_every_table():
     assert parts["Model"]["properties"]["name"]["anyOf"][0]["enum"] == list(MODELS)
     assert parts["Task"]["properties"]["name"]["enum"] == list(TASKS)
     assert parts["Data"]["properties"]["augment"]["items"]["anyOf"][0]["enum"] == list(AUGMENTATIONS)
+    assert parts["Data"]["properties"]["noise"]["anyOf"][0]["enum"] == [*NOISES, None]
 
 
 def test_schema_lets_in_an_option_only_with_its_row():
@@ -26,6 +28,7 @@ def test_schema_lets_in_an_option_only_with_its_row():
 def test_schema_leaves_out_what_the_data_gives():
     rows = recipe_schema()["$defs"]["Task"]["allOf"]
     takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
+    assert set(takes["denoising"]) == {"loss", "residual"}
     assert set(takes["segmentation"]) == {"class_weights", "auxiliary_weight"}
 
 

@@ -218,7 +218,7 @@ def test_own_network_readers_and_callback_are_used(camvid, tmp_path):
 def test_report_shows_the_weights_that_are_kept(camvid, tmp_path, monkeypatch):
     shown = []
 
-    def note(job, data):
+    def note(job, data, collate):
         shown.append({name: value.clone() for name, value in job.model.state_dict().items()})
         return [], []
 

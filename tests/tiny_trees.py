@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.readers import trees
+
 CAMVID_CLASSES = 11
 
 
@@ -40,6 +42,18 @@ def _folder_masks(root: Path, rng: np.random.Generator) -> None:
     for i in range(8):
         _picture(root / "images" / f"{i}.jpg", rng, (48, 64))
         _mask(root / "masks" / f"{i}.png", rng, (48, 64), 2)
+
+
+def _images(root: Path, rng: np.random.Generator) -> None:
+    for folder, count in (("Train400", 8), ("BSD68", 3), ("Set12", 1)):
+        for i in range(count):
+            _picture(root / folder / f"{i}.png", rng, (40 + i, 50))
+
+
+def _image_pairs(root: Path, rng: np.random.Generator) -> None:
+    for i in range(10):
+        for name in ("noisy", "clean"):
+            _picture(root / name / f"{i}.png", rng, (40, 50 + i))
 
 
 def _cifar(root: Path, rng: np.random.Generator) -> None:
@@ -79,5 +93,9 @@ WRITERS = {
     "folder": _folder,
     "folder_masks": _folder_masks,
     "cifar": _cifar,
+    "image_pairs": _image_pairs,
+    "images": _images,
     "mnist": _mnist,
+    "coco_people": lambda root, rng: trees.coco_people(root),
+    "lsp": lambda root, rng: trees.lsp(root),
 }

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from unpool import models
+from unpool import models, tasks
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate
 from unpool.data.loader import Loader
+from unpool.data.noise import NOISES, AddNoise
 from unpool.data.readers import READERS
+from unpool.data.repeated import Repeated
 from unpool.data.statistics import count_pixels
 from unpool.data.store import ScanResult, scan
 from unpool.errors import EnvironmentFault, RecipeError
@@ -25,7 +27,7 @@ from unpool.training.job import Job
 from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch, DataInfo, Preprocessing, Reader, Samples, Task
+from unpool.types import Batch, DataInfo, Preprocessing, Reader, Samples, Task, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
     options = dict(recipe.data.options)
     if "channels" in accepted:
         options["channels"] = recipe.data.channels
-    if classes is not None:
+    if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None
     reader = kind(root, split, **options)
@@ -68,11 +70,14 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
 
 def check_gives(recipe: Recipe, reader: Reader, called: str) -> None:
     """Raises RecipeError where the reader does not give what the recipe's task needs."""
-    missing = sorted(set(TASKS[recipe.task.name].needs) - set(reader.gives))
+    added = {"clean"} if recipe.data.noise else set()
+    if twice := added & set(reader.gives):
+        raise RecipeError(f"{called} gives {', '.join(twice)} itself; leave data.noise out, or choose another reader")
+    missing = sorted(set(TASKS[recipe.task.name].needs) - set(reader.gives) - added)
     if missing:
         raise RecipeError(
             f"task {recipe.task.name} needs {', '.join(missing)}, but {called} gives {', '.join(reader.gives)}; "
-            "choose another data.reader or task.name"
+            f"choose another data.reader or task.name{', or set data.noise' if missing == ['clean'] else ''}"
         )
 
 
@@ -114,23 +119,15 @@ def make_task(recipe: Recipe, info: DataInfo, train: Samples) -> Task:
     options: dict[str, Any] = dict(recipe.task.options)
     if options.get("class_weights") in ("median", "sqrt_median"):
         options |= count_pixels(train, len(info.classes))._asdict()
-    return _task(recipe.task.name, info, options, make_preprocessing(recipe))
+    return tasks.build(recipe.task.name, info, options=options, preprocessing=make_preprocessing(recipe))
 
 
 def make_task_again(config: Mapping[str, Any], info: DataInfo, preprocessing: Preprocessing) -> Task:
     """The task of a run, with the class weights it had, from its config.json."""
-    return _task(config["task"]["name"], info, config["task"]["options"], preprocessing)
+    return tasks.build(config["task"]["name"], info, options=config["task"]["options"], preprocessing=preprocessing)
 
 
-def _task(name: str, info: DataInfo, options: Mapping[str, Any], preprocessing: Preprocessing) -> Task:
-    """The task; one of pixels is told how the image was resized, to map its scores back."""
-    kind = TASKS[name]
-    if kind is Segmentation:
-        return kind(info, **options, preprocessing=preprocessing)
-    return kind(info, **options)
-
-
-def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) -> nn.Module:
+def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
     """The recipe's network with new weights, drawn from the seed, or those that it starts from.
 
     A resumed run gets new ones: its saved state replaces them, so that nothing is downloaded or read again.
@@ -141,8 +138,8 @@ def make_model(recipe: Recipe, num_classes: int, *, is_resumed: bool = False) ->
         model.name,
         weights=None if is_resumed else model.weights,
         backbone=model.backbone,
-        num_classes=num_classes,
-        in_channels=recipe.data.channels,
+        num_classes=task.outputs,
+        in_channels=recipe.data.channels + task.added_channels,
         **model.options,
     )
 
@@ -159,15 +156,29 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
         seed=recipe.train.seed,
     )
     samples = data.train.samples
+    if recipe.data.repeat > 1:
+        samples = Repeated(samples, recipe.data.repeat)
     return Loader(
         samples,
-        transform,
+        with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
         batch=min(recipe.train.batch, len(samples)),
         seed=recipe.train.seed,
         shuffle=True,
         workers=num_workers(recipe),
         drop_last=recipe.train.drop_last,
     )
+
+
+def with_noise(recipe: Recipe, transform: Transform, *, seed: int, evaluates: bool) -> Transform:
+    """The same batches with the recipe's noise, where it has any."""
+    for name, options in (recipe.data.noise or {}).items():
+        transform = AddNoise(transform, NOISES[name](**options), seed=seed, evaluates=evaluates)
+    return transform
+
+
+def make_eval_transform(recipe: Recipe, preprocessing: Preprocessing) -> Transform:
+    """Batches as in evaluation, in which the noise is that of `data.noise_seed` in every epoch."""
+    return with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True)
 
 
 def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
@@ -179,7 +190,7 @@ def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocess
 
     return Loader(
         samples,
-        Collate(preprocessing),
+        make_eval_transform(recipe, preprocessing),
         batch=recipe.train.eval_batch or recipe.train.batch,
         seed=recipe.train.seed,
         shuffle=False,
@@ -239,8 +250,8 @@ def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -
         "network": {
             "name": model.name,
             "backbone": model.backbone,
-            "num_classes": len(data.info.classes),
-            "in_channels": data.preprocessing.channels,
+            "num_classes": task.outputs,
+            "in_channels": data.preprocessing.channels + task.added_channels,
             "options": model.options,
         },
         "task": {"name": recipe.task.name, "options": options},
@@ -281,7 +292,7 @@ def make_job(
         accumulate=train.accumulate,
         clip_norm=train.clip_norm,
         seed=train.seed,
-        names=data.train.samples.names,
+        names=loader.samples.names,
         num_classes=len(data.info.classes),
         averaging=None if train.ema is None else Averaging(train.ema),
         stop=stop,

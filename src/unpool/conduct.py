@@ -17,6 +17,7 @@ from unpool.assemble import (
     make_data,
     make_device,
     make_eval_loader,
+    make_eval_transform,
     make_job,
     make_model,
     make_reader,
@@ -117,6 +118,11 @@ def _read_data(recipe: Recipe, own: Own, *, progress: Callable[[int, int], None]
             f"the validation reader has classes {list(val.info.classes)[:20]} and the training reader "
             f"{list(train.info.classes)[:20]}; they must be the same, in the same order"
         )
+    if val.info.keypoints != train.info.keypoints:
+        raise DataError(
+            f"the validation reader has the joints {list(val.info.keypoints)[:20]} and the training reader "
+            f"{list(train.info.keypoints)[:20]}; they must be the same, in the same order"
+        )
     return make_data(recipe, (train, val), progress=progress)
 
 
@@ -124,8 +130,7 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
     """The job, and the recipe with everything that was chosen for this machine written into it."""
     device = make_device(recipe)
     task = make_task(recipe, data.info, data.train.samples)
-    classes = len(data.info.classes)
-    model = make_model(recipe, classes, is_resumed=is_resumed) if own.model is None else own.model
+    model = make_model(recipe, task, is_resumed=is_resumed) if own.model is None else own.model
     model.to(device)
     loader = make_train_loader(recipe, data)
     if loader.batch < recipe.train.batch:
@@ -134,7 +139,7 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
         )
     job = make_job(recipe, (model, task, loader), data=data, device=device, stop=stop)
     batch = _first_batch(loader)
-    for warning in preflight(job, batch, count=len(data.train.samples)):
+    for warning in preflight(job, batch, count=len(loader.samples)):
         _log.warning(warning)
     choice = speed.choose(
         model,
@@ -221,7 +226,7 @@ def _finish(
         metrics["colour_baseline"] = baseline
         _log.info("a classifier of single pixels by colour alone reaches a mean IoU of %.4f", baseline)
     directory.write_json("metrics.json", as_json(metrics))
-    examples, worst = draw_examples(job, data)
+    examples, worst = draw_examples(job, data, make_eval_transform(recipe, data.preprocessing))
     write_report(directory.path, examples=examples, worst=worst)
     return metrics
 

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from unpool.assemble import Data
-from unpool.data.augment import Collate
 from unpool.report import Example
 from unpool.training.job import Job, lay_out
 from unpool.training.step import Step
-from unpool.types import Batch
+from unpool.types import Batch, Transform
 
 LOOKED_AT = 200  # samples, evenly spread, among which the worst are sought
 SHOWN = 8
@@ -21,18 +20,18 @@ class _Seen(NamedTuple):
     loss: float
 
 
-def draw_examples(job: Job, data: Data) -> tuple[list[Example], list[Example]]:
+def draw_examples(job: Job, data: Data, collate: Transform) -> tuple[list[Example], list[Example]]:
     """Evenly spread validation images, and those of the highest loss, both drawn with truth and prediction.
 
-    The job's model must hold the weights to be shown.
+    The job's model must hold the weights to be shown; `collate` makes batches as in evaluation.
     """
     samples = data.val.samples
     spread = _spread(len(samples), LOOKED_AT)
-    seen = [_Seen(index, _look(job, data, index)[1]) for index in spread]
+    seen = [_Seen(index, _look(job, collate([samples[index]], 0))[1]) for index in spread]
     worst = sorted(seen, key=lambda one: one.loss, reverse=True)[:SHOWN]
     return (
-        [_example(job, data, index) for index in _spread(len(samples), SHOWN)],
-        [_example(job, data, one.place) for one in worst],
+        [_example(job, data, collate, index=index) for index in _spread(len(samples), SHOWN)],
+        [_example(job, data, collate, index=one.place) for one in worst],
     )
 
 
@@ -43,9 +42,8 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _look(job: Job, data: Data, index: int) -> tuple[dict[str, Any], float]:
-    """Prediction of one sample without its leading B, and its loss."""
-    batch: Batch = Collate(data.preprocessing)([data.val.samples[index]], 0)
+def _look(job: Job, batch: Batch) -> tuple[dict[str, Any], float]:
+    """Prediction of the only sample of a batch without its leading B, and its loss."""
     prepared = lay_out(job.prepare(batch), job.memory_format)
     job.model.eval()
     output = Step(job.model, job.task, precision=job.precision, device=job.device).output(prepared)
@@ -55,10 +53,13 @@ def _look(job: Job, data: Data, index: int) -> tuple[dict[str, Any], float]:
     return prediction, loss
 
 
-def _example(job: Job, data: Data, index: int) -> Example:
+def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example:
     sample = data.val.samples[index]
-    prediction, loss = _look(job, data, index)
-    image = _rgb(sample["image"])
+    batch = collate([sample], 0)
+    prediction, loss = _look(job, batch)
+    if "clean" in batch:  # made with the batch, as the noise of the image is
+        sample = {key: batch[key][0] for key in ("image", "clean")}
+    image = _rgb(sample["image"].round().clamp(0, 255).to(torch.uint8))
     return Example(
         data.val.samples.names[index],
         image,

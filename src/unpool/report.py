@@ -23,10 +23,24 @@ NAMES = {
     "top5": "top-5 accuracy",
     "pixel_accuracy": "pixel accuracy",
     "class_accuracy": "class accuracy",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "input_psnr": "PSNR of the input, dB",
+    "pck@0.2": "PCK at 0.2 of the torso",
+    "pck@0.1": "PCK at 0.1 of the torso",
+    "pckh@0.5": "PCK at half of the head",
+    "pck_person@0.2": "PCK at 0.2 of the person",
+    "pcp": "limbs right (PCP)",
+    "limbs": "limbs joined right",
+    "limbs_precision": "found limbs that are right",
+    "people_found": "people found for each person",
+    "oks_ap": "OKS-AP",
+    "mean_error": "mean error in pixels",
     "loss": "loss",
 }
-BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision"}
+BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision", "pck_of_joints": "PCK at 0.2"}
 NOT_MEASURED = ("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen")
+NO_SHARES = ("loss", "psnr", "ssim", "input_psnr", "mean_error")  # shown as plain numbers
 MOST_BARS = 40
 MOST_MATRIX = 20
 MOST_SKIPPED = 50
@@ -170,9 +184,9 @@ def _best(metrics: Mapping[str, Any]) -> str:
     if best[name] <= metrics[name]:
         return "The figures are those of the last evaluation, which was the best one too."
     return (
-        f"The figures are those of the last evaluation. The best {_name(name)} was {_share(best[name])} after epoch "
-        f"{best['epoch']}; the weights of that time are in best.safetensors. They were chosen on these same images, so "
-        "their figure is not one to publish."
+        f"The figures are those of the last evaluation. The best {_name(name)} was {_value(name, best[name])} after "
+        f"epoch {best['epoch']}; the weights of that time are in best.safetensors. They were chosen on these same "
+        "images, so their figure is not one to publish."
     )
 
 
@@ -180,12 +194,15 @@ def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> lis
     steps = [line for line in log if line.get("kind", "step") == "step" and "step" in line]
     history = [row for row in metrics.get("history") or [] if _is_number(row.get("step"))]
     losses = [Series("training", _points(steps, "loss")), Series("validation", _points(history, "loss"))]
-    shares = [name for name in _measured(history[-1]) if name != "loss"] if history else []
+    measured = [name for name in _measured(history[-1]) if name != "loss"] if history else []
+    shares = [name for name in measured if name not in NO_SHARES]
+    others = [name for name in measured if name in NO_SHARES]
     charts = [line_chart("Loss", losses, x="step")]
     if shares:
         charts.append(
             line_chart("Validation", [Series(_name(name), _points(history, name)) for name in shares], x="step")
         )
+    charts += [line_chart(_name(name), [Series("validation", _points(history, name))], x="step") for name in others]
     if steps:
         charts.append(line_chart("Learning rate", [Series("lr", _points(steps, "lr"))], x="step", scale="zero"))
         charts.append(
@@ -212,7 +229,8 @@ def _classes(metrics: Mapping[str, Any]) -> list[Markup]:
     parts: list[Markup] = []
     shown = next((name for name in BY_CLASS if isinstance(metrics.get(name), dict)), None)
     if shown is not None:
-        parts += [element("h3", None, f"{BY_CLASS[shown]} of each class"), *_bars(metrics[shown])]
+        each = "joint" if shown == "pck_of_joints" else "class"
+        parts += [element("h3", None, f"{BY_CLASS[shown]} of each {each}"), *_bars(metrics[shown])]
     confusion = metrics.get("confusion")
     if confusion and shown is not None:
         parts += _confusion(confusion, list(metrics[shown]))
@@ -309,7 +327,7 @@ def _name(metric: str) -> str:
 
 
 def _value(metric: str, value: float) -> str:
-    return _share(value) if metric != "loss" and 0 <= value <= 1 else number(value)
+    return _share(value) if metric not in NO_SHARES and 0 <= value <= 1 else number(value)
 
 
 def _share(value: float) -> str:

@@ -27,7 +27,7 @@ from unpool.types import Reader
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
 EVALUABLE = (  # and in an evaluation, beside the options of the reader
-    *("data.root", "data.memory"),
+    *("data.root", "data.memory", "data.noise", "data.noise_seed"),
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
 OnStart = Callable[[Path], None]

@@ -25,10 +25,11 @@ BATCH_KEYS = {
     "boxes": "list of B tensors (N, 4) float32 xyxy",
     "labels": "list of B tensors (N,) int64",
     "masks": "list of B tensors (N, H, W) bool",
-    "people": "list of B tensors (N, K, 2) float32",
+    "people": "list of B tensors (N, K, 2) float32, NaN where a joint is not known",
     "captions": "list of B tensors (T,) int64",
     "index": "(B,) int64 position in the reader",
-    "size_hw": "(B, 2) int64 size of the image as decoded",
+    "area": "(B,) float32 pixels that the person covers",
+    "size_hw": "(B, 2) int64 size of the image on which targets lie: as decoded, or the window of an augmentation",
     "partner": "(B,) int64 position in the batch of the sample mixed in",
     "mix": "(B,) float32 share of the sample itself",
 }
@@ -66,6 +67,7 @@ class DataInfo:
         ignore: the value of unlabelled pixels in the user's own mask files.
         keypoints: names by index.
         flip_pairs: keypoints that trade places in a mirror.
+        limbs: keypoints that a line joins.
     """
 
     classes: tuple[str, ...] = ()
@@ -73,6 +75,7 @@ class DataInfo:
     ignore: int | None = None
     keypoints: tuple[str, ...] = ()
     flip_pairs: tuple[tuple[int, int], ...] = ()
+    limbs: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,6 +88,7 @@ class DataInfo:
             ignore=values["ignore"],
             keypoints=tuple(values["keypoints"]),
             flip_pairs=tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
+            limbs=tuple((int(a), int(b)) for a, b in values.get("limbs", ())),
         )
 
 
@@ -251,12 +255,18 @@ class Task(Protocol):
     Attributes:
         needs: batch keys it reads; compared with what the reader gives before the first batch.
         best: name of the metric that chooses the best weights, higher being better.
+        outputs: channels or numbers that its network gives, `num_classes` of `models.build`.
+        added_channels: channels that the task puts behind those of the image.
     """
 
     @property
     def needs(self) -> tuple[str, ...]: ...
     @property
     def best(self) -> str: ...
+    @property
+    def outputs(self) -> int: ...
+    @property
+    def added_channels(self) -> int: ...
     def forward(self, model: nn.Module, batch: Batch) -> Any: ...
     def loss(self, output: Any, batch: Batch) -> Losses: ...
     def predict(self, output: Any, batch: Batch) -> Prediction: ...

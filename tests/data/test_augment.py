@@ -328,3 +328,44 @@ def test_keypoints_survive_every_geometry() -> None:
         bright = (picture[0] > 200).nonzero().double()
         if visible[0] and len(bright) > 40:
             assert (bright.mean(0).flip(0) - points[0].double()).abs().max() < 1.0
+
+
+class Quarters:
+    """Draws the same number of quarter turns for every sample."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def integer(self, low: int, high: int) -> torch.Tensor:
+        assert low <= self.number <= high
+        return torch.full((2,), float(self.number), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_turn_shows_whole_pixels_of_the_image_turned(quarters: int) -> None:
+    image = torch.arange(2 * 5 * 7, dtype=torch.uint8).view(2, 1, 5, 7) * 3
+    matrix, sizes = AUGMENTATIONS["turn"]().map(Quarters(quarters), torch.tensor([[5.0, 7.0]] * 2), target_hw=(5, 7))
+    expected = torch.rot90(image, quarters, (2, 3))
+    assert sizes.tolist() == [list(expected.shape[2:])] * 2
+    assert torch.equal(geometry.warp(image, matrix, tuple(expected.shape[2:])), expected)
+
+
+def test_turn_takes_each_of_the_four_as_often() -> None:
+    matrix, _ = AUGMENTATIONS["turn"]().map(
+        Draws(0, 0, index=torch.arange(400)), torch.tensor([[5.0, 5.0]] * 400), target_hw=(5, 5)
+    )
+    counts = torch.unique(matrix, dim=0, return_counts=True)[1]
+    assert len(counts) == 4
+    assert counts.min() > 70
+
+
+def test_targets_of_a_batch_lie_on_its_window() -> None:
+    """Evaluation leaves joints and `size_hw` as decoded, training gives both of the window: one rule reads them."""
+    item = sample(keypoints=torch.tensor([[27.5, 19.5]]), visible=torch.tensor([True]))
+    preprocessing = Preprocessing(size_hw=(20, 28))
+    window = augment(size_hw=(20, 28), preprocessing=preprocessing)([item], 0)
+    decoded = Collate(preprocessing)([item], 0)
+    for batch, size in ((window, [20, 28]), (decoded, [40, 56])):
+        assert batch["size_hw"].tolist() == [size]
+        share = (batch["keypoints"][0, 0] + 0.5) / torch.tensor(size[::-1])
+        assert share.tolist() == [0.5, 0.5]

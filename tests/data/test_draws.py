@@ -73,3 +73,12 @@ def test_permutation_is_one_and_even() -> None:
     first = torch.stack([permutation(0, epoch, 10)[:1] for epoch in range(2000)])
     assert permutation(7, 3, 1000).sort().values.tolist() == list(range(1000))
     assert first.flatten().bincount(minlength=10).min() > 140
+
+
+def test_generators_of_samples_differ_and_are_the_same_again() -> None:
+    def fields(index: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.rand(4, generator=one) for one in Draws(5, 2, index=index).generators()])
+
+    found = fields(torch.arange(30))
+    assert len(set(found[:, 0].tolist())) == 30
+    assert torch.equal(fields(torch.tensor([9, 3])), found[[9, 3]])

@@ -78,7 +78,7 @@ def test_best_weights_are_asked_for_by_name_and_missed_by_name(run):
     [
         ({"format": 2}, "format 2; this version of Unpool reads 1"),
         ({"network__name": "__import__"}, "no network is called '__import__'"),
-        ({"network__num_classes": 4}, "4 outputs and there are 3 classes"),
+        ({"network__num_classes": 4}, "4 outputs and its task 3"),
         ({"network__in_channels": 3}, "takes 3 channels and the preprocessing gives 1"),
         ({"network__options": {"widths": [10**9]}}, "1000000000; none is above"),
         ({"network__options": {"depth_of_all": 3}}, "depth_of_all"),

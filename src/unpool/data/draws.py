@@ -78,6 +78,13 @@ class Draws:
         row, self._words = self._words[0], self._words[1:]
         return torch.from_numpy(low + (high - low) * (row * 2.0**-32))
 
+    def generators(self) -> list[torch.Generator]:
+        """One of torch's generators a sample, for whole fields of numbers.
+
+        What it is seeded with is drawn here; what comes out of it is the same on one version of torch only.
+        """
+        return [torch.Generator().manual_seed(int(seed)) for seed in self.integer(0, 2**32 - 1).tolist()]
+
     def normal(self) -> Tensor:
         """(B,) float64 of zero mean and unit deviation."""
         radius = (-2 * torch.log1p(-self.uniform())).sqrt()

@@ -1,6 +1,7 @@
 """Predictions on disk: a picture to look at and the raw result of each image, and one list of all."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def write_predictions(
     """Predicts each image and writes what it found into `out`, one image in memory at a time.
 
     For an image `x.jpg`: `x_view.jpg` to look at; for masks also `x_mask.png`, whose values are class indices, in the
-    palette's colours. `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
+    palette's colours; for denoised images `x_clean.png`. `predictions.json` lists all. Images of equal stems get
+    numbers: `x-2_view.jpg`.
 
     Args:
         predictor: what to ask.
@@ -121,15 +123,28 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     answer = predictor.predict(image)
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(image.shape[-2:])}
     step = -(-max(image.shape[-2:]) // VIEW_SIDE)
-    seen = {key: value[::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}
+    seen = {key: value[..., ::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}
+    if "keypoints" in seen:
+        seen["keypoints"] = [[x / step, y / step] for x, y in seen["keypoints"]]
+    if "people" in seen:
+        seen["people"] = [[[v / step for v in at or (math.nan,) * 2] for at in one] for one in seen["people"]]
     view = predictor.task.draw(image[..., ::step, ::step], seen)
     Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(out / f"{stem}_view.jpg", quality=92)
     if "mask" in answer:
         _write_mask(answer["mask"], predictor.info, out / f"{stem}_mask.png")
         record |= {"mask": printable(f"{stem}_mask.png"), "shares": _shares(answer["mask"], predictor.info.classes)}
+    elif "clean" in answer:
+        _write_image(answer["clean"], out / f"{stem}_clean.png")
+        record |= {"clean": printable(f"{stem}_clean.png")}
     else:
         record |= answer
     return record | {"view": printable(f"{stem}_view.jpg")}
+
+
+def _write_image(image: Tensor, path: Path) -> None:
+    """(C, H, W) on 0..1 as 8 bits, one channel as grey."""
+    values = (image * 255).round().to(torch.uint8).permute(1, 2, 0).squeeze(2)
+    Image.fromarray(values.contiguous().numpy()).save(path)
 
 
 def _write_mask(mask: Tensor, info: DataInfo, path: Path) -> None:
@@ -163,7 +178,7 @@ def _stems(files: Sequence[Path]) -> list[str]:
 
 
 def _refuse_existing(out: Path, stems: Sequence[str]) -> None:
-    names = [LIST, *(f"{stem}_{kind}" for stem in stems for kind in ("mask.png", "view.jpg"))]
+    names = [LIST, *(f"{stem}_{kind}" for stem in stems for kind in ("mask.png", "clean.png", "view.jpg"))]
     for name in names:
         if (out / name).exists():
             raise RecipeError(

@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from unpool import models
+from unpool import models, tasks
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.models.pretrained import PUBLISHED, origin
 from unpool.models.weights import load_weights
 from unpool.predictor.predictor import Predictor
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo, Preprocessing, Task
 
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}
@@ -32,7 +32,7 @@ class Config(NamedTuple):
     """What config.json holds."""
 
     network: dict[str, Any]
-    task: str
+    task: Task
     preprocessing: Preprocessing
     info: DataInfo
     own: tuple[str, ...]
@@ -73,8 +73,7 @@ def load(
     model = _network(config, path) if model is None else model
     load_weights(path, model)
     model.to(_device(device))
-    task = TASKS[config.task](config.info)
-    return Predictor(model, config.preprocessing, config.info, task)
+    return Predictor(model, config.preprocessing, config.info, config.task)
 
 
 def _published(name: str, weights: str, *, device: Device) -> Predictor:
@@ -106,32 +105,35 @@ def read_config(path: Path) -> Config:
             f"{path} has format {values.get('format')!r}; this version of Unpool reads {FORMAT}: update"
         )
     try:
+        preprocessing, info = Preprocessing.from_json(values["preprocessing"]), DataInfo.from_json(values["info"])
         config = Config(
             network=_network_section(values["network"]),
-            task=values["task"]["name"],
-            preprocessing=Preprocessing.from_json(values["preprocessing"]),
-            info=DataInfo.from_json(values["info"]),
+            task=_task(path, values["task"], info, preprocessing=preprocessing),
+            preprocessing=preprocessing,
+            info=info,
             own=tuple(values["own"]),
         )
     except KeyError as error:
         raise ModelFileError(
             f"{path} lacks {error.args[0]!r}; nothing is guessed: copy the file of the run anew"
         ) from None
+    except ModelFileError:
+        raise
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
-    if config.task not in TASKS:
-        raise ModelFileError(f"{path} names task {config.task!r}; there are: {', '.join(TASKS)}")
-    classes = config.network["num_classes"]
-    if classes != len(config.info.classes):
-        raise ModelFileError(
-            f"{path}: the network has {classes} outputs and there are {len(config.info.classes)} classes"
-        )
-    if config.network["in_channels"] != config.preprocessing.channels:
-        raise ModelFileError(
-            f"{path}: the network takes {config.network['in_channels']} channels and the preprocessing gives "
-            f"{config.preprocessing.channels}"
-        )
+    outputs, inputs = config.network["num_classes"], config.network["in_channels"]
+    if outputs != config.task.outputs:
+        raise ModelFileError(f"{path}: the network has {outputs} outputs and its task {config.task.outputs}")
+    given = config.preprocessing.channels + config.task.added_channels
+    if inputs != given:
+        raise ModelFileError(f"{path}: the network takes {inputs} channels and the preprocessing gives {given}")
     return config
+
+
+def _task(path: Path, values: Mapping[str, Any], info: DataInfo, *, preprocessing: Preprocessing) -> Task:
+    if values["name"] not in TASKS:
+        raise ModelFileError(f"{path} names task {values['name']!r}; there are: {', '.join(TASKS)}")
+    return tasks.build(values["name"], info, options=values["options"], preprocessing=preprocessing)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

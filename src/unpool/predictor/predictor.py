@@ -62,10 +62,15 @@ class Predictor:
         Returns:
             Classification: label, class (its name), score (its probability), top_labels and top_scores.
             Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
+            Denoising: clean (C, H, W) float32 on 0..1, at the size of the image.
+            Pose, the whole image being taken for the person's: joints (their names), keypoints (x and y of each, in
+            pixels of the image), score of each.
+            People: joints (their names), people (of each person x and y of each joint, or None where it is missing),
+            score of each person.
 
         Raises:
             DataError: an image cannot be used.
-            ModelFileError: the network's scores are not finite.
+            ModelFileError: the network's answers are not finite.
         """
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
         return [
@@ -75,12 +80,40 @@ class Predictor:
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
         with _evaluating(self.model), torch.inference_mode():
-            answer = self._mask(image) if "mask" in self.task.needs else self._label(image)
-        if not torch.as_tensor(answer["score"]).isfinite().all():
+            answer = self._answer(image)
+        if not torch.as_tensor(answer.get("score", answer.get("clean"))).isfinite().all():
             raise ModelFileError(
-                "the network's scores are not finite (NaN or infinity); its weights are damaged or it had diverged"
+                "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
             )
         return answer
+
+    def _answer(self, image: Tensor) -> dict[str, Any]:
+        if "mask" in self.task.needs:
+            return self._mask(image)
+        if "clean" in self.task.needs:
+            return self._clean(image)
+        if "people" in self.task.needs:
+            return self._people(image)
+        return self._joints(image) if "keypoints" in self.task.needs else self._label(image)
+
+    def _people(self, image: Tensor) -> dict[str, Any]:
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        output = self.task.forward(self.model, {"image": self.preprocessing.normalize(resized)})
+        prediction = self._predict(output, resized, tuple(image.shape[-2:]))
+        people = [
+            [None if x != x else [x, y] for x, y in one]  # NaN is not itself
+            for one in prediction["people"][0].tolist()
+        ]
+        return {"joints": list(self.info.keypoints), "people": people, "score": prediction["score"][0].tolist()}
+
+    def _joints(self, image: Tensor) -> dict[str, Any]:
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        prediction = self._predict(self._scores(resized), resized, tuple(image.shape[-2:]))
+        return {
+            "joints": list(self.info.keypoints),
+            "keypoints": prediction["keypoints"][0].tolist(),
+            "score": prediction["score"][0].tolist(),
+        }
 
     def _label(self, image: Tensor) -> dict[str, Any]:
         resized = self.preprocessing.resize(image.to(self.device))[None]
@@ -102,6 +135,12 @@ class Predictor:
             mask[piece.rows, piece.columns] = prediction["mask"][0].to(torch.uint8).cpu()
             score[piece.rows, piece.columns] = prediction["score"][0].cpu()
         return {"mask": mask, "score": score}
+
+    def _clean(self, image: Tensor) -> dict[str, Any]:
+        clean = torch.empty(image.shape)
+        for piece, prediction in self._pieces(image):
+            clean[:, piece.rows, piece.columns] = prediction["clean"][0].cpu()
+        return {"clean": clean}
 
     def _pieces(self, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
         """Parts of the answer, at the size of the image."""
@@ -127,7 +166,7 @@ class Predictor:
         output = self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
         return output[..., : image.shape[-2], : image.shape[-1]].float() if output.dim() == 4 else output.float()
 
-    def _predict(self, scores: Tensor, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
+    def _predict(self, scores: Any, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
         batch: Batch = {"image": image, "size_hw": torch.tensor([size_hw])}
         return self.task.predict(scores, batch)
 

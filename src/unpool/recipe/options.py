@@ -42,7 +42,13 @@ def options_of(build: Callable[..., Any], given: Mapping[str, str] | None = None
 
 def check_options(recipe: Recipe) -> list[Mistake]:
     """Every name that is in no table and every option that its row does not take."""
-    return [*_check_data(recipe), *_check_augment(recipe), *_check_model(recipe.model), *_check_task(recipe)]
+    return [
+        *_check_data(recipe),
+        *_check_augment(recipe),
+        *_check_noise(recipe),
+        *_check_model(recipe.model),
+        *_check_task(recipe),
+    ]
 
 
 def check_network(name: str, options: Mapping[str, Any]) -> None:
@@ -118,17 +124,34 @@ def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
     from unpool.data.augment import AUGMENTATIONS
 
     for position, (name, options) in enumerate(recipe.data.steps):
-        path = ("data", "augment", position)
-        if name not in AUGMENTATIONS:
-            yield Mistake(path, f"no augmentation is called {name!r}{nearest(name, AUGMENTATIONS)}")
-            continue
-        wrong = list(_misfits((*path, name), f"augmentation {name!r}", options, options_of(AUGMENTATIONS[name])))
-        yield from wrong
-        if not wrong:
-            try:
-                AUGMENTATIONS[name](**options)
-            except (ValueError, TypeError) as error:  # also RecipeError
-                yield Mistake((*path, name), f"augmentation {name!r}: {error}")
+        yield from _check_row(("data", "augment", position), "augmentation", name, options, rows=AUGMENTATIONS)
+
+
+def _check_noise(recipe: Recipe) -> Iterator[Mistake]:
+    from unpool.data.noise import NOISES
+
+    for name, options in (recipe.data.noise or {}).items():
+        yield from _check_row(("data", "noise"), "noise", name, options, rows=NOISES)
+
+
+def _check_row(
+    path: tuple[str | int, ...],
+    what: str,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    rows: Mapping[str, Callable[..., Any]],
+) -> Iterator[Mistake]:
+    if name not in rows:
+        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
+        return
+    wrong = list(_misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name])))
+    yield from wrong
+    if not wrong:
+        try:
+            rows[name](**options)
+        except (ValueError, TypeError) as error:  # also RecipeError
+            yield Mistake((*path, name), f"{what} {name!r}: {error}")
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:

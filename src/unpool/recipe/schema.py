@@ -16,6 +16,7 @@ TIMM = {"type": "string", "pattern": "^timm/"}  # timm's names are not listed: i
 def recipe_schema() -> dict[str, Any]:
     """Every key, name and option; built from the tables, so it imports torch."""
     from unpool.data.augment import AUGMENTATIONS
+    from unpool.data.noise import NOISES
     from unpool.data.readers import READERS
     from unpool.models import BACKBONES, MODELS
     from unpool.tasks import TASKS
@@ -31,6 +32,8 @@ def recipe_schema() -> dict[str, Any]:
     model["properties"]["backbone"] = {"anyOf": [model["properties"]["backbone"], TIMM]}
     steps = [_step(name, options_of(row)) for name, row in AUGMENTATIONS.items()]
     data["properties"]["augment"]["items"] = {"anyOf": [{"enum": list(AUGMENTATIONS)}, *steps]}
+    kinds = [_step(name, options_of(row)) for name, row in NOISES.items()]
+    data["properties"]["noise"] = {"anyOf": [{"enum": [*NOISES, None]}, *kinds], "default": None}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

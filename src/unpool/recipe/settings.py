@@ -55,6 +55,9 @@ class Data(_OpenSection):
         memory: whether decoded images are kept; "auto" by their size and the free memory.
         workers: processes that read and augment; 0 for a thread.
         augment: (name, options) of each step of the training images, in order; rows of `AUGMENTATIONS`.
+        repeat: how often each training image is taken in an epoch, each time augmented in its own way.
+        noise: name and options of the noise that every image gets, in evaluation too; a row of `NOISES`.
+        noise_seed: of the noise in evaluation; in training it is the run's.
     """
 
     reader: str
@@ -69,6 +72,9 @@ class Data(_OpenSection):
     memory: Literal["auto"] | bool = "auto"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
+    repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    noise: Augmentation | None = None
+    noise_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -88,7 +94,8 @@ class Data(_OpenSection):
 def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     """A recipe's tree with the short forms of `data` written out, as the classes here expect it.
 
-    mean and std get their defaults by the number of channels; `flip` and `flip:` in augment become `flip: {}`.
+    mean and std get their defaults by the number of channels; `flip` and `flip:` in augment become `flip: {}`, and the
+    same in noise.
     """
     data = tree.get("data")
     if not isinstance(data, dict):
@@ -97,6 +104,8 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     filled = {"mean": GREY_MEAN if grey else RGB_MEAN, "std": GREY_STD if grey else RGB_STD, **data}
     if isinstance(filled.get("augment"), list):
         filled["augment"] = [_step(step) for step in filled["augment"]]
+    if "noise" in filled:
+        filled["noise"] = _step(filled["noise"])
     return {**tree, "data": filled}
 
 

@@ -27,6 +27,7 @@ class Classification:
     """
 
     needs: tuple[str, ...] = ("image", "label")
+    added_channels = 0
     best: str = "top1"
 
     def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:
@@ -37,6 +38,11 @@ class Classification:
         self.info = info
         self.label_smoothing = label_smoothing
         self.auxiliary_weight = check_weight(auxiliary_weight)
+
+    @property
+    def outputs(self) -> int:
+        """One score a class."""
+        return len(self.info.classes)
 
     def forward(self, model: nn.Module, batch: Batch) -> Output:
         """Logits (B, N); in training with those of auxiliary heads, where the network has any."""

@@ -48,6 +48,7 @@ class Segmentation:
     """
 
     needs: tuple[str, ...] = ("image", "mask")
+    added_channels = 0
     best: str = "mean_iou"
 
     def __init__(
@@ -69,6 +70,11 @@ class Segmentation:
         self.palette = complete_palette(info.palette, len(info.classes))
         self.class_weights = _weights(class_weights, class_pixels, image_pixels, num_classes=len(info.classes))
         self.auxiliary_weight = check_weight(auxiliary_weight)
+
+    @property
+    def outputs(self) -> int:
+        """One score a class."""
+        return len(self.info.classes)
 
     def forward(self, model: nn.Module, batch: Batch) -> Output:
         """Scores (B, N, H, W); in training with those of auxiliary heads, where the network has any.

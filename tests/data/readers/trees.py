@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import json
 import struct
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,19 @@ def folder_masks(root: Path) -> Path:
     return root
 
 
+def images(root: Path) -> Path:
+    for i in range(5):
+        written(root / f"{i}.png", encoded(pixels(4 + i, 7, 3, seed=i)))
+    return root
+
+
+def image_pairs(root: Path) -> Path:
+    for i in range(5):
+        for name in ("noisy", "clean"):
+            written(root / name / f"{i}.png", encoded(pixels(4 + i, 7, 3, seed=i + 10 * (name == "noisy"))))
+    return root
+
+
 def archived(path: Path, files: dict[str, bytes]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
@@ -92,10 +107,70 @@ def mnist(root: Path) -> Path:
     return root
 
 
+def mat_file(path: Path, name: str, values: np.ndarray, *, packed: bool = True) -> Path:
+    """A MATLAB file of version 5 with one array of doubles."""
+
+    def element(kind: int, data: bytes) -> bytes:
+        return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    shape = np.array(values.shape, "<i4").tobytes()
+    label = name.encode()
+    named = struct.pack("<I", len(label) << 16 | 1) + label.ljust(4, b"\0") if len(label) <= 4 else element(1, label)
+    parts = element(6, struct.pack("<II", 6, 0)) + element(5, shape) + named
+    matrix = element(14, parts + element(9, values.astype("<f8").tobytes(order="F")))
+    small = zlib.compress(matrix)
+    body = struct.pack("<II", 15, len(small)) + small if packed else matrix
+    return written(path, b"MATLAB 5.0 MAT-file".ljust(124, b" ") + struct.pack("<H", 0x0100) + b"IM" + body)
+
+
+def lsp(root: Path) -> Path:
+    joints = np.random.default_rng(0).uniform(2, 22, (14, 3, 5))
+    joints[:, 2] = 1
+    joints[3, :, 1] = (-20, 0, 0)  # hidden
+    mat_file(root / "joints.mat", "joints", joints)
+    for i in range(5):
+        written(root / "images" / f"im{i + 1:05d}.jpg", encoded(pixels(24 + i, 30, 3, seed=i), "JPEG"))
+    written(root / "train.txt", b"1\n2\n3\n")
+    written(root / "val.txt", b"4\n5\n")
+    return root
+
+
+COCO_JOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow"),
+    *("right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle"),
+    "right_ankle",
+)
+
+
+def coco_people(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for part in ("train2017", "val2017"):
+        images, people = [], []
+        for i in range(3):
+            written(root / part / f"{i}.png", encoded(pixels(40, 30 + i, 3, seed=i)))
+            images.append({"id": i, "file_name": f"{i}.png", "height": 40, "width": 30 + i})
+            for j in range(2):
+                joints = np.concatenate([rng.integers(5, 25, (17, 2)), rng.integers(0, 3, (17, 1))], axis=1)
+                joints[0, 2], joints[joints[:, 2] == 0] = 2, 0
+                shared = {"image_id": i, "category_id": 1, "iscrowd": 0, "area": 200.5, "bbox": [4.0, 4.0, 22.0, 21.5]}
+                known = {"keypoints": joints.flatten().tolist(), "num_keypoints": int((joints[:, 2] > 0).sum())}
+                people.append({"id": 10 * i + j, **shared, **known})
+        people.append({**people[0], "id": 90, "iscrowd": 1})
+        people.append({**people[0], "id": 91, "num_keypoints": 0})
+        person = {"id": 1, "name": "person", "keypoints": list(COCO_JOINTS), "skeleton": [[16, 14], [6, 7]]}
+        content = {"images": images, "annotations": people, "categories": [person]}
+        written(root / "annotations" / f"person_keypoints_{part}.json", json.dumps(content).encode())
+    return root
+
+
 TREES: dict[str, Callable[[Path], Path]] = {
     "camvid": camvid,
     "cifar": cifar,
+    "coco_people": coco_people,
     "folder": folder,
     "folder_masks": folder_masks,
+    "image_pairs": image_pairs,
+    "images": images,
+    "lsp": lsp,
     "mnist": mnist,
 }

@@ -9,6 +9,7 @@ from unpool.data.augment.rotate import Rotate
 from unpool.data.augment.scale import Scale
 from unpool.data.augment.step import Colour, Geometry
 from unpool.data.augment.translate import Translate
+from unpool.data.augment.turn import Turn
 
 __all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Geometry"]
 
@@ -18,6 +19,7 @@ AUGMENTATIONS: dict[str, type[Geometry] | type[Colour]] = {
     "flip": Flip,
     "translate": Translate,
     "rotate": Rotate,
+    "turn": Turn,
     "color_jitter": ColorJitter,
     "resized_crop": ResizedCrop,
 }

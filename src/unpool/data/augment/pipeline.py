@@ -53,11 +53,17 @@ class Augment:
         target_hw = self._size_hw or _common_size(images)
         index = torch.stack([sample["index"] for sample in samples])
         maps = self._maps(index, epoch, images=images, target_hw=target_hw)
-        image = self._warp(images, maps, target_hw, colours=self._colours(images, index, epoch))
+        colours = self._colours(images, index, epoch)
+        batch = {"image": self._warp(images, maps, target_hw, colours=colours)}
+        if "clean" in samples[0]:  # moves and changes colour with its image
+            batch["clean"] = self._warp([sample["clean"] for sample in samples], maps, target_hw, colours=colours)
         moved = [
             warp_targets(s, m, target_hw, flip_pairs=self._info.flip_pairs) for s, m in zip(samples, maps, strict=True)
         ]
-        return {"image": image} | stack_targets(moved)
+        targets = [{k: v for k, v in one.items() if k != "clean"} for one in moved]
+        if "size_hw" in samples[0]:
+            targets = [one | {"size_hw": torch.tensor(target_hw)} for one in targets]
+        return stack_targets(targets) | batch
 
     def _maps(self, index: Tensor, epoch: int, *, images: list[Tensor], target_hw: tuple[int, int]) -> Tensor:
         """(B, 3, 3): from the batch's pixels to those of the images."""
@@ -130,20 +136,23 @@ class Collate:
     Scores are resized to the targets afterwards, never targets to the scores. Values of unequal shape become lists.
 
     Args:
-        preprocessing: whose `resize` is applied to the images.
+        preprocessing: whose `resize` is applied to the images, and to those that the network shall give.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self._preprocessing = preprocessing
 
     def __call__(self, samples: list[Sample], epoch: int) -> Batch:
-        images = [sample["image"] for sample in samples]
-        targets = stack_targets([{k: v for k, v in s.items() if k != "image"} for s in samples])
+        keys = [key for key in ("image", "clean") if key in samples[0]]
+        targets = stack_targets([{k: v for k, v in s.items() if k not in keys} for s in samples])
+        return {key: self._resize([sample[key] for sample in samples]) for key in keys} | targets
+
+    def _resize(self, images: list[Tensor]) -> Tensor | list[Tensor]:
         if len({image.shape for image in images}) == 1:
-            return {"image": self._preprocessing.resize(torch.stack(images))} | targets
+            return self._preprocessing.resize(torch.stack(images))
         resized = [self._preprocessing.resize(image) for image in images]
         even = len({image.shape for image in resized}) == 1
-        return {"image": torch.stack(resized) if even else resized} | targets
+        return torch.stack(resized) if even else resized
 
 
 def _size(image: Tensor) -> tuple[int, int]:

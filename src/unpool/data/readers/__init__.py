@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 
+from unpool.data.figures import Figures
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
+from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
+from unpool.data.readers.image_pairs import ImagePairs
+from unpool.data.readers.images import Images
+from unpool.data.readers.lsp import Lsp
 from unpool.data.readers.mnist import Mnist
 from unpool.data.synthetic import Scenes
 from unpool.types import Reader
@@ -13,8 +18,13 @@ from unpool.types import Reader
 READERS: dict[str, Callable[..., Reader]] = {
     "camvid": CamVid,
     "cifar": Cifar,
+    "coco_people": CocoPeople,
+    "figures": Figures,
     "folder": Folder,
     "folder_masks": FolderMasks,
+    "image_pairs": ImagePairs,
+    "images": Images,
+    "lsp": Lsp,
     "mnist": Mnist,
     "scenes": Scenes,
 }

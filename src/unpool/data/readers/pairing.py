@@ -1,4 +1,4 @@
-"""Images and masks of two folders, paired by their names."""
+"""Images and their masks, or whatever else is an image of its own, of two folders, paired by their names."""
 
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -27,16 +27,18 @@ def key_of(file: str) -> str:
     return nfc(str(PurePosixPath(file).with_suffix("")))
 
 
-def pair_files(root: Path, images: Path, masks: Path) -> Paired:
+def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -> Paired:
     """Each image with the mask of the same name, or of its name and `_mask` or `_label`.
+
+    What is called a mask here is a `target` in messages.
 
     Raises:
         DataError: there is no folder of masks, or a mask could belong to two images or an image have two masks.
     """
     if not masks.is_dir():
-        raise DataError(f"{printable(masks)} is missing; masks stand there under the names of the images")
+        raise DataError(f"{printable(masks)} is missing; {target}s stand there under the names of the images")
     image_files, mask_files = walk(images), walk(masks)
-    image_at = _by_key(image_files, images)
+    image_at = _by_key(image_files, images, target)
     mask_at = _candidates(mask_files, image_at)
     pairs = []
     faults = [*image_files.faults, *mask_files.faults]
@@ -44,24 +46,26 @@ def pair_files(root: Path, images: Path, masks: Path) -> Paired:
         found = mask_at.get(key, [])
         if len(found) > 1:
             both = " and ".join(printable(file) for file in found)
-            raise DataError(f"{printable(images / image)}: ambiguous pairing, its mask could be {both}; keep one")
+            raise DataError(f"{printable(images / image)}: ambiguous pairing, its {target} could be {both}; keep one")
         if found:
             pairs.append(Pair(_below(root, images / image), _below(root, masks / found[0])))
         else:
-            faults.append(Fault(printable(images / image), f"no mask of that name in {printable(masks)}"))
+            faults.append(Fault(printable(images / image), f"no {target} of that name in {printable(masks)}"))
     used = {pair.mask for pair in pairs}
     spare = [masks / file for file in mask_files.files if _below(root, masks / file) not in used]
-    faults += [Fault(printable(path), f"mask without an image of that name in {printable(images)}") for path in spare]
+    faults += [
+        Fault(printable(path), f"{target} without an image of that name in {printable(images)}") for path in spare
+    ]
     notes = [f"file names differ in case only: {clash}" for clash in image_files.clashes]
     return Paired(pairs, faults, notes, image_files.ignored + mask_files.ignored)
 
 
-def _by_key(images: Listing, folder: Path) -> dict[str, str]:
+def _by_key(images: Listing, folder: Path, target: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in images.files:
         if (other := found.setdefault(key_of(file), file)) != file:
             both = f"{printable(other)} and {printable(file)}"
-            raise DataError(f"{printable(folder)}: ambiguous pairing, {both} would share a mask; rename one")
+            raise DataError(f"{printable(folder)}: ambiguous pairing, {both} would share a {target}; rename one")
     return found
 
 

@@ -1,0 +1,33 @@
+"""Turns the image by none, one, two or three quarters of a circle, whole pixels on whole pixels."""
+
+import torch
+from torch import Tensor
+
+from unpool.data.augment.step import Geometry
+from unpool.data.draws import Draws
+from unpool.ops import geometry
+
+
+class Turn(Geometry):
+    """Quarter turns counter-clockwise, each of the four as likely; with `flip`, the eight symmetries of a square."""
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        quarters = draws.integer(0, 3).long()
+        height, width = size_hw.double().unbind(1)
+        zero, one = torch.zeros_like(height), torch.ones_like(height)
+        lying = (quarters % 2 == 1)[:, None]
+        # (x, y) of the input that is seen at (x, y) of the output, for each of the four
+        rows_x = torch.stack(
+            [_row(one, zero, zero), _row(zero, -one, width), _row(-one, zero, width), _row(zero, one, zero)]
+        )
+        rows_y = torch.stack(
+            [_row(zero, one, zero), _row(one, zero, zero), _row(zero, -one, height), _row(-one, zero, height)]
+        )
+        matrix = geometry.identity(len(quarters))
+        place = torch.arange(len(quarters))
+        matrix[:, 0], matrix[:, 1] = rows_x[quarters, place], rows_y[quarters, place]
+        return matrix, torch.where(lying, size_hw.flip(1), size_hw)
+
+
+def _row(x: Tensor, y: Tensor, shift: Tensor) -> Tensor:
+    return torch.stack((x, y, shift), dim=1)  # (B, 3)

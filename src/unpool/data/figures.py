@@ -1,0 +1,214 @@
+"""Stick figures drawn by rule, for tests and for a first run without a download.
+
+Each figure faces the viewer, so that its left is on the right of its own picture: sides are to be told by the posture,
+not by colour. Limbs have colours of their own, drawn like those of the ground. Things lie in front of the people: a
+joint is visible where its own person shows at its place.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from unpool.data.measure import Measure
+from unpool.errors import DataError
+from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
+from unpool.types import DataInfo, Fault, Sample
+
+Points = NDArray[np.float64]
+
+_SPLITS = {"train": (3, 2000), "val": (4, 200), "test": (5, 200)}  # stream of random numbers, size by default
+_DRAWN = (  # limbs from the back to the front, with their width in lengths of the torso
+    *((("left_hip", "left_knee"), 0.2), (("left_knee", "left_ankle"), 0.15)),
+    *((("right_hip", "right_knee"), 0.2), (("right_knee", "right_ankle"), 0.15)),
+    *((("left_shoulder", "right_hip"), 0.3), (("right_shoulder", "left_hip"), 0.3), (("left_hip", "right_hip"), 0.2)),
+    *((("left_shoulder", "right_shoulder"), 0.2), (("neck", "head_top"), 0.36)),
+    *((("left_shoulder", "left_elbow"), 0.14), (("left_elbow", "left_wrist"), 0.11)),
+    *((("right_shoulder", "right_elbow"), 0.14), (("right_elbow", "right_wrist"), 0.11)),
+)
+_PLACE = {name: i for i, name in enumerate(LSP)}
+
+
+class _Scene(NamedTuple):
+    image: NDArray[np.uint8]  # (side, side, 3)
+    owner: NDArray[np.int64]  # (side, side): 1 + the person that shows, 0 the ground, -1 a thing in front
+    people: Points  # (people, 14, 2), the first at the back
+
+
+class Figures:
+    """People with known joints; sample i depends on nothing but (seed, split, people, i).
+
+    Args:
+        root: not used; every reader has one.
+        split: "train", "val" and "test" share no scene.
+        seed: another one gives other scenes.
+        count: number of scenes, by default 2000 for training and 200 else.
+        side: height and width in pixels, at least 32.
+        people: in each scene. One gives `keypoints` and `visible`; more give `people`, NaN where a joint is not
+            visible, and `boxes` around what shows.
+        occlusion: most things in front of the people; their number is drawn from 0 to this.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        split: Literal["train", "val", "test"] = "train",
+        *,
+        seed: int = 0,
+        count: int | None = None,
+        side: int = 96,
+        people: int = 1,
+        occlusion: int = 2,
+    ) -> None:
+        if split not in _SPLITS:
+            raise DataError(f"figures have no split '{split}'; expected one of {', '.join(_SPLITS)}")
+        if side < 32 or people < 1 or occlusion < 0 or (count is not None and count < 1):
+            raise DataError(
+                f"figures of side {side}, people {people}, occlusion {occlusion} and number {count}; expected a side "
+                "of at least 32, and at least one person and scene"
+            )
+        self.gives: tuple[str, ...] = (
+            ("image", "keypoints", "visible", "area") if people == 1 else ("image", "people", "boxes")
+        )
+        self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
+        self._seed, self._side, self._people, self._occlusion = seed, side, people, occlusion
+        self._stream, usual = _SPLITS[split]
+        self._count = usual if count is None else count
+        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self._count:
+            raise IndexError(f"figure {index} of {self._count}")
+        key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, 16 * self._people + self._stream], dtype=np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
+        scene = _draw(rng, self._side, people=self._people, occlusion=self._occlusion)
+        image = torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1)))
+        shows = np.stack([_shows(scene, number) for number in range(self._people)])  # (people, 14)
+        if self._people > 1:
+            return {"image": image, **_of_many(scene, shows)}
+        return {
+            "image": image,
+            "keypoints": torch.from_numpy(scene.people[0].astype(np.float32)),
+            "visible": torch.from_numpy(shows[0]),
+            "area": torch.tensor(float((scene.owner == 1).sum())),
+        }
+
+    def measure(self, index: int) -> Measure:
+        """Size of one scene, which is that of all."""
+        return Measure((self._side, self._side), 3 * self._side * self._side + 200 * self._people)
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {key: value for key, value in self[index].items() if key != "image"}
+
+
+def _of_many(scene: _Scene, shows: NDArray[np.bool_]) -> Sample:
+    """`people` and `boxes`; a person of whom no joint shows is left out."""
+    people, boxes = [], []
+    for number, (joints, shown) in enumerate(zip(scene.people, shows, strict=True)):
+        rows, columns = np.nonzero(scene.owner == number + 1)
+        if shown.any():
+            people.append(np.where(shown[:, None], joints, np.nan))
+            boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    return {
+        "people": torch.tensor(np.array(people, np.float32).reshape(-1, len(LSP), 2)),
+        "boxes": torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)),
+    }
+
+
+def _shows(scene: _Scene, number: int) -> NDArray[np.bool_]:
+    """(14,): joints at whose pixel their own person is seen."""
+    side = len(scene.owner)
+    places = np.rint(scene.people[number]).astype(int)
+    inside = ((places >= 0) & (places < side)).all(1)
+    x, y = places.clip(0, side - 1).T
+    return inside & (scene.owner[y, x] == number + 1)
+
+
+def _draw(rng: Generator, side: int, *, people: int, occlusion: int) -> _Scene:
+    image = _ground(rng, side)
+    owner = np.zeros((side, side), np.int64)
+    drawn = []
+    for number in range(1, people + 1):
+        joints, torso = _pose(rng, side, people=people)
+        colour = rng.uniform(20, 235, 3)
+        for (first, second), width in _DRAWN:
+            inside = _capsule(joints[_PLACE[first]], joints[_PLACE[second]], width * torso / 2, side)
+            image[inside] = (colour + rng.uniform(-50, 50, 3)).clip(0, 255)
+            owner[inside] = number
+        drawn.append(joints)
+    for _ in range(int(rng.integers(occlusion + 1))):
+        ends = rng.uniform(0.15, 0.85, (2, 2)) * side
+        inside = _capsule(ends[0], ends[0] + 0.4 * (ends[1] - ends[0]), rng.uniform(0.04, 0.09) * side, side)
+        image[inside], owner[inside] = rng.uniform(20, 235, 3), -1
+    image += 6 * rng.standard_normal(image.shape)
+    return _Scene(image.round().clip(0, 255).astype(np.uint8), owner, np.stack(drawn))
+
+
+def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
+    """(14, 2) joints and the length of the torso; several people stand beside one another and overlap."""
+    torso = rng.uniform(0.2, 0.26) * side * (1 if people == 1 else 0.75)
+    joints = np.zeros((len(LSP), 2))
+    joints[_PLACE["neck"]] = (0, -1)
+    joints[_PLACE["head_top"]] = _step(joints[_PLACE["neck"]], rng.uniform(-0.3, 0.3) + np.pi, 0.6)
+    for name, way in (("right", -1), ("left", 1)):
+        joints[_PLACE[f"{name}_shoulder"]] = (0.38 * way, -0.95)
+        joints[_PLACE[f"{name}_hip"]] = (0.25 * way, 0)
+        raised, bent = rng.uniform(0.1, 2.4), rng.uniform(-0.5, 1.4)  # from hanging to above the head
+        _chain(joints, (f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"), way * raised, way * bent)
+        apart = rng.uniform(-0.05, 0.9)
+        _chain(joints, (f"{name}_hip", f"{name}_knee", f"{name}_ankle"), way * apart, -way * rng.uniform(0, 0.9))
+    turn = rng.uniform(-0.5, 0.5)
+    cos, sin = np.cos(turn), np.sin(turn)
+    joints = joints @ np.array([[cos, sin], [-sin, cos]]) * torso
+    middle = (joints.min(0) + joints.max(0)) / 2
+    spread = 0.06 if people == 1 else 0.26
+    return joints - middle + (0.5 + rng.uniform(-spread, spread, 2)) * side, torso
+
+
+def _chain(joints: Points, names: tuple[str, str, str], angle: float, bend: float) -> None:
+    """Two limbs from a joint on: `angle` from straight down, then bent further."""
+    start, middle, end = (_PLACE[name] for name in names)
+    is_arm = names[0].endswith("shoulder")
+    joints[middle] = _step(joints[start], angle, 0.6 if is_arm else 0.8)
+    joints[end] = _step(joints[middle], angle + bend, 0.55 if is_arm else 0.75)
+
+
+def _step(start: Points, angle: float, length: float) -> Points:
+    return start + length * np.array([np.sin(angle), np.cos(angle)])
+
+
+def _capsule(first: Points, second: Points, radius: float, side: int) -> NDArray[np.bool_]:
+    """(side, side): pixels at most `radius` from the line between two points."""
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    along = second - first
+    length = max(float(along @ along), 1e-9)
+    share = (((x - first[0]) * along[0] + (y - first[1]) * along[1]) / length).clip(0, 1)
+    return (x - first[0] - share * along[0]) ** 2 + (y - first[1] - share * along[1]) ** 2 <= radius**2
+
+
+def _ground(rng: Generator, side: int) -> NDArray[np.float64]:
+    """(side, side, 3): clouds between two colours, coarse and fine."""
+    share = 0.6 * _clouds(rng, side, 4) + 0.4 * _clouds(rng, side, side // 6)
+    first, second = rng.uniform(20, 235, (2, 3))
+    return first + share[..., None] * (second - first)
+
+
+def _clouds(rng: Generator, side: int, cells: int) -> NDArray[np.float64]:
+    """Random values on a grid, bilinear in between."""
+    values = rng.random((cells + 1, cells + 1))
+    place = np.linspace(0, cells, side, endpoint=False)
+    low = place.astype(int)
+    share = place - low
+    rows = values[low] * (1 - share)[:, None] + values[low + 1] * share[:, None]
+    return rows[:, low] * (1 - share) + rows[:, low + 1] * share

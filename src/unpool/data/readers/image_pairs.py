@@ -1,0 +1,95 @@
+"""Noisy and clean images of equal names: DIR/noisy and DIR/clean, or the two inside DIR/{train,val,test}.
+
+Where there is no val folder, a seeded share of the pairs is set aside for it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.measure import Measure
+from unpool.data.readers.images import Folders, source
+from unpool.data.readers.pairing import key_of, pair_files
+from unpool.data.readers.splits import Drawn, Split, nothing_left, require_exif, require_root, require_share
+from unpool.errors import DataError
+from unpool.types import DataInfo, Sample
+
+
+class ImagePairs:
+    """The noisy image, and the clean one as its target; both grey or in colour, 16 bits reduced to 8.
+
+    Args:
+        folders: as in `Images`; the two folders stand inside of each.
+        val_share: part set aside for validation where there is none; with 1, a root without split folders is all val,
+            and all test.
+        seed: draws that part.
+    """
+
+    gives: tuple[str, ...] = ("image", "clean")
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        channels: int = 3,
+        exif: Exif = "apply",
+        folders: Folders = None,
+        val_share: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        require_share(val_share)
+        require_exif(exif)
+        self.root = require_root(root)
+        folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
+        found = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
+        if not found.pairs:
+            told = f"none of the images in {printable(folder / 'noisy')} has its like in {printable(folder / 'clean')}"
+            raise DataError(f"{told} ({len(found.faults)} files left over); names must be equal up to the suffix")
+        self._pairs = found.pairs
+        if drawn is not None:
+            kept = drawn.keeps([key_of(pair.image) for pair in found.pairs], split)
+            self._pairs = [pair for pair in found.pairs if key_of(pair.image) in kept]
+            if not self._pairs:
+                raise nothing_left(root, split, drawn)
+        self._channels = channels
+        self._exif: Exif = exif
+        self.info = DataInfo()
+        self.names: Sequence[str] = [printable(pair.image) for pair in self._pairs]
+        self.faults, self.notes = found.faults, found.notes
+        self.origin: dict[str, Any] = {
+            "root": printable(root),
+            "split": split,
+            "ignored": found.ignored,
+            "drawn": drawn._asdict() if drawn else None,
+        }
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        self._require_one_size(index)
+        return {"image": self._decode(self._pairs[index].image), **self.targets(index)}
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        return {"clean": self._decode(self._pairs[index].mask)}
+
+    def measure(self, index: int) -> Measure:
+        """Size and oddities of one pair, from its headers; `Unusable` where the sizes differ."""
+        size = self._require_one_size(index)
+        file = self._pairs[index].image
+        told = notes(file, probe(self.root / file), self._channels, exif=self._exif)
+        return Measure(size, 2 * self._channels * size[0] * size[1], told)
+
+    def _decode(self, file: str) -> Any:
+        return decode_image(self.root / file, self._channels, exif=self._exif)
+
+    def _require_one_size(self, index: int) -> tuple[int, int]:
+        noisy, clean = self._pairs[index]
+        size, other = (oriented(probe(self.root / file), self._exif) for file in (noisy, clean))
+        if size != other:
+            sizes = f"{other[1]}x{other[0]}, its noisy one {printable(noisy)} {size[1]}x{size[0]} (width x height)"
+            raise Unusable(printable(self.root / clean), f"clean image is {sizes}: they must agree")
+        return size

@@ -1,0 +1,81 @@
+"""Leeds Sports Pose, extended: images/im00001.jpg and so on, joints.mat, train.txt and val.txt of image numbers.
+
+Joints are taken as they stand in the file. A sample is the square about the visible joints, `crop` times their extent:
+the person's place is known, as in the literature on single people. There is no other split, so test is val.
+
+Source: Johnson and Everingham 2011, "Learning effective human pose estimation from inaccurate annotation".
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unpool.data.decode import Exif, printable
+from unpool.data.matlab import read_matrix
+from unpool.data.readers.person_crops import Person, PersonCrops, require_scale
+from unpool.data.readers.splits import Split, not_found, require_exif, require_root, require_split
+from unpool.errors import DataError
+from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
+from unpool.types import DataInfo, Fault
+
+_LEAST = 2  # visible joints, without which a person has no extent
+
+
+class Lsp(PersonCrops):
+    """People in sports, 14 joints each.
+
+    Args:
+        crop: side of the square in extents of the visible joints; None gives whole images.
+    """
+
+    def __init__(
+        self, root: Path, split: Split, *, crop: float | None = 1.4, channels: int = 3, exif: Exif = "ignore"
+    ) -> None:
+        require_split(split)
+        require_exif(exif)
+        require_scale(crop)
+        require_root(root)
+        listing = root / ("train.txt" if split == "train" else "val.txt")
+        if not listing.is_file() or not (root / "joints.mat").is_file():
+            raise not_found(root, split, [listing.name, "joints.mat"])
+        joints = read_joints(root / "joints.mat")
+        people, faults = [], []
+        for number in _numbers(listing, len(joints)):
+            image = f"images/im{number:05d}.jpg"
+            own = joints[number - 1]
+            visible = own[:, 2] > 0
+            if visible.sum() < _LEAST:
+                faults.append(Fault(image, f"{int(visible.sum())} visible joints; a person needs {_LEAST}"))
+                continue
+            seen = own[visible, :2]
+            box = (*seen.min(0).tolist(), *seen.max(0).tolist())
+            people.append(Person(image, image, own[:, :2].astype(np.float32), visible, box))
+        super().__init__(root, people, crop=crop, channels=channels, exif=exif)
+        self.faults = faults
+        self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
+        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
+
+
+def read_joints(path: Path) -> NDArray[np.float64]:
+    """(N, 14, 3): x, y and 1 where the joint is visible, of each image.
+
+    Raises:
+        DataError: it holds something else; the first LSP set, 3x14xN, marks hidden joints by 1 and is not read.
+    """
+    values = read_matrix(path, "joints")
+    if values.ndim != 3 or values.shape[:2] != (len(LSP), 3):
+        raise DataError(
+            f"{printable(path)}: joints is {'x'.join(map(str, values.shape))}; expected 14x3xN, as in LSP extended"
+        )
+    return np.ascontiguousarray(values.transpose(2, 0, 1)).astype(np.float64)
+
+
+def _numbers(listing: Path, count: int) -> list[int]:
+    words = listing.read_text(encoding="utf-8-sig", errors="replace").split()
+    wrong = [word for word in words if not (word.isascii() and word.isdigit() and 1 <= int(word) <= count)]
+    if wrong or not words:
+        told = f"'{wrong[0]}'" if wrong else "nothing"
+        raise DataError(f"{printable(listing)} holds {told}; expected numbers of images, 1 to {count}")
+    return [int(word) for word in words]

@@ -1,0 +1,135 @@
+"""One person a sample, in a square cut out around the annotation: what the readers of pose sets share."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.measure import Measure
+from unpool.errors import RecipeError
+from unpool.types import Fault, Sample
+
+FILL = (124, 116, 104)  # beyond the image, the mean colour of ImageNet
+
+
+class Person(NamedTuple):
+    """One annotated person.
+
+    Attributes:
+        image: path below the root, raw.
+        name: of the sample.
+        joints: (K, 2) float32 x, y in pixels of the image, the centre of the first being (0, 0).
+        visible: (K,) bool; joints that are not are of no place.
+        box_xyxy: what the square is cut around.
+        area: pixels that the person covers, 0 where it is not known.
+    """
+
+    image: str
+    name: str
+    joints: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    box_xyxy: tuple[float, float, float, float]
+    area: float = 0.0
+
+
+class Square(NamedTuple):
+    """A square of whole pixels, which may reach beyond the image."""
+
+    left: int
+    top: int
+    side: int
+
+
+def square_around(box_xyxy: Sequence[float], scale: float) -> Square:
+    """The square about the middle of the box whose side is `scale` times the box's longer side, at least 8 pixels."""
+    left, top, right, bottom = box_xyxy
+    side = max(8, math.ceil(scale * max(right - left, bottom - top)))
+    return Square(round((left + right - side) / 2), round((top + bottom - side) / 2), side)
+
+
+def cut(image: Tensor, square: Square) -> Tensor:
+    """(C, H, W) uint8 -> (C, side, side); what lies beyond the image is `FILL`, its mean where the image is grey."""
+    left, top, side = square
+    height, width = image.shape[-2:]
+    fill = torch.tensor(FILL if len(image) == 3 else (sum(FILL) // 3,), dtype=torch.uint8)
+    result = fill[:, None, None].repeat(1, side, side)
+    rows = slice(max(0, -top), max(0, min(side, height - top)))
+    columns = slice(max(0, -left), max(0, min(side, width - left)))
+    result[:, rows, columns] = image[:, rows.start + top : rows.stop + top, columns.start + left : columns.stop + left]
+    return result
+
+
+def require_scale(crop: float | None) -> None:
+    """A square is at least as large as what it is cut around."""
+    if crop is not None and not 1 <= crop <= 10:
+        raise RecipeError(f"data.crop is {crop}; expected 1 to 10 times the extent of the person, or null for no crop")
+
+
+class PersonCrops:
+    """Reads people by position; a base for readers, which make the list.
+
+    Args:
+        crop: side of the square in longer sides of the person's box; None gives the whole image.
+        with_area: whether samples say how many pixels the person covers.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        people: Sequence[Person],
+        *,
+        crop: float | None,
+        channels: int,
+        exif: Exif,
+        with_area: bool = False,
+    ) -> None:
+        self.root = root
+        self.gives: tuple[str, ...] = ("image", "keypoints", "visible", *(("area",) if with_area else ()))
+        self.names: Sequence[str] = [person.name for person in people]
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self._people = tuple(people)
+        self._squares = None if crop is None else [square_around(person.box_xyxy, crop) for person in people]
+        self._channels = channels
+        self._exif: Exif = exif
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = decode_image(self.root / self._people[index].image, self._channels, exif=self._exif)
+        if self._squares is not None:
+            image = cut(image, self._squares[index])
+        return {"image": image, **self.targets(index)}
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        person = self._people[index]
+        joints = np.where(person.visible[:, None], person.joints, 0).astype(np.float32)
+        if self._squares is not None:
+            left, top, _ = self._squares[index]
+            joints = joints - np.where(person.visible[:, None], (left, top), 0).astype(np.float32)
+        sample = {"keypoints": torch.from_numpy(joints), "visible": torch.from_numpy(person.visible.copy())}
+        return sample | ({"area": torch.tensor(person.area)} if "area" in self.gives else {})
+
+    def measure(self, index: int) -> Measure:
+        """Size and oddities of one sample, from the header of its file."""
+        person = self._people[index]
+        path = self.root / person.image
+        found = probe(path)
+        size = oriented(found, self._exif)
+        if self._exif == "apply" and found.orientation != 1:
+            told = f"is turned by EXIF orientation {found.orientation}, its joints may not be: set data.exif=ignore"
+            raise Unusable(printable(path), told)
+        if self._squares is not None:
+            side = self._squares[index].side
+            size = (side, side)
+        told = notes(person.image, found, self._channels, exif=self._exif)
+        num_bytes = sum(value.nbytes for value in self.targets(index).values())
+        return Measure(size, self._channels * size[0] * size[1] + num_bytes, told)

@@ -1,0 +1,104 @@
+"""Average precision by object keypoint similarity, COCO's score of poses.
+
+Source: cocodataset.org, "Keypoint evaluation", as in pycocotools: ten thresholds from 0.5 to 0.95, 101 recalls. Differs
+in that people of all sizes are one group, and that crowds are left out by the reader.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+THRESHOLDS = tuple(0.5 + 0.05 * i for i in range(10))
+RECALLS = np.linspace(0, 1, 101)
+_OWN = {  # of COCO's joints; the neck and the top of the head as in CrowdPose
+    **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062},
+    **{"hip": 0.107, "knee": 0.087, "ankle": 0.089, "neck": 0.079, "head_top": 0.079},
+}
+_OTHERS = 0.079
+
+
+def deviations(names: Sequence[str]) -> Tensor:
+    """(K,) how far people err on each joint, in square roots of the person's area."""
+    kinds = [name.removeprefix("left_").removeprefix("right_") for name in names]
+    return torch.tensor([_OWN.get(kind, _OTHERS) for kind in kinds], dtype=torch.float64)
+
+
+def similarity(found: Tensor, truth: Tensor, visible: Tensor, *, area: Tensor, sigmas: Tensor) -> Tensor:
+    """Object keypoint similarity of each found pose with each true one.
+
+    Args:
+        found: (M, K, 2) x, y.
+        truth: (N, K, 2) x, y.
+        visible: (N, K) labelled joints; the others do not count.
+        area: (N,) pixels of each true person.
+        sigmas: (K,) as in `deviations`.
+
+    Returns:
+        (M, N): mean over labelled joints of exp(-d^2 / (2 area (2 sigma)^2)), 0 where a person has none.
+    """
+    square = (found[:, None] - truth[None]).square().sum(3)  # (M, N, K)
+    scale = 2 * area.clamp_min(1e-9)[None, :, None] * (2 * sigmas).square()
+    near = torch.where(visible[None], torch.exp(-square / scale), 0.0).sum(2)
+    return near / visible.sum(1).clamp_min(1)
+
+
+class AveragePrecision:
+    """Precision over a whole set of images, each with any number of people.
+
+    Args:
+        sigmas: (K,) as in `deviations`.
+    """
+
+    def __init__(self, sigmas: Tensor) -> None:
+        self.sigmas = sigmas
+        self.scores: list[float] = []
+        self.hits: list[list[bool]] = []  # of each found pose, at each threshold
+        self.people = 0
+
+    def add(self, found: Tensor, score: Tensor, truth: Tensor, *, visible: Tensor, area: Tensor) -> None:
+        """One image: poses (M, K, 2) with scores (M,), and people (N, K, 2) with `visible` (N, K) and `area` (N,)."""
+        labelled = visible.any(1)
+        truth, visible, area = truth[labelled], visible[labelled], area[labelled]
+        alike = similarity(found, truth.nan_to_num(), visible, area=area, sigmas=self.sigmas)
+        order = score.argsort(descending=True, stable=True)
+        hits = torch.stack([_matched(alike[order], threshold) for threshold in THRESHOLDS], dim=1)
+        self.scores += score[order].tolist()
+        self.hits += hits.tolist()
+        self.people += len(truth)
+
+    def merge(self, other: "AveragePrecision") -> None:
+        self.scores += other.scores
+        self.hits += other.hits
+        self.people += other.people
+
+    def compute(self) -> dict[str, Any]:
+        """oks_ap (mean over the thresholds), oks_ap50 and oks_ap75; nothing where no person was added."""
+        if not self.people:
+            return {}
+        order = np.argsort(-np.array(self.scores), kind="mergesort")
+        hits = np.array(self.hits, dtype=bool).reshape(-1, len(THRESHOLDS))[order]
+        each = [_precision(hits[:, i], self.people) for i in range(len(THRESHOLDS))]
+        return {"oks_ap": float(np.mean(each)), "oks_ap50": each[0], "oks_ap75": each[5]}
+
+
+def _matched(alike: Tensor, threshold: float) -> Tensor:
+    """(M, N) best pose first -> (M,) bool: each takes the likest person that is left, if like enough."""
+    free = torch.ones(alike.shape[1], dtype=torch.bool)
+    hits = torch.zeros(len(alike), dtype=torch.bool)
+    for i, row in enumerate(alike):
+        left = torch.where(free, row, -1.0)
+        if len(left) and left.max() >= threshold:
+            hits[i] = True
+            free[left.argmax()] = False
+    return hits
+
+
+def _precision(hits: np.ndarray, people: int) -> float:
+    """Area under the precision that never rises again, at 101 recalls."""
+    right = np.cumsum(hits)
+    precision = np.maximum.accumulate((right / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    place = np.searchsorted(right / people, RECALLS, side="left")
+    return float(np.append(precision, 0.0)[place].mean())

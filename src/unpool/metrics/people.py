@@ -1,0 +1,83 @@
+"""Scores of the poses of many people in one image."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unpool.metrics.oks import AveragePrecision, deviations
+from unpool.types import Batch, DataInfo, Prediction
+
+SHARE = 0.5  # of a limb's length, within which both of its ends must lie
+COVERED = 0.53  # of its box, what a person of COCO covers, by the middle of the set
+
+
+class PeopleScores:
+    """Limbs joined right, people found, and OKS-AP where boxes are known.
+
+    Found people are given to true ones by the number of joints that lie near, most first. A limb is joined right where
+    one found person has both of its joints, each within half of the limb's length: the strict PCP, for which a limb
+    made of two people's joints does not count.
+    """
+
+    def __init__(self, info: DataInfo) -> None:
+        self.limbs = torch.tensor(info.limbs)
+        self.right = self.seen = self.made = 0
+        self.people = self.found = 0
+        self.precision = AveragePrecision(deviations(info.keypoints))
+
+    def update(self, prediction: Prediction, batch: Batch) -> None:
+        """Adds a batch: `people`, lists of B (N, K, 2) with NaN where a joint is not known, and `score`."""
+        for i, truth in enumerate(batch["people"]):
+            found, truth = prediction["people"][i].cpu().double(), truth.cpu().double()
+            near = self._near(found, truth)  # (M, N, limbs)
+            for m, n in _assigned(near.sum(2)):
+                self.right += int(near[m, n].sum())
+            self.seen += int(self._has(truth).sum())
+            self.made += int(self._has(found).sum())
+            self.people, self.found = self.people + len(truth), self.found + len(found)
+            if "boxes" in batch:
+                box = batch["boxes"][i].cpu().double()
+                area = COVERED * (box[:, 2:] - box[:, :2]).prod(1)
+                known, score = ~truth.isnan().any(2), prediction["score"][i].cpu().double()
+                far = found.nan_to_num(nan=-1e6)
+                self.precision.add(far, score, truth, visible=known, area=area)
+
+    def _has(self, people: Tensor) -> Tensor:
+        """(N, limbs): both ends are known."""
+        known = ~people.isnan().any(2)
+        return known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
+
+    def _near(self, found: Tensor, truth: Tensor) -> Tensor:
+        """(M, N, limbs): both ends of the found limb are within reach of the true one's; never where one is unknown."""
+        first, second = self.limbs.unbind(1)
+        error = (found[:, None] - truth[None]).norm(dim=3)  # (M, N, K), NaN where unknown
+        reach = SHARE * (truth[:, first] - truth[:, second]).norm(dim=2)
+        return (error[..., first] <= reach) & (error[..., second] <= reach)
+
+    def merge(self, other: "PeopleScores") -> None:
+        self.right, self.seen, self.made = self.right + other.right, self.seen + other.seen, self.made + other.made
+        self.people, self.found = self.people + other.people, self.found + other.found
+        self.precision.merge(other.precision)
+
+    def compute(self) -> dict[str, Any]:
+        """limbs, the share of true limbs joined right; limbs_precision, of the found ones; people_found by true one.
+
+        None for what the set does not hold; oks_ap, oks_ap50 and oks_ap75 where boxes are known.
+        """
+        return {
+            "limbs": self.right / self.seen if self.seen else None,
+            "limbs_precision": self.right / self.made if self.made else None,
+            "people_found": self.found / self.people if self.people else None,
+            **self.precision.compute(),
+        }
+
+
+def _assigned(alike: Tensor) -> list[tuple[int, int]]:
+    """Pairs of a found and a true person, the likest first, each in one pair at most."""
+    pairs, left = [], alike.clone()
+    while left.numel() and left.max() > 0:
+        m, n = divmod(int(left.argmax()), left.shape[1])
+        pairs.append((m, n))
+        left[m], left[:, n] = -1, -1
+    return pairs

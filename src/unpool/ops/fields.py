@@ -1,0 +1,68 @@
+"""Part affinity fields: the direction of each limb on the pixels that it covers, and their integral along a line.
+
+Source: Cao et al. 2017, arXiv:1611.08050, section 2.3.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+SAMPLES = 10  # on the line between two joints
+
+
+def affinity_fields(people: Tensor, limbs: Sequence[tuple[int, int]], size_hw: Sequence[int], width: float) -> Tensor:
+    """Unit vectors from the first joint of a limb to its second, on pixels at most `width` beside the line.
+
+    Where limbs of one kind of several people lie on one another, the vectors are averaged.
+
+    Args:
+        people: (N, K, 2) x, y in pixels of the map, NaN where a joint is not known.
+        limbs: pairs of joints.
+        size_hw: size of the map.
+        width: half of the limb's, in pixels of the map.
+
+    Returns:
+        (2 * limbs, H, W): x and y of one limb after the other.
+    """
+    ends = torch.tensor(limbs, device=people.device)
+    first, second = people[:, ends[:, 0]].float(), people[:, ends[:, 1]].float()  # (N, L, 2)
+    length = (second - first).norm(dim=2)
+    is_known = length > 1e-6  # NaN is not
+    way = torch.where(is_known[..., None], (second - first) / length[..., None], 0.0)
+    first, length = first.nan_to_num(), length.nan_to_num()
+    rows, columns = (torch.arange(side, device=people.device, dtype=torch.float32) for side in size_hw)
+    across = (columns - first[..., :1])[:, :, None, :]  # (N, L, 1, W)
+    down = (rows - first[..., 1:])[:, :, :, None]  # (N, L, H, 1)
+    x, y = way[..., 0, None, None], way[..., 1, None, None]
+    along, beside = x * across + y * down, x * down - y * across  # (N, L, H, W)
+    inside = (along >= 0) & (along <= length[..., None, None]) & (beside.abs() <= width) & is_known[..., None, None]
+    total = (way[..., None, None] * inside[:, :, None]).sum(0)  # (L, 2, H, W)
+    return (total / inside.sum(0).clamp_min(1)[:, None]).flatten(0, 1)
+
+
+def along_lines(field: Tensor, starts: Tensor, ends: Tensor, *, samples: int = SAMPLES) -> Tensor:
+    """The field's part in the direction of each line from a start to an end, at points evenly spread over it.
+
+    Between pixels it is bilinear, which is what the authors do by enlarging all fields to the size of the image.
+
+    Args:
+        field: (2, H, W).
+        starts: (M, 2) x, y in pixels of the map.
+        ends: (N, 2).
+        samples: points on a line, both of its ends among them.
+
+    Returns:
+        (M, N, samples): 1 where the field points along the line, -1 where it points back; 0 on lines of no length. The
+        mean is the paper's integral.
+    """
+    way = ends[None] - starts[:, None]  # (M, N, 2)
+    unit = way / way.norm(dim=2, keepdim=True).clamp_min(1e-6)
+    share = torch.linspace(0, 1, samples, device=field.device)[:, None]
+    places = starts[:, None, None] + share * way[:, :, None]  # (M, N, samples, 2)
+    height, width = field.shape[-2:]
+    edges = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=field.device)
+    grid = (2 * places / edges - 1).flatten(0, 1)  # (M * N, samples, 2), first and last pixel at -1 and 1
+    seen = nn.functional.grid_sample(field[None], grid[None], padding_mode="border", align_corners=True)[0]
+    x, y = seen.unflatten(1, way.shape[:2])  # (M, N, samples) each
+    return x * unit[..., :1] + y * unit[..., 1:]

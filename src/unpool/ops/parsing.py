@@ -1,0 +1,169 @@
+"""From maps of joints and fields of limbs to people: peaks, pairs of peaks, and people out of pairs.
+
+Pairs of one limb are chosen greedily by the integral of its field along the line between them; limbs that share a joint
+belong to one person. Thresholds are those of ZheC/Realtime_Multi-Person_Pose_Estimation, which differs in that it
+enlarges all maps to the size of the image first, where here a peak is moved by a quarter of a pixel of the map.
+
+Source: Cao et al. 2017, arXiv:1611.08050, sections 2.3 and 2.4.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unpool.ops.fields import along_lines
+
+PEAK = 0.1  # height that makes a pixel a joint
+ALONG = 0.05  # of the field along the line, for a sample to speak for the limb
+AGREEING = 0.8  # share of such samples
+Ends = tuple[tuple[int, int], tuple[int, int]]  # (joint, peak) twice
+LEAST_JOINTS = 3
+LEAST_SCORE = 0.2  # of a person, by joint
+
+
+class Peaks(NamedTuple):
+    """Places where a joint may be: `points` (M, 2) x, y in pixels of the map, and `scores` (M,)."""
+
+    points: Tensor
+    scores: Tensor
+
+
+class Pair(NamedTuple):
+    """Two peaks, by number, that make a limb."""
+
+    first: int
+    second: int
+    score: float
+
+
+class People(NamedTuple):
+    """Best first: `joints` (N, K, 2) in pixels of the map, NaN where one is missing, and `scores` (N,)."""
+
+    joints: Tensor
+    scores: Tensor
+
+
+def parse(maps: Tensor, fields: Tensor, limbs: Sequence[tuple[int, int]]) -> People:
+    """The people that the maps show.
+
+    Args:
+        maps: (K, H, W) height of each joint, without a background.
+        fields: (2 * limbs, H, W) as of `affinity_fields`.
+        limbs: pairs of joints.
+    """
+    maps, fields = maps.float().cpu(), fields.float().cpu()
+    peaks = find_peaks(maps)
+    longest = 0.5 * maps.shape[1]
+    pairs = []
+    for number, (first, second) in enumerate(limbs):
+        field = fields[2 * number : 2 * number + 2]
+        pairs.append(match(field, peaks[first], peaks[second], longest=longest))
+    return _assemble(peaks, pairs, limbs)
+
+
+def find_peaks(maps: Tensor) -> list[Peaks]:
+    """Pixels of each map that no neighbour is above, moved a quarter to the higher one in x and in y."""
+    padded = nn.functional.pad(maps, (1, 1, 1, 1), value=-torch.inf)
+    around = nn.functional.max_pool2d(padded[None], 3, stride=1)[0]
+    left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
+    up, down = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
+    # of equal neighbours the last one counts
+    top = (maps >= around) & (maps > PEAK) & (maps > right) & (maps > down)
+    joint, y, x = top.nonzero().unbind(1)
+    steps = [_quarter(before[joint, y, x], after[joint, y, x]) for before, after in ((left, right), (up, down))]
+    points = torch.stack([x + steps[0], y + steps[1]], dim=1)
+    heights = maps[joint, y, x]
+    counts = joint.bincount(minlength=len(maps)).tolist()
+    return [Peaks(p, s) for p, s in zip(points.split(counts), heights.split(counts), strict=True)]
+
+
+def _quarter(before: Tensor, after: Tensor) -> Tensor:
+    inside = before.isfinite() & after.isfinite()
+    return torch.where(inside, 0.25 * torch.sign(after - before), 0.0)
+
+
+def match(field: Tensor, starts: Peaks, ends: Peaks, *, longest: float) -> list[Pair]:
+    """Pairs of one limb, each peak in one at most, the best pair chosen first.
+
+    Args:
+        field: (2, H, W) of the limb.
+        starts: peaks of its first joint.
+        ends: peaks of its second.
+        longest: pixels beyond which a limb loses score.
+    """
+    if not len(starts.points) or not len(ends.points):
+        return []
+    parts = along_lines(field, starts.points, ends.points)  # (M, N, samples)
+    agrees = parts > ALONG
+    mean = torch.where(agrees, parts, 0.0).sum(2) / agrees.sum(2).clamp_min(1)
+    length = torch.cdist(starts.points, ends.points).clamp_min(1e-6)
+    score = mean + (longest / length - 1).clamp_max(0)
+    is_limb = (score > 0) & (agrees.float().mean(2) > AGREEING)
+    first, second = is_limb.nonzero().unbind(1)
+    found = score[first, second]
+    order = found.argsort(descending=True, stable=True)
+    taken_first, taken_second, pairs = set(), set(), []
+    for a, b, s in zip(first[order].tolist(), second[order].tolist(), found[order].tolist(), strict=True):
+        if a not in taken_first and b not in taken_second:
+            pairs.append(Pair(a, b, s))
+            taken_first.add(a)
+            taken_second.add(b)
+    return pairs
+
+
+class _Body:
+    """Peaks by joint and the sum of what speaks for them."""
+
+    def __init__(self) -> None:
+        self.joints: dict[int, int] = {}
+        self.score = 0.0
+
+    def take(self, ends: Ends, score: float, heights: list[list[float]]) -> None:
+        """A limb of that score, and the heights of those of its joints that are new."""
+        self.score += score
+        for joint, place in ends:
+            if joint not in self.joints:
+                self.joints[joint] = place
+                self.score += heights[joint][place]
+
+
+def _assemble(peaks: list[Peaks], pairs: list[list[Pair]], limbs: Sequence[tuple[int, int]]) -> People:
+    of_peak: dict[tuple[int, int], _Body] = {}
+    heights = [peak.scores.tolist() for peak in peaks]
+    for (first, second), found in zip(limbs, pairs, strict=True):
+        for pair in found:
+            ends = ((first, pair.first), (second, pair.second))
+            body = _joined(of_peak.get(ends[0]), of_peak.get(ends[1]), ends)
+            if body is not None:
+                body.take(ends, pair.score, heights)
+                of_peak |= dict.fromkeys(body.joints.items(), body)
+    bodies = list({id(body): body for body in of_peak.values()}.values())
+    kept = [b for b in bodies if len(b.joints) >= LEAST_JOINTS and b.score / len(b.joints) >= LEAST_SCORE]
+    kept.sort(key=lambda body: body.score, reverse=True)
+    joints = torch.full((len(kept), len(peaks), 2), torch.nan)
+    for i, body in enumerate(kept):
+        for joint, place in body.joints.items():
+            joints[i, joint] = peaks[joint].points[place]
+    return People(joints, torch.tensor([body.score / len(peaks) for body in kept]))
+
+
+def _joined(one: _Body | None, other: _Body | None, ends: Ends) -> _Body | None:
+    """The body that a limb belongs to; None where it would give a body a second joint of a kind."""
+    if one is None:
+        return _Body() if other is None else _fitting(other, ends)
+    if other is None:
+        return _fitting(one, ends)
+    if one is other:
+        return one
+    if one.joints.keys() & other.joints.keys():
+        return None
+    one.joints |= other.joints
+    one.score += other.score
+    return one
+
+
+def _fitting(body: _Body, ends: Ends) -> _Body | None:
+    """The body, where it has neither joint at another peak."""
+    return body if all(body.joints.get(joint, place) == place for joint, place in ends) else None

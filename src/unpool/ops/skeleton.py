@@ -1,0 +1,80 @@
+"""People as joints and the limbs between them: the names that parts of the project agree on, and their picture.
+
+Joints are called `left_shoulder`, `right_hip` and so on, a person's left being its own.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from unpool.ops.drawing import distinct_colours
+
+LSP = (
+    *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+    *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    *("neck", "head_top"),
+)
+LSP_LIMBS = (
+    *((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11)),
+    *((12, 13), (8, 12), (9, 12), (2, 12), (3, 12)),
+)
+TORSO = ("left_shoulder", "right_hip")
+HEAD = ("neck", "head_top")
+_LEAST_SIDE = 192  # pixels; smaller pictures are enlarged until a skeleton can be seen
+
+
+def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """The joints that trade places in a mirror: left_x and right_x."""
+    place = {name: i for i, name in enumerate(names)}
+    lefts = [name for name in names if name.startswith("left_")]
+    pairs = [(place[name], place.get(name.replace("left_", "right_", 1))) for name in lefts]
+    return tuple((left, right) for left, right in pairs if right is not None)
+
+
+def joints_named(names: Sequence[str], wanted: tuple[str, str]) -> tuple[int, int] | None:
+    """The numbers of two joints, None where one of them is missing."""
+    first, second = wanted
+    return (names.index(first), names.index(second)) if {first, second} <= set(names) else None
+
+
+def draw_skeletons(
+    image: Tensor, people: Tensor, visible: Tensor, *, limbs: Sequence[tuple[int, int]], sides: Sequence[str] = ()
+) -> Tensor:
+    """The image with limbs as lines and joints as dots.
+
+    Args:
+        image: (C, H, W) uint8, C 1 or 3; small ones are enlarged, pixels kept square.
+        people: (N, K, 2) x, y in pixels of the image.
+        visible: (N, K) bool: joints to be drawn; a limb is where both of its are.
+        limbs: pairs of joints.
+        sides: names of the joints; limbs on the person's left become warm, on the right cold. Without them each person
+            has a colour.
+
+    Returns:
+        (3, H', W') uint8.
+    """
+    factor = max(1, -(-_LEAST_SIDE // max(image.shape[-2:])))
+    large = image.cpu().expand(3, -1, -1).repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    picture = Image.fromarray(large.permute(1, 2, 0).contiguous().numpy())
+    draw = ImageDraw.Draw(picture)
+    width = max(2, max(picture.size) // 120)
+    places = ((people.cpu().float() + 0.5) * factor - 0.5).tolist()
+    colours = distinct_colours(max(len(places), 1))
+    for number, (joints, shown) in enumerate(zip(places, visible.cpu().tolist(), strict=True)):
+        for first, second in limbs:
+            if shown[first] and shown[second]:
+                colour = _side_colour(sides[first], sides[second]) if sides else colours[number]
+                draw.line((*joints[first], *joints[second]), fill=colour, width=width)
+        for (x, y), is_shown in zip(joints, shown, strict=True):
+            if is_shown:
+                draw.ellipse((x - width, y - width, x + width, y + width), fill=(255, 255, 255), outline=(20, 20, 20))
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def _side_colour(first: str, second: str) -> tuple[int, int, int]:
+    if "left" in (first.split("_")[0], second.split("_")[0]):
+        return (240, 150, 40)
+    return (50, 140, 240) if "right" in (first.split("_")[0], second.split("_")[0]) else (90, 200, 90)

@@ -1,0 +1,67 @@
+"""What every way to find the joints of one person shares: needs, metric, picture, and where the joints lie.
+
+Targets lie on an image of `size_hw`: in training that is the window which the network sees, in evaluation the image as
+decoded, which the network sees resized as a whole. Predictions are given on that image too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unpool.errors import RecipeError
+from unpool.metrics.pose import PoseScores
+from unpool.ops.heatmaps import mirror_order, rescale
+from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
+from unpool.types import Batch, DataInfo, Preprocessing
+
+
+class Joints:
+    """Base of the tasks that find one person's joints.
+
+    Args:
+        info: names of the joints, those that trade places in a mirror, and limbs.
+        preprocessing: what the images go through; refused where it cuts borders off, on which joints may lie.
+    """
+
+    needs: tuple[str, ...] = ("image", "keypoints", "visible")
+
+    def __init__(self, info: DataInfo, preprocessing: Preprocessing | None) -> None:
+        if not info.keypoints:
+            raise RecipeError("a pose needs names of joints; the data set gives none")
+        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
+            raise RecipeError("data.rule cover cuts borders off on which joints may lie; use stretch")
+        self.info = info
+        self.order = mirror_order(len(info.keypoints), info.flip_pairs)
+
+    @property
+    def best(self) -> str:
+        """PCK by the torso, by the person where the torso's joints have other names."""
+        return "pck_person@0.2" if joints_named(self.info.keypoints, TORSO) is None else "pck@0.2"
+
+    def metric(self) -> PoseScores:
+        return PoseScores(self.info)
+
+    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
+        """The image (C, H, W) uint8 under the skeleton: limbs on the person's left are warm, on its right cold."""
+        joints = torch.as_tensor(target["keypoints"])[None]
+        visible = target.get("visible")
+        shown = torch.ones(joints.shape[:2], dtype=torch.bool) if visible is None else torch.as_tensor(visible)[None]
+        return draw_skeletons(image, joints, shown, limbs=self.info.limbs, sides=self.info.keypoints)
+
+
+def targets_hw(batch: Batch) -> Tensor | Sequence[int]:
+    """Size of the image on which targets lie, (B, 2) or one for all."""
+    size = batch.get("size_hw")
+    return tuple(batch["image"].shape[-2:]) if size is None else size
+
+
+def joints_on(batch: Batch, grid_hw: Sequence[int]) -> Tensor:
+    """(B, K, 2): the batch's joints in pixels of a grid over the same image."""
+    return rescale(batch["keypoints"], targets_hw(batch), grid_hw)
+
+
+def joints_back(points: Tensor, grid_hw: Sequence[int], batch: Batch) -> Tensor:
+    """(B, K, 2): points of a grid over the image on the image on which targets lie."""
+    return rescale(points, grid_hw, targets_hw(batch))

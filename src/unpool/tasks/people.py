@@ -1,0 +1,136 @@
+"""Poses of any number of people: maps of joints, fields of limbs, and the people that both show together.
+
+Heatmaps are the highest of the people's Gaussians, fields the average of their limbs' directions. Pixels of people that
+are not labelled, IGNORE in the `mask` where a data set has one, take no part.
+
+Source: Cao et al. 2017, arXiv:1611.08050.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.metrics.people import PeopleScores
+from unpool.ops import heatmaps
+from unpool.ops.fields import affinity_fields
+from unpool.ops.heatmaps import rescale
+from unpool.ops.parsing import parse
+from unpool.ops.skeleton import draw_skeletons
+from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Preprocessing, Term
+
+
+class People:
+    """Squared errors of maps and fields at every stage, parsing, limbs joined right.
+
+    Args:
+        info: names of the joints, and the limbs, each of which has a field.
+        size: deviation of the Gaussians, in pixels of the heatmaps.
+        width: half of a limb's, in pixels of the heatmaps.
+        preprocessing: what the images go through; refused where it cuts borders off.
+    """
+
+    needs: tuple[str, ...] = ("image", "people")
+    best: str = "limbs"
+    added_channels = 0
+
+    def __init__(
+        self, info: DataInfo, *, size: float = 1.0, width: float = 1.0, preprocessing: Preprocessing | None = None
+    ) -> None:
+        if not info.keypoints or not info.limbs:
+            raise RecipeError("people need names of joints and limbs between them; the data set gives none")
+        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
+            raise RecipeError("data.rule cover cuts borders off on which joints may lie; use stretch")
+        for name, value in (("size", size), ("width", width)):
+            if not (math.isfinite(value) and value > 0):
+                raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0")
+        self.info = info
+        self.size, self.width = float(size), float(width)
+
+    @property
+    def outputs(self) -> int:
+        """Heatmaps that the network must have: one a joint, and the background."""
+        return len(self.info.keypoints) + 1
+
+    def forward(self, model: nn.Module, batch: Batch) -> FieldStages:
+        """Fields and heatmaps, in training of every stage; outside of it of the last."""
+        output = model(batch["image"])
+        if model.training:
+            return output
+        return FieldStages(output.fields[-1:], output.heatmaps[-1:])
+
+    def loss(self, output: FieldStages, batch: Batch) -> Losses:
+        """Squared errors of each stage, over pixels where everyone is labelled, by image.
+
+        Raises:
+            RecipeError: the network gives no fields, or another number of them than limbs, or of maps than joints.
+        """
+        self._check(output)
+        size_hw = tuple(output.heatmaps[0].shape[-2:])
+        fields, maps = self.labels(batch, size_hw)
+        weight = _labelled(batch, size_hw)
+        losses = {}
+        for number, (found_fields, found_maps) in enumerate(zip(output.fields, output.heatmaps, strict=True), start=1):
+            losses[f"fields_{number}"] = self._term(found_fields, fields, weight)
+            losses[f"heatmaps_{number}"] = self._term(found_maps, maps, weight)
+        return losses
+
+    def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(B, 2 * limbs, h, w) fields and (B, K + 1, h, w) heatmaps, the background last."""
+        fields, maps = [], []
+        for i, people in enumerate(batch["people"]):
+            points = rescale(people[None], _targets_hw(batch, i), size_hw)[0]
+            joints = heatmaps.gaussians(points, size_hw, self.size)  # (N, K, h, w)
+            joints = joints.amax(0) if len(people) else joints.new_zeros(joints.shape[1:])
+            maps.append(torch.cat([joints, 1 - joints.amax(0, keepdim=True)]))
+            fields.append(affinity_fields(points, self.info.limbs, size_hw, self.width))
+        return torch.stack(fields), torch.stack(maps)
+
+    def predict(self, output: FieldStages, batch: Batch) -> Prediction:
+        """people, a list of B (N, K, 2) on the image as decoded, NaN where a joint is missing, and score, of B (N,)."""
+        people, scores = [], []
+        for i, (fields, maps) in enumerate(zip(output.fields[-1], output.heatmaps[-1], strict=True)):
+            found = parse(maps[:-1], fields, self.info.limbs)
+            people.append(rescale(found.joints[None], maps.shape[-2:], _targets_hw(batch, i))[0])
+            scores.append(found.scores)
+        return {"people": people, "score": scores}
+
+    def metric(self) -> PeopleScores:
+        return PeopleScores(self.info)
+
+    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
+        """The image (C, H, W) uint8 under the skeletons, each person in a colour."""
+        people = torch.as_tensor(target["people"]).reshape(-1, len(self.info.keypoints), 2)
+        shown = ~people.isnan().any(2)
+        return draw_skeletons(image, people.nan_to_num(), shown, limbs=self.info.limbs)
+
+    def _term(self, found: Tensor, wanted: Tensor, weight: Tensor) -> Term:
+        square = (found.float() - wanted).square() * weight
+        count = torch.tensor(float(len(found)), device=found.device)
+        return Term(square.sum() / heatmaps.mass("gaussian", self.size), count)
+
+    def _check(self, output: FieldStages) -> None:
+        limbs, maps = 2 * len(self.info.limbs), self.outputs
+        if not isinstance(output, FieldStages):
+            raise RecipeError("the network finds no limbs; people need one with fields, such as openpose")
+        if output.fields[0].shape[1] != limbs or output.heatmaps[0].shape[1] != maps:
+            raise RecipeError(
+                f"the network gives {output.fields[0].shape[1]} channels of fields and {output.heatmaps[0].shape[1]} "
+                f"heatmaps where {limbs} and {maps} were due; build it with limbs={limbs // 2} and num_classes={maps}"
+            )
+
+
+def _targets_hw(batch: Batch, place: int) -> Sequence[int]:
+    """Size of the image on which the targets of one sample lie."""
+    return tuple(batch["size_hw"][place].tolist()) if "size_hw" in batch else tuple(batch["image"].shape[-2:])
+
+
+def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
+    """(B, 1, h, w): share of each pixel of the map on which everyone is labelled."""
+    if "mask" not in batch:
+        return torch.ones(len(batch["people"]), 1, 1, 1, device=batch["image"].device)
+    masks = [(mask != IGNORE).float()[None, None] for mask in batch["mask"]]
+    return torch.cat([nn.functional.adaptive_avg_pool2d(mask, (size_hw[0], size_hw[1])) for mask in masks])

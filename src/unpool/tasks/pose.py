@@ -1,0 +1,157 @@
+"""Pose of one person by heatmaps: one map a joint, trained to a Gaussian or a disk around it.
+
+Labels are made in pixels of the network's own maps, from joints at their exact place: nothing is rounded. Sources:
+Tompson et al. 2014 (arXiv:1411.4280), Newell et al. 2016 (arXiv:1603.06937), Wei et al. 2016 (arXiv:1602.00134), Rafi
+et al. 2016 (BMVC).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.ops import heatmaps
+from unpool.ops.heatmaps import Label
+from unpool.tasks.joints import Joints, joints_back, joints_on
+from unpool.tasks.map_losses import Loss, as_scores, map_loss
+from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
+
+Output = Tensor | Stages
+
+
+class Pose(Joints):
+    """Heatmaps, their highest pixels refined by a quarter, shares of right joints.
+
+    Args:
+        info: names of the joints, those that trade places in a mirror, and limbs.
+        label: "gaussian" around a joint, or "disk" of 1 where a pixel is no further than `size`.
+        size: deviation or radius, in pixels of the heatmaps.
+        loss: "mse", "bce" (per-pixel classification) or "softmax" (a distribution over pixels); see `map_losses`.
+        foreground: weight of a pixel labelled 1 beside one labelled 0.
+        hidden: what a joint that is not visible asks for: "ignore", no loss, or "zero", an empty map.
+        background: whether the network has one more map, 1 less the highest of the others, as CPM's.
+        centre: None; or the deviation, in pixels of the image, of a Gaussian in its middle that stands behind the
+            image's channels, as CPM's 21.
+        stage_weights: of the losses of a network of stages; 1 each where None.
+        flip_test: answer outside of training by the mean of image and mirrored image.
+        preprocessing: what the images go through.
+    """
+
+    def __init__(  # noqa: PLR0913, one keyword for each choice that papers differ in
+        self,
+        info: DataInfo,
+        *,
+        label: Label = "gaussian",
+        size: float = 2.0,
+        loss: Loss = "mse",
+        foreground: float = 1.0,
+        hidden: Literal["ignore", "zero"] = "ignore",
+        background: bool = False,
+        centre: float | None = None,
+        stage_weights: Sequence[float] | None = None,
+        flip_test: bool = False,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        super().__init__(info, preprocessing)
+        for name, value, least in (("size", size, 0), ("foreground", foreground, 0), ("centre", centre, 0)):
+            if value is not None and not (math.isfinite(value) and value > least):
+                raise RecipeError(f"task.{name} is {value}; it must be a finite number above {least}")
+        if loss == "softmax" and (hidden == "zero" or background):
+            raise RecipeError(
+                "task.loss softmax makes each map a distribution, which is never empty: it goes with hidden ignore and "
+                "without background"
+            )
+        self.label: Label = label
+        self.loss_kind: Loss = loss
+        self.hidden, self.background, self.flip_test = hidden, background, flip_test
+        self.size, self.foreground, self.centre = float(size), float(foreground), centre
+        self.stage_weights = None if stage_weights is None else tuple(stage_weights)
+
+    @property
+    def outputs(self) -> int:
+        """Maps that the network must have."""
+        return len(self.info.keypoints) + self.background
+
+    @property
+    def added_channels(self) -> int:
+        """Channels that stand behind those of the image."""
+        return int(self.centre is not None)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Output:
+        """Heatmaps (B, K, h, w), in training of every stage; outside of it the last's, with those of the mirror."""
+        image = batch["image"]
+        if model.training:
+            return model(self._with_centre(image))
+        maps = _answer(model(self._with_centre(image)))
+        if not self.flip_test:
+            return maps
+        mirrored = _answer(model(self._with_centre(image.flip(-1)))).flip(-1)
+        order = [*self.order, *range(len(self.order), mirrored.shape[1])]
+        return (maps + mirrored[:, order]) / 2
+
+    def loss(self, output: Output, batch: Batch) -> Losses:
+        """The loss of the maps, or of those of each stage.
+
+        Raises:
+            RecipeError: the network gives another number of maps than joints, or of stages than weights.
+        """
+        stages = output.heatmaps if isinstance(output, Stages) else (output,)
+        if not isinstance(output, Stages):
+            return {"heatmaps": self._term(output, batch)}
+        weights = self.stage_weights or (1.0,) * len(stages)
+        if len(weights) != len(stages):
+            raise RecipeError(f"task.stage_weights has {len(weights)} numbers and the network {len(stages)} stages")
+        return {
+            f"stage_{number}": self._term(maps, batch)._replace(weight=weight)
+            for number, (maps, weight) in enumerate(zip(stages, weights, strict=True), start=1)
+        }
+
+    def predict(self, output: Output, batch: Batch) -> Prediction:
+        """keypoints (B, K, 2) on the image as decoded, and score (B, K), the height of the map there."""
+        maps = as_scores(_answer(output)[:, : len(self.info.keypoints)].float(), self.loss_kind)
+        if self.label == "disk":
+            maps = heatmaps.gather_disks(maps, self.size)
+        points, score = heatmaps.decode(maps)
+        return {"keypoints": joints_back(points, maps.shape[-2:], batch), "score": score}
+
+    def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last."""
+        points, visible = joints_on(batch, size_hw), batch["visible"]
+        labels = heatmaps.labels(points, size_hw, kind=self.label, size=self.size)
+        labels = labels * visible[..., None, None]
+        known = torch.ones_like(visible) if self.hidden == "zero" else visible
+        if self.background:
+            labels = torch.cat([labels, 1 - labels.amax(1, keepdim=True)], dim=1)
+            known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
+        return labels, known
+
+    def _term(self, maps: Tensor, batch: Batch) -> Term:
+        if maps.dim() != 4 or maps.shape[1] != self.outputs:
+            raise RecipeError(
+                f"the network gives {tuple(maps.shape)} where (B, {self.outputs}, h, w) was due; build one of "
+                f"heatmaps with num_classes={self.outputs}"
+            )
+        labels, known = self.labels(batch, maps.shape[-2:])
+        return map_loss(
+            maps.float(),
+            labels,
+            known,
+            loss=self.loss_kind,
+            foreground=self.foreground,
+            mass=heatmaps.mass(self.label, self.size),
+        )
+
+    def _with_centre(self, image: Tensor) -> Tensor:
+        if self.centre is None:
+            return image
+        height, width = image.shape[-2:]
+        middle = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], device=image.device)
+        centre = heatmaps.gaussians(middle, (height, width), self.centre).to(image.dtype)  # (1, H, W)
+        return torch.cat([image, centre.expand(len(image), 1, -1, -1)], dim=1)
+
+
+def _answer(output: Output) -> Tensor:
+    return output.heatmaps[-1] if isinstance(output, Stages) else output

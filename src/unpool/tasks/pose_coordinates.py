@@ -1,0 +1,85 @@
+"""Pose of one person by coordinates: DeepPose (Toshev & Szegedy 2014, arXiv:1312.4659).
+
+x and y of each joint are numbers, the image reaching from -0.5 to 0.5: the paper's N(y; b) with the image as the box b.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.ops.heatmaps import rescale
+from unpool.tasks.joints import Joints, targets_hw
+from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Preprocessing, Term
+
+Output = Tensor | CoordinateStages
+
+
+class PoseCoordinates(Joints):
+    """Squared distance of each visible joint, shares of right joints.
+
+    Args:
+        info: names of the joints, those that trade places in a mirror, and limbs.
+        flip_test: answer outside of training by the mean of image and mirrored image.
+        preprocessing: what the images go through.
+    """
+
+    added_channels = 0
+
+    def __init__(self, info: DataInfo, *, flip_test: bool = False, preprocessing: Preprocessing | None = None) -> None:
+        super().__init__(info, preprocessing)
+        self.flip_test = flip_test
+
+    @property
+    def outputs(self) -> int:
+        """Joints of which the network must give coordinates."""
+        return len(self.info.keypoints)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Output:
+        """Coordinates (B, 2K), in training of every stage; outside of it the last's, with those of the mirror."""
+        image = batch["image"]
+        if model.training:
+            return model(image)
+        found = _answer(model(image))
+        if not self.flip_test:
+            return found
+        mirrored = _answer(model(image.flip(-1))).unflatten(1, (-1, 2))[:, self.order]
+        return (found + (mirrored * mirrored.new_tensor([-1.0, 1.0])).flatten(1)) / 2
+
+    def loss(self, output: Output, batch: Batch) -> Losses:
+        """Squared distances of visible joints, in sides of the image, of the answer or of each stage."""
+        if not isinstance(output, CoordinateStages):
+            return {"coordinates": self._term(output, batch)}
+        stages = enumerate(output.coordinates, start=1)
+        return {f"stage_{number}": self._term(found, batch) for number, found in stages}
+
+    def predict(self, output: Output, batch: Batch) -> Prediction:
+        """keypoints (B, K, 2) on the image as decoded, and score (B, K), 1 where a joint is given within the image."""
+        found = _answer(output).float().unflatten(1, (-1, 2))
+        inside = (found.abs() <= 0.5).all(2)
+        return {"keypoints": denormalize(found, targets_hw(batch)), "score": inside.float()}
+
+    def _term(self, found: Tensor, batch: Batch) -> Term:
+        if found.dim() != 2 or found.shape[1] != 2 * self.outputs:
+            raise RecipeError(
+                f"the network gives {tuple(found.shape)} where (B, {2 * self.outputs}) was due; build one of "
+                f"coordinates with num_classes={self.outputs}"
+            )
+        wanted, visible = normalize(batch["keypoints"], targets_hw(batch)), batch["visible"]
+        square = (found.float().unflatten(1, (-1, 2)) - wanted).square().sum(2)  # (B, K)
+        return Term(torch.where(visible, square, 0.0).sum(), visible.sum().float())
+
+
+def normalize(points: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
+    """(B, K, 2) pixels of an image -> the image from -0.5 to 0.5, from edge to edge."""
+    return rescale(points, size_hw, (1, 1))
+
+
+def denormalize(coordinates: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
+    """(B, K, 2) of an image from -0.5 to 0.5 -> its pixels."""
+    return rescale(coordinates, (1, 1), size_hw)
+
+
+def _answer(output: Output) -> Tensor:
+    return output.coordinates[-1] if isinstance(output, CoordinateStages) else output

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from unpool.data.decode import Unusable
+from unpool.data.readers.image_pairs import ImagePairs
+from unpool.data.readers.images import Images
+from unpool.data.store import scan
+from unpool.errors import DataError, RecipeError
+
+
+def test_images_lie_in_folders_of_any_name(image, tmp_path):
+    for path in ("Train400/a.png", "Train400/deep/b.png", "BSD68/c.png", "Set12/d.png", "CBSD68/e.png"):
+        image(tmp_path / path)
+    folders = {"train": "Train400", "val": "BSD68"}
+    found = {split: Images(tmp_path, split, folders=folders).names for split in ("train", "val")}
+    assert found == {"train": ["Train400/a.png", "Train400/deep/b.png"], "val": ["BSD68/c.png"]}
+    with pytest.raises(DataError, match="no test split"):
+        Images(tmp_path, "test", folders=folders)
+
+
+def test_images_lie_in_train_and_val_or_are_divided(image, tmp_path):
+    for i in range(10):
+        image(tmp_path / "flat" / f"{i}.png")
+        image(tmp_path / "laid" / ("train" if i else "valid") / f"{i}.png")
+    train, val = (Images(tmp_path / "flat", split, val_share=0.3).names for split in ("train", "val"))
+    assert (len(train), len(val)) == (7, 3)
+    assert sorted([*train, *val]) == [f"{i}.png" for i in range(10)]
+    assert Images(tmp_path / "laid", "val").names == ["valid/0.png"]
+    assert len(Images(tmp_path / "laid", "train")) == 9
+    assert len(Images(tmp_path / "flat", "test", val_share=1.0)) == 10
+
+
+def test_images_are_read_in_grey_or_colour_of_8_or_16_bits(image, tmp_path):
+    image(tmp_path / "colour.png", np.full((4, 5, 3), (200, 100, 50), np.uint8))
+    Image.fromarray(np.full((4, 5), 257 * 77, np.uint16)).save(tmp_path / "deep.png")
+    grey, colour = (Images(tmp_path, "test", val_share=1.0, channels=channels) for channels in (1, 3))
+    assert colour[0]["image"][:, 0, 0].tolist() == [200, 100, 50]
+    assert grey[0]["image"].shape == (1, 4, 5)
+    assert grey[1]["image"].unique().tolist() == colour[1]["image"].unique().tolist() == [77]
+    assert "16-bit grey" in str(scan(grey, memory=True).manifest["notes"])
+
+
+def test_images_refuse_folders_of_no_split(image, tmp_path):
+    image(tmp_path / "a.png")
+    with pytest.raises(RecipeError, match=r"data\.folders names tests; it takes train, val and test"):
+        Images(tmp_path, "train", folders={"tests": "x"})
+    with pytest.raises(DataError, match=r"no train split; looked for Train400/\*\.png"):
+        Images(tmp_path, "train", folders={"train": "Train400"})
+
+
+def test_pairs_give_the_clean_image_of_the_same_name(image, tmp_path):
+    values = {name: np.full((4, 5, 3), value, np.uint8) for name, value in (("noisy", 90), ("clean", 70))}
+    for name, shade in values.items():
+        for i in range(3):
+            image(tmp_path / "train" / name / f"{i}.png", shade + np.uint8(i))
+    for path in ("train/noisy/alone.png", "val/noisy/0.png", "val/clean/0.png"):
+        image(tmp_path / path)
+    reader = ImagePairs(tmp_path, "train")
+    assert reader.names == [f"train/noisy/{i}.png" for i in range(3)]
+    assert [int(reader[i]["image"][0, 0, 0]) for i in range(3)] == [90, 91, 92]
+    assert [int(reader[i]["clean"][0, 0, 0]) for i in range(3)] == [70, 71, 72]
+    assert [fault.reason for fault in reader.faults] == [
+        f"no clean image of that name in {tmp_path / 'train' / 'clean'}"
+    ]
+
+
+def test_pairs_of_two_sizes_are_refused_by_name(image, tmp_path):
+    for i in range(2):
+        image(tmp_path / "noisy" / f"{i}.png")
+        image(tmp_path / "clean" / f"{i}.png", size=(6, 8 + i))
+    reader = ImagePairs(tmp_path, "test", val_share=1.0)
+    assert reader.measure(0).size_hw == (6, 8)
+    for ask in (reader.measure, reader.__getitem__):
+        with pytest.raises(Unusable, match=r"clean/1\.png: clean image is 9x6, its noisy one noisy/1\.png 8x6"):
+            ask(1)
+
+
+def test_pairs_without_clean_images_are_refused(image, tmp_path):
+    image(tmp_path / "noisy" / "a.png")
+    with pytest.raises(DataError, match="clean is missing; clean images stand there"):
+        ImagePairs(tmp_path, "test", val_share=1.0)
+    image(tmp_path / "clean" / "b.png")
+    with pytest.raises(DataError, match="none of the images in"):
+        ImagePairs(tmp_path, "test", val_share=1.0)

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.readers.trees import coco_people, lsp, mat_file
+from unpool.data.decode import decode_image
+from unpool.data.matlab import read_matrix
+from unpool.data.readers import READERS
+from unpool.data.readers.person_crops import FILL, Square, cut, square_around
+from unpool.errors import DataError, RecipeError
+from unpool.ops.skeleton import LSP
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("name", ["joints", "ab"])
+def test_matlab_arrays_keep_shape_and_values(tmp_path, packed, name):
+    values = np.random.default_rng(0).normal(size=(3, 4, 5))
+    assert np.array_equal(read_matrix(mat_file(tmp_path / "a.mat", name, values, packed=packed), name), values)
+
+
+def test_matlab_files_that_cannot_be_read_say_why(tmp_path):
+    path = mat_file(tmp_path / "a.mat", "joints", np.ones((2, 2)), packed=False)
+    with pytest.raises(DataError, match="no array of numbers called 'other'; it holds: joints"):
+        read_matrix(path, "other")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="is damaged: 9 bytes are missing"):
+        read_matrix(path, "joints")
+    path.write_bytes(b"\x89HDF" + bytes(200))
+    with pytest.raises(DataError, match="no MATLAB file of version 5; save it as one"):
+        read_matrix(path, "joints")
+
+
+def test_square_is_about_the_middle_of_the_box_and_scale_times_its_longer_side():
+    assert square_around((10.0, 20.0, 50.0, 40.0), 1.5) == Square(0, 0, 60)
+    assert square_around((30.0, 30.0, 31.0, 31.0), 1.4).side == 8
+
+
+def test_cut_shows_the_image_and_fills_what_lies_beyond():
+    image = torch.arange(3 * 5 * 6, dtype=torch.uint8).view(3, 5, 6)
+    seen = cut(image, Square(-2, 1, 6))
+    assert seen.shape == (3, 6, 6)
+    assert seen[:, :4, 2:].equal(image[:, 1:, :4])
+    assert seen[:, :, 0].eq(torch.tensor(FILL)[:, None]).all()
+    assert seen[:, 5, 5].tolist() == list(FILL)
+    assert cut(image, Square(50, 50, 8)).eq(torch.tensor(FILL)[:, None, None]).all()
+
+
+def test_lsp_joints_point_at_the_same_pixels_in_the_square_as_in_the_image(tmp_path):
+    lsp(tmp_path)
+    whole, crops = (READERS["lsp"](tmp_path, "train", crop=crop) for crop in (None, 1.4))
+    for i in range(3):
+        square = crops[i]["image"].shape[-1]
+        assert crops[i]["visible"].equal(whole[i]["visible"])
+        for k in crops[i]["visible"].nonzero()[:, 0].tolist():
+            (x, y), (there_x, there_y) = (s[i]["keypoints"][k].round().int().tolist() for s in (crops, whole))
+            assert crops[i]["image"][:, y, x].equal(whole[i]["image"][:, there_y, there_x])
+        joints = whole[i]["keypoints"][whole[i]["visible"]]
+        extent = (joints.amax(0) - joints.amin(0)).max()
+        assert square == pytest.approx(1.4 * extent.item(), abs=1.0)
+
+
+def test_lsp_reads_joints_and_flags_of_its_own_image(tmp_path):
+    lsp(tmp_path)
+    stored = read_matrix(tmp_path / "joints.mat", "joints")
+    val = READERS["lsp"](tmp_path, "val", crop=None)
+    assert val.names == ["images/im00004.jpg", "images/im00005.jpg"]
+    assert np.allclose(val[1]["keypoints"].numpy(), stored[:, :2, 4])
+    train = READERS["lsp"](tmp_path, "train")
+    assert train[1]["visible"].tolist() == [True] * 3 + [False] + [True] * 10
+    assert train[1]["keypoints"][3].tolist() == [0, 0]
+    pairs = {(LSP[a], LSP[b]) for a, b in train.info.flip_pairs}
+    assert ("left_wrist", "right_wrist") in pairs
+    assert len(pairs) == 6
+
+
+def test_lsp_refuses_other_joints_and_numbers(tmp_path):
+    lsp(tmp_path)
+    (tmp_path / "val.txt").write_text("4\n99\n")
+    with pytest.raises(DataError, match=r"val.txt holds '99'; expected numbers of images, 1 to 5"):
+        READERS["lsp"](tmp_path, "val")
+    mat_file(tmp_path / "joints.mat", "joints", np.ones((3, 14, 5)))
+    with pytest.raises(DataError, match="joints is 3x14x5; expected 14x3xN"):
+        READERS["lsp"](tmp_path, "train")
+    with pytest.raises(RecipeError, match=r"data.crop is 0.5"):
+        READERS["lsp"](tmp_path, "train", crop=0.5)
+
+
+def test_lsp_leaves_out_who_has_no_extent(tmp_path):
+    lsp(tmp_path)
+    joints = read_matrix(tmp_path / "joints.mat", "joints").copy()
+    joints[1:, 2, 0] = 0
+    mat_file(tmp_path / "joints.mat", "joints", joints)
+    reader = READERS["lsp"](tmp_path, "train")
+    assert len(reader) == 2
+    assert reader.faults == [("images/im00001.jpg", "1 visible joints; a person needs 2")]
+
+
+def test_coco_gives_each_labelled_person_with_its_area(tmp_path):
+    coco_people(tmp_path)
+    reader = READERS["coco_people"](tmp_path, "val")
+    assert len(reader) == 6  # a crowd and a person without joints are left out
+    assert reader.origin["ignored"] == 2
+    assert reader[0]["area"] == 200.5
+    assert reader.info.limbs == ((15, 13), (5, 6))
+    content = json.loads((tmp_path / "annotations" / "person_keypoints_val2017.json").read_text())
+    stored = np.array(content["annotations"][3]["keypoints"]).reshape(17, 3)
+    whole = READERS["coco_people"](tmp_path, "val", crop=None)
+    assert whole.names[3] == "val2017/1.png/11"
+    assert whole[3]["visible"].tolist() == (stored[:, 2] > 0).tolist()
+    assert np.allclose(whole[3]["keypoints"].numpy(), stored[:, :2] * (stored[:, 2:] > 0))
+    assert whole[3]["image"].equal(decode_image(tmp_path / "val2017" / "1.png", 3))
+    assert reader[3]["image"].shape == (3, 28, 28)  # 1.25 times 22, rounded up
+
+
+def test_coco_refuses_a_file_that_is_none(tmp_path):
+    coco_people(tmp_path)
+    (tmp_path / "annotations" / "person_keypoints_val2017.json").write_text('{"images": []}')
+    with pytest.raises(DataError, match="no list of COCO's key points"):
+        READERS["coco_people"](tmp_path, "val")
+
+
+@pytest.mark.data
+def test_lsp_reads_the_public_set(shared_data):
+    train, val = (READERS["lsp"](shared_data / "lspet_pose", split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (737, 163)
+    assert not set(train.names) & set(val.names)
+
+
+@pytest.mark.data
+def test_coco_reads_the_public_set(shared_data):
+    assert len(READERS["coco_people"](shared_data / "coco_mini", "train")) == 121

@@ -1,0 +1,71 @@
+"""Generated stick figures: pure, labelled as drawn."""
+
+import pytest
+import torch
+
+from unpool.data.figures import Figures
+from unpool.errors import DataError
+from unpool.ops.skeleton import LSP
+from unpool.types import BATCH_KEYS
+
+
+@pytest.mark.parametrize("people", [1, 3])
+def test_figures_depend_on_seed_split_and_index_only(people):
+    one, again = (Figures(count=4, side=48, people=people) for _ in range(2))
+    assert one[2]["image"].equal(again[2]["image"])
+    assert not one[2]["image"].equal(one[3]["image"])
+    assert not one[2]["image"].equal(Figures(split="val", count=4, side=48, people=people)[2]["image"])
+    assert not one[2]["image"].equal(Figures(seed=1, count=4, side=48, people=people)[2]["image"])
+
+
+@pytest.mark.parametrize("people", [1, 3])
+def test_figures_give_what_they_say(people):
+    figures = Figures(split="val", count=2, side=48, people=people)
+    sample = figures[0]
+    assert tuple(sample) == figures.gives
+    assert set(figures.gives) <= set(BATCH_KEYS)
+    assert sample["image"].shape == (3, *figures.measure(0).size_hw)
+    assert set(figures.targets(0)) == set(sample) - {"image"}
+    with pytest.raises(IndexError):
+        figures[2]
+
+
+def test_joints_lie_on_their_figure():
+    bare = Figures(count=20, side=64, occlusion=0)
+    shown = torch.stack([bare[i]["visible"] for i in range(20)])
+    assert shown.float().mean() > 0.95
+    assert min(float(bare[i]["area"]) for i in range(20)) > 100
+
+
+def test_things_in_front_hide_joints():
+    covered = Figures(count=20, side=64, occlusion=6)
+    shown = torch.stack([covered[i]["visible"] for i in range(20)]).float().mean()
+    assert 0.5 < shown < 0.95
+
+
+def test_figures_face_the_viewer():
+    figures = Figures(count=20, side=64)
+    joints = torch.stack([figures[i]["keypoints"] for i in range(20)])
+    left, right, neck = (joints[:, LSP.index(name)] for name in ("left_shoulder", "right_shoulder", "neck"))
+    hips = (joints[:, LSP.index("left_hip")] + joints[:, LSP.index("right_hip")]) / 2
+    across, down = left - right, hips - neck
+    assert (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0] > 0).all()
+
+
+def test_many_people_have_boxes_and_no_joints_where_they_are_hidden():
+    figures = Figures(count=10, side=96, people=3)
+    for sample in (figures[i] for i in range(10)):
+        assert len(sample["people"]) == len(sample["boxes"]) <= 3
+        known = ~sample["people"].isnan().any(2)
+        assert known.any(1).all()
+        for joints, shown, box in zip(sample["people"], known, sample["boxes"], strict=True):
+            assert (joints[shown] >= box[:2] - 1).all()
+            assert (joints[shown] <= box[2:]).all()
+    assert not torch.cat([~figures[i]["people"].isnan() for i in range(10)]).all()
+
+
+def test_figures_refuse_what_cannot_be_drawn():
+    with pytest.raises(DataError, match="no split 'all'"):
+        Figures(split="all")
+    with pytest.raises(DataError, match="people 0"):
+        Figures(people=0)

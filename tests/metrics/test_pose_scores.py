@@ -1,0 +1,150 @@
+import math
+
+import pytest
+import torch
+
+from unpool.metrics.oks import AveragePrecision, deviations, similarity
+from unpool.metrics.pose import PoseScores, limbs_right
+from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
+from unpool.types import DataInfo
+
+INFO = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
+SHOULDER, HIP, NECK, TOP = (LSP.index(name) for name in ("left_shoulder", "right_hip", "neck", "head_top"))
+
+
+def person(torso=50.0, head=20.0):
+    """(1, 14, 2): all joints in one place but those that lengths are measured by."""
+    joints = torch.full((1, 14, 2), 100.0)
+    joints[0, SHOULDER, 1] = 100 - torso
+    joints[0, TOP, 0] = 100 + head
+    return joints
+
+
+def truth_of(joints, visible=None):
+    return {
+        "keypoints": joints,
+        "visible": torch.ones(joints.shape[:2], dtype=torch.bool) if visible is None else visible,
+    }
+
+
+def scores_of(found, truth, visible=None, **more):
+    metric = PoseScores(INFO)
+    metric.update({"keypoints": found, "score": torch.ones(found.shape[:2])}, truth_of(truth, visible) | more)
+    return metric.compute()
+
+
+def test_pck_is_the_share_of_joints_within_a_share_of_the_torso():
+    found = person()
+    found[0, 0, 0] += 10.0  # 0.2 of the torso: still right
+    found[0, 1, 0] += 10.1
+    found[0, 4, 0] += 4.9
+    scores = scores_of(found, person())
+    assert scores["pck@0.2"] == pytest.approx(13 / 14)
+    assert scores["pck@0.1"] == pytest.approx(12 / 14)
+    assert scores["pck@0.5"] == 1.0
+    assert scores["pck_of_joints"]["right_knee"] == 0.0
+    assert scores["pck_of_joints"]["right_ankle"] == 1.0
+
+
+def test_torso_is_left_shoulder_to_right_hip():
+    joints = person(torso=50.0)
+    joints[0, LSP.index("right_shoulder"), 1] = 0.0
+    joints[0, LSP.index("left_hip"), 1] = 300.0
+    found = joints.clone()
+    found[0, 0, 0] += 10.5
+    assert scores_of(found, joints)["pck@0.2"] == pytest.approx(13 / 14)
+
+
+def test_pckh_goes_by_the_head_and_pck_person_by_the_box():
+    found = person(torso=60.0, head=20.0)
+    found[0, 0, 0] += 10.5
+    scores = scores_of(found, person(torso=60.0, head=20.0))
+    assert scores["pckh@0.5"] == pytest.approx(13 / 14)
+    assert scores["pck_person@0.1"] == pytest.approx(13 / 14)  # 6 pixels
+    assert scores["pck_person@0.2"] == 1.0  # 12 pixels
+
+
+def test_hidden_joints_do_not_count():
+    found, visible = person(), torch.ones(1, 14, dtype=torch.bool)
+    found[0, 0] = 1e6
+    visible[0, 0] = False
+    assert scores_of(person(), person(), visible)["pck@0.2"] == 1.0
+    scores = scores_of(found, person(), visible)
+    assert scores["pck@0.2"] == scores["pcp"] == 1.0
+    assert scores["mean_error"] == 0.0
+    assert scores["pck_of_joints"]["right_ankle"] is None
+
+
+def test_person_whose_torso_is_hidden_is_left_out_of_pck_only():
+    visible = torch.ones(1, 14, dtype=torch.bool)
+    visible[0, HIP] = False
+    scores = scores_of(person() + 3.0, person(), visible)
+    assert scores["pck@0.2"] is None
+    assert scores["mean_error"] == pytest.approx(3 * math.sqrt(2))
+
+
+def test_limb_is_right_where_both_ends_are_within_half_its_length():
+    truth = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [10.0, 8.0]]])
+    found = truth.clone()
+    found[0, 1, 0] += 4.5  # under half of 10, over half of 8
+    everywhere = torch.ones(1, 3, dtype=torch.bool)
+    assert limbs_right(found, truth, everywhere, limbs=((0, 1), (1, 2))) == (1, 2)
+    everywhere[0, 0] = False
+    assert limbs_right(found, truth, everywhere, limbs=((0, 1), (1, 2))) == (0, 1)
+
+
+def test_merged_scores_are_those_of_the_whole():
+    torch.manual_seed(0)
+    truth = 40 * torch.randn(6, 14, 2)
+    found, visible = truth + 8 * torch.randn(6, 14, 2), torch.rand(6, 14) > 0.2
+    area = torch.full((6,), 900.0)
+    whole, parts = PoseScores(INFO), [PoseScores(INFO), PoseScores(INFO)]
+    prediction = {"keypoints": found, "score": torch.rand(6, 14)}
+    batch = truth_of(truth, visible) | {"area": area}
+    whole.update(prediction, batch)
+    for part, rows in zip(parts, (slice(0, 2), slice(2, 6)), strict=True):
+        part.update({k: v[rows] for k, v in prediction.items()}, {k: v[rows] for k, v in batch.items()})
+    parts[0].merge(parts[1])
+    merged, expected = parts[0].compute(), whole.compute()
+    assert list(merged) == list(expected)
+    for name, value in expected.items():
+        assert merged[name] == pytest.approx(value)
+
+
+def test_similarity_is_the_formula_of_coco():
+    truth = torch.zeros(1, 2, 2, dtype=torch.float64)
+    found = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]], dtype=torch.float64)
+    sigmas, area = deviations(("nose", "left_hip")), torch.tensor([400.0], dtype=torch.float64)
+    both = torch.ones(1, 2, dtype=torch.bool)
+    near = math.exp(-25 / (2 * 400 * (2 * 0.026) ** 2))
+    assert similarity(found, truth, both, area=area, sigmas=sigmas).item() == pytest.approx((near + 1) / 2)
+    only = torch.tensor([[True, False]])
+    assert similarity(found, truth, only, area=area, sigmas=sigmas).item() == pytest.approx(near)
+
+
+def shifted(by):
+    """A pose of one joint with sigma 0.5, area 1: the similarity is exp(-by^2 / 2)."""
+    return torch.tensor([[[by, 0.0]]], dtype=torch.float64)
+
+
+def test_average_precision_counts_a_person_once_and_ranks_by_score():
+    metric = AveragePrecision(torch.tensor([0.5], dtype=torch.float64))
+    seen, one = torch.ones(1, 1, dtype=torch.bool), torch.ones(1, dtype=torch.float64)
+    found = torch.cat([shifted(0.0), shifted(0.1)])
+    metric.add(found, torch.tensor([0.5, 0.9]), shifted(0.0), visible=seen, area=one)
+    metric.add(shifted(9.0), torch.tensor([0.7]), shifted(0.0), visible=seen, area=one)
+    # ranked: right, wrong (another person, missed), wrong (a second pose of one person); one of two people found
+    assert metric.compute()["oks_ap50"] == pytest.approx(51 / 101)
+
+
+def test_average_precision_falls_with_the_threshold():
+    metric = AveragePrecision(torch.tensor([0.5], dtype=torch.float64))
+    seen, one = torch.ones(1, 1, dtype=torch.bool), torch.ones(1, dtype=torch.float64)
+    distance = math.sqrt(-2 * math.log(0.72))  # similarity 0.72: right at .5 to .7, wrong from .75 on
+    metric.add(shifted(distance), torch.tensor([1.0]), shifted(0.0), visible=seen, area=one)
+    assert metric.compute() == pytest.approx({"oks_ap": 0.5, "oks_ap50": 1.0, "oks_ap75": 0.0})
+
+
+def test_no_area_no_precision():
+    assert "oks_ap" not in scores_of(person(), person())
+    assert scores_of(person(), person(), area=torch.tensor([900.0]))["oks_ap"] == pytest.approx(1.0)

@@ -1,0 +1,126 @@
+import pytest
+import torch
+from torch import nn
+
+from unpool.errors import RecipeError
+from unpool.metrics.people import PeopleScores
+from unpool.tasks.people import People
+from unpool.training.step import total_loss
+from unpool.types import IGNORE, DataInfo, FieldStages
+
+NAN = float("nan")
+INFO = DataInfo(keypoints=("head", "middle", "foot"), limbs=((0, 1), (1, 2)))
+CROSSING = torch.tensor([[[20.0, 20.0], [80.0, 80.0], [136.0, 136.0]], [[136.0, 24.0], [80.0, 92.0], [24.0, 136.0]]])
+
+
+def batch_of(*people, **more):
+    image = torch.zeros(len(people), 3, 80, 80)
+    return {"image": image, "people": list(people), "size_hw": torch.tensor([[160, 160]] * len(people))} | more
+
+
+def perfect(task, batch):
+    fields, maps = task.labels(batch, (40, 40))
+    return FieldStages((fields, fields), (maps, maps))
+
+
+def test_crossing_people_are_read_back_on_the_image_as_decoded():
+    task, batch = People(INFO), batch_of(CROSSING, CROSSING[:0])
+    found = task.predict(perfect(task, batch), batch)
+    assert [len(people) for people in found["people"]] == [2, 0]
+    near = torch.cdist(found["people"][0][:, 0], CROSSING[:, 0]).argmin(1)
+    assert (found["people"][0] - CROSSING[near]).norm(dim=2).mean() < 0.25 * 4
+    metric = task.metric()
+    metric.update(found, batch)
+    assert metric.compute() == {"limbs": 1.0, "limbs_precision": 1.0, "people_found": 1.0}
+
+
+def test_labels_of_a_crowd_are_the_highest_map_and_the_mean_field():
+    task, batch = People(INFO), batch_of(CROSSING)
+    one, other = (task.labels(batch_of(CROSSING[i : i + 1]), (40, 40)) for i in (0, 1))
+    fields, maps = task.labels(batch, (40, 40))
+    assert maps[:, :3].equal(torch.maximum(one[1][:, :3], other[1][:, :3]))
+    assert torch.allclose(maps[:, 3], 1 - maps[:, :3].amax(1))
+    alone = (one[0].abs() + other[0].abs()).amax(1) == one[0].abs().amax(1)
+    assert torch.allclose((fields - one[0]).abs().amax(1)[alone].max(), torch.tensor(0.0))
+    assert fields.unflatten(1, (2, 2)).norm(dim=2).max() <= 1 + 1e-6
+
+
+def test_loss_is_that_of_both_answers_of_every_stage_by_image():
+    task, batch = People(INFO), batch_of(CROSSING, CROSSING[:1])
+    output = perfect(task, batch)
+    assert total_loss(task.loss(output, batch)) == 0
+    wrong = FieldStages((output.fields[0] + 1.0, output.fields[1]), output.heatmaps)
+    losses = task.loss(wrong, batch)
+    assert list(losses) == ["fields_1", "heatmaps_1", "fields_2", "heatmaps_2"]
+    assert (losses["fields_1"].sum * 2 * torch.pi).item() == pytest.approx(output.fields[0].numel())
+    assert losses["fields_1"].count == 2
+
+
+def test_people_that_are_not_labelled_take_no_part():
+    mask = torch.zeros(1, 80, 80, dtype=torch.int64)
+    mask[:, :, 40:] = IGNORE
+    task, batch = People(INFO), batch_of(CROSSING, mask=mask)
+    output = perfect(task, batch)
+    shifted = FieldStages(output.fields, tuple(maps.clone() for maps in output.heatmaps))
+    shifted.heatmaps[0][..., 20:] += 5
+    assert total_loss(task.loss(shifted, batch)) == 0
+    shifted.heatmaps[0][..., :20] += 5
+    assert total_loss(task.loss(shifted, batch)) > 0
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_last_stage_answers(is_training):
+    class Two(nn.Module):
+        def forward(self, image):
+            return FieldStages((image, image + 1), (image, image + 2))
+
+    output = People(INFO).forward(Two().train(is_training), {"image": torch.zeros(1, 4, 2, 2)})
+    assert len(output.fields) == len(output.heatmaps) == (2 if is_training else 1)
+    assert (output.fields[-1].mean(), output.heatmaps[-1].mean()) == (1, 2)
+
+
+def test_limb_of_two_people_s_joints_is_not_joined_right():
+    metric = PeopleScores(INFO)
+    mixed = CROSSING.clone()
+    mixed[0, 2], mixed[1, 2] = CROSSING[1, 2], CROSSING[0, 2]
+    truth = CROSSING.clone()
+    truth[1, 0] = NAN
+    metric.update({"people": [mixed], "score": [torch.ones(2)]}, {"people": [truth]})
+    scores = metric.compute()
+    assert scores["limbs"] == pytest.approx(1 / 3)  # of three limbs that are known
+    assert scores["limbs_precision"] == pytest.approx(1 / 4)
+
+
+def test_boxes_give_the_precision_of_people():
+    metric = PeopleScores(INFO)
+    boxes = torch.tensor([[20.0, 20.0, 136.0, 136.0], [24.0, 24.0, 136.0, 136.0]])
+    found = {"people": [CROSSING[:1]], "score": [torch.ones(1)]}
+    metric.update(found, {"people": [CROSSING], "boxes": [boxes]})
+    scores = metric.compute()
+    assert scores["oks_ap"] == pytest.approx(51 / 101)
+    assert scores["people_found"] == 0.5
+    other = PeopleScores(INFO)
+    other.update({"people": [CROSSING[1:]], "score": [torch.ones(1)]}, {"people": [CROSSING[1:]], "boxes": [boxes[1:]]})
+    metric.merge(other)
+    assert metric.compute()["people_found"] == pytest.approx(2 / 3)
+    assert metric.compute()["limbs"] == pytest.approx(4 / 6)
+
+
+def test_people_refuse_a_network_that_does_not_fit():
+    task, batch = People(INFO), batch_of(CROSSING)
+    with pytest.raises(RecipeError, match="no limbs; people need one with fields"):
+        task.loss(torch.zeros(1, 4, 40, 40), batch)
+    with pytest.raises(RecipeError, match=r"6 channels of fields and 4 heatmaps where 4 and 4 .* limbs=2"):
+        task.loss(FieldStages((torch.zeros(1, 6, 40, 40),), (torch.zeros(1, 4, 40, 40),)), batch)
+    with pytest.raises(RecipeError, match="names of joints and limbs"):
+        People(DataInfo(keypoints=("head",)))
+    with pytest.raises(RecipeError, match=r"task.width is 0.0"):
+        People(INFO, width=0.0)
+
+
+def test_skeletons_of_people_are_drawn_without_their_missing_joints():
+    people = CROSSING.clone()
+    people[0, 2] = NAN
+    drawn = People(INFO).draw(torch.zeros(3, 200, 200, dtype=torch.uint8), {"people": people})
+    assert drawn[:, 20, 20].min() == 255
+    assert drawn[:, 136, 136].max() == 0

@@ -1,0 +1,276 @@
+import pytest
+import torch
+from torch import nn
+
+from unpool.errors import RecipeError
+from unpool.ops import heatmaps
+from unpool.tasks.pose import Pose
+from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
+from unpool.training.step import total_loss
+from unpool.types import CoordinateStages, DataInfo, Preprocessing, Stages
+
+NAMES = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck")
+INFO = DataInfo(keypoints=NAMES, flip_pairs=((0, 1), (2, 3)), limbs=((0, 4), (1, 4), (0, 2), (1, 3)))
+
+
+def batch_of(*, count=2, image_hw=(32, 48), size_hw=None, seed=0):
+    height, width = size_hw or image_hw
+    share = 0.2 + 0.6 * torch.rand(count, 5, 2, generator=torch.Generator().manual_seed(seed))
+    return {
+        "image": torch.zeros(count, 3, *image_hw),
+        "keypoints": share * torch.tensor([width, height]),
+        "visible": torch.ones(count, 5, dtype=torch.bool),
+        "size_hw": torch.tensor([[height, width]] * count),
+    }
+
+
+def perfect(task, batch, size_hw=(16, 24)):
+    return task.labels(batch, size_hw)[0]
+
+
+@pytest.mark.parametrize("label", ["gaussian", "disk"])
+@pytest.mark.parametrize("size_hw", [None, (96, 144)])
+def test_labels_are_read_back_as_the_joints_on_the_image_as_decoded(label, size_hw):
+    batch = batch_of(size_hw=size_hw)
+    task = Pose(INFO, label=label, size=2.0)
+    found = task.predict(perfect(task, batch), batch)
+    pixel = batch["size_hw"][0, 0] / 16  # one of the map, in pixels of the joints
+    error = (found["keypoints"] - batch["keypoints"]).norm(dim=2) / pixel
+    assert error.mean() < (0.25 if label == "gaussian" else 0.5)
+    assert found["score"].shape == (2, 5)
+
+
+def test_maps_lie_on_the_image_edge_to_edge():
+    batch = batch_of(size_hw=(64, 96))
+    batch["keypoints"][:] = torch.tensor([25.5, 9.5])  # (26, 10) from the corner: a map of a quarter has (6.5, 2.5)
+    labels, _ = Pose(INFO, size=1.0).labels(batch, (16, 24))
+    assert labels[0, 0].flatten().argmax() == 2 * 24 + 6
+    assert labels[0, 0, 2, 6] == 1
+
+
+def test_loss_of_perfect_maps_is_zero_and_of_empty_ones_one_half():
+    batch, task = batch_of(), Pose(INFO, size=2.0)
+    labels = perfect(task, batch, (64, 96))
+    assert total_loss(task.loss(labels, batch)).item() == 0
+    # the squares of a Gaussian add up to half of what it adds up to
+    assert total_loss(task.loss(torch.zeros_like(labels), batch)).item() == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce", "softmax"])
+def test_joints_that_are_not_visible_have_no_loss(loss):
+    batch, task = batch_of(), Pose(INFO, loss=loss)
+    batch["visible"][0, 1] = False
+    maps = torch.randn(2, 5, 16, 24, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    term = task.loss(maps, batch)["heatmaps"]
+    assert term.count == 9
+    (gradient,) = torch.autograd.grad(term.sum, maps)
+    assert gradient[0, 1].abs().max() == 0
+    assert gradient[0, 0].abs().max() > 0
+
+
+def test_hidden_joints_may_ask_for_an_empty_map():
+    batch, task = batch_of(), Pose(INFO, hidden="zero")
+    batch["visible"][0, 1] = False
+    labels, known = task.labels(batch, (16, 24))
+    assert labels[0, 1].sum() == 0
+    assert known.all()
+    full = labels.clone()
+    full[0, 1] = 1.0
+    assert total_loss(task.loss(full, batch)) > 0
+
+
+def test_foreground_weighs_labelled_pixels_more():
+    batch = batch_of(count=1)
+    maps = torch.zeros(1, 5, 64, 96)
+    plain, weighed = (task.loss(maps, batch)["heatmaps"].sum for task in (Pose(INFO), Pose(INFO, foreground=10.0)))
+    # the cubes of a Gaussian add up to a third of what it adds up to: 1/2 + 9/3
+    assert (weighed / plain).item() == pytest.approx((0.5 + 9 / 3) / 0.5, rel=0.02)
+
+
+def test_cross_entropy_of_disks_is_that_of_each_pixel():
+    batch, task = batch_of(count=1), Pose(INFO, label="disk", size=2.0, loss="bce")
+    maps = torch.randn(1, 5, 16, 24, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.binary_cross_entropy_with_logits(maps, perfect(task, batch), reduction="sum")
+    term = task.loss(maps, batch)["heatmaps"]
+    assert (term.sum * heatmaps.mass("disk", 2.0)).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_softmax_loss_is_least_where_the_map_is_the_label():
+    batch, task = batch_of(count=1), Pose(INFO, loss="softmax")
+    labels = perfect(task, batch)
+    best = total_loss(task.loss(labels.clamp_min(1e-30).log(), batch))
+    share = labels.flatten(2) / labels.sum((2, 3))[..., None]
+    entropy = -(share * share.clamp_min(1e-30).log()).sum(2).mean()
+    assert best.item() == pytest.approx(entropy.item(), rel=1e-4)
+    assert total_loss(task.loss(torch.zeros_like(labels), batch)) > best
+
+
+def test_every_stage_has_a_loss_with_its_weight():
+    batch = batch_of()
+    maps = torch.randn(2, 2, 5, 16, 24, generator=torch.Generator().manual_seed(0))
+    single = [Pose(INFO).loss(one, batch)["heatmaps"] for one in maps]
+    losses = Pose(INFO, stage_weights=[0.5, 2.0]).loss(Stages(tuple(maps)), batch)
+    assert list(losses) == ["stage_1", "stage_2"]
+    expected = sum(w * term.sum / term.count for w, term in zip((0.5, 2.0), single, strict=True))
+    assert total_loss(losses).item() == pytest.approx(expected.item(), rel=1e-5)
+    with pytest.raises(RecipeError, match="stage_weights has 1 numbers and the network 2 stages"):
+        Pose(INFO, stage_weights=[1.0]).loss(Stages(tuple(maps)), batch)
+
+
+def test_background_is_one_less_the_highest_map():
+    batch, task = batch_of(), Pose(INFO, background=True)
+    labels, known = task.labels(batch, (16, 24))
+    assert task.outputs == labels.shape[1] == known.shape[1] == 6
+    assert torch.allclose(labels[:, 5] + labels[:, :5].amax(1), torch.ones(2, 16, 24))
+    assert task.predict(labels, batch)["keypoints"].shape == (2, 5, 2)
+
+
+class Seer(nn.Module):
+    """Stages of maps that are the image's own channels."""
+
+    def forward(self, image):
+        return Stages((image[:, :5] * 0, image[:, :5]))
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_stages_are_answered_by_the_last(is_training):
+    model = Seer().train(is_training)
+    image = torch.rand(2, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    output = Pose(INFO).forward(model, {"image": image})
+    assert isinstance(output, Stages) is is_training
+    assert (output.heatmaps[-1] if is_training else output).equal(image)
+
+
+def test_flip_test_swaps_left_and_right():
+    def mirror_proof(image):  # the same answer for an image and, sides swapped, its mirror
+        maps = image[:, :1].expand(-1, 5, -1, -1) * torch.tensor([1.0, 3.0, 5.0, 7.0, 9.0]).view(1, 5, 1, 1)
+        is_mirrored = image[:, :1, :, :4].sum() < image[:, :1, :, 4:].sum()
+        return maps[:, [1, 0, 3, 2, 4]] if is_mirrored else maps
+
+    class Fixed(nn.Module):
+        def forward(self, image):
+            return mirror_proof(image)
+
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    image[..., :4] += 1
+    plain, both = (Pose(INFO, flip_test=f).forward(Fixed().eval(), {"image": image}) for f in (False, True))
+    assert torch.allclose(plain, both)
+
+
+def test_flip_test_turns_the_maps_back():
+    image = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    model = nn.Conv2d(3, 5, 1).eval()  # sees one pixel, so that the mirror changes nothing but the place
+    with torch.no_grad():
+        model.weight[:] = model.weight[[0, 0, 2, 2, 4]]
+        model.bias[:] = model.bias[[0, 0, 2, 2, 4]]
+    plain, both = (Pose(INFO, flip_test=f).forward(model, {"image": image}) for f in (False, True))
+    assert torch.allclose(plain, both, atol=1e-6)
+
+
+def test_centre_stands_behind_the_image():
+    seen = []
+
+    class Looking(nn.Module):
+        def forward(self, image):
+            seen.append(image)
+            return image
+
+    task = Pose(INFO, centre=4.0, background=True)
+    task.forward(Looking(), {"image": torch.zeros(2, 3, 9, 13)})
+    assert task.added_channels == 1
+    assert seen[0].shape == (2, 4, 9, 13)
+    assert seen[0][1, 3].flatten().argmax() == 4 * 13 + 6
+    assert seen[0][1, 3, 4, 6] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"size": 0.0}, "task.size is 0.0; it must be a finite number above 0"),
+        ({"loss": "softmax", "hidden": "zero"}, "a distribution, which is never empty"),
+        ({"preprocessing": Preprocessing(size_hw=(8, 8), rule="cover")}, "use stretch"),
+    ],
+)
+def test_pose_refuses_what_cannot_be_meant(options, told):
+    with pytest.raises(RecipeError, match=told):
+        Pose(INFO, **options)
+
+
+def test_pose_refuses_maps_of_another_number():
+    with pytest.raises(RecipeError, match=r"\(2, 4, 16, 24\) where \(B, 5, h, w\) was due"):
+        Pose(INFO).loss(torch.zeros(2, 4, 16, 24), batch_of())
+    with pytest.raises(RecipeError, match=r"\(2, 8\) where \(B, 10\) was due"):
+        PoseCoordinates(INFO).loss(torch.zeros(2, 8), batch_of())
+
+
+def test_coordinates_go_to_the_image_and_back():
+    points = batch_of(size_hw=(96, 144))["keypoints"]
+    coordinates = normalize(points, (96, 144))
+    assert torch.allclose(denormalize(coordinates, (96, 144)), points, atol=1e-4)
+    assert coordinates.abs().max() < 0.5
+    middle = torch.tensor([[[71.5, 47.5], [-0.5, 95.5]]])
+    assert normalize(middle, (96, 144)).tolist() == [[[0.0, 0.0], [-0.5, 0.5]]]
+
+
+def test_coordinates_have_the_loss_of_visible_joints_of_every_stage():
+    batch, task = batch_of(size_hw=(96, 144)), PoseCoordinates(INFO)
+    wanted = normalize(batch["keypoints"], batch["size_hw"])
+    wrong = wanted.clone()
+    wrong[0, 1] += torch.tensor([0.3, 0.4])
+    losses = task.loss(CoordinateStages((wanted.flatten(1), wrong.flatten(1))), batch)
+    assert losses["stage_1"].sum == 0
+    assert (losses["stage_2"].sum / losses["stage_2"].count).item() == pytest.approx(0.25 / 10)
+    batch["visible"][0, 1] = False
+    assert task.loss(wrong.flatten(1), batch)["coordinates"].sum == 0
+    assert torch.allclose(task.predict(wanted.flatten(1), batch)["keypoints"], batch["keypoints"], atol=1e-4)
+
+
+def test_coordinates_of_the_mirror_have_sides_swapped_and_x_turned():
+    class Fixed(nn.Module):
+        def forward(self, image):
+            joints = torch.arange(10.0).view(1, 5, 2) / 20
+            mirrored = joints[:, [1, 0, 3, 2, 4]] * torch.tensor([-1.0, 1.0])
+            return (joints if image[0, 0, 0, 0] > image[0, 0, 0, -1] else mirrored).flatten(1)
+
+    image = torch.zeros(1, 3, 8, 8)
+    image[..., :4] = 1
+    plain, both = (PoseCoordinates(INFO, flip_test=f).forward(Fixed().eval(), {"image": image}) for f in (False, True))
+    assert torch.allclose(plain, both)
+
+
+def test_skeleton_is_drawn_where_joints_are_visible():
+    batch = batch_of(count=1, image_hw=(200, 200))
+    image = torch.zeros(3, 200, 200, dtype=torch.uint8)
+    target = {"keypoints": batch["keypoints"][0], "visible": batch["visible"][0]}
+    drawn = Pose(INFO).draw(image, target)
+    x, y = batch["keypoints"][0, 0].round().int().tolist()
+    assert drawn.shape == (3, 200, 200)
+    assert drawn[:, y, x].min() == 255
+    target["visible"] = torch.zeros(5, dtype=torch.bool)
+    assert Pose(INFO).draw(image, target).sum() == 0
+
+
+def test_best_is_what_the_joints_allow():
+    assert Pose(INFO).best == "pck@0.2"
+    assert Pose(DataInfo(keypoints=("nose", "tail"))).best == "pck_person@0.2"
+
+
+@pytest.mark.parametrize("options", [{"loss": "softmax"}, {"foreground": 10.0}, {"label": "disk", "loss": "bce"}])
+def test_pose_learns_to_find_dots(options):
+    """Each joint is a dot of its own colour; a small network learns to point at it."""
+    torch.manual_seed(0)
+    info = DataInfo(keypoints=("left_shoulder", "right_hip", "neck"))
+    joints = 4 + 16 * torch.rand(32, 3, 2)
+    image = heatmaps.gaussians(joints, (24, 24), 1.2) + 0.1 * torch.randn(32, 3, 24, 24)
+    batch = {"image": image, "keypoints": joints, "visible": torch.ones(32, 3, dtype=torch.bool)}
+    model = nn.Sequential(nn.Conv2d(3, 12, 5, padding=2), nn.ReLU(), nn.Conv2d(12, 3, 5, padding=2))
+    task, optimizer = Pose(info, size=1.5, **options), torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        total_loss(task.loss(task.forward(model.train(), batch), batch)).backward()
+        optimizer.step()
+    metric = task.metric()
+    with torch.no_grad():
+        metric.update(task.predict(task.forward(model.eval(), batch), batch), batch)
+    assert metric.compute()["pck_person@0.2"] > 0.95
+    assert metric.compute()["mean_error"] < 0.8

@@ -1,0 +1,79 @@
+"""A pose through every verb: train, resume, evaluate, predict."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from unpool import run
+from unpool.data.figures import Figures
+
+SMALL = {
+    "data.count": 6,
+    "data.side": 40,
+    "data.size": [32, 32],
+    "data.workers": 0,
+    "model.width": 8,
+    "train.batch": 3,
+    "train.warmup_epochs": 0,
+    "train.precision": "float32",
+    "train.memory_format": "contiguous",
+    "train.evaluate_every": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_pose_is_trained_evaluated_and_predicted_at_the_size_of_the_file(tmp_path):
+    made = run.train("figures_hourglass", SMALL | {"train.epochs": 1, "task.flip_test": True}, run=tmp_path / "run")
+    again = run.evaluate(tmp_path / "run")
+    for name in ("pck@0.2", "pck_person@0.2", "pcp", "mean_error", "loss", "oks_ap"):
+        assert again[name] == pytest.approx(made[name], rel=1e-4)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["network"]["num_classes"], config["network"]["in_channels"]) == (14, 3)
+    assert len(config["info"]["limbs"]) == 13
+
+    picture = Figures(side=50)[0]["image"].permute(1, 2, 0).numpy()
+    Image.fromarray(picture).save(tmp_path / "person.png")
+    (record,) = run.predict(tmp_path / "run", [tmp_path / "person.png"], tmp_path / "out")
+    joints = torch.tensor(record["keypoints"])
+    assert joints.shape == (14, 2)
+    assert ((joints >= -0.5) & (joints <= 49.5)).all()
+    assert record["joints"][-1] == "head_top"
+    assert len(record["score"]) == 14
+    assert (tmp_path / "out" / record["view"]).is_file()
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == [record]
+
+
+def test_centre_map_and_background_reach_the_network_and_the_model_file(tmp_path):
+    overrides = SMALL | {"train.epochs": 1, "task.centre": 4.0, "task.background": True, "task.loss": "mse"}
+    run.train("figures_hourglass", overrides, run=tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["network"]["num_classes"], config["network"]["in_channels"]) == (15, 4)
+    assert 0 <= run.evaluate(tmp_path / "run")["pck_person@0.2"] <= 1
+
+
+def test_resumed_pose_run_equals_one_that_never_stopped(tmp_path):
+    two = run.train("figures_hourglass", SMALL | {"train.epochs": 2, "train.schedule": "constant"}, run=tmp_path / "a")
+    run.train("figures_hourglass", SMALL | {"train.epochs": 1, "train.schedule": "constant"}, run=tmp_path / "b")
+    resumed = run.resume(tmp_path / "b", {"train.epochs": 2})
+    assert resumed["loss"] == two["loss"]
+    assert resumed["mean_error"] == two["mean_error"]
+
+
+def test_people_are_trained_evaluated_and_predicted(tmp_path):
+    small = {key: value for key, value in SMALL.items() if key != "model.width"} | {"model.width": 4}
+    made = run.train("figures_openpose", small | {"train.epochs": 1}, run=tmp_path / "run")
+    again = run.evaluate(tmp_path / "run")
+    assert again["limbs"] == made["limbs"]
+    assert again["loss"] == pytest.approx(made["loss"], rel=1e-4)
+    picture = Figures(side=50, people=3)[0]["image"].permute(1, 2, 0).numpy()
+    Image.fromarray(picture).save(tmp_path / "people.png")
+    (record,) = run.predict(tmp_path / "run", [tmp_path / "people.png"], tmp_path / "out")
+    assert len(record["people"]) == len(record["score"])
+    assert all(len(person) == 14 for person in record["people"])
+    assert (tmp_path / "out" / record["view"]).is_file()
