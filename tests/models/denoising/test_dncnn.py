@@ -17,6 +17,15 @@ def test_network_that_finds_no_noise_gives_the_image_back(name):
     assert torch.equal(model(image), image)
 
 
+@pytest.mark.parametrize("name", ["dncnn_s", "dncnn_b", "unet_regression"])
+def test_first_answer_is_nearly_the_image(name):
+    torch.manual_seed(0)
+    model, image = models.build(name, width=16), torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        off = (model(image) - image).square().mean().sqrt()
+    assert 0 < off < 0.1 * 25 / 255, "a tenth of the noise that is to be found"
+
+
 def test_noise_is_taken_away():
     torch.manual_seed(0)
     model, image = models.build("dncnn_s", width=4).eval(), torch.rand(1, 1, 11, 13)

@@ -1,7 +1,9 @@
 """DnCNN (Zhang et al. 2017, arXiv:1608.03981): convolutions that find the noise, which is taken away from the image.
 
 As in cszn/DnCNN's PyTorch training code, without a bias in the last convolution, which the MatConvNet release has.
-Batch norm has PyTorch's usual momentum; that code's 0.95 is Keras's and means its opposite here.
+Batch norm has PyTorch's usual momentum; that code's 0.95 is Keras's and means its opposite here. The last convolution
+starts small, where the paper's has He's weights: those find noise of ten times the true one at first, and after 8,000
+patches the answer was 21.1 dB instead of 27.3 (BSD68, level 25).
 """
 
 from functools import partial
@@ -12,6 +14,8 @@ from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
+
+START = 1e-3  # deviation of the last weights, on a scale where images are of 0..1
 
 
 class DnCNN(nn.Module):
@@ -38,6 +42,7 @@ class DnCNN(nn.Module):
             nn.Conv2d(width, num_classes, 3, padding=1, bias=False),
         )
         he_normal(self, mode="fan_in")
+        nn.init.normal_(self.noise[-1].weight, std=START)
 
     def forward(self, image: Tensor) -> Tensor:
         return image - self.noise(image)

@@ -1,6 +1,7 @@
 """U-Net for regression: the padded U-Net (Ronneberger et al. 2015, arXiv:1505.04597) finds the noise in an image.
 
 Like DnCNN (arXiv:1608.03981) it answers by the image without what the network found; the paper's network classifies.
+Its last convolution starts small, so that the first answer is the image and not noise.
 """
 
 from functools import partial
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.models.catalog import Variant
+from unpool.models.denoising.dncnn import START
 from unpool.models.segmentation.unet import UNet, conv_twice
 
 
@@ -32,6 +34,7 @@ class ResidualUNet(nn.Module):
         self.noise = UNet(
             partial(conv_twice, padding=1), in_channels=in_channels, num_classes=num_classes, width=width, depth=depth
         )
+        nn.init.normal_(self.noise.head.weight, std=START)
 
     def forward(self, image: Tensor) -> Tensor:
         return image - self.noise(image)
