@@ -88,59 +88,20 @@ class Predictor:
         return answer
 
     def _answer(self, image: Tensor) -> dict[str, Any]:
-        if "mask" in self.task.needs:
-            return self._mask(image)
-        if "clean" in self.task.needs:
-            return self._clean(image)
-        if "people" in self.task.needs:
-            return self._people(image)
-        return self._joints(image) if "keypoints" in self.task.needs else self._label(image)
-
-    def _people(self, image: Tensor) -> dict[str, Any]:
+        if self.task.maps:
+            return self.task.record(self._maps(image))
         resized = self.preprocessing.resize(image.to(self.device))[None]
-        output = self.task.forward(self.model, {"image": self.preprocessing.normalize(resized)})
-        prediction = self._predict(output, resized, tuple(image.shape[-2:]))
-        people = [
-            [None if x != x else [x, y] for x, y in one]  # NaN is not itself
-            for one in prediction["people"][0].tolist()
-        ]
-        return {"joints": list(self.info.keypoints), "people": people, "score": prediction["score"][0].tolist()}
+        prediction = self._predict(self._output(resized), resized, tuple(image.shape[-2:]))
+        return self.task.record({key: values[0] for key, values in prediction.items()})
 
-    def _joints(self, image: Tensor) -> dict[str, Any]:
-        resized = self.preprocessing.resize(image.to(self.device))[None]
-        prediction = self._predict(self._scores(resized), resized, tuple(image.shape[-2:]))
-        return {
-            "joints": list(self.info.keypoints),
-            "keypoints": prediction["keypoints"][0].tolist(),
-            "score": prediction["score"][0].tolist(),
-        }
-
-    def _label(self, image: Tensor) -> dict[str, Any]:
-        resized = self.preprocessing.resize(image.to(self.device))[None]
-        prediction = self._predict(self._scores(resized), resized, tuple(image.shape[-2:]))
-        label = int(prediction["label"][0])
-        return {
-            "label": label,
-            "class": self.info.classes[label],
-            "score": float(prediction["score"][0]),
-            "top_labels": prediction["top_labels"][0].tolist(),
-            "top_scores": prediction["top_scores"][0].tolist(),
-        }
-
-    def _mask(self, image: Tensor) -> dict[str, Any]:
-        height, width = image.shape[-2:]
-        mask = torch.empty(height, width, dtype=torch.uint8)
-        score = torch.empty(height, width)
+    def _maps(self, image: Tensor) -> Prediction:
+        maps: Prediction = {}
         for piece, prediction in self._pieces(image):
-            mask[piece.rows, piece.columns] = prediction["mask"][0].to(torch.uint8).cpu()
-            score[piece.rows, piece.columns] = prediction["score"][0].cpu()
-        return {"mask": mask, "score": score}
-
-    def _clean(self, image: Tensor) -> dict[str, Any]:
-        clean = torch.empty(image.shape)
-        for piece, prediction in self._pieces(image):
-            clean[:, piece.rows, piece.columns] = prediction["clean"][0].cpu()
-        return {"clean": clean}
+            for key, dtype in self.task.maps.items():
+                part = prediction[key][0]
+                whole = maps.setdefault(key, torch.empty(*part.shape[:-2], *image.shape[-2:], dtype=dtype))
+                whole[..., piece.rows, piece.columns] = part.to(dtype).cpu()
+        return maps
 
     def _pieces(self, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
         """Parts of the answer, at the size of the image."""
@@ -161,10 +122,13 @@ class Predictor:
         for piece in parts:
             yield piece, self._predict(piece.scores, piece.scores, tuple(piece.scores.shape[-2:]))
 
+    def _output(self, image: Tensor) -> Any:
+        """The network's output for uint8 images (B, C, H, W)."""
+        return self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
+
     def _scores(self, image: Tensor) -> Tensor:
-        """The network's output for uint8 images (B, C, H, W); scores a pixel without those of the padding."""
-        output = self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
-        return output[..., : image.shape[-2], : image.shape[-1]].float() if output.dim() == 4 else output.float()
+        """Scores a pixel of uint8 images (B, C, H, W), without those of the padding."""
+        return self._output(image)[..., : image.shape[-2], : image.shape[-1]].float()
 
     def _predict(self, scores: Any, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
         batch: Batch = {"image": image, "size_hw": torch.tensor([size_hw])}

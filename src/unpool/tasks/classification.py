@@ -7,6 +7,7 @@ added with `auxiliary_weight`.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
@@ -28,6 +29,7 @@ class Classification:
 
     needs: tuple[str, ...] = ("image", "label")
     added_channels = 0
+    maps: Mapping[str, torch.dtype] = {}
     best: str = "top1"
 
     def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:
@@ -82,6 +84,17 @@ class Classification:
         logits = answer(output).float()
         scores, labels = logits.softmax(1).topk(min(5, logits.shape[1]), dim=1)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """The class by its number and name, and its probability; the same of the next ones."""
+        label = int(prediction["label"])
+        return {
+            "label": label,
+            "class": self.info.classes[label],
+            "score": float(prediction["score"]),
+            "top_labels": prediction["top_labels"].tolist(),
+            "top_scores": prediction["top_scores"].tolist(),
+        }
 
     def metric(self) -> LabelScores:
         return LabelScores(self.info.classes)

@@ -37,6 +37,7 @@ class Denoising:
 
     needs: tuple[str, ...] = ("image", "clean")
     added_channels = 0
+    maps: Mapping[str, torch.dtype] = {"clean": torch.float32}
     best: str = "psnr"
 
     def __init__(
@@ -105,6 +106,9 @@ class Denoising:
         mean = torch.tensor(self.preprocessing.mean, device=image.device).view(-1, 1, 1)
         std = torch.tensor(self.preprocessing.std, device=image.device).view(-1, 1, 1)
         return image * std + mean
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        return prediction
 
     def metric(self) -> ImageScores:
         return ImageScores()

@@ -14,7 +14,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.pose import PoseScores
 from unpool.ops.heatmaps import mirror_order, rescale
 from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
-from unpool.types import Batch, DataInfo, Preprocessing
+from unpool.types import Batch, DataInfo, Prediction, Preprocessing
 
 
 class Joints:
@@ -26,6 +26,7 @@ class Joints:
     """
 
     needs: tuple[str, ...] = ("image", "keypoints", "visible")
+    maps: Mapping[str, torch.dtype] = {}
 
     def __init__(self, info: DataInfo, preprocessing: Preprocessing | None) -> None:
         if not info.keypoints:
@@ -39,6 +40,14 @@ class Joints:
     def best(self) -> str:
         """PCK by the torso, by the person where the torso's joints have other names."""
         return "pck_person@0.2" if joints_named(self.info.keypoints, TORSO) is None else "pck@0.2"
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """The joints' names, the place of each and how sure it is."""
+        return {
+            "joints": list(self.info.keypoints),
+            "keypoints": prediction["keypoints"].tolist(),
+            "score": prediction["score"].tolist(),
+        }
 
     def metric(self) -> PoseScores:
         return PoseScores(self.info)

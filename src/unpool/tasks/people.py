@@ -36,6 +36,7 @@ class People:
     needs: tuple[str, ...] = ("image", "people")
     best: str = "limbs"
     added_channels = 0
+    maps: Mapping[str, torch.dtype] = {}
 
     def __init__(
         self, info: DataInfo, *, size: float = 1.0, width: float = 1.0, preprocessing: Preprocessing | None = None
@@ -97,6 +98,11 @@ class People:
             people.append(rescale(found.joints[None], maps.shape[-2:], _targets_hw(batch, i))[0])
             scores.append(found.scores)
         return {"people": people, "score": scores}
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """The joints' names, of each person the place of each joint or None, and how sure the person is."""
+        people = [[None if x != x else [x, y] for x, y in one] for one in prediction["people"].tolist()]  # NaN != NaN
+        return {"joints": list(self.info.keypoints), "people": people, "score": prediction["score"].tolist()}
 
     def metric(self) -> PeopleScores:
         return PeopleScores(self.info)

@@ -49,6 +49,7 @@ class Segmentation:
 
     needs: tuple[str, ...] = ("image", "mask")
     added_channels = 0
+    maps: Mapping[str, torch.dtype] = {"mask": torch.uint8, "score": torch.float32}
     best: str = "mean_iou"
 
     def __init__(
@@ -138,6 +139,9 @@ class Segmentation:
         if len(masks) == 1 and len(masks[0]) == len(answered):
             return {"mask": masks[0], "score": scores[0]}
         return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        return prediction
 
     def metric(self) -> MaskScores:
         return MaskScores(self.info.classes)
