@@ -108,7 +108,7 @@ def test_images_without_a_labelled_person_are_no_samples(tmp_path):
     reader = READERS["coco_scenes"](edited(tmp_path, alone), "train")
     assert reader.names == ["train2017/0.png", "train2017/2.png"]
     assert reader.origin["ignored"] == 1
-    with pytest.raises(DataError, match="no person of 18 joints or more; lower data.least_joints"):
+    with pytest.raises(DataError, match=r"no person of 18 joints or more; lower data.least_joints"):
         READERS["coco_scenes"](tmp_path, "train", least_joints=18)
     with pytest.raises(RecipeError, match=r"data.least_joints is 0"):
         READERS["coco_scenes"](tmp_path, "train", least_joints=0)
@@ -141,7 +141,10 @@ def test_polygons_are_filled_where_they_lie():
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ({"size": [40, 30], "counts": [100, 20]}, "annotation 90 is a mask of 30x40 with runs of 120 pixels; its image"),
+        (
+            {"size": [40, 30], "counts": [100, 20]},
+            "annotation 90 is a mask of 30x40 with runs of 120 pixels; its image",
+        ),
         ({"size": [30, 40], "counts": [1000, 200]}, "annotation 90 is a mask of 40x30 with runs of 1200 .* is 30x40"),
         ({"size": [40, 30], "counts": [1300, -100]}, "annotation 90 is a mask of 30x40"),
     ],
@@ -181,10 +184,10 @@ def test_neck_needs_the_joints_of_coco(tmp_path):
 def test_broken_files_and_missing_ones_are_told(tmp_path):
     path = coco(tmp_path) / "annotations" / "person_keypoints_val2017.json"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(DataError, match="person_keypoints_val2017.json is no list of COCO's key points: JSONDecode"):
+    with pytest.raises(DataError, match=r"person_keypoints_val2017.json is no list of COCO's key points: JSONDecode"):
         READERS["coco_scenes"](tmp_path, "val")
     path.unlink()
-    with pytest.raises(DataError, match="no val split; looked for annotations/person_keypoints_val2017.json"):
+    with pytest.raises(DataError, match=r"no val split; looked for annotations/person_keypoints_val2017.json"):
         READERS["coco_scenes"](tmp_path, "val")
     (tmp_path / "train2017" / "1.png").unlink()
     result = scan(READERS["coco_scenes"](tmp_path, "train"))
@@ -194,7 +197,7 @@ def test_broken_files_and_missing_ones_are_told(tmp_path):
 
 def test_image_of_another_size_than_its_annotations_is_refused(tmp_path):
     root = edited(tmp_path, lambda content: content["images"][2].update(height=41))
-    with pytest.raises(DataError, match="2.png: is 32x40, its annotations are of 32x41 pixels"):
+    with pytest.raises(DataError, match=r"2.png: is 32x40, its annotations are of 32x41 pixels"):
         scan(READERS["coco_scenes"](root, "train"))
 
 

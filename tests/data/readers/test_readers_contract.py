@@ -20,8 +20,11 @@ ON_DISK = sorted(set(READERS) - GENERATED)
 
 def same(value, other):
     """Equal, NaN where the other is."""
-    return value.shape == other.shape and value.dtype == other.dtype and torch.equal(value.isnan(), other.isnan()) and (
-        torch.equal(value.nan_to_num(), other.nan_to_num())
+    return (
+        value.shape == other.shape
+        and value.dtype == other.dtype
+        and torch.equal(value.isnan(), other.isnan())
+        and (torch.equal(value.nan_to_num(), other.nan_to_num()))
     )
 
 
