@@ -136,7 +136,8 @@ def _joints(stored: NDArray[np.float32], names: Sequence[str], *, neck: bool) ->
     if not neck:
         return joints
     first, second = (names.index(name) for name in SHOULDERS)
-    return np.concatenate([joints, (joints[None, first] + joints[None, second]) / 2])
+    middle = (joints[None, first] + joints[None, second]) / 2
+    return np.concatenate([joints, middle]).astype(np.float32)
 
 
 def _with_neck(info: DataInfo) -> DataInfo:
