@@ -96,6 +96,7 @@ WRITERS = {
     "image_pairs": _image_pairs,
     "images": _images,
     "mnist": _mnist,
-    "coco_people": lambda root, rng: trees.coco_people(root),
+    "coco_people": lambda root, rng: trees.coco(root),
+    "coco_scenes": lambda root, rng: trees.coco(root),
     "lsp": lambda root, rng: trees.lsp(root),
 }

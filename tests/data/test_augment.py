@@ -170,6 +170,47 @@ def test_boxes_that_leave_take_label_and_mask_along() -> None:
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (12, 51, 0, 39)
 
 
+def crowd() -> dict[str, Tensor]:
+    nan = float("nan")
+    people = torch.tensor(
+        [
+            [[20.0, 15.0], [1.0, 15.0], [30.0, 25.0]],  # one joint leaves
+            [[2.0, 2.0], [4.0, 2.0], [nan, nan]],  # all leave
+            [[14.0, 10.0], [nan, nan], [nan, nan]],  # little of the box is left, and a joint on it
+        ]
+    )
+    mask = torch.zeros(40, 56, dtype=torch.uint8)
+    mask[25:30, 30:40] = IGNORE
+    boxes = torch.tensor([[0.0, 12.0, 32.0, 28.0], [0.0, 0.0, 6.0, 4.0], [0.0, 0.0, 15.0, 11.0]])
+    return sample(people=people, boxes=boxes, labels=torch.tensor([4, 5, 6]), mask=mask)
+
+
+def test_joints_that_leave_are_unknown_and_who_has_none_left_goes() -> None:
+    batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([crowd()], 0)
+    people = batch["people"][0]
+    assert people[:, 0].tolist() == [[12.5, 10.5], [0.5, 0.5]]
+    assert people.isnan().any(2).tolist() == [[False, True, False], [False, True, True]]
+    assert batch["labels"][0].tolist() == [4, 6]
+    assert batch["boxes"][0].tolist() == [[0.0, 4.0, 36.0, 36.0], [0.0, 0.0, 2.0, 2.0]]
+
+
+def test_people_boxes_and_mask_move_together_and_mirrored_sides_trade_places() -> None:
+    info = DataInfo(keypoints=("nose", "left", "right"), flip_pairs=((1, 2),))
+    batch = augment(AUGMENTATIONS["flip"](p=1), info=info)([crowd()], 0)
+    people = batch["people"][0]
+    assert people[0].tolist() == [[35.0, 15.0], [25.0, 25.0], [54.0, 15.0]]
+    assert people[1].isnan().any(1).tolist() == [False, True, False]
+    assert batch["boxes"][0][0].tolist() == [24.0, 12.0, 56.0, 28.0]
+    assert batch["mask"][0].equal(crowd()["mask"].flip(-1).long())
+    assert batch["mask"][0, 25, 25] == IGNORE  # under the joint that was right
+
+
+def test_people_who_all_leave_leave_none() -> None:
+    item = crowd() | {"people": torch.zeros(1, 3, 2), "boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]])}
+    batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item | {"labels": torch.tensor([1])}], 0)
+    assert (batch["people"][0].shape, batch["boxes"][0].shape) == ((0, 3, 2), (0, 4))
+
+
 def test_boxes_stay_a_list_where_their_number_agrees() -> None:
     items = [sample(i, boxes=torch.rand(2, 4), labels=torch.tensor([1, 2])) for i in (0, 1)]
     assert isinstance(augment()(items, 0)["boxes"], list)

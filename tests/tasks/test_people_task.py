@@ -68,6 +68,33 @@ def test_people_that_are_not_labelled_take_no_part():
     assert total_loss(task.loss(shifted, batch)) > 0
 
 
+def test_gradient_is_zero_on_people_that_are_not_labelled_and_nowhere_else():
+    mask = torch.zeros(160, 160, dtype=torch.int64)
+    mask[40:80, 80:160] = IGNORE
+    task, batch = People(INFO), batch_of(CROSSING, mask=[mask])
+    maps = tuple(torch.zeros(1, 4, 40, 40, requires_grad=True) for _ in range(2))
+    fields = tuple(torch.ones(1, 4, 40, 40, requires_grad=True) for _ in range(2))
+    total_loss(task.loss(FieldStages(fields, maps), batch)).backward()
+    for answer in (*maps, *fields):
+        assert answer.grad is not None
+        moved = answer.grad[0].abs().amax(0) > 0
+        assert not moved[10:20, 20:40].any()
+        assert moved.sum() == 1600 - 10 * 20
+
+
+def test_joints_are_where_they_were_on_an_image_that_no_stride_divides():
+    # 45 x 46 pixels of stride 8: the last 7 rows and columns belong to none
+    people = CROSSING[:1] * 2.5
+    batch = {"image": torch.zeros(1, 3, 367, 375), "people": [people], "size_hw": torch.tensor([[367, 375]])}
+    task = People(INFO)
+    fields, maps = task.labels(batch, (45, 46))
+    x, y = (people[0, 2] - 3.5) / 8  # the first pixel of the map is over the first eight of the image
+    place = maps[0, 2].argmax().item()
+    assert (place % 46, place // 46) == (round(x.item()), round(y.item()))
+    found = task.predict(FieldStages((fields,), (maps,)), batch)["people"][0]
+    assert (found - people).norm(dim=2).max() < 0.25 * 8 * 2**0.5
+
+
 @pytest.mark.parametrize("is_training", [True, False])
 def test_last_stage_answers(is_training):
     class Two(nn.Module):
@@ -104,6 +131,25 @@ def test_boxes_give_the_precision_of_people():
     metric.merge(other)
     assert metric.compute()["people_found"] == pytest.approx(2 / 3)
     assert metric.compute()["limbs"] == pytest.approx(4 / 6)
+
+
+def test_people_found_where_none_are_labelled_are_neither_right_nor_wrong():
+    stray = torch.tensor([[[20.0, 60.0], [20.0, 70.0], [90.0, 90.0]]])  # two of three joints in the crowd
+    mask = torch.zeros(160, 160, dtype=torch.int64)
+    mask[50:80, 10:40] = IGNORE
+    found = {"people": [torch.cat([stray, CROSSING])], "score": [torch.tensor([3.0, 1.0, 1.0])]}
+    boxes = torch.tensor([[20.0, 20.0, 136.0, 136.0], [24.0, 24.0, 136.0, 136.0]])
+    scores = []
+    for more in ({}, {"mask": mask[None]}):
+        metric = PeopleScores(INFO)
+        metric.update(found, {"people": [CROSSING], "boxes": [boxes], **more})
+        scores.append(metric.compute())
+    assert [score["limbs_precision"] for score in scores] == [pytest.approx(4 / 6), 1.0]
+    assert [score["people_found"] for score in scores] == [1.5, 1.0]
+    assert scores[0]["oks_ap"] < scores[1]["oks_ap"] == 1.0
+    metric = PeopleScores(INFO)
+    metric.update(found, {"people": [CROSSING], "mask": [torch.roll(mask, 60, 1)]})  # beside the stray one
+    assert metric.compute()["limbs_precision"] == pytest.approx(4 / 6)
 
 
 def test_people_refuse_a_network_that_does_not_fit():

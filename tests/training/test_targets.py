@@ -24,6 +24,12 @@ def test_mask_may_hold_the_ignore_value_and_a_label_may_not():
         check_targets({"label": torch.tensor([255])}, 3, names=NAMES)
 
 
+def test_mask_of_a_set_without_classes_says_only_what_is_not_labelled():
+    check_targets({"mask": torch.tensor([[[0, 255]]])}, 0, names=["a.png"])
+    with pytest.raises(DataError, match=r"a.png: mask \[1\]"):
+        check_targets({"mask": torch.tensor([[[0, 1]]]), "index": torch.tensor([0])}, 0, names=["a.png"])
+
+
 def test_masks_of_several_sizes_are_checked_one_by_one():
     masks = [torch.zeros(2, 2, dtype=torch.int64), torch.full((3, 1), 9)]
     with pytest.raises(DataError, match=r"b\.png: mask \[9\]"):

@@ -143,7 +143,10 @@ def _look_at_targets(reader: MeasuringReader, measured: Mapping[int, Measure], i
 
 
 def _require_known(sample: Sample, info: DataInfo, size: Size) -> None:
-    """Every label and mask value is a class (or IGNORE), and the mask covers the image."""
+    """Every label and mask value is a class (or IGNORE), and the mask covers the image.
+
+    The mask of a set without classes says only what is not labelled: it is 0 elsewhere.
+    """
     classes = len(info.classes)
     if "label" in sample and classes and not 0 <= int(sample["label"]) < classes:
         raise DataError(f"label {int(sample['label'])}; the set has {classes} classes (0 to {classes - 1})")
@@ -153,7 +156,7 @@ def _require_known(sample: Sample, info: DataInfo, size: Size) -> None:
     if mask.dtype != torch.uint8 or tuple(mask.shape) != size:
         raise DataError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected uint8 {size}, the size of its image")
     ids = np.flatnonzero(np.bincount(mask.numpy().reshape(-1), minlength=256))
-    unknown = [int(i) for i in ids if i >= classes and i != IGNORE]
+    unknown = [int(i) for i in ids if i >= max(classes, 1) and i != IGNORE]
     if unknown:
         raise DataError(f"mask has ids {unknown}; the set has {classes} classes (0 to {classes - 1}) and {IGNORE}")
 

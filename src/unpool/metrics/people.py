@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unpool.metrics.oks import AveragePrecision, deviations
-from unpool.types import Batch, DataInfo, Prediction
+from unpool.types import IGNORE, Batch, DataInfo, Prediction
 
 SHARE = 0.5  # of a limb's length, within which both of its ends must lie
 COVERED = 0.53  # of its box, what a person of COCO covers, by the middle of the set
@@ -17,7 +17,8 @@ class PeopleScores:
 
     Found people are given to true ones by the number of joints that lie near, most first. A limb is joined right where
     one found person has both of its joints, each within half of the limb's length: the strict PCP, for which a limb
-    made of two people's joints does not count.
+    made of two people's joints does not count. Found people most of whose joints lie where people are not labelled,
+    IGNORE in the `mask`, are neither right nor wrong.
     """
 
     def __init__(self, info: DataInfo) -> None:
@@ -29,7 +30,10 @@ class PeopleScores:
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: `people`, lists of B (N, K, 2) with NaN where a joint is not known, and `score`."""
         for i, truth in enumerate(batch["people"]):
-            found, truth = prediction["people"][i].cpu().double(), truth.cpu().double()
+            found, score, truth = (x.cpu().double() for x in (prediction["people"][i], prediction["score"][i], truth))
+            if "mask" in batch:
+                counts = ~_on_ignored(found, batch["mask"][i].cpu())
+                found, score = found[counts], score[counts]
             near = self._near(found, truth)  # (M, N, limbs)
             for m, n in _assigned(near.sum(2)):
                 self.right += int(near[m, n].sum())
@@ -39,8 +43,7 @@ class PeopleScores:
             if "boxes" in batch:
                 box = batch["boxes"][i].cpu().double()
                 area = COVERED * (box[:, 2:] - box[:, :2]).prod(1)
-                known, score = ~truth.isnan().any(2), prediction["score"][i].cpu().double()
-                far = found.nan_to_num(nan=-1e6)
+                known, far = ~truth.isnan().any(2), found.nan_to_num(nan=-1e6)
                 self.precision.add(far, score, truth, visible=known, area=area)
 
     def _has(self, people: Tensor) -> Tensor:
@@ -71,6 +74,14 @@ class PeopleScores:
             "people_found": self.found / self.people if self.people else None,
             **self.precision.compute(),
         }
+
+
+def _on_ignored(people: Tensor, mask: Tensor) -> Tensor:
+    """(N,): more than half of the person's joints lie on IGNORE of the mask (H, W)."""
+    x, y = people.nan_to_num().round().long().unbind(2)
+    known = ~people.isnan().any(2)
+    is_ignored = mask[y.clamp(0, mask.shape[0] - 1), x.clamp(0, mask.shape[1] - 1)] == IGNORE
+    return 2 * (is_ignored & known).sum(1) > known.sum(1)
 
 
 def _assigned(alike: Tensor) -> list[tuple[int, int]]:

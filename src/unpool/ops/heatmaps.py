@@ -15,7 +15,7 @@ Label = Literal["gaussian", "disk"]
 FAR = -1e6  # where a point that is not known is put: no map reaches it
 
 
-def rescale(points: Tensor, from_hw: Tensor | Sequence[int], to_hw: Tensor | Sequence[int]) -> Tensor:
+def rescale(points: Tensor, from_hw: Tensor | Sequence[float], to_hw: Tensor | Sequence[float]) -> Tensor:
     """Points of one grid in the pixels of another one over the same picture.
 
     Args:

@@ -21,6 +21,14 @@ LSP_LIMBS = (
     *((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11)),
     *((12, 13), (8, 12), (9, 12), (2, 12), (3, 12)),
 )
+COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_Pose_Estimation, in its order
+    *(("neck", "right_shoulder"), ("neck", "left_shoulder"), ("right_shoulder", "right_elbow")),
+    *(("right_elbow", "right_wrist"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")),
+    *(("neck", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle")),
+    *(("neck", "left_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle"), ("neck", "nose")),
+    *(("nose", "right_eye"), ("right_eye", "right_ear"), ("nose", "left_eye"), ("left_eye", "left_ear")),
+    *(("right_shoulder", "right_ear"), ("left_shoulder", "left_ear")),
+)
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("neck", "head_top")
 _LEAST_SIDE = 192  # pixels; smaller pictures are enlarged until a skeleton can be seen

@@ -83,7 +83,7 @@ class People:
         """(B, 2 * limbs, h, w) fields and (B, K + 1, h, w) heatmaps, the background last."""
         fields, maps = [], []
         for i, people in enumerate(batch["people"]):
-            points = rescale(people[None], _targets_hw(batch, i), size_hw)[0]
+            points = rescale(people[None], _covered_hw(batch, i, size_hw), size_hw)[0]
             joints = heatmaps.gaussians(points, size_hw, self.size)  # (N, K, h, w)
             joints = joints.amax(0) if len(people) else joints.new_zeros(joints.shape[1:])
             maps.append(torch.cat([joints, 1 - joints.amax(0, keepdim=True)]))
@@ -95,7 +95,8 @@ class People:
         people, scores = [], []
         for i, (fields, maps) in enumerate(zip(output.fields[-1], output.heatmaps[-1], strict=True)):
             found = parse(maps[:-1], fields, self.info.limbs)
-            people.append(rescale(found.joints[None], maps.shape[-2:], _targets_hw(batch, i))[0])
+            size_hw = (maps.shape[-2], maps.shape[-1])
+            people.append(rescale(found.joints[None], size_hw, _covered_hw(batch, i, size_hw))[0])
             scores.append(found.scores)
         return {"people": people, "score": scores}
 
@@ -134,9 +135,24 @@ def _targets_hw(batch: Batch, place: int) -> Sequence[int]:
     return tuple(batch["size_hw"][place].tolist()) if "size_hw" in batch else tuple(batch["image"].shape[-2:])
 
 
+def _covered_hw(batch: Batch, place: int, maps_hw: Sequence[int]) -> tuple[float, ...]:
+    """What the maps cover of one sample's targets: networks leave out the last pixels, where no stride is full."""
+    sides = zip(_targets_hw(batch, place), batch["image"].shape[-2:], maps_hw, strict=True)
+    return tuple(target * map_ * _stride(image, map_) / image for target, image, map_ in sides)
+
+
+def _stride(image: int, map_: int) -> int:
+    """Pixels of the image by pixel of the map, a power of two."""
+    return 2 ** max(0, round(math.log2(image / map_)))
+
+
 def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
     """(B, 1, h, w): share of each pixel of the map on which everyone is labelled."""
     if "mask" not in batch:
         return torch.ones(len(batch["people"]), 1, 1, 1, device=batch["image"].device)
-    masks = [(mask != IGNORE).float()[None, None] for mask in batch["mask"]]
-    return torch.cat([nn.functional.adaptive_avg_pool2d(mask, (size_hw[0], size_hw[1])) for mask in masks])
+    masks = []
+    for i, mask in enumerate(batch["mask"]):
+        height, width = (round(side) for side in _covered_hw(batch, i, size_hw))
+        known = (mask[:height, :width] != IGNORE).float()[None, None]
+        masks.append(nn.functional.adaptive_avg_pool2d(known, (size_hw[0], size_hw[1])))
+    return torch.cat(masks)

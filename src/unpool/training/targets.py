@@ -44,5 +44,7 @@ def _samples(targets: Tensor | list[Tensor], num_classes: int, *, with_ignore: b
 
 
 def _allowed(value: Tensor, num_classes: int, *, with_ignore: bool) -> Tensor:
-    inside = (value >= 0) & (value < num_classes)
-    return torch.logical_or(inside, value == IGNORE) if with_ignore else inside
+    if not with_ignore:
+        return (value >= 0) & (value < num_classes)
+    inside = (value >= 0) & (value < max(num_classes, 1))  # without classes, 0 is what is labelled
+    return torch.logical_or(inside, value == IGNORE)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.readers.trees import coco_people, lsp, mat_file
+from tests.data.readers.trees import coco, lsp, mat_file
 from unpool.data.decode import decode_image
 from unpool.data.matlab import read_matrix
 from unpool.data.readers import READERS
@@ -98,7 +98,7 @@ def test_lsp_leaves_out_who_has_no_extent(tmp_path):
 
 
 def test_coco_gives_each_labelled_person_with_its_area(tmp_path):
-    coco_people(tmp_path)
+    coco(tmp_path)
     reader = READERS["coco_people"](tmp_path, "val")
     assert len(reader) == 6  # a crowd and a person without joints are left out
     assert reader.origin["ignored"] == 2
@@ -115,7 +115,7 @@ def test_coco_gives_each_labelled_person_with_its_area(tmp_path):
 
 
 def test_coco_refuses_a_file_that_is_none(tmp_path):
-    coco_people(tmp_path)
+    coco(tmp_path)
     (tmp_path / "annotations" / "person_keypoints_val2017.json").write_text('{"images": []}')
     with pytest.raises(DataError, match="no list of COCO's key points"):
         READERS["coco_people"](tmp_path, "val")

@@ -142,7 +142,18 @@ COCO_JOINTS = (
 )
 
 
-def coco_people(root: Path) -> Path:
+def run_lengths(mask: np.ndarray) -> dict:
+    """COCO's own form of a region: pixels outside and inside in turns, column after column."""
+    flat = np.concatenate([[0], mask.T.flatten().astype(int), [1 - int(mask[-1, -1])]])
+    ends = np.flatnonzero(np.diff(flat[1:]))
+    counts = np.diff(np.concatenate([[0], ends + 1])).tolist()
+    return {"size": list(mask.shape), "counts": ([0] if mask[0, 0] else []) + counts}
+
+
+def coco(root: Path) -> Path:
+    """Two people an image; on the first also a crowd below them and somebody without joints, right beside it."""
+    crowd = np.zeros((40, 30), bool)
+    crowd[20:36, 2:10] = True
     rng = np.random.default_rng(0)
     for part in ("train2017", "val2017"):
         images, people = [], []
@@ -153,10 +164,11 @@ def coco_people(root: Path) -> Path:
                 joints = np.concatenate([rng.integers(5, 25, (17, 2)), rng.integers(0, 3, (17, 1))], axis=1)
                 joints[0, 2], joints[joints[:, 2] == 0] = 2, 0
                 shared = {"image_id": i, "category_id": 1, "iscrowd": 0, "area": 200.5, "bbox": [4.0, 4.0, 22.0, 21.5]}
+                shared["segmentation"] = [[4, 4, 26, 4, 26, 25.5, 4, 25.5]]
                 known = {"keypoints": joints.flatten().tolist(), "num_keypoints": int((joints[:, 2] > 0).sum())}
                 people.append({"id": 10 * i + j, **shared, **known})
-        people.append({**people[0], "id": 90, "iscrowd": 1})
-        people.append({**people[0], "id": 91, "num_keypoints": 0})
+        people.append({**people[0], "id": 90, "iscrowd": 1, "num_keypoints": 0, "segmentation": run_lengths(crowd)})
+        people.append({**people[0], "id": 91, "num_keypoints": 0, "segmentation": [[20, 28, 28, 28, 28, 38, 20, 38]]})
         person = {"id": 1, "name": "person", "keypoints": list(COCO_JOINTS), "skeleton": [[16, 14], [6, 7]]}
         content = {"images": images, "annotations": people, "categories": [person]}
         written(root / "annotations" / f"person_keypoints_{part}.json", json.dumps(content).encode())
@@ -166,7 +178,8 @@ def coco_people(root: Path) -> Path:
 TREES: dict[str, Callable[[Path], Path]] = {
     "camvid": camvid,
     "cifar": cifar,
-    "coco_people": coco_people,
+    "coco_people": coco,
+    "coco_scenes": coco,
     "folder": folder,
     "folder_masks": folder_masks,
     "image_pairs": image_pairs,

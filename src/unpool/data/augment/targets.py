@@ -7,6 +7,7 @@ from unpool.ops import geometry
 from unpool.types import IGNORE, Batch, Sample
 
 _LISTS = ("boxes", "labels", "masks", "people", "captions")  # their number differs from sample to sample
+_OF_ONE = ("boxes", "labels", "masks", "people")  # one row a thing; what goes, goes from all
 _LEAST_SHARE = 0.1  # a box of which less than this is left is dropped with its label
 
 
@@ -15,8 +16,8 @@ def warp_targets(
 ) -> Sample:
     """Everything of a sample but its image, as the map `matrix` (3, 3) shows it in a window of `size_hw`.
 
-    Boxes of which less than a tenth is left go, with their `labels`, `masks` and `people`. Keypoints outside of the
-    window turn invisible.
+    Keypoints outside of the window turn invisible, joints of `people` NaN. People of whom no joint is left go with
+    their `boxes`, `labels` and `masks`; without people, boxes of which less than a tenth is left go.
     """
     moved = {key: value for key, value in sample.items() if key != "image"}
     if "mask" in sample:
@@ -24,18 +25,20 @@ def warp_targets(
     if "masks" in sample:
         masks = sample["masks"].to(torch.uint8)
         moved["masks"] = geometry.warp(masks, matrix, size_hw, mode="nearest").bool() if len(masks) else _none(size_hw)
-    for key in ("keypoints", "people"):
-        if key in sample:
-            moved[key] = _move_keypoints(sample[key], matrix, flip_pairs)
+    if "keypoints" in sample:
+        moved["keypoints"] = _move_keypoints(sample["keypoints"], matrix, flip_pairs)
     if "visible" in sample:
-        moved["visible"] = _visible(
-            sample["visible"], moved["keypoints"], size_hw, matrix=matrix, flip_pairs=flip_pairs
-        )
+        order = _order(sample["visible"].shape[-1], matrix, flip_pairs)
+        moved["visible"] = sample["visible"][..., order] & _inside(moved["keypoints"], size_hw)
+    is_left = None
     if "boxes" in sample:
-        boxes, share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
-        moved["boxes"] = boxes
-        moved |= {k: moved[k][share >= _LEAST_SHARE] for k in ("boxes", "labels", "masks", "people") if k in moved}
-    return moved
+        moved["boxes"], share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
+        is_left = share >= _LEAST_SHARE
+    if "people" in sample:
+        people = _move_keypoints(sample["people"], matrix, flip_pairs)
+        known = _inside(people, size_hw)  # NaN is not
+        moved["people"], is_left = torch.where(known[..., None], people, torch.nan), known.any(1)
+    return moved | {key: moved[key][is_left] for key in _OF_ONE if key in moved and is_left is not None}
 
 
 def stack_targets(samples: list[Sample]) -> Batch:
@@ -57,17 +60,9 @@ def _move_keypoints(keypoints: Tensor, matrix: Tensor, flip_pairs: tuple[tuple[i
     return moved[..., _order(moved.shape[-2], matrix, flip_pairs), :]
 
 
-def _visible(
-    visible: Tensor,
-    keypoints: Tensor,
-    size_hw: tuple[int, int],
-    *,
-    matrix: Tensor,
-    flip_pairs: tuple[tuple[int, int], ...],
-) -> Tensor:
+def _inside(keypoints: Tensor, size_hw: tuple[int, int]) -> Tensor:
     x, y = keypoints.unbind(-1)
-    inside = (x >= -0.5) & (y >= -0.5) & (x < size_hw[1] - 0.5) & (y < size_hw[0] - 0.5)
-    return visible[..., _order(visible.shape[-1], matrix, flip_pairs)] & inside
+    return (x >= -0.5) & (y >= -0.5) & (x < size_hw[1] - 0.5) & (y < size_hw[0] - 0.5)
 
 
 def _order(count: int, matrix: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:

@@ -6,6 +6,7 @@ from unpool.data.figures import Figures
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.coco_people import CocoPeople
+from unpool.data.readers.coco_scenes import CocoScenes
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
@@ -19,6 +20,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "camvid": CamVid,
     "cifar": Cifar,
     "coco_people": CocoPeople,
+    "coco_scenes": CocoScenes,
     "figures": Figures,
     "folder": Folder,
     "folder_masks": FolderMasks,

@@ -1,0 +1,148 @@
+"""Whole images of COCO with everyone on them: annotations/person_keypoints_<split>2017.json beside the images.
+
+A joint is known where it is labelled, hidden or not. Crowds, and people of fewer than `least_joints` joints, are seen
+but not labelled: the mask is IGNORE on them, so that a network is not told that nobody stands there (W(p) = 0 in the
+paper). Pixels of a labelled person count even where the region of an unlabelled one covers them; the authors' code
+frees them from crowds only. Images without a labelled person are left out. There is no labelled test split, so test is
+val.
+
+Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org, "Data format".
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.measure import Measure
+from unpool.data.readers import coco
+from unpool.data.readers.coco_regions import Region, draw_region, region_of
+from unpool.data.readers.splits import Split
+from unpool.ops.skeleton import COCO_NECK_LIMBS, flip_pairs, joints_named
+from unpool.types import IGNORE, DataInfo, Fault, Sample
+
+SHOULDERS = ("left_shoulder", "right_shoulder")
+
+
+class _Scene(NamedTuple):
+    image: str
+    size_hw: tuple[int, int]
+    people: NDArray[np.float32]  # (N, K, 2), NaN where a joint is not known
+    boxes: NDArray[np.float32]  # (N, 4) xyxy
+    labelled: tuple[Region, ...]  # nothing where everyone is
+    unlabelled: tuple[Region, ...]
+
+
+class CocoScenes:
+    """Everyday pictures of people, 17 joints each.
+
+    Args:
+        least_joints: labelled joints without which a person counts as not labelled.
+        neck: whether there is an 18th joint, in the middle of the shoulders where both are labelled, with the 19 limbs
+            of the authors' body instead of COCO's.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        least_joints: int = 1,
+        neck: bool = False,
+        channels: int = 3,
+        exif: Exif = "ignore",
+    ) -> None:
+        content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
+        with coco.reading(content.path):
+            self.info = _with_neck(content.info) if neck else content.info
+            self._scenes = _scenes(content, least_joints, neck=neck)
+        if not self._scenes:
+            raise coco.nobody(content.path, least_joints)
+        self.root = root
+        self.gives: tuple[str, ...] = ("image", "people", "boxes", "mask")
+        self.names: Sequence[str] = [scene.image for scene in self._scenes]
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        ignored = len(content.images) - len(self._scenes)
+        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
+        self._channels = channels
+        self._exif: Exif = exif
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = decode_image(self.root / self._scenes[index].image, self._channels, exif=self._exif)
+        return {"image": image, **self.targets(index)}
+
+    def targets(self, index: int) -> Sample:
+        """All of a sample but its image."""
+        scene = self._scenes[index]
+        people, boxes = torch.from_numpy(scene.people.copy()), torch.from_numpy(scene.boxes.copy())
+        return {"people": people, "boxes": boxes, "mask": self._mask(scene)}
+
+    def measure(self, index: int) -> Measure:
+        """Size and oddities of one image, from the header of its file."""
+        scene = self._scenes[index]
+        path = self.root / scene.image
+        found = probe(path)
+        size = oriented(found, self._exif)
+        if size != scene.size_hw:
+            told = f"is {size[1]}x{size[0]}, its annotations are of {scene.size_hw[1]}x{scene.size_hw[0]} pixels"
+            raise Unusable(printable(path), f"{told}: restore the image, or set data.exif=ignore where it is turned")
+        told = notes(scene.image, found, self._channels, exif=self._exif)
+        values = self._channels * size[0] * size[1] + size[0] * size[1]
+        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes, told)
+
+    def _mask(self, scene: _Scene) -> Tensor:
+        """(H, W) uint8: IGNORE on people who are not labelled, else 0."""
+        hidden = np.zeros(scene.size_hw, bool)
+        try:
+            for region in scene.unlabelled:
+                hidden |= draw_region(region, scene.size_hw)
+            for region in scene.labelled:
+                hidden &= ~draw_region(region, scene.size_hw)
+        except ValueError as error:
+            raise Unusable(printable(scene.image), f"{error}: correct the annotations") from error
+        return torch.from_numpy(np.where(hidden, IGNORE, 0).astype(np.uint8))
+
+
+def _scenes(content: coco.Annotations, least_joints: int, *, neck: bool) -> list[_Scene]:
+    """Images with a labelled person, in the order of their numbers."""
+    names = content.info.keypoints
+    scenes = []
+    for number, group in groupby(content.people, key=lambda one: one["image_id"]):
+        everyone = list(group)
+        kept = [one for one in everyone if coco.is_labelled(one, least_joints)]
+        others = [one for one in everyone if not coco.is_labelled(one, least_joints)]
+        if kept:
+            people = np.stack([_joints(coco.joints_of(one, len(names)), names, neck=neck) for one in kept])
+            boxes = np.array([coco.box_of(one) for one in kept], np.float32)
+            labelled = tuple(region_of(one) for one in kept) if others else ()
+            unlabelled = tuple(region_of(one) for one in others)
+            scenes.append(_Scene(*content.images[number], people, boxes, labelled, unlabelled))
+    return scenes
+
+
+def _joints(stored: NDArray[np.float32], names: Sequence[str], *, neck: bool) -> NDArray[np.float32]:
+    """(K, 2), NaN where a joint is not labelled; the neck last, not known where one shoulder is not."""
+    joints = np.where(stored[:, 2:] > 0, stored[:, :2], np.nan).astype(np.float32)
+    if not neck:
+        return joints
+    first, second = (names.index(name) for name in SHOULDERS)
+    middle = (joints[None, first] + joints[None, second]) / 2
+    return np.concatenate([joints, middle]).astype(np.float32)
+
+
+def _with_neck(info: DataInfo) -> DataInfo:
+    names = (*info.keypoints, "neck")
+    limbs = [joints_named(names, limb) for limb in COCO_NECK_LIMBS]
+    if None in limbs:
+        raise ValueError(f"a body with a neck needs COCO's joints; the file has {', '.join(info.keypoints)}")
+    return DataInfo(keypoints=names, flip_pairs=flip_pairs(names), limbs=tuple(limb for limb in limbs if limb))
