@@ -31,7 +31,7 @@ class Denoising:
         info: of the set; nothing of it is needed.
         loss: "half_squares" is half of the sum of squares over the number of images, DnCNN's (arXiv:1608.03981,
             equation 1); "mse" and "mae" are means over all values.
-        residual: the network gives the noise, which is taken from what it saw. DnCNN does that itself.
+        residual: the network gives the noise, which is taken from what it saw; refused where the network does that itself.
         preprocessing: what the images go through; the network answers on the same scale.
     """
 
@@ -71,6 +71,11 @@ class Denoising:
         return predict_scores(lambda part: self._answer(model, part), image, limit=LIMIT, stride=stride_of(model))
 
     def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
+        if self.residual and getattr(model, "finds_noise", False):
+            raise RecipeError(
+                "task.residual is true and the network takes the noise away itself, which would then happen twice: "
+                "leave task.residual out"
+            )
         found = model(image)
         if found.shape != image.shape:
             raise RecipeError(

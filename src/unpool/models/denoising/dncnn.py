@@ -28,6 +28,8 @@ class DnCNN(nn.Module):
         width: channels between.
     """
 
+    finds_noise = True
+
     def __init__(self, depth: int, /, *, in_channels: int = 1, num_classes: int = 1, width: int = 64) -> None:
         super().__init__()
         if num_classes != in_channels:
