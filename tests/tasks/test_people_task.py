@@ -31,7 +31,7 @@ def test_crossing_people_are_read_back_on_the_image_as_decoded():
     assert (found["people"][0] - CROSSING[near]).norm(dim=2).mean() < 0.25 * 4
     metric = task.metric()
     metric.update(found, batch)
-    assert metric.compute() == {"limbs": 1.0, "limbs_precision": 1.0, "people_found": 1.0}
+    assert metric.compute() == {"limbs": 1.0, "limbs_precision": 1.0, "people_ratio": 1.0}
 
 
 def test_labels_of_a_crowd_are_the_highest_map_and_the_mean_field():
@@ -98,11 +98,11 @@ def test_boxes_give_the_precision_of_people():
     metric.update(found, {"people": [CROSSING], "boxes": [boxes]})
     scores = metric.compute()
     assert scores["oks_ap"] == pytest.approx(51 / 101)
-    assert scores["people_found"] == 0.5
+    assert scores["people_ratio"] == 0.5
     other = PeopleScores(INFO)
     other.update({"people": [CROSSING[1:]], "score": [torch.ones(1)]}, {"people": [CROSSING[1:]], "boxes": [boxes[1:]]})
     metric.merge(other)
-    assert metric.compute()["people_found"] == pytest.approx(2 / 3)
+    assert metric.compute()["people_ratio"] == pytest.approx(2 / 3)
     assert metric.compute()["limbs"] == pytest.approx(4 / 6)
 
 
@@ -124,3 +124,9 @@ def test_skeletons_of_people_are_drawn_without_their_missing_joints():
     drawn = People(INFO).draw(torch.zeros(3, 200, 200, dtype=torch.uint8), {"people": people})
     assert drawn[:, 20, 20].min() == 255
     assert drawn[:, 136, 136].max() == 0
+
+
+def test_people_ratio_is_above_one_where_too_many_are_found():
+    metric = PeopleScores(INFO)
+    metric.update({"people": [CROSSING], "score": [torch.ones(2)]}, {"people": [CROSSING[:1]]})
+    assert metric.compute()["people_ratio"] == 2.0
