@@ -31,7 +31,7 @@ class Denoising:
         info: of the set; nothing of it is needed.
         loss: "half_squares" is half of the sum of squares over the number of images, DnCNN's (arXiv:1608.03981,
             equation 1); "mse" and "mae" are means over all values.
-        residual: the network gives the noise, which is taken from what it saw; refused where the network does that itself.
+        residual: the network gives the noise, which is taken from what it saw; refused where the network does that.
         preprocessing: what the images go through; the network answers on the same scale.
     """
 
