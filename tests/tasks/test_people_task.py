@@ -6,7 +6,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.people import PeopleScores
 from unpool.tasks.people import People
 from unpool.training.step import total_loss
-from unpool.types import IGNORE, DataInfo, FieldStages
+from unpool.types import IGNORE, DataInfo, FieldStages, Preprocessing
 
 NAN = float("nan")
 INFO = DataInfo(keypoints=("head", "middle", "foot"), limbs=((0, 1), (1, 2)))
@@ -130,3 +130,15 @@ def test_people_ratio_is_above_one_where_too_many_are_found():
     metric = PeopleScores(INFO)
     metric.update({"people": [CROSSING], "score": [torch.ones(2)]}, {"people": [CROSSING[:1]]})
     assert metric.compute()["people_ratio"] == 2.0
+
+
+def test_people_lie_on_the_image_of_their_own_size():
+    task, batch = People(INFO), batch_of(CROSSING, CROSSING / 2, size_hw=torch.tensor([[160, 160], [80, 80]]))
+    _, maps = task.labels(batch, (40, 40))
+    places = maps[:, 0].flatten(1).argmax(1)
+    assert places[0] == places[1]
+
+
+def test_people_refuse_images_without_their_borders():
+    with pytest.raises(RecipeError, match="cover cuts borders off on which joints may lie; use stretch"):
+        People(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))

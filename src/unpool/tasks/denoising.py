@@ -16,6 +16,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.image_quality import ImageScores
 from unpool.ops.drawing import caption
 from unpool.ops.tiling import predict_scores, stride_of
+from unpool.tasks.borders import check_borders
 from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -51,8 +52,7 @@ class Denoising:
         if loss not in ("half_squares", "mse", "mae"):
             raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse or mae")
         preprocessing = preprocessing or Preprocessing()
-        if preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("data.rule cover cuts borders off that denoising must give back; use stretch")
+        check_borders(preprocessing, "that denoising must give back")
         self.info = info
         self.kind: Loss = loss
         self.residual = residual

@@ -20,6 +20,8 @@ from unpool.ops.fields import affinity_fields
 from unpool.ops.heatmaps import rescale
 from unpool.ops.parsing import parse
 from unpool.ops.skeleton import draw_skeletons
+from unpool.tasks.borders import check_borders
+from unpool.tasks.joints import target_hw
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Preprocessing, Term
 
 
@@ -43,8 +45,7 @@ class People:
     ) -> None:
         if not info.keypoints or not info.limbs:
             raise RecipeError("people need names of joints and limbs between them; the data set gives none")
-        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("data.rule cover cuts borders off on which joints may lie; use stretch")
+        check_borders(preprocessing, "on which joints may lie")
         for name, value in (("size", size), ("width", width)):
             if not (math.isfinite(value) and value > 0):
                 raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0")
@@ -83,7 +84,7 @@ class People:
         """(B, 2 * limbs, h, w) fields and (B, K + 1, h, w) heatmaps, the background last."""
         fields, maps = [], []
         for i, people in enumerate(batch["people"]):
-            points = rescale(people[None], _targets_hw(batch, i), size_hw)[0]
+            points = rescale(people[None], target_hw(batch, i), size_hw)[0]
             joints = heatmaps.gaussians(points, size_hw, self.size)  # (N, K, h, w)
             joints = joints.amax(0) if len(people) else joints.new_zeros(joints.shape[1:])
             maps.append(torch.cat([joints, 1 - joints.amax(0, keepdim=True)]))
@@ -95,7 +96,7 @@ class People:
         people, scores = [], []
         for i, (fields, maps) in enumerate(zip(output.fields[-1], output.heatmaps[-1], strict=True)):
             found = parse(maps[:-1], fields, self.info.limbs)
-            people.append(rescale(found.joints[None], maps.shape[-2:], _targets_hw(batch, i))[0])
+            people.append(rescale(found.joints[None], maps.shape[-2:], target_hw(batch, i))[0])
             scores.append(found.scores)
         return {"people": people, "score": scores}
 
@@ -127,11 +128,6 @@ class People:
                 f"the network gives {output.fields[0].shape[1]} channels of fields and {output.heatmaps[0].shape[1]} "
                 f"heatmaps where {limbs} and {maps} were due; build it with limbs={limbs // 2} and num_classes={maps}"
             )
-
-
-def _targets_hw(batch: Batch, place: int) -> Sequence[int]:
-    """Size of the image on which the targets of one sample lie."""
-    return tuple(batch["size_hw"][place].tolist()) if "size_hw" in batch else tuple(batch["image"].shape[-2:])
 
 
 def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
