@@ -122,3 +122,33 @@ def test_cuda_without_a_gpu_is_an_environment_fault(camvid):
 def test_one_core_still_gets_a_worker(camvid, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     assert assemble.num_workers(recipe_of(camvid, **{"data.workers": "auto"})) == 1
+
+
+@pytest.mark.parametrize(("step", "options"), [("rotate", {"degrees": 5}), ("scale", {}), ("resized_crop", {})])
+def test_steps_that_mix_pixels_are_refused_for_files_that_are_noisy(tmp_path, step, options):
+    root = {"data.root": str(write_tree("image_pairs", tmp_path)), "data.workers": 0}
+    recipe = load_recipe("pairs_unet", root | {"data.augment": [{"crop": {}}, {step: options}]})
+    with pytest.raises(RecipeError, match=rf"data\.augment has {step}, which mixes neighbouring pixels"):
+        assemble.make_train_loader(recipe, data_of(recipe))
+    kept = [{"crop": {}}, {"flip": {}}, {"turn": {}}, {"translate": {"fraction": 0.1}}]
+    recipe = load_recipe("pairs_unet", root | {"data.augment": kept})
+    assemble.make_train_loader(recipe, data_of(recipe))
+
+
+@pytest.mark.parametrize("window", [(16, 16), (16, 300)])
+def test_images_smaller_than_the_window_are_told_where_clean_images_are_learned(tmp_path, window):
+    root = {"data.root": str(write_tree("image_pairs", tmp_path)), "data.workers": 0}
+    recipe = load_recipe("pairs_unet", root | {"data.train_size": list(window)})
+    data = data_of(recipe)
+    count = len(data.train.samples)
+    told = assemble.told_of_small_images(recipe, data)
+    if window == (16, 16):
+        assert told is None
+    else:
+        assert told is not None
+        assert f"{count} of {count} training images are smaller than data.train_size [16, 300]" in told
+
+
+def test_images_smaller_than_the_window_are_not_told_where_masks_are_learned(camvid):
+    recipe = recipe_of(camvid, **{"data.train_size": [16, 3000]})
+    assert assemble.told_of_small_images(recipe, data_of(recipe)) is None

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from unpool import models, tasks
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
 from unpool.data.loader import Loader
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.readers import READERS
@@ -145,7 +145,13 @@ def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Mo
 
 
 def make_train_loader(recipe: Recipe, data: Data) -> Loader:
-    """Shuffled, augmented batches."""
+    """Shuffled, augmented batches.
+
+    Raises:
+        RecipeError: a step would take the noise out of images that are noisy on disk.
+    """
+    if "clean" in data.train.samples.gives:
+        _check_noise_stays(recipe)
     steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
     size = recipe.data.train_size or recipe.data.size
     transform = Augment(
@@ -166,6 +172,33 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
         shuffle=True,
         workers=num_workers(recipe),
         drop_last=recipe.train.drop_last,
+    )
+
+
+def _check_noise_stays(recipe: Recipe) -> None:
+    for name, _ in recipe.data.steps:
+        kind = AUGMENTATIONS[name]
+        if issubclass(kind, Geometry) and not kind.keeps_pixels:
+            raise RecipeError(
+                f"data.augment has {name}, which mixes neighbouring pixels and so takes away the noise that the files "
+                "have; leave it out: crop, flip, turn and translate move whole pixels"
+            )
+
+
+def told_of_small_images(recipe: Recipe, data: Data) -> str | None:
+    """What to tell of training images that do not fill the window, where the fill would be taken for a clean image."""
+    if recipe.data.train_size is None or recipe.data.size is not None or "clean" not in TASKS[recipe.task.name].needs:
+        return None
+    if any(getattr(AUGMENTATIONS[name], "chooses_scale", False) for name, _ in recipe.data.steps):
+        return None
+    height, width = recipe.data.train_size
+    sizes = data.train.samples.sizes_hw
+    small = sum(size[0] < height or size[1] < width for size in sizes)
+    if not small:
+        return None
+    return (
+        f"{small} of {len(sizes)} training images are smaller than data.train_size {[height, width]}, so that the rest "
+        "of their patches is fill of one colour: make data.train_size smaller, or leave these images out"
     )
 
 

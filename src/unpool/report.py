@@ -33,13 +33,16 @@ NAMES = {
     "pcp": "limbs right (PCP)",
     "limbs": "limbs joined right",
     "limbs_precision": "found limbs that are right",
-    "people_found": "people found for each person",
+    "people_ratio": "people found for each person",
     "oks_ap": "OKS-AP",
     "mean_error": "mean error in pixels",
     "loss": "loss",
 }
 BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision", "pck_of_joints": "PCK at 0.2"}
-NOT_MEASURED = ("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen")
+NOT_MEASURED = (
+    *("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen"),
+    *("psnr_images", "ssim_images", "input_psnr_images"),
+)
 NO_SHARES = ("loss", "psnr", "ssim", "input_psnr", "mean_error")  # shown as plain numbers
 MOST_BARS = 40
 MOST_MATRIX = 20

@@ -86,8 +86,32 @@ def test_scores_of_parts_merge_into_those_of_the_whole():
     assert first.compute() == pytest.approx(whole.compute())
 
 
+def test_flawless_image_is_left_out_of_psnr_and_counted():
+    scores = ImageScores()
+    scores.update(*batch_of([0.1, 0.0, 0.001]))
+    found = scores.compute()
+    assert found["psnr"] == pytest.approx((20 + 60) / 2, abs=1e-3)
+    assert (found["psnr_images"], found["input_psnr_images"], found["ssim_images"]) == (2, 2, 3)
+
+
+def test_image_that_is_not_finite_is_not_left_out_of_psnr():
+    scores = ImageScores()
+    scores.update(*batch_of([0.1, math.nan]))
+    assert scores.compute()["psnr"] is None
+
+
+def test_small_image_is_left_out_of_ssim_and_counted():
+    scores, alone = ImageScores(), ImageScores()
+    for one in (scores, alone):
+        one.update(*batch_of([0.1]))
+    truth = torch.zeros(1, 1, 8, 30, dtype=torch.uint8)
+    scores.update({"clean": truth + 0.1, "noisy": truth + 0.1}, {"clean": truth})
+    assert scores.compute()["ssim"] == alone.compute()["ssim"]
+    assert (scores.compute()["ssim_images"], scores.compute()["psnr_images"]) == (1, 2)
+
+
 def test_scores_of_nothing_and_of_small_images_are_none():
-    assert set(ImageScores().compute().values()) == {None}
+    assert {ImageScores().compute()[name] for name in ("psnr", "ssim", "input_psnr")} == {None}
     scores = ImageScores()
     truth = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     scores.update({"clean": truth + 0.1, "noisy": truth + 0.1}, {"clean": truth})

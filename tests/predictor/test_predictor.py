@@ -8,7 +8,10 @@ from unpool.errors import DataError, ModelFileError, RecipeError
 from unpool.predictor import Predictor
 from unpool.predictor.images import read_image
 from unpool.tasks import Classification, Segmentation
-from unpool.types import DataInfo, Preprocessing
+from unpool.tasks.people import People
+from unpool.tasks.pose import Pose
+from unpool.tasks.pose_coordinates import PoseCoordinates
+from unpool.types import CoordinateStages, DataInfo, FieldStages, Preprocessing, Stages
 
 INFO = DataInfo(classes=("dark", "bright", "red"))
 PLAIN = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -132,6 +135,38 @@ def test_scores_that_are_not_finite_are_an_error():
     model.gain.data.fill_(float("nan"))
     with pytest.raises(ModelFileError, match="not finite"):
         predictor_of(model=model)(picture(8, 8))
+
+
+class Given(nn.Module):
+    """Answers the same for every image."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, image):
+        return self.output
+
+
+JOINTS = DataInfo(keypoints=("a", "b"), limbs=((0, 1),))
+MAPS, FIELDS, PLACES = torch.zeros(1, 3, 8, 8), torch.zeros(1, 2, 8, 8), torch.zeros(1, 4)
+
+
+@pytest.mark.parametrize("wrong", ["nan", "inf"])
+@pytest.mark.parametrize(
+    ("task", "output"),
+    [
+        (Pose(JOINTS), lambda broken: Stages((MAPS[:, :2], MAPS[:, :2] + broken))),
+        (PoseCoordinates(JOINTS), lambda broken: PLACES + broken),
+        (PoseCoordinates(JOINTS), lambda broken: CoordinateStages((PLACES, PLACES + broken))),
+        (People(JOINTS), lambda broken: FieldStages((FIELDS,), (MAPS + broken,))),
+        (People(JOINTS), lambda broken: FieldStages((FIELDS + broken,), (MAPS,))),
+    ],
+)
+def test_poses_that_are_not_finite_are_an_error_and_not_an_answer(task, output, wrong):
+    assert Predictor(Given(output(0.0)), PLAIN, JOINTS, task).predict(picture(8, 8))["joints"] == ["a", "b"]
+    with pytest.raises(ModelFileError, match="not finite"):
+        Predictor(Given(output(float(wrong))), PLAIN, JOINTS, task).predict(picture(8, 8))
 
 
 def test_grey_is_repeated_and_colour_becomes_luma():

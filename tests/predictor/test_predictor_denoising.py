@@ -70,8 +70,9 @@ def test_denoised_files_are_written_beside_their_view(network, tmp_path):
         write_predictions(predictor(network), [tmp_path / "a.png"], tmp_path / "out")
 
 
-def test_predictor_refuses_answers_that_are_not_finite(network):
-    torch.nn.init.constant_(network.noise[0].weight, float("nan"))
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_predictor_refuses_answers_that_are_not_finite(network, value):
+    network.register_forward_hook(lambda module, seen, answer: answer + value)
     with pytest.raises(ModelFileError, match="not finite"):
         predictor(network).predict(photograph(9, 9, 1))
 

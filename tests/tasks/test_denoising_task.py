@@ -160,3 +160,11 @@ def test_denoising_learns_to_smooth():
         metric.update(denoising.predict(denoising.forward(network.eval(), batch), batch), batch)
     found = metric.compute()
     assert found["psnr"] > found["input_psnr"] + 8
+
+
+@pytest.mark.parametrize("name", ["dncnn_s", "dncnn_b", "unet_regression"])
+def test_noise_is_not_taken_away_twice(name):
+    network = models.build(name, width=4, num_classes=1, in_channels=1)
+    task = Denoising(DataInfo(), residual=True, preprocessing=GREY)
+    with pytest.raises(RecipeError, match=r"task\.residual is true and the network takes the noise away itself"):
+        task.forward(network, {"image": torch.zeros(1, 1, 16, 16)})

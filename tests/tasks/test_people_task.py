@@ -6,7 +6,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.people import PeopleScores
 from unpool.tasks.people import People
 from unpool.training.step import total_loss
-from unpool.types import IGNORE, DataInfo, FieldStages
+from unpool.types import IGNORE, DataInfo, FieldStages, Preprocessing
 
 NAN = float("nan")
 INFO = DataInfo(keypoints=("head", "middle", "foot"), limbs=((0, 1), (1, 2)))
@@ -31,7 +31,7 @@ def test_crossing_people_are_read_back_on_the_image_as_decoded():
     assert (found["people"][0] - CROSSING[near]).norm(dim=2).mean() < 0.25 * 4
     metric = task.metric()
     metric.update(found, batch)
-    assert metric.compute() == {"limbs": 1.0, "limbs_precision": 1.0, "people_found": 1.0}
+    assert metric.compute() == {"limbs": 1.0, "limbs_precision": 1.0, "people_ratio": 1.0}
 
 
 def test_labels_of_a_crowd_are_the_highest_map_and_the_mean_field():
@@ -125,11 +125,11 @@ def test_boxes_give_the_precision_of_people():
     metric.update(found, {"people": [CROSSING], "boxes": [boxes]})
     scores = metric.compute()
     assert scores["oks_ap"] == pytest.approx(51 / 101)
-    assert scores["people_found"] == 0.5
+    assert scores["people_ratio"] == 0.5
     other = PeopleScores(INFO)
     other.update({"people": [CROSSING[1:]], "score": [torch.ones(1)]}, {"people": [CROSSING[1:]], "boxes": [boxes[1:]]})
     metric.merge(other)
-    assert metric.compute()["people_found"] == pytest.approx(2 / 3)
+    assert metric.compute()["people_ratio"] == pytest.approx(2 / 3)
     assert metric.compute()["limbs"] == pytest.approx(4 / 6)
 
 
@@ -145,7 +145,7 @@ def test_people_found_where_none_are_labelled_are_neither_right_nor_wrong():
         metric.update(found, {"people": [CROSSING], "boxes": [boxes], **more})
         scores.append(metric.compute())
     assert [score["limbs_precision"] for score in scores] == [pytest.approx(4 / 6), 1.0]
-    assert [score["people_found"] for score in scores] == [1.5, 1.0]
+    assert [score["people_ratio"] for score in scores] == [1.5, 1.0]
     assert scores[0]["oks_ap"] < scores[1]["oks_ap"] == 1.0
     metric = PeopleScores(INFO)
     metric.update(found, {"people": [CROSSING], "mask": [torch.roll(mask, 60, 1)]})  # beside the stray one
@@ -170,3 +170,21 @@ def test_skeletons_of_people_are_drawn_without_their_missing_joints():
     drawn = People(INFO).draw(torch.zeros(3, 200, 200, dtype=torch.uint8), {"people": people})
     assert drawn[:, 20, 20].min() == 255
     assert drawn[:, 136, 136].max() == 0
+
+
+def test_people_ratio_is_above_one_where_too_many_are_found():
+    metric = PeopleScores(INFO)
+    metric.update({"people": [CROSSING], "score": [torch.ones(2)]}, {"people": [CROSSING[:1]]})
+    assert metric.compute()["people_ratio"] == 2.0
+
+
+def test_people_lie_on_the_image_of_their_own_size():
+    task, batch = People(INFO), batch_of(CROSSING, CROSSING / 2, size_hw=torch.tensor([[160, 160], [80, 80]]))
+    _, maps = task.labels(batch, (40, 40))
+    places = maps[:, 0].flatten(1).argmax(1)
+    assert places[0] == places[1]
+
+
+def test_people_refuse_images_without_their_borders():
+    with pytest.raises(RecipeError, match="cover cuts borders off on which joints may lie; use stretch"):
+        People(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))

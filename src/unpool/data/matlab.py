@@ -20,6 +20,7 @@ _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _NUMBERS = range(6, 16)  # classes of arrays: double, single and integers
+_PARTS = 4  # of an array of real numbers: flags, shape, name, values; imaginary parts are a fifth
 _LARGEST = 1 << 30  # bytes of one array unpacked
 
 
@@ -46,7 +47,11 @@ def read_matrix(path: Path, name: str) -> NDArray[np.generic]:
                 continue
             found.append(parts[2].data.decode("ascii", "replace"))
             if found[-1] == name and parts[0].data[0 if order == "<" else 3] in _NUMBERS:
+                if len(parts) > _PARTS:
+                    raise DataError(f"{printable(path)} has complex numbers in {name!r}; only real ones are read")
                 return _values(parts, order)
+    except DataError:
+        raise
     except (struct.error, zlib.error, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{printable(path)} is damaged: {error}") from error
     raise DataError(f"{printable(path)} holds no array of numbers called {name!r}; it holds: {', '.join(found)}")
@@ -65,7 +70,9 @@ def _unpacked(element: _Element, order: str) -> _Element:
     data = unpacker.decompress(element.data, _LARGEST)
     if unpacker.unconsumed_tail:
         raise ValueError(f"an array is larger than {_LARGEST} bytes")
-    return next(_elements(data, order))
+    if not (parts := list(_elements(data, order))):
+        raise ValueError("a compressed element is empty")
+    return parts[0]
 
 
 def _elements(data: bytes, order: str) -> Iterator[_Element]:

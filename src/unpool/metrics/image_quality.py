@@ -69,12 +69,11 @@ class ImageScores:
         The prediction's `noisy` is the image before, on the scale of the prediction.
         """
         truth = batch["clean"].float() / 255
-        for name, found in (
-            ("psnr", psnr(prediction["clean"], truth)),
-            ("ssim", ssim(prediction["clean"], truth)),
-            ("input_psnr", psnr(prediction["noisy"], truth)),
-        ):
-            self.values[name] += found.tolist()
+        for name, image in (("psnr", prediction["clean"]), ("input_psnr", prediction["noisy"])):
+            found = psnr(image, truth)
+            self.values[name] += found[found != math.inf].tolist()
+        if min(truth.shape[-2:]) >= _SIDE:
+            self.values["ssim"] += ssim(prediction["clean"], truth).tolist()
 
     def merge(self, other: "ImageScores") -> None:
         for name, values in other.values.items():
@@ -84,10 +83,12 @@ class ImageScores:
         """Means over images.
 
         Returns:
-            psnr and input_psnr in decibels, ssim up to 1; None where the set is empty, where an image is flawless (its
-            PSNR has no bounds), or is too small for SSIM.
+            psnr and input_psnr in decibels, without images that are flawless, whose PSNR has no bounds; ssim up to 1,
+            without images smaller than its window; None where no image is left, or one is not finite. psnr_images,
+            ssim_images and input_psnr_images count those in each mean.
         """
-        return {name: _mean(values) for name, values in self.values.items()}
+        means = {name: _mean(values) for name, values in self.values.items()}
+        return {**means, **{f"{name}_images": len(values) for name, values in self.values.items()}}
 
 
 def _mean(values: list[float]) -> float | None:

@@ -64,14 +64,15 @@ class PeopleScores:
         self.precision.merge(other.precision)
 
     def compute(self) -> dict[str, Any]:
-        """limbs, the share of true limbs joined right; limbs_precision, of the found ones; people_found by true one.
+        """limbs, the share of true limbs joined right; limbs_precision, of the found ones; people_ratio.
 
-        None for what the set does not hold; oks_ap, oks_ap50 and oks_ap75 where boxes are known.
+        people_ratio is the number of found people over that of true ones, right or wrong: no recall, and above 1 where
+        too many are found. None for what the set does not hold; oks_ap, oks_ap50 and oks_ap75 where boxes are known.
         """
         return {
             "limbs": self.right / self.seen if self.seen else None,
             "limbs_precision": self.right / self.made if self.made else None,
-            "people_found": self.found / self.people if self.people else None,
+            "people_ratio": self.found / self.people if self.people else None,
             **self.precision.compute(),
         }
 

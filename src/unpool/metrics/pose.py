@@ -1,8 +1,12 @@
 """Scores of predicted joints, one person an image; only visible joints count.
 
 A joint is right where it is nearer than a share of a length of the same person: the torso (left shoulder to right hip;
-LSP and FLIC), the head (neck to its top; MPII's PCKh) or the person (the longer side of the box around the joints; Yang
-and Ramanan 2013). People whose length is not known, since one end of it is hidden, are left out of that figure.
+LSP and FLIC), the head (neck to its top) or the person (the longer side of the box around the joints; Yang and Ramanan
+2013). People whose length is not known, since one end of it is hidden, are left out of that figure.
+
+Beside published figures: MPII's PCKh takes 0.6 of the diagonal of the head's box for the head's length. PCP runs over
+the limbs of the data set; the ten sticks of the literature leave out the lines of neck and hips. OKS-AP takes each
+person for an image of its own; COCO finds matches among all people of an image.
 """
 
 from collections.abc import Sequence

@@ -80,12 +80,7 @@ class Predictor:
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
         with _evaluating(self.model), torch.inference_mode():
-            answer = self._answer(image)
-        if not torch.as_tensor(answer.get("score", answer.get("clean"))).isfinite().all():
-            raise ModelFileError(
-                "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
-            )
-        return answer
+            return self._answer(image)
 
     def _answer(self, image: Tensor) -> dict[str, Any]:
         if self.task.maps:
@@ -123,8 +118,13 @@ class Predictor:
             yield piece, self._predict(piece.scores, piece.scores, tuple(piece.scores.shape[-2:]))
 
     def _output(self, image: Tensor) -> Any:
-        """The network's output for uint8 images (B, C, H, W)."""
-        return self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
+        """The network's output for uint8 images (B, C, H, W), which no task may see where it is not finite."""
+        output = self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
+        if not _is_finite(output):
+            raise ModelFileError(
+                "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
+            )
+        return output
 
     def _scores(self, image: Tensor) -> Tensor:
         """Scores a pixel of uint8 images (B, C, H, W), without those of the padding."""
@@ -133,6 +133,11 @@ class Predictor:
     def _predict(self, scores: Any, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
         batch: Batch = {"image": image, "size_hw": torch.tensor([size_hw])}
         return self.task.predict(scores, batch)
+
+
+def _is_finite(output: Any) -> bool:
+    """All numbers of a tensor, or of the tensors in a tuple of any depth."""
+    return bool(output.isfinite().all()) if isinstance(output, Tensor) else all(map(_is_finite, output))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.image_quality import ImageScores
 from unpool.ops.drawing import caption
 from unpool.ops.tiling import predict_scores, stride_of
+from unpool.tasks.borders import check_borders
 from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -31,7 +32,7 @@ class Denoising:
         info: of the set; nothing of it is needed.
         loss: "half_squares" is half of the sum of squares over the number of images, DnCNN's (arXiv:1608.03981,
             equation 1); "mse" and "mae" are means over all values.
-        residual: the network gives the noise, which is taken from what it saw. DnCNN does that itself.
+        residual: the network gives the noise, which is taken from what it saw; refused where the network does that.
         preprocessing: what the images go through; the network answers on the same scale.
     """
 
@@ -51,8 +52,7 @@ class Denoising:
         if loss not in ("half_squares", "mse", "mae"):
             raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse or mae")
         preprocessing = preprocessing or Preprocessing()
-        if preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("data.rule cover cuts borders off that denoising must give back; use stretch")
+        check_borders(preprocessing, "that denoising must give back")
         self.info = info
         self.kind: Loss = loss
         self.residual = residual
@@ -71,6 +71,11 @@ class Denoising:
         return predict_scores(lambda part: self._answer(model, part), image, limit=LIMIT, stride=stride_of(model))
 
     def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
+        if self.residual and getattr(model, "finds_noise", False):
+            raise RecipeError(
+                "task.residual is true and the network takes the noise away itself, which would then happen twice: "
+                "leave task.residual out"
+            )
         found = model(image)
         if found.shape != image.shape:
             raise RecipeError(

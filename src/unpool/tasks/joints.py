@@ -14,6 +14,7 @@ from unpool.errors import RecipeError
 from unpool.metrics.pose import PoseScores
 from unpool.ops.heatmaps import mirror_order, rescale
 from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
+from unpool.tasks.borders import check_borders
 from unpool.types import Batch, DataInfo, Prediction, Preprocessing
 
 
@@ -31,8 +32,7 @@ class Joints:
     def __init__(self, info: DataInfo, preprocessing: Preprocessing | None) -> None:
         if not info.keypoints:
             raise RecipeError("a pose needs names of joints; the data set gives none")
-        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("data.rule cover cuts borders off on which joints may lie; use stretch")
+        check_borders(preprocessing, "on which joints may lie")
         self.info = info
         self.order = mirror_order(len(info.keypoints), info.flip_pairs)
 
@@ -64,6 +64,12 @@ def targets_hw(batch: Batch) -> Tensor | Sequence[int]:
     """Size of the image on which targets lie, (B, 2) or one for all."""
     size = batch.get("size_hw")
     return tuple(batch["image"].shape[-2:]) if size is None else size
+
+
+def target_hw(batch: Batch, place: int) -> Sequence[int]:
+    """The same of one sample."""
+    size = targets_hw(batch)
+    return size[place].tolist() if isinstance(size, Tensor) else size
 
 
 def joints_on(batch: Batch, grid_hw: Sequence[int]) -> Tensor:

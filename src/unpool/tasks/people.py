@@ -20,6 +20,8 @@ from unpool.ops.fields import affinity_fields
 from unpool.ops.heatmaps import rescale
 from unpool.ops.parsing import parse
 from unpool.ops.skeleton import draw_skeletons
+from unpool.tasks.borders import check_borders
+from unpool.tasks.joints import target_hw
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Preprocessing, Term
 
 
@@ -43,8 +45,7 @@ class People:
     ) -> None:
         if not info.keypoints or not info.limbs:
             raise RecipeError("people need names of joints and limbs between them; the data set gives none")
-        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("data.rule cover cuts borders off on which joints may lie; use stretch")
+        check_borders(preprocessing, "on which joints may lie")
         for name, value in (("size", size), ("width", width)):
             if not (math.isfinite(value) and value > 0):
                 raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0")
@@ -130,14 +131,9 @@ class People:
             )
 
 
-def _targets_hw(batch: Batch, place: int) -> Sequence[int]:
-    """Size of the image on which the targets of one sample lie."""
-    return tuple(batch["size_hw"][place].tolist()) if "size_hw" in batch else tuple(batch["image"].shape[-2:])
-
-
 def _covered_hw(batch: Batch, place: int, maps_hw: Sequence[int]) -> tuple[float, ...]:
     """What the maps cover of one sample's targets: networks leave out the last pixels, where no stride is full."""
-    sides = zip(_targets_hw(batch, place), batch["image"].shape[-2:], maps_hw, strict=True)
+    sides = zip(target_hw(batch, place), batch["image"].shape[-2:], maps_hw, strict=True)
     return tuple(target * map_ * _stride(image, map_) / image for target, image, map_ in sides)
 
 

@@ -19,6 +19,7 @@ from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, stride_of
 from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
+from unpool.tasks.borders import check_borders
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -64,8 +65,7 @@ class Segmentation:
     ) -> None:
         if not 2 <= len(info.classes) <= IGNORE:
             raise RecipeError(f"segmentation needs 2 to {IGNORE} classes; the data set gives {len(info.classes)}")
-        if preprocessing is not None and preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("data.rule cover cuts borders off that segmentation must label; use stretch")
+        check_borders(preprocessing, "that segmentation must label")
         self.info = info
         self.preprocessing = preprocessing or Preprocessing()
         self.palette = complete_palette(info.palette, len(info.classes))

@@ -1,4 +1,6 @@
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -29,6 +31,22 @@ def test_matlab_files_that_cannot_be_read_say_why(tmp_path):
         read_matrix(path, "joints")
     path.write_bytes(b"\x89HDF" + bytes(200))
     with pytest.raises(DataError, match="no MATLAB file of version 5; save it as one"):
+        read_matrix(path, "joints")
+
+
+def test_matlab_file_with_an_empty_element_is_damaged(tmp_path):
+    path = mat_file(tmp_path / "a.mat", "joints", np.ones((2, 2)), packed=False)
+    empty = zlib.compress(b"")
+    path.write_bytes(path.read_bytes()[:128] + struct.pack("<II", 15, len(empty)) + empty)
+    with pytest.raises(DataError, match=r"a\.mat is damaged: a compressed element is empty"):
+        read_matrix(path, "joints")
+
+
+def test_matlab_file_of_complex_numbers_is_refused(tmp_path):
+    path = mat_file(tmp_path / "a.mat", "joints", np.ones((2, 2)), packed=False)
+    whole = path.read_bytes() + struct.pack("<II", 9, 32) + np.ones(4).tobytes()
+    path.write_bytes(whole[:128] + struct.pack("<II", 14, len(whole) - 136) + whole[136:])
+    with pytest.raises(DataError, match=r"a\.mat has complex numbers in 'joints'; only real ones are read"):
         read_matrix(path, "joints")
 
 

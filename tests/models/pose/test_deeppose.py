@@ -180,6 +180,12 @@ def test_new_network_answers_close_to_the_middle():
     assert 0 < float(answer.detach().abs().max()) < 0.2
 
 
+def test_torso_of_lsp_is_taken_for_its_joints_only():
+    assert models.build("deeppose3", width=6, num_classes=14).torso == (9, 2)
+    with pytest.raises(RecipeError, match=r"has 17 joints and torso is not given.*: give model\.torso"):
+        models.build("deeppose3", width=6, num_classes=17)
+
+
 @pytest.mark.parametrize("torso", [(9, 2), (1,), (2, 2)])
 def test_torso_that_the_pose_does_not_have_is_refused(torso):
     with pytest.raises(RecipeError, match=r"torso is .* and the pose has 3 joints, 0 to 2: name two opposite joints"):

@@ -12,6 +12,7 @@ class Crop(Geometry):
     """Whole pixels, every place equally likely; an image smaller than the window lies at a random place within it."""
 
     chooses_window = True
+    keeps_pixels = True
 
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         target = torch.tensor(target_hw, dtype=torch.float64)

@@ -10,6 +10,8 @@ from unpool.ops import geometry
 class Flip(Geometry):
     """Mirrors with probability `p`; keypoints that are mirror images (`DataInfo.flip_pairs`) trade places."""
 
+    keeps_pixels = True
+
     def __init__(self, *, p: float = 0.5) -> None:
         self._p = check_number("flip.p", p, low=0, high=1)
 

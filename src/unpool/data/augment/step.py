@@ -16,10 +16,12 @@ class Geometry(ABC):
         chooses_window: cuts out what the network sees. Without such a step that is the middle.
         chooses_scale: takes the image as decoded and brings the window to the network's size itself. Without such a
             step the image first gets the scale that it has in evaluation.
+        keeps_pixels: whole pixels go to whole pixels. What mixes neighbours takes real noise out of an image.
     """
 
     chooses_window = False
     chooses_scale = False
+    keeps_pixels = False
 
     @abstractmethod
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:

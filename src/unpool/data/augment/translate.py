@@ -17,6 +17,8 @@ class Translate(Geometry):
         fraction: largest shift as a share of the side, instead of `pixels`.
     """
 
+    keeps_pixels = True
+
     def __init__(self, *, pixels: int | None = None, fraction: float | None = None) -> None:
         if (pixels is None) == (fraction is None):
             raise RecipeError(f"translate has pixels {pixels} and fraction {fraction}; give one of the two")

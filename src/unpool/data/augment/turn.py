@@ -11,6 +11,8 @@ from unpool.ops import geometry
 class Turn(Geometry):
     """Quarter turns counter-clockwise, each of the four as likely; with `flip`, the eight symmetries of a square."""
 
+    keeps_pixels = True
+
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         quarters = draws.integer(0, 3).long()
         height, width = size_hw.double().unbind(1)

@@ -28,6 +28,8 @@ class DnCNN(nn.Module):
         width: channels between.
     """
 
+    finds_noise = True
+
     def __init__(self, depth: int, /, *, in_channels: int = 1, num_classes: int = 1, width: int = 64) -> None:
         super().__init__()
         if num_classes != in_channels:
@@ -35,14 +37,15 @@ class DnCNN(nn.Module):
                 f"num_classes is {num_classes} and in_channels {in_channels}; the noise is taken away from the image, "
                 "so they must be the same: give both"
             )
+        last = nn.Conv2d(width, num_classes, 3, padding=1, bias=False)
         self.noise = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, padding=1),
             nn.ReLU(),
             *(ConvNormAct(width, width) for _ in range(depth - 2)),
-            nn.Conv2d(width, num_classes, 3, padding=1, bias=False),
+            last,
         )
         he_normal(self, mode="fan_in")
-        nn.init.normal_(self.noise[-1].weight, std=START)
+        nn.init.normal_(last.weight, std=START)
 
     def forward(self, image: Tensor) -> Tensor:
         return image - self.noise(image)

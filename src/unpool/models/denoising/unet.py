@@ -24,6 +24,8 @@ class ResidualUNet(nn.Module):
         depth: number of halvings.
     """
 
+    finds_noise = True
+
     def __init__(self, *, in_channels: int = 1, num_classes: int = 1, width: int = 64, depth: int = 4) -> None:
         super().__init__()
         if num_classes != in_channels:

@@ -22,6 +22,7 @@ from unpool.types import CoordinateStages
 
 LEAST = 67  # pixels on a side that leave one value after the last pooling
 CROP = 227  # side of the sub-images
+LSP_JOINTS, LSP_TORSO = 14, (9, 2)  # left shoulder and right hip in the order of LSP
 
 
 def norm_pool() -> nn.Module:
@@ -105,8 +106,9 @@ class DeepPoseCascade(nn.Module):
         num_classes: joints.
         width: as in DeepPose.
         dropout: as in DeepPose.
-        torso: the joints between which the diameter is measured, from 0; the default is left shoulder and right hip in
-            the order of LSP. `build` takes no 0: where that is one of them, the other two opposite joints do as well.
+        torso: the joints between which the diameter is measured, from 0; None is left shoulder and right hip in the
+            order of LSP, for its 14 joints only. `build` takes no 0: where that is one of them, the other two opposite
+            joints do as well.
     """
 
     def __init__(
@@ -119,9 +121,15 @@ class DeepPoseCascade(nn.Module):
         num_classes: int = 14,
         width: int = 96,
         dropout: float = 0.6,
-        torso: Sequence[int] = (9, 2),
+        torso: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        if torso is None and num_classes != LSP_JOINTS:
+            raise RecipeError(
+                f"the pose has {num_classes} joints and torso is not given, whose default is for the {LSP_JOINTS} of "
+                "LSP: give model.torso, the numbers of left shoulder and right hip"
+            )
+        torso = LSP_TORSO if torso is None else torso
         if len(torso) != 2 or len(set(torso)) != 2 or not set(torso) <= set(range(num_classes)):
             raise RecipeError(
                 f"torso is {list(torso)} and the pose has {num_classes} joints, 0 to {num_classes - 1}: name two "
