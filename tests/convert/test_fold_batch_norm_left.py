@@ -198,7 +198,7 @@ def test_norm_whose_result_a_hook_changes_stays():
     network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     network[1].bias.data.fill_(99)
     network[1].register_forward_hook(lambda module, inputs, output: F.relu(output))
-    assert "1 stays: the code of its module does more" in str(fold_batch_norm(network))
+    assert "1 stays: it has hooks, which would be lost" in str(fold_batch_norm(network))
 
 
 def test_given_images_are_also_run_one_by_one():
@@ -272,7 +272,8 @@ def test_norm_that_does_not_run_stays(norm):
 
 
 def test_network_without_batch_norm_is_said_to_be_one():
-    assert str(fold_batch_norm(sequential(nn.Conv2d(3, 4, 3)))) == "nothing was folded: the network has no batch norm"
+    told = "nothing was folded: the network has no batch norm, neither a call of torch.nn.functional.batch_norm nor a "
+    assert str(fold_batch_norm(sequential(nn.Conv2d(3, 4, 3)))).startswith(told)
 
 
 def test_network_that_takes_none_of_the_images_is_refused_with_what_to_do():
