@@ -17,6 +17,8 @@ def answer_of(network: nn.Module, image: Tensor, names: Sequence[str], watch: Wa
     """Tensors, numbers and all else that the network gives, in order; what it draws is the same each time.
 
     Args:
+        network: in evaluation mode.
+        image: is left as it is.
         names: of the modules that are watched.
         watch: called with a name and what the module gives, which it may replace.
 

@@ -15,7 +15,7 @@ from unpool.errors import NotConvertible
 
 # relative to the largest value; float32 on a GPU may be TF32, which is counted as float16
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-ROUNDINGS = 8  # times what one rounding of every weight does
+ROUNDINGS = 4  # times what one rounding of every weight does
 SHARE = " of its largest value"
 ADVICE = (
     "code that was compiled, that keeps values between calls, or that changes or reads its weights, may see that the "
@@ -39,6 +39,8 @@ def inexact(
     Args:
         make: gives a copy of the network that has not run.
         sites: the norms by name.
+        weights: of the layers that take them over.
+        images: what both are run on.
 
     Raises:
         NotConvertible: the answer differs, but behind no norm.
@@ -107,6 +109,8 @@ def vouch_for(network: nn.Module, folded: nn.Module, names: list[str], image: Te
     """Compares the answers of fresh copies as they would be used.
 
     Args:
+        network: the one that was given.
+        folded: the one that is to be returned.
         names: the norms that are gone.
         image: in any precision.
 
@@ -141,8 +145,8 @@ def _taken(network: nn.Module, names: list[str], image: Tensor) -> Before:
         except FAULTS as error:
             fault = error
     raise NotConvertible(
-        f"{_name(network)} takes an image of {'x'.join(map(str, image.shape[-2:]))} in float64 alone ({fault}): give one "
-        "that it takes as image="
+        f"{_name(network)} takes an image of {'x'.join(map(str, image.shape[-2:]))} in float64 alone, not in its own "
+        f"precision ({fault}): give one that it takes as image="
     ) from fault
 
 

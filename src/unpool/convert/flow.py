@@ -159,7 +159,7 @@ class Flow(TorchFunctionMode):
         x = given["input"]
         self.inside.start(name, x, result)
         found = self._results.get(id(x))
-        self.sources[name].add(found.conv if found else self._makers.get(x, UNSEEN))
+        self.sources[name].add(found.conv if found else str(self._makers.get(x, UNSEEN)))
         return name
 
     def _name(self, x: Tensor | None) -> str | None:
@@ -212,8 +212,12 @@ def _reads_shape_only(func: Any, x: Tensor, args: tuple[Any, ...]) -> bool:
 
 def observe(network: nn.Module, images: list[Tensor]) -> Flow:
     """Runs the network on each image: where results went."""
-    with torch.no_grad(), Recorder(network) as recorder, InsideNorm(network) as inside:
-        with Flow(network, recorder, inside) as flow:
-            for image in images:
-                flow.run(network, image.clone())  # a network may write into what it is given
+    with (
+        torch.no_grad(),
+        Recorder(network) as recorder,
+        InsideNorm(network) as inside,
+        Flow(network, recorder, inside) as flow,
+    ):
+        for image in images:
+            flow.run(network, image.clone())  # a network may write into what it is given
     return flow
