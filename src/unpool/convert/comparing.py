@@ -32,12 +32,17 @@ class Before(NamedTuple):
 
 
 def inexact(
-    make: Callable[[], nn.Module], sites: Mapping[str, Site], weights: Mapping[str, Weights], images: list[Tensor]
+    before: nn.Module,
+    make: Callable[[], nn.Module],
+    sites: Mapping[str, Site],
+    weights: Mapping[str, Weights],
+    images: list[Tensor],
 ) -> dict[str, str]:
     """The norms that cannot go since something else is given without them, each with the reason.
 
     Args:
-        make: gives a copy of the network that has not run.
+        before: the network, which may have run, first on the first image.
+        make: gives a copy of it that has not run.
         sites: the norms by name.
         weights: of the layers that take them over.
         images: what both are run on.
@@ -45,7 +50,6 @@ def inexact(
     Raises:
         NotConvertible: the answer differs, but behind no norm.
     """
-    before = make()
     wanted = [_before(before, list(sites), image) for image in images]
     left: dict[str, str] = {}
     while True:

@@ -98,7 +98,7 @@ def _fold(network: nn.Module, image: Tensor | None) -> Folded:
     sites, left = _plan(network, observe(before, images))
     weights = folded_weights(network, sites.values())
     left |= overflowing(network, sites.values(), weights)
-    left |= inexact(make, {name: site for name, site in sites.items() if name not in left}, weights, images)
+    left |= inexact(before, make, {name: site for name, site in sites.items() if name not in left}, weights, images)
     sites = {name: site for name, site in sites.items() if name not in left}
     result = absorb(copied(network), sites.values(), weights)
     if sites:
@@ -133,7 +133,7 @@ def _taken(
     before = make()
     with OwnTensors(network):
         first, *others = probes(before, image)
-        return make, before, [other_batch(before, first), *(others or [first])]
+        return make, before, [first, other_batch(before, next(iter(others), first))]
 
 
 def _fresh(network: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from unpool.convert.tracing import FAULTS
 from unpool.errors import NotConvertible
 
 # (H, W) from cheap to dear; the odd ones, and those that classifiers of one size ask for
-SIZES = ((64, 96), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
+SIZES = ((64, 96), (67, 93), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
 
 
 def copied(network: nn.Module) -> nn.Module:
