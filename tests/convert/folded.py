@@ -55,3 +55,20 @@ def keeps(network, x, *, norms, left=0):
     assert off(network, fold_batch_norm(network, image=x).network, x.double()) <= 1e-12
     network.float()
     return folded
+
+
+class Pair(nn.Module):
+    """A convolution and a norm, wired by a function."""
+
+    def __init__(self, wire):
+        super().__init__()
+        self.conv, self.norm, self.other = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.wire = wire
+
+    def forward(self, x):
+        return self.wire(self, x)
+
+
+@torch.jit.script
+def compiled(x, y):
+    return x + y

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from unpool.convert.flow import Norm
+from unpool.convert.flow import Norm, tensors_by_name
 
 
 class Site(NamedTuple):
@@ -27,43 +27,61 @@ class Site(NamedTuple):
     kept: tuple[str, ...]
 
 
-def absorb(network: nn.Module, sites: Iterable[Site]) -> None:
+class Weights(NamedTuple):
+    """What a layer holds that has taken a norm over, in float64."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def folded_weights(network: nn.Module, sites: Iterable[Site]) -> dict[str, Weights]:
+    """Of each layer before a norm, by its name."""
+    tensors, modules = tensors_by_name(network), dict(network.named_modules())
+    return {conv: _folded(modules[conv], site.call, tensors) for site in sites for conv in site.convs}
+
+
+def overflowing(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weights]) -> dict[str, str]:
+    """The norms for which the new weights have no place in the network's own precision, each with the reason."""
+    told = {}
+    for site in sites:
+        for conv in site.convs:
+            dtype: Any = network.get_submodule(conv).weight.dtype
+            if not all(value.to(dtype).isfinite().all() for value in weights[conv]):
+                told[site.norm] = f"the weights of {conv} would not be finite in {dtype}"
+    return told
+
+
+def absorb(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weights]) -> nn.Module:
     """Folds the norms in place: new parameters for the layers before them, `nn.Identity` or what is kept for them."""
-    tensors, modules = _tensors(network), dict(network.named_modules())
+    modules = dict(network.named_modules())
     new: dict[int, nn.Module] = {}
     for site in sites:
         for conv in site.convs:
             layer: Any = modules[conv]
-            weight, bias = _folded(layer, site.call, tensors)
+            weight, bias = (value.to(layer.weight) for value in weights[conv])
             layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
             layer.bias = nn.Parameter(bias, requires_grad=layer.weight.requires_grad)
         inside = ((name.rpartition(".")[2], modules[name]) for name in site.kept)
-        kept = OrderedDict((name, module) for name, module in inside if not isinstance(module, nn.Identity))
+        kept = OrderedDict((name, module) for name, module in inside if not _does_nothing(module))
         new[id(modules[site.norm])] = nn.Sequential(kept).eval() if kept else nn.Identity().eval()
     for parent in list(modules.values()):
         for name, child in list(parent._modules.items()):
-            if id(child) in new:
-                setattr(parent, name, new[id(child)])
+            parent._modules[name] = new.get(id(child), child)
+    return network
 
 
-def overflowing(network: nn.Module, sites: Iterable[Site]) -> dict[str, str]:
-    """The norms for which the new weights have no place in the network's own precision, each with the reason."""
-    tensors, modules = _tensors(network), dict(network.named_modules())
-    told = {}
-    for site in sites:
-        for conv in site.convs:
-            if not all(value.isfinite().all() for value in _folded(modules[conv], site.call, tensors)):
-                told[site.norm] = f"the weights of {conv} would not be finite in {modules[conv].weight.dtype}"
-    return told
+def has_hooks(module: nn.Module) -> bool:
+    """Somebody else's code runs before or behind the module, forwards or backwards."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
 
 
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+def _does_nothing(module: nn.Module) -> bool:
+    return type(module) is nn.Identity and not has_hooks(module)
 
 
 @torch.no_grad()
-def _folded(layer: Any, call: Norm, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer that takes the norm over, computed in float64, in the dtype of its weight."""
+def _folded(layer: Any, call: Norm, tensors: Mapping[str, Tensor]) -> Weights:
     scale = (_wide(tensors[str(call.variance)]) + call.eps).rsqrt()
     if call.weight is not None:
         scale = scale * _wide(tensors[call.weight])
@@ -72,8 +90,7 @@ def _folded(layer: Any, call: Norm, tensors: Mapping[str, Tensor]) -> tuple[Tens
         shift = shift + _wide(tensors[call.bias])
     if layer.bias is not None:
         shift = shift + _wide(layer.bias) * scale
-    weight = _wide(layer.weight) * _along_outputs(layer, scale)
-    return weight.to(layer.weight), shift.to(layer.weight)
+    return Weights(_wide(layer.weight) * _along_outputs(layer, scale), shift)
 
 
 def _wide(x: Tensor) -> Tensor:

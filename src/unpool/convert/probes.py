@@ -10,7 +10,26 @@ from unpool.convert.tracing import FAULTS
 from unpool.errors import NotConvertible
 
 # (H, W) from cheap to dear; the odd ones, and those that classifiers of one size ask for
-SIZES = ((64, 96), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
+SIZES = ((64, 96), (67, 93), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode.
+
+    Raises:
+        NotConvertible: the network cannot be copied.
+    """
+    try:
+        copy_ = copy.deepcopy(network)
+    except FAULTS as error:
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be copied ({str(error).partition('.')[0]}): where its weights are pruned "
+            "or normalised, make that lasting first, by torch.nn.utils.prune.remove or remove_weight_norm"
+        ) from error
+    if not {id(module) for module in network.modules()}.isdisjoint(map(id, copy_.modules())):
+        raise NotConvertible(f"{type(network).__name__} cannot be copied: its copy shares modules with it")
+    copy_.eval()  # which need not return the network where a class has its own
+    return copy_
 
 
 def in_float64(network: nn.Module) -> nn.Module:
@@ -20,11 +39,10 @@ def in_float64(network: nn.Module) -> nn.Module:
         NotConvertible: the network cannot be copied.
     """
     try:
-        return copy.deepcopy(network).cpu().double().eval()
-    except FAULTS as error:
+        return copied(network).cpu().double()
+    except NotImplementedError as error:
         raise NotConvertible(
-            f"{type(network).__name__} cannot be copied ({str(error).partition('.')[0]}): where its weights are pruned "
-            "or normalised, make that lasting first, by torch.nn.utils.prune.remove or remove_weight_norm"
+            f"{type(network).__name__} cannot be copied ({error}): give one that has values"
         ) from error
 
 
@@ -57,7 +75,7 @@ def probes(
         if len(taken) == count:
             break
     if not taken:
-        tried = ", ".join(dict.fromkeys(f"{x.shape[-2]}x{x.shape[-1]}" for x in candidates))
+        tried = ", ".join(dict.fromkeys(f"{'x'.join(map(str, x.shape[-2:]))}" for x in candidates))
         raise NotConvertible(
             f"the network does not take an image of {tried} ({fault}): give one that it takes as image="
         )
@@ -74,6 +92,8 @@ def _fault(network: nn.Module, image: Tensor) -> str:
     try:
         with torch.no_grad():
             network(image.clone())
+    except NotConvertible:
+        raise
     except FAULTS as error:
         return (str(error) or type(error).__name__).splitlines()[0]
     return ""
