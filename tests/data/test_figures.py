@@ -5,6 +5,9 @@ import torch
 
 from unpool.data.figures import Figures
 from unpool.errors import DataError
+from unpool.ops.fields import affinity_fields
+from unpool.ops.heatmaps import gaussians
+from unpool.ops.parsing import parse
 from unpool.ops.skeleton import LSP
 from unpool.types import BATCH_KEYS
 
@@ -62,6 +65,15 @@ def test_many_people_have_boxes_and_no_joints_where_they_are_hidden():
             assert (joints[shown] >= box[:2] - 1).all()
             assert (joints[shown] <= box[2:]).all()
     assert not torch.cat([~figures[i]["people"].isnan() for i in range(10)]).all()
+
+
+def test_people_whose_necks_are_hidden_hold_together_by_their_trunks():
+    person = torch.rand(1, 14, 2, generator=torch.Generator().manual_seed(0)) * 20 + 2
+    person[0, LSP.index("neck")] = torch.nan
+    limbs = Figures(people=2).info.limbs
+    maps = gaussians(person, (28, 28), 1.0).amax(0)
+    found = parse(maps, affinity_fields(person, limbs, (28, 28), 1.0), limbs)
+    assert found.joints.isnan().any(2).sum(1).tolist() == [2], "the head and the neck alone are missing"
 
 
 def test_figures_refuse_what_cannot_be_drawn():

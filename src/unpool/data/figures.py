@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unpool.data.measure import Measure
 from unpool.errors import DataError
-from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
+from unpool.ops.skeleton import LSP, LSP_LIMBS, TRUNK_LIMBS, flip_pairs
 from unpool.types import DataInfo, Fault, Sample
 
 Points = NDArray[np.float64]
@@ -49,7 +49,8 @@ class Figures:
         count: number of scenes, by default 2000 for training and 200 else.
         side: height and width in pixels, at least 32.
         people: in each scene. One gives `keypoints` and `visible`; more give `people`, NaN where a joint is not
-            visible, and `boxes` around what shows.
+            visible, and `boxes` around what shows; the sides of the trunk are limbs too, without which a hidden neck
+            leaves a person in pieces.
         occlusion: most things in front of the people; their number is drawn from 0 to this.
     """
 
@@ -74,7 +75,8 @@ class Figures:
         self.gives: tuple[str, ...] = (
             ("image", "keypoints", "visible", "area") if people == 1 else ("image", "people", "boxes")
         )
-        self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
+        limbs = LSP_LIMBS if people == 1 else LSP_LIMBS + TRUNK_LIMBS
+        self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=limbs)
         self._seed, self._side, self._people, self._occlusion = seed, side, people, occlusion
         self._stream, usual = _SPLITS[split]
         self._count = usual if count is None else count
@@ -190,7 +192,7 @@ def _step(start: Points, angle: float, length: float) -> Points:
 
 def _capsule(first: Points, second: Points, radius: float, side: int) -> NDArray[np.bool_]:
     """(side, side): pixels at most `radius` from the line between two points."""
-    y, x = np.mgrid[:side, :side].astype(np.float32)
+    y, x = np.ogrid[:side, :side]
     along = second - first
     length = max(float(along @ along), 1e-9)
     share = (((x - first[0]) * along[0] + (y - first[1]) * along[1]) / length).clip(0, 1)

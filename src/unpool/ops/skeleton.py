@@ -21,6 +21,8 @@ LSP_LIMBS = (
     *((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11)),
     *((12, 13), (8, 12), (9, 12), (2, 12), (3, 12)),
 )
+# they hold a person together whose neck is hidden: the redundant connections of Cao et al. 2019, arXiv:1812.08008
+TRUNK_LIMBS = ((2, 8), (3, 9), (2, 3), (8, 9))
 COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_Pose_Estimation, in its order
     *(("neck", "right_shoulder"), ("neck", "left_shoulder"), ("right_shoulder", "right_elbow")),
     *(("right_elbow", "right_wrist"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")),
