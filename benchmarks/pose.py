@@ -61,14 +61,16 @@ BY_HEART = 32
 _HEART = (NO_AUGMENTATION, "train.epochs=120", "train.batch=8", "train.ema=null", "train.evaluate_every=20")
 HEARTS = {name: Trained(PHOTOGRAPHS[name].recipe, _HEART, reference="at least 95 %") for name in list(PHOTOGRAPHS)[:2]}
 FEW = 64
-_FALL = (NO_AUGMENTATION, "train.batch=8", "train.warmup_epochs=1", "train.evaluate_every=10")
-_QUARTER = "data.size=[96, 96]"  # of 368
+_FALL = (NO_AUGMENTATION, "train.warmup_epochs=1", "train.evaluate_every=10")
+_WIDE = (*_FALL, "data.size=[96, 96]", "train.batch=8", "train.epochs=3")  # a quarter of 368
+_LARGE = (*_FALL, "train.batch=16")  # of many weights, which make each step slow
+_SMALL = (*_LARGE, "data.size=[64, 64]", "train.epochs=4")
 FALLS = {
-    "convolutional pose machines": Trained("lsp_cpm", (*_FALL, _QUARTER, "task.centre=5.5", "train.epochs=3")),
-    "DeepPose, first stage": Trained("lsp_deeppose", (*_FALL, "data.size=[115, 115]", "train.epochs=10")),
-    "FCGN, disks": Trained("lsp_fcgn_disks", (*_FALL, "data.size=[64, 64]", "task.size=5", "train.epochs=10")),
-    "FCGN, Gaussians": Trained("lsp_fcgn_gaussians", (*_FALL, "data.size=[64, 64]", "task.size=3", "train.epochs=10")),
-    "OpenPose": Trained("coco_openpose", (*_FALL, _QUARTER, "data.train_size=[96, 96]", "train.epochs=3")),
+    "convolutional pose machines": Trained("lsp_cpm", (*_WIDE, "task.centre=5.5")),
+    "DeepPose, first stage": Trained("lsp_deeppose", (*_LARGE, "data.size=[115, 115]", "train.epochs=6")),
+    "FCGN, disks": Trained("lsp_fcgn_disks", (*_SMALL, "task.size=5")),
+    "FCGN, Gaussians": Trained("lsp_fcgn_gaussians", (*_SMALL, "task.size=3")),
+    "OpenPose": Trained("coco_openpose", (*_WIDE, "data.train_size=[96, 96]")),
 }
 
 
