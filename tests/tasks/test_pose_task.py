@@ -212,6 +212,13 @@ def test_coordinates_go_to_the_image_and_back():
     assert normalize(middle, (96, 144)).tolist() == [[[0.0, 0.0], [-0.5, 0.5]]]
 
 
+def test_coordinates_come_back_exactly():
+    """To the last bit where sizes are powers of two, which the arithmetic does not round."""
+    points = torch.arange(0, 64, 0.25).view(1, -1, 2)
+    assert torch.equal(denormalize(normalize(points, (64, 128)), (64, 128)), points)
+    assert torch.equal(normalize(denormalize(points / 256, (64, 128)), (64, 128)), points / 256)
+
+
 def test_coordinates_have_the_loss_of_visible_joints_of_every_stage():
     batch, task = batch_of(size_hw=(96, 144)), PoseCoordinates(INFO)
     wanted = normalize(batch["keypoints"], batch["size_hw"])

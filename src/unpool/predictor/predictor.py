@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unpool.errors import ModelFileError, RecipeError
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stride_of
 from unpool.predictor.images import ImageLike, read_image
+from unpool.predictor.person import in_square
 from unpool.types import Batch, DataInfo, Prediction, Preprocessing, Task
 
 
@@ -63,8 +64,8 @@ class Predictor:
             Classification: label, class (its name), score (its probability), top_labels and top_scores.
             Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
             Denoising: clean (C, H, W) float32 on 0..1, at the size of the image.
-            Pose, the whole image being taken for the person's: joints (their names), keypoints (x and y of each, in
-            pixels of the image), score of each.
+            Pose, the whole image being taken for the person's and seen in a square with bars, as training sees people:
+            joints (their names), keypoints (x and y of each, in pixels of the image), score of each.
             People: joints (their names), people (of each person x and y of each joint, or None where it is missing),
             score of each person.
 
@@ -85,9 +86,17 @@ class Predictor:
     def _answer(self, image: Tensor) -> dict[str, Any]:
         if self.task.maps:
             return self.task.record(self._maps(image))
-        resized = self.preprocessing.resize(image.to(self.device))[None]
-        prediction = self._predict(self._output(resized), resized, tuple(image.shape[-2:]))
+        if "keypoints" in self.task.needs and self.preprocessing.size_hw is not None:
+            squared = in_square(image)
+            prediction = self._whole(squared.image)
+            prediction["keypoints"] = squared.back(prediction["keypoints"])
+        else:
+            prediction = self._whole(image)
         return self.task.record({key: values[0] for key, values in prediction.items()})
+
+    def _whole(self, image: Tensor) -> Prediction:
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        return self._predict(self._output(resized), resized, tuple(image.shape[-2:]))
 
     def _maps(self, image: Tensor) -> Prediction:
         maps: Prediction = {}

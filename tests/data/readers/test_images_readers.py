@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.encoding import png
 from unpool.data.decode import Unusable
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.images import Images
@@ -39,6 +40,21 @@ def test_images_are_read_in_grey_or_colour_of_8_or_16_bits(image, tmp_path):
     assert grey[0]["image"].shape == (1, 4, 5)
     assert grey[1]["image"].unique().tolist() == colour[1]["image"].unique().tolist() == [77]
     assert "16-bit grey" in str(scan(grey, memory=True).manifest["notes"])
+
+
+def test_run_tells_of_16_bits_that_are_reduced(tmp_path):
+    rows = bytes(4 * (1 + 5 * 6))  # 5x4 pixels of three values of two bytes
+    deep = png(5, 4, depth=16, colour=2, rows=rows)
+    for folder in ("noisy", "clean"):
+        (tmp_path / "pairs" / "val" / folder).mkdir(parents=True)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "deep.png").write_bytes(deep)
+    Image.new("RGB", (5, 4)).save(tmp_path / "one" / "plain.png")
+    (tmp_path / "pairs" / "val" / "clean" / "a.png").write_bytes(deep)
+    Image.new("RGB", (5, 4)).save(tmp_path / "pairs" / "val" / "noisy" / "a.png")
+    for reader in (Images(tmp_path / "one", "test", val_share=1.0), ImagePairs(tmp_path / "pairs", "val")):
+        told = [(one["note"], one["count"]) for one in scan(reader, memory=True).manifest["notes"]]
+        assert told == [("16-bit colour image, reduced to 8 bits", 1)]
 
 
 def test_images_refuse_folders_of_no_split(image, tmp_path):

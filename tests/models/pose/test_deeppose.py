@@ -7,6 +7,8 @@ from torch import nn
 from unpool import models
 from unpool.errors import RecipeError
 from unpool.models.pose.deeppose import crop_squares
+from unpool.tasks.pose_coordinates import PoseCoordinates
+from unpool.types import DataInfo
 
 JOINTS = 3
 
@@ -124,6 +126,21 @@ def test_answer_of_zero_leaves_every_joint_where_it_was():
     joints = (-0.25, 0.125, 0.0, -0.0625, 0.25, 0.5)
     stages = staged(joints, 6 * [0.0], 6 * [0.0])(torch.rand(2, 3, 80, 60)).coordinates
     assert [tuple(stage[1].tolist()) for stage in stages] == 3 * [joints]
+
+
+def test_joint_in_the_middle_of_its_square_asks_for_no_displacement():
+    """Where the first stage is right, zero is what the later ones have to say; where it errs, it is not."""
+    task = PoseCoordinates(DataInfo(keypoints=("a", "b", "c")))
+    batch = {
+        "image": torch.rand(1, 3, 64, 128),
+        "keypoints": torch.tensor([[[31.5, 39.5], [63.5, 27.5], [95.5, 63.5]]]),
+        "visible": torch.ones(1, JOINTS, dtype=torch.bool),
+    }
+    right = (-0.25, 0.125, 0.0, -0.0625, 0.25, 0.5)
+    losses = task.loss(staged(right, 6 * [0.0], 6 * [0.0])(batch["image"]), batch)
+    assert [float(term.sum) for term in losses.values()] == [0, 0, 0]
+    losses = task.loss(staged((0.0, *right[1:]), 6 * [0.0], 6 * [0.0])(batch["image"]), batch)
+    assert [float(term.sum) for term in losses.values()] == 3 * [0.0625]
 
 
 def test_joint_moves_by_its_own_answer_in_sides_of_its_square():

@@ -17,7 +17,9 @@ from unpool.types import DataInfo, Sample
 
 
 class ImagePairs:
-    """The noisy image, and the clean one as its target; both grey or in colour, 16 bits reduced to 8.
+    """The noisy image, and the clean one as its target; both grey or in colour, of 8 or 16 bits.
+
+    16 bits are reduced to 8, of which the run's notes tell.
 
     Args:
         folders: as in `Images`; the two folders stand inside of each.
@@ -79,9 +81,12 @@ class ImagePairs:
     def measure(self, index: int) -> Measure:
         """Size and oddities of one pair, from its headers; `Unusable` where the sizes differ."""
         size = self._require_one_size(index)
-        file = self._pairs[index].image
-        told = notes(file, probe(self.root / file), self._channels, exif=self._exif)
-        return Measure(size, 2 * self._channels * size[0] * size[1], told)
+        told = [
+            sentence
+            for file in (self._pairs[index].image, self._pairs[index].mask)
+            for sentence in notes(file, probe(self.root / file), self._channels, exif=self._exif)
+        ]
+        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(told)))
 
     def _decode(self, file: str) -> Any:
         return decode_image(self.root / file, self._channels, exif=self._exif)

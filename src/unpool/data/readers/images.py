@@ -29,7 +29,7 @@ Folders = Mapping[str, str] | None
 
 
 class Images:
-    """Images, grey or in colour, 16 bits reduced to 8.
+    """Images, grey or in colour, of 8 or 16 bits; 16 are reduced to 8, of which the run's notes tell.
 
     Args:
         folders: the folder of each split below the root, where they have other names; a split that is not in it is not

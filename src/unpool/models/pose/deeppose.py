@@ -5,6 +5,10 @@ side of the image, 227 instead of the 220 that gives no 55x55 map; other sizes a
 layers read. The paper's count of "about 40M" parameters is not that of its layers. It does not say how weights start:
 here with He's normal ones (arXiv:1502.01852), a hundredth of that in the last layer, so that an untrained network
 answers close to the middle. The share of hidden units dropped, 0.6, is remembered of the paper, not read there.
+
+The cascade trains as a whole: a later stage sees squares around what the stage before answers in that very step. The
+paper trains its stages one after the other, on squares around joints moved at random, as far as the stage before errs
+on the training images (its simulated predictions); that is not done here.
 """
 
 from collections import OrderedDict

@@ -1,0 +1,89 @@
+"""Promises of a photograph of one person: its aspect is kept, and joints come back to where they are."""
+
+import pytest
+import torch
+from torch import nn
+
+from unpool.data.readers.person_crops import FILL
+from unpool.predictor import Predictor, person
+from unpool.tasks.pose import Pose
+from unpool.tasks.pose_coordinates import PoseCoordinates
+from unpool.types import DataInfo, Preprocessing
+
+INFO = DataInfo(keypoints=("red", "blue"))
+SEEN = Preprocessing(size_hw=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
+JOINTS = [[5.0, 30.0], [18.0, 9.0]]
+
+
+class Spots(nn.Module):
+    """Maps that are as high as the image is red, and as it is blue."""
+
+    def forward(self, image):
+        self.seen = image
+        red, green, blue = image.unbind(1)
+        return torch.stack((red - green - blue, blue - green - red), 1)
+
+
+class Centres(Spots):
+    """Coordinates of the middle of what is red and of what is blue, the image from -0.5 to 0.5."""
+
+    def forward(self, image):
+        maps = super().forward(image)
+        height, width = image.shape[-2:]
+        weight = (maps.clamp(min=0) ** 2).flatten(2)  # (B, 2, H*W)
+        place = torch.arange(height * width)
+        places = torch.stack([(place % width + 0.5) / width, (place // width + 0.5) / height], 1) - 0.5
+        return ((weight @ places) / weight.sum(2, keepdim=True)).flatten(1)
+
+
+def picture(height, width):
+    """Two spots of 3x3 pixels about `JOINTS`, on what fills the bars."""
+    image = torch.tensor(FILL, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
+    for channel, (x, y) in zip((0, 2), JOINTS, strict=True):
+        image[:, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 0
+        image[channel, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 255
+    return image
+
+
+def found(image, model=None, task=Pose):
+    predictor = Predictor(model or Spots(), SEEN, INFO, task(INFO))
+    return torch.tensor(predictor.predict(image)["keypoints"])
+
+
+@pytest.mark.parametrize(("model", "task"), [(Spots, Pose), (Centres, PoseCoordinates)])
+@pytest.mark.parametrize(("height", "width"), [(40, 24), (40, 25), (36, 64), (35, 64)])
+def test_joints_on_a_picture_and_on_the_same_with_bars_around_agree(height, width, model, task):
+    image = picture(height, width)
+    side = max(height, width)
+    left, top = -round((width - side) / 2), -round((height - side) / 2)
+    barred = torch.tensor(FILL, dtype=torch.uint8)[:, None, None].repeat(1, side, side)
+    barred[:, top : top + height, left : left + width] = image
+    plain, around = found(image, model(), task), found(barred, model(), task)
+    assert torch.equal(plain, around - torch.tensor([left, top]))
+    assert (plain - torch.tensor(JOINTS)).abs().max() < 1
+
+
+def test_network_sees_a_square_that_is_not_stretched():
+    model = Spots()
+    found(torch.full((3, 32, 64), 255, dtype=torch.uint8), model)
+    white = (model.seen[0] == 1).all(0)
+    assert white[16:48].all()
+    assert not white[:16].any()
+    assert not white[48:].any()
+
+
+def test_network_of_own_sizes_sees_no_bars():
+    model = Spots()
+    predictor = Predictor(model, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3), INFO, Pose(INFO))
+    keypoints = torch.tensor(predictor.predict(picture(40, 24))["keypoints"])
+    assert model.seen.shape[-2:] == (40, 24)
+    assert (keypoints - torch.tensor(JOINTS)).abs().max() <= 1.5
+
+
+def test_long_photograph_is_made_smaller_and_its_joints_are_put_back(monkeypatch):
+    monkeypatch.setattr(person, "LONGEST", 50)
+    small = picture(40, 24)
+    image = small.repeat_interleave(5, 1).repeat_interleave(3, 2)  # (200, 72) -> (50, 18)
+    expected = (torch.tensor(JOINTS) + 0.5) * torch.tensor([3, 5]) - 0.5
+    assert person.in_square(image).image.shape == (3, 50, 50)
+    assert (found(image) - expected).abs().max() < 4  # one pixel of the photograph made smaller
