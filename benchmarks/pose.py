@@ -33,11 +33,12 @@ NO_AUGMENTATION = "data.augment=[]"
 
 
 class Trained(NamedTuple):
-    """One training: its recipe, what is changed about it, the recipe of figures it starts from, and what is asked."""
+    """One training: its recipe, what is changed about it and called, what it starts from, and what is asked."""
 
     recipe: str
     overrides: tuple[str, ...] = ()
-    start: str = ""
+    change: str = ""
+    start: str = ""  # a recipe of figures
     metric: str = PCK
     reference: str = ""
 
@@ -49,13 +50,16 @@ FIGURES = {
         "figures_openpose", metric="limbs", reference="at least 90 %"
     ),
 }
+_THIRD = ("train.epochs=27", "task.foreground=10")  # 19,872 crops
+_DISKS = (*_THIRD, "task.label=disk", "task.size=2.5", "task.loss=bce")  # of 10 pixels of the image
+_GAUSSIANS = (*_THIRD, "task.label=gaussian", "task.loss=mse")
 PHOTOGRAPHS = {
     "Simple Baselines, ResNet-18": Trained(
         "lsp_simple_baselines", start="figures_simple_baselines", reference="at least 12 %, aim 30"
     ),
     "hourglass of one stack": Trained("lsp_hourglass", start="figures_hourglass", reference="at least 12 %, aim 30"),
-    "FCGN, disks of radius 10, per-pixel classification": Trained("lsp_fcgn_disks"),
-    "FCGN, Gaussians, squared error": Trained("lsp_fcgn_gaussians"),
+    "Simple Baselines, new weights, disks, per-pixel classification": Trained("lsp_simple_baselines", _DISKS, "disks"),
+    "Simple Baselines, new weights, Gaussians, squared error": Trained("lsp_simple_baselines", _GAUSSIANS, "gaussians"),
 }
 BY_HEART = 32
 _HEART = (NO_AUGMENTATION, "train.epochs=120", "train.batch=8", "train.ema=null", "train.evaluate_every=20")
@@ -85,7 +89,7 @@ def run_all(networks: dict[str, Trained], part: str, data: Path | None, runs: Pa
         overrides = [*one.overrides, *([f"data.root={data}"] if data else [])]
         if one.start:
             overrides.append(f"model.weights={start(one.start, runs)}")
-        run = runs / f"pose-{part}-{one.recipe}"
+        run = runs / "-".join(filter(None, ("pose", part, one.recipe, one.change)))
         found[name] = run, train(one.recipe, overrides, run)
         print(f"{name}: {one.metric} {found[name][1][one.metric]:.4f}, {seen(found[name][1])}", flush=True)
     return found
