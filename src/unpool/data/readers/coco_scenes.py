@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
-from unpool.data.measure import Measure
+from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of
 from unpool.data.readers.splits import Split
@@ -93,9 +93,7 @@ class CocoScenes:
         path = self.root / scene.image
         found = probe(path)
         size = oriented(found, self._exif)
-        if size != scene.size_hw:
-            told = f"is {size[1]}x{size[0]}, its annotations are of {scene.size_hw[1]}x{scene.size_hw[0]} pixels"
-            raise Unusable(printable(path), f"{told}: restore the image, or set data.exif=ignore where it is turned")
+        require_size(path, size, scene.size_hw)
         told = notes(scene.image, found, self._channels, exif=self._exif)
         values = self._channels * size[0] * size[1] + size[0] * size[1]
         return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes, told)
