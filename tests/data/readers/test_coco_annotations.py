@@ -198,7 +198,8 @@ def test_other_categories_are_no_people(tmp_path):
 
 def test_person_without_a_visible_joint_is_not_labelled_whatever_is_told(tmp_path):
     root = edited(tmp_path, first("annotations", keypoints=[0] * 51, num_keypoints=17))
-    assert len(READERS["coco_people"](root, "train")) == 5
+    reader = READERS["coco_people"](root, "train")
+    assert (len(reader), reader.origin["ignored"], reader.faults) == (5, 3, [])
     assert len(READERS["coco_scenes"](root, "train")[0]["people"]) == 1
 
 
