@@ -185,11 +185,12 @@ def crowd() -> dict[str, Tensor]:
     return sample(people=people, boxes=boxes, labels=torch.tensor([4, 5, 6]), mask=mask)
 
 
-def test_joints_that_leave_are_unknown_and_who_has_none_left_goes() -> None:
+def test_joints_that_leave_keep_their_places_and_who_lies_beside_the_window_goes() -> None:
     batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([crowd()], 0)
     people = batch["people"][0]
     assert people[:, 0].tolist() == [[12.5, 10.5], [0.5, 0.5]]
-    assert people.isnan().any(2).tolist() == [[False, True, False], [False, True, True]]
+    assert people[0, 1].tolist() == [-25.5, 10.5]
+    assert people.isnan().any(2).tolist() == [[False] * 3, [False, True, True]]
     assert batch["labels"][0].tolist() == [4, 6]
     assert batch["boxes"][0].tolist() == [[0.0, 4.0, 36.0, 36.0], [0.0, 0.0, 2.0, 2.0]]
 
@@ -203,6 +204,17 @@ def test_people_boxes_and_mask_move_together_and_mirrored_sides_trade_places() -
     assert batch["boxes"][0][0].tolist() == [24.0, 12.0, 56.0, 28.0]
     assert batch["mask"][0].equal(crowd()["mask"].flip(-1).long())
     assert batch["mask"][0, 25, 25] == IGNORE  # under the joint that was right
+
+
+def test_person_stays_whose_limb_crosses_the_window_though_every_joint_has_left() -> None:
+    nan = float("nan")
+    limb = torch.tensor([[[1.0, 20.0], [55.0, 20.0], [nan, nan]], [[1.0, 1.0], [55.0, 1.0], [nan, nan]]])
+    boxes = torch.tensor([[0.0, 15.0, 56.0, 25.0], [0.0, 0.0, 56.0, 4.0]])
+    item = sample(people=limb, boxes=boxes, labels=torch.tensor([4, 5]), mask=torch.zeros(40, 56, dtype=torch.uint8))
+    batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item], 0)
+    assert batch["people"][0][:, :2].tolist() == [[[-25.5, 20.5], [82.5, 20.5]]]
+    assert batch["labels"][0].tolist() == [4]
+    assert (batch["mask"] == 0).all()
 
 
 def test_people_who_all_leave_leave_none() -> None:

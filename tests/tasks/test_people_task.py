@@ -45,6 +45,14 @@ def test_labels_of_a_crowd_are_the_highest_map_and_the_mean_field():
     assert fields.unflatten(1, (2, 2)).norm(dim=2).max() <= 1 + 1e-6
 
 
+def test_limb_keeps_its_field_where_both_of_its_joints_lie_outside_of_the_window():
+    task = People(INFO)
+    fields, maps = task.labels(batch_of(torch.tensor([[[-40.0, 81.5], [220.0, 81.5], [NAN, NAN]]])), (40, 40))
+    assert fields[0, 0, 20].equal(torch.ones(40))  # from edge to edge
+    assert fields[0, :, :18].abs().max() == 0
+    assert maps[0, :3].max() < 1e-6
+
+
 def test_loss_is_that_of_both_answers_of_every_stage_by_image():
     task, batch = People(INFO), batch_of(CROSSING, CROSSING[:1])
     output = perfect(task, batch)

@@ -3,7 +3,7 @@
 import io
 import tarfile
 import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unpool.data.decode import printable
+from unpool.data.listing import is_below
 from unpool.errors import DataError
 
 MOST_BYTES = 4 << 30
@@ -86,9 +87,7 @@ def _unpack(path: Path) -> bytearray:
 
 def _check(member: tarfile.TarInfo, files: dict[str, tuple[int, int]], path: Path) -> None:
     name = member.name
-    parts = PurePosixPath(name).parts
-    is_outside = name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or PureWindowsPath(name).drive
-    if is_outside:
+    if not is_below(name):
         raise DataError(f"{printable(path)}: member '{printable(name)}' leaves the archive's folder; archive refused")
     if not (member.isreg() or member.isdir()):
         raise DataError(f"{printable(path)}: member '{printable(name)}' is a link or a device; archive refused")

@@ -1,7 +1,7 @@
 """The image files below a folder, in the order of their names whatever the file system says."""
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from unpool.data.decode import printable
@@ -36,6 +36,12 @@ def is_image_name(name: str) -> bool:
     """Whether the suffix is that of an image format, enabled or not."""
     suffix = PurePosixPath(name).suffix.lower()
     return suffix in SUFFIXES or suffix in REFUSED_SUFFIXES
+
+
+def is_below(name: str) -> bool:
+    """Whether a path that somebody else wrote stays below the folder that it is put after, on any system."""
+    is_odd = name.startswith("/") or "\\" in name or "\0" in name or PureWindowsPath(name).drive
+    return not (is_odd or ".." in PurePosixPath(name).parts)
 
 
 def subfolders(folder: Path) -> list[str]:

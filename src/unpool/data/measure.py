@@ -1,7 +1,9 @@
 """What a reader can say of a sample without decoding its image."""
 
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from unpool.data.decode import Unusable, printable
 from unpool.types import Reader, Sample
 
 
@@ -27,3 +29,14 @@ class MeasuringReader(Reader, Protocol):
 
     def measure(self, index: int) -> Measure: ...
     def targets(self, index: int) -> Sample: ...
+
+
+def require_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:
+    """The image at `path` decodes to the size that its annotations are of.
+
+    Raises:
+        Unusable: it does not.
+    """
+    if size_hw != annotated_hw:
+        told = f"is {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]} pixels"
+        raise Unusable(printable(path), f"{told}: restore the image, or set data.exif=ignore where it is turned")

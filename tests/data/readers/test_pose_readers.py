@@ -1,4 +1,5 @@
 import json
+import re
 import struct
 import zlib
 
@@ -10,7 +11,8 @@ from tests.data.readers.trees import coco, lsp, mat_file
 from unpool.data.decode import decode_image
 from unpool.data.matlab import read_matrix
 from unpool.data.readers import READERS
-from unpool.data.readers.person_crops import FILL, Square, cut, square_around
+from unpool.data.readers.person_crops import FILL, Square, cut, misplaced, square_around
+from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
 from unpool.ops.skeleton import LSP
 
@@ -113,6 +115,134 @@ def test_lsp_leaves_out_who_has_no_extent(tmp_path):
     reader = READERS["lsp"](tmp_path, "train")
     assert len(reader) == 2
     assert reader.faults == [("images/im00001.jpg", "1 visible joints; a person needs 2")]
+
+
+def with_joints(root, change):
+    """The tree with its joints changed."""
+    joints = read_matrix(lsp(root) / "joints.mat", "joints").copy()
+    change(joints)
+    mat_file(root / "joints.mat", "joints", joints)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ((0, 0), r"right_ankle of image 2 has the place \(nan, .*correct it, or flag it 0"),
+        ((5, 1), r"left_ankle of image 2 has the place \(.*, nan\); expected pixels of its image"),
+        ((13, 2), r"head_top of image 2 has the flag nan; expected 1 where it is visible and 0 where not"),
+    ],
+)
+def test_lsp_joint_without_a_place_names_joint_and_image(tmp_path, place, message):
+    root = with_joints(tmp_path, lambda joints: joints.__setitem__((*place, 1), np.nan))
+    with pytest.raises(DataError, match=rf"joints\.mat: {message}"):
+        READERS["lsp"](root, "train")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300, -2e6])
+def test_lsp_joint_at_no_pixel_is_refused_and_one_that_is_hidden_is_not(tmp_path, value):
+    def far(joints):
+        joints[3, :2, 1] = value  # hidden
+        joints[2, 0, 0] = value
+
+    with pytest.raises(DataError, match=r"right_hip of image 1 has the place"):
+        READERS["lsp"](with_joints(tmp_path, far), "train")
+    (tmp_path / "train.txt").write_text("2\n")
+    assert READERS["lsp"](tmp_path, "train")[0]["keypoints"][3].tolist() == [0, 0]
+
+
+def test_lsp_flag_is_zero_or_one(tmp_path):
+    with pytest.raises(DataError, match=r"right_knee of image 3 has the flag 5; expected 1"):
+        READERS["lsp"](with_joints(tmp_path, lambda joints: joints.__setitem__((1, 2, 2), 5)), "train")
+
+
+@pytest.mark.parametrize("crop", [1.4, None])
+@pytest.mark.parametrize(
+    ("shift", "reason"),
+    [
+        ((-200, 0), r"box \(-\d+, .*\) lies beside its image of 30x24"),
+        ((0, 24.0), r"lies beside its image of 30x24"),
+        ((29.9, 0), r"none of the 14 visible joints lies on its image of 30x24"),
+    ],
+)
+@pytest.mark.parametrize("memory", [True, False])
+def test_lsp_leaves_out_and_tells_who_stands_beside_the_image(tmp_path, crop, shift, reason, memory):
+    root = with_joints(tmp_path, lambda joints: joints.__setitem__(slice(None), beside(joints, shift)))
+    reader = READERS["lsp"](root, "train", crop=crop)
+    result = scan(reader, memory=memory)
+    assert list(result.samples.names) == ["images/im00002.jpg", "images/im00003.jpg"]
+    ((path, told),) = result.faults
+    assert path == "images/im00001.jpg"
+    assert re.search(reason, told)
+    with pytest.raises(DataError, match=r"im00001\.jpg: (box|none)"):
+        reader[0]
+
+
+def beside(joints, shift):
+    """Whoever is on the first image, from the corner of it moved."""
+    moved = joints.copy()
+    moved[:, :2, 0] += np.array(shift) - moved[:, :2, 0].min(0) * (np.array(shift) > 0)
+    return moved
+
+
+def test_lsp_leaves_out_who_reaches_far_beyond_the_image_or_has_no_extent(tmp_path):
+    def change(joints):
+        joints[4, 0, 0] = 5000
+        joints[:, :2, 1] = 9
+
+    result = scan(READERS["lsp"](with_joints(tmp_path, change), "train"))
+    assert list(result.samples.names) == ["images/im00003.jpg"]
+    far, point = (fault.reason for fault in result.faults)
+    assert re.fullmatch(r"box \(.*5000.*\) or joints, from \d+ to 5000, reach far beyond its image of 30x24", far)
+    assert point == "box (9, 9, 9, 9) has no extent"
+
+
+def test_lsp_joints_a_little_beyond_the_image_are_taken_as_they_stand(tmp_path):
+    root = with_joints(tmp_path, lambda joints: joints.__setitem__((0, 0, 0), -6))
+    result = scan(READERS["lsp"](root, "train", crop=None))
+    assert result.faults == []
+    assert result.samples[0]["keypoints"][0, 0] == -6
+    assert result.samples[0]["visible"][0]
+
+
+def test_crop_without_a_visible_joint_is_nobody():
+    joints = np.array([[4.0, 4.0], [6.0, 8.0]], np.float32)
+    box = (20.0, 10.0, 30.0, 20.0)
+    assert misplaced(joints, box, (40, 40)) is None
+    told = misplaced(joints, box, (40, 40), square=square_around(box, 1.2))
+    assert told == "none of the 2 visible joints lies on its image of 40x40 within the box"
+    assert misplaced(joints - 9, box, (40, 40)) == "none of the 2 visible joints lies on its image of 40x40"
+    assert "reach far beyond" in str(misplaced(joints, (0.0, 0.0, float("nan"), 9.0), (40, 40)))
+
+
+def test_cut_beside_the_image_is_all_fill():
+    image = torch.zeros(3, 60, 80, dtype=torch.uint8)
+    for square in (Square(-30, 0, 8), Square(-7, -40, 8), Square(200, 0, 8), Square(0, 60, 8)):
+        assert cut(image, square).eq(torch.tensor(FILL)[:, None, None]).all()
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "message"),
+    [
+        ("1 2 1", "4", r"train\.txt holds 1 more than once; expected each image once: take it out"),
+        ("1 2 0002", "4", r"train\.txt holds 2 more than once"),
+        ("1 2", "4 4", r"val\.txt holds 4 more than once"),
+        ("1 2 4 5", "5 4", r"2 images stand in both train\.txt and val\.txt, such as 4; expected each in one"),
+        ("1 " + 5000 * "9", "4", r"train\.txt holds '99999999999999999999'; expected numbers of images, 1 to 5"),
+    ],
+)
+def test_lsp_lists_hold_each_image_once(tmp_path, train, val, message):
+    lsp(tmp_path)
+    (tmp_path / "train.txt").write_text(train)
+    (tmp_path / "val.txt").write_text(val)
+    for split in ("train", "val", "test"):
+        with pytest.raises(DataError, match=message):
+            READERS["lsp"](tmp_path, split)
+
+
+def test_lsp_reads_one_list_where_the_other_is_missing(tmp_path):
+    (lsp(tmp_path) / "train.txt").unlink()
+    assert len(READERS["lsp"](tmp_path, "val")) == 2
 
 
 def test_coco_gives_each_labelled_person_with_its_area(tmp_path):

@@ -16,8 +16,10 @@ def warp_targets(
 ) -> Sample:
     """Everything of a sample but its image, as the map `matrix` (3, 3) shows it in a window of `size_hw`.
 
-    Keypoints outside of the window turn invisible, joints of `people` NaN. People of whom no joint is left go with
-    their `boxes`, `labels` and `masks`; without people, boxes of which less than a tenth is left go.
+    Keypoints outside of the window turn invisible. Joints of `people` keep their places there: a limb that leaves the
+    window still shows within it, and its field with it, so that nothing of labelled people need be masked (W(p) = 0 in
+    Cao et al. 2017 is for people without labels). Who lies beside the window, from the first joint to the last, goes
+    with their `boxes`, `labels` and `masks`; without people, boxes of which less than a tenth is left go.
     """
     moved = {key: value for key, value in sample.items() if key != "image"}
     if "mask" in sample:
@@ -35,9 +37,8 @@ def warp_targets(
         moved["boxes"], share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
         is_left = share >= _LEAST_SHARE
     if "people" in sample:
-        people = _move_keypoints(sample["people"], matrix, flip_pairs)
-        known = _inside(people, size_hw)  # NaN is not
-        moved["people"], is_left = torch.where(known[..., None], people, torch.nan), known.any(1)
+        moved["people"] = _move_keypoints(sample["people"], matrix, flip_pairs)
+        is_left = _meets(moved["people"], size_hw)
     return moved | {key: moved[key][is_left] for key in _OF_ONE if key in moved and is_left is not None}
 
 
@@ -63,6 +64,14 @@ def _move_keypoints(keypoints: Tensor, matrix: Tensor, flip_pairs: tuple[tuple[i
 def _inside(keypoints: Tensor, size_hw: tuple[int, int]) -> Tensor:
     x, y = keypoints.unbind(-1)
     return (x >= -0.5) & (y >= -0.5) & (x < size_hw[1] - 0.5) & (y < size_hw[0] - 0.5)
+
+
+def _meets(people: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(N,) bool: whether the box around a person's known joints has a part in the window."""
+    low = people.nan_to_num(torch.inf).amin(1)  # (N, 2)
+    high = people.nan_to_num(-torch.inf).amax(1)
+    limit = torch.tensor([size_hw[1], size_hw[0]])
+    return ((high >= -0.5) & (low < limit - 0.5)).all(1)
 
 
 def _order(count: int, matrix: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:

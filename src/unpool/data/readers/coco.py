@@ -1,7 +1,7 @@
 """COCO's annotations of people: what the readers of one person and of whole images share.
 
-annotations/person_keypoints_<train|val>2017.json beside the folders of images. There is no labelled test split, so test
-is val.
+annotations/person_keypoints_<train|val>2017.json beside the folders of images. Annotations of other categories than
+people are not read. There is no labelled test split, so test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpool.data.decode import printable
+from unpool.data.readers.coco_checks import PERSON, require_consistent
+from unpool.data.readers.person_crops import misplaced
 from unpool.data.readers.splits import Split, not_found, require_exif, require_root, require_split
 from unpool.errors import DataError, RecipeError
 from unpool.ops.skeleton import flip_pairs
-from unpool.types import DataInfo
+from unpool.types import DataInfo, Fault
 
 Annotation = Mapping[str, Any]
 
@@ -31,12 +33,16 @@ class Annotations(NamedTuple):
         path: of the file.
         images: path below the root and (height, width) of each image, by number.
         people: crowds among them, in the order of images and of their own numbers.
+        labelled: numbers of those with joints enough, and a place on their image.
+        faults: those who have none, with the reason.
         info: joints and limbs as the file has them.
     """
 
     path: Path
     images: dict[int, tuple[str, tuple[int, int]]]
     people: list[Annotation]
+    labelled: frozenset[int]
+    faults: list[Fault]
     info: DataInfo
 
 
@@ -56,13 +62,24 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
     if not path.is_file():
         raise not_found(root, split, [f"annotations/{path.name}"])
     with reading(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        require_consistent(content)
         images = {
-            image["id"]: (f"{part}/{image['file_name']}", (int(image["height"]), int(image["width"])))
+            image["id"]: (f"{part}/{image['file_name']}", (image["height"], image["width"]))
             for image in content["images"]
         }
-        people = sorted(content["annotations"], key=lambda one: (one["image_id"], one["id"]))
-        return Annotations(path, images, people, _info(content["categories"]))
+        person = next(one for one in content["categories"] if one["name"] == PERSON)
+        own = [one for one in content["annotations"] if one["category_id"] == person["id"]]
+        people = sorted(own, key=lambda one: (one["image_id"], one["id"]))
+        enough = [one for one in people if _has_joints(one, least_joints)]
+        reasons = {one["id"]: _misplaced(one, images[one["image_id"]][1]) for one in enough}
+        labelled = frozenset(number for number, reason in reasons.items() if reason is None)
+        faults = [
+            Fault(printable(name_of(one, images[one["image_id"]][0])), reason)
+            for one in enough
+            if (reason := reasons[one["id"]])
+        ]
+        return Annotations(path, images, people, labelled, faults, _info(person))
 
 
 @contextmanager
@@ -70,18 +87,24 @@ def reading(path: Path) -> Iterator[None]:
     """What a broken file leads to becomes one error that names it."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{printable(path)} is no list of COCO's key points: {error!r}") from error
+    except RecursionError as error:
+        raise DataError(
+            f"{printable(path)} is no list of COCO's key points: nested without end; fetch it again"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        told = f"{printable(path)} is no list of COCO's key points: {kind}{error}"
+        raise DataError(f"{told}: correct the file, or fetch it again") from error
 
 
-def is_labelled(one: Annotation, least_joints: int) -> bool:
-    """Whether it is one person with joints enough."""
-    return not one["iscrowd"] and one["num_keypoints"] >= least_joints
+def name_of(one: Annotation, image: str) -> str:
+    """What a person is called."""
+    return f"{image}/{one['id']}"
 
 
-def joints_of(one: Annotation, count: int) -> NDArray[np.float32]:
-    """(count, 3): x, y and 0 where the joint is not labelled, 1 where it is hidden, 2 where it is seen."""
-    return np.array(one["keypoints"], np.float32).reshape(count, 3)
+def joints_of(one: Annotation) -> NDArray[np.float32]:
+    """(K, 3): x, y and 0 where the joint is not labelled, 1 where it is hidden, 2 where it is seen."""
+    return np.array(one["keypoints"], np.float32).reshape(-1, 3)
 
 
 def box_of(one: Annotation) -> tuple[float, float, float, float]:
@@ -90,13 +113,30 @@ def box_of(one: Annotation) -> tuple[float, float, float, float]:
     return left, top, left + width, top + height
 
 
-def nobody(path: Path, least_joints: int) -> DataError:
+def nobody(content: Annotations, least_joints: int) -> DataError:
     """The error of a file in which no person is labelled."""
-    return DataError(f"{printable(path)} has no person of {least_joints} joints or more; lower data.least_joints")
+    told = f"{printable(content.path)} has no person of {least_joints} joints or more"
+    if content.faults:
+        path, reason = content.faults[0]
+        return DataError(f"{told} with a place on the image; {len(content.faults)} have none, such as {path}: {reason}")
+    return DataError(f"{told}; lower data.least_joints")
 
 
-def _info(categories: list[Annotation]) -> DataInfo:
-    person = {one["name"]: one for one in categories}["person"]
+def _has_joints(one: Annotation, least_joints: int) -> bool:
+    """Whether it is one person with joints enough, by what is told and by what is there."""
+    return not one["iscrowd"] and min(one["num_keypoints"], sum(map(bool, one["keypoints"][2::3]))) >= least_joints
+
+
+def _misplaced(one: Annotation, size_hw: tuple[int, int]) -> str | None:
+    """Why the person cannot be shown."""
+    width, height = one["bbox"][2:]
+    if not (width and height):
+        return f"box of {width:g}x{height:g} pixels"
+    joints = joints_of(one)
+    return misplaced(joints[joints[:, 2] > 0, :2], box_of(one), size_hw)
+
+
+def _info(person: Annotation) -> DataInfo:
     names = tuple(person["keypoints"])
     limbs = tuple((int(first) - 1, int(second) - 1) for first, second in person["skeleton"])  # counted from 1
     return DataInfo(keypoints=names, flip_pairs=flip_pairs(names), limbs=limbs)

@@ -1,8 +1,9 @@
 """People of COCO, one a sample: annotations/person_keypoints_<split>2017.json beside the folders of images.
 
 A joint is visible where it is labelled, hidden or not, as COCO's own score has it. Crowds and people of fewer than
-`least_joints` joints are left out. A sample is the square about the person's box, `crop` times its longer side. There
-is no labelled test split, so test is val.
+`least_joints` joints are left out; so are those whose box is empty or who stand beside their image, and they are told
+of. A sample is the square about the person's box, `crop` times its longer side. There is no labelled test split, so
+test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
@@ -36,23 +37,23 @@ class CocoPeople(PersonCrops):
     ) -> None:
         require_scale(crop)
         content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
-        with coco.reading(content.path):
-            people = _people(content, least_joints)
+        people = _people(content)
         if not people:
-            raise coco.nobody(content.path, least_joints)
+            raise coco.nobody(content, least_joints)
         self.info = content.info
         super().__init__(root, people, crop=crop, channels=channels, exif=exif, with_area=True)
-        ignored = len(content.people) - len(people)
+        self.faults = content.faults
+        ignored = len(content.people) - len(people) - len(content.faults)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
 
 
-def _people(content: coco.Annotations, least_joints: int) -> list[Person]:
+def _people(content: coco.Annotations) -> list[Person]:
     """Those that are labelled, in the order of images and of their own numbers."""
     people = []
     for one in content.people:
-        if coco.is_labelled(one, least_joints):
-            joints = coco.joints_of(one, len(content.info.keypoints))
-            image, _ = content.images[one["image_id"]]
-            visible, area = joints[:, 2] > 0, float(one["area"])
-            people.append(Person(image, f"{image}/{one['id']}", joints[:, :2], visible, coco.box_of(one), area))
+        if one["id"] in content.labelled:
+            joints, area = coco.joints_of(one), float(one["area"])
+            image, size_hw = content.images[one["image_id"]]
+            name, visible = coco.name_of(one, image), joints[:, 2] > 0
+            people.append(Person(image, name, joints[:, :2], visible, coco.box_of(one), area, size_hw))
     return people

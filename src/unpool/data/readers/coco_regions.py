@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from unpool.data.readers.coco_checks import MOST
+
 
 class Region(NamedTuple):
     """One of the two is given.
@@ -33,15 +35,23 @@ def region_of(one: Mapping[str, Any]) -> Region:
     Raises:
         ValueError: names the annotation and what its region is.
     """
-    number, found = one["id"], one["segmentation"]
-    if isinstance(found, dict):
-        if isinstance(found["counts"], str):
-            raise ValueError(f"annotation {number} has compressed run lengths; decompress them to a list of numbers")
-        height, width = found["size"]
-        return Region(number, runs=np.array(found["counts"], np.int64), size_hw=(int(height), int(width)))
-    if any(len(corners) % 2 or len(corners) < 6 for corners in found):
-        raise ValueError(f"annotation {number} has a polygon of {min(map(len, found))} numbers; expected x, y in pairs")
-    return Region(number, polygons=tuple(np.array(corners, np.float32).reshape(-1, 2) for corners in found))
+    number, found = one["id"], one.get("segmentation")
+    if isinstance(found, dict) and isinstance(found.get("counts"), str):
+        raise ValueError(f"annotation {number} has compressed run lengths; decompress them to a list of numbers")
+    try:
+        if isinstance(found, dict):
+            height, width = found["size"]
+            return Region(number, runs=np.array(found["counts"], np.int64), size_hw=(int(height), int(width)))
+        polygons = tuple(np.array(corners, np.float32).reshape(-1) for corners in found or ())
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        told = f"annotation {number} has a region that is neither polygons nor runs"
+        raise ValueError(f"{told}: {type(error).__name__}: {error}") from error
+    for corners in polygons:
+        if len(corners) % 2 or len(corners) < 6:
+            raise ValueError(f"annotation {number} has a polygon of {len(corners)} numbers; expected x, y in pairs")
+        if not (np.abs(corners) < MOST).all():
+            raise ValueError(f"annotation {number} has a polygon beyond any picture; expected finite pixels")
+    return Region(number, polygons=tuple(corners.reshape(-1, 2) for corners in polygons))
 
 
 def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -53,7 +63,12 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     height, width = size_hw
     if region.runs is not None:
         runs = region.runs
-        if region.size_hw != size_hw or runs.sum() != height * width or (runs < 0).any():
+        if (
+            region.size_hw != size_hw
+            or (runs < 0).any()
+            or (runs > height * width).any()
+            or runs.sum() != height * width
+        ):
             given = f"{region.size_hw[1]}x{region.size_hw[0]} with runs of {runs.sum()} pixels"
             raise ValueError(f"annotation {region.number} is a mask of {given}; its image is {width}x{height}")
         inside = np.arange(len(runs)) % 2 == 1

@@ -2,9 +2,9 @@
 
 A joint is known where it is labelled, hidden or not. Crowds, and people of fewer than `least_joints` joints, are seen
 but not labelled: the mask is IGNORE on them, so that a network is not told that nobody stands there (W(p) = 0 in the
-paper). Pixels of a labelled person count even where the region of an unlabelled one covers them; the authors' code
-frees them from crowds only. Images without a labelled person are left out. There is no labelled test split, so test is
-val.
+paper). The same holds of people whose box is empty or who stand beside their image; these are told of. Pixels of a
+labelled person count even where the region of an unlabelled one covers them; the authors' code frees them from crowds
+only. Images without a labelled person are left out. There is no labelled test split, so test is val.
 
 Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org, "Data format".
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
-from unpool.data.measure import Measure
+from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of
 from unpool.data.readers.splits import Split
@@ -61,13 +61,13 @@ class CocoScenes:
         content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
         with coco.reading(content.path):
             self.info = _with_neck(content.info) if neck else content.info
-            self._scenes = _scenes(content, least_joints, neck=neck)
+            self._scenes = _scenes(content, neck=neck)
         if not self._scenes:
-            raise coco.nobody(content.path, least_joints)
+            raise coco.nobody(content, least_joints)
         self.root = root
         self.gives: tuple[str, ...] = ("image", "people", "boxes", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
-        self.faults: list[Fault] = []
+        self.faults: list[Fault] = content.faults
         self.notes: list[str] = []
         ignored = len(content.images) - len(self._scenes)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
@@ -93,9 +93,7 @@ class CocoScenes:
         path = self.root / scene.image
         found = probe(path)
         size = oriented(found, self._exif)
-        if size != scene.size_hw:
-            told = f"is {size[1]}x{size[0]}, its annotations are of {scene.size_hw[1]}x{scene.size_hw[0]} pixels"
-            raise Unusable(printable(path), f"{told}: restore the image, or set data.exif=ignore where it is turned")
+        require_size(path, size, scene.size_hw)
         told = notes(scene.image, found, self._channels, exif=self._exif)
         values = self._channels * size[0] * size[1] + size[0] * size[1]
         return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes, told)
@@ -113,16 +111,16 @@ class CocoScenes:
         return torch.from_numpy(np.where(hidden, IGNORE, 0).astype(np.uint8))
 
 
-def _scenes(content: coco.Annotations, least_joints: int, *, neck: bool) -> list[_Scene]:
+def _scenes(content: coco.Annotations, *, neck: bool) -> list[_Scene]:
     """Images with a labelled person, in the order of their numbers."""
     names = content.info.keypoints
     scenes = []
     for number, group in groupby(content.people, key=lambda one: one["image_id"]):
         everyone = list(group)
-        kept = [one for one in everyone if coco.is_labelled(one, least_joints)]
-        others = [one for one in everyone if not coco.is_labelled(one, least_joints)]
+        kept = [one for one in everyone if one["id"] in content.labelled]
+        others = [one for one in everyone if one["id"] not in content.labelled]
         if kept:
-            people = np.stack([_joints(coco.joints_of(one, len(names)), names, neck=neck) for one in kept])
+            people = np.stack([_joints(coco.joints_of(one), names, neck=neck) for one in kept])
             boxes = np.array([coco.box_of(one) for one in kept], np.float32)
             labelled = tuple(region_of(one) for one in kept) if others else ()
             unlabelled = tuple(region_of(one) for one in others)

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
-from unpool.data.measure import Measure
+from unpool.data.decode import Exif, Unreadable, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.measure import Measure, require_size
 from unpool.errors import RecipeError
 from unpool.types import Fault, Sample
 
+FARTHEST = 1_000_000  # pixels; no picture is that large
 FILL = (124, 116, 104)  # beyond the image, the mean colour of ImageNet
 
 
@@ -28,6 +29,7 @@ class Person(NamedTuple):
         visible: (K,) bool; joints that are not are of no place.
         box_xyxy: what the square is cut around.
         area: pixels that the person covers, 0 where it is not known.
+        size_hw: of the image as its annotations have it, None where they do not say.
     """
 
     image: str
@@ -36,6 +38,7 @@ class Person(NamedTuple):
     visible: NDArray[np.bool_]
     box_xyxy: tuple[float, float, float, float]
     area: float = 0.0
+    size_hw: tuple[int, int] | None = None
 
 
 class Square(NamedTuple):
@@ -59,10 +62,47 @@ def cut(image: Tensor, square: Square) -> Tensor:
     height, width = image.shape[-2:]
     fill = torch.tensor(FILL if len(image) == 3 else (sum(FILL) // 3,), dtype=torch.uint8)
     result = fill[:, None, None].repeat(1, side, side)
-    rows = slice(max(0, -top), max(0, min(side, height - top)))
-    columns = slice(max(0, -left), max(0, min(side, width - left)))
+    rows = slice(max(0, -top), min(side, height - top))
+    columns = slice(max(0, -left), min(side, width - left))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return result
     result[:, rows, columns] = image[:, rows.start + top : rows.stop + top, columns.start + left : columns.stop + left]
     return result
+
+
+def misplaced(
+    joints: NDArray[np.float32],
+    box_xyxy: Sequence[float],
+    size_hw: tuple[int, int],
+    *,
+    square: Square | None = None,
+) -> str | None:
+    """Why nobody can be shown who stands there, None where somebody can.
+
+    Args:
+        joints: (N, 2) x, y of those that are visible.
+        box_xyxy: the person's.
+        size_hw: of the image.
+        square: what is cut out of it; by default all of it.
+    """
+    height, width = size_hw
+    left, top, right, bottom = box_xyxy
+    image = f"its image of {width}x{height}"
+    far = max(size_hw)
+    ends = np.concatenate([joints, [[left, top], [right, bottom]]])
+    box = f"box ({left:.0f}, {top:.0f}, {right:.0f}, {bottom:.0f})"
+    if max(right - left, bottom - top) <= 0:
+        return f"{box} has no extent"
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        return f"{box} lies beside {image}"
+    if not ((ends >= -far) & (ends <= 2 * far)).all():
+        return f"{box} or joints, from {ends.min():.0f} to {ends.max():.0f}, reach far beyond {image}"
+    low, high = np.zeros(2), np.array([width, height], float)
+    if square is not None:
+        low, high = np.maximum(low, square[:2]), np.minimum(high, np.add(square[:2], square.side))
+    if not ((joints >= low - 0.5) & (joints < high - 0.5)).all(1).any():
+        return f"none of the {len(joints)} visible joints lies on {image}" + (" within the box" if square else "")
+    return None
 
 
 def require_scale(crop: float | None) -> None:
@@ -104,6 +144,7 @@ class PersonCrops:
 
     def __getitem__(self, index: int) -> Sample:
         image = decode_image(self.root / self._people[index].image, self._channels, exif=self._exif)
+        self._require_shown(index, (image.shape[-2], image.shape[-1]))
         if self._squares is not None:
             image = cut(image, self._squares[index])
         return {"image": image, **self.targets(index)}
@@ -127,9 +168,19 @@ class PersonCrops:
         if self._exif == "apply" and found.orientation != 1:
             told = f"is turned by EXIF orientation {found.orientation}, its joints may not be: set data.exif=ignore"
             raise Unusable(printable(path), told)
+        self._require_shown(index, size)
         if self._squares is not None:
             side = self._squares[index].side
             size = (side, side)
         told = notes(person.image, found, self._channels, exif=self._exif)
         num_bytes = sum(value.nbytes for value in self.targets(index).values())
         return Measure(size, self._channels * size[0] * size[1] + num_bytes, told)
+
+    def _require_shown(self, index: int, size_hw: tuple[int, int]) -> None:
+        """The image is the one that was annotated, and the person is on it."""
+        person = self._people[index]
+        if person.size_hw is not None:
+            require_size(self.root / person.image, size_hw, person.size_hw)
+        square = None if self._squares is None else self._squares[index]
+        if reason := misplaced(person.joints[person.visible], person.box_xyxy, size_hw, square=square):
+            raise Unreadable(printable(person.name), reason)
