@@ -111,3 +111,11 @@ def test_thirty_people_are_parsed():
     nearest = torch.cdist(found.joints[:, 12], people[:, 12]).argmin(1)
     assert nearest.sort().values.tolist() == list(range(30))
     assert (found.joints - people[nearest]).norm(dim=2).max() < 0.8
+
+
+def test_joints_are_found_within_a_fifth_of_a_pixel():
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(20):
+        joints = torch.tensor([[[8.0, 8], [20, 9], [21, 22]]]) + torch.rand(1, 3, 2, generator=generator)
+        found = parsing.parse(*maps_of(joints, LIMBS, (32, 32)), LIMBS)
+        assert (found.joints - joints).abs().max() < 0.2
