@@ -101,8 +101,12 @@ def make_data(
 
 
 def make_preprocessing(recipe: Recipe) -> Preprocessing:
-    """The data section's size rule, channels and statistics."""
+    """The data section's size rule, channels and statistics.
+
+    The readers' `exif` says on which pixels joints were annotated. A new photograph has no joints: it is seen upright.
+    """
     data = recipe.data
+    has_joints = bool({"keypoints", "people"} & set(TASKS[recipe.task.name].needs))
     return Preprocessing(
         size_hw=None if data.size is None else (data.size[0], data.size[1]),
         rule=data.rule,
@@ -110,7 +114,7 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         channels=data.channels,
         mean=tuple(data.mean),
         std=tuple(data.std),
-        exif=data.options.get("exif", "apply"),
+        exif="apply" if has_joints else data.options.get("exif", "apply"),
     )
 
 
