@@ -1,6 +1,7 @@
 """A pose through every verb: train, resume, evaluate, predict."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,3 +104,12 @@ def test_people_are_trained_evaluated_and_predicted(tmp_path):
     assert len(record["people"]) == len(record["score"])
     assert all(len(person) == 14 for person in record["people"])
     assert (tmp_path / "out" / record["view"]).is_file()
+
+
+def test_run_tells_of_joints_that_a_mirror_does_not_exchange(tmp_path, caplog):
+    train, val = (Figures(None, split, count=6, side=40) for split in ("train", "val"))
+    for reader in (train, val):
+        reader.info = replace(reader.info, flip_pairs=())
+    own = SMALL | {"train.epochs": 1, "task.flip_test": True}
+    run.train("figures_hourglass", own, run=tmp_path / "run", train=train, val=val)
+    assert "task.flip_test is set, but no joint trades places in a mirror" in caplog.text

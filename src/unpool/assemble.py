@@ -206,6 +206,22 @@ def told_of_small_images(recipe: Recipe, data: Data) -> str | None:
     )
 
 
+def told_of_unpaired_joints(recipe: Recipe, info: DataInfo) -> str | None:
+    """What to tell of joints of which none has a mirror image by its name, where images are mirrored.
+
+    No refusal: joints may all lie on the body's middle.
+    """
+    asked = ["data.augment has flip"] if "flip" in dict(recipe.data.steps) else []
+    asked += ["task.flip_test is set"] if recipe.task.options.get("flip_test") else []
+    if not asked or len(info.keypoints) < 2 or info.flip_pairs:
+        return None
+    joints = ", ".join(info.keypoints[:8]) + (", ..." if len(info.keypoints) > 8 else "")
+    return (
+        f"{' and '.join(asked)}, but no joint trades places in a mirror: {joints}; name those on the two sides left_ "
+        "and right_ (left_eye, right_eye) in the data, or leave mirroring out"
+    )
+
+
 def with_noise(recipe: Recipe, transform: Transform, *, seed: int, evaluates: bool) -> Transform:
     """The same batches with the recipe's noise, where it has any."""
     for name, options in (recipe.data.noise or {}).items():
