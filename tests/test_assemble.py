@@ -9,6 +9,7 @@ from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import load_recipe
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.stopping import StopRequest
+from unpool.types import DataInfo
 
 CPU = torch.device("cpu")
 
@@ -152,3 +153,26 @@ def test_images_smaller_than_the_window_are_told_where_clean_images_are_learned(
 def test_images_smaller_than_the_window_are_not_told_where_masks_are_learned(camvid):
     recipe = recipe_of(camvid, **{"data.train_size": [16, 3000]})
     assert assemble.told_of_small_images(recipe, data_of(recipe)) is None
+
+
+UNPAIRED = DataInfo(keypoints=("nose", "l_eye", "r_eye"))
+NONE = "no joint trades places in a mirror: nose, l_eye, r_eye; name those on the two sides left_ and right_ (left_eye"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, f"data.augment has flip and task.flip_test is set, but {NONE}"),
+        ({"task.flip_test": False}, f"data.augment has flip, but {NONE}"),
+        ({"data.augment": [{"turn": {}}]}, f"task.flip_test is set, but {NONE}"),
+        ({"data.augment": [{"turn": {}}], "task.flip_test": False}, None),
+    ],
+)
+def test_joints_without_sides_are_told_where_images_are_mirrored(changes, told):
+    recipe = load_recipe("lsp_hourglass", changes)
+    found = assemble.told_of_unpaired_joints(recipe, UNPAIRED)
+    assert (found or "").startswith(told or "")
+    assert (found is None) == (told is None)
+    named = DataInfo(keypoints=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))
+    assert assemble.told_of_unpaired_joints(recipe, named) is None
+    assert assemble.told_of_unpaired_joints(recipe, DataInfo(keypoints=("nose",))) is None

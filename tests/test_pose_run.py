@@ -1,11 +1,13 @@
 """A pose through every verb: train, resume, evaluate, predict."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
+from tests.data.readers.trees import lsp
 from unpool import run
 from unpool.data.figures import Figures
 
@@ -49,6 +51,31 @@ def test_pose_is_trained_evaluated_and_predicted_at_the_size_of_the_file(tmp_pat
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == [record]
 
 
+def lie_down(path):
+    """Writes into a JPEG that its picture is to be turned by 90 degrees; its pixels stay."""
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    tag, content = turned.tobytes(), path.read_bytes()
+    path.write_bytes(content[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + content[2:])
+
+
+def test_photograph_is_seen_upright_though_the_annotated_images_are_read_as_stored(tmp_path):
+    root = lsp(tmp_path / "lsp")
+    own = {key: value for key, value in SMALL.items() if key not in ("data.count", "data.side")}
+    made = run.train("lsp_hourglass", own | {"data.root": str(root), "train.epochs": 1}, run=tmp_path / "run")
+    Image.effect_noise((40, 24), 90).convert("RGB").save(tmp_path / "phone.jpg")
+    upright = Image.open(tmp_path / "phone.jpg").transpose(Image.Transpose.ROTATE_270)
+    upright.save(tmp_path / "upright.png")
+    lie_down(tmp_path / "phone.jpg")
+    phone, held = run.predict(tmp_path / "run", [tmp_path / "phone.jpg", tmp_path / "upright.png"], tmp_path / "out")
+    assert phone["keypoints"] == held["keypoints"]
+    for path in (root / "images").iterdir():
+        lie_down(path)
+    again = run.evaluate(tmp_path / "run")
+    for name in ("pck_person@0.2", "mean_error", "loss"):
+        assert again[name] == pytest.approx(made[name], rel=1e-4)
+
+
 def test_centre_map_and_background_reach_the_network_and_the_model_file(tmp_path):
     overrides = SMALL | {"train.epochs": 1, "task.centre": 4.0, "task.background": True, "task.loss": "mse"}
     run.train("figures_hourglass", overrides, run=tmp_path / "run")
@@ -77,3 +104,12 @@ def test_people_are_trained_evaluated_and_predicted(tmp_path):
     assert len(record["people"]) == len(record["score"])
     assert all(len(person) == 14 for person in record["people"])
     assert (tmp_path / "out" / record["view"]).is_file()
+
+
+def test_run_tells_of_joints_that_a_mirror_does_not_exchange(tmp_path, caplog):
+    train, val = (Figures(None, split, count=6, side=40) for split in ("train", "val"))
+    for reader in (train, val):
+        reader.info = replace(reader.info, flip_pairs=())
+    own = SMALL | {"train.epochs": 1, "task.flip_test": True}
+    run.train("figures_hourglass", own, run=tmp_path / "run", train=train, val=val)
+    assert "task.flip_test is set, but no joint trades places in a mirror" in caplog.text

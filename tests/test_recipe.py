@@ -1,5 +1,6 @@
 """Recipes: what is read, what is refused, and in which words."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from unpool.data.readers import READERS
 from unpool.errors import RecipeError
-from unpool.models import MODELS
+from unpool.models import BACKBONES, MODELS
 from unpool.recipe import (
     about,
     dump_recipe,
@@ -18,7 +20,10 @@ from unpool.recipe import (
     recipe_names,
     recipe_path,
 )
+from unpool.recipe.options import GIVEN, options_of
+from unpool.recipe.settings import Data, Model, Recipe, Task
 from unpool.recipe.yaml_text import line_of
+from unpool.tasks import TASKS
 
 SOUND = """\
 format: 1
@@ -389,3 +394,19 @@ def test_weights_that_nobody_published_are_refused_in_the_recipe(sound, override
     told = refused(sound, override)
     assert says in told
     assert "in the override" in told
+
+
+def test_no_option_of_a_row_is_hidden_by_a_key_of_its_section():
+    rows = {
+        Data: [options_of(row, GIVEN["data"]) for row in READERS.values()],
+        Task: [options_of(row, GIVEN["task"]) for row in TASKS.values()],
+        Model: [options_of(row.build, GIVEN["model"]) for row in (MODELS | BACKBONES).values()],
+    }
+    for kind, options in rows.items():
+        assert set().union(*options) & set(kind.model_fields) == set()
+
+
+def test_recipe_of_a_run_older_than_the_square_loads_with_its_default():
+    old = load_recipe("lsp_hourglass").model_dump(mode="json")
+    del old["data"]["square"]
+    assert load_recipe(Recipe.model_validate_json(json.dumps(old))).data.options["square"] == 1.4

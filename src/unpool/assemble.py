@@ -101,8 +101,12 @@ def make_data(
 
 
 def make_preprocessing(recipe: Recipe) -> Preprocessing:
-    """The data section's size rule, channels and statistics."""
+    """The data section's size rule, channels and statistics.
+
+    The readers' `exif` says on which pixels joints were annotated. A new photograph has no joints: it is seen upright.
+    """
     data = recipe.data
+    has_joints = bool({"keypoints", "people"} & set(TASKS[recipe.task.name].needs))
     return Preprocessing(
         size_hw=None if data.size is None else (data.size[0], data.size[1]),
         rule=data.rule,
@@ -110,7 +114,7 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         channels=data.channels,
         mean=tuple(data.mean),
         std=tuple(data.std),
-        exif=data.options.get("exif", "apply"),
+        exif="apply" if has_joints else data.options.get("exif", "apply"),
     )
 
 
@@ -199,6 +203,22 @@ def told_of_small_images(recipe: Recipe, data: Data) -> str | None:
     return (
         f"{small} of {len(sizes)} training images are smaller than data.train_size {[height, width]}, so that the rest "
         "of their patches is fill of one colour: make data.train_size smaller, or leave these images out"
+    )
+
+
+def told_of_unpaired_joints(recipe: Recipe, info: DataInfo) -> str | None:
+    """What to tell of joints of which none has a mirror image by its name, where images are mirrored.
+
+    No refusal: joints may all lie on the body's middle.
+    """
+    asked = ["data.augment has flip"] if "flip" in dict(recipe.data.steps) else []
+    asked += ["task.flip_test is set"] if recipe.task.options.get("flip_test") else []
+    if not asked or len(info.keypoints) < 2 or info.flip_pairs:
+        return None
+    joints = ", ".join(info.keypoints[:8]) + (", ..." if len(info.keypoints) > 8 else "")
+    return (
+        f"{' and '.join(asked)}, but no joint trades places in a mirror: {joints}; name those on the two sides left_ "
+        "and right_ (left_eye, right_eye) in the data, or leave mirroring out"
     )
 
 

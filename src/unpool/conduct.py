@@ -25,6 +25,7 @@ from unpool.assemble import (
     make_train_loader,
     num_workers,
     told_of_small_images,
+    told_of_unpaired_joints,
 )
 from unpool.data.colour_baseline import colour_bin_baseline
 from unpool.data.loader import Loader, order
@@ -138,8 +139,9 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
         _log.warning(
             "train.batch is %d and the training set has %d images: a step takes all", recipe.train.batch, loader.batch
         )
-    if (told := told_of_small_images(recipe, data)) is not None:
-        _log.warning(told)
+    for told in (told_of_small_images(recipe, data), told_of_unpaired_joints(recipe, data.info)):
+        if told is not None:
+            _log.warning(told)
     job = make_job(recipe, (model, task, loader), data=data, device=device, stop=stop)
     batch = _first_batch(loader)
     for warning in preflight(job, batch, count=len(loader.samples)):

@@ -64,7 +64,8 @@ class Predictor:
             Classification: label, class (its name), score (its probability), top_labels and top_scores.
             Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
             Denoising: clean (C, H, W) float32 on 0..1, at the size of the image.
-            Pose, the whole image being taken for the person's and seen in a square with bars, as training sees people:
+            Pose, the whole image being taken for the person's and seen in a square with bars, as training sees people
+            (only where `data.square` was null, training saw whole images without bars):
             joints (their names), keypoints (x and y of each, in pixels of the image), score of each.
             People: joints (their names), people (of each person x and y of each joint, or None where it is missing),
             score of each person.

@@ -221,7 +221,7 @@ def test_who_has_no_place_on_the_image_is_left_out_told_of_and_masked(tmp_path, 
     root = edited(
         tmp_path, first("annotations", segmentation=[[0, 30, 4, 30, 4, 39, 0, 39]], num_keypoints=17, **values)
     )
-    people = scan(READERS["coco_people"](root, "train", crop=None))
+    people = scan(READERS["coco_people"](root, "train", square=None))
     assert people.faults == [("train2017/0.png/0", reason)]
     assert len(people.samples) == 5
     assert people.manifest["ignored"] == 2
@@ -263,6 +263,6 @@ def test_joints_a_little_beyond_the_image_stay(tmp_path):
     joints = np.array([[9, 8, 2]] * 17)
     joints[3, 0] = -3
     root = edited(tmp_path, first("annotations", keypoints=joints.flatten().tolist(), num_keypoints=len(COCO_JOINTS)))
-    sample = READERS["coco_people"](root, "train", crop=None)[0]
+    sample = READERS["coco_people"](root, "train", square=None)[0]
     assert sample["keypoints"][3].equal(torch.tensor([-3.0, 8.0]))
     assert sample["visible"].all()

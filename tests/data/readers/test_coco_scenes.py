@@ -76,6 +76,28 @@ def test_people_of_few_joints_are_ignored_not_forgotten(tmp_path):
     assert (reader[1]["mask"][:29] == 0).all()
 
 
+@pytest.mark.parametrize("region", [None, []])
+@pytest.mark.parametrize("crowd", [0, 1])
+def test_box_of_a_person_without_joints_and_without_a_region_is_ignored(tmp_path, region, crowd):
+    def bare(content):
+        person(content, 91).update(segmentation=region, bbox=[20, 28, 9.5, 60], iscrowd=crowd)
+        if region is None:
+            del person(content, 91)["segmentation"]
+
+    mask = READERS["coco_scenes"](edited(tmp_path, bare), "train")[0]["mask"]
+    assert (mask[29:, 21:29] == IGNORE).all()
+    assert (mask[:25, 4:] == 0).all()
+    assert (mask[27:, 11:19] == 0).all()
+
+
+def test_empty_box_without_a_region_hides_nothing(tmp_path):
+    def empty(content):
+        person(content, 91).update(segmentation=[], bbox=[20, 28, 0, 10])
+
+    mask = READERS["coco_scenes"](edited(tmp_path, empty), "train")[0]["mask"]
+    assert (mask[:, 19:] == 0).all()
+
+
 def test_neck_is_the_middle_of_both_shoulders_or_unknown(tmp_path):
     def shoulders(content):
         for number, (left, right) in ((0, (2, 2)), (1, (0, 2))):

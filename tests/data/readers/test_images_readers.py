@@ -61,8 +61,71 @@ def test_images_refuse_folders_of_no_split(image, tmp_path):
     image(tmp_path / "a.png")
     with pytest.raises(RecipeError, match=r"data\.folders names tests; it takes train, val and test"):
         Images(tmp_path, "train", folders={"tests": "x"})
-    with pytest.raises(DataError, match=r"no train split; looked for Train400/\*\.png"):
-        Images(tmp_path, "train", folders={"train": "Train400"})
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("folder", ["BSD86", "empty"])
+@pytest.mark.parametrize("reader", [Images, ImagePairs])
+def test_named_folder_that_is_missing_or_empty_is_refused_and_nothing_drawn(image, tmp_path, reader, folder, split):
+    for name in ("noisy/a.png", "noisy/b.png", "clean/a.png", "clean/b.png"):
+        image(tmp_path / "Train400" / name)
+        image(tmp_path / "BSD68" / name)
+    (tmp_path / "empty").mkdir()
+    given = "BSD86 does not exist" if folder == "BSD86" else "empty holds no image"
+    with pytest.raises(DataError) as caught:
+        reader(tmp_path, split, folders={"train": "Train400", "val": folder})
+    told = str(caught.value)
+    assert f"data.folders names {folder} for val, but" in told
+    assert given in told
+    assert "beside it: BSD68, " in told
+    assert "correct the name, or leave val out to set a share of train aside" in told
+
+
+def test_share_is_set_aside_where_validation_is_not_named(image, tmp_path):
+    for i in range(10):
+        image(tmp_path / "Train400" / f"{i}.png")
+    image(tmp_path / "val" / "other.png")
+    train, val = (Images(tmp_path, split, folders={"train": "Train400"}) for split in ("train", "val"))
+    assert (len(train), len(val)) == (8, 2)
+    assert not set(train.names) & set(val.names)
+    assert val.origin["drawn"] == {"share": 0.2, "seed": 0}
+
+
+def test_training_does_not_ask_for_the_folder_of_the_test(image, tmp_path):
+    for name in ("a", "b"):
+        image(tmp_path / name / "0.png")
+    folders = {"train": "a", "val": "b", "test": "later"}
+    assert Images(tmp_path, "train", folders=folders).names == ["a/0.png"]
+    with pytest.raises(DataError, match=r"data\.folders names later for test.*beside it: a, b\): correct the name$"):
+        Images(tmp_path, "test", folders=folders)
+
+
+@pytest.mark.parametrize(("train", "val"), [("a", "a"), ("a", "./a/"), (".", "a"), ("a", "a/b"), ("a", "link")])
+def test_one_folder_for_two_splits_is_refused(image, tmp_path, train, val):
+    image(tmp_path / "a" / "b" / "0.png")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(RecipeError, match=r"for train and .* for val, which hold the same images"):
+        Images(tmp_path, "train", folders={"train": train, "val": val})
+
+
+@pytest.mark.parametrize("folder", ["/elsewhere", "../elsewhere", "a/../../b", "C:\\images"])
+@pytest.mark.parametrize("reader", [Images, ImagePairs])
+def test_folder_outside_of_the_root_is_refused(image, tmp_path, reader, folder):
+    image(tmp_path / "a.png")
+    with pytest.raises(RecipeError, match=r"for train; expected a folder below data\.root, such as train") as caught:
+        reader(tmp_path, "train", folders={"train": folder})
+    assert f"data.folders names {folder} for train" in str(caught.value)
+
+
+def test_split_that_no_folder_is_named_for_is_told_with_those_that_are(image, tmp_path):
+    image(tmp_path / "a" / "0.png")
+    match = r"no test split; data\.folders names a for train and b for val: name the folder of test there too"
+    with pytest.raises(DataError, match=match):
+        Images(tmp_path, "test", folders={"train": "a", "val": "b"})
+    with pytest.raises(
+        DataError, match=r"no val split; data\.folders names a for test: name the folder of val there too"
+    ):
+        Images(tmp_path, "val", folders={"test": "a"})
 
 
 def test_pairs_give_the_clean_image_of_the_same_name(image, tmp_path):

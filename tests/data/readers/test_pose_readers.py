@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.data.readers.trees import coco, lsp, mat_file
+from unpool.assemble import make_reader
 from unpool.data.decode import decode_image
 from unpool.data.matlab import read_matrix
 from unpool.data.readers import READERS
@@ -15,6 +16,7 @@ from unpool.data.readers.person_crops import FILL, Square, cut, misplaced, squar
 from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
 from unpool.ops.skeleton import LSP
+from unpool.recipe import load_recipe
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -69,7 +71,7 @@ def test_cut_shows_the_image_and_fills_what_lies_beyond():
 
 def test_lsp_joints_point_at_the_same_pixels_in_the_square_as_in_the_image(tmp_path):
     lsp(tmp_path)
-    whole, crops = (READERS["lsp"](tmp_path, "train", crop=crop) for crop in (None, 1.4))
+    whole, crops = (READERS["lsp"](tmp_path, "train", square=square) for square in (None, 1.4))
     for i in range(3):
         square = crops[i]["image"].shape[-1]
         assert crops[i]["visible"].equal(whole[i]["visible"])
@@ -84,7 +86,7 @@ def test_lsp_joints_point_at_the_same_pixels_in_the_square_as_in_the_image(tmp_p
 def test_lsp_reads_joints_and_flags_of_its_own_image(tmp_path):
     lsp(tmp_path)
     stored = read_matrix(tmp_path / "joints.mat", "joints")
-    val = READERS["lsp"](tmp_path, "val", crop=None)
+    val = READERS["lsp"](tmp_path, "val", square=None)
     assert val.names == ["images/im00004.jpg", "images/im00005.jpg"]
     assert np.allclose(val[1]["keypoints"].numpy(), stored[:, :2, 4])
     train = READERS["lsp"](tmp_path, "train")
@@ -103,8 +105,22 @@ def test_lsp_refuses_other_joints_and_numbers(tmp_path):
     mat_file(tmp_path / "joints.mat", "joints", np.ones((3, 14, 5)))
     with pytest.raises(DataError, match="joints is 3x14x5; expected 14x3xN"):
         READERS["lsp"](tmp_path, "train")
-    with pytest.raises(RecipeError, match=r"data.crop is 0.5"):
-        READERS["lsp"](tmp_path, "train", crop=0.5)
+    with pytest.raises(RecipeError, match=r"data.square is 0.5"):
+        READERS["lsp"](tmp_path, "train", square=0.5)
+
+
+@pytest.mark.parametrize(("write", "recipe", "default"), [(lsp, "lsp_hourglass", 1.4), (coco, "coco_people", 1.25)])
+def test_square_of_the_recipe_is_that_of_the_reader_and_is_written_down(tmp_path, write, recipe, default):
+    write(tmp_path)
+    base = load_recipe("lsp_hourglass", {"data.root": str(tmp_path), "data.reader": recipe.removesuffix("_hourglass")})
+    assert base.data.options["square"] == default
+    wide = load_recipe(base, ["data.square=2.5"])
+    seen, read = (make_reader(one, "val") for one in (base, wide))
+    assert read[0]["image"].shape[-1] == pytest.approx(2.5 / default * seen[0]["image"].shape[-1], abs=4)
+    assert scan(read, memory=False).manifest["square"] == 2.5
+    assert load_recipe(base, ["data.square=null"]).data.options["square"] is None
+    with pytest.raises(RecipeError, match=r'square is "1\.25"; it must be a finite number or null'):
+        load_recipe(base, {"data.square": "1.25"})
 
 
 def test_lsp_leaves_out_who_has_no_extent(tmp_path):
@@ -156,7 +172,7 @@ def test_lsp_flag_is_zero_or_one(tmp_path):
         READERS["lsp"](with_joints(tmp_path, lambda joints: joints.__setitem__((1, 2, 2), 5)), "train")
 
 
-@pytest.mark.parametrize("crop", [1.4, None])
+@pytest.mark.parametrize("square", [1.4, None])
 @pytest.mark.parametrize(
     ("shift", "reason"),
     [
@@ -166,9 +182,9 @@ def test_lsp_flag_is_zero_or_one(tmp_path):
     ],
 )
 @pytest.mark.parametrize("memory", [True, False])
-def test_lsp_leaves_out_and_tells_who_stands_beside_the_image(tmp_path, crop, shift, reason, memory):
+def test_lsp_leaves_out_and_tells_who_stands_beside_the_image(tmp_path, square, shift, reason, memory):
     root = with_joints(tmp_path, lambda joints: joints.__setitem__(slice(None), beside(joints, shift)))
-    reader = READERS["lsp"](root, "train", crop=crop)
+    reader = READERS["lsp"](root, "train", square=square)
     result = scan(reader, memory=memory)
     assert list(result.samples.names) == ["images/im00002.jpg", "images/im00003.jpg"]
     ((path, told),) = result.faults
@@ -199,7 +215,7 @@ def test_lsp_leaves_out_who_reaches_far_beyond_the_image_or_has_no_extent(tmp_pa
 
 def test_lsp_joints_a_little_beyond_the_image_are_taken_as_they_stand(tmp_path):
     root = with_joints(tmp_path, lambda joints: joints.__setitem__((0, 0, 0), -6))
-    result = scan(READERS["lsp"](root, "train", crop=None))
+    result = scan(READERS["lsp"](root, "train", square=None))
     assert result.faults == []
     assert result.samples[0]["keypoints"][0, 0] == -6
     assert result.samples[0]["visible"][0]
@@ -254,7 +270,7 @@ def test_coco_gives_each_labelled_person_with_its_area(tmp_path):
     assert reader.info.limbs == ((15, 13), (5, 6))
     content = json.loads((tmp_path / "annotations" / "person_keypoints_val2017.json").read_text())
     stored = np.array(content["annotations"][3]["keypoints"]).reshape(17, 3)
-    whole = READERS["coco_people"](tmp_path, "val", crop=None)
+    whole = READERS["coco_people"](tmp_path, "val", square=None)
     assert whole.names[3] == "val2017/1.png/11"
     assert whole[3]["visible"].tolist() == (stored[:, 2] > 0).tolist()
     assert np.allclose(whole[3]["keypoints"].numpy(), stored[:, :2] * (stored[:, 2:] > 0))

@@ -2,7 +2,7 @@
 
 A joint is visible where it is labelled, hidden or not, as COCO's own score has it. Crowds and people of fewer than
 `least_joints` joints are left out; so are those whose box is empty or who stand beside their image, and they are told
-of. A sample is the square about the person's box, `crop` times its longer side. There is no labelled test split, so
+of. A sample is the square about the person's box, `square` times its longer side. There is no labelled test split, so
 test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
@@ -13,7 +13,7 @@ from typing import Any
 
 from unpool.data.decode import Exif, printable
 from unpool.data.readers import coco
-from unpool.data.readers.person_crops import Person, PersonCrops, require_scale
+from unpool.data.readers.person_crops import Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split
 
 
@@ -21,7 +21,7 @@ class CocoPeople(PersonCrops):
     """People in everyday pictures, 17 joints each.
 
     Args:
-        crop: side of the square in longer sides of the person's box; None gives whole images.
+        square: side of the square in longer sides of the person's box; None gives whole images.
         least_joints: labelled joints without which a person is left out.
     """
 
@@ -30,21 +30,27 @@ class CocoPeople(PersonCrops):
         root: Path,
         split: Split,
         *,
-        crop: float | None = 1.25,
+        square: float | None = 1.25,
         least_joints: int = 1,
         channels: int = 3,
         exif: Exif = "ignore",
     ) -> None:
-        require_scale(crop)
+        require_square(square)
         content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
         people = _people(content)
         if not people:
             raise coco.nobody(content, least_joints)
         self.info = content.info
-        super().__init__(root, people, crop=crop, channels=channels, exif=exif, with_area=True)
+        super().__init__(root, people, square=square, channels=channels, exif=exif, with_area=True)
         self.faults = content.faults
         ignored = len(content.people) - len(people) - len(content.faults)
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
+        self.origin: dict[str, Any] = {
+            "root": printable(root),
+            "split": split,
+            "ignored": ignored,
+            "drawn": None,
+            "square": square,
+        }
 
 
 def _people(content: coco.Annotations) -> list[Person]:

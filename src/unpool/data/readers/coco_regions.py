@@ -54,6 +54,20 @@ def region_of(one: Mapping[str, Any]) -> Region:
     return Region(number, polygons=tuple(corners.reshape(-1, 2) for corners in polygons))
 
 
+def region_or_box(one: Mapping[str, Any]) -> Region:
+    """The region of an annotation, its box where the file has no region: somebody stands there all the same.
+
+    Raises:
+        ValueError: names the annotation and what its region is.
+    """
+    if one.get("segmentation") or not (one["bbox"][2] and one["bbox"][3]):
+        return region_of(one)
+    left, top, width, height = one["bbox"]
+    right, bottom = left + width, top + height
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+    return Region(one["id"], polygons=(corners,))
+
+
 def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """(H, W): pixels of the region; those that the edge of a polygon touches may or may not be.
 

@@ -2,9 +2,10 @@
 
 A joint is known where it is labelled, hidden or not. Crowds, and people of fewer than `least_joints` joints, are seen
 but not labelled: the mask is IGNORE on them, so that a network is not told that nobody stands there (W(p) = 0 in the
-paper). The same holds of people whose box is empty or who stand beside their image; these are told of. Pixels of a
-labelled person count even where the region of an unlabelled one covers them; the authors' code frees them from crowds
-only. Images without a labelled person are left out. There is no labelled test split, so test is val.
+paper). The same holds of people whose box is empty or who stand beside their image; these are told of. Where an
+unlabelled person has no `segmentation`, its box is masked. Pixels of a labelled person count even where the region of
+an unlabelled one covers them; the authors' code frees them from crowds only. A labelled person without `segmentation`
+frees none. Images without a labelled person are left out. There is no labelled test split, so test is val.
 
 Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org, "Data format".
 """
@@ -22,7 +23,7 @@ from torch import Tensor
 from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
 from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
-from unpool.data.readers.coco_regions import Region, draw_region, region_of
+from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
 from unpool.ops.skeleton import COCO_NECK_LIMBS, flip_pairs, joints_named
 from unpool.types import IGNORE, DataInfo, Fault, Sample
@@ -123,7 +124,7 @@ def _scenes(content: coco.Annotations, *, neck: bool) -> list[_Scene]:
             people = np.stack([_joints(coco.joints_of(one), names, neck=neck) for one in kept])
             boxes = np.array([coco.box_of(one) for one in kept], np.float32)
             labelled = tuple(region_of(one) for one in kept) if others else ()
-            unlabelled = tuple(region_of(one) for one in others)
+            unlabelled = tuple(region_or_box(one) for one in others)
             scenes.append(_Scene(*content.images[number], people, boxes, labelled, unlabelled))
     return scenes
 

@@ -1,15 +1,16 @@
 """A folder of images without labels, such as clean ones to be denoised: DIR/{train,val,test}/*.png, or DIR/*.png.
 
 Where there is no val folder, a seeded share of the images is set aside for it. Folders of other names are given, as in
-{train: Train400, val: BSD68}.
+{train: Train400, val: BSD68}; what is named must be there, and a share is set aside only where val is not named.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
-from unpool.data.listing import Listing, holds_image, walk
+from unpool.data.listing import Listing, holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
@@ -22,10 +23,11 @@ from unpool.data.readers.splits import (
     require_share,
     require_split,
 )
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.types import DataInfo, Fault, Sample
 
 Folders = Mapping[str, str] | None
+_SHOWN = 8  # folders that a message lists
 
 
 class Images:
@@ -99,22 +101,68 @@ def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple
     """The folder that holds the split, and how the split is drawn from it if it has to be.
 
     Raises:
-        RecipeError: `folders` names something that is no split.
+        RecipeError: `folders` names something that is no split, or no folder of its own below the root.
         DataError: there is no image of this split.
     """
     require_split(split)
-    unknown = sorted(set(folders or {}) - set(SPLIT_NAMES))
-    if unknown:
-        raise RecipeError(f"data.folders names {', '.join(unknown)}; it takes train, val and test")
-    places = {name: [folders[name]] if name in folders else [] for name in SPLIT_NAMES} if folders else SPLIT_NAMES
+    if folders:
+        return _named(root, split, folders, drawn=drawn)
     laid_out = {}
-    for name, choices in places.items():
-        held = [root / choice for choice in choices if (root / choice).is_dir() and holds_image(root / choice)]
+    for name, choices in SPLIT_NAMES.items():
+        held = [root / choice for choice in choices if _has_image(root / choice)]
         laid_out |= {name: held[0]} if held else {}
     if split in laid_out:
         return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
     if split == "val" and "train" in laid_out:
         return laid_out["train"], drawn
-    if not laid_out and not folders and drawn.gives(split) and holds_image(root):
+    if not laid_out and drawn.gives(split) and holds_image(root):
         return root, drawn
-    raise not_found(root, split, [f"{choice}/*.png" for choice in places[split]] + ([] if folders else ["*.png"]))
+    raise not_found(root, split, [*(f"{choice}/*.png" for choice in SPLIT_NAMES[split]), "*.png"])
+
+
+def _named(root: Path, split: Split, folders: Mapping[str, str], *, drawn: Drawn) -> tuple[Path, Drawn | None]:
+    """The same where the recipe names the folders: validation is drawn only where it names none for it.
+
+    Training asks for the folder of validation too: what is set aside depends on it.
+    """
+    _require_folders(root, folders)
+    told = f"data.folders names {' and '.join(f'{folder} for {name}' for name, folder in folders.items())}"
+    is_drawn = "val" not in folders and split != "test"
+    if (place := "train" if is_drawn else split) not in folders:
+        raise DataError(f"{printable(root)}: no {split} split; {printable(told)}: name the folder of {split} there too")
+    for name in ("train", "val") if split == "train" else (place,):
+        if name in folders and not _has_image(root / folders[name]):
+            raise _empty(root, name, folders[name])
+    return root / folders[place], drawn if is_drawn else None
+
+
+def _has_image(folder: Path) -> bool:
+    return folder.is_dir() and holds_image(folder)
+
+
+def _require_folders(root: Path, folders: Mapping[str, str]) -> None:
+    unknown = sorted(set(folders) - set(SPLIT_NAMES))
+    if unknown:
+        raise RecipeError(f"data.folders names {', '.join(unknown)}; it takes train, val and test")
+    for name, folder in folders.items():
+        if not is_below(folder):
+            told = f"data.folders names {printable(folder)} for {name}; expected a folder below data.root"
+            raise RecipeError(f"{told}, such as {SPLIT_NAMES[name][0]}: set data.root to a folder that holds them all")
+    for (name, folder), (other, its) in combinations(folders.items(), 2):
+        own, second = ((root / path).resolve() for path in (folder, its))
+        if own.is_relative_to(second) or second.is_relative_to(own):
+            told = f"data.folders names {printable(folder)} for {name} and {printable(its)} for {other}"
+            raise RecipeError(f"{told}, which hold the same images; expected a folder of its own for each: correct one")
+
+
+def _empty(root: Path, name: str, folder: str) -> DataError:
+    """The error of a folder that is named and not there."""
+    path = root / folder
+    above = path.parent
+    beside = [one for one in subfolders(above) if one != path.name]
+    shown = ", ".join(beside[:_SHOWN]) + (", ..." if len(beside) > _SHOWN else "")
+    given = "holds no image" if path.is_dir() else "is no folder" if path.exists() else "does not exist"
+    lies = f"beside it: {shown}" if beside else f"no other folder lies in {above}"
+    advice = "correct the name" + (", or leave val out to set a share of train aside" if name == "val" else "")
+    told = f"data.folders names {folder} for {name}, but {path} {given} ({lies}): {advice}"
+    return DataError(printable(told))

@@ -1,8 +1,8 @@
 """Leeds Sports Pose, extended: images/im00001.jpg and so on, joints.mat, train.txt and val.txt of image numbers.
 
-Joints are taken as they stand in the file. A sample is the square about the visible joints, `crop` times their extent:
-the person's place is known, as in the literature on single people. Whoever stands beside the image is left out. There
-is no other split, so test is val.
+Joints are taken as they stand in the file. A sample is the square about the visible joints, `square` times their
+extent: the person's place is known, as in the literature on single people. Whoever stands beside the image is left out.
+There is no other split, so test is val.
 
 Source: Johnson and Everingham 2011, "Learning effective human pose estimation from inaccurate annotation".
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unpool.data.decode import Exif, printable
 from unpool.data.matlab import read_matrix
-from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_scale
+from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split, not_found, require_exif, require_root, require_split
 from unpool.errors import DataError
 from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
@@ -31,15 +31,15 @@ class Lsp(PersonCrops):
     """People in sports, 14 joints each.
 
     Args:
-        crop: side of the square in extents of the visible joints; None gives whole images.
+        square: side of the square in extents of the visible joints; None gives whole images.
     """
 
     def __init__(
-        self, root: Path, split: Split, *, crop: float | None = 1.4, channels: int = 3, exif: Exif = "ignore"
+        self, root: Path, split: Split, *, square: float | None = 1.4, channels: int = 3, exif: Exif = "ignore"
     ) -> None:
         require_split(split)
         require_exif(exif)
-        require_scale(crop)
+        require_square(square)
         require_root(root)
         listing = root / (_TRAIN if split == "train" else _VAL)
         if not listing.is_file() or not (root / "joints.mat").is_file():
@@ -58,10 +58,16 @@ class Lsp(PersonCrops):
             box = (*seen.min(0).tolist(), *seen.max(0).tolist())
             places = np.where(visible[:, None], own[:, :2], 0).astype(np.float32)
             people.append(Person(image, image, places, visible, box))
-        super().__init__(root, people, crop=crop, channels=channels, exif=exif)
+        super().__init__(root, people, square=square, channels=channels, exif=exif)
         self.faults = faults
         self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
+        self.origin: dict[str, Any] = {
+            "root": printable(root),
+            "split": split,
+            "ignored": 0,
+            "drawn": None,
+            "square": square,
+        }
 
 
 def read_joints(path: Path) -> NDArray[np.float64]:

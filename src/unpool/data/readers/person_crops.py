@@ -105,17 +105,18 @@ def misplaced(
     return None
 
 
-def require_scale(crop: float | None) -> None:
+def require_square(square: float | None) -> None:
     """A square is at least as large as what it is cut around."""
-    if crop is not None and not 1 <= crop <= 10:
-        raise RecipeError(f"data.crop is {crop}; expected 1 to 10 times the extent of the person, or null for no crop")
+    if square is not None and not 1 <= square <= 10:
+        told = f"data.square is {square}; expected 1 to 10 times the extent of the person"
+        raise RecipeError(f"{told}, or null for whole images")
 
 
 class PersonCrops:
     """Reads people by position; a base for readers, which make the list.
 
     Args:
-        crop: side of the square in longer sides of the person's box; None gives the whole image.
+        square: side of the square in longer sides of the person's box; None gives the whole image.
         with_area: whether samples say how many pixels the person covers.
     """
 
@@ -124,7 +125,7 @@ class PersonCrops:
         root: Path,
         people: Sequence[Person],
         *,
-        crop: float | None,
+        square: float | None,
         channels: int,
         exif: Exif,
         with_area: bool = False,
@@ -135,7 +136,7 @@ class PersonCrops:
         self.faults: list[Fault] = []
         self.notes: list[str] = []
         self._people = tuple(people)
-        self._squares = None if crop is None else [square_around(person.box_xyxy, crop) for person in people]
+        self._squares = None if square is None else [square_around(person.box_xyxy, square) for person in people]
         self._channels = channels
         self._exif: Exif = exif
 
