@@ -100,3 +100,10 @@ def test_a_run_is_loaded_with_the_options_of_its_task(network, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config_of(loss="l2")))
     with pytest.raises(ModelFileError, match=r"damaged: task\.loss is 'l2'"):
         load(tmp_path, device="cpu")
+
+
+def test_a_strip_of_one_row_has_a_view_as_well(network, tmp_path):
+    Image.fromarray(photograph(1, 900, 1)[0].numpy()).save(tmp_path / "strip.png")
+    (record,) = write_predictions(predictor(network), [tmp_path / "strip.png"], tmp_path / "out")
+    with Image.open(tmp_path / "out" / record["view"]) as view:
+        assert view.size == (3 * 3600, 4)
