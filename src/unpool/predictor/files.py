@@ -86,7 +86,8 @@ def write_predictions(
         listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
         (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise EnvironmentFault(f"cannot write into {printable(out)}: {error.strerror or error}; choose another place") from error
+        reason = error.strerror or error
+        raise EnvironmentFault(f"cannot write into {printable(out)}: {reason}; choose another place") from error
     return records
 
 
