@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
+from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
+from unpool.tasks.joints import covered_hw, joints_on
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
 from unpool.training.step import total_loss
@@ -46,6 +50,42 @@ def test_maps_lie_on_the_image_edge_to_edge():
     labels, _ = Pose(INFO, size=1.0).labels(batch, (16, 24))
     assert labels[0, 0].flatten().argmax() == 2 * 24 + 6
     assert labels[0, 0, 2, 6] == 1
+
+
+@pytest.mark.parametrize(("sides", "stride"), [((65, 78), 4), ((90, 79), 8), ((50, 47), 2)])
+@pytest.mark.parametrize("rounded", [math.floor, math.ceil])
+def test_joints_are_where_they_were_on_an_image_that_no_stride_divides(sides, stride, rounded):
+    maps_hw = tuple(rounded(side / stride) for side in sides)
+    batch, task = batch_of(image_hw=sides, size_hw=(2 * sides[0], 2 * sides[1])), Pose(INFO, size=1.0)
+    batch["keypoints"][:] = 2 * torch.tensor([30.0, 26.0]) + 0.5  # pixel (30, 26) of what the network sees
+    labels = perfect(task, batch, maps_hw)
+    place = labels[0, 0].flatten().argmax().item()
+    assert (place % maps_hw[1], place // maps_hw[1]) == (30 // stride, 26 // stride)
+    away = (task.predict(labels, batch)["keypoints"] - batch["keypoints"]).abs()
+    assert away.max() <= 0.25 * 2 * stride + 1e-3
+
+
+@pytest.mark.parametrize("side", [48, 60, 96])
+@pytest.mark.parametrize("stride", [0.5, 1, 2, 3, 4, 6, 12])
+def test_maps_of_every_stride_that_divides_the_image_cover_it_to_the_bit(side, stride):
+    batch = batch_of(image_hw=(side, 2 * side), size_hw=(101, 203))
+    maps_hw = (int(side / stride), int(2 * side / stride))
+    assert covered_hw(batch, maps_hw).equal(torch.tensor([[101.0, 203.0]] * 2))
+    assert joints_on(batch, maps_hw).equal(heatmaps.rescale(batch["keypoints"], batch["size_hw"], maps_hw))
+
+
+@pytest.mark.parametrize("name", ["hourglass1", "simple_baselines"])
+def test_a_pixel_of_the_maps_is_four_of_the_image_at_every_size(name):
+    torch.manual_seed(0)
+    small = {"width": 8} if name == "hourglass1" else {"widths": (8, 8, 8)}
+    network = models.build(name, num_classes=5, backbone=None if "width" in small else "resnet18", **small).eval()
+    for sides in ((65, 70), (90, 77), (64, 67)):
+        batch = batch_of(image_hw=sides)
+        with torch.inference_mode():
+            maps = network(batch["image"])
+        maps = maps.heatmaps[-1] if isinstance(maps, Stages) else maps
+        expected = [4 * -(-side // 4) for side in sides]
+        assert covered_hw(batch, maps.shape[-2:])[0].tolist() == pytest.approx(expected)
 
 
 def test_loss_of_perfect_maps_is_zero_and_of_empty_ones_one_half():
