@@ -157,6 +157,20 @@ def test_every_stage_has_a_loss_with_its_weight():
         Pose(INFO, stage_weights=[1.0]).loss(Stages(tuple(maps)), batch)
 
 
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [-1.0, 1.0], [math.nan], [math.inf, 1.0], ["1"]])
+def test_stage_weights_that_mean_nothing_are_refused(weights):
+    with pytest.raises(RecipeError, match=r"task\.stage_weights is \[.*it must be finite numbers"):
+        Pose(INFO, stage_weights=weights)
+
+
+def test_a_network_of_one_answer_has_one_stage():
+    batch, maps = batch_of(), torch.zeros(2, 5, 16, 24)
+    losses = [total_loss(Pose(INFO, stage_weights=weights).loss(maps, batch)) for weights in (None, [3.0])]
+    assert losses[1].item() == pytest.approx(3 * losses[0].item())
+    with pytest.raises(RecipeError, match="stage_weights has 3 numbers and the network 1 stages"):
+        Pose(INFO, stage_weights=[1.0, 2.0, 3.0]).loss(maps, batch)
+
+
 def test_background_is_one_less_the_highest_map():
     batch, task = batch_of(), Pose(INFO, background=True)
     labels, known = task.labels(batch, (16, 24))

@@ -35,7 +35,8 @@ class Pose(Joints):
         background: whether the network has one more map, 1 less the highest of the others, as CPM's.
         centre: None; or the deviation, in pixels of the image, of a Gaussian in its middle that stands behind the
             image's channels, as CPM's 21.
-        stage_weights: of the losses of a network of stages; 1 each where None.
+        stage_weights: of the losses of the network's stages, as many as it has, one where it gives maps once; finite,
+            none below 0, not all 0. 1 each where None.
         flip_test: answer outside of training by the mean of image and mirrored image.
         preprocessing: what the images go through.
     """
@@ -68,7 +69,7 @@ class Pose(Joints):
         self.loss_kind: Loss = loss
         self.hidden, self.background, self.flip_test = hidden, background, flip_test
         self.size, self.foreground, self.centre = float(size), float(foreground), centre
-        self.stage_weights = None if stage_weights is None else tuple(stage_weights)
+        self.stage_weights = None if stage_weights is None else _checked_weights(stage_weights)
 
     @property
     def outputs(self) -> int:
@@ -98,15 +99,15 @@ class Pose(Joints):
         Raises:
             RecipeError: the network gives another number of maps than joints, or of stages than weights.
         """
-        stages = output.heatmaps if isinstance(output, Stages) else (output,)
-        if not isinstance(output, Stages):
-            return {"heatmaps": self._term(output, batch)}
+        stages = {"heatmaps": output}
+        if isinstance(output, Stages):
+            stages = {f"stage_{number}": maps for number, maps in enumerate(output.heatmaps, start=1)}
         weights = self.stage_weights or (1.0,) * len(stages)
         if len(weights) != len(stages):
             raise RecipeError(f"task.stage_weights has {len(weights)} numbers and the network {len(stages)} stages")
         return {
-            f"stage_{number}": self._term(maps, batch)._replace(weight=weight)
-            for number, (maps, weight) in enumerate(zip(stages, weights, strict=True), start=1)
+            name: self._term(maps, batch)._replace(weight=weight)
+            for (name, maps), weight in zip(stages.items(), weights, strict=True)
         }
 
     def predict(self, output: Output, batch: Batch) -> Prediction:
@@ -151,6 +152,16 @@ class Pose(Joints):
         middle = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], device=image.device)
         centre = heatmaps.gaussians(middle, (height, width), self.centre).to(image.dtype)  # (1, H, W)
         return torch.cat([image, centre.expand(len(image), 1, -1, -1)], dim=1)
+
+
+def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    given = tuple(weights)
+    numbers = [w for w in given if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
+    if len(numbers) < len(given) or not any(numbers):
+        raise RecipeError(
+            f"task.stage_weights is {list(given)}; it must be finite numbers, none below 0 and at least one above it"
+        )
+    return given
 
 
 def _answer(output: Output) -> Tensor:
