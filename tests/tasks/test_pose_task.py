@@ -8,7 +8,7 @@ from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.tasks.joints import covered_hw, joints_on
-from unpool.tasks.pose import Pose
+from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
 from unpool.training.step import total_loss
 from unpool.types import CoordinateStages, DataInfo, Preprocessing, Stages
@@ -127,6 +127,25 @@ def test_foreground_weighs_labelled_pixels_more():
     assert (weighed / plain).item() == pytest.approx((0.5 + 9 / 3) / 0.5, rel=0.02)
 
 
+def test_foreground_does_not_weigh_the_background():
+    batch = batch_of(count=1)
+    maps = torch.randn(1, 6, 16, 24, generator=torch.Generator().manual_seed(0))
+    terms = {}
+    for background in (True, False):
+        for foreground in (1.0, 10.0):
+            task = Pose(INFO, foreground=foreground, background=background)
+            terms[background, foreground] = task.loss(maps[:, : task.outputs], batch)["heatmaps"].sum
+    added = [(terms[True, weight] - terms[False, weight]).item() for weight in (1.0, 10.0)]  # by the background
+    assert added[0] > 0
+    assert added[1] == pytest.approx(added[0], rel=1e-4)
+
+
+def test_the_least_disk_meets_a_pixel_wherever_its_joint_lies():
+    points = 3 + torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
+    points[0] = 3.5
+    assert heatmaps.disks(points, (8, 8), LEAST_RADIUS).sum((1, 2)).min() >= 1
+
+
 def test_cross_entropy_of_disks_is_that_of_each_pixel():
     batch, task = batch_of(count=1), Pose(INFO, label="disk", size=2.0, loss="bce")
     maps = torch.randn(1, 5, 16, 24, generator=torch.Generator().manual_seed(0))
@@ -241,6 +260,10 @@ def test_centre_stands_behind_the_image():
     ("options", "told"),
     [
         ({"size": 0.0}, "task.size is 0.0; it must be a finite number above 0"),
+        ({"size": 1e5}, "task.size is 100000.0; it must be a finite number above 0, of at most 10000"),
+        ({"foreground": 1e30}, r"task.foreground is 1e\+30; it must be"),
+        ({"label": "disk", "size": 0.7}, "a disk of a radius below 0.71 holds no pixel"),
+        ({"loss": "softmax", "foreground": 50}, "task.foreground is 50, which task.loss softmax does not know"),
         ({"loss": "softmax", "hidden": "zero"}, "a distribution, which is never empty"),
         ({"preprocessing": Preprocessing(size_hw=(8, 8), rule="cover")}, "use stretch"),
     ],
