@@ -57,6 +57,7 @@ def test_denoised_files_are_written_beside_their_view(network, tmp_path):
         "image": str(tmp_path / "a.png"),
         "size_hw": [60, 100],
         "clean": "a_clean.png",
+        "notes": ["colour image, reduced to grey, which is all that the network knows"],
         "view": "a_view.jpg",
     }
     written = np.asarray(Image.open(tmp_path / "out" / "a_clean.png"))
@@ -107,3 +108,19 @@ def test_a_strip_of_one_row_has_a_view_as_well(network, tmp_path):
     (record,) = write_predictions(predictor(network), [tmp_path / "strip.png"], tmp_path / "out")
     with Image.open(tmp_path / "out" / record["view"]) as view:
         assert view.size == (3 * 3600, 4)
+
+
+def test_what_a_denoised_image_lost_of_its_file_is_told(network, tmp_path):
+    grey = photograph(20, 30, 1)[0].numpy()
+    Image.fromarray(grey).save(tmp_path / "plain.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(np.stack([grey, grey], axis=2), "LA").save(tmp_path / "alpha.png")
+    Image.fromarray(photograph(20, 30).permute(1, 2, 0).numpy()).save(tmp_path / "colour.png")
+    paths = [tmp_path / f"{name}.png" for name in ("plain", "deep", "alpha", "colour")]
+    records = write_predictions(predictor(network), paths, tmp_path / "out")
+    listed = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
+    assert [one["notes"] for one in listed] == [record["notes"] for record in records]
+    assert records[0]["notes"] == []
+    for record, word in zip(records[1:], ("16-bit", "alpha", "colour"), strict=True):
+        assert len(record["notes"]) == 1
+        assert word in record["notes"][0]
