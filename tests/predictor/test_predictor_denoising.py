@@ -44,10 +44,11 @@ def test_predictor_gives_the_same_in_tiles(network):
     assert torch.allclose(tiled["clean"], predictor(network).predict(image)["clean"], atol=1e-5)
 
 
-def test_an_autoencoder_of_one_size_answers_at_the_size_of_the_photograph():
-    preprocessing = Preprocessing(size_hw=(28, 28), channels=1, mean=(0.0,), std=(1.0,))
-    asked = predictor(models.build("denoising_autoencoder", width=4), preprocessing)
-    assert asked.predict(photograph(50, 61, 1))["clean"].shape == (1, 50, 61)
+def test_an_autoencoder_of_one_size_answers_about_no_other():
+    asked = predictor(models.build("denoising_autoencoder", width=4))
+    assert asked.predict(photograph(28, 28, 1))["clean"].shape == (1, 28, 28)
+    with pytest.raises(ValueError, match="50, 61"):
+        asked.predict(photograph(50, 61, 1))
 
 
 def test_denoised_files_are_written_beside_their_view(network, tmp_path):
