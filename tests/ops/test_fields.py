@@ -111,3 +111,10 @@ def test_thirty_people_are_parsed():
     nearest = torch.cdist(found.joints[:, 12], people[:, 12]).argmin(1)
     assert nearest.sort().values.tolist() == list(range(30))
     assert (found.joints - people[nearest]).norm(dim=2).max() < 0.8
+
+
+@pytest.mark.parametrize("other", [(2, 3), (3, 1), (3, 2), (3, 3)])
+def test_of_two_equal_neighbours_one_is_a_peak(other):
+    maps = torch.zeros(1, 6, 6)
+    maps[0, 2, 2] = maps[0, other[0], other[1]] = 0.9
+    assert len(parsing.find_peaks(maps)[0].points) == 1

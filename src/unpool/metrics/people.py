@@ -20,7 +20,8 @@ COVERED = 0.53  # of its box, what a person of COCO covers, by the middle of the
 class PeopleScores:
     """Limbs joined right, people found, and OKS-AP where areas or boxes are known.
 
-    Found people are given to true ones by the number of joints that lie near, most first. A limb is joined right where
+    Found people are given to true ones by the number of limbs that lie near, most first. `limbs` is a recall, which
+    people found too much do not lower; limbs_precision and people_ratio stand beside it. A limb is joined right where
     one found person has both of its joints, each within half of the limb's length: the strict PCP, for which a limb
     made of two people's joints does not count. Found people most of whose joints lie where people are not labelled,
     IGNORE in the `mask`, are neither right nor wrong.
