@@ -111,9 +111,10 @@ class Pose(Joints):
         Raises:
             RecipeError: the network gives another number of maps than joints, or of stages than weights.
         """
-        stages = {"heatmaps": output}
         if isinstance(output, Stages):
             stages = {f"stage_{number}": maps for number, maps in enumerate(output.heatmaps, start=1)}
+        else:
+            stages = {"heatmaps": output}
         weights = self.stage_weights or (1.0,) * len(stages)
         if len(weights) != len(stages):
             raise RecipeError(f"task.stage_weights has {len(weights)} numbers and the network {len(stages)} stages")
