@@ -219,8 +219,10 @@ def test_person_stays_whose_limb_crosses_the_window_though_every_joint_has_left(
 
 def test_people_who_all_leave_leave_none() -> None:
     item = crowd() | {"people": torch.zeros(1, 3, 2), "boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]])}
+    item["areas"] = torch.ones(1)
     batch = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item | {"labels": torch.tensor([1])}], 0)
     assert (batch["people"][0].shape, batch["boxes"][0].shape) == ((0, 3, 2), (0, 4))
+    assert batch["areas"][0].shape == (0,)
 
 
 def test_boxes_stay_a_list_where_their_number_agrees() -> None:

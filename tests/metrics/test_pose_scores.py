@@ -145,6 +145,18 @@ def test_average_precision_falls_with_the_threshold():
     assert metric.compute() == pytest.approx({"oks_ap": 0.5, "oks_ap50": 1.0, "oks_ap75": 0.0})
 
 
+def test_the_twenty_best_poses_of_an_image_count():
+    truth = person().view(1, 14, 2).double()
+    for others, expected in ((19, 1 / 20), (20, 0.0)):  # the right one is the twentieth, or the one after
+        metric = AveragePrecision(deviations(LSP))
+        far = [truth + 1000 * (i + 1) for i in range(others)]
+        score = torch.linspace(1, 0.5, others + 1).double()
+        visible, area = torch.ones(1, 14, dtype=torch.bool), torch.tensor([900.0]).double()
+        metric.add(torch.cat([*far, truth]), score, truth, visible=visible, area=area)
+        assert metric.compute()["oks_ap"] == pytest.approx(expected)
+        assert len(metric.scores) == 20
+
+
 def test_no_area_no_precision():
     assert "oks_ap" not in scores_of(person(), person())
     assert scores_of(person(), person(), area=torch.tensor([900.0]))["oks_ap"] == pytest.approx(1.0)

@@ -59,3 +59,10 @@ def test_caption_writes_in_the_corner_and_keeps_the_rest(shape):
     assert found[:, 0, 0].tolist() == [20, 20, 20]
     assert found[:, -1, -1].tolist() == [128, 128, 128]
     assert min(found.shape[1:]) >= 96
+
+
+def test_a_strip_is_not_enlarged_beyond_what_can_be_stored():
+    strip = torch.full((1, 1, 900), 200, dtype=torch.uint8)
+    assert caption(strip, "before").shape == (3, 4, 3600)
+    assert (caption(strip, "before") == 200).all()  # no text that would hide it
+    assert caption(torch.zeros(1, 1, 5000, dtype=torch.uint8), "before").shape == (3, 1, 5000)

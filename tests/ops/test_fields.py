@@ -119,3 +119,10 @@ def test_joints_are_found_within_a_fifth_of_a_pixel():
         joints = torch.tensor([[[8.0, 8], [20, 9], [21, 22]]]) + torch.rand(1, 3, 2, generator=generator)
         found = parsing.parse(*maps_of(joints, LIMBS, (32, 32)), LIMBS)
         assert (found.joints - joints).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("other", [(2, 3), (3, 1), (3, 2), (3, 3)])
+def test_of_two_equal_neighbours_one_is_a_peak(other):
+    maps = torch.zeros(1, 6, 6)
+    maps[0, 2, 2] = maps[0, other[0], other[1]] = 0.9
+    assert len(parsing.find_peaks(maps)[0].points) == 1

@@ -44,10 +44,11 @@ def test_predictor_gives_the_same_in_tiles(network):
     assert torch.allclose(tiled["clean"], predictor(network).predict(image)["clean"], atol=1e-5)
 
 
-def test_an_autoencoder_of_one_size_answers_at_the_size_of_the_photograph():
-    preprocessing = Preprocessing(size_hw=(28, 28), channels=1, mean=(0.0,), std=(1.0,))
-    asked = predictor(models.build("denoising_autoencoder", width=4), preprocessing)
-    assert asked.predict(photograph(50, 61, 1))["clean"].shape == (1, 50, 61)
+def test_an_autoencoder_of_one_size_answers_about_no_other():
+    asked = predictor(models.build("denoising_autoencoder", width=4))
+    assert asked.predict(photograph(28, 28, 1))["clean"].shape == (1, 28, 28)
+    with pytest.raises(ValueError, match="50, 61"):
+        asked.predict(photograph(50, 61, 1))
 
 
 def test_denoised_files_are_written_beside_their_view(network, tmp_path):
@@ -57,6 +58,7 @@ def test_denoised_files_are_written_beside_their_view(network, tmp_path):
         "image": str(tmp_path / "a.png"),
         "size_hw": [60, 100],
         "clean": "a_clean.png",
+        "notes": ["colour image, reduced to grey, which is all that the network knows"],
         "view": "a_view.jpg",
     }
     written = np.asarray(Image.open(tmp_path / "out" / "a_clean.png"))
@@ -100,3 +102,26 @@ def test_a_run_is_loaded_with_the_options_of_its_task(network, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config_of(loss="l2")))
     with pytest.raises(ModelFileError, match=r"damaged: task\.loss is 'l2'"):
         load(tmp_path, device="cpu")
+
+
+def test_a_strip_of_one_row_has_a_view_as_well(network, tmp_path):
+    Image.fromarray(photograph(1, 900, 1)[0].numpy()).save(tmp_path / "strip.png")
+    (record,) = write_predictions(predictor(network), [tmp_path / "strip.png"], tmp_path / "out")
+    with Image.open(tmp_path / "out" / record["view"]) as view:
+        assert view.size == (3 * 3600, 4)
+
+
+def test_what_a_denoised_image_lost_of_its_file_is_told(network, tmp_path):
+    grey = photograph(20, 30, 1)[0].numpy()
+    Image.fromarray(grey).save(tmp_path / "plain.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(np.stack([grey, grey], axis=2), "LA").save(tmp_path / "alpha.png")
+    Image.fromarray(photograph(20, 30).permute(1, 2, 0).numpy()).save(tmp_path / "colour.png")
+    paths = [tmp_path / f"{name}.png" for name in ("plain", "deep", "alpha", "colour")]
+    records = write_predictions(predictor(network), paths, tmp_path / "out")
+    listed = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
+    assert [one["notes"] for one in listed] == [record["notes"] for record in records]
+    assert records[0]["notes"] == []
+    for record, word in zip(records[1:], ("16-bit", "alpha", "colour"), strict=True):
+        assert len(record["notes"]) == 1
+        assert word in record["notes"][0]

@@ -134,8 +134,9 @@ def test_denoising_refuses_what_gives_no_image():
         task().forward(nn.MaxPool2d(2), made(NoNoise()))
     with pytest.raises(RecipeError, match=r"task\.loss is 'l2'"):
         task(loss="l2")
-    with pytest.raises(RecipeError, match="cover cuts borders"):
-        task(Preprocessing(size_hw=(8, 8), rule="cover"))
+    for rule in ("cover", "stretch"):
+        with pytest.raises(RecipeError, match=r"data.size is \[8, 8\]; a denoised image must have the pixels of its"):
+            task(Preprocessing(size_hw=(8, 8), rule=rule))
 
 
 def test_denoising_needs_as_many_outputs_as_the_image_has_channels():

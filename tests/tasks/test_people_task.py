@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -139,6 +141,18 @@ def test_boxes_give_the_precision_of_people():
     metric.merge(other)
     assert metric.compute()["people_ratio"] == pytest.approx(2 / 3)
     assert metric.compute()["limbs"] == pytest.approx(4 / 6)
+
+
+def test_annotated_areas_come_before_boxes_in_the_precision_of_people():
+    boxes = torch.tensor([[20.0, 20.0, 136.0, 136.0], [24.0, 24.0, 136.0, 136.0]])
+    off = 20 * 2 * 0.079 * (-math.log(0.62)) ** 0.5  # in x and in y: a similarity of 0.62 where the area is 400
+    found = []
+    for areas in (None, torch.tensor([400.0, 400.0]), torch.tensor([40.0, 40.0])):
+        metric = PeopleScores(DataInfo(keypoints=("a", "b", "c"), limbs=((0, 1), (1, 2))))
+        batch = {"people": [CROSSING], "boxes": [boxes]} | ({} if areas is None else {"areas": [areas]})
+        metric.update({"people": [CROSSING + off], "score": [torch.ones(2)]}, batch)
+        found.append(metric.compute()["oks_ap"])
+    assert found == [pytest.approx(x) for x in (1.0, 0.3, 0.0)]  # 0.62 is above three of ten thresholds
 
 
 def test_people_found_where_none_are_labelled_are_neither_right_nor_wrong():

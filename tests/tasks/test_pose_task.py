@@ -1,10 +1,14 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
+from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
-from unpool.tasks.pose import Pose
+from unpool.tasks.joints import covered_hw, joints_on
+from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
 from unpool.training.step import total_loss
 from unpool.types import CoordinateStages, DataInfo, Preprocessing, Stages
@@ -48,6 +52,42 @@ def test_maps_lie_on_the_image_edge_to_edge():
     assert labels[0, 0, 2, 6] == 1
 
 
+@pytest.mark.parametrize(("sides", "stride"), [((65, 78), 4), ((90, 79), 8), ((50, 47), 2)])
+@pytest.mark.parametrize("rounded", [math.floor, math.ceil])
+def test_joints_are_where_they_were_on_an_image_that_no_stride_divides(sides, stride, rounded):
+    maps_hw = tuple(rounded(side / stride) for side in sides)
+    batch, task = batch_of(image_hw=sides, size_hw=(2 * sides[0], 2 * sides[1])), Pose(INFO, size=1.0)
+    batch["keypoints"][:] = 2 * torch.tensor([30.0, 26.0]) + 0.5  # pixel (30, 26) of what the network sees
+    labels = perfect(task, batch, maps_hw)
+    place = labels[0, 0].flatten().argmax().item()
+    assert (place % maps_hw[1], place // maps_hw[1]) == (30 // stride, 26 // stride)
+    away = (task.predict(labels, batch)["keypoints"] - batch["keypoints"]).abs()
+    assert away.max() <= 0.25 * 2 * stride + 1e-3
+
+
+@pytest.mark.parametrize("side", [48, 60, 96])
+@pytest.mark.parametrize("stride", [0.5, 1, 2, 3, 4, 6, 12])
+def test_maps_of_every_stride_that_divides_the_image_cover_it_to_the_bit(side, stride):
+    batch = batch_of(image_hw=(side, 2 * side), size_hw=(101, 203))
+    maps_hw = (int(side / stride), int(2 * side / stride))
+    assert covered_hw(batch, maps_hw).equal(torch.tensor([[101.0, 203.0]] * 2))
+    assert joints_on(batch, maps_hw).equal(heatmaps.rescale(batch["keypoints"], batch["size_hw"], maps_hw))
+
+
+@pytest.mark.parametrize("name", ["hourglass1", "simple_baselines"])
+def test_a_pixel_of_the_maps_is_four_of_the_image_at_every_size(name):
+    torch.manual_seed(0)
+    small = {"width": 8} if name == "hourglass1" else {"widths": (8, 8, 8)}
+    network = models.build(name, num_classes=5, backbone=None if "width" in small else "resnet18", **small).eval()
+    for sides in ((65, 70), (90, 77), (64, 67)):
+        batch = batch_of(image_hw=sides)
+        with torch.inference_mode():
+            maps = network(batch["image"])
+        maps = maps.heatmaps[-1] if isinstance(maps, Stages) else maps
+        expected = [4 * -(-side // 4) for side in sides]
+        assert covered_hw(batch, maps.shape[-2:])[0].tolist() == pytest.approx(expected)
+
+
 def test_loss_of_perfect_maps_is_zero_and_of_empty_ones_one_half():
     batch, task = batch_of(), Pose(INFO, size=2.0)
     labels = perfect(task, batch, (64, 96))
@@ -87,6 +127,25 @@ def test_foreground_weighs_labelled_pixels_more():
     assert (weighed / plain).item() == pytest.approx((0.5 + 9 / 3) / 0.5, rel=0.02)
 
 
+def test_foreground_does_not_weigh_the_background():
+    batch = batch_of(count=1)
+    maps = torch.randn(1, 6, 16, 24, generator=torch.Generator().manual_seed(0))
+    terms = {}
+    for background in (True, False):
+        for foreground in (1.0, 10.0):
+            task = Pose(INFO, foreground=foreground, background=background)
+            terms[background, foreground] = task.loss(maps[:, : task.outputs], batch)["heatmaps"].sum
+    added = [(terms[True, weight] - terms[False, weight]).item() for weight in (1.0, 10.0)]  # by the background
+    assert added[0] > 0
+    assert added[1] == pytest.approx(added[0], rel=1e-4)
+
+
+def test_the_least_disk_meets_a_pixel_wherever_its_joint_lies():
+    points = 3 + torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
+    points[0] = 3.5
+    assert heatmaps.disks(points, (8, 8), LEAST_RADIUS).sum((1, 2)).min() >= 1
+
+
 def test_cross_entropy_of_disks_is_that_of_each_pixel():
     batch, task = batch_of(count=1), Pose(INFO, label="disk", size=2.0, loss="bce")
     maps = torch.randn(1, 5, 16, 24, generator=torch.Generator().manual_seed(0))
@@ -115,6 +174,20 @@ def test_every_stage_has_a_loss_with_its_weight():
     assert total_loss(losses).item() == pytest.approx(expected.item(), rel=1e-5)
     with pytest.raises(RecipeError, match="stage_weights has 1 numbers and the network 2 stages"):
         Pose(INFO, stage_weights=[1.0]).loss(Stages(tuple(maps)), batch)
+
+
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [-1.0, 1.0], [math.nan], [math.inf, 1.0], ["1"]])
+def test_stage_weights_that_mean_nothing_are_refused(weights):
+    with pytest.raises(RecipeError, match=r"task\.stage_weights is \[.*it must be finite numbers"):
+        Pose(INFO, stage_weights=weights)
+
+
+def test_a_network_of_one_answer_has_one_stage():
+    batch, maps = batch_of(), torch.zeros(2, 5, 16, 24)
+    losses = [total_loss(Pose(INFO, stage_weights=weights).loss(maps, batch)) for weights in (None, [3.0])]
+    assert losses[1].item() == pytest.approx(3 * losses[0].item())
+    with pytest.raises(RecipeError, match="stage_weights has 3 numbers and the network 1 stages"):
+        Pose(INFO, stage_weights=[1.0, 2.0, 3.0]).loss(maps, batch)
 
 
 def test_background_is_one_less_the_highest_map():
@@ -187,6 +260,10 @@ def test_centre_stands_behind_the_image():
     ("options", "told"),
     [
         ({"size": 0.0}, "task.size is 0.0; it must be a finite number above 0"),
+        ({"size": 1e5}, "task.size is 100000.0; it must be a finite number above 0, of at most 10000"),
+        ({"foreground": 1e30}, r"task.foreground is 1e\+30; it must be"),
+        ({"label": "disk", "size": 0.7}, "a disk of a radius below 0.71 holds no pixel"),
+        ({"loss": "softmax", "foreground": 50}, "task.foreground is 50, which task.loss softmax does not know"),
         ({"loss": "softmax", "hidden": "zero"}, "a distribution, which is never empty"),
         ({"preprocessing": Preprocessing(size_hw=(8, 8), rule="cover")}, "use stretch"),
     ],

@@ -1,6 +1,7 @@
 """`unpool predict`: pictures to look at and raw results, at the size of the input."""
 
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 
 from unpool.cli.console import log_shown, only_results, say, tell
@@ -33,6 +34,8 @@ def run(values: Namespace) -> int:
 
     with only_results(), log_shown():
         records = predict(values.run, values.images, values.out, weights=values.weights)
+    for note, count in Counter(note for record in records for note in record.get("notes", ())).items():
+        tell(f"warning: {note} ({count} of {len(records)} images)")
     failed = [record["error"] for record in records if "error" in record]
     for reason in failed:
         tell(f"error: {reason}")

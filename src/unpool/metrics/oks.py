@@ -1,7 +1,8 @@
 """Average precision by object keypoint similarity, COCO's score of poses.
 
-Source: cocodataset.org, "Keypoint evaluation", as in pycocotools: ten thresholds from 0.5 to 0.95, 101 recalls. Differs
-in that people of all sizes are one group, and that crowds are left out by the reader.
+Source: cocodataset.org, "Keypoint evaluation", as in pycocotools: ten thresholds from 0.5 to 0.95, 101 recalls, the 20
+best poses of an image. Differs in that people of all sizes are one group, that crowds are left out by the reader, and
+that areas are estimated from boxes where a data set has only these (`metrics.people`).
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 THRESHOLDS = tuple(0.5 + 0.05 * i for i in range(10))
+MOST = 20  # poses of one image that count
 RECALLS = np.linspace(0, 1, 101)
 _OWN = {  # of COCO's joints; the neck and the top of the head as in CrowdPose
     **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062},
@@ -59,12 +61,15 @@ class AveragePrecision:
         self.people = 0
 
     def add(self, found: Tensor, score: Tensor, truth: Tensor, *, visible: Tensor, area: Tensor) -> None:
-        """One image: poses (M, K, 2) with scores (M,), and people (N, K, 2) with `visible` (N, K) and `area` (N,)."""
+        """One image: poses (M, K, 2) with scores (M,), and people (N, K, 2) with `visible` (N, K) and `area` (N,).
+
+        Of more than `MOST` poses the best count.
+        """
         labelled = visible.any(1)
         truth, visible, area = truth[labelled], visible[labelled], area[labelled]
-        alike = similarity(found, truth.nan_to_num(), visible, area=area, sigmas=self.sigmas)
-        order = score.argsort(descending=True, stable=True)
-        hits = torch.stack([_matched(alike[order], threshold) for threshold in THRESHOLDS], dim=1)
+        order = score.argsort(descending=True, stable=True)[:MOST]
+        alike = similarity(found[order], truth.nan_to_num(), visible, area=area, sigmas=self.sigmas)
+        hits = torch.stack([_matched(alike, threshold) for threshold in THRESHOLDS], dim=1)
         self.scores += score[order].tolist()
         self.hits += hits.tolist()
         self.people += len(truth)

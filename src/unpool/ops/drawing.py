@@ -11,6 +11,7 @@ from torch import Tensor
 from unpool.types import IGNORE
 
 Colours = Sequence[tuple[int, int, int]]
+LONGEST = 4096  # pixels to which nothing is enlarged beyond
 
 
 def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
@@ -70,20 +71,22 @@ def caption(image: Tensor, text: str) -> Tensor:
     """The image with a line of text on a dark bar in its top left corner.
 
     Args:
-        image: (C, H, W) uint8, C 1 or 3; small ones are enlarged, pixels kept square, until text can be read.
-        text: cut where the image ends.
+        image: (C, H, W) uint8, C 1 or 3; small ones are enlarged, pixels kept square, until text can be read or the
+            longer side would pass `LONGEST`.
+        text: cut where the image ends; left out where it would hide all of it.
 
     Returns:
         (3, H', W') uint8.
     """
-    factor = max(1, -(-96 // min(image.shape[-2:])))
+    factor = max(1, min(-(-96 // min(image.shape[-2:])), LONGEST // max(image.shape[-2:])))
     large = image.cpu().expand(3, -1, -1).repeat_interleave(factor, -2).repeat_interleave(factor, -1)
     picture = Image.fromarray(large.permute(1, 2, 0).contiguous().numpy())
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(max(10, min(picture.size) // 14))
     box = draw.textbbox((4, 2), text, font=font)  # left, top, right, bottom
-    draw.rectangle((0, 0, box[2] + 4, box[3] + 3), fill=(20, 20, 20))
-    draw.text((4, 2), text, fill=(255, 255, 255), font=font)
+    if box[3] + 3 < picture.height:
+        draw.rectangle((0, 0, box[2] + 4, box[3] + 3), fill=(20, 20, 20))
+        draw.text((4, 2), text, fill=(255, 255, 255), font=font)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 

@@ -72,8 +72,9 @@ def find_peaks(maps: Tensor) -> list[Peaks]:
     around = nn.functional.max_pool2d(padded[None], 3, stride=1)[0]
     left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
     up, down = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
-    # of equal neighbours the last one counts
-    top = (maps >= around) & (maps > PEAK) & (maps > right) & (maps > down)
+    # of equal neighbours the last one counts, row by row
+    behind = torch.stack([right, padded[:, 2:, :-2], down, padded[:, 2:, 2:]]).amax(0)
+    top = (maps >= around) & (maps > PEAK) & (maps > behind)
     joint, y, x = top.nonzero().unbind(1)
     steps = [_quarter(before[joint, y, x], after[joint, y, x]) for before, after in ((left, right), (up, down))]
     points = torch.stack([x + steps[0], y + steps[1]], dim=1)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.decode import printable
+from unpool.data.decode import notes, printable, probe
 from unpool.data.listing import walk
 from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.ops.drawing import complete_palette
@@ -53,8 +53,8 @@ def write_predictions(
     """Predicts each image and writes what it found into `out`, one image in memory at a time.
 
     For an image `x.jpg`: `x_view.jpg` to look at; for masks also `x_mask.png`, whose values are class indices, in the
-    palette's colours; for denoised images `x_clean.png`. `predictions.json` lists all. Images of equal stems get
-    numbers: `x-2_view.jpg`.
+    palette's colours; for denoised images `x_clean.png`, of 8 bits, its record with notes of what was lost of colours,
+    depth and alpha. `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
 
     Args:
         predictor: what to ask.
@@ -86,7 +86,8 @@ def write_predictions(
         listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
         (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise EnvironmentFault(f"cannot write into {printable(out)}: {error.strerror}; choose another place") from error
+        reason = error.strerror or error
+        raise EnvironmentFault(f"cannot write into {printable(out)}: {reason}; choose another place") from error
     return records
 
 
@@ -135,10 +136,19 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
         record |= {"mask": printable(f"{stem}_mask.png"), "shares": _shares(answer["mask"], predictor.info.classes)}
     elif "clean" in answer:
         _write_image(answer["clean"], out / f"{stem}_clean.png")
-        record |= {"clean": printable(f"{stem}_clean.png")}
+        record |= {"clean": printable(f"{stem}_clean.png"), "notes": _losses(path, predictor)}
     else:
         record |= answer
     return record | {"view": printable(f"{stem}_view.jpg")}
+
+
+def _losses(path: Path, predictor: Predictor) -> list[str]:
+    """What of the file a denoised image no longer has, or was read otherwise than its owner may expect."""
+    found, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
+    told = list(notes(path.name, found, channels, exif=exif))
+    if channels == 1 and not found.mode.startswith(("1", "I", "L")):
+        told.append("colour image, reduced to grey, which is all that the network knows")
+    return told
 
 
 def _write_image(image: Tensor, path: Path) -> None:

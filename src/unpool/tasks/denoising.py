@@ -16,7 +16,6 @@ from unpool.errors import RecipeError
 from unpool.metrics.image_quality import ImageScores
 from unpool.ops.drawing import caption
 from unpool.ops.tiling import predict_scores, stride_of
-from unpool.tasks.borders import check_borders
 from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -33,7 +32,8 @@ class Denoising:
         loss: "half_squares" is half of the sum of squares over the number of images, DnCNN's (arXiv:1608.03981,
             equation 1); "mse" and "mae" are means over all values.
         residual: the network gives the noise, which is taken from what it saw; refused where the network does that.
-        preprocessing: what the images go through; the network answers on the same scale.
+        preprocessing: what the images go through; the network answers on the same scale. Refused where it brings them
+            to a size: what is lost by that does not come back.
     """
 
     needs: tuple[str, ...] = ("image", "clean")
@@ -52,7 +52,12 @@ class Denoising:
         if loss not in ("half_squares", "mse", "mae"):
             raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse or mae")
         preprocessing = preprocessing or Preprocessing()
-        check_borders(preprocessing, "that denoising must give back")
+        if preprocessing.size_hw is not None:
+            raise RecipeError(
+                f"data.size is {list(preprocessing.size_hw)}; a denoised image must have the pixels of its file, and "
+                "one made smaller comes back blurred: leave data.size out (train_size cuts windows in training), and "
+                "bring the images to one size yourself where the network needs it"
+            )
         self.info = info
         self.kind: Loss = loss
         self.residual = residual
@@ -94,14 +99,14 @@ class Denoising:
         return {self.kind: _term(total, error.numel())}
 
     def predict(self, output: Tensor, batch: Batch) -> Prediction:
-        """The clean image, at the size of the target, or of the file where there is no target.
+        """The clean image, at the size of the target where there is one.
 
         Returns:
             clean (B, C, H, W) on 0..1; and beside a target, noisy (B, C, H, W), what the network saw, on that scale.
         """
         answer = self._unscaled(output.float())
         if "clean" not in batch:
-            return {"clean": _resized(answer, batch).clamp(0, 1)}
+            return {"clean": answer.clamp(0, 1)}
         height, width = batch["clean"].shape[-2:]
         noisy = self._unscaled(batch["image"].float())
         return {"clean": answer[..., :height, :width].clamp(0, 1), "noisy": noisy[..., :height, :width]}
@@ -139,11 +144,3 @@ def _term(total: Tensor, count: int) -> Term:
 
 def _picture(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def _resized(answer: Tensor, batch: Batch) -> Tensor:
-    """At the size of the files, which must be one; as it is where that is not told."""
-    sizes = {tuple(size) for size in batch["size_hw"].tolist()} if "size_hw" in batch else set()
-    if len(sizes) != 1 or (size := sizes.pop()) == tuple(answer.shape[-2:]):
-        return answer
-    return nn.functional.interpolate(answer, size, mode="bilinear", align_corners=False, antialias=True)

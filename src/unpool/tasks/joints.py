@@ -4,6 +4,7 @@ Targets lie on an image of `size_hw`: in training that is the window which the n
 decoded, which the network sees resized as a whole. Predictions are given on that image too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,17 +67,30 @@ def targets_hw(batch: Batch) -> Tensor | Sequence[int]:
     return tuple(batch["image"].shape[-2:]) if size is None else size
 
 
-def target_hw(batch: Batch, place: int) -> Sequence[int]:
-    """The same of one sample."""
-    size = targets_hw(batch)
-    return size[place].tolist() if isinstance(size, Tensor) else size
+def covered_hw(batch: Batch, maps_hw: Sequence[int]) -> Tensor:
+    """(B, 2): size of what maps cover of the image on which targets lie.
+
+    A pixel of a map is `stride` pixels of the image; where no stride is full, networks leave out the last pixels or
+    reach beyond them.
+    """
+    image = batch["image"]
+    shares = [map_ * _stride(side, map_) / side for side, map_ in zip(image.shape[-2:], maps_hw, strict=True)]
+    sizes = torch.as_tensor(targets_hw(batch)).expand(len(image), 2)
+    return sizes * torch.tensor(shares, device=sizes.device)
+
+
+def _stride(image: int, map_: int) -> float:
+    """Pixels of the image by pixel of the map: a power of two, or how often the map goes into an image of its own."""
+    power = 2.0 ** round(math.log2(image / map_))
+    is_rounded = map_ in (math.floor(image / power), math.ceil(image / power))
+    return power if is_rounded or image % map_ else image / map_
 
 
 def joints_on(batch: Batch, grid_hw: Sequence[int]) -> Tensor:
-    """(B, K, 2): the batch's joints in pixels of a grid over the same image."""
-    return rescale(batch["keypoints"], targets_hw(batch), grid_hw)
+    """(B, K, 2): the batch's joints in pixels of a network's maps."""
+    return rescale(batch["keypoints"], covered_hw(batch, grid_hw), grid_hw)
 
 
 def joints_back(points: Tensor, grid_hw: Sequence[int], batch: Batch) -> Tensor:
-    """(B, K, 2): points of a grid over the image on the image on which targets lie."""
-    return rescale(points, grid_hw, targets_hw(batch))
+    """(B, K, 2): points of a network's maps on the image on which targets lie."""
+    return rescale(points, grid_hw, covered_hw(batch, grid_hw))

@@ -10,7 +10,9 @@ from unpool.types import Term
 Loss = Literal["mse", "bce", "softmax"]
 
 
-def map_loss(maps: Tensor, labels: Tensor, known: Tensor, *, loss: Loss, foreground: float, mass: float) -> Term:
+def map_loss(
+    maps: Tensor, labels: Tensor, known: Tensor, *, loss: Loss, foreground: Tensor | float, mass: float
+) -> Term:
     """A loss of each map that is known; the count is their number.
 
     Most pixels of a map are background: their sum drowns the few that matter, and a network soon answers 0 everywhere.
@@ -23,7 +25,7 @@ def map_loss(maps: Tensor, labels: Tensor, known: Tensor, *, loss: Loss, foregro
         loss: "mse" sums squared differences and "bce" binary cross-entropies of logits over pixels, both divided by
             `mass`, so that the loss does not grow with the map; "softmax" is the cross-entropy of a map as a
             distribution over its pixels, a label that misses the map counting as not known.
-        foreground: weight of a pixel labelled 1; of "mse" and "bce".
+        foreground: weight of a pixel labelled 1, one for all maps or (K, 1, 1); of "mse" and "bce".
         mass: what a label adds up to.
     """
     if loss == "softmax":

@@ -21,7 +21,7 @@ from unpool.ops.heatmaps import rescale
 from unpool.ops.parsing import parse
 from unpool.ops.skeleton import draw_skeletons
 from unpool.tasks.borders import check_borders
-from unpool.tasks.joints import target_hw
+from unpool.tasks.joints import covered_hw
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Preprocessing, Term
 
 
@@ -83,8 +83,8 @@ class People:
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, 2 * limbs, h, w) fields and (B, K + 1, h, w) heatmaps, the background last."""
         fields, maps = [], []
-        for i, people in enumerate(batch["people"]):
-            points = rescale(people[None], _covered_hw(batch, i, size_hw), size_hw)[0]
+        for people, covered in zip(batch["people"], covered_hw(batch, size_hw), strict=True):
+            points = rescale(people[None], covered, size_hw)[0]
             joints = heatmaps.gaussians(points, size_hw, self.size)  # (N, K, h, w)
             joints = joints.amax(0) if len(people) else joints.new_zeros(joints.shape[1:])
             maps.append(torch.cat([joints, 1 - joints.amax(0, keepdim=True)]))
@@ -94,10 +94,11 @@ class People:
     def predict(self, output: FieldStages, batch: Batch) -> Prediction:
         """people, a list of B (N, K, 2) on the image as decoded, NaN where a joint is missing, and score, of B (N,)."""
         people, scores = [], []
-        for i, (fields, maps) in enumerate(zip(output.fields[-1], output.heatmaps[-1], strict=True)):
+        size_hw = tuple(output.heatmaps[-1].shape[-2:])
+        covered = covered_hw(batch, size_hw).cpu()
+        for fields, maps, whole in zip(output.fields[-1], output.heatmaps[-1], covered, strict=True):
             found = parse(maps[:-1], fields, self.info.limbs)
-            size_hw = (maps.shape[-2], maps.shape[-1])
-            people.append(rescale(found.joints[None], size_hw, _covered_hw(batch, i, size_hw))[0])
+            people.append(rescale(found.joints[None], size_hw, whole)[0])
             scores.append(found.scores)
         return {"people": people, "score": scores}
 
@@ -131,24 +132,13 @@ class People:
             )
 
 
-def _covered_hw(batch: Batch, place: int, maps_hw: Sequence[int]) -> tuple[float, ...]:
-    """What the maps cover of one sample's targets: networks leave out the last pixels, where no stride is full."""
-    sides = zip(target_hw(batch, place), batch["image"].shape[-2:], maps_hw, strict=True)
-    return tuple(target * map_ * _stride(image, map_) / image for target, image, map_ in sides)
-
-
-def _stride(image: int, map_: int) -> int:
-    """Pixels of the image by pixel of the map, a power of two."""
-    return 2 ** max(0, round(math.log2(image / map_)))
-
-
 def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
     """(B, 1, h, w): share of each pixel of the map on which everyone is labelled."""
     if "mask" not in batch:
         return torch.ones(len(batch["people"]), 1, 1, 1, device=batch["image"].device)
     masks = []
-    for i, mask in enumerate(batch["mask"]):
-        height, width = (round(side) for side in _covered_hw(batch, i, size_hw))
+    for mask, covered in zip(batch["mask"], covered_hw(batch, size_hw).tolist(), strict=True):
+        height, width = (round(side) for side in covered)
         known = (mask[:height, :width] != IGNORE).float()[None, None]
         masks.append(nn.functional.adaptive_avg_pool2d(known, (size_hw[0], size_hw[1])))
     return torch.cat(masks)

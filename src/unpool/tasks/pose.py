@@ -20,6 +20,8 @@ from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
 
 Output = Tensor | Stages
+MOST = 1e4  # of pixels and weights; no map is as large
+LEAST_RADIUS = 0.71  # half the diagonal of a pixel
 
 
 class Pose(Joints):
@@ -28,14 +30,15 @@ class Pose(Joints):
     Args:
         info: names of the joints, those that trade places in a mirror, and limbs.
         label: "gaussian" around a joint, or "disk" of 1 where a pixel is no further than `size`.
-        size: deviation or radius, in pixels of the heatmaps.
+        size: deviation or radius, in pixels of the heatmaps; a radius of at least 0.71, which always meets a pixel.
         loss: "mse", "bce" (per-pixel classification) or "softmax" (a distribution over pixels); see `map_losses`.
-        foreground: weight of a pixel labelled 1 beside one labelled 0.
+        foreground: weight of a pixel labelled 1 beside one labelled 0, in the maps of joints; not of "softmax".
         hidden: what a joint that is not visible asks for: "ignore", no loss, or "zero", an empty map.
         background: whether the network has one more map, 1 less the highest of the others, as CPM's.
         centre: None; or the deviation, in pixels of the image, of a Gaussian in its middle that stands behind the
             image's channels, as CPM's 21.
-        stage_weights: of the losses of a network of stages; 1 each where None.
+        stage_weights: of the losses of the network's stages, as many as it has, one where it gives maps once; finite,
+            none below 0, not all 0. 1 each where None.
         flip_test: answer outside of training by the mean of image and mirrored image.
         preprocessing: what the images go through.
     """
@@ -56,9 +59,19 @@ class Pose(Joints):
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__(info, preprocessing)
-        for name, value, least in (("size", size, 0), ("foreground", foreground, 0), ("centre", centre, 0)):
-            if value is not None and not (math.isfinite(value) and value > least):
-                raise RecipeError(f"task.{name} is {value}; it must be a finite number above {least}")
+        for name, value in (("size", size), ("foreground", foreground), ("centre", centre)):
+            if value is not None and not (math.isfinite(value) and 0 < value <= MOST):
+                raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0, of at most {MOST:g}")
+        if label == "disk" and size < LEAST_RADIUS:
+            raise RecipeError(
+                f"task.size is {size}; a disk of a radius below {LEAST_RADIUS} holds no pixel where its joint lies "
+                "between pixels"
+            )
+        if loss == "softmax" and foreground != 1:
+            raise RecipeError(
+                f"task.foreground is {foreground}, which task.loss softmax does not know: a distribution has no "
+                "background to outweigh; leave it out"
+            )
         if loss == "softmax" and (hidden == "zero" or background):
             raise RecipeError(
                 "task.loss softmax makes each map a distribution, which is never empty: it goes with hidden ignore and "
@@ -68,7 +81,7 @@ class Pose(Joints):
         self.loss_kind: Loss = loss
         self.hidden, self.background, self.flip_test = hidden, background, flip_test
         self.size, self.foreground, self.centre = float(size), float(foreground), centre
-        self.stage_weights = None if stage_weights is None else tuple(stage_weights)
+        self.stage_weights = None if stage_weights is None else _checked_weights(stage_weights)
 
     @property
     def outputs(self) -> int:
@@ -98,15 +111,16 @@ class Pose(Joints):
         Raises:
             RecipeError: the network gives another number of maps than joints, or of stages than weights.
         """
-        stages = output.heatmaps if isinstance(output, Stages) else (output,)
-        if not isinstance(output, Stages):
-            return {"heatmaps": self._term(output, batch)}
+        if isinstance(output, Stages):
+            stages = {f"stage_{number}": maps for number, maps in enumerate(output.heatmaps, start=1)}
+        else:
+            stages = {"heatmaps": output}
         weights = self.stage_weights or (1.0,) * len(stages)
         if len(weights) != len(stages):
             raise RecipeError(f"task.stage_weights has {len(weights)} numbers and the network {len(stages)} stages")
         return {
-            f"stage_{number}": self._term(maps, batch)._replace(weight=weight)
-            for number, (maps, weight) in enumerate(zip(stages, weights, strict=True), start=1)
+            name: self._term(maps, batch)._replace(weight=weight)
+            for (name, maps), weight in zip(stages.items(), weights, strict=True)
         }
 
     def predict(self, output: Output, batch: Batch) -> Prediction:
@@ -140,9 +154,17 @@ class Pose(Joints):
             labels,
             known,
             loss=self.loss_kind,
-            foreground=self.foreground,
+            foreground=self._foreground(labels),
             mass=heatmaps.mass(self.label, self.size),
         )
+
+    def _foreground(self, labels: Tensor) -> Tensor | float:
+        """Weight of pixels labelled 1, by map: nearly all of the background's are, and no more than others count."""
+        if not self.background or self.foreground == 1:
+            return self.foreground
+        weights = labels.new_full((labels.shape[1], 1, 1), self.foreground)
+        weights[-1] = 1
+        return weights
 
     def _with_centre(self, image: Tensor) -> Tensor:
         if self.centre is None:
@@ -151,6 +173,16 @@ class Pose(Joints):
         middle = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], device=image.device)
         centre = heatmaps.gaussians(middle, (height, width), self.centre).to(image.dtype)  # (1, H, W)
         return torch.cat([image, centre.expand(len(image), 1, -1, -1)], dim=1)
+
+
+def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    given = tuple(weights)
+    numbers = [w for w in given if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
+    if len(numbers) < len(given) or not any(numbers):
+        raise RecipeError(
+            f"task.stage_weights is {list(given)}; it must be finite numbers, none below 0 and at least one above it"
+        )
+    return given
 
 
 def _answer(output: Output) -> Tensor:

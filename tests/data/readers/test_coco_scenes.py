@@ -47,6 +47,7 @@ def test_scene_has_its_own_people_and_nan_where_a_joint_is_not_labelled(tmp_path
         assert sample["people"][row][known].equal(stored[known, :2].float())
         assert sample["people"][row][~known].isnan().all()
     assert sample["boxes"].tolist() == [[4.0, 4.0, 26.0, 25.5]] * 2
+    assert sample["areas"].tolist() == [200.5] * 2
     assert sample["image"].equal(decode_image(tmp_path / "val2017" / "1.png", 3))
     assert (sample["mask"] == 0).all()
     assert len(reader[0]["people"]) == 2  # neither the crowd nor who has no joints

@@ -6,8 +6,8 @@ from torch import Tensor
 from unpool.ops import geometry
 from unpool.types import IGNORE, Batch, Sample
 
-_LISTS = ("boxes", "labels", "masks", "people", "captions")  # their number differs from sample to sample
-_OF_ONE = ("boxes", "labels", "masks", "people")  # one row a thing; what goes, goes from all
+_LISTS = ("boxes", "labels", "masks", "people", "areas", "captions")  # their number differs from sample to sample
+_OF_ONE = ("boxes", "labels", "masks", "people", "areas")  # one row a thing; what goes, goes from all
 _LEAST_SHARE = 0.1  # a box of which less than this is left is dropped with its label
 
 
@@ -19,7 +19,7 @@ def warp_targets(
     Keypoints outside of the window turn invisible. Joints of `people` keep their places there: a limb that leaves the
     window still shows within it, and its field with it, so that nothing of labelled people need be masked (W(p) = 0 in
     Cao et al. 2017 is for people without labels). Who lies beside the window, from the first joint to the last, goes
-    with their `boxes`, `labels` and `masks`; without people, boxes of which less than a tenth is left go.
+    with their `boxes`, `labels`, `masks` and `areas`; without people, boxes of which less than a tenth is left go.
     """
     moved = {key: value for key, value in sample.items() if key != "image"}
     if "mask" in sample:

@@ -36,6 +36,7 @@ class _Scene(NamedTuple):
     size_hw: tuple[int, int]
     people: NDArray[np.float32]  # (N, K, 2), NaN where a joint is not known
     boxes: NDArray[np.float32]  # (N, 4) xyxy
+    areas: NDArray[np.float32]  # (N,) pixels
     labelled: tuple[Region, ...]  # nothing where everyone is
     unlabelled: tuple[Region, ...]
 
@@ -66,7 +67,7 @@ class CocoScenes:
         if not self._scenes:
             raise coco.nobody(content, least_joints)
         self.root = root
-        self.gives: tuple[str, ...] = ("image", "people", "boxes", "mask")
+        self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
         self.faults: list[Fault] = content.faults
         self.notes: list[str] = []
@@ -86,7 +87,8 @@ class CocoScenes:
         """All of a sample but its image."""
         scene = self._scenes[index]
         people, boxes = torch.from_numpy(scene.people.copy()), torch.from_numpy(scene.boxes.copy())
-        return {"people": people, "boxes": boxes, "mask": self._mask(scene)}
+        areas = torch.from_numpy(scene.areas.copy())
+        return {"people": people, "boxes": boxes, "areas": areas, "mask": self._mask(scene)}
 
     def measure(self, index: int) -> Measure:
         """Size and oddities of one image, from the header of its file."""
@@ -97,7 +99,7 @@ class CocoScenes:
         require_size(path, size, scene.size_hw)
         told = notes(scene.image, found, self._channels, exif=self._exif)
         values = self._channels * size[0] * size[1] + size[0] * size[1]
-        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes, told)
+        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, told)
 
     def _mask(self, scene: _Scene) -> Tensor:
         """(H, W) uint8: IGNORE on people who are not labelled, else 0."""
@@ -123,9 +125,10 @@ def _scenes(content: coco.Annotations, *, neck: bool) -> list[_Scene]:
         if kept:
             people = np.stack([_joints(coco.joints_of(one), names, neck=neck) for one in kept])
             boxes = np.array([coco.box_of(one) for one in kept], np.float32)
+            areas = np.array([one["area"] for one in kept], np.float32)
             labelled = tuple(region_of(one) for one in kept) if others else ()
             unlabelled = tuple(region_or_box(one) for one in others)
-            scenes.append(_Scene(*content.images[number], people, boxes, labelled, unlabelled))
+            scenes.append(_Scene(*content.images[number], people, boxes, areas, labelled, unlabelled))
     return scenes
 
 

@@ -52,7 +52,7 @@ class DenseAutoencoder(nn.Module):
         if tuple(image.shape[-2:]) != self.size_hw:
             raise ValueError(
                 f"the image is {tuple(image.shape[-2:])} (H, W) and this autoencoder takes {self.size_hw} only: "
-                "set data.size to it, or the option size_hw to the size of the images"
+                "bring the images to it, or set the option size_hw to the size of the images"
             )
         code = self.act(self.encoder(image.flatten(1)))  # (B, width)
         return self.act(self.decoder(code)).unflatten(1, (-1, *self.size_hw))
