@@ -142,6 +142,13 @@ def train(recipe: str, overrides: Sequence[str], run: Path) -> Metrics:
     return metrics
 
 
+def evaluate(run: Path, *arguments: str) -> Metrics:
+    """What `unpool evaluate --json` prints for a run, as a process of its own."""
+    command = [*UNPOOL, "evaluate", str(run), *arguments, "--json"]
+    metrics: Metrics = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return metrics
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.accuracy", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(PROOFS)}; all where none is given")

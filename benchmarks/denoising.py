@@ -7,8 +7,6 @@ not. The autoencoder and PCA have a code of the same size; PCA is computed from 
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.accuracy import UNPOOL, Metrics, train
+from benchmarks.accuracy import evaluate, train
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool import load, load_recipe
 from unpool.assemble import make_eval_transform, make_preprocessing, make_reader
@@ -91,10 +89,14 @@ def filters(level: float) -> dict[str, dict[str, Filter]]:
     }
 
 
+def noise_of(level: float) -> str:
+    """Override of a recipe: Gaussian noise of one level."""
+    return f"data.noise={{gaussian: {{level: {level}}}}}"
+
+
 def noisy_set(data: Path, level: float, most: int | None) -> list[tuple[Tensor, Tensor]]:
     """(noisy, clean) of each image of BSD68, (1, 1, H, W) on 0..1: the noise that every network is measured on."""
-    overrides = {"data.root": str(data), "data.noise": {"gaussian": {"level": level}}}
-    recipe = load_recipe(NETWORKS["DnCNN-S"].recipe, overrides)
+    recipe = load_recipe(NETWORKS["DnCNN-S"].recipe, [f"data.root={data}", noise_of(level)])
     samples = scan(make_reader(recipe, "val")).samples
     collate = make_eval_transform(recipe, make_preprocessing(recipe))
     batches = [collate([samples[i]], 0) for i in range(min(len(samples), most or len(samples)))]
@@ -121,13 +123,6 @@ def best_filters(images: Sequence[tuple[Tensor, Tensor]], level: float) -> list[
     return best
 
 
-def evaluate(run: Path, level: float, split: str = "val") -> Metrics:
-    """`unpool evaluate` of a run at one level of noise."""
-    noise = f"data.noise={{gaussian: {{level: {level}}}}}"
-    command = [*UNPOOL, "evaluate", str(run), noise, "--split", split, "--json"]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-
-
 def bsd(data: Path, runs: Path, *, most: int | None, overrides: Sequence[str], networks: Sequence[str]) -> None:
     """Trains and measures the networks and the filters; writes denoising_bsd.json."""
     started_s = time.monotonic()
@@ -149,13 +144,13 @@ def bsd(data: Path, runs: Path, *, most: int | None, overrides: Sequence[str], n
         spent_s += metrics["time_s"]
         seen = f"{metrics['images_seen']:,} patches, {metrics['time_s'] / 60:.1f} min, {metrics['precision']}"
         for level in one.levels:
-            found = evaluate(run, level)
+            found = evaluate(run, noise_of(level))
             print(f"level {level}: {name}: {found['psnr']:.2f} dB, {seen}", flush=True)
             table.append([name, str(level), seen, f"{found['psnr']:.2f}", f"{found['ssim']:.4f}"])
             figure = f"{found['psnr']:.2f} dB ({seen})"
             reference = one.reference if level == 25 else ""
             rows.append(Row(what=f"{name}, level {level}, mean PSNR", figure=figure, reference=reference))
-        found = evaluate(run, 25, "test")
+        found = evaluate(run, noise_of(25), "--split", "test")
         gain = found["psnr"] - found["input_psnr"]
         rows.append(Row(what=f"{name}, level 25 on Set12, gain", figure=f"{gain:.2f} dB", reference="at least 8 dB"))
     command = "python -m benchmarks.denoising bsd"

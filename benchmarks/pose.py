@@ -9,7 +9,6 @@ to right hip, visible joints only. The mean pose is that of the training squares
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.accuracy import UNPOOL, Metrics, train
+from benchmarks.accuracy import Metrics, evaluate, train
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool.data.readers.lsp import Lsp
 from unpool.metrics.pose import PoseScores
@@ -195,18 +194,12 @@ def by_heart(data: Path, runs: Path) -> list[Row]:
     """The first 32 training photographs, learned and measured."""
     rows = []
     for name, (run, metrics) in run_all(HEARTS, "heart", few(data, runs / "lsp-by-heart", BY_HEART), runs).items():
-        figure = f"{100 * on_training_images(run)[PCK]:.1f} % ({seen(metrics)})"
+        figure = f"{100 * evaluate(run, '--split', 'train')[PCK]:.1f} % ({seen(metrics)})"
         rows.append(
             Row(what=f"{name}, {BY_HEART} photographs by heart, {PCK}", figure=figure, reference="at least 95 %")
         )
         print(f"{rows[-1].what}: {figure}", flush=True)
     return rows
-
-
-def on_training_images(run: Path) -> Metrics:
-    """`unpool evaluate` of a run on what it learned from."""
-    command = [*UNPOOL, "evaluate", str(run), "--split", "train", "--json"]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 
 def few(data: Path, folder: Path, count: int) -> Path:

@@ -5,7 +5,7 @@ weights and the bias of the layer before it can hold: W' = s W and b' = s b + t,
 and t = bias - s mean. It works for any network, since nothing is looked up in its code: it is run, every operation that
 reads a convolution is noted, and afterwards each folded layer and the answer are compared with those before.
 
-Vouched for is what ran: all norms and all of the answer on two or three images in float64 (float32 where the code asks
+Vouched for is what ran: all norms and all of the answer on two images in float64 (float32 where the code asks
 for that), and the answer in the precision of the network's own. Not vouched for are branches that no such image takes,
 by its size or its values; what a second call gives after a first; and what hooks of convolutions keep outside of the
 network, which is from now on what the norm gave.
