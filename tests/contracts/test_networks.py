@@ -10,7 +10,7 @@ from torch import nn
 
 from unpool import models
 from unpool.convert.recorder import tensors_of
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, pose, segmentation
 
 ODD = (33, 47)
@@ -156,7 +156,7 @@ def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
     image = torch.rand(1, MODELS[name].input[0], *ODD)
     one_size = r"\(33, 47\).*takes \(28, 28\) only"
     told = {"unet_valid": r"nearest are 188 high, 188 wide"}
-    with pytest.raises(ValueError, match=told.get(name, one_size)):
+    with pytest.raises(DataError, match=told.get(name, one_size)):
         small(name)(image)
 
 

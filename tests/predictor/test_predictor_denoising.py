@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -44,11 +45,13 @@ def test_predictor_gives_the_same_in_tiles(network):
     assert torch.allclose(tiled["clean"], predictor(network).predict(image)["clean"], atol=1e-5)
 
 
-def test_an_autoencoder_of_one_size_answers_about_no_other():
+def test_an_autoencoder_of_one_size_answers_about_no_other_and_says_so(tmp_path):
     asked = predictor(models.build("denoising_autoencoder", width=4))
-    assert asked.predict(photograph(28, 28, 1))["clean"].shape == (1, 28, 28)
-    with pytest.raises(ValueError, match="50, 61"):
-        asked.predict(photograph(50, 61, 1))
+    for name, height, width in (("a", 50, 61), ("b", 28, 28)):
+        Image.fromarray(photograph(height, width, 1)[0].numpy()).save(tmp_path / f"{name}.png")
+    large, small = write_predictions(asked, [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
+    assert re.search(r"\(50, 61\) \(H, W\) and this autoencoder takes \(28, 28\) only", large["error"])
+    assert small["clean"] == "b_clean.png"
 
 
 def test_denoised_files_are_written_beside_their_view(network, tmp_path):

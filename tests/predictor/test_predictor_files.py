@@ -111,7 +111,7 @@ def test_one_bad_image_is_recorded_and_the_others_answered(labels, tmp_path):
 
 def test_no_readable_image_is_an_error_that_lists_reasons(labels, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"(?s)no image can be read.*bad\.png.*empty"):
+    with pytest.raises(DataError, match=r"(?s)no image can be answered.*bad\.png.*empty"):
         write_predictions(labels, [tmp_path / "bad.png"], tmp_path / "out")
 
 

@@ -63,11 +63,12 @@ def write_predictions(
         progress: called with (images done, images in all).
 
     Returns:
-        One record an image, in order: image, size_hw and the answer, or image and error where it cannot be read.
+        One record an image, in order: image, size_hw and the answer, or image and error where it cannot be read or the
+        network takes no image of its size.
 
     Raises:
         RecipeError: a file to be written exists already.
-        DataError: a path does not exist, or no image can be read.
+        DataError: a path does not exist, or no image can be answered.
         EnvironmentFault: `out` cannot be written.
     """
     out = Path(out)
@@ -82,7 +83,7 @@ def write_predictions(
             if progress is not None:
                 progress(i + 1, len(files))
         if records and all("error" in record for record in records):
-            raise DataError("no image can be read:\n" + "\n".join(record["error"] for record in records[:10]))
+            raise DataError("no image can be answered:\n" + "\n".join(record["error"] for record in records[:10]))
         listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
         (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
@@ -121,7 +122,10 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
         image = read_image(path, predictor.preprocessing.channels, exif=predictor.preprocessing.exif)
     except DataError as error:
         return {"image": printable(path), "error": str(error)}
-    answer = predictor.predict(image)
+    try:
+        answer = predictor.predict(image)
+    except DataError as error:  # the network takes no image of its size
+        return {"image": printable(path), "error": f"{printable(path)}: {error}"}
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(image.shape[-2:])}
     step = -(-max(image.shape[-2:]) // VIEW_SIDE)
     seen = {key: value[..., ::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}

@@ -71,7 +71,7 @@ class Predictor:
             score of each person.
 
         Raises:
-            DataError: an image cannot be used.
+            DataError: an image cannot be used, or the network takes none of its size.
             ModelFileError: the network's answers are not finite.
         """
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]

@@ -17,6 +17,7 @@ from typing import cast
 
 from torch import Tensor, fx, nn
 
+from unpool.errors import DataError
 from unpool.layers.inception import Inception, Widths
 from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
@@ -74,7 +75,7 @@ class GoogLeNet(Backbone):
         tap_channels: channels of those.
 
     Raises:
-        ValueError: an image that the four poolings leave nothing of.
+        DataError: an image that the four poolings leave nothing of.
     """
 
     strides = (2, 4, 8, 16, 32)
@@ -128,7 +129,7 @@ class GoogLeNet(Backbone):
 @fx.wrap  # one operation of a traced network, which then refuses the same images
 def _large_enough(image: Tensor) -> Tensor:
     if min(image.shape[-2:]) < LEAST:
-        raise ValueError(
+        raise DataError(
             f"the image is {tuple(image.shape[-2:])} (H, W); GoogLeNet halves it five times: give {LEAST} or more"
         )
     return image

@@ -13,6 +13,7 @@ from typing import cast
 
 from torch import Tensor, fx, nn
 
+from unpool.errors import DataError
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
@@ -78,7 +79,7 @@ def normalised(*, width: int = 64, in_channels: int = 3) -> VGG:
 @fx.wrap  # one operation of a traced network, which then refuses the same images
 def _large_enough(image: Tensor) -> Tensor:
     if min(image.shape[-2:]) < VGG.strides[-1]:
-        raise ValueError(f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more")
+        raise DataError(f"the image is {tuple(image.shape[-2:])} (H, W); VGG halves it five times: give 32 or more")
     return image
 
 

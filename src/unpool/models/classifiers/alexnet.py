@@ -19,7 +19,7 @@ from functools import partial
 
 from torch import Tensor, fx, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
 
@@ -48,7 +48,7 @@ class AlexNet(nn.Module):
 
     Raises:
         RecipeError: a width that the groups do not divide.
-        ValueError: an image too small for the three poolings.
+        DataError: an image too small for the three poolings.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class OneWeirdTrick(nn.Module):
         width: channels of the first convolution; the other layers keep their proportion to it.
 
     Raises:
-        ValueError: an image too small for the three poolings.
+        DataError: an image too small for the three poolings.
     """
 
     def __init__(self, *, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> None:
@@ -170,7 +170,7 @@ def _in_twos(part: int, whole: int) -> int:
 @fx.wrap  # one operation of a traced network, which then refuses the same images
 def _large_enough(image: Tensor, least: int) -> Tensor:
     if min(image.shape[-2:]) < least:
-        raise ValueError(
+        raise DataError(
             f"the image is {tuple(image.shape[-2:])} (H, W); AlexNet reduces it by 32: give {least} or more"
         )
     return image

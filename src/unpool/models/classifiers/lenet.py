@@ -12,6 +12,7 @@ from functools import partial
 
 from torch import Tensor, fx, nn
 
+from unpool.errors import DataError
 from unpool.models.catalog import Variant
 
 SEEN = 32  # pixels on a side, padding included
@@ -29,7 +30,7 @@ class LeNet5(nn.Module):
         width: channels of the first convolution; the other layers keep the paper's proportion to it.
 
     Raises:
-        ValueError: an image of less than 32x32 with its padding, for which the paper's 5x5 positions do not exist.
+        DataError: an image of less than 32x32 with its padding, for which the paper's 5x5 positions do not exist.
     """
 
     def __init__(self, padding: int, /, *, in_channels: int = 1, num_classes: int = 10, width: int = 6) -> None:
@@ -69,7 +70,7 @@ class LeNet5(nn.Module):
 @fx.wrap  # one operation of a traced network, which then refuses the same images
 def _large_enough(image: Tensor, least: int) -> Tensor:
     if min(image.shape[-2:]) < least:
-        raise ValueError(
+        raise DataError(
             f"the image is {tuple(image.shape[-2:])} (H, W) and this LeNet-5 needs {least} or more: enlarge it, or "
             "take lenet5_28, which pads 28x28"
         )

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 
@@ -22,7 +22,7 @@ class Perceptron(nn.Module):
 
     Raises:
         RecipeError: `size_hw` is not of two numbers.
-        ValueError: an image of another size.
+        DataError: an image of another size.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Perceptron(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if tuple(image.shape[-2:]) != self.size_hw:
-            raise ValueError(
+            raise DataError(
                 f"the image is {tuple(image.shape[-2:])} (H, W) and this perceptron takes {self.size_hw} only: "
                 "set data.size to it, or the option size_hw to the size of the images"
             )

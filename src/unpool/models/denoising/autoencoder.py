@@ -11,6 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from unpool.errors import DataError
 from unpool.layers.initialize import he_normal
 from unpool.models.backbones.vgg import conv
 from unpool.models.catalog import Variant
@@ -25,6 +26,9 @@ class DenseAutoencoder(nn.Module):
         num_classes: channels of the answer.
         width: hidden units.
         size_hw: the one size of image that it takes.
+
+    Raises:
+        DataError: an image of another size.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class DenseAutoencoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if tuple(image.shape[-2:]) != self.size_hw:
-            raise ValueError(
+            raise DataError(
                 f"the image is {tuple(image.shape[-2:])} (H, W) and this autoencoder takes {self.size_hw} only: "
                 "bring the images to it, or set the option size_hw to the size of the images"
             )

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.layers.crop import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.backbones.vgg import conv
@@ -46,7 +46,7 @@ class PooledConvs(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if min(image.shape[-2:]) < STRIDE:
-            raise ValueError(f"the image is {tuple(image.shape[-2:])} (H, W) and is halved three times: give 8 or more")
+            raise DataError(f"the image is {tuple(image.shape[-2:])} (H, W) and is halved three times: give 8 or more")
         x = image
         for stage in self.stages:
             x = self.pool(stage(x))

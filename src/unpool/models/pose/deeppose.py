@@ -18,7 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
@@ -88,7 +88,7 @@ class DeepPose(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if min(image.shape[-2:]) < LEAST:
-            raise ValueError(
+            raise DataError(
                 f"the image is {tuple(image.shape[-2:])} (H, W); AlexNet reduces it by 32: give {LEAST} or more, "
                 f"{CROP} as published"
             )

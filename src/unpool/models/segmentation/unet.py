@@ -13,6 +13,7 @@ from math import floor
 import torch
 from torch import Tensor, nn
 
+from unpool.errors import DataError
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.crop import crop_centre, mirror_pad
 from unpool.layers.initialize import he_normal
@@ -120,7 +121,7 @@ class ValidUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         if self.legal(height) != height or self.legal(width) != width:
-            raise ValueError(
+            raise DataError(
                 f"the image is {(height, width)} (H, W) and unet_valid takes sizes of {self.stride} * b + "
                 f"{4 * (self.stride - 1)} only; the nearest are {self._near(height)} high, {self._near(width)} wide: "
                 "resize to one of them, or use unet_mirror, which takes every size"
