@@ -29,12 +29,11 @@ from unpool.assemble import (
 )
 from unpool.data.colour_baseline import colour_bin_baseline
 from unpool.data.loader import Loader, order
-from unpool.errors import DataError
 from unpool.examples import draw_examples
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
 from unpool.run_directory import RunDirectory
-from unpool.same_set import check_same_set
+from unpool.same_set import check_same_names, check_same_set
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
@@ -115,16 +114,7 @@ def _read_data(recipe: Recipe, own: Own, *, progress: Callable[[int, int], None]
     check_gives(recipe, train, "the training reader")
     val = make_reader(recipe, "val", classes=train.info.classes) if own.val is None else own.val
     check_gives(recipe, val, "the validation reader")
-    if val.info.classes != train.info.classes:
-        raise DataError(
-            f"the validation reader has classes {list(val.info.classes)[:20]} and the training reader "
-            f"{list(train.info.classes)[:20]}; they must be the same, in the same order"
-        )
-    if val.info.keypoints != train.info.keypoints:
-        raise DataError(
-            f"the validation reader has the joints {list(val.info.keypoints)[:20]} and the training reader "
-            f"{list(train.info.keypoints)[:20]}; they must be the same, in the same order"
-        )
+    check_same_names(val.info, train.info, called="the validation reader")
     return make_data(recipe, (train, val), progress=progress)
 
 

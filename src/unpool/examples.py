@@ -58,7 +58,7 @@ def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example
     batch = collate([sample], 0)
     prediction, loss = _look(job, batch)
     if "clean" in batch:  # made with the batch, as the noise of the image is
-        sample = {key: batch[key][0] for key in ("image", "clean")}
+        sample = {**sample, **{key: batch[key][0] for key in ("image", "clean")}}
     image = _rgb(sample["image"].round().clamp(0, 255).to(torch.uint8))
     return Example(
         data.val.samples.names[index],

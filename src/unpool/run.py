@@ -14,16 +14,17 @@ from unpool.conduct import Own, conduct
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS
 from unpool.data.store import scan
-from unpool.errors import DataError, RecipeError
+from unpool.errors import RecipeError
 from unpool.predictor.loading import read_own
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import GIVEN, options_of
 from unpool.run_directory import RunDirectory
+from unpool.same_set import check_same_names
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, place
-from unpool.types import Reader
+from unpool.types import DataInfo, Reader
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
 EVALUABLE = (  # and in an evaluation, beside the options of the reader
@@ -142,11 +143,11 @@ def evaluate(
     Raises:
         RecipeError: an override that a trained network does not allow, or a part of your own is missing.
         ModelFileError: the run has no such weights.
-        DataError: the set cannot be read, or holds classes the network does not know.
+        DataError: the set cannot be read, or has other classes or joints than the network.
     """
     directory = RunDirectory.open(run)
     trained = predictor.load(directory.path, weights=weights, model=model)
-    settings, reader = _measured_on(directory, overrides, split, reader=reader, classes=trained.info.classes)
+    settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     device = make_device(settings)
     precision, layout = _as_trained(settings, device)
@@ -171,7 +172,7 @@ def _measured_on(
     split: Literal["train", "val", "test"],
     *,
     reader: Reader | None,
-    classes: tuple[str, ...],
+    known: DataInfo,
 ) -> tuple[Recipe, Reader]:
     """The recipe as overridden, and the reader to measure on."""
     trained_on = load_recipe(directory / "recipe.yaml")
@@ -184,11 +185,10 @@ def _measured_on(
     if reader is None:
         if {"train", "val"} & set(read_own(directory.path)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
-        reader = _reader_of_all(directory, trained_on, settings, split=split, classes=classes)
-        reader = reader or make_reader(settings, split, classes=classes)
+        reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
+        reader = reader or make_reader(settings, split, classes=known.classes)
     check_gives(settings, reader, "the reader")
-    if reader.info.classes != classes:
-        raise DataError(f"the reader has classes {list(reader.info.classes)[:20]}, the network {list(classes)[:20]}")
+    check_same_names(reader.info, known, called="the reader")
     return settings, reader
 
 

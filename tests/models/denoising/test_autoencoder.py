@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
+from unpool.errors import RecipeError
 from unpool.models import MODELS
 
 
@@ -104,3 +105,9 @@ def test_convolutional_decoder_goes_from_coarse_to_fine():
 def test_answer_may_have_other_channels_than_the_image(name):
     model = models.build(name, width=4, in_channels=2, num_classes=3)
     assert model(torch.rand(1, 2, 28, 28)).shape == (1, 3, 28, 28)
+
+
+@pytest.mark.parametrize("given", [[28], [28, 28, 1]])
+def test_one_size_is_two_numbers(given):
+    with pytest.raises(RecipeError, match="give two numbers, the height and width"):
+        models.build("linear_autoencoder", size_hw=given)

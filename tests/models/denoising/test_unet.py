@@ -1,9 +1,11 @@
 """U-Net that answers by what is to be taken away."""
 
+import pytest
 import torch
 from torch import nn
 
 from unpool import models
+from unpool.ops.tiling import stride_of
 
 
 def test_network_that_finds_no_noise_gives_the_image_back():
@@ -25,3 +27,9 @@ def test_count_is_unets_without_one_map():
     with torch.device("meta"):
         two, one = models.build("unet_same"), models.build("unet_regression")
     assert sum(p.numel() for p in two.parameters()) - sum(p.numel() for p in one.parameters()) == 64 + 1
+
+
+@pytest.mark.parametrize("depth", [2, 6])
+@pytest.mark.parametrize("name", ["unet_regression", "conv_autoencoder"])
+def test_tiles_start_where_the_coarsest_map_has_a_pixel(name, depth):
+    assert stride_of(models.build(name, width=1, depth=depth)) == 2**depth

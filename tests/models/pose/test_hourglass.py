@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
+from unpool.errors import RecipeError
 from unpool.models.pose.hourglass import Bottleneck, Hourglass
 
 
@@ -93,3 +94,9 @@ def test_stem_has_the_widths_of_the_release():
     assert [p.shape[0] for p in (stem[0].conv.weight, stem[1].shortcut.weight, stem[4].shortcut.weight)] == [
         *(64, 128, 256)
     ]
+
+
+def test_width_that_leaves_the_stem_nothing_is_refused():
+    assert models.build("hourglass1", width=4)(torch.rand(2, 3, 64, 64)).heatmaps[0].shape == (2, 16, 16, 16)
+    with pytest.raises(RecipeError, match="width is 3; the stem has a quarter of it: give 4 or more"):
+        models.build("hourglass1", width=3)

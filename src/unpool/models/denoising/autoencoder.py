@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from unpool.errors import DataError
+from unpool.errors import DataError, RecipeError
 from unpool.layers.initialize import he_normal
 from unpool.models.backbones.vgg import conv
 from unpool.models.catalog import Variant
@@ -28,6 +28,7 @@ class DenseAutoencoder(nn.Module):
         size_hw: the one size of image that it takes.
 
     Raises:
+        RecipeError: `size_hw` is not of two numbers.
         DataError: an image of another size.
     """
 
@@ -42,6 +43,8 @@ class DenseAutoencoder(nn.Module):
         size_hw: Sequence[int] = (28, 28),
     ) -> None:
         super().__init__()
+        if len(size_hw) != 2:
+            raise RecipeError(f"size_hw is {list(size_hw)}; give two numbers, the height and width of the images")
         self.size_hw = (int(size_hw[0]), int(size_hw[1]))
         pixels = self.size_hw[0] * self.size_hw[1]
         self.encoder = nn.Linear(in_channels * pixels, width, bias=act is not None)
@@ -71,12 +74,16 @@ class ConvAutoencoder(nn.Module):
         width: channels after the first halving; they double with each.
         depth: number of halvings.
         code: channels of the code, (B, code, H / 2^depth, W / 2^depth), sizes rounded up.
+
+    Attributes:
+        stride: of the code.
     """
 
     def __init__(
         self, *, in_channels: int = 1, num_classes: int = 1, width: int = 32, depth: int = 3, code: int = 16
     ) -> None:
         super().__init__()
+        self.stride = 2**depth
         widths = [width * 2**i for i in range(depth)]
         self.encoder = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU())

@@ -22,6 +22,9 @@ class ResidualUNet(nn.Module):
         num_classes: channels of the answer, the same number.
         width: channels at the size of the image; they double with each halving.
         depth: number of halvings.
+
+    Attributes:
+        stride: of the coarsest map.
     """
 
     finds_noise = True
@@ -36,6 +39,7 @@ class ResidualUNet(nn.Module):
         self.noise = UNet(
             partial(conv_twice, padding=1), in_channels=in_channels, num_classes=num_classes, width=width, depth=depth
         )
+        self.stride = self.noise.stride
         nn.init.normal_(self.noise.head.weight, std=START)
 
     def forward(self, image: Tensor) -> Tensor:

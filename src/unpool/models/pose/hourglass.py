@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
 from unpool.models.catalog import Variant
 from unpool.types import Stages
@@ -81,14 +82,19 @@ class StackedHourglass(nn.Module):
         stacks: how many hourglasses stand behind one another.
         in_channels: channels of the image.
         num_classes: joints.
-        width: channels inside the hourglasses; the stem has a quarter, then half of them.
+        width: channels inside the hourglasses, at least 4; the stem has a quarter, then half of them.
         depth: halvings of each hourglass.
+
+    Raises:
+        RecipeError: a width below 4.
     """
 
     def __init__(
         self, stacks: int, /, *, in_channels: int = 3, num_classes: int = 16, width: int = 256, depth: int = 4
     ) -> None:
         super().__init__()
+        if width < 4:
+            raise RecipeError(f"width is {width}; the stem has a quarter of it: give 4 or more")
         self.stem = nn.Sequential(
             ConvNormAct(in_channels, width // 4, 7, stride=2, bias=True),
             Bottleneck(width // 4, width // 2),
