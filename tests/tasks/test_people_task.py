@@ -210,3 +210,16 @@ def test_people_lie_on_the_image_of_their_own_size():
 def test_people_refuse_images_without_their_borders():
     with pytest.raises(RecipeError, match="cover cuts borders off on which joints may lie; use stretch"):
         People(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))
+
+
+def test_limbs_are_drawn_between_their_joints_in_a_colour_for_each_person():
+    people = torch.tensor([[[20.0, 20.0], [20.0, 60.0], [20.0, 100.0]], [[80.0, 20.0], [80.0, 60.0], [NAN, NAN]]])
+    drawn = People(INFO).draw(torch.zeros(3, 200, 200, dtype=torch.uint8), {"people": people})
+    first, second = drawn[:, 40, 20], drawn[:, 40, 80]
+    assert first.max() > 100
+    assert second.max() > 100
+    assert not first.equal(second)
+    assert drawn[:, 80, 20].equal(first)
+    assert drawn[:, 80, 80].max() == 0
+    assert drawn[:, 70:].flatten(0, 1)[..., 40:].max() == 0  # a joint that is missing lies nowhere
+    assert drawn[:, :10, :10].max() == 0
