@@ -6,6 +6,7 @@ from torch import nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.people import PeopleScores
+from unpool.ops.skeleton import COCO_NECK_LIMBS, LSP
 from unpool.tasks.people import People
 from unpool.training.step import total_loss
 from unpool.types import IGNORE, DataInfo, FieldStages, Preprocessing
@@ -153,6 +154,25 @@ def test_annotated_areas_come_before_boxes_in_the_precision_of_people():
         metric.update({"people": [CROSSING + off], "score": [torch.ones(2)]}, batch)
         found.append(metric.compute()["oks_ap"])
     assert found == [pytest.approx(x) for x in (1.0, 0.3, 0.0)]  # 0.62 is above three of ten thresholds
+
+
+def precision_without_the_neck(names):
+    """OKS-AP of a person whose joints are all where they should be but the neck, which is far away."""
+    info = DataInfo(keypoints=names, limbs=((0, 1),))
+    truth = 100 * torch.rand(1, len(names), 2, generator=torch.Generator().manual_seed(0))
+    found = truth.clone()
+    found[0, names.index("neck")] += 1e4
+    metric = PeopleScores(info)
+    metric.update({"people": [found], "score": [torch.ones(1)]}, {"people": [truth], "areas": [torch.tensor([1000.0])]})
+    return metric.compute()["oks_ap"]
+
+
+def test_neck_that_is_made_up_of_coco_s_shoulders_has_no_part_in_the_similarity():
+    coco = tuple(dict.fromkeys(name for limb in COCO_NECK_LIMBS for name in limb))
+    assert len(coco) == 18
+    assert precision_without_the_neck(coco) == 1.0
+    # the neck of other bodies is annotated: 13 of 14 joints are a similarity of 0.93, above nine of ten thresholds
+    assert precision_without_the_neck(LSP) == pytest.approx(0.9)
 
 
 def test_people_found_where_none_are_labelled_are_neither_right_nor_wrong():
