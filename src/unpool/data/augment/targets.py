@@ -34,9 +34,7 @@ def warp_targets(
     if "visible" in sample:
         order = _order(sample["visible"].shape[-1], matrix, flip_pairs)
         moved["visible"] = sample["visible"][..., order] & _inside(moved["keypoints"], size_hw)
-    for key in ("area", "areas"):
-        if key in sample:
-            moved[key] = (sample[key] / torch.linalg.det(matrix[:2, :2]).abs()).to(sample[key].dtype)
+    moved |= _scaled_areas(sample, matrix)
     is_left = None
     if "boxes" in sample:
         moved["boxes"], share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
@@ -45,6 +43,11 @@ def warp_targets(
         moved["people"] = _move_keypoints(sample["people"], matrix, flip_pairs)
         is_left = _meets(moved["people"], size_hw)
     return moved | {key: moved[key][is_left] for key in _OF_ONE if key in moved and is_left is not None}
+
+
+def _scaled_areas(sample: Sample, matrix: Tensor) -> Sample:
+    shrunk = torch.linalg.det(matrix[:2, :2]).abs()
+    return {key: (sample[key] / shrunk).to(sample[key].dtype) for key in ("area", "areas") if key in sample}
 
 
 def stack_targets(samples: list[Sample]) -> Batch:
