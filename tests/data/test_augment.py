@@ -225,6 +225,19 @@ def test_people_who_all_leave_leave_none() -> None:
     assert batch["areas"][0].shape == (0,)
 
 
+def test_areas_of_people_grow_with_the_image_and_no_mirror_makes_them_negative() -> None:
+    nan = float("nan")
+    people = torch.tensor([[[28.0, 20.0], [30.0, 22.0], [nan, nan]], [[1.0, 1.0], [2.0, 2.0], [nan, nan]]])
+    item = sample(people=people, areas=torch.tensor([60.0, 7.0]), area=torch.tensor(60.0))
+    larger = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item], 0)
+    assert larger["areas"][0].tolist() == pytest.approx([240.0])  # the other one has left
+    assert larger["area"].tolist() == pytest.approx([240.0])
+    mirrored = augment(AUGMENTATIONS["flip"](p=1))([item], 0)
+    assert mirrored["areas"][0].tolist() == pytest.approx([60.0, 7.0])
+    assert Collate(GREY)([item], 0)["areas"][0].tolist() == [60.0, 7.0]
+    assert mirrored["areas"][0].dtype == torch.float32
+
+
 def test_boxes_stay_a_list_where_their_number_agrees() -> None:
     items = [sample(i, boxes=torch.rand(2, 4), labels=torch.tensor([1, 2])) for i in (0, 1)]
     assert isinstance(augment()(items, 0)["boxes"], list)

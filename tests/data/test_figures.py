@@ -67,6 +67,21 @@ def test_many_people_have_boxes_and_no_joints_where_they_are_hidden():
     assert not torch.cat([~figures[i]["people"].isnan() for i in range(10)]).all()
 
 
+def test_areas_of_many_people_are_the_pixels_on_which_each_shows():
+    bare, covered = (Figures(count=6, side=96, people=3, occlusion=occlusion) for occlusion in (0, 6))
+    shares, lost = [], 0.0
+    for i in range(6):  # the same people: things are drawn after them
+        whole, targets = bare.targets(i), covered.targets(i)
+        left, top, right, bottom = whole["boxes"].unbind(1)
+        assert whole["areas"].dtype == torch.float32
+        assert whole["areas"].shape == (len(whole["people"]),)
+        shares += (whole["areas"] / ((right - left) * (bottom - top))).tolist()
+        lost += float(whole["areas"].sum() - targets["areas"].sum())
+    assert all(0.05 < share < 0.9 for share in shares)
+    assert max(shares) - min(shares) > 0.1, "no fixed share of the box"
+    assert lost > 0, "who is hidden covers less"
+
+
 def test_people_whose_necks_are_hidden_hold_together_by_their_trunks():
     person = torch.rand(1, 14, 2, generator=torch.Generator().manual_seed(0)) * 20 + 2
     person[0, LSP.index("neck")] = torch.nan

@@ -71,6 +71,20 @@ def test_peaks_are_the_highest_of_their_neighbours_and_above_the_threshold():
     assert len(low.points) == 0
 
 
+def test_of_more_peaks_than_count_the_highest_are_kept_row_by_row():
+    maps = torch.zeros(2, 30, 40)
+    heights = 0.2 + 0.8 * torch.rand(15, 20, generator=torch.Generator().manual_seed(0))
+    maps[0, ::2, ::2] = heights
+    maps[1, :12:2, ::2] = heights[:6]
+    many, few = parsing.find_peaks(maps)
+    assert (len(many.scores), len(few.scores)) == (parsing.MOST, 120) == (128, 120)
+    assert many.scores.sort().values.equal(heights.flatten().sort().values[-128:])
+    rows = many.points.round()[:, 1]
+    assert (rows.diff() >= 0).all()
+    places = (many.points / 2).round().long()
+    assert heights[places[:, 1], places[:, 0]].equal(many.scores)
+
+
 def test_each_peak_is_in_one_pair_and_the_best_pair_comes_first():
     field = torch.zeros(2, 10, 20)
     field[0] = 1.0

@@ -6,6 +6,7 @@ from torch import nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.people import PeopleScores
+from unpool.ops.skeleton import COCO_NECK_LIMBS, LSP
 from unpool.tasks.people import People
 from unpool.training.step import total_loss
 from unpool.types import IGNORE, DataInfo, FieldStages, Preprocessing
@@ -155,6 +156,25 @@ def test_annotated_areas_come_before_boxes_in_the_precision_of_people():
     assert found == [pytest.approx(x) for x in (1.0, 0.3, 0.0)]  # 0.62 is above three of ten thresholds
 
 
+def precision_without_the_neck(names):
+    """OKS-AP of a person whose joints are all where they should be but the neck, which is far away."""
+    info = DataInfo(keypoints=names, limbs=((0, 1),))
+    truth = 100 * torch.rand(1, len(names), 2, generator=torch.Generator().manual_seed(0))
+    found = truth.clone()
+    found[0, names.index("neck")] += 1e4
+    metric = PeopleScores(info)
+    metric.update({"people": [found], "score": [torch.ones(1)]}, {"people": [truth], "areas": [torch.tensor([1000.0])]})
+    return metric.compute()["oks_ap"]
+
+
+def test_neck_that_is_made_up_of_coco_s_shoulders_has_no_part_in_the_similarity():
+    coco = tuple(dict.fromkeys(name for limb in COCO_NECK_LIMBS for name in limb))
+    assert len(coco) == 18
+    assert precision_without_the_neck(coco) == 1.0
+    # the neck of other bodies is annotated: 13 of 14 joints are a similarity of 0.93, above nine of ten thresholds
+    assert precision_without_the_neck(LSP) == pytest.approx(0.9)
+
+
 def test_people_found_where_none_are_labelled_are_neither_right_nor_wrong():
     stray = torch.tensor([[[20.0, 60.0], [20.0, 70.0], [90.0, 90.0]]])  # two of three joints in the crowd
     mask = torch.zeros(160, 160, dtype=torch.int64)
@@ -210,3 +230,16 @@ def test_people_lie_on_the_image_of_their_own_size():
 def test_people_refuse_images_without_their_borders():
     with pytest.raises(RecipeError, match="cover cuts borders off on which joints may lie; use stretch"):
         People(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))
+
+
+def test_limbs_are_drawn_between_their_joints_in_a_colour_for_each_person():
+    people = torch.tensor([[[20.0, 20.0], [20.0, 60.0], [20.0, 100.0]], [[80.0, 20.0], [80.0, 60.0], [NAN, NAN]]])
+    drawn = People(INFO).draw(torch.zeros(3, 200, 200, dtype=torch.uint8), {"people": people})
+    first, second = drawn[:, 40, 20], drawn[:, 40, 80]
+    assert first.max() > 100
+    assert second.max() > 100
+    assert not first.equal(second)
+    assert drawn[:, 80, 20].equal(first)
+    assert drawn[:, 80, 80].max() == 0
+    assert drawn[:, 70:].flatten(0, 1)[..., 40:].max() == 0  # a joint that is missing lies nowhere
+    assert drawn[:, :10, :10].max() == 0

@@ -49,8 +49,8 @@ class Figures:
         count: number of scenes, by default 2000 for training and 200 else.
         side: height and width in pixels, at least 32.
         people: in each scene. One gives `keypoints` and `visible`; more give `people`, NaN where a joint is not
-            visible, and `boxes` around what shows; the sides of the trunk are limbs too, without which a hidden neck
-            leaves a person in pieces.
+            visible, `boxes` around what shows and `areas`, its pixels; the sides of the trunk are limbs too, without
+            which a hidden neck leaves a person in pieces.
         occlusion: most things in front of the people; their number is drawn from 0 to this.
     """
 
@@ -73,7 +73,7 @@ class Figures:
                 "of at least 32, and at least one person and scene"
             )
         self.gives: tuple[str, ...] = (
-            ("image", "keypoints", "visible", "area") if people == 1 else ("image", "people", "boxes")
+            ("image", "keypoints", "visible", "area") if people == 1 else ("image", "people", "boxes", "areas")
         )
         limbs = LSP_LIMBS if people == 1 else LSP_LIMBS + TRUNK_LIMBS
         self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=limbs)
@@ -115,16 +115,18 @@ class Figures:
 
 
 def _of_many(scene: _Scene, shows: NDArray[np.bool_]) -> Sample:
-    """`people` and `boxes`; a person of whom no joint shows is left out."""
-    people, boxes = [], []
+    """`people`, `boxes` and `areas`; a person of whom no joint shows is left out."""
+    people, boxes, areas = [], [], []
     for number, (joints, shown) in enumerate(zip(scene.people, shows, strict=True)):
         rows, columns = np.nonzero(scene.owner == number + 1)
         if shown.any():
             people.append(np.where(shown[:, None], joints, np.nan))
             boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            areas.append(len(rows))
     return {
         "people": torch.tensor(np.array(people, np.float32).reshape(-1, len(LSP), 2)),
         "boxes": torch.tensor(np.array(boxes, np.float32).reshape(-1, 4)),
+        "areas": torch.tensor(np.array(areas, np.float32)),
     }
 
 

@@ -2,15 +2,18 @@
 
 OKS-AP is that of `metrics.oks`, with the areas of people as annotated where the data set has them. Differs in that a
 person of whom only the box is known counts for 0.53 of it, and that found people who lie where nobody is labelled are
-left out before the best of an image are taken, not after.
+left out before the best of an image are taken, not after. Of COCO's joints with a neck, which a reader makes up from
+the shoulders, OKS is over COCO's own 17; the limbs of the neck count as limbs.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unpool.metrics.oks import AveragePrecision, deviations
+from unpool.ops.skeleton import COCO_NECK_LIMBS
 from unpool.types import IGNORE, Batch, DataInfo, Prediction
 
 SHARE = 0.5  # of a limb's length, within which both of its ends must lie
@@ -32,6 +35,7 @@ class PeopleScores:
         self.right = self.seen = self.made = 0
         self.people = self.found = 0
         self.precision = AveragePrecision(deviations(info.keypoints))
+        self.counts = _counts(info.keypoints)
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: `people`, lists of B (N, K, 2) with NaN where a joint is not known, and `score`."""
@@ -48,7 +52,7 @@ class PeopleScores:
             self.people, self.found = self.people + len(truth), self.found + len(found)
             area = _areas(batch, i)
             if area is not None:
-                known, far = ~truth.isnan().any(2), found.nan_to_num(nan=-1e6)
+                known, far = ~truth.isnan().any(2) & self.counts, found.nan_to_num(nan=-1e6)
                 self.precision.add(far, score, truth, visible=known, area=area)
 
     def _has(self, people: Tensor) -> Tensor:
@@ -81,6 +85,12 @@ class PeopleScores:
             "people_ratio": self.found / self.people if self.people else None,
             **self.precision.compute(),
         }
+
+
+def _counts(joints: Sequence[str]) -> Tensor:
+    """(K,): joints of the similarity, all but the neck of COCO's with a neck."""
+    is_made_up = set(joints) == {name for limb in COCO_NECK_LIMBS for name in limb}
+    return torch.tensor([not (is_made_up and name == "neck") for name in joints])
 
 
 def _areas(batch: Batch, place: int) -> Tensor | None:

@@ -3,7 +3,8 @@
 Pairs of one limb are chosen greedily by the integral of its field along the line between them; limbs that share a joint
 belong to one person. Thresholds are those of ZheC/Realtime_Multi-Person_Pose_Estimation, which differs in that it
 enlarges all maps to the size of the image first, where here the joints' are doubled and a peak is moved by a quarter of
-their pixel, and fields are read between their pixels.
+their pixel, and fields are read between their pixels. Of each joint the `MOST` highest peaks count: an untrained
+network gives hundreds, and every pair of them would be looked at.
 
 Source: Cao et al. 2017, arXiv:1611.08050, sections 2.3 and 2.4.
 """
@@ -18,6 +19,7 @@ from unpool.ops.fields import along_lines
 
 ENLARGED = 2  # times, so that joints of two people that are a pixel apart are two peaks
 PEAK = 0.1  # height that makes a pixel a joint
+MOST = 128  # peaks of one joint
 ALONG = 0.05  # of the field along the line, for a sample to speak for the limb
 AGREEING = 0.8  # share of such samples
 Ends = tuple[tuple[int, int], tuple[int, int]]  # (joint, peak) twice
@@ -67,7 +69,10 @@ def parse(maps: Tensor, fields: Tensor, limbs: Sequence[tuple[int, int]]) -> Peo
 
 
 def find_peaks(maps: Tensor) -> list[Peaks]:
-    """Pixels of each map that no neighbour is above, moved a quarter to the higher one in x and in y."""
+    """Pixels of each map that no neighbour is above, moved a quarter to the higher one in x and in y.
+
+    Of more than `MOST` in one map the highest are given, row by row all the same.
+    """
     padded = nn.functional.pad(maps, (1, 1, 1, 1), value=-torch.inf)
     around = nn.functional.max_pool2d(padded[None], 3, stride=1)[0]
     left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
@@ -80,7 +85,14 @@ def find_peaks(maps: Tensor) -> list[Peaks]:
     points = torch.stack([x + steps[0], y + steps[1]], dim=1)
     heights = maps[joint, y, x]
     counts = joint.bincount(minlength=len(maps)).tolist()
-    return [Peaks(p, s) for p, s in zip(points.split(counts), heights.split(counts), strict=True)]
+    return [_highest(Peaks(p, s)) for p, s in zip(points.split(counts), heights.split(counts), strict=True)]
+
+
+def _highest(peaks: Peaks) -> Peaks:
+    if len(peaks.scores) <= MOST:
+        return peaks
+    kept = peaks.scores.argsort(descending=True, stable=True)[:MOST].sort().values
+    return Peaks(peaks.points[kept], peaks.scores[kept])
 
 
 def _quarter(before: Tensor, after: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def write_predictions(
 
     For an image `x.jpg`: `x_view.jpg` to look at; for masks also `x_mask.png`, whose values are class indices, in the
     palette's colours; for denoised images `x_clean.png`, of 8 bits, its record with notes of what was lost of colours,
-    depth and alpha. `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
+    depth and alpha. Records of people have notes of a photograph that the network saw made smaller.
+    `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
 
     Args:
         predictor: what to ask.

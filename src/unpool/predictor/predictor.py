@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from unpool.errors import ModelFileError, RecipeError
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stride_of
+from unpool.predictor.framing import in_square, of_at_most, told_of
 from unpool.predictor.images import ImageLike, read_image
-from unpool.predictor.person import in_square
 from unpool.types import Batch, DataInfo, Prediction, Preprocessing, Task
 
 
@@ -23,7 +23,8 @@ class Predictor:
         info: class names and palette.
         task: what the output means.
         limit: pixels that go through the network, or are resized, at once; larger ones go in tiles of `tile` pixels
-            that share `overlap`. A network that sees further than overlap / 2 answers a little differently there.
+            that share `overlap`. A network that sees further than overlap / 2 answers a little differently there. For
+            joints, which are no map, the image is made smaller instead.
 
     Raises:
         RecipeError: masks of images of which the network does not see the borders.
@@ -64,11 +65,14 @@ class Predictor:
             Classification: label, class (its name), score (its probability), top_labels and top_scores.
             Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
             Denoising: clean (C, H, W) float32 on 0..1, at the size of the image.
-            Pose, the whole image being taken for the person's and seen in a square with bars, as training sees people
-            (only where `data.square` was null, training saw whole images without bars):
-            joints (their names), keypoints (x and y of each, in pixels of the image), score of each.
+            Pose, the whole image being taken for the person's: joints (their names), keypoints (x and y of each, in
+            pixels of the image), score of each, notes.
             People: joints (their names), people (of each person x and y of each joint, or None where it is missing),
-            score of each person.
+            score of each person, notes. Who is much larger or smaller there than people were in training is not found.
+
+            Both see the image in a square with bars, as training does (only where `data.square` was null, training saw
+            whole images without bars); where training had images of their own sizes, they see it at its own size, made
+            smaller above `limit` pixels, which notes tell.
 
         Raises:
             DataError: an image cannot be used, or the network takes none of its size.
@@ -87,13 +91,17 @@ class Predictor:
     def _answer(self, image: Tensor) -> dict[str, Any]:
         if self.task.maps:
             return self.task.record(self._maps(image))
-        if "keypoints" in self.task.needs and self.preprocessing.size_hw is not None:
-            squared = in_square(image)
-            prediction = self._whole(squared.image)
-            prediction["keypoints"] = squared.back(prediction["keypoints"])
-        else:
-            prediction = self._whole(image)
-        return self.task.record({key: values[0] for key, values in prediction.items()})
+        for places in ("keypoints", "people"):
+            if places in self.task.needs:
+                return self._framed(image, places)
+        return self.task.record({key: values[0] for key, values in self._whole(image).items()})
+
+    def _framed(self, image: Tensor, places: str) -> dict[str, Any]:
+        has_size = self.preprocessing.size_hw is not None
+        frame = in_square(image) if has_size else of_at_most(image, self.limit)
+        found = {key: values[0] for key, values in self._whole(frame.image).items()}
+        found[places] = frame.back(found[places])
+        return self.task.record(found) | {"notes": [] if has_size else told_of(frame)}
 
     def _whole(self, image: Tensor) -> Prediction:
         resized = self.preprocessing.resize(image.to(self.device))[None]

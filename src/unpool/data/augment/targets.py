@@ -20,6 +20,8 @@ def warp_targets(
     window still shows within it, and its field with it, so that nothing of labelled people need be masked (W(p) = 0 in
     Cao et al. 2017 is for people without labels). Who lies beside the window, from the first joint to the last, goes
     with their `boxes`, `labels`, `masks` and `areas`; without people, boxes of which less than a tenth is left go.
+    `area` and `areas` grow and shrink with the image, whatever part of a person the window shows: they say how large
+    who stands there is.
     """
     moved = {key: value for key, value in sample.items() if key != "image"}
     if "mask" in sample:
@@ -32,6 +34,7 @@ def warp_targets(
     if "visible" in sample:
         order = _order(sample["visible"].shape[-1], matrix, flip_pairs)
         moved["visible"] = sample["visible"][..., order] & _inside(moved["keypoints"], size_hw)
+    moved |= _scaled_areas(sample, matrix)
     is_left = None
     if "boxes" in sample:
         moved["boxes"], share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
@@ -40,6 +43,11 @@ def warp_targets(
         moved["people"] = _move_keypoints(sample["people"], matrix, flip_pairs)
         is_left = _meets(moved["people"], size_hw)
     return moved | {key: moved[key][is_left] for key in _OF_ONE if key in moved and is_left is not None}
+
+
+def _scaled_areas(sample: Sample, matrix: Tensor) -> Sample:
+    shrunk = torch.linalg.det(matrix[:2, :2]).abs()
+    return {key: (sample[key] / shrunk).to(sample[key].dtype) for key in ("area", "areas") if key in sample}
 
 
 def stack_targets(samples: list[Sample]) -> Batch:

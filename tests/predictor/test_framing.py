@@ -1,11 +1,11 @@
-"""Promises of a photograph of one person: its aspect is kept, and joints come back to where they are."""
+"""Promises of a photograph of people: its aspect is kept, and joints come back to where they are."""
 
 import pytest
 import torch
 from torch import nn
 
 from unpool.data.readers.person_crops import FILL
-from unpool.predictor import Predictor, person
+from unpool.predictor import Predictor, framing
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.types import DataInfo, Preprocessing
@@ -81,9 +81,34 @@ def test_network_of_own_sizes_sees_no_bars():
 
 
 def test_long_photograph_is_made_smaller_and_its_joints_are_put_back(monkeypatch):
-    monkeypatch.setattr(person, "LONGEST", 50)
+    monkeypatch.setattr(framing, "LONGEST", 50)
     small = picture(40, 24)
     image = small.repeat_interleave(5, 1).repeat_interleave(3, 2)  # (200, 72) -> (50, 18)
     expected = (torch.tensor(JOINTS) + 0.5) * torch.tensor([3, 5]) - 0.5
-    assert person.in_square(image).image.shape == (3, 50, 50)
+    assert framing.in_square(image).image.shape == (3, 50, 50)
     assert (found(image) - expected).abs().max() < 4  # one pixel of the photograph made smaller
+
+
+def test_long_photograph_without_a_size_of_its_own_is_made_smaller_told_of_and_its_joints_are_put_back():
+    model = Spots()
+    image = picture(40, 24).repeat_interleave(5, 1).repeat_interleave(3, 2)  # (200, 72)
+    plain = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
+    answer = Predictor(model, plain, INFO, Pose(INFO), limit=4_000).predict(image)
+    expected = (torch.tensor(JOINTS) + 0.5) * torch.tensor([3, 5]) - 0.5
+    assert model.seen.shape[-2:] == (105, 38)
+    assert (torch.tensor(answer["keypoints"]) - expected).abs().max() < 8  # within the spot
+    assert answer["notes"] == ["the network saw it made smaller, from 72x200 to 38x105 pixels"]
+    assert Predictor(model, plain, INFO, Pose(INFO)).predict(image)["notes"] == []
+    assert model.seen.shape[-2:] == (200, 72)
+
+
+@pytest.mark.parametrize("size_hw", [(30, 40), (7, 901), (1, 5000), (5000, 1), (1, 1)])
+def test_photograph_has_no_more_pixels_than_the_limit(size_hw):
+    height, width = size_hw
+    frame = framing.of_at_most(torch.zeros(3, height, width, dtype=torch.uint8), 1000)
+    rows, columns = frame.image.shape[-2:]
+    assert frame.seen_hw == (rows, columns)
+    assert min(1000, height * width) * 0.8 <= rows * columns <= 1000
+    points = torch.tensor([[-0.5, -0.5], [columns - 0.5, rows - 0.5], [float("nan"), 0.0]])
+    assert frame.back(points)[:2].flatten().tolist() == pytest.approx([-0.5, -0.5, width - 0.5, height - 0.5])
+    assert frame.back(points)[2].isnan().tolist() == [True, False]
