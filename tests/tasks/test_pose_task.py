@@ -240,6 +240,47 @@ def test_flip_test_turns_the_maps_back():
     assert torch.allclose(plain, both, atol=1e-6)
 
 
+class Ideal(nn.Module):
+    """Gaussians where the dots of the image's channels are, in maps of `stride`, sides as they look.
+
+    The last channel grows to the right on an image that is not mirrored.
+    """
+
+    def __init__(self, stride, rounded):
+        super().__init__()
+        self.stride, self.rounded = stride, rounded
+
+    def forward(self, image):
+        size_hw = tuple(self.rounded(side / self.stride) for side in image.shape[-2:])
+        maps = heatmaps.gaussians((middles(image[:, :-1]) + 0.5) / self.stride - 0.5, size_hw, 1.0)
+        return maps[:, [1, 0, 3, 2, 4]] if image[0, -1, 0, 0] > image[0, -1, 0, -1] else maps
+
+
+def middles(maps):
+    """(B, K, 2): mean place x, y of what each map holds."""
+    share = maps / maps.sum((2, 3), keepdim=True)
+    columns, rows = (torch.arange(float(side)) for side in (maps.shape[3], maps.shape[2]))
+    return torch.stack([share.sum(2) @ columns, share.sum(3) @ rows], dim=2)
+
+
+@pytest.mark.parametrize(
+    ("width", "stride", "rounded"),
+    [(width, 8, math.floor) for width in (96, 97, 100, 103)] + [(width, 4, math.ceil) for width in (97, 102)],
+)
+def test_flip_test_moves_no_joint_where_the_stride_does_not_divide_the_width(width, stride, rounded):
+    places = torch.tensor([[4.25, 4.25], [4.75, 6.25], [5.25, 4.75], [6.25, 5.75], [6.75, 6.75]])  # on the maps
+    joints = (places[None] + 0.5) * stride - 0.5
+    sense = torch.arange(float(width)).expand(1, 1, 96, width)
+    batch = {"image": torch.cat([heatmaps.gaussians(joints, (96, width), 1.5), sense], dim=1)}
+    model = Ideal(stride, rounded).eval()
+    tasks = [Pose(INFO, flip_test=is_mirrored) for is_mirrored in (False, True)]
+    plain, both = (task.forward(model, batch) for task in tasks)
+    assert ((middles(both) - middles(plain)) * stride).abs().max() < 0.05  # pixels of the image
+    found, mirrored = (task.predict(maps, batch)["keypoints"] for task, maps in zip(tasks, (plain, both), strict=True))
+    assert torch.allclose(found, joints, atol=1e-3)
+    assert torch.allclose(mirrored, joints, atol=1e-3)
+
+
 def test_centre_stands_behind_the_image():
     seen = []
 

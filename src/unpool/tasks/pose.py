@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
-from unpool.tasks.joints import Joints, joints_back, joints_on
+from unpool.tasks.joints import Joints, joints_back, joints_on, stride_of
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
 
@@ -102,6 +102,7 @@ class Pose(Joints):
         if not self.flip_test:
             return maps
         mirrored = _answer(model(self._with_centre(image.flip(-1)))).flip(-1)
+        mirrored = heatmaps.shift_columns(mirrored, _overhang(mirrored.shape[-1], image.shape[-1]))
         order = [*self.order, *range(len(self.order), mirrored.shape[1])]
         return (maps + mirrored[:, order]) / 2
 
@@ -183,6 +184,14 @@ def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
             f"task.stage_weights is {list(given)}; it must be finite numbers, none below 0 and at least one above it"
         )
     return given
+
+
+def _overhang(map_: int, image: int) -> float:
+    """Pixels of the map, one side of it, that reach beyond the image, below 0 where it ends before the image does.
+
+    So much further to the right than in the image's maps is everything in those of its mirror, turned back.
+    """
+    return map_ - image / stride_of(map_, image)
 
 
 def _answer(output: Output) -> Tensor:
