@@ -7,7 +7,7 @@ from torch import nn
 from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
-from unpool.tasks.joints import covered_hw, joints_on
+from unpool.tasks.joints import covered_hw, joints_on, stride_of
 from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
 from unpool.training.step import total_loss
@@ -74,18 +74,48 @@ def test_maps_of_every_stride_that_divides_the_image_cover_it_to_the_bit(side, s
     assert joints_on(batch, maps_hw).equal(heatmaps.rescale(batch["keypoints"], batch["size_hw"], maps_hw))
 
 
-@pytest.mark.parametrize("name", ["hourglass1", "simple_baselines"])
-def test_a_pixel_of_the_maps_is_four_of_the_image_at_every_size(name):
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("hourglass1", None), ("simple_baselines", "resnet18"), ("simple_baselines", "vgg11")]
+)
+def test_a_pixel_of_the_maps_is_four_of_the_image_at_every_size(name, backbone):
     torch.manual_seed(0)
-    small = {"width": 8} if name == "hourglass1" else {"widths": (8, 8, 8)}
-    network = models.build(name, num_classes=5, backbone=None if "width" in small else "resnet18", **small).eval()
-    for sides in ((65, 70), (90, 77), (64, 67)):
+    small = {"width": 8} if backbone is None else {"width": 8, "widths": (8, 8, 8)}
+    network = models.build(name, num_classes=5, backbone=backbone, **small).eval()
+    for sides in ((65, 70), (90, 77), (64, 67), (80, 95), (120, 60)):
         batch = batch_of(image_hw=sides)
         with torch.inference_mode():
             maps = network(batch["image"])
         maps = maps.heatmaps[-1] if isinstance(maps, Stages) else maps
         expected = [4 * -(-side // 4) for side in sides]
         assert covered_hw(batch, maps.shape[-2:])[0].tolist() == pytest.approx(expected)
+
+
+def stride_stated(name):
+    row = models.MODELS[name]
+    output = row.output if isinstance(row.output[0], int) else row.output[-1]
+    return row.input[1] / output[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        *((name, None) for name in ("hourglass1", "cpm", "cpm_vgg", "openpose", "fcgn")),
+        *(("simple_baselines", name) for name in ("resnet18", "vgg11", "googlenet", "preresnet50", "cifar_resnet20")),
+        *(("simple_baselines", f"timm/{name}") for name in ("mobilenetv3_small_050", "convnext_atto")),
+    ],
+)
+def test_stride_told_from_sizes_is_the_one_that_the_network_states(name, backbone):
+    if str(backbone).startswith("timm/"):
+        pytest.importorskip("timm")
+    known = models.known_options(name, backbone=backbone)
+    narrow = {option: value for option, value in (("width", 8), ("widths", (8, 8, 8))) if option in known}
+    network = models.build(name, backbone=backbone, num_classes=5, **narrow).eval()
+    for sides in ((64, 71), (80, 95), (97, 120), (159, 200)):
+        with torch.inference_mode():
+            maps = network(torch.zeros(1, models.MODELS[name].input[0], *sides))
+        maps = getattr(maps, "heatmaps", [maps])[-1]
+        found = [stride_of(map_, side) for map_, side in zip(maps.shape[-2:], sides, strict=True)]
+        assert found == [stride_stated(name)] * 2
 
 
 def test_loss_of_perfect_maps_is_zero_and_of_empty_ones_one_half():
