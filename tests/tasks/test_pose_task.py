@@ -228,6 +228,19 @@ def test_background_is_one_less_the_highest_map():
     assert task.predict(labels, batch)["keypoints"].shape == (2, 5, 2)
 
 
+@pytest.mark.parametrize(("hidden", "count"), [("ignore", 4 + 6), ("zero", 12)])
+def test_background_is_not_known_where_a_joint_lies_that_nobody_sees(hidden, count):
+    batch, task = batch_of(), Pose(INFO, hidden=hidden, background=True)
+    batch["visible"][0, 1] = False
+    labels, known = task.labels(batch, (16, 24))
+    assert known[:, -1].tolist() == [hidden == "zero", True]
+    maps = torch.randn(labels.shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    term = task.loss(maps, batch)["heatmaps"]
+    assert term.count == count
+    (gradient,) = torch.autograd.grad(term.sum, maps)
+    assert [bool(one.any()) for one in gradient[:, -1]] == [hidden == "zero", True]
+
+
 class Seer(nn.Module):
     """Stages of maps that are the image's own channels."""
 
