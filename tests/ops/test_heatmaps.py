@@ -89,3 +89,16 @@ def test_mean_over_a_disk_is_that_of_its_pixels():
 
 def test_mirror_order_swaps_pairs_only():
     assert heatmaps.mirror_order(5, ((0, 1), (3, 4))) == [1, 0, 2, 4, 3]
+
+
+@pytest.mark.parametrize("shift", [-2.0, -0.875, -0.25, 0.5, 1.0, 1.75, 30.0])
+def test_column_comes_from_where_the_shift_says_and_edges_are_repeated(shift):
+    slopes = torch.tensor([1.0, -2.0, 0.5]).view(3, 1, 1)
+    columns = torch.arange(9.0).expand(3, 4, 9)
+    found = heatmaps.shift_columns(slopes * columns, shift)
+    assert torch.allclose(found, slopes * (columns + shift).clamp(0, 8), atol=1e-6)
+
+
+def test_maps_that_are_not_shifted_are_the_same():
+    maps = torch.rand(1, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert heatmaps.shift_columns(maps, 0.0) is maps

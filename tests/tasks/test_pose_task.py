@@ -7,7 +7,7 @@ from torch import nn
 from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
-from unpool.tasks.joints import covered_hw, joints_on
+from unpool.tasks.joints import covered_hw, joints_on, stride_of
 from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
 from unpool.training.step import total_loss
@@ -74,18 +74,48 @@ def test_maps_of_every_stride_that_divides_the_image_cover_it_to_the_bit(side, s
     assert joints_on(batch, maps_hw).equal(heatmaps.rescale(batch["keypoints"], batch["size_hw"], maps_hw))
 
 
-@pytest.mark.parametrize("name", ["hourglass1", "simple_baselines"])
-def test_a_pixel_of_the_maps_is_four_of_the_image_at_every_size(name):
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("hourglass1", None), ("simple_baselines", "resnet18"), ("simple_baselines", "vgg11")]
+)
+def test_a_pixel_of_the_maps_is_four_of_the_image_at_every_size(name, backbone):
     torch.manual_seed(0)
-    small = {"width": 8} if name == "hourglass1" else {"widths": (8, 8, 8)}
-    network = models.build(name, num_classes=5, backbone=None if "width" in small else "resnet18", **small).eval()
-    for sides in ((65, 70), (90, 77), (64, 67)):
+    small = {"width": 8} if backbone is None else {"width": 8, "widths": (8, 8, 8)}
+    network = models.build(name, num_classes=5, backbone=backbone, **small).eval()
+    for sides in ((65, 70), (90, 77), (64, 67), (80, 95), (120, 60)):
         batch = batch_of(image_hw=sides)
         with torch.inference_mode():
             maps = network(batch["image"])
         maps = maps.heatmaps[-1] if isinstance(maps, Stages) else maps
         expected = [4 * -(-side // 4) for side in sides]
         assert covered_hw(batch, maps.shape[-2:])[0].tolist() == pytest.approx(expected)
+
+
+def stride_stated(name):
+    row = models.MODELS[name]
+    output = row.output if isinstance(row.output[0], int) else row.output[-1]
+    return row.input[1] / output[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        *((name, None) for name in ("hourglass1", "cpm", "cpm_vgg", "openpose", "fcgn")),
+        *(("simple_baselines", name) for name in ("resnet18", "vgg11", "googlenet", "preresnet50", "cifar_resnet20")),
+        *(("simple_baselines", f"timm/{name}") for name in ("mobilenetv3_small_050", "convnext_atto")),
+    ],
+)
+def test_stride_told_from_sizes_is_the_one_that_the_network_states(name, backbone):
+    if str(backbone).startswith("timm/"):
+        pytest.importorskip("timm")
+    known = models.known_options(name, backbone=backbone)
+    narrow = {option: value for option, value in (("width", 8), ("widths", (8, 8, 8))) if option in known}
+    network = models.build(name, backbone=backbone, num_classes=5, **narrow).eval()
+    for sides in ((64, 71), (80, 95), (97, 120), (159, 200)):
+        with torch.inference_mode():
+            maps = network(torch.zeros(1, models.MODELS[name].input[0], *sides))
+        maps = getattr(maps, "heatmaps", [maps])[-1]
+        found = [stride_of(map_, side) for map_, side in zip(maps.shape[-2:], sides, strict=True)]
+        assert found == [stride_stated(name)] * 2
 
 
 def test_loss_of_perfect_maps_is_zero_and_of_empty_ones_one_half():
@@ -198,6 +228,19 @@ def test_background_is_one_less_the_highest_map():
     assert task.predict(labels, batch)["keypoints"].shape == (2, 5, 2)
 
 
+@pytest.mark.parametrize(("hidden", "count"), [("ignore", 4 + 6), ("zero", 12)])
+def test_background_is_not_known_where_a_joint_lies_that_nobody_sees(hidden, count):
+    batch, task = batch_of(), Pose(INFO, hidden=hidden, background=True)
+    batch["visible"][0, 1] = False
+    labels, known = task.labels(batch, (16, 24))
+    assert known[:, -1].tolist() == [hidden == "zero", True]
+    maps = torch.randn(labels.shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    term = task.loss(maps, batch)["heatmaps"]
+    assert term.count == count
+    (gradient,) = torch.autograd.grad(term.sum, maps)
+    assert [bool(one.any()) for one in gradient[:, -1]] == [hidden == "zero", True]
+
+
 class Seer(nn.Module):
     """Stages of maps that are the image's own channels."""
 
@@ -238,6 +281,47 @@ def test_flip_test_turns_the_maps_back():
         model.bias[:] = model.bias[[0, 0, 2, 2, 4]]
     plain, both = (Pose(INFO, flip_test=f).forward(model, {"image": image}) for f in (False, True))
     assert torch.allclose(plain, both, atol=1e-6)
+
+
+class Ideal(nn.Module):
+    """Gaussians where the dots of the image's channels are, in maps of `stride`, sides as they look.
+
+    The last channel grows to the right on an image that is not mirrored.
+    """
+
+    def __init__(self, stride, rounded):
+        super().__init__()
+        self.stride, self.rounded = stride, rounded
+
+    def forward(self, image):
+        size_hw = tuple(self.rounded(side / self.stride) for side in image.shape[-2:])
+        maps = heatmaps.gaussians((middles(image[:, :-1]) + 0.5) / self.stride - 0.5, size_hw, 1.0)
+        return maps[:, [1, 0, 3, 2, 4]] if image[0, -1, 0, 0] > image[0, -1, 0, -1] else maps
+
+
+def middles(maps):
+    """(B, K, 2): mean place x, y of what each map holds."""
+    share = maps / maps.sum((2, 3), keepdim=True)
+    columns, rows = (torch.arange(float(side)) for side in (maps.shape[3], maps.shape[2]))
+    return torch.stack([share.sum(2) @ columns, share.sum(3) @ rows], dim=2)
+
+
+@pytest.mark.parametrize(
+    ("width", "stride", "rounded"),
+    [(width, 8, math.floor) for width in (96, 97, 100, 103)] + [(width, 4, math.ceil) for width in (97, 102)],
+)
+def test_flip_test_moves_no_joint_where_the_stride_does_not_divide_the_width(width, stride, rounded):
+    places = torch.tensor([[4.25, 4.25], [4.75, 6.25], [5.25, 4.75], [6.25, 5.75], [6.75, 6.75]])  # on the maps
+    joints = (places[None] + 0.5) * stride - 0.5
+    sense = torch.arange(float(width)).expand(1, 1, 96, width)
+    batch = {"image": torch.cat([heatmaps.gaussians(joints, (96, width), 1.5), sense], dim=1)}
+    model = Ideal(stride, rounded).eval()
+    tasks = [Pose(INFO, flip_test=is_mirrored) for is_mirrored in (False, True)]
+    plain, both = (task.forward(model, batch) for task in tasks)
+    assert ((middles(both) - middles(plain)) * stride).abs().max() < 0.05  # pixels of the image
+    found, mirrored = (task.predict(maps, batch)["keypoints"] for task, maps in zip(tasks, (plain, both), strict=True))
+    assert torch.allclose(found, joints, atol=1e-3)
+    assert torch.allclose(mirrored, joints, atol=1e-3)
 
 
 def test_centre_stands_behind_the_image():

@@ -107,6 +107,25 @@ def mirror_order(count: int, flip_pairs: Sequence[tuple[int, int]]) -> list[int]
     return order
 
 
+def shift_columns(maps: Tensor, shift: float) -> Tensor:
+    """Column k of the answer is column k + `shift` of the maps.
+
+    Args:
+        maps: (..., H, W).
+        shift: in pixels of the maps; between two of them the answer is linear, beyond the edges these are repeated.
+
+    Returns:
+        (..., H, W); the maps themselves where `shift` is 0.
+    """
+    if shift == 0:
+        return maps
+    last = maps.shape[-1] - 1
+    places = (torch.arange(last + 1, device=maps.device) + shift).clamp(0, last)  # (W,)
+    left = places.floor()
+    before, after = (maps.index_select(-1, column.long()) for column in (left, (left + 1).clamp(max=last)))
+    return torch.lerp(before, after, (places - left).to(maps.dtype))
+
+
 def _squares(points: Tensor, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
     """(..., H) and (..., W): squared distances of rows and of columns."""
     x, y = points.float().nan_to_num(nan=FAR).unbind(-1)

@@ -74,13 +74,16 @@ def covered_hw(batch: Batch, maps_hw: Sequence[int]) -> Tensor:
     reach beyond them.
     """
     image = batch["image"]
-    shares = [map_ * _stride(side, map_) / side for side, map_ in zip(image.shape[-2:], maps_hw, strict=True)]
+    shares = [map_ * stride_of(map_, side) / side for side, map_ in zip(image.shape[-2:], maps_hw, strict=True)]
     sizes = torch.as_tensor(targets_hw(batch)).expand(len(image), 2)
     return sizes * torch.tensor(shares, device=sizes.device)
 
 
-def _stride(image: int, map_: int) -> float:
-    """Pixels of the image by pixel of the map: a power of two, or how often the map goes into an image of its own."""
+def stride_of(map_: int, image: int) -> float:
+    """Pixels of the image by pixel of the map, from a side of each.
+
+    A power of two; where that is not possible and the map goes into the image, how often it does.
+    """
     power = 2.0 ** round(math.log2(image / map_))
     is_rounded = map_ in (math.floor(image / power), math.ceil(image / power))
     return power if is_rounded or image % map_ else image / map_

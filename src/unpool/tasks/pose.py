@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
-from unpool.tasks.joints import Joints, joints_back, joints_on
+from unpool.tasks.joints import Joints, joints_back, joints_on, stride_of
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
 
@@ -33,7 +33,7 @@ class Pose(Joints):
         size: deviation or radius, in pixels of the heatmaps; a radius of at least 0.71, which always meets a pixel.
         loss: "mse", "bce" (per-pixel classification) or "softmax" (a distribution over pixels); see `map_losses`.
         foreground: weight of a pixel labelled 1 beside one labelled 0, in the maps of joints; not of "softmax".
-        hidden: what a joint that is not visible asks for: "ignore", no loss, or "zero", an empty map.
+        hidden: what a joint that is not visible asks for: "ignore", no loss, or "zero", an empty map; see `labels`.
         background: whether the network has one more map, 1 less the highest of the others, as CPM's.
         centre: None; or the deviation, in pixels of the image, of a Gaussian in its middle that stands behind the
             image's channels, as CPM's 21.
@@ -102,6 +102,7 @@ class Pose(Joints):
         if not self.flip_test:
             return maps
         mirrored = _answer(model(self._with_centre(image.flip(-1)))).flip(-1)
+        mirrored = heatmaps.shift_columns(mirrored, _overhang(mirrored.shape[-1], image.shape[-1]))
         order = [*self.order, *range(len(self.order), mirrored.shape[1])]
         return (maps + mirrored[:, order]) / 2
 
@@ -132,14 +133,18 @@ class Pose(Joints):
         return {"keypoints": joints_back(points, maps.shape[-2:], batch), "score": score}
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last."""
+        """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last.
+
+        With hidden "ignore" the background is known only where all joints of the person are visible: a hidden one lies
+        somewhere, and there is no background there.
+        """
         points, visible = joints_on(batch, size_hw), batch["visible"]
         labels = heatmaps.labels(points, size_hw, kind=self.label, size=self.size)
         labels = labels * visible[..., None, None]
         known = torch.ones_like(visible) if self.hidden == "zero" else visible
         if self.background:
             labels = torch.cat([labels, 1 - labels.amax(1, keepdim=True)], dim=1)
-            known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
+            known = torch.cat([known, known.all(1, keepdim=True)], dim=1)
         return labels, known
 
     def _term(self, maps: Tensor, batch: Batch) -> Term:
@@ -183,6 +188,14 @@ def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
             f"task.stage_weights is {list(given)}; it must be finite numbers, none below 0 and at least one above it"
         )
     return given
+
+
+def _overhang(map_: int, image: int) -> float:
+    """Pixels of the map, one side of it, that reach beyond the image, below 0 where it ends before the image does.
+
+    So much further to the right than in the image's maps is everything in those of its mirror, turned back.
+    """
+    return map_ - image / stride_of(map_, image)
 
 
 def _answer(output: Output) -> Tensor:

@@ -52,10 +52,23 @@ def test_map_is_doubled_until_a_quarter_of_the_image(backbone, doublings):
     assert model(torch.rand(1, 3, 64, 32)).shape == (1, 2, 16, 8)
 
 
-@pytest.mark.parametrize("size_hw", [(33, 47), (65, 97), (62, 64)])
-def test_heatmaps_of_odd_images_are_a_quarter_rounded_up(size_hw):
-    model = models.build("simple_baselines", width=4, widths=(4, 4, 4)).eval()
+@pytest.mark.parametrize("size_hw", [(33, 47), (65, 97), (62, 64), (17, 80)])
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg11"])
+def test_heatmaps_of_odd_images_are_a_quarter_rounded_up(size_hw, backbone):
+    model = models.build("simple_baselines", backbone=backbone, width=4, widths=(4, 4, 4)).eval()
     assert model(torch.rand(1, 3, *size_hw)).shape[2:] == tuple(-(-side // 4) for side in size_hw)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg11"])
+def test_image_goes_on_in_zeros_at_the_bottom_and_right_up_to_a_multiple_of_the_stride(backbone):
+    torch.manual_seed(0)
+    model = models.build("simple_baselines", backbone=backbone, width=4, widths=(4, 4, 4)).eval()
+    image, whole = torch.rand(1, 3, 41, 70), torch.zeros(1, 3, 64, 96)
+    whole[:, :, :41, :70] = image
+    with torch.inference_mode():
+        maps = model.head(model.deconvs(model.backbone(whole)[-1]))
+        assert model(whole).equal(maps)  # nothing is added to what is a multiple
+        assert model(image).equal(maps[:, :, :11, :18])
 
 
 def test_new_weights_are_small_and_the_trunk_starts_as_a_resnet():

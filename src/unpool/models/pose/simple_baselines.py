@@ -1,15 +1,14 @@
 """Simple baselines (Xiao et al. 2018, arXiv:1804.06208): transposed convolutions on the last map of a backbone.
 
 As in microsoft/human-pose-estimation.pytorch, new weights drawn from N(0, 0.001^2); its ResNet is trained. Differs in
-sizes that are no multiples of the backbone's stride, which that code does not meet: what reaches beyond the image is
-cut off, so that a pixel of the heatmaps is four pixels of the image at every size. A backbone that rounds its sizes
-down, such as ConvNeXt, leaves up to seven rows and columns fewer at the bottom and right.
+sizes that are no multiples of the backbone's stride, which that code does not meet: the image is padded with zeros at
+the bottom and right, and what reaches beyond it is cut off, so that a pixel of the heatmaps is four pixels of the image
+at every size and backbones that round their sizes down see all of it.
 """
 
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
@@ -34,6 +33,7 @@ class SimpleBaseline(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.multiple = backbone.strides[-1]
         doublings = max((backbone.strides[-1] // STRIDE).bit_length() - 1, 0)
         if doublings > len(widths):
             raise RecipeError(f"widths has {len(widths)} numbers and this backbone needs {doublings}: add some")
@@ -50,10 +50,10 @@ class SimpleBaseline(nn.Module):
         nn.init.zeros_(cast(Tensor, self.head.bias))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.head(self.deconvs(self.backbone(image)[-1]))
-        height = torch.sym_min(-(-image.shape[-2] // STRIDE), x.shape[-2])
-        width = torch.sym_min(-(-image.shape[-1] // STRIDE), x.shape[-1])
-        return crop(x, (height, width))
+        height, width = image.shape[-2:]
+        whole = nn.functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
+        x = self.head(self.deconvs(self.backbone(whole)[-1]))
+        return crop(x, (-(-height // STRIDE), -(-width // STRIDE)))
 
 
 VARIANTS = {
