@@ -50,6 +50,7 @@ NETWORKS = {
     "DnCNN-S long": Trained("bsd_dncnn_s", ("train.epochs=20",), reference="mark 28.3, aim 28.5"),
     "DnCNN-B": Trained("bsd_dncnn_b", levels=LEVELS),
     "U-Net": Trained("bsd_unet"),
+    "U-Net blind": Trained("bsd_unet", ("data.noise={gaussian: {level: [0, 55]}}",), levels=LEVELS),
 }
 CODE = 32  # numbers
 SHOWN = 10  # digits
