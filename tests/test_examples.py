@@ -1,5 +1,6 @@
 import pytest
 
+from tests.small_figures import SMALL
 from unpool import run
 from unpool.examples import _spread
 
@@ -12,18 +13,6 @@ def test_examples_are_spread_from_the_first_to_the_last():
 @pytest.mark.parametrize("name", ["figures_hourglass", "figures_openpose"])
 def test_noise_as_an_augmentation_leaves_the_targets_to_be_drawn(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    overrides = {
-        "data.count": 4,
-        "data.side": 40,
-        "data.size": [32, 32],
-        "data.workers": 0,
-        "data.noise": {"gaussian": {"level": 25}},
-        "model.width": 4,
-        "train.batch": 2,
-        "train.epochs": 1,
-        "train.warmup_epochs": 0,
-        "train.precision": "float32",
-        "train.memory_format": "contiguous",
-    }
+    overrides = SMALL | {"data.noise": {"gaussian": {"level": 25}}, "model.width": 4, "train.epochs": 1}
     run.train(name, overrides, run=tmp_path / "run")
     assert "loss" in (tmp_path / "run" / "report.html").read_text()

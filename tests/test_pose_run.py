@@ -9,23 +9,11 @@ import torch
 from PIL import ExifTags, Image
 
 from tests.data.readers.trees import lsp
+from tests.small_figures import SMALL
 from unpool import run
 from unpool.data.figures import Figures
 from unpool.ops.skeleton import LSP
 from unpool.predictor import load
-
-SMALL = {
-    "data.count": 6,
-    "data.side": 40,
-    "data.size": [32, 32],
-    "data.workers": 0,
-    "model.width": 8,
-    "train.batch": 3,
-    "train.warmup_epochs": 0,
-    "train.precision": "float32",
-    "train.memory_format": "contiguous",
-    "train.evaluate_every": 1,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.small_figures import SMALL
 from unpool import run
 from unpool.assemble import make_data
 from unpool.data.figures import Figures
@@ -12,30 +13,19 @@ from unpool.recipe import load_recipe
 from unpool.run_directory import RunDirectory
 from unpool.same_set import check_same_set
 
-SMALL = {
-    "data.count": 4,
-    "data.side": 40,
-    "data.size": [32, 32],
-    "data.workers": 0,
-    "model.width": 4,
-    "train.batch": 2,
-    "train.epochs": 1,
-    "train.warmup_epochs": 0,
-    "train.precision": "float32",
-    "train.memory_format": "contiguous",
-}
+ONE = SMALL | {"train.epochs": 1}
 
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    run.train("figures_hourglass", SMALL, run=tmp_path / "run")
+    run.train("figures_hourglass", ONE, run=tmp_path / "run")
     return tmp_path / "run"
 
 
 def turned(split):
     """The same figures, their joints called in the reverse order."""
-    reader = Figures(None, split, count=4, side=40)
+    reader = Figures(None, split, count=6, side=40)
     reader.info = replace(reader.info, keypoints=reader.info.keypoints[::-1])
     return reader
 
@@ -47,7 +37,7 @@ def test_evaluation_of_joints_in_another_order_is_refused(trained):
 
 def test_training_on_joints_in_two_orders_is_refused(tmp_path):
     with pytest.raises(DataError, match="the validation reader differs in its names: the joints are"):
-        run.train("figures_hourglass", SMALL, run=tmp_path / "run", val=turned("val"))
+        run.train("figures_hourglass", ONE, run=tmp_path / "run", val=turned("val"))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +50,7 @@ def test_training_on_joints_in_two_orders_is_refused(tmp_path):
     ],
 )
 def test_resume_meets_the_joints_that_it_began_with(trained, changed, told):
-    readers = Figures(None, "train", count=4, side=40), Figures(None, "val", count=4, side=40)
+    readers = Figures(None, "train", count=6, side=40), Figures(None, "val", count=6, side=40)
     recipe, directory = load_recipe(trained / "recipe.yaml"), RunDirectory(trained)
     check_same_set(directory, make_data(recipe, readers))
     for reader in readers:
