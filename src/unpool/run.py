@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble import Prepare, check_gives, make_device, make_eval_loader, make_reader, make_task_again
-from unpool.conduct import Own, conduct
+from unpool.assemble.data import check_gives, make_eval_loader, make_reader
+from unpool.assemble.job import Prepare, make_device
+from unpool.conduct import CustomParts, conduct
 from unpool.data.measure import MeasuringReader
-from unpool.data.readers import READERS
+from unpool.data.readers import READERS, whole_options
 from unpool.data.store import scan
 from unpool.errors import RecipeError
-from unpool.predictor.loading import read_own
+from unpool.model_file import read_config
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import GIVEN, options_of
 from unpool.run_directory import RunDirectory
@@ -70,9 +71,9 @@ def train(  # noqa: PLR0913, a public verb
     directory = RunDirectory.create(recipe_name(recipe), run)
     if on_start is not None:
         on_start(directory.path)
-    own = Own(model=model, train=train, val=val, callbacks=callbacks)
+    custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
-        return {**conduct(settings, directory, own, progress=progress), "run": str(directory.path)}
+        return {**conduct(settings, directory, custom, progress=progress), "run": str(directory.path)}
 
 
 def resume(
@@ -112,10 +113,10 @@ def resume(
         )
     if directory.is_finished(settings.train.epochs):
         return {**directory.read_json("metrics.json"), "run": str(directory.path), "already_complete": True}
-    own = Own(model=model, train=train, val=val, callbacks=callbacks)
-    _require_same_parts(directory, own)
+    custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
+    _require_same_parts(directory, custom)
     with directory.held():
-        return {**conduct(settings, directory, own, progress=progress), "run": str(directory.path)}
+        return {**conduct(settings, directory, custom, progress=progress), "run": str(directory.path)}
 
 
 def evaluate(
@@ -155,7 +156,7 @@ def evaluate(
     try:
         metrics = measure(
             place(trained.model, device, memory_format=layout),
-            make_task_again(directory.read_json("config.json"), trained.info, trained.preprocessing),
+            trained.task.to(device),
             loader,
             prepare=Prepare(trained.preprocessing, device),
             precision=precision,
@@ -183,7 +184,7 @@ def _measured_on(
         only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
     )
     if reader is None:
-        if {"train", "val"} & set(read_own(directory.path)) and settings.data.root == trained_on.data.root:
+        if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
         reader = reader or make_reader(settings, split, classes=known.classes)
@@ -196,27 +197,33 @@ def _reader_of_all(
     directory: RunDirectory, trained_on: Recipe, settings: Recipe, *, split: str, classes: tuple[str, ...]
 ) -> Reader | None:
     """All of another folder that has no splits, since none of it was trained on; None where that is not the case."""
-    share = settings.data.options.get("val_share")
-    is_other = settings.data.root != trained_on.data.root and share == trained_on.data.options.get("val_share")
-    if share is None or not is_other or split == "train":
+    whole = whole_options(settings.data.reader)
+    asked = any(settings.data.options.get(name) != trained_on.data.options.get(name) for name in whole)
+    if not whole or asked or settings.data.root == trained_on.data.root or split == "train":
         return None
-    reader = make_reader(load_recipe(settings, {"data.val_share": 1.0}), split, classes=classes)
-    drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
+    changes = {f"data.{name}": value for name, value in whole.items()}
+    reader = make_reader(load_recipe(settings, changes), split, classes=classes)
+    is_drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
     known = directory.read_json("data.json")
-    if not drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
+    if not is_drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
         return None  # the latter is the run's own folder in another place
     _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return reader
 
 
-def _require_same_parts(directory: RunDirectory, own: Own) -> None:
+def _require_same_parts(directory: RunDirectory, custom: CustomParts) -> None:
     """Raises RecipeError where a run began with parts of the caller's own and goes on without, or the reverse."""
-    then, now = read_own(directory.path), own.names
+    then, now = _custom_parts(directory), custom.names
     if then != now:
         raise RecipeError(
             f"the run began with {_parts(then)} and would go on with {_parts(now)}; "
             f"give the same from Python: unpool.resume(run, {', '.join(f'{name}=...' for name in then)})"
         )
+
+
+def _custom_parts(directory: RunDirectory) -> list[str]:
+    """The parts that the caller of `train` gave instead of the recipe's."""
+    return list(read_config(directory / "config.json").custom)
 
 
 def _parts(names: Sequence[str]) -> str:

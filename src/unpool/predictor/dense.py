@@ -11,9 +11,10 @@ from unpool.errors import RecipeError
 from unpool.inspection.dense import Dense, look
 from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
+from unpool.model_file import FILES
 from unpool.models.pretrained import PUBLISHED, origin
 from unpool.predictor.images import ImageLike, read_image
-from unpool.predictor.loading import FILES, load
+from unpool.predictor.loading import load
 from unpool.types import Preprocessing
 
 Pair = tuple[int, int]
@@ -102,8 +103,8 @@ def _run(run: Path, weights: str | Path | None) -> _Source:
     if weights is not None and weights not in FILES:
         raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {str(weights)!r}")
     predictor = load(run, "best" if weights == "best" else "last")
-    if "label" not in predictor.task.needs:
-        raise RecipeError(f"{run} is no classification: only a classifier slides; give a run of one")
+    if not predictor.task.slides:
+        raise RecipeError(f"{run} is no run of a classifier: only a classifier slides; give a run of one")
     return _Source(predictor.model, predictor.preprocessing, predictor.info.classes, predictor.preprocessing.size_hw)
 
 
