@@ -6,6 +6,7 @@ Any object with these four attributes and two methods is a reader; any module th
 """
 
 import sys
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -17,13 +18,13 @@ from unpool.types import DataInfo, Fault, Sample
 class Stripes:
     """Noisy stripes of 32x32 pixels, upright or level. Read your own files in `__getitem__` instead."""
 
-    gives = ("image", "label")
+    gives: tuple[str, ...] = ("image", "label")
     info = DataInfo(classes=("upright", "level"))
 
     def __init__(self, split: str, count: int) -> None:
-        self.names = [f"{split}/{index}" for index in range(count)]
+        self.names: Sequence[str] = [f"{split}/{index}" for index in range(count)]
         self.faults: list[Fault] = []  # files that cannot be used, with the reason
-        self.first = 0 if split == "train" else 1_000_000  # so that no image is in both splits
+        self.first = 0 if split == "train" else 1_000_000
 
     def __len__(self) -> int:
         return len(self.names)
@@ -36,15 +37,14 @@ class Stripes:
 
 
 def build_network() -> nn.Module:
-    features = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    return nn.Sequential(features, nn.Flatten(), nn.Linear(8, 2))
+    conv = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    return nn.Sequential(conv, nn.Flatten(), nn.Linear(8, 2))
 
 
 def main() -> None:
-    settings = ["data.workers=0", "train.epochs=4", "train.batch=16", "train.eval_batch=16", *sys.argv[1:]]
     metrics = unpool.train(
-        "cifar10_resnet20",  # the task and the optimiser; data and network are those below
-        settings,
+        "cifar10_resnet20",  # gives the task and the optimiser
+        ["data.workers=0", "train.epochs=4", "train.batch=16", "train.eval_batch=16", *sys.argv[1:]],
         model=build_network(),
         train=Stripes("train", 128),
         val=Stripes("val", 32),
@@ -52,8 +52,8 @@ def main() -> None:
     print(f"top-1 {metrics['top1']:.2f}, report in {metrics['run']}/report.html")
 
     predictor = unpool.load(metrics["run"], model=build_network())  # a network of your own is asked for again
-    answer = predictor(Stripes("test", 2)[1]["image"].permute(1, 2, 0).numpy())[0]
-    print(f"level stripes are called {predictor.info.classes[answer['top_labels'][0]]}: {answer}")
+    (record,) = predictor(Stripes("test", 2)[1]["image"].permute(1, 2, 0).numpy())
+    print(f"level stripes are called {record['class']}: {record}")
 
 
 if __name__ == "__main__":
