@@ -27,7 +27,7 @@ class Proof:
 
     Attributes:
         recipe: shipped recipe.
-        data: folder below the one of all data sets; None where the recipe makes its own.
+        data: folder below the folder of all data sets; None where the recipe makes its own.
         runs: overrides of each run, by a short name.
         rows: metrics of every run -> rows of the result.
     """
@@ -112,13 +112,13 @@ def prove(name: str, data: Path, runs: Path) -> None:
     """Trains what the proof needs and writes benchmarks/results/<name>.json."""
     proof = PROOFS[name]
     started_s = time.monotonic()
-    found = {}
+    metrics_by_run = {}
     for label, overrides in proof.runs.items():
         root = [] if proof.data is None else [f"data.root={data / proof.data}"]
         run = runs / f"{name}-{label.replace(' ', '-')}"
-        found[label] = train(proof.recipe, [*root, *overrides], run)
-    spent_s = sum(metrics["time_s"] for metrics in found.values())
-    rows = proof.rows(found)
+        metrics_by_run[label] = train(proof.recipe, [*root, *overrides], run)
+    spent_s = sum(metrics["time_s"] for metrics in metrics_by_run.values())
+    rows = proof.rows(metrics_by_run)
     for row in rows:
         print(f"{row.what}: {row.figure}" + (f"  ({row.reference})" if row.reference else ""))
     command = f"python -m benchmarks.accuracy {name}"

@@ -209,8 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Row(what="largest error", figure=f"{worst:.0e}", reference="1e-4"),
         Row(what="time saved of one image, by network", figure=", ".join(f"{t.name} {t.saved:.0%}" for t in timings)),
     ]
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.fold_batch_norm", *given])
+    words = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "benchmarks.fold_batch_norm", *words])
     details = {"networks": [asdict(fold) for fold in folds], "times": [asdict(timing) for timing in timings]}
     write_result(options.json, rows, command=command, seed=SEED, wall_s=time.monotonic() - started, details=details)
     print(f"{passed} of {len(folds)} pass, the largest error is {worst:.1e}")

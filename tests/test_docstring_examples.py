@@ -15,7 +15,7 @@ from unpool import convert, metrics, ops
 
 def public_functions(package: Any) -> dict[str, Callable[..., Any]]:
     """Functions without a leading underscore that a module of the package defines, by module and name."""
-    modules = [import_module(found.name) for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    modules = [import_module(module.name) for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
     return {
         f"{module.__name__}.{name}": value
         for module in modules

@@ -23,6 +23,8 @@ def test_each_script_is_short_and_run_here() -> None:
     assert sorted(lengths) == sorted(SCRIPTS)
     assert len(lengths) >= 5
     assert {name: length for name, length in lengths.items() if length > 60} == {}
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in lengths if f"`{name}.py`" not in readme] == []
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -83,15 +83,15 @@ def _fault_of_recipe(items: list[str]) -> str:
 
 def result_lines(text: str) -> list[str]:
     """Lines of the tables below every heading that speaks of results, down to the next heading of its level."""
-    found: list[str] = []
+    lines: list[str] = []
     level = 0
     for line in FENCE.sub("", text).split("\n"):
         heading = re.match(r"(#+) (.*)", line)
         if heading and (not level or len(heading[1]) <= level):
             level = len(heading[1]) if "result" in heading[2].lower() else 0
         elif level and line.startswith("|"):
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
 def value_at(file: str, key: str) -> Any:
@@ -212,5 +212,4 @@ def test_number_that_is_not_its_keys_is_found(
     result = {"rows": [{"what": "mean IoU", "figure": "0.61 (36,000 crops)"}], "worst": 3e-06}
     (tmp_path / "a.json").write_text(json.dumps(result), encoding="utf-8")
     monkeypatch.setitem(globals(), "RESULTS", tmp_path)
-    found = faults_of(line)
-    assert [fault[: len(expected)] for fault, expected in zip(found, faults, strict=True)] == faults
+    assert [fault[: len(start)] for fault, start in zip(faults_of(line), faults, strict=True)] == faults

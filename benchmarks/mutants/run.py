@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 def judge(
     mutants: Sequence[Mutant], trees: Sequence[Path], *, time_limit_s: float, show: Callable[[Verdict], None]
 ) -> list[Verdict]:
-    """A verdict on each mutant, in the order given; `show` is called with each as it falls."""
+    """A verdict on each mutant, in the order of `mutants`; `show` is called with each at once."""
     green = green_tests(sorted({mutant.test for mutant in mutants}), trees[0], time_limit_s=time_limit_s)
     verdicts: dict[int, Verdict] = {}
     positions: list[int] = []
@@ -87,23 +87,23 @@ def judge(
 
 
 def green_tests(tests: Sequence[str], tree: Path, *, time_limit_s: float) -> dict[str, str]:
-    """Why each test cannot be used, empty for one that passes on the tree as it is.
+    """By test, why it cannot be used; empty for one that passes on the unchanged tree.
 
-    The tests of one file share a run; where that run fails as a whole (a test that does not exist), each has its own.
+    The tests of one file share a run; where that run fails as a whole (a test that does not exist), each is run alone.
     """
     files: dict[str, list[str]] = {}
     for test in tests:
         files.setdefault(test.split("::")[0], []).append(test)
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for names in files.values():
         limit_s = time_limit_s * len(names)
         outcome = run_tests(tree, Job(tuple(names), limit_s, stop_at_first=False))
         if outcome.passed or outcome.failed or len(names) == 1:
-            found |= {name: _why_not_green(name, outcome, tree) for name in names}
+            reasons |= {name: _why_not_green(name, outcome, tree) for name in names}
             continue
         for name in names:
-            found[name] = _why_not_green(name, run_tests(tree, Job((name,), time_limit_s)), tree)
-    return found
+            reasons[name] = _why_not_green(name, run_tests(tree, Job((name,), time_limit_s)), tree)
+    return reasons
 
 
 def _why_not_green(name: str, outcome: Outcome, tree: Path) -> str:
