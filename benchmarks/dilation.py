@@ -176,7 +176,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def row_of(line: Line) -> Row:
-    """The line as RESULTS.md shows it."""
+    """The line as it is printed."""
     figure = str(line.ours) if line.ours.error is None else f"{line.ours} (float32: {line.ours_float32})"
     told = [f"{library}: {answer}" for library, answer in line.peers.items() if answer.told != "-"]
     network = line.network
@@ -224,8 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines.append(examine(network, output_stride))
             row = row_of(lines[-1])
             print(f"{row.what}: {row.figure} | {row.reference}", flush=True)
-    rows = [*summary(lines), *map(row_of, lines)]
-    for row in rows[: len(rows) - len(lines)]:
+    rows = summary(lines)
+    for row in rows:
         print(f"{row.what}: {row.figure} {row.reference and f'({row.reference})'}")
     command = shlex.join(["python", "-m", "benchmarks.dilation", *(sys.argv[1:] if arguments is None else arguments)])
     details = {"lines": [asdict(line) for line in lines]}

@@ -65,6 +65,15 @@ def train(  # noqa: PLR0913, a public verb
 
     Raises:
         RecipeError, DataError, EnvironmentFault, Diverged, Stopped, TimeLimit: see `unpool.errors`.
+
+    Example:
+        >>> import tempfile
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     metrics = train("scenes_unet", small, run=Path(folder, "run"))
+        >>> metrics["images_seen"], sorted(metrics["iou"])
+        (8, ['background', 'cross', 'disc', 'square', 'triangle'])
     """
     settings = load_recipe(recipe, overrides)
     directory = RunDirectory.create(recipe_name(recipe), run)
@@ -102,6 +111,16 @@ def resume(
     Raises:
         RecipeError: fewer epochs than planned, or the parts of your own are not those that the run began with.
         DataError: the images are not those that the run began with.
+
+    Example:
+        >>> import tempfile
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Path(train("scenes_unet", small, run=Path(folder, "run"))["run"])
+        ...     metrics = resume(run, {"train.epochs": 2})
+        >>> metrics["images_seen"]
+        16
     """
     directory = RunDirectory.open(run)
     settings = load_recipe(directory / "recipe.yaml", overrides, only=RESUMABLE)
@@ -144,6 +163,16 @@ def evaluate(
         RecipeError: an override that a trained network does not allow, or a part of your own is missing.
         ModelFileError: the run has no such weights.
         DataError: the set cannot be read, or has other classes or joints than the network.
+
+    Example:
+        >>> import tempfile
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     metrics = train("scenes_unet", small, run=Path(folder, "run"))
+        ...     again = evaluate(Path(metrics["run"]))
+        >>> again["mean_iou"] == metrics["mean_iou"], again["split"]
+        (True, 'val')
     """
     directory = RunDirectory.open(run)
     trained = predictor.load(directory.path, weights=weights, model=model)
@@ -237,6 +266,20 @@ def predict(
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
     `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network "imagenet" or "voc".
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, photo, out = Path(folder, "run"), Path(folder, "street.png"), Path(folder, "out")
+        ...     _ = train("scenes_unet", small, run=run)
+        ...     Image.new("RGB", (48, 32)).save(photo)
+        ...     records = predict(run, [photo], out)
+        ...     written = sorted(path.name for path in out.iterdir())
+        >>> len(records), written
+        (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
     place = RunDirectory.open(run).path if weights in ("last", "best") else run
     return predictor.write_predictions(predictor.load(place, weights), images, out)

@@ -27,6 +27,10 @@ def names(pattern: str = "*") -> list[str]:
 
     A pattern without a wildcard matches every name that contains it. timm's networks are listed where the pattern
     begins with "timm/".
+
+    Example:
+        >>> names("unet*")
+        ['unet_valid', 'unet_mirror', 'unet_same', 'unet_same_bn', 'unet', 'unet_regression']
     """
     if pattern.startswith(timm_backbone.PREFIX):
         return timm_backbone.names(pattern)
@@ -105,6 +109,12 @@ def build(
             the weights are not published for this network.
         ModelFileError: the file of weights is damaged or does not fit.
         EnvironmentFault: the weights cannot be downloaded, or the network is one of timm's and timm is not installed.
+
+    Example:
+        >>> import torch
+        >>> network = build("unet", backbone="resnet18", num_classes=5)
+        >>> network(torch.zeros(1, 3, 64, 96)).shape
+        torch.Size([1, 5, 64, 96])
     """
     row = row_of(name)
     known = known_options(name, backbone=backbone)

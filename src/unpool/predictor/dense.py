@@ -79,6 +79,12 @@ def show_dense(
         RecipeError: no classifier, no such class, a window that is not known or larger than the photograph.
         NotConvertible: a layer has no exact counterpart.
         DataError, ModelFileError: a file cannot be used.
+
+    Example:
+        >>> from PIL import Image
+        >>> shown = show_dense("lenet5", Image.new("L", (48, 40)))
+        >>> shown.found.coarse.shape  # scores of windows of 32x32, 4 pixels apart
+        torch.Size([10, 3, 5])
     """
     given = _run(Path(source), weights) if Path(source).is_dir() else _network(str(source), weights)
     window = window_hw or given.window_hw

@@ -53,6 +53,18 @@ def load(
         RecipeError: the run trained a network of your own and none is given, or the reverse.
         ModelFileError: a file is missing, damaged, from a newer version, or does not fit the others.
         EnvironmentFault: the device is not there, or published weights cannot be downloaded.
+
+    Example:
+        >>> import tempfile
+        >>> import unpool
+        >>> from PIL import Image
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = unpool.train("scenes_unet", small, run=Path(folder, "run"))["run"]
+        ...     predictor = load(run)
+        >>> predictor(Image.new("RGB", (48, 32)))[0]["mask"].shape
+        torch.Size([32, 48])
     """
     if weights in PUBLISHED:
         if model is not None:

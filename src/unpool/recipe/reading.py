@@ -27,6 +27,10 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
 
     Raises:
         RecipeError: the message lists every mistake, with its line and the nearest valid name if there is one.
+
+    Example:
+        >>> load_recipe("scenes_unet", ["train.lr=1e-3"]).train.lr
+        0.001
     """
     values = parse_overrides(overrides, only=only)
     if isinstance(source, Recipe):
