@@ -75,10 +75,9 @@ class PeopleScores:
     def compute(self) -> dict[str, Any]:
         """Computes limbs, the share of reference limbs that were predicted, limbs_precision and people_ratio.
 
-        limbs_precision is the share of predicted limbs that are correct.
-        people_ratio is the number of predicted people over that of reference people, correct or not: above 1 if too
-        many are predicted. None where the set has nothing to count. oks_ap, oks_ap50 and oks_ap75 are there if areas or
-        boxes are known.
+        limbs_precision is the share of predicted limbs that are correct, people_ratio the number of predicted people
+        over that of reference people, correct or not: above 1 if too many are predicted. None where the set has nothing
+        to count. oks_ap, oks_ap50 and oks_ap75 are there if areas or boxes are known.
         """
         return {
             "limbs": self.right / self.seen if self.seen else None,
