@@ -18,7 +18,7 @@ from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.model_file import read_config
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
-from unpool.recipe.options import GIVEN, options_of
+from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
 from unpool.same_set import check_same_names
 from unpool.training import speed
@@ -206,7 +206,7 @@ def _measured_on(
 ) -> tuple[Recipe, Reader]:
     """The recipe as overridden, and the reader to measure on."""
     trained_on = load_recipe(directory / "recipe.yaml")
-    options = list(options_of(READERS[trained_on.data.reader], GIVEN["data"]))
+    options = list(options_of(READERS[trained_on.data.reader], DERIVED["data"]))
     settings = load_recipe(
         directory / "recipe.yaml",
         overrides,

@@ -3,9 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import ReadingBar, log_shown, only_results, say_json
+from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_json
 from unpool.cli.environment import prepare
-from unpool.cli.metrics import say_metrics
+from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
 
 ABOUT = "evaluate a run on a split of its data, or of other data"
@@ -25,10 +25,10 @@ def run(values: Namespace) -> int:
     prepare(from_shell=values.from_shell)
     from unpool.run import evaluate
 
-    with only_results(), log_shown(), ReadingBar() as progress:
+    with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         metrics = evaluate(values.run, values.overrides, split=values.split, weights=values.weights, progress=progress)
     if values.json:
-        say_json(metrics)
+        write_json(metrics)
     else:
-        say_metrics(metrics)
+        write_metrics(metrics)
     return 0

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from unpool.cli.console import say, say_json, say_table
+from unpool.cli.console import write_json, write_result, write_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.recipe import about, recipe_names, recipe_path, recipe_schema
@@ -21,9 +21,9 @@ def run(values: Namespace) -> int:
     if values.schema and values.name:
         raise RecipeError(f"--schema is one for all recipes; leave {values.name!r} out")
     if values.schema:
-        say_json(recipe_schema())
+        write_json(recipe_schema())
     elif values.name:
-        say(recipe_path(values.name).read_text(encoding="utf-8").rstrip("\n"))
+        write_result(recipe_path(values.name).read_text(encoding="utf-8").rstrip("\n"))
     else:
-        say_table([(name, about(name)) for name in recipe_names()])
+        write_table([(name, about(name)) for name in recipe_names()])
     return 0

@@ -1,4 +1,4 @@
-"""`unpool show WHAT ...`: finds what is to be shown."""
+"""`unpool show WHAT ...`: runs the view of that name."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ SHOWN: dict[str, ModuleType] = {
 
 
 class _Chooser(Parser):
-    """Hands the arguments after the first to the parser of what it names."""
+    """Parses the first argument, the name of a view, and the rest with the parser of that view."""
 
     def read(self, arguments: Sequence[str]) -> Namespace:
-        given = [word for word in arguments if word != "--debug"]
-        if not given or given[0] in ("-h", "--help"):
-            return super().read(given or ["--help"])
-        what, *rest = given
+        words = [word for word in arguments if word != "--debug"]
+        if not words or words[0] in ("-h", "--help"):
+            return super().read(words or ["--help"])
+        what, *rest = words
         if what not in SHOWN:
             raise RecipeError(f"there is nothing called {what!r} to show{nearest(what, SHOWN)}")
         values = SHOWN[what].parser().read(rest)

@@ -1,9 +1,9 @@
-"""`unpool summary`: output, parameters, operations, memory and receptive field of every layer."""
+"""`unpool summary`: lists output, parameters, operations, memory and receptive field of every layer."""
 
 from argparse import ArgumentTypeError, Namespace
 from typing import Any
 
-from unpool.cli.console import only_results, say, say_json
+from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.recipe import check_network, parse_options
@@ -25,12 +25,12 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    with only_results():
+    with library_output_to_stderr():
         result = _summary(values.model, parse_options(values.options), values.size)
     if values.json:
-        say_json(result.to_json())
+        write_json(result.to_json())
     else:
-        say(result.to_text().rstrip("\n"))
+        write_result(result.to_text().rstrip("\n"))
     return 0
 
 
@@ -39,10 +39,9 @@ def _summary(name: str, options: dict[str, Any], size_hw: list[int] | None) -> A
     from unpool.inspection.summary import summary
     from unpool.models import build, row_of
 
-    own = {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")}
-    check_network(name, own)
+    check_network(name, {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")})
     row = row_of(name)
-    with without_drawing():  # shapes only: the largest network takes no memory
+    with without_drawing():  # shapes only: even the largest network needs no memory
         network = build(name, **options)
     shape = (options.get("in_channels") or row.input[0], *(size_hw or row.input[1:]))
     try:

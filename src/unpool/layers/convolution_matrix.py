@@ -2,9 +2,9 @@
 
 As in the field, "convolution" is correlation: the filter is not rotated in the forward pass.
 
-Two prints of this in lectures do not fit their own layer, so that the matrix is built from the rule here:
+Two matrices printed in lectures do not belong to the layer beside them; here the matrix is built from the definition:
 - a filter (x, y, z), padding 1, as a 4 x 6 matrix times (a, b, c, d, 0): the padded input has six entries,
-  (0, a, b, c, d, 0). `convolution_matrix` leaves the columns of the padding out: 4 x 4 times (a, b, c, d).
+  (0, a, b, c, d, 0). `convolution_matrix` leaves out the columns of the padding: 4 x 4 times (a, b, c, d).
 - a 3x3 filter on a 4x4 input as a 4 x 16 matrix: rows 1 and 3 are printed with 15 entries, and the padded map of its
   transpose has S21 where S22 belongs.
 """
@@ -29,17 +29,17 @@ def convolution_matrix(
     dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor:
-    """The matrix A with `A @ x.flatten() == conv(x).flatten()`; its transpose is the transposed convolution.
+    """Returns the matrix A with `A @ x.flatten() == conv(x).flatten()`; its transpose is the transposed convolution.
 
-    Each row is the filter of one output, shifted to where it looks; taps on the zero padding have no column.
+    Each row is the filter of one output, shifted to that output's position; the zero padding has no columns.
 
     Args:
         weight: (C_out, C_in / groups, k) or (C_out, C_in / groups, k, k), as the convolution has it.
         size: of the input, (W,) or (H, W).
-        stride: step of the filter, one number or one an axis; likewise the next two.
+        stride: step of the filter, one number or one per axis; likewise the next two.
         padding: zeros on either side.
         dilation: distance of the taps.
-        groups: blocks of channels that do not see one another.
+        groups: groups of channels, as in torch's convolution.
 
     Returns:
         (C_out * output positions, C_in * input positions), rows and columns in the order of `flatten`.
@@ -65,11 +65,11 @@ def convolution_matrix(
 
 
 def rotated(weight: Tensor, *, groups: int = 1) -> Tensor:
-    """The filter turned by 180 degrees, its channels exchanged: what the backward pass convolves with.
+    """Rotates a filter by 180 degrees and exchanges its channels, as the backward pass needs it.
 
     Args:
         weight: (C_out, C_in / groups, ...).
-        groups: blocks of channels; channels are exchanged within each.
+        groups: groups of channels; channels are exchanged within each.
 
     Returns:
         (C_in, C_out / groups, ...).
@@ -88,15 +88,15 @@ def input_gradient(
     dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Gradient of a convolution's input: the full correlation of the output's gradient with the rotated filter.
+    """Returns the gradient of a convolution's input: the full correlation of `grad_output` with the rotated filter.
 
-    "Full" is padding `dilation * (k - 1) - padding`; with a stride, `stride - 1` zeros stand between the gradients.
+    "Full" is padding `dilation * (k - 1) - padding`; with a stride, `stride - 1` zeros are inserted between gradients.
 
     Args:
         grad_output: (B, C_out, W') or (B, C_out, H', W').
         weight: (C_out, C_in / groups, k) or (C_out, C_in / groups, k, k).
         size: of the input, (W,) or (H, W).
-        stride: of the convolution, one number or one an axis; likewise the next two.
+        stride: of the convolution, one number or one per axis; likewise the next two.
         padding: of the convolution.
         dilation: of the convolution.
         groups: of the convolution.
@@ -115,7 +115,7 @@ def input_gradient(
         reach = rates[axis] * (weight.shape[2 + axis] - 1)
         before = reach - _each(padding, axes)[axis]
         pads += [before, size[axis] + reach - before - spread.shape[2 + axis]]
-    full = nn.functional.pad(spread, pads)  # a negative pad cuts: what only saw the padding
+    full = nn.functional.pad(spread, pads)  # a negative pad crops gradients of the padding
     return CONVOLUTIONS[axes](full, rotated(weight, groups=groups), dilation=rates, groups=groups)
 
 
@@ -129,15 +129,15 @@ def weight_gradient(
     dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Gradient of a convolution's weight: the correlation of its input with the output's gradient.
+    """Returns the gradient of a convolution's weight, summed over images: the correlation of `x` with `grad_output`.
 
-    Stride and dilation trade places: the gradients stand `stride` apart and step by `dilation`. Images are summed over.
+    Stride and dilation are exchanged: that correlation has dilation `stride` and stride `dilation`.
 
     Args:
         x: (B, C_in, W) or (B, C_in, H, W).
         grad_output: (B, C_out, ...).
         kernel: size of the filter, (k,) or (k, k).
-        stride: of the convolution, one number or one an axis; likewise the next two.
+        stride: of the convolution, one number or one per axis; likewise the next two.
         padding: of the convolution.
         dilation: of the convolution.
         groups: of the convolution.
@@ -150,7 +150,7 @@ def weight_gradient(
     filters = grad_output.transpose(0, 1)  # (C_out, B, ...)
     correlate = CONVOLUTIONS[axes]
     gradient = correlate(images, filters, stride=dilation, padding=padding, dilation=stride, groups=groups)
-    for axis in range(axes):  # rows that the stride never reached lie behind
+    for axis in range(axes):  # rows beyond the kernel are those that the stride skipped
         gradient = gradient.narrow(2 + axis, 0, kernel[axis])
     return gradient.transpose(0, 1)
 
@@ -175,7 +175,7 @@ def _each(value: PerAxis, axes: int) -> tuple[int, ...]:
 
 
 def _taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
-    """(k, outputs, inputs) bool: where tap a of output y looks at input i."""
+    """(k, outputs, inputs) bool: whether tap a of output y reads input i."""
     if stride < 1 or dilation < 1:
         raise ValueError(f"stride is {stride} and dilation {dilation}; both must be 1 or more")
     outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
@@ -189,8 +189,8 @@ def _taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> T
 
 
 def _without_groups(weight: Tensor, groups: int) -> Tensor:
-    """(C_out, C_in / groups, ...) -> (C_out, C_in, ...) with zeros where a filter does not look."""
+    """(C_out, C_in / groups, ...) -> (C_out, C_in, ...) with zeros for the channels of other groups."""
     blocks = weight.unflatten(0, (groups, -1))  # (groups, C_out / groups, C_in / groups, ...)
-    own = torch.eye(groups).to(weight)
-    dense = torch.einsum("gor,gh->gohr", blocks.flatten(2), own)
+    identity = torch.eye(groups).to(weight)
+    dense = torch.einsum("gor,gh->gohr", blocks.flatten(2), identity)
     return dense.reshape(weight.shape[0], groups * weight.shape[1], *weight.shape[2:])

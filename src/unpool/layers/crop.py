@@ -1,4 +1,4 @@
-"""Cutting maps to size and padding them by mirroring."""
+"""Crops maps, and pads them by mirroring."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,18 @@ from unpool.types import mirror_index
 
 
 def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W): `size_hw` pixels of those there are, from `offset` on each way; a view."""
+    """Crops a map to `size_hw`, from row and column `offset` on: (B, C, h, w) -> (B, C, H, W), a view.
+
+    The result is smaller where the map ends before.
+    """
     return _cut(x, size_hw, top=offset, left=offset)
 
 
 def crop_centre(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W): the middle; an odd surplus is cut at the bottom and right. A view."""
+    """Crops the middle of a map to `size_hw`: (B, C, h, w) -> (B, C, H, W), a view.
+
+    If the surplus is odd, one more row or column is cut at the bottom or right.
+    """
     return _cut(x, size_hw, top=(x.shape[-2] - size_hw[0]) // 2, left=(x.shape[-1] - size_hw[1]) // 2)
 
 
@@ -25,7 +31,7 @@ def _cut(x: Tensor, size_hw: tuple[int, int], *, top: int, left: int) -> Tensor:
 
 
 def mirror_pad(x: Tensor, *, before: int, after_hw: tuple[int, int]) -> Tensor:
-    """Mirrors at the borders, without repeating the border pixel, as often as the image is too small for.
+    """Pads by mirroring at the borders, without repeating the border pixel; the padding may be larger than the image.
 
     Args:
         x: (B, C, H, W).

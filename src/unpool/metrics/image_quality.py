@@ -1,6 +1,7 @@
-"""How near an image is to the true one: PSNR and SSIM of each image, then their means over the set.
+"""PSNR and SSIM of each image against its reference, and their means over the set.
 
-Images are on the range 0..1. Means of decibels are not decibels of a mean error: papers average what each image has.
+Images are on the range 0..1. As in papers, the mean is over the decibels of each image, which is not the PSNR of the
+mean squared error.
 """
 
 import math
@@ -15,7 +16,7 @@ _SIDE, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
 
 def psnr(answer: Tensor, truth: Tensor) -> Tensor:
-    """(B,) float64 decibels, 10 log10(1 / mean squared error) of each image; infinite where nothing differs.
+    """Returns the PSNR of each image, 10 log10(1 / mean squared error): (B,) float64 decibels, infinite if equal.
 
     Args:
         answer: (B, C, H, W) on 0..1.
@@ -30,9 +31,9 @@ def psnr(answer: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(answer: Tensor, truth: Tensor) -> Tensor:
-    """(B,) float64 mean structural similarity of each image; NaN for images smaller than the window of 11.
+    """Returns the mean structural similarity of each image: (B,) float64, NaN for images smaller than the window.
 
-    A Gaussian window of 11 x 11 pixels and deviation 1.5, wherever it fits into the image, each channel by itself.
+    The window is a Gaussian of 11 x 11 pixels and deviation 1.5, at every position inside the image, per channel.
 
     Args:
         answer: (B, C, H, W) on 0..1.
@@ -57,9 +58,9 @@ def ssim(answer: Tensor, truth: Tensor) -> Tensor:
 
 
 def _blurred(image: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, H - 10, W - 10), the mean under the window."""
-    place = torch.arange(_SIDE, device=image.device, dtype=image.dtype) - _SIDE // 2
-    weights = torch.exp(-place.square() / (2 * _SIGMA**2))
+    """(B, C, H, W) -> (B, C, H - 10, W - 10), the weighted mean under the window."""
+    offsets = torch.arange(_SIDE, device=image.device, dtype=image.dtype) - _SIDE // 2
+    weights = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     line = (weights / weights.sum()).view(1, 1, 1, -1)
     flat = image.flatten(0, 1)[:, None]
     flat = nn.functional.conv2d(nn.functional.conv2d(flat, line), line.transpose(2, 3))
@@ -67,7 +68,7 @@ def _blurred(image: Tensor) -> Tensor:
 
 
 class ImageScores:
-    """PSNR and SSIM of each answer, and the PSNR that the images had before, averaged over a whole set."""
+    """PSNR and SSIM of the predictions, and PSNR of the inputs, averaged over a whole set."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {"psnr": [], "ssim": [], "input_psnr": []}
@@ -75,12 +76,12 @@ class ImageScores:
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: clean (B, C, H, W), on 0..1 in the prediction and uint8 in the batch.
 
-        The prediction's `noisy` is the image before, on the scale of the prediction.
+        The prediction's `noisy` is the network's input, on 0..1 too.
         """
         truth = batch["clean"].float() / 255
         for name, image in (("psnr", prediction["clean"]), ("input_psnr", prediction["noisy"])):
-            found = psnr(image, truth)
-            self.values[name] += found[found != math.inf].tolist()
+            decibels = psnr(image, truth)
+            self.values[name] += decibels[decibels != math.inf].tolist()
         if min(truth.shape[-2:]) >= _SIDE:
             self.values["ssim"] += ssim(prediction["clean"], truth).tolist()
 
@@ -89,12 +90,12 @@ class ImageScores:
             self.values[name] += values
 
     def compute(self) -> dict[str, Any]:
-        """Means over images.
+        """Computes the means over images.
 
         Returns:
-            psnr and input_psnr in decibels, without images that are flawless, whose PSNR has no bounds; ssim up to 1,
-            without images smaller than its window; None where no image is left, or one is not finite. psnr_images,
-            ssim_images and input_psnr_images count those in each mean.
+            psnr and input_psnr in decibels, without images equal to their reference, whose PSNR is infinite; ssim up to
+            1, without images smaller than its window; None if no image is left, or one is not finite. psnr_images,
+            ssim_images and input_psnr_images are the numbers of images in each mean.
         """
         means = {name: _mean(values) for name, values in self.values.items()}
         return {**means, **{f"{name}_images": len(values) for name, values in self.values.items()}}

@@ -19,7 +19,10 @@ AUXILIARY_STRIDE = 16  # of the map that the auxiliary head reads, before dilati
 
 
 def fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
-    """3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout, 1x1: (B, C, H, W) -> (B, N, H, W)."""
+    """Makes the head: 3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout, 1x1 convolution.
+
+    (B, channels, H, W) -> (B, num_classes, H, W).
+    """
     hidden = max(channels // 4, 1)
     head = nn.Sequential(
         OrderedDict(
@@ -33,12 +36,12 @@ def fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Mod
 
 
 def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1) -> Dense:
-    """Image (B, C, H, W) -> logits (B, num_classes, H, W).
+    """Builds torchvision's FCN on a backbone: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: of any kind; only its last map is read.
+        backbone: any; only its last map is read.
         num_classes: logits of each pixel.
-        output_stride: stride that the backbone keeps; further ones become dilation.
+        output_stride: largest stride that the backbone keeps; strides beyond it become dilation.
         dropout: share dropped in the head.
     """
     body = dilated(backbone, output_stride)
@@ -48,7 +51,11 @@ def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8,
 def fcn_auxiliary(
     backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1
 ) -> DenseAuxiliary:
-    """The same with a second such head on the stage whose stride was 16: image -> Auxiliary; arguments as in `fcn`."""
+    """Builds the FCN with a second head on the map of stride 16: image -> Auxiliary of logits; arguments as in `fcn`.
+
+    Raises:
+        RecipeError: the backbone has no map of stride 16.
+    """
     (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = fcn_head(backbone.channels[-1], num_classes, dropout=dropout)

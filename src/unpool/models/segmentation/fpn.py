@@ -21,10 +21,10 @@ GROUPS = 32  # at most
 
 
 class SemanticHead(nn.Module):
-    """Brings maps step by step to the size of the finest and adds them: maps of `in_channels` -> logits of that size.
+    """Upsamples maps to the size of the finest and adds them: maps of `in_channels` -> logits (B, num_classes, H, W).
 
     Args:
-        levels: number of maps, fine to coarse, each about half as large as the one before.
+        levels: number of maps, ordered fine to coarse, each about half as large as the one before.
         in_channels: channels of every map.
         num_classes: logits of each pixel.
         width: channels of the sum.
@@ -60,7 +60,7 @@ class SemanticFPN(nn.Module):
     """Feature pyramid and semantic head: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: gives maps at strides 4, 8, 16 and 32 among others.
+        backbone: must have maps at strides 4, 8, 16 and 32.
         num_classes: logits of each pixel.
         neck_width: channels of the feature pyramid.
         head_width: channels of the semantic head.

@@ -1,8 +1,8 @@
 """PSPNet on any backbone (Zhao et al. 2017, arXiv:1612.01105, section 3), as in hszhao/semseg.
 
-Maps are resized with corners on corners. The release refuses images whose sides are not 8k + 1, where this falls on
-whole pixels; here every size works. Dropout falls on single values, as in the paper's Caffe release, where semseg's
-falls on whole maps. The auxiliary head is a row of its own, where the releases build it for training only. Heads start
+Maps are resized with aligned corners. The release refuses images whose sides are not 8k + 1, for which pixels of map
+and image coincide; here every size works. Dropout drops single values, as in the paper's Caffe release; semseg's drops
+whole channels. Networks with the auxiliary head are separate rows; the releases build it for training only. Heads start
 from He's normal weights.
 """
 
@@ -23,7 +23,7 @@ BINS = (1, 2, 3, 6)
 
 
 def psp_head(channels: int, num_classes: int, *, bins: Sequence[int], width: int) -> nn.Module:
-    """Pyramid, 3x3, dropout, classes: (B, C, H, W) -> (B, num_classes, H, W)."""
+    """Makes the head: pyramid pooling, 3x3, dropout, classes; (B, channels, H, W) -> (B, num_classes, H, W)."""
     each = max(channels // len(bins), 1)
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         pyramid=PyramidPooling(channels, each, bins=bins),
@@ -45,14 +45,14 @@ def pspnet(
     bins: Sequence[int] = BINS,
     head_width: int = 512,
 ) -> Dense:
-    """Image (B, C, H, W) -> logits (B, num_classes, H, W).
+    """Builds PSPNet on a backbone: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: of any kind; only its last map is read.
+        backbone: any; only its last map is read.
         num_classes: logits of each pixel.
-        output_stride: stride that the backbone keeps; further ones become dilation.
+        output_stride: largest stride that the backbone keeps; strides beyond it become dilation.
         bins: cells along each side of the pyramid's grids.
-        head_width: channels before the classes.
+        head_width: channels of the 3x3 convolution.
     """
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
@@ -68,7 +68,11 @@ def pspnet_auxiliary(
     bins: Sequence[int] = BINS,
     head_width: int = 512,
 ) -> DenseAuxiliary:
-    """The same with an FCN head on the stage whose stride was 16: image -> Auxiliary; arguments as in `pspnet`."""
+    """Builds PSPNet with an FCN head on the map of stride 16: image -> Auxiliary of logits; arguments as in `pspnet`.
+
+    Raises:
+        RecipeError: the backbone has no map of stride 16.
+    """
     (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
