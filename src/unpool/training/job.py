@@ -1,4 +1,4 @@
-"""Everything one training run is made of, and the counters that say how far it has come."""
+"""The parts of one training run, and the counters of its progress."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ class BatchSource(Protocol):
 
 @dataclass(kw_only=True)
 class Counters:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
         step: optimiser steps taken or skipped.
@@ -122,7 +122,7 @@ class Job:
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:
-        place(self.learned, self.device, memory_format=self.memory_format)
+        move(self.learned, self.device, memory_format=self.memory_format)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
 
     @property
@@ -140,7 +140,7 @@ class Job:
         return self.steps_per_epoch * self.epochs
 
 
-def place(model: nn.Module, device: torch.device, *, memory_format: MemoryFormat) -> nn.Module:
+def move(model: nn.Module, device: torch.device, *, memory_format: MemoryFormat) -> nn.Module:
     """The same model with its weights on `device`, four-dimensional ones laid out as asked."""
     layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
     return model.to(device=device).to(memory_format=layout)  # type: ignore[call-overload]

@@ -16,7 +16,7 @@ from unpool import machine
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.task import Task
 from unpool.training.files import replace_file
-from unpool.training.job import MemoryFormat, Precision, lay_out, place
+from unpool.training.job import MemoryFormat, Precision, lay_out, move
 from unpool.training.optim import build_optimizer
 from unpool.training.step import Step, total_loss
 from unpool.types import Batch
@@ -126,7 +126,7 @@ def choose(
             for layout in memory_formats:
                 limit_s = best.seconds_per_step * SLOW if best else float("inf")
                 step = Step(copy.deepcopy(model), copy.deepcopy(task), precision=precision, device=device)
-                place(step, device, memory_format=layout).train()
+                move(step, device, memory_format=layout).train()
                 taken_s = _time(step, lay_out(prepare(batch), layout), limit_s=limit_s)
                 measured[f"{precision} {layout}"] = taken_s
                 if best is None or taken_s * GAIN < best.seconds_per_step:
