@@ -12,6 +12,7 @@ ABOUT = "evaluate a run on a split of its data, or of other data"
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("evaluate", ABOUT, details="example: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test")
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
     verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
@@ -22,6 +23,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.run import evaluate
 

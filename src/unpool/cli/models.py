@@ -15,6 +15,7 @@ examples: unpool models 'fcn*'
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("models", ABOUT, details=DETAILS)
     verb.add_argument(
         "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
@@ -32,6 +33,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     from unpool.models import names
 
     if values.misprints:

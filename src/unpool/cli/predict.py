@@ -15,6 +15,7 @@ EXAMPLES = """examples: unpool predict runs/camvid_unet-1 street.jpg -o out
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("predict", ABOUT, details=EXAMPLES)
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a network's name")
     verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
@@ -29,6 +30,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.run import predict
 

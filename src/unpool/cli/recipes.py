@@ -11,6 +11,7 @@ ABOUT = "list the shipped recipes, print one, or the JSON Schema of all"
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("recipes", ABOUT)
     verb.add_argument("name", nargs="?", metavar="NAME", help="print this recipe")
     verb.add_argument("--schema", action="store_true", help="print the JSON Schema of every recipe, for editors")
@@ -18,6 +19,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     if values.schema and values.name:
         raise RecipeError(f"--schema is one for all recipes; leave {values.name!r} out")
     if values.schema:

@@ -31,6 +31,7 @@ class _Chooser(Parser):
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     lines = [f"  {name:10} {module.ABOUT}" for name, module in SHOWN.items()]
     details = "\n".join(["what there is to show:", *lines, "", "`unpool show WHAT --help` shows its arguments."])
     verb = _Chooser("show", ABOUT, details=details)
@@ -39,4 +40,5 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     return SHOWN[values.what].run(values)

@@ -14,6 +14,7 @@ LARGEST_SIDE = 16_384
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("show dense", ABOUT, details=EXAMPLES)
     verb.add_argument("source", metavar="RUN|MODEL", help="a run directory of a classification, or a network's name")
     verb.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
@@ -40,6 +41,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.predictor.dense import show_dense
     from unpool.predictor.files import picture_place, write_picture

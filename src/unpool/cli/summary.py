@@ -13,6 +13,7 @@ LARGEST_SIDE = 65_536
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     example = "example: unpool summary unet backbone=resnet34 num_classes=11 --size 360 480"
     verb = Parser("summary", ABOUT, details=example)
     verb.add_argument("model", metavar="MODEL", help="a name that `unpool models` lists")
@@ -25,6 +26,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     with library_output_to_stderr():
         result = _summary(values.model, parse_options(values.options), values.size)
     if values.json:

@@ -21,6 +21,7 @@ _DETAILS = """examples:
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("train", ABOUT, details=_DETAILS)
     verb.add_argument(
         "items", nargs="*", default=[], metavar="RECIPE key=value", help="name or file of a recipe, then overrides"
@@ -31,6 +32,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     if values.resume is None:
         recipe, overrides = _recipe_of(values.items)
         prepare(from_shell=values.from_shell)

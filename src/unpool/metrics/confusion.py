@@ -34,30 +34,30 @@ class Confusion:
         Raises:
             ValueError: shapes differ, or a value is no class.
         """
-        truth, predicted = batch[self.key], prediction[self.key]
-        if isinstance(truth, Tensor) and isinstance(predicted, Tensor):
-            self._add(truth, predicted)
+        reference, predicted = batch[self.key], prediction[self.key]
+        if isinstance(reference, Tensor) and isinstance(predicted, Tensor):
+            self._add(reference, predicted)
             return
-        for one_truth, one_predicted in zip(truth, predicted, strict=True):
-            self._add(one_truth, one_predicted)
+        for one_reference, one_predicted in zip(reference, predicted, strict=True):
+            self._add(one_reference, one_predicted)
 
-    def _add(self, truth: Tensor, predicted: Tensor) -> None:
-        if truth.shape != predicted.shape:
+    def _add(self, reference: Tensor, predicted: Tensor) -> None:
+        if reference.shape != predicted.shape:
             raise ValueError(
-                f"{self.key} is {tuple(truth.shape)} in the batch and {tuple(predicted.shape)} in the prediction; "
+                f"{self.key} is {tuple(reference.shape)} in the batch and {tuple(predicted.shape)} in the prediction; "
                 "a task must predict at the size of the reference"
             )
         size = len(self.counts)
-        truth, predicted = truth.flatten().long(), predicted.flatten().long().to(truth.device)
+        reference, predicted = reference.flatten().long(), predicted.flatten().long().to(reference.device)
         if self.ignore is not None:
-            keep = truth != self.ignore
-            truth, predicted = truth[keep], predicted[keep]
-        for side, values in (("truth", truth), ("prediction", predicted)):
+            keep = reference != self.ignore
+            reference, predicted = reference[keep], predicted[keep]
+        for side, values in (("reference", reference), ("prediction", predicted)):
             if values.numel() and (int(values.min()) < 0 or int(values.max()) >= size):
                 raise ValueError(
                     f"{side} of {self.key} holds {values.unique().tolist()[:20]}, not all in 0..{size - 1}"
                 )
-        self.counts += torch.bincount(truth * size + predicted, minlength=size * size).view(size, size).cpu()
+        self.counts += torch.bincount(reference * size + predicted, minlength=size * size).view(size, size).cpu()
 
     def merge(self, other: "Confusion") -> None:
         """Adds the counts of another part of the set.

@@ -15,29 +15,29 @@ from unpool.types import Batch, Prediction
 _SIDE, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
 
-def psnr(answer: Tensor, truth: Tensor) -> Tensor:
+def psnr(prediction: Tensor, reference: Tensor) -> Tensor:
     """Returns the PSNR of each image, 10 log10(1 / mean squared error): (B,) float64 decibels, infinite if equal.
 
     Args:
-        answer: (B, C, H, W) on 0..1.
-        truth: the same.
+        prediction: (B, C, H, W) on 0..1.
+        reference: the same.
 
     Example:
         >>> psnr(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.1))
         tensor([20.0000], dtype=torch.float64)
     """
-    error = (answer.double() - truth.double()).square().flatten(1).mean(1)
+    error = (prediction.double() - reference.double()).square().flatten(1).mean(1)
     return -10 * torch.log10(error)
 
 
-def ssim(answer: Tensor, truth: Tensor) -> Tensor:
+def ssim(prediction: Tensor, reference: Tensor) -> Tensor:
     """Returns the mean structural similarity of each image: (B,) float64, NaN for images smaller than the window.
 
     The window is a Gaussian of 11 x 11 pixels and deviation 1.5, at every position inside the image, per channel.
 
     Args:
-        answer: (B, C, H, W) on 0..1.
-        truth: the same.
+        prediction: (B, C, H, W) on 0..1.
+        reference: the same.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
 
@@ -46,9 +46,9 @@ def ssim(answer: Tensor, truth: Tensor) -> Tensor:
         >>> ssim(image, image)
         tensor([1.], dtype=torch.float64)
     """
-    if min(answer.shape[-2:]) < _SIDE:
-        return torch.full((len(answer),), math.nan, dtype=torch.float64)
-    x, y = answer.double(), truth.double()
+    if min(prediction.shape[-2:]) < _SIDE:
+        return torch.full((len(prediction),), math.nan, dtype=torch.float64)
+    x, y = prediction.double(), reference.double()
     mean_x, mean_y = _blurred(x), _blurred(y)
     var_x, var_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2
     together = _blurred(x * y) - mean_x * mean_y
@@ -78,12 +78,12 @@ class ImageScores:
 
         The prediction's `noisy` is the network's input, on 0..1 too.
         """
-        truth = batch["clean"].float() / 255
+        reference = batch["clean"].float() / 255
         for name, image in (("psnr", prediction["clean"]), ("input_psnr", prediction["noisy"])):
-            decibels = psnr(image, truth)
+            decibels = psnr(image, reference)
             self.values[name] += decibels[decibels != math.inf].tolist()
-        if min(truth.shape[-2:]) >= _SIDE:
-            self.values["ssim"] += ssim(prediction["clean"], truth).tolist()
+        if min(reference.shape[-2:]) >= _SIDE:
+            self.values["ssim"] += ssim(prediction["clean"], reference).tolist()
 
     def merge(self, other: "ImageScores") -> None:
         for name, values in other.values.items():

@@ -33,12 +33,12 @@ def deviations(names: Sequence[str]) -> Tensor:
     return torch.tensor([_DEVIATIONS.get(kind, _OTHERS) for kind in kinds], dtype=torch.float64)
 
 
-def similarity(predicted: Tensor, truth: Tensor, visible: Tensor, *, area: Tensor, sigmas: Tensor) -> Tensor:
+def similarity(predicted: Tensor, reference: Tensor, visible: Tensor, *, area: Tensor, sigmas: Tensor) -> Tensor:
     """Computes the object keypoint similarity of each predicted pose with each reference pose.
 
     Args:
         predicted: (M, K, 2) x, y.
-        truth: (N, K, 2) x, y.
+        reference: (N, K, 2) x, y.
         visible: (N, K) labelled joints; the others are not counted.
         area: (N,) pixels of each reference person.
         sigmas: (K,) as in `deviations`.
@@ -47,13 +47,13 @@ def similarity(predicted: Tensor, truth: Tensor, visible: Tensor, *, area: Tenso
         (M, N): mean over labelled joints of exp(-d^2 / (2 area (2 sigma)^2)), 0 where a person has none.
 
     Example:
-        >>> truth, sigmas = torch.tensor([[[10.0, 10.0]]]), torch.tensor([0.1])
+        >>> reference, sigmas = torch.tensor([[[10.0, 10.0]]]), torch.tensor([0.1])
         >>> predicted = torch.tensor([[[10.0, 10.0]], [[12.0, 10.0]]])  # right, and two pixels beside
-        >>> similarity(predicted, truth, torch.tensor([[True]]), area=torch.tensor([100.0]), sigmas=sigmas)
+        >>> similarity(predicted, reference, torch.tensor([[True]]), area=torch.tensor([100.0]), sigmas=sigmas)
         tensor([[1.0000],
                 [0.6065]])
     """
-    square = (predicted[:, None] - truth[None]).square().sum(3)  # (M, N, K)
+    square = (predicted[:, None] - reference[None]).square().sum(3)  # (M, N, K)
     scale = 2 * area.clamp_min(1e-9)[None, :, None] * (2 * sigmas).square()
     near = torch.where(visible[None], torch.exp(-square / scale), 0.0).sum(2)
     return near / visible.sum(1).clamp_min(1)
@@ -72,20 +72,20 @@ class AveragePrecision:
         self.hits: list[list[bool]] = []  # of each predicted pose, at each threshold
         self.people = 0
 
-    def add(self, predicted: Tensor, score: Tensor, truth: Tensor, *, visible: Tensor, area: Tensor) -> None:
+    def add(self, predicted: Tensor, score: Tensor, reference: Tensor, *, visible: Tensor, area: Tensor) -> None:
         """Adds an image: predicted poses (M, K, 2) with scores (M,), and reference poses (N, K, 2).
 
         Reference people have `visible` (N, K) and `area` (N,). Only the `MOST` predictions of highest score are
         counted.
         """
         labelled = visible.any(1)
-        truth, visible, area = truth[labelled], visible[labelled], area[labelled]
+        reference, visible, area = reference[labelled], visible[labelled], area[labelled]
         order = score.argsort(descending=True, stable=True)[:MOST]
-        alike = similarity(predicted[order], truth.nan_to_num(), visible, area=area, sigmas=self.sigmas)
+        alike = similarity(predicted[order], reference.nan_to_num(), visible, area=area, sigmas=self.sigmas)
         hits = torch.stack([_matched(alike, threshold) for threshold in THRESHOLDS], dim=1)
         self.scores += score[order].tolist()
         self.hits += hits.tolist()
-        self.people += len(truth)
+        self.people += len(reference)
 
     def merge(self, other: "AveragePrecision") -> None:
         self.scores += other.scores

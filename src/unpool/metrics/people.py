@@ -39,32 +39,34 @@ class PeopleScores:
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: `people`, lists of B (N, K, 2) with NaN for unknown joints, and the prediction's `score`."""
-        for i, truth in enumerate(batch["people"]):
-            people, score, truth = (x.cpu().double() for x in (prediction["people"][i], prediction["score"][i], truth))
+        for i, reference in enumerate(batch["people"]):
+            people, score, reference = (
+                x.cpu().double() for x in (prediction["people"][i], prediction["score"][i], reference)
+            )
             if "mask" in batch:
                 counts = ~_on_ignored(people, batch["mask"][i].cpu())
                 people, score = people[counts], score[counts]
-            near = self._near(people, truth)  # (M, N, limbs)
+            near = self._near(people, reference)  # (M, N, limbs)
             for m, n in _assigned(near.sum(2)):
                 self.right += int(near[m, n].sum())
-            self.seen += int(self._has(truth).sum())
+            self.seen += int(self._has(reference).sum())
             self.made += int(self._has(people).sum())
-            self.people, self.predicted = self.people + len(truth), self.predicted + len(people)
+            self.people, self.predicted = self.people + len(reference), self.predicted + len(people)
             area = _areas(batch, i)
             if area is not None:
-                known, far = ~truth.isnan().any(2) & self.counts, people.nan_to_num(nan=-1e6)
-                self.precision.add(far, score, truth, visible=known, area=area)
+                known, far = ~reference.isnan().any(2) & self.counts, people.nan_to_num(nan=-1e6)
+                self.precision.add(far, score, reference, visible=known, area=area)
 
     def _has(self, people: Tensor) -> Tensor:
         """(N, limbs): both ends are known."""
         known = ~people.isnan().any(2)
         return known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
 
-    def _near(self, people: Tensor, truth: Tensor) -> Tensor:
+    def _near(self, people: Tensor, reference: Tensor) -> Tensor:
         """(M, N, limbs): whether both ends of the predicted limb are near those of the reference; False if unknown."""
         first, second = self.limbs.unbind(1)
-        error = (people[:, None] - truth[None]).norm(dim=3)  # (M, N, K), NaN where unknown
-        reach = SHARE * (truth[:, first] - truth[:, second]).norm(dim=2)
+        error = (people[:, None] - reference[None]).norm(dim=3)  # (M, N, K), NaN where unknown
+        reach = SHARE * (reference[:, first] - reference[:, second]).norm(dim=2)
         return (error[..., first] <= reach) & (error[..., second] <= reach)
 
     def merge(self, other: "PeopleScores") -> None:

@@ -40,36 +40,36 @@ class PoseScores:
 
         The batch's `area` (B,) is optional.
         """
-        predicted, truth = prediction["keypoints"].cpu().double(), batch["keypoints"].cpu().double()
+        predicted, reference = prediction["keypoints"].cpu().double(), batch["keypoints"].cpu().double()
         visible = batch["visible"].cpu().bool()
-        error = (predicted - truth).norm(dim=2)  # (B, K)
+        error = (predicted - reference).norm(dim=2)  # (B, K)
         for name in THRESHOLDS:
-            length = self._length(name, truth, visible)[:, None]
+            length = self._length(name, reference, visible)[:, None]
             counted = visible & (length > 0)
             self.seen[name] += counted.sum(0)
             for t in THRESHOLDS[name]:
                 self.right[name, t] += (counted & (error <= t * length)).sum(0)
         self.error += torch.where(visible, error, 0.0).sum(0)
         self.error_seen += visible.sum(0)
-        right, seen = limbs_right(predicted, truth, visible, limbs=self.limbs)
+        right, seen = limbs_right(predicted, reference, visible, limbs=self.limbs)
         self.limbs_right, self.limbs_seen = self.limbs_right + right, self.limbs_seen + seen
         if "area" in batch:
             score = prediction["score"].cpu().double().mean(1)
             for i, area in enumerate(batch["area"].cpu().double()):
                 one = slice(i, i + 1)
-                self.precision.add(predicted[one], score[one], truth[one], visible=visible[one], area=area[None])
+                self.precision.add(predicted[one], score[one], reference[one], visible=visible[one], area=area[None])
 
-    def _length(self, name: str, truth: Tensor, visible: Tensor) -> Tensor:
+    def _length(self, name: str, reference: Tensor, visible: Tensor) -> Tensor:
         """(B,) length of each person, 0 if unknown."""
         if name == "pck_person":
-            far = torch.where(visible[..., None], truth, -torch.inf).amax(1)
-            near = torch.where(visible[..., None], truth, torch.inf).amin(1)
+            far = torch.where(visible[..., None], reference, -torch.inf).amax(1)
+            near = torch.where(visible[..., None], reference, torch.inf).amin(1)
             return (far - near).amax(1).clamp_min(0)
         ends = self.ends[name]
         if ends is None:
-            return torch.zeros(len(truth), dtype=torch.float64)
+            return torch.zeros(len(reference), dtype=torch.float64)
         first, second = ends
-        length = (truth[:, first] - truth[:, second]).norm(dim=1)
+        length = (reference[:, first] - reference[:, second]).norm(dim=1)
         return torch.where(visible[:, first] & visible[:, second], length, 0.0)
 
     def merge(self, other: "PoseScores") -> None:
@@ -104,13 +104,13 @@ class PoseScores:
 
 
 def limbs_right(
-    predicted: Tensor, truth: Tensor, visible: Tensor, *, limbs: Sequence[tuple[int, int]], share: float = 0.5
+    predicted: Tensor, reference: Tensor, visible: Tensor, *, limbs: Sequence[tuple[int, int]], share: float = 0.5
 ) -> tuple[int, int]:
     """Counts the limbs of which both ends are correct within `share` of its length, and all counted limbs.
 
     Args:
         predicted: (B, K, 2).
-        truth: (B, K, 2).
+        reference: (B, K, 2).
         visible: (B, K); a limb is counted if both of its joints are visible.
         limbs: pairs of joints.
         share: of the limb's true length.
@@ -118,16 +118,16 @@ def limbs_right(
     Source: Ferrari et al. 2008, "Progressive search space reduction for human pose estimation", the strict reading.
 
     Example:
-        >>> truth = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]])
+        >>> reference = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]])
         >>> predicted = torch.tensor([[[0.0, 1.0], [10.0, 4.0], [20.0, 9.0]]])  # the last one is off by 9 of 10
-        >>> limbs_right(predicted, truth, torch.ones(1, 3, dtype=torch.bool), limbs=[(0, 1), (1, 2)])
+        >>> limbs_right(predicted, reference, torch.ones(1, 3, dtype=torch.bool), limbs=[(0, 1), (1, 2)])
         (1, 2)
     """
     if not limbs:
         return 0, 0
     first, second = torch.tensor(limbs).unbind(1)
-    error = (predicted - truth).norm(dim=2)
-    most = share * (truth[:, first] - truth[:, second]).norm(dim=2)
+    error = (predicted - reference).norm(dim=2)
+    most = share * (reference[:, first] - reference[:, second]).norm(dim=2)
     seen = visible[:, first] & visible[:, second]
     right = seen & (error[:, first] <= most) & (error[:, second] <= most)
     return int(right.sum()), int(seen.sum())
