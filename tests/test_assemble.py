@@ -5,6 +5,7 @@ import torch
 
 from tests.tiny_trees import write_tree
 from unpool import assemble
+from unpool.data.order import Grouped
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import load_recipe
 from unpool.tasks.segmentation import Segmentation
@@ -70,6 +71,21 @@ def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):
     assert train[:6] != train[6:]
     assert sorted(train[:6]) == list(range(6))
     assert torch.cat([batch["index"] for batch in val.stream(0, 0, 1)]).tolist() == [0, 1, 2]
+
+
+def test_order_is_the_recipes_and_shuffled_where_it_says_none(camvid):
+    assert recipe_of(camvid).data.order == {"shuffled": {}}
+    recipe = recipe_of(camvid, **{"data.order": "grouped", "data.repeat": 2})
+    assert recipe.data.order == {"grouped": {"by": "size"}}
+    loader = assemble.make_train_loader(recipe, data_of(recipe))
+    assert isinstance(loader.order, Grouped)
+    assert loader.order.num_samples == 12
+
+
+def test_order_by_class_needs_labels(camvid):
+    recipe = recipe_of(camvid, **{"data.order": "weighted"})
+    with pytest.raises(RecipeError, match="goes by the label of each image, and the set gives image, mask only"):
+        assemble.make_train_loader(recipe, data_of(recipe))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

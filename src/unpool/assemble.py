@@ -12,8 +12,9 @@ from torch import nn
 
 from unpool import models, tasks
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
-from unpool.data.loader import Loader
+from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
+from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.readers import READERS
 from unpool.data.repeated import Repeated
 from unpool.data.statistics import count_pixels
@@ -149,7 +150,7 @@ def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Mo
 
 
 def make_train_loader(recipe: Recipe, data: Data) -> Loader:
-    """Shuffled, augmented batches.
+    """Augmented batches in the recipe's order.
 
     Raises:
         RecipeError: a step would take the noise out of images that are noisy on disk.
@@ -171,12 +172,21 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     return Loader(
         samples,
         with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
-        batch=min(recipe.train.batch, len(samples)),
-        seed=recipe.train.seed,
-        shuffle=True,
+        order=make_train_order(recipe, samples),
         workers=num_workers(recipe),
-        drop_last=recipe.train.drop_last,
     )
+
+
+def make_train_order(recipe: Recipe, samples: Samples) -> Order:
+    """The recipe's order of `samples`; a batch is no larger than the set.
+
+    Raises:
+        RecipeError: the order needs labels that the set does not have, or options that do not fit it.
+    """
+    train = recipe.train
+    batching = Batching(batch=min(train.batch, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
+    (name, options), *_ = recipe.data.order.items()
+    return ORDERS[name](samples, batching, **options)
 
 
 def _check_noise_stays(recipe: Recipe) -> None:
@@ -236,19 +246,15 @@ def make_eval_transform(recipe: Recipe, preprocessing: Preprocessing) -> Transfo
 
 def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
     """Every sample once, in order, neighbours of one size together."""
-    sizes = samples.sizes_hw
-
-    def group(index: int) -> tuple[int, int]:
-        return preprocessing.size_hw or sizes[index]
-
     return Loader(
         samples,
         make_eval_transform(recipe, preprocessing),
-        batch=recipe.train.eval_batch or recipe.train.batch,
-        seed=recipe.train.seed,
-        shuffle=False,
+        order=Sequential(
+            len(samples),
+            batch=recipe.train.eval_batch or recipe.train.batch,
+            groups=None if preprocessing.size_hw else samples.sizes_hw,
+        ),
         workers=0,
-        group=group,
     )
 
 

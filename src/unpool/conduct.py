@@ -28,7 +28,7 @@ from unpool.assemble import (
     told_of_unpaired_joints,
 )
 from unpool.data.colour_baseline import colour_bin_baseline
-from unpool.data.loader import Loader, order
+from unpool.data.loader import Loader
 from unpool.examples import draw_examples
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
@@ -134,7 +134,7 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
             _log.warning(told)
     job = make_job(recipe, (model, task, loader), data=data, device=device, stop=stop)
     batch = _first_batch(loader)
-    for warning in preflight(job, batch, count=len(loader.samples)):
+    for warning in preflight(job, batch, smallest=min(map(len, loader.order.batches(0)))):
         _log.warning(warning)
     choice = speed.choose(
         model,
@@ -160,8 +160,8 @@ def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_res
 
 
 def _first_batch(loader: Loader) -> Batch:
-    count = min(loader.batch, len(loader.samples))
-    indices = order(loader.seed, 0, len(loader.samples))[:count].tolist()
+    """The first of the largest batches of epoch 0."""
+    indices = max(loader.order.batches(0), key=len)
     return loader.transform([loader.samples[i] for i in indices], 0)
 
 

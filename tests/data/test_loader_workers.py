@@ -16,6 +16,7 @@ import torch
 from tests.data.loading import Numbers, augmented, plain, wait_until_gone
 from unpool.data import workers
 from unpool.data.loader import Loader
+from unpool.data.order import Shuffled
 from unpool.errors import DataError, EnvironmentFault
 
 LOADERS: list[Loader] = []
@@ -29,7 +30,7 @@ def _close_loaders() -> Iterator[None]:
 
 
 def make(samples: Numbers, **changes: object) -> Loader:
-    options: dict = {"batch": 4, "seed": 0, "shuffle": True, "workers": 1} | changes
+    options: dict = {"order": Shuffled(len(samples), batch=4, seed=0), "workers": 1} | changes
     LOADERS.append(Loader(samples, options.pop("transform", plain), **options))
     return LOADERS[-1]
 
@@ -145,9 +146,11 @@ SCRIPT = """
     import multiprocessing, sys, time
     from tests.data.loading import Numbers, plain
     from unpool.data.loader import Loader
+    from unpool.data.order import Shuffled
 
     if __name__ == "__main__":
-        loader = Loader(Numbers(4000, seconds=0.01), plain, batch=4, seed=0, shuffle=True, workers=2)
+        numbers = Numbers(4000, seconds=0.01)
+        loader = Loader(numbers, plain, order=Shuffled(4000, batch=4, seed=0), workers=2)
         stream = iter(loader.stream(0, 0, 9))
         next(stream)
         print(*[child.pid for child in multiprocessing.active_children()], flush=True)

@@ -19,6 +19,7 @@ from unpool.data.decode import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
 from unpool.data.memory import ColumnWriter, MemorySamples
 from unpool.data.readers.folder import Folder
+from unpool.data.repeated import Repeated
 from unpool.data.store import StreamedSamples, scan
 from unpool.errors import DataError, EnvironmentFault
 from unpool.types import DataInfo, Fault, Sample
@@ -165,6 +166,17 @@ def test_faults_of_the_listing_count_too():
     reader.faults = [Fault(f"{i}.png", "dangling symbolic link") for i in range(11)]
     with pytest.raises(DataError, match="11 of 31 files cannot be read"):
         scan(reader)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_targets_come_without_the_image_and_skip_what_the_scan_left_out(memory):
+    broken = Unreadable("0.png", "file is empty (0 bytes)")
+    reader = Listed([broken, classified(1), classified(2)])
+    reader.gives = ("image", "label")
+    samples = scan(reader, memory=memory).samples
+    assert [int(samples.targets(i)["label"]) for i in range(2)] == [1, 2]
+    repeated = Repeated(samples, 2)
+    assert [int(repeated.targets(i)["label"]) for i in range(4)] == [1, 1, 2, 2]
 
 
 def test_nothing_left_is_an_error():

@@ -105,6 +105,9 @@ class MemorySamples:
         sample = {key: column[index] for key, column in self._columns.items()}
         return {**sample, "index": self._indices[index], "size_hw": self._sizes[index]}
 
+    def targets(self, index: int) -> Sample:
+        return {key: column[index] for key, column in self._columns.items() if key != "image"}
+
 
 def share(tensor: Tensor) -> Tensor:
     """The tensor in shared memory.

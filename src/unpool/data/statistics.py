@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unpool.errors import RecipeError
 from unpool.types import IGNORE, Samples
 
 
@@ -30,3 +31,17 @@ def count_pixels(samples: Samples, num_classes: int) -> PixelCounts:
         class_pixels += counts
         image_pixels[counts > 0] += counts.sum()
     return PixelCounts(class_pixels, image_pixels)
+
+
+def read_labels(samples: Samples) -> Tensor:
+    """(n,) int64 label of each sample.
+
+    Raises:
+        RecipeError: the set has no labels.
+    """
+    if "label" not in samples.gives:
+        raise RecipeError(
+            f"this data.order goes by the label of each image, and the set gives {', '.join(samples.gives)} only: "
+            "choose data.order shuffled or grouped"
+        )
+    return torch.tensor([int(samples.targets(i)["label"]) for i in range(len(samples))], dtype=torch.int64)

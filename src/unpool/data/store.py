@@ -67,6 +67,10 @@ class StreamedSamples:
             raise DataError(f"{self.names[index]}: no longer {size} (height, width); it was changed while in use")
         return {**sample, "index": torch.tensor(index), "size_hw": torch.tensor(size)}
 
+    def targets(self, index: int) -> Sample:
+        kept = int(self._kept[index])
+        return self._reader.targets(kept) if isinstance(self._reader, MeasuringReader) else self._reader[kept]
+
 
 def scan(
     reader: Reader, *, memory: bool | None = None, shared: bool = False, progress: Progress | None = None

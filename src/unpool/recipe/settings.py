@@ -56,6 +56,7 @@ class Data(_OpenSection):
         workers: processes that read and augment; 0 for a thread.
         augment: (name, options) of each step of the training images, in order; rows of `AUGMENTATIONS`.
         repeat: how often each training image is taken in an epoch, each time augmented in its own way.
+        order: name and options of the order in which an epoch takes the training images; a row of `ORDERS`.
         noise: name and options of the noise that every image gets, in evaluation too; a row of `NOISES`.
         noise_seed: of the noise in evaluation; in training it is the run's.
     """
@@ -73,6 +74,7 @@ class Data(_OpenSection):
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
     repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    order: Augmentation = Field(default_factory=lambda: {"shuffled": {}})
     noise: Augmentation | None = None
     noise_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
@@ -95,7 +97,7 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     """A recipe's tree with the short forms of `data` written out, as the classes here expect it.
 
     mean and std get their defaults by the number of channels; `flip` and `flip:` in augment become `flip: {}`, and the
-    same in noise.
+    same in noise and order.
     """
     data = tree.get("data")
     if not isinstance(data, dict):
@@ -104,8 +106,8 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     filled = {"mean": GREY_MEAN if grey else RGB_MEAN, "std": GREY_STD if grey else RGB_STD, **data}
     if isinstance(filled.get("augment"), list):
         filled["augment"] = [_step(step) for step in filled["augment"]]
-    if "noise" in filled:
-        filled["noise"] = _step(filled["noise"])
+    for key in {"noise", "order"} & set(filled):
+        filled[key] = _step(filled[key])
     return {**tree, "data": filled}
 
 
