@@ -10,7 +10,7 @@ from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe import load_recipe
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.stopping import StopRequest
-from unpool.types import DataInfo
+from unpool.types import DataInfo, Preprocessing
 
 CPU = torch.device("cpu")
 
@@ -86,6 +86,17 @@ def test_order_by_class_needs_labels(camvid):
     recipe = recipe_of(camvid, **{"data.order": "weighted"})
     with pytest.raises(RecipeError, match="goes by the label of each image, and the set gives image, mask only"):
         assemble.make_train_loader(recipe, data_of(recipe))
+
+
+def test_prepare_carries_lists_and_refuses_what_is_no_tensor():
+    prepare = assemble.Prepare(Preprocessing(channels=1, mean=(0.5,), std=(0.5,)), CPU)
+    images = [torch.full((1, 2, 2), 255, dtype=torch.uint8), torch.zeros(1, 3, 2, dtype=torch.uint8)]
+    prepared = prepare({"image": images, "boxes": [torch.zeros(0, 4), torch.ones(2, 4)]})
+    assert [image.unique().tolist() for image in prepared["image"]] == [[1.0], [-1.0]]
+    assert [tuple(image.shape) for image in prepared["image"]] == [(1, 2, 2), (1, 3, 2)]
+    assert [len(boxes) for boxes in prepared["boxes"]] == [0, 2]
+    with pytest.raises(TypeError, match="captions of a batch is or holds a str"):
+        prepare({"image": images, "captions": ["a", "b"]})
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -24,7 +24,7 @@ from unpool.recipe import Recipe
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.averaging import Averaging
-from unpool.training.job import Job
+from unpool.training.job import Job, to_device
 from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
@@ -287,13 +287,9 @@ class Prepare:
         self.device = device
 
     def __call__(self, batch: Batch) -> Batch:
-        moved = {key: self._move(value) for key, value in batch.items()}
-        return moved | {"image": self.preprocessing.normalize(moved["image"])}
-
-    def _move(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._move(item) for item in value]
-        return value.to(self.device, non_blocking=True)
+        moved = {key: to_device(value, self.device, key=key) for key, value in batch.items()}
+        image, normalize = moved["image"], self.preprocessing.normalize
+        return moved | {"image": [normalize(one) for one in image] if isinstance(image, list) else normalize(image)}
 
 
 def make_config(recipe: Recipe, task: Task, data: Data, *, own: Sequence[str]) -> dict[str, Any]:

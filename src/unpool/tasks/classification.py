@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
-from unpool.ops.losses import check_classes, label_cross_entropy
+from unpool.ops.losses import label_cross_entropy
+from unpool.ops.targets import check_classes
 from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
@@ -53,7 +54,7 @@ class Classification:
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a label is no class; free of cost on the host, waits for the device elsewhere."""
-        check_classes(batch["label"], len(self.info.classes), key="label", index=batch.get("index"), ignore=None)
+        check_classes(batch, len(self.info.classes))
 
     def loss(self, output: Output, batch: Batch) -> Losses:
         """Cross-entropy over images, of every head.

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.errors import RecipeError, UnpoolError
+from unpool.ops.targets import check_classes
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.step import Step
-from unpool.training.targets import check_targets
 from unpool.types import Batch
 
 
@@ -32,7 +32,7 @@ def preflight(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     """
     full = count_images(batch)
     if job.num_classes is not None:
-        check_targets(batch, job.num_classes, names=job.names)
+        check_classes(batch, job.num_classes, names=job.names)
     norms = _batch_norms(job.model)
     with _unchanged(job), torch.no_grad():
         job.model.train()
@@ -56,11 +56,17 @@ def _dry_run(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
     except UnpoolError:
         raise
     except (RuntimeError, ValueError) as error:
-        shape = tuple(prepared["image"].shape) if "image" in prepared else ()
-        raise RecipeError(f"the network cannot take a batch of {shape} (B, C, H, W): {error}") from error
+        raise RecipeError(f"the network cannot take a batch of {_shape(prepared)}: {error}") from error
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _shape(batch: Batch) -> str:
+    image = batch.get("image", ())
+    if isinstance(image, Tensor):
+        return f"{tuple(image.shape)} (B, C, H, W)"
+    return f"{len(image)} images, {sorted({tuple(one.shape) for one in image})} (C, H, W)"
 
 
 def _refuse_one_value(name: str) -> Any:
