@@ -21,7 +21,7 @@ from unpool.assemble.data import (
     training_setup,
 )
 from unpool.assemble.job import make_job
-from unpool.data.loader import Loader, order
+from unpool.data.loader import Loader
 from unpool.model_file import describe
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
@@ -129,7 +129,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     batch = _first_batch(loader)
     for warning in (
         *job.task.warnings(training_setup(recipe, data)),
-        *preflight(job, batch, count=len(loader.samples)),
+        *preflight(job, batch, smallest=min(map(len, loader.order.batches(0)))),
     ):
         _log.warning(warning)
     choice = speed.choose(
@@ -158,8 +158,8 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
 
 
 def _first_batch(loader: Loader) -> Batch:
-    count = min(loader.batch, len(loader.samples))
-    indices = order(loader.seed, 0, len(loader.samples))[:count].tolist()
+    """The first of the largest batches of epoch 0."""
+    indices = max(loader.order.batches(0), key=len)
     return loader.transform([loader.samples[i] for i in indices], 0)
 
 

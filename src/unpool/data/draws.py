@@ -39,14 +39,32 @@ def philox(counter: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
     return np.stack((even[0], odd[0], even[1], odd[1]))
 
 
-def permutation(seed: int, epoch: int, n: int) -> Tensor:
-    """(n,) int64: the numbers 0 to n - 1 in an order that depends on nothing but the arguments."""
+def permutation(seed: int, epoch: int, n: int, *, stream: int = 0) -> Tensor:
+    """(n,) int64: the numbers 0 to n - 1 in an order that depends on nothing but the arguments.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        n: how many numbers.
+        stream: below 2**32; one for each use, so that no two share their random numbers.
+    """
+    return torch.from_numpy(np.argsort(_words_of_epoch(seed, epoch, n, stream=stream), kind="stable"))
+
+
+def uniform(seed: int, epoch: int, n: int, *, stream: int) -> Tensor:
+    """(n,) float64 in [0, 1), of 53 random bits; a pure function of the arguments, which are those of `permutation`."""
+    return torch.from_numpy((_words_of_epoch(seed, epoch, n, stream=stream) >> np.uint64(11)) * 2.0**-53)
+
+
+def _words_of_epoch(seed: int, epoch: int, n: int, *, stream: int) -> NDArray[np.uint64]:
+    """(n,) random words of 64 bits from counters that no augmentation uses."""
     counter = np.zeros((4, n), dtype=np.uint64)
     counter[0] = np.arange(n)
+    counter[1] = stream & 0xFFFFFFFF
     counter[2] = epoch & 0xFFFFFFFF
-    counter[3] = 0xFFFFFFFF  # a stream that no augmentation uses
+    counter[3] = 0xFFFFFFFF
     words = philox(counter, seed)
-    return torch.from_numpy(np.argsort(words[0] << _HALF | words[1], kind="stable"))
+    return words[0] << _HALF | words[1]
 
 
 class Draws:

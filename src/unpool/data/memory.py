@@ -27,7 +27,7 @@ class Column:
         self._places = places  # (N, 2) chunk and first element
         self._shapes = shapes  # (N, axes)
         is_uniform = len(chunks) == 1 and bool((shapes == shapes[0]).all())
-        self._stack = chunks[0].view(-1, *shapes[0].tolist()) if is_uniform else None
+        self._stack = chunks[0].view(len(shapes), *shapes[0].tolist()) if is_uniform else None
 
     def __getitem__(self, index: int) -> Tensor:
         if self._stack is not None:
@@ -104,6 +104,9 @@ class MemorySamples:
             raise IndexError(f"sample {index} of {len(self.names)}")
         sample = {key: column[index] for key, column in self._columns.items()}
         return {**sample, "index": self._indices[index], "size_hw": self._sizes[index]}
+
+    def targets(self, index: int) -> Sample:
+        return {key: column[index] for key, column in self._columns.items() if key != "image"}
 
 
 def share(tensor: Tensor) -> Tensor:

@@ -30,3 +30,6 @@ class Repeated:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
         return self._samples[index // self._times] | {"index": torch.tensor(index)}
+
+    def targets(self, index: int) -> Sample:
+        return self._samples.targets(index // self._times)

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unpool.data.decode import Unreadable
 from unpool.data.findings import Findings
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
 from unpool.errors import DataError, EnvironmentFault
-from unpool.types import IGNORE, DataInfo, Fault, Reader, Sample, Samples
+from unpool.ops.targets import class_faults
+from unpool.types import DataInfo, Fault, Reader, Sample, Samples
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
@@ -67,6 +69,10 @@ class StreamedSamples:
             raise DataError(f"{self.names[index]}: no longer {size} (height, width); it was changed while in use")
         return {**sample, "index": torch.tensor(index), "size_hw": torch.tensor(size)}
 
+    def targets(self, index: int) -> Sample:
+        kept = int(self._kept[index])
+        return self._reader.targets(kept) if isinstance(self._reader, MeasuringReader) else self._reader[kept]
+
 
 def scan(
     reader: Reader, *, memory: bool | None = None, shared: bool = False, progress: Progress | None = None
@@ -98,7 +104,10 @@ def scan(
     sizes: list[Size] = []
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
     seen = _each(partial(found.attempt, look), candidates, threads=_threads(needed, len(candidates)))
+    forms: dict[str, str] = {}
     for done, (index, item) in enumerate(zip(candidates, seen, strict=True), start=1):
+        if not isinstance(item, Fault):
+            item = found.attempt(partial(_check_forms, forms, item), index)
         if isinstance(item, Fault):
             found.add(item)
         else:
@@ -131,34 +140,39 @@ def _look_whole(reader: Reader, index: int) -> _Look:
     if image.dtype != torch.uint8 or image.ndim != 3:
         raise DataError(f"image is {image.dtype} {tuple(image.shape)}; a reader gives uint8 (C, H, W)")
     size = _size_of(sample)
-    _require_known(sample, reader.info, size)
+    _check_targets(sample, reader.info, size)
     return _Look(size, sample)
 
 
 def _look_at_targets(reader: MeasuringReader, measured: Mapping[int, Measure], index: int) -> _Look:
     targets = reader.targets(index)
     size = measured[index].size_hw
-    _require_known(targets, reader.info, size)
+    _check_targets(targets, reader.info, size)
     return _Look(size, targets)
 
 
-def _require_known(sample: Sample, info: DataInfo, size: Size) -> None:
-    """Every label and mask value is a class (or IGNORE), and the mask covers the image.
-
-    The mask of a set without classes says only what is not labelled: it is 0 elsewhere.
-    """
-    classes = len(info.classes)
-    if "label" in sample and classes and not 0 <= int(sample["label"]) < classes:
-        raise DataError(f"label {int(sample['label'])}; the set has {classes} classes (0 to {classes - 1})")
-    if "mask" not in sample:
-        return
-    mask = sample["mask"]
-    if mask.dtype != torch.uint8 or tuple(mask.shape) != size:
+def _check_targets(sample: Sample, info: DataInfo, size: Size) -> None:
+    """Every value is a tensor, every class target in range, and the mask covers the image."""
+    for key, value in sample.items():
+        if not isinstance(value, Tensor):
+            raise DataError(f"{key} is a {type(value).__name__}; a reader gives tensors")
+    mask = sample.get("mask")
+    if mask is not None and (mask.dtype != torch.uint8 or tuple(mask.shape) != size):
         raise DataError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected uint8 {size}, the size of its image")
-    ids = np.flatnonzero(np.bincount(mask.numpy().reshape(-1), minlength=256))
-    unknown = [int(i) for i in ids if i >= max(classes, 1) and i != IGNORE]
-    if unknown:
-        raise DataError(f"mask has ids {unknown}; the set has {classes} classes (0 to {classes - 1}) and {IGNORE}")
+    if faults := class_faults(sample, len(info.classes)):
+        raise DataError(f"{faults}; correct the file or the list of classes")
+
+
+def _check_forms(forms: dict[str, str], look: _Look, index: int) -> _Look:
+    """The look, where its values are of the kinds in `forms`, those of the samples before, to which new keys are added.
+
+    A list of boxes that is empty is as easily of another kind as it would spoil those it is stored with.
+    """
+    for key, value in look.sample.items():
+        form = f"{value.dtype} of {value.dim()} axes"
+        if forms.setdefault(key, form) != form:
+            raise DataError(f"{key} is {form}, in samples before {forms[key]}; give all alike, also where one is empty")
+    return look
 
 
 def _measure(reader: MeasuringReader, found: Findings) -> dict[int, Measure]:

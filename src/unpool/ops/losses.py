@@ -106,39 +106,3 @@ def listed_weights(weights: Sequence[float], num_classes: int) -> Tensor:
     if not values.isfinite().all() or (values < 0).any() or not values.any():
         raise RecipeError(f"class weights {list(weights)} must be finite and not negative, and not all 0")
     return values
-
-
-def check_classes(target: Tensor, num_classes: int, *, key: str, index: Tensor | None, ignore: int | None) -> None:
-    """Raises if a target is no class, before a kernel would read outside of its table.
-
-    Args:
-        target: (B, ...) int64; waits for the device if it is not on the host.
-        num_classes: classes are 0 to `num_classes - 1`.
-        key: key of the target in the batch, for the message.
-        index: (B,) position of each sample in its set, for the message.
-        ignore: a value that is no class and is allowed, or None.
-
-    Raises:
-        DataError: the message has the samples and the values.
-
-    Example:
-        >>> label, index = torch.tensor([0, 7]), torch.tensor([10, 11])
-        >>> check_classes(label, 3, key="label", index=index, ignore=None)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        unpool.errors.DataError: label of sample 11 holds [7]; allowed are 0 to 2: ...
-    """
-    if not target.numel():
-        return
-    low, high = (int(bound) for bound in target.aminmax())
-    if low >= 0 and high < num_classes:
-        return
-    wrong = (target < 0) | (target >= num_classes)
-    if ignore is not None:
-        wrong &= target != ignore
-    if not wrong.any():
-        return
-    values = target[wrong].unique().tolist()
-    rows = wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong
-    samples = "" if index is None else f" of sample {', '.join(map(str, index[rows.to(index.device)].tolist()))}"
-    allowed = f"0 to {num_classes - 1}" + ("" if ignore is None else f" and {ignore} for no label")
-    raise DataError(f"{key}{samples} holds {values}; allowed are {allowed}: correct the labels or the list of classes")

@@ -46,6 +46,7 @@ def check_options(recipe: Recipe) -> list[Mistake]:
         *_check_data(recipe),
         *_check_augment(recipe),
         *_check_noise(recipe),
+        *_check_order(recipe),
         *_check_model(recipe.model),
         *_check_task(recipe),
     ]
@@ -81,6 +82,7 @@ def fill_options(recipe: Recipe) -> Recipe:
         recipe: for which `check_options` returned no mistake.
     """
     from unpool.data.augment import AUGMENTATIONS
+    from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
     from unpool.tasks import TASKS
 
@@ -95,6 +97,7 @@ def fill_options(recipe: Recipe) -> Recipe:
     for section, options in known.items():
         tree[section] = {**tree[section], **_filled({}, options), **tree[section]}
     tree["data"]["augment"] = steps
+    tree["data"]["order"] = {name: _filled(given, options_of(ORDERS[name])) for name, given in data.order.items()}
     tree["model"]["backbone"] = model.backbone or _published_backbone(model.name)
     return Recipe.model_validate_json(json.dumps(tree))
 
@@ -145,6 +148,13 @@ def _check_noise(recipe: Recipe) -> Iterator[Mistake]:
         yield from _check_row(("data", "noise"), "noise", name, options, rows=NOISES)
 
 
+def _check_order(recipe: Recipe) -> Iterator[Mistake]:
+    from unpool.data.order import ORDERS
+
+    for name, options in recipe.data.order.items():
+        yield from _check_named(("data", "order"), "order", name, options, rows=ORDERS)
+
+
 def _check_row(
     path: tuple[str | int, ...],
     what: str,
@@ -153,16 +163,28 @@ def _check_row(
     *,
     rows: Mapping[str, Callable[..., Any]],
 ) -> Iterator[Mistake]:
-    if name not in rows:
-        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
-        return
-    wrong = list(_misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name])))
+    wrong = list(_check_named(path, what, name, options, rows=rows))
     yield from wrong
     if not wrong:
         try:
             rows[name](**options)
         except (ValueError, TypeError) as error:  # also RecipeError
             yield Mistake((*path, name), f"{what} {name!r}: {error}")
+
+
+def _check_named(
+    path: tuple[str | int, ...],
+    what: str,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    rows: Mapping[str, Callable[..., Any]],
+) -> Iterator[Mistake]:
+    """A name in no table, and options that its row does not take."""
+    if name not in rows:
+        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
+    else:
+        yield from _misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name]))
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:

@@ -17,6 +17,7 @@ def recipe_schema() -> dict[str, Any]:
     """Returns the JSON Schema of a recipe: every key, name and option. Imports torch, for the tables."""
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.noise import NOISES
+    from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
     from unpool.models import BACKBONES, MODELS
     from unpool.tasks import TASKS
@@ -34,6 +35,8 @@ def recipe_schema() -> dict[str, Any]:
     data["properties"]["augment"]["items"] = {"anyOf": [{"enum": list(AUGMENTATIONS)}, *steps]}
     kinds = [_step(name, options_of(row)) for name, row in NOISES.items()]
     data["properties"]["noise"] = {"anyOf": [{"enum": [*NOISES, None]}, *kinds], "default": None}
+    orders = [_step(name, options_of(row)) for name, row in ORDERS.items()]
+    data["properties"]["order"] = {"anyOf": [{"enum": list(ORDERS)}, *orders], "default": "shuffled"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -56,6 +56,7 @@ class Data(_OpenSection):
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
+        order: name and options of the order in which an epoch uses the training images; a row of `ORDERS`.
         noise: name and options of the noise added to every image, in evaluation too; a row of `NOISES`.
         noise_seed: seed of the noise in evaluation; in training it is the run's seed.
     """
@@ -73,6 +74,7 @@ class Data(_OpenSection):
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
     repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    order: Augmentation = Field(default_factory=lambda: {"shuffled": {}})
     noise: Augmentation | None = None
     noise_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
@@ -95,7 +97,7 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     """Returns a recipe's tree with the short forms of `data` in the long form that the classes here expect.
 
     mean and std get their defaults by the number of channels; `flip` and `flip:` in augment become `flip: {}`, and the
-    same in noise.
+    same in noise and order.
 
     Args:
         tree: values of a YAML document; what is no mapping is returned unchanged.
@@ -107,8 +109,8 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     filled = {"mean": GREY_MEAN if grey else RGB_MEAN, "std": GREY_STD if grey else RGB_STD, **data}
     if isinstance(filled.get("augment"), list):
         filled["augment"] = [_step(step) for step in filled["augment"]]
-    if "noise" in filled:
-        filled["noise"] = _step(filled["noise"])
+    for key in {"noise", "order"} & set(filled):
+        filled[key] = _step(filled[key])
     return {**tree, "data": filled}
 
 

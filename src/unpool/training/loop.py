@@ -8,12 +8,12 @@ from itertools import islice
 import torch
 
 from unpool.errors import DataError, Diverged, EnvironmentFault, Stopped, TimeLimit
+from unpool.ops.targets import check_classes, names_of
 from unpool.training.callbacks import Callback
 from unpool.training.gradients import Gradients, gradients
-from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, names_of, streamed
+from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, streamed
 from unpool.training.optim import set_lr
 from unpool.training.step import Step
-from unpool.training.targets import check_targets
 from unpool.types import Batch
 
 SKIPS_IN_A_ROW = 3
@@ -108,7 +108,7 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
     set_lr(job.optimizer, lr)
     if job.num_classes is not None:
         for batch in batches:
-            check_targets(batch, job.num_classes, names=job.names)
+            check_classes(batch, job.num_classes, names=job.names)
     prepared = [lay_out(job.prepare(batch), job.memory_format) for batch in batches]
     found = gradients(step, prepared, job.scaler)
     norm = _clip(job, step)
@@ -161,10 +161,9 @@ def _scale_can_fall(scaler: torch.amp.GradScaler) -> bool:
 def _diverged(job: Job, found: Gradients, batches: Sequence[Batch]) -> DataError | Diverged:
     step = job.counters.step + 1
     for batch in batches:
-        image = batch.get("image")
-        if isinstance(image, torch.Tensor) and not bool(torch.isfinite(image).all()):
-            broken = ~torch.isfinite(image.flatten(1)).all(1)
-            names = [name for name, bad in zip(names_of(batch, job.names), broken.tolist(), strict=False) if bad]
+        finite = [bool(torch.isfinite(image).all()) for image in batch.get("image", ())]  # also those of a list
+        if not all(finite):
+            names = [name for name, good in zip(names_of(batch, job.names), finite, strict=False) if not good]
             return DataError(f"images hold values that are not finite: {_listed(names)} (step {step})")
     names = [name for batch in batches for name in names_of(batch, job.names)]
     terms = ", ".join(f"{name} {value.item():g}" for name, value in found.terms.items())
