@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.toy_run import Loader, make_job, same_bits, weights
+from tests.training.toy_run import Loader, Task, make_job, same_bits, weights
 from unpool.errors import DataError, Diverged, RecipeError
 from unpool.training import speed
 from unpool.training.evaluation import evaluate
@@ -37,21 +37,21 @@ class Boxes(Loader):
             }
 
 
-class Counting:
+class Counting(Task):
     """Learns the number of boxes of each image."""
 
     needs = ("image", "boxes", "labels")
     best = "error"
 
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        image = batch["image"]
+    def forward(self, model: nn.Module, inputs: Batch) -> Tensor:
+        image = inputs["image"]
         return model(image) if isinstance(image, Tensor) else torch.cat([model(one[None]) for one in image])
 
     def loss(self, output: Tensor, batch: Batch) -> Losses:
         counts = torch.tensor([float(len(boxes)) for boxes in batch["boxes"]])
         return {"count": Term(((output[:, 0] - counts) ** 2).sum(), torch.tensor(float(len(counts))))}
 
-    def predict(self, output: Tensor, batch: Batch) -> Prediction:
+    def decode(self, output: Tensor, inputs: Batch) -> Prediction:
         return {"count": output[:, 0]}
 
     def metric(self) -> "Seen":
@@ -181,7 +181,7 @@ def test_to_device_carries_lists_of_any_depth_and_refuses_the_rest_by_key():
 
 
 def key_of(**batch) -> str:
-    return speed._key(network(), {"image": torch.zeros(2, 1, 6, 6), **batch}, ["float32 contiguous"])
+    return speed._key(network(), Counting(), {"image": torch.zeros(2, 1, 6, 6), **batch}, names=["float32 contiguous"])
 
 
 def test_measured_speed_is_remembered_whatever_the_number_of_boxes():

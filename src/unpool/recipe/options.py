@@ -97,7 +97,7 @@ def fill_options(recipe: Recipe) -> Recipe:
     for section, options in known.items():
         tree[section] = {**tree[section], **_filled({}, options), **tree[section]}
     tree["data"]["augment"] = steps
-    tree["data"]["order"] = {name: _filled(given, options_of(ORDERS[name])) for name, given in data.order.items()}
+    tree["data"]["order"] = {name: _filled(options, options_of(ORDERS[name])) for name, options in data.order.items()}
     tree["model"]["backbone"] = model.backbone or _published_backbone(model.name)
     return Recipe.model_validate_json(json.dumps(tree))
 
