@@ -35,7 +35,7 @@ NOT_YET = {  # files that still have such names, by folder; take a name out when
         "ops": "heatmaps",
         "predictor": "dense files framing predictor",
         "tasks": "people pose pose_coordinates",
-        "training": "averaging checkpoint gradients log loop state",
+        "training": "",
     }.items()
     for name in names.split()
 }
