@@ -21,9 +21,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
-from unpool.convert.fold_batch_norm import Folded, fold_batch_norm
-from unpool.convert.recorder import tensors_of
-from unpool.convert.tracing import FAULTS
+from unpool.convert import Folded, fold_batch_norm
+from unpool.tracing.graph import FAULTS
+from unpool.tracing.recorder import tensors_of
 
 SEED, TOLERANCE = 0, 1e-4
 SIDES = (32, 64, 128, 224)

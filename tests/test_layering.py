@@ -13,7 +13,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 
 FLOORS = (  # a part imports from the floors above its own line only
     {"types", "ops", "errors"},
-    {"layers", "convert", "metrics", "pages", "machine"},
+    {"layers", "tracing", "convert", "metrics", "pages", "machine"},
     {"models", "tasks", "training", "data"},
     {"recipe", "checks", "inspection", "exporting", "run_directory"},
     {"assemble", "predictor", "planning", "report"},
@@ -27,6 +27,7 @@ SIDEWAYS = {
     ("ops", "types"),
     ("ops", "errors"),
     ("convert", "layers"),
+    ("convert", "tracing"),
     ("checks", "inspection"),
     ("checks", "exporting"),
 }

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.convert.dilate import dilate
+from unpool.convert import dilate
 from unpool.errors import RecipeError
 from unpool.models import dense
 from unpool.models.backbones.resnet import ResNet, basic

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.dilate import dilate
-from unpool.convert.fully_convolutional import FullyConvolutional, fully_convolutional
-from unpool.convert.recorder import evaluating, record
+from unpool.convert import FullyConvolutional, dilate, fully_convolutional
 from unpool.errors import RecipeError
 from unpool.inspection.dense_heads import scores_of_head
+from unpool.tracing.recorder import evaluating, record
 
 Pair = tuple[int, int]
 BATCH = 32  # crops that go through the classifier at once

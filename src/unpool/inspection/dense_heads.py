@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.tracing import FAULTS
+from unpool.tracing.graph import FAULTS
 
 Pair = tuple[int, int]
 

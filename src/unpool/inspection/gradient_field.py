@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from unpool.convert.recorder import Call, Recorder, evaluating, tensors_of
 from unpool.inspection.trace import no_such_layer
+from unpool.tracing.recorder import Call, Recorder, evaluating, tensors_of
 
 MAX_POOLS = {
     *(F.max_pool1d, F.max_pool2d, F.max_pool3d),

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from unpool.convert.recorder import Call
 from unpool.inspection.field import Field
 from unpool.inspection.receptive_field import seen
 from unpool.inspection.trace import Traced, trace
+from unpool.tracing.recorder import Call
 
 MIB = 1024**2
 BYTES = 4  # of a value in float32

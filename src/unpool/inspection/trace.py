@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.recorder import Call, Recorder, evaluating, tensors_of, without_values
 from unpool.inspection.field import CannotFollow, Field, field_of_image
 from unpool.inspection.field_rules import Operation, field_after
 from unpool.inspection.operations import SHAPE_ONLY, is_pointwise, multiply_adds, name_of, only_passes_on
 from unpool.inspection.shapes import Watch, run_operation
+from unpool.tracing.recorder import Call, Recorder, evaluating, tensors_of, without_values
 
 PARTLY_WRITTEN = "a tensor that was written to through one of its views"
 

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.dilate import dilate
+from unpool.convert import dilate
 from unpool.errors import RecipeError
 from unpool.types import Auxiliary, Backbone
 

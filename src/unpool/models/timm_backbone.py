@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.recorder import evaluating
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.models.catalog import Variant
+from unpool.tracing.recorder import evaluating
 from unpool.types import Backbone
 
 PREFIX = "timm/"
