@@ -33,6 +33,16 @@ SIDEWAYS = {
 }
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 
+CONVERSIONS = ("dilation", "sliding", "folding")  # folders of convert/ that never import one another
+NAMESAKES = {  # modules called as the function in them: one hides the other
+    "cli/main.py",  # the program, imported by nobody
+    # still to be renamed:
+    "conduct.py",
+    "pages/page.py",
+    "training/gradients.py",
+    "training/preflight.py",
+}
+
 BANNED_MODULES = {
     *("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"),
     *("urllib", "http", "requests", "httpx", "ftplib", "smtplib", "huggingface_hub", "wandb"),
@@ -116,6 +126,25 @@ def faults(part: str, source: str) -> list[str]:
     ]
 
 
+def foreign_conversions(folder: str, source: str) -> list[str]:
+    """Modules of convert/ outside of one of its folders that the source imports."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules += [f"{node.module}.{name.name}" for name in node.names]
+    inside = f"unpool.convert.{folder}."
+    return [name for name in modules if f"{name}.".startswith("unpool.convert.") and not f"{name}.".startswith(inside)]
+
+
+def is_namesake(path: Path) -> bool:
+    """Whether a module, or a package, defines a function or class of its own name."""
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name for node in body)
+
+
 def forbidden(source: str) -> Iterator[str]:
     """What the source does that nothing here may do, each with its name."""
     for node in ast.walk(ast.parse(source)):
@@ -164,6 +193,30 @@ def test_imports_point_down(path):
         pytest.skip("the public names come from every floor")
     assert part_of(path) in FLOOR_OF, f"{part_of(path)} stands on no floor; give it one in FLOORS"
     assert faults(part_of(path), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", CONVERSIONS)
+def test_conversions_never_import_one_another(folder):
+    for path in (SRC / "convert" / folder).glob("*.py"):
+        assert foreign_conversions(folder, path.read_text(encoding="utf-8")) == [], name_of(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from unpool.convert.dilation.conversion import dilate",
+        "from unpool.convert import dilate",
+        "from unpool import convert",
+        "import unpool.convert.dilation",
+    ],
+)
+def test_every_form_of_an_import_of_another_conversion_is_seen(line):
+    assert foreign_conversions("sliding", line)
+    assert foreign_conversions("sliding", "from unpool.convert.sliding.layout import Layout") == []
+
+
+def test_no_module_is_called_as_the_function_in_it():
+    assert {name_of(path) for path in FILES if is_namesake(path)} == NAMESAKES
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

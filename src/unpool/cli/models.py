@@ -126,9 +126,9 @@ def _count(found: list[str], *, as_json: bool) -> int:
 
 
 def _misprints(pattern: str, *, as_json: bool) -> int:
-    from unpool.inspection.misprints import misprints
+    from unpool.inspection.misprints import find_misprints
 
-    found = misprints(pattern)
+    found = find_misprints(pattern)
     if not found:
         raise RecipeError(f"no misprint is about {pattern!r}; `unpool models --misprints` lists all")
     if as_json:

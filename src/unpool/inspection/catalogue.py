@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from unpool.inspection.shapes import without_drawing
-from unpool.inspection.trace import trace
+from unpool.inspection.traced import trace
 from unpool.models import MODELS, build
 
 GIGA = 1e9

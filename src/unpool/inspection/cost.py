@@ -7,7 +7,7 @@ of its input. Not counted: biases, norms, pooling, resizing, activations, and pr
 
 from torch import nn
 
-from unpool.inspection.trace import trace
+from unpool.inspection.traced import trace
 
 
 def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:

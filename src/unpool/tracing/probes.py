@@ -52,7 +52,7 @@ def other_batch(network: nn.Module, image: Tensor) -> Tensor:
     return image if _fault(network, other) else other
 
 
-def probes(
+def probe_images(
     network: nn.Module, image: Tensor | None, *, sizes: Sequence[tuple[int, int]] = SIZES, count: int = 2
 ) -> list[Tensor]:
     """Up to `count` images that the network takes, in the dtype of its weights; the given one alone where there is one.

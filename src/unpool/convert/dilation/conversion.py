@@ -18,7 +18,7 @@ from unpool.convert.dilation.rule_table import rule
 from unpool.errors import NotConvertible
 from unpool.tracing.graph import trace
 from unpool.tracing.outputs import TOLERANCE, difference
-from unpool.tracing.probes import fill_zeros, in_float64, probes
+from unpool.tracing.probes import fill_zeros, in_float64, probe_images
 from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import Rewritten
 from unpool.types import Backbone
@@ -62,7 +62,7 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
     before = in_float64(network)
     fill_zeros(before)
-    images, tree = probes(before, image, sizes=PROBES), _with_the_same_values(before)
+    images, tree = probe_images(before, image, sizes=PROBES), _with_the_same_values(before)
     rewriting = Rewriting(trace(before), tree, images, output_stride)
     rewriting.follow(rule)
     _refuse_other_answer(before, images[0], rewriting.answer)

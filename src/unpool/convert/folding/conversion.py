@@ -26,7 +26,7 @@ from unpool.convert.folding.flow import Flow, OwnTensors, observe
 from unpool.convert.folding.weights import Site, absorb, folded_weights, has_hooks, overflowing
 from unpool.errors import NotConvertible
 from unpool.tracing.graph import FAULTS
-from unpool.tracing.probes import copied, in_float64, other_batch, probes
+from unpool.tracing.probes import copied, in_float64, other_batch, probe_images
 from unpool.tracing.rewriter import Change
 
 
@@ -131,7 +131,7 @@ def _taken(
 ) -> tuple[Callable[[], nn.Module], nn.Module, list[Tensor]]:
     before = make()
     with OwnTensors(network):
-        first, *others = probes(before, image)
+        first, *others = probe_images(before, image)
         return make, before, [first, other_batch(before, next(iter(others), first))]
 
 

@@ -18,7 +18,7 @@ from unpool.types import Backbone
 AUXILIARY_STRIDE = 16  # of the map that the auxiliary head reads, before dilation
 
 
-def fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
+def build_fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
     """3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout, 1x1: (B, C, H, W) -> (B, N, H, W)."""
     hidden = max(channels // 4, 1)
     head = nn.Sequential(
@@ -42,7 +42,7 @@ def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8,
         dropout: share dropped in the head.
     """
     body = dilated(backbone, output_stride)
-    return Dense(body, fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
+    return Dense(body, build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
 
 
 def fcn_auxiliary(
@@ -51,8 +51,10 @@ def fcn_auxiliary(
     """The same with a second such head on the stage whose stride was 16: image -> Auxiliary; arguments as in `fcn`."""
     (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
-    head = fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
-    return DenseAuxiliary(body, head, fcn_head(backbone.channels[place], num_classes, dropout=dropout), place=place)
+    head = build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
+    return DenseAuxiliary(
+        body, head, build_fcn_head(backbone.channels[place], num_classes, dropout=dropout), place=place
+    )
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:

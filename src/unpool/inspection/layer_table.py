@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from unpool.inspection.field import Field
-from unpool.inspection.receptive_field import seen
-from unpool.inspection.trace import Traced, trace
+from unpool.inspection.field_by_formula import seen
+from unpool.inspection.traced import Traced, trace
 from unpool.tracing.recorder import Call
 
 MIB = 1024**2

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from unpool.inspection.cost import macs
-from unpool.inspection.summary import summary
+from unpool.inspection.layer_table import summary
 from unpool.layers.local import LocallyConnected
 
 # layer, output (H, W, C), values kept, weights: CS231n, "VGGNet in detail"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.layers.crop import crop, crop_centre, mirror_pad
+from unpool.layers.cropping import crop, crop_centre, mirror_pad
 
 
 def test_mirrored_border_is_torchs_reflection():

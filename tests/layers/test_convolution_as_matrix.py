@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.layers.convolution_matrix import convolution_matrix, input_gradient, rotated, weight_gradient
+from unpool.layers.convolution_as_matrix import convolution_matrix, input_gradient, rotated, weight_gradient
 
 NAMES = ("stride", "padding", "dilation", "groups")
 SETTINGS = [dict(zip(NAMES, row, strict=True)) for row in product((1, 2, 3), (0, 1, 2), (1, 2), (1, 2))]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from unpool.inspection.trace import no_such_layer
+from unpool.inspection.traced import no_such_layer
 from unpool.tracing.recorder import Call, Recorder, evaluating, tensors_of
 
 MAX_POOLS = {

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import nn
 
 from unpool.inspection.field import Field
-from unpool.inspection.trace import Traced, no_such_layer, trace
+from unpool.inspection.traced import Traced, no_such_layer, trace
 
 
 class Seen(NamedTuple):
