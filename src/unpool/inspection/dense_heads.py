@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.tracing.graph import FAULTS
+from unpool.tracing.foreign import foreign_code
 
 Pair = tuple[int, int]
 
@@ -57,11 +57,8 @@ def _reaching(classifier: nn.Module, module: nn.Module, image: Tensor) -> Tensor
 
     handle = module.register_forward_pre_hook(reached)
     try:
-        classifier(image)
-    except _Reached as end:
-        return end.x
-    except FAULTS:
-        return None
+        with foreign_code() as failure:
+            classifier(image)
     finally:
         handle.remove()
-    return None
+    return failure.error.x if isinstance(failure.error, _Reached) else None

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.models.catalog import Variant
+from unpool.tracing.foreign import foreign_code
 from unpool.tracing.recorder import evaluating
 from unpool.types import Backbone
 
@@ -150,11 +151,13 @@ def _classifier(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
 
 def _features(name: str, in_channels: int) -> Any:
     """timm's network that gives a list of maps."""
-    try:
-        features = _timm().create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
+    timm = _timm()
+    features, strides = None, []
+    with foreign_code() as failure:
+        features = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
         strides = list(features.feature_info.reduction())
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as error:
-        raise _refusal(name, f"timm does not give its maps ({_line(error)})") from error
+    if failure:
+        raise _refusal(name, f"timm does not give its maps ({failure})") from failure.error
     if sorted(set(strides)) != strides:
         raise _refusal(name, f"its maps have strides {strides}: it has no stages that halve the map")
     return features
@@ -166,10 +169,9 @@ def _promise(name: str, features: Any, in_channels: int) -> Promise:
     coarsest = features.feature_info.reduction()[-1]
     with evaluating(features), torch.no_grad():
         for multiple in (1, coarsest, 2 * coarsest):
-            try:
+            with foreign_code() as failure:
                 return Promise(multiple, _has_channels_last(features, in_channels, multiple))
-            except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:
-                reason = _line(error)
+            reason = str(failure)
     raise _refusal(name, reason)
 
 
@@ -227,7 +229,3 @@ def _place(root: nn.Module, path: str, module: nn.Module) -> None:
 
 def _refusal(name: str, reason: str) -> RecipeError:
     return RecipeError(f"{PREFIX}{name} cannot stand as a backbone: {reason}; choose another one")
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

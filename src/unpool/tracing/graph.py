@@ -1,7 +1,7 @@
 """The graph of a network's operations, by `torch.fx`.
 
-Leaves are torch's own layers, layers made from them, and modules without modules inside whose Python cannot be
-followed; everything else is looked into.
+A node of the graph calls a whole module where the module is one of torch's layers, is derived from one, or has no
+modules inside and Python that cannot be followed. All other modules are taken apart into their operations.
 """
 
 import copy
@@ -15,8 +15,8 @@ from torch.fx.node import map_arg
 from torch.nn.modules import batchnorm, conv, pooling
 
 from unpool.errors import NotConvertible
-
-FAULTS = (Exception,)  # running, copying or tracing somebody's module may raise anything
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.outputs import TOLERANCE, strict_difference
 
 LAYERS = (
     conv._ConvNd,
@@ -29,51 +29,59 @@ LAYERS = (
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
-    """The network's operations, on its own modules.
+    """Records the operations of a network as a graph on the network's modules.
+
+    >>> graph_module = trace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
+    >>> [str(node.target) for node in graph_module.graph.nodes]
+    ['input', '0', '1', 'output']
 
     Raises:
-        NotConvertible: its Python depends on the image, or it acts differently while it trains.
+        NotConvertible: the network's Python branches on the values of the image, or its operations in training are
+            others than in evaluation.
     """
     modes = [(module, module.training) for module in network.modules()]
+    graphs: list[fx.Graph] = []
     try:
-        whole = _followed_before(network)
-        training, graph = (_Tracer(whole).trace(network.train(mode)) for mode in (True, False))
-    except FAULTS as error:
-        raise NotConvertible(
-            f"{type(network).__name__} cannot be followed: {error}. Python that branches on the image must stand in a "
-            "function marked with torch.fx.wrap"
-        ) from error
+        with foreign_code() as failure:
+            kept_whole = _functions_of_graphs(network)
+            graphs = [_Tracer(kept_whole).trace(network.train(mode)) for mode in (True, False)]
     finally:
         for module, was_training in modes:
             module.training = was_training
-    if different := _first_difference(training, graph):
+    if failure:
         raise NotConvertible(
-            f"{type(network).__name__} acts differently while it trains, from {different!r} on: "
+            f"{type(network).__name__} cannot be followed: {failure}. Python that branches on the image must stand "
+            "in a function marked with torch.fx.wrap"
+        ) from failure.error
+    training, evaluation = graphs
+    if layer := _first_difference(training, evaluation):
+        raise NotConvertible(
+            f"{type(network).__name__} acts differently while it trains, from {layer!r} on: "
             "give the part of it that does not"
         )
-    return fx.GraphModule(network, graph)
+    return fx.GraphModule(network, evaluation)
 
 
-def _followed_before(network: nn.Module) -> tuple[Callable[..., Any], ...]:
-    """Python functions that an earlier graph calls: what was not looked into then is not now."""
+def _functions_of_graphs(network: nn.Module) -> tuple[Callable[..., Any], ...]:
+    """Python functions that traced modules inside of the network call; they stay one node each when traced again."""
     graphs = [module.graph for module in network.modules() if isinstance(module, fx.GraphModule)]
     called = [node.target for graph in graphs for node in graph.nodes if node.op == "call_function"]
     return tuple(f for f in called if isinstance(f, FunctionType) and not f.__module__.startswith("torch"))
 
 
 def layer_of(node: fx.Node) -> str:
-    """Dotted name of the module that a node stands in or calls."""
+    """Dotted name of the module that a node calls; for another operation, "module:operation"."""
     if node.op == "call_module":
         return str(node.target)
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    place = str(stack[-1][0]) if stack else ""
+    module = str(stack[-1][0]) if stack else ""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-    return f"{place}:{name}" if place else str(name)
+    return f"{module}:{name}" if module else str(name)
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, whole: tuple[Callable[..., Any], ...] = ()) -> None:
-        super().__init__(autowrap_functions=whole)
+    def __init__(self, kept_whole: tuple[Callable[..., Any], ...] = ()) -> None:
+        super().__init__(autowrap_functions=kept_whole)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, LAYERS):
@@ -84,31 +92,38 @@ class _Tracer(fx.Tracer):
 
 
 def _can_be_followed(module: nn.Module) -> bool:
-    try:
+    graphs: list[fx.Graph] = []
+    with foreign_code():
         graphs = [_Tracer().trace(copy.copy(module).train(mode)) for mode in (True, False)]
-    except FAULTS:
-        return False
-    return not _first_difference(*graphs)
+    return len(graphs) == 2 and not _first_difference(*graphs)
 
 
 def _first_difference(one: fx.Graph, other: fx.Graph) -> str:
-    """Name of the first node that differs in more than a dropout's switch; empty where none does."""
+    """Layer of the first node that differs in more than a dropout's switch; empty where the graphs agree."""
     for a, b in zip(one.nodes, other.nodes, strict=False):
-        if _said(a) != _said(b):
+        if _operation(a) != _operation(b):
             return layer_of(a)
     return "" if len(one.nodes) == len(other.nodes) else "output"
 
 
-def _said(node: fx.Node) -> tuple[str, ...]:
+def _operation(node: fx.Node) -> tuple[str, ...]:
     if node.op == "call_function" and node.target is nn.functional.dropout:
         return ("dropout", str(node.args[0]))
     return (node.op, str(node.target), str(node.args), str(node.kwargs))
 
 
 def run_node(
-    node: fx.Node, root: nn.Module, values: Mapping[fx.Node, Any], image: Tensor, *, part: nn.Module | None = None
+    node: fx.Node, root: nn.Module, values: Mapping[fx.Node, Any], image: Tensor, *, module: nn.Module | None = None
 ) -> Any:
-    """What a node gives; `part` is the module that it calls, where that is no part of the network `root`."""
+    """Runs one node of a graph, without gradients.
+
+    Args:
+        node: any but a placeholder reads the values of other nodes.
+        root: the network whose modules and attributes the graph names.
+        values: of the nodes that `node` reads.
+        image: the value of a placeholder, which gets a copy.
+        module: called instead of the network's module.
+    """
     args: Any = map_arg(node.args, lambda n: values[n])
     kwargs: Any = map_arg(dict(node.kwargs), lambda n: values[n])
     if node.op == "placeholder":
@@ -119,13 +134,34 @@ def run_node(
         return _attribute(root, str(node.target))
     with torch.no_grad():
         if node.op == "call_module":
-            return (part or root.get_submodule(str(node.target)))(*args, **kwargs)
+            return (module or root.get_submodule(str(node.target)))(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
-def _attribute(root: Any, name: str) -> Any:
-    for part in name.split("."):
-        root = getattr(root, part)
+def _attribute(root: Any, path: str) -> Any:
+    for name in path.split("."):
+        root = getattr(root, name)
     return root
+
+
+def refuse_other_outputs(network: nn.Module, outputs: list[Tensor], traced: list[Tensor]) -> None:
+    """Raises where a graph computes other tensors than the network that it was traced from.
+
+    Args:
+        network: named in the message.
+        outputs: what the network computes; hooks, and state that Python keeps between calls, take part in it.
+        traced: what the operations of its graph compute for the same image.
+
+    Raises:
+        NotConvertible: the two differ in number, shape or values.
+    """
+    if len(outputs) == len(traced) and all(
+        a.shape == b.shape and strict_difference(a, b) <= TOLERANCE for a, b in zip(outputs, traced, strict=True)
+    ):
+        return
+    raise NotConvertible(
+        f"{type(network).__name__} cannot be followed: its operations alone compute another output than the network "
+        "does, as where hooks collect or change maps; give a network whose forward does all of the work"
+    )

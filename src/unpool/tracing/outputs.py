@@ -1,4 +1,4 @@
-"""What a network gives, part by part, and how far two answers are apart."""
+"""The output of a network as a list of parts, and how far two of them differ."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,53 +14,59 @@ TOLERANCE = 1e-5  # relative to the largest value of a map
 Watch = Callable[[str, Tensor], Tensor | None]
 
 
-def answer_of(network: nn.Module, image: Tensor, names: Sequence[str], watch: Watch) -> list[Any]:
-    """Tensors, numbers and all else that the network gives, in order; what it draws is the same each time.
+def outputs_of(network: nn.Module, image: Tensor, names: Sequence[str] = (), watch: Watch | None = None) -> list[Any]:
+    """Runs a network and lists the tensors, numbers and other plain values in its output, in order.
 
     Args:
-        network: in evaluation mode.
-        image: is left as it is.
+        network: in evaluation mode; it draws the same random numbers in every call of this function.
+        image: the network gets a copy.
         names: of the modules that are watched.
-        watch: called with a name and what the module gives, which it may replace.
+        watch: called with the name and the output of each such module; what it returns replaces the output.
 
     Raises:
-        NotConvertible: something in the answer cannot be looked into, or there is no tensor in it.
+        NotConvertible: the output holds an object of another kind, or no tensor.
+
+    >>> [tuple(x.shape) for x in outputs_of(nn.Conv2d(1, 2, 3), torch.zeros(1, 1, 5, 5))]
+    [(1, 2, 3, 3)]
     """
-
-    def hook(name: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
-        return watch(name, output)
-
-    handles = [network.get_submodule(name).register_forward_hook(partial(hook, name)) for name in names]
+    handles = [network.get_submodule(name).register_forward_hook(partial(_call_watch, watch, name)) for name in names]
     torch.default_generator.manual_seed(0)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(0)
     try:
-        answer = list(_leaves(network(image.clone()), type(network).__name__))
+        parts = list(_parts(network(image.clone()), type(network).__name__))
     finally:
         for handle in handles:
             handle.remove()
-    if not any(isinstance(part, Tensor) for part in answer):
+    if not any(isinstance(part, Tensor) for part in parts):
         raise NotConvertible(f"{type(network).__name__} gives no tensor, so that nothing can be compared")
-    return answer
+    return parts
 
 
-def _leaves(answer: Any, network: str) -> Iterator[Any]:
-    if isinstance(answer, Mapping | Sequence) and not isinstance(answer, str | bytes):
-        for part in answer.values() if isinstance(answer, Mapping) else answer:
-            yield from _leaves(part, network)
-    elif answer is None or isinstance(answer, (Tensor, Number, str, bytes, torch.dtype, torch.device)):
-        yield answer
+def _call_watch(watch: Watch | None, name: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+    return watch(name, output) if watch is not None else None
+
+
+def _parts(output: Any, network: str) -> Iterator[Any]:
+    if isinstance(output, Mapping | Sequence) and not isinstance(output, str | bytes):
+        for part in output.values() if isinstance(output, Mapping) else output:
+            yield from _parts(part, network)
+    elif output is None or isinstance(output, (Tensor, Number, str, bytes, torch.dtype, torch.device)):
+        yield output
     else:
         raise NotConvertible(
-            f"the answer of {network} holds a {type(answer).__name__}, which cannot be looked into: make it give "
+            f"the output of {network} holds a {type(output).__name__}, which cannot be compared: make it return "
             "tensors, in tuples, lists and mappings"
         )
 
 
-def apart(a: Any, b: Any) -> float:
-    """Largest difference of two parts of an answer, in units of the largest value; NaN is equal to NaN.
+def difference(a: Any, b: Any) -> float:
+    """Largest difference of two parts of an output, relative to the largest value of `a`; NaN equals NaN.
 
-    Infinite where they are of two kinds, and where whole numbers or what is no number differ.
+    Infinite where kind, shape or dtype differ, and where integers or texts differ.
+
+    >>> difference(torch.tensor([2.0, 4.0]), torch.tensor([2.0, 3.0])), difference("a", "a"), difference(1, 2)
+    (0.25, 0.0, inf)
     """
     if all(isinstance(x, Number) and not isinstance(x, Integral) for x in (a, b)):
         a, b = torch.tensor(complex(a)), torch.tensor(complex(b))
@@ -78,21 +84,15 @@ def apart(a: Any, b: Any) -> float:
     return float(off.max() / a.abs().masked_fill(~a.isfinite(), 0).max().clamp(min=1e-300))
 
 
+def strict_difference(a: Tensor, b: Tensor) -> float:
+    """`difference` of tensors, infinite where `a` holds a NaN, which equals nothing."""
+    return torch.inf if a.isnan().any() else difference(a, b)
+
+
 def _dense(x: Tensor) -> Tensor:
-    """Whole numbers as they are, everything else in float64."""
+    """Integers as they are, everything else dense and in float64."""
     x = x.detach().cpu()
     x = x.dequantize() if x.is_quantized else x if x.layout is torch.strided else x.to_dense()
     if x.is_complex():
         return torch.view_as_real(x.to(torch.complex128))
     return x.double() if x.is_floating_point() else x
-
-
-@torch.no_grad()
-def difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference, in units of the largest value; infinite where there is nothing to compare."""
-    if not a.numel() or not a.is_floating_point():
-        return float(not torch.equal(a, b))
-    if a.isnan().any() or not torch.equal(a.isfinite(), b.isfinite()):
-        return torch.inf
-    a, b = (x.nan_to_num(0.0, 0.0, 0.0) for x in (a, b))
-    return float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))

@@ -1,45 +1,46 @@
-"""A copy of a network and images that it takes, found by trying: what two networks are compared on."""
+"""Copies of a network and images that it takes, on which two networks are compared."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from unpool.errors import NotConvertible
-from unpool.tracing.graph import FAULTS
+from unpool.tracing.foreign import foreign_code
 
-# (H, W) from cheap to dear; the odd ones, and those that classifiers of one size ask for
+# (H, W) from cheap to expensive; odd ones among them, and those of classifiers that take one size only
 SIZES = ((64, 96), (67, 93), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
 
 
-def copied(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode.
+def copy_network(network: nn.Module) -> nn.Module:
+    """Returns a copy in evaluation mode.
 
     Raises:
         NotConvertible: the network cannot be copied.
     """
-    try:
-        copy_ = copy.deepcopy(network)
-    except FAULTS as error:
+    copies: list[nn.Module] = []
+    with foreign_code() as failure:
+        copies.append(copy.deepcopy(network))
+    if failure:
         raise NotConvertible(
-            f"{type(network).__name__} cannot be copied ({str(error).partition('.')[0]}): where its weights are pruned "
-            "or normalised, make that lasting first, by torch.nn.utils.prune.remove or remove_weight_norm"
-        ) from error
-    if not {id(module) for module in network.modules()}.isdisjoint(map(id, copy_.modules())):
+            f"{type(network).__name__} cannot be copied ({failure}): where its weights are pruned or normalised, make "
+            "that lasting first, by torch.nn.utils.prune.remove or remove_weight_norm"
+        ) from failure.error
+    if not {id(module) for module in network.modules()}.isdisjoint(map(id, copies[0].modules())):
         raise NotConvertible(f"{type(network).__name__} cannot be copied: its copy shares modules with it")
-    copy_.eval()  # which need not return the network where a class has its own
-    return copy_
+    copies[0].eval()  # which need not return the network where a class defines it anew
+    return copies[0]
 
 
-def in_float64(network: nn.Module) -> nn.Module:
-    """A copy on the CPU, in evaluation mode.
+def copy_in_float64(network: nn.Module) -> nn.Module:
+    """Returns a copy in float64 on the CPU, in evaluation mode.
 
     Raises:
         NotConvertible: the network cannot be copied.
     """
     try:
-        return copied(network).cpu().double()
+        return copy_network(network).cpu().double()
     except NotImplementedError as error:
         raise NotConvertible(
             f"{type(network).__name__} cannot be copied ({error}): give one that has values"
@@ -47,60 +48,69 @@ def in_float64(network: nn.Module) -> nn.Module:
 
 
 def other_batch(network: nn.Module, image: Tensor) -> Tensor:
-    """The image and its mirror image, or one of several images; the same where the network takes none but those."""
+    """Returns images in a batch of another size: the image and its mirror image, or the first of several.
+
+    Where the network takes no other batch, the image itself.
+    """
     other = image[:1] if len(image) > 1 else torch.cat((image, image.flip(-1)))
-    return image if _fault(network, other) else other
+    return image if _complaint(network, other) else other
 
 
 def probe_images(
     network: nn.Module, image: Tensor | None, *, sizes: Sequence[tuple[int, int]] = SIZES, count: int = 2
 ) -> list[Tensor]:
-    """Up to `count` images that the network takes, in the dtype of its weights; the given one alone where there is one.
+    """Returns up to `count` images (1, C, H, W) that the network takes, in the dtype of its weights.
+
+    Args:
+        network: is run on each.
+        image: the only candidate; None tries noise of `sizes`.
+        sizes: (H, W) in the order in which they are tried.
+        count: of images.
 
     Raises:
-        NotConvertible: it takes none of those tried; the message has its complaint about the last.
+        NotConvertible: the network takes none of them; the message ends in its error for the last.
+
+    >>> [tuple(x.shape) for x in probe_images(nn.Conv2d(4, 8, 3), None)]
+    [(1, 4, 64, 96), (1, 4, 67, 93)]
     """
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-    if image is not None:
-        candidates = [image.detach().cpu().to(dtype)]
-    else:
-        own = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
-        candidates = [_noise(channels, size, dtype) for channels in dict.fromkeys((own, 3, 1)) for size in sizes]
-    taken, fault = [], ""
+    candidates = [image.detach().cpu().to(dtype)] if image is not None else list(_candidates(network, sizes, dtype))
+    accepted, complaint = [], ""
     for candidate in candidates:
-        if told := _fault(network, candidate):
-            fault = told
+        if text := _complaint(network, candidate):
+            complaint = text
             continue
-        taken.append(candidate)
-        if len(taken) == count:
+        accepted.append(candidate)
+        if len(accepted) == count:
             break
-    if not taken:
+    if not accepted:
         tried = ", ".join(dict.fromkeys(f"{'x'.join(map(str, x.shape[-2:]))}" for x in candidates))
         raise NotConvertible(
-            f"the network does not take an image of {tried} ({fault}): give one that it takes as image="
+            f"the network does not take an image of {tried} ({complaint}): give one that it takes as image="
         )
-    return taken
+    return accepted
 
 
-def _noise(channels: int, size_hw: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, channels, *size_hw, dtype=dtype, generator=generator)
+def _candidates(network: nn.Module, sizes: Sequence[tuple[int, int]], dtype: torch.dtype) -> Iterator[Tensor]:
+    first = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
+    for channels in dict.fromkeys((first, 3, 1)):
+        yield from (noise((channels, *size), dtype) for size in sizes)
 
 
-def _fault(network: nn.Module, image: Tensor) -> str:
-    """Why the network cannot take the image; empty where it can."""
-    try:
-        with torch.no_grad():
-            network(image.clone())
-    except NotConvertible:
-        raise
-    except FAULTS as error:
-        return (str(error) or type(error).__name__).splitlines()[0]
-    return ""
+def noise(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Tensor:
+    """Returns one image (1, *shape) of normal noise, the same in every call."""
+    return torch.randn(1, *shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+
+
+def _complaint(network: nn.Module, image: Tensor) -> str:
+    """The network's error for an image; empty where it takes the image."""
+    with foreign_code(passing=NotConvertible) as failure, torch.no_grad():
+        network(image.clone())
+    return str(failure) if failure else ""
 
 
 def fill_zeros(network: nn.Module) -> None:
-    """Draws the parameters that are all zero, behind which no difference would show."""
+    """Fills parameters that are all zero with random numbers, since zeros would hide differences before them."""
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
         if parameter.is_floating_point() and not parameter.any():

@@ -23,7 +23,10 @@ class Backwards(nn.Module):
         ((conv(3, 4, stride=2), Backwards()), r"1:flip cannot be dilated to stride 1: .*differs"),
         ((conv(3, 4, stride=2, padding=1), nn.PixelUnshuffle(2)), "1 cannot be dilated to stride 1: it gives"),
         ((nn.PixelUnshuffle(2),), "0 cannot be dilated to stride 1: it makes the map smaller in a way that has no dil"),
-        ((nn.MaxPool2d(2, return_indices=True),), "0 cannot be dilated to stride 1: it gives the places of its maxima"),
+        (
+            (nn.MaxPool2d(2, return_indices=True),),
+            "0 cannot be dilated to stride 1: it returns the indices of its maxima",
+        ),
         ((conv(3, 4, stride=2), nn.InstanceNorm2d(4)), "1 cannot be dilated to stride 1: .*differs"),
         ((conv(3, 3, stride=2), nn.Flatten(2)), None),
         ((conv(3, 4, stride=4), nn.ConvTranspose2d(4, 4, 2, stride=2)), None),
@@ -45,6 +48,19 @@ def test_stride_that_the_output_stride_does_not_divide_is_refused():
 
 def test_layer_called_on_maps_of_different_grids_is_refused():
     shared = conv(3, 3, stride=2, padding=1)
+    with pytest.raises(NotConvertible, match="0 cannot be dilated to stride 1: it is called twice, on maps of diff"):
+        dilate(nn.Sequential(shared, shared), output_stride=1)
+
+
+def test_layer_of_a_derived_class_called_on_maps_of_different_grids_is_refused():
+    class Same(nn.Conv2d):
+        """Pads as timm's class of this name does."""
+
+        def forward(self, x):
+            return super().forward(nn.functional.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2)))
+
+    Same.__module__, Same.__qualname__ = "timm.layers.conv2d_same", "Conv2dSame"
+    shared = Same(3, 3, 2, stride=2)
     with pytest.raises(NotConvertible, match="0 cannot be dilated to stride 1: it is called twice, on maps of diff"):
         dilate(nn.Sequential(shared, shared), output_stride=1)
 
@@ -87,7 +103,7 @@ def test_network_whose_maps_are_collected_by_hooks_is_refused():
             self.conv(x)
             return tuple(self.maps)
 
-    with pytest.raises(NotConvertible, match=r"Hooked cannot be followed: .* where hooks collect maps"):
+    with pytest.raises(NotConvertible, match=r"Hooked cannot be followed: .* where hooks collect or change maps"):
         dilate(Hooked(), output_stride=1)
 
 

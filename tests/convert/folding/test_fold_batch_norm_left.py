@@ -111,7 +111,7 @@ def read_by_compiled_code(m, x):
     [
         (read_twice, "norm stays: conv is read by add too"),
         (read_through_a_view, "norm stays: conv is read by add too"),
-        (given_out, "norm stays: conv is read by the answer too"),
+        (given_out, "norm stays: conv is read by the output too"),
         (changed_in_place, "norm stays: conv is read by mul_ too"),
         (changed_later, "norm stays: conv is read by mean and relu_ too"),
         (read_by_two_norms, "norm stays: conv is read by other too; other stays: conv is read by norm too"),
@@ -149,7 +149,7 @@ def test_norm_that_cannot_be_folded_stays_and_is_told(wire, told):
     [
         (
             (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
-            "1 stays: it has no remembered statistics",
+            "1 stays: it has no running statistics",
         ),
         ((nn.Conv2d(3, 2, 3), LocationBatchNorm((2, 3, 3))), "1.norm stays: 0 is read by getitem|its channels"),
         ((nn.Conv2d(3, 2, 3), nn.ReLU(), nn.BatchNorm2d(2)), "2 stays: it reads no convolution but relu in 1"),
@@ -238,7 +238,7 @@ def test_maps_collected_by_hooks_are_part_of_the_answer():
     torch.manual_seed(0)
     network = drawn(Pair(wire))
     network.conv.register_forward_hook(lambda module, inputs, output: setattr(module, "kept", output))
-    assert "conv is read by the answer too" in str(fold_batch_norm(network))
+    assert "conv is read by the output too" in str(fold_batch_norm(network))
 
 
 def test_weights_that_half_precision_cannot_hold_stay():

@@ -24,7 +24,7 @@ def test_compiled_code_that_reads_a_convolution_is_found_by_comparison():
         return compiled(m.norm(y), y)
 
     torch.manual_seed(0)
-    with pytest.raises(NotConvertible, match=r"Pair cannot be folded: its answer differs by .* code that was compiled"):
+    with pytest.raises(NotConvertible, match=r"Pair cannot be folded: its output differs by .* code that was compiled"):
         fold_batch_norm(drawn(Pair(wire)))
 
 
@@ -51,9 +51,7 @@ def test_answer_that_cannot_be_looked_into_is_refused_by_its_type(wrap):
         y = m.conv(x)
         return m.norm(y), wrap(y)
 
-    with pytest.raises(
-        NotConvertible, match=r"the answer of Pair holds a (Box|set), which cannot be looked into: make"
-    ):
+    with pytest.raises(NotConvertible, match=r"the output of Pair holds a (Box|set), which cannot be compared: make"):
         fold_batch_norm(Pair(wire))
 
 
@@ -168,7 +166,7 @@ def test_forward_that_was_replaced_by_a_function_is_refused_and_the_network_stay
     network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
     network.forward = lambda x: network[1](network[0](x))
     state = copy.deepcopy(network.state_dict())
-    with pytest.raises(NotConvertible, match="keeps the weights of the network that was given; make it a method"):
+    with pytest.raises(NotConvertible, match="keeps the weights of the original network; make it a method"):
         fold_batch_norm(network)
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 

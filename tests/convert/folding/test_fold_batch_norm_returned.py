@@ -8,7 +8,7 @@ from tests.convert.folding.folded import Pair, drawn, image, sequential
 from unpool.convert import fold_batch_norm
 from unpool.convert.folding import comparison
 from unpool.errors import NotConvertible
-from unpool.tracing.outputs import apart
+from unpool.tracing.outputs import difference
 
 F = nn.functional
 INF, NAN = torch.inf, torch.nan
@@ -40,7 +40,7 @@ INF, NAN = torch.inf, torch.nan
     ],
 )
 def test_difference_of_two_parts_of_an_answer(a, b, wanted):
-    assert apart(a, b) == wanted
+    assert difference(a, b) == wanted
 
 
 class MaxNorm(nn.Conv2d):
@@ -85,7 +85,7 @@ class Widening(nn.BatchNorm2d):
 @pytest.mark.parametrize(
     ("behind", "told"),
     [
-        ((), "its answer has bfloat16 of .* instead of float32 of .* in its own precision"),
+        ((), "its output has bfloat16 of .* instead of float32 of .* in its own precision"),
         ((nn.Conv2d(4, 2, 1),), "then it does not run"),
     ],
 )
@@ -100,7 +100,7 @@ def test_code_that_reads_a_convolution_in_one_precision_alone_is_refused():
         y = m.conv(x)
         return m.norm(y) if y.dtype == torch.float64 else m.norm(y) + y
 
-    with pytest.raises(NotConvertible, match=r"its answer differs by .* in its own precision"):
+    with pytest.raises(NotConvertible, match=r"its output differs by .* in its own precision"):
         fold_batch_norm(drawn(Pair(wire)))
 
 
@@ -111,7 +111,7 @@ def test_weights_that_half_precision_swallows_are_refused():
             value.fill_(filled)
     given = 300 * image(1, 64, 9, 9)
     assert len(fold_batch_norm(network, image=given).changes) == 1
-    with pytest.raises(NotConvertible, match=r"its answer differs by .* in its own precision"):
+    with pytest.raises(NotConvertible, match=r"its output differs by .* in its own precision"):
         fold_batch_norm(network.half(), image=given)
 
 
@@ -162,7 +162,7 @@ def test_every_part_of_the_answer_is_compared(read):
         return m.norm(m.conv(x)), read(m.conv.weight.detach().abs().sum())
 
     torch.manual_seed(0)
-    with pytest.raises(NotConvertible, match=r"its answer (has|differs)"):
+    with pytest.raises(NotConvertible, match=r"its output (has|differs)"):
         fold_batch_norm(drawn(Pair(wire)))
 
 

@@ -148,7 +148,10 @@ def test_network_that_does_not_say_its_size_needs_an_image():
         ),
         ((nn.Flatten(), nn.BatchNorm1d(400)), "2 cannot .*: it reads a flattened map of several .*: put a norm before"),
         ((nn.Flatten(), nn.LayerNorm(400)), "2 cannot .*: it reads a flattened map of several .*: put a norm before"),
-        ((nn.MaxPool2d(1, return_indices=True), Act(lambda x: x[0])), "1 cannot be .*: it gives the places of its max"),
+        (
+            (nn.MaxPool2d(1, return_indices=True), Act(lambda x: x[0])),
+            "1 cannot be .*: it returns the indices of its max",
+        ),
     ],
 )
 def test_layer_without_an_exact_counterpart_is_named(layers, told):
@@ -214,7 +217,9 @@ def test_network_whose_answer_is_changed_by_a_hook_is_refused():
     given = classifier()
     given[0].register_forward_hook(lambda module, inputs, output: 2 * output)
     given.register_forward_hook(lambda module, inputs, output: 2 * output)
-    with pytest.raises(NotConvertible, match="Sequential cannot be followed: its operations alone give another answer"):
+    with pytest.raises(
+        NotConvertible, match="Sequential cannot be followed: its operations alone compute another output"
+    ):
         fully_convolutional(given, image=image(SIZE))
 
 

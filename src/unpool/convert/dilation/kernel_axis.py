@@ -1,19 +1,19 @@
-"""Arithmetic of one axis of a window (a convolution's or a pooling's) that moves onto a finer grid."""
+"""Arithmetic of a convolution or pooling along one axis when its map moves onto a finer grid."""
 
 from dataclasses import dataclass
 
-from unpool.convert.dilation.grid_operations import Cut
+from unpool.convert.dilation.grid_operations import Limit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
-    """One axis of a convolution or pooling, and what becomes of it.
+class KernelAxis:
+    """A convolution or pooling along rows or columns, in the network before and in the dilated one.
 
     Attributes:
-        kernel, stride, dilation: of the network before.
-        before, after: its padding.
-        ceil: its size is rounded up.
-        same: it pads as TensorFlow does, by the size of the map; `before` and `after` say nothing.
+        kernel, stride, dilation: in the network before.
+        before, after: its padding there.
+        ceil: the size of its output is rounded up.
+        same: it pads as TensorFlow does, by the size of the map; `before` and `after` do not count.
         grid: positions between neighbours of its input in the new network.
         step: its stride in the new network.
     """
@@ -30,19 +30,20 @@ class Window:
 
     @property
     def reach(self) -> int:
-        """Positions from the first to the last that it sees."""
+        """Positions from the first to the last that the kernel reads."""
         return self.dilation * (self.kernel - 1)
 
     @property
-    def is_same(self) -> bool:
+    def is_unchanged(self) -> bool:
         return self.step == self.stride and self.grid == 1
 
     @property
     def grid_after(self) -> int:
+        """Positions between neighbours of its output in the new network."""
         return self.grid * self.stride // self.step
 
     @property
-    def dilation_after(self) -> int:
+    def new_dilation(self) -> int:
         return self.dilation * self.grid
 
     @property
@@ -51,14 +52,14 @@ class Window:
 
     @property
     def pad_after(self) -> int:
-        """What keeps the size, where less would lose positions that the image has; else the old one on the grid."""
+        """The old padding on the grid; what keeps the size where that would drop positions of the image."""
         if self._is_short:
             return self.reach * self.grid - (0 if self.ceil else self.pad_before)
         return self.after * self.grid + (self.stride - 1 if self.ceil else 0)
 
     @property
-    def cut(self) -> Cut | None:
-        """How many of the positions are to be kept, where the padding makes too many; see `on_grid.cut`."""
+    def limit(self) -> Limit | None:
+        """How many positions to keep where the padding makes too many; see `grid_operations.keep_positions`."""
         slack = self.before + self.after - self.reach - 1
         if self.ceil and self.stride > 1:
             return self.grid, slack + self.stride - 1, self.stride, self.before, self.grid_after

@@ -1,7 +1,7 @@
-"""Where the results of convolutions go while a network runs, operation by operation; no graph of it is needed.
+"""Records which operations read the outputs of convolutions while a network runs; it needs no graph of the network.
 
-Every call into torch is seen, those inside of layers, of functions and of hooks alike. What is not: code that was
-compiled before, and what Python keeps beside the answer.
+Every call into torch is seen, inside of layers, functions and hooks alike; compiled code is not, nor what Python keeps
+beside the output.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from unpool.convert.folding.norm_modules import InsideNorm
+from unpool.convert.folding.norm_modules import NormModules
 from unpool.errors import NotConvertible
 from unpool.tracing.recorder import Recorder, tensors_of
 
@@ -24,10 +24,10 @@ CONVOLUTIONS = {
     *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
     F.linear,
 }
-ANSWER = "the answer"
+OUTPUT = "the output"
 UNSEEN = "something that cannot be seen"
 SHAPES_ONLY = {"reshape_as", "view_as", "expand_as"}  # of their second argument
-# calls and attributes that tell nothing about values
+# calls and attributes that read no values
 SHAPE_READERS = {
     *("size", "dim", "ndimension", "numel", "nelement", "stride", "element_size", "__len__", "get_device"),
     *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "shape", "ndim", "dtype", "device", "layout"),
@@ -50,8 +50,8 @@ class Norm(NamedTuple):
     """One way in which a batch norm is called: names of its tensors in the network, None where it has none.
 
     Attributes:
-        is_fixed: it normalises by remembered statistics, not by those of the batch.
-        is_known: every tensor that it was given is a parameter or buffer of the network.
+        is_fixed: it normalises by running statistics, not by those of the batch.
+        is_known: all its tensors are parameters or buffers of the network.
     """
 
     mean: str | None
@@ -64,7 +64,7 @@ class Norm(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a convolution gave, or a view of it: its name, and the number of the call."""
+    """The output of a convolution, or a view of it: the layer's name and the number of the call."""
 
     x: Tensor  # a tensor that lives keeps its id
     conv: str
@@ -72,20 +72,20 @@ class Result(NamedTuple):
 
 
 class Flow(TorchFunctionMode):
-    """Notes, inside of a `with`, what reads each convolution and what each batch norm reads.
+    """Records, inside of a `with`, what reads each convolution and what each batch norm reads.
 
-    A layer is named after the module that owns its weights or statistics, which need not be the one that runs. A view
-    of a result is the result itself; whoever asks for its shape alone does not read it.
+    A layer has the name of the module that owns its weights or statistics, even where another module runs it. A view of
+    an output counts as the output; an operation that reads only its shape is no reader.
 
     Attributes:
-        readers: of each convolution's results: names of norms, and operations in words.
+        readers: of each convolution's outputs: names of norms, and operations in words.
         sources: of each norm's inputs: names of convolutions, and operations in words.
         norms: the ways in which each norm was called.
-        inside: what was done to their arguments and results in their modules.
+        inside: what their modules do beside normalising.
         tensors: parameters and buffers of the network by name.
     """
 
-    def __init__(self, network: nn.Module, recorder: Recorder, inside: InsideNorm) -> None:
+    def __init__(self, network: nn.Module, recorder: Recorder, inside: NormModules) -> None:
         super().__init__()
         self.readers: dict[str, set[str]] = defaultdict(set)
         self.sources: dict[str, set[str]] = defaultdict(set)
@@ -120,28 +120,28 @@ class Flow(TorchFunctionMode):
                 self.readers[conv].add(f"a second call of {norm}" if (norm, call) in self._normed else norm)
                 self._normed.add((norm, call))
             elif x._version != version:
-                self.readers[conv].add(self._told(func))
+                self.readers[conv].add(self._describe(func))
             elif _is_view(x, result):
                 self._results[id(result)] = Result(result, conv, call)
             elif not _reads_shape_only(func, x, args):
-                self.readers[conv].add(self._told(func))
+                self.readers[conv].add(self._describe(func))
         for x in tensors_of(result):
-            self._makers[x] = self._told(func)
+            self._makers[x] = self._describe(func)
         if func in CONVOLUTIONS and (conv := self._convolution(args, kwargs)):
             self._results[id(result)] = Result(result, conv, len(self._results))
         return result
 
     def run(self, network: nn.Module, image: Tensor) -> None:
-        """Notes what happens to one image, and in the end which results are part of the answer."""
+        """Runs one image, and notes in the end which outputs of convolutions are part of the network's output."""
         self._makers[image] = "the image"
         for x in tensors_of(network(image)):
             if id(x) in self._results:
-                self.readers[self._results[id(x)].conv].add(ANSWER)
+                self.readers[self._results[id(x)].conv].add(OUTPUT)
         self._results.clear()
         self._normed.clear()
 
     def _convolution(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Name of the layer whose weights these are; empty where they are computed, or of several layers."""
+        """Name of the layer that owns the weights; empty where they are computed, or several layers own them."""
         owners = self._owners.get(id(args[1] if len(args) > 1 else kwargs["weight"]), [])
         running = self._recorder.running
         return running if running in owners else owners[0] if len(owners) == 1 else ""
@@ -149,50 +149,50 @@ class Flow(TorchFunctionMode):
     def _norm(self, result: Tensor, *args: Any, **kwargs: Any) -> str:
         bound = inspect.signature(F.batch_norm).bind(*args, **kwargs)
         bound.apply_defaults()
-        given = bound.arguments
+        arguments = bound.arguments
         keys = ("running_mean", "running_var", "weight", "bias")
-        names = [self._name(given[key]) for key in keys]
-        is_known = all((given[key] is None) == (name is None) for key, name in zip(keys, names, strict=True))
-        is_fixed = not given["training"] and given["running_mean"] is not None
+        names = [self._name(arguments[key]) for key in keys]
+        is_known = all((arguments[key] is None) == (name is None) for key, name in zip(keys, names, strict=True))
+        is_fixed = not arguments["training"] and arguments["running_mean"] is not None
         name = names[0].rpartition(".")[0] if names[0] else self._recorder.running
-        self.norms[name].add(Norm(*names, eps=given["eps"], is_fixed=is_fixed, is_known=is_known))
-        x = given["input"]
+        self.norms[name].add(Norm(*names, eps=arguments["eps"], is_fixed=is_fixed, is_known=is_known))
+        x = arguments["input"]
         self.inside.start(name, x, result)
-        found = self._results.get(id(x))
-        self.sources[name].add(found.conv if found else str(self._makers.get(x, UNSEEN)))
+        source = self._results.get(id(x))
+        self.sources[name].add(source.conv if source else str(self._makers.get(x, UNSEEN)))
         return name
 
     def _name(self, x: Tensor | None) -> str | None:
-        """Name of a parameter or buffer, of several the one in the module that runs."""
+        """Name of a parameter or buffer; of several names the one in the module that runs."""
         names = self._names.get(id(x), [])
-        own = (name for name in names if name.rpartition(".")[0] == self._recorder.running)
-        return next(own, names[0] if names else None)
+        local = (name for name in names if name.rpartition(".")[0] == self._recorder.running)
+        return next(local, names[0] if names else None)
 
-    def _told(self, func: Any) -> str:
+    def _describe(self, func: Any) -> str:
         name = getattr(func, "__name__", str(func))
-        place = self._recorder.running
-        return f"{name} in {place}" if place else name
+        module = self._recorder.running
+        return f"{name} in {module}" if module else name
 
 
-class OwnTensors(TorchFunctionMode):
-    """Refuses, inside of a `with`, whatever reads a tensor of the network that was given, of which a copy runs."""
+class OriginalGuard(TorchFunctionMode):
+    """Raises, inside of a `with`, if the running copy reads a tensor of the original network."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self._name = type(network).__name__
-        self._given = {id(x) for x in tensors_by_name(network).values()}
+        self._originals = {id(x) for x in tensors_by_name(network).values()}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if any(id(x) in self._given for x in tensors_of((args, kwargs))):
+        if any(id(x) in self._originals for x in tensors_of((args, kwargs))):
             raise NotConvertible(
-                f"{self._name} cannot be copied: a function inside of it keeps the weights of the network that was "
-                "given; make it a method, as with types.MethodType"
+                f"{self._name} cannot be copied: a function inside of it keeps the weights of the original "
+                "network; make it a method, as with types.MethodType"
             )
         return func(*args, **(kwargs or {}))
 
 
 def tensors_by_name(network: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer under each of its names."""
+    """Returns parameters and buffers by name, shared ones under each of their names."""
     named = (network.named_parameters(remove_duplicate=False), network.named_buffers(remove_duplicate=False))
     return {name: x for tensors in named for name, x in tensors}
 
@@ -211,11 +211,11 @@ def _reads_shape_only(func: Any, x: Tensor, args: tuple[Any, ...]) -> bool:
 
 
 def observe(network: nn.Module, images: list[Tensor]) -> Flow:
-    """Runs the network on each image: where results went."""
+    """Runs a network on each image and returns what was recorded."""
     with (
         torch.no_grad(),
         Recorder(network) as recorder,
-        InsideNorm(network) as inside,
+        NormModules(network) as inside,
         Flow(network, recorder, inside) as flow,
     ):
         for image in images:

@@ -1,4 +1,4 @@
-"""What the module of a batch norm does beside the norm: nothing before it, and which of its own modules behind it."""
+"""What the module of a batch norm does beside normalising: nothing before it, and which of its modules after it."""
 
 from collections import defaultdict
 from functools import partial
@@ -8,42 +8,49 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 
-class Reached(NamedTuple):
-    """How far a tensor has come inside of its module: its version, the modules that it went through behind the norm."""
+class Step(NamedTuple):
+    """A tensor inside of a norm's module.
+
+    Attributes:
+        x: the tensor.
+        version: counts the writes into it.
+        kept: names of the modules that ran on it after the norm, in order.
+    """
 
     x: Tensor
     version: int
     kept: tuple[str, ...]
 
     def is_still(self, x: Any) -> bool:
+        """Whether x is this tensor and was not written to since."""
         return x is self.x and x._version == self.version
 
 
-class InsideNorm:
-    """Follows, inside of a `with`, the one argument of each norm's module to the norm, and the result from it on.
+class NormModules:
+    """Follows, inside of a `with`, the argument of each norm's module to the norm, and the norm's output to the end.
 
     Attributes:
-        kept: of each norm, for its calls: names of the modules that the result went through, one after the other; None
-            where anything else was done to the argument or to the result.
+        kept: for each norm, of all its calls: names of the modules that ran after the norm, in order; None for a call
+            that did anything else to the argument or to the output.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.kept: dict[str, set[tuple[str, ...] | None]] = defaultdict(set)
         self._network = network
-        self._given: dict[str, Reached] = {}
-        self._reached: dict[str, Reached] = {}
-        self._entered: dict[str, Reached] = {}
+        self._arguments: dict[str, Step] = {}
+        self._outputs: dict[str, Step] = {}
+        self._entered: dict[str, Step] = {}
         self._handles: list[RemovableHandle] = []
 
     def start(self, norm: str, x: Tensor, result: Tensor) -> None:
-        """Notes that the norm has read x."""
-        given = self._given.get(norm)
-        if given and given.is_still(x):
-            self._reached[norm] = Reached(result, result._version, ())
+        """Notes that the norm has read x and computed the result."""
+        argument = self._arguments.get(norm)
+        if argument and argument.is_still(x):
+            self._outputs[norm] = Step(result, result._version, ())
         else:
             self.kept[norm].add(None)
 
-    def __enter__(self) -> "InsideNorm":
+    def __enter__(self) -> "NormModules":
         for name, module in self._network.named_modules():
             self._handles.append(module.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True))
             self._handles.append(module.register_forward_hook(partial(self._leave, name)))
@@ -54,17 +61,17 @@ class InsideNorm:
             handle.remove()
 
     def _enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = [*args, *kwargs.values()]
-        if len(given) == 1 and isinstance(given[0], Tensor):
-            self._given[name] = Reached(given[0], given[0]._version, ())
-        reached = self._reached.get(name.rpartition(".")[0])
-        if reached and name not in reached.kept and len(args) == 1 and not kwargs and reached.is_still(args[0]):
-            self._entered[name] = reached
+        arguments = [*args, *kwargs.values()]
+        if len(arguments) == 1 and isinstance(arguments[0], Tensor):
+            self._arguments[name] = Step(arguments[0], arguments[0]._version, ())
+        output = self._outputs.get(name.rpartition(".")[0])
+        if output and name not in output.kept and len(args) == 1 and not kwargs and output.is_still(args[0]):
+            self._entered[name] = output
 
     def _leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._given.pop(name, None)
-        entered, reached = self._entered.pop(name, None), self._reached.pop(name, None)
+        self._arguments.pop(name, None)
+        entered, last = self._entered.pop(name, None), self._outputs.pop(name, None)
         if entered and isinstance(output, Tensor):
-            self._reached[name.rpartition(".")[0]] = Reached(output, output._version, (*entered.kept, name))
-        if reached:
-            self.kept[name].add(reached.kept if reached.is_still(output) else None)
+            self._outputs[name.rpartition(".")[0]] = Step(output, output._version, (*entered.kept, name))
+        if last:
+            self.kept[name].add(last.kept if last.is_still(output) else None)

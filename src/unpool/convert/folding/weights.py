@@ -1,4 +1,4 @@
-"""Scale and shift of a batch norm, taken over by the weights and the bias of the layers before it."""
+"""Weights and biases that take over the scale and shift of a batch norm."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from unpool.convert.folding.flow import Norm, tensors_by_name
 
 
 class Site(NamedTuple):
-    """A norm that goes, by name.
+    """A norm to be folded; modules by name.
 
     Attributes:
         norm: its module.
-        convs: the layers that take it over.
+        convs: the layers whose output it normalises.
         call: its tensors.
-        kept: modules inside of it that are called behind its arithmetic.
+        kept: modules inside of its module that run after the norm, as an activation.
     """
 
     norm: str
@@ -28,31 +28,31 @@ class Site(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What a layer holds that has taken a norm over, in float64."""
+    """Weight and bias of a layer with its norm folded in, in float64."""
 
     weight: Tensor
     bias: Tensor
 
 
 def folded_weights(network: nn.Module, sites: Iterable[Site]) -> dict[str, Weights]:
-    """Of each layer before a norm, by its name."""
+    """Computes the weights of each layer before a norm, by the layer's name."""
     tensors, modules = tensors_by_name(network), dict(network.named_modules())
     return {conv: _folded(modules[conv], site.call, tensors) for site in sites for conv in site.convs}
 
 
-def overflowing(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weights]) -> dict[str, str]:
-    """The norms for which the new weights have no place in the network's own precision, each with the reason."""
-    told = {}
+def find_overflowing(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weights]) -> dict[str, str]:
+    """Returns the norms whose folded weights overflow the dtype of their layer, each with the reason."""
+    overflowing = {}
     for site in sites:
         for conv in site.convs:
             dtype: Any = network.get_submodule(conv).weight.dtype
             if not all(value.to(dtype).isfinite().all() for value in weights[conv]):
-                told[site.norm] = f"the weights of {conv} would not be finite in {dtype}"
-    return told
+                overflowing[site.norm] = f"the weights of {conv} would not be finite in {dtype}"
+    return overflowing
 
 
-def absorb(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weights]) -> nn.Module:
-    """Folds the norms in place: new parameters for the layers before them, `nn.Identity` or what is kept for them."""
+def fold_sites(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weights]) -> nn.Module:
+    """Changes a network: the layers get the folded weights, each norm becomes `nn.Identity` or the modules it keeps."""
     modules = dict(network.named_modules())
     new: dict[int, nn.Module] = {}
     for site in sites:
@@ -71,7 +71,7 @@ def absorb(network: nn.Module, sites: Iterable[Site], weights: Mapping[str, Weig
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Somebody else's code runs before or behind the module, forwards or backwards."""
+    """Whether the module has forward or backward hooks."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return any(hooks)
 
@@ -98,10 +98,10 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _along_outputs(layer: Any, scale: Tensor) -> Tensor:
-    """The factor of each output channel, of a shape that multiplies the layer's weight.
+    """The factor of each output channel, in a shape that multiplies the layer's weight.
 
-    A transposed convolution has (in, out / groups, ...), in which group follows group along the first axis; every other
-    layer has (out, in / groups, ...).
+    The weight of a transposed convolution is (in, out / groups, ...), group after group along the first axis; that of
+    every other layer is (out, in / groups, ...).
     """
     ones = (1,) * (layer.weight.dim() - 2)
     if not isinstance(layer, _ConvTransposeNd):

@@ -1,42 +1,44 @@
-"""A classifier that slides: linear layers turned into convolutions, so that it gives a map of scores for any image.
+"""Classifiers to networks that slide: linear layers become convolutions, so that any image gets a map of scores.
 
-Sermanet et al. 2014 (arXiv:1312.6229, "OverFeat") and Long et al. 2015 (arXiv:1411.4038): where the classifier flattens
+Sermanet et al. 2014 (arXiv:1312.6229, "OverFeat") and Long et al. 2015 (arXiv:1411.4038). Where the classifier flattens
 a map of h x w, its first linear layer becomes a convolution of h x w and the later ones become 1x1, with the same
-weights; a global average becomes an average over the window that the classifier had. Averages whose windows overlap or
-repeat (VGG's to 7x7, for images of 32x32 pixels whose map has one position) go into the weights of the linear layer
-behind them. Nothing is assumed of names or classes of networks: the classifier is run, and each operation of the new
-network is compared with its own.
+weights; a global average becomes an average over the classifier's window. Averages whose windows overlap or repeat
+(VGG's to 7x7, for images of 32x32 pixels whose map has one position) go into the weights of the linear layer that
+follows. No names or classes of networks are assumed: the classifier runs, and each operation of the new network is
+compared with the classifier's operation.
 
 What the scores equal. The score at (i, j) belongs to the window of the classifier's own size that starts i * stride
 rows and j * stride columns into the image.
 
-- Without padding anywhere, it is what the classifier gives for that crop, at every position.
-- With padding it is not, and cannot be: around a crop each layer sees the zeros of its padding, around the window it
-  sees the rest of the image. The score is what the classifier gives where its maps go on: its head on the window of the
-  maps of the whole image. It reads `margin` pixels beyond its window. Where these lie within the image (`inside` says
-  for which positions) nothing else counts, wherever the image ends; at the border the padding of the image takes part.
-- On an image of the classifier's own size, it is the classifier's answer.
+- Without padding in the classifier, it is the classifier's output for that crop, at every position.
+- With padding it cannot be: around a crop each layer reads the zeros of its padding, around the window it reads the
+  rest of the image. The score is the output of the classifier's head on the window of the maps of the whole image. It
+  reads `margin` pixels beyond its window. Where these lie within the image (`inside` returns the positions), the
+  border of the image does not count; elsewhere the padding of the image takes part.
+- On an image of the classifier's own size, it is the classifier's output.
 
-Where a classifier leaves its last rows or columns unread, there are scores also where only those lie beyond the image.
+Where a classifier leaves its last rows or columns unread, there are scores also for windows that reach beyond the image
+by those only.
 
 Networks in which an average over the image goes back into a map (squeeze-and-excitation) are refused: each position
-has an average of its own there, so that nothing is shared. So are those that pad by the size of the image.
+has another average there, so that nothing is shared. So are those that pad by the size of the image.
 """
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from unpool.convert.sliding.head_rules import as_convolution
-from unpool.convert.sliding.layout import Pair, Place
-from unpool.convert.sliding.rewriter import Sliding, sizes_of, stride_of
-from unpool.convert.sliding.rule_table import rule
+from unpool.convert.sliding.layout import Pair, WindowLayout
+from unpool.convert.sliding.rewriter import SlidingRewriter, coarsest_stride, values_for_size
+from unpool.convert.sliding.rule_table import slide_node
 from unpool.errors import NotConvertible
-from unpool.tracing.graph import FAULTS, run_node, trace
-from unpool.tracing.outputs import TOLERANCE, difference
-from unpool.tracing.probes import fill_zeros, in_float64
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.graph import refuse_other_outputs, run_node, trace
+from unpool.tracing.probes import copy_in_float64, fill_zeros, noise
 from unpool.tracing.recorder import tensors_of, without_values
 from unpool.tracing.rewriter import Rewritten
 
@@ -44,10 +46,10 @@ from unpool.tracing.rewriter import Rewritten
 class FullyConvolutional(Rewritten):
     """Image (B, C, H, W), at least of the classifier's own size -> scores (B, K, H', W').
 
-    Parameters and buffers have the names they had; the weights of linear layers have the shape of convolutions.
+    Parameters and buffers keep their names; weights of linear layers have the shape of a convolution's.
 
     Attributes:
-        size_hw: the classifier's own size: of the window that belongs to a score.
+        size_hw: the classifier's own size, which is that of the window of a score.
         stride: pixels of the image between the windows of neighbouring scores, by axis.
         margin: pixels before and after its window that a score reads, ((above, below), (left, right)); zeros where
             nothing is padded.
@@ -66,48 +68,59 @@ class FullyConvolutional(Rewritten):
         return self.meta["margin"]
 
     def inside(self, size_hw: Pair) -> tuple[slice, slice]:
-        """Rows and columns of the score map that read nothing beyond an image of this size; all others are border."""
+        """Rows and columns of the score map that read nothing beyond an image of this size."""
         return tuple(  # pyright: ignore[reportReturnType]
-            slice(first := -(-before // stride), max(first, (size - own - after) // stride + 1))
-            for size, own, stride, (before, after) in zip(size_hw, self.size_hw, self.stride, self.margin, strict=True)
+            slice(first := -(-before // stride), max(first, (size - window - after) // stride + 1))
+            for size, window, stride, (before, after) in zip(
+                size_hw, self.size_hw, self.stride, self.margin, strict=True
+            )
         )
 
 
 def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -> FullyConvolutional:
-    """A copy of the classifier that takes larger images and gives a map of scores; see above for what they equal.
+    """Returns a copy of a classifier that takes larger images and computes a score for each window of them.
+
+    The scores equal the classifier's for the window where it pads nothing; see the module's docstring for the rest.
 
     Args:
-        classifier: takes images (B, C, H, W) of one size and gives (B, K); it is left as it is.
-        image: one of that size; None for timm's networks, which say it.
+        classifier: takes images (B, C, H, W) of one size and returns (B, K); it is not changed.
+        image: one of that size; None for timm's networks, which say their size.
 
     Returns:
-        The network in the mode that the given one is in, with weights of its own.
+        The network in the mode of the classifier, with weights of its own.
 
     Raises:
         NotConvertible: a layer has no exact counterpart, or the network cannot be followed; the message names it.
+
+    >>> classifier = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 3 * 3, 10))
+    >>> network = fully_convolutional(classifier, image=torch.zeros(1, 3, 8, 8))
+    >>> network(torch.zeros(1, 3, 8, 8)).shape, network(torch.zeros(1, 3, 12, 16)).shape
+    (torch.Size([1, 10, 1, 1]), torch.Size([1, 10, 3, 5]))
+    >>> network.size_hw, network.stride
+    ((8, 8), (2, 2))
     """
-    image = _image(classifier, image)
+    image = _image_of_own_size(classifier, image)
     size = (image.shape[2], image.shape[3])
-    before = in_float64(classifier)
+    before = copy_in_float64(classifier)
     fill_zeros(before)
-    answer = _answer(before, image)
-    source = trace(before)
-    sliding = _follow(source, before, image)
-    place = _scored(sliding)
-    _refuse_other_answer(before, sliding, image, answer)
+    output = _output(before, image)
+    rewriter = _rewrite(trace(before), before, image)
+    layout = _layout_of_scores(rewriter)
+    refuse_other_outputs(before, [output.flatten(1)], [x.flatten(1) for x in _output_of_graph(rewriter, image)])
     result = copy.deepcopy(classifier)
-    _place_convolutions(result, sliding.linear)
-    for name, module in sliding.added.items():
-        if name not in sliding.linear:
+    _replace_linear(result, rewriter.linear)
+    for name, module in rewriter.added.items():
+        if name not in rewriter.linear:
             result.add_module(name, module.train(result.training))
     margin = tuple(
-        (max(0, -low), max(0, high - own + 1)) for low, high, own in zip(place.low, place.high, size, strict=True)
+        (max(0, -low), max(0, high - window + 1))
+        for low, high, window in zip(layout.low, layout.high, size, strict=True)
     )
-    told = {"changes": tuple(sliding.changes), "size_hw": size, "stride": place.stride, "margin": margin}
-    return FullyConvolutional(result, sliding.graph, told)
+    properties = {"changes": tuple(rewriter.changes), "size_hw": size, "stride": layout.stride, "margin": margin}
+    return FullyConvolutional(result, rewriter.graph, properties)
 
 
-def _image(classifier: nn.Module, image: Tensor | None) -> Tensor:
+def _image_of_own_size(classifier: nn.Module, image: Tensor | None) -> Tensor:
     """(1, C, H, W) in float64, of the classifier's own size."""
     if image is not None:
         if image.dim() != 4:
@@ -115,79 +128,65 @@ def _image(classifier: nn.Module, image: Tensor | None) -> Tensor:
                 f"image is {tuple(image.shape)}; it must be (B, C, H, W), of the classifier's own size"
             )
         return image[:1].detach().cpu().double()
-    told = vars(classifier).get("pretrained_cfg")
-    if not isinstance(told, dict) or "input_size" not in told:
+    settings = vars(classifier).get("pretrained_cfg")  # timm's
+    if not isinstance(settings, dict) or "input_size" not in settings:
         raise NotConvertible(
             f"{type(classifier).__name__} does not say for which size of image it was made: give one such image as "
             "image=, as torch.zeros(1, 3, 224, 224)"
         )
-    return _noise(tuple(told["input_size"]))
+    return noise(tuple(settings["input_size"]))
 
 
-def _noise(shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-
-def _answer(network: nn.Module, image: Tensor) -> Tensor:
-    """What the classifier gives for an image of its own size."""
+def _output(network: nn.Module, image: Tensor) -> Tensor:
+    """The classifier's scores for an image of its own size."""
     size = f"{tuple(image.shape[1:])} (C, H, W)"
-    try:
-        with torch.no_grad():
-            given = network(image.clone())
-    except FAULTS as error:
-        raise NotConvertible(f"the network does not take an image of {size} ({str(error).splitlines()[0]})") from error
-    answers = list(tensors_of(given))
-    if len(answers) != 1 or answers[0].shape[:1] + answers[0].shape[2:].numel() * (1,) != (1, 1):
-        told = ", ".join(str(tuple(x.shape)) for x in answers)
+    output: Any = None
+    with foreign_code() as failure, torch.no_grad():
+        output = network(image.clone())
+    if failure:
+        raise NotConvertible(f"the network does not take an image of {size} ({failure})") from failure.error
+    tensors = list(tensors_of(output))
+    if len(tensors) != 1 or tensors[0].shape[:1] + tensors[0].shape[2:].numel() * (1,) != (1, 1):
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
         raise NotConvertible(
-            f"{type(network).__name__} gives {told or type(given).__name__} for an image of {size}, no one vector of "
-            "scores: give the classifier alone, without auxiliary heads"
+            f"{type(network).__name__} gives {shapes or type(output).__name__} for an image of {size}, no one vector "
+            "of scores: give the classifier alone, without auxiliary heads"
         )
-    return answers[0]
+    return tensors[0]
 
 
-def _follow(source: fx.GraphModule, network: nn.Module, image: Tensor) -> Sliding:
+def _rewrite(source: fx.GraphModule, network: nn.Module, image: Tensor) -> SlidingRewriter:
     channels, height, width = image.shape[1:]
     empty = without_values(network)
-    rows, columns = stride_of(source, empty, (channels, height, width))
-    # one score more from top to bottom and two from left to right, where it can be at a size that no stride divides
+    rows, columns = coarsest_stride(source, empty, (channels, height, width))
+    # one score more from top to bottom and two from left to right, where possible at a size that no stride divides
     even, odd = ((channels, height + rows, width + 2 * columns + extra) for extra in (0, columns > 1))
-    takes_odd = len(sizes_of(source, empty, odd)) >= len(sizes_of(source, empty, even))
-    sliding = Sliding(source, empty, (height, width), _noise(odd if takes_odd else even))
-    sliding.follow(rule)
-    return sliding
+    takes_odd = len(values_for_size(source, empty, odd)) >= len(values_for_size(source, empty, even))
+    rewriter = SlidingRewriter(source, empty, (height, width), noise(odd if takes_odd else even))
+    rewriter.follow(partial(slide_node, rewriter))
+    return rewriter
 
 
-def _scored(sliding: Sliding) -> Place:
-    """Where the scores lie."""
-    output = next(node for node in sliding.source.graph.nodes if node.op == "output")
+def _layout_of_scores(rewriter: SlidingRewriter) -> WindowLayout:
+    output = rewriter.output_node()
     node = output.args[0]
-    place = sliding.places[node] if isinstance(node, fx.Node) else None
-    if not isinstance(place, Place) or place.size != (1, 1) or place.made is not None:
-        return sliding.refuse(output, "it gives no vector of scores, but maps or what was flattened of them")
-    return place
+    layout = rewriter.layouts[node] if isinstance(node, fx.Node) else None
+    if not isinstance(layout, WindowLayout) or layout.size != (1, 1) or layout.averaged_to is not None:
+        rewriter.refuse(output, "it gives no vector of scores, but maps or what was flattened of them")
+    return layout
 
 
-def _refuse_other_answer(network: nn.Module, sliding: Sliding, image: Tensor, answer: Tensor) -> None:
-    """Hooks and state that Python keeps between calls are not in a graph."""
+def _output_of_graph(rewriter: SlidingRewriter, image: Tensor) -> list[Tensor]:
+    """The first tensor that the new graph computes for an image of the classifier's own size."""
     values: dict[fx.Node, Any] = {}
-    for node in sliding.graph.nodes:
-        values[node] = run_node(node, sliding.source, values, image, part=sliding.added.get(str(node.target)))
-    followed = next(tensors_of(values[next(reversed(sliding.graph.nodes))]), None)
-    if followed is None or followed.shape[:2] != answer.shape[:2] or followed.numel() != answer.numel():
-        off = torch.inf
-    else:
-        off = difference(answer.flatten(), followed.flatten())
-    if not off <= TOLERANCE:
-        raise NotConvertible(
-            f"{type(network).__name__} cannot be followed: its operations alone give another answer than it gives, as "
-            "where hooks change maps"
-        )
+    for node in rewriter.graph.nodes:
+        values[node] = run_node(node, rewriter.source, values, image, module=rewriter.added.get(str(node.target)))
+    return list(tensors_of(values[next(reversed(rewriter.graph.nodes))]))[:1]
 
 
-def _place_convolutions(network: nn.Module, linear: dict[str, Place]) -> None:
-    """Puts a convolution in the place of each linear layer."""
-    for name, place in linear.items():
+def _replace_linear(network: nn.Module, layouts: dict[str, WindowLayout]) -> None:
+    """Replaces each of the linear layers by a convolution."""
+    for name, layout in layouts.items():
         parent, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(name)
-        setattr(network.get_submodule(parent), last, as_convolution(layer, place))
+        setattr(network.get_submodule(parent), last, as_convolution(layer, layout))

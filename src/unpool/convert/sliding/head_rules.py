@@ -1,15 +1,16 @@
-"""The end of a classifier that slides: averages, flattening, linear layers, and operations judged by what they do."""
+"""Rules for the end of a classifier: averages, flattening, linear layers, and operations judged by their output."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.sliding.layout import Pair, Place
-from unpool.convert.sliding.rewriter import Sliding
-from unpool.tracing import arguments
-from unpool.tracing.graph import FAULTS
-from unpool.tracing.outputs import TOLERANCE, difference
+from unpool.convert.sliding.layout import Pair, WindowLayout
+from unpool.convert.sliding.rewriter import SlidingRewriter
+from unpool.tracing.arguments import input_node
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.outputs import TOLERANCE, strict_difference
 
 F = nn.functional
 
@@ -21,112 +22,123 @@ FLATTENED = (
 RESHAPES = ("view", "reshape", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze)
 
 
-def general(sliding: Sliding, node: fx.Node, place: Place) -> None:
-    """An operation that is judged by what it does."""
-    own = sliding.own(node)
-    if isinstance(own, Tensor):
-        if _flattened(sliding, node, place, own) or _unflattened(sliding, node, place, own):
+def keep_operation(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Finds by its output what an operation does: flatten, restore a map, average the window, or work by value.
+
+    Raises:
+        NotConvertible: none of these.
+    """
+    expected = rewriter.expected(node)
+    if isinstance(expected, Tensor):
+        if _flatten(rewriter, node, layout, expected) or _restore_map(rewriter, node, layout, expected):
             return
-        if averaged(sliding, node, place, own):
+        if pool_window(rewriter, node, layout, expected):
             return
-    if place.is_flat and place.size == (1, 1):
-        _of_vectors(sliding, node, place, own)
+    if layout.is_flat and layout.size == (1, 1):
+        _apply_to_vectors(rewriter, node, layout, expected)
     else:
-        try:
-            new = sliding.copy(node)
-        except FAULTS:
-            if place.is_flat:
-                sliding.refuse(node, FLATTENED)
-            raise
-        sliding.keep(node, new, place, own)
+        rewriter.put_checked(node, _emit_copy(rewriter, node, layout), layout, expected)
 
 
-def _flattened(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
-    """A window made one vector: the map stays as it is, and the next linear layer reads the window."""
-    if place.is_flat or own.dim() != 2 or len(inputs(sliding, node)) != 1 or not is_map(sliding, node, place):
+def _emit_copy(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
+    if not layout.is_flat:
+        return rewriter.emit_copy(node)
+    nodes: list[fx.Node] = []
+    with foreign_code() as failure:
+        nodes.append(rewriter.emit_copy(node))
+    return nodes[0] if nodes else rewriter.refuse(node, FLATTENED, cause=failure.error)
+
+
+def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation makes a window one vector: the map stays, and the next linear layer reads the window."""
+    is_alone = len(rewriter.map_inputs(node)) == 1
+    if layout.is_flat or expected.dim() != 2 or not is_alone or not is_map(rewriter, node, layout):
         return False
-    if not _equals(own, sliding.windows(arguments.first(node)).flatten(1)):
+    if not _equals(expected, rewriter.windows(input_node(node)).flatten(1)):
         return False
-    _put_flat(sliding, node, place)
+    if layout.size != (1, 1):
+        rewriter.note_change(node, f"{_describe(layout.size)} positions made one vector", "left as a map")
+    is_last = layout.axes == (1, 2)
+    x = _channels_second(rewriter, node, layout)
+    rewriter.put(node, x, replace(layout, axes=(2, 3), is_flat=True, is_channels_last=is_last))
     return True
 
 
-def _put_flat(sliding: Sliding, node: fx.Node, place: Place) -> None:
-    is_last = place.axes == (1, 2)
-    x = _channels_second(sliding, node, place)
-    if place.size != (1, 1):
-        sliding.change(node, f"{_told(place.size)} positions made one vector", "left as a map")
-    sliding.put(node, x, place.but(axes=(2, 3), is_flat=True, is_channels_last=is_last))
+def is_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
+    """Whether the input is (B, C, H, W) or (B, H, W, C)."""
+    return rewriter.windows(input_node(node)).dim() == 4 and layout.axes in ((2, 3), (1, 2))
 
 
-def is_map(sliding: Sliding, node: fx.Node, place: Place) -> bool:
-    return sliding.windows(arguments.first(node)).dim() == 4 and place.axes in ((2, 3), (1, 2))
+def _channels_second(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
+    x = rewriter.new_node(input_node(node))
+    return rewriter.call(torch.permute, x, (0, 3, 1, 2)) if layout.axes == (1, 2) else x
 
 
-def _channels_second(sliding: Sliding, node: fx.Node, place: Place) -> fx.Node:
-    x = sliding.new(arguments.first(node))
-    return sliding.call(torch.permute, x, (0, 3, 1, 2)) if place.axes == (1, 2) else x
-
-
-def _unflattened(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
-    """A vector made a map of 1x1, or a vector again: nothing is to be done."""
-    if not place.is_flat or len(inputs(sliding, node)) != 1:
+def _restore_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation makes a vector a map of 1x1, or a vector again: the new graph needs no operation."""
+    if not layout.is_flat or len(rewriter.map_inputs(node)) != 1:
         return False
-    window = sliding.windows(arguments.first(node))
-    is_made_map = place.size == (1, 1) and own.shape == (*window.shape, 1, 1)
-    is_kept = own.shape == window.shape and _is_reshape(sliding, node)
-    if not (is_made_map or is_kept) or not _equals(own.flatten(1), window):
+    window = rewriter.windows(input_node(node))
+    makes_map = layout.size == (1, 1) and expected.shape == (*window.shape, 1, 1)
+    keeps_vector = expected.shape == window.shape and _is_reshape(rewriter, node)
+    if not (makes_map or keeps_vector) or not _equals(expected.flatten(1), window):
         return False
-    sliding.put(node, sliding.new(arguments.first(node)), place.but(is_flat=is_kept))
+    rewriter.put(node, rewriter.new_node(input_node(node)), replace(layout, is_flat=keeps_vector))
     return True
 
 
-def _is_reshape(sliding: Sliding, node: fx.Node) -> bool:
-    """Whether an operation that changes nothing here changes nothing elsewhere, as dropout does not."""
+def _is_reshape(rewriter: SlidingRewriter, node: fx.Node) -> bool:
+    """Whether an operation that changes no value here never changes one, unlike dropout."""
     if node.op == "call_module":
-        return isinstance(sliding.module(node), nn.Flatten)
+        return isinstance(rewriter.module(node), nn.Flatten)
     return node.target in RESHAPES
 
 
-def averaged(sliding: Sliding, node: fx.Node, place: Place, own: Tensor) -> bool:
-    """A mean or maximum of the window, by whatever operation: it becomes a pooling at stride 1."""
-    is_window = is_map(sliding, node, place) and place.spacing == (1, 1) and place.made is None
-    if place.is_flat or not is_window or place.size == (1, 1):
+def pool_window(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation is a mean or maximum of the window; then a pooling of stride 1 is put for it."""
+    is_window = is_map(rewriter, node, layout) and layout.spacing == (1, 1) and layout.averaged_to is None
+    if layout.is_flat or not is_window or layout.size == (1, 1):
         return False
-    window = sliding.windows(arguments.first(node))
-    is_kept_map = own.dim() == 4 and place.axes == (2, 3) and own.shape[2:] == (1, 1)
-    if own.dim() != 2 and not is_kept_map:
+    window = rewriter.windows(input_node(node))
+    keeps_map = expected.dim() == 4 and layout.axes == (2, 3) and expected.shape[2:] == (1, 1)
+    if expected.dim() != 2 and not keeps_map:
         return False
     for name, pool, result in (
-        ("average", F.avg_pool2d, window.mean(place.axes)),
-        ("maximum", F.max_pool2d, window.amax(place.axes)),
+        ("average", F.avg_pool2d, window.mean(layout.axes)),
+        ("maximum", F.max_pool2d, window.amax(layout.axes)),
     ):
-        if _equals(own.flatten(1), result):
-            x = sliding.call(pool, _channels_second(sliding, node, place), place.size, 1)
-            sliding.change(node, f"{name} of the map", f"{name} of {_told(place.size)} positions, stride 1")
-            after = place.seen_through(place.size).but(size=(1, 1), axes=(2, 3), is_flat=own.dim() == 2)
-            if fault := sliding.fault(x, after, own):
-                sliding.refuse(node, fault)
-            sliding.put(node, x, after)
+        if _equals(expected.flatten(1), result):
+            x = rewriter.call(pool, _channels_second(rewriter, node, layout), layout.size, 1)
+            rewriter.note_change(node, f"{name} of the map", f"{name} of {_describe(layout.size)} positions, stride 1")
+            after = layout.through_kernel(layout.size)
+            after = replace(after, size=(1, 1), axes=(2, 3), is_flat=expected.dim() == 2)
+            _put_unless_mismatch(rewriter, node, x, after, expected)
             return True
     return False
 
 
-def _of_vectors(sliding: Sliding, node: fx.Node, place: Place, own: Any) -> None:
-    """An operation on vectors: on the map as it stands where that is the same, else on a list of vectors."""
-    try:
-        new = sliding.copy(node)
-    except FAULTS:
-        new = None
-    if new is not None:
-        if isinstance(sliding.value(new), Tensor) and not sliding.fault(new, place, own):
-            sliding.put(node, new, place)
+def _put_unless_mismatch(
+    rewriter: SlidingRewriter, node: fx.Node, new: fx.Node, layout: WindowLayout, expected: Tensor
+) -> None:
+    if reason := rewriter.mismatch(new, layout, expected):
+        rewriter.refuse(node, reason)
+    rewriter.put(node, new, layout)
+
+
+def _apply_to_vectors(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Any) -> None:
+    """Keeps an operation on vectors: on the map itself where that is the same, else on a list of its vectors."""
+    nodes: list[fx.Node] = []
+    with foreign_code():
+        nodes.append(rewriter.emit_copy(node))
+    for new in nodes:
+        if isinstance(rewriter.new(new), Tensor) and not rewriter.mismatch(new, layout, expected):
+            rewriter.put(node, new, layout)
             return
-        sliding.graph.erase_node(new)
-    rows = {used: sliding.call(as_rows, sliding.new(used)) for used in inputs(sliding, node)}
-    new = sliding.copy(node, rows)
-    like = sliding.new(inputs(sliding, node)[0])
-    sliding.keep(node, sliding.call(as_map, new, like), place, own)
+        rewriter.graph.erase_node(new)
+    rows = {used: rewriter.call(as_rows, rewriter.new_node(used)) for used in rewriter.map_inputs(node)}
+    new = rewriter.emit_copy(node, rows)
+    like = rewriter.new_node(rewriter.map_inputs(node)[0])
+    rewriter.put_checked(node, rewriter.call(as_map, new, like), layout, expected)
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -135,105 +147,102 @@ def as_rows(x: Tensor) -> Tensor:
 
 
 def as_map(rows: Tensor, like: Tensor) -> Tensor:
-    """The way back: (B*H*W, K) -> (B, K, H, W), the sizes being those of `like`, (B, C, H, W)."""
+    """Undoes `as_rows`: (B*H*W, K) -> (B, K, H, W), with B, H and W of `like`, (B, C, H, W)."""
     return rows.unflatten(0, (like.shape[0], like.shape[2], like.shape[3])).permute(0, 3, 1, 2)
 
 
-def inputs(sliding: Sliding, node: fx.Node) -> list[fx.Node]:
-    """The inputs that come from the image."""
-    return [used for used in node.all_input_nodes if sliding.places[used] is not None]
-
-
-def linear(sliding: Sliding, node: fx.Node, place: Place) -> None:
-    """A linear layer: a convolution whose window is what was flattened."""
-    module: Any = sliding.module(node)
-    if not place.is_flat:
-        general(sliding, node, place)
+def linear(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Turns a linear layer into a convolution whose kernel is the window that was flattened."""
+    module: Any = rewriter.module(node)
+    if not layout.is_flat:
+        keep_operation(rewriter, node, layout)
         return
     name = str(node.target)
-    reads = place.but(stride=(1, 1), low=(0, 0), high=(0, 0))
-    if sliding.linear.setdefault(name, reads) != reads:
-        sliding.refuse(node, "it is called twice, on windows of different sizes")
-    new = sliding.add(name, as_convolution(module, place), sliding.new(arguments.first(node)))
-    told = f"convolution {_told(place.size)}" + (
-        "" if place.spacing == (1, 1) else f", dilation {_told(place.spacing)}"
-    )
-    sliding.change(node, f"linear {module.in_features} to {module.out_features}", told)
-    after = place.seen_through(place.size, dilation=place.spacing)
-    after = after.but(size=(1, 1), spacing=(1, 1), is_channels_last=False, made=None)
-    sliding.keep(node, new, after, sliding.own(node))
+    reads = replace(layout, stride=(1, 1), low=(0, 0), high=(0, 0))
+    if rewriter.linear.setdefault(name, reads) != reads:
+        rewriter.refuse(node, "it is called twice, on windows of different sizes")
+    new = rewriter.call_added(name, as_convolution(module, layout), rewriter.new_node(input_node(node)))
+    dilation = "" if layout.spacing == (1, 1) else f", dilation {_describe(layout.spacing)}"
+    old_text = f"linear {module.in_features} to {module.out_features}"
+    rewriter.note_change(node, old_text, f"convolution {_describe(layout.size)}{dilation}")
+    after = layout.through_kernel(layout.size, dilation=layout.spacing)
+    after = replace(after, size=(1, 1), spacing=(1, 1), is_channels_last=False, averaged_to=None)
+    rewriter.put_checked(node, new, after, rewriter.expected(node))
 
 
-def as_convolution(linear: nn.Linear, place: Place) -> nn.Conv2d:
-    """The convolution that does at every position what the layer does for one flattened window."""
-    rows, columns = place.made or place.size
+def as_convolution(linear: nn.Linear, layout: WindowLayout) -> nn.Conv2d:
+    """Returns the convolution that computes at every position what a linear layer computes for a flattened window.
+
+    Args:
+        linear: its weights are copied into the shape of a convolution's.
+        layout: of the map that the convolution reads.
+    """
+    rows, columns = layout.averaged_to or layout.size
     weight = linear.weight.detach()
-    if place.is_channels_last:
+    if layout.is_channels_last:
         weight = weight.unflatten(1, (rows, columns, -1)).permute(0, 3, 1, 2).contiguous()
     else:
         weight = weight.unflatten(1, (-1, rows, columns))
-    if place.made is not None:
-        weight = _before_averages(weight, place.size)
+    if layout.averaged_to is not None:
+        weight = _absorb_averages(weight, layout.size)
     with torch.device("meta"):
-        conv = nn.Conv2d(weight.shape[1], weight.shape[0], place.size, dilation=place.spacing, bias=False)
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], layout.size, dilation=layout.spacing, bias=False)
     conv.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)
     if linear.bias is not None:
         conv.bias = nn.Parameter(linear.bias.detach(), requires_grad=linear.bias.requires_grad)
     return conv.train(linear.training)
 
 
-def _before_averages(weight: Tensor, size: Pair) -> Tensor:
-    """Weights (K, C, H, W) of what a map of `size` is averaged to, as weights of that map: (K, C, h, w)."""
+def _absorb_averages(weight: Tensor, size: Pair) -> Tensor:
+    """Weights for averages (K, C, H, W) of a map -> weights for the map itself, of `size` (h, w): (K, C, h, w)."""
     rows, columns = (
-        F.adaptive_avg_pool1d(torch.eye(n, dtype=torch.float64)[None], made)[0].to(weight)
-        for n, made in zip(size, weight.shape[2:], strict=True)
+        F.adaptive_avg_pool1d(torch.eye(n, dtype=torch.float64)[None], averages)[0].to(weight)
+        for n, averages in zip(size, weight.shape[2:], strict=True)
     )  # (h, H), (w, W): share of each position in each average
     return torch.einsum("kcij,ai,bj->kcab", weight, rows, columns)
 
 
-def dropout(sliding: Sliding, node: fx.Node, place: Place) -> None:
-    """Dropout called as a function; it becomes a module, which knows whether the network trains."""
-    given = arguments.given(arguments.dropout, node)
-    new = sliding.add(f"dropout_{node.name}", nn.Dropout(given["p"]), sliding.new(arguments.first(node)))
-    sliding.put(node, new, place)
+def dropout(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Turns a call of the function into a module."""
+    rewriter.put(node, rewriter.call_dropout(node), layout)
 
 
-def adaptive(sliding: Sliding, node: fx.Node, place: Place) -> None:
-    """Averages to a given size: none where the classifier's map has it; of equal parts, averages side by side.
+def adaptive_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Averages of equal, adjacent parts become a pooling of stride 1; none is needed where the map has the size.
 
-    Other averages are left to the linear layer behind them, which is linear in the map too.
+    Other averages go into the weights of the linear layer that follows.
     """
-    if place.made is not None:
-        sliding.refuse(node, AVERAGED)
-    own, size = sliding.own(node), place.size
-    x = arguments.first(node)
-    if place.is_flat or place.axes != (2, 3) or own.dim() != 4:
-        sliding.refuse(node, "its rows and columns are not the last axes")
-    if own.shape[2:] == size:
-        sliding.change(node, f"averages to {_told(size)}", "nothing: the map has that size")
-        sliding.put(node, sliding.new(x), place)
+    if layout.averaged_to is not None:
+        rewriter.refuse(node, AVERAGED)
+    expected, size = rewriter.expected(node), layout.size
+    x = rewriter.new_node(input_node(node))
+    if layout.is_flat or layout.axes != (2, 3) or expected.dim() != 4:
+        rewriter.refuse(node, "its rows and columns are not the last axes")
+    if expected.shape[2:] == size:
+        rewriter.note_change(node, f"averages to {_describe(size)}", "nothing: the map has that size")
+        rewriter.put(node, x, layout)
         return
-    if averaged(sliding, node, place, own):
+    if pool_window(rewriter, node, layout, expected):
         return
-    made: Pair = (own.shape[2], own.shape[3])
-    if place.spacing != (1, 1):
-        sliding.refuse(node, AVERAGED)
-    if any(n % m for n, m in zip(size, made, strict=True)):
-        sliding.change(node, f"averages of {_told(size)} to {_told(made)}", "in the weights of the next layer")
-        sliding.put(node, sliding.new(x), place.but(made=made))
+    averages: Pair = (expected.shape[2], expected.shape[3])
+    if layout.spacing != (1, 1):
+        rewriter.refuse(node, AVERAGED)
+    if any(n % m for n, m in zip(size, averages, strict=True)):
+        old_text = f"averages of {_describe(size)} to {_describe(averages)}"
+        rewriter.note_change(node, old_text, "in the weights of the next layer")
+        rewriter.put(node, x, replace(layout, averaged_to=averages))
         return
-    part = (size[0] // made[0], size[1] // made[1])
-    new = sliding.call(F.avg_pool2d, sliding.new(x), part, 1)
-    after = place.seen_through(part).but(size=made, spacing=part)
-    if fault := sliding.fault(new, after, own):
-        sliding.refuse(node, fault)
-    sliding.change(node, f"averages to {_told(made)}", f"averages of {_told(part)} positions, stride 1")
-    sliding.put(node, new, after)
+    part = (size[0] // averages[0], size[1] // averages[1])
+    new = rewriter.call(F.avg_pool2d, x, part, 1)
+    after = replace(layout.through_kernel(part), size=averages, spacing=part)
+    _put_unless_mismatch(rewriter, node, new, after, expected)
+    new_text = f"averages of {_describe(part)} positions, stride 1"
+    rewriter.note_change(node, f"averages to {_describe(averages)}", new_text)
 
 
 def _equals(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and difference(b, a) <= TOLERANCE
+    return a.shape == b.shape and strict_difference(b, a) <= TOLERANCE
 
 
-def _told(size: Pair) -> str:
+def _describe(size: Pair) -> str:
     return f"{size[0]}x{size[1]}"

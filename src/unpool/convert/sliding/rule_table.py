@@ -1,53 +1,81 @@
-"""What each operation of a classifier becomes where it slides over a larger image."""
+"""Which rule rewrites which operation of a classifier."""
 
 import operator
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from unpool.convert.sliding import head_rules, kernel_rules
-from unpool.convert.sliding.layout import Place, joined
-from unpool.convert.sliding.rewriter import Sliding
-from unpool.tracing import arguments
+from unpool.convert.sliding.layout import WindowLayout, common_layout
+from unpool.convert.sliding.rewriter import SlidingRewriter
+from unpool.tracing.arguments import input_node
+from unpool.tracing.rewriter import RuleTable
 
-Rule = Callable[[Sliding, fx.Node, Place], None]
 F = nn.functional
 AVERAGE = (
     "a map with an average over the window (as squeeze-and-excitation does), which is another one for each position "
     "of the classifier"
 )
 
+RULES = RuleTable(
+    modules=(
+        (nn.Conv2d, kernel_rules.conv),
+        (nn.MaxPool2d, kernel_rules.max_pool),
+        (nn.AvgPool2d, kernel_rules.average_pool),
+        (nn.AdaptiveAvgPool2d, head_rules.adaptive_pool),
+        (nn.Linear, head_rules.linear),
+        (nn.modules.padding._ConstantPadNd, kernel_rules.pad_module),
+        ((nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd), kernel_rules.pad_module),
+    ),
+    methods={},
+    functions={
+        F.conv2d: kernel_rules.conv_function,
+        torch.conv2d: kernel_rules.conv_function,
+        F.max_pool2d: kernel_rules.max_pool,
+        torch.max_pool2d: kernel_rules.max_pool,
+        F.avg_pool2d: kernel_rules.average_pool,
+        F.adaptive_avg_pool2d: head_rules.adaptive_pool,
+        F.pad: kernel_rules.pad_function,
+        operator.getitem: kernel_rules.slice_map,
+        F.dropout: head_rules.dropout,
+    },
+    otherwise=head_rules.keep_operation,
+)
 
-def rule(sliding: Sliding, node: fx.Node) -> None:
-    """Writes what becomes of `node`, and notes where its values lie."""
-    if node.op == "placeholder":
-        _image(sliding, node)
-        return
-    placed = [sliding.places[used] for used in node.all_input_nodes]
-    if node.op == "output" or all(p is None for p in placed):
-        sliding.put(node, sliding.copy(node), None)
-    elif any(isinstance(p, tuple) for p in placed):
-        _picked(sliding, node)
-    else:
-        place = _joined(sliding, node)
-        _rule_of(sliding, node)(sliding, node, place)
 
-
-def _image(sliding: Sliding, node: fx.Node) -> None:
-    if sliding.places:
-        sliding.refuse(node, "the network takes more than one image")
-    image = sliding.emit("placeholder", node.target, node.args)
-    checked = sliding.call(large_enough, image, sliding.size_hw)
-    sliding.put(node, checked, Place(size=sliding.size_hw, stride=(1, 1), low=(0, 0), high=(0, 0)))
-
-
-def large_enough(image: Tensor, least: tuple[int, int]) -> Tensor:
-    """The image as it is.
+def slide_node(rewriter: SlidingRewriter, node: fx.Node) -> None:
+    """Writes the new node of an old one.
 
     Raises:
-        ValueError: it is smaller than those of the classifier.
+        NotConvertible: the operation cannot slide.
+    """
+    if node.op == "placeholder":
+        _put_image(rewriter, node)
+        return
+    layouts = [rewriter.layouts[used] for used in node.all_input_nodes]
+    if node.op == "output" or all(layout is None for layout in layouts):
+        rewriter.put(node, rewriter.emit_copy(node))
+    elif any(isinstance(layout, tuple) for layout in layouts):
+        _pick(rewriter, node)
+    else:
+        layout = _common_layout(rewriter, node)
+        RULES.rule_for(node, rewriter.module(node))(rewriter, node, layout)
+
+
+def _put_image(rewriter: SlidingRewriter, node: fx.Node) -> None:
+    if rewriter.layouts:
+        rewriter.refuse(node, "the network takes more than one image")
+    image = rewriter.emit("placeholder", node.target, node.args)
+    checked = rewriter.call(require_size, image, rewriter.size_hw)
+    rewriter.put(node, checked, WindowLayout(size=rewriter.size_hw, stride=(1, 1), low=(0, 0), high=(0, 0)))
+
+
+def require_size(image: Tensor, least: tuple[int, int]) -> Tensor:
+    """Returns the image.
+
+    Raises:
+        ValueError: it has fewer rows or columns than the classifier's images.
     """
     if image.shape[-2] < least[0] or image.shape[-1] < least[1]:
         raise ValueError(
@@ -57,51 +85,20 @@ def large_enough(image: Tensor, least: tuple[int, int]) -> Tensor:
     return image
 
 
-def _picked(sliding: Sliding, node: fx.Node) -> None:
-    """One of several maps that an operation gave."""
+def _pick(rewriter: SlidingRewriter, node: fx.Node) -> None:
+    """Picks one of the maps that an operation returned."""
     if node.target is not operator.getitem or not isinstance(node.args[1], int):
-        sliding.refuse(node, "it takes several maps at once")
-    placed: Any = sliding.places[arguments.first(node)]
-    sliding.put(node, sliding.copy(node), placed[node.args[1]])
+        rewriter.refuse(node, "it takes several maps at once")
+    layouts: Any = rewriter.layouts[input_node(node)]
+    rewriter.put(node, rewriter.emit_copy(node), layouts[node.args[1]])
 
 
-def _joined(sliding: Sliding, node: fx.Node) -> Place:
-    """Where the maps lie that go into an operation."""
-    maps = [place for used in node.all_input_nodes if isinstance(place := sliding.places[used], Place)]
-    place = joined(maps)
-    if place is None:
+def _common_layout(rewriter: SlidingRewriter, node: fx.Node) -> WindowLayout:
+    """The layout of the maps that an operation reads."""
+    layouts = [rewriter.layouts[used] for used in node.all_input_nodes]
+    maps = [layout for layout in layouts if isinstance(layout, WindowLayout)]
+    common = common_layout(maps)
+    if common is None:
         is_average = any(p.size == (1, 1) != q.size for p in maps for q in maps)
-        sliding.refuse(node, f"it joins {AVERAGE if is_average else 'maps of different strides'}")
-    return place
-
-
-def _rule_of(sliding: Sliding, node: fx.Node) -> Rule:
-    if node.op == "call_module":
-        module = sliding.module(node)
-        return next((found for kind, found in MODULES if isinstance(module, kind)), head_rules.general)
-    if node.op == "call_method":
-        return head_rules.general
-    return FUNCTIONS.get(node.target, head_rules.general)
-
-
-MODULES: tuple[tuple[Any, Rule], ...] = (
-    (nn.Conv2d, kernel_rules.conv),
-    (nn.MaxPool2d, kernel_rules.max_pool),
-    (nn.AvgPool2d, kernel_rules.average_pool),
-    (nn.AdaptiveAvgPool2d, head_rules.adaptive),
-    (nn.Linear, head_rules.linear),
-    (nn.modules.padding._ConstantPadNd, kernel_rules.pad_module),
-    ((nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd), kernel_rules.pad_module),
-)
-
-FUNCTIONS: Mapping[Any, Rule] = {
-    F.conv2d: kernel_rules.conv_function,
-    torch.conv2d: kernel_rules.conv_function,
-    F.max_pool2d: kernel_rules.max_pool,
-    torch.max_pool2d: kernel_rules.max_pool,
-    F.avg_pool2d: kernel_rules.average_pool,
-    F.adaptive_avg_pool2d: head_rules.adaptive,
-    F.pad: kernel_rules.pad_function,
-    operator.getitem: kernel_rules.sliced,
-    F.dropout: head_rules.dropout,
-}
+        rewriter.refuse(node, f"it joins {AVERAGE if is_average else 'maps of different strides'}")
+    return common
