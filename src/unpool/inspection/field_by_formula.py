@@ -49,7 +49,7 @@ def receptive_field(model: nn.Module, input_shape: tuple[int, ...], layer: str |
 
 
 def _last_call(traced: Traced, layer: str) -> int:
-    places = [place for place, call in enumerate(traced.calls) if call.name == layer]
-    if not places:
+    indices = [index for index, call in enumerate(traced.calls) if call.name == layer]
+    if not indices:
         raise ValueError(no_such_layer(layer, [call.name for call in traced.calls]))
-    return places[-1]
+    return indices[-1]

@@ -66,15 +66,15 @@ def gradient_field(
     output = next(tensors_of(outputs[layer or ""]))
     if not output.requires_grad:
         raise ValueError(f"the output of {layer or 'the network'!r} does not depend on the image")
-    place = position or [size // 2 for size in output.shape[2:]]
-    (gradient,) = torch.autograd.grad(output[(0, slice(None), *place)].sum(), image)
+    index = position or [size // 2 for size in output.shape[2:]]
+    (gradient,) = torch.autograd.grad(output[(0, slice(None), *index)].sum(), image)
     return tuple(_extent(gradient[0] != 0, axis) for axis in range(1, len(input_shape)))
 
 
 def _extent(reached: Tensor, axis: int) -> int | None:
     others = [other for other in range(reached.ndim) if other != axis]
-    places = reached.any(dim=others).nonzero()
-    first, last = int(places.min()), int(places.max())
+    positions = reached.any(dim=others).nonzero()
+    first, last = int(positions.min()), int(positions.max())
     return None if first == 0 and last == reached.shape[axis] - 1 else last - first + 1
 
 

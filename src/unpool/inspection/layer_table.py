@@ -1,4 +1,4 @@
-"""The table of a network: what each layer gives, costs and sees, as in the lecture's table of VGG-16.
+"""The table of a network: output, cost and receptive field of each layer, as in the lecture's table of VGG-16.
 
 Activations are counted where a layer makes values that have to be kept: a layer that maps single values (an activation,
 a dropout, a flattening) can work in place and counts none. Weights are without biases and without the scales of norms;
@@ -87,8 +87,8 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`: the fields of this class with its sums, and a list of rows."""
         values = {**asdict(self), "activations": self.activations, "macs": self.macs}
-        for place, row in enumerate(self.rows):
-            values["rows"][place]["memory_mib"] = row.memory_mib
+        for i, row in enumerate(self.rows):
+            values["rows"][i]["memory_mib"] = row.memory_mib
         return values | {"rows": list(values["rows"])}
 
     def to_text(self) -> str:
@@ -118,16 +118,16 @@ LEFT = 3  # columns of text; the others are numbers
 
 
 def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
-    """What each layer of a network gives, costs and sees, for one image.
+    """Lists output, memory, parameters, multiply-adds and receptive field of each layer, for one image.
 
     Nothing is computed where the network allows it: shapes only, so a large one takes a second and no memory.
 
     Args:
-        model: any network, on any device; left as it was.
+        model: any network, on any device; it is not changed.
         input_shape: (C, H, W) of one image, without the batch.
 
     Raises:
-        ValueError, RuntimeError: what the network itself says of such an input.
+        ValueError, RuntimeError: the network's errors for such an input.
     """
     traced = trace(model, input_shape)
     shape = tuple(input_shape)

@@ -10,7 +10,7 @@ VALUES = 1 << 24  # of one band of rows
 
 
 def shares(positions: int, size: int, *, window: int, stride: int, smooth: bool) -> Tensor:
-    """What each position counts at each pixel of one axis: (size, positions), rows add to 1.
+    """Weight of each position at each pixel of one axis: (size, positions), rows add to 1.
 
     Args:
         positions: of the map; the first stands at the pixel (window - 1) / 2, its neighbour `stride` pixels on.
@@ -49,8 +49,8 @@ def at_every_pixel(
     )
     band = max(1, VALUES // (len(scores) * size_hw[1]))
     for top in range(0, size_hw[0], band):
-        place = slice(top, min(size_hw[0], top + band))
-        yield place, rows[place] @ scores.float() @ columns.T
+        band_rows = slice(top, min(size_hw[0], top + band))
+        yield band_rows, rows[band_rows] @ scores.float() @ columns.T
 
 
 def heat_and_classes(
@@ -79,5 +79,5 @@ def covered(positions: Pair, *, window_hw: Pair, stride: Pair) -> tuple[slice, s
 
 def likeliest(scores: Tensor) -> int:
     """The class of the highest mean probability over the map (N, H', W'); positions of NaN are left out."""
-    there = scores.isfinite().all(0)
-    return int(scores[:, there].float().softmax(0).mean(1).argmax())
+    is_known = scores.isfinite().all(0)
+    return int(scores[:, is_known].float().softmax(0).mean(1).argmax())

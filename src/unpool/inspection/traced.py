@@ -1,4 +1,4 @@
-"""One run of a network under watch: the calls of its modules, the multiply-adds of each, and what each output sees."""
+"""Runs a network once and records the calls of its modules, the multiply-adds and the receptive field of each."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ PARTLY_WRITTEN = "a tensor that was written to through one of its views"
 
 @dataclass(frozen=True, kw_only=True)
 class Traced:
-    """What one run of a network showed.
+    """Record of one run of a network.
 
     Attributes:
         calls: every call of every module, children before their parents.
         macs: multiply-adds that each call did itself, without its children, for one image.
         fields: receptive field of each call's first output; text says why there is none.
-        stores: whether each call made new values, more than a function of single values that can be done in place.
+        stores: whether each call computed values that need memory, which pointwise operations done in place do not.
         unused: parameters of the network that no operation read.
     """
 
@@ -37,7 +37,7 @@ class Traced:
 
 
 def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
-    """Run one image through the network, as in evaluation, without values where the network allows it.
+    """Runs one image through the network, as in evaluation, without values where the network allows it.
 
     Args:
         model: any network; left as it was.
@@ -49,7 +49,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
     shape = (1, *input_shape)
     try:
         return _run(without_values(model), torch.empty(shape, device="meta"))
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         # a network that reads values in its forward cannot run without them; any other fault shows again here
         weights = next(model.parameters(), None)
         device, dtype = (weights.device, weights.dtype) if weights is not None else (torch.device("cpu"), torch.float32)
@@ -57,7 +57,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
 
 
 def no_such_layer(layer: str, ran: Iterable[str]) -> str:
-    """What to say of a layer that is not there: the nearest names of those that ran."""
+    """Message for a layer that did not run, with the nearest names of those that ran."""
     names = list(dict.fromkeys(name for name in ran if name))
     nearest = get_close_matches(layer, names, n=3, cutoff=0.3) or names[:3]
     return f"no layer {layer!r} ran, of {len(names)}; did you mean {' or '.join(nearest)}?"
@@ -121,7 +121,7 @@ class _Watch(Watch):
             if index and not isinstance(output, list) and tensor.shape != outputs[0].shape:
                 continue
             field = self._field(func, args, inputs, shape=tuple(tensor.shape), index=index)
-            self._learn(tensor, field, is_write=any(tensor is given for given in tensors_of(args)))
+            self._learn(tensor, field, is_write=any(tensor is argument for argument in tensors_of(args)))
 
     def _field(
         self, func: Any, args: tuple[Any, ...], inputs: list[Tensor], *, shape: tuple[int, ...], index: int

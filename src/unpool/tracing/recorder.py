@@ -1,4 +1,4 @@
-"""Runs a network and notes what each of its modules did; works on any `nn.Module`, on the meta device too."""
+"""Runs a network and records each call of its modules; works on any `nn.Module`, on the meta device too."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ class Call:
         is_leaf: it has no modules inside.
         is_first: no earlier call was of the same module.
         inputs, outputs: shape of every tensor, in order, with the batch.
-        params: parameters that the module itself owns and that no earlier call counted.
+        params: number of its direct parameters that no earlier call counted.
         weights: those of them with more than one axis, so without biases and without the scales of norms.
     """
 
@@ -40,7 +40,7 @@ class Call:
 
 
 class Recorder:
-    """Notes the calls inside a `with`; the hooks are gone after it.
+    """Records the calls of modules inside a `with`, by hooks that are removed at its end.
 
     Args:
         model: the network.
@@ -91,8 +91,8 @@ class Recorder:
     def _note(self, name: str, module: nn.Module, *, inputs: Any, output: Any) -> Call:
         is_first = id(module) not in self._seen
         self._seen.add(id(module))
-        own = [p for p in module.parameters(recurse=False) if id(p) not in self._seen]
-        self._seen.update(id(p) for p in own)
+        direct = [p for p in module.parameters(recurse=False) if id(p) not in self._seen]
+        self._seen.update(id(p) for p in direct)
         return Call(
             name=name,
             kind=type(module).__name__,
@@ -101,16 +101,16 @@ class Recorder:
             is_first=is_first,
             inputs=tuple(tuple(x.shape) for x in tensors_of(inputs)),
             outputs=tuple(tuple(x.shape) for x in tensors_of(output)),
-            params=sum(p.numel() for p in own),
-            weights=sum(p.numel() for p in own if p.ndim > 1),
+            params=sum(p.numel() for p in direct),
+            weights=sum(p.numel() for p in direct if p.ndim > 1),
         )
 
 
 def record(model: nn.Module, image: Tensor) -> list[Call]:
-    """Calls of every module for one image batch, children before their parents; modes and hooks are left as found.
+    """Runs one batch of images and returns the calls of every module, children before their parents.
 
     Args:
-        model: run as in evaluation, without gradients.
+        model: runs in evaluation mode, without gradients.
         image: what the network takes, (B, C, H, W) for most.
     """
     with evaluating(model), torch.no_grad(), Recorder(model) as recorder:
@@ -132,7 +132,7 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """The network in evaluation mode; afterwards every module has the mode that it had."""
+    """Puts a network into evaluation mode inside a `with`; afterwards every module is in its old mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -143,7 +143,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def without_values(model: nn.Module) -> nn.Module:
-    """A copy whose parameters and buffers have shapes but no values, so that it costs no memory and no time to run.
+    """Returns a copy on the meta device: shapes without values, which need neither memory nor time to run.
 
     Raises:
         RuntimeError: the network holds tensors that cannot be copied.

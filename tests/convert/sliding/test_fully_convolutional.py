@@ -51,7 +51,7 @@ HEADS = {
 
 
 def slid(classifier, x, size_hw, stride):
-    """The classifier on every crop of its own size: (B, K, H', W')."""
+    """The classifier on every crop of its input size: (B, K, H', W')."""
     rows = range(0, x.shape[2] - size_hw[0] + 1, stride)
     columns = range(0, x.shape[3] - size_hw[1] + 1, stride)
     crops = [[classifier(x[:, :, i : i + size_hw[0], j : j + size_hw[1]]) for j in columns] for i in rows]

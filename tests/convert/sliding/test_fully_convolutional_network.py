@@ -98,7 +98,9 @@ def test_every_parameter_gets_a_gradient_in_bfloat16():
 
 def test_image_smaller_than_those_of_the_classifier_is_refused_with_both_sizes():
     network = fully_convolutional(classifier(), image=image(SIZE))
-    with pytest.raises(ValueError, match=r"the image is \(12, 11\) \(H, W\) and the classifier's own size is \(12, 12"):
+    with pytest.raises(
+        ValueError, match=r"the image is \(12, 11\) \(H, W\) and the classifier's input size is \(12, 12"
+    ):
         network(image((12, 11)))
 
 

@@ -7,7 +7,7 @@ weights; a global average becomes an average over the classifier's window. Avera
 follows. No names or classes of networks are assumed: the classifier runs, and each operation of the new network is
 compared with the classifier's operation.
 
-What the scores equal. The score at (i, j) belongs to the window of the classifier's own size that starts i * stride
+What the scores equal. The score at (i, j) belongs to the window of the classifier's input size that starts i * stride
 rows and j * stride columns into the image.
 
 - Without padding in the classifier, it is the classifier's output for that crop, at every position.
@@ -15,7 +15,7 @@ rows and j * stride columns into the image.
   rest of the image. The score is the output of the classifier's head on the window of the maps of the whole image. It
   reads `margin` pixels beyond its window. Where these lie within the image (`inside` returns the positions), the
   border of the image does not count; elsewhere the padding of the image takes part.
-- On an image of the classifier's own size, it is the classifier's output.
+- On an image of the classifier's input size, it is the classifier's output.
 
 Where a classifier leaves its last rows or columns unread, there are scores also for windows that reach beyond the image
 by those only.
@@ -44,12 +44,12 @@ from unpool.tracing.rewriter import Rewritten
 
 
 class FullyConvolutional(Rewritten):
-    """Image (B, C, H, W), at least of the classifier's own size -> scores (B, K, H', W').
+    """Image (B, C, H, W), at least of the classifier's input size -> scores (B, K, H', W').
 
     Parameters and buffers keep their names; weights of linear layers have the shape of a convolution's.
 
     Attributes:
-        size_hw: the classifier's own size, which is that of the window of a score.
+        size_hw: the classifier's input size, which is that of the window of a score.
         stride: pixels of the image between the windows of neighbouring scores, by axis.
         margin: pixels before and after its window that a score reads, ((above, below), (left, right)); zeros where
             nothing is padded.
@@ -99,7 +99,7 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     >>> network.size_hw, network.stride
     ((8, 8), (2, 2))
     """
-    image = _image_of_own_size(classifier, image)
+    image = _image_of_input_size(classifier, image)
     size = (image.shape[2], image.shape[3])
     before = copy_in_float64(classifier)
     fill_zeros(before)
@@ -120,12 +120,12 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     return FullyConvolutional(result, rewriter.graph, properties)
 
 
-def _image_of_own_size(classifier: nn.Module, image: Tensor | None) -> Tensor:
-    """(1, C, H, W) in float64, of the classifier's own size."""
+def _image_of_input_size(classifier: nn.Module, image: Tensor | None) -> Tensor:
+    """(1, C, H, W) in float64, of the classifier's input size."""
     if image is not None:
         if image.dim() != 4:
             raise NotConvertible(
-                f"image is {tuple(image.shape)}; it must be (B, C, H, W), of the classifier's own size"
+                f"image is {tuple(image.shape)}; it must be (B, C, H, W), of the classifier's input size"
             )
         return image[:1].detach().cpu().double()
     settings = vars(classifier).get("pretrained_cfg")  # timm's
@@ -138,7 +138,7 @@ def _image_of_own_size(classifier: nn.Module, image: Tensor | None) -> Tensor:
 
 
 def _output(network: nn.Module, image: Tensor) -> Tensor:
-    """The classifier's scores for an image of its own size."""
+    """The classifier's scores for an image of its input size."""
     size = f"{tuple(image.shape[1:])} (C, H, W)"
     output: Any = None
     with foreign_code() as failure, torch.no_grad():
@@ -177,7 +177,7 @@ def _layout_of_scores(rewriter: SlidingRewriter) -> WindowLayout:
 
 
 def _output_of_graph(rewriter: SlidingRewriter, image: Tensor) -> list[Tensor]:
-    """The first tensor that the new graph computes for an image of the classifier's own size."""
+    """The first tensor that the new graph computes for an image of the classifier's input size."""
     values: dict[fx.Node, Any] = {}
     for node in rewriter.graph.nodes:
         values[node] = run_node(node, rewriter.source, values, image, module=rewriter.added.get(str(node.target)))

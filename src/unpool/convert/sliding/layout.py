@@ -1,6 +1,6 @@
 """Where the classifier's maps lie in the maps of the sliding network.
 
-A map of the classifier, computed for an image of its own size, is a window of the larger map. At position (i, j) of
+A map of the classifier, computed for an image of its input size, is a window of the larger map. At position (i, j) of
 the scores the window starts i rows and j columns further. A vector is a window of 1x1.
 """
 
@@ -97,7 +97,7 @@ def layout_of_output(native: Any, larger: Any, layout: WindowLayout) -> Layouts:
     """The layout of an operation's output, from its shapes for two sizes of image.
 
     Args:
-        native: the output of the classifier, for two images of its own size; values are not read.
+        native: the output of the classifier, for two images of its input size; values are not read.
         larger: the output of the larger network, for one larger image.
         layout: of the input maps.
     """

@@ -1,6 +1,6 @@
 """Writes the graph of a classifier anew for larger images, node by node.
 
-The classifier runs on shapes alone, at its own size; the new graph runs on one larger image. For each operation two
+The classifier runs on shapes alone, at its input size; the new graph runs on one larger image. For each operation two
 windows of its input maps are cut out, as large as the classifier's maps. The classifier's operation on those must
 compute what the new graph has in the same windows of its output.
 """

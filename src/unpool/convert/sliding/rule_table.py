@@ -79,7 +79,7 @@ def require_size(image: Tensor, least: tuple[int, int]) -> Tensor:
     """
     if image.shape[-2] < least[0] or image.shape[-1] < least[1]:
         raise ValueError(
-            f"the image is {tuple(image.shape[-2:])} (H, W) and the classifier's own size is {least}: give an image "
+            f"the image is {tuple(image.shape[-2:])} (H, W) and the classifier's input size is {least}: give an image "
             "of at least that, or enlarge it"
         )
     return image

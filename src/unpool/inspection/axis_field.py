@@ -16,7 +16,7 @@ Edges = np.ndarray  # (n,) float64 input coordinates; an empty window is (inf, -
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class AxisField:
     """The input seen along one axis.
 
     Attributes:
@@ -42,7 +42,7 @@ class Window:
         return int((self.high - self.low)[seen].max()) + 1 if seen.any() else 0
 
     @classmethod
-    def of_image(cls, size: int) -> "Window":
+    def of_image(cls, size: int) -> "AxisField":
         edges = np.arange(size, dtype=np.float64)
         return cls(edges, edges)
 
@@ -56,27 +56,27 @@ class Window:
         shift = laps * (period * self.stride) if self.moves else np.zeros(len(positions))
         return self.low[inside] + shift, self.high[inside] + shift
 
-    def take(self, positions: Positions) -> "Window":
+    def take(self, positions: Positions) -> "AxisField":
         """The windows at these positions and no others."""
         low, high = self.at(positions)
         return replace(self, low=low, high=high)
 
-    def scaled(self, step: int) -> "Window":
+    def scaled(self, step: int) -> "AxisField":
         """The same windows, where a step to the next position is `step` of the former ones."""
         return replace(self, stride=self.stride * step, period=lcm(self.period, abs(step)) // abs(step))
 
-    def whole(self) -> "Window":
+    def whole(self) -> "AxisField":
         """One window around all of them, for what mixes the whole axis."""
         return replace(self, low=self.low.min(keepdims=True), high=self.high.max(keepdims=True), period=1, moves=False)
 
-    def slide(self, size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Window":
+    def slide(self, size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "AxisField":
         """`size` windows of a convolution or pooling, each around `kernel` of these."""
         start = np.arange(size) * stride - padding
         taps = [self.at(start + tap * dilation) for tap in range(kernel)]
         period = lcm(self.period, stride) // stride
         return self._around(taps, stride=self.stride * stride, period=period)
 
-    def spread(self, size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Window":
+    def spread(self, size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "AxisField":
         """`size` windows of a transposed convolution; a position that no tap reaches sees nothing."""
         taps = []
         for tap in range(kernel):
@@ -86,19 +86,19 @@ class Window:
             taps.append((np.where(hit, low, np.inf), np.where(hit, high, -np.inf)))
         return self._around(taps, stride=self.stride / stride, period=self.period * stride)
 
-    def resample(self, size: int, sources: list[Positions]) -> "Window":
+    def resample(self, size: int, sources: list[Positions]) -> "AxisField":
         """`size` windows, each around the positions with the same place in `sources`."""
         clipped = [self.at(np.clip(source, 0, len(self) - 1)) for source in sources]
         shared = np.gcd(size, len(self))
         period = lcm(self.period, len(self) // shared) // (len(self) // shared) * (size // shared)
         return self._around(clipped, stride=self.stride * len(self) / size, period=int(period))
 
-    def repeat(self, size: int, *, times: int) -> "Window":
+    def repeat(self, size: int, *, times: int) -> "AxisField":
         """`size` windows, `times` neighbours having the same one."""
         repeated = self.take(np.minimum(np.arange(size) // times, len(self) - 1))
         return replace(repeated, stride=self.stride / times, period=self.period * times)
 
-    def union(self, other: "Window") -> "Window":
+    def union(self, other: "AxisField") -> "AxisField":
         """The windows of what is added or joined from two branches.
 
         Raises:
@@ -115,7 +115,7 @@ class Window:
             moves=self.moves and other.moves,
         )
 
-    def _around(self, taps: list[tuple[Edges, Edges]], *, stride: float, period: int) -> "Window":
+    def _around(self, taps: list[tuple[Edges, Edges]], *, stride: float, period: int) -> "AxisField":
         low = np.minimum.reduce([tap[0] for tap in taps])
         high = np.maximum.reduce([tap[1] for tap in taps])
         return replace(self, low=low, high=high, stride=stride, period=period)
