@@ -26,7 +26,6 @@ FLOORS = (  # a part imports from the floors above its own line only
 SIDEWAYS = {
     ("ops", "types"),
     ("ops", "errors"),
-    ("convert", "layers"),
     ("convert", "tracing"),
     ("checks", "inspection"),
     ("checks", "exporting"),

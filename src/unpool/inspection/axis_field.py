@@ -1,6 +1,7 @@
-"""Which input pixels each position along one axis of a feature map sees.
+"""The receptive field of each position of a feature map along one axis.
 
-A window is a pair of arrays, not a single number: behind a transposed convolution or an interpolation the positions
+The window of a position is the pixels of the image from the first to the last that it depends on. There is one window
+a position, not one size for all: behind a transposed convolution or an interpolation the positions
 of one map see windows of different sizes, and a formula with one size and one stride is wrong there. Positions in the
 padding count as if the image went on, as in the usual formula r += (k - 1) d j, j *= s, which this gives for
 convolutions and pooling; so a field may be larger than the image.
@@ -17,13 +18,13 @@ Edges = np.ndarray  # (n,) float64 input coordinates; an empty window is (inf, -
 
 @dataclass(frozen=True, eq=False)
 class AxisField:
-    """The input seen along one axis.
+    """The windows of the n positions along one axis.
 
     Attributes:
-        low, high: (n,) first and last input pixel seen by each position.
+        low, high: (n,) first and last input pixel of each window.
         stride: input pixels from one position to the next.
         period: positions after which the windows repeat, moved by `period * stride`.
-        moves: False once something that stands for the whole axis (global pooling, flattening) came in.
+        moves: False once an operation on the whole axis (global pooling, flattening) took part.
     """
 
     low: Edges
@@ -37,7 +38,7 @@ class AxisField:
 
     @property
     def size(self) -> int:
-        """Input pixels that the position with the widest view sees."""
+        """Pixels of the widest window."""
         seen = self.high >= self.low
         return int((self.high - self.low)[seen].max()) + 1 if seen.any() else 0
 
@@ -47,7 +48,7 @@ class AxisField:
         return cls(edges, edges)
 
     def at(self, positions: Positions) -> tuple[Edges, Edges]:
-        """Windows at these positions; those outside continue the pattern inside."""
+        """Windows at these positions; outside of the axis they continue its pattern."""
         n = len(self)
         period = min(self.period, n)
         laps = np.where(positions < 0, positions // period, 0)
@@ -57,27 +58,27 @@ class AxisField:
         return self.low[inside] + shift, self.high[inside] + shift
 
     def take(self, positions: Positions) -> "AxisField":
-        """The windows at these positions and no others."""
+        """Picks the windows at these positions."""
         low, high = self.at(positions)
         return replace(self, low=low, high=high)
 
     def scaled(self, step: int) -> "AxisField":
-        """The same windows, where a step to the next position is `step` of the former ones."""
+        """Keeps the windows, of positions that were `step` positions apart before."""
         return replace(self, stride=self.stride * step, period=lcm(self.period, abs(step)) // abs(step))
 
     def whole(self) -> "AxisField":
-        """One window around all of them, for what mixes the whole axis."""
+        """Joins all windows into one, for an operation on the whole axis."""
         return replace(self, low=self.low.min(keepdims=True), high=self.high.max(keepdims=True), period=1, moves=False)
 
     def slide(self, size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "AxisField":
-        """`size` windows of a convolution or pooling, each around `kernel` of these."""
+        """Returns the `size` windows of a convolution or pooling, each around `kernel` windows of its input."""
         start = np.arange(size) * stride - padding
         taps = [self.at(start + tap * dilation) for tap in range(kernel)]
         period = lcm(self.period, stride) // stride
         return self._around(taps, stride=self.stride * stride, period=period)
 
     def spread(self, size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "AxisField":
-        """`size` windows of a transposed convolution; a position that no tap reaches sees nothing."""
+        """Returns the `size` windows of a transposed convolution; that of a position without a tap is empty."""
         taps = []
         for tap in range(kernel):
             reach = np.arange(size) + padding - tap * dilation
@@ -87,19 +88,19 @@ class AxisField:
         return self._around(taps, stride=self.stride / stride, period=self.period * stride)
 
     def resample(self, size: int, sources: list[Positions]) -> "AxisField":
-        """`size` windows, each around the positions with the same place in `sources`."""
+        """Returns `size` windows; window i is around the positions `source[i]` of each of the `sources`."""
         clipped = [self.at(np.clip(source, 0, len(self) - 1)) for source in sources]
         shared = np.gcd(size, len(self))
         period = lcm(self.period, len(self) // shared) // (len(self) // shared) * (size // shared)
         return self._around(clipped, stride=self.stride * len(self) / size, period=int(period))
 
     def repeat(self, size: int, *, times: int) -> "AxisField":
-        """`size` windows, `times` neighbours having the same one."""
+        """Returns `size` windows, each one `times` times."""
         repeated = self.take(np.minimum(np.arange(size) // times, len(self) - 1))
         return replace(repeated, stride=self.stride / times, period=self.period * times)
 
     def union(self, other: "AxisField") -> "AxisField":
-        """The windows of what is added or joined from two branches.
+        """Joins the windows of two branches that are added or concatenated, position by position.
 
         Raises:
             ValueError: the axes have different lengths, neither of them one.

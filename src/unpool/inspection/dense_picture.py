@@ -1,4 +1,4 @@
-"""The picture of `dense.look`: heat maps of one class over the photograph, and the likeliest class of each pixel."""
+"""Draws the scores of `dense`: heat maps of one class over the photograph, and the likeliest class of each pixel."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -22,9 +22,9 @@ class Axis:
     """One axis of the image inside a tensor.
 
     Attributes:
-        window: what its positions see.
-        inner: elements between neighbours along this axis; 0 once one window stands for all elements.
-        back: dimension in the image, counted from the end; it decides where a map of one pixel leaves the choice.
+        window: receptive field along it.
+        inner: elements between neighbours along this axis; 0 once all elements have one window.
+        back: dimension in the image, counted from the end; it decides between dimensions of the same size.
     """
 
     window: AxisField
@@ -44,14 +44,14 @@ Change = Callable[[AxisField, int], AxisField]
 
 
 def field_of_image(shape: Sequence[int]) -> Field:
-    """Field of an input (B, C, ...): every position of every axis behind the channels sees itself."""
+    """Field of an image (B, C, ...): the window of each position is the position itself."""
     return tuple(
         Axis(AxisField.of_image(shape[dim]), prod(shape[dim + 1 :]), dim - len(shape)) for dim in range(2, len(shape))
     )
 
 
 def dim_of(axis: Axis, shape: Sequence[int]) -> int | None:
-    """The dimension that holds this axis, alone or with others; None for one that stands for all elements.
+    """The dimension that holds this axis, alone or with others; None where all elements have one window.
 
     Raises:
         CannotFollow: the axis was split over several dimensions.
@@ -74,7 +74,7 @@ def along(field: Field, shape: Sequence[int], changes: Mapping[int, Change], out
     """The field after `window = changes[dim](window, new size)` in some dimensions; `out` has as many as `shape`.
 
     Raises:
-        CannotFollow: a changed dimension holds other things than one axis.
+        CannotFollow: a changed dimension holds more than one axis.
     """
     changed = []
     for axis in field:

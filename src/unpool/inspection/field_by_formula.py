@@ -1,4 +1,4 @@
-"""How much of the image a layer sees: by formula, following every branch, and by gradient."""
+"""The receptive field of a layer by formula, following every branch."""
 
 from typing import NamedTuple
 
@@ -21,20 +21,23 @@ class Seen(NamedTuple):
 
 
 def seen(field: Field) -> Seen:
-    """Sizes and strides of a field."""
+    """Returns size and stride of a field along each axis of the image."""
     return Seen(tuple(axis.window.size for axis in field), tuple(axis.window.stride for axis in field))
 
 
 def receptive_field(model: nn.Module, input_shape: tuple[int, ...], layer: str | None = None) -> Seen:
-    """Receptive field by the formula r += (k - 1) d j, j *= s, taken along every branch, the widest counting.
+    """Computes a receptive field by the formula r += (k - 1) d j, j *= s, along every branch; the widest counts.
 
-    Every tensor operation is followed, also those between modules (sums, concatenations, resizing); see `window` for
-    what the formula becomes where maps grow, and `field_rules` for what is not counted.
+    Every tensor operation is followed, also those between modules (sums, concatenations, resizing); see `axis_field`
+    for the formula where maps grow, and `field_rules` for what is not counted.
 
     Args:
         model: any network; its weights are not used.
         input_shape: (C, H, W) of one image, without the batch.
         layer: dotted name of a module; its last call counts. The network's output where None.
+
+    >>> receptive_field(nn.Sequential(nn.Conv2d(3, 8, 5, stride=2), nn.Conv2d(8, 8, 3)), (3, 64, 64))
+    Seen(size=(9, 9), stride=(2.0, 2.0))
 
     Raises:
         ValueError: there is no such layer, it was not called, or an operation before it cannot be followed; the

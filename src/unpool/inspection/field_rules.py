@@ -1,6 +1,6 @@
-"""How each tensor operation changes a receptive field; an operation without a rule is refused, never guessed.
+"""Rules for the receptive field after each tensor operation; an operation without a rule is refused, never guessed.
 
-Two departures from what a gradient would show, both usual: statistics of normalisations are not followed (a batch
+Two usual departures from a field measured by gradient: statistics of normalisations are not followed (a batch
 norm in evaluation has none; those of group, layer and instance norms would make every field the whole image), and
 positions in the zero padding count as seen.
 """
@@ -39,7 +39,7 @@ class Operation(NamedTuple):
 
 
 def field_after(operation: Operation, *, is_pointwise: bool) -> Field:
-    """Field of the output of an operation.
+    """Computes the receptive field of an operation's output.
 
     Raises:
         CannotFollow: there is no rule for it, or the rule does not reach this case.

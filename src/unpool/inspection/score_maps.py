@@ -1,4 +1,4 @@
-"""From a map of scores to every pixel: each score stands at the centre of its window."""
+"""Interpolates a map of scores to every pixel; each score belongs to the centre of its window."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ def shares(positions: int, size: int, *, window: int, stride: int, smooth: bool)
     Args:
         positions: of the map; the first stands at the pixel (window - 1) / 2, its neighbour `stride` pixels on.
         size: pixels.
-        window: pixels that a score is about.
+        window: pixels of a window.
         stride: pixels between neighbours.
-        smooth: linear between two neighbours, else the nearest; beyond the first and last, these.
+        smooth: linear between two neighbours, else the nearest one; the first and the last one beyond them.
     """
     pixel = torch.arange(size, dtype=torch.float64)
     at = ((pixel - (window - 1) / 2) / stride).clamp(0, positions - 1)
@@ -34,7 +34,7 @@ def shares(positions: int, size: int, *, window: int, stride: int, smooth: bool)
 def at_every_pixel(
     scores: Tensor, size_hw: Pair, *, window_hw: Pair, stride: Pair, smooth: bool = True
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Bands of rows, each with its scores (N, rows, W), the scores between positions being linear in them.
+    """Yields bands of rows with their scores (N, rows, W), interpolated between the positions of the map.
 
     Args:
         scores: (N, H', W'), those of the windows that lie `stride` apart from the upper left corner on.
@@ -69,7 +69,7 @@ def heat_and_classes(
 
 
 def covered(positions: Pair, *, window_hw: Pair, stride: Pair) -> tuple[slice, slice]:
-    """Rows and columns of the image that lie nearer than half a stride to the centre of a window."""
+    """Rows and columns of the image that are within half a stride of the centre of a window."""
     rows, columns = (
         slice(max(0, (window - step) // 2), (n - 1) * step + (window + step) // 2)
         for n, window, step in zip(positions, window_hw, stride, strict=True)

@@ -112,6 +112,10 @@ def record(model: nn.Module, image: Tensor) -> list[Call]:
     Args:
         model: runs in evaluation mode, without gradients.
         image: what the network takes, (B, C, H, W) for most.
+
+    >>> calls = record(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 10, 10))
+    >>> [(call.name, call.outputs) for call in calls]
+    [('0', ((1, 8, 8, 8),)), ('1', ((1, 8, 8, 8),)), ('', ((1, 8, 8, 8),))]
     """
     with evaluating(model), torch.no_grad(), Recorder(model) as recorder:
         model(image)

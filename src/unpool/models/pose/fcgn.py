@@ -43,8 +43,8 @@ class FCGN(nn.Module):
                 "resnet* or vgg* one"
             )
         self.backbone = backbone
-        self.places = (backbone.strides.index(STRIDE), backbone.strides.index(2 * STRIDE))
-        fine, coarse = (backbone.channels[place] for place in self.places)
+        self.indices = (backbone.strides.index(STRIDE), backbone.strides.index(2 * STRIDE))
+        fine, coarse = (backbone.channels[index] for index in self.indices)
         joined = fine + coarse
         self.up = nn.ConvTranspose2d(coarse, coarse, 2, stride=2)
         self.up_half = nn.ConvTranspose2d(joined, joined, 2, stride=2)
@@ -65,7 +65,7 @@ class FCGN(nn.Module):
     def join(self, image: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, channels of both maps, h/16, w/16)."""
         maps = self.backbone(image)
-        fine, coarse = (maps[place] for place in self.places)
+        fine, coarse = (maps[index] for index in self.indices)
         return torch.cat([fine, _resize(self.up(coarse), (fine.shape[-2], fine.shape[-1]))], dim=1)
 
 

@@ -19,7 +19,7 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import ASPP, set_rate
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
 from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, build_fcn_head
 from unpool.types import Backbone
 
@@ -109,11 +109,11 @@ def deeplabv3_auxiliary(
     head_width: int = 256,
 ) -> DenseAuxiliary:
     """Torchvision's network with an FCN head on the stage whose stride was 16: image -> Auxiliary."""
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     scaled = scaled_rates(rates, output_stride)
     head = torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width)
-    return DenseAuxiliary(body, head, build_fcn_head(backbone.channels[place], num_classes), place=place)
+    return DenseAuxiliary(body, head, build_fcn_head(backbone.channels[index], num_classes), index=index)
 
 
 def scaled_rates(rates: Sequence[int], output_stride: int) -> tuple[int, ...]:
@@ -122,7 +122,7 @@ def scaled_rates(rates: Sequence[int], output_stride: int) -> tuple[int, ...]:
 
 
 def apply_multi_grid(backbone: nn.Module, grid: Sequence[int]) -> None:
-    """Sets the rate of each block of the last stage to its largest rate times the number of the grid, in place.
+    """Sets the rate of each block of the last stage to its largest rate times the number of the grid, in index.
 
     All convolutions of a block wider than one pixel get it. Blocks beyond the grid start it anew.
 

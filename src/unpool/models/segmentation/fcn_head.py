@@ -12,7 +12,7 @@ from torch import nn
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
 from unpool.types import Backbone
 
 AUXILIARY_STRIDE = 16  # of the map that the auxiliary head reads, before dilation
@@ -49,11 +49,11 @@ def fcn_auxiliary(
     backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1
 ) -> DenseAuxiliary:
     """The same with a second such head on the stage whose stride was 16: image -> Auxiliary; arguments as in `fcn`."""
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
     return DenseAuxiliary(
-        body, head, build_fcn_head(backbone.channels[place], num_classes, dropout=dropout), place=place
+        body, head, build_fcn_head(backbone.channels[index], num_classes, dropout=dropout), index=index
     )
 
 

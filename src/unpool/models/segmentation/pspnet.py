@@ -15,7 +15,7 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import PyramidPooling
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
 from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, build_fcn_head
 from unpool.types import Backbone
 
@@ -69,11 +69,11 @@ def pspnet_auxiliary(
     head_width: int = 512,
 ) -> DenseAuxiliary:
     """`build_pspnet` with an FCN head on the stage whose stride was 16: image -> Auxiliary; the same arguments."""
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
-    beside = build_fcn_head(backbone.channels[place], num_classes)
-    return DenseAuxiliary(body, head, beside, place=place, align_corners=True)
+    beside = build_fcn_head(backbone.channels[index], num_classes)
+    return DenseAuxiliary(body, head, beside, index=index, align_corners=True)
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:
