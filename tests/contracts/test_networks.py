@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.convert.recorder import tensors_of
 from unpool.errors import DataError, RecipeError
 from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, pose, segmentation
+from unpool.tracing.recorder import tensors_of
 
 ODD = (33, 47)
 NEEDS_ONE_SIZE = {

@@ -128,9 +128,9 @@ def _count(names: list[str], *, as_json: bool) -> int:
 
 
 def _misprints(pattern: str, *, as_json: bool) -> int:
-    from unpool.inspection.misprints import misprints
+    from unpool.inspection.misprints import find_misprints
 
-    matches = misprints(pattern)
+    matches = find_misprints(pattern)
     if not matches:
         raise RecipeError(f"no misprint is about {pattern!r}; `unpool models --misprints` lists all")
     if as_json:

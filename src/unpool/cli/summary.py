@@ -37,8 +37,8 @@ def run(values: Namespace) -> int:
 
 
 def _summary(name: str, options: dict[str, Any], size_hw: list[int] | None) -> Any:
+    from unpool.inspection.layer_table import summary
     from unpool.inspection.shapes import without_drawing
-    from unpool.inspection.summary import summary
     from unpool.models import build, row_of
 
     check_network(name, {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")})

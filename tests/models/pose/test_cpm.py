@@ -5,7 +5,7 @@ import torch
 
 from unpool import models
 from unpool.errors import RecipeError
-from unpool.inspection.gradient_field import gradient_field
+from unpool.inspection.field_by_gradient import gradient_field
 from unpool.models.pose.cpm import CentreMap
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import DataError, RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.backbones.vgg import conv
 from unpool.models.catalog import Variant

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 from unpool.types import Backbone

@@ -12,7 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.models.catalog import Variant
 from unpool.types import Backbone
 

@@ -19,8 +19,8 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import ASPP, set_rate
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
-from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, fcn_head
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
+from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, build_fcn_head
 from unpool.types import Backbone
 
 RATES = (6, 12, 18)  # of the pyramid at output stride 16
@@ -121,11 +121,11 @@ def deeplabv3_auxiliary(
     Raises:
         RecipeError: the backbone has no map of stride 16.
     """
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     scaled = scaled_rates(rates, output_stride)
     head = torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width)
-    return DenseAuxiliary(body, head, fcn_head(backbone.channels[place], num_classes), place=place)
+    return DenseAuxiliary(body, head, build_fcn_head(backbone.channels[index], num_classes), index=index)
 
 
 def scaled_rates(rates: Sequence[int], output_stride: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.layers.upsample import BilinearDeconv
 from unpool.models.backbones.vgg import VGG

@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
 from unpool.layers.upsample import BilinearDeconv

@@ -12,13 +12,13 @@ from torch import nn
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
 from unpool.types import Backbone
 
 AUXILIARY_STRIDE = 16  # of the map that the auxiliary head reads, before dilation
 
 
-def fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
+def build_fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
     """Makes the head: 3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout, 1x1 convolution.
 
     (B, channels, H, W) -> (B, num_classes, H, W).
@@ -45,7 +45,7 @@ def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8,
         dropout: share dropped in the head.
     """
     body = dilated(backbone, output_stride)
-    return Dense(body, fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
+    return Dense(body, build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
 
 
 def fcn_auxiliary(
@@ -56,10 +56,12 @@ def fcn_auxiliary(
     Raises:
         RecipeError: the backbone has no map of stride 16.
     """
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
-    head = fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
-    return DenseAuxiliary(body, head, fcn_head(backbone.channels[place], num_classes, dropout=dropout), place=place)
+    head = build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
+    return DenseAuxiliary(
+        body, head, build_fcn_head(backbone.channels[index], num_classes, dropout=dropout), index=index
+    )
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:

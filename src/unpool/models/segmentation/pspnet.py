@@ -15,8 +15,8 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import PyramidPooling
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
-from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, fcn_head
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
+from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, build_fcn_head
 from unpool.types import Backbone
 
 BINS = (1, 2, 3, 6)
@@ -36,7 +36,7 @@ def psp_head(channels: int, num_classes: int, *, bins: Sequence[int], width: int
     return head
 
 
-def pspnet(
+def build_pspnet(
     backbone: Backbone,
     /,
     *,
@@ -73,11 +73,11 @@ def pspnet_auxiliary(
     Raises:
         RecipeError: the backbone has no map of stride 16.
     """
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
-    beside = fcn_head(backbone.channels[place], num_classes)
-    return DenseAuxiliary(body, head, beside, place=place, align_corners=True)
+    beside = build_fcn_head(backbone.channels[index], num_classes)
+    return DenseAuxiliary(body, head, beside, index=index, align_corners=True)
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:
@@ -98,8 +98,8 @@ def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: flo
 _AUXILIARY = 60 * 60 * (9 * 1024 * 256 + 256 * 21) / 1e9  # multiply-adds of the auxiliary head, by hand
 
 VARIANTS = {
-    "pspnet": _row(pspnet, "resnet50_deep", 46_716_373, 161.6371),
+    "pspnet": _row(build_pspnet, "resnet50_deep", 46_716_373, 161.6371),
     "pspnet_aux": _row(pspnet_auxiliary, "resnet50_deep", 49_081_578, 161.6371 + _AUXILIARY),
-    "pspnet_resnet101": _row(pspnet, "resnet101_deep", 65_708_501, 229.8207),
+    "pspnet_resnet101": _row(build_pspnet, "resnet101_deep", 65_708_501, 229.8207),
     "pspnet_resnet101_aux": _row(pspnet_auxiliary, "resnet101_deep", 68_073_706, 229.8207 + _AUXILIARY),
 }

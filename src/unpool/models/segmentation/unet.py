@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unpool.errors import DataError
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.crop import crop_centre, mirror_pad
+from unpool.layers.cropping import crop_centre, mirror_pad
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 
