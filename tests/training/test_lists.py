@@ -200,6 +200,7 @@ def test_measured_speed_tells_lists_apart_from_none_and_by_what_they_hold():
         key_of(masks=window),
         key_of(masks=[mask[:, :4] for mask in window]),
         key_of(image=[torch.zeros(1, 6, 6), torch.zeros(1, 5, 6)]),
+        key_of(image=[torch.zeros(1, 6, 6)] * 2),
         key_of(image=[torch.zeros(1, 6, 6)] * 3),
     ]
     assert len(set(keys)) == len(keys)

@@ -68,7 +68,7 @@ def _words_of_epoch(seed: int, epoch: int, n: int, *, stream: int) -> NDArray[np
 
 
 class Draws:
-    """Numbers for the samples of one batch, one row a sample; each call of a method moves on to fresh ones.
+    """Random numbers for the samples of one batch; each call of a method draws new ones.
 
     Args:
         seed: of the run.
@@ -99,7 +99,7 @@ class Draws:
     def generators(self) -> list[torch.Generator]:
         """One of torch's generators a sample, for whole fields of numbers.
 
-        What it is seeded with is drawn here; what comes out of it is the same on one version of torch only.
+        Their seeds are drawn here; their numbers are the same on one version of torch only.
         """
         return [torch.Generator().manual_seed(int(seed)) for seed in self.integer(0, 2**32 - 1).tolist()]
 

@@ -15,7 +15,7 @@ _AHEAD = 3  # batches kept ready
 
 
 class Order(Protocol):
-    """Which samples each batch of an epoch takes; a pure function of its own arguments and the epoch.
+    """Which samples each batch of an epoch takes; a pure function of its arguments and the epoch.
 
     Attributes:
         num_samples: size of the set that it orders.

@@ -8,7 +8,7 @@ from unpool.types import Sample, Samples
 
 
 class Repeated:
-    """`times` samples of each, with an `index` of their own, so that each is augmented in its own way.
+    """Each sample `times` times under different `index`, so that each copy is augmented differently.
 
     Args:
         samples: the set; it stays as large in memory as it is.

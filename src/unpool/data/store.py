@@ -30,7 +30,7 @@ _SLICE = 8
 
 
 class ScanResult(NamedTuple):
-    """What came of a scan.
+    """The result of a scan.
 
     Attributes:
         samples: those that can be read.
@@ -90,26 +90,26 @@ def scan(
         DataError: files that must be mended, all in one list; or more unreadable ones than 1 % (and than 10).
         EnvironmentFault: memory was asked for and there is not enough.
     """
-    found = Findings(reader)
+    findings = Findings(reader)
     if isinstance(reader, MeasuringReader):
-        measured = _measure(reader, found)
+        measured = _measure(reader, findings)
         candidates, needed = list(measured), sum(m.num_bytes for m in measured.values())
         in_memory = _fits(needed, memory=memory)
         look = partial(_look_whole, reader) if in_memory else partial(_look_at_targets, reader, measured)
     else:
-        candidates, needed = list(range(len(reader))), _estimate(reader, found)
+        candidates, needed = list(range(len(reader))), _estimate(reader, findings)
         in_memory = _fits(needed, memory=memory)
         look = partial(_look_whole, reader)
     kept: list[int] = []
     sizes: list[Size] = []
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
-    seen = _each(partial(found.attempt, look), candidates, threads=_threads(needed, len(candidates)))
+    seen = _each(partial(findings.attempt, look), candidates, threads=_threads(needed, len(candidates)))
     forms: dict[str, str] = {}
     for done, (index, item) in enumerate(zip(candidates, seen, strict=True), start=1):
         if not isinstance(item, Fault):
-            item = found.attempt(partial(_check_forms, forms, item), index)
+            item = findings.attempt(partial(_check_forms, forms, item), index)
         if isinstance(item, Fault):
-            found.add(item)
+            findings.add(item)
         else:
             kept.append(index)
             sizes.append(item.size_hw)
@@ -117,7 +117,7 @@ def scan(
                 column.append(item.sample[key])
         if progress is not None:
             progress(done, len(candidates))
-    found.verdict(len(kept))
+    findings.verdict(len(kept))
     names = [reader.names[i] for i in kept]
     samples: Samples
     if in_memory:
@@ -125,8 +125,8 @@ def scan(
         samples = MemorySamples(held, names=names, sizes_hw=sizes, info=reader.info)
     else:
         samples = StreamedSamples(reader, kept, names=names, sizes_hw=sizes)
-    manifest = {**found.manifest(names), "memory": in_memory, "decoded_bytes": needed}
-    return ScanResult(samples, found.skipped, manifest)
+    manifest = {**findings.manifest(names), "memory": in_memory, "decoded_bytes": needed}
+    return ScanResult(samples, findings.skipped, manifest)
 
 
 class _Look(NamedTuple):
@@ -175,22 +175,22 @@ def _check_forms(forms: dict[str, str], look: _Look, index: int) -> _Look:
     return look
 
 
-def _measure(reader: MeasuringReader, found: Findings) -> dict[int, Measure]:
+def _measure(reader: MeasuringReader, findings: Findings) -> dict[int, Measure]:
     measured = {}
     every = range(len(reader))
-    for index, item in enumerate(_each(partial(found.attempt, reader.measure), every, threads=_MEASURING_THREADS)):
+    for index, item in enumerate(_each(partial(findings.attempt, reader.measure), every, threads=_MEASURING_THREADS)):
         if isinstance(item, Fault):
-            found.add(item)
+            findings.add(item)
         else:
             measured[index] = item
-            found.note(reader.names[index], item.notes)
+            findings.note(reader.names[index], item.notes)
     return measured
 
 
-def _estimate(reader: Reader, found: Findings) -> int:
+def _estimate(reader: Reader, findings: Findings) -> int:
     """Bytes of all samples, from a few spread over the set."""
-    places = np.linspace(0, len(reader) - 1, min(len(reader), _PROBED)).astype(int).tolist()
-    looks = [found.attempt(partial(_look_whole, reader), i) for i in places]
+    probed = np.linspace(0, len(reader) - 1, min(len(reader), _PROBED)).astype(int).tolist()
+    looks = [findings.attempt(partial(_look_whole, reader), i) for i in probed]
     sizes = [sum(value.nbytes for value in look.sample.values()) for look in looks if not isinstance(look, Fault)]
     return len(reader) * sum(sizes) // max(len(sizes), 1)
 
@@ -198,8 +198,10 @@ def _estimate(reader: Reader, found: Findings) -> int:
 def _fits(needed: int, *, memory: bool | None) -> bool:
     free = free_bytes()
     if memory and needed > free:
-        told = f"the decoded images need {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB of memory are free"
-        raise EnvironmentFault(f"{told}: set data.memory=false")
+        raise EnvironmentFault(
+            f"the decoded images need {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB of memory are free: "
+            "set data.memory=false"
+        )
     return needed < min(free / 4, MOST_BYTES) if memory is None else memory
 
 
@@ -208,15 +210,15 @@ def _threads(needed: int, count: int) -> int:
     return 1 if is_small else min(8, os.cpu_count() or 1)
 
 
-def _each(function: Callable[[int], Item], places: Sequence[int], *, threads: int) -> Iterator[Item]:
-    """The function of each place, in order; few are ahead of the one asked for, so that memory stays bounded."""
+def _each(function: Callable[[int], Item], indices: Sequence[int], *, threads: int) -> Iterator[Item]:
+    """Calls the function with each index and yields in order; few calls run ahead, so that memory stays bounded."""
     if threads == 1:
-        yield from map(function, places)
+        yield from map(function, indices)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
-        for start in range(0, len(places), _SLICE):
-            waiting.append(pool.submit(lambda part: [function(i) for i in part], places[start : start + _SLICE]))
+        for start in range(0, len(indices), _SLICE):
+            waiting.append(pool.submit(lambda part: [function(i) for i in part], indices[start : start + _SLICE]))
             if len(waiting) > 3 * threads:
                 yield from waiting.popleft().result()
         while waiting:

@@ -39,7 +39,7 @@ class Task(NamedTuple):
 
 
 def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: MutableSequence[float]) -> Batch:
-    """The batch of `task`; `clock` always holds the sample in work and since when, by the monotonic clock."""
+    """The batch of `task`; sets `clock` to the sample being read and the monotonic time when that began."""
     read = []
     for index in task.indices:
         clock[:] = [index, time.monotonic()]
@@ -127,7 +127,7 @@ class _Worker:
             raise EnvironmentFault(
                 f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set data.workers=0"
             ) from error
-        except BaseException as error:  # whatever a user's own set raises while it is packed
+        except BaseException as error:  # whatever a user's set raises while it is packed
             part = _unsendable(samples, "samples") or _unsendable(transform, "transform")
             if part is None:
                 raise
@@ -145,7 +145,7 @@ class _Worker:
             raise self._death() from None
 
     def has_answer(self, *, timeout_s: float) -> bool:
-        """Whether there is an answer, or nobody any more to give one."""
+        """Whether there is an answer, or the process has ended."""
         return bool(wait([self._channel, self._process.sentinel], timeout_s))
 
     def answer(self) -> Batch:
@@ -262,5 +262,5 @@ def _unsendable(value: object, name: str) -> str | None:
         ForkingPickler.dumps(value)
     except BaseException:  # what it raises was reported already; here only where
         inner = getattr(value, "__dict__", {}).items()
-        return next((found for key, v in inner if (found := _unsendable(v, f"{name}.{key}"))), name)
+        return next((part for key, v in inner if (part := _unsendable(v, f"{name}.{key}"))), name)
     return None

@@ -1,6 +1,6 @@
 """Which samples each batch of an epoch takes: orders by the name they have in a recipe.
 
-An order is a pure function of its own arguments and the epoch: `batches(epoch)` gives positions in the set, and as many
+An order is a pure function of its arguments and the epoch: `batches(epoch)` gives positions in the set, and as many
 batches in every epoch. Its random numbers come from `data.draws`, never from torch's generator.
 """
 
