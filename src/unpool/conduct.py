@@ -36,7 +36,7 @@ from unpool.training.files import write_tensors
 from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables
 from unpool.training.loop import fit
-from unpool.training.preflight import preflight
+from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
 from unpool.training.state import final_state, restore, use_final
@@ -62,7 +62,7 @@ class CustomParts:
         return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
 
 
-def conduct(
+def train_to_end(
     recipe: Recipe, directory: RunDirectory, custom: CustomParts, *, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
     """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
@@ -129,7 +129,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     batch = _first_batch(loader)
     for warning in (
         *job.task.warnings(training_setup(recipe, data)),
-        *preflight(job, batch, smallest=min(map(len, loader.order.batches(0)))),
+        *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
     ):
         _log.warning(warning)
     choice = speed.choose(

@@ -14,7 +14,7 @@ from unpool.pages.axes import number
 from unpool.pages.chart import Series, line_chart
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup, element
-from unpool.pages.page import Section, page
+from unpool.pages.page import Section, build_page
 from unpool.run_directory import RunDirectory
 from unpool.task import Description
 
@@ -73,7 +73,9 @@ def write_report(run: Path, *, described: Described, examples: Sequence[Example]
         Section("Recipe", [blocks.listing(_recipe(directory))]),
         Section("Machine", _machine(metrics)),
     ]
-    directory.write_text("report.html", page(directory.path.absolute().name, sections, subtitle=_subtitle(config)))
+    directory.write_text(
+        "report.html", build_page(directory.path.absolute().name, sections, subtitle=_subtitle(config))
+    )
     return directory / "report.html"
 
 
