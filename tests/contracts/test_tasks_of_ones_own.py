@@ -1,6 +1,9 @@
 """A task of one's own goes through every verb, though nothing but the table of tasks names it."""
 
+import html
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import unpool
-from tests.contracts.own_readers import Bars
+from tests.contracts.own_readers import Bars, Things
 from tests.contracts.own_tasks import OWN_READERS, OWN_TASKS, readers
 from unpool.data.readers import READERS
 from unpool.tasks import TASKS
@@ -27,8 +31,8 @@ data: {{reader: {reader}, size: [32, 32], workers: 0}}
 model: {{name: lenet5, width: 6}}
 task: {{name: {task}}}
 train:
-  {{epochs: 4, batch: 4, optimizer: adamw, lr: 3e-3, ema: 0.8, precision: float32, memory_format: contiguous,
-    save_every_s: 0, threads: 1}}
+  {{epochs: 4, batch: 2, accumulate: 2, optimizer: adamw, lr: 3e-3, ema: 0.8, save_every_s: 0,
+    precision: float32, memory_format: contiguous, threads: 1}}
 """
 
 
@@ -63,11 +67,6 @@ def kill(name, recipe, run):
     assert one.returncode == -signal.SIGKILL
 
 
-def of_one(runs, name):
-    if runs.name != name:
-        pytest.skip("about the other task")
-
-
 def test_run_that_was_killed_ends_with_the_bits_of_one_left_alone(runs):
     assert runs.at_kill[1]["step"] == KILLED_AT - 1
     for file in ("model.safetensors", "best.safetensors"):
@@ -78,8 +77,8 @@ def test_run_that_was_killed_ends_with_the_bits_of_one_left_alone(runs):
         assert runs.resumed[key] == runs.trained[key]
 
 
+@pytest.mark.parametrize("runs", ["largest_thing"], indirect=True)
 def test_parameters_and_buffers_of_a_task_are_trained_averaged_and_saved(runs):
-    of_one(runs, "largest_thing")
     tensors = runs.at_kill[0]
     final = load_file(runs.alone / "model.safetensors")
     for name in ("centres", "norm.weight", "norm.running_mean"):
@@ -99,3 +98,50 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_last_one(runs):
 def test_best_weights_are_those_of_the_lowest_error(runs):
     best = min(runs.trained["history"], key=lambda line: line[BEST[runs.name]])
     assert runs.trained["best_step"] == best["step"]
+
+
+def test_predictions_of_files_score_what_the_evaluation_did(runs, tmp_path):
+    reader = {"angle": Bars, "largest_thing": Things}[runs.name](split="val")
+    files = [tmp_path / f"{index}.png" for index in range(len(reader))]
+    for index, file in enumerate(files):
+        Image.fromarray(reader[index]["image"].permute(1, 2, 0).numpy()).save(file)
+    records = unpool.predict(runs.alone, files, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == records
+    written = {f"{file.stem}_{ending}" for file in files for ending in ("view.jpg", *TASKS[runs.name].files)}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.json", *written}
+    metric = TASKS[runs.name](reader.info).metric()
+    for index, record in enumerate(records):
+        batch = {key: value[None] for key, value in reader[index].items()}
+        metric.update(as_prediction(record, tmp_path / "out"), batch)
+    assert metric.compute()[BEST[runs.name]] == pytest.approx(runs.trained[BEST[runs.name]], abs=0.01)
+
+
+def as_prediction(record, out):
+    """What a task predicts for one image, from its record and raw files."""
+    if "degrees" in record:
+        return {"angle_deg": torch.tensor([record["degrees"]])}
+    box = [float(side) for side in (out / record["box"]).read_text().split()]
+    return {"boxes": [torch.tensor([box])], "labels": [torch.tensor([Things.info.classes.index(record["class"])])]}
+
+
+@pytest.mark.parametrize("runs", ["largest_thing"], indirect=True)
+def test_answer_on_a_larger_image_lies_on_that_image(runs):
+    predictor, image = unpool.load(runs.alone), Things(split="val")[2]["image"]
+    small, large = predictor([image, image.repeat_interleave(2, 1).repeat_interleave(3, 2)])
+    wanted = [side * factor for side, factor in zip(small["box"], (3, 2, 3, 2), strict=True)]
+    assert large["box"] == pytest.approx(wanted, rel=0.2)  # made smaller for the network, it is not the same image
+
+
+def test_report_shows_described_metrics_and_only_shares_in_percent(runs):
+    page = (runs.killed / "report.html").read_text(encoding="utf-8")
+    tiles = {title: value for value, title in re.findall("<b>([^<]*)</b><span>([^<]*)</span>", html.unescape(page))}
+    described = TASKS[runs.name](Things.info).described
+    for name, one in described.items():
+        if not one.each:
+            assert tiles[one.title].endswith(f" {one.unit}" if one.unit else " %")
+            assert float(tiles[one.title].split()[0]) / (100 if one.is_share else 1) == pytest.approx(
+                runs.trained[name], rel=1e-3, abs=5e-4
+            )
+    shown = re.sub(r"(?s)<style>.*?</style>|Training waited[^<]*", "", page)
+    shares = [tiles[one.title] for one in described.values() if one.is_share]
+    assert re.findall(r"[\d.]+ ?%", shown) == shares
