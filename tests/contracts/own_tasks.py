@@ -151,20 +151,19 @@ class Angle(Task):
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         image = batch["image"]
         found = model(image + self.shake * torch.randn_like(image) if model.training else image).float()
-        twice = (2 * batch["angle_deg"]).deg2rad()
-        likeness = nn.functional.cosine_similarity(found, torch.stack([twice.cos(), twice.sin()], 1))
+        likeness = nn.functional.cosine_similarity(found, doubled(batch["angle_deg"]))
         return {"turn": Term((1 - likeness).sum(), torch.tensor(float(len(image))))}
 
     def answer(self, model: nn.Module, inputs: Batch) -> Prediction:
         image = inputs["image"]
-        cosine, sine = (model(image) + model(image.flip((2, 3)))).float().unbind(1)
-        return {"angle_deg": torch.atan2(sine, cosine).rad2deg() / 2 % 180, "score": torch.hypot(cosine, sine)}
+        twice = (model(image) + model(image.flip((2, 3)))).float()
+        return {"twice": twice, "score": twice.norm(dim=1)}
 
     def metric(self) -> "AngleScores":
         return AngleScores()
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
-        return {"degrees": float(prediction["angle_deg"]), "score": float(prediction["score"])}
+        return {"degrees": float(half_angle(prediction["twice"])), "score": float(prediction["score"])}
 
     def draw(self, image: Tensor, target: Any) -> Tensor:
         return draw_line(image, float(target["degrees"] if "degrees" in target else target["angle_deg"]))
@@ -178,7 +177,7 @@ class AngleScores:
         self.errors: list[float] = []
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        apart = (prediction["angle_deg"] - batch["angle_deg"]).abs() % 180
+        apart = (half_angle(prediction["twice"]) - batch["angle_deg"]).abs() % 180
         self.errors += torch.minimum(apart, 180 - apart).tolist()
 
     def merge(self, other: "AngleScores") -> None:
@@ -187,6 +186,17 @@ class AngleScores:
     def compute(self) -> dict[str, Any]:
         count = len(self.errors)
         return {"angle_error": sum(self.errors) / count, "within_20": sum(e < 20 for e in self.errors) / count}
+
+
+def doubled(angle_deg: Tensor) -> Tensor:
+    """(..., 2): cosine and sine of twice an angle, which are the same after half a turn."""
+    twice = (2 * angle_deg).deg2rad()
+    return torch.stack([twice.cos(), twice.sin()], -1)
+
+
+def half_angle(twice: Tensor) -> Tensor:
+    """The way back from `doubled`: degrees from 0 to 180."""
+    return torch.atan2(twice[..., 1], twice[..., 0]).rad2deg() / 2 % 180
 
 
 def _largest(boxes: Tensor) -> int:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import unpool
 from tests.contracts.own_readers import Bars, Things
-from tests.contracts.own_tasks import OWN_READERS, OWN_TASKS, readers
+from tests.contracts.own_tasks import OWN_READERS, OWN_TASKS, doubled, readers
 from unpool.data.readers import READERS
 from unpool.tasks import TASKS
 from unpool.training.checkpoint import load
@@ -119,7 +119,7 @@ def test_predictions_of_files_score_what_the_evaluation_did(runs, tmp_path):
 def as_prediction(record, out):
     """What a task predicts for one image, from its record and raw files."""
     if "degrees" in record:
-        return {"angle_deg": torch.tensor([record["degrees"]])}
+        return {"twice": doubled(torch.tensor([record["degrees"]]))}
     box = [float(side) for side in (out / record["box"]).read_text().split()]
     return {"boxes": [torch.tensor([box])], "labels": [torch.tensor([Things.info.classes.index(record["class"])])]}
 
