@@ -34,7 +34,7 @@ from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate
 from unpool.training.files import write_tensors
 from unpool.training.job import Job
-from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables
+from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import fit
 from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
@@ -107,7 +107,7 @@ def train_to_end(
         fit(job, callbacks)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
-        write_report(directory.path, described=job.task.described, examples=examples, worst=worst)
+        write_report(directory.path, described=job.task.described, best=job.task.best, examples=examples, worst=worst)
         return metrics
 
 
@@ -203,9 +203,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
     last = _without(evaluation.history[-1], "epoch", "step")
     metrics: dict[str, Any] = {
         **last,
-        "history": [
-            {name: value for name, value in line.items() if name != "confusion"} for line in evaluation.history
-        ],
+        "history": [without_tables(line) for line in evaluation.history],
         "best_step": evaluation.best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,

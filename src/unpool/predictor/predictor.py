@@ -12,7 +12,7 @@ from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stri
 from unpool.predictor.framing import in_square, of_at_most, told_of
 from unpool.predictor.images import ImageLike, read_image
 from unpool.task import Task
-from unpool.tasks.one_forward import Maps, OneForward
+from unpool.tasks.one_forward import Maps
 from unpool.types import Batch, DataInfo, Prediction, Preprocessing
 
 
@@ -80,7 +80,7 @@ class Predictor:
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
-        with _evaluating(self.model), torch.inference_mode():
+        with _evaluating(self.model, self.task), _finite_outputs(self.model), torch.inference_mode():
             return self._answer(image)
 
     def _answer(self, image: Tensor) -> dict[str, Any]:
@@ -99,10 +99,7 @@ class Predictor:
 
     def _whole(self, image: Tensor) -> Prediction:
         resized = self.preprocessing.resize(image.to(self.device))[None]
-        inputs = self._inputs(resized, tuple(image.shape[-2:]))
-        if isinstance(self.task, OneForward):
-            return self.task.decode(_finite(self.task.output(self.model, inputs)), inputs)
-        return self.task.answer(self.model, inputs)
+        return self.task.answer(self.model, self._inputs(resized, tuple(image.shape[-2:])))
 
     def _maps(self, task: Maps, image: Tensor) -> Prediction:
         maps: Prediction = {}
@@ -118,7 +115,7 @@ class Predictor:
 
         def scores_of(part: Tensor) -> Tensor:
             """Scores of uint8 images (B, C, H, W), without those of the padding."""
-            scores = _finite(task.output(self.model, self._inputs(part)))
+            scores = task.output(self.model, self._inputs(part))
             return scores[..., : part.shape[-2], : part.shape[-1]]
 
         def decoded(scores: Tensor, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
@@ -147,25 +144,38 @@ class Predictor:
         return {"image": self.preprocessing.normalize(image), **sizes}
 
 
-def _finite(output: Any) -> Any:
-    """The network's output, which no task may see where it is not finite."""
+@contextmanager
+def _finite_outputs(model: nn.Module) -> Iterator[None]:
+    """Inside, an output of the network that is not finite is an error, before the task reads it."""
+    hook = model.register_forward_hook(_check_finite)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _check_finite(model: nn.Module, inputs: Any, output: Any) -> None:
     if not _is_finite(output):
         raise ModelFileError(
             "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
         )
-    return output
 
 
 def _is_finite(output: Any) -> bool:
-    """All numbers of a tensor, or of the tensors in a tuple of any depth."""
-    return bool(output.isfinite().all()) if isinstance(output, Tensor) else all(map(_is_finite, output))
+    """All numbers of a tensor, or of the tensors in tuples, lists and dicts of any depth."""
+    if isinstance(output, Tensor):
+        return bool(output.isfinite().all())
+    if isinstance(output, dict):
+        return all(map(_is_finite, output.values()))
+    return all(map(_is_finite, output)) if isinstance(output, tuple | list) else True
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: nn.Module, task: Task) -> Iterator[None]:
     """Evaluation mode inside, every module's own mode after."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    both = nn.ModuleList([model, task])
+    modes = {module: module.training for module in both.modules()}
+    both.eval()
     try:
         yield
     finally:
