@@ -19,6 +19,8 @@ from unpool.data.repeated import Repeated
 from unpool.data.statistics import count_pixels
 from unpool.data.store import ScanResult, scan
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.ops import mean_image
+from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
@@ -27,7 +29,7 @@ from unpool.training.job import Job
 from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch, DataInfo, Preprocessing, Reader, Samples, Task, Transform
+from unpool.types import Batch, DataInfo, Reader, Samples, Task, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +114,15 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         rule=data.rule,
         crop=data.crop,
         channels=data.channels,
+        order=data.color_order,
+        value_range=data.value_range,
+        normalization=data.normalize,
         mean=tuple(data.mean),
         std=tuple(data.std),
+        mean_image=mean_image.read(Path(data.mean_image), (data.channels, *data.size))
+        if data.mean_image and data.size
+        else None,
+        multiple=data.multiple,
         exif="apply" if has_joints else data.options.get("exif", "apply"),
     )
 
@@ -282,7 +291,7 @@ class Prepare:
 
     def __call__(self, batch: Batch) -> Batch:
         moved = {key: self._move(value) for key, value in batch.items()}
-        return moved | {"image": self.preprocessing.normalize(moved["image"])}
+        return moved | {"image": self.preprocessing.normalize(moved["image"], moved["valid_xyxy"])}
 
     def _move(self, value: Any) -> Any:
         if isinstance(value, list):

@@ -10,7 +10,8 @@ from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometr
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
-from unpool.types import IGNORE, DataInfo, Preprocessing, Sample
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import IGNORE, DataInfo, Sample
 
 OPTIONS = {"translate": {"fraction": 0.2}, "rotate": {"degrees": 30}, "color_jitter": {"brightness": 0.4, "hue": 0.1}}
 GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.data.readers.person_crops import FILL
+from unpool.data.readers.person_crops import FILLS
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, framing
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 INFO = DataInfo(keypoints=("red", "blue"))
 SEEN = Preprocessing(size_hw=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -38,7 +39,7 @@ class Centres(Spots):
 
 def picture(height, width):
     """Two spots of 3x3 pixels about `JOINTS`, on what fills the bars."""
-    image = torch.tensor(FILL, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
+    image = torch.tensor(FILLS[3], dtype=torch.uint8)[:, None, None].repeat(1, height, width)
     for channel, (x, y) in zip((0, 2), JOINTS, strict=True):
         image[:, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 0
         image[channel, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 255
@@ -56,7 +57,7 @@ def test_joints_on_a_picture_and_on_the_same_with_bars_around_agree(height, widt
     image = picture(height, width)
     side = max(height, width)
     left, top = -round((width - side) / 2), -round((height - side) / 2)
-    barred = torch.tensor(FILL, dtype=torch.uint8)[:, None, None].repeat(1, side, side)
+    barred = torch.tensor(FILLS[3], dtype=torch.uint8)[:, None, None].repeat(1, side, side)
     barred[:, top : top + height, left : left + width] = image
     plain, around = found(image, model(), task), found(barred, model(), task)
     assert torch.equal(plain, around - torch.tensor([left, top]))

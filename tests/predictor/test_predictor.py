@@ -5,13 +5,14 @@ from PIL import Image
 from torch import nn
 
 from unpool.errors import DataError, ModelFileError, RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
 from unpool.predictor.images import read_image
 from unpool.tasks import Classification, Segmentation
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
-from unpool.types import CoordinateStages, DataInfo, FieldStages, Preprocessing, Stages
+from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
 
 INFO = DataInfo(classes=("dark", "bright", "red"))
 PLAIN = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -78,7 +79,9 @@ def test_resized_image_is_answered_at_its_own_size_in_bands_as_at_once():
     assert model.sizes == [(24, 40)] * 2
     assert torch.equal(once["mask"], bands["mask"])
     assert torch.allclose(once["score"], bands["score"], atol=1e-5)
-    whole = nn.functional.interpolate(model(small.apply(image)[None]), (90, 61), mode="bilinear").argmax(1)[0]
+    whole = nn.functional.interpolate(
+        model(small.normalize(small.resize(image))[None]), (90, 61), mode="bilinear"
+    ).argmax(1)[0]
     assert torch.equal(once["mask"], whole.to(torch.uint8))
 
 

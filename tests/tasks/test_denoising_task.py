@@ -6,10 +6,11 @@ from unpool import models
 from unpool.data.augment import Augment
 from unpool.data.noise import AddNoise, Gaussian, Masking, NoNoise
 from unpool.errors import RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import build
 from unpool.tasks.denoising import Denoising
 from unpool.training.step import total_loss
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 GREY = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
 SHIFTED = Preprocessing(channels=1, mean=(0.4,), std=(0.2,))

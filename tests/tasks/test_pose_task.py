@@ -7,11 +7,12 @@ from torch import nn
 from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.joints import covered_hw, joints_on, stride_of
 from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
 from unpool.training.step import total_loss
-from unpool.types import CoordinateStages, DataInfo, Preprocessing, Stages
+from unpool.types import CoordinateStages, DataInfo, Stages
 
 NAMES = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck")
 INFO = DataInfo(keypoints=NAMES, flip_pairs=((0, 1), (2, 3)), limbs=((0, 4), (1, 4), (0, 2), (1, 3)))

@@ -4,9 +4,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpool.errors import DataError, RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import IGNORE, Auxiliary, DataInfo, Preprocessing
+from unpool.types import IGNORE, Auxiliary, DataInfo
 
 INFO = DataInfo(classes=("ground", "square", "disc"), palette=((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 

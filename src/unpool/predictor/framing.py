@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unpool.data.readers.person_crops import cut, square_around
+from unpool.data.readers.person_crops import FILLS
+from unpool.ops.cutting import cut, resize_to, square_around
 from unpool.ops.heatmaps import rescale
-from unpool.types import Preprocessing
 
 LONGEST = 4096  # pixels of the longer side to which a photograph is made smaller, so that its square fits in memory
 
@@ -46,7 +46,8 @@ def in_square(image: Tensor) -> Framed:
     scale = min(1.0, LONGEST / max(height, width))
     smaller = _resized(image, (max(1, round(height * scale)), max(1, round(width * scale))))
     square = square_around((0, 0, smaller.seen_hw[1], smaller.seen_hw[0]), 1.0)
-    return smaller._replace(image=cut(smaller.image, square), left=square.left, top=square.top)
+    fill = torch.tensor(FILLS[len(image)])
+    return smaller._replace(image=cut(smaller.image, square, fill), left=square.left, top=square.top)
 
 
 def of_at_most(image: Tensor, limit: int) -> Framed:
@@ -68,4 +69,4 @@ def told_of(frame: Framed) -> list[str]:
 
 
 def _resized(image: Tensor, seen_hw: tuple[int, int]) -> Framed:
-    return Framed(Preprocessing(size_hw=seen_hw).resize(image), 0, 0, seen_hw, (image.shape[-2], image.shape[-1]))
+    return Framed(resize_to(image, seen_hw), 0, 0, seen_hw, (image.shape[-2], image.shape[-1]))

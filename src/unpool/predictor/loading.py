@@ -12,9 +12,10 @@ from unpool import models, tasks
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.models.pretrained import PUBLISHED, origin
 from unpool.models.weights import load_weights
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Preprocessing, Task
+from unpool.types import DataInfo, Task
 
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}

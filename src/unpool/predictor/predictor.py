@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import ModelFileError, RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stride_of
 from unpool.predictor.framing import in_square, of_at_most, told_of
 from unpool.predictor.images import ImageLike, read_image
-from unpool.types import Batch, DataInfo, Prediction, Preprocessing, Task
+from unpool.types import Batch, DataInfo, Prediction, Task
 
 
 class Predictor:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
-from unpool.types import DataInfo, Preprocessing, Task
+from unpool.types import DataInfo, Task
 
 TASKS: dict[
     str,

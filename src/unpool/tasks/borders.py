@@ -1,7 +1,7 @@
 """The refusal of images that lose their borders, for tasks that answer about all of an image."""
 
 from unpool.errors import RecipeError
-from unpool.types import Preprocessing
+from unpool.ops.preprocessing import Preprocessing
 
 
 def check_borders(preprocessing: Preprocessing | None, borders: str) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.metrics.image_quality import ImageScores
 from unpool.ops.drawing import caption
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import predict_scores, stride_of
-from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 GAIN = 3  # of the removed noise in a picture: it is faint

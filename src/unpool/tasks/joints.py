@@ -14,9 +14,10 @@ from torch import Tensor
 from unpool.errors import RecipeError
 from unpool.metrics.pose import PoseScores
 from unpool.ops.heatmaps import mirror_order, rescale
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
 from unpool.tasks.borders import check_borders
-from unpool.types import Batch, DataInfo, Prediction, Preprocessing
+from unpool.types import Batch, DataInfo, Prediction
 
 
 class Joints:

@@ -19,10 +19,11 @@ from unpool.ops import heatmaps
 from unpool.ops.fields import affinity_fields
 from unpool.ops.heatmaps import rescale
 from unpool.ops.parsing import parse
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import draw_skeletons
 from unpool.tasks.borders import check_borders
 from unpool.tasks.joints import covered_hw
-from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Preprocessing, Term
+from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Term
 
 
 class People:

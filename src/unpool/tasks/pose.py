@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.joints import Joints, joints_back, joints_on, stride_of
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
-from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
 
 Output = Tensor | Stages
 MOST = 1e4  # of pixels and weights; no map is as large

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.ops.heatmaps import rescale
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.joints import Joints, targets_hw
-from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Preprocessing, Term
+from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Term
 
 Output = Tensor | CoordinateStages
 

@@ -17,10 +17,11 @@ from unpool.errors import RecipeError
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, stride_of
 from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
 from unpool.tasks.borders import check_borders
-from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Term
+from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 BAND = 2**24  # scores (B * N * H * W) that are resized, or of which loss and answer are taken, at once
