@@ -28,7 +28,11 @@ def points_of(size, count=5):
 @settings(max_examples=150, deadline=None)
 def test_points_come_back_from_the_input_of_every_rule(chosen, size):
     layout, points = chosen.layout(size), points_of(size)
-    assert (layout.points_to_image(layout.points_to_input(points)) - points).abs().max() < 1e-4
+    exact = points.double()
+    assert (layout.points_to_image(layout.points_to_input(exact)) - exact).abs().max() < 1e-4
+    ratio = (layout.valid_xyxy[:, 2:] - layout.valid_xyxy[:, :2]) / torch.tensor([[size[1], size[0]]])
+    if 0.2 < ratio.min() < ratio.max() < 5:  # others are beyond what float32 resolves
+        assert (layout.points_to_image(layout.points_to_input(points)) - points).abs().max() < 1e-4
     nowhere = torch.full((1, 1, 2), float("nan"))
     assert layout.points_to_image(nowhere).isnan().all()
 
@@ -49,8 +53,8 @@ def test_boxes_come_back_from_the_input_of_every_rule(chosen, size):
     layout = chosen.layout(size)
     whole = torch.tensor([[0.0, 0.0, size[1], size[0]]])
     (there,) = layout.boxes_to_input([whole])
-    assert torch.allclose(there, layout.valid_xyxy, atol=1e-3)
-    boxes = torch.cat([points_of(size), points_of(size, 7)[:, 2:]], dim=2)[0]
+    assert torch.allclose(there, layout.valid_xyxy, rtol=1e-4, atol=1e-3)
+    boxes = torch.cat([points_of(size), points_of(size, 7)[:, 2:]], dim=2)[0].double()
     assert (layout.boxes_to_image(layout.boxes_to_input([boxes]))[0] - boxes).abs().max() < 1e-4
     assert layout.boxes_to_image([torch.zeros(0, 4)])[0].shape == (0, 4)
 
@@ -88,6 +92,13 @@ def test_masks_come_back_as_they_were_from_a_larger_input(rule, size):
     assert there.shape == (1, 80, 80)
     assert torch.equal(there[0] == 255, ~layout.is_valid()[0])
     assert torch.equal(layout.masks_to_image(there)[0], mask)
+
+
+@pytest.mark.parametrize("size", [(7, 64), (40, 63), (64, 9), (63, 40)])
+def test_no_pixel_of_the_bars_enters_a_mask(size):
+    layout = Preprocessing(size_hw=(50, 50), rule="fit").layout(size)
+    there = layout.masks_to_input([torch.ones(size, dtype=torch.int64)], padding=255)
+    assert layout.masks_to_image(there)[0].eq(1).all()
 
 
 @pytest.mark.parametrize("size", [(12, 20), (20, 12), (9, 31)])
