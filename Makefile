@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/unpool train scenes_unet
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -27,7 +27,7 @@ class Proof:
 
     Attributes:
         recipe: shipped recipe.
-        data: folder below the one of all data sets; None where the recipe makes its own.
+        data: folder below the folder of all data sets; None where the recipe makes its own.
         runs: overrides of each run, by a short name.
         rows: metrics of every run -> rows of the result.
     """
@@ -38,40 +38,35 @@ class Proof:
     runs: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"run": ()})
 
 
-def _seconds(metrics: Metrics) -> str:
+def _training(metrics: Metrics) -> str:
     return f"{metrics['time_s'] / 60:.1f} min, {metrics['images_seen']:,} images seen, {metrics['precision']}"
 
 
 def _segmentation(reference: str) -> Callable[[dict[str, Metrics]], list[Row]]:
     def rows(runs: dict[str, Metrics]) -> list[Row]:
         (metrics,) = runs.values()
-        found = [Row(what="mean IoU, last weights", figure=f"{metrics['mean_iou']:.4f}", reference=reference)]
-        found += [Row(what="pixel accuracy", figure=f"{metrics['pixel_accuracy']:.4f}")]
-        found += [Row(what="class accuracy", figure=f"{metrics['class_accuracy']:.4f}")]
-        found += [
-            Row(what=f"IoU {name}", figure=f"{value:.3f}")
-            for name, value in metrics["iou"].items()
-            if value is not None
+        by_class = [f"{name} {value:.3f}" for name, value in metrics["iou"].items() if value is not None]
+        return [
+            Row(what="mean IoU, last weights", figure=f"{metrics['mean_iou']:.4f}", reference=reference),
+            Row(what="pixel accuracy", figure=f"{metrics['pixel_accuracy']:.4f}"),
+            Row(what="class accuracy", figure=f"{metrics['class_accuracy']:.4f}"),
+            Row(what="IoU by class", figure=", ".join(by_class)),
+            Row(what="training", figure=_training(metrics)),
         ]
-        return [*found, Row(what="training", figure=_seconds(metrics))]
 
     return rows
 
 
 def _top1(reference: str) -> Callable[[dict[str, Metrics]], list[Row]]:
     def rows(runs: dict[str, Metrics]) -> list[Row]:
-        found = [
-            Row(what=f"top-1, {name}", figure=f"{100 * metrics['top1']:.2f} %", reference=_seconds(metrics))
-            for name, metrics in runs.items()
+        what = f"top-1, mean of {len(runs)}" if len(runs) > 1 else "top-1"
+        average = mean(metrics["top1"] for metrics in runs.values())
+        by_run = [f"{name} {100 * metrics['top1']:.2f} %" for name, metrics in runs.items()]
+        return [
+            Row(what=what, figure=f"{100 * average:.2f} %", reference=reference),
+            Row(what="top-1 by run", figure=", ".join(by_run)),
+            Row(what="training by run", figure="; ".join(map(_training, runs.values()))),
         ]
-        average = Row(
-            what="top-1, mean", figure=f"{100 * mean(m['top1'] for m in runs.values()):.2f} %", reference=reference
-        )
-        return (
-            [*found, average]
-            if len(runs) > 1
-            else [*found, Row(what="top-1", figure=found[0].figure, reference=reference)]
-        )
 
     return rows
 
@@ -117,13 +112,13 @@ def prove(name: str, data: Path, runs: Path) -> None:
     """Trains what the proof needs and writes benchmarks/results/<name>.json."""
     proof = PROOFS[name]
     started_s = time.monotonic()
-    found = {}
+    metrics_by_run = {}
     for label, overrides in proof.runs.items():
         root = [] if proof.data is None else [f"data.root={data / proof.data}"]
         run = runs / f"{name}-{label.replace(' ', '-')}"
-        found[label] = train(proof.recipe, [*root, *overrides], run)
-    spent_s = sum(metrics["time_s"] for metrics in found.values())
-    rows = proof.rows(found)
+        metrics_by_run[label] = train(proof.recipe, [*root, *overrides], run)
+    spent_s = sum(metrics["time_s"] for metrics in metrics_by_run.values())
+    rows = proof.rows(metrics_by_run)
     for row in rows:
         print(f"{row.what}: {row.figure}" + (f"  ({row.reference})" if row.reference else ""))
     command = f"python -m benchmarks.accuracy {name}"

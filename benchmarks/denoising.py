@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.accuracy import evaluate, train
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool import load, load_recipe
-from unpool.assemble import make_eval_transform, make_preprocessing, make_reader
+from unpool.assemble.data import make_eval_loader, make_preprocessing, make_reader
 from unpool.data.store import scan
 from unpool.metrics.image_quality import psnr, ssim
 from unpool.pages.images import Card, Picture, grid
@@ -99,7 +99,7 @@ def noisy_set(data: Path, level: float, most: int | None) -> list[tuple[Tensor, 
     """(noisy, clean) of each image of BSD68, (1, 1, H, W) on 0..1: the noise that every network is measured on."""
     recipe = load_recipe(NETWORKS["DnCNN-S"].recipe, [f"data.root={data}", noise_of(level)])
     samples = scan(make_reader(recipe, "val")).samples
-    collate = make_eval_transform(recipe, make_preprocessing(recipe))
+    collate = make_eval_loader(recipe, samples, make_preprocessing(recipe)).transform
     batches = [collate([samples[i]], 0) for i in range(min(len(samples), most or len(samples)))]
     return [(batch["image"] / 255, batch["clean"].float() / 255) for batch in batches]
 

@@ -36,14 +36,14 @@ class Answer:
     """What became of one network in one library: its error, or why there is none."""
 
     error: float | None = None
-    told: str = ""
+    note: str = ""
 
     @property
     def is_exact(self) -> bool:
         return self.error is not None and self.error <= TOLERANCE
 
     def __str__(self) -> str:
-        return self.told if self.error is None else f"{self.error:.0e}" if self.error else "0"
+        return self.note if self.error is None else f"{self.error:.0e}" if self.error else "0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Line:
 def examine(network: Network, output_stride: int) -> Line:
     """Everything about one network at one output stride."""
     started = time.monotonic()
-    ours = ours_float32 = Answer(told="refused")
+    ours = ours_float32 = Answer(note="refused")
     build_s = 0.0
     try:
         before = build(network.ours)
@@ -77,7 +77,7 @@ def examine(network: Network, output_stride: int) -> Line:
         ours_float32 = error_of((before, after), output_stride, torch.float32)
         ours = error_of((before, after), output_stride, torch.float64)
     except NotConvertible as error:
-        ours = Answer(told=f"refused: {error}")
+        ours = Answer(note=f"refused: {error}")
     peers = {library: _peer(library, getattr(network, library), output_stride) for library in PEERS}
     return Line(
         network=network,
@@ -91,8 +91,8 @@ def examine(network: Network, output_stride: int) -> Line:
 
 def _peer(library: str, name: str, output_stride: int) -> Answer:
     if not _is_installed(MODULES[library]):
-        return Answer(told="not installed")
-    return _answer(PEERS[library], name, output_stride) if name else Answer(told="-")
+        return Answer(note="not installed")
+    return _answer(PEERS[library], name, output_stride) if name else Answer(note="-")
 
 
 def _answer(dilated: Callable[[str, int], Pair], name: str, output_stride: int) -> Answer:
@@ -101,7 +101,7 @@ def _answer(dilated: Callable[[str, int], Pair], name: str, output_stride: int) 
     try:
         pair = dilated(name, output_stride)
     except REFUSALS as error:
-        return Answer(told=f"refused: {_first_line(error)}")
+        return Answer(note=f"refused: {_first_line(error)}")
     return error_of(pair, output_stride, torch.float64)
 
 
@@ -115,11 +115,11 @@ def error_of(pair: Pair, output_stride: int, dtype: torch.dtype) -> Answer:
             try:
                 new = list(tensors_of(after(image.clone())))
             except REFUSALS as error:
-                return Answer(told=f"fails: {_first_line(error)}")
+                return Answer(note=f"fails: {_first_line(error)}")
         for a, b, stride in zip(old, new, strides, strict=True):
             step = max(1, stride // output_stride)
             if step > 1 and a.shape == b.shape:
-                return Answer(told=f"left at stride {stride}")
+                return Answer(note=f"left at stride {stride}")
             worst = max(worst, difference(a, b[:, :, ::step, ::step]))
     return Answer(error=worst)
 
@@ -176,12 +176,12 @@ def _first_line(error: BaseException) -> str:
 
 
 def row_of(line: Line) -> Row:
-    """The line as RESULTS.md shows it."""
+    """The line as it is printed."""
     figure = str(line.ours) if line.ours.error is None else f"{line.ours} (float32: {line.ours_float32})"
-    told = [f"{library}: {answer}" for library, answer in line.peers.items() if answer.told != "-"]
+    peers = [f"{library}: {answer}" for library, answer in line.peers.items() if answer.note != "-"]
     network = line.network
     what = f"{network.name} of {network.library} ({network.family}), output stride {line.output_stride}"
-    return Row(what=what, figure=figure, reference="; ".join(told))
+    return Row(what=what, figure=figure, reference="; ".join(peers))
 
 
 def summary(lines: Sequence[Line]) -> list[Row]:
@@ -199,10 +199,10 @@ def summary(lines: Sequence[Line]) -> list[Row]:
         Row(what="ours, refused", figure=str(refused), reference="at most 3"),
     ]
     for library in PEERS:
-        answers = [line.peers[library] for line in lines if line.peers[library].told not in ("-", "not installed")]
+        answers = [line.peers[library] for line in lines if line.peers[library].note not in ("-", "not installed")]
         exact, off = sum(a.is_exact for a in answers), sum(a.error is not None and not a.is_exact for a in answers)
-        told = f"{exact} exact, {off} off, {len(answers) - exact - off} refused or failing, of {len(answers)}"
-        rows.append(Row(what=f"{library}, of the networks it has", figure=told if answers else "not installed"))
+        counts = f"{exact} exact, {off} off, {len(answers) - exact - off} refused or failing, of {len(answers)}"
+        rows.append(Row(what=f"{library}, of the networks it has", figure=counts if answers else "not installed"))
     return rows
 
 
@@ -224,8 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines.append(examine(network, output_stride))
             row = row_of(lines[-1])
             print(f"{row.what}: {row.figure} | {row.reference}", flush=True)
-    rows = [*summary(lines), *map(row_of, lines)]
-    for row in rows[: len(rows) - len(lines)]:
+    rows = summary(lines)
+    for row in rows:
         print(f"{row.what}: {row.figure} {row.reference and f'({row.reference})'}")
     command = shlex.join(["python", "-m", "benchmarks.dilation", *(sys.argv[1:] if arguments is None else arguments)])
     details = {"lines": [asdict(line) for line in lines]}

@@ -11,10 +11,11 @@ from benchmarks.record import RESULTS, ROOT
 
 HEAD = """# Results
 
-Written by `python -m benchmarks.results` from `benchmarks/results/*.json`; do not edit. Each section is one
-measurement: the command that made it, then what it gave. A commit that ends in `+` had changes not yet committed.
+Written by `make results` from `benchmarks/results/*.json`; do not edit. The first table has one row a claim and names
+the file and the key that hold it; the second says how each file was measured. The files also hold what a claim sums up.
 """
 KEYS = ("rows", "command", "seed", "wall_s", "machine", "date", "commit")
+MOST_LINES = 200
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -34,33 +35,46 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """RESULTS.md of measurements by name, in the order of their names."""
-    return "\n".join([HEAD, *(_section(name, results[name]) for name in sorted(results))])
+    """RESULTS.md of measurements by name, in the order of their names.
 
-
-def _section(name: str, result: Mapping[str, Any]) -> str:
-    hardware = result["machine"]
-    flags = ", ".join(hardware["flags"]) or "none of the flags that matter"
-    seed = "none" if result["seed"] is None else result["seed"]
+    Raises:
+        ValueError: it would have more than MOST_LINES lines.
+    """
+    claims = [line for name in sorted(results) for line in _claims(name, results[name])]
+    files = [_origin(name, results[name]) for name in sorted(results)]
     lines = [
-        f"## {name.replace('_', ' ')}",
-        "",
-        f"`{result['command']}`, seed {seed}, {_duration(result['wall_s'])}, {result['date']}, "
-        f"commit {result['commit'] or 'unknown'}.",
-        f"{hardware['processors']} processors of {hardware['processor']} ({flags}).",
-        "",
-        *_table(("what", "figure", "reference"), [(r["what"], r["figure"], r["reference"]) for r in result["rows"]]),
-        "",
+        HEAD,
+        *_table(("what", "reached", "reference", "where"), claims),
+        "\n## How each file was measured\n\nA commit that ends in `+` had changes not yet committed.\n",
+        *_table(("file", "command", "seed", "time", "machine", "date", "commit"), files),
     ]
-    if result.get("table"):
-        head, *below = result["table"]
-        lines += [*_table(head, below), ""]
-    return "\n".join(lines)
+    text = "\n".join(lines) + "\n"
+    count = text.count("\n")
+    if count > MOST_LINES:
+        raise ValueError(
+            f"RESULTS.md would have {count} lines, at most {MOST_LINES}: write one row a claim, no details"
+        )
+    return text
+
+
+def _claims(name: str, result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (f"{name.replace('_', ' ')}: {row['what']}", row["figure"], row["reference"], f"`{name}.json: rows.{number}`")
+        for number, row in enumerate(result["rows"])
+    ]
+
+
+def _origin(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
+    hardware = result["machine"]
+    machine = f"{hardware['processors']} x {hardware['processor']} ({(hardware['flags'] or ['no flags'])[0]})"
+    seed = "none" if result["seed"] is None else str(result["seed"])
+    command, commit = f"`{result['command']}`", result["commit"] or "unknown"
+    return f"{name}.json", command, seed, _duration(result["wall_s"]), machine, result["date"], commit
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return lines + ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
 def _duration(seconds: float) -> str:
@@ -74,10 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         results = {path.stem: read_result(path) for path in sorted(options.results.glob("*.json"))}
+        text = render(results)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
-    options.output.write_text(render(results), encoding="utf-8")
+    options.output.write_text(text, encoding="utf-8")
     print(f"{options.output}: {len(results)} measurements")
     return 0
 

@@ -98,14 +98,6 @@ def outputs(answer: object) -> list[Tensor]:
     return [logits, first, second]
 
 
-def row_of(found: Comparison) -> Row:
-    return Row(
-        what=f"torchvision's {found.name} in {OURS[found.name]}: largest relative error",
-        figure=f"{max(found.errors):.1e}",
-        reference="at most 1e-5",
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.torchvision_weights", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="torchvision's names; all where none is given")
@@ -114,25 +106,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := [name for name in options.names if name not in OURS]:
         parser.error(f"{', '.join(unknown)}: there are {', '.join(OURS)}")
     started = time.monotonic()
-    found = []
+    comparisons = []
     for name in options.names or OURS:
-        found.append(compare(name))
-        errors = "  ".join(f"{error:.1e}" for error in found[-1].errors)
-        print(f"{'pass' if found[-1].passes else 'FAIL'}  {name:20}  {errors}", flush=True)
-    passed = sum(one.passes for one in found)
-    rows = [Row(what="torchvision's networks whose weights give the same answers", figure=f"{passed} of {len(found)}")]
+        comparisons.append(compare(name))
+        errors = "  ".join(f"{error:.1e}" for error in comparisons[-1].errors)
+        print(f"{'pass' if comparisons[-1].passes else 'FAIL'}  {name:20}  {errors}", flush=True)
+    passed = sum(one.passes for one in comparisons)
+    what = "torchvision's networks whose weights give the same answers"
+    rows = [Row(what=what, figure=f"{passed} of {len(comparisons)}", reference="relative error at most 1e-5")]
     write_result(
         options.json,
-        [*rows, *map(row_of, found)],
+        rows,
         command=shlex.join(
             ["python", "-m", "benchmarks.torchvision_weights", *(sys.argv[1:] if arguments is None else arguments)]
         ),
         seed=SEED,
         wall_s=time.monotonic() - started,
-        details={"torchvision": torchvision.__version__, "size_hw": SIZE, "networks": [asdict(one) for one in found]},
+        details={
+            "torchvision": torchvision.__version__,
+            "size_hw": SIZE,
+            "networks": [asdict(one) for one in comparisons],
+        },
     )
-    print(f"{passed} of {len(found)} pass")
-    return int(passed < len(found))
+    print(f"{passed} of {len(comparisons)} pass")
+    return int(passed < len(comparisons))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,26 @@ import pytest
 import torch
 
 from tests.tiny_trees import write_tree
-from unpool import assemble
+from unpool import tasks
+from unpool.assemble.data import (
+    make_eval_loader,
+    make_preprocessing,
+    make_reader,
+    make_train_loader,
+    num_workers,
+    scan_data,
+    training_setup,
+)
+from unpool.assemble.job import make_device, make_job
+from unpool.assemble.model import make_task
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.model_file import describe
 from unpool.recipe import load_recipe
+from unpool.task import TrainingSetup
+from unpool.tasks.pose import Pose
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.stopping import StopRequest
 from unpool.types import DataInfo
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +38,17 @@ def recipe_of(root, **more):
 
 
 def data_of(recipe):
-    return assemble.make_data(recipe, (assemble.make_reader(recipe, "train"), assemble.make_reader(recipe, "val")))
+    return scan_data(recipe, make_reader(recipe, "train"), make_reader(recipe, "val"))
 
 
 def job_of(recipe):
     data = data_of(recipe)
-    task = assemble.make_task(recipe, data.info, data.train.samples)
-    parts = (assemble.make_model(recipe, task), task, assemble.make_train_loader(recipe, data))
-    return assemble.make_job(recipe, parts, data=data, device=CPU, stop=StopRequest())
+    return make_job(recipe, data, make_train_loader(recipe, data), model=None, stop=StopRequest())
+
+
+def warnings_of(recipe):
+    data = data_of(recipe)
+    return make_task(recipe, data).warnings(training_setup(recipe, data))
 
 
 def segmentation(task):
@@ -43,11 +58,11 @@ def segmentation(task):
 
 def test_preprocessing_is_what_the_data_section_says(camvid):
     chosen = {"data.size": [24, 32], "data.mean": [0.1, 0.2, 0.3], "data.std": [0.4, 0.5, 0.6]}
-    preprocessing = assemble.make_preprocessing(recipe_of(camvid, **chosen))
+    preprocessing = make_preprocessing(recipe_of(camvid, **chosen))
     assert preprocessing.size_hw == (24, 32)
     assert preprocessing.mean == (0.1, 0.2, 0.3)
     assert preprocessing.std == (0.4, 0.5, 0.6)
-    plain = assemble.make_preprocessing(recipe_of(camvid))
+    plain = make_preprocessing(recipe_of(camvid))
     assert (plain.rule, plain.order, plain.value_range, plain.normalization) == ("stretch", "rgb", (0, 1), "channel")
     assert (plain.multiple, plain.mean_image) == (1, None)
 
@@ -58,7 +73,7 @@ def test_preprocessing_is_that_of_foreign_weights_where_the_data_section_says_so
     np.save(tmp_path / "mean.npy", mean)
     chosen |= {"normalize": "location", "mean_image": str(tmp_path / "mean.npy")}
     recipe = recipe_of(camvid, **{f"data.{key}": value for key, value in chosen.items()}, **{"data.train_size": None})
-    preprocessing = assemble.make_preprocessing(recipe)
+    preprocessing = make_preprocessing(recipe)
     assert (preprocessing.rule, preprocessing.order, preprocessing.multiple) == ("fit", "bgr", 32)
     assert preprocessing.mean == pytest.approx([255 * value for value in (0.406, 0.456, 0.485)])
     assert preprocessing.std == pytest.approx([255 * value for value in (0.225, 0.224, 0.229)])
@@ -83,8 +98,8 @@ def test_weights_are_averaged_where_the_recipe_says_so(camvid):
 def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):
     recipe = recipe_of(camvid)
     data = data_of(recipe)
-    train = torch.cat([batch["index"] for batch in assemble.make_train_loader(recipe, data).stream(0, 0, 2)]).tolist()
-    val = assemble.make_eval_loader(recipe, data.val.samples, data.preprocessing)
+    train = torch.cat([batch["index"] for batch in make_train_loader(recipe, data).stream(0, 0, 2)]).tolist()
+    val = make_eval_loader(recipe, data.val.samples, data.preprocessing)
     assert train[:6] != train[6:]
     assert sorted(train[:6]) == list(range(6))
     assert torch.cat([batch["index"] for batch in val.stream(0, 0, 1)]).tolist() == [0, 1, 2]
@@ -103,7 +118,7 @@ def test_class_weights_are_read_from_the_training_masks(camvid):
     for i in range(len(data.train.samples)):
         mask = data.train.samples[i]["mask"].flatten().long()
         pixels += torch.bincount(mask[mask != 255], minlength=11)
-    weights = segmentation(assemble.make_task(recipe, data.info, data.train.samples)).class_weights
+    weights = segmentation(make_task(recipe, data)).class_weights
     assert weights is not None
     rare, common = pixels.argmin(), pixels.argmax()
     assert weights[rare] > weights[common]
@@ -112,9 +127,13 @@ def test_class_weights_are_read_from_the_training_masks(camvid):
 def test_config_keeps_the_class_weights_of_training(camvid):
     recipe = recipe_of(camvid, **{"task.class_weights": "median"})
     data = data_of(recipe)
-    task = segmentation(assemble.make_task(recipe, data.info, data.train.samples))
-    config = assemble.make_config(recipe, task, data, own=[])
-    again = segmentation(assemble.make_task_again(config, data.info, data.preprocessing))
+    task = segmentation(make_task(recipe, data))
+    network = {"name": "unet", "backbone": None, "options": {}}
+    parts = {"options": recipe.task.options, "preprocessing": data.preprocessing, "info": data.info, "custom": []}
+    kept = describe(network, ("segmentation", task), **parts)["task"]
+    again = segmentation(
+        tasks.build(kept["name"], data.info, options=kept["options"], preprocessing=data.preprocessing)
+    )
     assert task.class_weights is not None
     assert again.class_weights is not None
     assert torch.equal(again.class_weights, task.class_weights)
@@ -123,24 +142,24 @@ def test_config_keeps_the_class_weights_of_training(camvid):
 def test_reader_without_a_root_is_refused(camvid):
     recipe = load_recipe("camvid_unet")
     with pytest.raises(RecipeError, match=r"reader camvid needs a folder; say which: data\.root=DIR"):
-        assemble.make_reader(recipe, "train")
+        make_reader(recipe, "train")
 
 
 def test_task_that_needs_more_than_the_reader_gives_is_named(camvid):
     recipe = load_recipe("folder_resnet18", {"data.root": str(camvid), "data.reader": "camvid"})
     with pytest.raises(RecipeError, match=r"task classification needs label, but reader camvid gives image, mask"):
-        assemble.make_reader(recipe, "train")
+        make_reader(recipe, "train")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_without_a_gpu_is_an_environment_fault(camvid):
     with pytest.raises(EnvironmentFault, match="no GPU here"):
-        assemble.make_device(recipe_of(camvid, **{"train.device": "cuda"}))
+        make_device(recipe_of(camvid, **{"train.device": "cuda"}))
 
 
 def test_one_core_still_gets_a_worker(camvid, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert assemble.num_workers(recipe_of(camvid, **{"data.workers": "auto"})) == 1
+    assert num_workers(recipe_of(camvid, **{"data.workers": "auto"})) == 1
 
 
 @pytest.mark.parametrize(("step", "options"), [("rotate", {"degrees": 5}), ("scale", {}), ("resized_crop", {})])
@@ -148,29 +167,24 @@ def test_steps_that_mix_pixels_are_refused_for_files_that_are_noisy(tmp_path, st
     root = {"data.root": str(write_tree("image_pairs", tmp_path)), "data.workers": 0}
     recipe = load_recipe("pairs_unet", root | {"data.augment": [{"crop": {}}, {step: options}]})
     with pytest.raises(RecipeError, match=rf"data\.augment has {step}, which mixes neighbouring pixels"):
-        assemble.make_train_loader(recipe, data_of(recipe))
+        warnings_of(recipe)
     kept = [{"crop": {}}, {"flip": {}}, {"turn": {}}, {"translate": {"fraction": 0.1}}]
     recipe = load_recipe("pairs_unet", root | {"data.augment": kept})
-    assemble.make_train_loader(recipe, data_of(recipe))
+    assert not any("mixes" in warning for warning in warnings_of(recipe))
 
 
 @pytest.mark.parametrize("window", [(16, 16), (16, 300)])
 def test_images_smaller_than_the_window_are_told_where_clean_images_are_learned(tmp_path, window):
     root = {"data.root": str(write_tree("image_pairs", tmp_path)), "data.workers": 0}
     recipe = load_recipe("pairs_unet", root | {"data.train_size": list(window)})
-    data = data_of(recipe)
-    count = len(data.train.samples)
-    told = assemble.told_of_small_images(recipe, data)
-    if window == (16, 16):
-        assert told is None
-    else:
-        assert told is not None
-        assert f"{count} of {count} training images are smaller than data.train_size [16, 300]" in told
+    count = len(data_of(recipe).train.samples)
+    expected = [] if window == (16, 16) else [f"{count} of {count} training images are smaller than data.train_size"]
+    assert [warning[: len(expected[0])] for warning in warnings_of(recipe)] == expected
 
 
 def test_images_smaller_than_the_window_are_not_told_where_masks_are_learned(camvid):
     recipe = recipe_of(camvid, **{"data.train_size": [16, 3000]})
-    assert assemble.told_of_small_images(recipe, data_of(recipe)) is None
+    assert warnings_of(recipe) == []
 
 
 UNPAIRED = DataInfo(keypoints=("nose", "l_eye", "r_eye"))
@@ -178,19 +192,20 @@ NONE = "no joint trades places in a mirror: nose, l_eye, r_eye; name those on th
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("steps", "flip_test", "expected"),
     [
-        ({}, f"data.augment has flip and task.flip_test is set, but {NONE}"),
-        ({"task.flip_test": False}, f"data.augment has flip, but {NONE}"),
-        ({"data.augment": [{"turn": {}}]}, f"task.flip_test is set, but {NONE}"),
-        ({"data.augment": [{"turn": {}}], "task.flip_test": False}, None),
+        (("flip",), True, [f"data.augment has flip and task.flip_test is set, but {NONE}"]),
+        (("flip",), False, [f"data.augment has flip, but {NONE}"]),
+        (("turn",), True, [f"task.flip_test is set, but {NONE}"]),
+        (("turn",), False, []),
     ],
 )
-def test_joints_without_sides_are_told_where_images_are_mirrored(changes, told):
-    recipe = load_recipe("lsp_hourglass", changes)
-    found = assemble.told_of_unpaired_joints(recipe, UNPAIRED)
-    assert (found or "").startswith(told or "")
-    assert (found is None) == (told is None)
-    named = DataInfo(keypoints=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))
-    assert assemble.told_of_unpaired_joints(recipe, named) is None
-    assert assemble.told_of_unpaired_joints(recipe, DataInfo(keypoints=("nose",))) is None
+def test_joints_without_sides_are_told_where_images_are_mirrored(steps, flip_test, expected):
+    setup = TrainingSetup(("image",), steps, (), None, keeps_scale=True, sizes_hw=[])
+
+    def warned(info):
+        return Pose(info, flip_test=flip_test).warnings(setup)
+
+    assert [warning[: len(expected[0])] for warning in warned(UNPAIRED)] == expected
+    assert warned(DataInfo(keypoints=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))) == []
+    assert warned(DataInfo(keypoints=("nose",))) == []

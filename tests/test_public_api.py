@@ -121,3 +121,9 @@ def test_version_is_that_of_the_package():
 def test_command_and_module_are_one_program():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["scripts"] == {"unpool": "unpool.cli.main:main"}
+
+
+def test_type_checkers_see_the_annotations():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "py.typed" in settings["tool"]["setuptools"]["package-data"]["unpool"]
+    assert (Path(unpool.__file__).parent / "py.typed").is_file()

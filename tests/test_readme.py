@@ -1,9 +1,10 @@
-"""Every command in README.md can be given, and every figure in its tables of results was measured."""
+"""Every command in README.md can be given, and every figure in its tables of results is that of the key beside it."""
 
 import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,10 @@ from unpool.recipe import load_recipe, recipe_names
 ROOT = Path(__file__).parents[1]
 SHELLS = ("sh", "bash", "shell", "console")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"(?<![\w.\-])\d[\d,]*(?:\.\d+)?")  # not the 50 of ResNet-50
+RESULTS = ROOT / "benchmarks" / "results"
+DIGITS = r"(?<![\w.\-])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?"
+NUMBER = re.compile(DIGITS)  # not the 50 of ResNet-50
+SOURCED = re.compile(rf"({DIGITS})<!-- (\w+\.json): ([\w.]+)(?:#(\d+))? -->")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -77,24 +81,53 @@ def _fault_of_recipe(items: list[str]) -> str:
     return "" if recipe.endswith((".yaml", ".yml")) else f"no recipe {recipe}"
 
 
-def figures(text: str) -> list[str]:
-    """Numbers in the tables below every heading that speaks of results, down to the next heading of its level."""
-    found: list[str] = []
+def result_lines(text: str) -> list[str]:
+    """Lines of the tables below every heading that speaks of results, down to the next heading of its level."""
+    lines: list[str] = []
     level = 0
     for line in FENCE.sub("", text).split("\n"):
         heading = re.match(r"(#+) (.*)", line)
         if heading and (not level or len(heading[1]) <= level):
             level = len(heading[1]) if "result" in heading[2].lower() else 0
         elif level and line.startswith("|"):
-            found += [number.replace(",", "") for number in NUMBER.findall(line)]
-    return found
+            lines.append(line)
+    return lines
 
 
-def measured() -> set[str]:
-    """Every number in RESULTS.md and in the files it was made from."""
-    files = [ROOT / "RESULTS.md", *(ROOT / "benchmarks" / "results").glob("*.json")]
-    texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
-    return {number.replace(",", "") for text in texts for number in NUMBER.findall(text)}
+def value_at(file: str, key: str) -> Any:
+    """The value of a dotted key in a file of results; a number counts the entries of a list.
+
+    Raises:
+        LookupError: there is no such key.
+    """
+    value = json.loads((RESULTS / file).read_text(encoding="utf-8"))
+    for part in key.split("."):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value
+
+
+def number_at(file: str, key: str, position: int) -> str:
+    """The number of that position, from 1, in the text of a key; what is wrong where there is none."""
+    try:
+        return NUMBER.findall(str(value_at(file, key)))[position - 1]
+    except (OSError, LookupError, ValueError) as error:
+        return f"nothing: {type(error).__name__} {error}"
+
+
+def faults_of(line: str) -> list[str]:
+    """Numbers of a line of results that no comment sources, or that are not those of their key.
+
+    A size or setting in the first column needs no comment where a row that the line cites has it too.
+    """
+    sourced = SOURCED.findall(line)
+    held = [(shown, file, key, number_at(file, key, int(position or 1))) for shown, file, key, position in sourced]
+    faults = [f"{shown}: {file}: {key} has {number}" for shown, file, key, number in held if shown != number]
+    first, *others = SOURCED.sub("", line).strip("| ").split(" | ")
+    cited = " ".join(str(value_at(file, key.rsplit(".", 1)[0])) for _, file, key, number in held if number[0].isdigit())
+    faults += [f"{number}: no source" for cell in others for number in NUMBER.findall(cell)]
+    return faults + [
+        f"{number}: in no row cited" for number in NUMBER.findall(first) if number not in NUMBER.findall(cited)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +144,14 @@ def test_every_command_of_the_readme_can_be_given(readme: str) -> None:
     assert {shlex.join(command): fault for command in given if (fault := fault_of(command))} == {}
 
 
-def test_every_result_in_the_readme_was_measured(readme: str) -> None:
-    shown = figures(readme)
-    assert shown, "README.md has no table below a heading that speaks of results"
-    assert [number for number in shown if number not in measured()] == []
+def test_every_number_of_the_results_is_that_of_the_key_beside_it(readme: str) -> None:
+    lines = result_lines(readme)
+    assert sum(len(SOURCED.findall(line)) for line in lines) > 40, "README.md has no sourced table of results"
+    assert [fault for line in lines for fault in faults_of(line)] == []
 
 
 def test_every_result_file_is_in_results_md() -> None:
-    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+    for path in sorted(RESULTS.glob("*.json")):
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
         text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
         assert [row["figure"] for row in rows if f"| {row['figure']} |" not in text] == [], path.name
@@ -152,6 +185,31 @@ def test_commands_are_read_from_shell_blocks_only() -> None:
     assert commands(text) == [["make", "a"], ["make", "b", "c"]]
 
 
-def test_figures_are_those_of_the_tables_of_results() -> None:
-    text = "# A\n| 1 |\n## Results\n| ResNet-50 | 0.853 | 1,234 img/s |\n### More\n| 7 |\n## End\n| 9 |\n"
-    assert figures(text) == ["0.853", "1234", "7"]
+def test_results_are_the_tables_below_their_heading() -> None:
+    text = "# A\n| 1 |\n## Results\n| 2 |\n### More\n| 7 |\n## End\n| 9 |\n"
+    assert result_lines(text) == ["| 2 |", "| 7 |"]
+
+
+@pytest.mark.parametrize(
+    ("line", "faults"),
+    [
+        ("| U-Net, 36,000 crops | 0.61<!-- a.json: rows.0.figure --> |", []),
+        ("| U-Net | 36,000<!-- a.json: rows.0.figure#2 --> crops, 3e-06<!-- a.json: worst --> |", []),
+        ("| U-Net | 0.62<!-- a.json: rows.0.figure --> |", ["0.62: a.json: rows.0.figure has 0.61"]),
+        ("| U-Net | 36,000<!-- a.json: rows.0.figure --> |", ["36,000: a.json: rows.0.figure has 0.61"]),
+        ("| U-Net | 0.61 | - |", ["0.61: no source"]),
+        ("| U-Net, 9 crops | 0.61<!-- a.json: rows.0.figure --> |", ["9: in no row cited"]),
+        (
+            "| U-Net | 1<!-- a.json: rows.1.figure --> |",
+            ["1: a.json: rows.1.figure has nothing: IndexError list index"],
+        ),
+        ("| U-Net | 1<!-- b.json: rows --> |", ["1: b.json: rows has nothing: FileNotFoundError"]),
+    ],
+)
+def test_number_that_is_not_its_keys_is_found(
+    line: str, faults: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = {"rows": [{"what": "mean IoU", "figure": "0.61 (36,000 crops)"}], "worst": 3e-06}
+    (tmp_path / "a.json").write_text(json.dumps(result), encoding="utf-8")
+    monkeypatch.setitem(globals(), "RESULTS", tmp_path)
+    assert [fault[: len(start)] for fault, start in zip(faults_of(line), faults, strict=True)] == faults

@@ -6,8 +6,15 @@ import torch
 
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.report import Example, write_report
+from unpool.task import Description
+from unpool.tasks.classification import Classification
+from unpool.tasks.denoising import Denoising
+from unpool.tasks.segmentation import Segmentation
+from unpool.types import DataInfo
 
 HOSTILE = "</title><script>alert('x')</script><img src=http://example.org/x onerror=alert(1)>"
+INFO = DataInfo(classes=("sky", "road", "bicyclist"))
+DESCRIBED = Segmentation(INFO).described
 IMAGE = torch.full((3, 24, 32), 90, dtype=torch.uint8)
 
 
@@ -29,7 +36,7 @@ def segmentation_metrics(**more):
         "hardware": {"processor": "A <fast> one", "flags": ["amx_bf16", "avx2"], "cores": 2, "gpus": []},
         "versions": {"python": "3.11.9", "torch": "2.15.0"},
         "data": {"train": 367, "val": 101, "skipped": [{"path": f"a/{HOSTILE}.png", "reason": "truncated"}]},
-        "colour_baseline": 0.271,
+        "baseline": {"metric": "mean_iou", "value": 0.271, "about": "Colour alone."},
         **more,
     }
 
@@ -59,13 +66,13 @@ def lay_run(folder, metrics):
     return folder
 
 
-def make(run, examples=(), worst=()):
-    return write_report(run, examples=examples, worst=worst).read_text(encoding="utf-8")
+def make(run, examples=(), worst=(), described=DESCRIBED):
+    return write_report(run, described=described, examples=examples, worst=worst).read_text(encoding="utf-8")
 
 
 def test_report_is_one_file_in_the_run(run):
     before = {path.name for path in run.iterdir()}
-    path = write_report(run, examples=[Example("a", IMAGE, IMAGE, IMAGE, "")], worst=[])
+    path = write_report(run, described=DESCRIBED, examples=[Example("a", IMAGE, IMAGE, IMAGE, "")], worst=[])
     assert path == run / "report.html"
     assert {entry.name for entry in run.iterdir()} == before | {"report.html"}
 
@@ -104,7 +111,7 @@ def test_report_lists_classes_from_the_best_to_the_absent(run):
 
 
 def test_report_compares_with_colour_alone(run):
-    assert "mean IoU of 27.1 %" in make(run)
+    assert "Colour alone. It reaches mean IoU 27.1 %." in make(run)
 
 
 def test_report_draws_training_and_validation_and_leaves_out_a_cut_line(run):
@@ -136,10 +143,28 @@ def test_report_of_a_classifier_shows_recall_and_confusion(tmp_path):
         "recall": dict(zip(names, (0.75, 0.85), strict=True)),
         "confusion": [[3, 1], [2, 11]],
     }
-    text = make(lay_run(tmp_path / "run", metrics))
+    text = make(
+        lay_run(tmp_path / "run", metrics), described=Classification(DataInfo(classes=("cat", "dog"))).described
+    )
     assert "Recall of each class" in text
     assert "top-5" not in text  # of two classes
     assert re.findall(r'--share:[\d.]+">(\d+)<', text) == ["3", "1", "2", "11"]
+
+
+def test_report_calls_a_number_a_share_only_where_its_description_says_so(tmp_path):
+    metrics = {"ssim": 0.91, "psnr": 28.5, "left_out": 0.5, "loss": 0.25, "history": history()}
+    text = make(lay_run(tmp_path / "run", metrics), described=Denoising(DataInfo()).described)
+    for value, name in (("28.5 dB", "PSNR"), ("0.91", "SSIM"), ("0.25", "loss")):
+        assert f"<b>{value}</b><span>{name}</span>" in text
+    assert "91.0 %" not in text
+    assert "left_out" not in text
+
+
+def test_report_names_the_lowest_as_the_best_where_lower_is_better(tmp_path):
+    described = {"error": Description("error", higher_is_better=False)}
+    rows = [{"epoch": e, "step": e, "error": error} for e, error in ((1, 3.0), (2, 1.0), (3, 2.0))]
+    text = make(lay_run(tmp_path / "run", {"error": 2.0, "history": rows}), described=described)
+    assert "The best error was 1 after epoch 2" in text
 
 
 def test_report_of_many_classes_shows_the_extremes_and_the_most_frequent_mistakes(tmp_path):
@@ -147,7 +172,9 @@ def test_report_of_many_classes_shows_the_extremes_and_the_most_frequent_mistake
     counts = [[5 if i == j else 0 for j in range(60)] for i in range(60)]
     counts[7][9] = 4
     recall = {name: i / 100 for i, name in enumerate(names)}
-    text = make(lay_run(tmp_path / "run", {"top1": 0.8, "recall": recall, "confusion": counts}))
+    metrics = {"top1": 0.8, "recall": recall, "confusion": counts}
+    described = Classification(DataInfo(classes=tuple(names))).described
+    text = make(lay_run(tmp_path / "run", metrics), described=described)
     assert text.count('class="bar"') == 40
     assert "20 best and the 20 worst of 60" in text
     assert '<td>class 7</td><td>class 9</td><td class="number">4</td>' in text

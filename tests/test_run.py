@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.tiny_trees import write_tree
 from unpool import models, run
-from unpool.assemble import make_reader
+from unpool.assemble.data import make_reader
 from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
 from unpool.models.weights import save_weights
 from unpool.recipe import load_recipe

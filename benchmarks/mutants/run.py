@@ -17,10 +17,12 @@ from benchmarks.mutants.pool import Job, Outcome, preload, run_all, run_tests
 from benchmarks.mutants.tree import copy_tree
 from benchmarks.record import ROOT, Row, write_result
 
+RESULTS = ("killed", "survived", "error")
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one mutant: `result` is "killed", "survived" or "error"; `note` says how or why."""
+    """The result of one mutant, one of RESULTS; `note` says how or why."""
 
     mutant: Mutant
     result: str
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.mutants.run", description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the verdicts here")
+    parser.add_argument("--json", type=Path, help="also write the counts and the survivors here")
     parser.add_argument("--only", default="", metavar="TEXT", help="mutants whose area, file or test has this text")
     parser.add_argument("--jobs", type=int, default=2, help="copies tested beside one another (default 2)")
     parser.add_argument("--time-limit", type=float, default=120.0, metavar="S", help="for each test run (default 120)")
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 def judge(
     mutants: Sequence[Mutant], trees: Sequence[Path], *, time_limit_s: float, show: Callable[[Verdict], None]
 ) -> list[Verdict]:
-    """A verdict on each mutant, in the order given; `show` is called with each as it falls."""
+    """A verdict on each mutant, in the order of `mutants`; `show` is called with each at once."""
     green = green_tests(sorted({mutant.test for mutant in mutants}), trees[0], time_limit_s=time_limit_s)
     verdicts: dict[int, Verdict] = {}
     positions: list[int] = []
@@ -85,23 +87,23 @@ def judge(
 
 
 def green_tests(tests: Sequence[str], tree: Path, *, time_limit_s: float) -> dict[str, str]:
-    """Why each test cannot be used, empty for one that passes on the tree as it is.
+    """By test, why it cannot be used; empty for one that passes on the unchanged tree.
 
-    The tests of one file share a run; where that run fails as a whole (a test that does not exist), each has its own.
+    The tests of one file share a run; where that run fails as a whole (a test that does not exist), each is run alone.
     """
     files: dict[str, list[str]] = {}
     for test in tests:
         files.setdefault(test.split("::")[0], []).append(test)
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for names in files.values():
         limit_s = time_limit_s * len(names)
         outcome = run_tests(tree, Job(tuple(names), limit_s, stop_at_first=False))
         if outcome.passed or outcome.failed or len(names) == 1:
-            found |= {name: _why_not_green(name, outcome, tree) for name in names}
+            reasons |= {name: _why_not_green(name, outcome, tree) for name in names}
             continue
         for name in names:
-            found[name] = _why_not_green(name, run_tests(tree, Job((name,), time_limit_s)), tree)
-    return found
+            reasons[name] = _why_not_green(name, run_tests(tree, Job((name,), time_limit_s)), tree)
+    return reasons
 
 
 def _why_not_green(name: str, outcome: Outcome, tree: Path) -> str:
@@ -144,8 +146,16 @@ def _show(verdict: Verdict) -> None:
     print(f"{verdict.result:8} {verdict.wall_s:5.1f} s  {mutant.file}  {edit[:90]}  {verdict.note}", flush=True)
 
 
+def counts_of(verdicts: Sequence[Verdict]) -> dict[str, dict[str, int]]:
+    """Of each area, the number of mutants by result."""
+    counts: dict[str, dict[str, int]] = {}
+    for verdict in verdicts:
+        counts.setdefault(verdict.mutant.area, dict.fromkeys(RESULTS, 0))[verdict.result] += 1
+    return counts
+
+
 def _summary(verdicts: Sequence[Verdict], *, wall_s: float) -> None:
-    numbers = {result: sum(v.result == result for v in verdicts) for result in ("killed", "survived", "error")}
+    numbers = {result: sum(v.result == result for v in verdicts) for result in RESULTS}
     print(
         f"{len(verdicts)} mistakes: "
         + ", ".join(f"{n} {result}" for result, n in numbers.items())
@@ -159,7 +169,8 @@ def _write(path: Path, verdicts: Sequence[Verdict], *, uncovered: Sequence[str],
         Row(what="planted mistakes caught by their test", figure=f"{killed} of {len(verdicts)}", reference="all"),
         Row(what="files that compute without a planted mistake", figure=str(len(uncovered)), reference="0"),
     ]
-    details = {"verdicts": [asdict(verdict) for verdict in verdicts], "uncovered": list(uncovered)}
+    survivors = [asdict(verdict) for verdict in verdicts if verdict.result != "killed"]
+    details = {"counts": counts_of(verdicts), "survivors": survivors, "uncovered": list(uncovered)}
     command = shlex.join(["python", "-m", "benchmarks.mutants.run", "--json", str(path)])
     write_result(path, rows, command=command, seed=None, wall_s=wall_s, details=details)
 

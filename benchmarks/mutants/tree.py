@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.record import ROOT
 
-COPIED = ("src", "tests", "benchmarks", "pyproject.toml", "README.md", "RESULTS.md", "Makefile", ".ci")
+COPIED = ("src", "tests", "benchmarks", "examples", "pyproject.toml", "README.md", "RESULTS.md", "Makefile", ".ci")
 IGNORED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".hypothesis", ".pytest_cache")
 
 

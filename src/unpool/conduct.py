@@ -10,28 +10,22 @@ import torch
 from torch import nn
 
 from unpool import machine
-from unpool.assemble import (
+from unpool.assemble.data import (
     Data,
     check_gives,
-    make_config,
-    make_data,
-    make_device,
     make_eval_loader,
-    make_eval_transform,
-    make_job,
-    make_model,
     make_reader,
-    make_task,
     make_train_loader,
     num_workers,
-    told_of_small_images,
-    told_of_unpaired_joints,
+    scan_data,
+    training_setup,
 )
-from unpool.data.colour_baseline import colour_bin_baseline
+from unpool.assemble.job import make_job
 from unpool.data.loader import Loader, order
-from unpool.examples import draw_examples
+from unpool.model_file import describe
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
+from unpool.report_pictures import draw_examples
 from unpool.run_directory import RunDirectory
 from unpool.same_set import check_same_names, check_same_set
 from unpool.training import speed
@@ -45,7 +39,7 @@ from unpool.training.loop import fit
 from unpool.training.preflight import preflight
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
-from unpool.training.state import final_state, restore
+from unpool.training.state import final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch, Reader
@@ -54,8 +48,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Own:
-    """What a caller from Python brings along instead of a part that the recipe names."""
+class CustomParts:
+    """Objects of a caller from Python, used instead of the parts that the recipe names."""
 
     model: nn.Module | None = None
     train: Reader | None = None
@@ -64,19 +58,19 @@ class Own:
 
     @property
     def names(self) -> list[str]:
-        """The parts that are the caller's own."""
+        """The parts that are given."""
         return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
 
 
 def conduct(
-    recipe: Recipe, directory: RunDirectory, own: Own, *, progress: Callable[[int, int], None] | None = None
+    recipe: Recipe, directory: RunDirectory, custom: CustomParts, *, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
     """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
 
     Args:
         recipe: as given; the resolved one is written into the run.
         directory: held by the caller.
-        own: parts that are used instead of those the recipe names.
+        custom: parts that are used instead of those the recipe names.
         progress: called with (files done, files in all) while the data is read.
 
     Returns:
@@ -96,52 +90,56 @@ def conduct(
             if progress is not None:
                 progress(done, total)
 
-        data = _read_data(recipe, own, progress=tick)
+        data = _read_data(recipe, custom, progress=tick)
         if state is not None:
             check_same_set(directory, data)
-        job, recipe = _make_job(recipe, data, own, stop=stop, is_resumed=state is not None)
+        loader = make_train_loader(recipe, data)
+        job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
+        job, recipe = _settle(recipe, data, loader, job=job)
         stop.check()
-        callbacks, evaluation = _make_callbacks(recipe, directory, data, callbacks=[*own.callbacks, stopwatch])
+        eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
+        callbacks, evaluation = _make_callbacks(
+            recipe, directory, eval_loader, callbacks=[*custom.callbacks, stopwatch]
+        )
         if state is not None:
             restore(job, callbacks, tensors=state[0], meta=state[1])
-        _describe(directory, recipe, job, data=data, own=own.names)
+        _describe(directory, recipe, job, data=data, custom=custom.names)
         fit(job, callbacks)
-        return _finish(directory, recipe, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
+        metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
+        examples, worst = draw_examples(job, data, eval_loader.transform)
+        write_report(directory.path, described=job.task.described, examples=examples, worst=worst)
+        return metrics
 
 
-def _read_data(recipe: Recipe, own: Own, *, progress: Callable[[int, int], None]) -> Data:
-    train = make_reader(recipe, "train") if own.train is None else own.train
+def _read_data(recipe: Recipe, custom: CustomParts, *, progress: Callable[[int, int], None]) -> Data:
+    train = make_reader(recipe, "train") if custom.train is None else custom.train
     check_gives(recipe, train, "the training reader")
-    val = make_reader(recipe, "val", classes=train.info.classes) if own.val is None else own.val
+    val = make_reader(recipe, "val", classes=train.info.classes) if custom.val is None else custom.val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, called="the validation reader")
-    return make_data(recipe, (train, val), progress=progress)
+    return scan_data(recipe, train, val, progress=progress)
 
 
-def _make_job(recipe: Recipe, data: Data, own: Own, *, stop: StopRequest, is_resumed: bool) -> tuple[Job, Recipe]:
-    """The job, and the recipe with everything that was chosen for this machine written into it."""
-    device = make_device(recipe)
-    task = make_task(recipe, data.info, data.train.samples)
-    model = make_model(recipe, task, is_resumed=is_resumed) if own.model is None else own.model
-    model.to(device)
-    loader = make_train_loader(recipe, data)
+def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe]:
+    """The job in the way that is fastest here, and the recipe with everything that was chosen written into it."""
     if loader.batch < recipe.train.batch:
         _log.warning(
             "train.batch is %d and the training set has %d images: a step takes all", recipe.train.batch, loader.batch
         )
-    for told in (told_of_small_images(recipe, data), told_of_unpaired_joints(recipe, data.info)):
-        if told is not None:
-            _log.warning(told)
-    job = make_job(recipe, (model, task, loader), data=data, device=device, stop=stop)
     batch = _first_batch(loader)
-    for warning in preflight(job, batch, count=len(loader.samples)):
+    for warning in (
+        *job.task.warnings(training_setup(recipe, data)),
+        *preflight(job, batch, count=len(loader.samples)),
+    ):
         _log.warning(warning)
     choice = speed.choose(
-        model,
-        task,
+        job.model,
+        job.task,
         batch,
         prepare=job.prepare,
-        precisions=speed.allowed_precisions(recipe.train.precision, device, allow_emulated=recipe.train.allow_emulated),
+        precisions=speed.allowed_precisions(
+            recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
+        ),
         memory_formats=speed.allowed_formats(recipe.train.memory_format),
         cache=speed.cache_folder(),
     )
@@ -166,10 +164,10 @@ def _first_batch(loader: Loader) -> Batch:
 
 
 def _make_callbacks(
-    recipe: Recipe, directory: RunDirectory, data: Data, *, callbacks: Sequence[Callback]
+    recipe: Recipe, directory: RunDirectory, loader: Loader, *, callbacks: Sequence[Callback]
 ) -> tuple[list[Callback], Evaluate]:
     evaluation = Evaluate(
-        make_eval_loader(recipe, data.val.samples, data.preprocessing),
+        loader,
         every=recipe.train.evaluate_every,
         best=directory / "best.safetensors",
     )
@@ -181,20 +179,27 @@ def _make_callbacks(
     return [*every, saving], evaluation
 
 
-def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, own: Sequence[str]) -> None:
+def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: Sequence[str]) -> None:
     """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
     directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
-    directory.write_json("config.json", make_config(recipe, job.task, data, own=own))
+    model = recipe.model
+    config = describe(
+        {"name": model.name, "backbone": model.backbone, "options": model.options},
+        (recipe.task.name, job.task),
+        options=recipe.task.options,
+        preprocessing=data.preprocessing,
+        info=data.info,
+        custom=custom,
+    )
+    directory.write_json("config.json", config)
     directory.write_text("recipe.yaml", dump_recipe(recipe))
     _log.info(list_variables(job.model))
 
 
-def _finish(
-    directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, evaluation: Evaluate, time_s: float
-) -> dict[str, Any]:
+def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evaluate, time_s: float) -> dict[str, Any]:
     weights = final_state(job)
     write_tensors(directory / "model.safetensors", weights)
-    job.model.load_state_dict(weights)
+    use_final(job, weights)
     last = _without(evaluation.history[-1], "epoch", "step")
     metrics: dict[str, Any] = {
         **last,
@@ -215,14 +220,12 @@ def _finish(
             "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
         },
     }
-    if "mask" in job.task.needs and data.train.manifest["memory"] and data.val.manifest["memory"]:
-        classes = len(data.info.classes)
-        baseline = colour_bin_baseline(data.train.samples, data.val.samples, classes)
-        metrics["colour_baseline"] = baseline
-        _log.info("a classifier of single pixels by colour alone reaches a mean IoU of %.4f", baseline)
+    if data.train.manifest["memory"] and data.val.manifest["memory"]:
+        baseline = job.task.baseline(data.train.samples, data.val.samples)
+        if baseline is not None:
+            metrics["baseline"] = baseline._asdict()
+            _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
     directory.write_json("metrics.json", as_json(metrics))
-    examples, worst = draw_examples(job, data, make_eval_transform(recipe, data.preprocessing))
-    write_report(directory.path, examples=examples, worst=worst)
     return metrics
 
 

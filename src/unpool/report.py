@@ -1,6 +1,7 @@
 """The page of a run: what it reached, how it went, where it errs, and all that is needed to repeat it."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,39 +16,13 @@ from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup, element
 from unpool.pages.page import Section, page
 from unpool.run_directory import RunDirectory
+from unpool.task import Description
 
-# metrics in the order in which they are worth reading; others follow
-NAMES = {
-    "mean_iou": "mean IoU",
-    "top1": "accuracy",
-    "top5": "top-5 accuracy",
-    "pixel_accuracy": "pixel accuracy",
-    "class_accuracy": "class accuracy",
-    "psnr": "PSNR, dB",
-    "ssim": "SSIM",
-    "input_psnr": "PSNR of the input, dB",
-    "pck@0.2": "PCK at 0.2 of the torso",
-    "pck@0.1": "PCK at 0.1 of the torso",
-    "pckh@0.5": "PCK at half of the head",
-    "pck_person@0.2": "PCK at 0.2 of the person",
-    "pcp": "limbs right (PCP)",
-    "limbs": "limbs joined right",
-    "limbs_precision": "found limbs that are right",
-    "people_ratio": "people found for each person",
-    "oks_ap": "OKS-AP",
-    "mean_error": "mean error in pixels",
-    "loss": "loss",
-}
-BY_CLASS = {"iou": "IoU", "recall": "Recall", "precision": "Precision", "pck_of_joints": "PCK at 0.2"}
-NOT_MEASURED = (
-    *("epoch", "step", "images", "kind", "time_s", "best_step", "skipped_steps", "images_seen"),
-    *("psnr_images", "ssim_images", "input_psnr_images"),
-)
-NO_SHARES = ("loss", "psnr", "ssim", "input_psnr", "mean_error")  # shown as plain numbers
+LOSS = Description("loss", higher_is_better=False)
+Described = Mapping[str, Description]
 MOST_BARS = 40
 MOST_MATRIX = 20
 MOST_SKIPPED = 50
-SURE_TOP5 = 5  # classes up to which the five likeliest always hold the right one
 MUCH_WAITING = 0.05  # share of the time
 
 
@@ -67,11 +42,12 @@ class Example(NamedTuple):
     caption: str
 
 
-def write_report(run: Path, *, examples: Sequence[Example], worst: Sequence[Example]) -> Path:
+def write_report(run: Path, *, described: Described, examples: Sequence[Example], worst: Sequence[Example]) -> Path:
     """Makes report.html of a finished run, from recipe.yaml, config.json, log.jsonl and metrics.json.
 
     Args:
         run: the run directory.
+        described: how each metric is shown, in order; others are left to metrics.json.
         examples: images with truth and prediction to look at.
         worst: those that went worst, the worst first.
 
@@ -88,9 +64,9 @@ def write_report(run: Path, *, examples: Sequence[Example], worst: Sequence[Exam
     log = _read_log(directory / "log.jsonl")
     key = _colours(config)
     sections = [
-        Section("Result", _result(metrics, config)),
-        Section("Training", _curves(metrics, log)),
-        Section("Classes", _classes(metrics)),
+        Section("Result", _result(metrics, described)),
+        Section("Training", _curves(metrics, log, described)),
+        Section("Classes", _classes(metrics, described)),
         Section("Examples", [key, grid(_cards(examples))] if examples else []),
         Section("Worst", [key, grid(_cards(worst)), blocks.note(WORST)] if worst else []),
         Section("Data", _data(metrics)),
@@ -143,69 +119,65 @@ def _colours(config: Mapping[str, Any]) -> Markup:
     return blocks.legend(info.get("classes", ()), [(r, g, b) for r, g, b in info["palette"]])
 
 
-def _result(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[Markup]:
-    tiles = [(_name(name), _value(name, metrics[name])) for name in _measured(metrics)]
+def _result(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
+    shown = _measured(metrics, described)
+    tiles = [(description.title, _value(description, metrics[name])) for name, description in shown.items()]
     if metrics.get("time_s") is not None:
         tiles.append(("time", _time(metrics["time_s"])))
-    parts = [blocks.tiles(tiles)]
-    best = _best(metrics)
-    if best:
-        parts.append(blocks.note(best))
-    baseline = metrics.get("colour_baseline")
-    if baseline is not None:
-        parts.append(
-            blocks.note(
-                f"A classifier that sees only the colour of each pixel reaches a mean IoU of {_share(baseline)} on the "
-                "same images; what the network has above that, it owes to shape and texture."
-            )
-        )
-    return parts
+    notes = [_best(metrics, described), _baseline(metrics, described)]
+    return [blocks.tiles(tiles), *(blocks.note(text) for text in notes if text)]
 
 
-def _measured(metrics: Mapping[str, Any]) -> list[str]:
-    """Names of the single numbers among the metrics, the best known first."""
-    known = [name for name in NAMES if _is_number(metrics.get(name))]
-    by_class = metrics.get("recall")
-    if by_class and len(by_class) <= SURE_TOP5:
-        known = [name for name in known if name != "top5"]
-    others = [
-        name
-        for name, value in metrics.items()
-        if _is_number(value) and name not in NAMES and name not in NOT_MEASURED and name != "colour_baseline"
-    ]
-    return known + others
+def _measured(metrics: Mapping[str, Any], described: Described) -> Described:
+    """Descriptions of the single numbers that there are, in order, the loss last."""
+    known = {**described, "loss": LOSS}
+    return {name: one for name, one in known.items() if not one.each and _is_number(metrics.get(name))}
 
 
-def _best(metrics: Mapping[str, Any]) -> str:
+def _baseline(metrics: Mapping[str, Any], described: Described) -> str:
+    """What a trivial answer reaches, where the run measured that."""
+    baseline = metrics.get("baseline")
+    description = described.get(baseline["metric"]) if baseline else None
+    if baseline is None or description is None:
+        return ""
+    return f"{baseline['about']} It reaches {description.title} {_value(description, baseline['value'])}."
+
+
+def _best(metrics: Mapping[str, Any], described: Described) -> str:
     """Where the best evaluation was, if not at the end."""
     history = metrics.get("history") or []
-    name = next((name for name in _measured(metrics) if name != "loss"), None)
-    rows = [row for row in history if name is not None and _is_number(row.get(name))]
-    if name is None or not rows:
+    name, description = next(iter(_measured(metrics, described).items()), ("loss", LOSS))
+    rows = [row for row in history if name != "loss" and _is_number(row.get(name))]
+    if not rows:
         return ""
-    best = max(rows, key=lambda row: row[name])
-    if best[name] <= metrics[name]:
+    sign = 1 if description.higher_is_better else -1
+    best = max(rows, key=lambda row: sign * row[name])
+    if sign * best[name] <= sign * metrics[name]:
         return "The figures are those of the last evaluation, which was the best one too."
     return (
-        f"The figures are those of the last evaluation. The best {_name(name)} was {_value(name, best[name])} after "
-        f"epoch {best['epoch']}; the weights of that time are in best.safetensors. They were chosen on these same "
-        "images, so their figure is not one to publish."
+        f"The figures are those of the last evaluation. The best {description.title} was "
+        f"{_value(description, best[name])} after epoch {best['epoch']}; the weights of that time are in "
+        "best.safetensors. They were chosen on these same images, so their figure is not one to publish."
     )
 
 
-def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> list[Markup]:
+def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]], described: Described) -> list[Markup]:
     steps = [line for line in log if line.get("kind", "step") == "step" and "step" in line]
     history = [row for row in metrics.get("history") or [] if _is_number(row.get("step"))]
     losses = [Series("training", _points(steps, "loss")), Series("validation", _points(history, "loss"))]
-    measured = [name for name in _measured(history[-1]) if name != "loss"] if history else []
-    shares = [name for name in measured if name not in NO_SHARES]
-    others = [name for name in measured if name in NO_SHARES]
+    measured = (
+        {name: one for name, one in _measured(history[-1], described).items() if name != "loss"} if history else {}
+    )
+    shares = {name: one for name, one in measured.items() if one.is_share}
     charts = [line_chart("Loss", losses, x="step")]
     if shares:
-        charts.append(
-            line_chart("Validation", [Series(_name(name), _points(history, name)) for name in shares], x="step")
-        )
-    charts += [line_chart(_name(name), [Series("validation", _points(history, name))], x="step") for name in others]
+        series = [Series(one.title, _points(history, name)) for name, one in shares.items()]
+        charts.append(line_chart("Validation", series, x="step"))
+    charts += [
+        line_chart(_title(one), [Series("validation", _points(history, name))], x="step")
+        for name, one in measured.items()
+        if name not in shares
+    ]
     if steps:
         charts.append(line_chart("Learning rate", [Series("lr", _points(steps, "lr"))], x="step", scale="zero"))
         charts.append(
@@ -228,21 +200,29 @@ def _waiting(steps: Sequence[Mapping[str, Any]], time_s: float | None) -> list[M
     return [blocks.note(f"Training waited {_time(waited)} for data, {_share(share)} of its time: {advice}.")]
 
 
-def _classes(metrics: Mapping[str, Any]) -> list[Markup]:
-    parts: list[Markup] = []
-    shown = next((name for name in BY_CLASS if isinstance(metrics.get(name), dict)), None)
-    if shown is not None:
-        each = "joint" if shown == "pck_of_joints" else "class"
-        parts += [element("h3", None, f"{BY_CLASS[shown]} of each {each}"), *_bars(metrics[shown])]
-    confusion = metrics.get("confusion")
-    if confusion and shown is not None:
-        parts += _confusion(confusion, list(metrics[shown]))
+def _classes(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
+    """The first metric that has a number for each class, and the confusion of the classes."""
+    tables = {name: one for name, one in described.items() if one.each and not one.is_matrix}
+    name = next((name for name in tables if isinstance(metrics.get(name), dict)), None)
+    if name is None:
+        return []
+    one, values = tables[name], metrics[name]
+    parts = [element("h3", None, f"{one.title} of each {one.each}"), *_bars(values, one)]
+    for key, description in described.items():
+        if description.is_matrix and metrics.get(key):
+            parts += _confusion(metrics[key], list(values))
     return parts
 
 
-def _bars(values: Mapping[str, float | None]) -> list[Markup]:
-    order = sorted(values.items(), key=lambda entry: -1.0 if entry[1] is None else entry[1], reverse=True)
-    rows = [blocks.Bar(name, value, "absent" if value is None else _share(value)) for name, value in order]
+def _bars(values: Mapping[str, float | None], description: Description) -> list[Markup]:
+    sign = 1 if description.higher_is_better else -1
+    order = sorted(values.items(), key=lambda entry: -math.inf if entry[1] is None else sign * entry[1], reverse=True)
+    rows = [
+        blocks.Bar(
+            name, value if description.is_share else None, "absent" if value is None else _value(description, value)
+        )
+        for name, value in order
+    ]
     if len(rows) <= MOST_BARS:
         return [blocks.bars(rows)]
     half = MOST_BARS // 2
@@ -325,12 +305,14 @@ def _plain(value: Any) -> str:
     return number(value) if _is_number(value) else str(value)
 
 
-def _name(metric: str) -> str:
-    return NAMES.get(metric, metric.replace("_", " "))
+def _title(description: Description) -> str:
+    return f"{description.title}, {description.unit}" if description.unit else description.title
 
 
-def _value(metric: str, value: float) -> str:
-    return _share(value) if metric not in NO_SHARES and 0 <= value <= 1 else number(value)
+def _value(description: Description, value: float) -> str:
+    if description.is_share:
+        return _share(value)
+    return f"{number(value)} {description.unit}" if description.unit else number(value)
 
 
 def _share(value: float) -> str:

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble import Prepare, check_gives, make_device, make_eval_loader, make_reader, make_task_again
-from unpool.conduct import Own, conduct
+from unpool.assemble.data import check_gives, make_eval_loader, make_reader
+from unpool.assemble.job import Prepare, make_device
+from unpool.conduct import CustomParts, conduct
 from unpool.data.measure import MeasuringReader
-from unpool.data.readers import READERS
+from unpool.data.readers import READERS, whole_options
 from unpool.data.store import scan
 from unpool.errors import RecipeError
-from unpool.predictor.loading import read_own
+from unpool.model_file import read_config
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import GIVEN, options_of
 from unpool.run_directory import RunDirectory
@@ -65,14 +66,23 @@ def train(  # noqa: PLR0913, a public verb
 
     Raises:
         RecipeError, DataError, EnvironmentFault, Diverged, Stopped, TimeLimit: see `unpool.errors`.
+
+    Example:
+        >>> import tempfile
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     metrics = train("scenes_unet", small, run=Path(folder, "run"))
+        >>> metrics["images_seen"], sorted(metrics["iou"])
+        (8, ['background', 'cross', 'disc', 'square', 'triangle'])
     """
     settings = load_recipe(recipe, overrides)
     directory = RunDirectory.create(recipe_name(recipe), run)
     if on_start is not None:
         on_start(directory.path)
-    own = Own(model=model, train=train, val=val, callbacks=callbacks)
+    custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
-        return {**conduct(settings, directory, own, progress=progress), "run": str(directory.path)}
+        return {**conduct(settings, directory, custom, progress=progress), "run": str(directory.path)}
 
 
 def resume(
@@ -102,6 +112,16 @@ def resume(
     Raises:
         RecipeError: fewer epochs than planned, or the parts of your own are not those that the run began with.
         DataError: the images are not those that the run began with.
+
+    Example:
+        >>> import tempfile
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Path(train("scenes_unet", small, run=Path(folder, "run"))["run"])
+        ...     metrics = resume(run, {"train.epochs": 2})
+        >>> metrics["images_seen"]
+        16
     """
     directory = RunDirectory.open(run)
     settings = load_recipe(directory / "recipe.yaml", overrides, only=RESUMABLE)
@@ -112,10 +132,10 @@ def resume(
         )
     if directory.is_finished(settings.train.epochs):
         return {**directory.read_json("metrics.json"), "run": str(directory.path), "already_complete": True}
-    own = Own(model=model, train=train, val=val, callbacks=callbacks)
-    _require_same_parts(directory, own)
+    custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
+    _require_same_parts(directory, custom)
     with directory.held():
-        return {**conduct(settings, directory, own, progress=progress), "run": str(directory.path)}
+        return {**conduct(settings, directory, custom, progress=progress), "run": str(directory.path)}
 
 
 def evaluate(
@@ -144,6 +164,16 @@ def evaluate(
         RecipeError: an override that a trained network does not allow, or a part of your own is missing.
         ModelFileError: the run has no such weights.
         DataError: the set cannot be read, or has other classes or joints than the network.
+
+    Example:
+        >>> import tempfile
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     metrics = train("scenes_unet", small, run=Path(folder, "run"))
+        ...     again = evaluate(Path(metrics["run"]))
+        >>> again["mean_iou"] == metrics["mean_iou"], again["split"]
+        (True, 'val')
     """
     directory = RunDirectory.open(run)
     trained = predictor.load(directory.path, weights=weights, model=model)
@@ -155,7 +185,7 @@ def evaluate(
     try:
         metrics = measure(
             place(trained.model, device, memory_format=layout),
-            make_task_again(directory.read_json("config.json"), trained.info, trained.preprocessing),
+            trained.task.to(device),
             loader,
             prepare=Prepare(trained.preprocessing, device),
             precision=precision,
@@ -183,7 +213,7 @@ def _measured_on(
         only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
     )
     if reader is None:
-        if {"train", "val"} & set(read_own(directory.path)) and settings.data.root == trained_on.data.root:
+        if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
         reader = reader or make_reader(settings, split, classes=known.classes)
@@ -196,27 +226,33 @@ def _reader_of_all(
     directory: RunDirectory, trained_on: Recipe, settings: Recipe, *, split: str, classes: tuple[str, ...]
 ) -> Reader | None:
     """All of another folder that has no splits, since none of it was trained on; None where that is not the case."""
-    share = settings.data.options.get("val_share")
-    is_other = settings.data.root != trained_on.data.root and share == trained_on.data.options.get("val_share")
-    if share is None or not is_other or split == "train":
+    whole = whole_options(settings.data.reader)
+    asked = any(settings.data.options.get(name) != trained_on.data.options.get(name) for name in whole)
+    if not whole or asked or settings.data.root == trained_on.data.root or split == "train":
         return None
-    reader = make_reader(load_recipe(settings, {"data.val_share": 1.0}), split, classes=classes)
-    drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
+    changes = {f"data.{name}": value for name, value in whole.items()}
+    reader = make_reader(load_recipe(settings, changes), split, classes=classes)
+    is_drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
     known = directory.read_json("data.json")
-    if not drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
+    if not is_drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
         return None  # the latter is the run's own folder in another place
     _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return reader
 
 
-def _require_same_parts(directory: RunDirectory, own: Own) -> None:
+def _require_same_parts(directory: RunDirectory, custom: CustomParts) -> None:
     """Raises RecipeError where a run began with parts of the caller's own and goes on without, or the reverse."""
-    then, now = read_own(directory.path), own.names
+    then, now = _custom_parts(directory), custom.names
     if then != now:
         raise RecipeError(
             f"the run began with {_parts(then)} and would go on with {_parts(now)}; "
             f"give the same from Python: unpool.resume(run, {', '.join(f'{name}=...' for name in then)})"
         )
+
+
+def _custom_parts(directory: RunDirectory) -> list[str]:
+    """The parts that the caller of `train` gave instead of the recipe's."""
+    return list(read_config(directory / "config.json").custom)
 
 
 def _parts(names: Sequence[str]) -> str:
@@ -237,6 +273,20 @@ def predict(
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
     `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network "imagenet" or "voc".
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, photo, out = Path(folder, "run"), Path(folder, "street.png"), Path(folder, "out")
+        ...     _ = train("scenes_unet", small, run=run)
+        ...     Image.new("RGB", (48, 32)).save(photo)
+        ...     records = predict(run, [photo], out)
+        ...     written = sorted(path.name for path in out.iterdir())
+        >>> len(records), written
+        (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
     place = RunDirectory.open(run).path if weights in ("last", "best") else run
     return predictor.write_predictions(predictor.load(place, weights), images, out)

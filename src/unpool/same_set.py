@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from unpool.assemble import Data
+from unpool.assemble.data import Data
 from unpool.errors import DataError
 from unpool.run_directory import RunDirectory
 from unpool.types import DataInfo

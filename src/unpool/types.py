@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
 IGNORE = 255  # the mask value that no loss and no metric sees; every reader maps its own "void" to it
@@ -155,38 +154,6 @@ class Metric(Protocol):
     def update(self, prediction: Prediction, batch: Batch) -> None: ...
     def merge(self, other: Any) -> None: ...
     def compute(self) -> dict[str, Any]: ...
-
-
-class Task(Protocol):
-    """One problem. Nothing else about it reaches the training loop.
-
-    Attributes:
-        needs: batch keys it reads; compared with what the reader gives before the first batch.
-        best: name of the metric that chooses the best weights, higher being better.
-        outputs: channels or numbers that its network gives, `num_classes` of `models.build`.
-        added_channels: channels that the task puts behind those of the image.
-        maps: what `predict` gives for each pixel, and the kind of its numbers; large images are answered in parts then.
-            Empty where the answer is about the image as a whole.
-
-    `record` turns what `predict` gave for one image into what a user is told: names, plain numbers, maps as they are.
-    """
-
-    @property
-    def needs(self) -> tuple[str, ...]: ...
-    @property
-    def best(self) -> str: ...
-    @property
-    def outputs(self) -> int: ...
-    @property
-    def added_channels(self) -> int: ...
-    @property
-    def maps(self) -> Mapping[str, torch.dtype]: ...
-    def forward(self, model: nn.Module, batch: Batch) -> Any: ...
-    def loss(self, output: Any, batch: Batch) -> Losses: ...
-    def predict(self, output: Any, batch: Batch) -> Prediction: ...
-    def record(self, prediction: Prediction) -> dict[str, Any]: ...
-    def metric(self) -> Metric: ...
-    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor: ...
 
 
 class Reader(Protocol):

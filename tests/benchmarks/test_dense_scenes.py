@@ -57,7 +57,7 @@ def test_runs_are_measured_and_drawn(tmp_path, monkeypatch):
     save_weights(tmp_path / "model.safetensors", models.build("vgg11_bn", num_classes=10, width=1))
     network = {"name": "vgg11_bn", "backbone": None, "num_classes": 10, "in_channels": 3, "options": {"width": 1}}
     info = {"classes": list(CLASSES), "palette": [], "ignore": None, "keypoints": [], "flip_pairs": []}
-    config = {"format": 1, "network": network, "task": {"name": "classification", "options": {}}, "own": []}
+    config = {"format": 1, "network": network, "task": {"name": "classification", "options": {}}, "custom": []}
     config |= {"preprocessing": Preprocessing().to_json(), "info": info}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr(benchmark, "Cifar", lambda root, split: Pictures())

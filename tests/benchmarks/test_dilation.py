@@ -56,7 +56,7 @@ def test_difference_of_other_sizes_is_infinite_and_of_empty_maps_refused():
 
 
 def test_row_tells_every_library_that_has_the_network():
-    peers = {"timm": Answer(error=0.25), "smp": Answer(told="-"), "torchvision": Answer(told="refused: no")}
+    peers = {"timm": Answer(error=0.25), "smp": Answer(note="-"), "torchvision": Answer(note="refused: no")}
     ours = Answer(error=3e-16)
     line = Line(
         network=NETWORKS[0], output_stride=8, ours=ours, ours_float32=Answer(error=5e-7), peers=peers, build_s=1.0

@@ -1,12 +1,14 @@
 """Promises of the harness that plants mistakes."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants.listed import computes, computing_files, read_mutants, without_mutant
+from benchmarks.mutants.listed import Mutant, computes, computing_files, read_mutants, without_mutant
+from benchmarks.mutants.run import Verdict, counts_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,9 +97,10 @@ def _run(house: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_run_tells_killed_survived_and_wrong_rows_apart(house: Path) -> None:
+def test_run_tells_killed_survived_and_wrong_rows_apart(house: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    result = tmp_path_factory.mktemp("result") / "mutants.json"
     before = {path: path.read_bytes() for path in house.rglob("*") if path.is_file()}
-    done = _run(house)
+    done = _run(house, "--json", str(result))
     lines = done.stdout.splitlines()
     assert done.returncode == 1, done.stdout + done.stderr
     assert sum(line.startswith("killed") for line in lines) == 3, done.stdout
@@ -106,6 +109,12 @@ def test_run_tells_killed_survived_and_wrong_rows_apart(house: Path) -> None:
         assert reason in done.stdout, done.stdout
     assert "src/unpool/sides.py: computes, but no mistake is listed for it" in lines
     assert before == {path: path.read_bytes() for path in house.rglob("*") if path.is_file()}
+    details = json.loads(result.read_text(encoding="utf-8"))["details"]
+    assert details["counts"] == {"house": {"killed": 3, "survived": 1, "error": 3}}
+    survived = [one["mutant"]["test"] for one in details["survivors"] if one["result"] == "survived"]
+    assert survived == ["tests/test_shapes.py::test_nothing"]
+    assert len(details["survivors"]) == 4
+    assert details["uncovered"] == ["src/unpool/sides.py"]
 
 
 @pytest.mark.slow
@@ -161,6 +170,16 @@ def test_edit_that_plants_nothing_is_refused(house: Path, old: str, new: str, re
 )
 def test_computing_is_arithmetic_or_comparison_in_a_function(source: str, *, expected: bool) -> None:
     assert computes(source) is expected
+
+
+def test_counts_are_by_area_and_result() -> None:
+    results = [("ops", "killed"), ("ops", "survived"), ("ops", "killed"), ("data", "error")]
+    rest = {"file": "f", "old": "a", "new": "b", "test": "t", "why": "w"}
+    verdicts = [Verdict(Mutant(area=area, **rest), result, "", 1.0) for area, result in results]
+    assert counts_of(verdicts) == {
+        "ops": {"killed": 2, "survived": 1, "error": 0},
+        "data": {"killed": 0, "survived": 0, "error": 1},
+    }
 
 
 def test_file_without_mutant_is_found(house: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks import pose
 from unpool import models, tasks
-from unpool.assemble import make_preprocessing
+from unpool.assemble.data import make_preprocessing
 from unpool.ops.skeleton import LSP, LSP_LIMBS
 from unpool.recipe import load_recipe
 from unpool.types import DataInfo

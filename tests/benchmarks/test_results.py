@@ -37,18 +37,25 @@ def test_results_page_holds_every_row_and_its_origin(tmp_path: Path) -> None:
     _write(tmp_path, "kill_resume")
     assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 0
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert page.index("## kill resume") < page.index("## speed")
-    assert "| images/s \\| whole | 12.3 | 4.1: 3.00 times |" in page
-    assert "| kills | 20 |  |" in page
-    assert "`python -m benchmarks.x`, seed 7, 3 min, " in page
+    assert "| speed: images/s \\| whole | 12.3 | 4.1: 3.00 times | `speed.json: rows.0` |" in page
+    assert "| kill resume: kills | 20 |  | `kill_resume.json: rows.1` |" in page
+    assert page.index("| kill resume: ") < page.index("| speed: ") < page.index("| kill_resume.json ")
+    assert "| speed.json | `python -m benchmarks.x` | 7 | 3 min | " in page
 
 
-def test_table_of_a_measurement_stands_below_its_rows(tmp_path: Path) -> None:
-    table = [["network", "mean IoU", "Sky"], ["fpn", "0.4", "0.9"]]
-    write_result(tmp_path / "a.json", [Row(what="w", figure="1")], command="c", seed=0, wall_s=1.0, table=table)
-    assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 0
-    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert page.endswith("| w | 1 |  |\n\n| network | mean IoU | Sky |\n|---|---|---|\n| fpn | 0.4 | 0.9 |\n")
+def test_results_page_that_would_be_too_long_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row(what=f"network {number}", figure="1") for number in range(200)]
+    write_result(tmp_path / "a.json", rows, command="c", seed=0, wall_s=1.0)
+    assert results.main(["--results", str(tmp_path), "-o", str(tmp_path / "RESULTS.md")]) == 1
+    assert "at most 200: write one row a claim" in capsys.readouterr().err
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_results_page_of_the_project_is_what_the_command_writes(tmp_path: Path) -> None:
+    assert results.main(["-o", str(tmp_path / "RESULTS.md")]) == 0
+    page = (record.ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert page == (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.count("\n") <= 200
 
 
 @pytest.mark.parametrize(("text", "reason"), [("{", "is not JSON"), ('{"rows": []}', "lacks command, seed")])

@@ -30,12 +30,11 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     if recipe.data.repeat > 1:
         small["data.repeat"] = 2
     side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
-    if recipe.data.train_size is not None:
-        small["data.train_size"] = [32, 32]
-    elif recipe.data.size is not None:
-        small["data.size"] = [side, side]
-    if "width" in known_options(recipe.model.name, backbone=recipe.model.backbone):
-        small["model.width"] = 4
+    for size in ("train_size", "size"):
+        if getattr(recipe.data, size) is not None:
+            small[f"data.{size}"] = [side, side]
+    options = known_options(recipe.model.name, backbone=recipe.model.backbone)
+    small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     metrics = run.train(name, small, run=tmp_path / "run")
     assert metrics["images"] >= 2
     scores = [metrics[name] for name in ("mean_iou", "top1", "ssim", "pck_person@0.2", "limbs") if name in metrics]

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from unpool.data.colour_baseline import colour_bin_baseline
 from unpool.data.synthetic import Scenes
 from unpool.errors import DataError
+from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.types import BATCH_KEYS
 
 

@@ -31,7 +31,7 @@ def write_run(place, *, size_hw=(32, 32), task="classification", seed=0):
         "task": {"name": task, "options": {}},
         "preprocessing": Preprocessing(size_hw=size_hw, channels=1, mean=(0.5,), std=(0.25,)).to_json(),
         "info": {"classes": list(CLASSES), "palette": [], "ignore": None, "keypoints": [], "flip_pairs": []},
-        "own": [],
+        "custom": [],
     }
     (place / "config.json").write_text(json.dumps(config))
     return place
@@ -111,7 +111,7 @@ def test_run_that_does_not_say_its_size_asks_for_it(tmp_path):
 
 
 def test_what_is_no_classifier_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="is no classification: only a classifier slides"):
+    with pytest.raises(RecipeError, match="is no run of a classifier: only a classifier slides"):
         show_dense(write_run(tmp_path, task="segmentation"), photo())
     with pytest.raises(RecipeError, match="unet is no classifier with one answer"):
         show_dense("unet", photo())

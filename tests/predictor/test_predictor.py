@@ -44,7 +44,8 @@ def picture(height, width, seed=0):
 
 
 def predictor_of(preprocessing=PLAIN, model=None, **limits):
-    return Predictor(model or Threshold(), preprocessing, INFO, Segmentation(INFO), **limits)
+    task = Segmentation(INFO, preprocessing=preprocessing)
+    return Predictor(model or Threshold(), preprocessing, INFO, task, **limits)
 
 
 def expected_mask(image):

@@ -92,7 +92,7 @@ def config_of(**changes):
         "task": options,
         "preprocessing": GREY.to_json(),
         "info": DataInfo().to_json(),
-        "own": [],
+        "custom": [],
     }
 
 
@@ -101,7 +101,7 @@ def test_a_run_is_loaded_with_the_options_of_its_task(network, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config_of()))
     loaded = load(tmp_path, device="cpu")
     assert isinstance(loaded.task, Denoising)
-    assert (loaded.task.kind, loaded.task.residual) == ("mae", True)
+    assert (loaded.task.loss_kind, loaded.task.residual) == ("mae", True)
     assert loaded.task.preprocessing == GREY
     (tmp_path / "config.json").write_text(json.dumps(config_of(loss="l2")))
     with pytest.raises(ModelFileError, match=r"damaged: task\.loss is 'l2'"):

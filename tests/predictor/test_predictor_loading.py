@@ -27,7 +27,7 @@ def config_of(**changes):
         "task": {"name": "classification", "options": {}},
         "preprocessing": PREPROCESSING.to_json(),
         "info": INFO.to_json(),
-        "own": [],
+        "custom": [],
     }
     for path, value in changes.items():
         *sections, key = path.split("__")

@@ -66,7 +66,7 @@ def test_classification_loss_refuses_auxiliary_logits_that_do_not_fit():
 def test_classification_answers_by_the_main_head():
     main, other = torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([[9.0, 0.0, 0.0]])
     task = Classification(INFO)
-    assert task.predict(heads_of(main, other), {})["label"].tolist() == [1]
+    assert task.decode(heads_of(main, other), {})["label"].tolist() == [1]
 
 
 def test_classification_leaves_auxiliary_heads_out_of_what_is_no_training():
@@ -81,7 +81,7 @@ def test_classification_leaves_auxiliary_heads_out_of_what_is_no_training():
 
 def test_classification_predicts_classes_best_first_with_probabilities():
     logits = torch.tensor([[1.0, 3.0, 2.0]])
-    found = Classification(INFO).predict(logits, {})
+    found = Classification(INFO).decode(logits, {})
     assert found["label"].tolist() == [1]
     assert found["top_labels"].tolist() == [[1, 2, 0]]
     assert found["top_scores"][0].tolist() == pytest.approx(logits.softmax(1)[0, [1, 2, 0]].tolist())
@@ -138,7 +138,7 @@ def test_classification_learns_the_direction_of_stripes():
     metric = task.metric()
     with torch.inference_mode():
         batch = stripes(256, generator)
-        metric.update(task.predict(task.forward(network, batch), batch), batch)
+        metric.update(task.decode(task.forward(network, batch), batch), batch)
     assert metric.compute()["top1"] > 0.9
 
 

@@ -86,7 +86,7 @@ def test_denoising_autoencoder_without_corruption_is_an_autoencoder():
 
 def test_denoising_predicts_images_on_0_to_1_whatever_the_network_sees():
     batch = made(Gaussian(level=25), preprocessing=SHIFTED)
-    prediction = task(SHIFTED).predict(SHIFTED.normalize(batch["clean"]), batch)
+    prediction = task(SHIFTED).decode(SHIFTED.normalize(batch["clean"]), batch)
     assert torch.allclose(prediction["clean"], batch["clean"] / 255, atol=1e-6)
     assert torch.allclose(prediction["noisy"], batch["image"] * 0.2 + 0.4)
     assert prediction["noisy"].min() < 0
@@ -97,7 +97,7 @@ def test_denoising_measures_the_noise_unclipped_and_the_answer_clipped():
     batch["clean"] = torch.zeros_like(batch["clean"])
     batch["image"] = 25 / 255 * torch.randn(batch["clean"].shape, generator=torch.Generator().manual_seed(0))
     metric = task().metric()
-    metric.update(task().predict(batch["image"], batch), batch)
+    metric.update(task().decode(batch["image"], batch), batch)
     found = metric.compute()
     assert found["input_psnr"] == pytest.approx(20.172, abs=0.1)
     assert found["psnr"] == pytest.approx(20.172 + 3.01, abs=0.1)  # half of the errors are below black
@@ -117,7 +117,7 @@ def test_padding_is_no_part_of_the_answer():
     padded = Preprocessing(channels=1, mean=(0.0,), std=(1.0,), multiple=8)
     batch = made(Gaussian(level=25), preprocessing=padded)
     assert batch["image"].shape[-1] == 16
-    assert task(padded).predict(batch["image"], batch)["clean"].shape[-1] == 12
+    assert task(padded).decode(batch["image"], batch | {"size_hw": torch.tensor([[12, 12]])})["clean"].shape[-1] == 12
     assert total_loss(task(padded).loss(batch["image"], batch)) > 0
 
 
@@ -159,7 +159,7 @@ def test_denoising_learns_to_smooth():
         optimizer.step()
     metric = denoising.metric()
     with torch.inference_mode():
-        metric.update(denoising.predict(denoising.forward(network.eval(), batch), batch), batch)
+        metric.update(denoising.decode(denoising.forward(network.eval(), batch), batch), batch)
     found = metric.compute()
     assert found["psnr"] > found["input_psnr"] + 8
 

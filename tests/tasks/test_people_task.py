@@ -29,7 +29,7 @@ def perfect(task, batch):
 
 def test_crossing_people_are_read_back_on_the_image_as_decoded():
     task, batch = People(INFO), batch_of(CROSSING, CROSSING[:0])
-    found = task.predict(perfect(task, batch), batch)
+    found = task.decode(perfect(task, batch), batch)
     assert [len(people) for people in found["people"]] == [2, 0]
     near = torch.cdist(found["people"][0][:, 0], CROSSING[:, 0]).argmin(1)
     assert (found["people"][0] - CROSSING[near]).norm(dim=2).mean() < 0.25 * 4
@@ -103,7 +103,7 @@ def test_joints_are_where_they_were_on_an_image_that_no_stride_divides():
     x, y = (people[0, 2] - 3.5) / 8  # the first pixel of the map is over the first eight of the image
     place = maps[0, 2].argmax().item()
     assert (place % 46, place // 46) == (round(x.item()), round(y.item()))
-    found = task.predict(FieldStages((fields,), (maps,)), batch)["people"][0]
+    found = task.decode(FieldStages((fields,), (maps,)), batch)["people"][0]
     assert (found - people).norm(dim=2).max() < 0.25 * 8 * 2**0.5
 
 

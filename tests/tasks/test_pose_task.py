@@ -38,7 +38,7 @@ def perfect(task, batch, size_hw=(16, 24)):
 def test_labels_are_read_back_as_the_joints_on_the_image_as_decoded(label, size_hw):
     batch = batch_of(size_hw=size_hw)
     task = Pose(INFO, label=label, size=2.0)
-    found = task.predict(perfect(task, batch), batch)
+    found = task.decode(perfect(task, batch), batch)
     pixel = batch["size_hw"][0, 0] / 16  # one of the map, in pixels of the joints
     error = (found["keypoints"] - batch["keypoints"]).norm(dim=2) / pixel
     assert error.mean() < (0.25 if label == "gaussian" else 0.5)
@@ -62,7 +62,7 @@ def test_joints_are_where_they_were_on_an_image_that_no_stride_divides(sides, st
     labels = perfect(task, batch, maps_hw)
     place = labels[0, 0].flatten().argmax().item()
     assert (place % maps_hw[1], place // maps_hw[1]) == (30 // stride, 26 // stride)
-    away = (task.predict(labels, batch)["keypoints"] - batch["keypoints"]).abs()
+    away = (task.decode(labels, batch)["keypoints"] - batch["keypoints"]).abs()
     assert away.max() <= 0.25 * 2 * stride + 1e-3
 
 
@@ -226,7 +226,7 @@ def test_background_is_one_less_the_highest_map():
     labels, known = task.labels(batch, (16, 24))
     assert task.outputs == labels.shape[1] == known.shape[1] == 6
     assert torch.allclose(labels[:, 5] + labels[:, :5].amax(1), torch.ones(2, 16, 24))
-    assert task.predict(labels, batch)["keypoints"].shape == (2, 5, 2)
+    assert task.decode(labels, batch)["keypoints"].shape == (2, 5, 2)
 
 
 @pytest.mark.parametrize(("hidden", "count"), [("ignore", 4 + 6), ("zero", 12)])
@@ -320,7 +320,7 @@ def test_flip_test_moves_no_joint_where_the_stride_does_not_divide_the_width(wid
     tasks = [Pose(INFO, flip_test=is_mirrored) for is_mirrored in (False, True)]
     plain, both = (task.forward(model, batch) for task in tasks)
     assert ((middles(both) - middles(plain)) * stride).abs().max() < 0.05  # pixels of the image
-    found, mirrored = (task.predict(maps, batch)["keypoints"] for task, maps in zip(tasks, (plain, both), strict=True))
+    found, mirrored = (task.decode(maps, batch)["keypoints"] for task, maps in zip(tasks, (plain, both), strict=True))
     assert torch.allclose(found, joints, atol=1e-3)
     assert torch.allclose(mirrored, joints, atol=1e-3)
 
@@ -391,7 +391,7 @@ def test_coordinates_have_the_loss_of_visible_joints_of_every_stage():
     assert (losses["stage_2"].sum / losses["stage_2"].count).item() == pytest.approx(0.25 / 10)
     batch["visible"][0, 1] = False
     assert task.loss(wrong.flatten(1), batch)["coordinates"].sum == 0
-    assert torch.allclose(task.predict(wanted.flatten(1), batch)["keypoints"], batch["keypoints"], atol=1e-4)
+    assert torch.allclose(task.decode(wanted.flatten(1), batch)["keypoints"], batch["keypoints"], atol=1e-4)
 
 
 def test_coordinates_of_the_mirror_have_sides_swapped_and_x_turned():
@@ -440,6 +440,6 @@ def test_pose_learns_to_find_dots(options):
         optimizer.step()
     metric = task.metric()
     with torch.no_grad():
-        metric.update(task.predict(task.forward(model.eval(), batch), batch), batch)
+        metric.update(task.decode(task.forward(model.eval(), batch), batch), batch)
     assert metric.compute()["pck_person@0.2"] > 0.95
     assert metric.compute()["mean_error"] < 0.8

@@ -77,7 +77,7 @@ def test_segmentation_leaves_auxiliary_heads_out_of_what_is_no_training(monkeypa
     assert isinstance(training, Auxiliary)
     found = task.forward(Heads().eval(), batch)
     assert torch.equal(found, batch["image"])
-    assert torch.equal(task.predict(training, batch)["mask"], task.predict(found, batch)["mask"])
+    assert torch.equal(task.decode(training, batch)["mask"], task.decode(found, batch)["mask"])
 
 
 def test_segmentation_loss_of_all_ignored_masks_is_zero():
@@ -118,7 +118,7 @@ def test_segmentation_predicts_at_the_size_of_the_mask_resizing_scores_not_class
     logits = torch.zeros(1, 3, 1, 2)
     logits[0, 0, 0, 0] = 3.0  # left: ground by far
     logits[0, 2, 0, 1] = 1.0  # right: disc by little
-    prediction = Segmentation(INFO).predict(logits, batch_of(random_mask(1, 1, 8), image_hw=(1, 2)))
+    prediction = Segmentation(INFO).decode(logits, batch_of(random_mask(1, 1, 8), image_hw=(1, 2)))
     # bilinear scores at the 8 centres: ground 3 3 2.625 1.875 1.125 .375 0 0, disc 0 0 .125 .375 .625 .875 1 1
     assert prediction["mask"].tolist() == [[[0, 0, 0, 0, 0, 2, 2, 2]]]
     assert prediction["score"][0, 0, 0].item() == pytest.approx(torch.tensor([3.0, 0, 0]).softmax(0)[0].item())
@@ -126,7 +126,7 @@ def test_segmentation_predicts_at_the_size_of_the_mask_resizing_scores_not_class
 
 def test_segmentation_predicts_at_the_size_of_the_file_where_there_is_no_mask():
     batch = {"image": torch.zeros(2, 3, 4, 4), "size_hw": torch.tensor([[8, 6], [4, 10]])}
-    prediction = Segmentation(INFO).predict(torch.randn(2, 3, 4, 4), batch)
+    prediction = Segmentation(INFO).decode(torch.randn(2, 3, 4, 4), batch)
     assert [tuple(mask.shape) for mask in prediction["mask"]] == [(8, 6), (4, 10)]
     assert [tuple(score.shape) for score in prediction["score"]] == [(8, 6), (4, 10)]
 
@@ -141,7 +141,7 @@ def test_masks_of_many_sizes_are_scored_one_by_one_as_in_a_batch():
     assert both.sum.item() == pytest.approx(sum(term.sum.item() for term in each), rel=1e-6)
     assert both.count.item() == 8 * 6 + 5 * 9
     metric = task.metric()
-    metric.update(task.predict(logits, batch_of(masks, image_hw=(4, 4))), batch_of(masks, image_hw=(4, 4)))
+    metric.update(task.decode(logits, batch_of(masks, image_hw=(4, 4))), batch_of(masks, image_hw=(4, 4)))
     assert metric.confusion.counts.sum() == 8 * 6 + 5 * 9
 
 
@@ -158,26 +158,28 @@ def test_padding_of_a_resized_image_is_cut_off_before_scores_are_resized():
     torch.manual_seed(0)
     logits, mask = torch.randn(1, 3, 8, 8), random_mask(1, 10, 14)
     task = Segmentation(INFO, preprocessing=Preprocessing(size_hw=(5, 7), multiple=8))
-    found = task.predict(logits, batch_of(mask, image_hw=(8, 8)))
-    expected = Segmentation(INFO).predict(logits[..., :5, :7], batch_of(mask, image_hw=(5, 7)))
+    found = task.decode(logits, batch_of(mask, image_hw=(8, 8)))
+    expected = Segmentation(INFO).decode(logits[..., :5, :7], batch_of(mask, image_hw=(5, 7)))
     assert torch.equal(found["mask"], expected["mask"])
 
 
-def test_median_weights_come_from_the_counts():
-    counts = {"class_pixels": torch.tensor([60, 30, 10]), "image_pixels": torch.tensor([100, 100, 50])}
-    median = Segmentation(INFO, class_weights="median", **counts).class_weights
-    root = Segmentation(INFO, class_weights="sqrt_median", **counts).class_weights
+def test_median_weights_are_counted_in_the_training_set():
+    masks = [torch.tensor([60 * [0] + 30 * [1] + 10 * [IGNORE]]), torch.tensor([10 * [2] + 10 * [IGNORE]])]
+    samples = [{"mask": mask.to(torch.uint8)} for mask in masks]
+    median = Segmentation(INFO, class_weights="median", samples=samples).class_weights
+    root = Segmentation(INFO, class_weights="sqrt_median", samples=samples).class_weights
     assert median is not None
     assert root is not None
-    assert median.tolist() == pytest.approx([0.5, 1.0, 1.5])
-    assert root.tolist() == pytest.approx([0.5**0.5, 1.0, 1.5**0.5])
-    assert Segmentation(INFO, class_weights="natural", **counts).class_weights is None
+    frequencies = [60 / 90, 30 / 90, 1.0]
+    assert median.tolist() == pytest.approx([(2 / 3) / f for f in frequencies])
+    assert root.tolist() == pytest.approx([((2 / 3) / f) ** 0.5 for f in frequencies])
+    assert Segmentation(INFO, class_weights="natural", samples=samples).class_weights is None
 
 
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(RecipeError, match=r"'mean'.*natural, median, sqrt_median or 3 numbers"):
         Segmentation(INFO, class_weights="mean")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="class_pixels"):
+    with pytest.raises(ValueError, match="counted in the training set: give samples"):
         Segmentation(INFO, class_weights="median")
     with pytest.raises(RecipeError, match="2 to 255 classes"):
         Segmentation(DataInfo(classes=("one",)))
@@ -223,7 +225,7 @@ def test_segmentation_learns_to_tell_squares_from_discs():
     metric = task.metric()
     with torch.inference_mode():
         batch = shapes(32, generator)
-        metric.update(task.predict(task.forward(network, batch), batch), batch)
+        metric.update(task.decode(task.forward(network, batch), batch), batch)
     assert metric.compute()["mean_iou"] > 0.8
 
 
@@ -307,10 +309,10 @@ def test_large_scores_are_measured_in_bands_as_at_once(monkeypatch, mask_hw, is_
     mask[0, 3:9] = IGNORE
     batch = batch_of(list(mask) if is_list else mask, image_hw=(40, 30))
     task = Segmentation(INFO, class_weights=[1.0, 2.0, 0.5])
-    (whole,), answer = task.loss(logits, batch).values(), task.predict(logits, batch)
+    (whole,), answer = task.loss(logits, batch).values(), task.decode(logits, batch)
     monkeypatch.setattr("unpool.tasks.segmentation.BAND", 1200)
     with Largest(logits) as largest:
-        (bands,), parts = task.loss(logits, batch).values(), task.predict(logits, batch)
+        (bands,), parts = task.loss(logits, batch).values(), task.decode(logits, batch)
     assert largest.numbers <= max(1200, mask.numel())  # the score of each pixel is part of the answer
     assert bands.sum.item() == pytest.approx(whole.sum.item(), rel=1e-5)
     assert bands.count.item() == pytest.approx(whole.count.item(), rel=1e-6)

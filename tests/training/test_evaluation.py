@@ -6,6 +6,7 @@ import torch
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare
 from unpool.errors import DataError
+from unpool.task import Description
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate, evaluate
 from unpool.training.loop import fit
@@ -41,9 +42,9 @@ def test_output_of_a_batch_is_gone_before_the_next_is_made():
     outputs = []
 
     class Watching(Task):
-        def forward(self, model, batch):
+        def forward(self, model, inputs):
             assert [output() for output in outputs] == [None] * len(outputs)
-            output = super().forward(model, batch)
+            output = super().forward(model, inputs)
             outputs.append(weakref.ref(output))
             return output
 
@@ -68,6 +69,7 @@ class Scripted(Task):
     """Metrics that follow a script."""
 
     def __init__(self, values):
+        super().__init__()
         self.values = list(values)
 
     def metric(self):
@@ -109,6 +111,14 @@ def test_best_file_holds_the_weights_of_the_best_value_and_no_nan_replaces_it(tm
     assert not torch.equal(saved["5.weight"], snapshots.states[4]["5.weight"])
 
 
+def test_best_weights_are_those_of_the_lowest_value_where_lower_is_better(tmp_path):
+    task = Scripted([0.4, 0.1, 0.9])
+    task.described = {"top1": Description("error", higher_is_better=False)}
+    measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
+    fit(make_job(epochs=3, task=task), [measure])
+    assert (measure.best_value, measure.best_step) == (0.1, 12)
+
+
 def test_no_best_file_is_made_of_nan(tmp_path):
     measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
     fit(make_job(epochs=1, task=Scripted([math.nan])), [measure])
@@ -120,12 +130,12 @@ def test_averaged_weights_are_measured_and_the_own_ones_stay():
     seen = {}
 
     class Watching(Task):
-        def predict(self, output, batch):
+        def decode(self, output, inputs):
             seen["weight"] = job.model[5].weight.detach().clone()
-            return super().predict(output, batch)
+            return super().decode(output, inputs)
 
     job = make_job(epochs=1, ema=0.9, task=Watching())
     fit(job, [Evaluate(Loader())])
-    assert torch.equal(seen["weight"], job.averaging.averages["5.weight"])
-    assert torch.equal(final_state(job)["5.weight"], job.averaging.averages["5.weight"])
+    assert torch.equal(seen["weight"], job.averaging.averages["model.5.weight"])
+    assert torch.equal(final_state(job)["5.weight"], job.averaging.averages["model.5.weight"])
     assert not torch.equal(seen["weight"], job.model[5].weight)

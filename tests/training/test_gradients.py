@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.training.toy_run import Task
 from unpool.training.gradients import gradients
 from unpool.training.step import Step
 from unpool.types import Term
@@ -10,11 +11,8 @@ CPU = torch.device("cpu")
 NO_SCALER = torch.amp.GradScaler("cpu", enabled=False)
 
 
-class TwoTerms:
+class TwoTerms(Task):
     """Two terms with different weights and counts, as a detector has."""
-
-    def forward(self, model, batch):
-        return model(batch["image"])
 
     def loss(self, output, batch):
         return {
@@ -38,7 +36,7 @@ def taken(step: Step, batches) -> tuple[float, list[Tensor]]:
 
 @pytest.fixture(autouse=True)
 def _double(monkeypatch):
-    monkeypatch.setattr("unpool.training.step.to_float32", lambda output: output)
+    monkeypatch.setattr("unpool.tasks.one_forward.to_float32", lambda output: output)
 
 
 @pytest.mark.parametrize("cuts", [[3, 3], [1, 5], [2, 2, 2], [4, 1, 1]])

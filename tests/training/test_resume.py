@@ -115,12 +115,12 @@ def test_sigterm_in_an_evaluation_is_serviced_there_and_the_evaluation_done_agai
     class Slow(Task):
         calls = 0
 
-        def predict(self, output, batch):
+        def decode(self, output, inputs):
             Slow.calls += 1
             if Slow.calls == 8:
                 os.kill(os.getpid(), signal.SIGTERM)
             assert Slow.calls != 10, "two batches after the signal"
-            return super().predict(output, batch)
+            return super().decode(output, inputs)
 
     (tmp_path / "peace").mkdir()
     (tmp_path / "killed").mkdir()
@@ -225,10 +225,10 @@ def test_diverged_run_saves_nothing_after_the_bad_step(tmp_path):
 
 def test_state_of_another_network_is_refused():
     tensors, meta = job_state(make_job())
-    with pytest.raises(ModelFileError, match=r"network and the recipe's differ: the state lacks \['0\.bias'\]"):
-        restore(make_job(), tensors={k: v for k, v in tensors.items() if k != "model/0.bias"}, meta=meta)
-    with pytest.raises(ModelFileError, match=r"0\.bias is \(9,\) in the saved state and \(8,\)"):
-        restore(make_job(), tensors={**tensors, "model/0.bias": torch.zeros(9)}, meta=meta)
+    with pytest.raises(ModelFileError, match=r"network and the recipe's differ: the state lacks \['model\.0\.bias'\]"):
+        restore(make_job(), tensors={k: v for k, v in tensors.items() if k != "weights/model.0.bias"}, meta=meta)
+    with pytest.raises(ModelFileError, match=r"model\.0\.bias is \(9,\) in the saved state and \(8,\)"):
+        restore(make_job(), tensors={**tensors, "weights/model.0.bias": torch.zeros(9)}, meta=meta)
 
 
 def test_state_with_averaging_is_refused_without_it_and_the_other_way_round():

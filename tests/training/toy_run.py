@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unpool.task import Description
+from unpool.tasks.one_forward import OneForward
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job
 from unpool.training.optim import build_optimizer
@@ -62,22 +64,27 @@ class Accuracy:
         return {"top1": self.right / self.count}
 
 
-class Task:
+class Task(OneForward):
     needs = ("image", "label")
     best = "top1"
+    outputs = CLASSES
+    described = {"top1": Description("accuracy", is_share=True)}  # noqa: RUF012
 
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        return model(batch["image"])
+    def forward(self, model: nn.Module, inputs: Batch) -> Tensor:
+        return model(inputs["image"])
 
     def loss(self, output: Tensor, batch: Batch) -> Losses:
         count = torch.tensor(float(len(output)), device=output.device)
         return {"entropy": Term(nn.functional.cross_entropy(output, batch["label"], reduction="sum"), count)}
 
-    def predict(self, output: Tensor, batch: Batch) -> Prediction:
+    def decode(self, output: Tensor, inputs: Batch) -> Prediction:
         return {"label": output.argmax(1)}
 
     def metric(self) -> Accuracy:
         return Accuracy()
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        return {"label": int(prediction["label"])}
 
     def draw(self, image: Tensor, target: Any) -> Tensor:
         return image
@@ -87,6 +94,7 @@ class Broken(Task):
     """A loss that is not finite in the given call."""
 
     def __init__(self, call: int) -> None:
+        super().__init__()
         self.call, self.calls = call, 0
 
     def loss(self, output, batch):

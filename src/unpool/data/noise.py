@@ -112,7 +112,12 @@ class AddNoise:
         noise: the kind.
         seed: of the noise.
         evaluates: the same noise in every epoch, and other noise than in any epoch of training.
+
+    Attributes:
+        gives: keys of a batch that it adds.
     """
+
+    gives = ("clean",)
 
     def __init__(self, transform: Transform, noise: Noise, *, seed: int, evaluates: bool) -> None:
         self._transform = transform

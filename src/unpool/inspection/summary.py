@@ -128,6 +128,11 @@ def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
 
     Raises:
         ValueError, RuntimeError: what the network itself says of such an input.
+
+    Example:
+        >>> found = summary(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (3, 32, 32))
+        >>> found.params, found.macs, found.rows[1].field_size
+        (224, 221184, (3, 3))
     """
     traced = trace(model, input_shape)
     shape = tuple(input_shape)

@@ -80,7 +80,12 @@ class Confusion:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are defined; None where none is."""
+    """Mean of the values that are defined; None where none is.
+
+    Example:
+        >>> mean([0.5, None, 1.0])
+        0.75
+    """
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
 

@@ -20,6 +20,10 @@ def psnr(answer: Tensor, truth: Tensor) -> Tensor:
     Args:
         answer: (B, C, H, W) on 0..1.
         truth: the same.
+
+    Example:
+        >>> psnr(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.1))
+        tensor([20.0000], dtype=torch.float64)
     """
     error = (answer.double() - truth.double()).square().flatten(1).mean(1)
     return -10 * torch.log10(error)
@@ -35,6 +39,11 @@ def ssim(answer: Tensor, truth: Tensor) -> Tensor:
         truth: the same.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16)
+        >>> ssim(image, image)
+        tensor([1.], dtype=torch.float64)
     """
     if min(answer.shape[-2:]) < _SIDE:
         return torch.full((len(answer),), math.nan, dtype=torch.float64)

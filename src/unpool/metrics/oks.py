@@ -23,7 +23,12 @@ _OTHERS = 0.079
 
 
 def deviations(names: Sequence[str]) -> Tensor:
-    """(K,) how far people err on each joint, in square roots of the person's area."""
+    """(K,) how far people err on each joint, in square roots of the person's area.
+
+    Example:
+        >>> deviations(["nose", "left_hip"])
+        tensor([0.0260, 0.1070], dtype=torch.float64)
+    """
     kinds = [name.removeprefix("left_").removeprefix("right_") for name in names]
     return torch.tensor([_OWN.get(kind, _OTHERS) for kind in kinds], dtype=torch.float64)
 
@@ -40,6 +45,13 @@ def similarity(found: Tensor, truth: Tensor, visible: Tensor, *, area: Tensor, s
 
     Returns:
         (M, N): mean over labelled joints of exp(-d^2 / (2 area (2 sigma)^2)), 0 where a person has none.
+
+    Example:
+        >>> truth, sigmas = torch.tensor([[[10.0, 10.0]]]), torch.tensor([0.1])
+        >>> found = torch.tensor([[[10.0, 10.0]], [[12.0, 10.0]]])  # right, and two pixels beside
+        >>> similarity(found, truth, torch.tensor([[True]]), area=torch.tensor([100.0]), sigmas=sigmas)
+        tensor([[1.0000],
+                [0.6065]])
     """
     square = (found[:, None] - truth[None]).square().sum(3)  # (M, N, K)
     scale = 2 * area.clamp_min(1e-9)[None, :, None] * (2 * sigmas).square()

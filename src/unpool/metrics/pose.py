@@ -113,6 +113,12 @@ def limbs_right(
         share: of the limb's true length.
 
     Source: Ferrari et al. 2008, "Progressive search space reduction for human pose estimation", the strict reading.
+
+    Example:
+        >>> truth = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]])
+        >>> found = torch.tensor([[[0.0, 1.0], [10.0, 4.0], [20.0, 9.0]]])  # the last one is off by 9 of 10
+        >>> limbs_right(found, truth, torch.ones(1, 3, dtype=torch.bool), limbs=[(0, 1), (1, 2)])
+        (1, 2)
     """
     if not limbs:
         return 0, 0

@@ -26,6 +26,10 @@ def names(pattern: str = "*") -> list[str]:
     """Names of the networks that fit a shell pattern, or hold it where it has no wildcard, in small letters.
 
     timm's are listed where the pattern begins with "timm/".
+
+    Example:
+        >>> names("unet*")
+        ['unet_valid', 'unet_mirror', 'unet_same', 'unet_same_bn', 'unet', 'unet_regression']
     """
     if pattern.startswith(timm_backbone.PREFIX):
         return timm_backbone.names(pattern)
@@ -91,6 +95,12 @@ def build(
         RecipeError: an unknown name or option, with the nearest known one, or weights that nobody published.
         ModelFileError: the file of weights is damaged or does not fit.
         EnvironmentFault: the weights cannot be downloaded, or a network of timm's, which is not installed.
+
+    Example:
+        >>> import torch
+        >>> network = build("unet", backbone="resnet18", num_classes=5)
+        >>> network(torch.zeros(1, 3, 64, 96)).shape
+        torch.Size([1, 5, 64, 96])
     """
     row = row_of(name)
     known = known_options(name, backbone=backbone)

@@ -21,6 +21,7 @@ from unpool.models.catalog import Variant
 from unpool.models.download import ENDING, fetch
 from unpool.models.timm_backbone import PREFIX
 from unpool.models.weights import assign_weights, from_torchvision, read_weights
+from unpool.task import split_state
 
 _log = logging.getLogger(__name__)
 _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
@@ -121,7 +122,7 @@ def load_into(
     """
     own = network.state_dict()
     if str(weights).endswith(ENDING):
-        tensors, source = read_weights(weights), str(weights)
+        tensors, source = split_state(read_weights(weights))[0], str(weights)
     else:
         tensors, source = _published(name, str(weights))
         tensors = _completed(network, tensors)

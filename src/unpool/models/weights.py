@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.models.torchvision_names import our_names
+from unpool.task import split_state
 
 SHOWN = 5  # names of each kind that an error lists
 
@@ -77,12 +78,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_weights(path: str | Path, model: nn.Module) -> None:
-    """Copies the weights of a file into a network; nothing is copied unless everything fits.
+    """Copies the network's weights of a file into a network; nothing is copied unless everything fits.
 
     Raises:
         ModelFileError: see `read_weights` and `assign_weights`.
     """
-    assign_weights(model, read_weights(path), source=str(path))
+    network, _ = split_state(read_weights(path))
+    assign_weights(model, network, source=str(path))
 
 
 def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:

@@ -13,12 +13,23 @@ _TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -
 
 
 def identity(batch: int, channels: int) -> Tensor:
-    """(B, C, C + 1) float64 that changes nothing."""
+    """(B, C, C + 1) float64 that changes nothing.
+
+    Example:
+        >>> identity(1, 1)
+        tensor([[[1., 0.]]], dtype=torch.float64)
+    """
     return torch.eye(channels, channels + 1, dtype=torch.float64).repeat(batch, 1, 1)
 
 
 def compose(first: Tensor, then: Tensor) -> Tensor:
-    """(B, C, C + 1): `first`, and `then` on its result."""
+    """(B, C, C + 1): `first`, and `then` on its result.
+
+    Example:
+        >>> twice, more = brightness(torch.tensor([2.0]), 1), shift(torch.tensor([[10.0]]))
+        >>> compose(twice, more).tolist(), compose(more, twice).tolist()
+        ([[[2.0, 10.0]]], [[[2.0, 20.0]]])
+    """
     channels = first.shape[1]
     product = then[:, :, :channels] @ first
     product[:, :, channels] += then[:, :, channels]
@@ -26,24 +37,45 @@ def compose(first: Tensor, then: Tensor) -> Tensor:
 
 
 def luma(colour: Tensor) -> Tensor:
-    """(B, C) -> (B,) grey value."""
+    """(B, C) -> (B,) grey value.
+
+    Example:
+        >>> luma(torch.tensor([[255.0, 255.0, 255.0], [0.0, 255.0, 0.0]]))
+        tensor([255.0000, 149.6850])
+    """
     return colour.mean(1) if colour.shape[1] != 3 else colour @ colour.new_tensor(_LUMA)
 
 
 def brightness(factor: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): everything times `factor` (B,)."""
+    """(B, C, C + 1): everything times `factor` (B,).
+
+    Example:
+        >>> brightness(torch.tensor([2.0]), 1)
+        tensor([[[2., 0.]]], dtype=torch.float64)
+    """
     return identity(len(factor), channels) * factor.double()[:, None, None]
 
 
 def contrast(factor: Tensor, pivot: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): distances from the grey value `pivot` (B,) times `factor` (B,)."""
+    """(B, C, C + 1): distances from the grey value `pivot` (B,) times `factor` (B,).
+
+    Example:
+        >>> contrast(torch.tensor([0.5]), torch.tensor([100.0]), 1)
+        tensor([[[ 0.5000, 50.0000]]], dtype=torch.float64)
+    """
     matrix = brightness(factor, channels)
     matrix[:, :, channels] = ((1 - factor) * pivot)[:, None]
     return matrix
 
 
 def saturation(factor: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): distances from each pixel's own grey value times `factor` (B,)."""
+    """(B, C, C + 1): distances from each pixel's own grey value times `factor` (B,).
+
+    Example:
+        >>> red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]])
+        >>> recolour(red, saturation(torch.tensor([0.0]), 3)).flatten()
+        tensor([59.8000, 59.8000, 59.8000])
+    """
     matrix = identity(len(factor), channels)
     if channels == 3:
         grey = torch.tensor(_LUMA, dtype=torch.float64).expand(3, 3)
@@ -52,7 +84,13 @@ def saturation(factor: Tensor, channels: int) -> Tensor:
 
 
 def hue(turn: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): colours turned by `turn` (B,) of a full circle about the grey axis, luma kept."""
+    """(B, C, C + 1): colours turned by `turn` (B,) of a full circle about the grey axis, luma kept.
+
+    Example:
+        >>> red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]])
+        >>> recolour(red, hue(torch.tensor([1 / 3]), 3)).flatten().round()  # blue, of the same luma
+        tensor([ 19.,  33., 306.])
+    """
     matrix = identity(len(turn), channels)
     if channels == 3:
         yiq = torch.tensor(_TO_YIQ, dtype=torch.float64)
@@ -66,14 +104,25 @@ def hue(turn: Tensor, channels: int) -> Tensor:
 
 
 def shift(amount: Tensor) -> Tensor:
-    """(B, C, C + 1): `amount` (B, C) added."""
+    """(B, C, C + 1): `amount` (B, C) added.
+
+    Example:
+        >>> shift(torch.tensor([[10.0]]))
+        tensor([[[ 1., 10.]]], dtype=torch.float64)
+    """
     matrix = identity(*amount.shape)
     matrix[:, :, -1] = amount
     return matrix
 
 
 def recolour(image: Tensor, matrix: Tensor) -> Tensor:
-    """(B, C, H, W) float32 or uint8 -> float32 by the matrices (B, C, C + 1); not cut to 0..255."""
+    """(B, C, H, W) float32 or uint8 -> float32 by the matrices (B, C, C + 1); not cut to 0..255.
+
+    Example:
+        >>> image = torch.tensor([[[[10, 200]]]], dtype=torch.uint8)
+        >>> recolour(image, brightness(torch.tensor([2.0]), 1))
+        tensor([[[[ 20., 400.]]]])
+    """
     batch, channels, height, width = image.shape
     flat = image.float().reshape(batch, channels, height * width)
     part = matrix.to(torch.float32)

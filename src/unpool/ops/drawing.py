@@ -15,7 +15,12 @@ LONGEST = 4096  # pixels to which nothing is enlarged beyond
 
 
 def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours to tell `number` classes apart: the hue turns by the golden angle, saturation and value take turns."""
+    """Colours to tell `number` classes apart: the hue turns by the golden angle, saturation and value take turns.
+
+    Example:
+        >>> distinct_colours(2)
+        ((242, 82, 61), (121, 142, 242))
+    """
     colours = []
     for i in range(number):
         hue, saturation, value = (i * 0.618034 + 0.02) % 1, (0.75, 0.5, 1.0)[i % 3], (0.95, 0.7)[i // 3 % 2]
@@ -25,7 +30,12 @@ def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def complete_palette(palette: Colours, number: int) -> tuple[tuple[int, int, int], ...]:
-    """The palette where it has a colour for each of `number` classes, else distinct colours for all."""
+    """The palette where it has a colour for each of `number` classes, else distinct colours for all.
+
+    Example:
+        >>> complete_palette([(0, 0, 0), (255, 255, 255), (255, 0, 0)], 2)
+        ((0, 0, 0), (255, 255, 255))
+    """
     return tuple(palette[:number]) if len(palette) >= number else distinct_colours(number)
 
 
@@ -38,6 +48,10 @@ def paint(mask: Tensor, palette: Colours) -> Tensor:
 
     Returns:
         (3, H, W) uint8.
+
+    Example:
+        >>> paint(torch.tensor([[0, 1, IGNORE]]), [(10, 20, 30), (40, 50, 60)])[0]
+        tensor([[10, 40,  0]], dtype=torch.uint8)
     """
     table = torch.zeros(IGNORE + 1, 3, dtype=torch.uint8)
     colours = torch.tensor(palette[:IGNORE], dtype=torch.uint8).reshape(-1, 3)
@@ -56,6 +70,11 @@ def overlay(image: Tensor, mask: Tensor, palette: Colours, *, opacity: float = 0
 
     Returns:
         (3, H, W) uint8.
+
+    Example:
+        >>> image = torch.full((3, 1, 4), 100, dtype=torch.uint8)
+        >>> overlay(image, torch.tensor([[0, 0, 1, IGNORE]]), [(0, 0, 0), (200, 200, 200)])[0]
+        tensor([[ 50,  50, 200, 100]], dtype=torch.uint8)
     """
     image, mask = image.cpu(), mask.cpu()
     if image.shape[-2:] != mask.shape:
@@ -77,6 +96,10 @@ def caption(image: Tensor, text: str) -> Tensor:
 
     Returns:
         (3, H', W') uint8.
+
+    Example:
+        >>> caption(torch.zeros(1, 48, 96, dtype=torch.uint8), "a cat").shape
+        torch.Size([3, 96, 192])
     """
     factor = max(1, min(-(-96 // min(image.shape[-2:])), LONGEST // max(image.shape[-2:])))
     large = image.cpu().expand(3, -1, -1).repeat_interleave(factor, -2).repeat_interleave(factor, -1)

@@ -24,6 +24,13 @@ def affinity_fields(people: Tensor, limbs: Sequence[tuple[int, int]], size_hw: S
 
     Returns:
         (2 * limbs, H, W): x and y of one limb after the other.
+
+    Example:
+        >>> people = torch.tensor([[[0.0, 1.0], [3.0, 1.0]]])  # one limb from left to right
+        >>> affinity_fields(people, [(0, 1)], (3, 4), 0.5)[0]
+        tensor([[0., 0., 0., 0.],
+                [1., 1., 1., 1.],
+                [0., 0., 0., 0.]])
     """
     ends = torch.tensor(limbs, device=people.device)
     first, second = people[:, ends[:, 0]].float(), people[:, ends[:, 1]].float()  # (N, L, 2)
@@ -55,6 +62,13 @@ def along_lines(field: Tensor, starts: Tensor, ends: Tensor, *, samples: int = S
     Returns:
         (M, N, samples): 1 where the field points along the line, -1 where it points back; 0 on lines of no length. The
         mean is the paper's integral.
+
+    Example:
+        >>> field = torch.stack([torch.ones(3, 4), torch.zeros(3, 4)])  # to the right everywhere
+        >>> starts, ends = torch.tensor([[0.0, 1.0]]), torch.tensor([[3.0, 1.0], [0.0, 2.0]])
+        >>> along_lines(field, starts, ends, samples=3)
+        tensor([[[1., 1., 1.],
+                 [0., 0., 0.]]])
     """
     way = ends[None] - starts[:, None]  # (M, N, 2)
     unit = way / way.norm(dim=2, keepdim=True).clamp_min(1e-6)

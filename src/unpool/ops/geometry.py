@@ -19,19 +19,34 @@ _LONGEST = 10_000
 
 
 def identity(batch: int) -> Tensor:
-    """(B, 3, 3) float64 maps that change nothing."""
+    """(B, 3, 3) float64 maps that change nothing.
+
+    Example:
+        >>> map_points(torch.tensor([3.0, 4.0]), identity(1)[0])
+        tensor([3., 4.])
+    """
     return torch.eye(3, dtype=torch.float64).repeat(batch, 1, 1)
 
 
 def translation(x: Tensor, y: Tensor) -> Tensor:
-    """(B, 3, 3): the output's corner lies at (x, y) of the input; x and y are (B,) pixels."""
+    """(B, 3, 3): the output's corner lies at (x, y) of the input; x and y are (B,) pixels.
+
+    Example:
+        >>> map_points(torch.tensor([3.0, 4.0]), translation(torch.tensor([2.0]), torch.tensor([1.0]))[0])
+        tensor([1., 3.])
+    """
     matrix = identity(len(x))
     matrix[:, 0, 2], matrix[:, 1, 2] = x, y
     return matrix
 
 
 def zoom(x: Tensor, y: Tensor) -> Tensor:
-    """(B, 3, 3): the output shows the input `x` times as wide and `y` times as high, both (B,)."""
+    """(B, 3, 3): the output shows the input `x` times as wide and `y` times as high, both (B,).
+
+    Example:
+        >>> map_points(torch.tensor([3.0, 4.0]), zoom(torch.tensor([2.0]), torch.tensor([0.5]))[0])
+        tensor([6., 2.])
+    """
     matrix = identity(len(x))
     matrix[:, 0, 0], matrix[:, 1, 1] = 1 / x, 1 / y
     return matrix
@@ -43,6 +58,11 @@ def rotation(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
     Args:
         angle_deg: (B,) degrees.
         size_hw: (B, 2) size of the input and of the output.
+
+    Example:
+        >>> quarter = rotation(torch.tensor([90.0]), torch.tensor([[10, 10]]))[0]
+        >>> map_points(torch.tensor([10.0, 5.0]), quarter)  # right middle goes to top middle
+        tensor([5., 0.])
     """
     angle = torch.deg2rad(angle_deg.double())
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -56,7 +76,12 @@ def rotation(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
 
 
 def mirror(flipped: Tensor, width: Tensor) -> Tensor:
-    """(B, 3, 3): left and right trade places where `flipped` (B,) says so; `width` (B,) is the input's."""
+    """(B, 3, 3): left and right trade places where `flipped` (B,) says so; `width` (B,) is the input's.
+
+    Example:
+        >>> map_points(torch.tensor([2.0, 4.0]), mirror(torch.tensor([True]), torch.tensor([10]))[0])
+        tensor([8., 4.])
+    """
     matrix = identity(len(flipped))
     matrix[:, 0, 0] = torch.where(flipped, -1.0, 1.0)
     matrix[:, 0, 2] = torch.where(flipped, width.double(), 0.0)
@@ -64,13 +89,24 @@ def mirror(flipped: Tensor, width: Tensor) -> Tensor:
 
 
 def map_points(points: Tensor, matrix: Tensor) -> Tensor:
-    """(..., 2) positions in the input -> where the output shows them; `matrix` is (3, 3)."""
+    """(..., 2) positions in the input -> where the output shows them; `matrix` is (3, 3).
+
+    Example:
+        >>> map_points(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), translation(torch.tensor([1.0]), torch.tensor([0.0]))[0])
+        tensor([[ 2.,  4.],
+                [-1.,  0.]])
+    """
     there = torch.linalg.inv(matrix.double())
     return (points.double() @ there[:2, :2].T + there[:2, 2]).to(points.dtype)
 
 
 def map_keypoints(keypoints: Tensor, matrix: Tensor) -> Tensor:
-    """(..., 2) pixel numbers in the input -> pixel numbers in the output; `matrix` is (3, 3)."""
+    """(..., 2) pixel numbers in the input -> pixel numbers in the output; `matrix` is (3, 3).
+
+    Example:
+        >>> map_keypoints(torch.tensor([0.0, 4.0]), mirror(torch.tensor([True]), torch.tensor([10]))[0])
+        tensor([9., 4.])
+    """
     return map_points(keypoints.double() + 0.5, matrix).sub(0.5).to(keypoints.dtype)
 
 
@@ -84,6 +120,11 @@ def map_boxes(boxes_xyxy: Tensor, matrix: Tensor, *, size_hw: tuple[int, int]) -
 
     Returns:
         (N, 4) boxes, and (N,) the share of each that lies within the output, 0 for those to be dropped.
+
+    Example:
+        >>> left = translation(torch.tensor([2.0]), torch.tensor([0.0]))[0]
+        >>> map_boxes(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), left, size_hw=(8, 8))
+        (tensor([[0., 0., 2., 4.]]), tensor([0.5000], dtype=torch.float64))
     """
     x, y = boxes_xyxy.double()[:, 0::2], boxes_xyxy.double()[:, 1::2]
     corners = torch.stack((x[:, [0, 1, 0, 1]], y[:, [0, 0, 1, 1]]), dim=2)  # (N, 4, 2)
@@ -121,6 +162,13 @@ def warp(
 
     Returns:
         (C, H, W) or (B, C, H, W) of the image's type.
+
+    Example:
+        >>> image = torch.tensor([[[1.0, 2.0, 3.0]]])
+        >>> warp(image, mirror(torch.tensor([True]), torch.tensor([3]))[0], (1, 3))
+        tensor([[[3., 2., 1.]]])
+        >>> warp(image, translation(torch.tensor([1.0]), torch.tensor([0.0]))[0], (1, 3), fill=9.0)
+        tensor([[[2., 3., 9.]]])
     """
     if image.dim() == 3:
         colours = None if colours is None else colours[None]

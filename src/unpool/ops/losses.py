@@ -23,6 +23,11 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, class_weights: Tensor | No
 
     Returns:
         Sum and count in float32. Where every pixel is IGNORE, sum / count and its gradient are 0.
+
+    Example:
+        >>> logits, mask = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, IGNORE]]])
+        >>> pixel_cross_entropy(logits, mask)  # twice log 2, over two labelled pixels
+        Term(sum=tensor(1.3863), count=tensor(2.), weight=1.0)
     """
     logits = logits.float()
     total = nn.functional.cross_entropy(logits, mask, class_weights, ignore_index=IGNORE, reduction="sum")
@@ -44,6 +49,10 @@ def label_cross_entropy(logits: Tensor, label: Tensor, *, label_smoothing: float
         label_smoothing: share of the target spread evenly over all N classes.
 
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+
+    Example:
+        >>> label_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))  # twice log 4
+        Term(sum=tensor(2.7726), count=tensor(2.), weight=1.0)
     """
     total = nn.functional.cross_entropy(logits.float(), label, reduction="sum", label_smoothing=label_smoothing)
     return Term(total, torch.tensor(float(len(label)), device=label.device))
@@ -63,6 +72,10 @@ def median_frequency(class_pixels: Tensor, image_pixels: Tensor) -> Tensor:
         (N,) float32, finite and positive.
 
     Source: Eigen and Fergus 2015, arXiv:1411.4734, section 6.3.2, as used by SegNet, arXiv:1511.00561, section 4.1.
+
+    Example:
+        >>> median_frequency(torch.tensor([80, 20, 0]), torch.tensor([100, 100, 0]))
+        tensor([0.6250, 2.5000, 1.0000])
     """
     seen = class_pixels > 0
     if not seen.any():
@@ -78,6 +91,10 @@ def listed_weights(weights: Sequence[float], num_classes: int) -> Tensor:
 
     Raises:
         RecipeError: not one finite number above or equal to 0 for each class, or all are 0.
+
+    Example:
+        >>> listed_weights([1, 0.5], 2)
+        tensor([1.0000, 0.5000])
     """
     values = torch.tensor([float(weight) for weight in weights])
     if len(values) != num_classes:
@@ -99,6 +116,12 @@ def check_classes(target: Tensor, num_classes: int, *, key: str, index: Tensor |
 
     Raises:
         DataError: names the samples and the values.
+
+    Example:
+        >>> label, index = torch.tensor([0, 7]), torch.tensor([10, 11])
+        >>> check_classes(label, 3, key="label", index=index, ignore=None)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        unpool.errors.DataError: label of sample 11 holds [7]; allowed are 0 to 2: ...
     """
     if not target.numel():
         return

@@ -56,6 +56,15 @@ def parse(maps: Tensor, fields: Tensor, limbs: Sequence[tuple[int, int]]) -> Peo
         maps: (K, H, W) height of each joint, without a background.
         fields: (2 * limbs, H, W) as of `affinity_fields`.
         limbs: pairs of joints.
+
+    Example:
+        >>> from unpool.ops.fields import affinity_fields
+        >>> from unpool.ops.heatmaps import gaussians
+        >>> person, limbs = torch.tensor([[[4.0, 8.0], [8.0, 8.0], [12.0, 8.0]]]), [(0, 1), (1, 2)]
+        >>> maps, fields = gaussians(person[0], (16, 16), 1.0), affinity_fields(person, limbs, (16, 16), 1.0)
+        >>> people = parse(maps, fields, limbs)
+        >>> (people.joints - person).abs().max() < 0.3
+        tensor(True)
     """
     maps, fields = maps.float().cpu(), fields.float().cpu()
     enlarged = nn.functional.interpolate(maps[None], scale_factor=ENLARGED, mode="bicubic")[0]
@@ -72,6 +81,11 @@ def find_peaks(maps: Tensor) -> list[Peaks]:
     """Pixels of each map that no neighbour is above, moved a quarter to the higher one in x and in y.
 
     Of more than `MOST` in one map the highest are given, row by row all the same.
+
+    Example:
+        >>> from unpool.ops.heatmaps import gaussians
+        >>> find_peaks(gaussians(torch.tensor([[2.2, 3.0]]), (6, 6), 1.0))
+        [Peaks(points=tensor([[2.2500, 3.0000]]), scores=tensor([0.9802]))]
     """
     padded = nn.functional.pad(maps, (1, 1, 1, 1), value=-torch.inf)
     around = nn.functional.max_pool2d(padded[None], 3, stride=1)[0]
@@ -108,6 +122,13 @@ def match(field: Tensor, starts: Peaks, ends: Peaks, *, longest: float) -> list[
         starts: peaks of its first joint.
         ends: peaks of its second.
         longest: pixels beyond which a limb loses score.
+
+    Example:
+        >>> field = torch.stack([torch.ones(3, 4), torch.zeros(3, 4)])  # to the right everywhere
+        >>> start = Peaks(torch.tensor([[0.0, 1.0]]), torch.ones(1))
+        >>> ends = Peaks(torch.tensor([[0.0, 2.0], [3.0, 1.0]]), torch.ones(2))  # below, and to the right
+        >>> match(field, start, ends, longest=4.0)
+        [Pair(first=0, second=1, score=1.0)]
     """
     if not len(starts.points) or not len(ends.points):
         return []

@@ -37,7 +37,12 @@ _LEAST_SIDE = 192  # pixels; smaller pictures are enlarged until a skeleton can 
 
 
 def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """The joints that trade places in a mirror: left_x and right_x."""
+    """The joints that trade places in a mirror: left_x and right_x.
+
+    Example:
+        >>> flip_pairs(["neck", "left_hip", "right_hip"])
+        ((1, 2),)
+    """
     place = {name: i for i, name in enumerate(names)}
     lefts = [name for name in names if name.startswith("left_")]
     pairs = [(place[name], place.get(name.replace("left_", "right_", 1))) for name in lefts]
@@ -45,7 +50,12 @@ def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 
 def joints_named(names: Sequence[str], wanted: tuple[str, str]) -> tuple[int, int] | None:
-    """The numbers of two joints, None where one of them is missing."""
+    """The numbers of two joints, None where one of them is missing.
+
+    Example:
+        >>> joints_named(["neck", "left_hip", "right_hip"], ("right_hip", "neck"))
+        (2, 0)
+    """
     first, second = wanted
     return (names.index(first), names.index(second)) if {first, second} <= set(names) else None
 
@@ -65,6 +75,12 @@ def draw_skeletons(
 
     Returns:
         (3, H', W') uint8.
+
+    Example:
+        >>> image, visible = torch.zeros(3, 200, 300, dtype=torch.uint8), torch.ones(1, 2, dtype=torch.bool)
+        >>> picture = draw_skeletons(image, torch.tensor([[[50.0, 100.0], [250.0, 100.0]]]), visible, limbs=[(0, 1)])
+        >>> picture.shape, picture[:, 100, 150]  # on the limb
+        (torch.Size([3, 200, 300]), tensor([242,  82,  61], dtype=torch.uint8))
     """
     factor = max(1, -(-_LEAST_SIDE // max(image.shape[-2:])))
     large = image.cpu().expand(3, -1, -1).repeat_interleave(factor, -2).repeat_interleave(factor, -1)

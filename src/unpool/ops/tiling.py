@@ -17,7 +17,12 @@ Network = Callable[[Tensor], Tensor]
 
 
 def stride_of(model: nn.Module) -> int:
-    """The network's coarsest stride, as its attribute `stride` says; 32 where it has none that is a whole number."""
+    """The network's coarsest stride, as its attribute `stride` says; 32 where it has none that is a whole number.
+
+    Example:
+        >>> stride_of(nn.Conv2d(1, 1, 3))  # its stride is a tuple, which says nothing of the network
+        32
+    """
     declared = getattr(model, "stride", None)
     return declared if isinstance(declared, int) else 32
 
@@ -50,6 +55,10 @@ def spans(size: int, *, tile: int, overlap: int, stride: int) -> list[Span]:
 
     Raises:
         ValueError: the tile is no multiple of the stride, or does not move by at least one stride.
+
+    Example:
+        >>> spans(10, tile=8, overlap=4, stride=2)
+        [Span(start=0, stop=8, first=0, last=5), Span(start=2, stop=10, first=5, last=10)]
     """
     if stride < 1 or overlap < 0 or tile % stride or tile - overlap < stride:
         raise ValueError(
@@ -75,6 +84,12 @@ def pieces(network: Network, image: Tensor, *, tile: int, overlap: int, stride: 
         tile: pixels of a tile's side, see `spans`.
         overlap: pixels that neighbours share.
         stride: the network's coarsest stride.
+
+    Example:
+        >>> for piece in pieces(nn.Identity(), torch.zeros(1, 1, 4, 10), tile=8, overlap=4, stride=2):
+        ...     print(piece.rows, piece.columns)
+        slice(0, 4, None) slice(0, 5, None)
+        slice(0, 4, None) slice(5, 10, None)
     """
     columns = spans(image.shape[-1], tile=tile, overlap=overlap, stride=stride)
     for row in spans(image.shape[-2], tile=tile, overlap=overlap, stride=stride):
@@ -110,6 +125,12 @@ def predict_scores(
 
     Returns:
         (B, N, H, W), on the image's device.
+
+    Example:
+        >>> image = torch.rand(1, 3, 40, 48)
+        >>> scores = predict_scores(nn.Identity(), image, limit=1000, tile=32, overlap=16, stride=8)
+        >>> torch.equal(scores, image)
+        True
     """
     height, width = image.shape[-2:]
     is_whole = height * width <= limit or (height <= tile and width <= tile)
@@ -139,6 +160,15 @@ def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> It
         scores: (B, N, h, w) float.
         size_hw: size of the result; coordinates as in `interpolate` without aligned corners.
         limit: pixels of a band; at least one row.
+
+    Example:
+        >>> scores = torch.rand(1, 2, 5, 4)
+        >>> bands = list(resized_bands(scores, (10, 8), limit=32))
+        >>> [band.rows.stop for band in bands]
+        [4, 8, 10]
+        >>> whole = nn.functional.interpolate(scores, (10, 8), mode="bilinear")
+        >>> torch.allclose(torch.cat([band.scores for band in bands], 2), whole, atol=1e-6)
+        True
     """
     height, width = size_hw
     rows = max(1, limit // width)

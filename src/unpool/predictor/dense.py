@@ -11,11 +11,12 @@ from unpool.errors import RecipeError
 from unpool.inspection.dense import Dense, look
 from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
+from unpool.model_file import FILES
 from unpool.models.pretrained import PUBLISHED, origin
 from unpool.ops.cutting import resize_to
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import ImageLike, read_image
-from unpool.predictor.loading import FILES, load
+from unpool.predictor.loading import load
 
 Pair = tuple[int, int]
 LONGEST = 1024  # pixels of the longer side to which a photograph is made smaller
@@ -80,6 +81,12 @@ def show_dense(
         RecipeError: no classifier, no such class, a window that is not known or larger than the photograph.
         NotConvertible: a layer has no exact counterpart.
         DataError, ModelFileError: a file cannot be used.
+
+    Example:
+        >>> from PIL import Image
+        >>> shown = show_dense("lenet5", Image.new("L", (48, 40)))
+        >>> shown.found.coarse.shape  # scores of windows of 32x32, 4 pixels apart
+        torch.Size([10, 3, 5])
     """
     given = _run(Path(source), weights) if Path(source).is_dir() else _network(str(source), weights)
     window = window_hw or given.window_hw
@@ -103,8 +110,8 @@ def _run(run: Path, weights: str | Path | None) -> _Source:
     if weights is not None and weights not in FILES:
         raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {str(weights)!r}")
     predictor = load(run, "best" if weights == "best" else "last")
-    if "label" not in predictor.task.needs:
-        raise RecipeError(f"{run} is no classification: only a classifier slides; give a run of one")
+    if not predictor.task.slides:
+        raise RecipeError(f"{run} is no run of a classifier: only a classifier slides; give a run of one")
     return _Source(predictor.model, predictor.preprocessing, predictor.info.classes, predictor.preprocessing.size_hw)
 
 

@@ -1,22 +1,18 @@
 """Predictions on disk: a picture to look at and the raw result of each image, and one list of all."""
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from unpool.data.decode import notes, printable, probe
 from unpool.data.listing import walk
 from unpool.errors import DataError, EnvironmentFault, RecipeError
-from unpool.ops.drawing import complete_palette
 from unpool.predictor.images import read_image
 from unpool.predictor.predictor import Predictor
-from unpool.types import IGNORE, DataInfo
 
 LIST = "predictions.json"
 VIEW_SIDE = 2048  # pixels; larger pictures are thinned out for looking
@@ -52,10 +48,10 @@ def write_predictions(
 ) -> list[dict[str, Any]]:
     """Predicts each image and writes what it found into `out`, one image in memory at a time.
 
-    For an image `x.jpg`: `x_view.jpg` to look at; for masks also `x_mask.png`, whose values are class indices, in the
-    palette's colours; for denoised images `x_clean.png`, of 8 bits, its record with notes of what was lost of colours,
-    depth and alpha. Records of people have notes of a photograph that the network saw made smaller.
-    `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
+    For an image `x.jpg`: `x_view.jpg` to look at, and the raw files of the task (`Task.write`), such as `x_mask.png`.
+    Where the answer is an image itself, the record notes what it lost of the file's colours, depth and alpha; where
+    the network saw a photograph made smaller, the record notes that. `predictions.json` lists all. Images of equal
+    stems get numbers: `x-2_view.jpg`.
 
     Args:
         predictor: what to ask.
@@ -75,7 +71,7 @@ def write_predictions(
     out = Path(out)
     files = list_images(images)
     stems = _stems(files)
-    _refuse_existing(out, stems)
+    _refuse_existing(out, stems, endings=(*predictor.task.files, "view.jpg"))
     records = []
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -127,52 +123,27 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
         answer = predictor.predict(image)
     except DataError as error:  # the network takes no image of its size
         return {"image": printable(path), "error": f"{printable(path)}: {error}"}
-    record: dict[str, Any] = {"image": printable(path), "size_hw": list(image.shape[-2:])}
-    step = -(-max(image.shape[-2:]) // VIEW_SIDE)
-    seen = {key: value[..., ::step, ::step] if isinstance(value, Tensor) else value for key, value in answer.items()}
-    if "keypoints" in seen:
-        seen["keypoints"] = [[x / step, y / step] for x, y in seen["keypoints"]]
-    if "people" in seen:
-        seen["people"] = [[[v / step for v in at or (math.nan,) * 2] for at in one] for one in seen["people"]]
-    view = predictor.task.draw(image[..., ::step, ::step], seen)
+    task, size_hw = predictor.task, image.shape[-2:]
+    step = -(-max(size_hw) // VIEW_SIDE)
+    view = task.draw(image[..., ::step, ::step], task.thinned(answer, step))
     Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(out / f"{stem}_view.jpg", quality=92)
-    if "mask" in answer:
-        _write_mask(answer["mask"], predictor.info, out / f"{stem}_mask.png")
-        record |= {"mask": printable(f"{stem}_mask.png"), "shares": _shares(answer["mask"], predictor.info.classes)}
-    elif "clean" in answer:
-        _write_image(answer["clean"], out / f"{stem}_clean.png")
-        record |= {"clean": printable(f"{stem}_clean.png"), "notes": _losses(path, predictor)}
-    else:
-        record |= answer
+    written = {f"{stem}_{ending}" for ending in task.files}
+    kept = {
+        key: printable(value) if isinstance(value, str) and value in written else value
+        for key, value in task.write(answer, out / stem).items()
+    }
+    notes_of_file = {"notes": _lost(path, predictor)} if task.is_image else {}
+    record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept, **notes_of_file}
     return record | {"view": printable(f"{stem}_view.jpg")}
 
 
-def _losses(path: Path, predictor: Predictor) -> list[str]:
+def _lost(path: Path, predictor: Predictor) -> list[str]:
     """What of the file a denoised image no longer has, or was read otherwise than its owner may expect."""
     found, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
-    told = list(notes(path.name, found, channels, exif=exif))
+    sentences = list(notes(path.name, found, channels, exif=exif))
     if channels == 1 and not found.mode.startswith(("1", "I", "L")):
-        told.append("colour image, reduced to grey, which is all that the network knows")
-    return told
-
-
-def _write_image(image: Tensor, path: Path) -> None:
-    """(C, H, W) on 0..1 as 8 bits, one channel as grey."""
-    values = (image * 255).round().to(torch.uint8).permute(1, 2, 0).squeeze(2)
-    Image.fromarray(values.contiguous().numpy()).save(path)
-
-
-def _write_mask(mask: Tensor, info: DataInfo, path: Path) -> None:
-    picture = Image.fromarray(mask.numpy())
-    colours = complete_palette(info.palette, len(info.classes))
-    picture.putpalette([value for colour in colours for value in colour])
-    picture.save(path)
-
-
-def _shares(mask: Tensor, classes: Sequence[str]) -> dict[str, float]:
-    """Share of the image that each class covers, those that cover nothing left out."""
-    counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
-    return {name: int(counts[i]) / mask.numel() for i, name in enumerate(classes) if counts[i]}
+        sentences.append("colour image, reduced to grey, which is all that the network knows")
+    return sentences
 
 
 def _stems(files: Sequence[Path]) -> list[str]:
@@ -192,8 +163,8 @@ def _stems(files: Sequence[Path]) -> list[str]:
     return stems
 
 
-def _refuse_existing(out: Path, stems: Sequence[str]) -> None:
-    names = [LIST, *(f"{stem}_{kind}" for stem in stems for kind in ("mask.png", "clean.png", "view.jpg"))]
+def _refuse_existing(out: Path, stems: Sequence[str], *, endings: Sequence[str]) -> None:
+    names = [LIST, *(f"{stem}_{kind}" for stem in stems for kind in endings)]
     for name in names:
         if (out / name).exists():
             raise RecipeError(

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import ModelFileError, RecipeError
+from unpool.errors import ModelFileError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stride_of
 from unpool.predictor.framing import in_square, of_at_most, told_of
 from unpool.predictor.images import ImageLike, read_image
-from unpool.types import Batch, DataInfo, Prediction, Task
+from unpool.task import Task
+from unpool.tasks.one_forward import Maps, OneForward
+from unpool.types import Batch, DataInfo, Prediction
 
 
 class Predictor:
@@ -24,11 +26,8 @@ class Predictor:
         info: class names and palette.
         task: what the output means.
         limit: pixels that go through the network, or are resized, at once; larger ones go in tiles of `tile` pixels
-            that share `overlap`. A network that sees further than overlap / 2 answers a little differently there. For
-            joints, which are no map, the image is made smaller instead.
-
-    Raises:
-        RecipeError: masks of images of which the network does not see the borders.
+            that share `overlap`. A network that sees further than overlap / 2 answers a little differently there.
+            Where the answer is made of points, the image is made smaller instead.
     """
 
     def __init__(
@@ -42,8 +41,6 @@ class Predictor:
         tile: int = 1024,
         overlap: int = 256,
     ) -> None:
-        if "mask" in task.needs and preprocessing.size_hw is not None and preprocessing.rule == "cover":
-            raise RecipeError("the rule cover cuts borders off the image, which then have no class; use stretch")
         self.model = model
         self.preprocessing = preprocessing
         self.info = info
@@ -63,17 +60,15 @@ class Predictor:
             images: one or many paths, PIL images, uint8 arrays (H, W, C) or uint8 tensors (C, H, W).
 
         Returns:
-            Classification: label, class (its name), score (its probability), top_labels and top_scores.
-            Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of the image.
-            Denoising: clean (C, H, W) float32 on 0..1, at the size of the image.
-            Pose, the whole image being taken for the person's: joints (their names), keypoints (x and y of each, in
-            pixels of the image), score of each, notes.
-            People: joints (their names), people (of each person x and y of each joint, or None where it is missing),
-            score of each person, notes. Who is much larger or smaller there than people were in training is not found.
+            The task's record (`Task.record`): Classification: label, class (its name), score (its probability),
+            top_labels and top_scores. Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of
+            the image. Denoising: clean (C, H, W) float32 on 0..1, at the size of the image. Pose: joints (their
+            names), keypoints (x and y of each, in pixels of the image), score of each, notes; the whole image is taken
+            for the person's. People: joints (their names), people (of each person x and y of each joint, or None where
+            it is missing), score of each person, notes.
 
-            Both see the image in a square with bars, as training does (only where `data.square` was null, training saw
-            whole images without bars); where training had images of their own sizes, they see it at its own size, made
-            smaller above `limit` pixels, which notes tell.
+            Where the answer is made of points, the image is seen in a square with bars, as training does; where
+            training had images of their own sizes, at its own size, made smaller above `limit` pixels, which notes say.
 
         Raises:
             DataError: an image cannot be used, or the network takes none of its size.
@@ -90,68 +85,76 @@ class Predictor:
             return self._answer(image)
 
     def _answer(self, image: Tensor) -> dict[str, Any]:
-        if self.task.maps:
-            return self.task.record(self._maps(image))
-        for places in ("keypoints", "people"):
-            if places in self.task.needs:
-                return self._framed(image, places)
+        if isinstance(self.task, Maps):
+            return self.task.record(self._maps(self.task, image))
+        if self.task.points:
+            return self._framed(image)
         return self.task.record({key: values[0] for key, values in self._whole(image).items()})
 
-    def _framed(self, image: Tensor, places: str) -> dict[str, Any]:
+    def _framed(self, image: Tensor) -> dict[str, Any]:
         has_size = self.preprocessing.size_hw is not None
         frame = in_square(image) if has_size else of_at_most(image, self.limit)
-        found = {key: values[0] for key, values in self._whole(frame.image).items()}
-        found[places] = frame.back(found[places])
-        return self.task.record(found) | {"notes": [] if has_size else told_of(frame)}
+        prediction = {key: values[0] for key, values in self._whole(frame.image).items()}
+        prediction |= {key: frame.back(prediction[key]) for key in self.task.points}
+        return self.task.record(prediction) | {"notes": [] if has_size else told_of(frame)}
 
     def _whole(self, image: Tensor) -> Prediction:
         resized = self.preprocessing.resize(image.to(self.device))[None]
-        return self._predict(self._output(resized), resized, tuple(image.shape[-2:]))
+        inputs = self._inputs(resized, tuple(image.shape[-2:]))
+        if isinstance(self.task, OneForward):
+            return self.task.decode(_finite(self.task.output(self.model, inputs)), inputs)
+        return self.task.answer(self.model, inputs)
 
-    def _maps(self, image: Tensor) -> Prediction:
+    def _maps(self, task: Maps, image: Tensor) -> Prediction:
         maps: Prediction = {}
-        for piece, prediction in self._pieces(image):
-            for key, dtype in self.task.maps.items():
+        for piece, prediction in self._pieces(task, image):
+            for key, dtype in task.maps.items():
                 part = prediction[key][0]
                 whole = maps.setdefault(key, torch.empty(*part.shape[:-2], *image.shape[-2:], dtype=dtype))
                 whole[..., piece.rows, piece.columns] = part.to(dtype).cpu()
         return maps
 
-    def _pieces(self, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
+    def _pieces(self, task: Maps, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
         """Parts of the answer, at the size of the image."""
+
+        def scores_of(part: Tensor) -> Tensor:
+            """Scores of uint8 images (B, C, H, W), without those of the padding."""
+            scores = _finite(task.output(self.model, self._inputs(part)))
+            return scores[..., : part.shape[-2], : part.shape[-1]]
+
+        def decoded(scores: Tensor, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
+            return task.decode(scores, {"image": image, "size_hw": torch.tensor([size_hw])})
+
         height, width = image.shape[-2:]
         stride = stride_of(self.model)
         sides = {"tile": -(-self.tile // stride) * stride, "overlap": self.overlap, "stride": stride}
         resized = self.preprocessing.resize(image.to(self.device))[None]
         if height * width <= self.limit:
-            scores = predict_scores(self._scores, resized, limit=self.limit, **sides)
+            scores = predict_scores(scores_of, resized, limit=self.limit, **sides)
             whole = Piece(slice(0, height), slice(0, width), scores)
-            yield whole, self._predict(scores, resized, (height, width))
+            yield whole, decoded(scores, resized, (height, width))
             return
         if resized.shape[-2:] == image.shape[-2:]:
-            parts = pieces(self._scores, resized, **sides)
+            parts = pieces(scores_of, resized, **sides)
         else:
-            scores = predict_scores(self._scores, resized, limit=self.limit, **sides)
+            scores = predict_scores(scores_of, resized, limit=self.limit, **sides)
             parts = resized_bands(scores, (height, width), limit=self.limit)
         for piece in parts:
-            yield piece, self._predict(piece.scores, piece.scores, tuple(piece.scores.shape[-2:]))
+            yield piece, decoded(piece.scores, piece.scores, tuple(piece.scores.shape[-2:]))
 
-    def _output(self, image: Tensor) -> Any:
-        """The network's output for uint8 images (B, C, H, W), which no task may see where it is not finite."""
-        output = self.task.forward(self.model, {"image": self.preprocessing.normalize(image)})
-        if not _is_finite(output):
-            raise ModelFileError(
-                "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
-            )
-        return output
+    def _inputs(self, image: Tensor, size_hw: tuple[int, ...] | None = None) -> Batch:
+        """What a task may see of uint8 images (B, C, H, W) that were decoded at `size_hw`."""
+        sizes = {} if size_hw is None else {"size_hw": torch.tensor([size_hw])}
+        return {"image": self.preprocessing.normalize(image), **sizes}
 
-    def _scores(self, image: Tensor) -> Tensor:
-        """Scores a pixel of uint8 images (B, C, H, W), without those of the padding."""
-        return self._output(image)[..., : image.shape[-2], : image.shape[-1]].float()
 
-    def _predict(self, scores: Any, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
-        batch: Batch = {"image": image, "size_hw": torch.tensor([size_hw])}
-        return self.task.predict(scores, batch)
+def _finite(output: Any) -> Any:
+    """The network's output, which no task may see where it is not finite."""
+    if not _is_finite(output):
+        raise ModelFileError(
+            "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
+        )
+    return output
 
 
 def _is_finite(output: Any) -> bool:

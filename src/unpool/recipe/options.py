@@ -19,7 +19,7 @@ from unpool.recipe.settings import Model, Recipe
 GIVEN = {
     "data": {"channels": "write it as data.channels"},
     "model": {"num_classes": "it comes from the data", "in_channels": "it comes from data.channels"},
-    "task": dict.fromkeys(("num_classes", "class_pixels", "image_pixels", "preprocessing"), "it comes from the data"),
+    "task": dict.fromkeys(("num_classes", "samples", "preprocessing"), "it comes from the data"),
 }
 
 

@@ -27,6 +27,10 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
 
     Raises:
         RecipeError: every mistake found, each with its place and, where one is near, what was meant.
+
+    Example:
+        >>> load_recipe("scenes_unet", ["train.lr=1e-3"]).train.lr
+        0.001
     """
     values = parse_overrides(overrides, only=only)
     if isinstance(source, Recipe):

@@ -10,7 +10,12 @@ FOLDER = Path(__file__).parents[1] / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes, sorted."""
+    """Names of the shipped recipes, sorted.
+
+    Example:
+        >>> "scenes_unet" in recipe_names()
+        True
+    """
     return sorted(_paths())
 
 

@@ -1,22 +1,21 @@
-"""One problem each: what it reads, its loss, its prediction, its metric, its picture."""
+"""One problem each, all of it: what it reads, its loss, its answer, its metric, its picture and its files."""
 
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
+from unpool.errors import RecipeError
 from unpool.ops.preprocessing import Preprocessing
+from unpool.task import Task
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
-from unpool.types import DataInfo, Task
+from unpool.types import DataInfo, Samples
 
-TASKS: dict[
-    str,
-    type[Classification] | type[Denoising] | type[People] | type[Pose] | type[PoseCoordinates] | type[Segmentation],
-] = {
+TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "denoising": Denoising,
     "people": People,
@@ -26,8 +25,36 @@ TASKS: dict[
 }
 
 
-def build(name: str, info: DataInfo, *, options: Mapping[str, Any], preprocessing: Preprocessing) -> Task:
-    """The task; one that answers by pixels is told what its images go through, to map the answer back."""
+def build(
+    name: str,
+    info: DataInfo,
+    *,
+    options: Mapping[str, Any],
+    preprocessing: Preprocessing,
+    samples: Samples | None = None,
+) -> Task:
+    """The task of a name, ready to train and to answer.
+
+    Args:
+        name: a row of `TASKS`.
+        info: names in the data.
+        options: keywords of the task, as a recipe or a model file has them.
+        preprocessing: what images go through; passed to tasks that map answers back to the image.
+        samples: the training set; passed to tasks that count in it.
+    """
     kind = TASKS[name]
-    given: dict[str, Any] = {"preprocessing": preprocessing} if "preprocessing" in signature(kind).parameters else {}
-    return kind(info, **options, **given)
+    parts = {"preprocessing": preprocessing, "samples": samples}
+    known = signature(kind).parameters
+    return kind(info, **options, **{key: value for key, value in parts.items() if key in known})
+
+
+def published_task(weights: str) -> str:
+    """Name of the task whose networks have published weights of this kind.
+
+    Raises:
+        RecipeError: none has.
+    """
+    for name, kind in TASKS.items():
+        if weights in kind.published:
+            return name
+    raise RecipeError(f"no task answers with published weights {weights!r}")

@@ -7,18 +7,21 @@ added with `auxiliary_weight`.
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
 from unpool.ops.losses import check_classes, label_cross_entropy
-from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
+from unpool.task import Description
+from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
+from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
+TOP = 5  # classes that an answer ranks
 
-class Classification:
+
+class Classification(OneForward):
     """Cross-entropy, the likeliest class, top-1 and top-5 accuracy.
 
     Args:
@@ -27,12 +30,13 @@ class Classification:
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.3 is GoogLeNet's.
     """
 
-    needs: tuple[str, ...] = ("image", "label")
-    added_channels = 0
-    maps: Mapping[str, torch.dtype] = {}
-    best: str = "top1"
+    needs = ("image", "label")
+    slides = True
+    published = ("imagenet",)
+    best = "top1"
 
     def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:
+        super().__init__()
         if not 0 <= label_smoothing < 1:
             raise RecipeError(f"task.label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         if not info.classes:
@@ -46,10 +50,22 @@ class Classification:
         """One score a class."""
         return len(self.info.classes)
 
-    def forward(self, model: nn.Module, batch: Batch) -> Output:
+    @property
+    def described(self) -> Mapping[str, Description]:
+        top5 = {"top5": Description("top-5 accuracy", is_share=True)} if self.outputs > TOP else {}
+        return {
+            "top1": Description("accuracy", is_share=True),
+            **top5,
+            "class_accuracy": Description("class accuracy", is_share=True),
+            "recall": Description("Recall", is_share=True, each="class"),
+            "precision": Description("Precision", is_share=True, each="class"),
+            "confusion": Description("Confusion", each="class", is_matrix=True),
+        }
+
+    def forward(self, model: nn.Module, inputs: Batch) -> Output:
         """Logits (B, N); in training with those of auxiliary heads, where the network has any."""
-        output = model(batch["image"])
-        return output if model.training else answer(output)
+        output = model(inputs["image"])
+        return output if model.training else main_head(output)
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a label is no class; free of cost on the host, waits for the device elsewhere."""
@@ -75,14 +91,14 @@ class Classification:
             )
         return label_cross_entropy(logits, label, label_smoothing=self.label_smoothing)
 
-    def predict(self, output: Output, batch: Batch) -> Prediction:
+    def decode(self, output: Output, inputs: Batch) -> Prediction:
         """Most likely classes.
 
         Returns:
             label (B,) and its probability score (B,); top_labels and top_scores (B, min(5, N)), best first.
         """
-        logits = answer(output).float()
-        scores, labels = logits.softmax(1).topk(min(5, logits.shape[1]), dim=1)
+        logits = main_head(output).float()
+        scores, labels = logits.softmax(1).topk(min(TOP, logits.shape[1]), dim=1)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:

@@ -7,9 +7,11 @@ range of an image before it is measured, as papers store it; the image with nois
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
@@ -17,6 +19,8 @@ from unpool.metrics.image_quality import ImageScores
 from unpool.ops.drawing import caption
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import predict_scores, stride_of
+from unpool.task import Description, TrainingSetup
+from unpool.tasks.one_forward import Maps
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -25,7 +29,7 @@ GAIN = 3  # of the removed noise in a picture: it is faint
 Loss = Literal["half_squares", "mse", "mae"]
 
 
-class Denoising:
+class Denoising(Maps):
     """Squared or absolute error to the clean image; PSNR and SSIM of each image, averaged.
 
     Args:
@@ -37,10 +41,11 @@ class Denoising:
             to a size: what is lost by that does not come back.
     """
 
-    needs: tuple[str, ...] = ("image", "clean")
-    added_channels = 0
+    needs = ("image", "clean")
+    is_image = True
+    files = ("clean.png",)
     maps: Mapping[str, torch.dtype] = {"clean": torch.float32}
-    best: str = "psnr"
+    best = "psnr"
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Denoising:
         residual: bool = False,
         preprocessing: Preprocessing | None = None,
     ) -> None:
+        super().__init__()
         if loss not in ("half_squares", "mse", "mae"):
             raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse or mae")
         preprocessing = preprocessing or Preprocessing()
@@ -60,7 +66,7 @@ class Denoising:
                 "bring the images to one size yourself where the network needs it"
             )
         self.info = info
-        self.kind: Loss = loss
+        self.loss_kind: Loss = loss
         self.residual = residual
         self.preprocessing = replace(preprocessing, multiple=1)
 
@@ -69,48 +75,55 @@ class Denoising:
         """The channels of the image."""
         return self.preprocessing.channels
 
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The clean image (B, C, H, W) as the network sees images; large ones in parts outside of training."""
-        image = batch["image"]
-        if model.training:
-            return self._answer(model, image)
-        return predict_scores(lambda part: self._answer(model, part), image, limit=LIMIT, stride=stride_of(model))
+    @property
+    def described(self) -> Mapping[str, Description]:
+        return {
+            "psnr": Description("PSNR", unit="dB"),
+            "ssim": Description("SSIM"),
+            "input_psnr": Description("PSNR of the input", unit="dB"),
+        }
 
-    def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
+    def forward(self, model: nn.Module, inputs: Batch) -> Tensor:
+        """The clean image (B, C, H, W) as the network sees images; large ones in parts outside of training."""
+        image = inputs["image"]
+        if model.training:
+            return self._denoised(model, image)
+        return predict_scores(lambda part: self._denoised(model, part), image, limit=LIMIT, stride=stride_of(model))
+
+    def _denoised(self, model: nn.Module, image: Tensor) -> Tensor:
         if self.residual and getattr(model, "finds_noise", False):
             raise RecipeError(
                 "task.residual is true and the network takes the noise away itself, which would then happen twice: "
                 "leave task.residual out"
             )
-        found = model(image)
-        if found.shape != image.shape:
+        output = model(image)
+        if output.shape != image.shape:
             raise RecipeError(
-                f"the network gives {tuple(found.shape)} for images {tuple(image.shape)} (B, C, H, W); denoising needs "
-                "an image of the same size: choose one of models/denoising"
+                f"the network gives {tuple(output.shape)} for images {tuple(image.shape)} (B, C, H, W); denoising "
+                "needs an image of the same size: choose one of models/denoising"
             )
-        return image - found if self.residual else found
+        return image - output if self.residual else output
 
     def loss(self, output: Tensor, batch: Batch) -> Losses:
         """The error in the scale of the network's images, under the name of the loss."""
         clean = self.preprocessing.normalize(batch["clean"])
         error = output.float()[..., : clean.shape[-2], : clean.shape[-1]] - clean
-        if self.kind == "half_squares":
-            return {self.kind: _term(error.square().sum() / 2, len(error))}
-        total = error.abs().sum() if self.kind == "mae" else error.square().sum()
-        return {self.kind: _term(total, error.numel())}
+        if self.loss_kind == "half_squares":
+            return {self.loss_kind: _term(error.square().sum() / 2, len(error))}
+        total = error.abs().sum() if self.loss_kind == "mae" else error.square().sum()
+        return {self.loss_kind: _term(total, error.numel())}
 
-    def predict(self, output: Tensor, batch: Batch) -> Prediction:
-        """The clean image, at the size of the target where there is one.
+    def decode(self, output: Tensor, inputs: Batch) -> Prediction:
+        """The clean image, without the padding beyond `size_hw`.
 
         Returns:
-            clean (B, C, H, W) on 0..1; and beside a target, noisy (B, C, H, W), what the network saw, on that scale.
+            clean (B, C, H, W) and noisy (B, C, H, W), what the network saw, both on 0..1; the first is clipped.
         """
-        answer = self._unscaled(output.float())
-        if "clean" not in batch:
-            return {"clean": answer.clamp(0, 1)}
-        height, width = batch["clean"].shape[-2:]
-        noisy = self._unscaled(batch["image"].float())
-        return {"clean": answer[..., :height, :width].clamp(0, 1), "noisy": noisy[..., :height, :width]}
+        clean, noisy = self._unscaled(output), self._unscaled(inputs["image"])
+        if "size_hw" in inputs:
+            height, width = inputs["size_hw"].amax(0).tolist()
+            clean, noisy = clean[..., :height, :width], noisy[..., :height, :width]
+        return {"clean": clean.clamp(0, 1), "noisy": noisy}
 
     def _unscaled(self, image: Tensor) -> Tensor:
         """The range 0..1 from what the network sees."""
@@ -119,7 +132,7 @@ class Denoising:
         return image * std + mean
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
-        return prediction
+        return {"clean": prediction["clean"]}
 
     def metric(self) -> ImageScores:
         return ImageScores()
@@ -137,6 +150,35 @@ class Denoising:
             f"removed, {GAIN} times": _picture(0.5 + GAIN * removed),
         }
         return torch.cat([caption(part, name) for name, part in parts.items()], dim=-1)
+
+    def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
+        """`<stem>_clean.png`, the answer in 8 bits, one channel as grey."""
+        path = stem.with_name(f"{stem.name}_clean.png")
+        values = (record["clean"] * 255).round().to(torch.uint8).permute(1, 2, 0).squeeze(2)
+        Image.fromarray(values.contiguous().numpy()).save(path)
+        return {"clean": path.name}
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """Refuses to take real noise out of images before training; warns of patches that hold no image.
+
+        Raises:
+            RecipeError: an augmentation mixes the pixels of images that are noisy on disk.
+        """
+        if "clean" in setup.gives and setup.interpolating:
+            raise RecipeError(
+                f"data.augment has {setup.interpolating[0]}, which mixes neighbouring pixels and so takes away the "
+                "noise that the files have; leave it out: crop, flip, turn and translate move whole pixels"
+            )
+        if setup.window_hw is None or not setup.keeps_scale:
+            return []
+        height, width = setup.window_hw
+        small = sum(size[0] < height or size[1] < width for size in setup.sizes_hw)
+        if not small:
+            return []
+        return [
+            f"{small} of {len(setup.sizes_hw)} training images are smaller than data.train_size {[height, width]}, so "
+            "that the rest of their patches is fill of one colour: make data.train_size smaller, or leave these out"
+        ]
 
 
 def _term(total: Tensor, count: int) -> Term:

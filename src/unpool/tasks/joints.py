@@ -16,32 +16,47 @@ from unpool.metrics.pose import PoseScores
 from unpool.ops.heatmaps import mirror_order, rescale
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
+from unpool.task import Description, TrainingSetup
 from unpool.tasks.borders import check_borders
+from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Prediction
 
 
-class Joints:
+class Joints(OneForward):
     """Base of the tasks that find one person's joints.
 
     Args:
         info: names of the joints, those that trade places in a mirror, and limbs.
         preprocessing: what the images go through; refused where it cuts borders off, on which joints may lie.
+        flip_test: answer outside of training by the mean of image and mirrored image.
     """
 
-    needs: tuple[str, ...] = ("image", "keypoints", "visible")
-    maps: Mapping[str, torch.dtype] = {}
+    needs = ("image", "keypoints", "visible")
+    points = ("keypoints",)
 
-    def __init__(self, info: DataInfo, preprocessing: Preprocessing | None) -> None:
+    def __init__(self, info: DataInfo, preprocessing: Preprocessing | None, *, flip_test: bool) -> None:
+        super().__init__()
         if not info.keypoints:
             raise RecipeError("a pose needs names of joints; the data set gives none")
         check_borders(preprocessing, "on which joints may lie")
         self.info = info
+        # by the torso; by the person where the torso's joints have other names
+        self.best = "pck_person@0.2" if joints_named(info.keypoints, TORSO) is None else "pck@0.2"
+        self.flip_test = flip_test
         self.order = mirror_order(len(info.keypoints), info.flip_pairs)
 
     @property
-    def best(self) -> str:
-        """PCK by the torso, by the person where the torso's joints have other names."""
-        return "pck_person@0.2" if joints_named(self.info.keypoints, TORSO) is None else "pck@0.2"
+    def described(self) -> Mapping[str, Description]:
+        return {
+            "pck@0.2": Description("PCK at 0.2 of the torso", is_share=True),
+            "pck@0.1": Description("PCK at 0.1 of the torso", is_share=True),
+            "pckh@0.5": Description("PCK at half of the head", is_share=True),
+            "pck_person@0.2": Description("PCK at 0.2 of the person", is_share=True),
+            "pcp": Description("limbs right (PCP)", is_share=True),
+            "oks_ap": Description("OKS-AP", is_share=True),
+            "mean_error": Description("mean error", unit="pixels", higher_is_better=False),
+            "pck_of_joints": Description("PCK at 0.2", is_share=True, each="joint"),
+        }
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """The joints' names, the place of each and how sure it is."""
@@ -60,6 +75,25 @@ class Joints:
         visible = target.get("visible")
         shown = torch.ones(joints.shape[:2], dtype=torch.bool) if visible is None else torch.as_tensor(visible)[None]
         return draw_skeletons(image, joints, shown, limbs=self.info.limbs, sides=self.info.keypoints)
+
+    def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
+        return {**record, "keypoints": [[x / step, y / step] for x, y in record["keypoints"]]}
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        return unpaired_joints(self.info, setup, flip_test=self.flip_test)
+
+
+def unpaired_joints(info: DataInfo, setup: TrainingSetup, *, flip_test: bool = False) -> list[str]:
+    """A warning where images are mirrored and no joint changes sides by its name; all may lie on the body's middle."""
+    asked = ["data.augment has flip"] if "flip" in setup.augmentations else []
+    asked += ["task.flip_test is set"] if flip_test else []
+    if not asked or len(info.keypoints) < 2 or info.flip_pairs:
+        return []
+    joints = ", ".join(info.keypoints[:8]) + (", ..." if len(info.keypoints) > 8 else "")
+    return [
+        f"{' and '.join(asked)}, but no joint trades places in a mirror: {joints}; name those on the two sides left_ "
+        "and right_ (left_eye, right_eye) in the data, or leave mirroring out"
+    ]
 
 
 def targets_hw(batch: Batch) -> Tensor | Sequence[int]:

@@ -21,12 +21,14 @@ from unpool.ops.heatmaps import rescale
 from unpool.ops.parsing import parse
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import draw_skeletons
+from unpool.task import Description, TrainingSetup
 from unpool.tasks.borders import check_borders
-from unpool.tasks.joints import covered_hw
+from unpool.tasks.joints import covered_hw, unpaired_joints
+from unpool.tasks.one_forward import OneForward
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Term
 
 
-class People:
+class People(OneForward):
     """Squared errors of maps and fields at every stage, parsing, limbs joined right.
 
     Args:
@@ -36,14 +38,14 @@ class People:
         preprocessing: what the images go through; refused where it cuts borders off.
     """
 
-    needs: tuple[str, ...] = ("image", "people")
-    best: str = "limbs"
-    added_channels = 0
-    maps: Mapping[str, torch.dtype] = {}
+    needs = ("image", "people")
+    points = ("people",)
+    best = "limbs"
 
     def __init__(
         self, info: DataInfo, *, size: float = 1.0, width: float = 1.0, preprocessing: Preprocessing | None = None
     ) -> None:
+        super().__init__()
         if not info.keypoints or not info.limbs:
             raise RecipeError("people need names of joints and limbs between them; the data set gives none")
         check_borders(preprocessing, "on which joints may lie")
@@ -58,9 +60,18 @@ class People:
         """Heatmaps that the network must have: one a joint, and the background."""
         return len(self.info.keypoints) + 1
 
-    def forward(self, model: nn.Module, batch: Batch) -> FieldStages:
+    @property
+    def described(self) -> Mapping[str, Description]:
+        return {
+            "limbs": Description("limbs joined right", is_share=True),
+            "limbs_precision": Description("found limbs that are right", is_share=True),
+            "people_ratio": Description("people found for each person"),
+            "oks_ap": Description("OKS-AP", is_share=True),
+        }
+
+    def forward(self, model: nn.Module, inputs: Batch) -> FieldStages:
         """Fields and heatmaps, in training of every stage; outside of it of the last."""
-        output = model(batch["image"])
+        output = model(inputs["image"])
         if model.training:
             return output
         return FieldStages(output.fields[-1:], output.heatmaps[-1:])
@@ -92,11 +103,11 @@ class People:
             fields.append(affinity_fields(points, self.info.limbs, size_hw, self.width))
         return torch.stack(fields), torch.stack(maps)
 
-    def predict(self, output: FieldStages, batch: Batch) -> Prediction:
+    def decode(self, output: FieldStages, inputs: Batch) -> Prediction:
         """people, a list of B (N, K, 2) on the image as decoded, NaN where a joint is missing, and score, of B (N,)."""
         people, scores = [], []
         size_hw = tuple(output.heatmaps[-1].shape[-2:])
-        covered = covered_hw(batch, size_hw).cpu()
+        covered = covered_hw(inputs, size_hw).cpu()
         for fields, maps, whole in zip(output.fields[-1], output.heatmaps[-1], covered, strict=True):
             found = parse(maps[:-1], fields, self.info.limbs)
             people.append(rescale(found.joints[None], size_hw, whole)[0])
@@ -116,6 +127,16 @@ class People:
         people = torch.as_tensor(target["people"]).reshape(-1, len(self.info.keypoints), 2)
         shown = ~people.isnan().any(2)
         return draw_skeletons(image, people.nan_to_num(), shown, limbs=self.info.limbs)
+
+    def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
+        people = [
+            [(math.nan, math.nan) if at is None else (at[0] / step, at[1] / step) for at in one]
+            for one in record["people"]
+        ]
+        return {**record, "people": people}
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        return unpaired_joints(self.info, setup)
 
     def _term(self, found: Tensor, wanted: Tensor, weight: Tensor) -> Term:
         square = (found.float() - wanted).square() * weight

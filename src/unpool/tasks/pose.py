@@ -59,7 +59,7 @@ class Pose(Joints):
         flip_test: bool = False,
         preprocessing: Preprocessing | None = None,
     ) -> None:
-        super().__init__(info, preprocessing)
+        super().__init__(info, preprocessing, flip_test=flip_test)
         for name, value in (("size", size), ("foreground", foreground), ("centre", centre)):
             if value is not None and not (math.isfinite(value) and 0 < value <= MOST):
                 raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0, of at most {MOST:g}")
@@ -80,7 +80,7 @@ class Pose(Joints):
             )
         self.label: Label = label
         self.loss_kind: Loss = loss
-        self.hidden, self.background, self.flip_test = hidden, background, flip_test
+        self.hidden, self.background = hidden, background
         self.size, self.foreground, self.centre = float(size), float(foreground), centre
         self.stage_weights = None if stage_weights is None else _checked_weights(stage_weights)
 
@@ -94,15 +94,15 @@ class Pose(Joints):
         """Channels that stand behind those of the image."""
         return int(self.centre is not None)
 
-    def forward(self, model: nn.Module, batch: Batch) -> Output:
+    def forward(self, model: nn.Module, inputs: Batch) -> Output:
         """Heatmaps (B, K, h, w), in training of every stage; outside of it the last's, with those of the mirror."""
-        image = batch["image"]
+        image = inputs["image"]
         if model.training:
             return model(self._with_centre(image))
-        maps = _answer(model(self._with_centre(image)))
+        maps = _last_stage(model(self._with_centre(image)))
         if not self.flip_test:
             return maps
-        mirrored = _answer(model(self._with_centre(image.flip(-1)))).flip(-1)
+        mirrored = _last_stage(model(self._with_centre(image.flip(-1)))).flip(-1)
         mirrored = heatmaps.shift_columns(mirrored, _overhang(mirrored.shape[-1], image.shape[-1]))
         order = [*self.order, *range(len(self.order), mirrored.shape[1])]
         return (maps + mirrored[:, order]) / 2
@@ -125,13 +125,13 @@ class Pose(Joints):
             for (name, maps), weight in zip(stages.items(), weights, strict=True)
         }
 
-    def predict(self, output: Output, batch: Batch) -> Prediction:
+    def decode(self, output: Output, inputs: Batch) -> Prediction:
         """keypoints (B, K, 2) on the image as decoded, and score (B, K), the height of the map there."""
-        maps = as_scores(_answer(output)[:, : len(self.info.keypoints)].float(), self.loss_kind)
+        maps = as_scores(_last_stage(output)[:, : len(self.info.keypoints)].float(), self.loss_kind)
         if self.label == "disk":
             maps = heatmaps.gather_disks(maps, self.size)
         points, score = heatmaps.decode(maps)
-        return {"keypoints": joints_back(points, maps.shape[-2:], batch), "score": score}
+        return {"keypoints": joints_back(points, maps.shape[-2:], inputs), "score": score}
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last.
@@ -199,5 +199,5 @@ def _overhang(map_: int, image: int) -> float:
     return map_ - image / stride_of(map_, image)
 
 
-def _answer(output: Output) -> Tensor:
+def _last_stage(output: Output) -> Tensor:
     return output.heatmaps[-1] if isinstance(output, Stages) else output

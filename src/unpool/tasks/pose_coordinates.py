@@ -26,26 +26,23 @@ class PoseCoordinates(Joints):
         preprocessing: what the images go through.
     """
 
-    added_channels = 0
-
     def __init__(self, info: DataInfo, *, flip_test: bool = False, preprocessing: Preprocessing | None = None) -> None:
-        super().__init__(info, preprocessing)
-        self.flip_test = flip_test
+        super().__init__(info, preprocessing, flip_test=flip_test)
 
     @property
     def outputs(self) -> int:
         """Joints of which the network must give coordinates."""
         return len(self.info.keypoints)
 
-    def forward(self, model: nn.Module, batch: Batch) -> Output:
+    def forward(self, model: nn.Module, inputs: Batch) -> Output:
         """Coordinates (B, 2K), in training of every stage; outside of it the last's, with those of the mirror."""
-        image = batch["image"]
+        image = inputs["image"]
         if model.training:
             return model(image)
-        found = _answer(model(image))
+        found = _last_stage(model(image))
         if not self.flip_test:
             return found
-        mirrored = _answer(model(image.flip(-1))).unflatten(1, (-1, 2))[:, self.order]
+        mirrored = _last_stage(model(image.flip(-1))).unflatten(1, (-1, 2))[:, self.order]
         return (found + (mirrored * mirrored.new_tensor([-1.0, 1.0])).flatten(1)) / 2
 
     def loss(self, output: Output, batch: Batch) -> Losses:
@@ -55,11 +52,11 @@ class PoseCoordinates(Joints):
         stages = enumerate(output.coordinates, start=1)
         return {f"stage_{number}": self._term(found, batch) for number, found in stages}
 
-    def predict(self, output: Output, batch: Batch) -> Prediction:
+    def decode(self, output: Output, inputs: Batch) -> Prediction:
         """keypoints (B, K, 2) on the image as decoded, and score (B, K), 1 where a joint is given within the image."""
-        found = _answer(output).float().unflatten(1, (-1, 2))
+        found = _last_stage(output).float().unflatten(1, (-1, 2))
         inside = (found.abs() <= 0.5).all(2)
-        return {"keypoints": denormalize(found, targets_hw(batch)), "score": inside.float()}
+        return {"keypoints": denormalize(found, targets_hw(inputs)), "score": inside.float()}
 
     def _term(self, found: Tensor, batch: Batch) -> Term:
         if found.dim() != 2 or found.shape[1] != 2 * self.outputs:
@@ -82,5 +79,5 @@ def denormalize(coordinates: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
     return rescale(coordinates, (1, 1), size_hw)
 
 
-def _answer(output: Output) -> Tensor:
+def _last_stage(output: Output) -> Tensor:
     return output.coordinates[-1] if isinstance(output, CoordinateStages) else output

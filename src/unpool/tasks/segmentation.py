@@ -7,29 +7,34 @@ The heads beside a network's own (PSPNet, arXiv:1612.01105, section 3.3) take pa
 added with `auxiliary_weight`, and their scores must have the size of the mask too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
-from unpool.ops.losses import LEAST_COUNT, check_classes, listed_weights, median_frequency, pixel_cross_entropy
+from unpool.ops.losses import LEAST_COUNT, check_classes, pixel_cross_entropy
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, stride_of
-from unpool.tasks.auxiliary import Output, answer, check_weight, loss_of_heads
+from unpool.task import Baseline, Description
+from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
 from unpool.tasks.borders import check_borders
-from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Term
+from unpool.tasks.class_weights import ClassWeights
+from unpool.tasks.class_weights import class_weights as class_weights_of
+from unpool.tasks.colour_baseline import colour_bin_baseline
+from unpool.tasks.one_forward import Maps
+from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 BAND = 2**24  # scores (B * N * H * W) that are resized, or of which loss and answer are taken, at once
 
-ClassWeights = Literal["natural", "median", "sqrt_median"] | Sequence[float] | None
 
-
-class Segmentation:
+class Segmentation(Maps):
     """Per-pixel cross-entropy, the likeliest class of each pixel, mean intersection over union.
 
     Outside of training, what is held of a batch is its scores (B, N, H, W), once, at the size that the network sees,
@@ -39,9 +44,8 @@ class Segmentation:
     Args:
         info: class names and palette.
         class_weights: None or "natural" weighs every pixel alike; "median" by median frequency and "sqrt_median" by its
-            square root, both from the counts; or one number a class.
-        class_pixels: (N,) pixels of each class in the training set.
-        image_pixels: (N,) labelled pixels of the images that hold the class.
+            square root, both counted in `samples`; or one number a class.
+        samples: the training set.
         preprocessing: what the images go through, so that padding up to a multiple is cut off the scores again.
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.4 is PSPNet's.
 
@@ -49,28 +53,31 @@ class Segmentation:
         class_weights: (N,) float32, or None.
     """
 
-    needs: tuple[str, ...] = ("image", "mask")
-    added_channels = 0
+    needs = ("image", "mask")
+    published = ("voc",)
+    files = ("mask.png",)
     maps: Mapping[str, torch.dtype] = {"mask": torch.uint8, "score": torch.float32}
-    best: str = "mean_iou"
+    best = "mean_iou"
+    class_weights: Tensor | None
 
     def __init__(
         self,
         info: DataInfo,
         *,
         class_weights: ClassWeights = None,
-        class_pixels: Tensor | None = None,
-        image_pixels: Tensor | None = None,
+        samples: Samples | None = None,
         preprocessing: Preprocessing | None = None,
         auxiliary_weight: float = 0.4,
     ) -> None:
+        super().__init__()
         if not 2 <= len(info.classes) <= IGNORE:
             raise RecipeError(f"segmentation needs 2 to {IGNORE} classes; the data set gives {len(info.classes)}")
         check_borders(preprocessing, "that segmentation must label")
         self.info = info
         self.preprocessing = preprocessing or Preprocessing()
         self.palette = complete_palette(info.palette, len(info.classes))
-        self.class_weights = _weights(class_weights, class_pixels, image_pixels, num_classes=len(info.classes))
+        weights = class_weights_of(class_weights, samples, num_classes=len(info.classes))
+        self.register_buffer("class_weights", weights, persistent=False)
         self.auxiliary_weight = check_weight(auxiliary_weight)
 
     @property
@@ -78,14 +85,26 @@ class Segmentation:
         """One score a class."""
         return len(self.info.classes)
 
-    def forward(self, model: nn.Module, batch: Batch) -> Output:
+    @property
+    def described(self) -> Mapping[str, Description]:
+        return {
+            "mean_iou": Description("mean IoU", is_share=True),
+            "pixel_accuracy": Description("pixel accuracy", is_share=True),
+            "class_accuracy": Description("class accuracy", is_share=True),
+            "iou": Description("IoU", is_share=True, each="class"),
+            "recall": Description("Recall", is_share=True, each="class"),
+            "precision": Description("Precision", is_share=True, each="class"),
+        }
+
+    def forward(self, model: nn.Module, inputs: Batch) -> Output:
         """Scores (B, N, H, W); in training with those of auxiliary heads, where the network has any.
 
         Outside of training, what is larger than `LIMIT` goes through in parts.
         """
         if model.training:
-            return model(batch["image"])
-        return predict_scores(lambda image: answer(model(image)), batch["image"], limit=LIMIT, stride=stride_of(model))
+            return model(inputs["image"])
+        stride = stride_of(model)
+        return predict_scores(lambda image: main_head(model(image)), inputs["image"], limit=LIMIT, stride=stride)
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
@@ -107,8 +126,6 @@ class Segmentation:
         self._check_classes(output)
         scores = self._without_padding(output, batch)
         self._check_sizes(scores, batch)
-        if self.class_weights is not None:
-            self.class_weights = self.class_weights.to(output.device)
         terms = []
         for (part, size), mask in zip(_sized(scores, batch), _each(batch["mask"]), strict=True):
             for band in _bands(part, size):
@@ -121,15 +138,15 @@ class Segmentation:
         count = torch.stack([term.count for term in terms]).sum()
         return Term(total, count.clamp_min(LEAST_COUNT))
 
-    def predict(self, output: Output, batch: Batch) -> Prediction:
-        """Most likely class of each pixel, at the size of the mask, or of the file where there is no mask.
+    def decode(self, output: Output, inputs: Batch) -> Prediction:
+        """Most likely class of each pixel of the image of `size_hw`, or of the scores where that is not known.
 
         Returns:
             mask (B, H, W) int64 and score (B, H, W), the probability of that class; lists of B where sizes differ.
         """
-        answered = self._without_padding(answer(output), batch)
+        answered = self._without_padding(main_head(output), inputs)
         masks, scores = [], []
-        for part, size in _sized(answered, batch):
+        for part, size in _sized(answered, inputs):
             mask = torch.empty(len(part), *size, dtype=torch.int64, device=part.device)
             score = torch.empty(len(part), *size, device=part.device)
             for band in _bands(part, size):
@@ -150,6 +167,24 @@ class Segmentation:
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 under the colours of its mask (H, W)."""
         return overlay(image, target["mask"], self.palette)
+
+    def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
+        """`<stem>_mask.png`, whose values are classes, in the palette's colours; the record has the share of each."""
+        path = stem.with_name(f"{stem.name}_mask.png")
+        mask: Tensor = record["mask"]
+        picture = Image.fromarray(mask.numpy())
+        picture.putpalette([value for colour in self.palette for value in colour])
+        picture.save(path)
+        counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
+        shares = {name: int(counts[i]) / mask.numel() for i, name in enumerate(self.info.classes) if counts[i]}
+        return {"mask": path.name, "shares": shares}
+
+    def baseline(self, train: Samples, val: Samples) -> Baseline:
+        about = "A classifier that sees only the colour of each pixel; what is above it is owed to shape and texture."
+        return Baseline("mean_iou", colour_bin_baseline(train, val, len(self.info.classes)), about)
+
+    def saved(self) -> dict[str, Any]:
+        return {} if self.class_weights is None else {"class_weights": self.class_weights.tolist()}
 
     def _check_classes(self, output: Tensor) -> None:
         if output.dim() != 4 or output.shape[1] != len(self.info.classes):
@@ -182,23 +217,6 @@ class Segmentation:
 
 def _is_file_size(batch: Batch, position: int, size: tuple[int, int]) -> bool:
     return "size_hw" in batch and tuple(batch["size_hw"][position].tolist()) == size
-
-
-def _weights(
-    chosen: ClassWeights, class_pixels: Tensor | None, image_pixels: Tensor | None, *, num_classes: int
-) -> Tensor | None:
-    if chosen is None or chosen == "natural":
-        return None
-    if not isinstance(chosen, str):
-        return listed_weights(chosen, num_classes)
-    if chosen not in ("median", "sqrt_median"):
-        raise RecipeError(
-            f"task.class_weights is {chosen!r}; it must be natural, median, sqrt_median or {num_classes} numbers"
-        )
-    if class_pixels is None or image_pixels is None:
-        raise ValueError(f"class weights {chosen!r} need class_pixels and image_pixels of the training set")
-    weights = median_frequency(class_pixels, image_pixels)
-    return weights if chosen == "median" else weights.sqrt()
 
 
 def _each(masks: Tensor | list[Tensor]) -> list[Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unpool.errors import DataError
+from unpool.task import Task
 from unpool.training.averaging import Averaging
 from unpool.training.callbacks import Callback
 from unpool.training.files import write_tensors
@@ -16,7 +17,7 @@ from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count
 from unpool.training.log import without_tables
 from unpool.training.state import final_state
 from unpool.training.step import Step
-from unpool.types import Batch, Losses, Task
+from unpool.types import Batch, Losses
 
 
 def _go_on() -> None:
@@ -49,20 +50,20 @@ def evaluate(
     """
     if loader.steps_per_epoch < 1:
         raise DataError("the set to evaluate is empty: give it at least one sample")
-    modes = {module: module.training for module in model.modules()}
     step = Step(model, task, precision=precision, device=_device_of(model))
+    modes = {module: module.training for module in step.modules()}
     metric, total, images = task.metric(), _LossTotal(), 0
-    model.eval()
+    step.eval()
     try:
         with torch.inference_mode(), streamed(loader, 0, 0, epochs=1) as stream:
             for batch in stream:
                 poll()
                 prepared = lay_out(prepare(batch), memory_format)
-                output = step.output(prepared)
-                total.add(task.loss(output, prepared))
-                metric.update(task.predict(output, prepared), prepared)
+                losses, prediction = step.evaluated(prepared)
+                total.add(losses)
+                metric.update(prediction, prepared)
                 images += count_images(batch)
-                del output  # else it is held beside the next one
+                del losses, prediction  # else they are held beside the next ones
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -126,7 +127,7 @@ class Evaluate(Callback):
         if epoch % self.every and epoch < job.epochs:
             return None
         averaging = job.averaging or Averaging(0.0)
-        with averaging.applied(job.model):
+        with averaging.applied(job.learned):
             metrics = evaluate(
                 job.model,
                 job.task,
@@ -145,7 +146,9 @@ class Evaluate(Callback):
         value = metrics.get(job.task.best)
         if value is None or not math.isfinite(value):
             return
-        if self.best_value is not None and value <= self.best_value:
+        description = job.task.described.get(job.task.best)
+        sign = 1 if description is None or description.higher_is_better else -1
+        if self.best_value is not None and sign * value <= sign * self.best_value:
             return
         if self.best is not None:
             write_tensors(self.best, final_state(job))

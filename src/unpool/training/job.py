@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from unpool.task import Task
 from unpool.training.averaging import Averaging
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch, Task
+from unpool.types import Batch
 
 Precision = Literal["float32", "bfloat16", "float16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -86,7 +87,7 @@ def _same(batch: Batch) -> Batch:
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """One training run: its parts, its settings, its counters. The model is moved to `device` and `memory_format`.
+    """One training run: its parts, its settings, its counters. What is learned is moved to `device` and laid out.
 
     Attributes:
         schedule: number of steps already taken -> learning rate.
@@ -121,8 +122,13 @@ class Job:
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:
-        place(self.model, self.device, memory_format=self.memory_format)
+        place(self.learned, self.device, memory_format=self.memory_format)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
+
+    @property
+    def learned(self) -> nn.ModuleDict:
+        """The model and the task as one module: what is trained, averaged, saved and resumed."""
+        return nn.ModuleDict({"model": self.model, "task": self.task})
 
     @property
     def steps_per_epoch(self) -> int:

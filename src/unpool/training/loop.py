@@ -38,7 +38,7 @@ def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
             "lower train.batch or set train.drop_last to false"
         )
     if job.averaging is not None:
-        job.averaging.start(job.model)
+        job.averaging.start(job.learned)
     try:
         with job.stop:
             _fit(job, ordered)
@@ -69,7 +69,7 @@ def _run(job: Job, callbacks: Sequence[Callback]) -> None:
     if counters.epoch >= job.epochs:
         return
     step = Step(job.model, job.task, precision=job.precision, device=job.device)
-    job.model.train()
+    job.learned.train()
     with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:
         while counters.epoch < job.epochs:
             batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
@@ -139,7 +139,7 @@ def _apply(job: Job, *, taken: bool) -> None:
         job.scaler.step(job.optimizer)
         counters.skipped_in_a_row = 0
         if job.averaging is not None:
-            job.averaging.update(job.model)
+            job.averaging.update(job.learned)
     else:
         if not counters.skipped and not job.scaler.is_enabled():
             _log.warning("step %d is left out: its gradient is not finite; log.jsonl counts such", counters.step + 1)

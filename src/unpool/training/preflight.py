@@ -34,9 +34,9 @@ def preflight(job: Job, batch: Batch, *, count: int) -> list[str]:
     last = min(full, count - (job.loader.steps_per_epoch - 1) * full)
     if job.num_classes is not None:
         check_targets(batch, job.num_classes, names=job.names)
-    norms = _batch_norms(job.model)
+    norms = _batch_norms(job.learned)
     with _unchanged(job), torch.no_grad():
-        job.model.train()
+        job.learned.train()
         for size in dict.fromkeys((full, last)):
             _dry_run(job, _head(batch, size), norms)
         alive = [name for name, norm in norms.items() if norm.training]
@@ -77,7 +77,8 @@ def _refuse_one_value(name: str) -> Any:
 
 
 def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    return {name.removeprefix("model."): norm for name, norm in norms.items()}
 
 
 def _head(batch: Batch, size: int) -> Batch:
@@ -86,8 +87,8 @@ def _head(batch: Batch, size: int) -> Batch:
 
 @contextmanager
 def _unchanged(job: Job) -> Iterator[None]:
-    modes = {module: module.training for module in job.model.modules()}
-    buffers = {buffer: buffer.clone() for buffer in job.model.buffers()}
+    modes = {module: module.training for module in job.learned.modules()}
+    buffers = {buffer: buffer.clone() for buffer in job.learned.buffers()}
     devices = [job.device] if job.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):

@@ -49,7 +49,7 @@ class Progress(Callback):
             self._shown_s = now_s
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        named = [job.task.best, "loss", "mean_iou", "top1"]
+        named = [job.task.best, "loss"]
         shown = {name: metrics[name] for name in named if isinstance(metrics.get(name), float)}
         text = ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
         self.console.print(f"epoch {job.counters.epoch + 1}/{job.epochs}: {text}", highlight=False, markup=False)

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from unpool import machine
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.task import Task
 from unpool.training.files import replace_file
 from unpool.training.job import MemoryFormat, Precision, lay_out, place
 from unpool.training.optim import build_optimizer
 from unpool.training.step import Step, total_loss
-from unpool.types import Batch, Task
+from unpool.types import Batch
 
 FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
 GAIN = 1.05  # a later candidate must be faster than the one kept by this factor
@@ -113,7 +114,7 @@ def choose(
         cache: folder that remembers choices by network, shapes, machine and versions; None remembers nothing.
     """
     names = [f"{precision} {layout}" for precision in precisions for layout in memory_formats]
-    file = None if cache is None else cache / f"{_key(model, batch, names)}.json"
+    file = None if cache is None else cache / f"{_key(model, task, batch, names=names)}.json"
     known = _recall(file, names)
     if known is not None:
         return known
@@ -124,8 +125,8 @@ def choose(
         for precision in precisions:
             for layout in memory_formats:
                 limit_s = best.seconds_per_step * SLOW if best else float("inf")
-                copied = place(copy.deepcopy(model), device, memory_format=layout).train()
-                step = Step(copied, task, precision=precision, device=device)
+                step = Step(copy.deepcopy(model), copy.deepcopy(task), precision=precision, device=device)
+                place(step, device, memory_format=layout).train()
                 taken_s = _time(step, lay_out(prepare(batch), layout), limit_s=limit_s)
                 measured[f"{precision} {layout}"] = taken_s
                 if best is None or taken_s * GAIN < best.seconds_per_step:
@@ -156,7 +157,7 @@ def processor_name(device: torch.device) -> str:
 
 def _time(step: Step, batch: Batch, *, limit_s: float) -> float:
     """Seconds of the quickest of a few steps, the first left out unless it alone took long enough."""
-    optimizer = build_optimizer(step.model, name="sgd", lr=0.0)
+    optimizer = build_optimizer(step, name="sgd", lr=0.0)
     scaler = torch.amp.GradScaler(step.device.type, enabled=step.precision == "float16")
     warm_up = _one_step(step, batch, optimizer, scaler)
     if warm_up > ENOUGH_S:
@@ -181,11 +182,11 @@ def _one_step(step: Step, batch: Batch, optimizer: torch.optim.Optimizer, scaler
     return time.perf_counter() - started_s
 
 
-def _key(model: nn.Module, batch: Batch, names: Sequence[str]) -> str:
+def _key(model: nn.Module, task: Task, batch: Batch, *, names: Sequence[str]) -> str:
     device = next(model.parameters()).device
     known: list[Any] = [
         [(name, list(weight.shape)) for name, weight in model.named_parameters()],
-        repr(model),
+        [repr(model), repr(task), [(name, list(weight.shape)) for name, weight in task.named_parameters()]],
         {key: list(value.shape) for key, value in batch.items() if isinstance(value, Tensor)},
         [processor_name(device), torch.get_num_threads(), torch.__version__, *names],
         sorted(name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))),

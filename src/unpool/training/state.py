@@ -10,26 +10,41 @@ from torch import Tensor
 
 from unpool import machine
 from unpool.errors import ModelFileError
+from unpool.task import joined_state, split_state
 from unpool.training.callbacks import Callback
 from unpool.training.files import host_copy
 from unpool.training.job import Counters, Job
 
 FORMAT = 1
-MODEL, AVERAGE, OPTIMIZER = "model/", "average/", "optimizer/"
+WEIGHTS, AVERAGE, OPTIMIZER = "weights/", "average/", "optimizer/"
 _log = logging.getLogger(__name__)
 
 
 def final_state(job: Job) -> dict[str, Tensor]:
-    """Weights and buffers to be used from now on, on the host: averaged ones where the job averages."""
-    state = dict(job.model.state_dict())
+    """Weights and buffers to be used from now on, on the host: averaged ones where the job averages.
+
+    The network's have the names of its `state_dict`; the task's stand behind `task/`.
+    """
+    state = dict(job.learned.state_dict())
     if job.averaging is not None:
         state.update(job.averaging.averages)
-    return {name: value.clone() for name, value in host_copy(state).items()}
+    return joined_state(*({name: value.clone() for name, value in part.items()} for part in _parts(host_copy(state))))
+
+
+def use_final(job: Job, weights: Mapping[str, Tensor]) -> None:
+    """Puts what `final_state` gave into the job's model and task."""
+    model, task = split_state(weights)
+    job.model.load_state_dict(model)
+    job.task.load_state_dict(task)
+
+
+def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return _below(state, "model."), _below(state, "task.")
 
 
 def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON values from which `restore` goes on bit by bit. The tensors are the job's own, not copies."""
-    tensors = {MODEL + name: value for name, value in job.model.state_dict().items()}
+    tensors = {WEIGHTS + name: value for name, value in job.learned.state_dict().items()}
     meta: dict[str, Any] = {"format": FORMAT, "step": job.counters.step, "counters": asdict(job.counters)}
     if job.averaging is not None:
         tensors |= {AVERAGE + name: value for name, value in job.averaging.averages.items()}
@@ -53,13 +68,15 @@ def restore(
     """
     if meta.get("format") != FORMAT:
         raise ModelFileError(f"the saved state has format {meta.get('format')}, this version reads {FORMAT}")
-    _load_model(job, _below(tensors, MODEL))
+    _load_weights(job, _below(tensors, WEIGHTS))
     averages = _below(tensors, AVERAGE)
     if (job.averaging is not None) != bool(averages):
         raise ModelFileError("the saved state and the recipe differ in train.ema: averaged weights in one of them only")
     if job.averaging is not None:
-        _check_names("averaged weights", set(averages), {n for n, v in job.model.state_dict().items() if _is_float(v)})
-        job.averaging.load(job.model, averages, updates=int(meta["averaging_updates"]))
+        _check_names(
+            "averaged weights", set(averages), {n for n, v in job.learned.state_dict().items() if _is_float(v)}
+        )
+        job.averaging.load(job.learned, averages, updates=int(meta["averaging_updates"]))
     _load_optimizer(job, _below(tensors, OPTIMIZER), meta["optimizer"])
     if job.scaler.is_enabled():
         job.scaler.load_state_dict(meta["scaler"])
@@ -83,8 +100,8 @@ def _compare_places(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
 
 
-def _load_model(job: Job, saved: Mapping[str, Tensor]) -> None:
-    own = job.model.state_dict()
+def _load_weights(job: Job, saved: Mapping[str, Tensor]) -> None:
+    own = job.learned.state_dict()
     _check_names("network", set(saved), set(own))
     with torch.no_grad():
         for name, value in own.items():
@@ -95,7 +112,7 @@ def _load_model(job: Job, saved: Mapping[str, Tensor]) -> None:
 def _optimizer_state(job: Job) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
     tensors: dict[str, Tensor] = {}
     plain: dict[str, dict[str, Any]] = {}
-    for name, weight in job.model.named_parameters():
+    for name, weight in job.learned.named_parameters():
         for key, value in job.optimizer.state.get(weight, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"{OPTIMIZER}{name}/{key}"] = value
@@ -106,7 +123,7 @@ def _optimizer_state(job: Job) -> tuple[dict[str, Tensor], dict[str, dict[str, A
 
 def _load_optimizer(job: Job, saved: Mapping[str, Tensor], plain: Mapping[str, Mapping[str, Any]]) -> None:
     """Moments take the layout of their weight, which the fused kernels count on."""
-    weights = dict(job.model.named_parameters())
+    weights = dict(job.learned.named_parameters())
     _check_names(
         "optimiser's weights", {path.rpartition("/")[0] for path in saved} | set(plain) | set(weights), set(weights)
     )

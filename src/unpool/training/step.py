@@ -1,18 +1,17 @@
-"""Forward and loss as one module, in the precision asked for."""
-
-from typing import Any
+"""Network and task as one module, in the precision asked for."""
 
 import torch
 from torch import Tensor, nn
 
+from unpool.task import Task
 from unpool.training.job import DTYPES, Precision
-from unpool.types import Batch, Losses, Task
+from unpool.types import Batch, Losses, Prediction
 
 
 class Step(nn.Module):
-    """The task's forward and loss: what is compiled or distributed as one.
+    """The losses of a batch: what is compiled or distributed as one.
 
-    The network runs in `precision`; the loss always sees float32.
+    The network runs in `precision`; losses and predictions are made in float32.
     """
 
     def __init__(self, model: nn.Module, task: Task, *, precision: Precision, device: torch.device) -> None:
@@ -22,34 +21,21 @@ class Step(nn.Module):
         self.precision: Precision = precision
         self.device = device
         # listed once: walking the modules of a deep network takes longer than a step of a small one
-        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-
-    def output(self, batch: Batch) -> Any:
-        """What the network says about a batch, floating values in float32."""
-        with autocast(self.device, self.precision):
-            return to_float32(self.task.forward(self.model, batch))
+        self.weights = [weight for weight in self.parameters() if weight.requires_grad]
 
     def forward(self, batch: Batch) -> Losses:
-        return self.task.loss(self.output(batch), batch)
+        with autocast(self.device, self.precision):
+            return self.task.losses(self.model, batch)
+
+    def evaluated(self, batch: Batch) -> tuple[Losses, Prediction]:
+        """Losses and answers of a batch, the answers from the task's inputs alone."""
+        with autocast(self.device, self.precision):
+            return self.task.evaluated(self.model, batch)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """A context in which convolutions and matrix products run in `precision`."""
     return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "float32")
-
-
-def to_float32(output: Any) -> Any:
-    """The same tuples, lists and dicts with every floating tensor in float32."""
-    if isinstance(output, Tensor):
-        return output.float() if output.is_floating_point() else output
-    if isinstance(output, dict):
-        return {key: to_float32(value) for key, value in output.items()}
-    if isinstance(output, list):
-        return [to_float32(value) for value in output]
-    if isinstance(output, tuple):
-        values = [to_float32(value) for value in output]
-        return tuple(values) if type(output) is tuple else type(output)(*values)
-    return output
 
 
 def total_loss(losses: Losses) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.data.readers.trees import coco, lsp, mat_file
-from unpool.assemble import make_reader
+from unpool.assemble.data import make_reader
 from unpool.data.decode import decode_image
 from unpool.data.matlab import read_matrix
 from unpool.data.readers import READERS

@@ -1,6 +1,7 @@
 """Data formats: one file each, one word here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from unpool.data.figures import Figures
 from unpool.data.readers.camvid import CamVid
@@ -30,3 +31,8 @@ READERS: dict[str, Callable[..., Reader]] = {
     "mnist": Mnist,
     "scenes": Scenes,
 }
+
+
+def whole_options(name: str) -> Mapping[str, Any]:
+    """Options with which a reader takes a folder without splits as one; empty where it draws no splits itself."""
+    return getattr(READERS[name], "whole_options", {})

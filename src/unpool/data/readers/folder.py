@@ -15,6 +15,7 @@ from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders,
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
+    WHOLE,
     Drawn,
     Split,
     not_found,
@@ -39,6 +40,7 @@ class Folder:
     """
 
     gives: tuple[str, ...] = ("image", "label")
+    whole_options = WHOLE
 
     def __init__(
         self,

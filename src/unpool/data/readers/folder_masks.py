@@ -15,6 +15,7 @@ from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.pairs import MaskPairs, MaskValues
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
+    WHOLE,
     Drawn,
     Split,
     not_found,
@@ -40,6 +41,8 @@ class FolderMasks(MaskPairs):
             and all test.
         seed: draws that part.
     """
+
+    whole_options = WHOLE
 
     def __init__(  # noqa: PLR0913 - each is an option of the data section
         self,

@@ -11,7 +11,7 @@ from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, pr
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
-from unpool.data.readers.splits import Drawn, Split, nothing_left, require_exif, require_root, require_share
+from unpool.data.readers.splits import WHOLE, Drawn, Split, nothing_left, require_exif, require_root, require_share
 from unpool.errors import DataError
 from unpool.types import DataInfo, Sample
 
@@ -29,6 +29,7 @@ class ImagePairs:
     """
 
     gives: tuple[str, ...] = ("image", "clean")
+    whole_options = WHOLE
 
     def __init__(
         self,

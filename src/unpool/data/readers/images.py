@@ -14,6 +14,7 @@ from unpool.data.listing import Listing, holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
+    WHOLE,
     Drawn,
     Split,
     not_found,
@@ -42,6 +43,7 @@ class Images:
     """
 
     gives: tuple[str, ...] = ("image",)
+    whole_options = WHOLE
 
     def __init__(
         self,

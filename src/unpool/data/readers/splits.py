@@ -16,6 +16,9 @@ SPLIT_NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
+WHOLE = {"val_share": 1.0}  # options of a reader that draws: a folder without splits is all val, and all test
+
+
 class Drawn(NamedTuple):
     """How a validation part was set aside where the data set brings none."""
 

@@ -1,6 +1,6 @@
 import torch
 
-from unpool.data.statistics import count_pixels
+from unpool.tasks.class_weights import count_pixels
 from unpool.types import IGNORE
 
 

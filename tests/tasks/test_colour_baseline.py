@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpool.data.colour_baseline import colour_bin_baseline
+from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.types import IGNORE, DataInfo, Sample
 
 

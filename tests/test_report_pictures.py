@@ -2,7 +2,7 @@ import pytest
 
 from tests.small_figures import SMALL
 from unpool import run
-from unpool.examples import _spread
+from unpool.report_pictures import _spread
 
 
 def test_examples_are_spread_from_the_first_to_the_last():

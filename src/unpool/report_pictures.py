@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unpool.assemble import Data
+from unpool.assemble.data import Data
 from unpool.report import Example
 from unpool.training.job import Job, lay_out
 from unpool.training.step import Step
@@ -16,7 +16,7 @@ SHOWN = 8
 
 
 class _Seen(NamedTuple):
-    place: int
+    position: int
     loss: float
 
 
@@ -31,7 +31,7 @@ def draw_examples(job: Job, data: Data, collate: Transform) -> tuple[list[Exampl
     worst = sorted(seen, key=lambda one: one.loss, reverse=True)[:SHOWN]
     return (
         [_example(job, data, collate, index=index) for index in _spread(len(samples), SHOWN)],
-        [_example(job, data, collate, index=one.place) for one in worst],
+        [_example(job, data, collate, index=one.position) for one in worst],
     )
 
 
@@ -45,20 +45,18 @@ def _spread(count: int, most: int) -> list[int]:
 def _look(job: Job, batch: Batch) -> tuple[dict[str, Any], float]:
     """Prediction of the only sample of a batch without its leading B, and its loss."""
     prepared = lay_out(job.prepare(batch), job.memory_format)
-    job.model.eval()
-    output = Step(job.model, job.task, precision=job.precision, device=job.device).output(prepared)
-    terms = job.task.loss(output, prepared).values()
-    loss = sum(term.weight * float(term.sum) / max(float(term.count), 1e-12) for term in terms)
-    prediction = {key: value[0].cpu() for key, value in job.task.predict(output, prepared).items()}
-    return prediction, loss
+    job.learned.eval()
+    losses, predictions = Step(job.model, job.task, precision=job.precision, device=job.device).evaluated(prepared)
+    loss = sum(term.weight * float(term.sum) / max(float(term.count), 1e-12) for term in losses.values())
+    return {key: value[0].cpu() for key, value in predictions.items()}, loss
 
 
 def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example:
     sample = data.val.samples[index]
     batch = collate([sample], 0)
     prediction, loss = _look(job, batch)
-    if "clean" in batch:  # made with the batch, as the noise of the image is
-        sample = {**sample, **{key: batch[key][0] for key in ("image", "clean")}}
+    if job.task.is_image:  # what the network saw, which may have noise that the file has not
+        sample = {**sample, **{key: batch[key][0] for key in job.task.needs}}
     image = _rgb(sample["image"].round().clamp(0, 255).to(torch.uint8))
     return Example(
         data.val.samples.names[index],

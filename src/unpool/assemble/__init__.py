@@ -1,0 +1,1 @@
+"""Settings to objects: the only place where data, networks, tasks and training meet."""

@@ -1,0 +1,194 @@
+"""From a recipe's data section to scanned splits and the loaders over them."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from pathlib import Path
+
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.loader import Loader
+from unpool.data.noise import NOISES, AddNoise
+from unpool.data.readers import READERS
+from unpool.data.repeated import Repeated
+from unpool.data.store import ScanResult, scan
+from unpool.errors import RecipeError
+from unpool.ops import mean_image
+from unpool.ops.preprocessing import Preprocessing
+from unpool.recipe import Recipe
+from unpool.task import TrainingSetup
+from unpool.tasks import TASKS
+from unpool.types import DataInfo, Reader, Samples, Transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a recipe's data section became.
+
+    Attributes:
+        train, val: scanned splits.
+        preprocessing: shared by training, evaluation and prediction.
+        info: class names and the like, as the training split has them.
+    """
+
+    train: ScanResult
+    val: ScanResult
+    preprocessing: Preprocessing
+    info: DataInfo
+
+
+def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = None) -> Reader:
+    """The recipe's reader on one split; `classes` matches the folder's names with those of a trained network.
+
+    Raises:
+        RecipeError: no root is given, or the reader does not give what the task needs.
+        DataError: the tree is not in the reader's format.
+    """
+    kind = READERS[recipe.data.reader]
+    accepted = signature(kind).parameters
+    if recipe.data.root is None and accepted["root"].default is Parameter.empty:
+        raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
+    options = dict(recipe.data.options)
+    if "channels" in accepted:
+        options["channels"] = recipe.data.channels
+    if classes is not None and "classes" in accepted:
+        options["classes"] = list(classes)
+    root = Path(recipe.data.root) if recipe.data.root else None
+    reader = kind(root, split, **options)
+    check_gives(recipe, reader, f"reader {recipe.data.reader}")
+    return reader
+
+
+def check_gives(recipe: Recipe, reader: Reader, description: str) -> None:
+    """Raises RecipeError where the reader, called `description`, does not give what the recipe's task needs."""
+    added = set(AddNoise.gives) if recipe.data.noise else set()
+    if twice := added & set(reader.gives):
+        raise RecipeError(
+            f"{description} gives {', '.join(twice)} itself; leave data.noise out, or choose another reader"
+        )
+    missing = set(TASKS[recipe.task.name].needs) - set(reader.gives) - added
+    if missing:
+        raise RecipeError(
+            f"task {recipe.task.name} needs {', '.join(sorted(missing))}, but {description} gives "
+            f"{', '.join(reader.gives)}; choose another data.reader or task.name"
+            f"{', or set data.noise' if missing == set(AddNoise.gives) else ''}"
+        )
+
+
+def scan_data(
+    recipe: Recipe, train: Reader, val: Reader, *, progress: Callable[[int, int], None] | None = None
+) -> Data:
+    """Both splits scanned, with one Preprocessing and one DataInfo.
+
+    Args:
+        recipe: its data section says what to hold in memory.
+        train: reader of the training split.
+        val: reader of the validation split.
+        progress: called with (files done, files in all) while files are read.
+
+    Raises:
+        DataError: files that cannot be used; all of them in one message.
+    """
+    memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
+    shared = num_workers(recipe) > 0
+    results = [scan(reader, memory=memory, shared=shared, progress=progress) for reader in (train, val)]
+    return Data(train=results[0], val=results[1], preprocessing=make_preprocessing(recipe), info=train.info)
+
+
+def make_preprocessing(recipe: Recipe) -> Preprocessing:
+    """The data section's size rule, channels and statistics.
+
+    A reader's `exif` says on which pixels points were annotated. A new photograph has none: it is seen upright.
+    """
+    data = recipe.data
+    return Preprocessing(
+        size_hw=None if data.size is None else (data.size[0], data.size[1]),
+        rule=data.rule,
+        crop=data.crop,
+        channels=data.channels,
+        order=data.color_order,
+        value_range=data.value_range,
+        normalization=data.normalize,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+        mean_image=_mean_image(recipe),
+        multiple=data.multiple,
+        exif="apply" if TASKS[recipe.task.name].points else data.options.get("exif", "apply"),
+    )
+
+
+def _mean_image(recipe: Recipe) -> str | None:
+    data = recipe.data
+    if data.mean_image is None or data.size is None:
+        return None
+    return mean_image.read(Path(data.mean_image), (data.channels, *data.size))
+
+
+def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
+    """What the task may warn of before training."""
+    kinds = {name: AUGMENTATIONS[name] for name, _ in recipe.data.steps}
+    geometry = {name: kind for name, kind in kinds.items() if issubclass(kind, Geometry)}
+    window = recipe.data.train_size
+    return TrainingSetup(
+        gives=data.train.samples.gives,
+        augmentations=tuple(kinds),
+        interpolating=tuple(name for name, kind in geometry.items() if not kind.keeps_pixels),
+        window_hw=None if window is None else (window[0], window[1]),
+        keeps_scale=recipe.data.size is None and not any(kind.chooses_scale for kind in geometry.values()),
+        sizes_hw=data.train.samples.sizes_hw,
+    )
+
+
+def make_train_loader(recipe: Recipe, data: Data) -> Loader:
+    """Shuffled, augmented batches."""
+    size = recipe.data.train_size or recipe.data.size
+    transform = Augment(
+        [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps],
+        size_hw=None if size is None else (size[0], size[1]),
+        preprocessing=data.preprocessing,
+        info=data.info,
+        seed=recipe.train.seed,
+    )
+    samples = data.train.samples
+    if recipe.data.repeat > 1:
+        samples = Repeated(samples, recipe.data.repeat)
+    return Loader(
+        samples,
+        _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
+        batch=min(recipe.train.batch, len(samples)),
+        seed=recipe.train.seed,
+        shuffle=True,
+        workers=num_workers(recipe),
+        drop_last=recipe.train.drop_last,
+    )
+
+
+def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
+    """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`."""
+    sizes = samples.sizes_hw
+
+    def group(index: int) -> tuple[int, int]:
+        return preprocessing.size_hw or sizes[index]
+
+    return Loader(
+        samples,
+        _with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True),
+        batch=recipe.train.eval_batch or recipe.train.batch,
+        seed=recipe.train.seed,
+        shuffle=False,
+        workers=0,
+        group=group,
+    )
+
+
+def _with_noise(recipe: Recipe, transform: Transform, *, seed: int, evaluates: bool) -> Transform:
+    for name, options in (recipe.data.noise or {}).items():
+        transform = AddNoise(transform, NOISES[name](**options), seed=seed, evaluates=evaluates)
+    return transform
+
+
+def num_workers(recipe: Recipe) -> int:
+    """Processes that make training batches: one for each core but one, at least one and at most eight."""
+    if recipe.data.workers != "auto":
+        return int(recipe.data.workers)
+    return max(1, min(8, (os.cpu_count() or 1) - 1))

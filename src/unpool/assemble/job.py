@@ -1,0 +1,105 @@
+"""From a recipe, its data and perhaps a network of the caller's to the job that the loop trains."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from unpool.assemble.data import Data
+from unpool.assemble.model import make_model, make_task
+from unpool.data.loader import Loader
+from unpool.errors import EnvironmentFault
+from unpool.ops.preprocessing import Preprocessing
+from unpool.recipe import Recipe
+from unpool.training.averaging import Averaging
+from unpool.training.job import Job
+from unpool.training.optim import build_optimizer
+from unpool.training.schedules import build_schedule
+from unpool.training.stopping import StopRequest
+from unpool.types import Batch
+
+
+def make_job(
+    recipe: Recipe,
+    data: Data,
+    loader: Loader,
+    *,
+    model: nn.Module | None,
+    stop: StopRequest,
+    is_resumed: bool = False,
+) -> Job:
+    """Everything the loop takes, in float32 until a faster way is chosen.
+
+    Args:
+        recipe: what to make.
+        data: scanned.
+        loader: of training batches.
+        model: a network of the caller's; None builds the recipe's.
+        stop: asked after every step.
+        is_resumed: a saved state will replace the weights.
+    """
+    device, train = make_device(recipe), recipe.train
+    task = make_task(recipe, data)
+    model = make_model(recipe, task, is_resumed=is_resumed) if model is None else model
+    learned = nn.ModuleDict({"model": model, "task": task}).to(device)
+    steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
+    schedule = build_schedule(
+        train.schedule,
+        lr=train.lr,
+        total_steps=steps_per_epoch * train.epochs,
+        warmup_steps=round(train.warmup_epochs * steps_per_epoch),
+        milestones=[round(epoch * steps_per_epoch) for epoch in train.milestones],
+        gamma=train.gamma,
+        power=train.power,
+    )
+    optimizer = build_optimizer(
+        learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
+    )
+    return Job(
+        model=model,
+        task=task,
+        optimizer=optimizer,
+        schedule=schedule,
+        loader=loader,
+        epochs=train.epochs,
+        prepare=Prepare(data.preprocessing, device),
+        device=device,
+        accumulate=train.accumulate,
+        clip_norm=train.clip_norm,
+        seed=train.seed,
+        names=loader.samples.names,
+        num_classes=len(data.info.classes),
+        averaging=None if train.ema is None else Averaging(train.ema),
+        stop=stop,
+    )
+
+
+def make_device(recipe: Recipe) -> torch.device:
+    """The device that the recipe asks for.
+
+    Raises:
+        EnvironmentFault: cuda was asked for and there is none.
+    """
+    name = recipe.train.device
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentFault("train.device is cuda, but torch finds no GPU here; use train.device=cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class Prepare:
+    """From the loader's uint8 batch to float on the device; one more use of Preprocessing, not a copy of it."""
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+        self.preprocessing = preprocessing
+        self.device = device
+
+    def __call__(self, batch: Batch) -> Batch:
+        moved = {key: self._move(value) for key, value in batch.items()}
+        return moved | {"image": self.preprocessing.normalize(moved["image"], moved["valid_xyxy"])}
+
+    def _move(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._move(item) for item in value]
+        return value.to(self.device, non_blocking=True)

@@ -1,0 +1,37 @@
+"""From a recipe to its task and its network."""
+
+import torch
+from torch import nn
+
+from unpool import models, tasks
+from unpool.assemble.data import Data
+from unpool.recipe import Recipe
+from unpool.task import Task
+
+
+def make_task(recipe: Recipe, data: Data) -> Task:
+    """The recipe's task; what it counts, it counts in the training set."""
+    return tasks.build(
+        recipe.task.name,
+        data.info,
+        options=recipe.task.options,
+        preprocessing=data.preprocessing,
+        samples=data.train.samples,
+    )
+
+
+def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
+    """The recipe's network with new weights, drawn from the seed, or those that it starts from.
+
+    A resumed run gets new ones: its saved state replaces them, so that nothing is downloaded or read again.
+    """
+    torch.manual_seed(recipe.train.seed)
+    model = recipe.model
+    return models.build(
+        model.name,
+        weights=None if is_resumed else model.weights,
+        backbone=model.backbone,
+        num_classes=task.outputs,
+        in_channels=recipe.data.channels + task.added_channels,
+        **model.options,
+    )

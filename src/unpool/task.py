@@ -1,0 +1,178 @@
+"""What a task is: one problem, and everything that the rest asks of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from unpool.types import Batch, Losses, Metric, Prediction, Samples
+
+_PREFIX = "task/"  # in files of weights; no module's parameter has a name with a slash
+
+
+class Description(NamedTuple):
+    """How one metric of a task is shown.
+
+    Attributes:
+        title: its name for people.
+        unit: of its numbers, such as dB; empty where they have none.
+        is_share: its numbers lie in 0..1 and are shown in percent.
+        higher_is_better: whether it is to rise.
+        each: empty for one number; else what a number of it belongs to, such as class or joint.
+        is_matrix: rows of counts by truth, columns by prediction, in the order of the classes.
+    """
+
+    title: str
+    unit: str = ""
+    is_share: bool = False
+    higher_is_better: bool = True
+    each: str = ""
+    is_matrix: bool = False
+
+
+class Baseline(NamedTuple):
+    """What a trivial answer scores.
+
+    Attributes:
+        metric: the one that `value` is of.
+        value: its number.
+        about: one sentence on what was answered.
+    """
+
+    metric: str
+    value: float
+    about: str
+
+
+class TrainingSetup(NamedTuple):
+    """What of a run's data may make its task useless.
+
+    Attributes:
+        gives: keys of the training samples as they lie on disk.
+        augmentations: names of the augmentations.
+        interpolating: names of those that mix neighbouring pixels.
+        window_hw: size of the training windows; None where images keep their size.
+        keeps_scale: windows are cut from images as decoded; no size and no augmentation changes their scale.
+        sizes_hw: of the training images.
+    """
+
+    gives: tuple[str, ...]
+    augmentations: tuple[str, ...]
+    interpolating: tuple[str, ...]
+    window_hw: tuple[int, int] | None
+    keeps_scale: bool
+    sizes_hw: Sequence[tuple[int, int]]
+
+
+class Task(nn.Module, ABC):
+    """One problem: all that is known of it. Nothing outside of `tasks/` names a task or a metric.
+
+    A task is a module: its parameters are trained, averaged, moved, saved and resumed with those of the network.
+    Its constructor takes a `DataInfo`, then keywords: the options of a recipe, and `preprocessing` and `samples` (the
+    training set), which are passed where it has them.
+
+    Attributes:
+        best: name of the metric that chooses the best weights.
+        needs: batch keys that `losses` reads; compared with what the reader gives before the first batch.
+        inputs: batch keys that `answer` may read: what is known of a new picture.
+        points: keys of a prediction that hold places on the image; new images are shown whole and upright then.
+        is_image: answers are images themselves, so that what was read of a file differently matters.
+        slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
+        published: the kinds of published weights whose networks this task answers with.
+        files: endings of the raw files that `write` makes of one answer.
+    """
+
+    best: str
+    needs: tuple[str, ...] = ("image",)
+    inputs: tuple[str, ...] = ("image", "size_hw")
+    points: tuple[str, ...] = ()
+    is_image: bool = False
+    slides: bool = False
+    published: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Channels or numbers that the network gives: `num_classes` of `models.build`."""
+
+    @property
+    def added_channels(self) -> int:
+        """Channels that the task puts behind those of the image."""
+        return 0
+
+    @property
+    @abstractmethod
+    def described(self) -> Mapping[str, Description]:
+        """How each metric is shown, in the order worth reading; those left out are in metrics.json only."""
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        """The loss of a batch in float32; the model runs in the precision of the context it is called in.
+
+        Raises:
+            RecipeError: the model's output is not what this task needs.
+            DataError: a target on the host is out of range.
+        """
+
+    @abstractmethod
+    def answer(self, model: nn.Module, inputs: Batch) -> Prediction:
+        """The prediction from `inputs` alone, a value a sample, on the image of `size_hw`."""
+
+    def evaluated(self, model: nn.Module, batch: Batch) -> tuple[Losses, Prediction]:
+        """Losses and answers of one batch; the answer sees no key but `inputs`."""
+        return self.losses(model, batch), self.answer(model, self.inputs_of(batch))
+
+    def inputs_of(self, batch: Batch) -> Batch:
+        """The batch without what no answer may see."""
+        return {key: batch[key] for key in self.inputs if key in batch}
+
+    @abstractmethod
+    def metric(self) -> Metric:
+        """Counts over a whole set, from predictions and batches."""
+
+    @abstractmethod
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """What a user gets of one image's prediction: names, plain numbers, and maps as tensors."""
+
+    @abstractmethod
+    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
+        """The image (C, H, W) uint8 with a sample's targets or a record drawn on it: (3, H', W') uint8."""
+
+    def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
+        """Writes raw files `<stem>_<ending>`, one for each of `files`; returns the record as JSON."""
+        return dict(record)
+
+    def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
+        """The record for an image of which each `step`-th pixel is shown."""
+        return {k: v[..., ::step, ::step] if isinstance(v, Tensor) else v for k, v in record.items()}
+
+    def baseline(self, train: Samples, val: Samples) -> Baseline | None:
+        """What a trivial answer, learned from `train`, scores on `val`; None where none is worth knowing."""
+        return None
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """What the user should know before training, a sentence each.
+
+        Raises:
+            RecipeError: training would not learn what it should.
+        """
+        return []
+
+    def saved(self) -> dict[str, Any]:
+        """Options to be kept in the model file instead of those of the recipe, such as computed class weights."""
+        return {}
+
+
+def joined_state(model: Mapping[str, Tensor], task: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network and of its task under names that keep them apart: one file of weights."""
+    return {**model, **{_PREFIX + name: value for name, value in task.items()}}
+
+
+def split_state(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The network's tensors and the task's, of a file of weights."""
+    model = {name: value for name, value in tensors.items() if not name.startswith(_PREFIX)}
+    task = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
+    return model, task

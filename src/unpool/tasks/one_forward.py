@@ -1,0 +1,80 @@
+"""Tasks whose network runs once for loss and answer alike."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unpool.task import Task
+from unpool.types import Batch, Losses, Prediction
+
+
+class OneForward(Task):
+    """Losses and answer from one output of the network.
+
+    A subclass writes `forward`, `loss` and `decode`. `forward` and `decode` get the task's inputs and nothing else, so
+    that an answer cannot depend on the targets; `loss` and `decode` get float32.
+    """
+
+    @abstractmethod
+    def forward(self, model: nn.Module, inputs: Batch) -> Any:
+        """The network's output, in the precision of the context that this is called in."""
+
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> Losses:
+        """The loss of an output; see `Task.losses`."""
+
+    @abstractmethod
+    def decode(self, output: Any, inputs: Batch) -> Prediction:
+        """The prediction that an output stands for; see `Task.answer`."""
+
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        output = self.output(model, batch)
+        with _full_precision(batch):
+            return self.loss(output, batch)
+
+    def answer(self, model: nn.Module, inputs: Batch) -> Prediction:
+        inputs = self.inputs_of(inputs)
+        output = self.output(model, inputs)
+        with _full_precision(inputs):
+            return self.decode(output, inputs)
+
+    def evaluated(self, model: nn.Module, batch: Batch) -> tuple[Losses, Prediction]:
+        output = self.output(model, batch)
+        with _full_precision(batch):
+            return self.loss(output, batch), self.decode(output, self.inputs_of(batch))
+
+    def output(self, model: nn.Module, batch: Batch) -> Any:
+        """What `forward` gives for the batch's inputs, with floating numbers in float32."""
+        return to_float32(self.forward(model, self.inputs_of(batch)))
+
+
+class Maps(OneForward):
+    """A task that answers for each pixel, from scores (B, N, H, W) of each; large images are answered in parts.
+
+    Attributes:
+        maps: keys of the prediction and of the record that hold one value a pixel, and the kind of their numbers.
+    """
+
+    maps: Mapping[str, torch.dtype] = {}
+
+
+def _full_precision(batch: Batch) -> torch.autocast:
+    """A context without automatic half precision on the device of the batch's image."""
+    return torch.autocast(batch["image"].device.type, enabled=False)
+
+
+def to_float32(output: Any) -> Any:
+    """The same tuples, lists and dicts with every floating tensor in float32."""
+    if isinstance(output, Tensor):
+        return output.float() if output.is_floating_point() else output
+    if isinstance(output, dict):
+        return {key: to_float32(value) for key, value in output.items()}
+    if isinstance(output, list):
+        return [to_float32(value) for value in output]
+    if isinstance(output, tuple):
+        values = [to_float32(value) for value in output]
+        return tuple(values) if type(output) is tuple else type(output)(*values)
+    return output

@@ -1,0 +1,96 @@
+"""No answer sees the truth: it stays the same, bit for bit, whatever the targets are, and without them."""
+
+import pytest
+import torch
+from torch import nn
+
+from unpool import tasks
+from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks import TASKS
+from unpool.training.step import total_loss
+from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
+
+B, SIDE = 3, 16
+INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+class Network(nn.Module):
+    """Outputs of the kind that a task asks for, which depend on the image."""
+
+    def __init__(self, outputs, *, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, outputs, 3, padding=1)
+        self.kind = kind
+
+    def forward(self, image):
+        maps = self.conv(image)
+        if self.kind == "vector":
+            return maps.mean((2, 3))
+        if self.kind == "stages":
+            return Stages((maps, 2 * maps))
+        if self.kind == "coordinates":
+            return CoordinateStages((maps.mean((2, 3)).repeat(1, 2), maps.amax((2, 3)).repeat(1, 2)))
+        if self.kind == "fields":
+            return FieldStages((maps[:, :2],), (maps,))
+        return maps
+
+
+KINDS = {
+    "classification": "vector",
+    "denoising": "maps",
+    "people": "fields",
+    "pose": "stages",
+    "pose_coordinates": "coordinates",
+    "segmentation": "maps",
+}
+
+
+def points(*shape):
+    return SIDE * torch.rand(*shape, 2, generator=GENERATOR)
+
+
+def targets(name):
+    """Random targets of the shapes that a task needs, other ones at each call."""
+    integers = {"generator": GENERATOR, "dtype": torch.int64}
+    return {
+        "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
+        "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
+        "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
+        "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
+        "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
+        "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
+    }[name]()
+
+
+def equal(one, other):
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one.nan_to_num(-1), other.nan_to_num(-1))
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_answers_do_not_depend_on_targets(name):
+    task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
+    network = Network(task.outputs, kind=KINDS[name]).eval()
+    image = torch.randn(B, 3, SIDE, SIDE, generator=GENERATOR)
+    known = {"image": image, "size_hw": torch.full((B, 2), SIDE), "index": torch.arange(B)}
+    with torch.inference_mode():
+        answers = [task.answer(network, known)]
+        losses = []
+        for batch in (known | targets(name), known | targets(name)):
+            answers.append(task.answer(network, batch))
+            terms, answer = task.evaluated(network, batch)
+            answers.append(answer)
+            losses += [float(total_loss(terms)), float(total_loss(task.losses(network, batch)))]
+    assert losses[0] == losses[1] != losses[2] == losses[3]
+    for answer in answers[1:]:
+        assert answer.keys() == answers[0].keys()
+        assert all(equal(answer[key], answers[0][key]) for key in answer)
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_what_an_answer_may_see_is_no_target(name):
+    kind = TASKS[name]
+    assert set(kind.inputs) & set(kind.needs) == {"image"}

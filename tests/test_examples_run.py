@@ -1,0 +1,44 @@
+"""Every script of examples/ runs as a user would start it, and says what it promises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples"
+QUICK = ["train.epochs=1", "train.precision=float32", "train.memory_format=contiguous"]
+SCRIPTS = {  # arguments, what is printed, files that are left
+    "own_network": (QUICK, "level stripes are called ", ["runs/cifar10_resnet20-1/report.html"]),
+    "segment_folder": (QUICK, "mean IoU 0.", ["scenes/classes.txt", "runs/folder_unet-1/predictions/0_mask.png"]),
+    "pose": (QUICK, "left_wrist", ["runs/figures_hourglass-1/predictions/figure_view.jpg"]),
+    "look_inside": ([], "a score sees 109 x 109 pixels", ["cifar_resnet20_dense.png"]),
+    "convert_network": ([], "19 batch norms folded, 0 stay", []),
+}
+
+
+def test_each_script_is_short_and_run_here() -> None:
+    lengths = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in FOLDER.glob("*.py")}
+    assert sorted(lengths) == sorted(SCRIPTS)
+    assert len(lengths) >= 5
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in lengths if f"`{name}.py`" not in readme] == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_runs(name: str, tmp_path: Path) -> None:
+    arguments, printed, files = SCRIPTS[name]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert printed in done.stdout, done.stdout
+    assert [file for file in files if not (tmp_path / file).is_file()] == []
