@@ -75,9 +75,17 @@ class ImageScores:
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: clean (B, C, H, W), on 0..1 in the prediction and uint8 in the batch.
 
-        The prediction's `noisy` is the image before, on the scale of the prediction.
+        The prediction's `noisy` is the image before, on the scale of the prediction. Where the prediction is a list of
+        (C, h, w), what the batch has beyond is padding.
         """
-        truth = batch["clean"].float() / 255
+        if isinstance(prediction["clean"], Tensor):
+            self._add(prediction, batch["clean"].float() / 255)
+            return
+        for clean, noisy, truth in zip(prediction["clean"], prediction["noisy"], batch["clean"], strict=True):
+            height, width = clean.shape[-2:]
+            self._add({"clean": clean[None], "noisy": noisy[None]}, truth[None, :, :height, :width].float() / 255)
+
+    def _add(self, prediction: Prediction, truth: Tensor) -> None:
         for name, image in (("psnr", prediction["clean"]), ("input_psnr", prediction["noisy"])):
             found = psnr(image, truth)
             self.values[name] += found[found != math.inf].tolist()

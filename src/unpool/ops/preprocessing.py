@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from unpool.errors import RecipeError
 from unpool.ops import geometry
 from unpool.ops.cutting import Frame, cut, pad_to_multiple, resize_to
 from unpool.ops.layout import Layout
@@ -86,10 +87,10 @@ class Preprocessing:
         colour = (torch.tensor(self.mean) - low) / (high - low) * 255
         return self._ordered(colour[:, None, None])[:, 0, 0].round().clamp(0, 255)
 
-    @property
-    def cuts_borders(self) -> bool:
-        """Whether parts of an image are not in the input."""
-        return self.size_hw is not None and self.rule == "cover"
+    def check_borders(self, lost: str) -> None:
+        """Raises RecipeError where the input lacks the borders of an image; `lost` says what is lost with them."""
+        if self.size_hw is not None and self.rule == "cover":
+            raise RecipeError(f"data.rule cover cuts borders off {lost}; use stretch or fit")
 
     def boxes(self, size_hw: Tensor) -> Tensor:
         """(B, 4) float64 xyxy of the input that shows each whole image, from their sizes (B, 2); see `Layout`."""
