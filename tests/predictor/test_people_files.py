@@ -42,7 +42,7 @@ class Knowing(nn.Module):
 
 
 def predictor_of(model, size_hw=(SEEN_AT, SEEN_AT), **options):
-    return Predictor(model, Preprocessing(size_hw=size_hw), INFO, People(INFO), **options)
+    return Predictor(model, Preprocessing(size_hw=size_hw, rule="fit"), INFO, People(INFO), **options)
 
 
 def in_the_square():

@@ -213,8 +213,8 @@ def _check_sizes(output: Tensor, size_hw: tuple[int, int], mask: Tensor, batch: 
     scores, mask_hw, image = (tuple(one.shape[-2:]) for one in (output, mask, batch["image"]))
     if scores != image or mask_hw != size_hw:
         raise RecipeError(
-            f"scores are {scores}, the mask is {mask_hw}, the image is {size_hw} and was seen as {image} (H, W); they "
-            "must agree: make the decoder upsample to the input size, or give image and mask the same size"
+            f"scores are {scores}, the mask is {mask_hw} and the image {size_hw}, seen as {image} (H, W); they must "
+            "agree: make the decoder upsample to the input size, or give image and mask the same size"
         )
 
 
@@ -230,7 +230,10 @@ def _parts(scores: Tensor, batch: Batch) -> list[_Part]:
         return [_Part(scores, (0, 0, width, height), (height, width))]
     layout = Layout.of(batch)
     boxes, sizes = layout.valid_xyxy.tolist(), layout.size_hw.tolist()
-    parts = [scores] if len(set(map(tuple, boxes))) == len(set(map(tuple, sizes))) == 1 else scores.split(1)
+    is_alike = not isinstance(mask, list) and all(
+        pair == (boxes[0], sizes[0]) for pair in zip(boxes, sizes, strict=True)
+    )
+    parts = [scores] if is_alike else scores.split(1)
     return [_Part(*shown_part(part, box), (h, w)) for part, box, (h, w) in zip(parts, boxes, sizes, strict=False)]
 
 
