@@ -229,12 +229,10 @@ def _parts(scores: Tensor, batch: Batch) -> list[_Part]:
     if isinstance(mask, Tensor) and mask.shape[-2:] == scores.shape[-2:]:  # without reading boxes from the device
         return [_Part(scores, (0, 0, width, height), (height, width))]
     layout = Layout.of(batch)
-    boxes, sizes = layout.valid_xyxy.tolist(), layout.size_hw.tolist()
-    is_alike = not isinstance(mask, list) and all(
-        pair == (boxes[0], sizes[0]) for pair in zip(boxes, sizes, strict=True)
-    )
+    lies = list(zip(layout.valid_xyxy.tolist(), layout.size_hw.tolist(), strict=True))
+    is_alike = not isinstance(mask, list) and all(one == lies[0] for one in lies)
     parts = [scores] if is_alike else scores.split(1)
-    return [_Part(*shown_part(part, box), (h, w)) for part, box, (h, w) in zip(parts, boxes, sizes, strict=False)]
+    return [_Part(*shown_part(part, box), (h, w)) for part, (box, (h, w)) in zip(parts, lies, strict=False)]
 
 
 def _bands(part: _Part) -> Iterator[Piece]:
