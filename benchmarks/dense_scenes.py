@@ -20,8 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from benchmarks.record import RESULTS, ROOT, Row, write_result
-from unpool.convert.dilate import dilate
-from unpool.convert.fully_convolutional import fully_convolutional
+from unpool.convert import dilate, fully_convolutional
 from unpool.data.readers.cifar import Cifar
 from unpool.inspection.dense import counts
 from unpool.inspection.score_maps import heat_and_classes

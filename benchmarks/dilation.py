@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from benchmarks.dilation_networks import MODULES, NETWORKS, PEERS, Network, Pair, build
 from benchmarks.record import RESULTS, Row, write_result
-from unpool.convert.dilate import dilate
-from unpool.convert.recorder import tensors_of, without_values
+from unpool.convert import dilate
 from unpool.errors import NotConvertible
+from unpool.tracing.recorder import tensors_of, without_values
 
 SIZES = ((96, 128), (101, 135))  # (H, W); the second is left out where the network before takes no odd ones
 SMALL = ((64, 96),)  # at output stride 1

@@ -14,8 +14,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from unpool.convert.recorder import evaluating
 from unpool.models import BACKBONES
+from unpool.tracing.recorder import evaluating
 
 HEADS = ("avgpool", "global_pool", "dropout", "classifier", "fc", "head")  # where the maps of a classifier end
 Pair = tuple[nn.Module, nn.Module]

@@ -21,9 +21,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
-from unpool.convert.fold_batch_norm import Folded, fold_batch_norm
-from unpool.convert.recorder import tensors_of
-from unpool.convert.tracing import FAULTS
+from unpool.convert import Folded, fold_batch_norm
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.recorder import tensors_of
 
 SEED, TOLERANCE = 0, 1e-4
 SIDES = (32, 64, 128, 224)
@@ -90,7 +90,7 @@ def build(name: str) -> tuple[nn.Module, tuple[int, int, int]] | None:
 
 def examine(name: str) -> Fold | None:
     """Folds one network on the smallest image that it takes; None where it has no batch norm."""
-    try:
+    with foreign_code() as failure:
         built = build(name)
         if built is None:
             return None
@@ -103,8 +103,8 @@ def examine(name: str) -> Fold | None:
             own = largest_difference(before, network.double()(image.double()))
         size = tuple(image.shape[-2:])
         return Fold(name, size, len(folded.changes), len(folded.left), error, own, reasons_of(folded))
-    except FAULTS as fault:
-        return Fold(name, (), 0, 0, float("inf"), 0.0, {}, f"{type(fault).__name__}: {str(fault)[:200]}")
+    fault = f"{type(failure.error).__name__}: {str(failure)[:200]}"
+    return Fold(name, (), 0, 0, float("inf"), 0.0, {}, fault)
 
 
 def smallest(network: nn.Module, size_chw: tuple[int, int, int]) -> Tensor:
@@ -113,12 +113,9 @@ def smallest(network: nn.Module, size_chw: tuple[int, int, int]) -> Tensor:
     sizes = [(side, side) for side in SIDES if side < min(height, width)]
     for size in sizes:
         image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(SEED))
-        try:
-            with torch.no_grad():
-                network.eval()(image)
-        except FAULTS:
-            continue
-        return image
+        with foreign_code(), torch.no_grad():
+            network.eval()(image)
+            return image
     return torch.randn(1, *size_chw, generator=torch.Generator().manual_seed(SEED))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
-from unpool.convert.fully_convolutional import FullyConvolutional, fully_convolutional
+from unpool.convert import FullyConvolutional, fully_convolutional
 from unpool.types import Backbone
 
 SEED = 0

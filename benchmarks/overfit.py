@@ -26,8 +26,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
-from unpool.convert.recorder import tensors_of
 from unpool.models import MODELS, denoising, pose, segmentation
+from unpool.tracing.recorder import tensors_of
 from unpool.types import IGNORE
 
 SEED, IMAGES, STEPS, SHARE = 0, 4, 300, 0.01

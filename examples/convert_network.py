@@ -10,9 +10,7 @@ import sys
 import torch
 
 import unpool
-from unpool.convert.dilate import dilate
-from unpool.convert.fold_batch_norm import fold_batch_norm
-from unpool.convert.fully_convolutional import fully_convolutional
+from unpool.convert import dilate, fold_batch_norm, fully_convolutional
 from unpool.models import row_of
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import unpool
 from unpool.data.synthetic import Scenes
-from unpool.inspection.receptive_field import receptive_field
+from unpool.inspection.field_by_formula import receptive_field
 from unpool.models import row_of
 
 

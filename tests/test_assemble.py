@@ -15,10 +15,12 @@ from unpool.assemble.data import (
     scan_data,
     training_setup,
 )
-from unpool.assemble.job import make_device, make_job
+from unpool.assemble.job import Prepare, make_device, make_job
 from unpool.assemble.model import make_task
+from unpool.data.order import Grouped
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.model_file import describe
+from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
 from unpool.task import TrainingSetup
 from unpool.tasks.pose import Pose
@@ -103,6 +105,32 @@ def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):
     assert train[:6] != train[6:]
     assert sorted(train[:6]) == list(range(6))
     assert torch.cat([batch["index"] for batch in val.stream(0, 0, 1)]).tolist() == [0, 1, 2]
+
+
+def test_order_is_the_recipes_and_shuffled_where_it_says_none(camvid):
+    assert recipe_of(camvid).data.order == {"shuffled": {}}
+    recipe = recipe_of(camvid, **{"data.order": "grouped", "data.repeat": 2})
+    assert recipe.data.order == {"grouped": {"by": "size"}}
+    loader = make_train_loader(recipe, data_of(recipe))
+    assert isinstance(loader.order, Grouped)
+    assert loader.order.num_samples == 12
+
+
+def test_order_by_class_needs_labels(camvid):
+    recipe = recipe_of(camvid, **{"data.order": "weighted"})
+    with pytest.raises(RecipeError, match="goes by the label of each image, and the set gives image, mask only"):
+        make_train_loader(recipe, data_of(recipe))
+
+
+def test_prepare_carries_lists_and_refuses_what_is_no_tensor():
+    prepare = Prepare(Preprocessing(channels=1, mean=(0.5,), std=(0.5,)), torch.device("cpu"))
+    images = [torch.full((1, 2, 2), 255, dtype=torch.uint8), torch.zeros(1, 3, 2, dtype=torch.uint8)]
+    prepared = prepare({"image": images, "boxes": [torch.zeros(0, 4), torch.ones(2, 4)]})
+    assert [image.unique().tolist() for image in prepared["image"]] == [[1.0], [-1.0]]
+    assert [tuple(image.shape) for image in prepared["image"]] == [(1, 2, 2), (1, 3, 2)]
+    assert [len(boxes) for boxes in prepared["boxes"]] == [0, 2]
+    with pytest.raises(TypeError, match="captions of a batch is or holds a str"):
+        prepare({"image": images, "captions": ["a", "b"]})
 
 
 @pytest.mark.parametrize("workers", [0, 2])

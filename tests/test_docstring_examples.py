@@ -26,7 +26,7 @@ def public_functions(package: Any) -> dict[str, Callable[..., Any]]:
 
 FUNCTIONS = {
     **{f"unpool.{name}": getattr(unpool, name) for name in unpool.__all__},
-    **{f"unpool.convert.{name}": getattr(convert, name) for name in getattr(convert, "__all__", ())},
+    **{f"unpool.convert.{name}": value for name, value in vars(convert).items() if inspect.isfunction(value)},
     **public_functions(ops),
     **public_functions(metrics),
 }

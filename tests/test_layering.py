@@ -13,7 +13,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 
 FLOORS = (  # a part imports from the floors above its own line only
     {"types", "task", "ops", "errors"},
-    {"layers", "convert", "metrics", "pages", "machine"},
+    {"layers", "tracing", "convert", "metrics", "pages", "machine"},
     {"models", "tasks", "training", "data"},
     {"recipe", "checks", "inspection", "exporting", "run_directory", "model_file"},
     {"assemble", "predictor", "planning", "report"},
@@ -27,11 +27,22 @@ SIDEWAYS = {
     ("task", "types"),
     ("ops", "types"),
     ("ops", "errors"),
-    ("convert", "layers"),
+    ("convert", "tracing"),
     ("checks", "inspection"),
     ("checks", "exporting"),
 }
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
+
+CONVERSIONS = ("dilation", "sliding", "folding")  # folders of convert/ that never import one another
+CATCHING_ANYTHING = {"predictor/loading.py"}  # still to use `foreign_code` instead of a list of errors
+NAMESAKES = {  # modules called as the function in them: one hides the other
+    "cli/main.py",  # the program, imported by nobody
+    # still to be renamed:
+    "conduct.py",
+    "pages/page.py",
+    "training/gradients.py",
+    "training/preflight.py",
+}
 
 BANNED_MODULES = {
     *("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"),
@@ -43,7 +54,12 @@ BANNED_CALLS = {
     *("cv2.imread", "torch.multiprocessing.set_sharing_strategy", "warnings.simplefilter"),
 }
 BANNED_METHODS = {"extractall"}
-ALLOWED: set[tuple[str, str]] = {  # (file, name): two lines at most
+PROGRAMMING_ERRORS = {  # whoever catches RuntimeError and one of these catches anything
+    *("AttributeError", "AssertionError", "ArithmeticError", "TypeError", "NameError"),
+    *("LookupError", "KeyError", "IndexError"),
+}
+ALLOWED: set[tuple[str, str]] = {  # (file, name): two lines at most beside the one file that may catch anything
+    ("tracing/foreign.py", "except Exception"),
     ("models/download.py", "http.client.HTTPException"),  # what torch's download raises
     ("models/timm_weights.py", "huggingface_hub"),  # what timm's download raises, and where its cache lies
 }
@@ -116,19 +132,69 @@ def faults(part: str, source: str) -> list[str]:
     ]
 
 
+def foreign_conversions(folder: str, source: str) -> list[str]:
+    """Modules of convert/ outside of one of its folders that the source imports."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules += [f"{node.module}.{name.name}" for name in node.names]
+    inside = f"unpool.convert.{folder}."
+    return [name for name in modules if f"{name}.".startswith("unpool.convert.") and not f"{name}.".startswith(inside)]
+
+
+def is_namesake(path: Path) -> bool:
+    """Whether a module, or a package, defines a function or class of its own name."""
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name for node in body)
+
+
 def forbidden(source: str) -> Iterator[str]:
     """What the source does that nothing here may do, each with its name."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _forbidden_import(node)
         elif isinstance(node, ast.Attribute | ast.Name):
             yield from _forbidden_name(node)
         elif isinstance(node, ast.keyword):
             yield from _forbidden_argument(node)
-        elif isinstance(node, ast.Assert):
-            yield "assert"
-        elif isinstance(node, ast.ExceptHandler) and (node.type is None or dotted(node.type) == "Exception"):
-            yield "except Exception"
+        yield from _forbidden_deed(node)
+    if any(isinstance(node, ast.FunctionDef) and not node.decorator_list and _is_stub(node) for node in tree.body):
+        yield "a function without a body"
+
+
+def _forbidden_deed(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Assert):
+        yield "assert"
+    if _sets_class(node):
+        yield "__class__"
+    if _catches_anything(node):
+        yield "except Exception"
+
+
+def _sets_class(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr == "__class__" and not isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Constant) and node.value == "__class__"  # as of setattr
+
+
+def _is_stub(node: ast.FunctionDef) -> bool:
+    """Whether a function has no body beside its docstring, only a signature."""
+    return all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in node.body)
+
+
+def _catches_anything(node: ast.AST) -> bool:
+    """Whether a handler, a tuple or a call of `suppress` names Exception, or so many errors that it stands for it."""
+    if isinstance(node, ast.ExceptHandler):
+        return node.type is None or dotted(node.type) == "Exception"
+    items = node.elts if isinstance(node, ast.Tuple) else []
+    if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] == "suppress":
+        items = node.args
+    names = set(map(dotted, items))
+    return "Exception" in names or ("RuntimeError" in names and bool(names & PROGRAMMING_ERRORS))
 
 
 def _forbidden_import(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
@@ -166,6 +232,30 @@ def test_imports_point_down(path):
     assert faults(part_of(path), path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("folder", CONVERSIONS)
+def test_conversions_never_import_one_another(folder):
+    for path in (SRC / "convert" / folder).glob("*.py"):
+        assert foreign_conversions(folder, path.read_text(encoding="utf-8")) == [], name_of(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from unpool.convert.dilation.conversion import dilate",
+        "from unpool.convert import dilate",
+        "from unpool import convert",
+        "import unpool.convert.dilation",
+    ],
+)
+def test_every_form_of_an_import_of_another_conversion_is_seen(line):
+    assert foreign_conversions("sliding", line)
+    assert foreign_conversions("sliding", "from unpool.convert.sliding.layout import Layout") == []
+
+
+def test_no_module_is_called_as_the_function_in_it():
+    assert {name_of(path) for path in FILES if is_namesake(path)} == NAMESAKES
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_file_can_be_read_in_one_sitting(path):
     text = path.read_text(encoding="utf-8")
@@ -183,11 +273,13 @@ def _docstring_lines(node: ast.FunctionDef) -> int:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_forbidden_is_used(path):
     used = [(name_of(path), name) for name in forbidden(path.read_text(encoding="utf-8"))]
-    assert [use for use in used if use not in ALLOWED] == []
+    allowed = ALLOWED | {(file, "except Exception") for file in CATCHING_ANYTHING}
+    assert [use for use in used if use not in allowed] == []
 
 
 def test_list_of_exceptions_stays_short():
-    assert len(ALLOWED) <= 2
+    assert len(ALLOWED) <= 3
+    assert [file for file, name in ALLOWED if name == "except Exception"] == ["tracing/foreign.py"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -270,6 +362,14 @@ def test_downward_and_foreign_imports_are_let_through(line):
         "print(x)",
         "try:\n    f()\nexcept Exception:\n    pass",
         "try:\n    f()\nexcept:\n    pass",
+        "try:\n    f()\nexcept (RuntimeError, TypeError, ValueError):\n    pass",
+        "FAULTS = (Exception,)",
+        "FAULTS = (RuntimeError, ValueError, AttributeError, LookupError, AssertionError)",
+        "with suppress(Exception):\n    f()",
+        "with contextlib.suppress(RuntimeError, KeyError):\n    f()",
+        "a.__class__ = B",
+        "setattr(a, '__class__', B)",
+        "def f(a, b=1): ...",
     ],
 )
 def test_every_forbidden_use_is_seen(line):
@@ -277,7 +377,16 @@ def test_every_forbidden_use_is_seen(line):
 
 
 @pytest.mark.parametrize(
-    "line", ["model.eval()", "ast.literal_eval(t)", "safe.load(p)", "os.execve(a, b, c)", "f(shell=False)"]
+    "line",
+    [
+        "model.eval()",
+        "ast.literal_eval(t)",
+        "safe.load(p)",
+        "os.execve(a, b, c)",
+        "f(shell=False)",
+        "a.__class__.__name__",
+        "T = (RuntimeError, ValueError)",
+    ],
 )
 def test_what_only_looks_forbidden_is_let_through(line):
     assert list(forbidden(line)) == []

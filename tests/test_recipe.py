@@ -20,7 +20,7 @@ from unpool.recipe import (
     recipe_names,
     recipe_path,
 )
-from unpool.recipe.options import GIVEN, options_of
+from unpool.recipe.options import DERIVED, options_of
 from unpool.recipe.settings import Data, Model, Recipe, Task
 from unpool.recipe.yaml_text import line_of
 from unpool.tasks import TASKS
@@ -251,8 +251,8 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("train.optimizer=sdg", "sgd or adamw or adam"),
         ("train.drop_last=1", "true or false"),
         ("train.seed=-1", "at least 0"),
-        ("train.milestones=[3, 2]", "need one another"),
-        ("train.schedule=step", "need one another"),
+        ("train.milestones=[3, 2]", "must be set together"),
+        ("train.schedule=step", "must be set together"),
         ("data.size=[0, 4]", "a list of 2, each a whole number at least 1"),
         ("data.size=[4]", "a list of 2"),
         ("data.size=64", "a list of 2"),
@@ -273,6 +273,11 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("data.augment=[{flip: {p: .nan}}]", "it must be finite"),
         ("data.augment=[{scale: {range: wide}}]", 'range is "wide"; it must be a list, each a finite number'),
         ("data.augment=[rotate]", "augmentation 'rotate' lacks 'degrees'"),
+        ("data.order=wieghted", "no order is called 'wieghted'; did you mean 'weighted'?"),
+        ("data.order={shuffled: {}, grouped: {}}", "data.order is"),
+        ("data.order=null", "data.order is null"),
+        ("data.order={grouped: {by: colour}}", 'by is "colour"; it must be size or aspect'),
+        ("data.order=p_times_k", "order 'p_times_k' lacks 'per_class'"),
         ("data.val_share=half", "it must be a finite number"),
         ("data.val_share='0.3'", "it must be a finite number"),
         ("model.width='16'", "it must be a whole number"),
@@ -402,9 +407,9 @@ def test_weights_that_nobody_published_are_refused_in_the_recipe(sound, override
 
 def test_no_option_of_a_row_is_hidden_by_a_key_of_its_section():
     rows = {
-        Data: [options_of(row, GIVEN["data"]) for row in READERS.values()],
-        Task: [options_of(row, GIVEN["task"]) for row in TASKS.values()],
-        Model: [options_of(row.build, GIVEN["model"]) for row in (MODELS | BACKBONES).values()],
+        Data: [options_of(row, DERIVED["data"]) for row in READERS.values()],
+        Task: [options_of(row, DERIVED["task"]) for row in TASKS.values()],
+        Model: [options_of(row.build, DERIVED["model"]) for row in (MODELS | BACKBONES).values()],
     }
     for kind, options in rows.items():
         assert set().union(*options) & set(kind.model_fields) == set()

@@ -2,6 +2,7 @@
 
 from unpool.data.augment import AUGMENTATIONS
 from unpool.data.noise import NOISES
+from unpool.data.order import ORDERS
 from unpool.data.readers import READERS
 from unpool.models import MODELS
 from unpool.recipe import recipe_schema
@@ -14,6 +15,7 @@ def test_schema_knows_every_name_of_every_table():
     assert parts["Model"]["properties"]["name"]["anyOf"][0]["enum"] == list(MODELS)
     assert parts["Task"]["properties"]["name"]["enum"] == list(TASKS)
     assert parts["Data"]["properties"]["augment"]["items"]["anyOf"][0]["enum"] == list(AUGMENTATIONS)
+    assert parts["Data"]["properties"]["order"]["anyOf"][0]["enum"] == list(ORDERS)
     assert parts["Data"]["properties"]["noise"]["anyOf"][0]["enum"] == [*NOISES, None]
 
 

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unpool.inspection.summary import summary
+    from unpool.convert import dilate, fold_batch_norm, fully_convolutional
+    from unpool.inspection.layer_table import summary
     from unpool.models import build, names
     from unpool.predictor import load
     from unpool.predictor.dense import show_dense
@@ -19,7 +20,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "build",
+    "dilate",
     "evaluate",
+    "fold_batch_norm",
+    "fully_convolutional",
     "load",
     "load_recipe",
     "names",
@@ -33,7 +37,10 @@ __all__ = [
 
 _PLACES = {
     "build": "unpool.models",
+    "dilate": "unpool.convert",
     "evaluate": "unpool.run",
+    "fold_batch_norm": "unpool.convert",
+    "fully_convolutional": "unpool.convert",
     "load": "unpool.predictor",
     "load_recipe": "unpool.recipe",
     "names": "unpool.models",
@@ -41,7 +48,7 @@ _PLACES = {
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
     "show_dense": "unpool.predictor.dense",
-    "summary": "unpool.inspection.summary",
+    "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
 }
 

@@ -21,7 +21,7 @@ from unpool.assemble.data import (
     training_setup,
 )
 from unpool.assemble.job import make_job
-from unpool.data.loader import Loader, order
+from unpool.data.loader import Loader
 from unpool.model_file import describe
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class CustomParts:
-    """Objects of a caller from Python, used instead of the parts that the recipe names."""
+    """Objects that a caller from Python passes to replace parts that the recipe names."""
 
     model: nn.Module | None = None
     train: Reader | None = None
@@ -58,7 +58,7 @@ class CustomParts:
 
     @property
     def names(self) -> list[str]:
-        """The parts that are given."""
+        """Names of the parts that are not None."""
         return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
 
 
@@ -68,9 +68,9 @@ def conduct(
     """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
 
     Args:
-        recipe: as given; the resolved one is written into the run.
+        recipe: what to train; it is written into the run with every choice made.
         directory: held by the caller.
-        custom: parts that are used instead of those the recipe names.
+        custom: parts that replace those of the recipe.
         progress: called with (files done, files in all) while the data is read.
 
     Returns:
@@ -116,7 +116,7 @@ def _read_data(recipe: Recipe, custom: CustomParts, *, progress: Callable[[int, 
     check_gives(recipe, train, "the training reader")
     val = make_reader(recipe, "val", classes=train.info.classes) if custom.val is None else custom.val
     check_gives(recipe, val, "the validation reader")
-    check_same_names(val.info, train.info, called="the validation reader")
+    check_same_names(val.info, train.info, reader="the validation reader")
     return scan_data(recipe, train, val, progress=progress)
 
 
@@ -129,7 +129,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     batch = _first_batch(loader)
     for warning in (
         *job.task.warnings(training_setup(recipe, data)),
-        *preflight(job, batch, count=len(loader.samples)),
+        *preflight(job, batch, smallest=min(map(len, loader.order.batches(0)))),
     ):
         _log.warning(warning)
     choice = speed.choose(
@@ -158,8 +158,8 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
 
 
 def _first_batch(loader: Loader) -> Batch:
-    count = min(loader.batch, len(loader.samples))
-    indices = order(loader.seed, 0, len(loader.samples))[:count].tolist()
+    """The first of the largest batches of epoch 0."""
+    indices = max(loader.order.batches(0), key=len)
     return loader.transform([loader.samples[i] for i in indices], 0)
 
 

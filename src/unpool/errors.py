@@ -1,8 +1,8 @@
-"""What a user did or has, and the exit code that says so. Everything else that is raised is a fault of ours."""
+"""Errors with a cause outside of this code, and their exit codes. Any other exception is a fault of this code."""
 
 
 class UnpoolError(Exception):
-    """Base of every error with a cause outside of this code; the message says what was given, expected, and to do."""
+    """Base of these errors; the message has the value, what was expected, and what to do."""
 
     exit_code = 4
 
@@ -14,7 +14,7 @@ class RecipeError(UnpoolError, ValueError):
 
 
 class DataError(UnpoolError, ValueError):
-    """An image, label, mask, or the tree they lie in cannot be used."""
+    """An image, a label, a mask, or the folder that holds them cannot be used."""
 
     exit_code = 3
 
@@ -26,7 +26,7 @@ class ModelFileError(UnpoolError, ValueError):
 
 
 class NotConvertible(UnpoolError, ValueError):
-    """A network cannot be turned into the one that was asked for; the message names the layer."""
+    """A network cannot be converted as requested; the message names the layer."""
 
     exit_code = 2
 
@@ -38,7 +38,7 @@ class EnvironmentFault(UnpoolError, RuntimeError):
 
 
 class Diverged(UnpoolError, ArithmeticError):
-    """Loss or gradients stopped being finite."""
+    """The loss or a gradient is not finite."""
 
     exit_code = 5
 

@@ -1,4 +1,4 @@
-"""What this machine is and what runs on it, for the record of a run."""
+"""Describes this machine and the versions of the packages, for the record of a run."""
 
 import os
 import platform
@@ -14,18 +14,18 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
-    """Model name of the processor."""
+    """Returns the model name of the processor, or its architecture where the system has no name."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def flags() -> tuple[str, ...]:
-    """The instruction sets among SHOWN_FLAGS that the processor has; empty where the system does not tell."""
+    """Returns the instruction sets of SHOWN_FLAGS that the processor has; empty where the system does not list them."""
     known = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
     return tuple(flag for flag in SHOWN_FLAGS if flag in known)
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, its flags, cores, threads in use and GPUs, as plain JSON."""
+    """Returns processor, its flags, cores, threads in use, GPUs and system, as plain JSON."""
     return {
         "processor": processor(),
         "flags": list(flags()),
@@ -37,14 +37,14 @@ def hardware() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that decide a result."""
-    found = {"python": platform.python_version()}
+    """Returns the versions of Python and of the installed packages of SHOWN_PACKAGES, by name."""
+    result = {"python": platform.python_version()}
     for name in SHOWN_PACKAGES:
         try:
-            found[name] = version(name)
+            result[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def _cpuinfo(key: str) -> str:

@@ -33,7 +33,7 @@ class Config(NamedTuple):
         task: built, with the weights of a file once `load_weights` has been called.
         preprocessing: from a decoded image to what the network sees.
         info: names in the data.
-        custom: the parts, among model, train and val, that the caller of `train` gave instead of the recipe's.
+        custom: names of the parts, among model, train and val, that the caller of `train` replaced.
     """
 
     network: dict[str, Any]
@@ -80,10 +80,10 @@ def load_network(config: Config, path: Path, *, model: nn.Module | None) -> nn.M
     Args:
         config: what `path` belongs to.
         path: model.safetensors or best.safetensors.
-        model: a network of the caller's, for runs that trained one.
+        model: the custom network of a run that trained one.
 
     Raises:
-        RecipeError: the run trained a network of the caller's and none is given, or the reverse.
+        RecipeError: the run trained a custom network and `model` is None, or the reverse.
         ModelFileError: the weights are missing, damaged, or of another network or task.
     """
     if not path.is_file():
@@ -131,9 +131,9 @@ def read_config(path: Path) -> Config:
     outputs, inputs = config.network["num_classes"], config.network["in_channels"]
     if outputs != config.task.outputs:
         raise ModelFileError(f"{path}: the network has {outputs} outputs and its task {config.task.outputs}")
-    given = config.preprocessing.channels + config.task.added_channels
-    if inputs != given:
-        raise ModelFileError(f"{path}: the network takes {inputs} channels and the preprocessing gives {given}")
+    channels = config.preprocessing.channels + config.task.added_channels
+    if inputs != channels:
+        raise ModelFileError(f"{path}: the network takes {inputs} channels and the preprocessing gives {channels}")
     return config
 
 

@@ -18,13 +18,13 @@ from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.model_file import read_config
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
-from unpool.recipe.options import GIVEN, options_of
+from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
 from unpool.same_set import check_same_names
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
-from unpool.training.job import MemoryFormat, Precision, place
+from unpool.training.job import MemoryFormat, Precision, move
 from unpool.types import DataInfo, Reader
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
@@ -53,10 +53,10 @@ def train(  # noqa: PLR0913, a public verb
     Args:
         recipe: name of a shipped recipe, a file, or a loaded one.
         overrides: `section.key=value` texts, or values by dotted key.
-        model: a network of your own instead of the recipe's; such a run asks for it again when resumed.
-        train: a reader of your own instead of the recipe's.
+        model: a network that replaces the recipe's; such a run needs it again when it is resumed.
+        train: a reader that replaces the recipe's.
         val: the same, of validation.
-        callbacks: your own, called at every step (see `unpool.training.callbacks.Callback`).
+        callbacks: called at every step (see `unpool.training.callbacks.Callback`).
         run: folder to make; `runs/<recipe>-<n>` where None.
         progress: called with (files done, files in all) while the data is read.
         on_start: called with the run directory as soon as it exists.
@@ -110,7 +110,7 @@ def resume(
         As `train`; of a finished run what it left, nothing being written.
 
     Raises:
-        RecipeError: fewer epochs than planned, or the parts of your own are not those that the run began with.
+        RecipeError: fewer epochs than planned, or custom parts that differ from those the run began with.
         DataError: the images are not those that the run began with.
 
     Example:
@@ -157,11 +157,11 @@ def evaluate(
         split: the part of the set to measure on.
         weights: of the last step, or the best seen in validation.
         model: as given to `train`; takes the weights.
-        reader: a reader of your own to measure on instead of the recipe's.
+        reader: a reader to measure on that replaces the recipe's.
         progress: as in `train`.
 
     Raises:
-        RecipeError: an override that a trained network does not allow, or a part of your own is missing.
+        RecipeError: an override that a trained network does not allow, or a custom part is missing.
         ModelFileError: the run has no such weights.
         DataError: the set cannot be read, or has other classes or joints than the network.
 
@@ -184,7 +184,7 @@ def evaluate(
     loader = make_eval_loader(settings, result.samples, trained.preprocessing)
     try:
         metrics = measure(
-            place(trained.model, device, memory_format=layout),
+            move(trained.model, device, memory_format=layout),
             trained.task.to(device),
             loader,
             prepare=Prepare(trained.preprocessing, device),
@@ -206,7 +206,7 @@ def _measured_on(
 ) -> tuple[Recipe, Reader]:
     """The recipe as overridden, and the reader to measure on."""
     trained_on = load_recipe(directory / "recipe.yaml")
-    options = list(options_of(READERS[trained_on.data.reader], GIVEN["data"]))
+    options = list(options_of(READERS[trained_on.data.reader], DERIVED["data"]))
     settings = load_recipe(
         directory / "recipe.yaml",
         overrides,
@@ -218,7 +218,7 @@ def _measured_on(
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
         reader = reader or make_reader(settings, split, classes=known.classes)
     check_gives(settings, reader, "the reader")
-    check_same_names(reader.info, known, called="the reader")
+    check_same_names(reader.info, known, reader="the reader")
     return settings, reader
 
 
@@ -235,13 +235,13 @@ def _reader_of_all(
     is_drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
     known = directory.read_json("data.json")
     if not is_drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
-        return None  # the latter is the run's own folder in another place
+        return None  # the latter is the folder of the run at another path
     _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return reader
 
 
 def _require_same_parts(directory: RunDirectory, custom: CustomParts) -> None:
-    """Raises RecipeError where a run began with parts of the caller's own and goes on without, or the reverse."""
+    """Raises RecipeError if the custom parts differ from those that the run began with."""
     then, now = _custom_parts(directory), custom.names
     if then != now:
         raise RecipeError(
@@ -251,7 +251,7 @@ def _require_same_parts(directory: RunDirectory, custom: CustomParts) -> None:
 
 
 def _custom_parts(directory: RunDirectory) -> list[str]:
-    """The parts that the caller of `train` gave instead of the recipe's."""
+    """Names of the parts with which the caller of `train` replaced the recipe's."""
     return list(read_config(directory / "config.json").custom)
 
 
@@ -288,5 +288,5 @@ def predict(
         >>> len(records), written
         (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
-    place = RunDirectory.open(run).path if weights in ("last", "best") else run
-    return predictor.write_predictions(predictor.load(place, weights), images, out)
+    source = RunDirectory.open(run).path if weights in ("last", "best") else run
+    return predictor.write_predictions(predictor.load(source, weights), images, out)

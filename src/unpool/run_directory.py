@@ -13,7 +13,7 @@ from unpool.training.files import replace_file
 
 try:
     import fcntl
-except ImportError:  # Windows: two trainers on one run are then not told apart
+except ImportError:  # Windows: two trainers of one run are not kept apart there
     fcntl = None
 
 
@@ -54,7 +54,7 @@ class RunDirectory:
                 return cls(path)
         except OSError as error:
             raise EnvironmentFault(
-                f"cannot make the run directory {error.filename}: {error.strerror}; choose a writable place with --run"
+                f"cannot make the run directory {error.filename}: {error.strerror}; choose a writable folder with --run"
             ) from error
         raise EnvironmentFault("runs/ holds a million runs of this recipe; give --run")
 
@@ -67,7 +67,7 @@ class RunDirectory:
         """
         path = Path(run)
         if not path.is_dir():
-            raise ModelFileError(f"no run directory {path}; `unpool train` prints the place of each run at its end")
+            raise ModelFileError(f"no run directory {path}; `unpool train` prints the path of each run at its end")
         if not (path / "recipe.yaml").is_file():
             raise ModelFileError(f"{path} is no run directory: it holds no recipe.yaml")
         return cls(path)

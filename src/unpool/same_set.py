@@ -1,4 +1,4 @@
-"""A resumed run must meet the images that it began with, and every reader the names that the network learned."""
+"""Checks that a resumed run reads the images that it began with, and that readers agree in their names."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,42 +9,42 @@ from unpool.types import DataInfo
 
 _LISTED = 5
 _NAMES = {"classes": "classes", "keypoints": "joints"}
-_DRAWN = {"flip_pairs": "joints that trade places in a mirror", "limbs": "limbs"}
+_GEOMETRY = {"flip_pairs": "joints that trade places in a mirror", "limbs": "limbs"}
 
 
 def check_same_set(directory: RunDirectory, data: Data) -> None:
-    """Compares both splits, the names and what belongs to joints with what the run wrote down before its first step.
+    """Compares names of images, classes, joints and limbs with those that the run recorded before its first step.
 
     Raises:
-        DataError: images came, went or changed places; a file that was validated on might now be trained on.
+        DataError: images were added, removed or reordered; a file that was validated on might now be trained on.
     """
-    before = directory.read_json("data.json")
+    recorded = directory.read_json("data.json")
     differences = []
-    for split, found in (("train", data.train), ("val", data.val)):
-        then, now = before[split]["names"], list(found.samples.names)
-        if then != now:
-            gone, new = sorted(set(then) - set(now)), sorted(set(now) - set(then))
-            told = _told("lacks", gone) + _told("has besides", new) or ["lists its images in another order"]
-            differences.append(f"{split} {' and '.join(told)}")
+    for split, result in (("train", data.train), ("val", data.val)):
+        before, now = recorded[split]["names"], list(result.samples.names)
+        if before != now:
+            removed, added = sorted(set(before) - set(now)), sorted(set(now) - set(before))
+            changes = _list("lacks", removed) + _list("has besides", added) or ["lists its images in another order"]
+            differences.append(f"{split} {' and '.join(changes)}")
     known = DataInfo.from_json(directory.read_json("config.json")["info"])
-    differences += _unlike(data.info, known, _NAMES | _DRAWN)
+    differences += _differences(data.info, known, _NAMES | _GEOMETRY)
     if differences:
         raise DataError(
             f"the data is not that of this run: {'; '.join(differences)}. Put it back as it was, or start a new run"
         )
 
 
-def check_same_names(found: DataInfo, known: DataInfo, *, called: str) -> None:
-    """Raises DataError where the reader `called` has other classes or joints than `known`, or in another order."""
-    if differences := _unlike(found, known, _NAMES):
-        raise DataError(f"{called} differs in its names: {'; '.join(differences)}. They must be the same, in order")
+def check_same_names(info: DataInfo, expected: DataInfo, *, reader: str) -> None:
+    """Raises DataError if classes or joints differ from the expected ones, order included; `reader` is its name."""
+    if differences := _differences(info, expected, _NAMES):
+        raise DataError(f"{reader} differs in its names: {'; '.join(differences)}. They must be the same, in order")
 
 
-def _unlike(found: DataInfo, known: DataInfo, fields: Mapping[str, str]) -> list[str]:
-    pairs = [(title, list(getattr(found, name)), list(getattr(known, name))) for name, title in fields.items()]
-    return [f"the {title} are {now[:20]} and were {then[:20]}" for title, now, then in pairs if now != then]
+def _differences(info: DataInfo, expected: DataInfo, fields: Mapping[str, str]) -> list[str]:
+    pairs = [(title, list(getattr(info, name)), list(getattr(expected, name))) for name, title in fields.items()]
+    return [f"the {title} are {now[:20]} and were {before[:20]}" for title, now, before in pairs if now != before]
 
 
-def _told(what: str, names: Sequence[str]) -> list[str]:
+def _list(verb: str, names: Sequence[str]) -> list[str]:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return [f"{what} {', '.join(names[:_LISTED])}{more}"] if names else []
+    return [f"{verb} {', '.join(names[:_LISTED])}{more}"] if names else []

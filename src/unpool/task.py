@@ -77,7 +77,7 @@ class Task(nn.Module, ABC):
         best: name of the metric that chooses the best weights.
         needs: batch keys that `losses` reads; compared with what the reader gives before the first batch.
         inputs: batch keys that `answer` may read: what is known of a new picture.
-        points: keys of a prediction that hold places on the image; new images are shown whole and upright then.
+        points: keys of a prediction that hold coordinates on the image; new images are shown whole and upright then.
         is_image: answers are images themselves, so that what was read of a file differently matters.
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
         published: the kinds of published weights whose networks this task answers with.

@@ -176,7 +176,10 @@ class Reader(Protocol):
 
 
 class Samples(Protocol):
-    """A reader after its scan: only what can be read, sizes known, safe to hand to worker processes."""
+    """A reader after its scan: only what can be read, sizes known, safe to hand to worker processes.
+
+    `targets` gives a sample's targets alone, where possible without decoding the image.
+    """
 
     gives: tuple[str, ...]
     info: DataInfo
@@ -185,6 +188,7 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Sample: ...
+    def targets(self, index: int) -> Sample: ...
 
 
 # samples of one batch and the epoch -> the batch; a pure function of its arguments and its own seed

@@ -4,7 +4,7 @@ from torch import nn
 
 from benchmarks.dilation import NETWORKS, Answer, Line, difference, error_of, row_of, strides_of
 from benchmarks.dilation_networks import Trunk
-from unpool.convert.dilate import dilate
+from unpool.convert import dilate
 
 
 class Classifier(nn.Module):

@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks import fully_convolutional as benchmark
 from unpool import models
-from unpool.convert.fully_convolutional import fully_convolutional
+from unpool.convert import fully_convolutional
 
 
 def test_unpadded_network_is_compared_everywhere_and_timed(tmp_path):

@@ -186,3 +186,18 @@ def test_file_without_mutant_is_found(house: Path) -> None:
     files = computing_files(house)
     assert files == ["src/unpool/shapes.py", "src/unpool/sides.py"]
     assert without_mutant(files, read_mutants(house / "mutants")) == ["src/unpool/sides.py"]
+
+
+def test_every_listed_mistake_is_one_line_of_its_file_and_names_a_test() -> None:
+    texts = {
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for folder in ("src", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    wrong = []
+    for mutant in read_mutants(ROOT / "benchmarks" / "mutants"):
+        file, _, name = mutant.test.partition("::")
+        function = name.rpartition("::")[2].partition("[")[0]
+        if texts.get(mutant.file, "").count(mutant.old) != 1 or f"def {function}(" not in texts.get(file, ""):
+            wrong.append((mutant.file, mutant.old, mutant.test))
+    assert wrong == []

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from unpool.cli.console import accept_any_text, flush, say
+from unpool.cli.console import accept_any_text, flush, write_result
 
 BARE = {"PATH": "", "UNPOOL_RESTARTED": "1"}
 
@@ -31,7 +31,7 @@ def test_result_that_the_terminal_lacks_is_escaped(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     accept_any_text()
-    say("é")
+    write_result("é")
     flush()
     assert written.getvalue() == b"\\xe9\n"
 

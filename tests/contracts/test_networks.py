@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.convert.recorder import tensors_of
 from unpool.errors import DataError, RecipeError
 from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, pose, segmentation
+from unpool.tracing.recorder import tensors_of
 
 ODD = (33, 47)
 NEEDS_ONE_SIZE = {
@@ -316,7 +316,7 @@ def test_unknown_backbone_is_refused_with_the_nearest():
 
 
 def test_classifier_without_stages_is_refused_under_a_decoder():
-    with pytest.raises(RecipeError, match="mnist_convnet is no backbone: it is one whole and gives no maps"):
+    with pytest.raises(RecipeError, match="mnist_convnet is no backbone: it is a whole network and returns no maps"):
         models.build("unet", backbone="mnist_convnet")
 
 

@@ -38,6 +38,9 @@ class Numbers:
         place = {"index": torch.tensor(index), "size_hw": torch.tensor([self.side, self.side])}
         return {"image": image, "label": torch.tensor(index % 2), **place}
 
+    def targets(self, index: int) -> Sample:
+        return {"label": torch.tensor(index % 2)}
+
     def broken(self) -> None:
         raise DataError("number/5.png: broken")
 

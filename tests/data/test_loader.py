@@ -2,36 +2,32 @@
 
 import threading
 import time
-from itertools import chain
 
 import pytest
 import torch
 
 from tests.data.loading import Numbers, augmented, plain
-from unpool.data.loader import Loader, order
+from unpool.data.loader import Loader
+from unpool.data.order import Shuffled
 from unpool.errors import DataError, EnvironmentFault
 
 
 def make(samples: Numbers | None = None, **changes: object) -> Loader:
-    options: dict = {"batch": 4, "seed": 0, "shuffle": True, "workers": 0} | changes
-    transform = options.pop("transform", plain)
-    return Loader(Numbers() if samples is None else samples, transform, **options)
+    """Shuffled batches of 4; `batch` and `drop_last` go to the order."""
+    numbers = Numbers() if samples is None else samples
+    options: dict = {"workers": 0, "transform": plain, "batch": 4} | changes
+    ordered = {key: options.pop(key) for key in ("batch", "drop_last") if key in options}
+    order = options.pop("order", None) or Shuffled(len(numbers), seed=0, **ordered)
+    return Loader(numbers, options.pop("transform"), order=order, **options)
 
 
 def indices(loader: Loader, epoch: int = 0, position: int = 0, epochs: int = 1) -> list[list[int]]:
     return [batch["index"].tolist() for batch in loader.stream(epoch, position, epochs)]
 
 
-def test_order_is_a_pure_function_of_seed_and_epoch() -> None:
-    assert torch.equal(order(1, 2, 50), order(1, 2, 50))
-    assert order(1, 2, 50).sort().values.tolist() == list(range(50))
-    assert not torch.equal(order(1, 2, 50), order(1, 3, 50))
-    assert not torch.equal(order(1, 2, 50), order(2, 2, 50))
-
-
-def test_an_epoch_takes_every_sample_once_in_the_order() -> None:
+def test_an_epoch_takes_the_batches_of_the_order() -> None:
     loader = make()
-    assert list(chain.from_iterable(indices(loader))) == order(0, 0, 23).tolist()
+    assert indices(loader) == Shuffled(23, batch=4, seed=0).batches(0)
     assert loader.steps_per_epoch == 6
 
 
@@ -46,31 +42,16 @@ def test_transform_hears_the_epoch() -> None:
     assert epochs == [{1}] + [{2}] * 6 + [{3}] * 6
 
 
-def test_without_shuffling_the_order_is_that_of_the_set() -> None:
-    assert list(chain.from_iterable(indices(make(shuffle=False), 3, 0, 4))) == list(range(23))
-
-
-def test_drop_last_leaves_out_the_rest_of_each_epoch() -> None:
-    loader = make(drop_last=True)
-    assert [len(batch) for batch in indices(loader, 0, 0, 2)] == [4] * 10
-    assert loader.steps_per_epoch == 5
-
-
-def test_only_neighbours_of_one_group_share_a_batch() -> None:
-    loader = make(shuffle=False, group=lambda i: i // 5 % 2, batch=3)
-    assert indices(loader)[:5] == [[0, 1, 2], [3, 4], [5, 6, 7], [8, 9], [10, 11, 12]]
-    assert loader.steps_per_epoch == len(indices(loader))
-
-
 def test_empty_and_too_small_sets_are_refused() -> None:
     with pytest.raises(DataError, match="no samples"):
         make(Numbers(0))
     with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4.*train.batch=3"):
         make(Numbers(3), drop_last=True)
-    with pytest.raises(ValueError, match="group"):
-        make(group=lambda i: i)
-    with pytest.raises(ValueError, match="batch is 0"):
-        make(batch=0)
+
+
+def test_order_of_another_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="the order is of 22 samples and the set has 23"):
+        make(order=Shuffled(22, batch=4, seed=0))
 
 
 def test_errors_of_the_set_reach_the_consumer_as_they_are() -> None:

@@ -16,6 +16,7 @@ import torch
 from tests.data.loading import Numbers, augmented, plain, wait_until_gone
 from unpool.data import workers
 from unpool.data.loader import Loader
+from unpool.data.order import Shuffled
 from unpool.errors import DataError, EnvironmentFault
 
 LOADERS: list[Loader] = []
@@ -29,7 +30,7 @@ def _close_loaders() -> Iterator[None]:
 
 
 def make(samples: Numbers, **changes: object) -> Loader:
-    options: dict = {"batch": 4, "seed": 0, "shuffle": True, "workers": 1} | changes
+    options: dict = {"order": Shuffled(len(samples), batch=4, seed=0), "workers": 1} | changes
     LOADERS.append(Loader(samples, options.pop("transform", plain), **options))
     return LOADERS[-1]
 
@@ -43,16 +44,24 @@ def test_batches_pass_a_pipe_unchanged() -> None:
     batch = {
         "image": torch.arange(24, dtype=torch.uint8).view(1, 2, 3, 4).transpose(2, 3),
         "boxes": [torch.rand(2, 4), torch.zeros(0, 4)],
+        "polygons": [[torch.rand(3, 2), torch.rand(5, 2)], []],
         "visible": torch.tensor([[True, False]]),
         "index": torch.tensor([2**40]),
     }
-    workers._send_batch(ours, batch)
+    workers._send_batch(ours, *workers._pack(batch))
     kind, header = theirs.recv()
     received = workers._receive_batch(theirs, header)
     assert kind == "batch"
     assert list(received) == list(batch)
     assert all(torch.equal(received[key], batch[key]) for key in ("image", "visible", "index"))
     assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(received["boxes"], batch["boxes"], strict=True))
+    assert [len(polygons) for polygons in received["polygons"]] == [2, 0]
+    assert all(torch.equal(a, b) for a, b in zip(received["polygons"][0], batch["polygons"][0], strict=True))
+
+
+def test_batch_value_that_is_no_tensor_is_refused_by_its_key() -> None:
+    with pytest.raises(TypeError, match="captions of a batch is or holds a str; a transform gives tensors and lists"):
+        workers._pack({"captions": [torch.zeros(2), "a cat"]})
 
 
 def test_clock_names_the_sample_in_work() -> None:
@@ -145,9 +154,11 @@ SCRIPT = """
     import multiprocessing, sys, time
     from tests.data.loading import Numbers, plain
     from unpool.data.loader import Loader
+    from unpool.data.order import Shuffled
 
     if __name__ == "__main__":
-        loader = Loader(Numbers(4000, seconds=0.01), plain, batch=4, seed=0, shuffle=True, workers=2)
+        numbers = Numbers(4000, seconds=0.01)
+        loader = Loader(numbers, plain, order=Shuffled(4000, batch=4, seed=0), workers=2)
         stream = iter(loader.stream(0, 0, 9))
         next(stream)
         print(*[child.pid for child in multiprocessing.active_children()], flush=True)

@@ -19,6 +19,7 @@ from unpool.data.decode import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
 from unpool.data.memory import ColumnWriter, MemorySamples
 from unpool.data.readers.folder import Folder
+from unpool.data.repeated import Repeated
 from unpool.data.store import StreamedSamples, scan
 from unpool.errors import DataError, EnvironmentFault
 from unpool.types import DataInfo, Fault, Sample
@@ -51,6 +52,17 @@ def segmented(height: int = 4, width: int = 5, *, value: int = 1) -> Sample:
 
 def classified(label: int) -> Sample:
     return {"image": torch.full((3, 4, 4), label % 256, dtype=torch.uint8), "label": torch.tensor(label)}
+
+
+def boxed(*several: list[int]) -> Listed:
+    """One list of labels an image, each with a box."""
+    items = []
+    for labels in several:
+        image = torch.zeros(3, 4, 4, dtype=torch.uint8)
+        items.append({"image": image, "boxes": torch.rand(len(labels), 4), "labels": torch.tensor(labels).long()})
+    reader = Listed(items)
+    reader.gives = ("image", "boxes", "labels")
+    return reader
 
 
 def labelled(*labels: int, classes: int = 3) -> Listed:
@@ -167,6 +179,17 @@ def test_faults_of_the_listing_count_too():
         scan(reader)
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_targets_come_without_the_image_and_skip_what_the_scan_left_out(memory):
+    broken = Unreadable("0.png", "file is empty (0 bytes)")
+    reader = Listed([broken, classified(1), classified(2)])
+    reader.gives = ("image", "label")
+    samples = scan(reader, memory=memory).samples
+    assert [int(samples.targets(i)["label"]) for i in range(2)] == [1, 2]
+    repeated = Repeated(samples, 2)
+    assert [int(repeated.targets(i)["label"]) for i in range(4)] == [1, 1, 2, 2]
+
+
 def test_nothing_left_is_an_error():
     with pytest.raises(DataError, match="2 of 2 files cannot be read, so that none is left"):
         scan(Listed([Unreadable(f"{i}.png", "file is empty (0 bytes)") for i in range(2)]))
@@ -175,7 +198,7 @@ def test_nothing_left_is_an_error():
 @pytest.mark.parametrize("memory", [True, False])
 @pytest.mark.parametrize("label", [-1, 3, 1000])
 def test_label_that_is_no_class_names_sample_and_value(label, memory):
-    with pytest.raises(DataError, match=rf"1\.png: label {label}; the set has 3 classes \(0 to 2\)"):
+    with pytest.raises(DataError, match=rf"1\.png: label \[{label}\], allowed are 0 to 2; correct the file"):
         scan(labelled(0, label), memory=memory)
 
 
@@ -184,13 +207,48 @@ def test_mask_value_that_is_no_class_names_sample_and_value(memory):
     bad = segmented()
     bad["mask"][0, 0] = 9
     bad["mask"][1, 1] = 255
-    with pytest.raises(DataError, match=r"1\.png: mask has ids \[9\]; the set has 3 classes \(0 to 2\) and 255"):
+    with pytest.raises(DataError, match=r"1\.png: mask \[9\], allowed are 0 to 2 and 255 for no label"):
         scan(Listed([segmented(), bad]), memory=memory)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_labels_of_boxes_are_checked_as_others_are(memory):
+    with pytest.raises(DataError, match=r"1\.png: labels \[-1, 3\], allowed are 0 to 2; correct the file"):
+        scan(boxed([0, 2], [3, 1, -1]), memory=memory)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_boxes_of_any_number_come_back_as_they_were(memory):
+    samples = scan(boxed([0, 2], [], [1]), memory=memory).samples
+    assert [samples[i]["labels"].tolist() for i in range(3)] == [[0, 2], [], [1]]
+    assert [tuple(samples[i]["boxes"].shape) for i in range(3)] == [(2, 4), (0, 4), (1, 4)]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_set_without_any_box_is_held(shared):
+    samples = scan(boxed([], []), memory=True, shared=shared).samples
+    assert [tuple(samples[i]["boxes"].shape) for i in range(2)] == [(0, 4), (0, 4)]
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_empty_boxes_of_another_kind_are_refused_by_name(memory):
+    reader = boxed([0], [], [1])
+    reader.items[1]["labels"] = torch.zeros(0)
+    words = r"1\.png: labels is torch.float32 of 1 axes, in samples before torch.int64 of 1 axes"
+    with pytest.raises(DataError, match=words):
+        scan(reader, memory=memory)
+
+
+def test_value_that_is_no_tensor_is_refused_by_name():
+    reader = boxed([0], [1])
+    reader.items[1]["labels"] = [1]
+    with pytest.raises(DataError, match=r"1\.png: labels is a list; a reader gives tensors"):
+        scan(reader, memory=False)
 
 
 def test_first_id_beyond_the_classes_is_refused():
     bad = segmented(value=3)
-    with pytest.raises(DataError, match=r"mask has ids \[3\]"):
+    with pytest.raises(DataError, match=r"mask \[3\]"):
         scan(Listed([segmented(value=2), bad]))
 
 

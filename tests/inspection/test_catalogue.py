@@ -9,9 +9,9 @@ import torch
 
 from unpool.inspection.catalogue import count
 from unpool.inspection.cost import macs
-from unpool.inspection.misprints import MISPRINTS, misprints
+from unpool.inspection.layer_table import summary
+from unpool.inspection.misprints import MISPRINTS, find_misprints
 from unpool.inspection.shapes import run_operation, without_drawing
-from unpool.inspection.summary import summary
 from unpool.layers.local import LocallyConnected
 from unpool.models import MODELS, build
 from unpool.models.pose.deeppose import DeepPose
@@ -153,6 +153,6 @@ def test_dropout_keeps_the_expectation_by_the_share_kept():
 def test_misprints_are_about_networks_that_there_are_and_found_by_part():
     others = {"DeepFace", "dropout", "convolution as a matrix"}
     assert all(row.about.rstrip("*") in " ".join(MODELS) for row in MISPRINTS if row.about not in others)
-    assert {row.about for row in misprints("googlenet")} == {"googlenet", "googlenet_torchvision"}
-    assert [row.about for row in misprints("hourglass8")] == ["hourglass*"]
-    assert misprints() == list(MISPRINTS)
+    assert {row.about for row in find_misprints("googlenet")} == {"googlenet", "googlenet_torchvision"}
+    assert [row.about for row in find_misprints("hourglass8")] == ["hourglass*"]
+    assert find_misprints() == list(MISPRINTS)

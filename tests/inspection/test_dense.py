@@ -6,7 +6,7 @@ from torch import nn
 
 from unpool.errors import NotConvertible, RecipeError
 from unpool.inspection import dense
-from unpool.inspection.dense import compared, counts, look
+from unpool.inspection.dense import compare, counts, score_windows
 from unpool.inspection.score_maps import at_every_pixel, covered, heat_and_classes, likeliest, shares
 
 WINDOW = (18, 16)
@@ -29,7 +29,7 @@ def classifier(padding=0):
 
 
 def test_unpadded_classifier_gives_the_same_in_crops_and_in_one_pass():
-    found = look(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=1)
+    found = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=1)
     assert not found.is_padded
     assert found.slid.shape == found.coarse.shape == (5, 4, 6)
     assert (found.crops.positions, found.crops.same_class) == (24, 24)
@@ -39,7 +39,7 @@ def test_unpadded_classifier_gives_the_same_in_crops_and_in_one_pass():
 
 def test_every_dilated_score_is_that_of_its_crop():
     network, x = classifier().eval(), noise((24, 23))
-    found = look(network, x, window_hw=WINDOW, output_stride=1)
+    found = score_windows(network, x, window_hw=WINDOW, output_stride=1)
     assert found.fine.shape == (5, 7, 8)
     assert found.shared.off < 1e-5
     for i, j in ((0, 0), (3, 5), (6, 7)):
@@ -48,7 +48,7 @@ def test_every_dilated_score_is_that_of_its_crop():
 
 
 def test_padded_classifier_differs_from_crops_and_not_from_its_head_on_the_maps_of_the_image():
-    found = look(classifier(padding=1), noise((41, 43)), window_hw=WINDOW, output_stride=2)
+    found = score_windows(classifier(padding=1), noise((41, 43)), window_hw=WINDOW, output_stride=2)
     assert found.is_padded
     assert found.crops.off > 1e-3
     assert found.heads is not None
@@ -60,14 +60,14 @@ def test_padded_classifier_differs_from_crops_and_not_from_its_head_on_the_maps_
 def test_network_that_was_given_keeps_its_mode_and_weights():
     network = classifier().train()
     before = [p.clone() for p in network.parameters()]
-    look(network, noise((22, 22)), window_hw=WINDOW, output_stride=2)
+    score_windows(network, noise((22, 22)), window_hw=WINDOW, output_stride=2)
     assert network.training
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
 def test_crops_stop_when_patience_ends_and_their_time_is_estimated(monkeypatch):
     monkeypatch.setattr(dense, "BATCH", 4)
-    found = look(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=4, patience_s=0)
+    found = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=4, patience_s=0)
     assert found.crops.positions == 4
     assert int(found.slid.isfinite().all(0).sum()) == 4
 
@@ -76,27 +76,27 @@ def test_time_of_crops_that_were_left_out_is_counted(monkeypatch):
     ticks = iter(range(1000))
     monkeypatch.setattr(dense.time, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(dense, "BATCH", 4)
-    found = look(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=4, patience_s=0)
+    found = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=4, patience_s=0)
     assert found.slid_s == 2 * 24 / 4  # two ticks around the one batch, whose 4 crops stand for all 24
 
 
 def test_finest_stride_within_patience_is_taken_and_the_next_is_estimated():
-    patient = look(classifier(), noise((31, 37)), window_hw=WINDOW, patience_s=60)
+    patient = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, patience_s=60)
     assert (patient.output_stride, patient.finer_s) == (1, None)
-    hasty = look(classifier(), noise((31, 37)), window_hw=WINDOW, patience_s=0)
+    hasty = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, patience_s=0)
     assert hasty.output_stride == 2
     assert hasty.finer_s > 0
 
 
 def test_image_smaller_than_the_window_is_refused_with_both_sizes():
     with pytest.raises(RecipeError, match=r"the image is \(17, 40\) \(H, W\) and the classifier's window \(18, 16\)"):
-        look(classifier(), noise((17, 40)), window_hw=WINDOW)
+        score_windows(classifier(), noise((17, 40)), window_hw=WINDOW)
 
 
 def test_layer_without_a_counterpart_is_named():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.Flatten(), nn.Linear(4 * 16 * 14, 5))
     with pytest.raises(NotConvertible, match="1 cannot be made convolutional"):
-        look(network, noise((20, 20)), window_hw=WINDOW)
+        score_windows(network, noise((20, 20)), window_hw=WINDOW)
 
 
 def test_windows_are_counted_that_lie_within_the_image():
@@ -107,7 +107,7 @@ def test_windows_are_counted_that_lie_within_the_image():
 def test_comparison_leaves_out_what_has_no_number():
     wanted = torch.tensor([[1.0, 2.0, torch.nan], [0.0, 4.0, torch.nan]])[:, None]
     given = torch.tensor([[1.0, 5.0, 9.0], [0.0, 4.0, 9.0]])[:, None]
-    assert compared(wanted, given) == dense.Compared(off=0.75, same_class=1, positions=2)
+    assert compare(wanted, given) == dense.Compared(off=0.75, same_class=1, positions=2)
 
 
 def test_each_score_stands_at_the_centre_of_its_window():

@@ -2,7 +2,7 @@
 
 import torch
 
-from unpool.inspection.dense import Compared, Dense
+from unpool.inspection.dense import Compared, DenseScores
 from unpool.inspection.dense_picture import GAP, PANEL, TITLE, draw, ramp
 
 SAME = Compared(off=0.0, same_class=1, positions=1)
@@ -14,7 +14,7 @@ def dense():
     coarse[0], fine[0] = 2.0, 2.0
     coarse[1, 0, 2:] = 9.0
     fine[1, 4:, :8] = 9.0
-    return Dense(
+    return DenseScores(
         size_hw=(40, 80),
         window_hw=(16, 16),
         stride=(20, 20),

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from unpool.inspection.gradient_field import gradient_field
-from unpool.inspection.receptive_field import receptive_field
+from unpool.inspection.field_by_formula import receptive_field
+from unpool.inspection.field_by_gradient import gradient_field
 
 PUBLISHED = {"resnet18": 435, "resnet34": 899, "resnet50": 427, "resnet101": 971, "resnet152": 1451}
 

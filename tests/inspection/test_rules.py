@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unpool.inspection.receptive_field import receptive_field
-from unpool.inspection.trace import trace
+from unpool.inspection.field_by_formula import receptive_field
+from unpool.inspection.traced import trace
 
 
 class Function(nn.Module):

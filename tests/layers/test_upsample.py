@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.layers.convolution_matrix import convolution_matrix, rotated
-from unpool.layers.crop import crop
+from unpool.layers.convolution_as_matrix import convolution_matrix, rotated
+from unpool.layers.cropping import crop
 from unpool.layers.unpooling import BedOfNails
 from unpool.layers.upsample import BilinearDeconv, ResizeConv, bilinear_filter
 

@@ -81,7 +81,9 @@ def test_prediction_of_another_size_is_refused():
         Confusion(3, key="mask").update({"mask": torch.zeros(1, 2, 8)}, {"mask": torch.zeros(1, 4, 4)})
 
 
-@pytest.mark.parametrize(("truth", "predicted", "side"), [([0, 3], [0, 0], "truth"), ([0, 0], [0, 3], "prediction")])
+@pytest.mark.parametrize(
+    ("truth", "predicted", "side"), [([0, 3], [0, 0], "reference"), ([0, 0], [0, 3], "prediction")]
+)
 def test_values_that_are_no_class_are_refused(truth, predicted, side):
     with pytest.raises(ValueError, match=f"{side} of label holds"):
         confusion_of(truth, predicted)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.convert.dilate import dilate
+from unpool.convert import dilate
 from unpool.errors import RecipeError
 from unpool.models import dense
 from unpool.models.backbones.resnet import ResNet, basic
-from unpool.models.dense import Dense, dilated, places_of
+from unpool.models.dense import Dense, dilated, map_indices
 from unpool.types import Backbone
 
 
@@ -21,12 +21,12 @@ class Maps(Backbone):
 
 
 def test_places_are_in_the_order_asked_for():
-    assert places_of(Maps(), (8, 4), reader="it") == (1, 0)
+    assert map_indices(Maps(), (8, 4), reader="it") == (1, 0)
 
 
 def test_stride_that_is_missing_is_named():
     with pytest.raises(RecipeError, match=r"it reads the maps at strides 8, 16, .* none at 16 \(it has 4, 8\): choose"):
-        places_of(Maps(), (8, 16), reader="it")
+        map_indices(Maps(), (8, 16), reader="it")
 
 
 def test_head_reads_the_last_map_and_its_logits_have_the_size_of_the_image():

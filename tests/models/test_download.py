@@ -87,7 +87,7 @@ def test_file_is_downloaded_once_into_torchs_cache_and_prints_nothing(server, tm
 
 def test_wrong_hash_is_refused_and_nothing_stays(server, tmp_path):
     url = server.put(TENSORS, digest="0123abcd")
-    with pytest.raises(EnvironmentFault, match=r"is not what was published .*0123abcd.* was not kept .*weights=FILE"):
+    with pytest.raises(EnvironmentFault, match=r"is not the published one .*0123abcd.* was not kept .*weights=FILE"):
         fetch(url)
     assert left(tmp_path) == []
 
@@ -132,7 +132,7 @@ def test_damaged_file_in_the_cache_is_named_and_left_to_its_owner(server):
     url = server.put(TENSORS)
     fetch(url)
     cached_file(url).write_bytes(cached_file(url).read_bytes()[:-9])
-    with pytest.raises(EnvironmentFault, match=r"net-.*\.pth is not what was published .*; delete it"):
+    with pytest.raises(EnvironmentFault, match=r"net-.*\.pth is not the file published at .*; delete it"):
         fetch(url)
     assert len(server.requests) == 1
 
@@ -156,7 +156,7 @@ def test_file_that_is_not_there_is_told(server):
 
 
 def test_address_without_a_hash_is_not_asked(server):
-    with pytest.raises(EnvironmentFault, match="does not say its sha256"):
+    with pytest.raises(EnvironmentFault, match="has no sha256 in its name"):
         fetch(f"http://127.0.0.1:{server.http.server_port}/net.pth")
     assert server.requests == []
 

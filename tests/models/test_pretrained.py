@@ -183,7 +183,7 @@ def test_timms_weights_come_from_its_cache_without_the_network(hub):
 @pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content[:-1] + b"\0"])
 def test_damaged_file_in_timms_cache_is_named(hub, change):
     hub.write_bytes(change(hub.read_bytes()))
-    with pytest.raises(EnvironmentFault, match=r"model\.safetensors is not what was published at timm/.*; delete it"):
+    with pytest.raises(EnvironmentFault, match=r"model\.safetensors is not the file published at timm/.*; delete it"):
         timm_weights.published("timm/mobilenetv3_small_050")
 
 

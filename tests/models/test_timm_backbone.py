@@ -9,7 +9,7 @@ from torch import nn
 
 from unpool import models
 from unpool.cli.main import main
-from unpool.convert.dilate import dilate
+from unpool.convert import dilate
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.models.timm_backbone import TimmBackbone
 from unpool.recipe.options import check_network

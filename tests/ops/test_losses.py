@@ -4,7 +4,6 @@ from torch import nn
 
 from unpool.errors import DataError, RecipeError
 from unpool.ops.losses import (
-    check_classes,
     label_cross_entropy,
     listed_weights,
     median_frequency,
@@ -96,17 +95,3 @@ def test_median_frequency_without_any_labelled_pixel_says_so():
 def test_listed_weights_that_cannot_weigh_are_refused(weights, says):
     with pytest.raises(RecipeError, match=says):
         listed_weights(weights, 3)
-
-
-def test_check_classes_names_sample_and_value():
-    mask = torch.zeros(3, 2, 2).long()
-    mask[1, 0, 0] = 12
-    mask[0, 1, 1] = IGNORE
-    with pytest.raises(DataError, match=r"mask of sample 41 holds \[12\].*0 to 10 and 255"):
-        check_classes(mask, 11, key="mask", index=torch.tensor([40, 41, 42]), ignore=IGNORE)
-
-
-def test_check_classes_lets_ignore_pass_and_refuses_negatives():
-    check_classes(torch.tensor([[[0, IGNORE]]]), 2, key="mask", index=None, ignore=IGNORE)
-    with pytest.raises(DataError, match=r"label of sample 7 holds \[-1\]"):
-        check_classes(torch.tensor([0, -1]), 2, key="label", index=torch.tensor([6, 7]), ignore=None)

@@ -26,14 +26,14 @@ def test_axis_ends_on_round_numbers_around_all_values(values, ticks):
 
 def test_tight_axis_ends_at_its_values():
     made = axis([46, 2760], start=0, end=100, tight=True)
-    assert (made.place(46), made.place(2760)) == (0, 100)
+    assert (made.pixel(46), made.pixel(2760)) == (0, 100)
     assert made.ticks == (500, 1000, 1500, 2000, 2500)
 
 
 def test_log_axis_gives_equal_room_to_equal_factors():
     made = axis([0.013, 8], start=0, end=90, log=True)
     assert (made.low, made.high) == (0.01, 10)
-    assert made.place(0.1) == pytest.approx(30)
+    assert made.pixel(0.1) == pytest.approx(30)
     assert {0.01, 0.1, 1, 10} <= {round(tick, 9) for tick in made.ticks}
 
 

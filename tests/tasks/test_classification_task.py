@@ -28,7 +28,7 @@ def test_classification_loss_is_that_of_the_mean_reduction():
 @pytest.mark.parametrize("wrong", [3, -1, -100])
 def test_classification_loss_names_the_sample_whose_label_is_no_class(wrong):
     batch = {"label": torch.tensor([0, wrong]), "index": torch.tensor([70, 71])}
-    with pytest.raises(DataError, match=rf"label of sample 71 holds \[{wrong}\]; allowed are 0 to 2"):
+    with pytest.raises(DataError, match=rf"sample 71: label \[{wrong}\], allowed are 0 to 2"):
         Classification(INFO).loss(torch.zeros(2, 3), batch)
 
 

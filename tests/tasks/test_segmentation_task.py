@@ -108,9 +108,9 @@ def test_segmentation_loss_refuses_another_number_of_classes():
 def test_segmentation_loss_names_the_sample_with_a_pixel_of_no_class():
     mask = random_mask(2, 4, 4)
     mask[1, 2, 2] = 3
-    with pytest.raises(DataError, match=r"mask of sample 11 holds \[3\]"):
+    with pytest.raises(DataError, match=r"sample 11: mask \[3\], allowed are"):
         Segmentation(INFO).loss(torch.zeros(2, 3, 4, 4), batch_of(mask))
-    with pytest.raises(DataError, match=r"mask of sample 11 holds \[3\]"):
+    with pytest.raises(DataError, match=r"sample 11: mask \[3\], allowed are"):
         Segmentation(INFO).loss(torch.zeros(2, 3, 4, 4), batch_of(list(mask)))
 
 

@@ -7,8 +7,9 @@ from inspect import Parameter, signature
 from pathlib import Path
 
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
-from unpool.data.loader import Loader
+from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
+from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.readers import READERS
 from unpool.data.repeated import Repeated
 from unpool.data.store import ScanResult, scan
@@ -140,7 +141,7 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
 
 
 def make_train_loader(recipe: Recipe, data: Data) -> Loader:
-    """Shuffled, augmented batches."""
+    """Augmented batches in the recipe's order."""
     size = recipe.data.train_size or recipe.data.size
     transform = Augment(
         [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps],
@@ -155,29 +156,34 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
-        batch=min(recipe.train.batch, len(samples)),
-        seed=recipe.train.seed,
-        shuffle=True,
+        order=make_train_order(recipe, samples),
         workers=num_workers(recipe),
-        drop_last=recipe.train.drop_last,
     )
+
+
+def make_train_order(recipe: Recipe, samples: Samples) -> Order:
+    """The recipe's order of `samples`; a batch is no larger than the set.
+
+    Raises:
+        RecipeError: the order needs labels that the set does not have, or options that do not fit it.
+    """
+    train = recipe.train
+    batching = Batching(batch=min(train.batch, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
+    (name, options), *_ = recipe.data.order.items()
+    return ORDERS[name](samples, batching, **options)
 
 
 def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
     """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`."""
-    sizes = samples.sizes_hw
-
-    def group(index: int) -> tuple[int, int]:
-        return preprocessing.size_hw or sizes[index]
-
     return Loader(
         samples,
         _with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True),
-        batch=recipe.train.eval_batch or recipe.train.batch,
-        seed=recipe.train.seed,
-        shuffle=False,
+        order=Sequential(
+            len(samples),
+            batch=recipe.train.eval_batch or recipe.train.batch,
+            groups=None if preprocessing.size_hw else samples.sizes_hw,
+        ),
         workers=0,
-        group=group,
     )
 
 

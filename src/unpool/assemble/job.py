@@ -1,7 +1,5 @@
 """From a recipe, its data and perhaps a network of the caller's to the job that the loop trains."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -12,7 +10,7 @@ from unpool.errors import EnvironmentFault
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.training.averaging import Averaging
-from unpool.training.job import Job
+from unpool.training.job import Job, to_device
 from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
@@ -96,10 +94,8 @@ class Prepare:
         self.device = device
 
     def __call__(self, batch: Batch) -> Batch:
-        moved = {key: self._move(value) for key, value in batch.items()}
-        return moved | {"image": self.preprocessing.normalize(moved["image"], moved["valid_xyxy"])}
-
-    def _move(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._move(item) for item in value]
-        return value.to(self.device, non_blocking=True)
+        moved = {key: to_device(value, self.device, key=key) for key, value in batch.items()}
+        image, normalize = moved["image"], self.preprocessing.normalize
+        if isinstance(image, list):
+            return moved | {"image": [normalize(one) for one in image]}
+        return moved | {"image": normalize(image, moved.get("valid_xyxy"))}

@@ -1,4 +1,4 @@
-"""Standard output for results, standard error for everything else; neither fails on a character or a closed pipe."""
+"""Writes results to standard output and everything else to standard error, without failing on unknown characters."""
 
 import json
 import logging
@@ -14,41 +14,41 @@ from rich.progress import Progress
 
 
 def accept_any_text() -> None:
-    """A terminal that lacks a character gets its escape instead of an exception."""
+    """Has standard output and error write an escape for a character that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(text: str) -> None:
-    """A line of the result, on standard output."""
+def write_result(text: str) -> None:
+    """Writes a line of the result to standard output."""
     if sys.stdout is not None:  # closed by the caller
         sys.stdout.write(text + "\n")
 
 
-def tell(text: str) -> None:
-    """A line for the person at the terminal, on standard error."""
+def write_message(text: str) -> None:
+    """Writes a line to standard error, at once."""
     if sys.stderr is not None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 
-def say_json(values: Mapping[str, Any]) -> None:
-    """The one JSON object of `--json`; ASCII, so that every terminal and reader takes it."""
-    say(json.dumps(values, allow_nan=False, indent=1))
+def write_json(values: Mapping[str, Any]) -> None:
+    """Writes the one JSON object of `--json` to standard output, in ASCII, which every encoding has."""
+    write_result(json.dumps(values, allow_nan=False, indent=1))
 
 
-def say_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their longest cell; the last is not padded."""
+def write_table(rows: Sequence[Sequence[str]]) -> None:
+    """Writes rows of cells to standard output, each column as wide as its longest cell; the last is not padded."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        say("  ".join([*cells, row[-1]]).rstrip())
+        write_result("  ".join([*cells, row[-1]]).rstrip())
 
 
 @contextmanager
-def only_results() -> Iterator[None]:
-    """Sends what libraries print to standard error, so that standard output holds the result alone."""
+def library_output_to_stderr() -> Iterator[None]:
+    """Redirects what libraries print to standard error, so that standard output holds only the result."""
     if sys.stderr is None:
         yield
         return
@@ -57,13 +57,13 @@ def only_results() -> Iterator[None]:
 
 
 def flush() -> None:
-    """Writes out what is buffered, while an error can still be told."""
+    """Writes out the buffer of standard output, while its errors can still be reported."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def abandon_output() -> None:
-    """Points standard output nowhere where it cannot be written, or Python would complain once more at its end."""
+    """Discards standard output if it cannot be written, since Python would report the error again at its end."""
     try:
         flush()
     except OSError:
@@ -72,21 +72,24 @@ def abandon_output() -> None:
 
 
 @contextmanager
-def log_shown() -> Iterator[None]:
-    """Sends what the library has to tell to standard error."""
-    log, teller = logging.getLogger("unpool"), _Teller()
+def log_to_stderr() -> Iterator[None]:
+    """Writes the log of `unpool` to standard error, from level INFO on."""
+    log, handler = logging.getLogger("unpool"), _StderrHandler()
     level = log.level
-    log.addHandler(teller)
+    log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.removeHandler(teller)
+        log.removeHandler(handler)
         log.setLevel(level)
 
 
 class ReadingBar:
-    """A bar on standard error while files are read, gone as soon as all are: training draws its own."""
+    """A progress bar on standard error while files are read; call it with (done, total).
+
+    The bar disappears when all files are read, before that of training starts.
+    """
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -112,7 +115,7 @@ class ReadingBar:
             self._bar = None
 
 
-class _Teller(logging.Handler):
+class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
-        tell(f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text)
+        write_message(f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text)

@@ -1,8 +1,8 @@
-"""What must be set before torch is imported: an allocator that keeps its memory; and right after: no subnormals.
+"""Sets up the process for speed: an allocator that keeps its memory, and no subnormal numbers.
 
-glibc gives large blocks back to the system after every step and faults every page in again on the next, which costs 20
-to 40 % of a step of a deep network. It reads its settings when a process starts, so the command line starts itself
-anew, once.
+glibc returns large blocks to the system after every step and faults every page in again on the next, which costs 20 to
+40 % of a step of a deep network. It reads its settings when a process starts, so the command line restarts itself once,
+before torch is imported.
 """
 
 import os
@@ -19,16 +19,20 @@ SETTINGS = {
 
 
 def prepare(*, from_shell: bool) -> None:
-    """Sets the process up for speed; one that was called from Python is not replaced."""
+    """Sets up the process for speed.
+
+    Args:
+        from_shell: whether the command line was started from a shell; only then may the process be restarted.
+    """
     if from_shell:
         keep_memory()
     prepare_torch()
 
 
 def keep_memory() -> None:
-    """Starts this process anew with SETTINGS where that changes something; does not return then.
+    """Restarts this process with SETTINGS in its environment if one is missing; does not return then.
 
-    What the user has set wins. Where the system does not let a process start itself anew, the run is slower, not wrong.
+    Settings of the user are kept. Where the system does not allow a restart, the run is slower, not wrong.
     """
     environment = {**SETTINGS, **os.environ, GUARD: "1"}
     if GUARD in os.environ or not sys.executable or not _has_glibc() or SETTINGS.keys() <= os.environ.keys():
@@ -41,7 +45,7 @@ def keep_memory() -> None:
 
 
 def prepare_torch() -> None:
-    """Imports torch and has the processor round subnormal numbers to zero, which it would compute 100 times slower."""
+    """Imports torch and has the processor round subnormal numbers to zero: it computes with them 100 times slower."""
     import torch
 
     torch.set_flush_denormal(True)

@@ -3,15 +3,16 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import ReadingBar, log_shown, only_results, say_json
+from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_json
 from unpool.cli.environment import prepare
-from unpool.cli.metrics import say_metrics
+from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
 
 ABOUT = "evaluate a run on a split of its data, or of other data"
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("evaluate", ABOUT, details="example: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test")
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
     verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
@@ -22,13 +23,14 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.run import evaluate
 
-    with only_results(), log_shown(), ReadingBar() as progress:
+    with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         metrics = evaluate(values.run, values.overrides, split=values.split, weights=values.weights, progress=progress)
     if values.json:
-        say_json(metrics)
+        write_json(metrics)
     else:
-        say_metrics(metrics)
+        write_metrics(metrics)
     return 0

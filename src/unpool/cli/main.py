@@ -6,7 +6,7 @@ from types import ModuleType
 
 from unpool import __version__
 from unpool.cli import evaluate, models, predict, recipes, show, summary, train
-from unpool.cli.console import accept_any_text, say
+from unpool.cli.console import accept_any_text, write_result
 from unpool.cli.outcome import guarded
 from unpool.errors import RecipeError
 from unpool.recipe.mistakes import nearest
@@ -25,22 +25,25 @@ VERBS: dict[str, ModuleType] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
+    Args:
+        arguments: the words of the command line after `unpool`; None for those of this process.
+
     Returns:
-        0 done; 2 the command line or recipe was wrong; 3 data or a model file; 4 the environment; 5 diverged; 75
-        stopped at a time limit; 130 and 143 stopped by a signal.
+        The exit code: 0 done; 2 the command line or recipe was wrong; 3 data or a model file; 4 the environment; 5
+        diverged; 75 stopped at a time limit; 130 and 143 stopped by a signal.
     """
     accept_any_text()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return guarded(lambda: _run(given, from_shell=arguments is None), debug="--debug" in given)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return guarded(lambda: _run(words, from_shell=arguments is None), debug="--debug" in words)
 
 
-def _run(given: Sequence[str], *, from_shell: bool) -> int:
-    verb, *rest = _without_debug(given) or ["--help"]
+def _run(words: Sequence[str], *, from_shell: bool) -> int:
+    verb, *rest = _without_debug(words) or ["--help"]
     if verb in ("-h", "--help"):
-        say(_help())
+        write_result(_help())
         return 0
     if verb == "--version":
-        say(f"unpool {__version__}")
+        write_result(f"unpool {__version__}")
         return 0
     if verb not in VERBS:
         raise RecipeError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
@@ -52,9 +55,9 @@ def _run(given: Sequence[str], *, from_shell: bool) -> int:
     return VERBS[verb].run(values)
 
 
-def _without_debug(given: Sequence[str]) -> list[str]:
-    """`--debug` may stand before the verb too."""
-    return list(given[1:] if given and given[0] == "--debug" else given)
+def _without_debug(words: Sequence[str]) -> list[str]:
+    """The words without a `--debug` before the verb."""
+    return list(words[1:] if words and words[0] == "--debug" else words)
 
 
 def _help() -> str:

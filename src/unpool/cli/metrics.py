@@ -1,13 +1,13 @@
-"""Metrics as lines for people."""
+"""Writes metrics as a table."""
 
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from unpool.cli.console import say_table
+from unpool.cli.console import write_table
 
 
-def say_metrics(metrics: Mapping[str, Any]) -> None:
-    """The numbers, one a line; those by class indented below their name. All else is left to `--json`."""
+def write_metrics(metrics: Mapping[str, Any]) -> None:
+    """Writes the numbers, one per line; those by class are indented below their name. Other values are left out."""
     rows: list[tuple[str, str]] = []
     for name, value in metrics.items():
         if isinstance(value, Mapping) and value and all(map(_is_number, value.values())):
@@ -15,7 +15,7 @@ def say_metrics(metrics: Mapping[str, Any]) -> None:
         elif _is_number(value):
             rows.append((name, _shown(value)))
     if rows:
-        say_table(rows)
+        write_table(rows)
 
 
 def _is_number(value: Any) -> TypeGuard[float | None]:

@@ -3,18 +3,19 @@
 from argparse import Namespace
 from typing import Any
 
-from unpool.cli.console import flush, only_results, say, say_json, say_table
+from unpool.cli.console import flush, library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 
 ABOUT = "list the networks: parameters, multiply-adds, source"
 DETAILS = """Counts are of the published network: see its default input and classes in --json.
 examples: unpool models 'fcn*'
-          unpool models 'timm/*' --probe         which of timm's networks pass as a backbone, and why others do not
+          unpool models 'timm/*' --probe         which of timm's networks can be a backbone, and why others cannot
           unpool models 'timm/convnext*' --probe --json"""
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("models", ABOUT, details=DETAILS)
     verb.add_argument(
         "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
@@ -23,35 +24,36 @@ def parser() -> Parser:
     other.add_argument(
         "--probe",
         action="store_true",
-        help="list which of timm's networks pass as a backbone, the others with the reason",
+        help="list which of timm's networks can be a backbone, the others with the reason",
     )
-    other.add_argument("--count", action="store_true", help="count each network anew; exit code 1 where one differs")
+    other.add_argument("--count", action="store_true", help="count each network again; exit code 1 if one differs")
     other.add_argument("--misprints", action="store_true", help="list published figures that are known to be wrong")
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     return verb
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     from unpool.models import names
 
     if values.misprints:
         return _misprints(values.pattern, as_json=values.json)
-    found = names(values.pattern)
-    if not found:
+    matches = names(values.pattern)
+    if not matches:
         raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
     if values.probe:
-        return _probe(values.pattern, found, as_json=values.json)
+        return _probe(values.pattern, matches, as_json=values.json)
     if values.count:
-        return _count(found, as_json=values.json)
+        return _count(matches, as_json=values.json)
     if values.json:
-        say_json({"models": [_row(name) for name in found]})
+        write_json({"models": [_row(name) for name in matches]})
     else:
-        say_table([("name", "parameters", "GMACs", "source"), *(_cells(_row(name)) for name in found)])
+        write_table([("name", "parameters", "GMACs", "source"), *(_cells(_row(name)) for name in matches)])
     return 0
 
 
 def _probe(pattern: str, names: list[str], *, as_json: bool) -> int:
-    """A line a network, as soon as it is known; as JSON all at once."""
+    """Writes one line per network as soon as it is probed; with --json, all together."""
     from unpool.models.timm_backbone import PREFIX
 
     if not pattern.startswith(PREFIX):
@@ -59,13 +61,13 @@ def _probe(pattern: str, names: list[str], *, as_json: bool) -> int:
             f"--probe is for timm's networks: give a pattern like '{PREFIX}resnet*' instead of {pattern!r}"
         )
     if as_json:
-        say_json({"models": [_probed(name) for name in names]})
+        write_json({"models": [_probed(name) for name in names]})
         return 0
     width = max(map(len, names))
     for name in names:
         one = _probed(name)
-        told = "pass  channels {channels}, strides {strides}" if one["passes"] else "no    {reason}"
-        say(f"{name:{width}}  {told.format(**one)}")
+        line = "pass  channels {channels}, strides {strides}" if one["passes"] else "no    {reason}"
+        write_result(f"{name:{width}}  {line.format(**one)}")
         flush()
     return 0
 
@@ -74,7 +76,7 @@ def _probed(name: str) -> dict[str, Any]:
     from unpool.models.timm_backbone import probe
 
     try:
-        with only_results():
+        with library_output_to_stderr():
             backbone = probe(name)
     except RecipeError as error:
         reason = str(error).partition("backbone: ")[2] or str(error)
@@ -107,33 +109,33 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["name"], f"{params:>13}", f"{gmacs:>7}", row["source"]
 
 
-def _count(found: list[str], *, as_json: bool) -> int:
+def _count(names: list[str], *, as_json: bool) -> int:
     from unpool.inspection.catalogue import count
     from unpool.models import MODELS
 
-    if foreign := [name for name in found if name not in MODELS]:
+    if foreign := [name for name in names if name not in MODELS]:
         raise RecipeError(
             f"--count is for networks with a published count, and {foreign[0]} has none here: leave it out"
         )
-    with only_results():
-        counted = [count(name) for name in found]
+    with library_output_to_stderr():
+        counted = [count(name) for name in names]
     if as_json:
-        say_json({"models": [one.to_json() for one in counted]})
+        write_json({"models": [one.to_json() for one in counted]})
     else:
         heads = ("name", "parameters", "published", "output", "GMACs", "published", "verdict")
-        say_table([heads, *(one.cells() for one in counted)])
+        write_table([heads, *(one.cells() for one in counted)])
     return int(any(one.wrong for one in counted))
 
 
 def _misprints(pattern: str, *, as_json: bool) -> int:
-    from unpool.inspection.misprints import misprints
+    from unpool.inspection.misprints import find_misprints
 
-    found = misprints(pattern)
-    if not found:
+    matches = find_misprints(pattern)
+    if not matches:
         raise RecipeError(f"no misprint is about {pattern!r}; `unpool models --misprints` lists all")
     if as_json:
-        say_json({"misprints": [one._asdict() for one in found]})
+        write_json({"misprints": [one._asdict() for one in matches]})
     else:
-        for one in found:
-            say(f"{one.about}\n  printed   {one.claim}\n  true      {one.truth}\n  evidence  {one.evidence}")
+        for one in matches:
+            write_result(f"{one.about}\n  printed   {one.claim}\n  true      {one.truth}\n  evidence  {one.evidence}")
     return 0

@@ -1,4 +1,4 @@
-"""Arguments of one verb: options and positions in any order, faults in one line."""
+"""Parses the arguments of one verb: options and positional arguments in any order, errors in one line."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -8,7 +8,13 @@ from unpool.errors import RecipeError
 
 
 class Parser(ArgumentParser):
-    """argparse that raises RecipeError, takes no abbreviations and has `--debug`."""
+    """An ArgumentParser that raises RecipeError, refuses abbreviated options and has `--debug`.
+
+    Args:
+        verb: name of the verb.
+        about: one line that describes it.
+        details: text at the end of the help, such as examples.
+    """
 
     def __init__(self, verb: str, about: str, *, details: str = "") -> None:
         super().__init__(
@@ -21,10 +27,10 @@ class Parser(ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show where in the code an error arose")
 
     def read(self, arguments: Sequence[str]) -> Namespace:
-        """The values of a command line.
+        """Parses the words of a command line after the verb.
 
         Raises:
-            RecipeError: it does not fit.
+            RecipeError: an argument is unknown, missing or has an invalid value.
         """
         return self.parse_intermixed_args(list(arguments))
 

@@ -1,10 +1,10 @@
-"""`unpool predict`: pictures to look at and raw results, at the size of the input."""
+"""`unpool predict`: writes pictures of the predictions and raw results, at the size of the input."""
 
 from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
-from unpool.cli.console import log_shown, only_results, say, tell
+from unpool.cli.console import library_output_to_stderr, log_to_stderr, write_message, write_result
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.errors import DataError
@@ -15,6 +15,7 @@ EXAMPLES = """examples: unpool predict runs/camvid_unet-1 street.jpg -o out
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("predict", ABOUT, details=EXAMPLES)
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a network's name")
     verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
@@ -29,15 +30,16 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.run import predict
 
-    with only_results(), log_shown():
+    with library_output_to_stderr(), log_to_stderr():
         records = predict(values.run, values.images, values.out, weights=values.weights)
     for note, count in Counter(note for record in records for note in record.get("notes", ())).items():
-        tell(f"warning: {note} ({count} of {len(records)} images)")
+        write_message(f"warning: {note} ({count} of {len(records)} images)")
     failed = [record["error"] for record in records if "error" in record]
     for reason in failed:
-        tell(f"error: {reason}")
-    say(str(values.out))
+        write_message(f"error: {reason}")
+    write_result(str(values.out))
     return DataError.exit_code if failed else 0

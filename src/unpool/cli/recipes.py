@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from unpool.cli.console import say, say_json, say_table
+from unpool.cli.console import write_json, write_result, write_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.recipe import about, recipe_names, recipe_path, recipe_schema
@@ -11,6 +11,7 @@ ABOUT = "list the shipped recipes, print one, or the JSON Schema of all"
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("recipes", ABOUT)
     verb.add_argument("name", nargs="?", metavar="NAME", help="print this recipe")
     verb.add_argument("--schema", action="store_true", help="print the JSON Schema of every recipe, for editors")
@@ -18,12 +19,13 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     if values.schema and values.name:
         raise RecipeError(f"--schema is one for all recipes; leave {values.name!r} out")
     if values.schema:
-        say_json(recipe_schema())
+        write_json(recipe_schema())
     elif values.name:
-        say(recipe_path(values.name).read_text(encoding="utf-8").rstrip("\n"))
+        write_result(recipe_path(values.name).read_text(encoding="utf-8").rstrip("\n"))
     else:
-        say_table([(name, about(name)) for name in recipe_names()])
+        write_table([(name, about(name)) for name in recipe_names()])
     return 0

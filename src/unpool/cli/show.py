@@ -1,4 +1,4 @@
-"""`unpool show WHAT ...`: finds what is to be shown."""
+"""`unpool show WHAT ...`: runs the view of that name."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ SHOWN: dict[str, ModuleType] = {
 
 
 class _Chooser(Parser):
-    """Hands the arguments after the first to the parser of what it names."""
+    """Parses the first argument, the name of a view, and the rest with the parser of that view."""
 
     def read(self, arguments: Sequence[str]) -> Namespace:
-        given = [word for word in arguments if word != "--debug"]
-        if not given or given[0] in ("-h", "--help"):
-            return super().read(given or ["--help"])
-        what, *rest = given
+        words = [word for word in arguments if word != "--debug"]
+        if not words or words[0] in ("-h", "--help"):
+            return super().read(words or ["--help"])
+        what, *rest = words
         if what not in SHOWN:
             raise RecipeError(f"there is nothing called {what!r} to show{nearest(what, SHOWN)}")
         values = SHOWN[what].parser().read(rest)
@@ -31,6 +31,7 @@ class _Chooser(Parser):
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     lines = [f"  {name:10} {module.ABOUT}" for name, module in SHOWN.items()]
     details = "\n".join(["what there is to show:", *lines, "", "`unpool show WHAT --help` shows its arguments."])
     verb = _Chooser("show", ABOUT, details=details)
@@ -39,4 +40,5 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     return SHOWN[values.what].run(values)

@@ -1,9 +1,9 @@
-"""`unpool show dense`: a classifier slid over a photograph, in one pass, and dilated."""
+"""`unpool show dense`: slides a classifier over a photograph, window by window, in one pass, and dilated."""
 
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
-from unpool.cli.console import log_shown, only_results, say, say_json, tell
+from unpool.cli.console import library_output_to_stderr, log_to_stderr, write_json, write_message, write_result
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 
@@ -14,6 +14,7 @@ LARGEST_SIDE = 16_384
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("show dense", ABOUT, details=EXAMPLES)
     verb.add_argument("source", metavar="RUN|MODEL", help="a run directory of a classification, or a network's name")
     verb.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
@@ -25,7 +26,11 @@ def parser() -> Parser:
     )
     verb.add_argument("--size", nargs=2, type=_side, metavar=("H", "W"), help="resize the photograph")
     verb.add_argument(
-        "--window", nargs=2, type=_side, metavar=("H", "W"), help="the classifier's own size, where nothing says it"
+        "--window",
+        nargs=2,
+        type=_side,
+        metavar=("H", "W"),
+        help="the classifier's input size, if RUN lacks it",
     )
     verb.add_argument("--output_stride", type=_side, metavar="N", help="of the dilated map; by default the finest")
     verb.add_argument(
@@ -36,12 +41,13 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.predictor.dense import show_dense
     from unpool.predictor.files import picture_place, write_picture
 
-    place = picture_place(values.out, f"{values.image.stem}_dense")
-    with only_results(), log_shown():
+    path = picture_place(values.out, f"{values.image.stem}_dense")
+    with library_output_to_stderr(), log_to_stderr():
         shown = show_dense(
             values.source,
             values.image,
@@ -51,14 +57,14 @@ def run(values: Namespace) -> int:
             window_hw=_pair(values.window),
             output_stride=values.output_stride,
         )
-        write_picture(shown.picture, place)
+        write_picture(shown.picture, path)
     for note in shown.notes:
-        tell(f"warning: {note}")
+        write_message(f"warning: {note}")
     if values.json:
-        say_json({**shown.to_json(), "picture": str(place)})
+        write_json({**shown.to_json(), "picture": str(path)})
     else:
-        say(shown.to_text())
-        say(str(place))
+        write_result(shown.to_text())
+        write_result(str(path))
     return 0
 
 

@@ -1,9 +1,9 @@
-"""`unpool summary`: output, parameters, operations, memory and receptive field of every layer."""
+"""`unpool summary`: lists output, parameters, operations, memory and receptive field of every layer."""
 
 from argparse import ArgumentTypeError, Namespace
 from typing import Any
 
-from unpool.cli.console import only_results, say, say_json
+from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.recipe import check_network, parse_options
@@ -13,6 +13,7 @@ LARGEST_SIDE = 65_536
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     example = "example: unpool summary unet backbone=resnet34 num_classes=11 --size 360 480"
     verb = Parser("summary", ABOUT, details=example)
     verb.add_argument("model", metavar="MODEL", help="a name that `unpool models` lists")
@@ -25,24 +26,24 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    with only_results():
+    """Runs the verb on parsed arguments and returns the exit code."""
+    with library_output_to_stderr():
         result = _summary(values.model, parse_options(values.options), values.size)
     if values.json:
-        say_json(result.to_json())
+        write_json(result.to_json())
     else:
-        say(result.to_text().rstrip("\n"))
+        write_result(result.to_text().rstrip("\n"))
     return 0
 
 
 def _summary(name: str, options: dict[str, Any], size_hw: list[int] | None) -> Any:
+    from unpool.inspection.layer_table import summary
     from unpool.inspection.shapes import without_drawing
-    from unpool.inspection.summary import summary
     from unpool.models import build, row_of
 
-    own = {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")}
-    check_network(name, own)
+    check_network(name, {key: value for key, value in options.items() if key not in ("num_classes", "in_channels")})
     row = row_of(name)
-    with without_drawing():  # shapes only: the largest network takes no memory
+    with without_drawing():  # shapes only: even the largest network needs no memory
         network = build(name, **options)
     shape = (options.get("in_channels") or row.input[0], *(size_hw or row.input[1:]))
     try:

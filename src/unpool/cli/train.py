@@ -1,4 +1,4 @@
-"""`unpool train`: fit a recipe, or go on with a run."""
+"""`unpool train`: trains a recipe, or resumes a run."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,9 +7,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from unpool.cli.console import ReadingBar, log_shown, only_results, say, tell
+from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_message, write_result
 from unpool.cli.environment import prepare
-from unpool.cli.metrics import say_metrics
+from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, Stopped, TimeLimit
 
@@ -21,22 +21,24 @@ _DETAILS = """examples:
 
 
 def parser() -> Parser:
+    """Returns the parser of the arguments."""
     verb = Parser("train", ABOUT, details=_DETAILS)
     verb.add_argument(
         "items", nargs="*", default=[], metavar="RECIPE key=value", help="name or file of a recipe, then overrides"
     )
-    verb.add_argument("--run", type=Path, metavar="DIR", help="where to put the run; by default runs/RECIPE-N")
-    verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
+    verb.add_argument("--run", type=Path, metavar="DIR", help="the run directory; by default runs/RECIPE-N")
+    verb.add_argument("--resume", type=Path, metavar="RUN", help="resume this run")
     return verb
 
 
 def run(values: Namespace) -> int:
+    """Runs the verb on parsed arguments and returns the exit code."""
     if values.resume is None:
         recipe, overrides = _recipe_of(values.items)
         prepare(from_shell=values.from_shell)
         return _start(recipe, overrides, values.run)
     if values.run is not None:
-        raise RecipeError("--resume goes on in the run's own directory; leave --run out")
+        raise RecipeError("--resume writes to the directory of the run; leave --run out")
     overrides = _only_overrides(values.items)
     prepare(from_shell=values.from_shell)
     return _resume(values.resume, overrides)
@@ -45,38 +47,38 @@ def run(values: Namespace) -> int:
 def _start(recipe: str, overrides: Sequence[str], run: Path | None) -> int:
     from unpool.run import train
 
-    places: list[Path] = []
-    with _resumable(places), only_results(), log_shown(), ReadingBar() as progress:
-        metrics = train(recipe, overrides, run=run, progress=progress, on_start=places.append)
+    started: list[Path] = []
+    with _resumable(started), library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
+        metrics = train(recipe, overrides, run=run, progress=progress, on_start=started.append)
     return _finish(metrics)
 
 
 def _resume(run: Path, overrides: Sequence[str]) -> int:
     from unpool.run import resume
 
-    with _resumable([run]), only_results(), log_shown(), ReadingBar() as progress:
+    with _resumable([run]), library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         metrics = resume(run, overrides, progress=progress)
     if metrics.get("already_complete"):
-        tell("this run is complete; nothing was done")
+        write_message("this run is complete; nothing was done")
     return _finish(metrics)
 
 
 def _finish(metrics: Mapping[str, Any]) -> int:
-    say_metrics(metrics)
+    write_metrics(metrics)
     run = Path(metrics["run"])
-    say(f"report: {_shown(run / 'report.html')}")
-    say(_shown(run))
+    write_result(f"report: {_shown(run / 'report.html')}")
+    write_result(_shown(run))
     return 0
 
 
 @contextmanager
-def _resumable(places: Sequence[Path]) -> Iterator[None]:
-    """Tells how to go on after a stop; the first of `places` is the run, known once it exists."""
+def _resumable(runs: Sequence[Path]) -> Iterator[None]:
+    """Adds to a stop the command that resumes; the first of `runs`, added once it exists, is the run directory."""
     try:
         yield
     except (Stopped, TimeLimit, KeyboardInterrupt) as error:
-        if places and (places[0] / "last").is_dir():
-            error.add_note(f"resume with: unpool train --resume {quote(_shown(places[0]))}")
+        if runs and (runs[0] / "last").is_dir():
+            error.add_note(f"resume with: unpool train --resume {quote(_shown(runs[0]))}")
         raise
 
 
@@ -97,6 +99,6 @@ def _only_overrides(items: Sequence[str]) -> list[str]:
 
 
 def _shown(directory: Path) -> str:
-    """Relative to where the user stands, where it lies below."""
+    """The path relative to the working directory, if it is inside it."""
     path, here = directory.absolute(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

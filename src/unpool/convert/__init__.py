@@ -1,1 +1,7 @@
-"""From network to network, and the recorder that notes what each module did."""
+"""Converts networks: strides to dilations, classifiers to networks that slide, batch norms to weights."""
+
+from unpool.convert.dilation.conversion import Dilated, dilate
+from unpool.convert.folding.conversion import Folded, fold_batch_norm
+from unpool.convert.sliding.conversion import FullyConvolutional, fully_convolutional
+
+__all__ = ["Dilated", "Folded", "FullyConvolutional", "dilate", "fold_batch_norm", "fully_convolutional"]

@@ -43,7 +43,7 @@ def read_archive(path: Path) -> Archive:
 
     Raises:
         DataError: the archive is damaged, larger than the limits, or holds a member that is no regular file or folder,
-            leaves the archive's own folder, or comes twice. It is then refused as a whole.
+            leaves the archive's folder, or is there twice. The whole archive is refused then.
     """
     data = _unpack(path)
     files: dict[str, tuple[int, int]] = {}
@@ -92,4 +92,4 @@ def _check(member: tarfile.TarInfo, files: dict[str, tuple[int, int]], path: Pat
     if not (member.isreg() or member.isdir()):
         raise DataError(f"{printable(path)}: member '{printable(name)}' is a link or a device; archive refused")
     if name in files:
-        raise DataError(f"{printable(path)}: member '{printable(name)}' comes twice; archive refused")
+        raise DataError(f"{printable(path)}: member '{printable(name)}' is there twice; archive refused")

@@ -14,14 +14,14 @@ def nfc(text: str) -> str:
     return printable(unicodedata.normalize("NFC", text))
 
 
-def match(own: Sequence[str], wanted: Sequence[str], where: str) -> tuple[int, ...]:
-    """Index in `wanted` of each name in `own`.
+def match(names: Sequence[str], wanted: Sequence[str], where: str) -> tuple[int, ...]:
+    """Index in `wanted` of each name in `names`.
 
     Raises:
-        DataError: `own` holds names that `wanted` does not, all of them listed.
+        DataError: some names are not in `wanted`; lists all of them.
     """
     index = {nfc(name): i for i, name in enumerate(wanted)}
-    unknown = [name for name in own if nfc(name) not in index]
+    unknown = [name for name in names if nfc(name) not in index]
     if unknown:
         near = [difflib.get_close_matches(nfc(name), index, n=1) for name in unknown]
         named = [
@@ -29,22 +29,23 @@ def match(own: Sequence[str], wanted: Sequence[str], where: str) -> tuple[int, .
         ]
         known = ", ".join(f"'{name}'" for name in list(wanted)[:20]) + (", ..." if len(wanted) > 20 else "")
         raise DataError(f"{where}: unknown classes {', '.join(named)}; expected names among {known}")
-    return tuple(index[nfc(name)] for name in own)
+    return tuple(index[nfc(name)] for name in names)
 
 
-def require_equal(own: Sequence[str], train: Sequence[str], where: str, *, split: str) -> None:
-    """Refuses a split whose classes are not those of training, with the names that differ."""
-    unknown = sorted(set(own) - set(train))
-    lacking = sorted(set(train) - set(own))
+def require_equal(classes: Sequence[str], train: Sequence[str], where: str, *, split: str) -> None:
+    """Raises DataError with the names that differ where the classes of a split are not those of training."""
+    unknown = sorted(set(classes) - set(train))
+    lacking = sorted(set(train) - set(classes))
     if unknown or lacking:
-        told = [f"'{name}' is in {split} only" for name in unknown] + [f"'{name}' is in train only" for name in lacking]
+        differences = [f"'{name}' is in {split} only" for name in unknown]
+        differences += [f"'{name}' is in train only" for name in lacking]
         raise DataError(
-            f"{where}: the classes of train and {split} differ: {'; '.join(told)}; rename, add or remove them"
+            f"{where}: the classes of train and {split} differ: {'; '.join(differences)}; rename, add or remove them"
         )
 
 
 def require_two(classes: Sequence[str], where: str) -> None:
-    """Classification of one class learns nothing."""
+    """Raises DataError where there are fewer than two classes."""
     if len(classes) < 2:
         named = f": '{classes[0]}'" if classes else ""
         count = f"{len(classes)} class" if len(classes) == 1 else f"{len(classes)} classes"
@@ -54,12 +55,12 @@ def require_two(classes: Sequence[str], where: str) -> None:
 def case_clashes(classes: Sequence[str]) -> tuple[str, ...]:
     """Pairs of class names that differ in case only, as sentences."""
     folded: dict[str, str] = {}
-    told = []
+    sentences = []
     for name in classes:
         if name.casefold() in folded:
-            told.append(f"classes '{folded[name.casefold()]}' and '{name}' differ in case only")
+            sentences.append(f"classes '{folded[name.casefold()]}' and '{name}' differ in case only")
         folded.setdefault(name.casefold(), name)
-    return tuple(told)
+    return tuple(sentences)
 
 
 def held_out(names: Sequence[str], *, share: float, seed: int) -> set[str]:

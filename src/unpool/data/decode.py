@@ -5,7 +5,7 @@
 - 16-bit grey becomes 8-bit as round(v / 257); 16-bit RGB keeps the high byte of each channel, as Pillow reads it. No
   task sees more than 8 bits, denoising included: what is rounded off a grey is 59 dB below white.
 - Embedded ICC profiles are ignored; an alpha channel is dropped.
-- EXIF orientation is applied to images unless told otherwise (in a PNG where it stands before the pixels).
+- EXIF orientation is applied to images unless `exif` is "ignore" (in a PNG where it stands before the pixels).
 """
 
 import io
@@ -96,31 +96,31 @@ def header(path: Path, *, exif: Exif = "apply") -> tuple[int, int]:
     return oriented(probe(path), exif)
 
 
-def oriented(found: Probe, exif: Exif) -> tuple[int, int]:
+def oriented(probed: Probe, exif: Exif) -> tuple[int, int]:
     """(height, width) after the orientation, of which 5 to 8 lie on their side."""
-    is_turned = exif == "apply" and 5 <= found.orientation <= 8
-    return (found.width, found.height) if is_turned else (found.height, found.width)
+    is_turned = exif == "apply" and 5 <= probed.orientation <= 8
+    return (probed.width, probed.height) if is_turned else (probed.height, probed.width)
 
 
-def notes(path: str, found: Probe, channels: int, *, exif: Exif = "apply") -> tuple[str, ...]:
-    """What was done to this image that its owner may not expect, one sentence a kind."""
-    told = []
+def notes(path: str, probed: Probe, channels: int, *, exif: Exif = "apply") -> tuple[str, ...]:
+    """Conversions of this image that its owner may not expect, one sentence a kind."""
+    sentences = []
     named = SUFFIXES.get(PurePosixPath(path).suffix.lower())
-    if named is not None and named != found.format:
-        told.append(f"{found.format} data in a file named as {named}, read as {found.format}")
-    if found.frames > 1:
-        told.append(f"{found.format} of {found.frames} frames, only the first is used")
-    if found.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L") and channels == 3:
-        told.append("grey image, its one channel used for all 3")
-    if found.mode.startswith("I"):
-        told.append("16-bit grey image, scaled to 8 bits by v / 257")
-    elif found.bits > 8:
-        told.append("16-bit colour image, reduced to 8 bits")
-    if found.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        told.append("image with an alpha channel, which is dropped")
-    if found.orientation != 1:
-        told.append("EXIF orientation applied" if exif == "apply" else "EXIF orientation ignored")
-    return tuple(told)
+    if named is not None and named != probed.format:
+        sentences.append(f"{probed.format} data in a file named as {named}, read as {probed.format}")
+    if probed.frames > 1:
+        sentences.append(f"{probed.format} of {probed.frames} frames, only the first is used")
+    if probed.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L") and channels == 3:
+        sentences.append("grey image, its one channel used for all 3")
+    if probed.mode.startswith("I"):
+        sentences.append("16-bit grey image, scaled to 8 bits by v / 257")
+    elif probed.bits > 8:
+        sentences.append("16-bit colour image, reduced to 8 bits")
+    if probed.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        sentences.append("image with an alpha channel, which is dropped")
+    if probed.orientation != 1:
+        sentences.append("EXIF orientation applied" if exif == "apply" else "EXIF orientation ignored")
+    return tuple(sentences)
 
 
 def decode_image(source: Source, channels: int, *, name: str | None = None, exif: Exif = "apply") -> Tensor:
@@ -188,10 +188,10 @@ def colour_ids(
     if not palette:
         raise Unusable(name, "mask is a colour image and its classes have no colours; add r g b to each class line")
     packed = (colours.astype(np.int32) << np.array([16, 8, 0], np.int32)).sum(axis=2, dtype=np.int32)
-    found, where = np.unique(packed, return_inverse=True)
+    unique, where = np.unique(packed, return_inverse=True)
     position = {(r << 16) | (g << 8) | b: i for i, (r, g, b) in enumerate(palette)}
-    ids = np.array([position.get(int(c), -1) for c in found], np.int32)
-    unknown = found[ids < 0]
+    ids = np.array([position.get(int(c), -1) for c in unique], np.int32)
+    unknown = unique[ids < 0]
     if is_lossy:
         raise Unusable(name, f"{len(unknown):,} unknown colours: mask is lossy JPEG; re-export as PNG")
     if len(unknown):
@@ -207,8 +207,8 @@ def _colour_text(packed: int) -> str:
 
 def _examples(image: Image.Image) -> str:
     image.load()
-    found = image.convert("RGBA").getcolors(maxcolors=image.width * image.height) or []
-    clear = sorted({colour for _, colour in found if isinstance(colour, tuple) and colour[3] != 255})[:8]
+    counts = image.convert("RGBA").getcolors(maxcolors=image.width * image.height) or []
+    clear = sorted({colour for _, colour in counts if isinstance(colour, tuple) and colour[3] != 255})[:8]
     return f", colours with alpha: {', '.join(map(str, clear))}" if clear else ""
 
 
@@ -239,8 +239,8 @@ def _stored_as(image: Image.Image) -> tuple[object, object]:
 
 def _orientation(image: Image.Image) -> int:
     # the base class's method: that of PNG decodes the whole image to look for a tag behind it
-    found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    return found if isinstance(found, int) else 1
+    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _eight_bits(image: Image.Image, channels: int, name: str) -> np.ndarray:
@@ -256,7 +256,7 @@ def _eight_bits(image: Image.Image, channels: int, name: str) -> np.ndarray:
         grey = ((wide + 128) // 257).astype(np.uint8)[..., None]
         return np.repeat(grey, channels, axis=2)
     if image.mode in ("P", "PA"):
-        # the detour keeps a transparent palette entry's own colour
+        # the detour keeps the colour of a transparent palette entry
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     wanted = "L" if channels == 1 else "RGB"
     if image.mode != wanted:

@@ -39,18 +39,36 @@ def philox(counter: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
     return np.stack((even[0], odd[0], even[1], odd[1]))
 
 
-def permutation(seed: int, epoch: int, n: int) -> Tensor:
-    """(n,) int64: the numbers 0 to n - 1 in an order that depends on nothing but the arguments."""
+def permutation(seed: int, epoch: int, n: int, *, stream: int = 0) -> Tensor:
+    """(n,) int64: the numbers 0 to n - 1 in an order that depends on nothing but the arguments.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        n: how many numbers.
+        stream: below 2**32; one for each use, so that no two share their random numbers.
+    """
+    return torch.from_numpy(np.argsort(_words_of_epoch(seed, epoch, n, stream=stream), kind="stable"))
+
+
+def uniform(seed: int, epoch: int, n: int, *, stream: int) -> Tensor:
+    """(n,) float64 in [0, 1), of 53 random bits; a pure function of the arguments, which are those of `permutation`."""
+    return torch.from_numpy((_words_of_epoch(seed, epoch, n, stream=stream) >> np.uint64(11)) * 2.0**-53)
+
+
+def _words_of_epoch(seed: int, epoch: int, n: int, *, stream: int) -> NDArray[np.uint64]:
+    """(n,) random words of 64 bits from counters that no augmentation uses."""
     counter = np.zeros((4, n), dtype=np.uint64)
     counter[0] = np.arange(n)
+    counter[1] = stream & 0xFFFFFFFF
     counter[2] = epoch & 0xFFFFFFFF
-    counter[3] = 0xFFFFFFFF  # a stream that no augmentation uses
+    counter[3] = 0xFFFFFFFF
     words = philox(counter, seed)
-    return torch.from_numpy(np.argsort(words[0] << _HALF | words[1], kind="stable"))
+    return words[0] << _HALF | words[1]
 
 
 class Draws:
-    """Numbers for the samples of one batch, one row a sample; each call of a method moves on to fresh ones.
+    """Random numbers for the samples of one batch; each call of a method draws new ones.
 
     Args:
         seed: of the run.
@@ -81,7 +99,7 @@ class Draws:
     def generators(self) -> list[torch.Generator]:
         """One of torch's generators a sample, for whole fields of numbers.
 
-        What it is seeded with is drawn here; what comes out of it is the same on one version of torch only.
+        Their seeds are drawn here; their numbers are the same on one version of torch only.
         """
         return [torch.Generator().manual_seed(int(seed)) for seed in self.integer(0, 2**32 - 1).tolist()]
 

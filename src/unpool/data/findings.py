@@ -1,4 +1,4 @@
-"""What a scan finds wrong or odd, and what follows from it."""
+"""Collects the faults and oddities of a scan, and decides whether the set can be used."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ class Broken(Fault):
 
 
 class Findings:
-    """Faults and notes of a scan, and what follows from them."""
+    """Faults and notes of a scan, and the decision whether the set can be used."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -36,7 +36,7 @@ class Findings:
             self.note("", reader.notes)
 
     def attempt(self, function: Callable[[int], Item], index: int) -> Item | Fault:
-        """What the function gives, or the fault of the file; safe in threads."""
+        """Returns `function(index)`, or the fault of the file where it raises; safe in threads."""
         try:
             return function(index)
         except Unreadable as error:
@@ -48,17 +48,17 @@ class Findings:
             return Broken(*fault)
 
     def add(self, fault: Fault) -> None:
-        """Files the fault under what it means for the set."""
+        """Records a fault: one that must be mended, or a file to leave out."""
         (self._broken if isinstance(fault, Broken) else self.skipped).append(Fault(*fault))
 
     def note(self, name: str, sentences: Sequence[str]) -> None:
-        """Counts what is odd about one file."""
+        """Counts the oddities of one file, by sentence."""
         for sentence in sentences:
             self._notes[sentence] += 1
             self._first.setdefault(sentence, name)
 
     def verdict(self, kept: int) -> None:
-        """Raises where the set cannot be used."""
+        """Logs skipped files and oddities; raises DataError where the set cannot be used."""
         if self._broken:
             listed = "\n".join(f"  {fault.path}: {fault.reason}" for fault in self._broken[:_LISTED])
             more = f"\n  and {len(self._broken) - _LISTED} more" if len(self._broken) > _LISTED else ""
@@ -75,7 +75,7 @@ class Findings:
             _log.warning("%s%s", sentence, f": {count} files, first {first}" if first else "")
 
     def manifest(self, names: Sequence[str]) -> dict[str, Any]:
-        """What is told of the scan, as JSON."""
+        """The record of the scan for data.json."""
         notes = [{"note": s, "count": n, "first": self._first[s]} for s, n in sorted(self._notes.items())]
         return {
             **(self._reader.origin if isinstance(self._reader, MeasuringReader) else {}),

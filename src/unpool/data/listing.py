@@ -12,7 +12,7 @@ _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
 class Listing(NamedTuple):
-    """What a walk found.
+    """The files below a folder, and what was wrong with some.
 
     Attributes:
         files: paths below the folder with "/" between parts, raw (not escaped), sorted.
@@ -54,22 +54,22 @@ def subfolders(folder: Path) -> list[str]:
 
 def walk(folder: Path) -> Listing:
     """All image files at any depth below `folder`; each folder is entered once, links to folders are followed."""
-    found = _Walk()
-    found.enter(folder, "", frozenset())
+    visit = _Walk()
+    visit.enter(folder, "", frozenset())
     folded: dict[str, str] = {}
     clashes = []
-    for file in sorted(found.files):
+    for file in sorted(visit.files):
         if file.casefold() in folded:
             clashes.append(f"{printable(folded[file.casefold()])} and {printable(file)}")
         folded.setdefault(file.casefold(), file)
-    return Listing(sorted(found.files), sorted(found.faults), found.ignored, clashes)
+    return Listing(sorted(visit.files), sorted(visit.faults), visit.ignored, clashes)
 
 
 def holds_image(folder: Path) -> bool:
     """Whether `walk` would find a file; it stops at the first."""
-    found = _Walk(most=1)
-    found.enter(folder, "", frozenset())
-    return bool(found.files)
+    visit = _Walk(most=1)
+    visit.enter(folder, "", frozenset())
+    return bool(visit.files)
 
 
 class _Walk:
@@ -92,7 +92,7 @@ class _Walk:
         self.seen.add(identity)
         try:
             with os.scandir(folder) as entries:
-                # real entries before links, so that a folder goes by its own name
+                # real entries before links, so that a folder is listed under its real name
                 inside = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
         except OSError as error:
             self.faults.append(Fault(printable(folder), f"cannot read ({error.strerror})"))

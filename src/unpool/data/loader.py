@@ -1,13 +1,11 @@
-"""Batches in an order that depends on nothing but (seed, epoch), made ahead of time by a thread or by processes."""
+"""Batches of an order, made ahead of time by a thread or by processes."""
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
-from itertools import chain, groupby
+from itertools import chain
+from typing import Protocol
 
-from torch import Tensor
-
-from unpool.data.draws import permutation
 from unpool.data.prefetch import Prefetch
 from unpool.data.workers import Pool, Task, check_clock, read_batch
 from unpool.errors import DataError
@@ -16,9 +14,22 @@ from unpool.types import Batch, Samples, Transform
 _AHEAD = 3  # batches kept ready
 
 
-def order(seed: int, epoch: int, n: int) -> Tensor:
-    """(n,) int64: the order in which an epoch takes the samples; a pure function of its arguments."""
-    return permutation(seed, epoch, n)
+class Order(Protocol):
+    """Which samples each batch of an epoch takes; a pure function of its arguments and the epoch.
+
+    Attributes:
+        num_samples: size of the set that it orders.
+        batch: samples in a full batch.
+        steps_per_epoch: batches in every epoch; the same number, since a resumed run counts positions in one.
+    """
+
+    @property
+    def num_samples(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def steps_per_epoch(self) -> int: ...
+    def batches(self, epoch: int) -> list[list[int]]: ...
 
 
 @dataclass
@@ -28,13 +39,9 @@ class Loader:
     Args:
         samples: the set.
         transform: samples of one batch and the epoch -> the batch.
-        batch: samples a batch; the last one of an epoch may be smaller.
-        seed: of the order.
-        shuffle: a new order every epoch; otherwise that of the set.
+        order: of these samples.
         workers: processes, spawned at the first `stream` and kept until `close`; 0 is one thread of this process.
-        drop_last: leave out a last batch that is not full.
         timeout_s: longest time for one sample.
-        group: only neighbours for which this gives the same value share a batch, such as those of one size.
 
     Attributes:
         waited_s: time spent waiting for data since the start.
@@ -48,36 +55,35 @@ class Loader:
     samples: Samples
     transform: Transform
     _: KW_ONLY
-    batch: int
-    seed: int
-    shuffle: bool
+    order: Order
     workers: int
-    drop_last: bool = False
     timeout_s: float = 120.0
-    group: Callable[[int], Hashable] | None = None
     waited_s: float = field(default=0.0, init=False)
     ready_s: float = field(default=0.0, init=False)
     _pool: Pool | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.workers < 0:
-            raise ValueError(f"batch is {self.batch} and workers {self.workers}; expected at least 1 and at least 0")
-        if self.shuffle and self.group is not None:
-            raise ValueError("a shuffled order has no neighbours of one group: give shuffle=False, or no group")
-        if not len(self.samples):
+        count = len(self.samples)
+        if self.workers < 0:
+            raise ValueError(f"workers is {self.workers}; expected at least 0")
+        if self.order.num_samples != count:
+            raise ValueError(f"the order is of {self.order.num_samples} samples and the set has {count}")
+        if not count:
             raise DataError("there are no samples to load: check data.root and the split")
         if not self.steps_per_epoch:
             raise DataError(
-                f"{len(self.samples)} samples do not fill one batch of {self.batch} and train.drop_last leaves out the "
-                f"rest: set train.batch={len(self.samples)} or train.drop_last=false"
+                f"{count} samples do not fill one batch of {self.batch} and train.drop_last leaves out the "
+                f"rest: set train.batch={count} or train.drop_last=false"
             )
 
     @property
+    def batch(self) -> int:
+        """Samples in a full batch."""
+        return self.order.batch
+
+    @property
     def steps_per_epoch(self) -> int:
-        if self.group is None:
-            full, rest = divmod(len(self.samples), self.batch)
-            return full + bool(rest and not self.drop_last)
-        return len(self._batches(0))
+        return self.order.steps_per_epoch
 
     def stream(self, epoch: int, position: int, epochs: int) -> Iterator[Batch]:
         """Batches from step `position` of `epoch` (both from 0) to the end of epoch `epochs - 1`."""
@@ -119,12 +125,5 @@ class Loader:
         return Pool(self.samples, self.transform, workers=self.workers, timeout_s=self.timeout_s)
 
     def _tasks(self, epoch: int, position: int, epochs: int) -> Iterator[Task]:
-        plans = ((e, self._batches(e)[position if e == epoch else 0 :]) for e in range(epoch, epochs))
+        plans = ((e, self.order.batches(e)[position if e == epoch else 0 :]) for e in range(epoch, epochs))
         return chain.from_iterable((Task(e, indices) for indices in batches) for e, batches in plans)
-
-    def _batches(self, epoch: int) -> list[list[int]]:
-        n = len(self.samples)
-        indices: list[int] = order(self.seed, epoch, n).tolist() if self.shuffle else list(range(n))
-        groups = [indices] if self.group is None else [list(g) for _, g in groupby(indices, self.group)]
-        batches = [g[i : i + self.batch] for g in groups for i in range(0, len(g), self.batch)]
-        return [b for b in batches if len(b) == self.batch] if self.drop_last else batches

@@ -1,7 +1,7 @@
 """Number arrays out of MATLAB's files of version 5, which is all that is read of them: no structs, cells or text.
 
 Source: MathWorks, "MAT-File Format": a header of 128 bytes, then elements of a type, a length and data; an element of
-up to four bytes lies within its own tag, others are padded to eight.
+up to four bytes lies within its tag, others are padded to eight.
 """
 
 import struct
@@ -30,7 +30,7 @@ class _Element(NamedTuple):
 
 
 def read_matrix(path: Path, name: str) -> NDArray[np.generic]:
-    """The array called `name`, in its own shape.
+    """The array called `name`, in its shape.
 
     Raises:
         DataError: the file is no MATLAB file of version 5, is damaged, or has no such array of real numbers.
@@ -39,14 +39,14 @@ def read_matrix(path: Path, name: str) -> NDArray[np.generic]:
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if not data.startswith(b"MATLAB 5.0 MAT-file") or order is None:
         raise DataError(f"{printable(path)} is no MATLAB file of version 5; save it as one: save(..., '-v7')")
-    found = []
+    names = []
     try:
         for element in _elements(data[_HEADER:], order):
             parts = list(_elements(_unpacked(element, order).data, order))
             if len(parts) < 3:
                 continue
-            found.append(parts[2].data.decode("ascii", "replace"))
-            if found[-1] == name and parts[0].data[0 if order == "<" else 3] in _NUMBERS:
+            names.append(parts[2].data.decode("ascii", "replace"))
+            if names[-1] == name and parts[0].data[0 if order == "<" else 3] in _NUMBERS:
                 if len(parts) > _PARTS:
                     raise DataError(f"{printable(path)} has complex numbers in {name!r}; only real ones are read")
                 return _values(parts, order)
@@ -54,7 +54,7 @@ def read_matrix(path: Path, name: str) -> NDArray[np.generic]:
         raise
     except (struct.error, zlib.error, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{printable(path)} is damaged: {error}") from error
-    raise DataError(f"{printable(path)} holds no array of numbers called {name!r}; it holds: {', '.join(found)}")
+    raise DataError(f"{printable(path)} holds no array of numbers called {name!r}; it holds: {', '.join(names)}")
 
 
 def _values(parts: list[_Element], order: str) -> NDArray[np.generic]:
@@ -76,14 +76,14 @@ def _unpacked(element: _Element, order: str) -> _Element:
 
 
 def _elements(data: bytes, order: str) -> Iterator[_Element]:
-    place = 0
-    while place + 8 <= len(data):
-        kind, length = struct.unpack_from(order + "II", data, place)
+    offset = 0
+    while offset + 8 <= len(data):
+        kind, length = struct.unpack_from(order + "II", data, offset)
         if kind >> 16:  # length and type share four bytes, the data lies in the next four
-            yield _Element(kind & 0xFFFF, data[place + 4 : place + 4 + (kind >> 16)])
-            place += 8
+            yield _Element(kind & 0xFFFF, data[offset + 4 : offset + 4 + (kind >> 16)])
+            offset += 8
             continue
-        if place + 8 + length > len(data):
-            raise ValueError(f"{place + 8 + length - len(data)} bytes are missing at its end")
-        yield _Element(kind, data[place + 8 : place + 8 + length])
-        place += 8 + length + (0 if kind == _COMPRESSED else -length % 8)
+        if offset + 8 + length > len(data):
+            raise ValueError(f"{offset + 8 + length - len(data)} bytes are missing at its end")
+        yield _Element(kind, data[offset + 8 : offset + 8 + length])
+        offset += 8 + length + (0 if kind == _COMPRESSED else -length % 8)

@@ -1,4 +1,4 @@
-"""What a reader can say of a sample without decoding its image."""
+"""Size, bytes and targets of a sample, read without decoding its image."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -38,5 +38,5 @@ def require_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, 
         Unusable: it does not.
     """
     if size_hw != annotated_hw:
-        told = f"is {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]} pixels"
-        raise Unusable(printable(path), f"{told}: restore the image, or set data.exif=ignore where it is turned")
+        sizes = f"is {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]} pixels"
+        raise Unusable(printable(path), f"{sizes}: restore the image, or set data.exif=ignore where it is turned")

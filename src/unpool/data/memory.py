@@ -22,17 +22,17 @@ _CGROUP = Path("/sys/fs/cgroup")
 class Column:
     """One key of all samples, whatever their shapes: `column[i]` is a view, which nobody may write into."""
 
-    def __init__(self, chunks: Sequence[Tensor], places: Tensor, shapes: Tensor) -> None:
+    def __init__(self, chunks: Sequence[Tensor], starts: Tensor, shapes: Tensor) -> None:
         self._chunks = tuple(chunks)  # flat
-        self._places = places  # (N, 2) chunk and first element
+        self._starts = starts  # (N, 2) chunk and first element
         self._shapes = shapes  # (N, axes)
         is_uniform = len(chunks) == 1 and bool((shapes == shapes[0]).all())
-        self._stack = chunks[0].view(-1, *shapes[0].tolist()) if is_uniform else None
+        self._stack = chunks[0].view(len(shapes), *shapes[0].tolist()) if is_uniform else None
 
     def __getitem__(self, index: int) -> Tensor:
         if self._stack is not None:
             return self._stack[index]
-        chunk, first = self._places[index].tolist()
+        chunk, first = self._starts[index].tolist()
         shape = self._shapes[index].tolist()
         return self._chunks[chunk][first : first + math.prod(shape)].view(shape)
 
@@ -46,12 +46,12 @@ class ColumnWriter:
         self._waiting: list[Tensor] = []
         self._waiting_bytes = 0
         self._first = 0
-        self._places: list[tuple[int, int]] = []
+        self._starts: list[tuple[int, int]] = []
         self._shapes: list[tuple[int, ...]] = []
 
     def append(self, value: Tensor) -> None:
-        """Takes the value of the next sample."""
-        self._places.append((len(self._chunks), self._first))
+        """Adds the value of the next sample."""
+        self._starts.append((len(self._chunks), self._first))
         self._shapes.append(tuple(value.shape))
         self._waiting.append(value.reshape(-1))
         self._first += value.numel()
@@ -60,25 +60,25 @@ class ColumnWriter:
             self._flush()
 
     def column(self) -> Column:
-        """All values taken."""
+        """The column of all values appended so far."""
         if self._waiting:
             self._flush()
         shapes = torch.tensor(self._shapes, dtype=torch.int64).reshape(len(self._shapes), -1)
-        return Column(self._chunks, self._own(torch.tensor(self._places)), self._own(shapes))
+        return Column(self._chunks, self._stored(torch.tensor(self._starts)), self._stored(shapes))
 
     def _flush(self) -> None:
-        chunk = self._own(torch.empty(self._first, dtype=self._waiting[0].dtype))
+        chunk = self._stored(torch.empty(self._first, dtype=self._waiting[0].dtype))
         # numpy copies on this thread; torch.cat would wake a team that other processes may hold up
         np.concatenate([value.numpy() for value in self._waiting], out=chunk.numpy())
         self._chunks.append(chunk)
         self._waiting, self._waiting_bytes, self._first = [], 0, 0
 
-    def _own(self, tensor: Tensor) -> Tensor:
+    def _stored(self, tensor: Tensor) -> Tensor:
         return share(tensor) if self._is_shared else tensor
 
 
 class MemorySamples:
-    """Samples decoded once; the tensors given are views of the store, for reading only."""
+    """Samples decoded once; the tensors returned are views of the store, for reading only."""
 
     def __init__(
         self,
@@ -105,6 +105,9 @@ class MemorySamples:
         sample = {key: column[index] for key, column in self._columns.items()}
         return {**sample, "index": self._indices[index], "size_hw": self._sizes[index]}
 
+    def targets(self, index: int) -> Sample:
+        return {key: column[index] for key, column in self._columns.items() if key != "image"}
+
 
 def share(tensor: Tensor) -> Tensor:
     """The tensor in shared memory.
@@ -124,15 +127,15 @@ def share(tensor: Tensor) -> Tensor:
 
 
 def free_bytes() -> int:
-    """Memory that can be had without swapping, by the machine and by the control group that holds this process."""
-    found = [MOST_BYTES * 4]
+    """Bytes that this process can allocate without swapping, by the machine and by its control group."""
+    limits = [MOST_BYTES * 4]
     if _MEMINFO.is_file():
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines() if ":" in line)
-        found = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else found
+        limits = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else limits
     limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
     if limit is not None and used is not None:
-        found.append(max(limit - used, 0))
-    return min(found)
+        limits.append(max(limit - used, 0))
+    return min(limits)
 
 
 def _number(path: Path) -> int | None:

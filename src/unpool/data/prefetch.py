@@ -1,4 +1,4 @@
-"""One thread that stays a few batches ahead of whoever consumes them."""
+"""A thread that makes batches ahead of their consumer."""
 
 import queue
 import threading
@@ -14,7 +14,7 @@ _POLL_S = 0.2
 
 
 class Prefetch:
-    """Iterates over `source` in a thread; what the source raises is raised to the consumer.
+    """Iterates over `source` in a thread; what the source raises is raised in the consumer.
 
     Args:
         source: batches in order.
@@ -38,11 +38,11 @@ class Prefetch:
         self._thread = threading.Thread(target=self._run, args=(computes,), name="unpool-data", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread; the caller's own number of threads is the same afterwards."""
+        """Starts the thread; the caller's number of threads stays the same."""
         threads = torch.get_num_threads()
         self._thread.start()
         self._started.wait()
-        torch.set_num_threads(threads)  # the thread's own call is partly process-wide
+        torch.set_num_threads(threads)  # the call in the thread is partly process-wide
 
     def __iter__(self) -> Iterator[Batch]:
         while True:

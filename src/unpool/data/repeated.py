@@ -8,7 +8,7 @@ from unpool.types import Sample, Samples
 
 
 class Repeated:
-    """`times` samples of each, with an `index` of their own, so that each is augmented in its own way.
+    """Each sample `times` times under different `index`, so that each copy is augmented differently.
 
     Args:
         samples: the set; it stays as large in memory as it is.
@@ -30,3 +30,6 @@ class Repeated:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
         return self._samples[index // self._times] | {"index": torch.tensor(index)}
+
+    def targets(self, index: int) -> Sample:
+        return self._samples.targets(index // self._times)

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unpool.data.decode import Unreadable
 from unpool.data.findings import Findings
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
 from unpool.errors import DataError, EnvironmentFault
-from unpool.types import IGNORE, DataInfo, Fault, Reader, Sample, Samples
+from unpool.ops.targets import class_faults
+from unpool.types import DataInfo, Fault, Reader, Sample, Samples
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
@@ -28,7 +30,7 @@ _SLICE = 8
 
 
 class ScanResult(NamedTuple):
-    """What came of a scan.
+    """The result of a scan.
 
     Attributes:
         samples: those that can be read.
@@ -67,6 +69,10 @@ class StreamedSamples:
             raise DataError(f"{self.names[index]}: no longer {size} (height, width); it was changed while in use")
         return {**sample, "index": torch.tensor(index), "size_hw": torch.tensor(size)}
 
+    def targets(self, index: int) -> Sample:
+        kept = int(self._kept[index])
+        return self._reader.targets(kept) if isinstance(self._reader, MeasuringReader) else self._reader[kept]
+
 
 def scan(
     reader: Reader, *, memory: bool | None = None, shared: bool = False, progress: Progress | None = None
@@ -84,23 +90,26 @@ def scan(
         DataError: files that must be mended, all in one list; or more unreadable ones than 1 % (and than 10).
         EnvironmentFault: memory was asked for and there is not enough.
     """
-    found = Findings(reader)
+    findings = Findings(reader)
     if isinstance(reader, MeasuringReader):
-        measured = _measure(reader, found)
+        measured = _measure(reader, findings)
         candidates, needed = list(measured), sum(m.num_bytes for m in measured.values())
         in_memory = _fits(needed, memory=memory)
         look = partial(_look_whole, reader) if in_memory else partial(_look_at_targets, reader, measured)
     else:
-        candidates, needed = list(range(len(reader))), _estimate(reader, found)
+        candidates, needed = list(range(len(reader))), _estimate(reader, findings)
         in_memory = _fits(needed, memory=memory)
         look = partial(_look_whole, reader)
     kept: list[int] = []
     sizes: list[Size] = []
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
-    seen = _each(partial(found.attempt, look), candidates, threads=_threads(needed, len(candidates)))
+    seen = _each(partial(findings.attempt, look), candidates, threads=_threads(needed, len(candidates)))
+    forms: dict[str, str] = {}
     for done, (index, item) in enumerate(zip(candidates, seen, strict=True), start=1):
+        if not isinstance(item, Fault):
+            item = findings.attempt(partial(_check_forms, forms, item), index)
         if isinstance(item, Fault):
-            found.add(item)
+            findings.add(item)
         else:
             kept.append(index)
             sizes.append(item.size_hw)
@@ -108,7 +117,7 @@ def scan(
                 column.append(item.sample[key])
         if progress is not None:
             progress(done, len(candidates))
-    found.verdict(len(kept))
+    findings.verdict(len(kept))
     names = [reader.names[i] for i in kept]
     samples: Samples
     if in_memory:
@@ -116,8 +125,8 @@ def scan(
         samples = MemorySamples(held, names=names, sizes_hw=sizes, info=reader.info)
     else:
         samples = StreamedSamples(reader, kept, names=names, sizes_hw=sizes)
-    manifest = {**found.manifest(names), "memory": in_memory, "decoded_bytes": needed}
-    return ScanResult(samples, found.skipped, manifest)
+    manifest = {**findings.manifest(names), "memory": in_memory, "decoded_bytes": needed}
+    return ScanResult(samples, findings.skipped, manifest)
 
 
 class _Look(NamedTuple):
@@ -131,52 +140,57 @@ def _look_whole(reader: Reader, index: int) -> _Look:
     if image.dtype != torch.uint8 or image.ndim != 3:
         raise DataError(f"image is {image.dtype} {tuple(image.shape)}; a reader gives uint8 (C, H, W)")
     size = _size_of(sample)
-    _require_known(sample, reader.info, size)
+    _check_targets(sample, reader.info, size)
     return _Look(size, sample)
 
 
 def _look_at_targets(reader: MeasuringReader, measured: Mapping[int, Measure], index: int) -> _Look:
     targets = reader.targets(index)
     size = measured[index].size_hw
-    _require_known(targets, reader.info, size)
+    _check_targets(targets, reader.info, size)
     return _Look(size, targets)
 
 
-def _require_known(sample: Sample, info: DataInfo, size: Size) -> None:
-    """Every label and mask value is a class (or IGNORE), and the mask covers the image.
-
-    The mask of a set without classes says only what is not labelled: it is 0 elsewhere.
-    """
-    classes = len(info.classes)
-    if "label" in sample and classes and not 0 <= int(sample["label"]) < classes:
-        raise DataError(f"label {int(sample['label'])}; the set has {classes} classes (0 to {classes - 1})")
-    if "mask" not in sample:
-        return
-    mask = sample["mask"]
-    if mask.dtype != torch.uint8 or tuple(mask.shape) != size:
+def _check_targets(sample: Sample, info: DataInfo, size: Size) -> None:
+    """Every value is a tensor, every class target in range, and the mask covers the image."""
+    for key, value in sample.items():
+        if not isinstance(value, Tensor):
+            raise DataError(f"{key} is a {type(value).__name__}; a reader gives tensors")
+    mask = sample.get("mask")
+    if mask is not None and (mask.dtype != torch.uint8 or tuple(mask.shape) != size):
         raise DataError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected uint8 {size}, the size of its image")
-    ids = np.flatnonzero(np.bincount(mask.numpy().reshape(-1), minlength=256))
-    unknown = [int(i) for i in ids if i >= max(classes, 1) and i != IGNORE]
-    if unknown:
-        raise DataError(f"mask has ids {unknown}; the set has {classes} classes (0 to {classes - 1}) and {IGNORE}")
+    if faults := class_faults(sample, len(info.classes)):
+        raise DataError(f"{faults}; correct the file or the list of classes")
 
 
-def _measure(reader: MeasuringReader, found: Findings) -> dict[int, Measure]:
+def _check_forms(forms: dict[str, str], look: _Look, index: int) -> _Look:
+    """The look, where its values are of the kinds in `forms`, those of the samples before, to which new keys are added.
+
+    A list of boxes that is empty is as easily of another kind as it would spoil those it is stored with.
+    """
+    for key, value in look.sample.items():
+        form = f"{value.dtype} of {value.dim()} axes"
+        if forms.setdefault(key, form) != form:
+            raise DataError(f"{key} is {form}, in samples before {forms[key]}; give all alike, also where one is empty")
+    return look
+
+
+def _measure(reader: MeasuringReader, findings: Findings) -> dict[int, Measure]:
     measured = {}
     every = range(len(reader))
-    for index, item in enumerate(_each(partial(found.attempt, reader.measure), every, threads=_MEASURING_THREADS)):
+    for index, item in enumerate(_each(partial(findings.attempt, reader.measure), every, threads=_MEASURING_THREADS)):
         if isinstance(item, Fault):
-            found.add(item)
+            findings.add(item)
         else:
             measured[index] = item
-            found.note(reader.names[index], item.notes)
+            findings.note(reader.names[index], item.notes)
     return measured
 
 
-def _estimate(reader: Reader, found: Findings) -> int:
+def _estimate(reader: Reader, findings: Findings) -> int:
     """Bytes of all samples, from a few spread over the set."""
-    places = np.linspace(0, len(reader) - 1, min(len(reader), _PROBED)).astype(int).tolist()
-    looks = [found.attempt(partial(_look_whole, reader), i) for i in places]
+    probed = np.linspace(0, len(reader) - 1, min(len(reader), _PROBED)).astype(int).tolist()
+    looks = [findings.attempt(partial(_look_whole, reader), i) for i in probed]
     sizes = [sum(value.nbytes for value in look.sample.values()) for look in looks if not isinstance(look, Fault)]
     return len(reader) * sum(sizes) // max(len(sizes), 1)
 
@@ -184,8 +198,10 @@ def _estimate(reader: Reader, found: Findings) -> int:
 def _fits(needed: int, *, memory: bool | None) -> bool:
     free = free_bytes()
     if memory and needed > free:
-        told = f"the decoded images need {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB of memory are free"
-        raise EnvironmentFault(f"{told}: set data.memory=false")
+        raise EnvironmentFault(
+            f"the decoded images need {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB of memory are free: "
+            "set data.memory=false"
+        )
     return needed < min(free / 4, MOST_BYTES) if memory is None else memory
 
 
@@ -194,15 +210,15 @@ def _threads(needed: int, count: int) -> int:
     return 1 if is_small else min(8, os.cpu_count() or 1)
 
 
-def _each(function: Callable[[int], Item], places: Sequence[int], *, threads: int) -> Iterator[Item]:
-    """The function of each place, in order; few are ahead of the one asked for, so that memory stays bounded."""
+def _each(function: Callable[[int], Item], indices: Sequence[int], *, threads: int) -> Iterator[Item]:
+    """Calls the function with each index and yields in order; few calls run ahead, so that memory stays bounded."""
     if threads == 1:
-        yield from map(function, places)
+        yield from map(function, indices)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
-        for start in range(0, len(places), _SLICE):
-            waiting.append(pool.submit(lambda part: [function(i) for i in part], places[start : start + _SLICE]))
+        for start in range(0, len(indices), _SLICE):
+            waiting.append(pool.submit(lambda part: [function(i) for i in part], indices[start : start + _SLICE]))
             if len(waiting) > 3 * threads:
                 yield from waiting.popleft().result()
         while waiting:

@@ -39,7 +39,7 @@ class Task(NamedTuple):
 
 
 def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: MutableSequence[float]) -> Batch:
-    """The batch of `task`; `clock` always holds the sample in work and since when, by the monotonic clock."""
+    """The batch of `task`; sets `clock` to the sample being read and the monotonic time when that began."""
     read = []
     for index in task.indices:
         clock[:] = [index, time.monotonic()]
@@ -127,7 +127,7 @@ class _Worker:
             raise EnvironmentFault(
                 f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set data.workers=0"
             ) from error
-        except BaseException as error:  # whatever a user's own set raises while it is packed
+        except BaseException as error:  # whatever a user's set raises while it is packed
             part = _unsendable(samples, "samples") or _unsendable(transform, "transform")
             if part is None:
                 raise
@@ -145,7 +145,7 @@ class _Worker:
             raise self._death() from None
 
     def has_answer(self, *, timeout_s: float) -> bool:
-        """Whether there is an answer, or nobody any more to give one."""
+        """Whether there is an answer, or the process has ended."""
         return bool(wait([self._channel, self._process.sentinel], timeout_s))
 
     def answer(self) -> Batch:
@@ -198,13 +198,13 @@ def _answer(
     channel: Connection, samples: Samples, transform: Transform, *, task: Task, clock: MutableSequence[float]
 ) -> None:
     try:
-        batch = read_batch(samples, transform, task, clock=clock)
+        header, tensors = _pack(read_batch(samples, transform, task, clock=clock))
     except UnpoolError as error:
         channel.send(("error", ([c.__name__ for c in type(error).__mro__], str(error))))
-    except BaseException:  # told to the parent, which raises
+    except BaseException:  # sent to the parent, which raises it
         channel.send(("fault", traceback.format_exc()))
     else:
-        _send_batch(channel, batch)
+        _send_batch(channel, header, tensors)
 
 
 def _end_with_parent() -> None:
@@ -214,25 +214,46 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _send_batch(channel: Connection, batch: Batch) -> None:
-    """First what is in the batch, then the values of one tensor after another."""
-    listed = {key: isinstance(value, list) for key, value in batch.items()}
-    values: dict[str, list[Tensor]] = {key: list(v) if listed[key] else [v] for key, v in batch.items()}
-    header = {key: (listed[key], [(v.dtype, tuple(v.shape)) for v in values[key]]) for key in batch}
+def _pack(batch: Batch) -> tuple[dict[str, Any], list[Tensor]]:
+    """The kinds and shapes under each key, and all tensors in order.
+
+    Raises:
+        TypeError: a value is neither a tensor nor a list of such.
+    """
+    tensors: list[Tensor] = []
+    return {key: _header_of(value, tensors, key=key) for key, value in batch.items()}, tensors
+
+
+def _send_batch(channel: Connection, header: dict[str, Any], tensors: list[Tensor]) -> None:
+    """First the header, then the values of one tensor after another."""
     channel.send(("batch", header))
-    for tensor in (v for several in values.values() for v in several if v.numel()):
-        channel.send_bytes(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    for tensor in tensors:
+        if tensor.numel():
+            channel.send_bytes(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+
+
+def _header_of(value: Any, tensors: list[Tensor], *, key: str) -> Any:
+    """Kind and shape of a tensor, or those of a list to any depth; its tensors are added to `tensors` in order."""
+    if isinstance(value, list):
+        return [_header_of(item, tensors, key=key) for item in value]
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{key} of a batch is or holds a {type(value).__name__}; a transform gives tensors and lists")
+    tensors.append(value)
+    return value.dtype, tuple(value.shape)
 
 
 def _receive_batch(channel: Connection, header: dict[str, Any]) -> Batch:
-    batch: Batch = {}
-    for key, (listed, kinds) in header.items():
-        values = [torch.empty(shape, dtype=dtype) for dtype, shape in kinds]
-        for tensor in values:
-            if tensor.numel():
-                channel.recv_bytes_into(tensor.view(-1).view(torch.uint8).numpy())
-        batch[key] = values if listed else values[0]
-    return batch
+    return {key: _receive(channel, entry) for key, entry in header.items()}
+
+
+def _receive(channel: Connection, entry: Any) -> Any:
+    if isinstance(entry, list):
+        return [_receive(channel, item) for item in entry]
+    dtype, shape = entry
+    tensor = torch.empty(shape, dtype=dtype)
+    if tensor.numel():
+        channel.recv_bytes_into(tensor.view(-1).view(torch.uint8).numpy())
+    return tensor
 
 
 def _unsendable(value: object, name: str) -> str | None:
@@ -241,5 +262,5 @@ def _unsendable(value: object, name: str) -> str | None:
         ForkingPickler.dumps(value)
     except BaseException:  # what it raises was reported already; here only where
         inner = getattr(value, "__dict__", {}).items()
-        return next((found for key, v in inner if (found := _unsendable(v, f"{name}.{key}"))), name)
+        return next((part for key, v in inner if (part := _unsendable(v, f"{name}.{key}"))), name)
     return None

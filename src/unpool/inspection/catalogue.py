@@ -1,11 +1,11 @@
-"""The catalogue counted: what each network is published to have, and what its layers come to."""
+"""Counts parameters, outputs and multiply-adds of a network of the catalogue, and compares them with its row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from unpool.inspection.shapes import without_drawing
-from unpool.inspection.trace import trace
+from unpool.inspection.traced import trace
 from unpool.models import MODELS, build
 
 GIGA = 1e9
@@ -15,7 +15,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """One network: each figure as counted now and as its row states it.
+    """Figures of one network, each as counted and as published in its row.
 
     Attributes:
         params, published_params: learnable numbers.

@@ -7,11 +7,11 @@ of its input. Not counted: biases, norms, pooling, resizing, activations, and pr
 
 from torch import nn
 
-from unpool.inspection.trace import trace
+from unpool.inspection.traced import trace
 
 
 def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one image through the network.
+    """Counts the multiply-adds of one image through a network.
 
     Args:
         model: any network; its weights are not used.

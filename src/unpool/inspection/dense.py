@@ -1,7 +1,7 @@
-"""A classifier slid over a photograph, against the same made convolutional, and dilated to a finer map of scores.
+"""Scores of every window of a photograph: by crops, by a fully convolutional network, and on a finer grid by dilation.
 
-Long et al. 2015 (arXiv:1411.4038), section 3 and figure 2: what a classifier says of every crop, in one pass; then the
-map at full resolution, by dilation instead of by upsampling (Chen et al. 2015, arXiv:1412.7062).
+Long et al. 2015 (arXiv:1411.4038), section 3 and figure 2: the scores of every crop, in one pass; then a map of
+full resolution, by dilation instead of upsampling (Chen et al. 2015, arXiv:1412.7062).
 """
 
 import time
@@ -12,22 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.dilate import dilate
-from unpool.convert.fully_convolutional import FullyConvolutional, fully_convolutional
-from unpool.convert.recorder import evaluating, record
+from unpool.convert import FullyConvolutional, dilate, fully_convolutional
 from unpool.errors import RecipeError
 from unpool.inspection.dense_heads import scores_of_head
+from unpool.tracing.recorder import evaluating, record
 
 Pair = tuple[int, int]
 BATCH = 32  # crops that go through the classifier at once
-HEADS = 16  # positions at which the head is run by itself
+HEADS = 16  # positions at which the head alone is run
 LARGEST_MAP = 1 << 27  # values of one map that a finer stride may ask for
 FINER = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Scores of two ways to compute them: largest difference, as a share of the largest score; equal classes."""
+    """Two maps of scores: largest difference relative to the largest score, and positions with the same class."""
 
     off: float
     same_class: int
@@ -35,23 +34,23 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dense:
-    """What a classifier says of a photograph, four ways.
+class DenseScores:
+    """Scores of a classifier for the windows of a photograph, computed in three ways.
 
     Attributes:
         size_hw: of the photograph.
-        window_hw: the classifier's own size.
+        window_hw: the classifier's input size.
         stride: pixels between neighbouring crops, and of the map of one pass.
         margin: pixels beyond its window that a score of one pass reads, ((above, below), (left, right)).
         output_stride: pixels between neighbours of the dilated map.
-        slid: (N, H', W') scores of crops; NaN for those that were left out as time was up.
+        slid: (N, H', W') scores of crops; NaN where the time was up before.
         coarse: (N, H', W') scores of the convolutional network in one pass.
         fine: (N, H'', W'') scores of the dilated one.
         slid_s, coarse_s, fine_s: seconds; those of crops left out are estimated from the others.
         finer_s: estimate for the next finer map; None where there is none.
         crops: `coarse` against `slid`.
         heads: `coarse` against the classifier's own head on windows of the whole image's maps; None where the head
-            cannot be run by itself.
+            cannot be run alone.
         shared: `fine` against `coarse` where both have a score.
     """
 
@@ -82,25 +81,25 @@ class Dense:
         return min(self.stride[0], self.output_stride), min(self.stride[1], self.output_stride)
 
     def to_json(self) -> dict[str, Any]:
-        told = {key: value for key, value in vars(self).items() if not isinstance(value, Tensor | Compared)}
+        values = {key: value for key, value in vars(self).items() if not isinstance(value, Tensor | Compared)}
         compared = {key: asdict(value) for key, value in vars(self).items() if isinstance(value, Compared)}
-        return {**told, "positions": list(self.coarse.shape[1:]), "finer": list(self.fine.shape[1:]), **compared}
+        return {**values, "positions": list(self.coarse.shape[1:]), "finer": list(self.fine.shape[1:]), **compared}
 
 
 @torch.no_grad()
-def look(
+def score_windows(
     classifier: nn.Module,
     image: Tensor,
     *,
     window_hw: Pair,
     output_stride: int | None = None,
     patience_s: float = 20.0,
-) -> Dense:
-    """Scores of every window of an image, by crops, by one pass, and on a finer grid.
+) -> DenseScores:
+    """Computes the scores of every window of an image: by crops, in one pass, and on a finer grid.
 
     Args:
-        classifier: images (1, C, h, w) of one size -> (1, N); it is left as it is.
-        image: (1, C, H, W) as the classifier takes it, at least of its own size.
+        classifier: images (1, C, h, w) of one size -> (1, N); it is not changed.
+        image: (1, C, H, W) as the classifier takes it, at least of its input size.
         window_hw: that size.
         output_stride: of the dilated map; None takes the finest that costs about `patience_s`.
         patience_s: seconds after which no more crops are taken.
@@ -129,7 +128,7 @@ def look(
     fine_rows, fine_columns = counts((height, width), window_hw, stride)
     fine = fine[0, :, :fine_rows, :fine_columns]
     steps = [old // new for old, new in zip(network.stride, stride, strict=True)]
-    return Dense(
+    return DenseScores(
         size_hw=(height, width),
         window_hw=window_hw,
         stride=network.stride,
@@ -142,22 +141,22 @@ def look(
         coarse_s=coarse_s,
         fine_s=fine_s,
         finer_s=asked[1],
-        crops=compared(slid, coarse),
+        crops=compare(slid, coarse),
         heads=heads,
-        shared=compared(coarse, fine[:, :: steps[0], :: steps[1]]),
+        shared=compare(coarse, fine[:, :: steps[0], :: steps[1]]),
     )
 
 
 def counts(size_hw: Pair, window_hw: Pair, stride: Pair) -> Pair:
     """Rows and columns of windows that lie within an image."""
-    rows, columns = ((n - own) // step + 1 for n, own, step in zip(size_hw, window_hw, stride, strict=True))
+    rows, columns = ((n - window) // step + 1 for n, window, step in zip(size_hw, window_hw, stride, strict=True))
     return rows, columns
 
 
-def compared(wanted: Tensor, given: Tensor) -> Compared:
-    """Scores (N, H', W') against those that they should be; positions without a number (NaN) are left out."""
-    there = wanted.isfinite().all(0)
-    a, b = wanted[:, there].double(), given[:, there].double()
+def compare(expected: Tensor, scores: Tensor) -> Compared:
+    """Compares scores (N, H', W') with the expected ones, where these are no NaN."""
+    is_known = expected.isfinite().all(0)
+    a, b = expected[:, is_known].double(), scores[:, is_known].double()
     off = float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))
     return Compared(off=off, same_class=int((a.argmax(0) == b.argmax(0)).sum()), positions=a.shape[1])
 
@@ -176,13 +175,13 @@ def _slid(
         scores.append(classifier(torch.cat(crops)).cpu())
         done += len(crops)
     wall_s = time.perf_counter() - started
-    found = torch.cat(scores)
-    missing = found.new_full((len(starts) - done, found.shape[1]), torch.nan)
-    return torch.cat([found, missing]).T.unflatten(1, size), wall_s * len(starts) / done
+    computed = torch.cat(scores)
+    missing = computed.new_full((len(starts) - done, computed.shape[1]), torch.nan)
+    return torch.cat([computed, missing]).T.unflatten(1, size), wall_s * len(starts) / done
 
 
 def _timed(network: nn.Module, image: Tensor) -> tuple[Tensor, float]:
-    """The answer, and the seconds of a second call, or of the first where that took long."""
+    """The output, and the seconds of a second call, or of the first where that took long."""
     times = []
     result = image
     while not times or (len(times) < 2 and times[0] < 5):
@@ -196,7 +195,8 @@ def _dilated(network: FullyConvolutional, image: Tensor, output_stride: int) -> 
     if output_stride >= max(network.stride):
         return network
     sides = [
-        min(n, own + step + 1) for n, own, step in zip(image.shape[2:], network.size_hw, network.stride, strict=True)
+        min(n, window + step + 1)
+        for n, window, step in zip(image.shape[2:], network.size_hw, network.stride, strict=True)
     ]
     return dilate(network, output_stride=output_stride, image=image[:, :, : sides[0], : sides[1]])
 
@@ -224,13 +224,13 @@ def _finest(network: nn.Module, image: Tensor, coarse_s: float, patience_s: floa
 
 def _layers(network: nn.Module, image: Tensor) -> list[tuple[int, int, int]]:
     """Of each convolution: positions of its map, multiply-adds, values of its map."""
-    found = []
+    layers = []
     for call in record(network, image):
         if isinstance(call.module, nn.Conv2d):
             _, channels, rows, columns = call.outputs[0]
             values = channels * rows * columns
-            found.append((rows * columns, values * call.module.weight[0].numel(), values))
-    return found
+            layers.append((rows * columns, values * call.module.weight[0].numel(), values))
+    return layers
 
 
 def _against_heads(
@@ -238,10 +238,10 @@ def _against_heads(
 ) -> Compared | None:
     """Scores, at some positions, against those of the classifier's own head on windows of the whole image's maps."""
     every = [(i, j) for i in range(scores.shape[1]) for j in range(scores.shape[2])]
-    places = every[:: -(-len(every) // HEADS)]
+    starts = every[:: -(-len(every) // HEADS)]
     head = network.changes[0].layer if network.changes else ""
-    wanted = scores_of_head(classifier, head, image, size_hw=network.size_hw, places=places)
-    if wanted is None:
+    expected = scores_of_head(classifier, head, image, size_hw=network.size_hw, starts=starts)
+    if expected is None:
         return None
-    given = torch.stack([scores[:, i, j] for i, j in places], 1)
-    return compared(wanted.cpu()[:, None], given[:, None])
+    chosen = torch.stack([scores[:, i, j] for i, j in starts], 1)
+    return compare(expected.cpu()[:, None], chosen[:, None])

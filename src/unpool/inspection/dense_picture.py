@@ -1,4 +1,4 @@
-"""The picture of `dense.look`: heat maps of one class over the photograph, and the likeliest class of each pixel."""
+"""Draws the scores of `dense`: heat maps of one class over the photograph, and the likeliest class of each pixel."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,14 +8,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from unpool.inspection.dense import Dense
+from unpool.inspection.dense import DenseScores
 from unpool.inspection.score_maps import covered, heat_and_classes
 from unpool.ops.drawing import distinct_colours, overlay
 from unpool.types import IGNORE
 
 PANEL = 384  # pixels of a panel's longer side, at least
 GAP, TITLE = 12, 42
-MOST = 8  # classes with a colour of their own
+MOST = 8  # classes that get a colour each
 OTHER = (150, 150, 150)
 # from nothing to certain: dark blue, violet, red, orange, pale yellow; lightness rises all the way
 RAMP = ((10, 8, 60), (92, 20, 128), (182, 42, 108), (240, 104, 52), (253, 180, 62), (252, 250, 190))
@@ -29,45 +29,45 @@ class Panel(NamedTuple):
     image: Tensor
 
 
-def draw(photo: Tensor, found: Dense, *, label: int, classes: Sequence[str]) -> Tensor:
+def draw(photo: Tensor, dense: DenseScores, *, label: int, classes: Sequence[str]) -> Tensor:
     """Eight panels: photograph, crops, one pass, key; then upsampled and dilated, as heat and as classes.
 
     Args:
         photo: (C, H, W) uint8, the image that was looked at.
-        found: what `dense.look` gave for it.
+        dense: the scores of its windows.
         label: the class of the heat maps.
         classes: names by index.
 
     Returns:
         (3, H', W') uint8.
     """
-    size, window = found.size_hw, found.window_hw
+    size, window = dense.size_hw, dense.window_hw
     ways = {
-        "slid": (found.slid.nan_to_num(0.0), found.stride, False),
-        "pass": (found.coarse, found.stride, False),
-        "coarse": (found.coarse, found.stride, True),
-        "fine": (found.fine, found.fine_stride, True),
+        "slid": (dense.slid.nan_to_num(0.0), dense.stride, False),
+        "pass": (dense.coarse, dense.stride, False),
+        "coarse": (dense.coarse, dense.stride, True),
+        "fine": (dense.fine, dense.fine_stride, True),
     }
     maps = {
         name: heat_and_classes(scores, label, size, window_hw=window, stride=stride, smooth=smooth)
         for name, (scores, stride, smooth) in ways.items()
     }
     top = max(float(heat.max()) for heat, _ in maps.values())
-    cells = covered((found.coarse.shape[1], found.coarse.shape[2]), window_hw=window, stride=found.stride)
-    area = covered((found.fine.shape[1], found.fine.shape[2]), window_hw=window, stride=found.fine_stride)
+    cells = covered((dense.coarse.shape[1], dense.coarse.shape[2]), window_hw=window, stride=dense.stride)
+    area = covered((dense.fine.shape[1], dense.fine.shape[2]), window_hw=window, stride=dense.fine_stride)
     areas = {"slid": cells, "pass": cells, "coarse": area, "fine": area}
     shown = _most_frequent([maps["coarse"][1][area], maps["fine"][1][area]])
     heats = {name: _heated(photo, heat / max(top, 1e-9), areas[name]) for name, (heat, _) in maps.items()}
     masks = {name: _coloured(photo, maps[name][1], area, shown) for name in ("coarse", "fine")}
-    rows, columns = found.coarse.shape[1:]
+    rows, columns = dense.coarse.shape[1:]
     framed = f"{size[1]}x{size[0]}; framed: one window of {window[1]}x{window[0]}"
-    fine = f"dilated to stride {found.fine_stride[0]}"
+    fine = f"dilated to stride {dense.fine_stride[0]}"
     panels = [
-        Panel("photograph", framed, _framed(photo, found)),
-        Panel("classifier slid over it", f"{rows}x{columns} crops, {seconds(found.slid_s)}", heats["slid"]),
-        Panel("convolutional, one pass", f"{rows}x{columns} scores, {seconds(found.coarse_s)}", heats["pass"]),
-        Panel("upsampled", f"from stride {found.stride[0]}, bilinear", heats["coarse"]),
-        Panel(fine, f"{found.fine.shape[1]}x{found.fine.shape[2]} scores, {seconds(found.fine_s)}", heats["fine"]),
+        Panel("photograph", framed, _framed(photo, dense)),
+        Panel("classifier slid over it", f"{rows}x{columns} crops, {seconds(dense.slid_s)}", heats["slid"]),
+        Panel("convolutional, one pass", f"{rows}x{columns} scores, {seconds(dense.coarse_s)}", heats["pass"]),
+        Panel("upsampled", f"from stride {dense.stride[0]}, bilinear", heats["coarse"]),
+        Panel(fine, f"{dense.fine.shape[1]}x{dense.fine.shape[2]} scores, {seconds(dense.fine_s)}", heats["fine"]),
         Panel("classes, upsampled", "likeliest at each pixel", masks["coarse"]),
         Panel(f"classes, {fine}", "likeliest at each pixel", masks["fine"]),
     ]
@@ -99,16 +99,16 @@ def _heated(photo: Tensor, heat: Tensor, area: tuple[slice, slice]) -> Tensor:
 
 
 def _coloured(photo: Tensor, mask: Tensor, area: tuple[slice, slice], shown: Sequence[int]) -> Tensor:
-    place = torch.full(mask.shape, IGNORE)
+    labels = torch.full(mask.shape, IGNORE)
     table = torch.full((int(mask.max()) + 1,), len(shown))
     for i, label in enumerate(shown):
         if label < len(table):
             table[label] = i
-    place[area] = table[mask[area]]
+    labels[area] = table[mask[area]]
     grey = photo.float().mean(0, keepdim=True).round().to(torch.uint8)
     pale = (0.5 * grey.float() + 110).round().to(torch.uint8).clone()
     pale[(..., *area)] = grey[(..., *area)]
-    return overlay(pale, place, _colours(shown), opacity=0.6)
+    return overlay(pale, labels, _colours(shown), opacity=0.6)
 
 
 def _colours(shown: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -122,12 +122,12 @@ def _most_frequent(masks: Sequence[Tensor]) -> list[int]:
     return [i for i in order if counted[i]]
 
 
-def _framed(photo: Tensor, found: Dense) -> Tensor:
+def _framed(photo: Tensor, dense: DenseScores) -> Tensor:
     """The photograph with the window that lies nearest to its centre."""
     picture = Image.fromarray(photo.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
-    middle = [(n // 2) * step for n, step in zip(found.coarse.shape[1:], found.stride, strict=True)]
+    middle = [(n // 2) * step for n, step in zip(dense.coarse.shape[1:], dense.stride, strict=True)]
     top, left = middle
-    box = (left, top, left + found.window_hw[1] - 1, top + found.window_hw[0] - 1)
+    box = (left, top, left + dense.window_hw[1] - 1, top + dense.window_hw[0] - 1)
     ImageDraw.Draw(picture).rectangle(box, outline=(255, 220, 0), width=max(1, min(picture.size) // 150))
     return _tensor(picture)
 
@@ -169,9 +169,9 @@ def _sheet(panels: Sequence[Panel], key: Image.Image) -> Tensor:
     sheet = Image.new("RGB", (4 * (width + GAP) + GAP, tops[1] + TITLE + size[1] + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(16), ImageFont.load_default(13)
-    places = [(x, y) for y in range(2) for x in range(4)]
-    places.remove((3, 0))
-    for panel, (x, y) in zip(panels, places, strict=True):
+    corners = [(x, y) for y in range(2) for x in range(4)]
+    corners.remove((3, 0))
+    for panel, (x, y) in zip(panels, corners, strict=True):
         left, top = GAP + x * (width + GAP), tops[y]
         pen.text((left, top), _cut(panel.title, pen, large, width), fill="black", font=large)
         pen.text((left, top + 20), _cut(panel.text, pen, small, width), fill=(90, 90, 90), font=small)

@@ -1,7 +1,7 @@
-"""Where the axes of the image lie inside a tensor, and the window of each; follows views and permutations.
+"""Where the axes of the image are in a tensor, and the receptive field along each; follows views and permutations.
 
-An axis is kept by its place in the flattened tensor: its position in element `flat` is (flat // inner) % n. A view does
-not change that, however many dimensions it merges or splits, so only permutations and reductions have to move an axis.
+An axis is identified in the flattened tensor: element `flat` has position (flat // inner) % n along it. A view does not
+change that, however many dimensions it merges or splits, so only permutations and reductions have to move an axis.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ from math import prod
 
 import numpy as np
 
-from unpool.inspection.window import Window
+from unpool.inspection.axis_field import AxisField
 
 
 class CannotFollow(Exception):
-    """An operation whose receptive field is not known; the message says which."""
+    """Raised for an operation whose receptive field is not known; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,12 @@ class Axis:
     """One axis of the image inside a tensor.
 
     Attributes:
-        window: what its positions see.
-        inner: elements between neighbours along this axis; 0 once one window stands for all elements.
-        back: dimension in the image, counted from the end; it decides where a map of one pixel leaves the choice.
+        window: receptive field along it.
+        inner: elements between neighbours along this axis; 0 once all elements have one window.
+        back: dimension in the image, counted from the end; it decides between dimensions of the same size.
     """
 
-    window: Window
+    window: AxisField
     inner: int
     back: int
 
@@ -40,18 +40,18 @@ class Axis:
 
 
 Field = tuple[Axis, ...]  # one entry an axis of the image
-Change = Callable[[Window, int], Window]
+Change = Callable[[AxisField, int], AxisField]
 
 
 def field_of_image(shape: Sequence[int]) -> Field:
-    """Field of an input (B, C, ...): every position of every axis behind the channels sees itself."""
+    """Field of an image (B, C, ...): the window of each position is the position itself."""
     return tuple(
-        Axis(Window.of_image(shape[dim]), prod(shape[dim + 1 :]), dim - len(shape)) for dim in range(2, len(shape))
+        Axis(AxisField.of_image(shape[dim]), prod(shape[dim + 1 :]), dim - len(shape)) for dim in range(2, len(shape))
     )
 
 
 def dim_of(axis: Axis, shape: Sequence[int]) -> int | None:
-    """The dimension that holds this axis, alone or with others; None for one that stands for all elements.
+    """The dimension that holds this axis, alone or with others; None where all elements have one window.
 
     Raises:
         CannotFollow: the axis was split over several dimensions.
@@ -74,7 +74,7 @@ def along(field: Field, shape: Sequence[int], changes: Mapping[int, Change], out
     """The field after `window = changes[dim](window, new size)` in some dimensions; `out` has as many as `shape`.
 
     Raises:
-        CannotFollow: a changed dimension holds other things than one axis.
+        CannotFollow: a changed dimension holds more than one axis.
     """
     changed = []
     for axis in field:
@@ -91,7 +91,7 @@ def along(field: Field, shape: Sequence[int], changes: Mapping[int, Change], out
     return tuple(changed)
 
 
-def _spread_inside(axis: Axis, shape: Sequence[int], dim: int) -> Window:
+def _spread_inside(axis: Axis, shape: Sequence[int], dim: int) -> AxisField:
     inner = axis.inner // prod(shape[dim + 1 :])
     if inner == 1 and len(axis.window) == shape[dim]:
         return axis.window
@@ -124,29 +124,29 @@ def reduced(field: Field, shape: Sequence[int], dims: Sequence[int], out: Sequen
         if dim is None or dim in dims:
             kept.append(axis.whole())
             continue
-        behind = [size for place, size in enumerate(shape) if place > dim and place not in dims]
-        factor = prod(out) // max(1, prod(size for place, size in enumerate(shape) if place not in dims))
+        behind = [size for other, size in enumerate(shape) if other > dim and other not in dims]
+        factor = prod(out) // max(1, prod(size for other, size in enumerate(shape) if other not in dims))
         within = axis.inner // prod(shape[dim + 1 :])
         kept.append(replace(axis, inner=within * prod(behind) * factor))
     return tuple(kept)
 
 
 def merged(fields: Sequence[tuple[Field, Sequence[int]]], out: Sequence[int]) -> Field:
-    """The field of a sum of tensors, each given with its shape, broadcast to the shape `out`.
+    """The field of a sum of tensors, each with its shape, broadcast to the shape `out`.
 
     Raises:
         CannotFollow: an axis lies in different dimensions of them.
     """
     result = [_broadcast(axis, fields[0][1], out) for axis in fields[0][0]]
     for field, shape in fields[1:]:
-        for place, axis in enumerate(field):
-            result[place] = _union(result[place], _broadcast(axis, shape, out))
+        for i, axis in enumerate(field):
+            result[i] = _union(result[i], _broadcast(axis, shape, out))
     return tuple(result)
 
 
 def _union(left: Axis, right: Axis) -> Axis:
     if not left.is_whole and not right.is_whole and left.inner != right.inner:
-        raise CannotFollow("a sum of tensors in which an image axis lies in different places")
+        raise CannotFollow("a sum of tensors in which an image axis lies in different dimensions")
     try:
         return replace(left, window=left.window.union(right.window), inner=max(left.inner, right.inner))
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""How each tensor operation changes a receptive field; an operation without a rule is refused, never guessed.
+"""Rules for the receptive field after each tensor operation; an operation without a rule is refused, never guessed.
 
-Two departures from what a gradient would show, both usual: statistics of normalisations are not followed (a batch
+Two usual departures from a field measured by gradient: statistics of normalisations are not followed (a batch
 norm in evaluation has none; those of group, layer and instance norms would make every field the whole image), and
 positions in the zero padding count as seen.
 """
@@ -12,17 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from unpool.inspection.axis_field import AxisField
 from unpool.inspection.field import CannotFollow, Change, Field, along, dim_of, merged, permuted, reduced
-from unpool.inspection.window import Window
 
 
 class Operation(NamedTuple):
-    """One operation on tensors, as the dispatcher sees it.
+    """One operation on tensors, as torch dispatches it.
 
     Attributes:
         name: "aten.convolution".
-        args: as given; `shapes` and `fields` belong to the tensors among them that depend on the image, in order.
-        out: shape of the output that the field is asked for, number `number` of a list of outputs.
+        args: its arguments.
+        fields, shapes: of the tensors among them that depend on the image, in order.
+        out: shape of the output whose field is computed.
+        number: index of that output, where the operation returns several.
     """
 
     name: str
@@ -32,12 +34,12 @@ class Operation(NamedTuple):
     out: tuple[int, ...]
     number: int
 
-    def argument(self, place: int, default: Any = None) -> Any:
-        return self.args[place] if len(self.args) > place and self.args[place] is not None else default
+    def argument(self, index: int, default: Any = None) -> Any:
+        return self.args[index] if len(self.args) > index and self.args[index] is not None else default
 
 
 def field_after(operation: Operation, *, is_pointwise: bool) -> Field:
-    """Field of the output of an operation.
+    """Computes the receptive field of an operation's output.
 
     Raises:
         CannotFollow: there is no rule for it, or the rule does not reach this case.
@@ -68,11 +70,11 @@ def _convolution(op: Operation) -> Field:
         raise CannotFollow("a convolution whose weights depend on the image")
     kernel = weight.shape[2:]
     changes: dict[int, Change] = {}
-    for place, size in enumerate(kernel):
+    for axis, size in enumerate(kernel):
         numbers = {"stride": stride, "padding": padding, "dilation": dilation}
-        options = {key: _of(value, place) for key, value in numbers.items()}
-        slide = Window.spread if transposed else Window.slide
-        changes[len(op.out) - len(kernel) + place] = partial(slide, kernel=size, **options)
+        options = {key: _of(value, axis) for key, value in numbers.items()}
+        slide = AxisField.spread if transposed else AxisField.slide
+        changes[len(op.out) - len(kernel) + axis] = partial(slide, kernel=size, **options)
     return _over_channels(
         along(op.fields[0], op.shapes[0], changes, op.out), op, channels=len(op.out) - len(kernel) - 1
     )
@@ -85,9 +87,9 @@ def _over_channels(field: Field, op: Operation, *, channels: int) -> Field:
     )
 
 
-def _of(value: Any, place: int) -> int:
+def _of(value: Any, index: int) -> int:
     values = [value] if isinstance(value, int) else list(value)
-    return values[place] if len(values) > 1 else values[0]
+    return values[index] if len(values) > 1 else values[0]
 
 
 def _pool(op: Operation, *, dims: int, has_dilation: bool) -> Field:
@@ -95,47 +97,49 @@ def _pool(op: Operation, *, dims: int, has_dilation: bool) -> Field:
     stride, padding = op.argument(2) or kernel, op.argument(3, 0)
     dilation = op.argument(4, 1) if has_dilation else 1
     changes: dict[int, Change] = {
-        len(op.out) - dims + place: partial(
-            Window.slide,
-            kernel=_of(kernel, place),
-            stride=_of(stride, place),
-            padding=_of(padding, place),
-            dilation=_of(dilation, place),
+        len(op.out) - dims + axis: partial(
+            AxisField.slide,
+            kernel=_of(kernel, axis),
+            stride=_of(stride, axis),
+            padding=_of(padding, axis),
+            dilation=_of(dilation, axis),
         )
-        for place in range(dims)
+        for axis in range(dims)
     }
     return along(op.fields[0], op.shapes[0], changes, op.out)
 
 
-def _adaptive(window: Window, size: int) -> Window:
+def _adaptive(window: AxisField, size: int) -> AxisField:
     if size == 1:
         return window.whole()
-    n, place = len(window), np.arange(size)
-    first, last = place * n // size, -(-(place + 1) * n // size) - 1
+    n, position = len(window), np.arange(size)
+    first, last = position * n // size, -(-(position + 1) * n // size) - 1
     steps = range(int((last - first).max()) + 1)
     return window.resample(size, [np.minimum(first + step, last) for step in steps])
 
 
-def _resize(op: Operation, *, dims: int, change: Callable[..., Window], scales_at: int) -> Field:
+def _resize(op: Operation, *, dims: int, change: Callable[..., AxisField], scales_at: int) -> Field:
     scales = op.args[scales_at:]
     changes: dict[int, Change] = {}
-    for place in range(dims):
-        dim = len(op.out) - dims + place
-        scale = scales[place] if len(scales) > place else None
+    for axis in range(dims):
+        dim = len(op.out) - dims + axis
+        scale = scales[axis] if len(scales) > axis else None
         ratio = 1 / scale if scale else op.shapes[0][dim] / op.out[dim]
         corners = scales_at > 2 and bool(op.argument(2))
         changes[dim] = partial(change, ratio=ratio, corners=corners)
     return along(op.fields[0], op.shapes[0], changes, op.out)
 
 
-def _nearest(window: Window, size: int, *, ratio: float, corners: bool, offset: float = 0.0) -> Window:
+def _nearest(window: AxisField, size: int, *, ratio: float, corners: bool, offset: float = 0.0) -> AxisField:
     return window.resample(size, [np.floor((np.arange(size) + offset) * ratio + 1e-9).astype(np.int64)])
 
 
-def _smooth(window: Window, size: int, *, ratio: float, corners: bool, reach: int, antialias: bool = False) -> Window:
+def _smooth(
+    window: AxisField, size: int, *, ratio: float, corners: bool, reach: int, antialias: bool = False
+) -> AxisField:
     """Interpolation over `reach` neighbours on either side, as many more as antialiasing needs when it shrinks."""
-    place = np.arange(size)
-    centre = place * ((len(window) - 1) / max(size - 1, 1)) if corners else (place + 0.5) * ratio - 0.5
+    position = np.arange(size)
+    centre = position * ((len(window) - 1) / max(size - 1, 1)) if corners else (position + 0.5) * ratio - 0.5
     support = reach * max(ratio, 1.0) if antialias else float(reach)
     centre = np.maximum(centre, 0) if reach == 1 and not antialias else centre
     first = np.floor(centre - support + 1e-9).astype(np.int64) + 1
@@ -145,7 +149,7 @@ def _smooth(window: Window, size: int, *, ratio: float, corners: bool, reach: in
 
 
 def _adaptive_pool(op: Operation, *, dims: int) -> Field:
-    return along(op.fields[0], op.shapes[0], {len(op.out) - 1 - place: _adaptive for place in range(dims)}, op.out)
+    return along(op.fields[0], op.shapes[0], {len(op.out) - 1 - axis: _adaptive for axis in range(dims)}, op.out)
 
 
 def _unpool(op: Operation) -> Field:
@@ -153,19 +157,19 @@ def _unpool(op: Operation) -> Field:
     return along(op.fields[0], op.shapes[0], dict.fromkeys(dims, _unpooled), op.out)
 
 
-def _unpooled(window: Window, size: int) -> Window:
+def _unpooled(window: AxisField, size: int) -> AxisField:
     return window.repeat(size, times=max(1, round(size / len(window))))
 
 
 def _pad(op: Operation, *, position: Callable[[np.ndarray, int], np.ndarray]) -> Field:
     padding, changes = list(op.args[1]), {}
-    for place in range(len(padding) // 2):
-        before = padding[2 * place]
-        changes[len(op.out) - 1 - place] = partial(_take_padded, before=before, position=position)
+    for axis in range(len(padding) // 2):
+        before = padding[2 * axis]
+        changes[len(op.out) - 1 - axis] = partial(_take_padded, before=before, position=position)
     return along(op.fields[0], op.shapes[0], changes, op.out)
 
 
-def _take_padded(window: Window, size: int, *, before: int, position: Callable[..., np.ndarray]) -> Window:
+def _take_padded(window: AxisField, size: int, *, before: int, position: Callable[..., np.ndarray]) -> AxisField:
     return window.take(position(np.arange(size) - before, len(window)))
 
 
@@ -187,14 +191,14 @@ def _slice(op: Operation) -> Field:
     return along(op.fields[0], shape, {dim: partial(_strided, first=first, step=step)}, op.out)
 
 
-def _strided(window: Window, size: int, *, first: int, step: int) -> Window:
+def _strided(window: AxisField, size: int, *, first: int, step: int) -> AxisField:
     return window.take(first + np.arange(size) * step).scaled(step)
 
 
 def _select(op: Operation) -> Field:
     dim = op.argument(1, 0) % len(op.shapes[0])
     index = op.number if op.name == "aten.unbind" else op.args[2] % op.shapes[0][dim]
-    kept = [1 if place == dim else size for place, size in enumerate(op.shapes[0])]
+    kept = [1 if axis == dim else size for axis, size in enumerate(op.shapes[0])]
     return along(op.fields[0], op.shapes[0], {dim: partial(_strided, first=index, step=1)}, kept)
 
 
@@ -226,7 +230,7 @@ def _flip(op: Operation) -> Field:
     return along(op.fields[0], op.shapes[0], changes, op.out)
 
 
-def _reversed(window: Window, size: int) -> Window:
+def _reversed(window: AxisField, size: int) -> AxisField:
     return window.take(np.arange(size)[::-1]).scaled(-1)
 
 
@@ -275,12 +279,12 @@ def _softmax(op: Operation) -> Field:
 
 
 def _shuffle(op: Operation) -> Field:
-    block = partial(Window.repeat, times=op.args[1])
+    block = partial(AxisField.repeat, times=op.args[1])
     return along(op.fields[0], op.shapes[0], dict.fromkeys(range(len(op.out) - 2, len(op.out)), block), op.out)
 
 
 def _unshuffle(op: Operation) -> Field:
-    block = partial(Window.slide, kernel=op.args[1], stride=op.args[1])
+    block = partial(AxisField.slide, kernel=op.args[1], stride=op.args[1])
     return along(op.fields[0], op.shapes[0], dict.fromkeys(range(len(op.out) - 2, len(op.out)), block), op.out)
 
 

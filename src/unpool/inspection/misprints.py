@@ -125,7 +125,7 @@ MISPRINTS = (
 )
 
 
-def misprints(pattern: str = "*") -> list[Misprint]:
+def find_misprints(pattern: str = "*") -> list[Misprint]:
     """Those about names that fit a shell pattern, or hold it where it has no wildcard."""
     wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     return [one for one in MISPRINTS if fnmatch(one.about.lower(), wild.lower()) or fnmatch(pattern, one.about)]

@@ -1,4 +1,4 @@
-"""What kind of thing a tensor operation is, and what it costs."""
+"""Kinds of tensor operations, and what they cost."""
 
 from collections.abc import Callable
 from math import prod
@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# places of the two factors
+# indices of the two factors among the arguments
 PRODUCTS = {"aten.addmm": (1, 2), "aten.mm": (0, 1), "aten.mv": (0, 1), "aten.bmm": (0, 1), "aten.baddbmm": (1, 2)}
 
 # point by point in fact, but not marked so
 UNMARKED = {"aten.hardswish", "aten.hardswish_", "aten.hardsigmoid_", "aten._prelu_kernel", "aten.prelu"}
 
-# give their input on, perhaps in another shape
+# return their input, perhaps in another shape
 VIEWS = {
     *("aten.view", "aten._unsafe_view", "aten.reshape", "aten._reshape_alias", "aten.unsqueeze", "aten.squeeze"),
     *("aten.alias", "aten.detach", "aten.clone", "aten._to_copy", "aten.lift_fresh", "aten.expand", "aten.empty"),
@@ -34,7 +34,7 @@ def name_of(func: Any) -> str:
 
 
 def is_pointwise(func: Any) -> bool:
-    """Whether each value of the result depends on the values at the same place only."""
+    """Whether each value of the result depends on the values at the same position only."""
     return torch.Tag.pointwise in func.tags or name_of(func) in UNMARKED
 
 
@@ -44,7 +44,7 @@ def multiply_adds(func: Any, args: tuple[Any, ...], output: Any, *, is_map: Call
     Args:
         func: the operation.
         args: its arguments.
-        output: what it gave.
+        output: its result.
         is_map: whether a tensor depends on the image.
     """
     name = name_of(func)
@@ -53,7 +53,7 @@ def multiply_adds(func: Any, args: tuple[Any, ...], output: Any, *, is_map: Call
         charged = image if transposed else output
         return charged.numel() * prod(weight.shape[1:])
     if name in PRODUCTS:
-        factors = [args[place] for place in PRODUCTS[name]]
+        factors = [args[index] for index in PRODUCTS[name]]
         return 0 if all(map(is_map, factors)) else output.numel() * factors[0].shape[-1]
     return 0
 

@@ -1,4 +1,4 @@
-"""From a map of scores to every pixel: each score stands at the centre of its window."""
+"""Interpolates a map of scores to every pixel; each score belongs to the centre of its window."""
 
 from collections.abc import Iterator
 
@@ -10,14 +10,14 @@ VALUES = 1 << 24  # of one band of rows
 
 
 def shares(positions: int, size: int, *, window: int, stride: int, smooth: bool) -> Tensor:
-    """What each position counts at each pixel of one axis: (size, positions), rows add to 1.
+    """Weight of each position at each pixel of one axis: (size, positions), rows add to 1.
 
     Args:
         positions: of the map; the first stands at the pixel (window - 1) / 2, its neighbour `stride` pixels on.
         size: pixels.
-        window: pixels that a score is about.
+        window: pixels of a window.
         stride: pixels between neighbours.
-        smooth: linear between two neighbours, else the nearest; beyond the first and last, these.
+        smooth: linear between two neighbours, else the nearest one; the first and the last one beyond them.
     """
     pixel = torch.arange(size, dtype=torch.float64)
     at = ((pixel - (window - 1) / 2) / stride).clamp(0, positions - 1)
@@ -34,7 +34,7 @@ def shares(positions: int, size: int, *, window: int, stride: int, smooth: bool)
 def at_every_pixel(
     scores: Tensor, size_hw: Pair, *, window_hw: Pair, stride: Pair, smooth: bool = True
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Bands of rows, each with its scores (N, rows, W), the scores between positions being linear in them.
+    """Yields bands of rows with their scores (N, rows, W), interpolated between the positions of the map.
 
     Args:
         scores: (N, H', W'), those of the windows that lie `stride` apart from the upper left corner on.
@@ -49,8 +49,8 @@ def at_every_pixel(
     )
     band = max(1, VALUES // (len(scores) * size_hw[1]))
     for top in range(0, size_hw[0], band):
-        place = slice(top, min(size_hw[0], top + band))
-        yield place, rows[place] @ scores.float() @ columns.T
+        band_rows = slice(top, min(size_hw[0], top + band))
+        yield band_rows, rows[band_rows] @ scores.float() @ columns.T
 
 
 def heat_and_classes(
@@ -69,7 +69,7 @@ def heat_and_classes(
 
 
 def covered(positions: Pair, *, window_hw: Pair, stride: Pair) -> tuple[slice, slice]:
-    """Rows and columns of the image that lie nearer than half a stride to the centre of a window."""
+    """Rows and columns of the image that are within half a stride of the centre of a window."""
     rows, columns = (
         slice(max(0, (window - step) // 2), (n - 1) * step + (window + step) // 2)
         for n, window, step in zip(positions, window_hw, stride, strict=True)
@@ -79,5 +79,5 @@ def covered(positions: Pair, *, window_hw: Pair, stride: Pair) -> tuple[slice, s
 
 def likeliest(scores: Tensor) -> int:
     """The class of the highest mean probability over the map (N, H', W'); positions of NaN are left out."""
-    there = scores.isfinite().all(0)
-    return int(scores[:, there].float().softmax(0).mean(1).argmax())
+    is_known = scores.isfinite().all(0)
+    return int(scores[:, is_known].float().softmax(0).mean(1).argmax())

@@ -1,4 +1,4 @@
-"""Networks without values: built in no time, and run with less of torch's own Python code.
+"""Builds and runs networks on the meta device, with shapes and no values, without torch's slow Python code for it.
 
 On the meta device torch draws numbers, normalises, adds and rectifies through Python code, and loads its compiler for
 it; that takes longer than everything else together. Here it is left out, for none of it changes a shape.
@@ -21,13 +21,13 @@ SINGLE = {"aten.relu", "aten.add", "aten.sub", "aten.mul"}  # keep shape and kin
 
 @contextmanager
 def without_drawing() -> Iterator[None]:
-    """Modules made inside have shapes and no values; nothing is drawn from any generator."""
+    """Lets modules built inside a `with` have shapes and no values; no random numbers are drawn."""
     with torch.device("meta"), _WithoutDrawing():
         yield
 
 
 class Watch(TorchDispatchMode):
-    """Sees every tensor operation; torch would load its compiler for each mode, only to keep out of it."""
+    """A mode for every tensor operation, for which torch does not load its compiler."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -42,7 +42,7 @@ class _WithoutDrawing(Watch):
 
 
 def run_operation(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of an operation; of frequent ones without values its shape."""
+    """Runs an operation; for frequent ones on the meta device, only the shape of the result is computed."""
     name = name_of(func)
     if name in NORMS and args[0].is_meta:
         image = args[0]

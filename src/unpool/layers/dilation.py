@@ -4,11 +4,11 @@ from torch import Tensor
 
 
 def stuff_zeros(weight: Tensor, dilation: int | tuple[int, ...]) -> Tensor:
-    """The filter with `dilation - 1` zeros between its taps; convolving with it is the dilated convolution.
+    """Inserts `dilation - 1` zeros between the taps of a filter; convolving with it is the dilated convolution.
 
     Args:
         weight: (C_out, C_in, k) or (C_out, C_in, k, k).
-        dilation: distance of the taps, one number or one an axis.
+        dilation: distance of the taps, one number or one per axis.
 
     Returns:
         (C_out, C_in, k + (k - 1) * (dilation - 1), ...).

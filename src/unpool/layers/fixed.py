@@ -1,8 +1,9 @@
 """Filters made by hand, as convolutions that are not learned.
 
-The numbers are those that the lectures print, applied as our convolutions are, without turning the filter: Prewitt is
-positive where the image grows darker to the right, Sobel where it grows darker downwards. The divisor N of two filters
-is left open in print; here a blur keeps a constant image (16), and Sobel answers -1 to a rise by 1 a row (8).
+The numbers are those of the lectures, applied as our convolutions are, without rotating the filter: Prewitt is positive
+where the image grows darker to the right, Sobel where it grows darker downwards. The lectures leave the divisor N of
+two filters open; here it is 16 for the blur, which keeps a constant image, and 8 for Sobel, whose output is -1 where
+the image grows by 1 per row.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ BLUR = ((1 / 16, 2 / 16, 1 / 16), (2 / 16, 4 / 16, 2 / 16), (1 / 16, 2 / 16, 1 /
 
 
 class FixedFilter(nn.Module):
-    """Each channel filtered by itself, zeros around the image: (B, C, H, W) -> the same shape.
+    """Filters each channel separately, with zero padding: (B, C, H, W) -> the same shape.
 
     Args:
-        rows: of the filter, such as SOBEL; an odd number of rows and of columns. Other directions: its columns as rows.
+        rows: of the filter, such as SOBEL; an odd number of rows and of columns. Transpose it for the other direction.
         channels: C.
 
     Raises:
-        ValueError: the filter has no middle.
+        ValueError: the number of rows or of columns is even.
     """
 
     weight: Tensor

@@ -21,20 +21,21 @@ class Widths(NamedTuple):
 
     @property
     def out_channels(self) -> int:
-        """Channels that the module gives."""
+        """Number of output channels of the module."""
         return self.one + self.three + self.five + self.pooled
 
 
 class Inception(nn.Module):
     """Four branches on one map, joined: (B, in_channels, H, W) -> (B, widths.out_channels, H, W).
 
-    They are 1x1; 1x1 and 3x3; 1x1 and 5x5; 3x3 max pooling and 1x1; and they stand in this order in the result.
+    The branches are 1x1; 1x1 and 3x3; 1x1 and 5x5; 3x3 max pooling and 1x1; their outputs are concatenated in this
+    order.
 
     Args:
         in_channels: channels of the input.
         widths: filters of each convolution.
-        layer: makes one convolution and what follows it.
-        large: side of the filter of the third branch.
+        layer: makes one convolution with its norm and activation.
+        large: side of the third branch's filter, 5 in the paper.
     """
 
     def __init__(self, in_channels: int, widths: Widths, *, layer: Layer, large: int = 5) -> None:

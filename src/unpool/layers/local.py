@@ -1,4 +1,4 @@
-"""A convolution whose filter is another one at each place (LeCun 1989; DeepFace's L4 to L6, Taigman et al. 2014)."""
+"""A convolution with separate filters at each position (LeCun 1989; DeepFace's L4 to L6, Taigman et al. 2014)."""
 
 import math
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 class LocallyConnected(nn.Module):
     """Locally connected layer: (B, C_in, H, W) -> (B, C_out, H', W'), sizes as those of the convolution.
 
-    `weight[i, j]` is the filter of output row i and column j as a convolution has it. The bias has one number a
-    location as well, in one line of C_out * H' * W', by which counts and weight decay know a bias. Both start as
-    torch's convolutions do.
+    `weight[i, j]` is the filter of output row i and column j as a convolution has it. The bias has one number per
+    output too; it is stored as a vector of C_out * H' * W', so that weight decay recognises it as a bias. Initial
+    weights are those of torch's convolutions.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        size_hw: height and width of the input; they decide how many filters there are.
+        size_hw: height and width of the input, which set the number of filters.
         kernel: side of the filter.
         stride: step of the filter.
         padding: zeros on each side.
@@ -59,7 +59,7 @@ class LocallyConnected(nn.Module):
         if tuple(x.shape[-2:]) != self.size_hw:
             raise ValueError(
                 f"the input is {tuple(x.shape[-2:])} and this layer was made for {self.size_hw} (H, W): "
-                "its filters belong to places; resize the input, or build the layer for this size"
+                "its filters belong to positions; resize the input, or build the layer for this size"
             )
         patches = nn.functional.unfold(x, self.kernel, padding=self.padding, stride=self.stride)  # (B, C_in*k*k, H'*W')
         filters = self.weight.flatten(3).flatten(0, 1)  # (H'*W', C_out, C_in*k*k)

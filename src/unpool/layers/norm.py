@@ -1,8 +1,8 @@
-"""Normalisation: batch norm per filter or per location (Ioffe and Szegedy 2015, arXiv:1502.03167), local response norm.
+"""Batch norm per filter or per location (Ioffe and Szegedy 2015, arXiv:1502.03167), and local response norm.
 
 Local response norm is the one of Krizhevsky et al. 2012 (AlexNet), section 3.3: `alpha` multiplies the sum of squares.
-Torch's module of that name, and Caffe, divide `alpha` by the number of filters first, so that theirs need 5e-4.
-Squares and power are computed in float32 at least: k = 2 plus a small sum has no digits to lose in half precision.
+Torch's module of that name and Caffe divide `alpha` by the number of filters first, so that they need 5e-4. Squares and
+power are computed in float32 at least: in half precision, a small sum would be lost when added to k = 2.
 """
 
 from math import prod
@@ -17,15 +17,15 @@ Learned = Literal["scale_and_shift", "shift", "nothing"]
 def batch_norm(
     channels: int, *, learned: Learned = "scale_and_shift", momentum: float | None = 0.1, eps: float = 1e-5
 ) -> nn.BatchNorm2d:
-    """Batch norm per filter: every map has mean 0 and variance 1 over batch, rows and columns while training.
+    """Makes batch norm per filter: in training, each channel has mean 0 and variance 1 over batch, rows and columns.
 
-    The variance that normalises is divided by n, the one that is remembered for evaluation by n - 1, as in torch.
+    As in torch, the variance of a batch is divided by n, its contribution to the running variance by n - 1.
 
     Args:
         channels: filters, C of (B, C, H, W).
-        learned: what is learned behind it. A shift alone does where a ReLU and a convolution follow: the convolution
-            can take the scale over.
-        momentum: share of the new batch in the remembered statistics; None averages all batches alike.
+        learned: parameters after the normalisation: a scale and a shift, a shift alone, or none. A shift alone suffices
+            before a ReLU and a convolution, whose weights can include the scale.
+        momentum: weight of the new batch in the running statistics; None weights all batches equally.
         eps: added to the variance.
     """
     if learned == "shift":
@@ -42,18 +42,18 @@ class ShiftBatchNorm(nn.BatchNorm2d):
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        if self.bias is not None:  # torch calls this before there is one
+        if self.bias is not None:  # torch's constructor calls this before the bias exists
             nn.init.zeros_(self.bias)
 
 
 class LocationBatchNorm(nn.Module):
-    """Batch norm per location: each value of (C, H, W) has its own mean and variance over the batch alone.
+    """Batch norm per location: each value of (C, H, W) has a separate mean and variance over the batch.
 
-    What a fully connected layer would have. It cannot be moved to another size, and the batch is all it averages over.
+    (B, C, H, W) -> the same shape, of one size only. This is the batch norm of a fully connected layer.
 
     Args:
         size_chw: channels, height and width of the input.
-        learned: what is learned behind it, one number a location.
+        learned: learned parameters after the normalisation, as in `batch_norm`, one number per location.
         momentum: as in `batch_norm`.
         eps: added to the variance.
 
@@ -84,7 +84,7 @@ class LocationBatchNorm(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-    """Divides each value by a power of the squares at its place, summed over the neighbouring filters.
+    """Divides each value by a power of the sum of squares over neighbouring filters at the same position.
 
     y[c] = x[c] / (k + alpha * sum of x[j]^2 over |j - c| <= size // 2) ** beta, with the filters that exist:
     (B, C, H, W) -> the same shape and dtype.
@@ -93,10 +93,10 @@ class LocalResponseNorm(nn.Module):
         size: filters that are summed, odd.
         alpha: factor of the sum, not of the mean.
         beta: the power.
-        k: what is added to the sum.
+        k: constant added to the sum.
 
     Raises:
-        ValueError: `size` is even, so that no filter is in the middle.
+        ValueError: `size` is even.
     """
 
     def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:

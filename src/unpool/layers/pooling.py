@@ -1,7 +1,7 @@
-"""Max pooling that remembers where each maximum was, and its way back (Zeiler et al. 2011; SegNet, arXiv:1511.00561).
+"""Max pooling that returns the position of each maximum, and unpooling (Zeiler et al. 2011; SegNet, arXiv:1511.00561).
 
-`torch.nn.functional.max_unpool2d` goes forward; its own backward reads channels-last memory across the grain and took
-3 to 5 times as long as the gather used here (4x64x352x480, two threads, float32 and bfloat16).
+The forward pass of unpooling is `torch.nn.functional.max_unpool2d`. Its backward pass reads channels-last memory out of
+order and took 3 to 5 times as long as the gather used here (4x64x352x480, two threads, float32 and bfloat16).
 """
 
 from typing import Any
@@ -11,9 +11,9 @@ from torch.autograd import Function
 
 
 class MaxPoolSwitches(nn.Module):
-    """2x2 max pooling, sizes rounded up: (B, C, H, W) -> the maxima and their places, both (B, C, H/2, W/2).
+    """2x2 max pooling, sizes rounded up: (B, C, H, W) -> the maxima and their switches, both (B, C, H/2, W/2).
 
-    A place is row * W + column in the map that was pooled, int64; the first of equal values is taken.
+    A switch is the position of a maximum in the pooled map, row * W + column, int64; of equal values the first counts.
     """
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,19 +21,19 @@ class MaxPoolSwitches(nn.Module):
 
 
 class MaxUnpool(nn.Module):
-    """Puts each value back where its maximum was, zeros elsewhere; the inverse of MaxPoolSwitches."""
+    """Moves each value back to the position of its maximum, zeros elsewhere: the inverse of MaxPoolSwitches."""
 
     def forward(self, x: Tensor, switches: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return max_unpool(x, switches, size_hw)
 
 
 def max_unpool(x: Tensor, switches: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Values at their switches in a map of zeros.
+    """Writes values at their switches into a map of zeros.
 
     Args:
         x: (B, C, h, w).
-        switches: (B, C, h, w) places as MaxPoolSwitches gives them.
-        size_hw: height and width of the map that was pooled.
+        switches: (B, C, h, w), from MaxPoolSwitches.
+        size_hw: height and width of the map before the pooling.
 
     Returns:
         (B, C, H, W).
@@ -54,10 +54,10 @@ class _MaxUnpool(Function):
 
 
 def gather_at(x: Tensor, switches: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, h, w): the values at the switches, in the switches' memory format."""
+    """Reads the values of `x` (B, C, H, W) at the switches (B, C, h, w) -> (B, C, h, w), in their memory format."""
     batch, channels, height, width = switches.shape
     if switches.is_contiguous():
         return x.flatten(2).gather(2, switches.flatten(2)).view(batch, channels, height, width)
     rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), a view of channels-last memory
-    places = switches.permute(0, 2, 3, 1).flatten(1, 2)
-    return rows.gather(1, places).view(batch, height, width, channels).permute(0, 3, 1, 2)
+    positions = switches.permute(0, 2, 3, 1).flatten(1, 2)
+    return rows.gather(1, positions).view(batch, height, width, channels).permute(0, 3, 1, 2)

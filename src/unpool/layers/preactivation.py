@@ -14,10 +14,7 @@ class NormActConv(nn.Sequential):
 
 
 class Preactivated(nn.Module):
-    """x + branch(x): nothing stands between the input and the output of many such units.
-
-    The branch starts with a norm and an activation of its own.
-    """
+    """x + branch(x), without an activation after the sum; the branch starts with a norm and an activation."""
 
     def __init__(self, branch: nn.Module) -> None:
         super().__init__()
@@ -33,7 +30,7 @@ class SharedPreactivated(nn.Module):
     Args:
         channels: of the input.
         branch: starts with a convolution.
-        shortcut: gives what `branch` gives in shape.
+        shortcut: its output has the shape of the branch's.
     """
 
     def __init__(self, channels: int, branch: nn.Module, shortcut: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Modules that look at a map, or at several, on many scales at once."""
+"""Modules that read one map or several at many scales."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -12,8 +12,8 @@ from unpool.layers.conv import ConvNormAct
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: (B, C, H, W) -> (B, (2 + number of rates) * width, H, W).
 
-    A 1x1 convolution, a 3x3 convolution a rate, and the average of the whole map, each with batch norm and ReLU, side
-    by side. The average has one position an image, so that training needs batches of two or more.
+    A 1x1 convolution, one 3x3 convolution per rate, and the average of the whole map, each with batch norm and ReLU,
+    concatenated. The average has one position per image, so that training needs batches of two or more.
     Source: Chen et al. 2017, arXiv:1706.05587, section 3.3.
 
     Args:
@@ -38,7 +38,7 @@ class ASPP(nn.Module):
 
 
 def set_rate(conv: nn.Conv2d, rate: int) -> None:
-    """Spreads the taps of a convolution `rate` pixels apart and pads it so that the size of the map stays as it was."""
+    """Sets the dilation of a convolution to `rate`, in place, and its padding such that the size of the map is kept."""
     conv.dilation = (rate, rate)
     conv.padding = tuple(rate * (side // 2) for side in conv.kernel_size)
 
@@ -46,8 +46,8 @@ def set_rate(conv: nn.Conv2d, rate: int) -> None:
 class PyramidPooling(nn.Module):
     """The map and its averages over grids of several sizes: (B, C, H, W) -> (B, C + number of bins * width, H, W).
 
-    Each grid of averages goes through a 1x1 convolution with batch norm and ReLU and back to the size of the map,
-    bilinearly, with corners on corners. A grid of one needs batches of two or more in training.
+    Each grid of averages passes a 1x1 convolution with batch norm and ReLU and is resized bilinearly to the size of the
+    map, with aligned corners. A grid of one cell needs batches of two or more in training.
     Source: Zhao et al. 2017, arXiv:1612.01105, section 3.2.
 
     Args:
@@ -69,14 +69,14 @@ class PyramidPooling(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """Gives every map of a backbone the meaning of the coarsest: maps of `channels` -> as many of `width` channels.
+    """Adds coarser maps to finer ones: maps of `channels` -> maps of the same sizes, of `width` channels each.
 
     A 1x1 convolution on each map, the coarser sum added at the size of the finer one (nearest), a 3x3 convolution on
     each sum; biases, no norm, no activation. Source: Lin et al. 2017, arXiv:1612.03144, section 3.
 
     Args:
-        channels: of the maps, fine to coarse.
-        width: channels of the maps it gives.
+        channels: of the input maps, fine to coarse.
+        width: channels of the output maps.
     """
 
     def __init__(self, channels: Sequence[int], width: int = 256) -> None:
@@ -98,5 +98,5 @@ class FeaturePyramid(nn.Module):
 
 
 def with_pooled_level(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The maps and one more: every second pixel of the coarsest, P6 (max pooling of side one, stride two)."""
+    """Returns the maps and one more, P6: every second pixel of the coarsest (max pooling of side 1, stride 2)."""
     return (*maps, nn.functional.max_pool2d(maps[-1], 1, stride=2))

@@ -6,7 +6,7 @@ from unpool.layers.conv import ConvNormAct
 
 
 class Residual(nn.Module):
-    """relu(branch(x) + shortcut(x))."""
+    """relu(branch(x) + shortcut(x)); both outputs have the same shape."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
@@ -32,19 +32,19 @@ class ZeroPad(nn.Module):
 
 
 def zero_padded(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Option A: no parameters; subsampled and filled with zero channels where the shape changes."""
+    """Makes the shortcut of option A, without parameters: where the shape changes, subsampling and zero channels."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return ZeroPad(out_channels - in_channels, stride)
 
 
 def projected(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Option B: a 1x1 convolution where the shape changes, else the identity."""
+    """Makes the shortcut of option B: a 1x1 convolution where the shape changes, else the identity."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return always_projected(in_channels, out_channels, stride)
 
 
 def always_projected(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Option C: a 1x1 convolution on every block."""
+    """Makes the shortcut of option C: a 1x1 convolution on every block."""
     return ConvNormAct(in_channels, out_channels, 1, stride=stride, act=None)

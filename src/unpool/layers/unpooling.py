@@ -1,4 +1,4 @@
-"""Two unpoolings that need no memory of the pooling; the third, with switches, is `layers.pooling.MaxUnpool`."""
+"""Two unpoolings without switches; the third, with switches, is `layers.pooling.MaxUnpool`."""
 
 from torch import Tensor, nn
 
@@ -7,6 +7,9 @@ class NearestUnpool(nn.Module):
     """Repeats each value over a block: (B, C, H, W) -> (B, C, factor * H, factor * W).
 
     Average pooling by the same factor is its inverse.
+
+    Raises:
+        ValueError: `factor` is below 1.
     """
 
     def __init__(self, factor: int = 2) -> None:
@@ -23,7 +26,11 @@ class NearestUnpool(nn.Module):
 
 
 class BedOfNails(nn.Module):
-    """Each value at the top left of a block of zeros: (B, C, H, W) -> (B, C, factor * H, factor * W)."""
+    """Writes each value to the top left of a block of zeros: (B, C, H, W) -> (B, C, factor * H, factor * W).
+
+    Raises:
+        ValueError: `factor` is below 1.
+    """
 
     def __init__(self, factor: int = 2) -> None:
         super().__init__()

@@ -9,7 +9,9 @@ from unpool.layers.unpooling import NearestUnpool
 
 
 def bilinear_filter(factor: int, *, side: int | None = None) -> Tensor:
-    """(k, k) float32 filter, k = `side` or 2 * factor - factor % 2, that interpolates between pixels `factor` apart.
+    """Returns the (k, k) float32 filter that interpolates between pixels `factor` apart.
+
+    k is `side` or, if that is None, 2 * factor - factor % 2.
 
     Source: Long et al. 2015 (arXiv:1411.4038), section 3.3, and the filler of the authors' release.
     """
@@ -20,16 +22,16 @@ def bilinear_filter(factor: int, *, side: int | None = None) -> Tensor:
 
 
 class BilinearDeconv(nn.ConvTranspose2d):
-    """Transposed convolution that starts as bilinear interpolation of each channel by itself.
+    """Transposed convolution whose initial weights interpolate each channel bilinearly.
 
-    (B, C, h, w) -> (B, C, factor * (h - 1) + k, ...) with k as in `bilinear_filter`; callers cut the surplus, which is
+    (B, C, h, w) -> (B, C, factor * (h - 1) + k, ...) with k as in `bilinear_filter`; callers crop the surplus, which is
     k - factor pixels, `k // 2 - factor // 2` of them before the first pixel.
 
     Args:
         channels: of input and output.
-        factor: how many times finer the output is.
+        factor: stride of the convolution: how many times finer the output is.
         learned: whether training changes the filter; the parameter exists either way.
-        side: k, where a release has another one.
+        side: side k of the filter; None for that of `bilinear_filter`.
     """
 
     def __init__(self, channels: int, factor: int, *, learned: bool = True, side: int | None = None) -> None:
@@ -44,8 +46,8 @@ class BilinearDeconv(nn.ConvTranspose2d):
 class ResizeConv(nn.Sequential):
     """Repeats each value over a block, then convolves: (B, C_in, H, W) -> (B, C_out, factor * H, factor * W).
 
-    Every output position is made of as many products as its neighbours, so that no checkerboard can appear; in a
-    transposed convolution that is so only where the filter's side is a multiple of the stride.
+    Every output is a sum of equally many products, so that no checkerboard can appear; in a transposed convolution this
+    holds only if the filter's side is a multiple of the stride.
 
     Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", doi:10.23915/distill.00003.
 

@@ -1,1 +1,1 @@
-"""Counts over a whole set, and the numbers that are read from them."""
+"""Metrics: counts over a whole set of images, and the scores computed from them."""

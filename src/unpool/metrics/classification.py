@@ -6,11 +6,11 @@ from typing import Any
 from unpool.metrics.confusion import Confusion, mean
 from unpool.types import Batch, Prediction
 
-CONFUSION_LIMIT = 100  # beyond this many classes the counts are no longer written out: they grow with the square
+CONFUSION_LIMIT = 100  # classes up to which the confusion counts are returned: they grow with the square
 
 
 class LabelScores:
-    """Top-1 and top-5 accuracy, and the counts behind them, over a whole set."""
+    """Top-1 and top-5 accuracy, recall and precision by class, and confusion counts, over a whole set."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
@@ -28,11 +28,11 @@ class LabelScores:
         self.top5_hits += other.top5_hits
 
     def compute(self) -> dict[str, Any]:
-        """Shares in 0..1; None for what the set does not hold.
+        """Computes the scores: shares in 0..1, None where the set has nothing to count.
 
         Returns:
-            top1, top5 (of all classes where there are fewer than 5), class_accuracy (mean recall), by class name recall
-            and precision, and confusion, rows of counts by true class (None beyond 100 classes).
+            top1, top5 (of all classes if there are fewer than 5), class_accuracy (mean recall), recall and precision by
+            class name, and confusion, rows of counts by reference class (None beyond 100 classes).
         """
         counts, recall = self.confusion.counts, self.confusion.recall()
         images = int(counts.sum())

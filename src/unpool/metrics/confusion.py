@@ -1,4 +1,4 @@
-"""Counts that accuracies, precision and intersection over union are read from."""
+"""Confusion counts, and accuracy, recall, precision and intersection over union computed from them."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,15 @@ from unpool.types import Batch, Prediction
 
 
 class Confusion:
-    """Confusion counts of a whole set; row = truth, column = prediction.
+    """Confusion counts of a whole set; row = reference, column = prediction.
 
-    Every ratio whose denominator is 0 is None, and no mean counts it: recall of a class that is not in the truth,
+    A ratio whose denominator is 0 is None and is left out of means: recall of a class that is not in the reference,
     precision of one that was never predicted, intersection over union of one that is in neither.
+
+    Args:
+        num_classes: N.
+        key: of the values in batch and prediction.
+        ignore: value in the reference that is not counted.
 
     Attributes:
         counts: (N, N) int64.
@@ -24,63 +29,67 @@ class Confusion:
         self.ignore = ignore
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Adds a batch; both sides hold the same key, a tensor (B, ...) or a list of B tensors.
+        """Adds a batch; `key` is in both, a tensor (B, ...) or a list of B tensors.
 
         Raises:
             ValueError: shapes differ, or a value is no class.
         """
-        truth, predicted = batch[self.key], prediction[self.key]
-        if isinstance(truth, Tensor) and isinstance(predicted, Tensor):
-            self._add(truth, predicted)
+        reference, predicted = batch[self.key], prediction[self.key]
+        if isinstance(reference, Tensor) and isinstance(predicted, Tensor):
+            self._add(reference, predicted)
             return
-        for one_truth, one_predicted in zip(truth, predicted, strict=True):
-            self._add(one_truth, one_predicted)
+        for one_reference, one_predicted in zip(reference, predicted, strict=True):
+            self._add(one_reference, one_predicted)
 
-    def _add(self, truth: Tensor, predicted: Tensor) -> None:
-        if truth.shape != predicted.shape:
+    def _add(self, reference: Tensor, predicted: Tensor) -> None:
+        if reference.shape != predicted.shape:
             raise ValueError(
-                f"{self.key} is {tuple(truth.shape)} in the batch and {tuple(predicted.shape)} in the prediction; "
-                "a task must predict at the size of the truth"
+                f"{self.key} is {tuple(reference.shape)} in the batch and {tuple(predicted.shape)} in the prediction; "
+                "a task must predict at the size of the reference"
             )
         size = len(self.counts)
-        truth, predicted = truth.flatten().long(), predicted.flatten().long().to(truth.device)
+        reference, predicted = reference.flatten().long(), predicted.flatten().long().to(reference.device)
         if self.ignore is not None:
-            keep = truth != self.ignore
-            truth, predicted = truth[keep], predicted[keep]
-        for side, values in (("truth", truth), ("prediction", predicted)):
+            keep = reference != self.ignore
+            reference, predicted = reference[keep], predicted[keep]
+        for side, values in (("reference", reference), ("prediction", predicted)):
             if values.numel() and (int(values.min()) < 0 or int(values.max()) >= size):
                 raise ValueError(
                     f"{side} of {self.key} holds {values.unique().tolist()[:20]}, not all in 0..{size - 1}"
                 )
-        self.counts += torch.bincount(truth * size + predicted, minlength=size * size).view(size, size).cpu()
+        self.counts += torch.bincount(reference * size + predicted, minlength=size * size).view(size, size).cpu()
 
     def merge(self, other: "Confusion") -> None:
-        """Adds the counts of another part of the set."""
+        """Adds the counts of another part of the set.
+
+        Raises:
+            ValueError: the numbers of classes differ.
+        """
         if other.counts.shape != self.counts.shape:
             raise ValueError(f"cannot merge counts of {len(other.counts)} classes into {len(self.counts)}")
         self.counts += other.counts
 
     def accuracy(self) -> float | None:
-        """Share of the labelled items that were predicted right."""
+        """Returns the share of the counted items that were predicted correctly."""
         return _ratio(self.counts.diag().sum(), self.counts.sum())
 
     def recall(self) -> list[float | None]:
-        """Of each class in the truth, the share that was found."""
+        """Returns for each class the share of its reference items that were predicted as such."""
         return [_ratio(hit, all_) for hit, all_ in zip(self.counts.diag(), self.counts.sum(1), strict=True)]
 
     def precision(self) -> list[float | None]:
-        """Of each class as predicted, the share that was right."""
+        """Returns for each class the share of its predictions that are correct."""
         return [_ratio(hit, all_) for hit, all_ in zip(self.counts.diag(), self.counts.sum(0), strict=True)]
 
     def iou(self) -> list[float | None]:
-        """Intersection over union of each class."""
+        """Returns the intersection over union of each class."""
         hits = self.counts.diag()
         unions = self.counts.sum(0) + self.counts.sum(1) - hits
         return [_ratio(hit, union) for hit, union in zip(hits, unions, strict=True)]
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are defined; None where none is.
+    """Returns the mean of the values that are not None; None if all are.
 
     Example:
         >>> mean([0.5, None, 1.0])

@@ -1,8 +1,8 @@
-"""Average precision by object keypoint similarity, COCO's score of poses.
+"""Average precision by object keypoint similarity (OKS), COCO's score of poses.
 
 Source: cocodataset.org, "Keypoint evaluation", as in pycocotools: ten thresholds from 0.5 to 0.95, 101 recalls, the 20
-best poses of an image. Differs in that people of all sizes are one group, that crowds are left out by the reader, and
-that areas are estimated from boxes where a data set has only these (`metrics.people`).
+best poses of an image. Differs in that people are not grouped by size, that the reader leaves out crowds, and that
+areas are estimated from boxes if the data set has no areas (`metrics.people`).
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 THRESHOLDS = tuple(0.5 + 0.05 * i for i in range(10))
-MOST = 20  # poses of one image that count
+MOST = 20  # predicted poses of one image that are counted
 RECALLS = np.linspace(0, 1, 101)
-_OWN = {  # of COCO's joints; the neck and the top of the head as in CrowdPose
+_DEVIATIONS = {  # of COCO's joints; the neck and the top of the head as in CrowdPose
     **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062},
     **{"hip": 0.107, "knee": 0.087, "ankle": 0.089, "neck": 0.079, "head_top": 0.079},
 }
@@ -23,44 +23,44 @@ _OTHERS = 0.079
 
 
 def deviations(names: Sequence[str]) -> Tensor:
-    """(K,) how far people err on each joint, in square roots of the person's area.
+    """Returns the deviation (K,) of annotations of each joint, in square roots of the person's area.
 
     Example:
         >>> deviations(["nose", "left_hip"])
         tensor([0.0260, 0.1070], dtype=torch.float64)
     """
     kinds = [name.removeprefix("left_").removeprefix("right_") for name in names]
-    return torch.tensor([_OWN.get(kind, _OTHERS) for kind in kinds], dtype=torch.float64)
+    return torch.tensor([_DEVIATIONS.get(kind, _OTHERS) for kind in kinds], dtype=torch.float64)
 
 
-def similarity(found: Tensor, truth: Tensor, visible: Tensor, *, area: Tensor, sigmas: Tensor) -> Tensor:
-    """Object keypoint similarity of each found pose with each true one.
+def similarity(predicted: Tensor, reference: Tensor, visible: Tensor, *, area: Tensor, sigmas: Tensor) -> Tensor:
+    """Computes the object keypoint similarity of each predicted pose with each reference pose.
 
     Args:
-        found: (M, K, 2) x, y.
-        truth: (N, K, 2) x, y.
-        visible: (N, K) labelled joints; the others do not count.
-        area: (N,) pixels of each true person.
+        predicted: (M, K, 2) x, y.
+        reference: (N, K, 2) x, y.
+        visible: (N, K) labelled joints; the others are not counted.
+        area: (N,) pixels of each reference person.
         sigmas: (K,) as in `deviations`.
 
     Returns:
         (M, N): mean over labelled joints of exp(-d^2 / (2 area (2 sigma)^2)), 0 where a person has none.
 
     Example:
-        >>> truth, sigmas = torch.tensor([[[10.0, 10.0]]]), torch.tensor([0.1])
-        >>> found = torch.tensor([[[10.0, 10.0]], [[12.0, 10.0]]])  # right, and two pixels beside
-        >>> similarity(found, truth, torch.tensor([[True]]), area=torch.tensor([100.0]), sigmas=sigmas)
+        >>> reference, sigmas = torch.tensor([[[10.0, 10.0]]]), torch.tensor([0.1])
+        >>> predicted = torch.tensor([[[10.0, 10.0]], [[12.0, 10.0]]])  # right, and two pixels beside
+        >>> similarity(predicted, reference, torch.tensor([[True]]), area=torch.tensor([100.0]), sigmas=sigmas)
         tensor([[1.0000],
                 [0.6065]])
     """
-    square = (found[:, None] - truth[None]).square().sum(3)  # (M, N, K)
+    square = (predicted[:, None] - reference[None]).square().sum(3)  # (M, N, K)
     scale = 2 * area.clamp_min(1e-9)[None, :, None] * (2 * sigmas).square()
     near = torch.where(visible[None], torch.exp(-square / scale), 0.0).sum(2)
     return near / visible.sum(1).clamp_min(1)
 
 
 class AveragePrecision:
-    """Precision over a whole set of images, each with any number of people.
+    """Average precision over a whole set of images, each with any number of people.
 
     Args:
         sigmas: (K,) as in `deviations`.
@@ -69,22 +69,23 @@ class AveragePrecision:
     def __init__(self, sigmas: Tensor) -> None:
         self.sigmas = sigmas
         self.scores: list[float] = []
-        self.hits: list[list[bool]] = []  # of each found pose, at each threshold
+        self.hits: list[list[bool]] = []  # of each predicted pose, at each threshold
         self.people = 0
 
-    def add(self, found: Tensor, score: Tensor, truth: Tensor, *, visible: Tensor, area: Tensor) -> None:
-        """One image: poses (M, K, 2) with scores (M,), and people (N, K, 2) with `visible` (N, K) and `area` (N,).
+    def add(self, predicted: Tensor, score: Tensor, reference: Tensor, *, visible: Tensor, area: Tensor) -> None:
+        """Adds an image: predicted poses (M, K, 2) with scores (M,), and reference poses (N, K, 2).
 
-        Of more than `MOST` poses the best count.
+        Reference people have `visible` (N, K) and `area` (N,). Only the `MOST` predictions of highest score are
+        counted.
         """
         labelled = visible.any(1)
-        truth, visible, area = truth[labelled], visible[labelled], area[labelled]
+        reference, visible, area = reference[labelled], visible[labelled], area[labelled]
         order = score.argsort(descending=True, stable=True)[:MOST]
-        alike = similarity(found[order], truth.nan_to_num(), visible, area=area, sigmas=self.sigmas)
+        alike = similarity(predicted[order], reference.nan_to_num(), visible, area=area, sigmas=self.sigmas)
         hits = torch.stack([_matched(alike, threshold) for threshold in THRESHOLDS], dim=1)
         self.scores += score[order].tolist()
         self.hits += hits.tolist()
-        self.people += len(truth)
+        self.people += len(reference)
 
     def merge(self, other: "AveragePrecision") -> None:
         self.scores += other.scores
@@ -92,7 +93,7 @@ class AveragePrecision:
         self.people += other.people
 
     def compute(self) -> dict[str, Any]:
-        """oks_ap (mean over the thresholds), oks_ap50 and oks_ap75; nothing where no person was added."""
+        """Computes oks_ap (mean over the thresholds), oks_ap50 and oks_ap75; empty if no person was added."""
         if not self.people:
             return {}
         order = np.argsort(-np.array(self.scores), kind="mergesort")
@@ -102,7 +103,10 @@ class AveragePrecision:
 
 
 def _matched(alike: Tensor, threshold: float) -> Tensor:
-    """(M, N) best pose first -> (M,) bool: each takes the likest person that is left, if like enough."""
+    """(M, N) similarities, best score first -> (M,) bool: whether the pose gets a person above the threshold.
+
+    Each pose in turn gets the most similar person that no pose before it got.
+    """
     free = torch.ones(alike.shape[1], dtype=torch.bool)
     hits = torch.zeros(len(alike), dtype=torch.bool)
     for i, row in enumerate(alike):
@@ -114,8 +118,8 @@ def _matched(alike: Tensor, threshold: float) -> Tensor:
 
 
 def _precision(hits: np.ndarray, people: int) -> float:
-    """Area under the precision that never rises again, at 101 recalls."""
+    """Area under the precision-recall curve, made non-increasing, at 101 recalls."""
     right = np.cumsum(hits)
     precision = np.maximum.accumulate((right / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    place = np.searchsorted(right / people, RECALLS, side="left")
-    return float(np.append(precision, 0.0)[place].mean())
+    index = np.searchsorted(right / people, RECALLS, side="left")
+    return float(np.append(precision, 0.0)[index].mean())

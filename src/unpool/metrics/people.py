@@ -1,9 +1,9 @@
 """Scores of the poses of many people in one image.
 
-OKS-AP is that of `metrics.oks`, with the areas of people as annotated where the data set has them. Differs in that a
-person of whom only the box is known counts for 0.53 of it, and that found people who lie where nobody is labelled are
-left out before the best of an image are taken, not after. Of COCO's joints with a neck, which a reader makes up from
-the shoulders, OKS is over COCO's own 17; the limbs of the neck count as limbs.
+OKS-AP is that of `metrics.oks`, with the annotated areas of people if the data set has them. Differs in that the area
+of a person with only a box is 0.53 of the box, and that predictions in regions without labels are left out before the
+20 best of an image are chosen, not after. With COCO's joints and a neck, which the reader computes from the shoulders,
+OKS is over COCO's 17 joints; limbs that end at the neck are counted as limbs.
 """
 
 from collections.abc import Sequence
@@ -16,95 +16,97 @@ from unpool.metrics.oks import AveragePrecision, deviations
 from unpool.ops.skeleton import COCO_NECK_LIMBS
 from unpool.types import IGNORE, Batch, DataInfo, Prediction
 
-SHARE = 0.5  # of a limb's length, within which both of its ends must lie
-COVERED = 0.53  # of its box, what a person of COCO covers, by the middle of the set; 0.25 to 0.75 of 90 in 100
+SHARE = 0.5  # of a limb's length: largest error of each of its ends
+COVERED = 0.53  # of its box: median area of a person in COCO; 0.25 to 0.75 for 90 of 100
 
 
 class PeopleScores:
-    """Limbs joined right, people found, and OKS-AP where areas or boxes are known.
+    """Recall and precision of limbs, ratio of people, and OKS-AP if areas or boxes are known.
 
-    Found people are given to true ones by the number of limbs that lie near, most first. `limbs` is a recall, which
-    people found too much do not lower; limbs_precision and people_ratio stand beside it. A limb is joined right where
-    one found person has both of its joints, each within half of the limb's length: the strict PCP, for which a limb
-    made of two people's joints does not count. Found people most of whose joints lie where people are not labelled,
-    IGNORE in the `mask`, are neither right nor wrong.
+    Predicted people are assigned to reference people by the number of correct limbs, most first. A limb is correct if
+    one predicted person has both of its joints, each within half of the limb's length: the strict PCP, for which a limb
+    made of two people's joints is wrong. `limbs` is a recall, which superfluous predictions do not lower;
+    limbs_precision and people_ratio do. Predicted people most of whose joints are on IGNORE of the `mask`, where people
+    are not labelled, are not counted.
     """
 
     def __init__(self, info: DataInfo) -> None:
         self.limbs = torch.tensor(info.limbs)
         self.right = self.seen = self.made = 0
-        self.people = self.found = 0
+        self.people = self.predicted = 0
         self.precision = AveragePrecision(deviations(info.keypoints))
         self.counts = _counts(info.keypoints)
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Adds a batch: `people`, lists of B (N, K, 2) with NaN where a joint is not known, and `score`."""
-        for i, truth in enumerate(batch["people"]):
-            found, score, truth = (x.cpu().double() for x in (prediction["people"][i], prediction["score"][i], truth))
+        """Adds a batch: `people`, lists of B (N, K, 2) with NaN for unknown joints, and the prediction's `score`."""
+        for i, reference in enumerate(batch["people"]):
+            people, score, reference = (
+                x.cpu().double() for x in (prediction["people"][i], prediction["score"][i], reference)
+            )
             if "mask" in batch:
-                counts = ~_on_ignored(found, batch["mask"][i].cpu())
-                found, score = found[counts], score[counts]
-            near = self._near(found, truth)  # (M, N, limbs)
+                counts = ~_on_ignored(people, batch["mask"][i].cpu())
+                people, score = people[counts], score[counts]
+            near = self._near(people, reference)  # (M, N, limbs)
             for m, n in _assigned(near.sum(2)):
                 self.right += int(near[m, n].sum())
-            self.seen += int(self._has(truth).sum())
-            self.made += int(self._has(found).sum())
-            self.people, self.found = self.people + len(truth), self.found + len(found)
+            self.seen += int(self._has(reference).sum())
+            self.made += int(self._has(people).sum())
+            self.people, self.predicted = self.people + len(reference), self.predicted + len(people)
             area = _areas(batch, i)
             if area is not None:
-                known, far = ~truth.isnan().any(2) & self.counts, found.nan_to_num(nan=-1e6)
-                self.precision.add(far, score, truth, visible=known, area=area)
+                known, far = ~reference.isnan().any(2) & self.counts, people.nan_to_num(nan=-1e6)
+                self.precision.add(far, score, reference, visible=known, area=area)
 
     def _has(self, people: Tensor) -> Tensor:
         """(N, limbs): both ends are known."""
         known = ~people.isnan().any(2)
         return known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
 
-    def _near(self, found: Tensor, truth: Tensor) -> Tensor:
-        """(M, N, limbs): both ends of the found limb are within reach of the true one's; never where one is unknown."""
+    def _near(self, people: Tensor, reference: Tensor) -> Tensor:
+        """(M, N, limbs): whether both ends of the predicted limb are near those of the reference; False if unknown."""
         first, second = self.limbs.unbind(1)
-        error = (found[:, None] - truth[None]).norm(dim=3)  # (M, N, K), NaN where unknown
-        reach = SHARE * (truth[:, first] - truth[:, second]).norm(dim=2)
+        error = (people[:, None] - reference[None]).norm(dim=3)  # (M, N, K), NaN where unknown
+        reach = SHARE * (reference[:, first] - reference[:, second]).norm(dim=2)
         return (error[..., first] <= reach) & (error[..., second] <= reach)
 
     def merge(self, other: "PeopleScores") -> None:
         self.right, self.seen, self.made = self.right + other.right, self.seen + other.seen, self.made + other.made
-        self.people, self.found = self.people + other.people, self.found + other.found
+        self.people, self.predicted = self.people + other.people, self.predicted + other.predicted
         self.precision.merge(other.precision)
 
     def compute(self) -> dict[str, Any]:
-        """limbs, the share of true limbs joined right; limbs_precision, of the found ones; people_ratio.
+        """Computes limbs, the share of reference limbs that were predicted, limbs_precision and people_ratio.
 
-        people_ratio is the number of found people over that of true ones, right or wrong: no recall, and above 1 where
-        too many are found. None for what the set does not hold; oks_ap, oks_ap50 and oks_ap75 where areas or boxes
-        are known.
+        limbs_precision is the share of predicted limbs that are correct, people_ratio the number of predicted people
+        over that of reference people, correct or not: above 1 if too many are predicted. None where the set has nothing
+        to count. oks_ap, oks_ap50 and oks_ap75 are there if areas or boxes are known.
         """
         return {
             "limbs": self.right / self.seen if self.seen else None,
             "limbs_precision": self.right / self.made if self.made else None,
-            "people_ratio": self.found / self.people if self.people else None,
+            "people_ratio": self.predicted / self.people if self.people else None,
             **self.precision.compute(),
         }
 
 
 def _counts(joints: Sequence[str]) -> Tensor:
-    """(K,): joints of the similarity, all but the neck of COCO's with a neck."""
+    """(K,) bool: whether a joint counts in OKS; all do except the neck that was added to COCO's joints."""
     is_made_up = set(joints) == {name for limb in COCO_NECK_LIMBS for name in limb}
     return torch.tensor([not (is_made_up and name == "neck") for name in joints])
 
 
-def _areas(batch: Batch, place: int) -> Tensor | None:
-    """(N,) pixels that the people of one image cover: as annotated, else estimated from boxes."""
+def _areas(batch: Batch, index: int) -> Tensor | None:
+    """(N,) areas in pixels of the people of one image: as annotated, else estimated from boxes."""
     if "areas" in batch:
-        return batch["areas"][place].cpu().double()
+        return batch["areas"][index].cpu().double()
     if "boxes" not in batch:
         return None
-    box = batch["boxes"][place].cpu().double()
+    box = batch["boxes"][index].cpu().double()
     return COVERED * (box[:, 2:] - box[:, :2]).prod(1)
 
 
 def _on_ignored(people: Tensor, mask: Tensor) -> Tensor:
-    """(N,): more than half of the person's joints lie on IGNORE of the mask (H, W)."""
+    """(N,) bool: whether more than half of a person's joints are on IGNORE of the mask (H, W)."""
     x, y = people.nan_to_num().round().long().unbind(2)
     known = ~people.isnan().any(2)
     is_ignored = mask[y.clamp(0, mask.shape[0] - 1), x.clamp(0, mask.shape[1] - 1)] == IGNORE
@@ -112,7 +114,7 @@ def _on_ignored(people: Tensor, mask: Tensor) -> Tensor:
 
 
 def _assigned(alike: Tensor) -> list[tuple[int, int]]:
-    """Pairs of a found and a true person, the likest first, each in one pair at most."""
+    """Pairs of a predicted and a reference person, those with most correct limbs first, each in at most one pair."""
     pairs, left = [], alike.clone()
     while left.numel() and left.max() > 0:
         m, n = divmod(int(left.argmax()), left.shape[1])

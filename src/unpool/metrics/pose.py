@@ -1,12 +1,12 @@
-"""Scores of predicted joints, one person an image; only visible joints count.
+"""Scores of predicted joints, one person per image; only visible joints are counted.
 
-A joint is right where it is nearer than a share of a length of the same person: the torso (left shoulder to right hip;
-LSP and FLIC), the head (neck to its top) or the person (the longer side of the box around the joints; Yang and Ramanan
-2013). People whose length is not known, since one end of it is hidden, are left out of that figure.
+A joint is correct if its error is at most a share of a length of the same person: the torso (left shoulder to right
+hip; LSP and FLIC), the head (neck to its top) or the person (the longer side of the box around the joints; Yang and
+Ramanan 2013). People whose length is unknown, since one end of it is hidden, are left out of that score.
 
-Beside published figures: MPII's PCKh takes 0.6 of the diagonal of the head's box for the head's length. PCP runs over
-the limbs of the data set; the ten sticks of the literature leave out the lines of neck and hips. OKS-AP takes each
-person for an image of its own; COCO finds matches among all people of an image.
+Differences from published scores: MPII's PCKh uses 0.6 of the diagonal of the head's box as the length of the head. PCP
+is over the limbs of the data set; the ten sticks of the literature leave out the lines of neck and hips. OKS-AP treats
+each person as a separate image; COCO matches all people of an image.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ THRESHOLDS = {"pck": (0.05, 0.1, 0.2, 0.5), "pckh": (0.5,), "pck_person": (0.1, 
 
 
 class PoseScores:
-    """Shares of right joints by several lengths, right limbs, mean error in pixels; OKS-AP where areas are known."""
+    """Shares of correct joints by several lengths and of correct limbs, mean error in pixels; OKS-AP with areas."""
 
     def __init__(self, info: DataInfo) -> None:
         self.joints, self.limbs = info.keypoints, info.limbs
@@ -36,37 +36,40 @@ class PoseScores:
         self.precision = AveragePrecision(deviations(self.joints))
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Adds a batch: `keypoints` (B, K, 2) and `score` (B, K); `visible` (B, K), and `area` (B,) where known."""
-        found, truth = prediction["keypoints"].cpu().double(), batch["keypoints"].cpu().double()
+        """Adds a batch: `keypoints` (B, K, 2) in both, the prediction's `score` (B, K), the batch's `visible` (B, K).
+
+        The batch's `area` (B,) is optional.
+        """
+        predicted, reference = prediction["keypoints"].cpu().double(), batch["keypoints"].cpu().double()
         visible = batch["visible"].cpu().bool()
-        error = (found - truth).norm(dim=2)  # (B, K)
+        error = (predicted - reference).norm(dim=2)  # (B, K)
         for name in THRESHOLDS:
-            length = self._length(name, truth, visible)[:, None]
+            length = self._length(name, reference, visible)[:, None]
             counted = visible & (length > 0)
             self.seen[name] += counted.sum(0)
             for t in THRESHOLDS[name]:
                 self.right[name, t] += (counted & (error <= t * length)).sum(0)
         self.error += torch.where(visible, error, 0.0).sum(0)
         self.error_seen += visible.sum(0)
-        right, seen = limbs_right(found, truth, visible, limbs=self.limbs)
+        right, seen = limbs_right(predicted, reference, visible, limbs=self.limbs)
         self.limbs_right, self.limbs_seen = self.limbs_right + right, self.limbs_seen + seen
         if "area" in batch:
             score = prediction["score"].cpu().double().mean(1)
             for i, area in enumerate(batch["area"].cpu().double()):
                 one = slice(i, i + 1)
-                self.precision.add(found[one], score[one], truth[one], visible=visible[one], area=area[None])
+                self.precision.add(predicted[one], score[one], reference[one], visible=visible[one], area=area[None])
 
-    def _length(self, name: str, truth: Tensor, visible: Tensor) -> Tensor:
-        """(B,), 0 where it is not known."""
+    def _length(self, name: str, reference: Tensor, visible: Tensor) -> Tensor:
+        """(B,) length of each person, 0 if unknown."""
         if name == "pck_person":
-            far = torch.where(visible[..., None], truth, -torch.inf).amax(1)
-            near = torch.where(visible[..., None], truth, torch.inf).amin(1)
+            far = torch.where(visible[..., None], reference, -torch.inf).amax(1)
+            near = torch.where(visible[..., None], reference, torch.inf).amin(1)
             return (far - near).amax(1).clamp_min(0)
         ends = self.ends[name]
         if ends is None:
-            return torch.zeros(len(truth), dtype=torch.float64)
+            return torch.zeros(len(reference), dtype=torch.float64)
         first, second = ends
-        length = (truth[:, first] - truth[:, second]).norm(dim=1)
+        length = (reference[:, first] - reference[:, second]).norm(dim=1)
         return torch.where(visible[:, first] & visible[:, second], length, 0.0)
 
     def merge(self, other: "PoseScores") -> None:
@@ -80,12 +83,12 @@ class PoseScores:
         self.precision.merge(other.precision)
 
     def compute(self) -> dict[str, Any]:
-        """Shares in 0..1; None for what the set does not hold.
+        """Computes the scores: shares in 0..1, None where the set has nothing to count.
 
         Returns:
             pck@t of torsos, pckh@t of heads and pck_person@t of people, over all joints; pcp, the share of limbs of
             which both ends are within half the limb's length; mean_error in pixels of the files; pck_of_joints and
-            mean_error_of_joints by name; oks_ap, oks_ap50 and oks_ap75 where the areas of people are known.
+            mean_error_of_joints by name; oks_ap, oks_ap50 and oks_ap75 if the areas of people are known.
         """
         scores: dict[str, Any] = {
             f"{name}@{t:g}": _share(right.sum(), self.seen[name].sum()) for (name, t), right in self.right.items()
@@ -101,30 +104,30 @@ class PoseScores:
 
 
 def limbs_right(
-    found: Tensor, truth: Tensor, visible: Tensor, *, limbs: Sequence[tuple[int, int]], share: float = 0.5
+    predicted: Tensor, reference: Tensor, visible: Tensor, *, limbs: Sequence[tuple[int, int]], share: float = 0.5
 ) -> tuple[int, int]:
-    """Limbs of which both ends are within `share` of its length of where they should be, and limbs in all.
+    """Counts the limbs of which both ends are correct within `share` of its length, and all counted limbs.
 
     Args:
-        found: (B, K, 2).
-        truth: (B, K, 2).
-        visible: (B, K); a limb counts where both of its joints are.
+        predicted: (B, K, 2).
+        reference: (B, K, 2).
+        visible: (B, K); a limb is counted if both of its joints are visible.
         limbs: pairs of joints.
         share: of the limb's true length.
 
     Source: Ferrari et al. 2008, "Progressive search space reduction for human pose estimation", the strict reading.
 
     Example:
-        >>> truth = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]])
-        >>> found = torch.tensor([[[0.0, 1.0], [10.0, 4.0], [20.0, 9.0]]])  # the last one is off by 9 of 10
-        >>> limbs_right(found, truth, torch.ones(1, 3, dtype=torch.bool), limbs=[(0, 1), (1, 2)])
+        >>> reference = torch.tensor([[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]])
+        >>> predicted = torch.tensor([[[0.0, 1.0], [10.0, 4.0], [20.0, 9.0]]])  # the last one is off by 9 of 10
+        >>> limbs_right(predicted, reference, torch.ones(1, 3, dtype=torch.bool), limbs=[(0, 1), (1, 2)])
         (1, 2)
     """
     if not limbs:
         return 0, 0
     first, second = torch.tensor(limbs).unbind(1)
-    error = (found - truth).norm(dim=2)
-    most = share * (truth[:, first] - truth[:, second]).norm(dim=2)
+    error = (predicted - reference).norm(dim=2)
+    most = share * (reference[:, first] - reference[:, second]).norm(dim=2)
     seen = visible[:, first] & visible[:, second]
     right = seen & (error[:, first] <= most) & (error[:, second] <= most)
     return int(right.sum()), int(seen.sum())

@@ -8,7 +8,7 @@ from unpool.types import IGNORE, Batch, Prediction
 
 
 class MaskScores:
-    """Accuracies and intersection over union from the pixel counts of a whole set."""
+    """Accuracy, recall, precision and intersection over union from the pixel counts of a whole set."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
@@ -22,11 +22,11 @@ class MaskScores:
         self.confusion.merge(other.confusion)
 
     def compute(self) -> dict[str, Any]:
-        """Shares in 0..1; None for what the set does not hold.
+        """Computes the scores: shares in 0..1, None where the set has nothing to count.
 
         Returns:
-            mean_iou over the classes in truth or prediction, pixel_accuracy, class_accuracy (mean recall), and by class
-            name: iou, recall, precision.
+            mean_iou over the classes in reference or prediction, pixel_accuracy, class_accuracy (mean recall), and by
+            class name: iou, recall, precision.
         """
         iou, recall = self.confusion.iou(), self.confusion.recall()
         return {

@@ -23,9 +23,10 @@ MODELS: dict[str, Variant] = {
 
 
 def names(pattern: str = "*") -> list[str]:
-    """Names of the networks that fit a shell pattern, or hold it where it has no wildcard, in small letters.
+    """Lists the names of the networks that match a shell pattern, case ignored.
 
-    timm's are listed where the pattern begins with "timm/".
+    A pattern without a wildcard matches every name that contains it. timm's networks are listed where the pattern
+    begins with "timm/".
 
     Example:
         >>> names("unet*")
@@ -39,29 +40,38 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def row_of(name: str) -> Variant:
-    """The row of a network: of MODELS, or made for one of timm's, whose names begin with "timm/".
+    """Returns the row of a network: from MODELS, or made for one of timm's, whose names begin with "timm/".
 
     Raises:
-        RecipeError: an unknown name, with the nearest known one.
-        EnvironmentFault: one of timm's, which is not installed.
+        RecipeError: the name is unknown; the message has the nearest known one.
+        EnvironmentFault: the network is one of timm's and timm is not installed.
     """
     return timm_backbone.classifier_row(name) if name.startswith(timm_backbone.PREFIX) else find(MODELS, name)
 
 
 def backbone_row_of(name: str) -> Variant:
-    """The row of a backbone; as `row_of`."""
+    """Returns the row of a backbone: from BACKBONES, or made for one of timm's.
+
+    Raises:
+        RecipeError: the name is unknown, or is that of a network that is no backbone.
+        EnvironmentFault: the backbone is one of timm's and timm is not installed.
+    """
     if name.startswith(timm_backbone.PREFIX):
         return timm_backbone.backbone_row(name)
     if name not in BACKBONES and name in MODELS:
         raise RecipeError(
-            f"{name} is no backbone: it is one whole and gives no maps for a decoder; choose one of "
+            f"{name} is no backbone: it is a whole network and returns no maps for a decoder; choose one of "
             f"{', '.join(BACKBONES)}"
         )
     return find(BACKBONES, name, what="backbone")
 
 
 def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
-    """Name and default of every option that `build(name, backbone=backbone)` takes."""
+    """Returns the name and default of every option that `build(name, backbone=backbone)` takes.
+
+    Raises:
+        RecipeError: the network or the backbone is unknown.
+    """
     row = row_of(name)
     return {**(_encoder(name, row, backbone).options() if row.kind == "composed" else {}), **row.options()}
 
@@ -75,26 +85,30 @@ def build(
     in_channels: int | None = None,
     **options: object,
 ) -> nn.Module:
-    """Builds a network, with new weights where no others are asked for.
+    """Builds a network, with initial, published or saved weights.
 
-    New ones are drawn from torch's global generator. Published ones are downloaded once, into torch's own cache.
+    Initial weights are drawn from torch's global generator. Published weights are downloaded once, into torch's cache.
 
     Args:
         name: a row of MODELS, or "timm/" and a name of timm's for its classifier.
-        weights: None for new ones; "imagenet" for torchvision's or timm's, which a composed network takes for its
-            backbone; "voc" for torchvision's segmentation networks; or a .safetensors file. Where num_classes or
-            in_channels is given and differs from theirs, the last or first layer is derived from them: see
+        weights: None for initial weights; "imagenet" for torchvision's or timm's, which a composed network takes for
+            its backbone; "voc" for torchvision's segmentation networks; or a .safetensors file. Where num_classes or
+            in_channels differs from that of the weights, the last or first layer is derived from them: see
             `adapting.adapted`.
         backbone: a row of BACKBONES or "timm/" and a name of timm's, for composed networks; None takes that of the
             published network.
         num_classes: logits; None takes the published number.
         in_channels: channels of the image; None takes the published number.
-        options: keyword-only arguments of the row's class, then of its backbone's.
+        options: keyword-only arguments of the row's class and of its backbone's.
+
+    Returns:
+        The network, in training mode.
 
     Raises:
-        RecipeError: an unknown name or option, with the nearest known one, or weights that nobody published.
+        RecipeError: a name or an option is unknown (the message has the nearest known one), a value is not valid, or
+            the weights are not published for this network.
         ModelFileError: the file of weights is damaged or does not fit.
-        EnvironmentFault: the weights cannot be downloaded, or a network of timm's, which is not installed.
+        EnvironmentFault: the weights cannot be downloaded, or the network is one of timm's and timm is not installed.
 
     Example:
         >>> import torch
@@ -111,12 +125,12 @@ def build(
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind == "composed":
-        own = {key: value for key, value in options.items() if key in row.options()}
-        rest = {key: value for key, value in options.items() if key not in own}
+        row_options = {key: value for key, value in options.items() if key in row.options()}
+        rest = {key: value for key, value in options.items() if key not in row_options}
         body = _encoder(name, row, backbone).build(in_channels=channels, **rest)
         if weights == "imagenet":
             pretrained.load_into_backbone(body, backbone or str(row.backbone), in_channels=in_channels)
-        network = row.build(body, num_classes=classes, **own)
+        network = row.build(body, num_classes=classes, **row_options)
     elif backbone is not None:
         raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
     elif row.head is None:
@@ -137,7 +151,7 @@ def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
 
 
 def _check_value(option: str, value: object, default: object) -> None:
-    """An option is of its default's kind: a count, counts, a switch, or the share that dropout drops."""
+    """Raises RecipeError if an option is not of its default's kind: a count, counts, a switch or a share."""
     if isinstance(default, tuple):
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{option} is {value!r}; it must be a list of whole numbers like {list(default)}")

@@ -1,4 +1,4 @@
-"""Rows of the papers' tables, and the only place where a network is chosen by a string."""
+"""Rows of the papers' tables, and the only file where a network is looked up by a string."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ class Variant:
 
     Attributes:
         build: makes the module. Its keyword-only arguments are the row's options.
-        kind: "backbone" (`build(in_channels=)` gives a Backbone, `head` makes it a classifier),
+        kind: "backbone" (`build(in_channels=)` returns a Backbone, `head` makes it a classifier),
             "composed" (`build(backbone, num_classes=)`) or "whole" (`build(in_channels=, num_classes=)`).
         params: learnable numbers of the whole network at `classes` and `input`; None for networks that are not ours.
-        source: paper, table and row, or the release the count was taken from.
-        input: (C, H, W) the published counts are for.
-        output: shape without B at that input; several where the network gives a NamedTuple, in its order.
+        source: paper, table and row, or the release that the count was taken from.
+        input: (C, H, W) that the published counts are for.
+        output: shape without B at that input; several where the network returns a NamedTuple, in its order.
         classes: classes of the published network.
         gmacs: published 1e9 multiply-adds of convolutions and linear layers at `input`.
-        head: for a backbone: (channels of its last map, classes) -> module from that map to logits.
-        backbone: for a composed network: the backbone of the published one.
+        head: of a backbone's row: makes the module from the last map to logits out of (channels, classes).
+        backbone: of a composed network's row: the backbone of the published network.
     """
 
     build: Callable[..., nn.Module]
@@ -43,25 +43,38 @@ class Variant:
     backbone: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """Name and default of everything that can be set about the row."""
+        """Returns the name and default of each option: a keyword-only argument of `build` that is not in RESERVED."""
         parameters = signature(self.build).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.name not in RESERVED}
 
 
 def find(table: Mapping[str, Variant], name: str, *, what: str = "network") -> Variant:
-    """The row called `name`; an unknown name is refused with its nearest neighbours."""
+    """Returns the row called `name`.
+
+    Args:
+        table: rows by name.
+        name: the row to return.
+        what: what the table holds, for the message.
+
+    Raises:
+        RecipeError: there is no such row; the message has the nearest names.
+    """
     if name not in table:
         near = get_close_matches(name.lower(), table, n=3, cutoff=0.5)
-        told = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}"
-        raise RecipeError(f"no {what} is called {name!r}; {told}")
+        hint = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}"
+        raise RecipeError(f"no {what} is called {name!r}; {hint}")
     return table[name]
 
 
-def refuse_unknown(name: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuses the first option in `given` that is not in `known`, naming the nearest."""
-    for option in given:
+def refuse_unknown(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raises if `options` has a key that `known` has not.
+
+    Raises:
+        RecipeError: the message has the first unknown option, the nearest known one, and all known ones.
+    """
+    for option in options:
         if option not in known:
             near = get_close_matches(option, known, n=1, cutoff=0.5)
-            told = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"did you mean {near[0]!r}? " if near else ""
             takes = ", ".join(known) or "no options"
-            raise RecipeError(f"{name} has no option {option!r}; {told}It takes: {takes}")
+            raise RecipeError(f"{name} has no option {option!r}; {hint}It takes: {takes}")

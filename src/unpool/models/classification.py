@@ -9,7 +9,12 @@ from unpool.types import Backbone
 
 
 class Classifier(nn.Module):
-    """Logits of the last map of a backbone: (B, C, H, W) -> (B, num_classes)."""
+    """A backbone and a head on its last map: image (B, C, H, W) -> logits (B, num_classes).
+
+    Args:
+        backbone: returns maps, fine to coarse.
+        head: maps the last of them to logits.
+    """
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
@@ -21,14 +26,17 @@ class Classifier(nn.Module):
 
 
 def linear_head(channels: int, num_classes: int) -> nn.Module:
-    """Global average and one linear layer, as in ResNet."""
+    """Makes ResNet's head: global average and one linear layer; (B, channels, H, W) -> (B, num_classes)."""
     return nn.Sequential(
         OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=nn.Linear(channels, num_classes))
     )
 
 
 def dropout_head(channels: int, num_classes: int, *, dropout: float) -> nn.Module:
-    """Global average, dropout and one linear layer, as in GoogLeNet; it starts as Caffe's release does."""
+    """Makes GoogLeNet's head: global average, dropout and one linear layer; (B, channels, H, W) -> (B, num_classes).
+
+    Initial weights are those of Caffe's release.
+    """
     linear = uniform_linear(channels, num_classes, bias=0.0)
     return nn.Sequential(
         OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), drop=nn.Dropout(dropout), linear=linear)
@@ -36,7 +44,7 @@ def dropout_head(channels: int, num_classes: int, *, dropout: float) -> nn.Modul
 
 
 def uniform_linear(in_features: int, out_features: int, *, bias: float) -> nn.Linear:
-    """A linear layer of uniform weights with variance 1 / fan-in, and biases of one value."""
+    """Makes a linear layer: initial weights are uniform with variance 1 / fan-in, all biases are `bias`."""
     linear = nn.Linear(in_features, out_features)
     nn.init.kaiming_uniform_(linear.weight, nonlinearity="linear")
     nn.init.constant_(linear.bias, bias)
@@ -44,9 +52,10 @@ def uniform_linear(in_features: int, out_features: int, *, bias: float) -> nn.Li
 
 
 def vgg_head(channels: int, num_classes: int) -> nn.Module:
-    """Three linear layers on 7x7 positions, the hidden ones eight times as wide as the map (4096 for 512).
+    """Makes VGG's head: three linear layers on a 7x7 map; (B, channels, H, W) -> (B, num_classes).
 
-    Maps of other sizes are averaged to 7x7, so that every image size works; 224x224 needs no averaging.
+    Hidden layers have eight times the channels of the map (4096 for 512). Maps of other sizes are averaged to 7x7, so
+    that every image size works; 224x224 needs no averaging.
     """
     hidden = 8 * channels
     head = nn.Sequential(

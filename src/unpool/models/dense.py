@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.dilate import dilate
+from unpool.convert import dilate
 from unpool.errors import RecipeError
 from unpool.types import Auxiliary, Backbone
 
@@ -43,22 +43,22 @@ class DenseAuxiliary(Dense):
     Args:
         backbone: gives the maps.
         head: from the last map to logits of its size.
-        auxiliary: from map `place` to logits of its size.
-        place: index of the auxiliary head's map.
+        auxiliary: from map `index` to logits of its size.
+        index: index of the auxiliary head's map.
         align_corners: as in Dense.
     """
 
     def __init__(
-        self, backbone: Backbone, head: nn.Module, auxiliary: nn.Module, *, place: int, align_corners: bool = False
+        self, backbone: Backbone, head: nn.Module, auxiliary: nn.Module, *, index: int, align_corners: bool = False
     ) -> None:
         super().__init__(backbone, head, align_corners=align_corners)
         self.auxiliary = auxiliary
-        self.place = place
+        self.index = index
 
     def forward(self, image: Tensor) -> Auxiliary:  # pyright: ignore[reportIncompatibleMethodOverride]
         maps = self.backbone(image)
         logits = resize(self.head(maps[-1]), image, align_corners=self.align_corners)
-        beside = resize(self.auxiliary(maps[self.place]), image, align_corners=self.align_corners)
+        beside = resize(self.auxiliary(maps[self.index]), image, align_corners=self.align_corners)
         return Auxiliary(logits, (beside,))
 
 
@@ -67,13 +67,13 @@ def resize(x: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor:
     return nn.functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=align_corners)
 
 
-def places_of(backbone: Backbone, strides: Sequence[int], *, reader: str) -> tuple[int, ...]:
+def map_indices(backbone: Backbone, strides: Sequence[int], *, reader: str) -> tuple[int, ...]:
     """Index of the backbone's map at each stride.
 
     Args:
         backbone: as it was before its strides were changed to dilation.
         strides: of the maps that are read.
-        reader: who reads them, for the message.
+        reader: the network that reads them, for the message.
 
     Raises:
         RecipeError: there is no map at one of the strides.
@@ -98,8 +98,8 @@ def dilated(backbone: Backbone, output_stride: int) -> Backbone:
     with torch.device("cpu"):  # whatever device networks are being built on
         first = next(m for m in backbone.modules() if isinstance(m, nn.Conv2d))
         image = torch.rand(1, first.in_channels, *PROBE, generator=torch.Generator().manual_seed(0))
-        found = dilate(backbone if is_real else _with_values(backbone), output_stride=output_stride, image=image)
-    return cast(Backbone, found if is_real else found.to("meta"))
+        result = dilate(backbone if is_real else _with_values(backbone), output_stride=output_stride, image=image)
+    return cast(Backbone, result if is_real else result.to("meta"))
 
 
 def _with_values(backbone: nn.Module) -> nn.Module:

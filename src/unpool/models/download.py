@@ -1,4 +1,4 @@
-"""Published weights into torch's own cache, and out of it: only when asked for, and only with the right hash."""
+"""Downloads published weights into torch's cache and reads them from it, and checks their sha256."""
 
 import hashlib
 import io
@@ -16,20 +16,21 @@ from unpool.errors import EnvironmentFault
 
 ENDING = ".safetensors"
 _HASH = re.compile(r"-([0-9a-f]{8,})\.")  # in the file's name: how its sha256 begins
-FAULTS = (OSError, HTTPException)  # what a download ends in that does not get through
+FAULTS = (OSError, HTTPException)  # what a failed download raises
 _log = logging.getLogger(__name__)
 
 
 def cached_file(url: str) -> Path:
-    """Where the file of an address is kept: `checkpoints` in torch's hub folder, which TORCH_HOME can move."""
+    """Returns the path at which torch caches the file of an address: in torch's hub folder, which TORCH_HOME sets."""
     return Path(get_dir()) / "checkpoints" / PurePosixPath(url).name
 
 
 def fetch(url: str) -> dict[str, Tensor]:
-    """The tensors of a published file, downloaded where it is not in the cache yet.
+    """Returns the tensors of a published file by name; downloads it if it is not in the cache.
 
     Raises:
-        EnvironmentFault: it cannot be downloaded, or what came or what is in the cache is not what was published.
+        EnvironmentFault: the file cannot be downloaded, its name does not contain a sha256, or the downloaded or
+            cached file does not have that sha256.
     """
     file, expected = cached_file(url), expected_hash(url)
     otherwise = f"download it elsewhere and put it there, or give a file of your own: weights=FILE{ENDING}"
@@ -47,30 +48,39 @@ def fetch(url: str) -> dict[str, Tensor]:
         if not is_new or file.is_file():
             raise
         raise EnvironmentFault(
-            f"what came from {url} is not what was published ({error}) and was not kept at {file}: {otherwise}"
+            f"the file from {url} is not the published one ({error}) and was not kept at {file}: {otherwise}"
         ) from error
 
 
 def refuse_damaged(file: Path, expected: str, *, source: str) -> None:
-    """Raises EnvironmentFault where the sha256 of a file does not begin with `expected`."""
+    """Raises if a file is damaged.
+
+    Args:
+        file: the file to check.
+        expected: the hexadecimal digits with which its sha256 must begin.
+        source: address of the published file, for the message.
+
+    Raises:
+        EnvironmentFault: the sha256 begins with other digits.
+    """
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if not digest.startswith(expected):
         raise EnvironmentFault(
-            f"{file} is not what was published at {source}: its sha256 does not begin with {expected}; delete it"
+            f"{file} is not the file published at {source}: its sha256 does not begin with {expected}; delete it"
         )
 
 
 def expected_hash(url: str) -> str:
-    """How the sha256 of a published file begins, which the file's name says.
+    """Returns the first digits of a published file's sha256, which its name contains.
 
     Raises:
-        EnvironmentFault: it does not say so.
+        EnvironmentFault: the name contains none.
     """
-    found = _HASH.search(PurePosixPath(url).name)
-    if found is None:
-        raise EnvironmentFault(f"{url} does not say its sha256, so what comes from it cannot be trusted")
-    return found[1]
+    match = _HASH.search(PurePosixPath(url).name)
+    if match is None:
+        raise EnvironmentFault(f"{url} has no sha256 in its name, so its content cannot be trusted")
+    return match[1]
 
 
 def _load(url: str) -> dict[str, Tensor]:

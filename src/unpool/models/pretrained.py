@@ -1,10 +1,11 @@
-"""Weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, timm's, or a file.
+"""Loads weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, timm's, or a file.
 
-`imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1; of timm's
-networks it is what timm itself takes as pretrained, which may have seen more than ImageNet. Rows
-without auxiliary heads leave out those of the file. The heads of GoogLeNet's file were never trained, as torchvision
-says; it also wants mean = deviation = 0.5, which torchvision computes inside of the network. A composed network takes
-ImageNet's weights for its backbone; its decoder stays new, also where the paper copies linear layers (FCN on VGG).
+`imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1. For timm's
+networks `imagenet` is timm's default, which may have been trained on more than ImageNet. Networks without auxiliary
+heads ignore those of the file. The auxiliary heads in GoogLeNet's file are untrained, as torchvision says; that file
+needs mean = deviation = 0.5, which torchvision computes inside of the network. A composed network loads ImageNet's
+weights into its backbone; its decoder keeps its initial weights, also where the paper copies linear layers (FCN on
+VGG).
 """
 
 import logging
@@ -28,7 +29,7 @@ _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 _RESNETS = ("18", "34", "50", "101", "152")
 _DENSE = {"fcn": "FCN", "deeplabv3": "DeepLabV3"}
 
-PUBLISHED: dict[str, dict[str, str]] = {  # what weights= says, the row, and torchvision's name for its weights
+PUBLISHED: dict[str, dict[str, str]] = {  # value of weights=, name of the row, torchvision's name of the weights
     "imagenet": {
         **{name: f"{name.upper()}_Weights.IMAGENET1K_V1" for name in _VGGS},
         **{f"{name}_bn": f"{name.upper()}_BN_Weights.IMAGENET1K_V1" for name in _VGGS},
@@ -47,15 +48,15 @@ PUBLISHED: dict[str, dict[str, str]] = {  # what weights= says, the row, and tor
 
 
 class Origin(NamedTuple):
-    """What comes along with published weights.
+    """Classes and preprocessing of a published network.
 
     Attributes:
         classes: names by index.
         mean, std: per channel, on the range 0..1, of the images that the network was trained on.
-        source: torchvision's name and the address of the file.
-        size_hw: of the images in its test; None where it takes any.
-        crop: share of an image that its test keeps.
-        palette: one RGB colour a class, for masks; else empty.
+        source: name and address of the weights.
+        size_hw: size of the images in the publisher's test; None if the network takes any size.
+        crop: share of an image that the publisher's test keeps.
+        palette: one RGB colour per class, for masks; else empty.
     """
 
     classes: tuple[str, ...]
@@ -68,10 +69,16 @@ class Origin(NamedTuple):
 
 
 def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path | None) -> None:
-    """Refuses weights that are not published for a network.
+    """Raises if weights are not published for a network.
+
+    Args:
+        name: the network.
+        row: its row.
+        backbone: of a composed network; None for that of the row.
+        weights: None or a .safetensors file, which always pass, or a key of PUBLISHED.
 
     Raises:
-        RecipeError: with what there is.
+        RecipeError: no such weights are published for the network; the message lists those that are.
     """
     if weights is None or str(weights).endswith(ENDING):
         return
@@ -84,10 +91,14 @@ def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path 
 
 
 def origin(name: str, weights: str) -> Origin:
-    """Class names, mean and deviation of the published network; needs no download.
+    """Returns the class names and preprocessing of a published network; downloads nothing.
+
+    Args:
+        name: the network.
+        weights: a key of PUBLISHED.
 
     Raises:
-        RecipeError: no such weights are published for this network.
+        RecipeError: no such weights are published for this network, or timm has no names for its classes.
     """
     if _is_timms(name, weights):
         return _timms_origin(name)
@@ -111,42 +122,53 @@ def load_into(
 
     Args:
         network: built from the row `name`.
-        name: a row that PUBLISHED lists, or any with a file.
-        weights: "imagenet", "voc" or a file.
-        num_classes: that the network was built with; None where it is to be that of the weights.
-        in_channels: the same of the image. What differs is derived from the weights, see `adapting.adapted`.
+        name: a row that PUBLISHED lists, or any row with a file.
+        weights: "imagenet", "voc" or a .safetensors file.
+        num_classes: that the network was built with, if it may differ from that of the weights; else None. The last
+            layer is then derived from the weights: see `adapting.adapted`.
+        in_channels: the same for channels of the image and the first layer.
 
     Raises:
-        ModelFileError: the weights do not fit, with every name.
-        EnvironmentFault: they cannot be downloaded.
+        ModelFileError: the file is damaged or does not fit; the message lists the tensors.
+        EnvironmentFault: the weights cannot be downloaded.
     """
-    own = network.state_dict()
+    initial = network.state_dict()
     if str(weights).endswith(ENDING):
         tensors, source = split_state(read_weights(weights))[0], str(weights)
     else:
         tensors, source = _published(name, str(weights))
         tensors = _completed(network, tensors)
-        tensors = {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith("auxiliary.")}
-    fitting = adapted(tensors, own, num_classes=num_classes, in_channels=in_channels)
+        tensors = {key: t for key, t in tensors.items() if key in initial or not key.startswith("auxiliary.")}
+    fitting = adapted(tensors, initial, num_classes=num_classes, in_channels=in_channels)
     assign_weights(network, fitting, source=source)
-    _tell_derived(tensors, fitting, source=source)
+    _log_derived(tensors, fitting, source=source)
 
 
 def load_into_backbone(backbone: nn.Module, name: str, *, in_channels: int | None) -> None:
-    """Copies ImageNet's weights of the row `name` into its backbone; the rest of `load_into` holds."""
+    """Copies ImageNet's weights of a classifier's backbone into a backbone; nothing is copied unless everything fits.
+
+    Args:
+        backbone: built from the row `name`.
+        name: a backbone for which ImageNet's weights are published.
+        in_channels: as in `load_into`.
+
+    Raises:
+        ModelFileError: the weights do not fit; the message lists the tensors.
+        EnvironmentFault: the weights cannot be downloaded.
+    """
     tensors, source = _published(name, "imagenet")
-    own = backbone.state_dict()
+    initial = backbone.state_dict()
     if _is_timms(name, "imagenet"):
-        body = {key: tensor for key, tensor in tensors.items() if key in own}  # the rest is timm's head
+        body = {key: tensor for key, tensor in tensors.items() if key in initial}  # the rest is timm's head
     else:
         body = {key.removeprefix("backbone."): t for key, t in tensors.items() if key.startswith("backbone.")}
-    fitting = adapted(_completed(backbone, body), own, num_classes=None, in_channels=in_channels)
+    fitting = adapted(_completed(backbone, body), initial, num_classes=None, in_channels=in_channels)
     assign_weights(backbone, fitting, source=source)
-    _tell_derived(body, fitting, source=source)
+    _log_derived(body, fitting, source=source)
 
 
-def _tell_derived(tensors: Mapping[str, Tensor], fitting: Mapping[str, Tensor], *, source: str) -> None:
-    """Logs what was not taken over as it was; how it was derived stands in `adapting.adapted`."""
+def _log_derived(tensors: Mapping[str, Tensor], fitting: Mapping[str, Tensor], *, source: str) -> None:
+    """Logs each tensor whose shape `adapting.adapted` changed."""
     for name, tensor in tensors.items():
         before, after = tuple(tensor.shape), tuple(fitting[name].shape)
         if before != after:
@@ -154,22 +176,25 @@ def _tell_derived(tensors: Mapping[str, Tensor], fitting: Mapping[str, Tensor], 
 
 
 def address(member: str) -> str:
-    """Where a file of torchvision's lies."""
+    """Returns the URL of torchvision's weights, such as "ResNet18_Weights.IMAGENET1K_V1"."""
     return _weights_of(member).url
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """The first colours of the VOC development kit: the class's bits, in turn to red, green and blue from the top."""
+    """Returns the first `count` RGB colours of the VOC development kit.
+
+    The bits of a class go in turn to red, green and blue, into the highest bit first.
+    """
     return tuple((_spread(i), _spread(i >> 1), _spread(i >> 2)) for i in range(count))
 
 
 def _spread(bits: int) -> int:
     """Every third bit, the lowest first, as the highest of eight."""
-    return sum(((bits >> 3 * place) & 1) << (7 - place) for place in range(8))
+    return sum(((bits >> 3 * i) & 1) << (7 - i) for i in range(8))
 
 
 def _published(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors by our names, and where they come from."""
+    """The published tensors under our names, and their source."""
     if _is_timms(name, weights):
         return timm_weights.published(name), f"timm's {name}"
     url = address(_member(name, weights))
@@ -181,10 +206,10 @@ def _is_timms(name: str, weights: str) -> bool:
 
 
 def _timms_origin(name: str) -> Origin:
-    told = timm_weights.told(name)
-    if not told.classes:
-        raise RecipeError(f"timm does not say what the classes of {name} are called: choose another network")
-    return Origin(told.classes, told.mean, told.std, told.source, told.size_hw, told.crop)
+    config = timm_weights.read_config(name)
+    if not config.classes:
+        raise RecipeError(f"timm has no names for the classes of {name}: choose another network")
+    return Origin(config.classes, config.mean, config.std, config.source, config.size_hw, config.crop)
 
 
 def _member(name: str, weights: str) -> str:
@@ -203,10 +228,10 @@ def _weights_of(member: str) -> Any:
 
 
 def _completed(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With the batches that norms have seen, which files written before torch 0.4.1 do not hold, as zero."""
-    seen = {
+    """The tensors, with each norm's count of batches as zero where the file lacks it, as before torch 0.4.1."""
+    counts = {
         f"{path}.num_batches_tracked": norm.num_batches_tracked
         for path, norm in network.named_modules()
         if isinstance(norm, nn.BatchNorm2d) and norm.num_batches_tracked is not None
     }
-    return {**seen, **tensors}
+    return {**counts, **tensors}

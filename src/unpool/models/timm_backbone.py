@@ -1,11 +1,11 @@
 """timm's networks (Wightman 2019, github.com/huggingface/pytorch-image-models) as backbones and as classifiers.
 
-`timm/convnext_tiny` stands wherever a backbone's name may stand. The promise of a backbone is checked when one is
-built: a map a stride, each about H/stride by W/stride at every image size. Networks without strided stages (ViT), with
-valid convolutions (Inception) or for one image size only (Swin) are refused with the reason. Maps whose channels come
-last are permuted; where a network takes only sizes that its coarsest stride divides, the image is padded with zeros at
-the bottom and right and the maps are cut. Parameters have the names that they have in timm's classifier. Weights are
-new ones: nothing is downloaded.
+`timm/convnext_tiny` names a backbone as other names do. The promise of a backbone is checked when one is built: one
+map a stride, each about H/stride by W/stride at every image size. Networks without strided stages (ViT), with valid
+convolutions (Inception) or for one image size only (Swin) are refused with the reason. Maps with their channels last
+are permuted; where a network takes only sizes that its coarsest stride divides, the image is padded with zeros at the
+bottom and right and the maps are cropped. Parameters have the names of timm's classifier. Weights are random: nothing
+is downloaded.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unpool.convert.recorder import evaluating
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.models.catalog import Variant
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.recorder import evaluating
 from unpool.types import Backbone
 
 PREFIX = "timm/"
@@ -28,7 +29,7 @@ SIZE = (97, 131)  # (H, W) on which a network has to keep its promise; odd at ev
 
 
 class Promise(NamedTuple):
-    """What is found out about a network before it is used.
+    """What a network was shown to need before it is used.
 
     Attributes:
         multiple: its image's height and width have to be multiples of this.
@@ -56,8 +57,8 @@ class TimmBackbone(Backbone):
         self.channels = tuple(features.feature_info.channels())
         self.strides = tuple(features.feature_info.reduction())
         self.multiple, self.is_nhwc = _promise(name, features, in_channels)
-        for path, module in _own_names(name, features):
-            _place(self, path, module)
+        for path, module in _names_in_classifier(name, features):
+            _add_module(self, path, module)
         self._features = (features,)  # in a tuple, so not a module of this one: its modules have timm's names here
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -74,7 +75,7 @@ class TimmBackbone(Backbone):
 def names(pattern: str = "*") -> list[str]:
     """timm's names with "timm/" before them, those that fit a shell pattern or hold it."""
     wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
-    return [name for name in (PREFIX + found for found in _timm().list_models()) if fnmatch(name, wild)]
+    return [name for name in (PREFIX + plain for plain in _timm().list_models()) if fnmatch(name, wild)]
 
 
 def classifier_row(name: str) -> Variant:
@@ -131,17 +132,17 @@ def _timm() -> ModuleType:
 
 
 def _known(name: str) -> str:
-    """timm's own name of a network."""
-    own, known = name.removeprefix(PREFIX), _timm().list_models()
-    if own not in known:
-        near = get_close_matches(own, known, n=3, cutoff=0.5)
-        told = (
+    """timm's name of a network, without "timm/"."""
+    plain, known = name.removeprefix(PREFIX), _timm().list_models()
+    if plain not in known:
+        near = get_close_matches(plain, known, n=3, cutoff=0.5)
+        hint = (
             f"did you mean: {', '.join(PREFIX + n for n in near)}?"
             if near
             else f"`unpool models '{PREFIX}*'` lists all"
         )
-        raise RecipeError(f"timm has no network called {own!r}; {told}")
-    return own
+        raise RecipeError(f"timm has no network called {plain!r}; {hint}")
+    return plain
 
 
 def _classifier(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
@@ -150,11 +151,13 @@ def _classifier(name: str, *, in_channels: int, num_classes: int) -> nn.Module:
 
 def _features(name: str, in_channels: int) -> Any:
     """timm's network that gives a list of maps."""
-    try:
-        features = _timm().create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
+    timm = _timm()
+    features, strides = None, []
+    with foreign_code() as failure:
+        features = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
         strides = list(features.feature_info.reduction())
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as error:
-        raise _refusal(name, f"timm does not give its maps ({_line(error)})") from error
+    if failure:
+        raise _refusal(name, f"timm does not give its maps ({failure})") from failure.error
     if sorted(set(strides)) != strides:
         raise _refusal(name, f"its maps have strides {strides}: it has no stages that halve the map")
     return features
@@ -166,10 +169,9 @@ def _promise(name: str, features: Any, in_channels: int) -> Promise:
     coarsest = features.feature_info.reduction()[-1]
     with evaluating(features), torch.no_grad():
         for multiple in (1, coarsest, 2 * coarsest):
-            try:
+            with foreign_code() as failure:
                 return Promise(multiple, _has_channels_last(features, in_channels, multiple))
-            except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:
-                reason = _line(error)
+            reason = str(failure)
     raise _refusal(name, reason)
 
 
@@ -178,18 +180,18 @@ def _has_channels_last(features: Any, in_channels: int, multiple: int) -> bool:
     device = next(features.parameters()).device
     image = _padded(torch.zeros(1, in_channels, *SIZE, device=device), multiple)
     height, width = image.shape[-2:]
-    info, found = features.feature_info, []
+    info, last = features.feature_info, []
     for x, channels, stride in zip(features(image), info.channels(), info.reduction(), strict=True):
-        wanted = (height / stride, width / stride)
-        nchw = x.shape[1] == channels and _is_about(x.shape[2:], wanted)
-        nhwc = x.shape[-1] == channels and _is_about(x.shape[1:-1], wanted)
+        size = (height / stride, width / stride)
+        nchw = x.shape[1] == channels and _is_about(x.shape[2:], size)
+        nhwc = x.shape[-1] == channels and _is_about(x.shape[1:-1], size)
         if not nchw and not nhwc:
             raise ValueError(
                 f"an image of {height}x{width} gives a map {tuple(x.shape[1:])} where stride {stride} and "
                 f"{channels} channels were promised"
             )
-        found.append(nhwc and not nchw)
-    return any(found)
+        last.append(nhwc and not nchw)
+    return any(last)
 
 
 def _is_about(size: torch.Size, wanted: tuple[float, float]) -> bool:
@@ -202,7 +204,7 @@ def _padded(image: Tensor, multiple: int) -> Tensor:
     return nn.functional.pad(image, (0, -image.shape[-1] % multiple, 0, -image.shape[-2] % multiple))
 
 
-def _own_names(name: str, features: Any) -> Iterator[tuple[str, nn.Module]]:
+def _names_in_classifier(name: str, features: Any) -> Iterator[tuple[str, nn.Module]]:
     """The network's parts by the names that they have in timm's classifier; timm joins those of two levels by "_"."""
     parts = dict(features.named_children())
     if not any("." in path and path.replace(".", "_") in parts for path in features.feature_info.module_name()):
@@ -210,13 +212,13 @@ def _own_names(name: str, features: Any) -> Iterator[tuple[str, nn.Module]]:
         return
     with torch.device("meta"):
         whole = _timm().create_model(name, pretrained=False, num_classes=0)
-    own = {path.replace(".", "_"): path for path, _ in whole.named_modules() if path.count(".") < 2}
-    own.update((path, path) for path, _ in whole.named_children())
+    names = {path.replace(".", "_"): path for path, _ in whole.named_modules() if path.count(".") < 2}
+    names.update((path, path) for path, _ in whole.named_children())
     for key, module in parts.items():
-        yield own.get(key, key), module
+        yield names.get(key, key), module
 
 
-def _place(root: nn.Module, path: str, module: nn.Module) -> None:
+def _add_module(root: nn.Module, path: str, module: nn.Module) -> None:
     *folders, last = path.split(".")
     for folder in folders:
         if folder not in dict(root.named_children()):
@@ -227,7 +229,3 @@ def _place(root: nn.Module, path: str, module: nn.Module) -> None:
 
 def _refusal(name: str, reason: str) -> RecipeError:
     return RecipeError(f"{PREFIX}{name} cannot stand as a backbone: {reason}; choose another one")
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

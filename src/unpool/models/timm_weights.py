@@ -1,7 +1,7 @@
-"""The weights that timm publishes, through its own cache, and what it says about them.
+"""Loads the weights that timm publishes, through its own cache, and reads their configuration.
 
-timm keeps most of them where Hugging Face's client does, which names a file by its sha256 and does not look again; the
-others in torch's cache, by names that hold the hash. Both are checked here.
+Most files are in the cache of Hugging Face's client, which names a file by its sha256 and does not check it again; the
+others are in torch's cache, under names that contain the hash. Both are checked here.
 """
 
 import re
@@ -16,13 +16,13 @@ from unpool.models.download import FAULTS, cached_file, expected_hash, refuse_da
 from unpool.models.timm_backbone import PREFIX, classifier_row
 
 
-class Told(NamedTuple):
-    """What timm says about a published network.
+class TimmConfig(NamedTuple):
+    """timm's configuration of a published network.
 
     Attributes:
-        classes: names by index; empty where timm does not know them.
-        mean, std: per channel, on the range 0..1, of the images that it was tested on.
-        size_hw: of these images.
+        classes: names by index; empty where timm has none.
+        mean, std: per channel, on the range 0..1, of the images that timm tests it on.
+        size_hw: size of these images.
         crop: share of an image that the test keeps.
         source: timm's name of network and weights.
     """
@@ -36,14 +36,14 @@ class Told(NamedTuple):
 
 
 def published(name: str) -> dict[str, Tensor]:
-    """The weights that timm publishes for its classifier, by the names they have there.
+    """Returns the weights that timm publishes for a classifier, under timm's names; downloads them if not cached.
 
     Args:
-        name: timm's, with "timm/" before it.
+        name: "timm/" and timm's name of the network.
 
     Raises:
-        EnvironmentFault: they cannot be downloaded, or what came or lies in the cache is not what was published.
-        RecipeError: there are none, or no such network.
+        EnvironmentFault: they cannot be downloaded, or the downloaded or cached file has another sha256.
+        RecipeError: there is no such network, or timm publishes no weights for it.
     """
     config = _config(name)
     if not config.has_weights:
@@ -54,11 +54,11 @@ def published(name: str) -> dict[str, Tensor]:
     _refuse_damaged(config)
     try:
         weights = timm.create_model(name.removeprefix(PREFIX), pretrained=True).state_dict()
-    # a failed download is any of these, by the place that timm loads from; the last are those of its client
+    # a failed download raises any of these, depending on the server; the last are those of Hugging Face's client
     except (RuntimeError, *FAULTS, *huggingface_hub.errors.HfHubHTTPError.__bases__) as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise EnvironmentFault(
-            f"timm cannot download the weights of {name} ({told}): connect to the network, or "
+            f"timm cannot download the weights of {name} ({reason}): connect to the network, or "
             "give a file of your own: weights=FILE.safetensors"
         ) from error
     _refuse_damaged(config)
@@ -66,12 +66,12 @@ def published(name: str) -> dict[str, Tensor]:
 
 
 def _refuse_damaged(config: Any) -> None:
-    for file, expected in _kept(config):
+    for file, expected in _cached_files(config):
         refuse_damaged(file, expected, source=config.hf_hub_id or config.url)
 
 
-def _kept(config: Any) -> Iterator[tuple[Path, str]]:
-    """What lies in the caches of a network's weights, and how the sha256 of each file begins."""
+def _cached_files(config: Any) -> Iterator[tuple[Path, str]]:
+    """Each cached file of a network's weights, with the first digits of its sha256."""
     import huggingface_hub
 
     if config.hf_hub_id:
@@ -83,8 +83,13 @@ def _kept(config: Any) -> Iterator[tuple[Path, str]]:
         yield cached_file(config.url), expected_hash(config.url)
 
 
-def told(name: str) -> Told:
-    """What timm says about the network; nothing is downloaded. Raises RecipeError where there is none."""
+def read_config(name: str) -> TimmConfig:
+    """Returns timm's configuration of a published network; downloads nothing.
+
+    Raises:
+        RecipeError: there is no such network, or timm publishes no weights for it.
+        EnvironmentFault: timm is not installed.
+    """
     config = _config(name)
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
@@ -93,11 +98,11 @@ def told(name: str) -> Told:
     classes = () if info is None else tuple(info.index_to_description(i) for i in range(config.num_classes))
     _, height, width = config.input_size
     source = f"timm {config.architecture}.{config.tag}"
-    return Told(classes, tuple(config.mean), tuple(config.std), (height, width), config.crop_pct, source)
+    return TimmConfig(classes, tuple(config.mean), tuple(config.std), (height, width), config.crop_pct, source)
 
 
 def _config(name: str) -> Any:
-    classifier_row(name)  # says what is wrong with the name, or that timm is missing
+    classifier_row(name)  # raises if the name is wrong or timm is missing
     import timm
 
     config = timm.get_pretrained_cfg(name.removeprefix(PREFIX))

@@ -1,4 +1,4 @@
-"""Names of torchvision's parameters and buffers, and ours for the same tensors."""
+"""Translates torchvision's names of parameters and buffers to ours."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unpool.errors import ModelFileError
 
-Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]  # what a name begins with, what replaces that
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]  # pattern at the start of a name, its replacement
 
 
 def _before(number: str) -> int:
@@ -26,7 +26,7 @@ RESNET: Rules = (  # the block's number stays, stages and layers count from 0
     (r"layer(\d+)\.(\d+)\.downsample\.0\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.conv."),
     (r"layer(\d+)\.(\d+)\.downsample\.1\.", lambda m: f"backbone.stages.{_before(m[1])}.{m[2]}.shortcut.norm."),
 )
-SEGMENTATION: Rules = (  # a ResNet below, and the head beside the answer
+SEGMENTATION: Rules = (  # a ResNet, and the auxiliary head
     *((rf"backbone\.{theirs}", ours) for theirs, ours in RESNET if theirs != r"fc\."),
     (r"aux_classifier\.0\.", "auxiliary.hidden.conv."),
     (r"aux_classifier\.1\.", "auxiliary.hidden.norm."),
@@ -84,10 +84,13 @@ VGG_HEAD: Rules = (
 
 
 def our_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Our name of each of torchvision's, by the family that the names are of.
+    """Returns our name for each of torchvision's names in a checkpoint; the names decide the family.
+
+    Args:
+        tensors: a `state_dict` of one of torchvision's networks.
 
     Raises:
-        ModelFileError: a name that no such family has.
+        ModelFileError: a name is of no network of that family.
     """
     if "inception3a.branch1.conv.weight" in tensors:
         return _renamed(tensors, GOOGLENET, "GoogLeNet")
@@ -104,16 +107,16 @@ def our_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 def _renamed(names: Iterable[str], rules: Rules, family: str) -> dict[str, str]:
     renamed = {}
     for name in names:
-        found = next(((match, ours) for theirs, ours in rules if (match := re.match(theirs, name))), None)
-        if found is None:
+        rule = next(((match, ours) for theirs, ours in rules if (match := re.match(theirs, name))), None)
+        if rule is None:
             raise ModelFileError(f"{name} is no name of torchvision's {family}: give the weights of one such network")
-        match, ours = found
+        match, ours = rule
         renamed[name] = (ours if isinstance(ours, str) else ours(match)) + name[match.end() :]
     return renamed
 
 
 def _vgg_layers(tensors: Mapping[str, Tensor]) -> Rules:
-    """Torchvision numbers all layers of a VGG in one row; a gap is the pooling that ends a stage."""
+    """Rules for a VGG, whose layers torchvision numbers through; a gap is the pooling that ends a stage."""
     rules = []
     convs = sorted({int(n.split(".")[1]) for n, t in tensors.items() if n.startswith("features.") and t.dim() == 4})
     step = 3 if "features.1.weight" in tensors else 2  # convolution, (norm,) ReLU

@@ -1,4 +1,4 @@
-"""Weights in safetensors files: save, load with a strict report, and the names of torchvision's checkpoints."""
+"""Saves weights to safetensors files, loads them with strict checks, and renames those of torchvision's checkpoints."""
 
 import os
 from collections.abc import Mapping
@@ -18,9 +18,16 @@ SHOWN = 5  # names of each kind that an error lists
 
 
 def save_weights(path: str | Path, weights: nn.Module | Mapping[str, Tensor]) -> Path:
-    """Writes all parameters and buffers of a module, or the given tensors; the file is replaced whole or not at all.
+    """Writes all parameters and buffers of a module, or a table of tensors; the file is replaced whole or not at all.
 
-    Values may come from the very file that is replaced, and tensors may share memory.
+    The tensors may be views of the file that is replaced, and may share memory.
+
+    Args:
+        path: the file; its folder is made.
+        weights: a module, or tensors by name.
+
+    Returns:
+        The path.
 
     Raises:
         EnvironmentFault: the file cannot be written.
@@ -35,7 +42,7 @@ def save_weights(path: str | Path, weights: nn.Module | Mapping[str, Tensor]) ->
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        raise EnvironmentFault(f"{path} cannot be written: {error}; free space or choose another place") from error
+        raise EnvironmentFault(f"{path} cannot be written: {error}; free space or choose another path") from error
     finally:
         with suppress(OSError):  # renamed, or never made
             temporary.unlink()
@@ -43,7 +50,7 @@ def save_weights(path: str | Path, weights: nn.Module | Mapping[str, Tensor]) ->
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies on the host where tensors are not so already or share memory with an earlier one."""
+    """Contiguous tensors on the host; a copy where one is not, or shares memory with an earlier one."""
     seen: set[int] = set()
     result = {}
     for name, tensor in tensors.items():
@@ -57,10 +64,10 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file by name; they are views of the file until copied.
+    """Returns all tensors of a safetensors file by name, as views of the file.
 
     Raises:
-        ModelFileError: no such regular file, not safetensors, damaged, or values that are not finite.
+        ModelFileError: the file is missing, is no safetensors file, is damaged, or holds values that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -78,61 +85,61 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_weights(path: str | Path, model: nn.Module) -> None:
-    """Copies the network's weights of a file into a network; nothing is copied unless everything fits.
+    """Copies the network's weights in a safetensors file into a network; nothing is copied unless everything fits.
 
     Raises:
-        ModelFileError: see `read_weights` and `assign_weights`.
+        ModelFileError: the file cannot be read or does not fit: see `read_weights` and `assign_weights`.
     """
     network, _ = split_state(read_weights(path))
     assign_weights(model, network, source=str(path))
 
 
 def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Copies tensors into the parameters and buffers of their names; nothing is copied unless everything fits.
+    """Copies tensors into a module's parameters and buffers by name; nothing is copied unless everything fits.
 
     Args:
         model: any module.
-        tensors: by the names of the module's `state_dict`.
-        source: where they come from, for the message.
+        tensors: one for each name in the module's `state_dict`.
+        source: file or address of the tensors, for the message.
 
     Raises:
-        ModelFileError: names that are missing or not known, shapes or kinds of number that differ.
+        ModelFileError: a name is missing or unknown, or a shape or the kind of number differs; the message lists all.
     """
-    own = model.state_dict()
-    both = [name for name in own if name in tensors]
+    state = model.state_dict()
+    both = [name for name in state if name in tensors]
     problems = {
-        "missing": [name for name in own if name not in tensors],
-        "not in this network": [name for name in tensors if name not in own],
+        "missing": [name for name in state if name not in tensors],
+        "not in this network": [name for name in tensors if name not in state],
         "of another shape": [
-            f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+            f"{name} {tuple(tensors[name].shape)} for {tuple(state[name].shape)}"
             for name in both
-            if tensors[name].shape != own[name].shape
+            if tensors[name].shape != state[name].shape
         ],
         "of another kind": [
-            f"{name} {tensors[name].dtype} for {own[name].dtype}"
+            f"{name} {tensors[name].dtype} for {state[name].dtype}"
             for name in both
-            if tensors[name].is_floating_point() != own[name].is_floating_point()
+            if tensors[name].is_floating_point() != state[name].is_floating_point()
         ],
     }
-    told = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
-    if told:
+    lines = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
+    if lines:
         raise ModelFileError(
-            f"{source} does not fit this network. {'. '.join(told)}. Build the network it was saved from"
+            f"{source} does not fit this network. {'. '.join(lines)}. Build the network it was saved from"
         )
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in state.items():
             tensor.copy_(tensors[name])
 
 
 def from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The `state_dict` of one of torchvision's networks under the names of our own.
+    """Renames the `state_dict` of one of torchvision's networks to the names of ours.
 
-    That is `build` of the same name for resnet*, vgg*, fcn_resnet* and deeplabv3_resnet*, and of "alexnet_torchvision"
-    and "googlenet_torchvision" for alexnet and googlenet; with "_aux" after it where auxiliary heads are among the
-    tensors.
+    The result fits `build` of the same name for resnet*, vgg*, fcn_resnet* and deeplabv3_resnet*, of
+    "alexnet_torchvision" for alexnet and "googlenet_torchvision" for googlenet; with "_aux" after the name if the
+    tensors include auxiliary heads.
 
     Raises:
-        ModelFileError: a name that no such network has.
+        ModelFileError: a name is of none of these networks.
     """
     return {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
 

@@ -1,8 +1,8 @@
 """Linear colour operations as C x (C + 1) matrices on the range 0 to 255, so that any number of them is one product.
 
 A matrix maps a colour c to `matrix[:, :C] @ c + matrix[:, C]`. Grey images have C = 1; saturation and hue then change
-nothing. Differs from torchvision's jitter: values leave 0..255 between the operations and are cut once, at the end, and
-hue turns in the plane of constant luma, not in HSV, so that it is linear.
+nothing. Differs from torchvision's jitter: values may leave 0..255 between operations and are clipped once at the end;
+hue is rotated in the plane of constant luma, not in HSV, so that it is linear.
 """
 
 import torch
@@ -13,7 +13,7 @@ _TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -
 
 
 def identity(batch: int, channels: int) -> Tensor:
-    """(B, C, C + 1) float64 that changes nothing.
+    """Returns matrices (B, C, C + 1) float64 that change nothing.
 
     Example:
         >>> identity(1, 1)
@@ -23,7 +23,7 @@ def identity(batch: int, channels: int) -> Tensor:
 
 
 def compose(first: Tensor, then: Tensor) -> Tensor:
-    """(B, C, C + 1): `first`, and `then` on its result.
+    """Returns the matrices (B, C, C + 1) that apply `first`, and `then` to its result.
 
     Example:
         >>> twice, more = brightness(torch.tensor([2.0]), 1), shift(torch.tensor([[10.0]]))
@@ -37,7 +37,7 @@ def compose(first: Tensor, then: Tensor) -> Tensor:
 
 
 def luma(colour: Tensor) -> Tensor:
-    """(B, C) -> (B,) grey value.
+    """Returns the grey value (B,) of colours (B, C): the luma of RGB, else the mean.
 
     Example:
         >>> luma(torch.tensor([[255.0, 255.0, 255.0], [0.0, 255.0, 0.0]]))
@@ -47,7 +47,7 @@ def luma(colour: Tensor) -> Tensor:
 
 
 def brightness(factor: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): everything times `factor` (B,).
+    """Returns matrices (B, C, C + 1) that multiply all values by `factor` (B,).
 
     Example:
         >>> brightness(torch.tensor([2.0]), 1)
@@ -57,7 +57,7 @@ def brightness(factor: Tensor, channels: int) -> Tensor:
 
 
 def contrast(factor: Tensor, pivot: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): distances from the grey value `pivot` (B,) times `factor` (B,).
+    """Returns matrices (B, C, C + 1) that multiply differences from the grey value `pivot` (B,) by `factor` (B,).
 
     Example:
         >>> contrast(torch.tensor([0.5]), torch.tensor([100.0]), 1)
@@ -69,7 +69,7 @@ def contrast(factor: Tensor, pivot: Tensor, channels: int) -> Tensor:
 
 
 def saturation(factor: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): distances from each pixel's own grey value times `factor` (B,).
+    """Returns matrices (B, C, C + 1) that multiply differences from each pixel's grey value by `factor` (B,).
 
     Example:
         >>> red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]])
@@ -84,7 +84,7 @@ def saturation(factor: Tensor, channels: int) -> Tensor:
 
 
 def hue(turn: Tensor, channels: int) -> Tensor:
-    """(B, C, C + 1): colours turned by `turn` (B,) of a full circle about the grey axis, luma kept.
+    """Returns matrices (B, C, C + 1) that rotate colours by `turn` (B,) full turns about the grey axis, luma kept.
 
     Example:
         >>> red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]])
@@ -104,7 +104,7 @@ def hue(turn: Tensor, channels: int) -> Tensor:
 
 
 def shift(amount: Tensor) -> Tensor:
-    """(B, C, C + 1): `amount` (B, C) added.
+    """Returns matrices (B, C, C + 1) that add `amount` (B, C).
 
     Example:
         >>> shift(torch.tensor([[10.0]]))
@@ -116,7 +116,7 @@ def shift(amount: Tensor) -> Tensor:
 
 
 def recolour(image: Tensor, matrix: Tensor) -> Tensor:
-    """(B, C, H, W) float32 or uint8 -> float32 by the matrices (B, C, C + 1); not cut to 0..255.
+    """Applies matrices (B, C, C + 1) to images (B, C, H, W) float32 or uint8 -> float32, not clipped to 0..255.
 
     Example:
         >>> image = torch.tensor([[[[10, 200]]]], dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Pictures of targets and predictions, as tensors."""
+"""Draws targets and predictions as images."""
 
 import colorsys
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from torch import Tensor
 from unpool.types import IGNORE
 
 Colours = Sequence[tuple[int, int, int]]
-LONGEST = 4096  # pixels to which nothing is enlarged beyond
+LONGEST = 4096  # largest side in pixels to which an image is enlarged
 
 
 def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours to tell `number` classes apart: the hue turns by the golden angle, saturation and value take turns.
+    """Returns `number` RGB colours: the hue advances by the golden angle, saturation and value alternate.
 
     Example:
         >>> distinct_colours(2)
@@ -30,7 +30,7 @@ def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def complete_palette(palette: Colours, number: int) -> tuple[tuple[int, int, int], ...]:
-    """The palette where it has a colour for each of `number` classes, else distinct colours for all.
+    """Returns the first `number` colours of a palette, or distinct colours for all classes if it has fewer.
 
     Example:
         >>> complete_palette([(0, 0, 0), (255, 255, 255), (255, 0, 0)], 2)
@@ -40,10 +40,10 @@ def complete_palette(palette: Colours, number: int) -> tuple[tuple[int, int, int
 
 
 def paint(mask: Tensor, palette: Colours) -> Tensor:
-    """The mask in the colours of its classes.
+    """Colours a mask by its classes.
 
     Args:
-        mask: (H, W) class of each pixel; what has no colour, IGNORE among it, becomes black.
+        mask: (H, W) class of each pixel; values without a colour, such as IGNORE, become black.
         palette: RGB by class.
 
     Returns:
@@ -60,16 +60,19 @@ def paint(mask: Tensor, palette: Colours) -> Tensor:
 
 
 def overlay(image: Tensor, mask: Tensor, palette: Colours, *, opacity: float = 0.5) -> Tensor:
-    """The image with its mask over it, borders between classes at full colour; IGNORE leaves the image bare.
+    """Blends an image with its mask; borders between classes have full colour, pixels of IGNORE show the image alone.
 
     Args:
         image: (C, H, W) uint8, C 1 or 3.
         mask: (H, W) of the same size.
         palette: RGB by class.
-        opacity: share of the colour away from the borders.
+        opacity: share of the mask's colour away from the borders.
 
     Returns:
         (3, H, W) uint8.
+
+    Raises:
+        ValueError: image and mask have different sizes.
 
     Example:
         >>> image = torch.full((3, 1, 4), 100, dtype=torch.uint8)
@@ -87,12 +90,12 @@ def overlay(image: Tensor, mask: Tensor, palette: Colours, *, opacity: float = 0
 
 
 def caption(image: Tensor, text: str) -> Tensor:
-    """The image with a line of text on a dark bar in its top left corner.
+    """Writes a line of text on a dark bar in the top left corner of an image.
 
     Args:
-        image: (C, H, W) uint8, C 1 or 3; small ones are enlarged, pixels kept square, until text can be read or the
-            longer side would pass `LONGEST`.
-        text: cut where the image ends; left out where it would hide all of it.
+        image: (C, H, W) uint8, C 1 or 3; a small image is enlarged by repeating pixels until the text can be read or
+            its longer side would exceed `LONGEST`.
+        text: cut at the border of the image; left out if it would cover the whole image.
 
     Returns:
         (3, H', W') uint8.

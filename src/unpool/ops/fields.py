@@ -1,4 +1,4 @@
-"""Part affinity fields: the direction of each limb on the pixels that it covers, and their integral along a line.
+"""Part affinity fields: maps of the direction of each limb, and their integral along a line.
 
 Source: Cao et al. 2017, arXiv:1611.08050, section 2.3.
 """
@@ -12,15 +12,15 @@ SAMPLES = 10  # on the line between two joints
 
 
 def affinity_fields(people: Tensor, limbs: Sequence[tuple[int, int]], size_hw: Sequence[int], width: float) -> Tensor:
-    """Unit vectors from the first joint of a limb to its second, on pixels at most `width` beside the line.
+    """Draws unit vectors from the first joint of each limb to its second, on pixels at most `width` from the line.
 
-    Where limbs of one kind of several people lie on one another, the vectors are averaged.
+    Where the same limb of several people overlaps, the vectors are averaged. All other pixels are 0.
 
     Args:
-        people: (N, K, 2) x, y in pixels of the map, NaN where a joint is not known.
+        people: (N, K, 2) x, y in pixels of the map, NaN for unknown joints.
         limbs: pairs of joints.
         size_hw: size of the map.
-        width: half of the limb's, in pixels of the map.
+        width: half the width of a limb, in pixels of the map.
 
     Returns:
         (2 * limbs, H, W): x and y of one limb after the other.
@@ -49,19 +49,20 @@ def affinity_fields(people: Tensor, limbs: Sequence[tuple[int, int]], size_hw: S
 
 
 def along_lines(field: Tensor, starts: Tensor, ends: Tensor, *, samples: int = SAMPLES) -> Tensor:
-    """The field's part in the direction of each line from a start to an end, at points evenly spread over it.
+    """Returns the component of a field along each line from a start to an end, at evenly spaced points on the line.
 
-    Between pixels it is bilinear, which is what the authors do by enlarging all fields to the size of the image.
+    Between pixels the field is interpolated bilinearly; the authors enlarge all fields to the size of the image
+    instead.
 
     Args:
         field: (2, H, W).
         starts: (M, 2) x, y in pixels of the map.
         ends: (N, 2).
-        samples: points on a line, both of its ends among them.
+        samples: number of points on a line, both ends included.
 
     Returns:
-        (M, N, samples): 1 where the field points along the line, -1 where it points back; 0 on lines of no length. The
-        mean is the paper's integral.
+        (M, N, samples): 1 where a unit field points along the line, -1 where it points back; 0 on lines of length 0.
+        The mean is the paper's integral.
 
     Example:
         >>> field = torch.stack([torch.ones(3, 4), torch.zeros(3, 4)])  # to the right everywhere
@@ -73,10 +74,10 @@ def along_lines(field: Tensor, starts: Tensor, ends: Tensor, *, samples: int = S
     way = ends[None] - starts[:, None]  # (M, N, 2)
     unit = way / way.norm(dim=2, keepdim=True).clamp_min(1e-6)
     share = torch.linspace(0, 1, samples, device=field.device)[:, None]
-    places = starts[:, None, None] + share * way[:, :, None]  # (M, N, samples, 2)
+    points = starts[:, None, None] + share * way[:, :, None]  # (M, N, samples, 2)
     height, width = field.shape[-2:]
     edges = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=field.device)
-    grid = (2 * places / edges - 1).flatten(0, 1)  # (M * N, samples, 2), first and last pixel at -1 and 1
+    grid = (2 * points / edges - 1).flatten(0, 1)  # (M * N, samples, 2), first and last pixel at -1 and 1
     seen = nn.functional.grid_sample(field[None], grid[None], padding_mode="border", align_corners=True)[0]
     x, y = seen.unflatten(1, way.shape[:2])  # (M, N, samples) each
     return x * unit[..., :1] + y * unit[..., 1:]

@@ -1,9 +1,9 @@
-"""Coordinate maps as 3x3 matrices, and images, masks, points and boxes carried through them.
+"""Coordinate maps as 3x3 matrices, and their application to images, masks, points and boxes.
 
-A map takes a position in the output to the position in the input that is seen there, so maps multiply in the order in
-which they are applied: `first @ second`. Positions are (x, y) in pixels measured from the outer corner of the first
-pixel, whose centre is (0.5, 0.5): a mirror is then `width - x`, and boxes need no correction. Keypoints are counted in
-pixels whose first centre is (0, 0); `map_keypoints` does the half pixel.
+A map is a matrix from a position in the output to the position in the input that is shown there, so that maps multiply
+in the order in which they are applied: `first @ second`. Positions are (x, y) in pixels from the outer corner of the
+first pixel, whose centre is (0.5, 0.5): a mirror is then `width - x`, and boxes need no correction. Keypoints are in
+pixels from the centre of the first pixel; `map_keypoints` adds and subtracts the half pixel.
 """
 
 import math
@@ -19,7 +19,7 @@ _LONGEST = 10_000
 
 
 def identity(batch: int) -> Tensor:
-    """(B, 3, 3) float64 maps that change nothing.
+    """Returns maps (B, 3, 3) float64 that change nothing.
 
     Example:
         >>> map_points(torch.tensor([3.0, 4.0]), identity(1)[0])
@@ -29,7 +29,7 @@ def identity(batch: int) -> Tensor:
 
 
 def translation(x: Tensor, y: Tensor) -> Tensor:
-    """(B, 3, 3): the output's corner lies at (x, y) of the input; x and y are (B,) pixels.
+    """Returns maps (B, 3, 3) that shift: the output's corner is at (x, y) of the input; x and y are (B,) pixels.
 
     Example:
         >>> map_points(torch.tensor([3.0, 4.0]), translation(torch.tensor([2.0]), torch.tensor([1.0]))[0])
@@ -41,7 +41,7 @@ def translation(x: Tensor, y: Tensor) -> Tensor:
 
 
 def zoom(x: Tensor, y: Tensor) -> Tensor:
-    """(B, 3, 3): the output shows the input `x` times as wide and `y` times as high, both (B,).
+    """Returns maps (B, 3, 3) that scale: the output is the input `x` times as wide and `y` times as high, both (B,).
 
     Example:
         >>> map_points(torch.tensor([3.0, 4.0]), zoom(torch.tensor([2.0]), torch.tensor([0.5]))[0])
@@ -53,7 +53,7 @@ def zoom(x: Tensor, y: Tensor) -> Tensor:
 
 
 def rotation(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
-    """(B, 3, 3): turned counter-clockwise as seen on the screen, about the centre.
+    """Returns maps (B, 3, 3) that rotate counter-clockwise, as seen on the screen, about the centre.
 
     Args:
         angle_deg: (B,) degrees.
@@ -76,7 +76,7 @@ def rotation(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
 
 
 def mirror(flipped: Tensor, width: Tensor) -> Tensor:
-    """(B, 3, 3): left and right trade places where `flipped` (B,) says so; `width` (B,) is the input's.
+    """Returns maps (B, 3, 3) that exchange left and right where `flipped` (B,) is True; `width` (B,) is the input's.
 
     Example:
         >>> map_points(torch.tensor([2.0, 4.0]), mirror(torch.tensor([True]), torch.tensor([10]))[0])
@@ -89,7 +89,7 @@ def mirror(flipped: Tensor, width: Tensor) -> Tensor:
 
 
 def map_points(points: Tensor, matrix: Tensor) -> Tensor:
-    """(..., 2) positions in the input -> where the output shows them; `matrix` is (3, 3).
+    """Maps positions (..., 2) in the input to positions in the output; `matrix` is (3, 3).
 
     Example:
         >>> map_points(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), translation(torch.tensor([1.0]), torch.tensor([0.0]))[0])
@@ -101,7 +101,7 @@ def map_points(points: Tensor, matrix: Tensor) -> Tensor:
 
 
 def map_keypoints(keypoints: Tensor, matrix: Tensor) -> Tensor:
-    """(..., 2) pixel numbers in the input -> pixel numbers in the output; `matrix` is (3, 3).
+    """Maps keypoints (..., 2), in pixels from the centre of the first one, to the output; `matrix` is (3, 3).
 
     Example:
         >>> map_keypoints(torch.tensor([0.0, 4.0]), mirror(torch.tensor([True]), torch.tensor([10]))[0])
@@ -111,7 +111,7 @@ def map_keypoints(keypoints: Tensor, matrix: Tensor) -> Tensor:
 
 
 def map_boxes(boxes_xyxy: Tensor, matrix: Tensor, *, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Boxes around the mapped corners, clipped to the output.
+    """Maps boxes: returns the boxes around their mapped corners, clipped to the output.
 
     Args:
         boxes_xyxy: (N, 4) in the input.
@@ -119,7 +119,7 @@ def map_boxes(boxes_xyxy: Tensor, matrix: Tensor, *, size_hw: tuple[int, int]) -
         size_hw: size of the output.
 
     Returns:
-        (N, 4) boxes, and (N,) the share of each that lies within the output, 0 for those to be dropped.
+        (N, 4) boxes, and (N,) the share of each that is inside the output, 0 for boxes to be dropped.
 
     Example:
         >>> left = translation(torch.tensor([2.0]), torch.tensor([0.0]))[0]
@@ -146,9 +146,9 @@ def warp(
     fill: Tensor | float = 0.0,
     colours: Tensor | None = None,
 ) -> Tensor:
-    """What the maps show of the images.
+    """Applies maps to images: resamples each image at the positions that the output's pixels are mapped to.
 
-    Positions between the centre of a border pixel and its outer edge take the border pixel; those beyond the edge take
+    Positions between the centre of a border pixel and its outer edge get the border pixel; those beyond the edge get
     `fill`. Where a map shrinks its image, the image is first averaged to about that scale, as in
     `Preprocessing.resize`.
 
@@ -157,8 +157,8 @@ def warp(
         matrix: (3, 3) or (B, 3, 3), output to input.
         size_hw: size of the output.
         mode: "bilinear" for pictures, "nearest" for classes.
-        fill: value outside of the image, or (C,) one a channel.
-        colours: (C, C + 1) or (B, C, C + 1) as in `ops.colour`, for all but what lies outside.
+        fill: value outside of the image, or (C,) one per channel.
+        colours: (C, C + 1) or (B, C, C + 1) as in `ops.colour`, applied inside of the image only.
 
     Returns:
         (C, H, W) or (B, C, H, W) of the image's type.
@@ -236,7 +236,7 @@ def _beyond(grid: Tensor) -> Tensor:
 
 
 def _shows_only(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int]) -> bool:
-    """Whether all of the output shows a part of the input: its corner pixels do."""
+    """Whether all pixels of the output are inside the input: true if its corner pixels are."""
     (top, left), (bottom, right) = (0.5, 0.5), (size_hw[0] - 0.5, size_hw[1] - 0.5)
     corners = torch.tensor([[left, right, left, right], [top, top, bottom, bottom], [1, 1, 1, 1]], dtype=torch.float64)
     x, y = (matrix.double() @ corners)[:, :2].unbind(1)
@@ -244,14 +244,15 @@ def _shows_only(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, i
 
 
 def _shrinking(matrix: Tensor) -> Tensor:
-    """(B, 2): input pixels a pixel of the output steps over, in x and in y of the input."""
+    """(B, 2): distance in input pixels between neighbouring pixels of the output, in x and in y of the input."""
     return matrix[:, :2, :2].norm(dim=2)
 
 
 def _shrink(image: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The image of one map at about the map's own scale, and the map from there.
+    """The image, resized to about the scale of its map, and the rest of the map.
 
-    What is only resized, cut and mirrored comes out at its very scale, whole pixels remaining to be moved.
+    If the map only resizes, crops and mirrors, the image is resized to exactly its scale, so that the rest moves whole
+    pixels.
     """
     exact = _resized(matrix, _size(image), sharper=1.0)
     small, there = exact if _moves_whole_pixels(exact[1]) else _resized(matrix, _size(image), sharper=_SHARPER)
@@ -261,7 +262,7 @@ def _shrink(image: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _resized(matrix: Tensor, input_hw: tuple[int, int], *, sharper: float) -> tuple[tuple[int, int], Tensor]:
-    """A smaller size for the input, and the map from there."""
+    """A smaller size for the input, and the map from an input of that size."""
     factor_x, factor_y = (max(1.0, f / sharper) for f in _shrinking(matrix)[0].tolist())
     height, width = (math.ceil(s / f - _EXACT) for s, f in zip(input_hw, (factor_y, factor_x), strict=True))
     scale = torch.tensor([width / input_hw[1], height / input_hw[0], 1.0], dtype=torch.float64)
@@ -275,7 +276,7 @@ def _moves_whole_pixels(matrix: Tensor) -> bool:
 
 
 def _slice(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, fill: Tensor) -> Tensor:
-    """Shifts and mirrors as plain copies: the same pixels as sampling gives, many times faster."""
+    """Applies maps of shifts and mirrors as plain copies: the same pixels as sampling, many times faster."""
     source = image.numpy()
     result = fill.to(image.dtype).expand(len(image), -1, *size_hw).contiguous()
     target = result.numpy()
@@ -288,7 +289,7 @@ def _slice(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, fill: Ten
 
 
 def _overlap(sign: float, offset: float, length: int, shown: int) -> tuple[slice, slice]:
-    """Which of `shown` output pixels show input pixels, and which ones, along one axis."""
+    """Along one axis, the slice of the `shown` output pixels inside the input, and the slice of input pixels there."""
     shift = round(offset)
     first = max(0, -shift if sign > 0 else shift - length)
     last = min(shown, length - shift if sign > 0 else shift)

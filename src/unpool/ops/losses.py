@@ -1,4 +1,4 @@
-"""Losses as sums and counts, and the class weights that go with them."""
+"""Losses as sums and counts, class weights, and the check of targets."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 from unpool.errors import DataError, RecipeError
 from unpool.types import IGNORE, Term
 
-# a count that stays zero would make sum / count NaN in a batch without a labelled pixel; next to any real count this
-# is lost in rounding
+# a count of zero would make sum / count NaN in a batch without a labelled pixel; added to any other count this is
+# lost in rounding
 LEAST_COUNT = 1e-12
 
 
 def pixel_cross_entropy(logits: Tensor, mask: Tensor, class_weights: Tensor | None = None) -> Term:
-    """Cross-entropy over labelled pixels; the count is the sum of their class weights.
+    """Returns the cross-entropy over labelled pixels; the count is the sum of their class weights.
 
     Args:
         logits: (B, N, H, W) float.
         mask: (B, H, W) int64 class or IGNORE.
-        class_weights: (N,) float32; without them every pixel weighs 1.
+        class_weights: (N,) float32; None weights every pixel by 1.
 
     Returns:
-        Sum and count in float32. Where every pixel is IGNORE, sum / count and its gradient are 0.
+        Sum and count in float32. If every pixel is IGNORE, sum / count and its gradient are 0.
 
     Example:
         >>> logits, mask = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, IGNORE]]])
@@ -41,7 +41,7 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, class_weights: Tensor | No
 
 
 def label_cross_entropy(logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0) -> Term:
-    """Cross-entropy over images; the count is the number of images.
+    """Returns the cross-entropy over images; the count is the number of images.
 
     Args:
         logits: (B, N) float.
@@ -59,17 +59,21 @@ def label_cross_entropy(logits: Tensor, label: Tensor, *, label_smoothing: float
 
 
 def median_frequency(class_pixels: Tensor, image_pixels: Tensor) -> Tensor:
-    """Median-frequency weight of each class.
+    """Computes the median-frequency weight of each class.
 
-    The frequency of a class is its pixels over the labelled pixels of the images that hold it; the weight is the median
-    frequency over the frequency. A class without a pixel has no frequency: it takes no part in the median and weighs 1.
+    The frequency of a class is its number of pixels divided by the labelled pixels of the images that contain it; its
+    weight is the median frequency divided by its frequency. A class without a pixel is left out of the median and has
+    weight 1.
 
     Args:
         class_pixels: (N,) pixels of each class in the training set.
-        image_pixels: (N,) labelled pixels of the images that hold the class.
+        image_pixels: (N,) labelled pixels of the images that contain the class.
 
     Returns:
         (N,) float32, finite and positive.
+
+    Raises:
+        DataError: there is no labelled pixel.
 
     Source: Eigen and Fergus 2015, arXiv:1411.4734, section 6.3.2, as used by SegNet, arXiv:1511.00561, section 4.1.
 
@@ -87,10 +91,10 @@ def median_frequency(class_pixels: Tensor, image_pixels: Tensor) -> Tensor:
 
 
 def listed_weights(weights: Sequence[float], num_classes: int) -> Tensor:
-    """Weights as a user lists them, (N,) float32.
+    """Checks a user's list of class weights and returns it as a tensor (N,) float32.
 
     Raises:
-        RecipeError: not one finite number above or equal to 0 for each class, or all are 0.
+        RecipeError: there is not one weight per class, one is negative or not finite, or all are 0.
 
     Example:
         >>> listed_weights([1, 0.5], 2)
@@ -102,39 +106,3 @@ def listed_weights(weights: Sequence[float], num_classes: int) -> Tensor:
     if not values.isfinite().all() or (values < 0).any() or not values.any():
         raise RecipeError(f"class weights {list(weights)} must be finite and not negative, and not all 0")
     return values
-
-
-def check_classes(target: Tensor, num_classes: int, *, key: str, index: Tensor | None, ignore: int | None) -> None:
-    """Refuses targets that are no class, before a kernel reads outside of its table.
-
-    Args:
-        target: (B, ...) int64; waits for the device if it is not on the host.
-        num_classes: classes are 0 to `num_classes - 1`.
-        key: what the target is called in the batch.
-        index: (B,) position of each sample in its set, for the message.
-        ignore: a value that is no class and is allowed, or None.
-
-    Raises:
-        DataError: names the samples and the values.
-
-    Example:
-        >>> label, index = torch.tensor([0, 7]), torch.tensor([10, 11])
-        >>> check_classes(label, 3, key="label", index=index, ignore=None)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        unpool.errors.DataError: label of sample 11 holds [7]; allowed are 0 to 2: ...
-    """
-    if not target.numel():
-        return
-    low, high = (int(bound) for bound in target.aminmax())
-    if low >= 0 and high < num_classes:
-        return
-    wrong = (target < 0) | (target >= num_classes)
-    if ignore is not None:
-        wrong &= target != ignore
-    if not wrong.any():
-        return
-    values = target[wrong].unique().tolist()
-    rows = wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong
-    samples = "" if index is None else f" of sample {', '.join(map(str, index[rows.to(index.device)].tolist()))}"
-    allowed = f"0 to {num_classes - 1}" + ("" if ignore is None else f" and {ignore} for no label")
-    raise DataError(f"{key}{samples} holds {values}; allowed are {allowed}: correct the labels or the list of classes")

@@ -1,10 +1,10 @@
-"""From maps of joints and fields of limbs to people: peaks, pairs of peaks, and people out of pairs.
+"""Assembles people from heatmaps of joints and fields of limbs: peaks, pairs of peaks, and people out of pairs.
 
 Pairs of one limb are chosen greedily by the integral of its field along the line between them; limbs that share a joint
-belong to one person. Thresholds are those of ZheC/Realtime_Multi-Person_Pose_Estimation, which differs in that it
-enlarges all maps to the size of the image first, where here the joints' are doubled and a peak is moved by a quarter of
-their pixel, and fields are read between their pixels. Of each joint the `MOST` highest peaks count: an untrained
-network gives hundreds, and every pair of them would be looked at.
+belong to one person. Thresholds are those of ZheC/Realtime_Multi-Person_Pose_Estimation. That code enlarges all maps to
+the size of the image first; here heatmaps are doubled and a peak is moved by a quarter of a pixel, and fields are
+interpolated. Only the `MOST` highest peaks of each joint are used: an untrained network has hundreds, and all pairs of
+them would be compared.
 
 Source: Cao et al. 2017, arXiv:1611.08050, sections 2.3 and 2.4.
 """
@@ -17,25 +17,25 @@ from torch import Tensor, nn
 
 from unpool.ops.fields import along_lines
 
-ENLARGED = 2  # times, so that joints of two people that are a pixel apart are two peaks
-PEAK = 0.1  # height that makes a pixel a joint
+ENLARGED = 2  # factor, so that joints of two people that are a pixel apart are two peaks
+PEAK = 0.1  # least height of a peak
 MOST = 128  # peaks of one joint
-ALONG = 0.05  # of the field along the line, for a sample to speak for the limb
-AGREEING = 0.8  # share of such samples
+ALONG = 0.05  # least component of the field along the line for a sample to agree with the limb
+AGREEING = 0.8  # least share of samples that agree
 Ends = tuple[tuple[int, int], tuple[int, int]]  # (joint, peak) twice
 LEAST_JOINTS = 3
 LEAST_SCORE = 0.2  # of a person, by joint
 
 
 class Peaks(NamedTuple):
-    """Places where a joint may be: `points` (M, 2) x, y in pixels of the map, and `scores` (M,)."""
+    """Candidates for a joint: `points` (M, 2) x, y in pixels of the map, and `scores` (M,)."""
 
     points: Tensor
     scores: Tensor
 
 
 class Pair(NamedTuple):
-    """Two peaks, by number, that make a limb."""
+    """Two peaks, by index, that make a limb, and the limb's score."""
 
     first: int
     second: int
@@ -43,18 +43,18 @@ class Pair(NamedTuple):
 
 
 class People(NamedTuple):
-    """Best first: `joints` (N, K, 2) in pixels of the map, NaN where one is missing, and `scores` (N,)."""
+    """People, best first: `joints` (N, K, 2) in pixels of the map, NaN for missing ones, and `scores` (N,)."""
 
     joints: Tensor
     scores: Tensor
 
 
 def parse(maps: Tensor, fields: Tensor, limbs: Sequence[tuple[int, int]]) -> People:
-    """The people that the maps show.
+    """Assembles people from predicted maps.
 
     Args:
-        maps: (K, H, W) height of each joint, without a background.
-        fields: (2 * limbs, H, W) as of `affinity_fields`.
+        maps: (K, H, W) heatmap of each joint, without a background.
+        fields: (2 * limbs, H, W) as `affinity_fields` draws them.
         limbs: pairs of joints.
 
     Example:
@@ -78,9 +78,9 @@ def parse(maps: Tensor, fields: Tensor, limbs: Sequence[tuple[int, int]]) -> Peo
 
 
 def find_peaks(maps: Tensor) -> list[Peaks]:
-    """Pixels of each map that no neighbour is above, moved a quarter to the higher one in x and in y.
+    """Returns the local maxima of each map (K, H, W), moved a quarter pixel towards the higher neighbour in x and in y.
 
-    Of more than `MOST` in one map the highest are given, row by row all the same.
+    Of more than `MOST` in one map only the highest are returned, still in the order of rows.
 
     Example:
         >>> from unpool.ops.heatmaps import gaussians
@@ -115,13 +115,13 @@ def _quarter(before: Tensor, after: Tensor) -> Tensor:
 
 
 def match(field: Tensor, starts: Peaks, ends: Peaks, *, longest: float) -> list[Pair]:
-    """Pairs of one limb, each peak in one at most, the best pair chosen first.
+    """Pairs the peaks of a limb's two joints, the pair of highest score first; each peak is in at most one pair.
 
     Args:
         field: (2, H, W) of the limb.
         starts: peaks of its first joint.
         ends: peaks of its second.
-        longest: pixels beyond which a limb loses score.
+        longest: length in pixels beyond which the score of a limb is reduced.
 
     Example:
         >>> field = torch.stack([torch.ones(3, 4), torch.zeros(3, 4)])  # to the right everywhere
@@ -139,10 +139,10 @@ def match(field: Tensor, starts: Peaks, ends: Peaks, *, longest: float) -> list[
     score = mean + (longest / length - 1).clamp_max(0)
     is_limb = (score > 0) & (agrees.float().mean(2) > AGREEING)
     first, second = is_limb.nonzero().unbind(1)
-    found = score[first, second]
-    order = found.argsort(descending=True, stable=True)
+    scores = score[first, second]
+    order = scores.argsort(descending=True, stable=True)
     taken_first, taken_second, pairs = set(), set(), []
-    for a, b, s in zip(first[order].tolist(), second[order].tolist(), found[order].tolist(), strict=True):
+    for a, b, s in zip(first[order].tolist(), second[order].tolist(), scores[order].tolist(), strict=True):
         if a not in taken_first and b not in taken_second:
             pairs.append(Pair(a, b, s))
             taken_first.add(a)
@@ -151,26 +151,26 @@ def match(field: Tensor, starts: Peaks, ends: Peaks, *, longest: float) -> list[
 
 
 class _Body:
-    """Peaks by joint and the sum of what speaks for them."""
+    """The peak of each joint of one person, and the sum of the scores of its limbs and joints."""
 
     def __init__(self) -> None:
         self.joints: dict[int, int] = {}
         self.score = 0.0
 
     def take(self, ends: Ends, score: float, heights: list[list[float]]) -> None:
-        """A limb of that score, and the heights of those of its joints that are new."""
+        """Adds a limb: its score, and the heights of those of its joints that are new."""
         self.score += score
-        for joint, place in ends:
+        for joint, peak in ends:
             if joint not in self.joints:
-                self.joints[joint] = place
-                self.score += heights[joint][place]
+                self.joints[joint] = peak
+                self.score += heights[joint][peak]
 
 
 def _assemble(peaks: list[Peaks], pairs: list[list[Pair]], limbs: Sequence[tuple[int, int]]) -> People:
     of_peak: dict[tuple[int, int], _Body] = {}
     heights = [peak.scores.tolist() for peak in peaks]
-    for (first, second), found in zip(limbs, pairs, strict=True):
-        for pair in found:
+    for (first, second), chosen in zip(limbs, pairs, strict=True):
+        for pair in chosen:
             ends = ((first, pair.first), (second, pair.second))
             body = _joined(of_peak.get(ends[0]), of_peak.get(ends[1]), ends)
             if body is not None:
@@ -181,13 +181,13 @@ def _assemble(peaks: list[Peaks], pairs: list[list[Pair]], limbs: Sequence[tuple
     kept.sort(key=lambda body: body.score, reverse=True)
     joints = torch.full((len(kept), len(peaks), 2), torch.nan)
     for i, body in enumerate(kept):
-        for joint, place in body.joints.items():
-            joints[i, joint] = peaks[joint].points[place]
+        for joint, peak in body.joints.items():
+            joints[i, joint] = peaks[joint].points[peak]
     return People(joints, torch.tensor([body.score / len(peaks) for body in kept]))
 
 
 def _joined(one: _Body | None, other: _Body | None, ends: Ends) -> _Body | None:
-    """The body that a limb belongs to; None where it would give a body a second joint of a kind."""
+    """The body that a limb is added to; None if that would add a second peak of a joint."""
     if one is None:
         return _Body() if other is None else _fitting(other, ends)
     if other is None:
@@ -202,5 +202,5 @@ def _joined(one: _Body | None, other: _Body | None, ends: Ends) -> _Body | None:
 
 
 def _fitting(body: _Body, ends: Ends) -> _Body | None:
-    """The body, where it has neither joint at another peak."""
-    return body if all(body.joints.get(joint, place) == place for joint, place in ends) else None
+    """The body, or None if it has one of the joints at another peak."""
+    return body if all(body.joints.get(joint, peak) == peak for joint, peak in ends) else None

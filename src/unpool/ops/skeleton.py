@@ -1,6 +1,6 @@
-"""People as joints and the limbs between them: the names that parts of the project agree on, and their picture.
+"""Names of joints, the limbs between them, and the drawing of people.
 
-Joints are called `left_shoulder`, `right_hip` and so on, a person's left being its own.
+Joints are called `left_shoulder`, `right_hip` and so on, as seen by the person.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ LSP_LIMBS = (
     *((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11)),
     *((12, 13), (8, 12), (9, 12), (2, 12), (3, 12)),
 )
-# they hold a person together whose neck is hidden: the redundant connections of Cao et al. 2019, arXiv:1812.08008
+# they connect the joints of a person whose neck is hidden: redundant connections of Cao et al. 2019, arXiv:1812.08008
 TRUNK_LIMBS = ((2, 8), (3, 9), (2, 3), (8, 9))
 COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_Pose_Estimation, in its order
     *(("neck", "right_shoulder"), ("neck", "left_shoulder"), ("right_shoulder", "right_elbow")),
@@ -33,24 +33,24 @@ COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_P
 )
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("neck", "head_top")
-_LEAST_SIDE = 192  # pixels; smaller pictures are enlarged until a skeleton can be seen
+_LEAST_SIDE = 192  # pixels; smaller images are enlarged so that a skeleton is visible
 
 
 def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """The joints that trade places in a mirror: left_x and right_x.
+    """Returns the pairs of joints, by index, that are exchanged in a mirrored image: left_x and right_x.
 
     Example:
         >>> flip_pairs(["neck", "left_hip", "right_hip"])
         ((1, 2),)
     """
-    place = {name: i for i, name in enumerate(names)}
+    index = {name: i for i, name in enumerate(names)}
     lefts = [name for name in names if name.startswith("left_")]
-    pairs = [(place[name], place.get(name.replace("left_", "right_", 1))) for name in lefts]
+    pairs = [(index[name], index.get(name.replace("left_", "right_", 1))) for name in lefts]
     return tuple((left, right) for left, right in pairs if right is not None)
 
 
 def joints_named(names: Sequence[str], wanted: tuple[str, str]) -> tuple[int, int] | None:
-    """The numbers of two joints, None where one of them is missing.
+    """Returns the indices of two joints in `names`, or None if one of them is missing.
 
     Example:
         >>> joints_named(["neck", "left_hip", "right_hip"], ("right_hip", "neck"))
@@ -63,15 +63,15 @@ def joints_named(names: Sequence[str], wanted: tuple[str, str]) -> tuple[int, in
 def draw_skeletons(
     image: Tensor, people: Tensor, visible: Tensor, *, limbs: Sequence[tuple[int, int]], sides: Sequence[str] = ()
 ) -> Tensor:
-    """The image with limbs as lines and joints as dots.
+    """Draws limbs as lines and joints as dots on an image.
 
     Args:
-        image: (C, H, W) uint8, C 1 or 3; small ones are enlarged, pixels kept square.
+        image: (C, H, W) uint8, C 1 or 3; a small image is enlarged by repeating pixels.
         people: (N, K, 2) x, y in pixels of the image.
-        visible: (N, K) bool: joints to be drawn; a limb is where both of its are.
+        visible: (N, K) bool: joints to be drawn; a limb is drawn if both of its joints are.
         limbs: pairs of joints.
-        sides: names of the joints; limbs on the person's left become warm, on the right cold. Without them each person
-            has a colour.
+        sides: names of the joints; limbs on the person's left become orange, on the right blue. Without names each
+            person has a colour.
 
     Returns:
         (3, H', W') uint8.
@@ -87,9 +87,9 @@ def draw_skeletons(
     picture = Image.fromarray(large.permute(1, 2, 0).contiguous().numpy())
     draw = ImageDraw.Draw(picture)
     width = max(2, max(picture.size) // 120)
-    places = ((people.cpu().float() + 0.5) * factor - 0.5).tolist()
-    colours = distinct_colours(max(len(places), 1))
-    for number, (joints, shown) in enumerate(zip(places, visible.cpu().tolist(), strict=True)):
+    points = ((people.cpu().float() + 0.5) * factor - 0.5).tolist()
+    colours = distinct_colours(max(len(points), 1))
+    for number, (joints, shown) in enumerate(zip(points, visible.cpu().tolist(), strict=True)):
         for first, second in limbs:
             if shown[first] and shown[second]:
                 colour = _side_colour(sides[first], sides[second]) if sides else colours[number]

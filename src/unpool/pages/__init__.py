@@ -1,1 +1,1 @@
-"""HTML and SVG from plain data: one offline file, nothing from elsewhere, everything escaped."""
+"""HTML and SVG from plain data: one offline file that loads nothing, with everything escaped."""

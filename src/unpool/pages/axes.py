@@ -1,15 +1,15 @@
-"""Scales of charts: where the ticks are, how numbers are written, how long series are shortened."""
+"""Axes of charts: positions of ticks, texts of numbers, and shortened series."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-POINTS = 240  # of one drawn line; more would not be seen at the width of a page
+POINTS = 240  # of one drawn line; more would not be visible at the width of a page
 
 
 class Bucket(NamedTuple):
-    """Neighbouring points of a series as one: their mean, and how far they spread."""
+    """Neighbouring points of a series as one: mean x, mean y, smallest and largest y."""
 
     x: float
     mean: float
@@ -19,12 +19,13 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps values to pixels from `start` to `end`.
+    """Maps values to pixels.
 
     Attributes:
-        ticks: values with a line and a number.
         low, high: values at the two ends.
-        log: equal factors take equal room.
+        ticks: values with a line and a number.
+        start, end: pixels at the two ends.
+        log: whether the axis is logarithmic.
     """
 
     low: float
@@ -34,8 +35,8 @@ class Axis:
     end: float
     log: bool = False
 
-    def place(self, value: float) -> float:
-        """Pixel of a value."""
+    def pixel(self, value: float) -> float:
+        """Returns the pixel of a value."""
         low, high = self._scaled(self.low), self._scaled(self.high)
         return self.start + (self._scaled(value) - low) / (high - low) * (self.end - self.start)
 
@@ -51,14 +52,14 @@ def axis(
     log: bool = False,
     tight: bool = False,
 ) -> Axis:
-    """An axis that holds all values and ends on round numbers.
+    """Makes an axis that contains all values and ends at round numbers.
 
     Args:
         values: finite; above 0 for a logarithmic axis. May be empty.
         start: pixel of its lower end.
         end: pixel of its upper end.
         log: whether it is logarithmic.
-        tight: ends at the first and last value instead, as an axis of steps should.
+        tight: end at the smallest and largest value instead, as for an axis of steps.
     """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if log:
@@ -69,7 +70,7 @@ def axis(
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     step = _round_step((high - low) / (8 if tight else 5))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(place * step, 12) for place in range(first, last + 1))
+    ticks = tuple(round(i * step, 12) for i in range(first, last + 1))
     if not tight:
         return Axis(ticks[0], ticks[-1], ticks, start, end)
     return Axis(low, high, tuple(tick for tick in ticks if low <= tick <= high), start, end)
@@ -89,7 +90,7 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
 
 
 def number(value: float) -> str:
-    """A number as short as it can be read: 12,000, 0.25, 3e-05."""
+    """Returns a number as short text: 12,000, 0.25, 3e-05."""
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         text = f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.4g}"
         return "0" if text == "-0" else text
@@ -97,12 +98,12 @@ def number(value: float) -> str:
 
 
 def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
-    """The points that can be drawn."""
+    """Returns the points (x, y) of which both numbers are finite."""
     return [(x, y) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)]
 
 
 def shortened(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[Bucket]:
-    """A series of at most `most` buckets of neighbours."""
+    """Averages a series into at most `most` buckets of equally many neighbouring points."""
     size = max(1, math.ceil(len(points) / most))
     buckets = []
     for begin in range(0, len(points), size):

@@ -1,4 +1,4 @@
-"""The parts of a page that are no chart: figures to read first, tables, bars, matrices, text."""
+"""The parts of a page that are no chart: key figures, tables, bars, matrices, text."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from unpool.pages.markup import Markup, element, joined
 
 
 class Bar(NamedTuple):
-    """One bar: its name, its length as a share of the whole (None: no value), and what is written behind it."""
+    """One bar: its name, its length as a share of the whole (None: no value), and the text after it."""
 
     name: str
     share: float | None
@@ -15,7 +15,7 @@ class Bar(NamedTuple):
 
 
 def tiles(values: Sequence[tuple[str, str]]) -> Markup:
-    """The figures to read first: (name, value) each in a box."""
+    """Makes key figures: each (name, value) in a box."""
     boxes = [
         element("div", {"class": "tile"}, element("b", None, value), element("span", None, name))
         for name, value in values
@@ -24,7 +24,7 @@ def tiles(values: Sequence[tuple[str, str]]) -> Markup:
 
 
 def table(rows: Sequence[Sequence[object]], *, headings: Sequence[str] = ()) -> Markup:
-    """Rows of cells; numbers stand at the right."""
+    """Makes a table of rows of cells; numbers are aligned at the right."""
     head = element("thead", None, element("tr", None, *(element("th", None, name) for name in headings)))
     body = element("tbody", None, *(element("tr", None, *map(_cell, row)) for row in rows))
     return element("div", {"class": "scroll"}, element("table", None, head if headings else "", body))
@@ -35,7 +35,7 @@ def _cell(value: object) -> Markup:
 
 
 def bars(values: Sequence[Bar]) -> Markup:
-    """Horizontal bars from 0 to 1."""
+    """Makes horizontal bars from 0 to 1."""
     rows = []
     for bar in values:
         width = f"width:{100 * min(max(bar.share, 0.0), 1.0):.1f}%" if bar.share is not None else "width:0"
@@ -53,31 +53,38 @@ def bars(values: Sequence[Bar]) -> Markup:
 
 
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, rows: str, columns: str) -> Markup:
-    """A table of counts, each cell the darker the larger its share of its row."""
+    """Makes a table of counts in which a cell is darker the larger its share of its row.
+
+    Args:
+        counts: one row per name, one column per name.
+        names: of the rows and of the columns.
+        rows: title of the rows, such as "truth".
+        columns: title of the columns.
+    """
     corner = element("th", {"class": "corner"}, f"{rows} \\ {columns}")
     head = element(
         "tr", None, corner, *(element("th", {"class": "turned"}, element("span", None, name)) for name in names)
     )
     body = [
-        element("tr", None, element("th", {"class": "side"}, name), *_matrix_row(row, place))
-        for place, (name, row) in enumerate(zip(names, counts, strict=True))
+        element("tr", None, element("th", {"class": "side"}, name), *_matrix_row(row, i))
+        for i, (name, row) in enumerate(zip(names, counts, strict=True))
     ]
     whole = element("table", {"class": "matrix"}, element("thead", None, head), element("tbody", None, *body))
     return element("div", {"class": "scroll"}, whole)
 
 
-def _matrix_row(row: Sequence[int], place: int) -> list[Markup]:
+def _matrix_row(row: Sequence[int], index: int) -> list[Markup]:
     total = sum(row) or 1
     cells = []
     for column, count in enumerate(row):
-        kind = "right" if column == place else "wrong"
+        kind = "right" if column == index else "wrong"
         strength = f"--share:{count / total:.3f}"
         cells.append(element("td", {"class": kind, "style": strength}, count if count else ""))
     return cells
 
 
 def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> Markup:
-    """Class names, each with its colour."""
+    """Makes a line of class names, each with its colour."""
     entries = [
         element("span", {"class": "key"}, element("i", {"style": f"background:rgb({r},{g},{b})"}), name)
         for name, (r, g, b) in zip(names, colours, strict=False)
@@ -86,15 +93,15 @@ def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> Mar
 
 
 def note(text: str) -> Markup:
-    """A line of smaller text."""
+    """Makes a line of smaller text."""
     return element("p", {"class": "note"}, text)
 
 
 def listing(text: str) -> Markup:
-    """Text as it is, in letters of one width."""
+    """Makes a block of text with its line breaks, in a font of fixed width."""
     return element("pre", None, text)
 
 
 def folded(title: str, *inside: Markup) -> Markup:
-    """Parts that are shown on a click."""
+    """Makes a block whose parts are shown after a click on its title."""
     return element("details", None, element("summary", None, title), joined(*inside))

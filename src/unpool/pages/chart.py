@@ -1,4 +1,4 @@
-"""Line charts as SVG; colours come from the page, so that they follow its light and dark scheme."""
+"""Line charts as SVG; colours are those of the page's style, light or dark."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -8,7 +8,7 @@ from unpool.pages.markup import Markup, element, joined
 
 WIDTH, HEIGHT = 640, 280
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 12, 40
-COLOURS = 6  # series colours that the page knows
+COLOURS = 6  # series colours in the page's style
 FEW = 40  # points up to which each is marked
 LOG_FROM = 30  # factor between the largest and the smallest value from which an axis turns logarithmic
 
@@ -23,14 +23,14 @@ class Series(NamedTuple):
 
 
 def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "auto") -> Markup:
-    """A figure with one line a series; long series show their mean, and their spread behind it.
+    """Draws a figure with one line per series; of long series it draws the mean, and a band for the spread.
 
     Args:
         title: above the chart.
         series: the lines; those without points are left out.
-        x: what the horizontal axis is.
-        scale: of the vertical axis: "linear"; "zero", which is linear and holds 0, so that heights can be compared;
-            "log"; "auto" takes one of "linear" and "log" by the values.
+        x: title of the horizontal axis.
+        scale: of the vertical axis: "linear"; "zero", which is linear and contains 0, so that heights can be compared;
+            "log"; "auto" chooses "linear" or "log" by the values.
     """
     drawn = {one.name: points for one in series if (points := finite(one.points))}
     if not drawn:
@@ -38,7 +38,7 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "
     lines = [shortened(points) for points in drawn.values()]
     across, up = _axes(lines, scale=scale)
     marks = [
-        _line(name, buckets, across=across, up=up, place=i)
+        _line(name, buckets, across=across, up=up, index=i)
         for i, (name, buckets) in enumerate(zip(drawn, lines, strict=True))
     ]
     sketch = element(
@@ -53,8 +53,8 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "
 
 def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
     keys = [
-        element("span", {"class": "key"}, element("i", {"class": f"s{place % COLOURS}"}), name)
-        for place, name in enumerate(names)
+        element("span", {"class": "key"}, element("i", {"class": f"s{i % COLOURS}"}), name)
+        for i, name in enumerate(names)
     ]
     caption = element("figcaption", None, element("b", None, title), *(keys if len(names) > 1 else ()))
     return element("figure", {"class": "chart"}, caption, inside)
@@ -74,10 +74,10 @@ def _axes(lines: Sequence[Sequence[Bucket]], *, scale: Scale) -> tuple[Axis, Axi
 def _grid(across: Axis, up: Axis) -> Markup:
     parts = []
     for tick in up.ticks:
-        at = up.place(tick)
+        at = up.pixel(tick)
         parts += [_rule(LEFT, at, WIDTH - RIGHT, at), _text(LEFT - 8, at + 4, number(tick), anchor="end")]
     for tick in across.ticks:
-        at = across.place(tick)
+        at = across.pixel(tick)
         parts += [
             _rule(at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 4),
             _text(at, HEIGHT - BOTTOM + 17, number(tick), anchor="middle"),
@@ -85,8 +85,8 @@ def _grid(across: Axis, up: Axis) -> Markup:
     return joined(*parts)
 
 
-def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, place: int) -> Markup:
-    colour = f"s{place % COLOURS}"
+def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, index: int) -> Markup:
+    colour = f"s{index % COLOURS}"
     parts = []
     if any(bucket.high > bucket.low for bucket in buckets):
         top = [(bucket.x, bucket.high) for bucket in buckets]
@@ -102,15 +102,15 @@ def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, place
 
 def _path(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:
     def height(value: float) -> float:
-        inside = min(max(value, up.low), up.high)  # the spread may leave the axis, which holds the means
-        return up.place(inside)
+        inside = min(max(value, up.low), up.high)  # the spread may exceed the axis, which contains the means
+        return up.pixel(inside)
 
-    return "M" + "L".join(f"{across.place(x):.1f} {height(y):.1f}" for x, y in points)
+    return "M" + "L".join(f"{across.pixel(x):.1f} {height(y):.1f}" for x, y in points)
 
 
 def _dot(name: str, point: tuple[float, float], *, across: Axis, up: Axis, colour: str) -> Markup:
     x, y = point
-    at = {"class": f"dot {colour}", "cx": f"{across.place(x):.1f}", "cy": f"{up.place(y):.1f}", "r": "3"}
+    at = {"class": f"dot {colour}", "cx": f"{across.pixel(x):.1f}", "cy": f"{up.pixel(y):.1f}", "r": "3"}
     return element("circle", at, element("title", None, f"{name} {number(y)} at {number(x)}"))
 
 

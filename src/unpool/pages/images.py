@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unpool.pages.markup import Markup, element
 
-LARGEST = 480  # pixels of the longer side that are kept; a page of 50 images stays below a few MB
+LARGEST = 480  # pixels of the longer side; a page of 50 images then has a few MB
 SMALLEST = 96  # images below are shown enlarged, pixel by pixel
 QUALITY = 88
 
@@ -20,8 +20,8 @@ class Picture(NamedTuple):
     """One image of a card.
 
     Attributes:
-        label: what it is, "truth".
-        image: (3, H, W) or (1, H, W) uint8; None leaves its place out.
+        label: text below it, such as "truth".
+        image: (3, H, W) or (1, H, W) uint8; None leaves the picture out.
     """
 
     label: str
@@ -29,7 +29,7 @@ class Picture(NamedTuple):
 
 
 class Card(NamedTuple):
-    """Images of one thing side by side, with its name and a line about it."""
+    """Pictures of one sample side by side, with its name and a line of text."""
 
     name: str
     text: str
@@ -37,16 +37,19 @@ class Card(NamedTuple):
 
 
 def grid(cards: Sequence[Card]) -> Markup:
-    """Cards, as many in a row as there is room for."""
+    """Makes a grid of cards, as many in a row as fit."""
     return element("div", {"class": "cards"}, *map(_card, cards))
 
 
 def picture(image: Tensor, label: str) -> Markup:
-    """One image.
+    """Makes an image element.
 
     Args:
         image: (3, H, W) or (1, H, W) uint8.
-        label: read out where images cannot be seen.
+        label: alternative text.
+
+    Raises:
+        ValueError: the image has another shape or type.
     """
     height, width = image.shape[-2:]
     small = {"class": "pixels"} if max(height, width) < SMALLEST else {}
@@ -55,10 +58,10 @@ def picture(image: Tensor, label: str) -> Markup:
 
 
 def jpeg_uri(image: Tensor) -> str:
-    """(3, H, W) or (1, H, W) uint8 as a data address, made smaller where it is large.
+    """Encodes an image (3, H, W) or (1, H, W) uint8 as a JPEG in a data URI, with at most 480 pixels on a side.
 
     Raises:
-        ValueError: it is no such tensor.
+        ValueError: the image has another shape or type.
     """
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"a picture is (3, H, W) or (1, H, W) uint8, not {tuple(image.shape)} {image.dtype}")

@@ -1,4 +1,4 @@
-"""A whole page: one file that opens anywhere, without a network and without a script."""
+"""A whole page: one HTML file that needs no network and no script."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from unpool.pages.markup import Markup, element, joined
 from unpool.pages.style import STYLE
 
-# the browser itself refuses whatever would come from elsewhere or run
+# the browser refuses anything loaded from elsewhere, and scripts
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -18,11 +18,11 @@ class Section(NamedTuple):
 
 
 def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
-    """HTML of a page.
+    """Returns the HTML of a page.
 
     Args:
-        title: its heading, and the name of its window.
-        sections: from top to bottom.
+        title: its heading, and the title of its window.
+        sections: from top to bottom; those without content are left out.
         subtitle: one line below the heading.
     """
     shown = [section for section in sections if any(section.parts)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unpool import models
 from unpool.errors import RecipeError
-from unpool.inspection.dense import Dense, look
+from unpool.inspection.dense import DenseScores, score_windows
 from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
 from unpool.model_file import FILES
@@ -33,7 +33,7 @@ class Shown(NamedTuple):
         picture: (3, H, W) uint8.
     """
 
-    found: Dense
+    found: DenseScores
     label: int
     classes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -74,7 +74,7 @@ def show_dense(
         weights: of a run "last" (None) or "best"; of a network "imagenet", a .safetensors file, or None: random.
         label: name or index of the class of the heat maps; None takes that of the highest mean probability.
         size_hw: to which the photograph is resized; None keeps its own up to 1,024 pixels.
-        window_hw: the classifier's own size, where the run does not say it.
+        window_hw: the classifier's input size, where the run does not say it.
         output_stride: of the dilated map; None takes the finest that this machine computes in some seconds.
 
     Raises:
@@ -98,7 +98,7 @@ def show_dense(
     photo, notes = _resized(photo, size_hw)
     prepared = given.preprocessing.normalize(photo.to(_device(given.classifier))[None])
     known = None if label is None else _label(label, given.classes)
-    found = look(given.classifier, prepared, window_hw=window, output_stride=output_stride)
+    found = score_windows(given.classifier, prepared, window_hw=window, output_stride=output_stride)
     if found.coarse.shape[0] != len(given.classes):
         raise RecipeError(f"{source} gives {found.coarse.shape[0]} scores and has {len(given.classes)} class names")
     chosen = likeliest(found.coarse) if known is None else known
@@ -160,7 +160,7 @@ def _device(network: nn.Module) -> torch.device:
     return next((weight.device for weight in network.parameters()), torch.device("cpu"))
 
 
-def _lines(found: Dense, name: str) -> list[tuple[str, str]]:
+def _lines(found: DenseScores, name: str) -> list[tuple[str, str]]:
     (height, width), (rows, columns) = found.window_hw, found.coarse.shape[1:]
     windows = f"{rows * columns} windows of {width}x{height}, {found.stride[1]} pixels apart"
     left_out = rows * columns - found.crops.positions
@@ -176,7 +176,7 @@ def _lines(found: Dense, name: str) -> list[tuple[str, str]]:
     ]
 
 
-def _equalities(found: Dense) -> list[tuple[str, str]]:
+def _equalities(found: DenseScores) -> list[tuple[str, str]]:
     crops, heads = found.crops, found.heads
     agree = f"same class at {crops.same_class} of {crops.positions}"
     if not found.is_padded:
@@ -190,7 +190,7 @@ def _equalities(found: Dense) -> list[tuple[str, str]]:
     return lines
 
 
-def _finer(found: Dense) -> str:
+def _finer(found: DenseScores) -> str:
     rows, columns = found.fine.shape[1:]
     told = f"stride {found.output_stride}, {rows}x{columns} scores: {seconds(found.fine_s)}"
     return told if found.finer_s is None else f"{told}; the next finer one would take about {seconds(found.finer_s)}"

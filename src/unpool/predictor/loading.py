@@ -54,7 +54,7 @@ def load(
     if weights not in FILES:
         raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *PUBLISHED))}")
     if not run.is_dir():
-        raise ModelFileError(f"no run directory {run}; `unpool train` prints the place of each run at its end")
+        raise ModelFileError(f"no run directory {run}; `unpool train` prints the path of each run at its end")
     config = read_config(run / "config.json")
     network = load_network(config, run / FILES[weights], model=model)
     return Predictor(network.to(_device(device)), config.preprocessing, config.info, config.task.to(_device(device)))

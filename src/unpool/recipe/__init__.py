@@ -1,4 +1,4 @@
-"""Recipes: YAML to checked settings. The only place where text becomes settings."""
+"""Recipes: YAML to checked settings. Text becomes settings in this part only."""
 
 from unpool.recipe.options import check_network
 from unpool.recipe.overrides import Overrides, parse_options, parse_overrides

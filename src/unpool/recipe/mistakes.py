@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in sentences: where, what was given, what is expected, what was meant."""
+"""Describes the mistakes in a recipe: the key, its value, what is expected, and the nearest valid name."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-MEANT = {  # what other tools call our keys
+MEANT = {  # other tools' names of our keys
     "learning_rate": "lr",
     "batch_size": "batch",
     "num_epochs": "epochs",
@@ -37,28 +37,36 @@ _SHOWN = 80  # characters of a wrong value that a message repeats
 
 
 class Mistake(NamedTuple):
-    """One thing wrong, and the path of keys and positions to it."""
+    """One mistake: the path of keys and list positions to it, and the sentence that describes it."""
 
     path: tuple[str | int, ...]
     text: str
 
 
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
-    """One mistake a field; the several complaints of a union about one value are one."""
-    schema, found = model.model_json_schema(), {}
+    """Returns the mistakes in a pydantic error, one per field, however many members of a union complain about it.
+
+    Args:
+        error: raised by `model`.
+        model: the class that was validated; its JSON Schema says what is expected.
+    """
+    schema, mistakes = model.model_json_schema(), {}
     for detail in error.errors(include_url=False):
         path, kind = _field(detail["loc"], schema)
-        found.setdefault(path, Mistake(path, _sentence(detail, path, kind, schema)))
-    return list(found.values())
+        mistakes.setdefault(path, Mistake(path, _sentence(detail, path, kind, schema)))
+    return list(mistakes.values())
 
 
 def unknown_key(section: str, key: str, known: Iterable[str]) -> str:
-    """The sentence that refuses a key, naming the nearest known one."""
+    """Returns the sentence that refuses an unknown key and names the nearest known one."""
     return f"{section} has no key {key!r}{nearest(key, known)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or the list where nothing is near."""
+    """Returns `; did you mean 'x'?` for the known word nearest to `word`, or the list of all if none is near.
+
+    Other tools' names of our keys count as near: see MEANT.
+    """
     known = list(known)
     words = {**{name: meant for name, meant in MEANT.items() if meant in known}, **{name: name for name in known}}
     near = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
@@ -66,7 +74,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def allowed(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """What a JSON Schema admits, in words."""
+    """Describes in words the values that a JSON Schema allows.
+
+    Args:
+        kind: the schema of one value.
+        schema: the schema that holds the definitions to which `kind` refers.
+    """
     if "$ref" in kind:
         return allowed(schema.get("$defs", {})[kind["$ref"].rsplit("/", 1)[1]], schema)
     if "anyOf" in kind:
@@ -82,7 +95,7 @@ def allowed(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in a recipe, and its kind where that could be doubted."""
+    """Returns a value as text for a message, in JSON, which distinguishes "1" from 1; cut after 80 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
@@ -102,7 +115,7 @@ def _list(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 def _field(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[tuple[str | int, ...], Mapping[str, Any]]:
     """The part of pydantic's location that is a key of the recipe, and that key's schema.
 
-    Beyond it stand names of union members, or positions inside a list.
+    The rest of the location is names of union members, or positions inside a list.
     """
     kind: Mapping[str, Any] = schema
     for position, part in enumerate(location):
@@ -131,7 +144,7 @@ def _sentence(
 
 
 def _value(detail: ErrorDetails, path: tuple[str | int, ...]) -> Any:
-    """The offending value; inside a list, the item with its position is the better thing to show."""
+    """The wrong value; inside a list, the wrong item with its position."""
     if detail["type"] == "missing":  # an item: the list is too short
         return detail["input"]
     inner = [part for part in detail["loc"][len(path) :] if isinstance(part, int)]

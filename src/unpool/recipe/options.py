@@ -1,6 +1,6 @@
-"""Names and options of a recipe against the tables of readers, augmentations, networks and tasks.
+"""Checks names and options of a recipe against the tables of readers, augmentations, networks and tasks.
 
-The tables import torch, so each is imported where it is asked.
+The tables import torch, so each is imported inside the function that needs it.
 """
 
 import json
@@ -15,8 +15,8 @@ from unpool.errors import RecipeError
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
 from unpool.recipe.settings import Model, Recipe
 
-# filled in by `assemble` from other keys or from the data, so no options
-GIVEN = {
+# keyword arguments that `assemble` derives from other keys or from the data: no options of a recipe
+DERIVED = {
     "data": {"channels": "write it as data.channels"},
     "model": {"num_classes": "it comes from the data", "in_channels": "it comes from data.channels"},
     "task": dict.fromkeys(("num_classes", "samples", "preprocessing"), "it comes from the data"),
@@ -24,44 +24,49 @@ GIVEN = {
 
 
 class Option(NamedTuple):
-    """One keyword of a constructor: its annotation, and its default or `Parameter.empty`."""
+    """One keyword argument of a constructor: its annotation, and its default or `Parameter.empty`."""
 
     kind: Any
     default: Any
 
 
-def options_of(build: Callable[..., Any], given: Mapping[str, str] | None = None) -> dict[str, Option]:
-    """The keyword-only arguments of a class or function, those in `given` left out."""
+def options_of(build: Callable[..., Any], derived: Mapping[str, str] | None = None) -> dict[str, Option]:
+    """Returns the keyword-only arguments of a class or function by name, without those in `derived`."""
     parameters = signature(build, eval_str=True).parameters.values()
     return {
         p.name: Option(p.annotation, p.default)
         for p in parameters
-        if p.kind is Parameter.KEYWORD_ONLY and p.name not in (given or {})
+        if p.kind is Parameter.KEYWORD_ONLY and p.name not in (derived or {})
     }
 
 
 def check_options(recipe: Recipe) -> list[Mistake]:
-    """Every name that is in no table and every option that its row does not take."""
+    """Returns a mistake for every name that is in no table and every option that its row does not take."""
     return [
         *_check_data(recipe),
         *_check_augment(recipe),
         *_check_noise(recipe),
+        *_check_order(recipe),
         *_check_model(recipe.model),
         *_check_task(recipe),
     ]
 
 
 def check_network(name: str, options: Mapping[str, Any]) -> None:
-    """Refuses what `models.build` would not take, num_classes and in_channels aside; `backbone` is one of the options.
+    """Raises if `models.build` would refuse a network's name or options.
+
+    Args:
+        name: of the network.
+        options: without num_classes and in_channels; `backbone` is one of them.
 
     Raises:
-        RecipeError: the first mistake.
+        RecipeError: the message describes the first mistake.
     """
     backbone = options.get("backbone")
     if backbone is not None and not isinstance(backbone, str):
         raise RecipeError(f"backbone is {shown(backbone)}; it must be a name")
     if "name" in options:
-        raise RecipeError("the network's name is given already; leave name=... out")
+        raise RecipeError("the network's name is an argument already; leave name=... out")
     if "weights" in options:
         raise RecipeError("weights change nothing about the shape of a network; leave weights=... out")
     for mistake in _check_model(Model(**{**options, "name": name})):
@@ -69,34 +74,43 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
 
 
 def fill_options(recipe: Recipe) -> Recipe:
-    """The recipe with the default of every option written out; it must have passed `check_options`.
+    """Returns the recipe with the default of every option that it leaves out.
 
-    Left out stay defaults of None, and those that no text can say.
+    Defaults that YAML cannot express stay left out, and so does None.
+
+    Args:
+        recipe: for which `check_options` returned no mistake.
     """
     from unpool.data.augment import AUGMENTATIONS
+    from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
     from unpool.tasks import TASKS
 
     data, model, task = recipe.data, recipe.model, recipe.task
     steps = [{name: _filled(options, options_of(AUGMENTATIONS[name]))} for name, options in data.steps]
     known = {
-        "data": options_of(READERS[data.reader], GIVEN["data"]),
+        "data": options_of(READERS[data.reader], DERIVED["data"]),
         "model": model_options(model.name, model.backbone),
-        "task": options_of(TASKS[task.name], GIVEN["task"]),
+        "task": options_of(TASKS[task.name], DERIVED["task"]),
     }
     tree = recipe.model_dump(mode="json")
     for section, options in known.items():
         tree[section] = {**tree[section], **_filled({}, options), **tree[section]}
     tree["data"]["augment"] = steps
+    tree["data"]["order"] = {name: _filled(options, options_of(ORDERS[name])) for name, options in data.order.items()}
     tree["model"]["backbone"] = model.backbone or _published_backbone(model.name)
     return Recipe.model_validate_json(json.dumps(tree))
 
 
 def model_options(name: str, backbone: str | None) -> dict[str, Option]:
-    """The options of a network, and those of the backbone it is composed on.
+    """Returns the options of a network and, if it is composed, of its backbone.
+
+    Args:
+        name: of the network.
+        backbone: of a composed network; None for that of its row.
 
     Raises:
-        RecipeError: a name in no table.
+        RecipeError: a name is in no table.
     """
     from unpool.models import backbone_row_of, known_options, row_of
 
@@ -115,7 +129,7 @@ def _check_data(recipe: Recipe) -> Iterator[Mistake]:
     if name not in READERS:
         yield Mistake(("data", "reader"), f"no reader is called {name!r}{nearest(name, READERS)}")
         return
-    known = options_of(READERS[name], GIVEN["data"])
+    known = options_of(READERS[name], DERIVED["data"])
     fields = [field for field in type(recipe.data).model_fields if field != "reader"]
     yield from _misfits(("data",), f"data (reader {name!r})", recipe.data.options, known, extra=fields)
 
@@ -134,6 +148,13 @@ def _check_noise(recipe: Recipe) -> Iterator[Mistake]:
         yield from _check_row(("data", "noise"), "noise", name, options, rows=NOISES)
 
 
+def _check_order(recipe: Recipe) -> Iterator[Mistake]:
+    from unpool.data.order import ORDERS
+
+    for name, options in recipe.data.order.items():
+        yield from _check_named(("data", "order"), "order", name, options, rows=ORDERS)
+
+
 def _check_row(
     path: tuple[str | int, ...],
     what: str,
@@ -142,10 +163,7 @@ def _check_row(
     *,
     rows: Mapping[str, Callable[..., Any]],
 ) -> Iterator[Mistake]:
-    if name not in rows:
-        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
-        return
-    wrong = list(_misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name])))
+    wrong = list(_check_named(path, what, name, options, rows=rows))
     yield from wrong
     if not wrong:
         try:
@@ -154,16 +172,31 @@ def _check_row(
             yield Mistake((*path, name), f"{what} {name!r}: {error}")
 
 
+def _check_named(
+    path: tuple[str | int, ...],
+    what: str,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    rows: Mapping[str, Callable[..., Any]],
+) -> Iterator[Mistake]:
+    """A name in no table, and options that its row does not take."""
+    if name not in rows:
+        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
+    else:
+        yield from _misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name]))
+
+
 def _check_model(model: Model) -> Iterator[Mistake]:
     from unpool.models import pretrained, row_of
 
-    place = "name"
+    key = "name"
     try:
         row = row_of(model.name)
-        place = "backbone"
+        key = "backbone"
         known = model_options(model.name, model.backbone)
     except RecipeError as error:
-        yield Mistake(("model", place), str(error))
+        yield Mistake(("model", key), str(error))
         return
     if model.backbone is not None and row.kind != "composed":
         yield Mistake(
@@ -184,7 +217,7 @@ def _check_task(recipe: Recipe) -> Iterator[Mistake]:
     if name not in TASKS:
         yield Mistake(("task", "name"), f"no task is called {name!r}{nearest(name, TASKS)}")
         return
-    yield from _misfits(("task",), f"task ({name!r})", recipe.task.options, options_of(TASKS[name], GIVEN["task"]))
+    yield from _misfits(("task",), f"task ({name!r})", recipe.task.options, options_of(TASKS[name], DERIVED["task"]))
 
 
 def _misfits(
@@ -195,10 +228,10 @@ def _misfits(
     *,
     extra: tuple[str, ...] | list[str] = (),
 ) -> Iterator[Mistake]:
-    given = GIVEN.get(str(path[0]), {}) if len(path) == 1 else {}
+    derived = DERIVED.get(str(path[0]), {}) if len(path) == 1 else {}
     for key, value in options.items():
-        if key in given:
-            yield Mistake((*path, key), f"{what} takes no key {key!r}: {given[key]}")
+        if key in derived:
+            yield Mistake((*path, key), f"{what} takes no key {key!r}: {derived[key]}")
         elif key not in known:
             yield Mistake((*path, key), unknown_key(what, key, [*known, *extra]))
         elif wanted := _misfit(known[key].kind, value):
@@ -209,13 +242,13 @@ def _misfits(
 
 
 def _misfit(kind: Any, value: Any) -> str:
-    """What the annotation wants in words; empty where the value fits."""
+    """The values that the annotation allows, in words; empty if the value is one of them."""
     if not _is_finite(value):
         return "finite"
     try:
         adapter = TypeAdapter(Any if kind is Parameter.empty else kind)
     except (PydanticSchemaGenerationError, PydanticUserError):
-        return ""  # an annotation of a class of its own: the constructor checks it
+        return ""  # pydantic does not know the annotation's class: the constructor checks the value
     try:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError:
@@ -233,12 +266,12 @@ def _is_finite(value: Any) -> bool:
 
 
 def _filled(options: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
-    return {**{key: option.default for key, option in known.items() if _is_said(option.default)}, **options}
+    return {**{key: option.default for key, option in known.items() if _is_expressible(option.default)}, **options}
 
 
-def _is_said(default: Any) -> bool:
+def _is_expressible(default: Any) -> bool:
     if isinstance(default, list | tuple):
-        return all(map(_is_said, default))
+        return all(map(_is_expressible, default))
     return isinstance(default, bool | int | float | str) and _is_finite(default)
 
 

@@ -1,4 +1,4 @@
-"""`section.key=value` on top of what a recipe file says."""
+"""Parses overrides, `section.key=value`, and applies them to a recipe."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from unpool.errors import RecipeError
 from unpool.recipe.mistakes import nearest
 from unpool.recipe.yaml_text import read_yaml
 
-# taken as written: a folder may be called 2024, or hold a colon
+# not parsed as YAML: a folder's name may be 2024, or contain a colon
 TEXT = {"about", "data.reader", "data.root", "model.name", "model.backbone", "task.name"}
 SECTIONS = ("data", "model", "task", "train")
 
@@ -16,14 +16,15 @@ Overrides = Sequence[str] | Mapping[str, Any]
 
 
 def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) -> dict[str, Any]:
-    """Values by dotted key.
+    """Returns the overrides as values by dotted key.
 
     Args:
         overrides: `section.key=value` texts, the value in YAML; or values by dotted key.
         only: the keys that may be overridden; None allows all.
 
     Raises:
-        RecipeError: a text that is no override, or a key outside of `only`.
+        RecipeError: a text is no override, a key is in no section, or a key is not in `only`.
+        TypeError: `overrides` is one text, or a value is of a kind that YAML does not have.
     """
     if isinstance(overrides, str):
         raise TypeError(f"overrides is the text {overrides!r}; give a list of texts or a mapping")
@@ -39,21 +40,26 @@ def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) 
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Values of `key=value` texts that stand outside of a recipe, each value in YAML.
+    """Returns the values of `key=value` texts by key, each value parsed as YAML; for options outside of a recipe.
 
     Raises:
-        RecipeError: a text that is none.
+        RecipeError: a text is no `key=value`, or its value is no YAML.
     """
     return dict(_split(text) for text in texts)
 
 
 def apply_overrides(tree: Any, values: Mapping[str, Any]) -> Any:
-    """A copy of the recipe's tree with the values in their places."""
+    """Returns a copy of a recipe's tree with the values set; a tree that is no mapping is returned unchanged.
+
+    Args:
+        tree: values of a recipe's YAML document.
+        values: by dotted key, such as "train.epochs".
+    """
     if not isinstance(tree, dict):
         return tree
     changed = dict(tree)
-    for place, value in values.items():
-        section, _, key = place.partition(".")
+    for dotted, value in values.items():
+        section, _, key = dotted.partition(".")
         if not key:
             changed[section] = value
         elif isinstance(changed.get(section) or {}, dict):

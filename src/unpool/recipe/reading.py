@@ -1,4 +1,4 @@
-"""A recipe's file, name or object to checked settings, and back to text."""
+"""Loads a recipe by file, name or object and checks it, and writes one as text."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,16 @@ from unpool.recipe.yaml_text import line_of, read_yaml, write_yaml
 
 
 def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only: Sequence[str] | None = None) -> Recipe:
-    """A checked recipe in which every key is stated.
+    """Loads a recipe, checks it and fills in every default.
 
     Args:
         source: name of a shipped recipe, a file, or a recipe to change.
         overrides: `section.key=value` texts, or values by dotted key. Relative paths (`data.root`, a file in
-            `model.weights`), here or in the recipe, are taken from the current directory.
+            `model.weights`), here or in the recipe, are relative to the current directory.
         only: the keys that may be overridden; None allows all.
 
     Raises:
-        RecipeError: every mistake found, each with its place and, where one is near, what was meant.
+        RecipeError: the message lists every mistake, with its line and the nearest valid name if there is one.
 
     Example:
         >>> load_recipe("scenes_unet", ["train.lr=1e-3"]).train.lr
@@ -55,12 +55,12 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """YAML that `load_recipe` reads back to an equal recipe."""
+    """Returns the recipe as YAML, from which `load_recipe` loads an equal recipe."""
     return write_yaml(recipe.model_dump(mode="json"))
 
 
 def recipe_name(source: str | Path | Recipe) -> str:
-    """What a run of this recipe is called: the shipped name, or the file's name without its ending."""
+    """Returns the name for runs of a recipe: the shipped name, the file's name without suffix, or "recipe"."""
     return "recipe" if isinstance(source, Recipe) else Path(source).stem
 
 
@@ -101,13 +101,13 @@ def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(wrong: Sequence[Mistake], *, where: str, text: str, overridden: Iterable[str]) -> RecipeError:
-    lines = [f"{mistake.text}{_place(mistake.path, text, overridden)}" for mistake in wrong]
+    lines = [f"{mistake.text}{_location(mistake.path, text, overridden)}" for mistake in wrong]
     if len(lines) == 1:
         return RecipeError(f"{where}: {lines[0]}")
     return RecipeError("\n  ".join([f"{where}: {len(lines)} mistakes", *lines]))
 
 
-def _place(path: tuple[str | int, ...], text: str, overridden: Iterable[str]) -> str:
+def _location(path: tuple[str | int, ...], text: str, overridden: Iterable[str]) -> str:
     if ".".join(map(str, path[:2])) in set(overridden):
         return " (in the override)"
     line = line_of(text, path)

@@ -1,4 +1,4 @@
-"""The JSON Schema of all recipes, for editors that complete and check while one writes."""
+"""Builds the JSON Schema of all recipes, with which editors complete and check a recipe."""
 
 from collections.abc import Mapping
 from inspect import Parameter
@@ -6,27 +6,28 @@ from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
-from unpool.recipe.options import GIVEN, Option, model_options, options_of
+from unpool.recipe.options import DERIVED, Option, model_options, options_of
 from unpool.recipe.settings import Recipe
 
 Options = Mapping[str, Option]
-TIMM = {"type": "string", "pattern": "^timm/"}  # timm's names are not listed: it need not be there
+TIMM = {"type": "string", "pattern": "^timm/"}  # timm's names are not listed: timm need not be installed
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Every key, name and option; built from the tables, so it imports torch."""
+    """Returns the JSON Schema of a recipe: every key, name and option. Imports torch, for the tables."""
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.noise import NOISES
+    from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
     from unpool.models import BACKBONES, MODELS
     from unpool.tasks import TASKS
 
     schema = Recipe.model_json_schema()
     data, model, task = (schema["$defs"][name] for name in ("Data", "Model", "Task"))
-    _choose(data, "reader", {name: options_of(row, GIVEN["data"]) for name, row in READERS.items()})
-    _choose(task, "name", {name: options_of(row, GIVEN["task"]) for name, row in TASKS.items()})
+    _choose(data, "reader", {name: options_of(row, DERIVED["data"]) for name, row in READERS.items()})
+    _choose(task, "name", {name: options_of(row, DERIVED["task"]) for name, row in TASKS.items()})
     _choose(model, "name", {name: _row_options(name) for name in MODELS})
-    _choose(model, "backbone", {name: options_of(row.build, GIVEN["model"]) for name, row in BACKBONES.items()})
+    _choose(model, "backbone", {name: options_of(row.build, DERIVED["model"]) for name, row in BACKBONES.items()})
     model["properties"]["name"] = {"anyOf": [model["properties"]["name"], TIMM]}
     model["properties"]["backbone"]["enum"].append(None)
     model["properties"]["backbone"] = {"anyOf": [model["properties"]["backbone"], TIMM]}
@@ -34,6 +35,8 @@ def recipe_schema() -> dict[str, Any]:
     data["properties"]["augment"]["items"] = {"anyOf": [{"enum": list(AUGMENTATIONS)}, *steps]}
     kinds = [_step(name, options_of(row)) for name, row in NOISES.items()]
     data["properties"]["noise"] = {"anyOf": [{"enum": [*NOISES, None]}, *kinds], "default": None}
+    orders = [_step(name, options_of(row)) for name, row in ORDERS.items()]
+    data["properties"]["order"] = {"anyOf": [{"enum": list(ORDERS)}, *orders], "default": "shuffled"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -42,11 +45,11 @@ def _row_options(name: str) -> Options:
 
     row = MODELS[name]
     needs_backbone = row.kind == "composed" and row.backbone is None
-    return options_of(row.build, GIVEN["model"]) if needs_backbone else model_options(name, None)
+    return options_of(row.build, DERIVED["model"]) if needs_backbone else model_options(name, None)
 
 
 def _choose(section: dict[str, Any], key: str, rows: Mapping[str, Options]) -> None:
-    """The key takes a row's name, and with it the row's options; nothing else is let in."""
+    """Changes a section's schema: the key takes a row's name, the section the options of that row and no other."""
     section.pop("additionalProperties", None)
     section["unevaluatedProperties"] = False
     section["properties"][key] = {"enum": list(rows)}
@@ -82,5 +85,5 @@ def _kind(option: Option) -> dict[str, Any]:
     try:
         kind = TypeAdapter(option.kind).json_schema()
     except (PydanticSchemaGenerationError, PydanticUserError):
-        return {}  # an annotation that JSON cannot say
+        return {}  # an annotation that JSON Schema cannot express
     return {} if "$defs" in kind else kind

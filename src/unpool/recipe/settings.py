@@ -1,8 +1,8 @@
-"""What a recipe may say: one class a section, every key with its kind, range and default.
+"""The keys of a recipe: one class per section, every key with its kind, range and default.
 
-Strict: a string is no number, `true` is no integer, NaN and infinity are no settings. Further keys of `data`, `model`
-and `task` are options of the reader, network and task named there; `unpool.recipe.options` checks them against the
-tables.
+Values are not converted: a string is no number, `true` is no integer; NaN and infinity are refused. Further keys of
+`data`, `model` and `task` are options of the reader, network and task named there; `unpool.recipe.options` checks them
+against the tables.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -36,35 +36,36 @@ class _OpenSection(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The further keys: what to hand to the reader, network or task."""
+        """The further keys: options of the reader, network or task."""
         return dict(self.model_extra or {})
 
 
 class Data(_OpenSection):
-    """Where the samples come from and how they reach the network.
+    """The data: its reader, preprocessing, augmentation and noise.
 
     Attributes:
         reader: a row of `READERS`.
         root: the folder to read, absolute once loaded; None for generated data.
-        size: (height, width) the network sees; None keeps the size of the images.
-        train_size: (height, width) of the training windows where it is not `size`.
-        rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then takes the centre;
+        size: (height, width) of the network's input; None keeps the size of the images.
+        train_size: (height, width) of the training crops; None for `size`.
+        rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then crops the centre;
             "fit" shows the whole image at its own aspect, between bars of the mean colour.
         crop: share of the resized image that "cover" keeps.
         channels: 1 for grey, 3 for RGB.
         color_order: of the network's channels; foreign weights may expect "bgr".
-        value_range: to which 0..255 is brought before mean and std; foreign weights may expect [0, 255].
+        value_range: to which 0..255 is scaled before mean and std; foreign weights may expect [0, 255].
         normalize: by "channel", with mean and std; by "location", with `mean_image` and std; by "image", each to zero
             mean and unit deviation.
-        mean, std: per channel, in `color_order` and on `value_range`; where left out, those of ImageNet.
+        mean, std: per channel, in `color_order` and on `value_range`; if left out, those of ImageNet.
         mean_image: a .npy file of (channels, height, width), in `color_order` and on `value_range`.
-        multiple: height and width that the network sees are padded up to a multiple of this, by mirroring.
-        memory: whether decoded images are kept; "auto" by their size and the free memory.
-        workers: processes that read and augment; 0 for a thread.
-        augment: (name, options) of each step of the training images, in order; rows of `AUGMENTATIONS`.
-        repeat: how often each training image is taken in an epoch, each time augmented in its own way.
-        noise: name and options of the noise that every image gets, in evaluation too; a row of `NOISES`.
-        noise_seed: of the noise in evaluation; in training it is the run's.
+        multiple: height and width of the network's input are padded up to a multiple of this, by mirroring.
+        memory: whether decoded images are kept in memory; "auto" decides by their size and the free memory.
+        workers: processes that read and augment; 0 for a thread; "auto" by the machine.
+        augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
+        repeat: how often each training image is used in an epoch, each time with another augmentation.
+        order: name and options of the order in which an epoch uses the training images; a row of `ORDERS`.
+        noise: name and options of the noise added to every image, in evaluation too; a row of `NOISES`.
+        noise_seed: seed of the noise in evaluation; in training it is the run's seed.
     """
 
     reader: str
@@ -85,6 +86,7 @@ class Data(_OpenSection):
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
     repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    order: Augmentation = Field(default_factory=lambda: {"shuffled": {}})
     noise: Augmentation | None = None
     noise_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
@@ -111,10 +113,13 @@ class Data(_OpenSection):
 
 
 def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's tree with the short forms of `data` written out, as the classes here expect it.
+    """Returns a recipe's tree with the short forms of `data` in the long form that the classes here expect.
 
     mean and std get their defaults by the channels, their order and range; `flip` and `flip:` in augment become
-    `flip: {}`, and the same in noise.
+    `flip: {}`, and the same in noise and order.
+
+    Args:
+        tree: values of a YAML document; what is no mapping is returned unchanged.
     """
     data = tree.get("data")
     if not isinstance(data, dict):
@@ -122,8 +127,8 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     filled = {**_default_colours(data), **data}
     if isinstance(filled.get("augment"), list):
         filled["augment"] = [_step(step) for step in filled["augment"]]
-    if "noise" in filled:
-        filled["noise"] = _step(filled["noise"])
+    for key in {"noise", "order"} & set(filled):
+        filled[key] = _step(filled[key])
     return {**tree, "data": filled}
 
 
@@ -152,8 +157,8 @@ class Model(_OpenSection):
     """The network: a row of `MODELS`, and options of the row.
 
     Attributes:
-        backbone: a row of `BACKBONES`, where the row composes one.
-        weights: to start from: "imagenet", "voc" or a .safetensors file, absolute once loaded; None for new ones.
+        backbone: a row of `BACKBONES`, for a composed network; None for the published one.
+        weights: initial weights: "imagenet", "voc" or a .safetensors file, absolute once loaded; None draws them.
     """
 
     name: str
@@ -162,31 +167,31 @@ class Model(_OpenSection):
 
 
 class Task(_OpenSection):
-    """The problem: a row of `TASKS`, and options of it."""
+    """The task: a row of `TASKS`, and options of the row."""
 
     name: str
 
 
 class Train(_Section):
-    """How the network is fitted.
+    """The training: length, optimiser, schedule, precision and evaluation.
 
     Attributes:
         epochs: passes over the training set.
-        batch: images a step, before accumulation.
+        batch: images per step, before accumulation.
         lr: peak learning rate.
         momentum: of sgd.
         schedule: of the learning rate over all steps, after the warm-up.
         milestones: epochs at which "step" multiplies the rate by `gamma`.
         power: of "poly".
         warmup_epochs: epochs over which the rate rises from zero.
-        clip_norm: largest norm of all gradients together.
+        clip_norm: largest norm of the gradient of all parameters; longer ones are scaled down. None does not clip.
         ema: decay of the averaged weights.
         accumulate: batches whose gradients are added before a step.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
-        eval_batch: images a batch in evaluation; None takes `batch`.
+        eval_batch: images per batch in evaluation; None for `batch`.
         save_every_s: seconds between saved states.
         time_limit_s: seconds after which the run saves and stops with exit code 75.
-        drop_last: leave out the last batch of an epoch where it is not full.
+        drop_last: leave out the last batch of an epoch if it is not full.
         log_every: steps between lines of the log.
         allow_emulated: accept a precision that the processor only emulates.
     """
@@ -223,7 +228,7 @@ class Train(_Section):
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError(
                 f"schedule is {self.schedule!r} and milestones is {list(self.milestones)}; "
-                "schedule 'step' and milestones (epochs at which the rate drops) need one another"
+                "schedule 'step' and milestones (epochs at which the rate drops) must be set together"
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones is {list(self.milestones)}; each must be later than the one before")
@@ -236,11 +241,11 @@ class Train(_Section):
 
 
 class Recipe(_Section):
-    """A whole run, checked.
+    """All settings of a run.
 
     Attributes:
-        format: of the recipe file.
-        about: what it trains on what, in one line.
+        format: version of the file's format.
+        about: one line that describes the run.
     """
 
     format: Annotated[Literal[1], BeforeValidator(_no_bool)] = 1

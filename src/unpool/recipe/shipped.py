@@ -1,4 +1,4 @@
-"""The recipes that come with the package, by name."""
+"""Finds the recipes that are shipped with the package, by name."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[1] / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes, sorted.
+    """Returns the names of the shipped recipes, sorted.
 
     Example:
         >>> "scenes_unet" in recipe_names()
@@ -20,10 +20,10 @@ def recipe_names() -> list[str]:
 
 
 def recipe_path(name: str) -> Path:
-    """The file of a shipped recipe.
+    """Returns the path of a shipped recipe.
 
     Raises:
-        RecipeError: no recipe has this name; names the nearest.
+        RecipeError: no recipe has this name; the message has the nearest one.
     """
     paths = _paths()
     if name not in paths:
@@ -32,7 +32,11 @@ def recipe_path(name: str) -> Path:
 
 
 def about(name: str) -> str:
-    """What a shipped recipe says of itself, in one line."""
+    """Returns the `about` line of a shipped recipe.
+
+    Raises:
+        RecipeError: no recipe has this name; the message has the nearest one.
+    """
     path = recipe_path(name)
     tree = read_yaml(path.read_text(encoding="utf-8"), where=path.name)
     return " ".join(str(tree["about"]).split())

@@ -1,4 +1,4 @@
-"""YAML 1.2 text to plain values and back: no tags, no aliases, no duplicate keys, faults with their line and column."""
+"""Reads and writes YAML 1.2 with plain values only: no tags, no aliases, no duplicate keys."""
 
 import datetime
 import io
@@ -14,14 +14,18 @@ from unpool.errors import RecipeError
 
 LARGEST = 1_000_000  # characters; a recipe has some thousands
 STRANGE_BREAKS = frozenset("\x85\u2028\u2029\ufeff")
-DEEPEST = 20  # mappings and lists inside one another; a recipe has five
+DEEPEST = 20  # levels of nested mappings and lists; a recipe has five
 
 
 def read_yaml(text: str, *, where: str) -> Any:
-    """Plain values of one YAML document: dict, list, str, int, float, bool and None.
+    """Parses one YAML document to plain values: dict, list, str, int, float, bool and None.
+
+    Args:
+        text: the document.
+        where: name of the document, for messages.
 
     Raises:
-        RecipeError: not YAML, or YAML that says more than plain values; with `where`, line and column.
+        RecipeError: the text is no YAML, or has other than plain values; the message has the line and column.
     """
     if len(text) > LARGEST:
         raise RecipeError(
@@ -33,16 +37,16 @@ def read_yaml(text: str, *, where: str) -> Any:
         return _plain(_yaml().load(text), where)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise RecipeError(f"{where} is not plain YAML{place}: {_explain(error)}") from error
+        location = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecipeError(f"{where} is not plain YAML{location}: {_explain(error)}") from error
     except YAMLError as error:
         raise RecipeError(f"{where} is not plain YAML: {' '.join(str(error).split())}") from error
-    except ValueError as error:  # a number or date that is none, such as 2020-13-01
+    except ValueError as error:  # an invalid number or date, such as 2020-13-01
         raise RecipeError(f"{where} has a value that cannot be read: {error}") from error
 
 
 def write_yaml(values: Any) -> str:
-    """The text that `read_yaml` reads back to equal values."""
+    """Returns plain values as YAML, from which `read_yaml` reads equal values."""
     yaml, text = _yaml(), io.StringIO()
     yaml.default_flow_style = None
     yaml.width = 110
@@ -53,14 +57,14 @@ def write_yaml(values: Any) -> str:
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """Line, counted from 1, of the deepest part of `path` that the text has; None where it has none of it."""
+    """Returns the line, counted from 1, of the deepest part of `path` that the document has; None if it has none."""
     node, line = _yaml().compose(text.removeprefix("\ufeff")), None
     for part in path:
-        found = _child(node, part)
-        if found is None:
+        child = _child(node, part)
+        if child is None:
             break
-        place, node = found
-        line = place.start_mark.line + 1
+        key, node = child
+        line = key.start_mark.line + 1
     return line
 
 
@@ -69,7 +73,7 @@ def _yaml() -> YAML:
 
 
 def _has_strange_break(value: Any) -> bool:
-    """Whether a text holds one of Unicode's further line breaks, which the emitter leaves and the reader folds."""
+    """Whether a text has one of Unicode's further line breaks, which the emitter keeps and the parser folds."""
     if isinstance(value, dict):
         return any(_has_strange_break(item) for pair in value.items() for item in pair)
     if isinstance(value, list):
@@ -88,15 +92,15 @@ def _child(node: Node | None, part: str | int) -> tuple[Node, Node] | None:
 def _refuse_expansion(text: str, where: str) -> None:
     depth = 0
     for event in _yaml().parse(text):
-        place = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
+        location = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
         if isinstance(event, AliasEvent):
-            raise RecipeError(f"{place}: the alias *{event.anchor} is not allowed; write the value out")
+            raise RecipeError(f"{location}: the alias *{event.anchor} is not allowed; write the value out")
         if event.__class__.__name__.endswith("EndEvent"):
             depth -= 1
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             depth += 1
         if depth > DEEPEST:
-            raise RecipeError(f"{place}: lists or mappings stand more than {DEEPEST} deep; a recipe needs five")
+            raise RecipeError(f"{location}: lists or mappings are nested more than {DEEPEST} deep; a recipe needs five")
 
 
 def _plain(value: Any, where: str) -> Any:

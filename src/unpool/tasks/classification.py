@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
-from unpool.ops.losses import check_classes, label_cross_entropy
+from unpool.ops.losses import label_cross_entropy
+from unpool.ops.targets import check_classes
 from unpool.task import Description
 from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
 from unpool.tasks.one_forward import OneForward
@@ -69,7 +70,7 @@ class Classification(OneForward):
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a label is no class; free of cost on the host, waits for the device elsewhere."""
-        check_classes(batch["label"], len(self.info.classes), key="label", index=batch.get("index"), ignore=None)
+        check_classes(batch, len(self.info.classes))
 
     def loss(self, output: Output, batch: Batch) -> Losses:
         """Cross-entropy over images, of every head.

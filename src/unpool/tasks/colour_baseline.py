@@ -1,4 +1,4 @@
-"""What colour alone gives: the score that a network must leave behind before it can be said to see shapes."""
+"""The score of a classifier of single pixels by colour: a network that does not exceed it has not learned shapes."""
 
 import numpy as np
 import torch

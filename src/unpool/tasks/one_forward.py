@@ -62,8 +62,8 @@ class Maps(OneForward):
 
 
 def _full_precision(batch: Batch) -> torch.autocast:
-    """A context without automatic half precision on the device of the batch's image."""
-    return torch.autocast(batch["image"].device.type, enabled=False)
+    """A context without automatic half precision on the device of the batch's images."""
+    return torch.autocast(batch["image"][0].device.type, enabled=False)
 
 
 def to_float32(output: Any) -> Any:

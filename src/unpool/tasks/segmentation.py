@@ -19,8 +19,9 @@ from unpool.errors import RecipeError
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.layout import Layout, resample, shown_part
-from unpool.ops.losses import LEAST_COUNT, check_classes, pixel_cross_entropy
+from unpool.ops.losses import LEAST_COUNT, pixel_cross_entropy
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.task import Baseline, Description
 from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
@@ -109,10 +110,7 @@ class Segmentation(Maps):
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
-        index = batch.get("index")
-        for position, mask in enumerate(_each(batch["mask"])):
-            rows = index if len(mask) > 1 or index is None else index[position : position + 1]
-            check_classes(mask, len(self.info.classes), key="mask", index=rows, ignore=IGNORE)
+        check_classes(batch, len(self.info.classes))
 
     def loss(self, output: Output, batch: Batch) -> Losses:
         """Cross-entropy over labelled pixels, weighted by class, of every head.

@@ -2,7 +2,7 @@
 
 Differs from Polyak and Juditsky 1992 as usual: the average is exponential, its decay warms up as
 min(decay, (1 + n) / (10 + n)) after n updates, and floating buffers (batch-norm statistics) are averaged too, so that
-the averaged weights meet statistics of their own.
+the averaged weights have matching statistics.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,23 +49,23 @@ class Averaging:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Inside, the model holds the averaged weights; afterwards its own again."""
+        """A context in which the model holds the averaged weights; its trained ones are put back at the end."""
         if not self.averages:
             yield
             return
         values = _floating(model)
-        own = {name: values[name].data for name in self.averages}
+        weights = {name: values[name].data for name in self.averages}
         try:
             for name, average in self.averages.items():
                 values[name].data = average
             yield
         finally:
-            for name, value in own.items():
+            for name, value in weights.items():
                 values[name].data = value
 
     @torch.no_grad()
     def load(self, model: nn.Module, averages: Mapping[str, Tensor], *, updates: int) -> None:
-        """Takes up a saved average, laid out as the model's own tensors."""
+        """Restores a saved average in the memory layout of the model\'s tensors."""
         values = _floating(model)
         self.averages = {name: torch.empty_like(values[name]).copy_(value) for name, value in averages.items()}
         self._followed = [values[name] for name in averages]

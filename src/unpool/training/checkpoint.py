@@ -81,9 +81,9 @@ def states(folder: Path) -> list[Path]:
     """Finished states, the newest first."""
     if not folder.is_dir():
         return []
-    found = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    found = [(match, path) for match, path in found if (path / MANIFEST).is_file()]
-    return [path for _, path in sorted(found, key=lambda pair: _order(pair[0]), reverse=True)]
+    named = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    finished = [(match, path) for match, path in named if (path / MANIFEST).is_file()]
+    return [path for _, path in sorted(finished, key=lambda pair: _order(pair[0]), reverse=True)]
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -53,22 +53,22 @@ def _accumulated(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradSca
             counts[name] = counts.get(name, torch.zeros_like(term.count)) + term.count.detach()
             shares[name] = term.weight
         asked = {name: scaler.scale(term.sum) for name, term in losses.items() if term.sum.requires_grad}
-        for place, (name, value) in enumerate(asked.items()):
-            found = torch.autograd.grad(value, weights, retain_graph=place + 1 < len(asked), allow_unused=True)
-            _add(collected.setdefault(name, [torch.zeros_like(weight) for weight in weights]), found)
+        for number, (name, value) in enumerate(asked.items()):
+            parts = torch.autograd.grad(value, weights, retain_graph=number + 1 < len(asked), allow_unused=True)
+            _add(collected.setdefault(name, [torch.zeros_like(weight) for weight in weights]), parts)
     factors = {name: shares[name] / at_least_one(counts[name]) for name in sums}
     _write(weights, collected, factors)
     loss = torch.stack([factors[name] * sums[name] for name in sums]).sum()
     return Gradients(loss, {name: sums[name] / at_least_one(counts[name]) for name in sums})
 
 
-def _add(total: list[Tensor], found: Sequence[Tensor | None]) -> None:
-    for whole, part in zip(total, found, strict=True):
+def _add(total: list[Tensor], parts: Sequence[Tensor | None]) -> None:
+    for whole, part in zip(total, parts, strict=True):
         if part is not None:
             whole.add_(part)
 
 
 def _write(weights: list[nn.Parameter], collected: dict[str, list[Tensor]], factors: dict[str, Tensor]) -> None:
-    for place, weight in enumerate(weights):
-        parts = [found[place] * factors[name] for name, found in collected.items()]
+    for position, weight in enumerate(weights):
+        parts = [gradients[position] * factors[name] for name, gradients in collected.items()]
         weight.grad = torch.stack(parts).sum(0).reshape(weight.shape) if len(parts) > 1 else parts[0]

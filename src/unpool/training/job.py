@@ -1,9 +1,9 @@
-"""Everything one training run is made of, and the counters that say how far it has come."""
+"""The parts of one training run, and the counters of its progress."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -39,7 +39,7 @@ class BatchSource(Protocol):
 
 @dataclass(kw_only=True)
 class Counters:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
         step: optimiser steps taken or skipped.
@@ -96,7 +96,7 @@ class Job:
         accumulate: batches in one optimiser step; the last step of an epoch takes what is left.
         clip_norm: longest gradient; None leaves it alone.
         names: name of each sample by `index`, for messages.
-        num_classes: `label` and `mask` are checked against it on the host; None does not check.
+        num_classes: `label`, `labels` and `mask` are checked against it on the host; None does not check.
         averaging: None trains without averaged weights.
         stop: asked after every step and every evaluated batch.
     """
@@ -122,7 +122,7 @@ class Job:
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:
-        place(self.learned, self.device, memory_format=self.memory_format)
+        move(self.learned, self.device, memory_format=self.memory_format)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
 
     @property
@@ -140,14 +140,17 @@ class Job:
         return self.steps_per_epoch * self.epochs
 
 
-def place(model: nn.Module, device: torch.device, *, memory_format: MemoryFormat) -> nn.Module:
+def move(model: nn.Module, device: torch.device, *, memory_format: MemoryFormat) -> nn.Module:
     """The same model with its weights on `device`, four-dimensional ones laid out as asked."""
     layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
     return model.to(device=device).to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def lay_out(batch: Batch, memory_format: MemoryFormat) -> Batch:
-    """The batch with `image` (B, C, H, W) laid out as the model's weights."""
+    """The batch with `image` (B, C, H, W) laid out as the model's weights.
+
+    Images of several sizes, a list of (C, H, W), have no such layout and stay as they are.
+    """
     image = batch.get("image")
     if memory_format == "contiguous" or not isinstance(image, torch.Tensor) or image.dim() != 4:
         return batch
@@ -166,14 +169,21 @@ def streamed(loader: BatchSource, epoch: int, position: int, *, epochs: int) -> 
 
 
 def count_images(batch: Batch) -> int:
-    """Samples in a batch, by its first value."""
+    """Samples in a batch, by its first value, a tensor or a list."""
     return len(next(iter(batch.values())))
 
 
-def names_of(batch: Batch, names: Sequence[str]) -> list[str]:
-    """Names of the samples in a batch; their positions where names are missing."""
-    index = batch.get("index")
-    if index is None:
-        return []
-    positions = [int(i) for i in index]
-    return [names[i] if i < len(names) else f"sample {i}" for i in positions]
+def to_device(value: Any, device: torch.device, *, key: str) -> Any:
+    """A batch value on `device`: a tensor, or a list of values to any depth.
+
+    Raises:
+        TypeError: something else is in it, under `key`.
+    """
+    if isinstance(value, list):
+        return [to_device(item, device, key=key) for item in value]
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{key} of a batch is or holds a {type(value).__name__}; a value must be a tensor of B samples or a list "
+            "of B tensors: make a tensor of it in the reader, or leave it out"
+        )
+    return value.to(device, non_blocking=True)

@@ -98,8 +98,8 @@ class Monitor(Callback):
     def after_step(self, job: Job, record: StepRecord) -> None:
         self._figures.add(record)
         if record.step % self.every == 0:
-            place = {"kind": "step", "step": record.step, "epoch": record.epoch}
-            self._write({**place, **self._figures.take(job, record)})
+            position = {"kind": "step", "step": record.step, "epoch": record.epoch}
+            self._write({**position, **self._figures.take(job, record)})
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
         line = {"kind": "evaluation", "step": job.counters.step, "epoch": job.counters.epoch + 1}

@@ -8,12 +8,12 @@ from itertools import islice
 import torch
 
 from unpool.errors import DataError, Diverged, EnvironmentFault, Stopped, TimeLimit
+from unpool.ops.targets import check_classes, names_of
 from unpool.training.callbacks import Callback
 from unpool.training.gradients import Gradients, gradients
-from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, names_of, streamed
+from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, streamed
 from unpool.training.optim import set_lr
 from unpool.training.step import Step
-from unpool.training.targets import check_targets
 from unpool.types import Batch
 
 SKIPS_IN_A_ROW = 3
@@ -29,7 +29,7 @@ def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
     Raises:
         DataError: the loader has no batch, or a target is out of range.
         Diverged: the loss, or four gradients in a row, were not finite; nothing was saved after that.
-        Stopped, TimeLimit: `job.stop` asked for it; the callbacks were told before.
+        Stopped, TimeLimit: `job.stop` asked for it; `stopped` of every callback was called before.
     """
     ordered = sorted(callbacks, key=lambda callback: callback.rank)
     if job.loader.steps_per_epoch < 1:
@@ -108,19 +108,19 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
     set_lr(job.optimizer, lr)
     if job.num_classes is not None:
         for batch in batches:
-            check_targets(batch, job.num_classes, names=job.names)
+            check_classes(batch, job.num_classes, names=job.names)
     prepared = [lay_out(job.prepare(batch), job.memory_format) for batch in batches]
-    found = gradients(step, prepared, job.scaler)
+    step_gradients = gradients(step, prepared, job.scaler)
     norm = _clip(job, step)
-    loss, length, *terms = torch.stack([found.loss, norm, *found.terms.values()]).tolist()
+    loss, length, *terms = torch.stack([step_gradients.loss, norm, *step_gradients.terms.values()]).tolist()
     if not math.isfinite(loss):
-        raise _diverged(job, found, prepared)
+        raise _diverged(job, step_gradients, prepared)
     taken = math.isfinite(length)
     _apply(job, taken=taken)
     counters.step += 1
     images = sum(count_images(batch) for batch in batches)
     counters.images += images
-    named = dict(zip(found.terms, terms, strict=True))
+    named = dict(zip(step_gradients.terms, terms, strict=True))
     return StepRecord(counters.step, counters.epoch, loss, named, lr, length, images, taken)
 
 
@@ -158,16 +158,15 @@ def _scale_can_fall(scaler: torch.amp.GradScaler) -> bool:
     return scaler.is_enabled() and scaler.get_scale() > 1.0
 
 
-def _diverged(job: Job, found: Gradients, batches: Sequence[Batch]) -> DataError | Diverged:
+def _diverged(job: Job, step_gradients: Gradients, batches: Sequence[Batch]) -> DataError | Diverged:
     step = job.counters.step + 1
     for batch in batches:
-        image = batch.get("image")
-        if isinstance(image, torch.Tensor) and not bool(torch.isfinite(image).all()):
-            broken = ~torch.isfinite(image.flatten(1)).all(1)
-            names = [name for name, bad in zip(names_of(batch, job.names), broken.tolist(), strict=False) if bad]
+        finite = [bool(torch.isfinite(image).all()) for image in batch.get("image", ())]  # also those of a list
+        if not all(finite):
+            names = [name for name, good in zip(names_of(batch, job.names), finite, strict=False) if not good]
             return DataError(f"images hold values that are not finite: {_listed(names)} (step {step})")
     names = [name for batch in batches for name in names_of(batch, job.names)]
-    terms = ", ".join(f"{name} {value.item():g}" for name, value in found.terms.items())
+    terms = ", ".join(f"{name} {value.item():g}" for name, value in step_gradients.terms.items())
     return Diverged(
         f"the loss is not finite at step {step}, epoch {job.counters.epoch} ({terms}), on {_listed(names)}; "
         "the last save is from before it: lower train.lr, set train.clip_norm, or use train.precision=float32"

@@ -1,4 +1,4 @@
-"""A dry run of the first and the last batch of an epoch, before anything is trained."""
+"""A dry run of a full batch and of the smallest one of an epoch, before anything is trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.errors import RecipeError, UnpoolError
+from unpool.ops.targets import check_classes
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.step import Step
-from unpool.training.targets import check_targets
 from unpool.types import Batch
 
 
-def preflight(job: Job, batch: Batch, *, count: int) -> list[str]:
-    """Runs forward and loss on a full batch and on one as short as the last; leaves weights and generators alone.
+def preflight(job: Job, batch: Batch, *, smallest: int) -> list[str]:
+    """Runs forward and loss on a full batch and on one of `smallest` samples; weights and generators stay as they are.
 
     Args:
         job: its model's modes and statistics are put back.
-        batch: the first of the loader.
-        count: samples in the training set.
+        batch: a full one of the loader.
+        smallest: samples in the smallest batch of an epoch.
 
     Returns:
         Warnings: what works but is doubtful.
@@ -31,19 +31,18 @@ def preflight(job: Job, batch: Batch, *, count: int) -> list[str]:
         DataError: a target is out of range.
     """
     full = count_images(batch)
-    last = min(full, count - (job.loader.steps_per_epoch - 1) * full)
     if job.num_classes is not None:
-        check_targets(batch, job.num_classes, names=job.names)
+        check_classes(batch, job.num_classes, names=job.names)
     norms = _batch_norms(job.learned)
     with _unchanged(job), torch.no_grad():
         job.learned.train()
-        for size in dict.fromkeys((full, last)):
+        for size in dict.fromkeys((full, smallest)):
             _dry_run(job, _head(batch, size), norms)
         alive = [name for name, norm in norms.items() if norm.training]
-    if alive and last == 1 < full:
+    if alive and smallest == 1 < full:
         return [
-            f"the last batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes its "
-            "statistics from one image there: set train.drop_last=true or another train.batch"
+            f"the smallest batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes "
+            "its statistics from one image there: set train.drop_last=true or another train.batch"
         ]
     return []
 
@@ -57,11 +56,17 @@ def _dry_run(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
     except UnpoolError:
         raise
     except (RuntimeError, ValueError) as error:
-        shape = tuple(prepared["image"].shape) if "image" in prepared else ()
-        raise RecipeError(f"the network cannot take a batch of {shape} (B, C, H, W): {error}") from error
+        raise RecipeError(f"the network cannot take a batch of {_shape(prepared)}: {error}") from error
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _shape(batch: Batch) -> str:
+    image = batch.get("image", ())
+    if isinstance(image, Tensor):
+        return f"{tuple(image.shape)} (B, C, H, W)"
+    return f"{len(image)} images, {sorted({tuple(one.shape) for one in image})} (C, H, W)"
 
 
 def _refuse_one_value(name: str) -> Any:

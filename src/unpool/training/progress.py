@@ -1,4 +1,4 @@
-"""Shows on standard error how far a run has come."""
+"""Shows the progress of a run on standard error."""
 
 import time
 from typing import Any

@@ -16,7 +16,7 @@ from unpool import machine
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.task import Task
 from unpool.training.files import replace_file
-from unpool.training.job import MemoryFormat, Precision, lay_out, place
+from unpool.training.job import MemoryFormat, Precision, lay_out, move
 from unpool.training.optim import build_optimizer
 from unpool.training.step import Step, total_loss
 from unpool.types import Batch
@@ -126,7 +126,7 @@ def choose(
             for layout in memory_formats:
                 limit_s = best.seconds_per_step * SLOW if best else float("inf")
                 step = Step(copy.deepcopy(model), copy.deepcopy(task), precision=precision, device=device)
-                place(step, device, memory_format=layout).train()
+                move(step, device, memory_format=layout).train()
                 taken_s = _time(step, lay_out(prepare(batch), layout), limit_s=limit_s)
                 measured[f"{precision} {layout}"] = taken_s
                 if best is None or taken_s * GAIN < best.seconds_per_step:
@@ -187,11 +187,25 @@ def _key(model: nn.Module, task: Task, batch: Batch, *, names: Sequence[str]) ->
     known: list[Any] = [
         [(name, list(weight.shape)) for name, weight in model.named_parameters()],
         [repr(model), repr(task), [(name, list(weight.shape)) for name, weight in task.named_parameters()]],
-        {key: list(value.shape) for key, value in batch.items() if isinstance(value, Tensor)},
+        {key: _form(value) for key, value in batch.items()},
         [processor_name(device), torch.get_num_threads(), torch.__version__, *names],
         sorted(name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))),
     ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
+
+
+def _form(value: Tensor | list[Tensor]) -> Any:
+    """What a cache key holds of a batch value; for a list, only what is the same in every batch.
+
+    The first axis of what a list holds counts boxes, words or people, and changes from batch to batch; so it is left
+    out, and so are axes on which the tensors of this batch differ. The number of tensors, that of their axes, and the
+    sizes on which all agree (4 of boxes (N, 4), the window of masks (N, H, W)) stay. Where all agree by chance on an
+    axis that varies, the key is another one, which costs one more timing.
+    """
+    if isinstance(value, Tensor):
+        return list(value.shape)
+    axes = list(zip(*(item.shape for item in value), strict=True))
+    return {"list": len(value), "trailing": [sizes[0] if len(set(sizes)) == 1 else None for sizes in axes[1:]]}
 
 
 def _recall(file: Path | None, names: Sequence[str]) -> Choice | None:

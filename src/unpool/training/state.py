@@ -43,7 +43,7 @@ def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Te
 
 
 def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON values from which `restore` goes on bit by bit. The tensors are the job's own, not copies."""
+    """Tensors and JSON values from which `restore` goes on bit by bit. The tensors are not copied."""
     tensors = {WEIGHTS + name: value for name, value in job.learned.state_dict().items()}
     meta: dict[str, Any] = {"format": FORMAT, "step": job.counters.step, "counters": asdict(job.counters)}
     if job.averaging is not None:
@@ -53,7 +53,7 @@ def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, T
     tensors |= held
     meta["optimizer"] = plain
     meta["scaler"] = job.scaler.state_dict()
-    meta["made_on"] = _place()
+    meta["made_on"] = _environment()
     meta["callbacks"] = {name: callback.state_dict() for name, callback in _named(callbacks).items()}
     return tensors, meta
 
@@ -84,15 +84,15 @@ def restore(
     for name, callback in _named(callbacks).items():
         if meta["callbacks"].get(name):
             callback.load_state_dict(meta["callbacks"][name])
-    _compare_places(meta.get("made_on", {}), _place())
+    _compare_environments(meta.get("made_on", {}), _environment())
 
 
-def _place() -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     """What decides how numbers are rounded: processor, threads, versions."""
     return {"processor": machine.processor(), "threads": torch.get_num_threads(), **machine.versions()}
 
 
-def _compare_places(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _compare_environments(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     changed = [f"{key} {then[key]} (now {now.get(key)})" for key in then if then[key] != now.get(key)]
     if changed:
         _log.warning(
@@ -101,10 +101,10 @@ def _compare_places(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def _load_weights(job: Job, saved: Mapping[str, Tensor]) -> None:
-    own = job.learned.state_dict()
-    _check_names("network", set(saved), set(own))
+    current = job.learned.state_dict()
+    _check_names("network", set(saved), set(current))
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in current.items():
             _check_shape(name, saved[name], value)
             value.copy_(saved[name])
 
@@ -156,17 +156,17 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _check_names(what: str, saved: set[str], own: set[str]) -> None:
-    if saved != own:
+def _check_names(what: str, saved: set[str], expected: set[str]) -> None:
+    if saved != expected:
         raise ModelFileError(
-            f"the saved {what} and the recipe's differ: the state lacks {sorted(own - saved)[:8]} "
-            f"and has besides {sorted(saved - own)[:8]}: resume with the recipe of the run"
+            f"the saved {what} and the recipe's differ: the state lacks {sorted(expected - saved)[:8]} "
+            f"and has besides {sorted(saved - expected)[:8]}: resume with the recipe of the run"
         )
 
 
-def _check_shape(name: str, saved: Tensor, own: Tensor) -> None:
-    if saved.shape != own.shape:
+def _check_shape(name: str, saved: Tensor, expected: Tensor) -> None:
+    if saved.shape != expected.shape:
         raise ModelFileError(
-            f"{name} is {tuple(saved.shape)} in the saved state and {tuple(own.shape)} in the network: "
+            f"{name} is {tuple(saved.shape)} in the saved state and {tuple(expected.shape)} in the network: "
             "resume with the recipe of the run"
         )

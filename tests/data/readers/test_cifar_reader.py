@@ -154,7 +154,7 @@ def test_member_that_comes_twice_is_refused(tmp_path):
             member = tarfile.TarInfo("a/x.jpg")
             member.size = 1
             archive.addfile(member, io.BytesIO(data))
-    with pytest.raises(DataError, match=r"member 'a/x\.jpg' comes twice"):
+    with pytest.raises(DataError, match=r"member 'a/x\.jpg' is there twice"):
         read_archive(path)
 
 

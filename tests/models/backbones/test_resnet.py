@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unpool import models
-from unpool.inspection.gradient_field import gradient_field
-from unpool.inspection.receptive_field import receptive_field
+from unpool.inspection.field_by_formula import receptive_field
+from unpool.inspection.field_by_gradient import gradient_field
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.residual import Residual
 from unpool.models import BACKBONES, MODELS

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.inspection.receptive_field import receptive_field
+from unpool.inspection.field_by_formula import receptive_field
 from unpool.models import BACKBONES
 
 

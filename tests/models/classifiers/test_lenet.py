@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.inspection.summary import summary
+from unpool.inspection.layer_table import summary
 
 
 def counts(model):

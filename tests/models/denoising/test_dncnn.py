@@ -6,7 +6,7 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import RecipeError
-from unpool.inspection.gradient_field import gradient_field
+from unpool.inspection.field_by_gradient import gradient_field
 
 
 @pytest.mark.parametrize("name", ["dncnn_s", "dncnn_b"])

@@ -5,7 +5,7 @@ import torch
 
 from unpool import models
 from unpool.errors import RecipeError
-from unpool.inspection.gradient_field import gradient_field
+from unpool.inspection.field_by_gradient import gradient_field
 from unpool.models.pose.cpm import CentreMap
 
 
@@ -108,7 +108,7 @@ def test_smaller_image_is_refused():
 
 
 def test_input_without_a_centre_map_is_refused():
-    with pytest.raises(RecipeError, match=r"in_channels is 1 and counts the map of the person's centre.*4 for RGB"):
+    with pytest.raises(RecipeError, match=r"in_channels is 1 and includes the map of the person's centre.*4 for RGB"):
         network("cpm_flic", in_channels=1)
 
 

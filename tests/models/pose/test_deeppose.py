@@ -199,7 +199,7 @@ def test_new_network_answers_close_to_the_middle():
 
 def test_torso_of_lsp_is_taken_for_its_joints_only():
     assert models.build("deeppose3", width=6, num_classes=14).torso == (9, 2)
-    with pytest.raises(RecipeError, match=r"has 17 joints and torso is not given.*: give model\.torso"):
+    with pytest.raises(RecipeError, match=r"has 17 joints and torso is not set.*: set model\.torso"):
         models.build("deeppose3", width=6, num_classes=17)
 
 

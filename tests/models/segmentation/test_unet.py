@@ -54,7 +54,7 @@ def test_smallest_legal_size_works_and_the_one_below_does_not(depth):
     model = network("unet_valid", depth=depth)
     least = model.legal(1)
     with torch.no_grad():
-        assert model(rand(least, least)).shape[-1] == least - model.lost > 0
+        assert model(rand(least, least)).shape[-1] == least - model.shrinkage > 0
         with pytest.raises(ValueError, match="nearest are"):
             model(rand(least - model.stride, least))
 

@@ -14,7 +14,7 @@ class ColorJitter(Colour):
     Args:
         brightness: of the factor on all values.
         contrast: of the factor on distances from the mean grey value of the image.
-        saturation: of the factor on distances from each pixel's own grey value.
+        saturation: of the factor on the distance of each channel from the pixel's grey value.
         hue: largest turn of the colours, as a share of the full circle.
         lighting: standard deviation of what is added to each channel, as a share of the full range.
     """

@@ -1,4 +1,4 @@
-"""A window of the size that the network sees, at a random place."""
+"""A window of the size that the network sees, at a random position."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from unpool.ops import geometry
 
 
 class Crop(Geometry):
-    """Whole pixels, every place equally likely; an image smaller than the window lies at a random place within it."""
+    """Whole pixels, every position equally likely; an image smaller than the window lies at a random position in it."""
 
     chooses_window = True
     keeps_pixels = True

@@ -1,4 +1,4 @@
-"""Mirrors the image: left and right trade places."""
+"""Mirrors the image: exchanges left and right."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from unpool.ops import geometry
 
 
 class Flip(Geometry):
-    """Mirrors with probability `p`; keypoints that are mirror images (`DataInfo.flip_pairs`) trade places."""
+    """Mirrors with probability `p`; exchanges keypoints that are mirror images (`DataInfo.flip_pairs`)."""
 
     keeps_pixels = True
 

@@ -1,4 +1,4 @@
-"""Turns the image about its centre; the corners that come in are the mean colour, and ignored in masks."""
+"""Turns the image about its centre; corners beyond the image get the mean colour, and IGNORE in masks."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from unpool.ops import geometry
 
 
 class Rotate(Geometry):
-    """Angle drawn evenly from -`degrees` to `degrees`."""
+    """Draws the angle evenly from -`degrees` to `degrees`."""
 
     def __init__(self, *, degrees: float) -> None:
         self._degrees = check_number("rotate.degrees", degrees, low=0, high=180)

@@ -1,4 +1,4 @@
-"""What an augmentation is: a map of positions or a matrix of colours, drawn for all samples of a batch at once."""
+"""Base classes of augmentations: maps of positions and matrices of colours, drawn for a whole batch at once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ class Geometry(ABC):
     """Moves pixels, and with them masks, keypoints and boxes.
 
     Attributes:
-        chooses_window: cuts out what the network sees. Without such a step that is the middle.
-        chooses_scale: takes the image as decoded and brings the window to the network's size itself. Without such a
-            step the image first gets the scale that it has in evaluation.
-        keeps_pixels: whole pixels go to whole pixels. What mixes neighbours takes real noise out of an image.
+        chooses_window: chooses the window that the network sees. Without such a step it is the centre of the image.
+        chooses_scale: takes the image as decoded and resizes a window of it to the network's size. Without such a
+            step the image is first resized as in evaluation.
+        keeps_pixels: moves whole pixels. A step that mixes neighbours removes the noise of an image.
     """
 
     chooses_window = False
@@ -33,7 +33,7 @@ class Geometry(ABC):
 
 
 class Colour(ABC):
-    """Changes colours by a matrix; geometry does not see it."""
+    """Changes colours by a matrix, and moves nothing."""
 
     @abstractmethod
     def matrix(self, draws: Draws, mean: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Shifts the image by whole pixels; what comes in at the border is the mean colour, and ignored in masks."""
+"""Shifts the image by whole pixels; the border that becomes free gets the mean colour, and IGNORE in masks."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,9 @@ from unpool.ops import geometry
 
 
 class Translate(Geometry):
-    """Both directions drawn evenly and apart; `pixels: 4` is "pad by 4, then crop at random" of the CIFAR recipes.
+    """Draws the shifts in x and y evenly and independently.
+
+    `pixels: 4` is "pad by 4, then crop at random" of the CIFAR recipes.
 
     Args:
         pixels: largest shift.

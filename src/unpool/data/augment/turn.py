@@ -26,8 +26,8 @@ class Turn(Geometry):
             [_row(zero, one, zero), _row(one, zero, zero), _row(zero, -one, height), _row(-one, zero, height)]
         )
         matrix = geometry.identity(len(quarters))
-        place = torch.arange(len(quarters))
-        matrix[:, 0], matrix[:, 1] = rows_x[quarters, place], rows_y[quarters, place]
+        row = torch.arange(len(quarters))
+        matrix[:, 0], matrix[:, 1] = rows_x[quarters, row], rows_y[quarters, row]
         return matrix, torch.where(lying, size_hw.flip(1), size_hw)
 
 

@@ -2,12 +2,12 @@
 
 Details that the paper leaves open are those of Caffe's release: poolings round up, local response norm has the factor
 1e-4 / 5 and the constant 1, weights are uniform with variance 1 / fan-in, biases start at 0.2 and at 0 in the last
-layer. The auxiliary heads make rows of their own (`models/classifiers/googlenet_auxiliary.py`).
+layer. The networks with auxiliary heads are in `models/classifiers/googlenet_auxiliary.py`.
 
 "googlenet_bn" has batch norm after every convolution instead of biases and local response norm. "googlenet_torchvision"
-is that with what sets torchvision 0.28.0 apart: 3x3 filters where the paper has 5x5, a last pooling of 2x2, 1e-3 in its
-norms, a dropout of 0.2. Its published weights want images of mean and deviation 0.5. Both start from He's normal
-weights (arXiv:1502.01852).
+has in addition the differences of torchvision 0.28.0: 3x3 filters where the paper has 5x5, a last pooling of 2x2, 1e-3
+in its norms, a dropout of 0.2. Its published weights need images normalised with mean and deviation 0.5. Both start
+from He's normal weights (arXiv:1502.01852).
 """
 
 from collections import OrderedDict
@@ -35,15 +35,15 @@ MODULES = {
     "5a": Widths(256, 160, 320, 32, 128, 128),
     "5b": Widths(384, 192, 384, 48, 128, 128),
 }
-STEM = 64  # filters of the first convolution, which MODULES goes with
-LEAST = 31  # pixels on a side that four poolings leave one value of
+STEM = 64  # filters of the first convolution in the paper's table, MODULES
+LEAST = 31  # side of the smallest image whose last map has a pixel
 
 
 Layer = Callable[..., nn.Module]  # (in_channels, out_channels, kernel, stride=1)
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
-    """Convolution with bias, ReLU; starts as Caffe's release does."""
+    """Makes a convolution with bias and ReLU; initial weights are those of Caffe's release."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
     nn.init.constant_(cast(Tensor, layer.bias), 0.2)
@@ -51,7 +51,7 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, eps: float = 1e-5) -> nn.Module:
-    """Convolution, batch norm, ReLU."""
+    """Makes a convolution with batch norm and ReLU."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(OrderedDict(conv=layer, norm=nn.BatchNorm2d(out_channels, eps=eps), act=nn.ReLU()))
@@ -63,19 +63,19 @@ class GoogLeNet(Backbone):
     Each map is taken before the pooling that follows it.
 
     Args:
-        layer: makes one convolution and what follows it.
-        norm: makes what stands before and after the second stage's convolutions.
+        layer: makes one convolution with its norm and activation.
+        norm: makes the module before and after the second stage's convolutions.
         large: side of the filters in the third branch of each module.
         last_pool: side of the last pooling's window.
         width: channels of the first convolution; all others keep the paper's proportion to it.
         in_channels: channels of the image.
 
     Attributes:
-        taps: modules whose output `tapped` gives beside the maps.
-        tap_channels: channels of those.
+        taps: names of the modules whose output `tapped` returns in addition to the maps.
+        tap_channels: channels of these outputs.
 
     Raises:
-        DataError: an image that the four poolings leave nothing of.
+        DataError: the image is smaller than 31x31, too small for the four poolings.
     """
 
     strides = (2, 4, 8, 16, 32)
@@ -114,10 +114,10 @@ class GoogLeNet(Backbone):
         return self.tapped(image)[0]
 
     def tapped(self, image: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """The maps, and what the modules named in `taps` give."""
+        """Returns the maps, and the outputs of the modules named in `taps`, by name."""
         x, features, tapped = _large_enough(image), [], {}
-        for place, stage in enumerate(self.stages):
-            x = self.pools[place - 1](x) if place else x
+        for i, stage in enumerate(self.stages):
+            x = self.pools[i - 1](x) if i else x
             for name, part in stage.named_children():
                 x = part(x)
                 if name in self.taps:
@@ -136,7 +136,7 @@ def _large_enough(image: Tensor) -> Tensor:
 
 
 def scaled(row: Widths, width: int) -> Widths:
-    """The row of the paper's table for a first convolution of `width` filters; at least one filter each."""
+    """Returns a row of the paper's table scaled to a first convolution of `width` filters; at least 1 filter each."""
     return Widths(*(max(1, filters * width // STEM) for filters in row))
 
 

@@ -1,13 +1,13 @@
 """Residual networks with the activation before the weights (He et al. 2016, arXiv:1603.05027).
 
-The first unit of each stage shares its norm and activation with the shortcut (the paper's appendix), every other adds
-its input untouched. A unit that changes the shape carries its stride on its first convolution, and its shortcut is a
+The first unit of each stage shares its norm and activation with the shortcut (the paper's appendix); every other unit
+adds its unchanged input. A unit that changes the shape has its stride on its first convolution, and its shortcut is a
 1x1 convolution without a norm, as in the authors' release (KaimingHe/resnet-1k-layers); in units of two 3x3 it is
-option A (arXiv:1512.03385), without weights. The last norm and activation belong to the last map; the earlier maps are
-the sums as they are, before any activation.
+option A (arXiv:1512.03385), without weights. The last map is taken after the last norm and activation; the earlier maps
+are the sums before any activation.
 
-The networks for 224x224 keep norm, activation and pooling of ResNet's stem, and their first unit has its own norm all
-the same: the paper says nothing about it, and without it they would have 128 parameters less.
+The networks for 224x224 keep norm, activation and pooling of ResNet's stem, and their first unit has a norm as well:
+the paper does not mention it, and without it they would have 128 parameters less.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from unpool.types import Backbone
 
 
 def basic_first(in_channels: int, width: int, stride: int) -> nn.Module:
-    """3x3, 3x3 and option A."""
+    """Makes the first unit of a stage: 3x3, 3x3 and option A."""
     branch = nn.Sequential(
         nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False),
         NormActConv(width, width),
@@ -35,12 +35,12 @@ def basic_first(in_channels: int, width: int, stride: int) -> nn.Module:
 
 
 def basic(width: int) -> nn.Module:
-    """3x3, 3x3 beside the identity."""
+    """Makes any other unit: 3x3, 3x3 and the identity."""
     return Preactivated(nn.Sequential(NormActConv(width, width), NormActConv(width, width)))
 
 
 def bottleneck_first(in_channels: int, width: int, stride: int) -> nn.Module:
-    """1x1 with the stride, 3x3, 1x1 to four times the width, and a 1x1 convolution as shortcut."""
+    """Makes the first unit of a stage: 1x1 with the stride, 3x3, 1x1 to four times the width, a 1x1 shortcut."""
     branch = nn.Sequential(
         nn.Conv2d(in_channels, width, 1, stride, bias=False),
         NormActConv(width, width),
@@ -50,7 +50,7 @@ def bottleneck_first(in_channels: int, width: int, stride: int) -> nn.Module:
 
 
 def bottleneck(width: int) -> nn.Module:
-    """1x1, 3x3, 1x1 beside the identity, which is four times as wide."""
+    """Makes any other unit: 1x1, 3x3, 1x1 and the identity, which has four times the width."""
     branch = nn.Sequential(
         NormActConv(4 * width, width, 1), NormActConv(width, width), NormActConv(width, 4 * width, 1)
     )
@@ -58,12 +58,12 @@ def bottleneck(width: int) -> nn.Module:
 
 
 class Units(NamedTuple):
-    """How the units of a network are made.
+    """Makes the units of a network.
 
     Attributes:
-        first: makes the first of a stage from (in_channels, width, stride).
-        other: makes any other from its width.
-        expansion: channels that a unit gives, in units of its width.
+        first: makes the first unit of a stage from (in_channels, width, stride).
+        other: makes any other unit from its width.
+        expansion: output channels of a unit, in units of its width.
     """
 
     first: Callable[[int, int, int], nn.Module]
@@ -71,7 +71,7 @@ class Units(NamedTuple):
     expansion: int
 
     def stage(self, in_channels: int, width: int, stride: int, *, depth: int) -> nn.Sequential:
-        """`depth` units of one width; the first carries the stride."""
+        """Makes a stage: `depth` units of one width, the first with the stride."""
         rest = (self.other(width) for _ in range(depth - 1))
         return nn.Sequential(self.first(in_channels, width, stride), *rest)
 
@@ -84,7 +84,7 @@ class PreResNet(Backbone):
     """Stem and four stages: image (B, in_channels, H, W) -> five maps at strides 2, 4, 8, 16, 32.
 
     Args:
-        units: how units are made.
+        units: makes the units.
         depths: units in each stage.
         width: channels of the stem and width of the first stage; it doubles with each stage.
         in_channels: channels of the image.
@@ -120,7 +120,7 @@ class CifarPreResNet(Backbone):
     """A 3x3 convolution and three stages: image (B, in_channels, H, W) -> three maps at strides 1, 2, 4.
 
     Args:
-        units: how units are made.
+        units: makes the units.
         depth: units in each stage.
         width: channels of the stem and width of the first stage; it doubles with each stage.
         in_channels: channels of the image.

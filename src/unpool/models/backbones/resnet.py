@@ -1,6 +1,6 @@
 """ResNet and the plain networks it is compared with (He et al. 2016, arXiv:1512.03385, Table 1).
 
-Bottlenecks carry their stride on the 3x3 convolution, as torchvision's do ("v1.5"); rows ending in `_v1` carry it on
+Bottlenecks have their stride on the 3x3 convolution, as torchvision's do ("v1.5"); rows ending in `_v1` have it on
 the first 1x1, as the paper's release does. The stem's pooling is padded by one pixel instead of rounding up. Rows
 ending in `_deep` have three 3x3 convolutions where the paper has one 7x7, as PSPNet's do (arXiv:1612.01105).
 """
@@ -21,7 +21,7 @@ Block = Callable[[int, int, int], nn.Module]  # (in_channels, width, stride)
 
 
 def basic_branch(in_channels: int, width: int, stride: int) -> nn.Sequential:
-    """3x3, 3x3 without the last activation."""
+    """Makes two 3x3 convolutions with batch norm, the second without activation."""
     return nn.Sequential(
         ConvNormAct(in_channels, width, stride=stride),
         ConvNormAct(width, width, act=None),
@@ -29,17 +29,20 @@ def basic_branch(in_channels: int, width: int, stride: int) -> nn.Sequential:
 
 
 def basic(in_channels: int, width: int, stride: int, *, shortcut: Block = projected) -> nn.Module:
-    """3x3, 3x3 and a shortcut."""
+    """Makes a basic block: two 3x3 convolutions and a shortcut."""
     return Residual(basic_branch(in_channels, width, stride), shortcut(in_channels, width, stride))
 
 
 def plain(in_channels: int, width: int, stride: int) -> nn.Module:
-    """The same two convolutions without a shortcut."""
+    """Makes a plain block: the two convolutions of a basic block without its shortcut."""
     return basic_branch(in_channels, width, stride).append(nn.ReLU())
 
 
 def bottleneck(in_channels: int, width: int, stride: int, *, stride_first: bool = False) -> nn.Module:
-    """1x1 reduce, 3x3, 1x1 expand to four times the width, and a shortcut."""
+    """Makes a bottleneck: 1x1 to `width`, 3x3, 1x1 to four times the width, and a shortcut.
+
+    The stride is on the 3x3 convolution, or on the first one if `stride_first`.
+    """
     first, second = (stride, 1) if stride_first else (1, stride)
     branch = nn.Sequential(
         ConvNormAct(in_channels, width, 1, stride=first),
@@ -50,7 +53,14 @@ def bottleneck(in_channels: int, width: int, stride: int, *, stride_first: bool 
 
 
 def stem(in_channels: int, width: int, *, multiples: tuple[int, ...] = (), bias: bool = False) -> nn.Module:
-    """7x7 at stride two; or 3x3 convolutions to multiples of the width, the first at stride two ("deep stem")."""
+    """Makes a stem: a 7x7 convolution of stride 2, or a deep stem of 3x3 convolutions, the first of stride 2.
+
+    Args:
+        in_channels: channels of the image.
+        width: filters of the 7x7 convolution.
+        multiples: filters of each 3x3 convolution, in units of `width`; empty for the 7x7 convolution.
+        bias: learn a bias in the first convolution.
+    """
     if not multiples:
         return ConvNormAct(in_channels, width, 7, stride=2, bias=bias)
     inputs = (in_channels, *(m * width for m in multiples[:-1]))
@@ -67,7 +77,7 @@ class ResNet(Backbone):
     Args:
         block: makes one block.
         depths: blocks in each stage.
-        expansion: channels a block gives, in units of its width.
+        expansion: output channels of a block, in units of its width.
         deep_stem: widths of the stem's 3x3 convolutions in units of `width`; none for one 7x7 convolution.
         stem_bias: learn a bias in the first convolution, as the release of ResNet-50 does.
         width: channels of the stem and width of the first stage; it doubles with each stage.
@@ -110,7 +120,16 @@ class ResNet(Backbone):
 
 
 def stage(block: Block, in_channels: int, width: int, expansion: int = 1, *, depth: int, stride: int) -> nn.Sequential:
-    """`depth` blocks of one width; the first carries the stride."""
+    """Makes a stage: `depth` blocks of one width, the first with the stride.
+
+    Args:
+        block: makes one block.
+        in_channels: channels before the stage.
+        width: of the blocks.
+        expansion: output channels of a block, in units of its width.
+        depth: number of blocks.
+        stride: of the first block.
+    """
     rest = (block(width * expansion, width, 1) for _ in range(depth - 1))
     return nn.Sequential(block(in_channels, width, stride), *rest)
 

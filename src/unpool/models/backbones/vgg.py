@@ -2,8 +2,8 @@
 
 The paper draws column A from N(0, 0.1^2) and starts the deeper columns from a trained A; here every convolution starts
 from He's normal weights (arXiv:1502.01852), which need no second network, and every linear layer from N(0, 0.01^2), as
-torchvision 0.28.0 has it. Column A-LRN has AlexNet's normalisation and no weights of its own;
-the paper found that it helps nothing.
+torchvision 0.28.0 has it. Column A-LRN has AlexNet's normalisation, without parameters; in the paper it does not
+improve the network.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ Layer = Callable[[int, int, int], nn.Module]  # (in_channels, out_channels, kern
 
 
 def conv(in_channels: int, out_channels: int, kernel: int) -> nn.Module:
-    """Convolution with bias, ReLU."""
+    """Makes a convolution with bias and ReLU, padded so that the size is kept."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
     return nn.Sequential(OrderedDict(conv=layer, act=nn.ReLU()))
 
@@ -70,7 +70,7 @@ class VGG(Backbone):
 
 
 def normalised(*, width: int = 64, in_channels: int = 3) -> VGG:
-    """Column A with local response norm after its first convolution: the first map is the normalised one."""
+    """Builds column A-LRN: column A with local response norm after its first convolution, before the first map."""
     network = VGG(conv, A, width=width, in_channels=in_channels)
     cast(nn.Sequential, network.stages[0]).append(LocalResponseNorm())
     return network

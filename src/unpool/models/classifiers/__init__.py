@@ -1,4 +1,4 @@
-"""Classifiers that are one whole: they give no stages for a decoder. A new one is one new file here and one word."""
+"""Classifiers without a backbone: they return no maps for a decoder. A new one is one new file here and one word."""
 
 from unpool.models.catalog import Variant
 from unpool.models.classifiers import alexnet, googlenet_auxiliary, lenet, mnist

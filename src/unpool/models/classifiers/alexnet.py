@@ -8,9 +8,9 @@ hidden linear layers, else 0. (Caffe's copy, bvlc_alexnet, starts them at 0.1: w
 channels summed and the constant is 1 instead of 2. Its release draws the hidden linear layers from N(0, 0.005^2).
 
 "alexnet_torchvision" is the one tower of Krizhevsky 2014, "One weird trick" (arXiv:1404.5997), as torchvision 0.28.0
-has it: other widths, no normalisation, torch's own initial weights.
+has it: other widths, no normalisation, torch's default initial weights.
 
-At other sizes the last map is averaged to 6x6, and poolings round down.
+At other image sizes the last map is averaged to 6x6; poolings round down.
 """
 
 from collections import OrderedDict
@@ -23,32 +23,32 @@ from unpool.errors import DataError, RecipeError
 from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
 
-LEAST = 67  # pixels on a side that leave one value after the last pooling
+LEAST = 67  # side of the smallest image whose last map has a pixel
 
 
 def norm_pool() -> nn.Module:
-    """The paper's order: local response norm, then 3x3 pooling at stride 2."""
+    """Makes the paper's order: local response norm, then 3x3 pooling at stride 2."""
     return nn.Sequential(OrderedDict(norm=LocalResponseNorm(), pool=nn.MaxPool2d(3, stride=2)))
 
 
 def pool_norm() -> nn.Module:
-    """CaffeNet's order and constants: pooling, then local response norm."""
+    """Makes CaffeNet's order with its constants: pooling, then local response norm."""
     return nn.Sequential(OrderedDict(pool=nn.MaxPool2d(3, stride=2), norm=LocalResponseNorm(alpha=1e-4 / 5, k=1.0)))
 
 
 class AlexNet(nn.Module):
-    """Five convolutions, three linear layers: image (B, in_channels, H, W) -> (B, num_classes).
+    """Five convolutions, three linear layers: image (B, in_channels, H, W) -> logits (B, num_classes).
 
     Args:
-        reduce: makes what follows the first and the second activation.
+        reduce: makes the modules after the first and the second activation, `norm_pool` or `pool_norm`.
         groups: groups of channels in the second, fourth and fifth convolution; 1 or 2.
         in_channels: channels of the image.
         num_classes: logits.
         width: channels of the first convolution, a multiple of `groups`; the other layers keep their proportion to it.
 
     Raises:
-        RecipeError: a width that the groups do not divide.
-        DataError: an image too small for the three poolings.
+        RecipeError: `width` is no multiple of `groups`.
+        DataError: the image is too small for the three poolings.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ ONES = ("features.conv2", "features.conv4", "features.conv5", "head.fc6", "head.
 
 
 def initialize(network: nn.Module) -> None:
-    """The paper's start, section 5: weights from N(0, 0.01^2), biases 1 in ONES and 0 elsewhere."""
+    """Draws the paper's initial weights (section 5), in place: N(0, 0.01^2), biases 1 in ONES and 0 elsewhere."""
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             nn.init.normal_(layer.weight, std=0.01)
@@ -113,7 +113,7 @@ def initialize(network: nn.Module) -> None:
 
 
 class OneWeirdTrick(nn.Module):
-    """torchvision's AlexNet: image (B, in_channels, H, W) -> (B, num_classes).
+    """torchvision's AlexNet: image (B, in_channels, H, W) -> logits (B, num_classes).
 
     Args:
         in_channels: channels of the image.
@@ -121,7 +121,7 @@ class OneWeirdTrick(nn.Module):
         width: channels of the first convolution; the other layers keep their proportion to it.
 
     Raises:
-        DataError: an image too small for the three poolings.
+        DataError: the image is too small for the three poolings.
     """
 
     def __init__(self, *, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> None:

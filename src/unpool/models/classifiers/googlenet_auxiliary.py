@@ -1,8 +1,8 @@
-"""GoogLeNet with the two classifiers beside it that its training adds (Szegedy et al. 2015, section 5).
+"""GoogLeNet with the two auxiliary classifiers of its training (Szegedy et al. 2015, section 5).
 
-They read the modules 4a and 4d; the task weighs their losses by 0.3 and leaves them out of the answer. Names of
-parameters are those of the rows without them, and more. The paper averages over 5x5 at stride 3, which makes 14x14 into
-4x4; other maps are averaged to 4x4 after that. torchvision 0.28.0 averages to 4x4 at once.
+They read the outputs of modules 4a and 4d; the task weights their losses by 0.3 and does not use them for predictions.
+The other parameters have the names of the networks without them. The paper averages over 5x5 at stride 3, from 14x14
+to 4x4; maps of other sizes are then averaged to 4x4. torchvision 0.28.0 averages to 4x4 directly.
 """
 
 from collections import OrderedDict
@@ -29,7 +29,17 @@ class PaperPool(nn.Module):
 def auxiliary_head(
     channels: int, num_classes: int, *, layer: Layer, pool: Callable[[], nn.Module], width: int
 ) -> nn.Module:
-    """Average to 4x4, 1x1 convolution, a hidden layer, dropout of 0.7, linear: (B, C, H, W) -> (B, num_classes)."""
+    """Makes an auxiliary classifier: (B, channels, H, W) -> logits (B, num_classes).
+
+    Pooling to 4x4, 1x1 convolution, a hidden layer, dropout of 0.7, a linear layer.
+
+    Args:
+        channels: of the map.
+        num_classes: logits.
+        layer: makes the convolution.
+        pool: makes the pooling to 4x4.
+        width: of the network's first convolution, to which the head's channels are proportional.
+    """
     return nn.Sequential(
         OrderedDict(
             pool=pool(),
@@ -44,13 +54,13 @@ def auxiliary_head(
 
 
 class AuxiliaryGoogLeNet(nn.Module):
-    """Image (B, in_channels, H, W) -> Auxiliary: logits (B, num_classes), and those of 4a and 4d.
+    """Image (B, in_channels, H, W) -> Auxiliary: logits (B, num_classes), and those of the heads on 4a and 4d.
 
     Args:
         body: makes the backbone.
         layer: makes the convolution of an auxiliary head.
-        pool: makes its pooling to 4x4.
-        dropout: share that is dropped before the last layer.
+        pool: makes the pooling of an auxiliary head to 4x4.
+        dropout: share dropped before the last layer.
         in_channels: channels of the image.
         num_classes: logits.
         width: channels of the first convolution; all others, and hidden units, keep the paper's proportion to it.

@@ -15,11 +15,11 @@ from torch import Tensor, fx, nn
 from unpool.errors import DataError
 from unpool.models.catalog import Variant
 
-SEEN = 32  # pixels on a side, padding included
+SEEN = 32  # side of the image, padding included
 
 
 class LeNet5(nn.Module):
-    """CONV-POOL-TANH-CONV-POOL-TANH-FC-TANH-FC-TANH-FC: image (B, in_channels, H, W) -> (B, num_classes).
+    """CONV-POOL-TANH-CONV-POOL-TANH-FC-TANH-FC-TANH-FC: image (B, in_channels, H, W) -> logits (B, num_classes).
 
     The last map is averaged to 5x5 where the image, padding included, is larger than 32x32.
 
@@ -30,7 +30,7 @@ class LeNet5(nn.Module):
         width: channels of the first convolution; the other layers keep the paper's proportion to it.
 
     Raises:
-        DataError: an image of less than 32x32 with its padding, for which the paper's 5x5 positions do not exist.
+        DataError: the image with its padding is smaller than 32x32, so that the last map is smaller than 5x5.
     """
 
     def __init__(self, padding: int, /, *, in_channels: int = 1, num_classes: int = 10, width: int = 6) -> None:

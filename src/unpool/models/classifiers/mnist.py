@@ -12,17 +12,17 @@ from unpool.models.catalog import Variant
 
 
 class Perceptron(nn.Module):
-    """Linear layers with ReLU between them: image (B, in_channels, H, W) of one size -> (B, num_classes).
+    """Linear layers with ReLU between them: image (B, in_channels, H, W) of one size -> logits (B, num_classes).
 
     Args:
         in_channels: channels of the image.
         num_classes: logits.
         widths: hidden units of each layer.
-        size_hw: the one size of image that it takes.
+        size_hw: height and width of the image; the network takes no other size.
 
     Raises:
-        RecipeError: `size_hw` is not of two numbers.
-        DataError: an image of another size.
+        RecipeError: `size_hw` is not two numbers.
+        DataError: the image has another size.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Perceptron(nn.Module):
 class MnistConvNet(nn.Module):
     """Four 3x3 convolutions of one width, two poolings, 512 hidden units, dropout.
 
-    Image (B, in_channels, H, W) -> (B, num_classes). The last map is averaged to 7x7 where the image is not 28x28.
+    Image (B, in_channels, H, W) -> logits (B, num_classes). If the image is not 28x28, the last map is averaged to 7x7.
 
     Args:
         in_channels: channels of the image.

@@ -1,7 +1,7 @@
-"""Networks that give back a better image. A new one is one new file here and one word in MODULES.
+"""Networks whose output is a better image. A new one is one new file here and one word in MODULES.
 
-`num_classes` is the number of channels of the answer; where the network answers by what is to be taken away from the
-image, it must be that of the image; such a network says so by `finds_noise`, and takes the noise away itself.
+`num_classes` is the number of channels of the output. A network with `finds_noise = True` predicts the noise and
+subtracts it from the image itself, so that its output must have as many channels as the image.
 """
 
 from unpool.models.catalog import Variant

@@ -2,8 +2,8 @@
 
 The linear one is Baldi & Hornik's (1989, Neural Networks 2), whose best weights span the first principal components of
 centred data. The fully connected one is that of Vincent et al. (2008, ICML), who leave open whether the weights on both
-sides are tied; here they are not. The noise is the task's to add. The convolutional one is no paper's table: it has
-strided convolutions, and on the way back nearest upsampling and convolutions, so that no checkerboard appears.
+sides are tied; here they are not. The task adds the noise. The convolutional one is of no paper: its encoder has
+strided convolutions, its decoder nearest upsampling and convolutions, so that no checkerboard appears.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ class DenseAutoencoder(nn.Module):
     """One hidden layer: image (B, in_channels, H, W) of one size -> (B, num_classes, H, W).
 
     Args:
-        act: the activation of both layers and whether they have biases: nn.Sigmoid, or None for neither.
+        act: the activation of both layers, which then have biases; None for neither activations nor biases.
         in_channels: channels of the image.
-        num_classes: channels of the answer.
+        num_classes: channels of the output.
         width: hidden units.
-        size_hw: the one size of image that it takes.
+        size_hw: height and width of the image; the network takes no other size.
 
     Raises:
-        RecipeError: `size_hw` is not of two numbers.
-        DataError: an image of another size.
+        RecipeError: `size_hw` is not two numbers.
+        DataError: the image has another size.
     """
 
     def __init__(
@@ -59,24 +59,24 @@ class DenseAutoencoder(nn.Module):
         if tuple(image.shape[-2:]) != self.size_hw:
             raise DataError(
                 f"the image is {tuple(image.shape[-2:])} (H, W) and this autoencoder takes {self.size_hw} only: "
-                "bring the images to it, or set the option size_hw to the size of the images"
+                "resize the images to it, or set the option size_hw to the size of the images"
             )
         code = self.act(self.encoder(image.flatten(1)))  # (B, width)
         return self.act(self.decoder(code)).unflatten(1, (-1, *self.size_hw))
 
 
 class ConvAutoencoder(nn.Module):
-    """Halvings, a code of few channels, and back: image (B, in_channels, H, W) -> (B, num_classes, H, W), any size.
+    """Strided convolutions to a code, and a decoder: (B, in_channels, H, W) -> (B, num_classes, H, W), any size.
 
     Args:
         in_channels: channels of the image.
-        num_classes: channels of the answer.
+        num_classes: channels of the output.
         width: channels after the first halving; they double with each.
         depth: number of halvings.
         code: channels of the code, (B, code, H / 2^depth, W / 2^depth), sizes rounded up.
 
     Attributes:
-        stride: of the code.
+        stride: stride of the code.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""DnCNN (Zhang et al. 2017, arXiv:1608.03981): convolutions that find the noise, which is taken away from the image.
+"""DnCNN (Zhang et al. 2017, arXiv:1608.03981): convolutions predict the noise, which is subtracted from the image.
 
 As in cszn/DnCNN's PyTorch training code, without a bias in the last convolution, which the MatConvNet release has.
-Batch norm has PyTorch's usual momentum; that code's 0.95 is Keras's and means its opposite here. The last convolution
-starts small, where the paper's has He's weights: those find noise of ten times the true one at first, and after 8,000
-patches the answer was 21.1 dB instead of 27.3 (BSD68, level 25).
+Batch norm has PyTorch's default momentum; that code's 0.95 is in the convention of Keras, 0.05 in PyTorch's. The last
+convolution starts with small weights, the paper's with He's: with those the untrained network predicts ten times the
+true noise, and after 8,000 patches PSNR was 21.1 dB instead of 27.3 (BSD68, level 25).
 """
 
 from functools import partial
@@ -15,17 +15,23 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 
-START = 1e-3  # deviation of the last weights, on a scale where images are of 0..1
+START = 1e-3  # deviation of the last convolution's initial weights, for images in 0..1
 
 
 class DnCNN(nn.Module):
-    """y - R(y): image (B, in_channels, H, W) -> (B, in_channels, H, W), any size.
+    """The image minus its predicted noise: (B, in_channels, H, W) -> (B, in_channels, H, W), any size.
 
     Args:
-        depth: number of 3x3 convolutions; the answer at a pixel depends on a square of side 2 * depth + 1.
+        depth: number of 3x3 convolutions; the receptive field is a square of side 2 * depth + 1.
         in_channels: channels of the image.
-        num_classes: channels of the answer, the same number.
+        num_classes: channels of the output; must equal `in_channels`.
         width: channels between.
+
+    Attributes:
+        finds_noise: whether the network predicts noise, True.
+
+    Raises:
+        RecipeError: `num_classes` differs from `in_channels`.
     """
 
     finds_noise = True
@@ -34,7 +40,7 @@ class DnCNN(nn.Module):
         super().__init__()
         if num_classes != in_channels:
             raise RecipeError(
-                f"num_classes is {num_classes} and in_channels {in_channels}; the noise is taken away from the image, "
+                f"num_classes is {num_classes} and in_channels {in_channels}; the noise is subtracted from the image, "
                 "so they must be the same: give both"
             )
         last = nn.Conv2d(width, num_classes, 3, padding=1, bias=False)

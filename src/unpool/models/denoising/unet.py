@@ -1,7 +1,7 @@
-"""U-Net for regression: the padded U-Net (Ronneberger et al. 2015, arXiv:1505.04597) finds the noise in an image.
+"""U-Net for regression: the padded U-Net (Ronneberger et al. 2015, arXiv:1505.04597) predicts the noise in an image.
 
-Like DnCNN (arXiv:1608.03981) it answers by the image without what the network found; the paper's network classifies.
-Its last convolution starts small, so that the first answer is the image and not noise.
+As in DnCNN (arXiv:1608.03981) the output is the image minus the predicted noise; the paper's network classifies. The
+last convolution starts with small weights, so that the output of an untrained network is nearly the image.
 """
 
 from functools import partial
@@ -15,16 +15,20 @@ from unpool.models.segmentation.unet import UNet, conv_twice
 
 
 class ResidualUNet(nn.Module):
-    """y - U(y): image (B, in_channels, H, W) -> (B, in_channels, H, W), any size.
+    """The image minus its predicted noise: (B, in_channels, H, W) -> (B, in_channels, H, W), any size.
 
     Args:
         in_channels: channels of the image.
-        num_classes: channels of the answer, the same number.
+        num_classes: channels of the output; must equal `in_channels`.
         width: channels at the size of the image; they double with each halving.
         depth: number of halvings.
 
     Attributes:
-        stride: of the coarsest map.
+        stride: stride of the coarsest map.
+        finds_noise: whether the network predicts noise, True.
+
+    Raises:
+        RecipeError: `num_classes` differs from `in_channels`.
     """
 
     finds_noise = True
@@ -33,7 +37,7 @@ class ResidualUNet(nn.Module):
         super().__init__()
         if num_classes != in_channels:
             raise RecipeError(
-                f"num_classes is {num_classes} and in_channels {in_channels}; the noise is taken away from the image, "
+                f"num_classes is {num_classes} and in_channels {in_channels}; the noise is subtracted from the image, "
                 "so they must be the same: give both"
             )
         self.noise = UNet(

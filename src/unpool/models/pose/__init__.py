@@ -1,6 +1,6 @@
 """Networks for the pose of people. A new one is one new file here and one word in MODULES.
 
-`num_classes` counts what a network finds: the joints, and the background where it has a map of its own.
+`num_classes` is the number of predicted maps: one per joint, and one of the background where the network has it.
 """
 
 from unpool.models.catalog import Variant

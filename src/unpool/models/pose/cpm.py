@@ -2,9 +2,9 @@
 
 The last channel of the input is a Gaussian at the person's centre: it is averaged to the size of the heatmaps and read
 only where a stage joins its inputs. `cpm` and `cpm_flic` are the paper's, `cpm_vgg` the authors' later one on the first
-ten convolutions of VGG-19. Differs in the poolings of `cpm`, which are 2x2 as in the paper, so that its fields are the
-paper's 160 and 400 pixels, where the release has 3x3; and in the start, which is He's normal weights (arXiv:1502.01852)
-instead of N(0, 0.01^2) or a trained VGG.
+ten convolutions of VGG-19. Differs in the poolings of `cpm`, which are 2x2 as in the paper, so that its receptive
+fields are the paper's 160 and 400 pixels, where the release has 3x3; and in the initial weights, which are He's normal
+ones (arXiv:1502.01852) instead of N(0, 0.01^2) or a trained VGG.
 """
 
 from functools import partial
@@ -13,30 +13,34 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import DataError, RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.backbones.vgg import conv
 from unpool.models.catalog import Variant
 from unpool.types import Stages
 
-STRIDE = 8  # pixels of the image in one of the heatmaps
+STRIDE = 8  # of the heatmaps
 
 Layers = tuple[tuple[int, int], ...]  # (channels, kernel) of each convolution
 
 
 def convs(in_channels: int, layers: Layers) -> nn.Sequential:
-    """Convolutions with bias that keep the size of the map, each with ReLU."""
+    """Makes convolutions with bias that keep the size of the map, each with ReLU."""
     inputs = (in_channels, *(channels for channels, _ in layers))
     return nn.Sequential(*(conv(before, *layer) for before, layer in zip(inputs, layers, strict=False)))
 
 
 def convs_to(out_channels: int, in_channels: int, layers: Layers) -> nn.Sequential:
-    """The same, then a 1x1 convolution without ReLU."""
+    """Makes `convs(in_channels, layers)` and a 1x1 convolution to `out_channels` without ReLU."""
     return convs(in_channels, layers).append(nn.Conv2d(layers[-1][0], out_channels, 1))
 
 
 class PooledConvs(nn.Module):
-    """Three stages of convolutions, a 2x2 pooling after each: (B, C, H, W) -> (B, C', H/8, W/8), rounded down."""
+    """Three stages of convolutions, a 2x2 pooling after each: (B, C, H, W) -> (B, C', H/8, W/8), rounded down.
+
+    Raises:
+        DataError: the image is smaller than 8x8.
+    """
 
     def __init__(self, in_channels: int, stages: tuple[Layers, Layers, Layers]) -> None:
         super().__init__()
@@ -54,14 +58,14 @@ class PooledConvs(nn.Module):
 
 
 def vgg_features(in_channels: int, width: int, further: Layers) -> nn.Sequential:
-    """The first ten convolutions of VGG-19 and `further` ones behind them, at stride 8."""
+    """Makes the first ten convolutions of VGG-19 and `further` ones after them: (B, C, H, W) -> (B, C', H/8, W/8)."""
     twice = (width, 3), (width, 3)
     stages = twice, ((2 * width, 3),) * 2, ((4 * width, 3),) * 4
     return nn.Sequential(PooledConvs(in_channels, stages), *convs(4 * width, (((8 * width, 3),) * 2 + further)))
 
 
 class CentreMap(nn.Module):
-    """Averages 9x9 pixels every 8: the last channel (B, 1, H, W) -> (B, 1, h, w), cut to the size of `like`."""
+    """Averages the centre map over 9x9 pixels at stride 8: (B, 1, H, W) -> (B, 1, h, w), the size of `like`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,27 +76,35 @@ class CentreMap(nn.Module):
 
 
 def image_channels(in_channels: int, stages: int) -> int:
-    """Channels without the centre map; what leaves no image or no second stage is refused."""
+    """Returns the number of channels without the centre map.
+
+    Raises:
+        RecipeError: there is no channel beside the centre map, or fewer than two stages.
+    """
     if in_channels < 2:
         raise RecipeError(
-            f"in_channels is {in_channels} and counts the map of the person's centre, which stands behind the image: "
+            f"in_channels is {in_channels} and includes the map of the person's centre, the last channel: "
             "give 4 for RGB"
         )
     if stages < 2:
-        raise RecipeError(f"stages is {stages}; it must be 2 or more: a later stage refines what the first one found")
+        raise RecipeError(f"stages is {stages}; it must be 2 or more: a later stage refines the first one's prediction")
     return in_channels - 1
 
 
 class CPM(nn.Module):
     """Image and centre map (B, in_channels, H, W) -> heatmaps (B, num_classes, H/8, W/8) of each stage, rounded down.
 
-    The first stage has features of its own; the later ones share theirs up to the last pooling.
+    The first stage computes separate features; the later ones share features up to the last pooling.
 
     Args:
         in_channels: channels of the image and one for the centre map.
         num_classes: joints and the background, which is the last map.
-        stages: how many predictions, each but the first reading the one before.
+        stages: number of predictions, each but the first reading the one before.
         width: channels of most convolutions.
+
+    Raises:
+        RecipeError: `in_channels` or `stages` is less than 2.
+        DataError: the image is smaller than 8x8.
     """
 
     def __init__(self, *, in_channels: int = 4, num_classes: int = 15, stages: int = 6, width: int = 128) -> None:
@@ -122,9 +134,9 @@ class CPM(nn.Module):
 
 
 class VGGCPM(nn.Module):
-    """The same on VGG-19's convolutions, which every stage shares, with five 7x7 instead of three 11x11.
+    """CPM on VGG-19's convolutions, which all stages share, with five 7x7 convolutions instead of three 11x11.
 
-    Shapes and arguments are those of CPM, but `width` is the channels of VGG's first stage.
+    Shapes, arguments and errors are those of CPM, except that `width` is the channels of VGG's first stage.
     """
 
     def __init__(self, *, in_channels: int = 4, num_classes: int = 15, stages: int = 6, width: int = 64) -> None:

@@ -1,14 +1,14 @@
-"""DeepPose (Toshev & Szegedy 2014, arXiv:1312.4659): AlexNet that regresses the joints, and the cascade that refines.
+"""DeepPose (Toshev & Szegedy 2014, arXiv:1312.4659): AlexNet regresses the joints, a cascade refines them.
 
-Coordinates are normalised as the paper's N(y; b): a box reaches from -0.5 to 0.5, from edge to edge. Differs in the
-side of the image, 227 instead of the 220 that gives no 55x55 map; other sizes are averaged to the 6x6 that the hidden
-layers read. The paper's count of "about 40M" parameters is not that of its layers. It does not say how weights start:
-here with He's normal ones (arXiv:1502.01852), a hundredth of that in the last layer, so that an untrained network
-answers close to the middle. The share of hidden units dropped, 0.6, is remembered of the paper, not read there.
+Coordinates are normalised as the paper's N(y; b): a box extends from -0.5 to 0.5, from edge to edge. Differs in the
+side of the image, 227, since the paper's 220 does not lead to its 55x55 map; at other sizes the last map is averaged to
+the 6x6 that the hidden layers read. The paper's count of "about 40M" parameters is not that of its layers. The paper
+has no initial weights: here they are He's normal ones (arXiv:1502.01852), divided by 100 in the last layer, so that an
+untrained network predicts positions close to the middle. The share of dropped hidden units, 0.6, is quoted from memory.
 
-The cascade trains as a whole: a later stage sees squares around what the stage before answers in that very step. The
-paper trains its stages one after the other, on squares around joints moved at random, as far as the stage before errs
-on the training images (its simulated predictions); that is not done here.
+The cascade is trained as a whole: a later stage reads squares around the predictions of the stage before in the same
+step. The paper trains its stages one after the other, on squares around randomly displaced joints, with the errors of
+the stage before on the training images (its simulated predictions); that is not done here.
 """
 
 from collections import OrderedDict
@@ -24,20 +24,21 @@ from unpool.layers.norm import LocalResponseNorm
 from unpool.models.catalog import Variant
 from unpool.types import CoordinateStages
 
-LEAST = 67  # pixels on a side that leave one value after the last pooling
+LEAST = 67  # side of the smallest image whose last map has a pixel
 CROP = 227  # side of the sub-images
 LSP_JOINTS, LSP_TORSO = 14, (9, 2)  # left shoulder and right hip in the order of LSP
 
 
 def norm_pool() -> nn.Module:
-    """Local response norm, then 3x3 pooling at stride 2."""
+    """Makes local response norm and 3x3 pooling at stride 2."""
     return nn.Sequential(OrderedDict(norm=LocalResponseNorm(), pool=nn.MaxPool2d(3, stride=2)))
 
 
 class DeepPose(nn.Module):
     """AlexNet with coordinates instead of logits: image (B, in_channels, H, W) -> (B, 2 * num_classes).
 
-    x and y of joint after joint, the image from -0.5 to 0.5. Layers have the names of `alexnet`'s.
+    The output is x and y of each joint in turn; the image extends from -0.5 to 0.5. Layers have the names of
+    `alexnet`'s.
 
     Args:
         groups: groups of channels in the second, fourth and fifth convolution; 1 or 2.
@@ -45,6 +46,9 @@ class DeepPose(nn.Module):
         num_classes: joints.
         width: channels of the first convolution; the other layers keep their proportion to it.
         dropout: share dropped after both hidden layers.
+
+    Raises:
+        DataError: the image is smaller than 67x67.
     """
 
     def __init__(
@@ -96,23 +100,28 @@ class DeepPose(nn.Module):
 
 
 class DeepPoseCascade(nn.Module):
-    """Each stage looks closely at every joint of the stage before: image (B, C, H, W) -> CoordinateStages.
+    """Networks that refine each other's joints: image (B, C, H, W) -> CoordinateStages, (B, 2 * num_classes) each.
 
-    The first network sees the whole image. Each later one, which has weights of its own, sees for each joint a square
-    around it, scaled to 227x227, and answers by how far the joint is from its middle; of its answers for all joints the
-    joint's own is taken. The side of the square is `sigma` times the diameter of the pose, the distance between two
-    opposite joints of the trunk. Places of squares carry no gradient, so that each stage's loss trains its own network.
+    The first network reads the whole image. Each later one, with separate weights, reads for each joint the square
+    around its predicted position, scaled to 227x227, and predicts the offset of the joint from the square's middle;
+    its outputs for the other joints are not used. The side of the square is `sigma` times the diameter of the pose, the
+    distance between two opposite joints of the trunk. Positions of squares have no gradient, so that the loss of a
+    stage trains the network of that stage only.
 
     Args:
-        stages: how many networks.
+        stages: number of networks.
         sigma: side of the squares in diameters of the pose.
         in_channels: channels of the image.
         num_classes: joints.
         width: as in DeepPose.
         dropout: as in DeepPose.
-        torso: the joints between which the diameter is measured, from 0; None is left shoulder and right hip in the
-            order of LSP, for its 14 joints only. `build` takes no 0: where that is one of them, the other two opposite
-            joints do as well.
+        torso: indices of the two joints between which the diameter is measured; None is left shoulder and right hip in
+            the order of LSP, for its 14 joints only. `build` does not accept index 0: use the other two opposite
+            joints then.
+
+    Raises:
+        RecipeError: `torso` is None and the joints are not LSP's, or it is not two different joints.
+        DataError: the image is smaller than 67x67.
     """
 
     def __init__(
@@ -130,8 +139,8 @@ class DeepPoseCascade(nn.Module):
         super().__init__()
         if torso is None and num_classes != LSP_JOINTS:
             raise RecipeError(
-                f"the pose has {num_classes} joints and torso is not given, whose default is for the {LSP_JOINTS} of "
-                "LSP: give model.torso, the numbers of left shoulder and right hip"
+                f"the pose has {num_classes} joints and torso is not set, whose default is for the {LSP_JOINTS} of "
+                "LSP: set model.torso to the numbers of left shoulder and right hip"
             )
         torso = LSP_TORSO if torso is None else torso
         if len(torso) != 2 or len(set(torso)) != 2 or not set(torso) <= set(range(num_classes)):
@@ -146,19 +155,19 @@ class DeepPoseCascade(nn.Module):
 
     def forward(self, image: Tensor) -> CoordinateStages:
         first, *later = self.stages
-        found = [first(image)]
+        predictions = [first(image)]
         for network in later:
-            wide = torch.promote_types(found[-1].dtype, torch.float32)  # half precision cannot tell pixels apart
-            joints = found[-1].detach().to(wide).unflatten(1, (-1, 2))  # (B, K, 2)
+            wide = torch.promote_types(predictions[-1].dtype, torch.float32)  # half precision cannot tell pixels apart
+            joints = predictions[-1].detach().to(wide).unflatten(1, (-1, 2))  # (B, K, 2)
             side = self.sides(joints, image)
             squares = crop_squares(image, joints, side)  # (B * K, C, 227, 227)
             moved = network(squares).unflatten(1, (-1, 2)).unflatten(0, joints.shape[:2])  # (B, K, K, 2)
-            own = moved.diagonal(dim1=1, dim2=2).transpose(1, 2)  # (B, K, 2)
-            found.append((joints + own * side[:, None]).flatten(1))
-        return CoordinateStages(tuple(found))
+            offsets = moved.diagonal(dim1=1, dim2=2).transpose(1, 2)  # (B, K, 2), of each joint in its square
+            predictions.append((joints + offsets * side[:, None]).flatten(1))
+        return CoordinateStages(tuple(predictions))
 
     def sides(self, joints: Tensor, image: Tensor) -> Tensor:
-        """(B, K, 2) -> (B, 2): width and height of the square around each joint, in widths and heights of the image."""
+        """Returns width and height (B, 2) of the squares, in widths and heights of the image, from joints (B, K, 2)."""
         height, width = image.shape[-2:]
         x, y = (joints[:, self.torso[0]] - joints[:, self.torso[1]]).unbind(1)
         side = self.sigma * torch.hypot(x * width, y * height).clamp(min=1.0)  # a pose in one point still gets a pixel
@@ -166,11 +175,11 @@ class DeepPoseCascade(nn.Module):
 
 
 def crop_squares(image: Tensor, centres: Tensor, side: Tensor) -> Tensor:
-    """Squares around points, bilinear, zeros outside of the image.
+    """Crops squares around points from images and resizes them bilinearly, with zeros outside of the image.
 
     Args:
         image: (B, C, H, W).
-        centres: (B, K, 2) x, y; the image reaches from -0.5 to 0.5.
+        centres: (B, K, 2) x, y; the image extends from -0.5 to 0.5.
         side: (B, 2) width and height, in widths and heights of the image.
 
     Returns:
@@ -178,8 +187,8 @@ def crop_squares(image: Tensor, centres: Tensor, side: Tensor) -> Tensor:
     """
     steps = (torch.arange(CROP, device=image.device, dtype=centres.dtype) + 0.5) / CROP - 0.5
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)  # (227, 227, 2)
-    places = centres[:, :, None, None] + offsets * side[:, None, None, None]  # (B, K, 227, 227, 2)
-    grid = 2 * places.flatten(1, 2).to(image.dtype)  # (B, K * 227, 227, 2)
+    positions = centres[:, :, None, None] + offsets * side[:, None, None, None]  # (B, K, 227, 227, 2)
+    grid = 2 * positions.flatten(1, 2).to(image.dtype)  # (B, K * 227, 227, 2)
     squares = nn.functional.grid_sample(image, grid, align_corners=False)
     return squares.unflatten(2, (-1, CROP)).transpose(1, 2).flatten(0, 1)
 

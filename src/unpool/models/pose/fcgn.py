@@ -1,13 +1,14 @@
-"""FCGN (Rafi, Gall & Leibe 2016, BMVC): a batch-normalised GoogLeNet that sees the image at two sizes.
+"""FCGN (Rafi, Gall & Leibe 2016, BMVC): a batch-normalised GoogLeNet that reads the image at two sizes.
 
-The network without its pooling head gives its last maps at strides 16 and 32; the latter is upsampled by a 2x2
-transposed convolution and stands beside the former. The same network, weights shared, does so on the image at half
-the size; its maps are upsampled likewise. One transposed convolution of stride 16 makes the maps of the joints.
+The network without its pooling head returns its last maps at strides 16 and 32; the latter is upsampled by a 2x2
+transposed convolution and concatenated with the former. The same network, with shared weights, does so on the image at
+half the size; its maps are upsampled likewise. One transposed convolution of stride 16 makes the maps of the joints.
 
-The paper counts layers (its skip goes from 13 to 17) where strides are the rule here, which lets any backbone do. What
-it does not print was chosen: the 2x2 convolutions keep the number of channels, have biases and no activation, the last
-filter has twice its stride as in FCN (arXiv:1411.4038) and starts small, so that a new network is undecided. The answer
-is logits; the paper's sigmoid belongs to the loss.
+The paper numbers layers (its skip goes from 13 to 17); here the maps are chosen by stride, so that any backbone can be
+used. Details that the paper does not print were chosen: the 2x2 convolutions keep the number of channels and have
+biases and no activation; the side of the last filter is twice its stride as in FCN (arXiv:1411.4038), and it starts
+with small weights, so that the logits of an untrained network are near zero. The output is logits; the paper's sigmoid
+is part of the loss.
 """
 
 from typing import cast
@@ -16,23 +17,26 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 from unpool.types import Backbone
 
-STRIDE = 16  # pixels of the image in one of the last transposed convolution's inputs
+STRIDE = 16  # of the last transposed convolution
 
 
 class FCGN(nn.Module):
     """Image (B, C, H, W) -> logits of each joint's disk (B, num_classes, H, W).
 
-    Sizes that are no multiples of 64 work: maps are brought to the sizes of their neighbours by repeating pixels, and
-    what reaches beyond the image is cut off.
+    Sizes that are no multiples of 64 work: maps are resized (nearest) to those they are concatenated with, and the
+    output is cropped to the size of the image.
 
     Args:
-        backbone: gives maps at strides 16 and 32.
+        backbone: must have maps at strides 16 and 32.
         num_classes: joints; 14 for LSP and 16 for MPII.
+
+    Raises:
+        RecipeError: the backbone has no map at one of the two strides.
     """
 
     def __init__(self, backbone: Backbone, /, *, num_classes: int = 14) -> None:
@@ -43,8 +47,8 @@ class FCGN(nn.Module):
                 "resnet* or vgg* one"
             )
         self.backbone = backbone
-        self.places = (backbone.strides.index(STRIDE), backbone.strides.index(2 * STRIDE))
-        fine, coarse = (backbone.channels[place] for place in self.places)
+        self.levels = (backbone.strides.index(STRIDE), backbone.strides.index(2 * STRIDE))
+        fine, coarse = (backbone.channels[level] for level in self.levels)
         joined = fine + coarse
         self.up = nn.ConvTranspose2d(coarse, coarse, 2, stride=2)
         self.up_half = nn.ConvTranspose2d(joined, joined, 2, stride=2)
@@ -63,9 +67,9 @@ class FCGN(nn.Module):
         return crop(self.to_image(x), (height, width))
 
     def join(self, image: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, channels of both maps, h/16, w/16)."""
+        """Returns the backbone's two maps, concatenated at stride 16: (B, C, h, w) -> (B, C', h/16, w/16)."""
         maps = self.backbone(image)
-        fine, coarse = (maps[place] for place in self.places)
+        fine, coarse = (maps[level] for level in self.levels)
         return torch.cat([fine, _resize(self.up(coarse), (fine.shape[-2], fine.shape[-1]))], dim=1)
 
 

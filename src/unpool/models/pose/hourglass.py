@@ -1,8 +1,8 @@
 """Stacked hourglasses (Newell et al. 2016, arXiv:1603.06937), as in the authors' princeton-vl/pose-hg-train, hg.lua.
 
-The later PyTorch release registers convolutions on shortcuts that are never run; there are none here. Weights start as
-PyTorch's convolutions do, which is Torch7's way. Differs in odd sizes: poolings round up, and what was pooled is
-repeated to the actual size of the map beside it, so that every size works.
+The later PyTorch release registers convolutions on shortcuts that are never run; there are none here. Initial weights
+are PyTorch's default, as in Torch7. Differs at odd sizes: poolings round up, and a pooled map is upsampled (nearest) to
+the actual size of the map that it is added to, so that every size works.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from unpool.types import Stages
 
 
 def norm_act_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
-    """Batch norm, ReLU, convolution with bias."""
+    """Makes batch norm, ReLU and a convolution with bias that keeps the size of the map."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
     return nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), conv)
 
@@ -43,10 +43,10 @@ class Bottleneck(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One bottleneck at each place down and up again, and one on the way across: (B, C, H, W) -> the same shape.
+    """A bottleneck at each level on the way down, on the way up and on the skip: (B, C, H, W) -> the same shape.
 
     Args:
-        width: channels everywhere.
+        width: channels of all maps.
         depth: number of halvings.
     """
 
@@ -64,7 +64,7 @@ class Hourglass(nn.Module):
 
 
 class Reinjection(nn.Module):
-    """What the next stack sees beside its predecessor's input: 1x1 of the features plus 1x1 of the heatmaps."""
+    """Input of the next stack, without that of the stack before: 1x1 of the features plus 1x1 of the heatmaps."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
@@ -79,14 +79,14 @@ class StackedHourglass(nn.Module):
     """Image (B, in_channels, H, W) -> heatmaps (B, num_classes, H/4, W/4) of each stack, sizes rounded up.
 
     Args:
-        stacks: how many hourglasses stand behind one another.
+        stacks: number of hourglasses, one after another.
         in_channels: channels of the image.
         num_classes: joints.
-        width: channels inside the hourglasses, at least 4; the stem has a quarter, then half of them.
+        width: channels of the hourglasses, at least 4; the stem has a quarter, then half of them.
         depth: halvings of each hourglass.
 
     Raises:
-        RecipeError: a width below 4.
+        RecipeError: `width` is below 4.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Part affinity fields for several people (Cao et al. 2017, arXiv:1611.08050), as in the authors' first release.
 
-ZheC/Realtime_Multi-Person_Pose_Estimation, pose_deploy.prototxt. Differs in the start, which is He's normal weights
-(arXiv:1502.01852), where the authors start from a trained VGG-19 and draw the rest from N(0, 0.01^2).
+ZheC/Realtime_Multi-Person_Pose_Estimation, pose_deploy.prototxt. Differs in the initial weights, which are He's normal
+ones (arXiv:1502.01852); the authors start from a trained VGG-19 and draw the rest from N(0, 0.01^2).
 """
 
 from functools import partial
@@ -23,8 +23,8 @@ class OpenPose(nn.Module):
     Args:
         in_channels: channels of the image.
         num_classes: joints and the background, which is the last heatmap.
-        limbs: pairs of joints that have a field of directions.
-        stages: how many predictions, each but the first reading both parts of the one before.
+        limbs: pairs of joints with a field of directions each.
+        stages: number of predictions, each but the first reading fields and heatmaps of the one before.
         width: channels of VGG's first stage.
     """
 

@@ -1,9 +1,9 @@
 """Simple baselines (Xiao et al. 2018, arXiv:1804.06208): transposed convolutions on the last map of a backbone.
 
-As in microsoft/human-pose-estimation.pytorch, new weights drawn from N(0, 0.001^2); its ResNet is trained. Differs in
-sizes that are no multiples of the backbone's stride, which that code does not meet: the image is padded with zeros at
-the bottom and right, and what reaches beyond it is cut off, so that a pixel of the heatmaps is four pixels of the image
-at every size and backbones that round their sizes down see all of it.
+As in microsoft/human-pose-estimation.pytorch, initial weights are drawn from N(0, 0.001^2); its ResNet is trained.
+Differs at sizes that are no multiples of the backbone's stride, which that code does not handle: the image is padded
+with zeros at the bottom and right and the heatmaps are cropped, so that their stride is 4 at every size and backbones
+that round sizes down read the whole image.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,23 @@ from typing import cast
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.models.catalog import Variant
 from unpool.types import Backbone
 
-STRIDE = 4  # pixels of the image in one of the heatmaps
+STRIDE = 4  # of the heatmaps
 
 
 class SimpleBaseline(nn.Module):
     """Doubles the coarsest map up to stride 4: image (B, C, H, W) -> heatmaps (B, num_classes, H/4, W/4), rounded up.
 
     Args:
-        backbone: gives one map a stride, fine to coarse; only the last is read.
+        backbone: returns one map per stride, fine to coarse; only the last is read.
         num_classes: joints.
-        widths: channels of the transposed convolutions; a backbone that needs fewer takes the last ones.
+        widths: channels of the transposed convolutions; if the backbone needs fewer, the last ones are used.
+
+    Raises:
+        RecipeError: the backbone needs more transposed convolutions than `widths` has numbers.
     """
 
     def __init__(

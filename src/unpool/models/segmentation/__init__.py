@@ -1,7 +1,8 @@
 """Segmentation networks. A new one is one new file here and one word in MODULES.
 
-Each maps an image (B, C, H, W) to logits (B, num_classes, H, W) and says by `stride` how coarse its coarsest grid is:
-an image moved by a multiple of it gives the same answer, moved, away from the border.
+Each maps an image (B, C, H, W) to logits (B, num_classes, H, W). Its attribute `stride` is that of its coarsest map: if
+the image is shifted by a multiple of it, the output is shifted by as much and otherwise the same, except near the
+border.
 """
 
 from unpool.models.catalog import Variant

@@ -1,11 +1,11 @@
 """DeepLabv3 on any backbone (Chen et al. 2017, arXiv:1706.05587), with the paper's head and with torchvision's.
 
 `deeplabv3` is the paper's: pyramid, 1x1 to 256, 1x1 to the classes, and the last stage's blocks dilated by a multi-grid
-of (1, 2, 4). The dropout of a tenth before the classes is that of the authors' release. The paper's ResNet strides
-at the end of a stage, so that the first block of a dilated stage has the stage's full rate; ours strides at the start,
-and gets that rate here too; backbones without blocks in stages, timm's among them, get no multi-grid, as the paper
-has none for them. `deeplabv3_resnet50` and `_resnet101` are torchvision's: one more 3x3 convolution, no
-multi-grid, dropout of a half before it. Heads start from He's normal weights.
+of (1, 2, 4). The dropout of 0.1 before the classes is that of the authors' release. The paper's ResNet has its stride
+at the end of a stage, so that the first block of a dilated stage has the stage's full rate; ours has it at the start,
+and its first block gets the full rate too. Backbones without blocks in stages, such as timm's, get no multi-grid: the
+paper has none for them. `deeplabv3_resnet50` and `_resnet101` are torchvision's: one more 3x3 convolution, no
+multi-grid, dropout of 0.5 before it. Heads start from He's normal weights.
 """
 
 from collections import OrderedDict
@@ -19,8 +19,8 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import ASPP, set_rate
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
-from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, fcn_head
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
+from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, build_fcn_head
 from unpool.types import Backbone
 
 RATES = (6, 12, 18)  # of the pyramid at output stride 16
@@ -28,7 +28,7 @@ MULTI_GRID = (1, 2, 4)
 
 
 def paper_head(channels: int, num_classes: int, *, rates: Sequence[int], width: int) -> nn.Module:
-    """Pyramid, 1x1, dropout, classes: (B, C, H, W) -> (B, num_classes, H, W)."""
+    """Makes the paper's head: pyramid, 1x1, dropout, classes; (B, channels, H, W) -> (B, num_classes, H, W)."""
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         pyramid=ASPP(channels, width, rates=rates),
         project=ConvNormAct((2 + len(rates)) * width, width, 1),
@@ -41,7 +41,7 @@ def paper_head(channels: int, num_classes: int, *, rates: Sequence[int], width: 
 
 
 def torchvision_head(channels: int, num_classes: int, *, rates: Sequence[int], width: int) -> nn.Module:
-    """Pyramid, 1x1, dropout, 3x3, classes: (B, C, H, W) -> (B, num_classes, H, W)."""
+    """Makes torchvision's head: pyramid, 1x1, dropout, 3x3, classes; (B, channels, H, W) -> (B, num_classes, H, W)."""
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         pyramid=ASPP(channels, width, rates=rates),
         project=ConvNormAct((2 + len(rates)) * width, width, 1),
@@ -64,16 +64,19 @@ def deeplabv3(
     multi_grid: Sequence[int] | None = None,
     head_width: int = 256,
 ) -> Dense:
-    """The paper's network: image (B, C, H, W) -> logits (B, num_classes, H, W).
+    """Builds the paper's network: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: of any kind; only its last map is read.
+        backbone: any; only its last map is read.
         num_classes: logits of each pixel.
-        output_stride: stride that the backbone keeps; further ones become dilation.
-        rates: of the pyramid at output stride 16; at 8 they are doubled.
-        multi_grid: of the blocks of the last stage, in units of its rate; [1] leaves them as they are. None is the
-            paper's [1, 2, 4] where the backbone has such blocks, as every ResNet does, and [1] where it has not.
+        output_stride: largest stride that the backbone keeps; strides beyond it become dilation.
+        rates: dilation of the pyramid's branches at output stride 16; at 8 they are doubled.
+        multi_grid: dilation of the blocks of the last stage, in units of the stage's dilation; [1] changes nothing.
+            None is the paper's [1, 2, 4] if the backbone has such blocks, as every ResNet does, else [1].
         head_width: channels of the head.
+
+    Raises:
+        RecipeError: `multi_grid` is not [1] and the backbone's last stage has no blocks.
     """
     body = dilated(backbone, output_stride)
     if multi_grid is not None:
@@ -93,7 +96,10 @@ def deeplabv3_torchvision(
     rates: Sequence[int] = RATES,
     head_width: int = 256,
 ) -> Dense:
-    """Torchvision's network; arguments as in `deeplabv3`."""
+    """Builds torchvision's network: image (B, C, H, W) -> logits (B, num_classes, H, W).
+
+    Arguments as in `deeplabv3`.
+    """
     body = dilated(backbone, output_stride)
     scaled = scaled_rates(rates, output_stride)
     return Dense(body, torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width))
@@ -108,23 +114,30 @@ def deeplabv3_auxiliary(
     rates: Sequence[int] = RATES,
     head_width: int = 256,
 ) -> DenseAuxiliary:
-    """Torchvision's network with an FCN head on the stage whose stride was 16: image -> Auxiliary."""
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    """Builds torchvision's network with an FCN head on the map of stride 16 as well: image -> Auxiliary of logits.
+
+    Arguments as in `deeplabv3`.
+
+    Raises:
+        RecipeError: the backbone has no map of stride 16.
+    """
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     scaled = scaled_rates(rates, output_stride)
     head = torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width)
-    return DenseAuxiliary(body, head, fcn_head(backbone.channels[place], num_classes), place=place)
+    return DenseAuxiliary(body, head, build_fcn_head(backbone.channels[index], num_classes), index=index)
 
 
 def scaled_rates(rates: Sequence[int], output_stride: int) -> tuple[int, ...]:
-    """Rates that reach as far in the image at another output stride as `rates` do at 16."""
+    """Returns the rates that at `output_stride` span as many pixels of the image as `rates` do at output stride 16."""
     return tuple(max(1, rate * 16 // output_stride) for rate in rates)
 
 
 def apply_multi_grid(backbone: nn.Module, grid: Sequence[int]) -> None:
-    """Sets the rate of each block of the last stage to its largest rate times the number of the grid, in place.
+    """Dilates the blocks of the last stage, in place: block i by the stage's largest dilation times grid[i].
 
-    All convolutions of a block wider than one pixel get it. Blocks beyond the grid start it anew.
+    All convolutions of a block with filters wider than one pixel are changed. A grid shorter than the stage is
+    repeated.
 
     Raises:
         RecipeError: the backbone has no stages of blocks.
@@ -141,7 +154,10 @@ def apply_multi_grid(backbone: nn.Module, grid: Sequence[int]) -> None:
 
 
 def last_blocks(backbone: nn.Module) -> list[list[nn.Conv2d]]:
-    """The convolutions wider than one pixel of each block of the last stage; none where there are no such blocks."""
+    """Returns, for each block of the last stage, its convolutions with filters wider than one pixel.
+
+    Empty if the backbone has no `stages` made of blocks.
+    """
     stages = dict(backbone.named_children()).get("stages")
     last = list(stages)[-1] if isinstance(stages, nn.ModuleList) else nn.Identity()
     convs = [

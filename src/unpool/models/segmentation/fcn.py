@@ -1,9 +1,9 @@
 """Fully convolutional networks on VGG (Long et al. 2015, arXiv:1411.4038), as in the authors' release.
 
 With `padding="paper"` the image gets 100 zeros on each side and maps are cut at the release's offsets; with "same" the
-7x7 convolution is padded instead, which is what to use on small images. Every score starts at zero and every transposed
-convolution at bilinear interpolation; the last one stays there. The authors start from trained VGG weights, and each
-finer network from the coarser one.
+7x7 convolution is padded instead: use that on small images. Every score starts at zero and every transposed convolution
+as bilinear interpolation; the last one is not trained. The authors start from trained VGG weights, and each finer
+network from the coarser one.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.layers.upsample import BilinearDeconv
 from unpool.models.backbones.vgg import VGG
@@ -27,7 +27,7 @@ class FCN(nn.Module):
     """VGG's linear layers as convolutions, scores upsampled and summed: image -> logits (B, num_classes, H, W).
 
     Args:
-        skips: how many finer maps are added: 0 for 32s, 1 for 16s (pool4), 2 for 8s (pool4 and pool3).
+        skips: number of finer maps that are added: 0 for 32s, 1 for 16s (pool4), 2 for 8s (pool4 and pool3).
         backbone: a VGG.
         num_classes: logits of each pixel.
         padding: "paper" or "same", see the module.
@@ -87,9 +87,9 @@ class FCN(nn.Module):
             x = self._add(upsample(x), score(pooled[3 - i]), i)
         return crop(self.to_image(x), (image.shape[-2], image.shape[-1]), offset=self.image_offset)
 
-    def _add(self, x: Tensor, skip: Tensor, place: int) -> Tensor:
+    def _add(self, x: Tensor, skip: Tensor, index: int) -> Tensor:
         if self.pads_image:
-            return x + crop(skip, (x.shape[-2], x.shape[-1]), offset=SKIP_OFFSETS[place])
+            return x + crop(skip, (x.shape[-2], x.shape[-1]), offset=SKIP_OFFSETS[index])
         return crop(x, (skip.shape[-2], skip.shape[-1]), offset=1) + skip
 
 

@@ -2,20 +2,20 @@
 
 AlexNet is Caffe's: filters in two groups, local response norm after the poolings, poolings that round up. The image
 gets 100 zeros on each side, the 6x6 convolution is not padded, and the scores are upsampled once by a fixed bilinear
-filter of side 63 and cut from the release's offset on. Scores start at zero; the authors start from trained weights.
+filter of side 63 and cropped at the release's offset. Scores start at zero; the authors start from trained weights.
 """
 
 from functools import partial
 
 from torch import Tensor, nn
 
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
 from unpool.layers.upsample import BilinearDeconv
 from unpool.models.catalog import Variant
 
-IMAGE_OFFSET = 18  # of the upsampled scores, in the release
+IMAGE_OFFSET = 18  # at which the release crops the upsampled scores
 
 
 class FCNAlexNet(nn.Module):

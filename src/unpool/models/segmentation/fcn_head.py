@@ -12,14 +12,17 @@ from torch import nn
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
 from unpool.types import Backbone
 
 AUXILIARY_STRIDE = 16  # of the map that the auxiliary head reads, before dilation
 
 
-def fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
-    """3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout, 1x1: (B, C, H, W) -> (B, N, H, W)."""
+def build_fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Module:
+    """Makes the head: 3x3 convolution to a quarter of the channels, batch norm, ReLU, dropout, 1x1 convolution.
+
+    (B, channels, H, W) -> (B, num_classes, H, W).
+    """
     hidden = max(channels // 4, 1)
     head = nn.Sequential(
         OrderedDict(
@@ -33,26 +36,32 @@ def fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> nn.Mod
 
 
 def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1) -> Dense:
-    """Image (B, C, H, W) -> logits (B, num_classes, H, W).
+    """Builds torchvision's FCN on a backbone: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: of any kind; only its last map is read.
+        backbone: any; only its last map is read.
         num_classes: logits of each pixel.
-        output_stride: stride that the backbone keeps; further ones become dilation.
+        output_stride: largest stride that the backbone keeps; strides beyond it become dilation.
         dropout: share dropped in the head.
     """
     body = dilated(backbone, output_stride)
-    return Dense(body, fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
+    return Dense(body, build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
 
 
 def fcn_auxiliary(
     backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1
 ) -> DenseAuxiliary:
-    """The same with a second such head on the stage whose stride was 16: image -> Auxiliary; arguments as in `fcn`."""
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    """Builds the FCN with a second head on the map of stride 16: image -> Auxiliary of logits; arguments as in `fcn`.
+
+    Raises:
+        RecipeError: the backbone has no map of stride 16.
+    """
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
-    head = fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
-    return DenseAuxiliary(body, head, fcn_head(backbone.channels[place], num_classes, dropout=dropout), place=place)
+    head = build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
+    return DenseAuxiliary(
+        body, head, build_fcn_head(backbone.channels[index], num_classes, dropout=dropout), index=index
+    )
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import FeaturePyramid
 from unpool.models.catalog import Variant
-from unpool.models.dense import places_of, resize
+from unpool.models.dense import map_indices, resize
 from unpool.types import Backbone
 
 LEVELS = (4, 8, 16, 32)  # strides of the maps that are read
@@ -21,10 +21,10 @@ GROUPS = 32  # at most
 
 
 class SemanticHead(nn.Module):
-    """Brings maps step by step to the size of the finest and adds them: maps of `in_channels` -> logits of that size.
+    """Upsamples maps to the size of the finest and adds them: maps of `in_channels` -> logits (B, num_classes, H, W).
 
     Args:
-        levels: number of maps, fine to coarse, each about half as large as the one before.
+        levels: number of maps, ordered fine to coarse, each about half as large as the one before.
         in_channels: channels of every map.
         num_classes: logits of each pixel.
         width: channels of the sum.
@@ -60,7 +60,7 @@ class SemanticFPN(nn.Module):
     """Feature pyramid and semantic head: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: gives maps at strides 4, 8, 16 and 32 among others.
+        backbone: must have maps at strides 4, 8, 16 and 32.
         num_classes: logits of each pixel.
         neck_width: channels of the feature pyramid.
         head_width: channels of the semantic head.
@@ -75,14 +75,14 @@ class SemanticFPN(nn.Module):
         self, backbone: Backbone, /, *, num_classes: int = 19, neck_width: int = 256, head_width: int = 128
     ) -> None:
         super().__init__()
-        self.places = places_of(backbone, LEVELS, reader="fpn")
+        self.indices = map_indices(backbone, LEVELS, reader="fpn")
         self.backbone = backbone
-        self.neck = FeaturePyramid([backbone.channels[i] for i in self.places], neck_width)
+        self.neck = FeaturePyramid([backbone.channels[i] for i in self.indices], neck_width)
         self.head = SemanticHead(len(LEVELS), neck_width, num_classes=num_classes, width=head_width)
 
     def forward(self, image: Tensor) -> Tensor:
         maps = self.backbone(image)
-        return resize(self.head(self.neck([maps[i] for i in self.places])), image)
+        return resize(self.head(self.neck([maps[i] for i in self.indices])), image)
 
 
 VARIANTS = {

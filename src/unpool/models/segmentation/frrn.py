@@ -1,9 +1,9 @@
 """Full-resolution residual networks A and B (Pohlen et al. 2017, arXiv:1611.08323, Table 1).
 
 As in the authors' release (TobyPDE/FRRN, 48 channels and 32 lanes). Three differences: poolings round up and the
-surplus of each upsampling is cut off, so that every image size works; bilinear upsampling keeps the middle of each
-pixel in its place, where the release's filter of odd side moves the map by a quarter of a coarse pixel; weights are
-drawn from He's normal distribution, there from the uniform one of the same variance.
+surplus of each upsampling is cut off, so that every image size works; bilinear upsampling does not shift the map, where
+the release's filter of odd side shifts it by a quarter of a coarse pixel; weights are drawn from He's normal
+distribution, in the release from the uniform one of the same variance.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.crop import crop
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 
@@ -21,7 +21,7 @@ Stages = Sequence[tuple[int, int]]  # of each stage: units, channels in multiple
 
 
 class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, without activation after the sum: (B, C, H, W) -> (B, out, H, W)."""
+    """Two 3x3 convolutions and a shortcut, no activation after the sum: (B, in_channels, H, W) -> (B, C', H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class ResidualUnit(nn.Module):
 
 
 class FullResolutionUnit(nn.Module):
-    """FRRU: reads both streams at the size of the pooled one and adds to the residual one at full size.
+    """FRRU: computes both streams at the size of the pooled one, and adds to the residual stream at full size.
 
     Args:
         in_channels: channels of the pooled stream.
-        out_channels: channels it leaves with.
+        out_channels: channels of the pooled stream after the unit.
         lanes: channels of the residual stream.
         factor: how many times smaller the pooled stream is.
     """
@@ -55,18 +55,18 @@ class FullResolutionUnit(nn.Module):
         self.unpool = nn.Upsample(scale_factor=factor, mode="nearest")
 
     def forward(self, pooled: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, in, H/factor, W/factor) and (B, lanes, H, W) -> the same two with `out_channels` in the first."""
+        """(B, in_channels, H/factor, W/factor), (B, lanes, H, W) -> both streams, the first with `out_channels`."""
         pooled = self.convs(torch.cat([pooled, self.pool(residual)], dim=1))
         added = self.unpool(self.to_lanes(pooled))
         return pooled, residual + crop(added, (residual.shape[-2], residual.shape[-1]))
 
 
 class FRRN(nn.Module):
-    """A stream that is pooled and upsampled again, and one that never is: image -> logits (B, num_classes, H, W).
+    """A stream that is pooled and upsampled again, and one at full size: image -> logits (B, num_classes, H, W).
 
     Args:
         down: stages of units, each after a pooling.
-        up: stages of units, each after an upsampling; one fewer.
+        up: stages of units, each after an upsampling; one fewer than `down`.
         in_channels: channels of the image.
         num_classes: logits of each pixel.
         width: channels at the size of the image.

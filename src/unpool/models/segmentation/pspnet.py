@@ -1,8 +1,8 @@
 """PSPNet on any backbone (Zhao et al. 2017, arXiv:1612.01105, section 3), as in hszhao/semseg.
 
-Maps are resized with corners on corners. The release refuses images whose sides are not 8k + 1, where this falls on
-whole pixels; here every size works. Dropout falls on single values, as in the paper's Caffe release, where semseg's
-falls on whole maps. The auxiliary head is a row of its own, where the releases build it for training only. Heads start
+Maps are resized with aligned corners. The release refuses images whose sides are not 8k + 1, for which pixels of map
+and image coincide; here every size works. Dropout drops single values, as in the paper's Caffe release; semseg's drops
+whole channels. Networks with the auxiliary head are separate rows; the releases build it for training only. Heads start
 from He's normal weights.
 """
 
@@ -15,15 +15,15 @@ from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import PyramidPooling
 from unpool.models.catalog import Variant
-from unpool.models.dense import Dense, DenseAuxiliary, dilated, places_of
-from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, fcn_head
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
+from unpool.models.segmentation.fcn_head import AUXILIARY_STRIDE, build_fcn_head
 from unpool.types import Backbone
 
 BINS = (1, 2, 3, 6)
 
 
 def psp_head(channels: int, num_classes: int, *, bins: Sequence[int], width: int) -> nn.Module:
-    """Pyramid, 3x3, dropout, classes: (B, C, H, W) -> (B, num_classes, H, W)."""
+    """Makes the head: pyramid pooling, 3x3, dropout, classes; (B, channels, H, W) -> (B, num_classes, H, W)."""
     each = max(channels // len(bins), 1)
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         pyramid=PyramidPooling(channels, each, bins=bins),
@@ -36,7 +36,7 @@ def psp_head(channels: int, num_classes: int, *, bins: Sequence[int], width: int
     return head
 
 
-def pspnet(
+def build_pspnet(
     backbone: Backbone,
     /,
     *,
@@ -45,14 +45,14 @@ def pspnet(
     bins: Sequence[int] = BINS,
     head_width: int = 512,
 ) -> Dense:
-    """Image (B, C, H, W) -> logits (B, num_classes, H, W).
+    """Builds PSPNet on a backbone: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: of any kind; only its last map is read.
+        backbone: any; only its last map is read.
         num_classes: logits of each pixel.
-        output_stride: stride that the backbone keeps; further ones become dilation.
+        output_stride: largest stride that the backbone keeps; strides beyond it become dilation.
         bins: cells along each side of the pyramid's grids.
-        head_width: channels before the classes.
+        head_width: channels of the 3x3 convolution.
     """
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
@@ -68,12 +68,16 @@ def pspnet_auxiliary(
     bins: Sequence[int] = BINS,
     head_width: int = 512,
 ) -> DenseAuxiliary:
-    """The same with an FCN head on the stage whose stride was 16: image -> Auxiliary; arguments as in `pspnet`."""
-    (place,) = places_of(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
+    """Builds PSPNet with an FCN head on the map of stride 16: image -> Auxiliary of logits; arguments as in `pspnet`.
+
+    Raises:
+        RecipeError: the backbone has no map of stride 16.
+    """
+    (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
-    beside = fcn_head(backbone.channels[place], num_classes)
-    return DenseAuxiliary(body, head, beside, place=place, align_corners=True)
+    beside = build_fcn_head(backbone.channels[index], num_classes)
+    return DenseAuxiliary(body, head, beside, index=index, align_corners=True)
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:
@@ -94,8 +98,8 @@ def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: flo
 _AUXILIARY = 60 * 60 * (9 * 1024 * 256 + 256 * 21) / 1e9  # multiply-adds of the auxiliary head, by hand
 
 VARIANTS = {
-    "pspnet": _row(pspnet, "resnet50_deep", 46_716_373, 161.6371),
+    "pspnet": _row(build_pspnet, "resnet50_deep", 46_716_373, 161.6371),
     "pspnet_aux": _row(pspnet_auxiliary, "resnet50_deep", 49_081_578, 161.6371 + _AUXILIARY),
-    "pspnet_resnet101": _row(pspnet, "resnet101_deep", 65_708_501, 229.8207),
+    "pspnet_resnet101": _row(build_pspnet, "resnet101_deep", 65_708_501, 229.8207),
     "pspnet_resnet101_aux": _row(pspnet_auxiliary, "resnet101_deep", 68_073_706, 229.8207 + _AUXILIARY),
 }

@@ -17,13 +17,13 @@ from unpool.models.catalog import Variant
 
 
 class SwitchedAutoencoder(nn.Module):
-    """Stages with a switched pooling after each, then stages with an unpooling before each.
+    """Stages with a pooling after each, then stages with an unpooling at the pooling's switches before each.
 
-    (B, C, H, W) -> (B, C', H, W), any size: poolings round up and each unpooling restores the size it came from.
+    (B, C, H, W) -> (B, C', H, W), any size: poolings round up and each unpooling restores the size before its pooling.
 
     Args:
         encoder: modules that keep the size of the map, fine to coarse.
-        decoder: as many, coarse to fine.
+        decoder: the same number of such modules, coarse to fine.
     """
 
     def __init__(self, encoder: Iterable[nn.Module], decoder: Iterable[nn.Module]) -> None:
@@ -83,7 +83,9 @@ class SegNet(nn.Module):
 
 
 class SegNetBasic(nn.Module):
-    """Four 7x7 convolutions down and four up, none of the latter with ReLU, then a 1x1 classifier; shapes as SegNet.
+    """Four 7x7 convolutions with poolings, four with unpoolings and without ReLU, and a 1x1 classifier.
+
+    Image (B, in_channels, H, W) -> logits (B, num_classes, H, W).
 
     Args:
         in_channels: channels of the image.

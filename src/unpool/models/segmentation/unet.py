@@ -1,9 +1,9 @@
 """U-Net as published (Ronneberger et al. 2015, arXiv:1505.04597, Figure 1), and with padded convolutions.
 
-`unet_valid` is the paper's: no padding, the answer 184 pixels smaller than the image. `unet_mirror` has the same
-weights and pads the image by mirroring, as the paper's overlap-tile strategy does, so that the answer covers the image,
-of any size. `unet_same` pads each convolution with zeros instead; `unet_same_bn` adds batch norm. The padded ones round
-sizes up when they halve them and cut the surplus off, which changes nothing for multiples of 16.
+`unet_valid` is the paper's: no padding, the output 184 pixels smaller than the image. `unet_mirror` has the same
+weights and pads the image by mirroring, as the paper's overlap-tile strategy does, so that the output has the size of
+the image, whatever it is. `unet_same` pads each convolution with zeros instead; `unet_same_bn` adds batch norm. The
+padded networks round sizes up when they halve them and crop the surplus; multiples of 16 have none.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unpool.errors import DataError
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.crop import crop_centre, mirror_pad
+from unpool.layers.cropping import crop_centre, mirror_pad
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
 
@@ -23,7 +23,7 @@ Block = Callable[[int, int], nn.Module]  # (in_channels, out_channels)
 
 
 def conv_twice(in_channels: int, out_channels: int, *, padding: int) -> nn.Module:
-    """Two 3x3 convolutions with bias, each with ReLU."""
+    """Makes two 3x3 convolutions with bias, each with ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=padding),
         nn.ReLU(),
@@ -33,20 +33,20 @@ def conv_twice(in_channels: int, out_channels: int, *, padding: int) -> nn.Modul
 
 
 def conv_norm_twice(in_channels: int, out_channels: int) -> nn.Module:
-    """Two padded 3x3 convolutions, each with batch norm and ReLU."""
+    """Makes two padded 3x3 convolutions, each with batch norm and ReLU."""
     return nn.Sequential(ConvNormAct(in_channels, out_channels), ConvNormAct(out_channels, out_channels))
 
 
 class UNet(nn.Module):
-    """Image (B, in_channels, H, W) -> logits (B, num_classes, H', W'), H' as its blocks leave it.
+    """Image (B, in_channels, H, W) -> logits (B, num_classes, H', W'), (H', W') smaller if the blocks do not pad.
 
     Args:
-        block: makes the two convolutions of one place.
+        block: makes the two convolutions of one level.
         in_channels: channels of the image.
         num_classes: logits of each pixel.
         width: channels at the size of the image; they double with each halving.
         depth: number of halvings.
-        dropout: share dropped at the two coarsest places of the contracting path.
+        dropout: share dropped at the two coarsest levels of the contracting path.
 
     Attributes:
         stride: stride of the coarsest map.
@@ -81,12 +81,12 @@ class UNet(nn.Module):
             skips.append(self.drop(x) if i >= len(self.up) - 1 else x)
         x = skips.pop()
         for up, join in zip(self.up, self.join, strict=True):
-            x = join(_beside(skips.pop(), up(x)))
+            x = join(_crop_and_concatenate(skips.pop(), up(x)))
         return self.head(x)
 
 
-def _beside(skip: Tensor, x: Tensor) -> Tensor:
-    """The skip, then the coarser path, both cut to the smaller of their sizes."""
+def _crop_and_concatenate(skip: Tensor, x: Tensor) -> Tensor:
+    """The channels of the skip, then those of the coarser path, both cropped to the smaller of their sizes."""
     size = min(skip.shape[-2], x.shape[-2]), min(skip.shape[-1], x.shape[-1])
     return torch.cat([crop_centre(skip, size), crop_centre(x, size)], dim=1)
 
@@ -95,6 +95,13 @@ class ValidUNet(nn.Module):
     """The paper's network: image (B, in_channels, H, W) -> logits (B, num_classes, H - 184, W - 184) at depth 4.
 
     Legal sizes are 2^depth * b + 4 * (2^depth - 1): 188, 204, ..., 572, ... at depth 4. Arguments as in UNet.
+
+    Attributes:
+        stride: stride of the coarsest map.
+        shrinkage: pixels by which the output is lower and narrower than the image.
+
+    Raises:
+        DataError: the image's size is not legal.
     """
 
     def __init__(
@@ -116,7 +123,7 @@ class ValidUNet(nn.Module):
             dropout=dropout,
         )
         self.stride = self.net.stride
-        self.lost = 12 * self.stride - 8  # four pixels at each place, in pixels of the image
+        self.shrinkage = 12 * self.stride - 8  # four pixels at each block, in pixels of the image
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -129,7 +136,7 @@ class ValidUNet(nn.Module):
         return self.net(image)
 
     def legal(self, size: int) -> int:
-        """The smallest legal height or width that is at least `size`."""
+        """Returns the smallest legal height or width that is at least `size`."""
         rest = 4 * (self.stride - 1)
         least = floor(8 - 4 / self.stride) + 1  # below it nothing is left of the map
         return self.stride * max(least, -(-(size - rest) // self.stride)) + rest
@@ -143,8 +150,8 @@ class ValidUNet(nn.Module):
 class MirrorUNet(nn.Module):
     """The paper's network on an image padded by mirroring: (B, in_channels, H, W) -> (B, num_classes, H, W), any size.
 
-    The weights are those of ValidUNet; 92 pixels are added at the top and left at depth 4, at least as many at the
-    bottom and right. Arguments as in UNet.
+    The weights are those of ValidUNet; at depth 4 the padding is 92 pixels at the top and left, and at least as many
+    at the bottom and right. Arguments as in UNet.
     """
 
     def __init__(
@@ -164,8 +171,8 @@ class MirrorUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        before = self.valid.lost // 2
-        after = [self.valid.legal(size + self.valid.lost) - size - before for size in (height, width)]
+        before = self.valid.shrinkage // 2
+        after = [self.valid.legal(size + self.valid.shrinkage) - size - before for size in (height, width)]
         x = self.valid(mirror_pad(image, before=before, after_hw=(after[0], after[1])))
         return x[..., :height, :width]
 

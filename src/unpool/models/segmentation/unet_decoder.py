@@ -1,8 +1,8 @@
-"""U-Net on any backbone: nearest upsampling, the skip beside it, two 3x3 convolutions.
+"""U-Net on any backbone: nearest upsampling, concatenation with the skip, two 3x3 convolutions.
 
-Ronneberger et al. 2015 (arXiv:1505.04597) with the encoder exchanged, in the widths of segmentation_models_pytorch
-0.6, whose parameter count it has. Differs in what it does with odd sizes: maps are brought to the actual size of the
-skip, so every image size works, where that library refuses all but multiples of 32. A map at stride 1 is joined too.
+Ronneberger et al. 2015 (arXiv:1505.04597) with another encoder, in the widths of segmentation_models_pytorch 0.6, whose
+parameter count it has. Differs at odd sizes: maps are resized to the actual size of the skip, so that every image size
+works, where that library refuses all but multiples of 32. A map at stride 1 is used as a skip too.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ class UNetDecoder(nn.Module):
     """Joins the maps of a backbone from coarse to fine: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
-        backbone: gives one map a stride, fine to coarse.
+        backbone: returns one map per stride, fine to coarse.
         num_classes: logits of each pixel.
-        widths: channels of the decoder's blocks, coarse to fine; a backbone that needs fewer takes the last ones.
+        widths: channels of the decoder's blocks, coarse to fine; if the backbone needs fewer, the last ones are used.
 
     Attributes:
         stride: stride of the coarsest map.
@@ -37,7 +37,7 @@ class UNetDecoder(nn.Module):
         self.stride = backbone.strides[-1]
         channels, *skips = reversed(backbone.channels)
         if backbone.strides[0] > 1:
-            skips.append(0)  # the last block goes on to the size of the image, where the backbone has no map
+            skips.append(0)  # the last block is at the size of the image, for which the backbone has no map
         if len(skips) > len(widths):
             raise RecipeError(f"widths has {len(widths)} numbers and this backbone needs {len(skips)}: add some")
         self.blocks = nn.ModuleList()

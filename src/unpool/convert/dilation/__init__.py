@@ -1,0 +1,1 @@
+"""Strides turned into dilations."""

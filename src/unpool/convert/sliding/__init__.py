@@ -1,0 +1,1 @@
+"""Classifiers turned into networks that slide over larger images."""

@@ -1,0 +1,248 @@
+"""Rules for the end of a classifier: averages, flattening, linear layers, and operations judged by their output."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from unpool.convert.sliding.layout import Pair, WindowLayout
+from unpool.convert.sliding.rewriter import SlidingRewriter
+from unpool.tracing.arguments import input_node
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.outputs import TOLERANCE, strict_difference
+
+F = nn.functional
+
+AVERAGED = "it reads averages whose windows overlap or lie apart, which only a linear layer can"
+FLATTENED = (
+    "it reads a flattened map of several positions, which only linear layers and operations on single values can: put "
+    "a norm before the flattening, or behind the first linear layer"
+)
+RESHAPES = ("view", "reshape", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze)
+
+
+def keep_operation(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Finds by its output what an operation does: flatten, restore a map, average the window, or work by value.
+
+    Raises:
+        NotConvertible: none of these.
+    """
+    expected = rewriter.expected(node)
+    if isinstance(expected, Tensor):
+        if _flatten(rewriter, node, layout, expected) or _restore_map(rewriter, node, layout, expected):
+            return
+        if pool_window(rewriter, node, layout, expected):
+            return
+    if layout.is_flat and layout.size == (1, 1):
+        _apply_to_vectors(rewriter, node, layout, expected)
+    else:
+        rewriter.put_checked(node, _emit_copy(rewriter, node, layout), layout, expected)
+
+
+def _emit_copy(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
+    if not layout.is_flat:
+        return rewriter.emit_copy(node)
+    nodes: list[fx.Node] = []
+    with foreign_code() as failure:
+        nodes.append(rewriter.emit_copy(node))
+    return nodes[0] if nodes else rewriter.refuse(node, FLATTENED, cause=failure.error)
+
+
+def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation makes a window one vector: the map stays, and the next linear layer reads the window."""
+    is_alone = len(rewriter.map_inputs(node)) == 1
+    if layout.is_flat or expected.dim() != 2 or not is_alone or not is_map(rewriter, node, layout):
+        return False
+    if not _equals(expected, rewriter.windows(input_node(node)).flatten(1)):
+        return False
+    if layout.size != (1, 1):
+        rewriter.note_change(node, f"{_describe(layout.size)} positions made one vector", "left as a map")
+    is_last = layout.axes == (1, 2)
+    x = _channels_second(rewriter, node, layout)
+    rewriter.put(node, x, replace(layout, axes=(2, 3), is_flat=True, is_channels_last=is_last))
+    return True
+
+
+def is_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
+    """Whether the input is (B, C, H, W) or (B, H, W, C)."""
+    return rewriter.windows(input_node(node)).dim() == 4 and layout.axes in ((2, 3), (1, 2))
+
+
+def _channels_second(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
+    x = rewriter.new_node(input_node(node))
+    return rewriter.call(torch.permute, x, (0, 3, 1, 2)) if layout.axes == (1, 2) else x
+
+
+def _restore_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation makes a vector a map of 1x1, or a vector again: the new graph needs no operation."""
+    if not layout.is_flat or len(rewriter.map_inputs(node)) != 1:
+        return False
+    window = rewriter.windows(input_node(node))
+    makes_map = layout.size == (1, 1) and expected.shape == (*window.shape, 1, 1)
+    keeps_vector = expected.shape == window.shape and _is_reshape(rewriter, node)
+    if not (makes_map or keeps_vector) or not _equals(expected.flatten(1), window):
+        return False
+    rewriter.put(node, rewriter.new_node(input_node(node)), replace(layout, is_flat=keeps_vector))
+    return True
+
+
+def _is_reshape(rewriter: SlidingRewriter, node: fx.Node) -> bool:
+    """Whether an operation that changes no value here never changes one, unlike dropout."""
+    if node.op == "call_module":
+        return isinstance(rewriter.module(node), nn.Flatten)
+    return node.target in RESHAPES
+
+
+def pool_window(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation is a mean or maximum of the window; then a pooling of stride 1 is put for it."""
+    is_window = is_map(rewriter, node, layout) and layout.spacing == (1, 1) and layout.averaged_to is None
+    if layout.is_flat or not is_window or layout.size == (1, 1):
+        return False
+    window = rewriter.windows(input_node(node))
+    keeps_map = expected.dim() == 4 and layout.axes == (2, 3) and expected.shape[2:] == (1, 1)
+    if expected.dim() != 2 and not keeps_map:
+        return False
+    for name, pool, result in (
+        ("average", F.avg_pool2d, window.mean(layout.axes)),
+        ("maximum", F.max_pool2d, window.amax(layout.axes)),
+    ):
+        if _equals(expected.flatten(1), result):
+            x = rewriter.call(pool, _channels_second(rewriter, node, layout), layout.size, 1)
+            rewriter.note_change(node, f"{name} of the map", f"{name} of {_describe(layout.size)} positions, stride 1")
+            after = layout.through_kernel(layout.size)
+            after = replace(after, size=(1, 1), axes=(2, 3), is_flat=expected.dim() == 2)
+            _put_unless_mismatch(rewriter, node, x, after, expected)
+            return True
+    return False
+
+
+def _put_unless_mismatch(
+    rewriter: SlidingRewriter, node: fx.Node, new: fx.Node, layout: WindowLayout, expected: Tensor
+) -> None:
+    if reason := rewriter.mismatch(new, layout, expected):
+        rewriter.refuse(node, reason)
+    rewriter.put(node, new, layout)
+
+
+def _apply_to_vectors(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Any) -> None:
+    """Keeps an operation on vectors: on the map itself where that is the same, else on a list of its vectors."""
+    nodes: list[fx.Node] = []
+    with foreign_code():
+        nodes.append(rewriter.emit_copy(node))
+    for new in nodes:
+        if isinstance(rewriter.new(new), Tensor) and not rewriter.mismatch(new, layout, expected):
+            rewriter.put(node, new, layout)
+            return
+        rewriter.graph.erase_node(new)
+    rows = {used: rewriter.call(as_rows, rewriter.new_node(used)) for used in rewriter.map_inputs(node)}
+    new = rewriter.emit_copy(node, rows)
+    like = rewriter.new_node(rewriter.map_inputs(node)[0])
+    rewriter.put_checked(node, rewriter.call(as_map, new, like), layout, expected)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """One vector for each position: (B, C, H, W) -> (B*H*W, C)."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def as_map(rows: Tensor, like: Tensor) -> Tensor:
+    """Undoes `as_rows`: (B*H*W, K) -> (B, K, H, W), with B, H and W of `like`, (B, C, H, W)."""
+    return rows.unflatten(0, (like.shape[0], like.shape[2], like.shape[3])).permute(0, 3, 1, 2)
+
+
+def linear(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Turns a linear layer into a convolution whose kernel is the window that was flattened."""
+    module: Any = rewriter.module(node)
+    if not layout.is_flat:
+        keep_operation(rewriter, node, layout)
+        return
+    name = str(node.target)
+    reads = replace(layout, stride=(1, 1), low=(0, 0), high=(0, 0))
+    if rewriter.linear.setdefault(name, reads) != reads:
+        rewriter.refuse(node, "it is called twice, on windows of different sizes")
+    new = rewriter.call_added(name, as_convolution(module, layout), rewriter.new_node(input_node(node)))
+    dilation = "" if layout.spacing == (1, 1) else f", dilation {_describe(layout.spacing)}"
+    old_text = f"linear {module.in_features} to {module.out_features}"
+    rewriter.note_change(node, old_text, f"convolution {_describe(layout.size)}{dilation}")
+    after = layout.through_kernel(layout.size, dilation=layout.spacing)
+    after = replace(after, size=(1, 1), spacing=(1, 1), is_channels_last=False, averaged_to=None)
+    rewriter.put_checked(node, new, after, rewriter.expected(node))
+
+
+def as_convolution(linear: nn.Linear, layout: WindowLayout) -> nn.Conv2d:
+    """Returns the convolution that computes at every position what a linear layer computes for a flattened window.
+
+    Args:
+        linear: its weights are copied into the shape of a convolution's.
+        layout: of the map that the convolution reads.
+    """
+    rows, columns = layout.averaged_to or layout.size
+    weight = linear.weight.detach()
+    if layout.is_channels_last:
+        weight = weight.unflatten(1, (rows, columns, -1)).permute(0, 3, 1, 2).contiguous()
+    else:
+        weight = weight.unflatten(1, (-1, rows, columns))
+    if layout.averaged_to is not None:
+        weight = _absorb_averages(weight, layout.size)
+    with torch.device("meta"):
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], layout.size, dilation=layout.spacing, bias=False)
+    conv.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)
+    if linear.bias is not None:
+        conv.bias = nn.Parameter(linear.bias.detach(), requires_grad=linear.bias.requires_grad)
+    return conv.train(linear.training)
+
+
+def _absorb_averages(weight: Tensor, size: Pair) -> Tensor:
+    """Weights for averages (K, C, H, W) of a map -> weights for the map itself, of `size` (h, w): (K, C, h, w)."""
+    rows, columns = (
+        F.adaptive_avg_pool1d(torch.eye(n, dtype=torch.float64)[None], averages)[0].to(weight)
+        for n, averages in zip(size, weight.shape[2:], strict=True)
+    )  # (h, H), (w, W): share of each position in each average
+    return torch.einsum("kcij,ai,bj->kcab", weight, rows, columns)
+
+
+def dropout(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Turns a call of the function into a module."""
+    rewriter.put(node, rewriter.call_dropout(node), layout)
+
+
+def adaptive_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
+    """Averages of equal, adjacent parts become a pooling of stride 1; none is needed where the map has the size.
+
+    Other averages go into the weights of the linear layer that follows.
+    """
+    if layout.averaged_to is not None:
+        rewriter.refuse(node, AVERAGED)
+    expected, size = rewriter.expected(node), layout.size
+    x = rewriter.new_node(input_node(node))
+    if layout.is_flat or layout.axes != (2, 3) or expected.dim() != 4:
+        rewriter.refuse(node, "its rows and columns are not the last axes")
+    if expected.shape[2:] == size:
+        rewriter.note_change(node, f"averages to {_describe(size)}", "nothing: the map has that size")
+        rewriter.put(node, x, layout)
+        return
+    if pool_window(rewriter, node, layout, expected):
+        return
+    averages: Pair = (expected.shape[2], expected.shape[3])
+    if layout.spacing != (1, 1):
+        rewriter.refuse(node, AVERAGED)
+    if any(n % m for n, m in zip(size, averages, strict=True)):
+        old_text = f"averages of {_describe(size)} to {_describe(averages)}"
+        rewriter.note_change(node, old_text, "in the weights of the next layer")
+        rewriter.put(node, x, replace(layout, averaged_to=averages))
+        return
+    part = (size[0] // averages[0], size[1] // averages[1])
+    new = rewriter.call(F.avg_pool2d, x, part, 1)
+    after = replace(layout.through_kernel(part), size=averages, spacing=part)
+    _put_unless_mismatch(rewriter, node, new, after, expected)
+    new_text = f"averages of {_describe(part)} positions, stride 1"
+    rewriter.note_change(node, f"averages to {_describe(averages)}", new_text)
+
+
+def _equals(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and strict_difference(b, a) <= TOLERANCE
+
+
+def _describe(size: Pair) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,43 @@
+"""Runs code of others, which may raise anything: the one file in which `except Exception` is allowed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Failure:
+    """The error that ended a block of `foreign_code`; false where there was none.
+
+    Attributes:
+        error: None where the block ran to its end.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __bool__(self) -> bool:
+        return self.error is not None
+
+    def __str__(self) -> str:
+        """First line of the error's message; the name of its type where it has none."""
+        return (str(self.error).strip() or type(self.error).__name__).splitlines()[0]
+
+
+@contextmanager
+def foreign_code(*, passing: type[Exception] | None = None) -> Iterator[Failure]:
+    """Ends the block at its first error and keeps the error; put calls of a user's modules inside, and little else.
+
+    Args:
+        passing: errors of this type are raised as usual.
+
+    >>> with foreign_code() as failure:
+    ...     1 / 0
+    >>> print(failure)
+    division by zero
+    """
+    failure = Failure()
+    try:
+        yield failure
+    except Exception as error:
+        if passing is not None and isinstance(error, passing):
+            raise
+        failure.error = error

@@ -1,0 +1,167 @@
+"""The graph of a network's operations, by `torch.fx`.
+
+A node of the graph calls a whole module where the module is one of torch's layers, is derived from one, or has no
+modules inside and Python that cannot be followed. All other modules are taken apart into their operations.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+from torch.nn.modules import batchnorm, conv, pooling
+
+from unpool.errors import NotConvertible
+from unpool.tracing.foreign import foreign_code
+from unpool.tracing.outputs import TOLERANCE, strict_difference
+
+LAYERS = (
+    conv._ConvNd,
+    pooling._MaxPoolNd,
+    pooling._AvgPoolNd,
+    batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.Linear,
+)
+
+
+def trace(network: nn.Module) -> fx.GraphModule:
+    """Records the operations of a network as a graph on the network's modules.
+
+    >>> graph_module = trace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
+    >>> [str(node.target) for node in graph_module.graph.nodes]
+    ['input', '0', '1', 'output']
+
+    Raises:
+        NotConvertible: the network's Python branches on the values of the image, or its operations in training are
+            others than in evaluation.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    graphs: list[fx.Graph] = []
+    try:
+        with foreign_code() as failure:
+            kept_whole = _functions_of_graphs(network)
+            graphs = [_Tracer(kept_whole).trace(network.train(mode)) for mode in (True, False)]
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+    if failure:
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be followed: {failure}. Python that branches on the image must stand "
+            "in a function marked with torch.fx.wrap"
+        ) from failure.error
+    training, evaluation = graphs
+    if layer := _first_difference(training, evaluation):
+        raise NotConvertible(
+            f"{type(network).__name__} acts differently while it trains, from {layer!r} on: "
+            "give the part of it that does not"
+        )
+    return fx.GraphModule(network, evaluation)
+
+
+def _functions_of_graphs(network: nn.Module) -> tuple[Callable[..., Any], ...]:
+    """Python functions that traced modules inside of the network call; they stay one node each when traced again."""
+    graphs = [module.graph for module in network.modules() if isinstance(module, fx.GraphModule)]
+    called = [node.target for graph in graphs for node in graph.nodes if node.op == "call_function"]
+    return tuple(f for f in called if isinstance(f, FunctionType) and not f.__module__.startswith("torch"))
+
+
+def layer_of(node: fx.Node) -> str:
+    """Dotted name of the module that a node calls; for another operation, "module:operation"."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    module = str(stack[-1][0]) if stack else ""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    return f"{module}:{name}" if module else str(name)
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, kept_whole: tuple[Callable[..., Any], ...] = ()) -> None:
+        super().__init__(autowrap_functions=kept_whole)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, LAYERS):
+            return True
+        if type(m).__module__.startswith("torch.nn"):
+            return not isinstance(m, nn.Sequential)
+        return next(m.children(), None) is None and not _can_be_followed(m)
+
+
+def _can_be_followed(module: nn.Module) -> bool:
+    graphs: list[fx.Graph] = []
+    with foreign_code():
+        graphs = [_Tracer().trace(copy.copy(module).train(mode)) for mode in (True, False)]
+    return len(graphs) == 2 and not _first_difference(*graphs)
+
+
+def _first_difference(one: fx.Graph, other: fx.Graph) -> str:
+    """Layer of the first node that differs in more than a dropout's switch; empty where the graphs agree."""
+    for a, b in zip(one.nodes, other.nodes, strict=False):
+        if _operation(a) != _operation(b):
+            return layer_of(a)
+    return "" if len(one.nodes) == len(other.nodes) else "output"
+
+
+def _operation(node: fx.Node) -> tuple[str, ...]:
+    if node.op == "call_function" and node.target is nn.functional.dropout:
+        return ("dropout", str(node.args[0]))
+    return (node.op, str(node.target), str(node.args), str(node.kwargs))
+
+
+def run_node(
+    node: fx.Node, root: nn.Module, values: Mapping[fx.Node, Any], image: Tensor, *, module: nn.Module | None = None
+) -> Any:
+    """Runs one node of a graph, without gradients.
+
+    Args:
+        node: any but a placeholder reads the values of other nodes.
+        root: the network whose modules and attributes the graph names.
+        values: of the nodes that `node` reads.
+        image: the value of a placeholder, which gets a copy.
+        module: called instead of the network's module.
+    """
+    args: Any = map_arg(node.args, lambda n: values[n])
+    kwargs: Any = map_arg(dict(node.kwargs), lambda n: values[n])
+    if node.op == "placeholder":
+        return image.clone()
+    if node.op == "output":
+        return args[0]
+    if node.op == "get_attr":
+        return _attribute(root, str(node.target))
+    with torch.no_grad():
+        if node.op == "call_module":
+            return (module or root.get_submodule(str(node.target)))(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+
+
+def _attribute(root: Any, path: str) -> Any:
+    for name in path.split("."):
+        root = getattr(root, name)
+    return root
+
+
+def refuse_other_outputs(network: nn.Module, outputs: list[Tensor], traced: list[Tensor]) -> None:
+    """Raises where a graph computes other tensors than the network that it was traced from.
+
+    Args:
+        network: named in the message.
+        outputs: what the network computes; hooks, and state that Python keeps between calls, take part in it.
+        traced: what the operations of its graph compute for the same image.
+
+    Raises:
+        NotConvertible: the two differ in number, shape or values.
+    """
+    if len(outputs) == len(traced) and all(
+        a.shape == b.shape and strict_difference(a, b) <= TOLERANCE for a, b in zip(outputs, traced, strict=True)
+    ):
+        return
+    raise NotConvertible(
+        f"{type(network).__name__} cannot be followed: its operations alone compute another output than the network "
+        "does, as where hooks collect or change maps; give a network whose forward does all of the work"
+    )
