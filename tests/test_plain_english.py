@@ -21,7 +21,7 @@ NOT_YET = {  # files that still have such names, by folder; take a name out when
             "image_pairs images lsp mnist pairing pairs person_crops splits"
         ),
         "ops": ("heatmaps"),
-        "predictor": ("dense files framing predictor"),
+        "predictor": ("dense files"),
         "tasks": ("people pose pose_coordinates"),
     }.items()
     for name in names.split()

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
-from unpool.tasks.joints import Joints, joints_back, joints_on, stride_of
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks.joints import Joints, points_to_image, points_to_maps, stride_of
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
-from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
 
 Output = Tensor | Stages
 MOST = 1e4  # of pixels and weights; no map is as large
@@ -130,7 +132,7 @@ class Pose(Joints):
         if self.label == "disk":
             maps = heatmaps.gather_disks(maps, self.size)
         points, score = heatmaps.decode(maps)
-        return {"keypoints": joints_back(points, maps.shape[-2:], inputs), "score": score}
+        return {"keypoints": points_to_image(points, Layout.of(inputs), maps.shape[-2:]), "score": score}
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last.
@@ -138,7 +140,7 @@ class Pose(Joints):
         With hidden "ignore" the background is known only where all joints of the person are visible: a hidden one lies
         somewhere, and there is no background there.
         """
-        points, visible = joints_on(batch, size_hw), batch["visible"]
+        points, visible = points_to_maps(batch["keypoints"], Layout.of(batch), size_hw), batch["visible"]
         labels = heatmaps.labels(points, size_hw, kind=self.label, size=self.size)
         labels = labels * visible[..., None, None]
         known = torch.ones_like(visible) if self.hidden == "zero" else visible

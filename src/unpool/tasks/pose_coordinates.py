@@ -1,19 +1,19 @@
 """Pose of one person by coordinates: DeepPose (Toshev & Szegedy 2014, arXiv:1312.4659).
 
-x and y of each joint are numbers, the image reaching from -0.5 to 0.5: the paper's N(y; b) with the image as the box b.
+x and y of each joint run from -0.5 to 0.5 across the input: the paper's N(y; b) with the input as the box b.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.ops.heatmaps import rescale
-from unpool.tasks.joints import Joints, targets_hw
-from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Preprocessing, Term
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks.joints import Joints
+from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Term
 
 Output = Tensor | CoordinateStages
+WHOLE = (1, 1)  # the input as one pixel, from -0.5 to 0.5
 
 
 class PoseCoordinates(Joints):
@@ -55,7 +55,7 @@ class PoseCoordinates(Joints):
         """keypoints (B, K, 2) on the image as decoded, and score (B, K), 1 where a joint is given within the image."""
         found = _last_stage(output).float().unflatten(1, (-1, 2))
         inside = (found.abs() <= 0.5).all(2)
-        return {"keypoints": denormalize(found, targets_hw(inputs)), "score": inside.float()}
+        return {"keypoints": Layout.of(inputs).points_to_image(found, WHOLE), "score": inside.float()}
 
     def _term(self, found: Tensor, batch: Batch) -> Term:
         if found.dim() != 2 or found.shape[1] != 2 * self.outputs:
@@ -63,19 +63,9 @@ class PoseCoordinates(Joints):
                 f"the network gives {tuple(found.shape)} where (B, {2 * self.outputs}) was due; build one of "
                 f"coordinates with num_classes={self.outputs}"
             )
-        wanted, visible = normalize(batch["keypoints"], targets_hw(batch)), batch["visible"]
+        wanted, visible = Layout.of(batch).points_to_input(batch["keypoints"], WHOLE), batch["visible"]
         square = (found.float().unflatten(1, (-1, 2)) - wanted).square().sum(2)  # (B, K)
         return Term(torch.where(visible, square, 0.0).sum(), visible.sum().float())
-
-
-def normalize(points: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
-    """(B, K, 2) pixels of an image -> the image from -0.5 to 0.5, from edge to edge."""
-    return rescale(points, size_hw, (1, 1))
-
-
-def denormalize(coordinates: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
-    """(B, K, 2) of an image from -0.5 to 0.5 -> its pixels."""
-    return rescale(coordinates, (1, 1), size_hw)
 
 
 def _last_stage(output: Output) -> Tensor:
