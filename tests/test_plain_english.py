@@ -20,9 +20,7 @@ NOT_YET = {  # files that still have such names, by folder; take a name out when
             "camvid cifar class_file coco coco_checks coco_regions coco_scenes folder folder_masks "
             "image_pairs images lsp mnist pairing pairs person_crops splits"
         ),
-        "ops": ("heatmaps"),
         "predictor": ("dense files"),
-        "tasks": ("people pose pose_coordinates"),
     }.items()
     for name in names.split()
 }

@@ -9,7 +9,7 @@ from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
-from unpool.tasks.joints import points_to_maps, stride_of, strides_of
+from unpool.tasks.joints import map_stride, map_strides, points_to_maps
 from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import WHOLE, PoseCoordinates
 from unpool.training.step import total_loss
@@ -69,7 +69,7 @@ def test_joints_are_where_they_were_on_an_image_that_no_stride_divides(sides, st
 
 def covered_hw(batch, maps_hw):
     layout = Layout.of(batch)
-    return layout.covered(maps_hw, strides_of(maps_hw, layout.input_hw))[1].flip(1)
+    return layout.covered(maps_hw, map_strides(maps_hw, layout.input_hw))[1].flip(1)
 
 
 @pytest.mark.parametrize("side", [48, 60, 96])
@@ -123,7 +123,7 @@ def test_stride_told_from_sizes_is_the_one_that_the_network_states(name, backbon
         with torch.inference_mode():
             maps = network(torch.zeros(1, models.MODELS[name].input[0], *sides))
         maps = getattr(maps, "heatmaps", [maps])[-1]
-        found = [stride_of(map_, side) for map_, side in zip(maps.shape[-2:], sides, strict=True)]
+        found = [map_stride(map_, side) for map_, side in zip(maps.shape[-2:], sides, strict=True)]
         assert found == [stride_stated(name)] * 2
 
 

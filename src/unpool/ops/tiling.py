@@ -18,11 +18,11 @@ from unpool.ops.layout import along, neighbours, shown_part
 Network = Callable[[Tensor], Tensor]
 
 
-def stride_of(model: nn.Module) -> int:
+def declared_stride(model: nn.Module) -> int:
     """The network's coarsest stride, as its attribute `stride` says; 32 where it has none that is a whole number.
 
     Example:
-        >>> stride_of(nn.Conv2d(1, 1, 3))  # its stride is a tuple, which says nothing of the network
+        >>> declared_stride(nn.Conv2d(1, 1, 3))  # its stride is a tuple, which says nothing of the network
         32
     """
     declared = getattr(model, "stride", None)
@@ -43,7 +43,7 @@ def tile_sides(model: nn.Module, *, multiple: int, tile: int = 1024, overlap: in
         >>> tile_sides(nn.Identity(), multiple=48, tile=100, overlap=8)
         {'tile': 192, 'overlap': 8, 'stride': 96}
     """
-    stride = math.lcm(stride_of(model), multiple)
+    stride = math.lcm(declared_stride(model), multiple)
     return {"tile": -(-max(tile, overlap + stride) // stride) * stride, "overlap": overlap, "stride": stride}
 
 

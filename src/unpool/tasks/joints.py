@@ -96,7 +96,7 @@ def unpaired_joints(info: DataInfo, setup: TrainingSetup, *, flip_test: bool = F
     ]
 
 
-def stride_of(map_: int, image: int) -> float:
+def map_stride(map_: int, image: int) -> float:
     """Pixels of the image by pixel of the map, from a side of each.
 
     A power of two; where that is not possible and the map goes into the image, how often it does.
@@ -106,19 +106,19 @@ def stride_of(map_: int, image: int) -> float:
     return power if is_rounded or image % map_ else image / map_
 
 
-def strides_of(maps_hw: Sequence[int], input_hw: Sequence[int]) -> tuple[float, float]:
+def map_strides(maps_hw: Sequence[int], input_hw: Sequence[int]) -> tuple[float, float]:
     """Pixels of the input by pixel of the maps, down and across.
 
     Where no stride is full, networks leave out the last pixels of the input or reach beyond them.
     """
-    return stride_of(maps_hw[0], input_hw[0]), stride_of(maps_hw[1], input_hw[1])
+    return map_stride(maps_hw[0], input_hw[0]), map_stride(maps_hw[1], input_hw[1])
 
 
 def points_to_maps(points: Tensor, layout: Layout, maps_hw: Sequence[int]) -> Tensor:
     """(B, ..., 2): points of the image in pixels of a network's maps."""
-    return layout.points_to_input(points, maps_hw, stride_hw=strides_of(maps_hw, layout.input_hw))
+    return layout.points_to_input(points, maps_hw, stride_hw=map_strides(maps_hw, layout.input_hw))
 
 
 def points_to_image(points: Tensor, layout: Layout, maps_hw: Sequence[int]) -> Tensor:
     """(B, ..., 2): points of a network's maps in pixels of the image."""
-    return layout.points_to_image(points, maps_hw, stride_hw=strides_of(maps_hw, layout.input_hw))
+    return layout.points_to_image(points, maps_hw, stride_hw=map_strides(maps_hw, layout.input_hw))

@@ -22,7 +22,7 @@ from unpool.ops.parsing import parse
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import draw_skeletons
 from unpool.task import Description, TrainingSetup
-from unpool.tasks.joints import points_to_image, points_to_maps, strides_of, unpaired_joints
+from unpool.tasks.joints import map_strides, points_to_image, points_to_maps, unpaired_joints
 from unpool.tasks.one_forward import OneForward
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Term
 
@@ -86,9 +86,11 @@ class People(OneForward):
         fields, maps = self.labels(batch, size_hw)
         weight = _labelled(batch, size_hw)
         losses = {}
-        for number, (found_fields, found_maps) in enumerate(zip(output.fields, output.heatmaps, strict=True), start=1):
-            losses[f"fields_{number}"] = self._term(found_fields, fields, weight)
-            losses[f"heatmaps_{number}"] = self._term(found_maps, maps, weight)
+        for number, (predicted_fields, predicted_maps) in enumerate(
+            zip(output.fields, output.heatmaps, strict=True), 1
+        ):
+            losses[f"fields_{number}"] = self._term(predicted_fields, fields, weight)
+            losses[f"heatmaps_{number}"] = self._term(predicted_maps, maps, weight)
         return losses
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -108,9 +110,9 @@ class People(OneForward):
         size_hw = tuple(output.heatmaps[-1].shape[-2:])
         layouts = Layout.of(inputs).each()
         for fields, maps, layout in zip(output.fields[-1], output.heatmaps[-1], layouts, strict=True):
-            found = parse(maps[:-1], fields, self.info.limbs)
-            people.append(points_to_image(found.joints[None], layout, size_hw)[0])
-            scores.append(found.scores)
+            parsed = parse(maps[:-1], fields, self.info.limbs)
+            people.append(points_to_image(parsed.joints[None], layout, size_hw)[0])
+            scores.append(parsed.scores)
         return {"people": people, "score": scores}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
@@ -137,9 +139,9 @@ class People(OneForward):
     def warnings(self, setup: TrainingSetup) -> list[str]:
         return unpaired_joints(self.info, setup)
 
-    def _term(self, found: Tensor, wanted: Tensor, weight: Tensor) -> Term:
-        square = (found.float() - wanted).square() * weight
-        count = torch.tensor(float(len(found)), device=found.device)
+    def _term(self, predicted: Tensor, target: Tensor, weight: Tensor) -> Term:
+        square = (predicted.float() - target).square() * weight
+        count = torch.tensor(float(len(predicted)), device=predicted.device)
         return Term(square.sum() / heatmaps.mass("gaussian", self.size), count)
 
     def _check(self, output: FieldStages) -> None:
@@ -159,6 +161,6 @@ def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
     known = layout.is_valid()
     if "mask" in batch:
         known = known & (layout.masks_to_input(batch["mask"], padding=IGNORE) != IGNORE)
-    strides = strides_of(size_hw, layout.input_hw)
+    strides = map_strides(size_hw, layout.input_hw)
     height, width = (round(side * stride) for side, stride in zip(size_hw, strides, strict=True))
     return nn.functional.adaptive_avg_pool2d(known[:, None, :height, :width].float(), (size_hw[0], size_hw[1]))

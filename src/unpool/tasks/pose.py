@@ -17,7 +17,7 @@ from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
-from unpool.tasks.joints import Joints, points_to_image, points_to_maps, stride_of
+from unpool.tasks.joints import Joints, map_stride, points_to_image, points_to_maps
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
 
@@ -183,13 +183,12 @@ class Pose(Joints):
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    given = tuple(weights)
-    numbers = [w for w in given if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
-    if len(numbers) < len(given) or not any(numbers):
+    numbers = [w for w in weights if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
+    if len(numbers) < len(weights) or not any(numbers):
         raise RecipeError(
-            f"task.stage_weights is {list(given)}; it must be finite numbers, none below 0 and at least one above it"
+            f"task.stage_weights is {list(weights)}; it must be finite numbers, none below 0 and at least one above it"
         )
-    return given
+    return tuple(weights)
 
 
 def _overhang(map_: int, image: int) -> float:
@@ -197,7 +196,7 @@ def _overhang(map_: int, image: int) -> float:
 
     So much further to the right than in the image's maps is everything in those of its mirror, turned back.
     """
-    return map_ - image / stride_of(map_, image)
+    return map_ - image / map_stride(map_, image)
 
 
 def _last_stage(output: Output) -> Tensor:
