@@ -16,12 +16,8 @@ NOT_YET = {  # files that still have such names, by folder; take a name out when
         "": ("__init__"),
         "cli": ("show_dense"),
         "convert/folding": ("comparison"),
-        "data": ("classes decode figures listing matlab measure memory store synthetic workers"),
+        "data": ("classes decode listing matlab measure memory store workers"),
         "data/augment": ("turn"),
-        "data/readers": (
-            "camvid cifar class_file coco coco_checks coco_regions coco_scenes folder folder_masks "
-            "image_pairs images lsp mnist pairing pairs person_crops splits"
-        ),
         "ops": ("heatmaps"),
         "predictor": ("dense files"),
         "tasks": ("people pose pose_coordinates"),
