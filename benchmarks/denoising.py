@@ -28,7 +28,7 @@ from unpool.assemble.data import make_eval_loader, make_preprocessing, make_read
 from unpool.data.store import scan
 from unpool.metrics.image_quality import psnr, ssim
 from unpool.pages.images import Card, Picture, grid
-from unpool.pages.page import Section, page
+from unpool.pages.page import Section, build_page
 
 Plane = NDArray[np.float64]
 Filter = Callable[[Plane], Plane]
@@ -206,7 +206,7 @@ def write_digits(path: Path, truth: Tensor, answers: dict[str, Tensor]) -> None:
         Card(f"digit {i}", "", tuple(Picture(name, _picture(values[i])) for name, values in columns.items()))
         for i in range(len(truth))
     ]
-    path.write_text(page("Autoencoder and PCA", [Section("Digits", [grid(cards)])]), encoding="utf-8")
+    path.write_text(build_page("Autoencoder and PCA", [Section("Digits", [grid(cards)])]), encoding="utf-8")
     lines = [torch.cat([_picture(one) for one in values], dim=-1) for values in columns.values()]
     Image.fromarray(torch.cat(lines, dim=-2).permute(1, 2, 0).contiguous().numpy()).save(path.with_suffix(".png"))
 

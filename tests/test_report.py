@@ -66,13 +66,15 @@ def lay_run(folder, metrics):
     return folder
 
 
-def make(run, examples=(), worst=(), described=DESCRIBED):
-    return write_report(run, described=described, examples=examples, worst=worst).read_text(encoding="utf-8")
+def make(run, examples=(), worst=(), described=DESCRIBED, best="mean_iou"):
+    return write_report(run, described=described, best=best, examples=examples, worst=worst).read_text(encoding="utf-8")
 
 
 def test_report_is_one_file_in_the_run(run):
     before = {path.name for path in run.iterdir()}
-    path = write_report(run, described=DESCRIBED, examples=[Example("a", IMAGE, IMAGE, IMAGE, "")], worst=[])
+    path = write_report(
+        run, described=DESCRIBED, best="mean_iou", examples=[Example("a", IMAGE, IMAGE, IMAGE, "")], worst=[]
+    )
     assert path == run / "report.html"
     assert {entry.name for entry in run.iterdir()} == before | {"report.html"}
 
@@ -163,8 +165,15 @@ def test_report_calls_a_number_a_share_only_where_its_description_says_so(tmp_pa
 def test_report_names_the_lowest_as_the_best_where_lower_is_better(tmp_path):
     described = {"error": Description("error", higher_is_better=False)}
     rows = [{"epoch": e, "step": e, "error": error} for e, error in ((1, 3.0), (2, 1.0), (3, 2.0))]
-    text = make(lay_run(tmp_path / "run", {"error": 2.0, "history": rows}), described=described)
+    text = make(lay_run(tmp_path / "run", {"error": 2.0, "history": rows}), described=described, best="error")
     assert "The best error was 1 after epoch 2" in text
+
+
+def test_report_names_as_the_best_what_chose_the_best_weights(tmp_path):
+    described = {"share": Description("share", is_share=True), "error": Description("error", higher_is_better=False)}
+    rows = [{"epoch": e, "step": e, "share": e / 10, "error": e} for e in (1, 2, 3)]
+    text = make(lay_run(tmp_path / "run", {**rows[-1], "history": rows}), described=described, best="error")
+    assert "The best error was 1 after epoch 1" in text
 
 
 def test_report_of_many_classes_shows_the_extremes_and_the_most_frequent_mistakes(tmp_path):

@@ -35,7 +35,7 @@ __all__ = [
     "train",
 ]
 
-_PLACES = {
+_SOURCES = {
     "build": "unpool.models",
     "dilate": "unpool.convert",
     "evaluate": "unpool.run",
@@ -54,9 +54,9 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _SOURCES:
         raise AttributeError(f"module 'unpool' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    return vars(import_module(_PLACES[name]))[name]
+    return vars(import_module(_SOURCES[name]))[name]
 
 
 def __dir__() -> list[str]:

@@ -34,9 +34,9 @@ from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate
 from unpool.training.files import write_tensors
 from unpool.training.job import Job
-from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables
+from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import fit
-from unpool.training.preflight import preflight
+from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
 from unpool.training.state import final_state, restore, use_final
@@ -62,7 +62,7 @@ class CustomParts:
         return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
 
 
-def conduct(
+def train_to_end(
     recipe: Recipe, directory: RunDirectory, custom: CustomParts, *, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
     """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
@@ -107,7 +107,7 @@ def conduct(
         fit(job, callbacks)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
-        write_report(directory.path, described=job.task.described, examples=examples, worst=worst)
+        write_report(directory.path, described=job.task.described, best=job.task.best, examples=examples, worst=worst)
         return metrics
 
 
@@ -129,7 +129,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     batch = _first_batch(loader)
     for warning in (
         *job.task.warnings(training_setup(recipe, data)),
-        *preflight(job, batch, smallest=min(map(len, loader.order.batches(0)))),
+        *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
     ):
         _log.warning(warning)
     choice = speed.choose(
@@ -203,9 +203,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
     last = _without(evaluation.history[-1], "epoch", "step")
     metrics: dict[str, Any] = {
         **last,
-        "history": [
-            {name: value for name, value in line.items() if name != "confusion"} for line in evaluation.history
-        ],
+        "history": [without_tables(line) for line in evaluation.history],
         "best_step": evaluation.best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,

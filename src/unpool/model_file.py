@@ -14,15 +14,13 @@ from unpool.models.weights import assign_weights, read_weights
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task, split_state
 from unpool.tasks import TASKS
+from unpool.tracing.foreign import foreign_code
 from unpool.types import DataInfo
 
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}
 LARGEST_CONFIG_BYTES = 16 << 20
 LARGEST_OPTION = 16_384  # no width, depth or count of a network is larger; a damaged file could ask for anything
-
-# what constructors raise on options that make no network; RecipeError is a ValueError
-_WRONG_OPTION = (TypeError, ValueError, RuntimeError, IndexError, ArithmeticError, AttributeError)
 
 
 class Config(NamedTuple):
@@ -193,7 +191,7 @@ def _network(config: Config, weights: Path) -> nn.Module:
 
 def _build(config: Config) -> nn.Module:
     network = config.network
-    try:
+    with foreign_code() as failure:  # a damaged file may hold any option
         return models.build(
             network["name"],
             backbone=network["backbone"],
@@ -201,5 +199,4 @@ def _build(config: Config) -> nn.Module:
             in_channels=network["in_channels"],
             **network["options"],
         )
-    except _WRONG_OPTION as error:
-        raise ModelFileError(f"config.json describes a network that cannot be built: {error}") from error
+    raise ModelFileError(f"config.json describes a network that cannot be built: {failure}") from failure.error

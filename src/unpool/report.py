@@ -14,7 +14,7 @@ from unpool.pages.axes import number
 from unpool.pages.chart import Series, line_chart
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup, element
-from unpool.pages.page import Section, page
+from unpool.pages.page import Section, build_page
 from unpool.run_directory import RunDirectory
 from unpool.task import Description
 
@@ -42,12 +42,15 @@ class Example(NamedTuple):
     caption: str
 
 
-def write_report(run: Path, *, described: Described, examples: Sequence[Example], worst: Sequence[Example]) -> Path:
+def write_report(
+    run: Path, *, described: Described, best: str, examples: Sequence[Example], worst: Sequence[Example]
+) -> Path:
     """Makes report.html of a finished run, from recipe.yaml, config.json, log.jsonl and metrics.json.
 
     Args:
         run: the run directory.
         described: how each metric is shown, in order; others are left to metrics.json.
+        best: name of the metric that chose the best weights.
         examples: images with truth and prediction to look at.
         worst: those that went worst, the worst first.
 
@@ -64,7 +67,7 @@ def write_report(run: Path, *, described: Described, examples: Sequence[Example]
     log = _read_log(directory / "log.jsonl")
     key = _colours(config)
     sections = [
-        Section("Result", _result(metrics, described)),
+        Section("Result", _result(metrics, described, best)),
         Section("Training", _curves(metrics, log, described)),
         Section("Classes", _classes(metrics, described)),
         Section("Examples", [key, grid(_cards(examples))] if examples else []),
@@ -73,7 +76,9 @@ def write_report(run: Path, *, described: Described, examples: Sequence[Example]
         Section("Recipe", [blocks.listing(_recipe(directory))]),
         Section("Machine", _machine(metrics)),
     ]
-    directory.write_text("report.html", page(directory.path.absolute().name, sections, subtitle=_subtitle(config)))
+    directory.write_text(
+        "report.html", build_page(directory.path.absolute().name, sections, subtitle=_subtitle(config))
+    )
     return directory / "report.html"
 
 
@@ -119,12 +124,12 @@ def _colours(config: Mapping[str, Any]) -> Markup:
     return blocks.legend(info.get("classes", ()), [(r, g, b) for r, g, b in info["palette"]])
 
 
-def _result(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
+def _result(metrics: Mapping[str, Any], described: Described, best: str) -> list[Markup]:
     shown = _measured(metrics, described)
     tiles = [(description.title, _value(description, metrics[name])) for name, description in shown.items()]
     if metrics.get("time_s") is not None:
         tiles.append(("time", _time(metrics["time_s"])))
-    notes = [_best(metrics, described), _baseline(metrics, described)]
+    notes = [_best(metrics, described, best), _baseline(metrics, described)]
     return [blocks.tiles(tiles), *(blocks.note(text) for text in notes if text)]
 
 
@@ -143,12 +148,11 @@ def _baseline(metrics: Mapping[str, Any], described: Described) -> str:
     return f"{baseline['about']} It reaches {description.title} {_value(description, baseline['value'])}."
 
 
-def _best(metrics: Mapping[str, Any], described: Described) -> str:
-    """Where the best evaluation was, if not at the end."""
-    history = metrics.get("history") or []
-    name, description = next(iter(_measured(metrics, described).items()), ("loss", LOSS))
-    rows = [row for row in history if name != "loss" and _is_number(row.get(name))]
-    if not rows:
+def _best(metrics: Mapping[str, Any], described: Described, name: str) -> str:
+    """Where the evaluation was whose weights are the best, if not at the end."""
+    description = _measured(metrics, described).get(name)
+    rows = [row for row in metrics.get("history") or [] if _is_number(row.get(name))]
+    if description is None or not rows:
         return ""
     sign = 1 if description.higher_is_better else -1
     best = max(rows, key=lambda row: sign * row[name])

@@ -62,7 +62,7 @@ def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example
         data.val.samples.names[index],
         image,
         job.task.draw(image, sample),
-        job.task.draw(image, prediction),
+        job.task.draw(image, job.task.thinned(job.task.record(prediction), 1)),
         f"loss {loss:.3f}",
     )
 

@@ -11,7 +11,7 @@ from torch import nn
 from unpool import predictor
 from unpool.assemble.data import check_gives, make_eval_loader, make_reader
 from unpool.assemble.job import Prepare, make_device
-from unpool.conduct import CustomParts, conduct
+from unpool.conduct import CustomParts, train_to_end
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.data.store import scan
@@ -82,7 +82,7 @@ def train(  # noqa: PLR0913, a public verb
         on_start(directory.path)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
-        return {**conduct(settings, directory, custom, progress=progress), "run": str(directory.path)}
+        return {**train_to_end(settings, directory, custom, progress=progress), "run": str(directory.path)}
 
 
 def resume(
@@ -135,7 +135,7 @@ def resume(
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     _require_same_parts(directory, custom)
     with directory.held():
-        return {**conduct(settings, directory, custom, progress=progress), "run": str(directory.path)}
+        return {**train_to_end(settings, directory, custom, progress=progress), "run": str(directory.path)}
 
 
 def evaluate(

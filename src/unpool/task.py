@@ -139,7 +139,7 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
-        """The image (C, H, W) uint8 with a sample's targets or a record drawn on it: (3, H', W') uint8."""
+        """The image (C, H, W) uint8 with a sample's targets or a thinned record drawn on it: (3, H', W') uint8."""
 
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """Writes raw files `<stem>_<ending>`, one for each of `files`; returns the record as JSON."""

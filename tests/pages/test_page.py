@@ -11,7 +11,7 @@ from PIL import Image
 from unpool.pages import blocks
 from unpool.pages.images import Card, Picture, grid, jpeg_uri
 from unpool.pages.markup import element
-from unpool.pages.page import Section, page
+from unpool.pages.page import Section, build_page
 from unpool.pages.style import STYLE
 
 
@@ -90,13 +90,13 @@ def test_listing_keeps_lines_and_escapes():
 
 
 def test_empty_sections_are_left_out_with_their_links():
-    made = page("title", [Section("One", [element("p")]), Section("Two", []), Section("Three", [element("p")])])
+    made = build_page("title", [Section("One", [element("p")]), Section("Two", []), Section("Three", [element("p")])])
     assert re.findall(r"<h2>(\w+)", made) == ["One", "Three"]
     assert re.findall(r'href="#(\w+)"', made) == re.findall(r'section id="(\w+)"', made)
 
 
 def test_page_is_well_formed_and_needs_nothing_from_elsewhere():
-    made = page(
+    made = build_page(
         "<title>", [Section("<h2>", [blocks.note("http://example.org <script>alert(1)</script>")])], subtitle="<i>"
     )
     tags = balanced_tags(made)

@@ -189,6 +189,46 @@ JOINTS = DataInfo(keypoints=("a", "b"), limbs=((0, 1),))
 MAPS, FIELDS, PLACES = torch.zeros(1, 3, 8, 8), torch.zeros(1, 2, 8, 8), torch.zeros(1, 4)
 
 
+class Normed(Classification):
+    """Answers depend on the other images of the batch where its norm trains, which one image alone has not."""
+
+    def __init__(self, info):
+        super().__init__(info)
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, model, inputs):
+        return self.norm(super().forward(model, inputs))
+
+
+def test_task_answers_in_evaluation_mode_and_its_mode_is_restored():
+    task = Normed(INFO)
+    answer = Predictor(Pooled(), PLAIN, INFO, task).predict(picture(8, 8))
+    assert sum(answer["top_scores"]) == pytest.approx(1)
+    assert task.norm.training
+
+
+class Written(Classification):
+    """Writes its answer itself, and would turn NaN into a class."""
+
+    def answer(self, model, inputs):
+        return self.decode(model(inputs["image"])["logits"].nan_to_num(), inputs)
+
+
+class Named(Pooled):
+    def forward(self, image):
+        return {"logits": super().forward(image), "names": ["a"]}
+
+
+def test_network_that_is_not_finite_is_an_error_whoever_asks_it():
+    model = Named()
+    predictor = Predictor(model, PLAIN, INFO, Written(INFO))
+    assert predictor.predict(picture(8, 8))["class"] in INFO.classes
+    model.gain.data.fill_(torch.nan)
+    with pytest.raises(ModelFileError, match="not finite"):
+        predictor.predict(picture(8, 8))
+    assert not model._forward_hooks
+
+
 @pytest.mark.parametrize("wrong", ["nan", "inf"])
 @pytest.mark.parametrize(
     ("task", "output"),

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.toy_run import Task
-from unpool.training.gradients import gradients
+from unpool.training.gradients import compute_gradients
 from unpool.training.step import Step
 from unpool.types import Term
 
@@ -30,7 +30,7 @@ def setting() -> tuple[Step, dict[str, Tensor]]:
 
 def taken(step: Step, batches) -> tuple[float, list[Tensor]]:
     step.zero_grad()
-    found = gradients(step, batches, NO_SCALER)
+    found = compute_gradients(step, batches, NO_SCALER)
     return float(found.loss), [weight.grad.clone() for weight in step.model.parameters()]
 
 
@@ -56,7 +56,7 @@ def test_loss_is_the_weighted_sum_of_terms_over_their_counts():
     output = step.model(batch["image"]).detach()
     near = (output[:, 0] * batch["share"]).sum() / 6
     far = output[:, 1].square().mean()
-    found = gradients(step, [batch], NO_SCALER)
+    found = compute_gradients(step, [batch], NO_SCALER)
     assert float(found.loss) == pytest.approx(float(2 * near + 0.5 * far))
     assert float(found.terms["near"]) == pytest.approx(float(near))
 

@@ -12,7 +12,7 @@ from unpool.training import speed
 from unpool.training.evaluation import evaluate
 from unpool.training.job import count_images, lay_out, to_device
 from unpool.training.loop import fit
-from unpool.training.preflight import preflight
+from unpool.training.preflight import dry_run
 from unpool.types import Batch, Losses, Prediction, Term
 
 CPU = torch.device("cpu")
@@ -95,7 +95,7 @@ def first(loader: Loader) -> Batch:
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 def test_run_on_lists_goes_through_preflight_training_and_evaluation(sizes, memory_format):
     job = job_of(Boxes(sizes=sizes), memory_format=memory_format)
-    assert preflight(job, first(job.loader), smallest=2) == []
+    assert dry_run(job, first(job.loader), smallest=2) == []
     before = weights(job)
     counters = fit(job)
     assert counters.images == 44
@@ -127,7 +127,7 @@ def test_labels_out_of_range_are_found_before_training_and_in_it():
 
     job = job_of(Wrong(batch=22))
     with pytest.raises(DataError, match=r"^image_7\.png: labels \[3, 4, 5\], allowed are 0 to 2"):
-        preflight(job, first(job.loader), smallest=22)
+        dry_run(job, first(job.loader), smallest=22)
     with pytest.raises(DataError, match=r"^image_7\.png: labels \[3, 4, 5\], allowed are 0 to 2"):
         fit(job)
 
@@ -160,7 +160,7 @@ def test_images_of_several_sizes_that_a_network_cannot_take_are_told_with_their_
     with pytest.raises(
         RecipeError, match=r"a batch of 4 images, \[\(1, 5, 6\), \(1, 6, 6\)\] \(C, H, W\): .*3 channels"
     ):
-        preflight(job, first(job.loader), smallest=2)
+        dry_run(job, first(job.loader), smallest=2)
 
 
 def test_lists_are_counted_and_laid_out_as_they_are():

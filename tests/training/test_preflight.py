@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.training.toy_run import Loader, Task, make_job, same_bits, weights
 from unpool.errors import DataError, RecipeError
-from unpool.training.preflight import preflight
+from unpool.training.preflight import dry_run
 
 
 def first(job):
@@ -19,18 +19,18 @@ def test_last_batch_of_one_sample_and_one_pixel_names_the_batch_norm():
     job = make_job(loader=Loader(count=21))
     job.model = pooled()
     with pytest.raises(RecipeError, match=r"a batch of 1 sample gives batch norm at layer 2 one value a channel"):
-        preflight(job, first(job), smallest=1)
+        dry_run(job, first(job), smallest=1)
 
 
 def test_last_batch_of_two_samples_and_one_pixel_is_right():
     job = make_job()
     job.model = pooled()
-    assert preflight(job, first(job), smallest=2) == []
+    assert dry_run(job, first(job), smallest=2) == []
 
 
 def test_last_batch_of_one_sample_with_many_pixels_is_a_warning():
     job = make_job(loader=Loader(count=21))
-    (warning,) = preflight(job, first(job), smallest=1)
+    (warning,) = dry_run(job, first(job), smallest=1)
     assert "smallest batch of an epoch has 1 sample, so batch norm (1 and 0 more)" in warning
 
 
@@ -42,14 +42,14 @@ def test_frozen_batch_norm_is_no_trouble():
     job = make_job(loader=Loader(count=21))
     job.model = pooled()
     job.model[2] = Frozen(4)
-    assert preflight(job, first(job), smallest=1) == []
+    assert dry_run(job, first(job), smallest=1) == []
 
 
 def test_preflight_leaves_weights_statistics_modes_and_generators_alone():
     job = make_job()
     job.model.eval()
     before, state = weights(job), torch.get_rng_state()
-    preflight(job, first(job), smallest=2)
+    dry_run(job, first(job), smallest=2)
     assert same_bits(weights(job), before)
     assert torch.equal(torch.get_rng_state(), state)
     assert not job.model[1].training
@@ -60,7 +60,7 @@ def test_network_that_cannot_take_the_batch_is_told_with_its_shape():
     job = make_job()
     job.model = nn.Sequential(nn.Conv2d(3, 8, 3))
     with pytest.raises(RecipeError, match=r"cannot take a batch of \(4, 1, 6, 6\) \(B, C, H, W\): .*3 channels"):
-        preflight(job, first(job), smallest=2)
+        dry_run(job, first(job), smallest=2)
 
 
 def test_users_faults_pass_through():
@@ -70,11 +70,11 @@ def test_users_faults_pass_through():
 
     job = make_job(task=Refusing())
     with pytest.raises(DataError, match="mine"):
-        preflight(job, first(job), smallest=2)
+        dry_run(job, first(job), smallest=2)
 
 
 def test_target_out_of_range_is_found():
     job = make_job(num_classes=3)
     batch = {**first(job), "label": torch.full((4,), 8)}
     with pytest.raises(DataError, match=r"label \[8\]"):
-        preflight(job, batch, smallest=2)
+        dry_run(job, batch, smallest=2)

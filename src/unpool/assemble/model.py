@@ -10,13 +10,14 @@ from unpool.task import Task
 
 
 def make_task(recipe: Recipe, data: Data) -> Task:
-    """The recipe's task; what it counts, it counts in the training set."""
+    """The recipe's task; its parameters are drawn from the seed, and it counts in the training set."""
     return tasks.build(
         recipe.task.name,
         data.info,
         options=recipe.task.options,
         preprocessing=data.preprocessing,
         samples=data.train.samples,
+        seed=recipe.train.seed,
     )
 
 

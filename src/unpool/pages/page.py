@@ -17,7 +17,7 @@ class Section(NamedTuple):
     parts: Sequence[Markup]
 
 
-def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
+def build_page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
     """Returns the HTML of a page.
 
     Args:

@@ -14,7 +14,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, tile_sides
 from unpool.predictor.images import ImageLike, read_image
 from unpool.task import Task
-from unpool.tasks.one_forward import Maps, OneForward
+from unpool.tasks.one_forward import Maps
 from unpool.types import DataInfo, Prediction
 
 
@@ -82,7 +82,7 @@ class Predictor:
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
-        with _evaluating(self.model), torch.inference_mode():
+        with _evaluating(self.model, self.task), _finite_outputs(self.model), torch.inference_mode():
             return self._answer(image)
 
     def _answer(self, image: Tensor) -> dict[str, Any]:
@@ -103,11 +103,7 @@ class Predictor:
         resized = self.preprocessing.resize(image.to(self.device))[None]
         normalized = self.preprocessing.normalize(resized, layout.valid_xyxy.to(self.device))
         inputs = {"image": normalized, "valid_xyxy": layout.valid_xyxy, "size_hw": torch.tensor([size_hw])}
-        if isinstance(self.task, OneForward):
-            prediction = self.task.decode(_finite(self.task.output(self.model, inputs)), inputs)
-        else:
-            prediction = self.task.answer(self.model, inputs)
-        return {key: values[0] for key, values in prediction.items()}
+        return {key: values[0] for key, values in self.task.answer(self.model, inputs).items()}
 
     def _maps(self, task: Maps, image: Tensor) -> Prediction:
         maps: Prediction = {}
@@ -127,7 +123,7 @@ class Predictor:
 
         def scores_of(part: Tensor) -> Tensor:
             """Scores of uint8 images (B, C, H, W), without those of the padding."""
-            scores = _finite(task.output(self.model, {"image": preprocessing.normalize(part)}))
+            scores = task.output(self.model, {"image": preprocessing.normalize(part)})
             return scores[..., : part.shape[-2], : part.shape[-1]]
 
         sides = tile_sides(self.model, multiple=preprocessing.multiple, tile=self.tile, overlap=self.overlap)
@@ -159,25 +155,38 @@ def within(size_hw: tuple[int, int], limit: int) -> tuple[int, int]:
     return rows, max(1, min(round(width * scale), limit // rows))
 
 
-def _finite(output: Any) -> Any:
-    """The network's output, which no task may see where it is not finite."""
+@contextmanager
+def _finite_outputs(model: nn.Module) -> Iterator[None]:
+    """Inside, an output of the network that is not finite is an error, before the task reads it."""
+    hook = model.register_forward_hook(_check_finite)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _check_finite(model: nn.Module, inputs: Any, output: Any) -> None:
     if not _is_finite(output):
         raise ModelFileError(
             "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"
         )
-    return output
 
 
 def _is_finite(output: Any) -> bool:
-    """All numbers of a tensor, or of the tensors in a tuple of any depth."""
-    return bool(output.isfinite().all()) if isinstance(output, Tensor) else all(map(_is_finite, output))
+    """All numbers of a tensor, or of the tensors in tuples, lists and dicts of any depth."""
+    if isinstance(output, Tensor):
+        return bool(output.isfinite().all())
+    if isinstance(output, dict):
+        return all(map(_is_finite, output.values()))
+    return all(map(_is_finite, output)) if isinstance(output, tuple | list) else True
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: nn.Module, task: Task) -> Iterator[None]:
     """Evaluation mode inside, every module's own mode after."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    both = nn.ModuleList([model, task])
+    modes = {module: module.training for module in both.modules()}
+    both.eval()
     try:
         yield
     finally:

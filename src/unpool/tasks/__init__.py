@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
+import torch
+
 from unpool.errors import RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task
@@ -32,8 +34,9 @@ def build(
     options: Mapping[str, Any],
     preprocessing: Preprocessing,
     samples: Samples | None = None,
+    seed: int = 0,
 ) -> Task:
-    """The task of a name, ready to train and to answer.
+    """The task of a name, ready to train and to answer; torch's generator is left as it was.
 
     Args:
         name: a row of `TASKS`.
@@ -41,11 +44,14 @@ def build(
         options: keywords of the task, as a recipe or a model file has them.
         preprocessing: what images go through; passed to tasks that map answers back to the image.
         samples: the training set; passed to tasks that count in it.
+        seed: of the parameters that the task draws.
     """
     kind = TASKS[name]
     parts = {"preprocessing": preprocessing, "samples": samples}
     known = signature(kind).parameters
-    return kind(info, **options, **{key: value for key, value in parts.items() if key in known})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind(info, **options, **{key: value for key, value in parts.items() if key in known})
 
 
 def published_task(weights: str) -> str:

@@ -37,7 +37,7 @@ def count_pixels(samples: Samples, num_classes: int) -> PixelCounts:
     return PixelCounts(class_pixels, image_pixels)
 
 
-def class_weights(chosen: ClassWeights, samples: Samples | None, *, num_classes: int) -> Tensor | None:
+def choose_class_weights(chosen: ClassWeights, samples: Samples | None, *, num_classes: int) -> Tensor | None:
     """(classes,) float32, or None where all pixels weigh alike.
 
     Args:

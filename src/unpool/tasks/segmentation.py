@@ -25,8 +25,7 @@ from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.task import Baseline, Description
 from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
-from unpool.tasks.class_weights import ClassWeights
-from unpool.tasks.class_weights import class_weights as class_weights_of
+from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Samples, Term
@@ -78,7 +77,7 @@ class Segmentation(Maps):
         self.info = info
         self.multiple = preprocessing.multiple
         self.palette = complete_palette(info.palette, len(info.classes))
-        weights = class_weights_of(class_weights, samples, num_classes=len(info.classes))
+        weights = choose_class_weights(class_weights, samples, num_classes=len(info.classes))
         self.register_buffer("class_weights", weights, persistent=False)
         self.auxiliary_weight = check_weight(auxiliary_weight)
 

@@ -22,7 +22,7 @@ class Gradients(NamedTuple):
     terms: dict[str, Tensor]
 
 
-def gradients(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradScaler) -> Gradients:
+def compute_gradients(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradScaler) -> Gradients:
     """Leaves d loss / d weight in every `.grad`, as one batch of all samples would give.
 
     Args:

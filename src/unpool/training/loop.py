@@ -10,7 +10,7 @@ import torch
 from unpool.errors import DataError, Diverged, EnvironmentFault, Stopped, TimeLimit
 from unpool.ops.targets import check_classes, names_of
 from unpool.training.callbacks import Callback
-from unpool.training.gradients import Gradients, gradients
+from unpool.training.gradients import Gradients, compute_gradients
 from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, streamed
 from unpool.training.optim import set_lr
 from unpool.training.step import Step
@@ -110,7 +110,7 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
         for batch in batches:
             check_classes(batch, job.num_classes, names=job.names)
     prepared = [lay_out(job.prepare(batch), job.memory_format) for batch in batches]
-    step_gradients = gradients(step, prepared, job.scaler)
+    step_gradients = compute_gradients(step, prepared, job.scaler)
     norm = _clip(job, step)
     loss, length, *terms = torch.stack([step_gradients.loss, norm, *step_gradients.terms.values()]).tolist()
     if not math.isfinite(loss):

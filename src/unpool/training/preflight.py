@@ -15,7 +15,7 @@ from unpool.training.step import Step
 from unpool.types import Batch
 
 
-def preflight(job: Job, batch: Batch, *, smallest: int) -> list[str]:
+def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     """Runs forward and loss on a full batch and on one of `smallest` samples; weights and generators stay as they are.
 
     Args:
@@ -37,7 +37,7 @@ def preflight(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     with _unchanged(job), torch.no_grad():
         job.learned.train()
         for size in dict.fromkeys((full, smallest)):
-            _dry_run(job, _head(batch, size), norms)
+            _run_once(job, _head(batch, size), norms)
         alive = [name for name, norm in norms.items() if norm.training]
     if alive and smallest == 1 < full:
         return [
@@ -47,7 +47,7 @@ def preflight(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     return []
 
 
-def _dry_run(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
+def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
     step = Step(job.model, job.task, precision=job.precision, device=job.device)
     prepared = lay_out(job.prepare(batch), job.memory_format)
     hooks = [norm.register_forward_pre_hook(_refuse_one_value(name)) for name, norm in norms.items()]
