@@ -1,8 +1,8 @@
 """Stick figures drawn by rule, for tests and for a first run without a download.
 
-Each figure faces the viewer, so that its left is on the right of its own picture: sides are to be told by the posture,
-not by colour. Limbs have colours of their own, drawn like those of the ground. Things lie in front of the people: a
-joint is visible where its own person shows at its place.
+Each figure faces the viewer, so that its left is on the right of its own picture: posture shows
+the sides, colour does not. Limbs have random colours like those of the ground. Things lie in front of the people: a
+joint is visible where its pixel shows its person.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _DRAWN = (  # limbs from the back to the front, with their width in lengths of t
     *((("left_shoulder", "left_elbow"), 0.14), (("left_elbow", "left_wrist"), 0.11)),
     *((("right_shoulder", "right_elbow"), 0.14), (("right_elbow", "right_wrist"), 0.11)),
 )
-_PLACE = {name: i for i, name in enumerate(LSP)}
+_POSITION = {name: i for i, name in enumerate(LSP)}
 
 
 class _Scene(NamedTuple):
@@ -131,11 +131,11 @@ def _of_many(scene: _Scene, shows: NDArray[np.bool_]) -> Sample:
 
 
 def _shows(scene: _Scene, number: int) -> NDArray[np.bool_]:
-    """(14,): joints at whose pixel their own person is seen."""
+    """(14,): whether the pixel of each joint shows its person."""
     side = len(scene.owner)
-    places = np.rint(scene.people[number]).astype(int)
-    inside = ((places >= 0) & (places < side)).all(1)
-    x, y = places.clip(0, side - 1).T
+    pixels = np.rint(scene.people[number]).astype(int)
+    inside = ((pixels >= 0) & (pixels < side)).all(1)
+    x, y = pixels.clip(0, side - 1).T
     return inside & (scene.owner[y, x] == number + 1)
 
 
@@ -147,7 +147,7 @@ def _draw(rng: Generator, side: int, *, people: int, occlusion: int) -> _Scene:
         joints, torso = _pose(rng, side, people=people)
         colour = rng.uniform(20, 235, 3)
         for (first, second), width in _DRAWN:
-            inside = _capsule(joints[_PLACE[first]], joints[_PLACE[second]], width * torso / 2, side)
+            inside = _capsule(joints[_POSITION[first]], joints[_POSITION[second]], width * torso / 2, side)
             image[inside] = (colour + rng.uniform(-50, 50, 3)).clip(0, 255)
             owner[inside] = number
         drawn.append(joints)
@@ -163,11 +163,11 @@ def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
     """(14, 2) joints and the length of the torso; several people stand beside one another and overlap."""
     torso = rng.uniform(0.2, 0.26) * side * (1 if people == 1 else 0.75)
     joints = np.zeros((len(LSP), 2))
-    joints[_PLACE["neck"]] = (0, -1)
-    joints[_PLACE["head_top"]] = _step(joints[_PLACE["neck"]], rng.uniform(-0.3, 0.3) + np.pi, 0.6)
+    joints[_POSITION["neck"]] = (0, -1)
+    joints[_POSITION["head_top"]] = _step(joints[_POSITION["neck"]], rng.uniform(-0.3, 0.3) + np.pi, 0.6)
     for name, way in (("right", -1), ("left", 1)):
-        joints[_PLACE[f"{name}_shoulder"]] = (0.38 * way, -0.95)
-        joints[_PLACE[f"{name}_hip"]] = (0.25 * way, 0)
+        joints[_POSITION[f"{name}_shoulder"]] = (0.38 * way, -0.95)
+        joints[_POSITION[f"{name}_hip"]] = (0.25 * way, 0)
         raised, bent = rng.uniform(0.1, 2.4), rng.uniform(-0.5, 1.4)  # from hanging to above the head
         _chain(joints, (f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"), way * raised, way * bent)
         apart = rng.uniform(-0.05, 0.9)
@@ -182,7 +182,7 @@ def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
 
 def _chain(joints: Points, names: tuple[str, str, str], angle: float, bend: float) -> None:
     """Two limbs from a joint on: `angle` from straight down, then bent further."""
-    start, middle, end = (_PLACE[name] for name in names)
+    start, middle, end = (_POSITION[name] for name in names)
     is_arm = names[0].endswith("shoulder")
     joints[middle] = _step(joints[start], angle, 0.6 if is_arm else 0.8)
     joints[end] = _step(joints[middle], angle + bend, 0.55 if is_arm else 0.75)
@@ -211,8 +211,8 @@ def _ground(rng: Generator, side: int) -> NDArray[np.float64]:
 def _clouds(rng: Generator, side: int, cells: int) -> NDArray[np.float64]:
     """Random values on a grid, bilinear in between."""
     values = rng.random((cells + 1, cells + 1))
-    place = np.linspace(0, cells, side, endpoint=False)
-    low = place.astype(int)
-    share = place - low
+    position = np.linspace(0, cells, side, endpoint=False)
+    low = position.astype(int)
+    share = position - low
     rows = values[low] * (1 - share)[:, None] + values[low + 1] * share[:, None]
     return rows[:, low] * (1 - share) + rows[:, low + 1] * share

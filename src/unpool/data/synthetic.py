@@ -1,6 +1,6 @@
 """Scenes drawn by rule, for tests and for a first run without a download.
 
-Every class has a shape and a texture of its own, and no colour: each texture, that of the background included, mixes
+Classes differ in shape and texture, not in colour: each texture, that of the background included, mixes
 two colours drawn from one and the same distribution. So what a network gets right on them it got from structure; the
 score of `colour_baseline` says how little colour gives.
 """
@@ -27,7 +27,7 @@ _LEAST_VISIBLE = 40  # pixels; an object of which less is seen has no box
 
 
 class _Kind(NamedTuple):
-    """Both functions see coordinates in the object's own frame, where the object spans about -1 to 1."""
+    """Both functions see coordinates in the frame of the object, which spans about -1 to 1."""
 
     name: str
     shape: Callable[[Plane, Plane], NDArray[np.bool_]]
@@ -100,13 +100,13 @@ class Scenes:
         side: int = 96,
         classes: Sequence[str] | None = None,
     ) -> None:
-        own = ("background", *(kind.name for kind in _KINDS))
+        defaults = ("background", *(kind.name for kind in _KINDS))
         if split not in _SPLITS:
             raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(_SPLITS)}")
         if side < 32 or (count is not None and count < 1):
             raise DataError(f"scenes of side {side} and number {count}; expected a side of at least 32 and at least 1")
-        named = tuple(classes) if classes is not None else own
-        self._index = np.array(match(own, named, "scenes"))
+        named = tuple(classes) if classes is not None else defaults
+        self._index = np.array(match(defaults, named, "scenes"))
         self._seed = seed
         self._stream, usual = _SPLITS[split]
         self._count = usual if count is None else count
@@ -214,8 +214,8 @@ def _ground(rng: Generator, side: int) -> Plane:
 def _clouds(rng: Generator, side: int, cells: int) -> Plane:
     """Random values on a grid, bilinear in between."""
     values = rng.random((cells + 1, cells + 1), dtype=np.float32)
-    place = np.linspace(0, cells, side, endpoint=False, dtype=np.float32)
-    low = place.astype(int)
-    share = place - low
+    position = np.linspace(0, cells, side, endpoint=False, dtype=np.float32)
+    low = position.astype(int)
+    share = position - low
     rows = values[low] * (1 - share)[:, None] + values[low + 1] * share[:, None]
     return rows[:, low] * (1 - share) + rows[:, low + 1] * share

@@ -237,9 +237,7 @@ def test_nobody_with_a_place_is_an_error_that_says_where_the_first_one_is(tmp_pa
         for one in content["annotations"]:
             one["bbox"] = [900, 900, 5, 5]
 
-    with pytest.raises(
-        DataError, match=r"no person of 1 joints or more with a place on the image; 6 have none, such as"
-    ):
+    with pytest.raises(DataError, match=r"no person of 1 joints or more standing on the image; 6 do not, such as"):
         READERS[name](edited(tmp_path, away), "train")
 
 

@@ -147,8 +147,8 @@ def with_joints(root, change):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ((0, 0), r"right_ankle of image 2 has the place \(nan, .*correct it, or flag it 0"),
-        ((5, 1), r"left_ankle of image 2 has the place \(.*, nan\); expected pixels of its image"),
+        ((0, 0), r"right_ankle of image 2 has the position \(nan, .*correct it, or flag it 0"),
+        ((5, 1), r"left_ankle of image 2 has the position \(.*, nan\); expected pixels of its image"),
         ((13, 2), r"head_top of image 2 has the flag nan; expected 1 where it is visible and 0 where not"),
     ],
 )
@@ -164,7 +164,7 @@ def test_lsp_joint_at_no_pixel_is_refused_and_one_that_is_hidden_is_not(tmp_path
         joints[3, :2, 1] = value  # hidden
         joints[2, 0, 0] = value
 
-    with pytest.raises(DataError, match=r"right_hip of image 1 has the place"):
+    with pytest.raises(DataError, match=r"right_hip of image 1 has the position"):
         READERS["lsp"](with_joints(tmp_path, far), "train")
     (tmp_path / "train.txt").write_text("2\n")
     assert READERS["lsp"](tmp_path, "train")[0]["keypoints"][3].tolist() == [0, 0]

@@ -10,7 +10,7 @@ from typing import Any
 from unpool.data.classes import match
 from unpool.data.decode import Exif, printable
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
-from unpool.data.readers.splits import Split, not_found, require_exif, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
 from unpool.types import IGNORE, DataInfo
 
@@ -55,9 +55,9 @@ class CamVid(MaskPairs):
         values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES), advice=_ADVICE)
         pairs = _pairs(folder / f"{split}.txt")
         super().__init__(folder, pairs, values, channels=channels, exif=exif)
-        own = dict(zip(index, CLASSES.values(), strict=True))
+        colour_of = dict(zip(index, CLASSES.values(), strict=True))
         self.info = DataInfo(
-            classes=expected, palette=tuple(own.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID
+            classes=expected, palette=tuple(colour_of.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID
         )
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
 
@@ -66,7 +66,7 @@ def _folder(root: Path, split: str) -> Path:
     for folder in (root / "CamVid", root):
         if (folder / f"{split}.txt").is_file():
             return folder
-    raise not_found(root, split, [f"CamVid/{split}.txt", f"{split}.txt"])
+    raise missing_split(root, split, [f"CamVid/{split}.txt", f"{split}.txt"])
 
 
 def _pairs(listing: Path) -> list[Pair]:

@@ -35,8 +35,8 @@ def read_class_file(path: Path) -> ClassFile:
         raise DataError(f"{printable(path)}: cannot read ({error}); save it as UTF-8 text") from error
     lines = [line.strip() for line in text.rstrip().splitlines()]
     coloured = [_COLOURED.match(line) for line in lines]
-    names = tuple(nfc(found[1] if found else line) for line, found in zip(lines, coloured, strict=True))
-    colours = tuple((int(found[2]), int(found[3]), int(found[4])) for found in coloured if found)
+    names = tuple(nfc(matched[1] if matched else line) for line, matched in zip(lines, coloured, strict=True))
+    colours = tuple((int(one[2]), int(one[3]), int(one[4])) for one in coloured if one)
     if fault := _fault(names, colours):
         raise DataError(f"{printable(path)}: {fault}")
     return ClassFile(names, colours)

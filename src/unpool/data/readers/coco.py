@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unpool.data.decode import printable
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
-from unpool.data.readers.splits import Split, not_found, require_exif, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError, RecipeError
 from unpool.ops.skeleton import flip_pairs
 from unpool.types import DataInfo, Fault
@@ -32,9 +32,9 @@ class Annotations(NamedTuple):
     Attributes:
         path: of the file.
         images: path below the root and (height, width) of each image, by number.
-        people: crowds among them, in the order of images and of their own numbers.
-        labelled: numbers of those with joints enough, and a place on their image.
-        faults: those who have none, with the reason.
+        people: crowds among them, sorted by the number of the image, then by that of the annotation.
+        labelled: numbers of people of enough joints who stand on their image.
+        faults: people who do not, with the reason.
         info: joints and limbs as the file has them.
     """
 
@@ -60,7 +60,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
     part = "train2017" if split == "train" else "val2017"
     path = require_root(root) / "annotations" / f"person_keypoints_{part}.json"
     if not path.is_file():
-        raise not_found(root, split, [f"annotations/{path.name}"])
+        raise missing_split(root, split, [f"annotations/{path.name}"])
     with reading(path):
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         require_consistent(content)
@@ -69,8 +69,8 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
             for image in content["images"]
         }
         person = next(one for one in content["categories"] if one["name"] == PERSON)
-        own = [one for one in content["annotations"] if one["category_id"] == person["id"]]
-        people = sorted(own, key=lambda one: (one["image_id"], one["id"]))
+        persons = [one for one in content["annotations"] if one["category_id"] == person["id"]]
+        people = sorted(persons, key=lambda one: (one["image_id"], one["id"]))
         enough = [one for one in people if _has_joints(one, least_joints)]
         reasons = {one["id"]: _misplaced(one, images[one["image_id"]][1]) for one in enough}
         labelled = frozenset(number for number, reason in reasons.items() if reason is None)
@@ -93,8 +93,8 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        told = f"{printable(path)} is no list of COCO's key points: {kind}{error}"
-        raise DataError(f"{told}: correct the file, or fetch it again") from error
+        problem = f"{printable(path)} is no list of COCO's key points: {kind}{error}"
+        raise DataError(f"{problem}: correct the file, or fetch it again") from error
 
 
 def name_of(one: Annotation, image: str) -> str:
@@ -115,15 +115,15 @@ def box_of(one: Annotation) -> tuple[float, float, float, float]:
 
 def nobody(content: Annotations, least_joints: int) -> DataError:
     """The error of a file in which no person is labelled."""
-    told = f"{printable(content.path)} has no person of {least_joints} joints or more"
+    problem = f"{printable(content.path)} has no person of {least_joints} joints or more"
     if content.faults:
         path, reason = content.faults[0]
-        return DataError(f"{told} with a place on the image; {len(content.faults)} have none, such as {path}: {reason}")
-    return DataError(f"{told}; lower data.least_joints")
+        return DataError(f"{problem} standing on the image; {len(content.faults)} do not, such as {path}: {reason}")
+    return DataError(f"{problem}; lower data.least_joints")
 
 
 def _has_joints(one: Annotation, least_joints: int) -> bool:
-    """Whether it is one person with joints enough, by what is told and by what is there."""
+    """Whether it is one person of enough joints, by their stated number and by those listed."""
     return not one["iscrowd"] and min(one["num_keypoints"], sum(map(bool, one["keypoints"][2::3]))) >= least_joints
 
 

@@ -1,9 +1,9 @@
 """People of COCO, one a sample: annotations/person_keypoints_<split>2017.json beside the folders of images.
 
-A joint is visible where it is labelled, hidden or not, as COCO's own score has it. Crowds and people of fewer than
-`least_joints` joints are left out; so are those whose box is empty or who stand beside their image, and they are told
-of. A sample is the square about the person's box, `square` times its longer side. There is no labelled test split, so
-test is val.
+A joint is visible where it is labelled, hidden or not, as in COCO's score. Crowds and people of fewer than
+`least_joints` joints are left out; so are those whose box is empty or who stand beside their image, and they are listed
+as faults. A sample is the square about the person's box, `square` times its longer side. There is no labelled test
+split, so test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
@@ -54,7 +54,7 @@ class CocoPeople(PersonCrops):
 
 
 def _people(content: coco.Annotations) -> list[Person]:
-    """Those that are labelled, in the order of images and of their own numbers."""
+    """Those that are labelled, sorted by the number of the image, then by that of the annotation."""
     people = []
     for one in content.people:
         if one["id"] in content.labelled:

@@ -14,7 +14,7 @@ from unpool.data.readers.coco_checks import MOST
 
 
 class Region(NamedTuple):
-    """One of the two is given.
+    """A region as polygons or as runs.
 
     Attributes:
         number: of the annotation.
@@ -35,17 +35,17 @@ def region_of(one: Mapping[str, Any]) -> Region:
     Raises:
         ValueError: names the annotation and what its region is.
     """
-    number, found = one["id"], one.get("segmentation")
-    if isinstance(found, dict) and isinstance(found.get("counts"), str):
+    number, stored = one["id"], one.get("segmentation")
+    if isinstance(stored, dict) and isinstance(stored.get("counts"), str):
         raise ValueError(f"annotation {number} has compressed run lengths; decompress them to a list of numbers")
     try:
-        if isinstance(found, dict):
-            height, width = found["size"]
-            return Region(number, runs=np.array(found["counts"], np.int64), size_hw=(int(height), int(width)))
-        polygons = tuple(np.array(corners, np.float32).reshape(-1) for corners in found or ())
+        if isinstance(stored, dict):
+            height, width = stored["size"]
+            return Region(number, runs=np.array(stored["counts"], np.int64), size_hw=(int(height), int(width)))
+        polygons = tuple(np.array(corners, np.float32).reshape(-1) for corners in stored or ())
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        told = f"annotation {number} has a region that is neither polygons nor runs"
-        raise ValueError(f"{told}: {type(error).__name__}: {error}") from error
+        problem = f"annotation {number} has a region that is neither polygons nor runs"
+        raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
     for corners in polygons:
         if len(corners) % 2 or len(corners) < 6:
             raise ValueError(f"annotation {number} has a polygon of {len(corners)} numbers; expected x, y in pairs")
@@ -83,8 +83,8 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             or (runs > height * width).any()
             or runs.sum() != height * width
         ):
-            given = f"{region.size_hw[1]}x{region.size_hw[0]} with runs of {runs.sum()} pixels"
-            raise ValueError(f"annotation {region.number} is a mask of {given}; its image is {width}x{height}")
+            mask = f"{region.size_hw[1]}x{region.size_hw[0]} with runs of {runs.sum()} pixels"
+            raise ValueError(f"annotation {region.number} is a mask of {mask}; its image is {width}x{height}")
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(width, height).T
     picture = Image.new("1", (width, height))

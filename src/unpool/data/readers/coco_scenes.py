@@ -1,8 +1,8 @@
 """Whole images of COCO with everyone on them: annotations/person_keypoints_<split>2017.json beside the images.
 
 A joint is known where it is labelled, hidden or not. Crowds, and people of fewer than `least_joints` joints, are seen
-but not labelled: the mask is IGNORE on them, so that a network is not told that nobody stands there (W(p) = 0 in the
-paper). The same holds of people whose box is empty or who stand beside their image; these are told of. Where an
+but not labelled: the mask is IGNORE on them, so that a network does not learn that nobody stands there (W(p) = 0 in the
+paper). The same holds of people whose box is empty or who stand beside their image; they are listed as faults. Where an
 unlabelled person has no `segmentation`, its box is masked. Pixels of a labelled person count even where the region of
 an unlabelled one covers them; the authors' code frees them from crowds only. A labelled person without `segmentation`
 frees none. Images without a labelled person are left out. There is no labelled test split, so test is val.
@@ -94,12 +94,12 @@ class CocoScenes:
         """Size and oddities of one image, from the header of its file."""
         scene = self._scenes[index]
         path = self.root / scene.image
-        found = probe(path)
-        size = oriented(found, self._exif)
+        header = probe(path)
+        size = oriented(header, self._exif)
         require_size(path, size, scene.size_hw)
-        told = notes(scene.image, found, self._channels, exif=self._exif)
+        oddities = notes(scene.image, header, self._channels, exif=self._exif)
         values = self._channels * size[0] * size[1] + size[0] * size[1]
-        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, told)
+        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, oddities)
 
     def _mask(self, scene: _Scene) -> Tensor:
         """(H, W) uint8: IGNORE on people who are not labelled, else 0."""

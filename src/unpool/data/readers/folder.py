@@ -18,7 +18,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
-    not_found,
+    missing_split,
     nothing_left,
     require_exif,
     require_root,
@@ -77,7 +77,7 @@ class Folder:
                 ignored += self._take(folder, name, split)
                 labels += [index[name]] * (len(self._files) - len(labels))
         if not self._files:
-            raise nothing_left(root, split, self._drawn) if self._drawn else not_found(root, split, ["images"])
+            raise nothing_left(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
         self.names: Sequence[str] = [printable(file) for file in self._files]
         drawn = self._drawn._asdict() if self._drawn else None
@@ -93,9 +93,9 @@ class Folder:
     def measure(self, index: int) -> Measure:
         """Size and oddities of one image, from its header."""
         path = self.root / self._files[index]
-        found = probe(path)
-        told = notes(self._files[index], found, self._channels, exif=self._exif)
-        return Measure(oriented(found, self._exif), self._channels * found.height * found.width, told)
+        header = probe(path)
+        oddities = notes(self._files[index], header, self._channels, exif=self._exif)
+        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, oddities)
 
     def targets(self, index: int) -> Sample:
         """All of a sample but its image."""
@@ -112,7 +112,7 @@ class Folder:
         if split in laid_out:
             return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
         looked_for = [f"{name}/<class>/*.jpg" for name in SPLIT_NAMES[split]]
-        raise not_found(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
+        raise missing_split(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
 
     def _train_classes(self, names: Sequence[str], source: Path, split: Split) -> Sequence[str]:
         train = _split_folder(self.root, "train")
@@ -124,16 +124,16 @@ class Folder:
 
     def _take(self, folder: Path, name: str, split: Split) -> int:
         """Adds the files of one class folder that belong to the split; gives the number of files ignored."""
-        found = walk(folder)
-        self.faults += found.faults
-        self.notes += [f"file names differ in case only: {clash}" for clash in found.clashes]
-        files = found.files
+        listing = walk(folder)
+        self.faults += listing.faults
+        self.notes += [f"file names differ in case only: {clash}" for clash in listing.clashes]
+        files = listing.files
         if self._drawn:
             kept = self._drawn.keeps([f"{name}/{file}" for file in files], split)
             files = [file for file in files if f"{name}/{file}" in kept]
         prefix = folder.relative_to(self.root).as_posix()
         self._files += [f"{prefix}/{file}" for file in files]
-        return found.ignored
+        return listing.ignored
 
 
 def _stray(source: Path) -> list[str]:
@@ -144,9 +144,11 @@ def _stray(source: Path) -> list[str]:
 
 
 def _odd_folders(source: Path, folders: dict[str, list[Path]]) -> list[str]:
-    told = [f"class '{name}' is spelt in two ways, read as one" for name, found in folders.items() if len(found) > 1]
+    spellings = [
+        f"class '{name}' is spelt in two ways, read as one" for name, paths in folders.items() if len(paths) > 1
+    ]
     empty = [name for name in subfolders(source) if nfc(name) not in folders]
-    return told + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
+    return spellings + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:

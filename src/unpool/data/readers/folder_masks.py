@@ -18,7 +18,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
-    not_found,
+    missing_split,
     nothing_left,
     require_exif,
     require_root,
@@ -64,11 +64,11 @@ class FolderMasks(MaskPairs):
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
-        found = pair_files(root, source.images, source.masks)
-        if not found.pairs:
-            told = f"none of the images in {printable(source.images)} has a mask in {printable(source.masks)}"
-            raise DataError(f"{told} ({len(found.faults)} files left over); names must be equal up to the suffix")
-        pairs = found.pairs
+        paired = pair_files(root, source.images, source.masks)
+        if not paired.pairs:
+            problem = f"none of the images in {printable(source.images)} has a mask in {printable(source.masks)}"
+            raise DataError(f"{problem} ({len(paired.faults)} files left over); names must be equal up to the suffix")
+        pairs = paired.pairs
         if drawn is not None:
             kept = drawn.keeps([key_of(pair.image) for pair in pairs], split)
             pairs = [pair for pair in pairs if key_of(pair.image) in kept]
@@ -77,11 +77,11 @@ class FolderMasks(MaskPairs):
         values = MaskValues(labels.meaning(index), len(labels.names), palette=labels.mask_palette)
         super().__init__(root, pairs, values, channels=channels, exif=exif)
         self.info = DataInfo(classes=expected, palette=labels.palette(index, len(expected)), ignore=ignore)
-        self.faults, self.notes = found.faults, found.notes
+        self.faults, self.notes = paired.faults, paired.notes
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
-            "ignored": found.ignored,
+            "ignored": paired.ignored,
             "drawn": drawn._asdict() if drawn else None,
         }
 
@@ -105,7 +105,7 @@ class _Labels(NamedTuple):
     def of(cls, lines: ClassFile, ignore: int | None, mask_values: Mapping[int, int] | None) -> "_Labels":
         if mask_values is None:
             kept = [i for i in range(len(lines.names)) if i != ignore]
-            class_of = {line: place for place, line in enumerate(kept)}
+            class_of = {line: position for position, line in enumerate(kept)}
         else:
             kept = list(range(len(lines.names)))
             class_of = {int(stored): int(line) for stored, line in mask_values.items()}
@@ -129,8 +129,8 @@ class _Labels(NamedTuple):
     def palette(self, index: Sequence[int], count: int) -> tuple[tuple[int, int, int], ...]:
         """One colour a class, made up where the set brings none."""
         palette = list(distinct_colours(count))
-        for place, colour in zip(index, self.colours, strict=False):
-            palette[place] = colour
+        for position, colour in zip(index, self.colours, strict=False):
+            palette[position] = colour
         return tuple(palette)
 
 
@@ -149,7 +149,7 @@ def _require_lines(class_of: Mapping[int, int], count: int) -> None:
 
 def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | None]:
     """The two folders that hold the split, and how it is drawn from them if it has to be."""
-    laid_out = {name: found for name in SPLIT_NAMES if (found := _laid_out(root, name))}
+    laid_out = {name: files for name in SPLIT_NAMES if (files := _laid_out(root, name))}
     if split in laid_out:
         return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
     if split == "val" and "train" in laid_out:
@@ -157,7 +157,7 @@ def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | No
     if not laid_out and drawn.gives(split) and (root / "images").is_dir():
         return _Source(root / "images", root / "masks"), drawn
     looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
-    raise not_found(root, split, looked_for + (["images"] if drawn.gives(split) else []))
+    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []))
 
 
 def _laid_out(root: Path, split: str) -> _Source | None:

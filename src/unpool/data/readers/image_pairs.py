@@ -19,7 +19,7 @@ from unpool.types import DataInfo, Sample
 class ImagePairs:
     """The noisy image, and the clean one as its target; both grey or in colour, of 8 or 16 bits.
 
-    16 bits are reduced to 8, of which the run's notes tell.
+    16 bits are reduced to 8, which the run's notes say.
 
     Args:
         folders: as in `Images`; the two folders stand inside of each.
@@ -46,25 +46,27 @@ class ImagePairs:
         require_exif(exif)
         self.root = require_root(root)
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
-        found = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
-        if not found.pairs:
-            told = f"none of the images in {printable(folder / 'noisy')} has its like in {printable(folder / 'clean')}"
-            raise DataError(f"{told} ({len(found.faults)} files left over); names must be equal up to the suffix")
-        self._pairs = found.pairs
+        paired = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
+        if not paired.pairs:
+            problem = (
+                f"none of the images in {printable(folder / 'noisy')} has its like in {printable(folder / 'clean')}"
+            )
+            raise DataError(f"{problem} ({len(paired.faults)} files left over); names must be equal up to the suffix")
+        self._pairs = paired.pairs
         if drawn is not None:
-            kept = drawn.keeps([key_of(pair.image) for pair in found.pairs], split)
-            self._pairs = [pair for pair in found.pairs if key_of(pair.image) in kept]
+            kept = drawn.keeps([key_of(pair.image) for pair in paired.pairs], split)
+            self._pairs = [pair for pair in paired.pairs if key_of(pair.image) in kept]
             if not self._pairs:
                 raise nothing_left(root, split, drawn)
         self._channels = channels
         self._exif: Exif = exif
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(pair.image) for pair in self._pairs]
-        self.faults, self.notes = found.faults, found.notes
+        self.faults, self.notes = paired.faults, paired.notes
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
-            "ignored": found.ignored,
+            "ignored": paired.ignored,
             "drawn": drawn._asdict() if drawn else None,
         }
 
@@ -82,12 +84,12 @@ class ImagePairs:
     def measure(self, index: int) -> Measure:
         """Size and oddities of one pair, from its headers; `Unusable` where the sizes differ."""
         size = self._require_one_size(index)
-        told = [
+        oddities = [
             sentence
             for file in (self._pairs[index].image, self._pairs[index].mask)
             for sentence in notes(file, probe(self.root / file), self._channels, exif=self._exif)
         ]
-        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(told)))
+        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(oddities)))
 
     def _decode(self, file: str) -> Any:
         return decode_image(self.root / file, self._channels, exif=self._exif)

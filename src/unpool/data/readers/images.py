@@ -1,6 +1,6 @@
 """A folder of images without labels, such as clean ones to be denoised: DIR/{train,val,test}/*.png, or DIR/*.png.
 
-Where there is no val folder, a seeded share of the images is set aside for it. Folders of other names are given, as in
+Where there is no val folder, a seeded share of the images is set aside for it. Folders of other names are set, as in
 {train: Train400, val: BSD68}; what is named must be there, and a share is set aside only where val is not named.
 """
 
@@ -17,7 +17,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
-    not_found,
+    missing_split,
     nothing_left,
     require_exif,
     require_root,
@@ -60,8 +60,8 @@ class Images:
         require_exif(exif)
         self.root = require_root(root)
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
-        found: Listing = walk(folder)
-        files = found.files
+        listing: Listing = walk(folder)
+        files = listing.files
         if drawn is not None:
             kept = drawn.keeps(files, split)
             files = [file for file in files if file in kept]
@@ -73,12 +73,12 @@ class Images:
         self._exif: Exif = exif
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(file) for file in self._files]
-        self.faults: list[Fault] = found.faults
-        self.notes = [f"file names differ in case only: {clash}" for clash in found.clashes]
+        self.faults: list[Fault] = listing.faults
+        self.notes = [f"file names differ in case only: {clash}" for clash in listing.clashes]
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
-            "ignored": found.ignored,
+            "ignored": listing.ignored,
             "drawn": drawn._asdict() if drawn else None,
         }
 
@@ -90,9 +90,9 @@ class Images:
 
     def measure(self, index: int) -> Measure:
         """Size and oddities of one image, from its header."""
-        found = probe(self.root / self._files[index])
-        told = notes(self._files[index], found, self._channels, exif=self._exif)
-        return Measure(oriented(found, self._exif), self._channels * found.height * found.width, told)
+        header = probe(self.root / self._files[index])
+        oddities = notes(self._files[index], header, self._channels, exif=self._exif)
+        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, oddities)
 
     def targets(self, index: int) -> Sample:
         """All of a sample but its image: nothing."""
@@ -103,7 +103,7 @@ def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple
     """The folder that holds the split, and how the split is drawn from it if it has to be.
 
     Raises:
-        RecipeError: `folders` names something that is no split, or no folder of its own below the root.
+        RecipeError: `folders` names something that is no split, or two splits in one folder.
         DataError: there is no image of this split.
     """
     require_split(split)
@@ -119,7 +119,7 @@ def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple
         return laid_out["train"], drawn
     if not laid_out and drawn.gives(split) and holds_image(root):
         return root, drawn
-    raise not_found(root, split, [*(f"{choice}/*.png" for choice in SPLIT_NAMES[split]), "*.png"])
+    raise missing_split(root, split, [*(f"{choice}/*.png" for choice in SPLIT_NAMES[split]), "*.png"])
 
 
 def _named(root: Path, split: Split, folders: Mapping[str, str], *, drawn: Drawn) -> tuple[Path, Drawn | None]:
@@ -128,14 +128,16 @@ def _named(root: Path, split: Split, folders: Mapping[str, str], *, drawn: Drawn
     Training asks for the folder of validation too: what is set aside depends on it.
     """
     _require_folders(root, folders)
-    told = f"data.folders names {' and '.join(f'{folder} for {name}' for name, folder in folders.items())}"
+    named = f"data.folders names {' and '.join(f'{folder} for {name}' for name, folder in folders.items())}"
     is_drawn = "val" not in folders and split != "test"
-    if (place := "train" if is_drawn else split) not in folders:
-        raise DataError(f"{printable(root)}: no {split} split; {printable(told)}: name the folder of {split} there too")
-    for name in ("train", "val") if split == "train" else (place,):
+    if (source_of := "train" if is_drawn else split) not in folders:
+        raise DataError(
+            f"{printable(root)}: no {split} split; {printable(named)}: name the folder of {split} there too"
+        )
+    for name in ("train", "val") if split == "train" else (source_of,):
         if name in folders and not _has_image(root / folders[name]):
             raise _empty(root, name, folders[name])
-    return root / folders[place], drawn if is_drawn else None
+    return root / folders[source_of], drawn if is_drawn else None
 
 
 def _has_image(folder: Path) -> bool:
@@ -148,13 +150,15 @@ def _require_folders(root: Path, folders: Mapping[str, str]) -> None:
         raise RecipeError(f"data.folders names {', '.join(unknown)}; it takes train, val and test")
     for name, folder in folders.items():
         if not is_below(folder):
-            told = f"data.folders names {printable(folder)} for {name}; expected a folder below data.root"
-            raise RecipeError(f"{told}, such as {SPLIT_NAMES[name][0]}: set data.root to a folder that holds them all")
+            problem = f"data.folders names {printable(folder)} for {name}; expected a folder below data.root"
+            raise RecipeError(
+                f"{problem}, such as {SPLIT_NAMES[name][0]}: set data.root to a folder that holds them all"
+            )
     for (name, folder), (other, its) in combinations(folders.items(), 2):
-        own, second = ((root / path).resolve() for path in (folder, its))
-        if own.is_relative_to(second) or second.is_relative_to(own):
-            told = f"data.folders names {printable(folder)} for {name} and {printable(its)} for {other}"
-            raise RecipeError(f"{told}, which hold the same images; expected a folder of its own for each: correct one")
+        first, second = ((root / path).resolve() for path in (folder, its))
+        if first.is_relative_to(second) or second.is_relative_to(first):
+            problem = f"data.folders names {printable(folder)} for {name} and {printable(its)} for {other}"
+            raise RecipeError(f"{problem}, which hold the same images; expected one folder for each: correct one")
 
 
 def _empty(root: Path, name: str, folder: str) -> DataError:
@@ -163,8 +167,8 @@ def _empty(root: Path, name: str, folder: str) -> DataError:
     above = path.parent
     beside = [one for one in subfolders(above) if one != path.name]
     shown = ", ".join(beside[:_SHOWN]) + (", ..." if len(beside) > _SHOWN else "")
-    given = "holds no image" if path.is_dir() else "is no folder" if path.exists() else "does not exist"
+    state = "holds no image" if path.is_dir() else "is no folder" if path.exists() else "does not exist"
     lies = f"beside it: {shown}" if beside else f"no other folder lies in {above}"
     advice = "correct the name" + (", or leave val out to set a share of train aside" if name == "val" else "")
-    told = f"data.folders names {folder} for {name}, but {path} {given} ({lies}): {advice}"
-    return DataError(printable(told))
+    problem = f"data.folders names {folder} for {name}, but {path} {state} ({lies}): {advice}"
+    return DataError(printable(problem))

@@ -19,7 +19,7 @@ from torch import Tensor
 from unpool.data.classes import match
 from unpool.data.decode import printable
 from unpool.data.measure import Measure
-from unpool.data.readers.splits import Split, not_found, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_root, require_split
 from unpool.errors import DataError
 from unpool.types import DataInfo, Fault, Sample
 
@@ -47,11 +47,11 @@ class Mnist:
             raise DataError(
                 f"{printable(path)} holds {len(labels)} labels and its image file {len(self._images)} images"
             )
-        own = tuple(str(digit) for digit in range(10))
-        expected = tuple(classes) if classes is not None else own
-        if int(labels.max()) >= len(own):
-            raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(own) - 1}")
-        self._labels = torch.tensor(match(own, expected, printable(root)))[labels.long()]
+        digits = tuple(str(digit) for digit in range(10))
+        expected = tuple(classes) if classes is not None else digits
+        if int(labels.max()) >= len(digits):
+            raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(digits) - 1}")
+        self._labels = torch.tensor(match(digits, expected, printable(root)))[labels.long()]
         self._channels = channels
         self.info = DataInfo(classes=expected)
         self.names: Sequence[str] = [f"{stem}/{i:05d}" for i in range(len(labels))]
@@ -103,4 +103,4 @@ def _find(root: Path, split: str, stem: str, kind: str) -> Path:
         for name in names:
             if (root / folder / name).is_file():
                 return root / folder / name
-    raise not_found(root, split, names)
+    raise missing_split(root, split, names)

@@ -1,4 +1,4 @@
-"""Images and their masks, or whatever else is an image of its own, of two folders, paired by their names."""
+"""Images and their masks, or other images as targets, from two folders, paired by their names."""
 
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -43,12 +43,12 @@ def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -
     pairs = []
     faults = [*image_files.faults, *mask_files.faults]
     for key, image in image_at.items():
-        found = mask_at.get(key, [])
-        if len(found) > 1:
-            both = " and ".join(printable(file) for file in found)
+        matching = mask_at.get(key, [])
+        if len(matching) > 1:
+            both = " and ".join(printable(file) for file in matching)
             raise DataError(f"{printable(images / image)}: ambiguous pairing, its {target} could be {both}; keep one")
-        if found:
-            pairs.append(Pair(_below(root, images / image), _below(root, masks / found[0])))
+        if matching:
+            pairs.append(Pair(_below(root, images / image), _below(root, masks / matching[0])))
         else:
             faults.append(Fault(printable(images / image), f"no {target} of that name in {printable(masks)}"))
     used = {pair.mask for pair in pairs}
@@ -61,23 +61,23 @@ def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -
 
 
 def _by_key(images: Listing, folder: Path, target: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     for file in images.files:
-        if (other := found.setdefault(key_of(file), file)) != file:
+        if (other := file_of.setdefault(key_of(file), file)) != file:
             both = f"{printable(other)} and {printable(file)}"
             raise DataError(f"{printable(folder)}: ambiguous pairing, {both} would share a {target}; rename one")
-    return found
+    return file_of
 
 
 def _candidates(masks: Listing, image_at: dict[str, str]) -> dict[str, list[str]]:
     """Masks that could belong to each key; one that bears the whole name of an image belongs to that image alone."""
-    found: dict[str, list[str]] = {}
+    candidates: dict[str, list[str]] = {}
     for file in masks.files:
         key = key_of(file)
         shorter = [key.removesuffix(end) for end in _ENDINGS if key.endswith(end)]
         for name in [key] if key in image_at else shorter:
-            found.setdefault(name, []).append(file)
-    return found
+            candidates.setdefault(name, []).append(file)
+    return candidates
 
 
 def _below(root: Path, path: Path) -> str:

@@ -113,8 +113,8 @@ class MaskPairs:
         size, mask_size = oriented(image, self._exif), (mask.height, mask.width)
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=image.orientation)
-        told = notes(pair.image, image, self._channels, exif=self._exif)
-        return Measure(size, (self._channels + 1) * size[0] * size[1], told)
+        oddities = notes(pair.image, image, self._channels, exif=self._exif)
+        return Measure(size, (self._channels + 1) * size[0] * size[1], oddities)
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
         drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))

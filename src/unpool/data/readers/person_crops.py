@@ -25,7 +25,7 @@ class Person(NamedTuple):
         image: path below the root, raw.
         name: of the sample.
         joints: (K, 2) float32 x, y in pixels of the image, the centre of the first being (0, 0).
-        visible: (K,) bool; joints that are not are of no place.
+        visible: (K,) bool; the others have no position.
         box_xyxy: what the square is cut around.
         area: pixels that the person covers, 0 where it is not known.
         size_hw: of the image as its annotations have it, None where they do not say.
@@ -47,7 +47,7 @@ def misplaced(
     *,
     square: Frame | None = None,
 ) -> str | None:
-    """Why nobody can be shown who stands there, None where somebody can.
+    """Why the annotation cannot be shown on the image, None where it can.
 
     Args:
         joints: (N, 2) x, y of those that are visible.
@@ -78,8 +78,8 @@ def misplaced(
 def require_square(square: float | None) -> None:
     """A square is at least as large as what it is cut around."""
     if square is not None and not 1 <= square <= 10:
-        told = f"data.square is {square}; expected 1 to 10 times the extent of the person"
-        raise RecipeError(f"{told}, or null for whole images")
+        problem = f"data.square is {square}; expected 1 to 10 times the extent of the person"
+        raise RecipeError(f"{problem}, or null for whole images")
 
 
 class PersonCrops:
@@ -134,17 +134,17 @@ class PersonCrops:
         """Size and oddities of one sample, from the header of its file."""
         person = self._people[index]
         path = self.root / person.image
-        found = probe(path)
-        size = oriented(found, self._exif)
-        if self._exif == "apply" and found.orientation != 1:
-            told = f"is turned by EXIF orientation {found.orientation}, its joints may not be: set data.exif=ignore"
-            raise Unusable(printable(path), told)
+        header = probe(path)
+        size = oriented(header, self._exif)
+        if self._exif == "apply" and header.orientation != 1:
+            problem = f"is turned by EXIF orientation {header.orientation}, its joints may not be: set data.exif=ignore"
+            raise Unusable(printable(path), problem)
         self._require_shown(index, size)
         if self._squares is not None:
             size = (self._squares[index].height, self._squares[index].width)
-        told = notes(person.image, found, self._channels, exif=self._exif)
+        oddities = notes(person.image, header, self._channels, exif=self._exif)
         num_bytes = sum(value.nbytes for value in self.targets(index).values())
-        return Measure(size, self._channels * size[0] * size[1] + num_bytes, told)
+        return Measure(size, self._channels * size[0] * size[1] + num_bytes, oddities)
 
     def _require_shown(self, index: int, size_hw: tuple[int, int]) -> None:
         """The image is the one that was annotated, and the person is on it."""

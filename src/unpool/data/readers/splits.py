@@ -62,7 +62,7 @@ def require_exif(exif: str) -> None:
         raise RecipeError(f"data.exif is '{exif}'; expected apply or ignore")
 
 
-def not_found(root: Path, split: str, looked_for: Sequence[str]) -> DataError:
+def missing_split(root: Path, split: str, looked_for: Sequence[str]) -> DataError:
     """The error of a root without the split asked for."""
     tried = ", ".join(looked_for)
     return DataError(f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader")
