@@ -91,7 +91,7 @@ def test_what_an_editor_sees_is_what_is_there():
     tree = ast.parse(Path(unpool.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = [name.name for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names]
-    assert sorted(seen) == sorted(unpool.__all__) == sorted(unpool._PLACES)
+    assert sorted(seen) == sorted(unpool.__all__) == sorted(unpool._SOURCES)
 
 
 def test_public_names_are_listed_by_dir():

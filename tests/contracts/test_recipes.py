@@ -1,5 +1,7 @@
 """Every shipped recipe runs: read, augment, train, evaluate, report, on a tiny set in its own format."""
 
+import math
+
 import pytest
 
 from tests.tiny_trees import WRITERS, write_tree
@@ -26,6 +28,10 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     if recipe.data.reader in WRITERS:
         small["data.root"] = str(write_tree(recipe.data.reader, tmp_path / "data"))
     else:
+        reader = recipe.data.reader
+        assert "count" in recipe.data.options, (
+            f"add a writer of a tiny set for the reader {reader} to tests/tiny_trees.py"
+        )
         small["data.count"] = 6
     if recipe.data.repeat > 1:
         small["data.repeat"] = 2
@@ -37,8 +43,9 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     metrics = run.train(name, small, run=tmp_path / "run")
     assert metrics["images"] >= 2
+    assert math.isfinite(metrics["loss"])
     scores = [metrics[name] for name in ("mean_iou", "top1", "ssim", "pck_person@0.2", "limbs") if name in metrics]
-    assert [-1 <= score <= 1 for score in scores] == [True]
+    assert all(-1 <= score <= 1 for score in scores)
     left = {path.name for path in (tmp_path / "run").iterdir()}
     expected = {"recipe.yaml", "config.json", "data.json", "model.safetensors", "best.safetensors", "last"}
     assert expected | {"log.jsonl", "metrics.json", "report.html"} <= left

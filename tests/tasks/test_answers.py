@@ -72,6 +72,7 @@ def equal(one, other):
 
 @pytest.mark.parametrize("name", list(TASKS))
 def test_answers_do_not_depend_on_targets(name):
+    assert name in KINDS, f"add the kind of output of {name} to KINDS, and random targets to `targets`"
     task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
     network = Network(task.outputs, kind=KINDS[name]).eval()
     image = torch.randn(B, 3, SIDE, SIDE, generator=GENERATOR)

@@ -21,7 +21,8 @@ class Variant:
         build: makes the module. Its keyword-only arguments are the row's options.
         kind: "backbone" (`build(in_channels=)` returns a Backbone, `head` makes it a classifier),
             "composed" (`build(backbone, num_classes=)`) or "whole" (`build(in_channels=, num_classes=)`).
-        params: learnable numbers of the whole network at `classes` and `input`; None for networks that are not ours.
+        params: learnable numbers of the whole network at `classes` and `input`; of a network without a
+            paper, what `unpool summary` counts; None for networks of other packages.
         source: paper, table and row, or the release that the count was taken from.
         input: (C, H, W) that the published counts are for.
         output: shape without B at that input; several where the network returns a NamedTuple, in its order.

@@ -37,7 +37,12 @@ class Colour(ABC):
 
     @abstractmethod
     def matrix(self, draws: Draws, mean: Tensor) -> Tensor:
-        """(B, C, C + 1) float64 for images of mean colour `mean` (B, C)."""
+        """Matrices (B, C, C + 1) float64: row c makes channel c of the output, its last column is added.
+
+        Args:
+            draws: numbers for each sample: coin, uniform, normal, integer.
+            mean: (B, C) mean colour of each image; pixels and mean run from 0 to 255.
+        """
 
 
 def check_range(name: str, values: Sequence[float], *, low: float, high: float = float("inf")) -> tuple[float, float]:
