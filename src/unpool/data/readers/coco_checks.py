@@ -1,4 +1,4 @@
-"""What must hold of a file of COCO's key points before anything is made of it.
+"""Checks the content of a file of COCO keypoints.
 
 Source: cocodataset.org, "Data format".
 """
@@ -13,7 +13,7 @@ import numpy as np
 from unpool.data.listing import is_below
 
 PERSON = "person"
-MOST = 1_000_000  # pixels from the corner; no picture is that large
+MOST = 1_000_000  # pixels from the corner; no image is that large
 _SHORT = Repr()
 _SHORT.maxlist = 6
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
@@ -25,10 +25,10 @@ class _Rule(NamedTuple):
 
 
 def require_consistent(content: Any) -> None:
-    """Every record has what is read of it, numbers of records are unique, and what they name is there.
+    """Raises unless each record has valid values for all keys that are read, ids are unique and references resolve.
 
     Raises:
-        ValueError: names the record, what it holds and what was expected.
+        ValueError: names the record, its value and the value expected.
     """
     if not isinstance(content, dict):
         raise ValueError(f"it holds {_shown(content)}; expected an object of images, annotations and categories")
@@ -36,8 +36,8 @@ def require_consistent(content: Any) -> None:
         records = content.get(part)
         if not isinstance(records, list):
             raise ValueError(f"{part} is {_shown(records)}; expected a list")
-        for place, record in enumerate(records):
-            _require(part, place, record, rules)
+        for position, record in enumerate(records):
+            _require(part, position, record, rules)
         _require_unique(part, [record["id"] for record in records], "id")
     _require_unique("images", [image["file_name"] for image in content["images"]], "file_name")
     numbers = {part: {record["id"] for record in content[part]} for part in ("images", "categories")}
@@ -46,21 +46,21 @@ def require_consistent(content: Any) -> None:
         "category_id": _Rule(numbers["categories"].__contains__, "the id of one of its categories"),
     }
     person = _person(content["categories"])
-    own = {**_PERSON, "keypoints": _joints(len(person["keypoints"]))}
-    for place, one in enumerate(content["annotations"]):
-        _require("annotations", place, one, known)
+    person_rules = {**_PERSON, "keypoints": _joints(len(person["keypoints"]))}
+    for position, one in enumerate(content["annotations"]):
+        _require("annotations", position, one, known)
         if one["category_id"] == person["id"]:
-            _require("annotations", place, one, own)
+            _require("annotations", position, one, person_rules)
 
 
-def _require(part: str, place: int, record: Any, rules: Mapping[str, _Rule]) -> None:
+def _require(part: str, position: int, record: Any, rules: Mapping[str, _Rule]) -> None:
     if not isinstance(record, dict):
-        raise ValueError(f"{part}[{place}] is {_shown(record)}; expected an object")
+        raise ValueError(f"{part}[{position}] is {_shown(record)}; expected an object")
     for key, rule in rules.items():
         if key not in record or not rule.holds(record[key]):
-            told = f"{key} is {_shown(record[key])}" if key in record else f"has no {key}"
+            problem = f"{key} is {_shown(record[key])}" if key in record else f"has no {key}"
             number = f" (id {_shown(record['id'])})" if key != "id" and "id" in record else ""
-            raise ValueError(f"{part}[{place}]{number}: {told}; expected {rule.expected}")
+            raise ValueError(f"{part}[{position}]{number}: {problem}; expected {rule.expected}")
 
 
 def _require_unique(part: str, values: list[Any], key: str) -> None:
@@ -71,7 +71,7 @@ def _require_unique(part: str, values: list[Any], key: str) -> None:
 
 
 def _person(categories: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    people = [place for place, one in enumerate(categories) if one["name"] == PERSON]
+    people = [position for position, one in enumerate(categories) if one["name"] == PERSON]
     if len(people) != 1:
         names = _shown([one["name"] for one in categories])
         raise ValueError(f"{len(people)} of its categories are called {PERSON!r}; expected one; they are {names}")

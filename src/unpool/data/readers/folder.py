@@ -1,6 +1,6 @@
 """One folder a class: DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg.
 
-Where there is no val folder, a seeded share of the images of each class is set aside for it.
+Without a val folder, a share of the images of each class is drawn for validation, by a seed.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
-    not_found,
-    nothing_left,
+    empty_split,
+    missing_split,
     require_exif,
     require_root,
     require_share,
@@ -29,14 +29,14 @@ from unpool.types import DataInfo, Fault, Sample
 
 
 class Folder:
-    """Images by class.
+    """Images with a label each, which is their folder.
 
     Args:
-        classes: names by index where they are decided elsewhere (by a training run); names are matched, unknown ones
-            refused. By default the names of the train folder, sorted.
-        val_share: part of each class set aside for validation where there is no val folder; with 1, a root without
-            split folders is all val, and all test.
-        seed: draws that part.
+        classes: class names by index, as in a training run; folders with other names are refused. By default the sorted
+            folders of the train split.
+        val_share: part of each class drawn for validation if there is no val folder; with 1, a root without split
+            folders is all val, and all test.
+        seed: of that drawing.
     """
 
     gives: tuple[str, ...] = ("image", "label")
@@ -74,10 +74,10 @@ class Folder:
         ignored = 0
         for name in names:
             for folder in folders[name]:
-                ignored += self._take(folder, name, split)
+                ignored += self._add_files(folder, name, split)
                 labels += [index[name]] * (len(self._files) - len(labels))
         if not self._files:
-            raise nothing_left(root, split, self._drawn) if self._drawn else not_found(root, split, ["images"])
+            raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
         self.names: Sequence[str] = [printable(file) for file in self._files]
         drawn = self._drawn._asdict() if self._drawn else None
@@ -91,18 +91,18 @@ class Folder:
         return {"image": decode_image(path, self._channels, exif=self._exif), **self.targets(index)}
 
     def measure(self, index: int) -> Measure:
-        """Size and oddities of one image, from its header."""
+        """Returns size and notes of one image, from its header."""
         path = self.root / self._files[index]
-        found = probe(path)
-        told = notes(self._files[index], found, self._channels, exif=self._exif)
-        return Measure(oriented(found, self._exif), self._channels * found.height * found.width, told)
+        header = probe(path)
+        sentences = notes(self._files[index], header, self._channels, exif=self._exif)
+        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, sentences)
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {"label": self._labels[index]}
 
     def _source(self, split: Split, val_share: float, seed: int) -> tuple[Path, Drawn | None]:
-        """The folder of class folders that holds the split, and how the split is drawn from it if it has to be."""
+        """Returns the folder of class folders with the split, and the drawing that selects the split there, if any."""
         laid_out = {s: f for s in SPLIT_NAMES if (f := _split_folder(self.root, s)) is not None}
         drawn = Drawn(val_share, seed)
         if not laid_out and drawn.gives(split) and subfolders(self.root):
@@ -112,7 +112,7 @@ class Folder:
         if split in laid_out:
             return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
         looked_for = [f"{name}/<class>/*.jpg" for name in SPLIT_NAMES[split]]
-        raise not_found(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
+        raise missing_split(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
 
     def _train_classes(self, names: Sequence[str], source: Path, split: Split) -> Sequence[str]:
         train = _split_folder(self.root, "train")
@@ -122,18 +122,18 @@ class Folder:
         require_equal(names, expected, printable(self.root), split=split)
         return expected
 
-    def _take(self, folder: Path, name: str, split: Split) -> int:
-        """Adds the files of one class folder that belong to the split; gives the number of files ignored."""
-        found = walk(folder)
-        self.faults += found.faults
-        self.notes += [f"file names differ in case only: {clash}" for clash in found.clashes]
-        files = found.files
+    def _add_files(self, folder: Path, name: str, split: Split) -> int:
+        """Adds the files of one class folder that belong to the split; returns the number of files ignored."""
+        listing = walk(folder)
+        self.faults += listing.faults
+        self.notes += [f"file names differ in case only: {clash}" for clash in listing.clashes]
+        files = listing.files
         if self._drawn:
             kept = self._drawn.keeps([f"{name}/{file}" for file in files], split)
             files = [file for file in files if f"{name}/{file}" in kept]
         prefix = folder.relative_to(self.root).as_posix()
         self._files += [f"{prefix}/{file}" for file in files]
-        return found.ignored
+        return listing.ignored
 
 
 def _stray(source: Path) -> list[str]:
@@ -144,9 +144,9 @@ def _stray(source: Path) -> list[str]:
 
 
 def _odd_folders(source: Path, folders: dict[str, list[Path]]) -> list[str]:
-    told = [f"class '{name}' is spelt in two ways, read as one" for name, found in folders.items() if len(found) > 1]
+    twice = [f"class '{name}' is spelt in two ways, read as one" for name, paths in folders.items() if len(paths) > 1]
     empty = [name for name in subfolders(source) if nfc(name) not in folders]
-    return told + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
+    return twice + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -157,7 +157,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
 
 
 def _class_folders(source: Path) -> dict[str, list[Path]]:
-    """Folders that hold an image, by composed name; two spellings of one name are one class."""
+    """Returns the folders that hold an image, by name in NFC, so that two encodings of one name are one class."""
     folders: dict[str, list[Path]] = {}
     for name in subfolders(source):
         if holds_image(source / name):
