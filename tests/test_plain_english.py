@@ -15,7 +15,6 @@ NOT_YET = {  # files that still have such names, by folder; take a name out when
     for folder, names in {
         "cli": ("show_dense"),
         "convert/folding": ("comparison"),
-        "data": ("figures synthetic"),
         "data/readers": ("person_crops"),
         "ops": ("heatmaps"),
         "predictor": ("dense files framing predictor"),
