@@ -11,7 +11,7 @@ from unpool.errors import DataError, RecipeError
 from unpool.models.weights import save_weights
 from unpool.predictor import dense
 from unpool.predictor.dense import show_dense
-from unpool.predictor.files import picture_place, write_picture
+from unpool.predictor.files import picture_path, write_picture
 from unpool.types import Preprocessing
 
 CLASSES = ("one", "two", "three")
@@ -21,9 +21,9 @@ def photo(height=44, width=52, channels=1):
     return torch.randint(0, 256, (channels, height, width), generator=torch.Generator().manual_seed(1)).byte()
 
 
-def write_run(place, *, size_hw=(32, 32), task="classification", seed=0):
+def write_run(path, *, size_hw=(32, 32), task="classification", seed=0):
     torch.manual_seed(seed)
-    save_weights(place / "model.safetensors", models.build("lenet5", num_classes=3))
+    save_weights(path / "model.safetensors", models.build("lenet5", num_classes=3))
     network = {"name": "lenet5", "backbone": None, "num_classes": 3, "in_channels": 1, "options": {}}
     config = {
         "format": 1,
@@ -33,8 +33,8 @@ def write_run(place, *, size_hw=(32, 32), task="classification", seed=0):
         "info": {"classes": list(CLASSES), "palette": [], "ignore": None, "keypoints": [], "flip_pairs": []},
         "custom": [],
     }
-    (place / "config.json").write_text(json.dumps(config))
-    return place
+    (path / "config.json").write_text(json.dumps(config))
+    return path
 
 
 def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
@@ -43,8 +43,8 @@ def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
     network = models.build("lenet5", num_classes=3).eval()
     crop = Preprocessing(channels=1, mean=(0.5,), std=(0.25,)).normalize(photo()[None, :, 4:36, 8:40])
     with torch.no_grad():
-        torch.testing.assert_close(shown.found.coarse[:, 1, 2], network(crop)[0], rtol=1e-4, atol=1e-5)
-    assert shown.found.coarse.shape == (3, 4, 6)
+        torch.testing.assert_close(shown.scores.coarse[:, 1, 2], network(crop)[0], rtol=1e-4, atol=1e-5)
+    assert shown.scores.coarse.shape == (3, 4, 6)
     assert shown.classes == CLASSES
     assert shown.notes == ()
 
@@ -52,7 +52,7 @@ def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
 def test_class_is_the_likeliest_or_the_one_that_was_named(tmp_path):
     run = write_run(tmp_path)
     likely = show_dense(run, photo(), output_stride=2)
-    assert likely.label == int(likely.found.coarse.softmax(0).mean((1, 2)).argmax())
+    assert likely.label == int(likely.scores.coarse.softmax(0).mean((1, 2)).argmax())
     assert show_dense(run, photo(), label="two", output_stride=2).label == 1
     assert show_dense(run, photo(), label="2", output_stride=2).label == 2
     with pytest.raises(RecipeError, match=r"no class 'four'; give an index below 3 or one of one, two, three"):
@@ -90,37 +90,37 @@ def test_weights_of_a_file_are_taken(tmp_path):
     shown = show_dense("lenet5", photo(), weights=tmp_path / "own.safetensors", output_stride=4)
     with torch.no_grad():
         wanted = network((photo()[None, :, :32, :32].float() / 255 - 0.5) / 0.5)[0]
-    torch.testing.assert_close(shown.found.coarse[:, 0, 0], wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shown.scores.coarse[:, 0, 0], wanted, rtol=1e-4, atol=1e-5)
     assert shown.notes == ()
 
 
 def test_size_is_height_then_width_and_large_photographs_are_made_smaller(monkeypatch):
     shown = show_dense("lenet5", photo(), size_hw=(36, 60), output_stride=4)
-    assert (shown.found.size_hw, shown.notes[1:]) == ((36, 60), ())
+    assert (shown.scores.size_hw, shown.notes[1:]) == ((36, 60), ())
     monkeypatch.setattr(dense, "LONGEST", 50)
     shown = show_dense("lenet5", photo(80, 100), output_stride=4)
-    assert shown.found.size_hw == (40, 50)
+    assert shown.scores.size_hw == (40, 50)
     assert "made smaller, from 100x80 to 50x40" in shown.notes[1]
 
 
 def test_run_that_does_not_say_its_size_asks_for_it(tmp_path):
     run = write_run(tmp_path, size_hw=None)
-    with pytest.raises(RecipeError, match="does not say which: give it as --window H W"):
+    with pytest.raises(RecipeError, match="its input size is unknown: set --window H W"):
         show_dense(run, photo())
-    assert show_dense(run, photo(), window_hw=(32, 32), output_stride=4).found.window_hw == (32, 32)
+    assert show_dense(run, photo(), window_hw=(32, 32), output_stride=4).scores.window_hw == (32, 32)
 
 
 def test_what_is_no_classifier_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="is no run of a classifier: only a classifier slides"):
+    with pytest.raises(RecipeError, match="is no run of a classifier: only a classifier can slide"):
         show_dense(write_run(tmp_path, task="segmentation"), photo())
-    with pytest.raises(RecipeError, match="unet is no classifier with one answer"):
+    with pytest.raises(RecipeError, match="unet is no classifier with one output"):
         show_dense("unet", photo())
 
 
 def test_weights_that_do_not_belong_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="weights of a run are last or best, not 'imagenet'"):
         show_dense(write_run(tmp_path), photo(), weights="imagenet")
-    with pytest.raises(RecipeError, match="weights 'best' are of a run, and there is no run directory lenet5"):
+    with pytest.raises(RecipeError, match="weights 'best' belong to a run, and there is no run directory lenet5"):
         show_dense("lenet5", photo(), weights="best")
 
 
@@ -130,9 +130,9 @@ def test_missing_photograph_is_named(tmp_path):
 
 
 def test_picture_goes_to_a_file_or_a_folder_and_replaces_nothing(tmp_path):
-    assert picture_place(tmp_path / "a.png", "x") == tmp_path / "a.png"
-    place = picture_place(tmp_path / "new", "x")
-    write_picture(photo(5, 7, channels=3), place)
+    assert picture_path(tmp_path / "a.png", "x") == tmp_path / "a.png"
+    path = picture_path(tmp_path / "new", "x")
+    write_picture(photo(5, 7, channels=3), path)
     assert Image.open(tmp_path / "new" / "x.png").size == (7, 5)
     with pytest.raises(RecipeError, match=r"x\.png exists already"):
-        picture_place(tmp_path / "new", "x")
+        picture_path(tmp_path / "new", "x")

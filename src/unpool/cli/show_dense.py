@@ -44,9 +44,9 @@ def run(values: Namespace) -> int:
     """Runs the verb on parsed arguments and returns the exit code."""
     prepare(from_shell=values.from_shell)
     from unpool.predictor.dense import show_dense
-    from unpool.predictor.files import picture_place, write_picture
+    from unpool.predictor.files import picture_path, write_picture
 
-    path = picture_place(values.out, f"{values.image.stem}_dense")
+    path = picture_path(values.out, f"{values.image.stem}_dense")
     with library_output_to_stderr(), log_to_stderr():
         shown = show_dense(
             values.source,

@@ -1,4 +1,4 @@
-"""`unpool show dense`: a classifier slid over a photograph, in one pass and dilated: figures and a picture."""
+"""Compares a classifier slid over a photograph with its convolutional and its dilated form (`unpool show dense`)."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,21 +18,21 @@ from unpool.predictor.loading import load
 from unpool.types import Preprocessing
 
 Pair = tuple[int, int]
-LONGEST = 1024  # pixels of the longer side to which a photograph is made smaller
+LONGEST = 1024  # pixels; the longer side to which a larger photograph is made smaller
 
 
 class Shown(NamedTuple):
-    """What there is to see.
+    """The result of `show_dense`.
 
     Attributes:
-        found: scores and times.
+        scores: of the three ways, with their times.
         label: the class of the heat maps.
         classes: names by index.
-        notes: what a reader must know: weights that are random, a photograph that was made smaller.
-        picture: (3, H, W) uint8.
+        notes: warnings, such as random weights or a photograph that was made smaller.
+        picture: (3, H, W) uint8, the heat maps.
     """
 
-    found: DenseScores
+    scores: DenseScores
     label: int
     classes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -40,11 +40,11 @@ class Shown(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         named = {"class": self.classes[self.label], "label": self.label, "notes": list(self.notes)}
-        return {**named, **self.found.to_json()}
+        return {**named, **self.scores.to_json()}
 
     def to_text(self) -> str:
-        """Lines for people: the time of each way, what is equal, and why the rest is not."""
-        return "\n".join(f"{name:12} {text}" for name, text in _lines(self.found, self.classes[self.label]))
+        """Returns lines to read: the time of each way, which scores are equal, and why others are not."""
+        return "\n".join(f"{name:12} {text}" for name, text in _lines(self.scores, self.classes[self.label]))
 
 
 class _Source(NamedTuple):
@@ -65,44 +65,45 @@ def show_dense(
     window_hw: Pair | None = None,
     output_stride: int | None = None,
 ) -> Shown:
-    """Slides a classifier over a photograph, and shows its convolutional and its dilated form beside it.
+    """Scores each window of a photograph by a classifier in three ways: window by window, in one pass, and dilated.
 
     Args:
-        source: a run directory of a classification, or a network's name.
+        source: run directory of a classification, or name of a network.
         image: as `Predictor` takes it.
-        weights: of a run "last" (None) or "best"; of a network "imagenet", a .safetensors file, or None: random.
-        label: name or index of the class of the heat maps; None takes that of the highest mean probability.
-        size_hw: to which the photograph is resized; None keeps its own up to 1,024 pixels.
-        window_hw: the classifier's input size, where the run does not say it.
+        weights: "last" (also None) or "best" of a run; of a network "imagenet", a .safetensors file, or None for
+            random ones.
+        label: name or index of the class of the heat maps; None takes the class of the highest mean probability.
+        size_hw: size to which the photograph is resized; None keeps its size up to 1,024 pixels.
+        window_hw: input size of the classifier, if the run does not say it.
         output_stride: of the dilated map; None takes the finest that this machine computes in some seconds.
 
     Raises:
-        RecipeError: no classifier, no such class, a window that is not known or larger than the photograph.
-        NotConvertible: a layer has no exact counterpart.
-        DataError, ModelFileError: a file cannot be used.
+        RecipeError: `source` is no classifier, it has no such class, or the window is unknown or too large.
+        NotConvertible: a layer has no exact convolutional or dilated counterpart.
+        DataError, ModelFileError: a file is missing or damaged.
 
     Example:
         >>> from PIL import Image
         >>> shown = show_dense("lenet5", Image.new("L", (48, 40)))
-        >>> shown.found.coarse.shape  # scores of windows of 32x32, 4 pixels apart
+        >>> shown.scores.coarse.shape  # scores of windows of 32x32, 4 pixels apart
         torch.Size([10, 3, 5])
     """
-    given = _run(Path(source), weights) if Path(source).is_dir() else _network(str(source), weights)
-    window = window_hw or given.window_hw
+    loaded = _run(Path(source), weights) if Path(source).is_dir() else _network(str(source), weights)
+    window = window_hw or loaded.window_hw
     if window is None:
         raise RecipeError(
-            f"{source} was trained on images of their own size and does not say which: give it as --window H W"
+            f"{source} was trained on images of different sizes, so its input size is unknown: set --window H W"
         )
-    photo = read_image(image, given.preprocessing.channels, exif=given.preprocessing.exif)
+    photo = read_image(image, loaded.preprocessing.channels, exif=loaded.preprocessing.exif)
     photo, notes = _resized(photo, size_hw)
-    prepared = given.preprocessing.normalize(photo.to(_device(given.classifier))[None])
-    known = None if label is None else _label(label, given.classes)
-    found = score_windows(given.classifier, prepared, window_hw=window, output_stride=output_stride)
-    if found.coarse.shape[0] != len(given.classes):
-        raise RecipeError(f"{source} gives {found.coarse.shape[0]} scores and has {len(given.classes)} class names")
-    chosen = likeliest(found.coarse) if known is None else known
-    picture = draw(photo, found, label=chosen, classes=given.classes)
-    return Shown(found, chosen, given.classes, (*given.notes, *notes), picture)
+    prepared = loaded.preprocessing.normalize(photo.to(_device(loaded.classifier))[None])
+    known = None if label is None else _label(label, loaded.classes)
+    scores = score_windows(loaded.classifier, prepared, window_hw=window, output_stride=output_stride)
+    if scores.coarse.shape[0] != len(loaded.classes):
+        raise RecipeError(f"{source} returns {scores.coarse.shape[0]} scores and has {len(loaded.classes)} class names")
+    chosen = likeliest(scores.coarse) if known is None else known
+    picture = draw(photo, scores, label=chosen, classes=loaded.classes)
+    return Shown(scores, chosen, loaded.classes, (*loaded.notes, *notes), picture)
 
 
 def _run(run: Path, weights: str | Path | None) -> _Source:
@@ -110,25 +111,25 @@ def _run(run: Path, weights: str | Path | None) -> _Source:
         raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {str(weights)!r}")
     predictor = load(run, "best" if weights == "best" else "last")
     if not predictor.task.slides:
-        raise RecipeError(f"{run} is no run of a classifier: only a classifier slides; give a run of one")
+        raise RecipeError(f"{run} is no run of a classifier: only a classifier can slide; give a run of one")
     return _Source(predictor.model, predictor.preprocessing, predictor.info.classes, predictor.preprocessing.size_hw)
 
 
 def _network(name: str, weights: str | Path | None) -> _Source:
     row = models.row_of(name)
     if row.kind == "composed" or row.output != (row.classes,):
-        raise RecipeError(f"{name} is no classifier with one answer: only one slides; see `unpool models`")
+        raise RecipeError(f"{name} is no classifier with one output: only a classifier can slide; see `unpool models`")
     if weights in FILES:
-        raise RecipeError(f"weights {str(weights)!r} are of a run, and there is no run directory {name}")
+        raise RecipeError(f"weights {str(weights)!r} belong to a run, and there is no run directory {name}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = models.build(name, weights=weights)
     window = (row.input[1], row.input[2])
     channels = row.input[0]
     if weights in PUBLISHED:
-        come = origin(name, str(weights))
-        preprocessing = Preprocessing(mean=come.mean, std=come.std)
-        return _Source(network, preprocessing, come.classes, come.size_hw or window)
+        published = origin(name, str(weights))
+        preprocessing = Preprocessing(mean=published.mean, std=published.std)
+        return _Source(network, preprocessing, published.classes, published.size_hw or window)
     colours = {} if channels == 3 else {"channels": channels, "mean": channels * (0.5,), "std": channels * (0.5,)}
     classes = tuple(f"class {i}" for i in range(row.classes))
     notes = ("the weights are random: times and equalities hold, the scores mean nothing",) if weights is None else ()
@@ -142,54 +143,54 @@ def _resized(photo: Tensor, size_hw: Pair | None) -> tuple[Tensor, tuple[str, ..
     scale = LONGEST / max(height, width)
     target = size_hw or (round(height * scale), round(width * scale))
     resized = Preprocessing(size_hw=target).resize(photo)
-    told = f"the photograph was made smaller, from {width}x{height} to {target[1]}x{target[0]}: --size takes another"
-    return resized, () if size_hw else (told,)
+    note = f"the photograph was made smaller, from {width}x{height} to {target[1]}x{target[0]}: --size sets another"
+    return resized, () if size_hw else (note,)
 
 
-def _label(given: str | int, classes: tuple[str, ...]) -> int:
-    if given in classes:
-        return classes.index(str(given))
-    if str(given).isdecimal() and int(given) < len(classes):
-        return int(given)
+def _label(label: str | int, classes: tuple[str, ...]) -> int:
+    if label in classes:
+        return classes.index(str(label))
+    if str(label).isdecimal() and int(label) < len(classes):
+        return int(label)
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-    raise RecipeError(f"there is no class {given!r}; give an index below {len(classes)} or one of {shown}")
+    raise RecipeError(f"there is no class {label!r}; give an index below {len(classes)} or one of {shown}")
 
 
 def _device(network: nn.Module) -> torch.device:
     return next((weight.device for weight in network.parameters()), torch.device("cpu"))
 
 
-def _lines(found: DenseScores, name: str) -> list[tuple[str, str]]:
-    (height, width), (rows, columns) = found.window_hw, found.coarse.shape[1:]
-    windows = f"{rows * columns} windows of {width}x{height}, {found.stride[1]} pixels apart"
-    left_out = rows * columns - found.crops.positions
-    estimated = f", estimated from {found.crops.positions}" if left_out else ""
-    faster = found.slid_s / found.coarse_s
+def _lines(scores: DenseScores, name: str) -> list[tuple[str, str]]:
+    (height, width), (rows, columns) = scores.window_hw, scores.coarse.shape[1:]
+    windows = f"{rows * columns} windows of {width}x{height}, {scores.stride[1]} pixels apart"
+    left_out = rows * columns - scores.crops.positions
+    estimated = f", estimated from {scores.crops.positions}" if left_out else ""
+    faster = scores.slid_s / scores.coarse_s
     return [
-        ("slid", f"{windows}: {seconds(found.slid_s)}{estimated}"),
-        ("one pass", f"{rows}x{columns} scores: {seconds(found.coarse_s)}, {faster:.1f} times as fast"),
-        *_equalities(found),
-        ("dilated", f"{_finer(found)}"),
-        ("shared", f"at every position of one pass the dilated scores are off by {found.shared.off:.0e}"),
+        ("slid", f"{windows}: {seconds(scores.slid_s)}{estimated}"),
+        ("one pass", f"{rows}x{columns} scores: {seconds(scores.coarse_s)}, {faster:.1f} times as fast"),
+        *_equalities(scores),
+        ("dilated", f"{_finer(scores)}"),
+        ("shared", f"at every position of one pass the dilated scores are off by {scores.shared.off:.0e}"),
         ("heat", f"{name}"),
     ]
 
 
-def _equalities(found: DenseScores) -> list[tuple[str, str]]:
-    crops, heads = found.crops, found.heads
+def _equalities(scores: DenseScores) -> list[tuple[str, str]]:
+    crops, heads = scores.crops, scores.heads
     agree = f"same class at {crops.same_class} of {crops.positions}"
-    if not found.is_padded:
+    if not scores.is_padded:
         return [("crops", f"off by {crops.off:.0e}, {agree}: nothing is padded, so that both are the same numbers")]
-    (above, below), (left, right) = found.margin
+    (above, below), (left, right) = scores.margin
     reads = f"one pass reads up to {max(above, below, left, right)} pixels beyond its window instead"
     lines = [("crops", f"off by {crops.off:.2g}, {agree}: each crop is padded by zeros of its own, {reads}")]
     if heads is not None:
-        told = f"off by {heads.off:.0e} at {heads.positions} positions, same class at {heads.same_class}"
-        lines.append(("head", f"the classifier's head on windows of the maps of the whole image: {told}"))
+        agreement = f"off by {heads.off:.0e} at {heads.positions} positions, same class at {heads.same_class}"
+        lines.append(("head", f"the classifier's head on windows of the maps of the whole image: {agreement}"))
     return lines
 
 
-def _finer(found: DenseScores) -> str:
-    rows, columns = found.fine.shape[1:]
-    told = f"stride {found.output_stride}, {rows}x{columns} scores: {seconds(found.fine_s)}"
-    return told if found.finer_s is None else f"{told}; the next finer one would take about {seconds(found.finer_s)}"
+def _finer(scores: DenseScores) -> str:
+    rows, columns = scores.fine.shape[1:]
+    text = f"stride {scores.output_stride}, {rows}x{columns} scores: {seconds(scores.fine_s)}"
+    return text if scores.finer_s is None else f"{text}; the next finer one would take about {seconds(scores.finer_s)}"

@@ -28,10 +28,10 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     images: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = walk(path).files
-            if not found:
+            names = walk(path).files
+            if not names:
                 raise DataError(f"no image below {printable(path)}")
-            images += [path / name for name in found]
+            images += [path / name for name in names]
         elif path.exists():
             images.append(path)
         else:
@@ -46,7 +46,7 @@ def write_predictions(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Predicts each image and writes what it found into `out`, one image in memory at a time.
+    """Predicts each image and writes the predictions into `out`, one image in memory at a time.
 
     For an image `x.jpg`: `x_view.jpg` to look at, and the raw files of the task (`Task.write`), such as `x_mask.png`.
     Where the answer is an image itself, the record notes what it lost of the file's colours, depth and alpha; where
@@ -85,33 +85,33 @@ def write_predictions(
         (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
-        raise EnvironmentFault(f"cannot write into {printable(out)}: {reason}; choose another place") from error
+        raise EnvironmentFault(f"cannot write into {printable(out)}: {reason}; choose another folder") from error
     return records
 
 
-def picture_place(out: Path, stem: str) -> Path:
-    """The file of one picture: `out` itself where it ends in .png, else `out/stem.png`.
+def picture_path(out: Path, stem: str) -> Path:
+    """Returns the path for one picture: `out` itself if it ends in .png, else `out/stem.png`.
 
     Raises:
-        RecipeError: it exists already; no file is ever replaced.
+        RecipeError: the file exists; no file is ever replaced.
     """
-    place = out if out.suffix.lower() == ".png" else out / f"{stem}.png"
-    if place.exists():
-        raise RecipeError(f"{printable(place)} exists already and is not replaced; choose another place")
-    return place
+    path = out if out.suffix.lower() == ".png" else out / f"{stem}.png"
+    if path.exists():
+        raise RecipeError(f"{printable(path)} exists already and is not replaced; choose another path")
+    return path
 
 
-def write_picture(picture: Tensor, place: Path) -> None:
-    """(3, H, W) uint8 as a PNG; its folder is made where it is missing.
+def write_picture(picture: Tensor, path: Path) -> None:
+    """Writes a (3, H, W) uint8 picture as a PNG and makes its folder if it is missing.
 
     Raises:
-        EnvironmentFault: it cannot be written.
+        EnvironmentFault: the file cannot be written.
     """
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(place, "PNG")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(path, "PNG")
     except OSError as error:
-        raise EnvironmentFault(f"cannot write {printable(place)}: {error.strerror}; choose another place") from error
+        raise EnvironmentFault(f"cannot write {printable(path)}: {error.strerror}; choose another path") from error
 
 
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
@@ -139,9 +139,9 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
     """What of the file a denoised image no longer has, or was read otherwise than its owner may expect."""
-    found, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
-    sentences = list(notes(path.name, found, channels, exif=exif))
-    if channels == 1 and not found.mode.startswith(("1", "I", "L")):
+    header, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
+    sentences = list(notes(path.name, header, channels, exif=exif))
+    if channels == 1 and not header.mode.startswith(("1", "I", "L")):
         sentences.append("colour image, reduced to grey, which is all that the network knows")
     return sentences
 
