@@ -123,7 +123,7 @@ def require_same_outputs(network: nn.Module, folded: nn.Module, names: list[str]
     Raises:
         NotConvertible: their outputs differ by more than a rounding of the weights changes them.
     """
-    reference = _reference_in_own_precision(network, names, image)
+    reference = _reference_in_used_precision(network, names, image)
     dtype = _dtype(reference)
     outputs: list[Any] = []
     with foreign_code() as failure:
@@ -143,7 +143,7 @@ def require_same_outputs(network: nn.Module, folded: nn.Module, names: list[str]
         raise NotConvertible(f"{_name(network)} cannot be folded: {text} in its own precision; {ADVICE}")
 
 
-def _reference_in_own_precision(network: nn.Module, names: list[str], image: Tensor) -> Reference:
+def _reference_in_used_precision(network: nn.Module, names: list[str], image: Tensor) -> Reference:
     """Runs the network on the image as it is, else on the image in the dtype of the weights."""
     weight = next((x for x in network.parameters() if x.is_floating_point()), image)
     fault = None
