@@ -1,5 +1,6 @@
 """What a recipe says is what the objects do."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,12 +20,13 @@ from unpool.assemble.model import make_task
 from unpool.data.order import Grouped
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.model_file import describe
+from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
 from unpool.task import TrainingSetup
 from unpool.tasks.pose import Pose
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.stopping import StopRequest
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,23 @@ def test_preprocessing_is_what_the_data_section_says(camvid):
     assert preprocessing.size_hw == (24, 32)
     assert preprocessing.mean == (0.1, 0.2, 0.3)
     assert preprocessing.std == (0.4, 0.5, 0.6)
+    plain = make_preprocessing(recipe_of(camvid))
+    assert (plain.rule, plain.order, plain.value_range, plain.normalization) == ("stretch", "rgb", (0, 1), "channel")
+    assert (plain.multiple, plain.mean_image) == (1, None)
+
+
+def test_preprocessing_is_that_of_foreign_weights_where_the_data_section_says_so(camvid, tmp_path):
+    chosen = {"rule": "fit", "color_order": "bgr", "value_range": [0, 255], "multiple": 32, "size": [4, 6]}
+    mean = np.full((3, 4, 6), 99.0)
+    np.save(tmp_path / "mean.npy", mean)
+    chosen |= {"normalize": "location", "mean_image": str(tmp_path / "mean.npy")}
+    recipe = recipe_of(camvid, **{f"data.{key}": value for key, value in chosen.items()}, **{"data.train_size": None})
+    preprocessing = make_preprocessing(recipe)
+    assert (preprocessing.rule, preprocessing.order, preprocessing.multiple) == ("fit", "bgr", 32)
+    assert preprocessing.mean == pytest.approx([255 * value for value in (0.406, 0.456, 0.485)])
+    assert preprocessing.std == pytest.approx([255 * value for value in (0.225, 0.224, 0.229)])
+    seen = preprocessing.normalize(torch.full((3, 4, 6), 120, dtype=torch.uint8))
+    assert seen[:, :4, :6].unique().tolist() == pytest.approx([21 / (255 * std) for std in (0.229, 0.225, 0.224)])
 
 
 def test_rate_rises_over_the_warm_up_counted_in_optimiser_steps(camvid):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from unpool import tasks
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import TASKS
-from unpool.types import BATCH_KEYS, DataInfo, Preprocessing
+from unpool.types import BATCH_KEYS, DataInfo
 
 SRC = Path(__file__).parents[1] / "src" / "unpool"
 FILES = [path for path in sorted(SRC.rglob("*.py")) if path.relative_to(SRC).parts[0] not in ("tasks", "metrics")]

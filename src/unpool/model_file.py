@@ -11,10 +11,11 @@ from torch import nn
 from unpool import models, tasks
 from unpool.errors import ModelFileError, RecipeError
 from unpool.models.weights import assign_weights, read_weights
+from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task, split_state
 from unpool.tasks import TASKS
 from unpool.tracing.foreign import foreign_code
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}

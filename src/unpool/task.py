@@ -86,7 +86,7 @@ class Task(nn.Module, ABC):
 
     best: str
     needs: tuple[str, ...] = ("image",)
-    inputs: tuple[str, ...] = ("image", "size_hw")
+    inputs: tuple[str, ...] = ("image", "size_hw", "valid_xyxy")
     points: tuple[str, ...] = ()
     is_image: bool = False
     slides: bool = False

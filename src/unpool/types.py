@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
 IGNORE = 255  # the mask value that no loss and no metric sees; every reader maps its own "void" to it
@@ -31,6 +30,7 @@ BATCH_KEYS = {
     "index": "(B,) int64 position in the reader",
     "area": "(B,) float32 pixels that the person covers",
     "size_hw": "(B, 2) int64 size of the image on which targets lie: as decoded, or the window of an augmentation",
+    "valid_xyxy": "(B, 4) float32 box of the network's input that shows the image on which targets lie, see ops.layout",
     "partner": "(B,) int64 position in the batch of the sample mixed in",
     "mix": "(B,) float32 share of the sample itself",
 }
@@ -94,100 +94,6 @@ class DataInfo:
 
 
 Exif = Literal["apply", "ignore"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """From a decoded image to what the network sees; training, evaluation, prediction and export share this object.
-
-    Attributes:
-        size_hw: size the network sees; None keeps the size of the image.
-        rule: "stretch" resizes to `size_hw`; "cover" resizes until both sides reach `size_hw / crop`, then takes
-            the centre.
-        crop: share of the resized image that "cover" keeps, 0.875 being 224 of 256.
-        channels: 1 for grey, 3 for RGB.
-        mean, std: per channel, on the range 0..1.
-        exif: whether images are turned as their EXIF orientation says when they are decoded.
-        multiple: height and width are padded at bottom and right, by mirroring, up to a multiple of this.
-    """
-
-    size_hw: tuple[int, int] | None = None
-    rule: Literal["stretch", "cover"] = "stretch"
-    crop: float = 0.875
-    channels: int = 3
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    exif: Exif = "apply"
-    multiple: int = 1
-
-    def resize(self, image: Tensor) -> Tensor:
-        """(..., C, h, w) uint8 -> (..., C, H, W) uint8 by the size rule."""
-        if self.size_hw is None:
-            return image
-        height, width = self.size_hw
-        if self.rule == "stretch":
-            return _resize_to(image, height, width)
-        scale = max(height / image.shape[-2], width / image.shape[-1]) / self.crop
-        whole = _resize_to(
-            image,
-            max(height, round(image.shape[-2] * scale)),
-            max(width, round(image.shape[-1] * scale)),
-        )
-        top, left = (whole.shape[-2] - height) // 2, (whole.shape[-1] - width) // 2
-        return whole[..., top : top + height, left : left + width]
-
-    def normalize(self, image: Tensor) -> Tensor:
-        """(..., C, H, W) uint8 -> float32 of zero mean and unit deviation, padded to `multiple`."""
-        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1)
-        image = (image.float() / 255 - mean) / std
-        bottom, right = -image.shape[-2] % self.multiple, -image.shape[-1] % self.multiple
-        return _mirror_pad(image, bottom, right) if bottom or right else image
-
-    def apply(self, image: Tensor) -> Tensor:
-        """(..., C, h, w) uint8 -> (..., C, H, W) float32, resized and normalised."""
-        return self.normalize(self.resize(image))
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        size = values["size_hw"]
-        return cls(
-            size_hw=None if size is None else (int(size[0]), int(size[1])),
-            rule=values["rule"],
-            crop=float(values["crop"]),
-            channels=int(values["channels"]),
-            mean=tuple(values["mean"]),
-            std=tuple(values["std"]),
-            exif="ignore" if values["exif"] == "ignore" else "apply",
-            multiple=int(values["multiple"]),
-        )
-
-
-def _resize_to(image: Tensor, height: int, width: int) -> Tensor:
-    if tuple(image.shape[-2:]) == (height, width):
-        return image
-    flat = image.reshape(-1, *image.shape[-3:]).float()
-    flat = nn.functional.interpolate(flat, (height, width), mode="bilinear", antialias=True)
-    return flat.round().clamp(0, 255).to(torch.uint8).reshape(*image.shape[:-2], height, width)
-
-
-def _mirror_pad(image: Tensor, bottom: int, right: int) -> Tensor:
-    rows = mirror_index(image.shape[-2], 0, bottom, device=image.device)
-    columns = mirror_index(image.shape[-1], 0, right, device=image.device)
-    return image[..., rows, :][..., columns]
-
-
-def mirror_index(size: int, before: int, after: int, *, device: torch.device) -> Tensor:
-    """(before + size + after,) int64: the row that stands in each place where rows 0 to size - 1 are mirrored.
-
-    The border itself is not repeated; where `before` or `after` is larger than the rows, they go to and fro.
-    """
-    period = max(2 * size - 2, 1)
-    index = torch.arange(-before, size + after, device=device) % period
-    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
 
 
 class Backbone(nn.Module):

@@ -8,7 +8,8 @@ import torch
 from benchmarks import dense_scenes as benchmark
 from unpool import models
 from unpool.models.weights import save_weights
-from unpool.types import IGNORE, Preprocessing
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import IGNORE
 
 CLASSES = tuple("abcdefghij")
 

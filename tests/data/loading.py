@@ -9,7 +9,8 @@ import torch
 
 from unpool.data.augment import AUGMENTATIONS, Augment
 from unpool.errors import DataError
-from unpool.types import Batch, DataInfo, Preprocessing, Sample
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import Batch, DataInfo, Sample
 
 
 class Numbers:

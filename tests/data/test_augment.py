@@ -10,7 +10,8 @@ from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometr
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
-from unpool.types import IGNORE, DataInfo, Preprocessing, Sample
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import IGNORE, DataInfo, Sample
 
 OPTIONS = {"translate": {"fraction": 0.2}, "rotate": {"degrees": 30}, "color_jitter": {"brightness": 0.4, "hue": 0.1}}
 GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -90,6 +91,22 @@ def test_without_steps_training_sees_what_evaluation_sees(rule: str, size_hw: tu
     trained = augment(size_hw=size_hw, preprocessing=preprocessing)(samples(), 0)["image"]
     evaluated = Collate(preprocessing)(samples(), 0)["image"]
     assert (trained.int() - evaluated.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("size_hw", "most"), [((24, 24), 12), ((64, 100), 1), ((90, 30), 12)])
+def test_without_steps_training_fits_images_as_evaluation_does(size_hw: tuple[int, int], most: int) -> None:
+    """But for the pixel at the border of the image, which evaluation blends with the bars; shrunk ones are alike."""
+    preprocessing = Preprocessing(size_hw=size_hw, rule="fit")
+    trained = augment(size_hw=size_hw, preprocessing=preprocessing)(samples(), 0)["image"]
+    batch = Collate(preprocessing)(samples(), 0)
+    left, top, right, bottom = batch["valid_xyxy"][0].tolist()
+    rows, columns = torch.arange(size_hw[0])[:, None] + 0.5, torch.arange(size_hw[1]) + 0.5
+    near = ((rows - top).abs() < 1.6) | ((rows - bottom).abs() < 1.6)
+    near = near | ((columns - left).abs() < 1.6) | ((columns - right).abs() < 1.6)
+    assert near.float().mean() < 0.6
+    difference = (trained.int() - batch["image"].int()).abs()
+    assert difference.where(~near, 0).max() <= most
+    assert difference.where(~near, 0).float().mean() < 1
 
 
 @pytest.mark.parametrize("rule", ["stretch", "cover"])
@@ -354,6 +371,17 @@ def test_images_of_many_sizes_make_a_batch_of_one() -> None:
 def test_images_of_many_sizes_without_a_size_are_refused() -> None:
     with pytest.raises(DataError, match=r"sizes \[\(16, 16\), \(40, 56\)\].*data.size"):
         augment()([sample(0), sample(1, 16, 16)], 0)
+
+
+def test_evaluation_pads_images_of_many_sizes_and_says_what_is_no_padding() -> None:
+    items = [sample(0), sample(1, 80, 64)]
+    batch = Collate(GREY)([item | {"clean": item["image"] // 2} for item in items], 0)
+    assert batch["image"].shape == batch["clean"].shape == (2, 3, 80, 64)
+    assert batch["valid_xyxy"].tolist() == [[0, 0, 56, 40], [0, 0, 64, 80]]
+    assert torch.equal(batch["image"][0, :, :40, :56], items[0]["image"])
+    assert batch["image"][0, :, 40:].eq(128).all()
+    assert torch.equal(batch["clean"][1], items[1]["image"] // 2)
+    assert augment(size_hw=(24, 32))(items, 0)["valid_xyxy"].tolist() == [[0, 0, 32, 24]] * 2
 
 
 def test_evaluation_keeps_masks_as_they_are() -> None:

@@ -7,7 +7,8 @@ from unpool.data.augment import AUGMENTATIONS, Augment, Collate
 from unpool.data.noise import NOISES, AddNoise, Gaussian, Masking, NoNoise, Poisson, SaltAndPepper
 from unpool.data.repeated import Repeated
 from unpool.errors import RecipeError
-from unpool.types import DataInfo, Preprocessing
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import DataInfo
 
 GREY = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
 EVERY = {

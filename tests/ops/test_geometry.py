@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from unpool.ops import geometry
-from unpool.types import IGNORE, Preprocessing
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import IGNORE
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Tensor:

@@ -9,10 +9,10 @@ from PIL import Image
 from unpool import models
 from unpool.errors import DataError, RecipeError
 from unpool.models.weights import save_weights
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import dense
 from unpool.predictor.dense import show_dense
 from unpool.predictor.files import picture_path, write_picture
-from unpool.types import Preprocessing
 
 CLASSES = ("one", "two", "three")
 

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, files, write_predictions
 from unpool.tasks.people import People
-from unpool.types import DataInfo, FieldStages, Preprocessing
+from unpool.types import DataInfo, FieldStages
 
 NAN = float("nan")
 INFO = DataInfo(keypoints=("head", "middle", "left_foot", "right_foot"), limbs=((0, 1), (1, 2), (1, 3)))
@@ -41,7 +42,7 @@ class Knowing(nn.Module):
 
 
 def predictor_of(model, size_hw=(SEEN_AT, SEEN_AT), **options):
-    return Predictor(model, Preprocessing(size_hw=size_hw), INFO, People(INFO), **options)
+    return Predictor(model, Preprocessing(size_hw=size_hw, rule="fit"), INFO, People(INFO), **options)
 
 
 def in_the_square():

@@ -3,10 +3,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, write_predictions
 from unpool.predictor.files import VIEW_SIDE
 from unpool.tasks.pose import Pose
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 
 class Pointing(nn.Module):

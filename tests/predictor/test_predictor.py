@@ -5,13 +5,14 @@ from PIL import Image
 from torch import nn
 
 from unpool.errors import DataError, ModelFileError, RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
 from unpool.predictor.images import read_image
 from unpool.tasks import Classification, Segmentation
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
-from unpool.types import CoordinateStages, DataInfo, FieldStages, Preprocessing, Stages
+from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
 
 INFO = DataInfo(classes=("dark", "bright", "red"))
 PLAIN = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -69,6 +70,39 @@ def test_large_image_in_tiles_gives_the_mask_of_one_pass(preprocessing):
     assert max(height * width for height, width in model.sizes) <= 1024
 
 
+class OnGrid(Threshold):
+    """Scores that depend on where a pixel lies in blocks of 48, as those of a network whose maps are of that stride."""
+
+    def forward(self, image):
+        height, width = image.shape[-2:]
+        assert height % 48 == width % 48 == 0
+        blocks = nn.functional.avg_pool2d(image, 48).repeat_interleave(48, 2).repeat_interleave(48, 3)
+        return super().forward((image + blocks) / 2)
+
+
+@pytest.mark.parametrize("normalization", ["channel", "image"])
+def test_large_image_padded_to_a_multiple_gives_the_mask_of_one_pass_in_tiles(normalization):
+    image = picture(331, 250)
+    image[:, 100:] //= 3
+    chosen = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, multiple=48, normalization=normalization)
+    model = OnGrid()
+    (whole,) = predictor_of(chosen, model)(image)
+    assert model.sizes == [(336, 288)]
+    (tiles,) = predictor_of(chosen, model, limit=1024, tile=100, overlap=8)(image)
+    assert len(model.sizes) > 4
+    assert torch.equal(tiles["mask"], whole["mask"])
+    assert torch.allclose(tiles["score"], whole["score"], atol=1e-5)
+
+
+def test_mask_of_a_fitted_image_has_its_size_and_nothing_of_the_bars():
+    image = torch.full((3, 90, 40), 255, dtype=torch.uint8)
+    fitted = Preprocessing(size_hw=(64, 64), rule="fit", mean=(0.0,) * 3, std=(1.0,) * 3)  # bars are dark
+    for limit in (10_000, 2_000):
+        (answer,) = predictor_of(fitted, limit=limit)(image)
+        assert answer["mask"].shape == (90, 40)
+        assert answer["mask"].eq(1).all()
+
+
 def test_resized_image_is_answered_at_its_own_size_in_bands_as_at_once():
     image = picture(90, 61)
     small = Preprocessing(size_hw=(24, 40), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -79,7 +113,9 @@ def test_resized_image_is_answered_at_its_own_size_in_bands_as_at_once():
     assert model.sizes == [(24, 40)] * 2
     assert torch.equal(once["mask"], bands["mask"])
     assert torch.allclose(once["score"], bands["score"], atol=1e-5)
-    whole = nn.functional.interpolate(model(small.apply(image)[None]), (90, 61), mode="bilinear").argmax(1)[0]
+    whole = nn.functional.interpolate(
+        model(small.normalize(small.resize(image))[None]), (90, 61), mode="bilinear"
+    ).argmax(1)[0]
     assert torch.equal(once["mask"], whole.to(torch.uint8))
 
 

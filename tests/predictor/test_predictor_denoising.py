@@ -9,9 +9,10 @@ from PIL import Image
 from unpool import models
 from unpool.errors import ModelFileError, RecipeError
 from unpool.models.weights import save_weights
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, load, write_predictions
 from unpool.tasks.denoising import Denoising
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 GREY = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
 

@@ -8,9 +8,10 @@ from PIL import Image
 from torch import nn
 
 from unpool.errors import DataError, RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, write_predictions
 from unpool.tasks import Classification, Segmentation
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 INFO = DataInfo(classes=("dark", "bright"), palette=((10, 20, 30), (200, 0, 100)))
 

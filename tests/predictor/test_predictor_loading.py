@@ -6,8 +6,9 @@ import torch
 from unpool import models
 from unpool.errors import ModelFileError
 from unpool.models.weights import save_weights
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import load
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 INFO = DataInfo(classes=("a", "b", "c"))
 PREPROCESSING = Preprocessing(size_hw=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
@@ -50,7 +51,7 @@ def test_loaded_run_answers_as_the_network_that_was_saved(run):
     model = models.build("mlp", num_classes=3, in_channels=1, widths=[8, 8]).eval()
     image = torch.randint(0, 256, (1, 40, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     with torch.inference_mode():
-        expected = model(PREPROCESSING.apply(image)[None]).softmax(1)[0]
+        expected = model(PREPROCESSING.normalize(PREPROCESSING.resize(image))[None]).softmax(1)[0]
     (answer,) = load(run, device="cpu")(image)
     assert answer["label"] == int(expected.argmax())
     assert answer["score"] == pytest.approx(expected.max().item(), rel=1e-5)

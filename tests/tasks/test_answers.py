@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from unpool import tasks
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import TASKS
 from unpool.training.step import total_loss
-from unpool.types import CoordinateStages, DataInfo, FieldStages, Preprocessing, Stages
+from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
 
 B, SIDE = 3, 16
 INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))

@@ -6,10 +6,12 @@ from unpool import models
 from unpool.data.augment import Augment
 from unpool.data.noise import AddNoise, Gaussian, Masking, NoNoise
 from unpool.errors import RecipeError
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import build
 from unpool.tasks.denoising import Denoising
 from unpool.training.step import total_loss
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 GREY = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
 SHIFTED = Preprocessing(channels=1, mean=(0.4,), std=(0.2,))
@@ -118,6 +120,30 @@ def test_padding_is_no_part_of_the_answer():
     assert batch["image"].shape[-1] == 16
     assert task(padded).decode(batch["image"], batch | {"size_hw": torch.tensor([[12, 12]])})["clean"].shape[-1] == 12
     assert total_loss(task(padded).loss(batch["image"], batch)) > 0
+
+
+@pytest.mark.parametrize("loss", ["half_squares", "mse", "mae"])
+def test_padding_of_images_of_several_sizes_counts_in_neither_loss_nor_metric(loss):
+    sizes = [(12, 16), (14, 13)]
+    images = [torch.randint(0, 256, (1, *size), dtype=torch.uint8) for size in sizes]
+    clean, valid = GREY.collate(images)
+    batch = {"clean": clean, "valid_xyxy": valid, "size_hw": torch.tensor(sizes)}
+    batch["image"] = (GREY.normalize(clean) + 0.1 * torch.randn(clean.shape)).clamp(0, 1)
+    worse = torch.where(Layout.of(batch).is_valid()[:, None], batch["image"], 9.0)
+    denoising = task(GREY, loss=loss)
+    assert torch.equal(*(total_loss(denoising.loss(output, batch)) for output in (batch["image"], worse)))
+    together, alone = denoising.metric(), denoising.metric()
+    together.update(denoising.decode(worse, batch), batch)
+    for i, (height, width) in enumerate(sizes):
+        one = {"image": batch["image"][i : i + 1, :, :height, :width], "clean": images[i][None]}
+        alone.update(denoising.decode(one["image"], one), one)
+    assert together.values == alone.values
+    assert len(together.values["psnr"]) == 2
+
+
+def test_normalisation_of_each_image_is_refused():
+    with pytest.raises(RecipeError, match="normalize is image, which an answer cannot undo"):
+        task(Preprocessing(channels=1, mean=(0.0,), std=(1.0,), normalization="image"))
 
 
 def test_denoising_draws_before_after_and_what_was_removed():

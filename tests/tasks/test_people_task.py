@@ -6,10 +6,11 @@ from torch import nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.people import PeopleScores
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import COCO_NECK_LIMBS, LSP
 from unpool.tasks.people import People
 from unpool.training.step import total_loss
-from unpool.types import IGNORE, DataInfo, FieldStages, Preprocessing
+from unpool.types import IGNORE, DataInfo, FieldStages
 
 NAN = float("nan")
 INFO = DataInfo(keypoints=("head", "middle", "foot"), limbs=((0, 1), (1, 2)))

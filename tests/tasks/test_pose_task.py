@@ -7,11 +7,13 @@ from torch import nn
 from unpool import models
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
-from unpool.tasks.joints import covered_hw, joints_on, stride_of
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks.joints import map_stride, map_strides, points_to_maps
 from unpool.tasks.pose import LEAST_RADIUS, Pose
-from unpool.tasks.pose_coordinates import PoseCoordinates, denormalize, normalize
+from unpool.tasks.pose_coordinates import WHOLE, PoseCoordinates
 from unpool.training.step import total_loss
-from unpool.types import CoordinateStages, DataInfo, Preprocessing, Stages
+from unpool.types import CoordinateStages, DataInfo, Stages
 
 NAMES = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck")
 INFO = DataInfo(keypoints=NAMES, flip_pairs=((0, 1), (2, 3)), limbs=((0, 4), (1, 4), (0, 2), (1, 3)))
@@ -65,13 +67,20 @@ def test_joints_are_where_they_were_on_an_image_that_no_stride_divides(sides, st
     assert away.max() <= 0.25 * 2 * stride + 1e-3
 
 
+def covered_hw(batch, maps_hw):
+    layout = Layout.of(batch)
+    return layout.covered(maps_hw, map_strides(maps_hw, layout.input_hw))[1].flip(1)
+
+
 @pytest.mark.parametrize("side", [48, 60, 96])
 @pytest.mark.parametrize("stride", [0.5, 1, 2, 3, 4, 6, 12])
 def test_maps_of_every_stride_that_divides_the_image_cover_it_to_the_bit(side, stride):
     batch = batch_of(image_hw=(side, 2 * side), size_hw=(101, 203))
     maps_hw = (int(side / stride), int(2 * side / stride))
     assert covered_hw(batch, maps_hw).equal(torch.tensor([[101.0, 203.0]] * 2))
-    assert joints_on(batch, maps_hw).equal(heatmaps.rescale(batch["keypoints"], batch["size_hw"], maps_hw))
+    assert points_to_maps(batch["keypoints"], Layout.of(batch), maps_hw).equal(
+        heatmaps.rescale(batch["keypoints"], batch["size_hw"], maps_hw)
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +123,7 @@ def test_stride_told_from_sizes_is_the_one_that_the_network_states(name, backbon
         with torch.inference_mode():
             maps = network(torch.zeros(1, models.MODELS[name].input[0], *sides))
         maps = getattr(maps, "heatmaps", [maps])[-1]
-        found = [stride_of(map_, side) for map_, side in zip(maps.shape[-2:], sides, strict=True)]
+        found = [map_stride(map_, side) for map_, side in zip(maps.shape[-2:], sides, strict=True)]
         assert found == [stride_stated(name)] * 2
 
 
@@ -365,24 +374,26 @@ def test_pose_refuses_maps_of_another_number():
 
 
 def test_coordinates_go_to_the_image_and_back():
-    points = batch_of(size_hw=(96, 144))["keypoints"]
-    coordinates = normalize(points, (96, 144))
-    assert torch.allclose(denormalize(coordinates, (96, 144)), points, atol=1e-4)
+    batch = batch_of(size_hw=(96, 144))
+    layout, points = Layout.of(batch), batch["keypoints"]
+    coordinates = layout.points_to_input(points, WHOLE)
+    assert torch.allclose(layout.points_to_image(coordinates, WHOLE), points, atol=1e-4)
     assert coordinates.abs().max() < 0.5
-    middle = torch.tensor([[[71.5, 47.5], [-0.5, 95.5]]])
-    assert normalize(middle, (96, 144)).tolist() == [[[0.0, 0.0], [-0.5, 0.5]]]
+    middle = torch.tensor([[[71.5, 47.5], [-0.5, 95.5]]] * 2)
+    assert layout.points_to_input(middle, WHOLE).tolist() == [[[0.0, 0.0], [-0.5, 0.5]]] * 2
 
 
 def test_coordinates_come_back_exactly():
     """To the last bit where sizes are powers of two, which the arithmetic does not round."""
     points = torch.arange(0, 64, 0.25).view(1, -1, 2)
-    assert torch.equal(denormalize(normalize(points, (64, 128)), (64, 128)), points)
-    assert torch.equal(normalize(denormalize(points / 256, (64, 128)), (64, 128)), points / 256)
+    layout = Layout.of({"image": torch.zeros(1, 3, 32, 32), "size_hw": torch.tensor([[64, 128]])})
+    assert torch.equal(layout.points_to_image(layout.points_to_input(points, WHOLE), WHOLE), points)
+    assert torch.equal(layout.points_to_input(layout.points_to_image(points / 256, WHOLE), WHOLE), points / 256)
 
 
 def test_coordinates_have_the_loss_of_visible_joints_of_every_stage():
     batch, task = batch_of(size_hw=(96, 144)), PoseCoordinates(INFO)
-    wanted = normalize(batch["keypoints"], batch["size_hw"])
+    wanted = Layout.of(batch).points_to_input(batch["keypoints"], WHOLE)
     wrong = wanted.clone()
     wrong[0, 1] += torch.tensor([0.3, 0.4])
     losses = task.loss(CoordinateStages((wanted.flatten(1), wrong.flatten(1))), batch)

@@ -4,9 +4,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpool.errors import DataError, RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import IGNORE, Auxiliary, DataInfo, Preprocessing
+from unpool.types import IGNORE, Auxiliary, DataInfo
 
 INFO = DataInfo(classes=("ground", "square", "disc"), palette=((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 
@@ -147,8 +148,8 @@ def test_masks_of_many_sizes_are_scored_one_by_one_as_in_a_batch():
 def test_padding_up_to_a_multiple_is_cut_off_the_scores():
     torch.manual_seed(0)
     logits, mask = torch.randn(1, 3, 8, 8), random_mask(1, 5, 7)
-    task = Segmentation(INFO, preprocessing=Preprocessing(multiple=8))
-    found = task.loss(logits, batch_of(mask, image_hw=(8, 8)))["cross_entropy"]
+    padded = batch_of(mask, image_hw=(8, 8)) | {"valid_xyxy": torch.tensor([[0.0, 0, 7, 5]])}
+    found = Segmentation(INFO).loss(logits, padded)["cross_entropy"]
     expected = Segmentation(INFO).loss(logits[..., :5, :7], batch_of(mask))["cross_entropy"]
     assert found.sum.item() == pytest.approx(expected.sum.item(), rel=1e-6)
 
@@ -156,10 +157,44 @@ def test_padding_up_to_a_multiple_is_cut_off_the_scores():
 def test_padding_of_a_resized_image_is_cut_off_before_scores_are_resized():
     torch.manual_seed(0)
     logits, mask = torch.randn(1, 3, 8, 8), random_mask(1, 10, 14)
-    task = Segmentation(INFO, preprocessing=Preprocessing(size_hw=(5, 7), multiple=8))
-    found = task.decode(logits, batch_of(mask, image_hw=(8, 8)))
+    padded = batch_of(mask, image_hw=(8, 8)) | {"valid_xyxy": torch.tensor([[0.0, 0, 7, 5]])}
+    found = Segmentation(INFO).decode(logits, padded)
     expected = Segmentation(INFO).decode(logits[..., :5, :7], batch_of(mask, image_hw=(5, 7)))
     assert torch.equal(found["mask"], expected["mask"])
+
+
+def test_images_of_several_sizes_in_one_batch_count_as_one_by_one_without_their_padding():
+    torch.manual_seed(0)
+    sizes, task = [(5, 7), (8, 3)], Segmentation(INFO)
+    logits, masks = torch.randn(2, 3, 8, 8), [random_mask(*size) for size in sizes]
+    valid = torch.tensor([[0.0, 0, width, height] for height, width in sizes])
+    batch = batch_of(masks, image_hw=(8, 8)) | {"valid_xyxy": valid}
+    together, answer = task.loss(logits, batch)["cross_entropy"], task.decode(logits, batch)
+    noise = logits.clone()
+    noise[0, :, 5:], noise[0, :, :, 7:], noise[1, :, :, 3:] = 99, 99, 99
+    assert task.loss(noise, batch)["cross_entropy"].sum == together.sum
+    for i, (height, width) in enumerate(sizes):
+        alone = batch_of(masks[i][None], image_hw=(height, width))
+        part = logits[i : i + 1, :, :height, :width]
+        assert torch.equal(answer["mask"][i], task.decode(part, alone)["mask"][0])
+        together = together._replace(sum=together.sum - task.loss(part, alone)["cross_entropy"].sum)
+    assert abs(together.sum.item()) < 1e-4
+    assert together.count.item() == 5 * 7 + 8 * 3
+
+
+@pytest.mark.parametrize("band", [2**24, 60])
+def test_scores_beside_a_fitted_image_do_not_enter_its_answer(monkeypatch, band):
+    monkeypatch.setattr("unpool.tasks.segmentation.BAND", band)
+    layout = Preprocessing(size_hw=(16, 16), rule="fit").layout((30, 19))
+    logits = torch.full((1, 3, 16, 16), -50.0)
+    logits[:, 2] = 50.0  # bars are discs
+    logits[:, :2] = torch.where(layout.is_valid(), torch.rand(1, 2, 16, 16) + 60, logits[:, :2])
+    batch = {"image": torch.zeros(1, 3, 16, 16), "valid_xyxy": layout.valid_xyxy, "size_hw": layout.size_hw}
+    answer = Segmentation(INFO).decode(logits, batch)
+    assert answer["mask"].shape == (1, 30, 19)
+    assert answer["mask"].max() < 2
+    expected = layout.maps_to_image(logits)[0].argmax(0)
+    assert (answer["mask"][0] == expected).float().mean() > 0.99
 
 
 def test_median_weights_are_counted_in_the_training_set():

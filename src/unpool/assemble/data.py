@@ -14,10 +14,12 @@ from unpool.data.readers import READERS
 from unpool.data.repeated import Repeated
 from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
+from unpool.ops import mean_image
+from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Preprocessing, Reader, Samples, Transform
+from unpool.types import DataInfo, Reader, Samples, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +107,22 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         rule=data.rule,
         crop=data.crop,
         channels=data.channels,
+        order=data.color_order,
+        value_range=data.value_range,
+        normalization=data.normalize,
         mean=tuple(data.mean),
         std=tuple(data.std),
+        mean_image=_mean_image(recipe),
+        multiple=data.multiple,
         exif="apply" if TASKS[recipe.task.name].points else data.options.get("exif", "apply"),
     )
+
+
+def _mean_image(recipe: Recipe) -> str | None:
+    data = recipe.data
+    if data.mean_image is None or data.size is None:
+        return None
+    return mean_image.read(Path(data.mean_image), (data.channels, *data.size))
 
 
 def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:

@@ -7,13 +7,14 @@ from unpool.assemble.data import Data
 from unpool.assemble.model import make_model, make_task
 from unpool.data.loader import Loader
 from unpool.errors import EnvironmentFault
+from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job, to_device
 from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch, Preprocessing
+from unpool.types import Batch
 
 
 def make_job(
@@ -95,4 +96,6 @@ class Prepare:
     def __call__(self, batch: Batch) -> Batch:
         moved = {key: to_device(value, self.device, key=key) for key, value in batch.items()}
         image, normalize = moved["image"], self.preprocessing.normalize
-        return moved | {"image": [normalize(one) for one in image] if isinstance(image, list) else normalize(image)}
+        if isinstance(image, list):
+            return moved | {"image": [normalize(one) for one in image]}
+        return moved | {"image": normalize(image, moved.get("valid_xyxy"))}

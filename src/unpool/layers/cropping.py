@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unpool.types import mirror_index
+from unpool.ops.cutting import mirror_index
 
 
 def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:

@@ -76,9 +76,17 @@ class ImageScores:
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: clean (B, C, H, W), on 0..1 in the prediction and uint8 in the batch.
 
-        The prediction's `noisy` is the network's input, on 0..1 too.
+        The prediction's `noisy` is the network's input, on 0..1 too. Where the prediction is a list of (C, h, w), the
+        rest of the batch's images is padding.
         """
-        reference = batch["clean"].float() / 255
+        if isinstance(prediction["clean"], Tensor):
+            self._add(prediction, batch["clean"].float() / 255)
+            return
+        for clean, noisy, reference in zip(prediction["clean"], prediction["noisy"], batch["clean"], strict=True):
+            height, width = clean.shape[-2:]
+            self._add({"clean": clean[None], "noisy": noisy[None]}, reference[None, :, :height, :width].float() / 255)
+
+    def _add(self, prediction: Prediction, reference: Tensor) -> None:
         for name, image in (("psnr", prediction["clean"]), ("input_psnr", prediction["noisy"])):
             decibels = psnr(image, reference)
             self.values[name] += decibels[decibels != math.inf].tolist()

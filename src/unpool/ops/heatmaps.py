@@ -103,12 +103,12 @@ def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     height, width = maps.shape[-2:]
     flat = maps.flatten(2).float()  # (B, K, H*W)
-    score, place = flat.max(2)
-    x, y = place % width, place // width
+    score, index = flat.max(2)
+    x, y = index % width, index // width
     steps = []
     for position, last, stride in ((x, width - 1, 1), (y, height - 1, width)):
         after, before = (
-            flat.gather(2, (place + way * stride).clamp(0, height * width - 1)[..., None])[..., 0] for way in (1, -1)
+            flat.gather(2, (index + way * stride).clamp(0, height * width - 1)[..., None])[..., 0] for way in (1, -1)
         )
         is_inside = (position > 0) & (position < last)
         steps.append(torch.where(is_inside, 0.25 * torch.sign(after - before), 0.0))
@@ -162,10 +162,10 @@ def shift_columns(maps: Tensor, shift: float) -> Tensor:
     if shift == 0:
         return maps
     last = maps.shape[-1] - 1
-    places = (torch.arange(last + 1, device=maps.device) + shift).clamp(0, last)  # (W,)
-    left = places.floor()
+    columns = (torch.arange(last + 1, device=maps.device) + shift).clamp(0, last)  # (W,)
+    left = columns.floor()
     before, after = (maps.index_select(-1, column.long()) for column in (left, (left + 1).clamp(max=last)))
-    return torch.lerp(before, after, (places - left).to(maps.dtype))
+    return torch.lerp(before, after, (columns - left).to(maps.dtype))
 
 
 def _squares(points: Tensor, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:

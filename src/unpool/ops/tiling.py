@@ -7,24 +7,44 @@ where the image ends. What looks at the whole image (global pooling, batch stati
 the tile; interpolation to odd sizes that are no multiple of the stride changes a little.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
+
+from unpool.ops.layout import along, neighbours, shown_part
 
 Network = Callable[[Tensor], Tensor]
 
 
-def stride_of(model: nn.Module) -> int:
+def declared_stride(model: nn.Module) -> int:
     """The network's coarsest stride, as its attribute `stride` says; 32 where it has none that is a whole number.
 
     Example:
-        >>> stride_of(nn.Conv2d(1, 1, 3))  # its stride is a tuple, which says nothing of the network
+        >>> declared_stride(nn.Conv2d(1, 1, 3))  # its stride is a tuple, which says nothing of the network
         32
     """
     declared = getattr(model, "stride", None)
     return declared if isinstance(declared, int) else 32
+
+
+def tile_sides(model: nn.Module, *, multiple: int, tile: int = 1024, overlap: int = 256) -> dict[str, int]:
+    """The sides that `pieces` and `predict_scores` take: `tile`, at least as large as asked for, `overlap`, `stride`.
+
+    Args:
+        model: the network.
+        multiple: of which images are padded to a multiple; tiles start at multiples of it too, so that each pixel has
+            the position that it has in one pass.
+        tile: pixels of a tile's side.
+        overlap: pixels that neighbours share.
+
+    Example:
+        >>> tile_sides(nn.Identity(), multiple=48, tile=100, overlap=8)
+        {'tile': 192, 'overlap': 8, 'stride': 96}
+    """
+    stride = math.lcm(declared_stride(model), multiple)
+    return {"tile": -(-max(tile, overlap + stride) // stride) * stride, "overlap": overlap, "stride": stride}
 
 
 class Span(NamedTuple):
@@ -151,7 +171,9 @@ def predict_scores(
     return scores
 
 
-def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> Iterator[Piece]:
+def resized_bands(
+    scores: Tensor, size_hw: tuple[int, int], *, limit: int, valid_xyxy: Sequence[float] | None = None
+) -> Iterator[Piece]:
     """Bilinear scores at another size, in bands of whole rows, so that a caller need not hold all of them.
 
     Where the size is that of the scores, bands are views of them.
@@ -160,6 +182,7 @@ def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> It
         scores: (B, N, h, w) float.
         size_hw: size of the result; coordinates as in `interpolate` without aligned corners.
         limit: pixels of a band; at least one row.
+        valid_xyxy: the box of the scores that is shown, nothing beyond it entering; all of them where None.
 
     Example:
         >>> scores = torch.rand(1, 2, 5, 4)
@@ -171,17 +194,19 @@ def resized_bands(scores: Tensor, size_hw: tuple[int, int], *, limit: int) -> It
         True
     """
     height, width = size_hw
+    whole = (0, 0, scores.shape[-1], scores.shape[-2])
+    scores, (left, top, right, bottom) = shown_part(scores, whole if valid_xyxy is None else valid_xyxy)
     rows = max(1, limit // width)
     bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
-    if tuple(scores.shape[-2:]) == size_hw:
+    if (left, top, right, bottom) == (0, 0, width, height) and tuple(scores.shape[-2:]) == size_hw:
         yield from (Piece(band, slice(0, width), scores[..., band, :]) for band in bands)
         return
-    centre = (torch.arange(height, device=scores.device) + 0.5) * (scores.shape[-2] / height) - 0.5
-    centre = centre.clamp(0, scores.shape[-2] - 1)
-    above = centre.floor().long()
-    below = (above + 1).clamp_max(scores.shape[-2] - 1)
-    share = (centre - above).to(scores.dtype)[:, None]
+    above, below, share = neighbours((top, bottom), height, scores.shape[-2], device=scores.device)
+    share = share.to(scores.dtype)[:, None]
     for band in bands:
         lines = scores[..., above[band], :].lerp(scores[..., below[band], :], share[band])  # (B, N, band, w)
-        wide = nn.functional.interpolate(lines, (lines.shape[-2], width), mode="bilinear", align_corners=False)
+        if (left, right) == (0, scores.shape[-1]):
+            wide = nn.functional.interpolate(lines, (lines.shape[-2], width), mode="bilinear", align_corners=False)
+        else:
+            wide = along(lines, (left, right), width, dim=-1)
         yield Piece(band, slice(0, width), wide)

@@ -13,9 +13,10 @@ from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
 from unpool.model_file import FILES
 from unpool.models.pretrained import PUBLISHED, origin
+from unpool.ops.cutting import resize_to
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import ImageLike, read_image
 from unpool.predictor.loading import load
-from unpool.types import Preprocessing
 
 Pair = tuple[int, int]
 LONGEST = 1024  # pixels; the longer side to which a larger photograph is made smaller
@@ -142,7 +143,7 @@ def _resized(photo: Tensor, size_hw: Pair | None) -> tuple[Tensor, tuple[str, ..
         return photo, ()
     scale = LONGEST / max(height, width)
     target = size_hw or (round(height * scale), round(width * scale))
-    resized = Preprocessing(size_hw=target).resize(photo)
+    resized = resize_to(photo, target)
     note = f"the photograph was made smaller, from {width}x{height} to {target[1]}x{target[0]}: --size sets another"
     return resized, () if size_hw else (note,)
 

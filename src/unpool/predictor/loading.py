@@ -10,8 +10,9 @@ from unpool import models, tasks
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.model_file import FILES, load_network, read_config
 from unpool.models.pretrained import PUBLISHED, origin
+from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
-from unpool.types import DataInfo, Preprocessing
+from unpool.types import DataInfo
 
 Weights = Literal["last", "best", "imagenet", "voc"]
 Device = Literal["auto", "cpu", "cuda"]

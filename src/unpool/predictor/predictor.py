@@ -1,5 +1,6 @@
 """A network with all that it needs to be asked about images."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import ModelFileError
-from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, stride_of
-from unpool.predictor.framing import in_square, of_at_most, told_of
+from unpool.ops.cutting import resize_to
+from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, tile_sides
 from unpool.predictor.images import ImageLike, read_image
 from unpool.task import Task
 from unpool.tasks.one_forward import Maps
-from unpool.types import Batch, DataInfo, Prediction, Preprocessing
+from unpool.types import DataInfo, Prediction
 
 
 class Predictor:
@@ -66,8 +68,8 @@ class Predictor:
             for the person's. People: joints (their names), people (of each person x and y of each joint, or None where
             it is missing), score of each person, notes.
 
-            Where the answer is made of points, the image is seen in a square with bars, as training does; where
-            training had images of their own sizes, at its own size, made smaller above `limit` pixels, which notes say.
+            The network sees the image by the size rule of training. Where the answer is made of points and training
+            had images of their own sizes, it is made smaller above `limit` pixels, which notes say.
 
         Raises:
             DataError: an image cannot be used, or the network takes none of its size.
@@ -86,20 +88,22 @@ class Predictor:
     def _answer(self, image: Tensor) -> dict[str, Any]:
         if isinstance(self.task, Maps):
             return self.task.record(self._maps(self.task, image))
-        if self.task.points:
-            return self._framed(image)
-        return self.task.record({key: values[0] for key, values in self._whole(image).items()})
+        size_hw = (image.shape[-2], image.shape[-1])
+        if not self.task.points:
+            return self.task.record(self._whole(image, size_hw))
+        smaller_hw = size_hw if self.preprocessing.size_hw else within(size_hw, self.limit)
+        record = self.task.record(self._whole(resize_to(image, smaller_hw), size_hw))
+        (height, width), (rows, columns) = size_hw, smaller_hw
+        note = f"the network saw it made smaller, from {width}x{height} to {columns}x{rows} pixels"
+        return record | {"notes": [] if smaller_hw == size_hw else [note]}
 
-    def _framed(self, image: Tensor) -> dict[str, Any]:
-        has_size = self.preprocessing.size_hw is not None
-        frame = in_square(image) if has_size else of_at_most(image, self.limit)
-        prediction = {key: values[0] for key, values in self._whole(frame.image).items()}
-        prediction |= {key: frame.back(prediction[key]) for key in self.task.points}
-        return self.task.record(prediction) | {"notes": [] if has_size else told_of(frame)}
-
-    def _whole(self, image: Tensor) -> Prediction:
+    def _whole(self, image: Tensor, size_hw: tuple[int, int]) -> Prediction:
+        """The prediction for an image, on the same at `size_hw`."""
+        layout = self.preprocessing.layout((image.shape[-2], image.shape[-1]))
         resized = self.preprocessing.resize(image.to(self.device))[None]
-        return self.task.answer(self.model, self._inputs(resized, tuple(image.shape[-2:])))
+        normalized = self.preprocessing.normalize(resized, layout.valid_xyxy.to(self.device))
+        inputs = {"image": normalized, "valid_xyxy": layout.valid_xyxy, "size_hw": torch.tensor([size_hw])}
+        return {key: values[0] for key, values in self.task.answer(self.model, inputs).items()}
 
     def _maps(self, task: Maps, image: Tensor) -> Prediction:
         maps: Prediction = {}
@@ -112,36 +116,43 @@ class Predictor:
 
     def _pieces(self, task: Maps, image: Tensor) -> Iterator[tuple[Piece, Prediction]]:
         """Parts of the answer, at the size of the image."""
+        height, width = image.shape[-2:]
+        valid = self.preprocessing.layout((height, width)).valid_xyxy
+        resized = self.preprocessing.resize(image.to(self.device))[None]
+        preprocessing = self.preprocessing.fixed(resized, valid.to(self.device))
 
         def scores_of(part: Tensor) -> Tensor:
             """Scores of uint8 images (B, C, H, W), without those of the padding."""
-            scores = task.output(self.model, self._inputs(part))
+            scores = task.output(self.model, {"image": preprocessing.normalize(part)})
             return scores[..., : part.shape[-2], : part.shape[-1]]
 
-        def decoded(scores: Tensor, image: Tensor, size_hw: tuple[int, ...]) -> Prediction:
-            return task.decode(scores, {"image": image, "size_hw": torch.tensor([size_hw])})
-
-        height, width = image.shape[-2:]
-        stride = stride_of(self.model)
-        sides = {"tile": -(-self.tile // stride) * stride, "overlap": self.overlap, "stride": stride}
-        resized = self.preprocessing.resize(image.to(self.device))[None]
+        sides = tile_sides(self.model, multiple=preprocessing.multiple, tile=self.tile, overlap=self.overlap)
         if height * width <= self.limit:
             scores = predict_scores(scores_of, resized, limit=self.limit, **sides)
-            whole = Piece(slice(0, height), slice(0, width), scores)
-            yield whole, decoded(scores, resized, (height, width))
+            inputs = {"image": resized, "valid_xyxy": valid, "size_hw": torch.tensor([[height, width]])}
+            yield Piece(slice(0, height), slice(0, width), scores), task.decode(scores, inputs)
             return
-        if resized.shape[-2:] == image.shape[-2:]:
+        if preprocessing.size_hw is None:
             parts = pieces(scores_of, resized, **sides)
         else:
             scores = predict_scores(scores_of, resized, limit=self.limit, **sides)
-            parts = resized_bands(scores, (height, width), limit=self.limit)
+            parts = resized_bands(scores, (height, width), limit=self.limit, valid_xyxy=valid[0].tolist())
         for piece in parts:
-            yield piece, decoded(piece.scores, piece.scores, tuple(piece.scores.shape[-2:]))
+            yield piece, task.decode(piece.scores, {"image": piece.scores})
 
-    def _inputs(self, image: Tensor, size_hw: tuple[int, ...] | None = None) -> Batch:
-        """What a task may see of uint8 images (B, C, H, W) that were decoded at `size_hw`."""
-        sizes = {} if size_hw is None else {"size_hw": torch.tensor([size_hw])}
-        return {"image": self.preprocessing.normalize(image), **sizes}
+
+def within(size_hw: tuple[int, int], limit: int) -> tuple[int, int]:
+    """The size, made smaller at its aspect where it has more pixels than `limit`.
+
+    >>> within((40, 30), 300), within((4, 3), 300)
+    ((20, 15), (4, 3))
+    """
+    height, width = size_hw
+    if height * width <= limit:
+        return size_hw
+    scale = math.sqrt(limit / (height * width))
+    rows = min(max(1, round(height * scale)), limit)
+    return rows, max(1, min(round(width * scale), limit // rows))
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def _read(path: Path) -> str:
 
 
 def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
-    for section, key in (("data", "root"), ("model", "weights")):
+    for section, key in (("data", "root"), ("data", "mean_image"), ("model", "weights")):
         values = tree.get(section)
         path = values.get(key) if isinstance(values, dict) else None
         is_word = key == "weights" and not str(path).endswith(".safetensors")

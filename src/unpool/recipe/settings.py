@@ -48,10 +48,17 @@ class Data(_OpenSection):
         root: the folder to read, absolute once loaded; None for generated data.
         size: (height, width) of the network's input; None keeps the size of the images.
         train_size: (height, width) of the training crops; None for `size`.
-        rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then crops the centre.
+        rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then crops the centre;
+            "fit" shows the whole image at its own aspect, between bars of the mean colour.
         crop: share of the resized image that "cover" keeps.
         channels: 1 for grey, 3 for RGB.
-        mean, std: per channel, on the range 0..1; if left out, those of ImageNet.
+        color_order: of the network's channels; foreign weights may expect "bgr".
+        value_range: to which 0..255 is scaled before mean and std; foreign weights may expect [0, 255].
+        normalize: by "channel", with mean and std; by "location", with `mean_image` and std; by "image", each to zero
+            mean and unit deviation.
+        mean, std: per channel, in `color_order` and on `value_range`; if left out, those of ImageNet.
+        mean_image: a .npy file of (channels, height, width), in `color_order` and on `value_range`.
+        multiple: height and width of the network's input are padded up to a multiple of this, by mirroring.
         memory: whether decoded images are kept in memory; "auto" decides by their size and the free memory.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
@@ -65,11 +72,16 @@ class Data(_OpenSection):
     root: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] | None = None
     size: tuple[Size, Size] | None = None
     train_size: tuple[Size, Size] | None = None
-    rule: Literal["stretch", "cover"] = "stretch"
+    rule: Literal["stretch", "cover", "fit"] = "stretch"
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
     channels: Annotated[Literal[1, 3], BeforeValidator(_no_bool)] = 3
+    color_order: Literal["rgb", "bgr"] = "rgb"
+    value_range: tuple[float, float] = (0.0, 1.0)
+    normalize: Literal["channel", "location", "image"] = "channel"
     mean: tuple[float, ...] = ()
     std: tuple[Positive, ...] = ()
+    mean_image: Annotated[str, Field(pattern=r"^[^\x00]+\.npy$")] | None = None
+    multiple: Annotated[int, Field(ge=1, le=4096)] = 1
     memory: Literal["auto"] | bool = "auto"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
@@ -85,6 +97,13 @@ class Data(_OpenSection):
                 raise ValueError(
                     f"{name} has {len(values)} numbers and channels is {self.channels}; give one number a channel"
                 )
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(f"value_range is {[low, high]}; expected two numbers, the lower one first")
+        if (self.normalize == "location") != (self.mean_image is not None):
+            raise ValueError("normalize 'location' and mean_image need one another")
+        if self.mean_image is not None and (self.size is None or self.train_size is not None):
+            raise ValueError("mean_image needs images of its size: set size to it, and leave train_size out")
         return self
 
     @property
@@ -96,8 +115,8 @@ class Data(_OpenSection):
 def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     """Returns a recipe's tree with the short forms of `data` in the long form that the classes here expect.
 
-    mean and std get their defaults by the number of channels; `flip` and `flip:` in augment become `flip: {}`, and the
-    same in noise and order.
+    mean and std get their defaults by the channels, their order and range; `flip` and `flip:` in augment become
+    `flip: {}`, and the same in noise and order.
 
     Args:
         tree: values of a YAML document; what is no mapping is returned unchanged.
@@ -105,13 +124,25 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     data = tree.get("data")
     if not isinstance(data, dict):
         return tree
-    grey = data.get("channels") == 1
-    filled = {"mean": GREY_MEAN if grey else RGB_MEAN, "std": GREY_STD if grey else RGB_STD, **data}
+    filled = {**_default_colours(data), **data}
     if isinstance(filled.get("augment"), list):
         filled["augment"] = [_step(step) for step in filled["augment"]]
     for key in {"noise", "order"} & set(filled):
         filled[key] = _step(filled[key])
     return {**tree, "data": filled}
+
+
+def _default_colours(data: dict[str, Any]) -> dict[str, Any]:
+    """ImageNet's mean and std in the order and on the range that the section names; a wrong range is refused later."""
+    mean, std = (GREY_MEAN, GREY_STD) if data.get("channels") == 1 else (RGB_MEAN, RGB_STD)
+    if data.get("color_order") == "bgr":
+        mean, std = mean[::-1], std[::-1]
+    ends = data.get("value_range", (0.0, 1.0))
+    is_range = isinstance(ends, list | tuple) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+    low, high = ends if is_range else (0.0, 1.0)
+    if (low, high) == (0, 1) or not low < high:
+        return {"mean": mean, "std": std}
+    return {"mean": tuple(low + m * (high - low) for m in mean), "std": tuple(s * (high - low) for s in std)}
 
 
 def _step(step: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from unpool.errors import RecipeError
+from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
@@ -14,7 +15,7 @@ from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
-from unpool.types import DataInfo, Preprocessing, Samples
+from unpool.types import DataInfo, Samples
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,

@@ -6,7 +6,6 @@ range of an image before it is measured, as papers store it; the image with nois
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +16,12 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.metrics.image_quality import ImageScores
 from unpool.ops.drawing import caption
-from unpool.ops.tiling import predict_scores, stride_of
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.tiling import predict_scores, tile_sides
 from unpool.task import Description, TrainingSetup
 from unpool.tasks.one_forward import Maps
-from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 GAIN = 3  # of the removed noise in a picture: it is faint
@@ -67,7 +68,9 @@ class Denoising(Maps):
         self.info = info
         self.loss_kind: Loss = loss
         self.residual = residual
-        self.preprocessing = replace(preprocessing, multiple=1)
+        if preprocessing.normalization == "image":
+            raise RecipeError("data.normalize is image, which an answer cannot undo; use channel for denoising")
+        self.preprocessing = preprocessing
 
     @property
     def outputs(self) -> int:
@@ -87,7 +90,8 @@ class Denoising(Maps):
         image = inputs["image"]
         if model.training:
             return self._denoised(model, image)
-        return predict_scores(lambda part: self._denoised(model, part), image, limit=LIMIT, stride=stride_of(model))
+        sides = tile_sides(model, multiple=self.preprocessing.multiple)
+        return predict_scores(lambda part: self._denoised(model, part), image, limit=LIMIT, **sides)
 
     def _denoised(self, model: nn.Module, image: Tensor) -> Tensor:
         if self.residual and getattr(model, "finds_noise", False):
@@ -105,30 +109,27 @@ class Denoising(Maps):
 
     def loss(self, output: Tensor, batch: Batch) -> Losses:
         """The error in the scale of the network's images, under the name of the loss."""
-        clean = self.preprocessing.normalize(batch["clean"])
-        error = output.float()[..., : clean.shape[-2], : clean.shape[-1]] - clean
+        is_valid = Layout.of(batch).is_valid()[:, None]  # (B, 1, H, W)
+        error = (output.float() - self.preprocessing.normalize(batch["clean"])).where(is_valid, 0)
         if self.loss_kind == "half_squares":
-            return {self.loss_kind: _term(error.square().sum() / 2, len(error))}
+            return {self.loss_kind: Term(error.square().sum() / 2, error.new_tensor(float(len(error))))}
         total = error.abs().sum() if self.loss_kind == "mae" else error.square().sum()
-        return {self.loss_kind: _term(total, error.numel())}
+        return {self.loss_kind: Term(total, (is_valid.sum() * error.shape[1]).float())}
 
     def decode(self, output: Tensor, inputs: Batch) -> Prediction:
-        """The clean image, without the padding beyond `size_hw`.
+        """The clean image, without padding.
 
         Returns:
-            clean (B, C, H, W) and noisy (B, C, H, W), what the network saw, both on 0..1; the first is clipped.
+            clean (B, C, H, W) and noisy (B, C, H, W), what the network saw, both on 0..1; the first is clipped. Lists
+            of B (C, H, W) where sizes differ.
         """
-        clean, noisy = self._unscaled(output), self._unscaled(inputs["image"])
-        if "size_hw" in inputs:
-            height, width = inputs["size_hw"].amax(0).tolist()
-            clean, noisy = clean[..., :height, :width], noisy[..., :height, :width]
-        return {"clean": clean.clamp(0, 1), "noisy": noisy}
-
-    def _unscaled(self, image: Tensor) -> Tensor:
-        """The range 0..1 from what the network sees."""
-        mean = torch.tensor(self.preprocessing.mean, device=image.device).view(-1, 1, 1)
-        std = torch.tensor(self.preprocessing.std, device=image.device).view(-1, 1, 1)
-        return image * std + mean
+        images = {"clean": output, "noisy": inputs["image"]}
+        answers = {key: self.preprocessing.denormalize(image) for key, image in images.items()}
+        answers["clean"] = answers["clean"].clamp(0, 1)
+        sizes = Layout.of(inputs).size_hw.tolist()
+        if all(size == sizes[0] for size in sizes):
+            return {key: image[..., : sizes[0][0], : sizes[0][1]] for key, image in answers.items()}
+        return {key: [one[:, :h, :w] for one, (h, w) in zip(v, sizes, strict=True)] for key, v in answers.items()}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         return {"clean": prediction["clean"]}
@@ -178,10 +179,6 @@ class Denoising(Maps):
             f"{small} of {len(setup.sizes_hw)} training images are smaller than data.train_size {[height, width]}, so "
             "that the rest of their patches is fill of one colour: make data.train_size smaller, or leave these out"
         ]
-
-
-def _term(total: Tensor, count: int) -> Term:
-    return Term(total, torch.tensor(float(count), device=total.device))
 
 
 def _picture(image: Tensor) -> Tensor:

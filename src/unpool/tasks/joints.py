@@ -1,7 +1,7 @@
-"""What every way to find the joints of one person shares: needs, metric, picture, and where the joints lie.
+"""What every way to find the joints of one person shares: needs, metric, picture, and the pixels of maps.
 
-Targets lie on an image of `size_hw`: in training that is the window which the network sees, in evaluation the image as
-decoded, which the network sees resized as a whole. Predictions are given on that image too.
+Targets lie on an image of `size_hw`: in training the window of the augmentation, in evaluation the image as decoded.
+Predictions lie on it too; `valid_xyxy` says where the network's input shows it.
 """
 
 import math
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from unpool.errors import RecipeError
 from unpool.metrics.pose import PoseScores
-from unpool.ops.heatmaps import mirror_order, rescale
+from unpool.ops.heatmaps import mirror_order
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
 from unpool.task import Description, TrainingSetup
-from unpool.tasks.borders import check_borders
 from unpool.tasks.one_forward import OneForward
-from unpool.types import Batch, DataInfo, Prediction, Preprocessing
+from unpool.types import DataInfo, Prediction
 
 
 class Joints(OneForward):
@@ -37,7 +38,7 @@ class Joints(OneForward):
         super().__init__()
         if not info.keypoints:
             raise RecipeError("a pose needs names of joints; the data set gives none")
-        check_borders(preprocessing, "on which joints may lie")
+        (preprocessing or Preprocessing()).check_borders("on which joints may lie")
         self.info = info
         # by the torso; by the person where the torso's joints have other names
         self.best = "pck_person@0.2" if joints_named(info.keypoints, TORSO) is None else "pck@0.2"
@@ -95,25 +96,7 @@ def unpaired_joints(info: DataInfo, setup: TrainingSetup, *, flip_test: bool = F
     ]
 
 
-def targets_hw(batch: Batch) -> Tensor | Sequence[int]:
-    """Size of the image on which targets lie, (B, 2) or one for all."""
-    size = batch.get("size_hw")
-    return tuple(batch["image"].shape[-2:]) if size is None else size
-
-
-def covered_hw(batch: Batch, maps_hw: Sequence[int]) -> Tensor:
-    """(B, 2): size of what maps cover of the image on which targets lie.
-
-    A pixel of a map is `stride` pixels of the image; where no stride is full, networks leave out the last pixels or
-    reach beyond them.
-    """
-    image = batch["image"]
-    shares = [map_ * stride_of(map_, side) / side for side, map_ in zip(image.shape[-2:], maps_hw, strict=True)]
-    sizes = torch.as_tensor(targets_hw(batch)).expand(len(image), 2)
-    return sizes * torch.tensor(shares, device=sizes.device)
-
-
-def stride_of(map_: int, image: int) -> float:
+def map_stride(map_: int, image: int) -> float:
     """Pixels of the image by pixel of the map, from a side of each.
 
     A power of two; where that is not possible and the map goes into the image, how often it does.
@@ -123,11 +106,19 @@ def stride_of(map_: int, image: int) -> float:
     return power if is_rounded or image % map_ else image / map_
 
 
-def joints_on(batch: Batch, grid_hw: Sequence[int]) -> Tensor:
-    """(B, K, 2): the batch's joints in pixels of a network's maps."""
-    return rescale(batch["keypoints"], covered_hw(batch, grid_hw), grid_hw)
+def map_strides(maps_hw: Sequence[int], input_hw: Sequence[int]) -> tuple[float, float]:
+    """Pixels of the input by pixel of the maps, down and across.
+
+    Where no stride is full, networks leave out the last pixels of the input or reach beyond them.
+    """
+    return map_stride(maps_hw[0], input_hw[0]), map_stride(maps_hw[1], input_hw[1])
 
 
-def joints_back(points: Tensor, grid_hw: Sequence[int], batch: Batch) -> Tensor:
-    """(B, K, 2): points of a network's maps on the image on which targets lie."""
-    return rescale(points, grid_hw, covered_hw(batch, grid_hw))
+def points_to_maps(points: Tensor, layout: Layout, maps_hw: Sequence[int]) -> Tensor:
+    """(B, ..., 2): points of the image in pixels of a network's maps."""
+    return layout.points_to_input(points, maps_hw, stride_hw=map_strides(maps_hw, layout.input_hw))
+
+
+def points_to_image(points: Tensor, layout: Layout, maps_hw: Sequence[int]) -> Tensor:
+    """(B, ..., 2): points of a network's maps in pixels of the image."""
+    return layout.points_to_image(points, maps_hw, stride_hw=map_strides(maps_hw, layout.input_hw))

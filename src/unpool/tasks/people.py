@@ -17,14 +17,14 @@ from unpool.errors import RecipeError
 from unpool.metrics.people import PeopleScores
 from unpool.ops import heatmaps
 from unpool.ops.fields import affinity_fields
-from unpool.ops.heatmaps import rescale
+from unpool.ops.layout import Layout
 from unpool.ops.parsing import parse
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import draw_skeletons
 from unpool.task import Description, TrainingSetup
-from unpool.tasks.borders import check_borders
-from unpool.tasks.joints import covered_hw, unpaired_joints
+from unpool.tasks.joints import map_strides, points_to_image, points_to_maps, unpaired_joints
 from unpool.tasks.one_forward import OneForward
-from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Preprocessing, Term
+from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Term
 
 
 class People(OneForward):
@@ -47,7 +47,7 @@ class People(OneForward):
         super().__init__()
         if not info.keypoints or not info.limbs:
             raise RecipeError("people need names of joints and limbs between them; the data set gives none")
-        check_borders(preprocessing, "on which joints may lie")
+        (preprocessing or Preprocessing()).check_borders("on which joints may lie")
         for name, value in (("size", size), ("width", width)):
             if not (math.isfinite(value) and value > 0):
                 raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0")
@@ -86,16 +86,18 @@ class People(OneForward):
         fields, maps = self.labels(batch, size_hw)
         weight = _labelled(batch, size_hw)
         losses = {}
-        for number, (found_fields, found_maps) in enumerate(zip(output.fields, output.heatmaps, strict=True), start=1):
-            losses[f"fields_{number}"] = self._term(found_fields, fields, weight)
-            losses[f"heatmaps_{number}"] = self._term(found_maps, maps, weight)
+        for number, (predicted_fields, predicted_maps) in enumerate(
+            zip(output.fields, output.heatmaps, strict=True), 1
+        ):
+            losses[f"fields_{number}"] = self._term(predicted_fields, fields, weight)
+            losses[f"heatmaps_{number}"] = self._term(predicted_maps, maps, weight)
         return losses
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, 2 * limbs, h, w) fields and (B, K + 1, h, w) heatmaps, the background last."""
         fields, maps = [], []
-        for people, covered in zip(batch["people"], covered_hw(batch, size_hw), strict=True):
-            points = rescale(people[None], covered, size_hw)[0]
+        for people, layout in zip(batch["people"], Layout.of(batch).each(), strict=True):
+            points = points_to_maps(people[None], layout, size_hw)[0]
             joints = heatmaps.gaussians(points, size_hw, self.size)  # (N, K, h, w)
             joints = joints.amax(0) if len(people) else joints.new_zeros(joints.shape[1:])
             maps.append(torch.cat([joints, 1 - joints.amax(0, keepdim=True)]))
@@ -106,11 +108,11 @@ class People(OneForward):
         """people, a list of B (N, K, 2) on the image as decoded, NaN where a joint is missing, and score, of B (N,)."""
         people, scores = [], []
         size_hw = tuple(output.heatmaps[-1].shape[-2:])
-        covered = covered_hw(inputs, size_hw).cpu()
-        for fields, maps, whole in zip(output.fields[-1], output.heatmaps[-1], covered, strict=True):
-            found = parse(maps[:-1], fields, self.info.limbs)
-            people.append(rescale(found.joints[None], size_hw, whole)[0])
-            scores.append(found.scores)
+        layouts = Layout.of(inputs).each()
+        for fields, maps, layout in zip(output.fields[-1], output.heatmaps[-1], layouts, strict=True):
+            parsed = parse(maps[:-1], fields, self.info.limbs)
+            people.append(points_to_image(parsed.joints[None], layout, size_hw)[0])
+            scores.append(parsed.scores)
         return {"people": people, "score": scores}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
@@ -137,9 +139,9 @@ class People(OneForward):
     def warnings(self, setup: TrainingSetup) -> list[str]:
         return unpaired_joints(self.info, setup)
 
-    def _term(self, found: Tensor, wanted: Tensor, weight: Tensor) -> Term:
-        square = (found.float() - wanted).square() * weight
-        count = torch.tensor(float(len(found)), device=found.device)
+    def _term(self, predicted: Tensor, target: Tensor, weight: Tensor) -> Term:
+        square = (predicted.float() - target).square() * weight
+        count = torch.tensor(float(len(predicted)), device=predicted.device)
         return Term(square.sum() / heatmaps.mass("gaussian", self.size), count)
 
     def _check(self, output: FieldStages) -> None:
@@ -154,12 +156,11 @@ class People(OneForward):
 
 
 def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
-    """(B, 1, h, w): share of each pixel of the map on which everyone is labelled."""
-    if "mask" not in batch:
-        return torch.ones(len(batch["people"]), 1, 1, 1, device=batch["image"].device)
-    masks = []
-    for mask, covered in zip(batch["mask"], covered_hw(batch, size_hw).tolist(), strict=True):
-        height, width = (round(side) for side in covered)
-        known = (mask[:height, :width] != IGNORE).float()[None, None]
-        masks.append(nn.functional.adaptive_avg_pool2d(known, (size_hw[0], size_hw[1])))
-    return torch.cat(masks)
+    """(B, 1, h, w): share of each pixel of the map that shows the image, and everyone on it is labelled."""
+    layout = Layout.of(batch)
+    known = layout.is_valid()
+    if "mask" in batch:
+        known = known & (layout.masks_to_input(batch["mask"], padding=IGNORE) != IGNORE)
+    strides = map_strides(size_hw, layout.input_hw)
+    height, width = (round(side * stride) for side, stride in zip(size_hw, strides, strict=True))
+    return nn.functional.adaptive_avg_pool2d(known[:, None, :height, :width].float(), (size_hw[0], size_hw[1]))

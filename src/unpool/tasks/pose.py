@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
-from unpool.tasks.joints import Joints, joints_back, joints_on, stride_of
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks.joints import Joints, map_stride, points_to_image, points_to_maps
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
-from unpool.types import Batch, DataInfo, Losses, Prediction, Preprocessing, Stages, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
 
 Output = Tensor | Stages
 MOST = 1e4  # of pixels and weights; no map is as large
@@ -130,7 +132,7 @@ class Pose(Joints):
         if self.label == "disk":
             maps = heatmaps.gather_disks(maps, self.size)
         points, score = heatmaps.decode(maps)
-        return {"keypoints": joints_back(points, maps.shape[-2:], inputs), "score": score}
+        return {"keypoints": points_to_image(points, Layout.of(inputs), maps.shape[-2:]), "score": score}
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last.
@@ -138,7 +140,7 @@ class Pose(Joints):
         With hidden "ignore" the background is known only where all joints of the person are visible: a hidden one lies
         somewhere, and there is no background there.
         """
-        points, visible = joints_on(batch, size_hw), batch["visible"]
+        points, visible = points_to_maps(batch["keypoints"], Layout.of(batch), size_hw), batch["visible"]
         labels = heatmaps.labels(points, size_hw, kind=self.label, size=self.size)
         labels = labels * visible[..., None, None]
         known = torch.ones_like(visible) if self.hidden == "zero" else visible
@@ -181,13 +183,12 @@ class Pose(Joints):
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    given = tuple(weights)
-    numbers = [w for w in given if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
-    if len(numbers) < len(given) or not any(numbers):
+    numbers = [w for w in weights if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
+    if len(numbers) < len(weights) or not any(numbers):
         raise RecipeError(
-            f"task.stage_weights is {list(given)}; it must be finite numbers, none below 0 and at least one above it"
+            f"task.stage_weights is {list(weights)}; it must be finite numbers, none below 0 and at least one above it"
         )
-    return given
+    return tuple(weights)
 
 
 def _overhang(map_: int, image: int) -> float:
@@ -195,7 +196,7 @@ def _overhang(map_: int, image: int) -> float:
 
     So much further to the right than in the image's maps is everything in those of its mirror, turned back.
     """
-    return map_ - image / stride_of(map_, image)
+    return map_ - image / map_stride(map_, image)
 
 
 def _last_stage(output: Output) -> Tensor:

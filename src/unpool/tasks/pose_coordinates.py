@@ -1,19 +1,19 @@
 """Pose of one person by coordinates: DeepPose (Toshev & Szegedy 2014, arXiv:1312.4659).
 
-x and y of each joint are numbers, the image reaching from -0.5 to 0.5: the paper's N(y; b) with the image as the box b.
+x and y of each joint run from -0.5 to 0.5 across the input: the paper's N(y; b) with the input as the box b.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.ops.heatmaps import rescale
-from unpool.tasks.joints import Joints, targets_hw
-from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Preprocessing, Term
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks.joints import Joints
+from unpool.types import Batch, CoordinateStages, DataInfo, Losses, Prediction, Term
 
 Output = Tensor | CoordinateStages
+WHOLE = (1, 1)  # the input as one pixel, from -0.5 to 0.5
 
 
 class PoseCoordinates(Joints):
@@ -38,44 +38,34 @@ class PoseCoordinates(Joints):
         image = inputs["image"]
         if model.training:
             return model(image)
-        found = _last_stage(model(image))
+        coordinates = _last_stage(model(image))
         if not self.flip_test:
-            return found
+            return coordinates
         mirrored = _last_stage(model(image.flip(-1))).unflatten(1, (-1, 2))[:, self.order]
-        return (found + (mirrored * mirrored.new_tensor([-1.0, 1.0])).flatten(1)) / 2
+        return (coordinates + (mirrored * mirrored.new_tensor([-1.0, 1.0])).flatten(1)) / 2
 
     def loss(self, output: Output, batch: Batch) -> Losses:
         """Squared distances of visible joints, in sides of the image, of the answer or of each stage."""
         if not isinstance(output, CoordinateStages):
             return {"coordinates": self._term(output, batch)}
         stages = enumerate(output.coordinates, start=1)
-        return {f"stage_{number}": self._term(found, batch) for number, found in stages}
+        return {f"stage_{number}": self._term(coordinates, batch) for number, coordinates in stages}
 
     def decode(self, output: Output, inputs: Batch) -> Prediction:
         """keypoints (B, K, 2) on the image as decoded, and score (B, K), 1 where a joint is given within the image."""
-        found = _last_stage(output).float().unflatten(1, (-1, 2))
-        inside = (found.abs() <= 0.5).all(2)
-        return {"keypoints": denormalize(found, targets_hw(inputs)), "score": inside.float()}
+        coordinates = _last_stage(output).float().unflatten(1, (-1, 2))
+        inside = (coordinates.abs() <= 0.5).all(2)
+        return {"keypoints": Layout.of(inputs).points_to_image(coordinates, WHOLE), "score": inside.float()}
 
-    def _term(self, found: Tensor, batch: Batch) -> Term:
-        if found.dim() != 2 or found.shape[1] != 2 * self.outputs:
+    def _term(self, coordinates: Tensor, batch: Batch) -> Term:
+        if coordinates.dim() != 2 or coordinates.shape[1] != 2 * self.outputs:
             raise RecipeError(
-                f"the network gives {tuple(found.shape)} where (B, {2 * self.outputs}) was due; build one of "
+                f"the network gives {tuple(coordinates.shape)} where (B, {2 * self.outputs}) was due; build one of "
                 f"coordinates with num_classes={self.outputs}"
             )
-        wanted, visible = normalize(batch["keypoints"], targets_hw(batch)), batch["visible"]
-        square = (found.float().unflatten(1, (-1, 2)) - wanted).square().sum(2)  # (B, K)
+        target, visible = Layout.of(batch).points_to_input(batch["keypoints"], WHOLE), batch["visible"]
+        square = (coordinates.float().unflatten(1, (-1, 2)) - target).square().sum(2)  # (B, K)
         return Term(torch.where(visible, square, 0.0).sum(), visible.sum().float())
-
-
-def normalize(points: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
-    """(B, K, 2) pixels of an image -> the image from -0.5 to 0.5, from edge to edge."""
-    return rescale(points, size_hw, (1, 1))
-
-
-def denormalize(coordinates: Tensor, size_hw: Tensor | Sequence[int]) -> Tensor:
-    """(B, K, 2) of an image from -0.5 to 0.5 -> its pixels."""
-    return rescale(coordinates, (1, 1), size_hw)
 
 
 def _last_stage(output: Output) -> Tensor:

@@ -9,7 +9,7 @@ added with `auxiliary_weight`, and their scores must have the size of the mask t
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
+from unpool.ops.layout import Layout, resample, shown_part
 from unpool.ops.losses import LEAST_COUNT, pixel_cross_entropy
+from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
-from unpool.ops.tiling import Piece, predict_scores, resized_bands, stride_of
+from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.task import Baseline, Description
 from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
-from unpool.tasks.borders import check_borders
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
-from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Preprocessing, Samples, Term
+from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 BAND = 2**24  # scores (B * N * H * W) that are resized, or of which loss and answer are taken, at once
@@ -71,9 +72,10 @@ class Segmentation(Maps):
         super().__init__()
         if not 2 <= len(info.classes) <= IGNORE:
             raise RecipeError(f"segmentation needs 2 to {IGNORE} classes; the data set gives {len(info.classes)}")
-        check_borders(preprocessing, "that segmentation must label")
+        preprocessing = preprocessing or Preprocessing()
+        preprocessing.check_borders("that segmentation must label")
         self.info = info
-        self.preprocessing = preprocessing or Preprocessing()
+        self.multiple = preprocessing.multiple
         self.palette = complete_palette(info.palette, len(info.classes))
         weights = choose_class_weights(class_weights, samples, num_classes=len(info.classes))
         self.register_buffer("class_weights", weights, persistent=False)
@@ -102,8 +104,8 @@ class Segmentation(Maps):
         """
         if model.training:
             return model(inputs["image"])
-        stride = stride_of(model)
-        return predict_scores(lambda image: main_head(model(image)), inputs["image"], limit=LIMIT, stride=stride)
+        sides = tile_sides(model, multiple=self.multiple)
+        return predict_scores(lambda image: main_head(model(image)), inputs["image"], limit=LIMIT, **sides)
 
     def check(self, batch: Batch) -> None:
         """Raises DataError where a pixel is no class; reads the mask once, waits for the device if it is not here."""
@@ -120,11 +122,10 @@ class Segmentation(Maps):
 
     def _term(self, output: Tensor, batch: Batch) -> Term:
         self._check_classes(output)
-        scores = self._without_padding(output, batch)
-        self._check_sizes(scores, batch)
         terms = []
-        for (part, size), mask in zip(_sized(scores, batch), _each(batch["mask"]), strict=True):
-            for band in _bands(part, size):
+        for part, mask in zip(_parts(output.float(), batch), _each(batch["mask"]), strict=True):
+            _check_sizes(output, part.size_hw, mask, batch)
+            for band in _bands(part):
                 try:
                     terms.append(pixel_cross_entropy(band.scores, mask[:, band.rows], self.class_weights))
                 except IndexError:  # the host's kernel found a class out of range; say where
@@ -140,12 +141,13 @@ class Segmentation(Maps):
         Returns:
             mask (B, H, W) int64 and score (B, H, W), the probability of that class; lists of B where sizes differ.
         """
-        answered = self._without_padding(main_head(output), inputs)
+        answered = main_head(output).float()
         masks, scores = [], []
-        for part, size in _sized(answered, inputs):
-            mask = torch.empty(len(part), *size, dtype=torch.int64, device=part.device)
-            score = torch.empty(len(part), *size, device=part.device)
-            for band in _bands(part, size):
+        for part in _parts(answered, inputs):
+            count = len(part.scores)
+            mask = torch.empty(count, *part.size_hw, dtype=torch.int64, device=answered.device)
+            score = torch.empty(count, *part.size_hw, device=answered.device)
+            for band in _bands(part):
                 best, mask[:, band.rows] = band.scores.max(1)
                 score[:, band.rows] = (best - band.scores.logsumexp(1)).exp()
             masks.append(mask)
@@ -189,30 +191,28 @@ class Segmentation(Maps):
                 f"build a segmentation network with num_classes={len(self.info.classes)}"
             )
 
-    def _without_padding(self, output: Tensor, batch: Batch) -> Tensor:
-        """Scores in float32, of the image before it was padded."""
-        if self.preprocessing.multiple == 1:
-            return output.float()
-        height, width = _target_sizes(output, batch)[0]
-        if self.preprocessing.size_hw is not None and _is_file_size(batch, 0, (height, width)):
-            height, width = self.preprocessing.size_hw
-        return output.float()[..., :height, :width]
 
-    def _check_sizes(self, scores: Tensor, batch: Batch) -> None:
-        size, image_size = tuple(scores.shape[-2:]), tuple(batch["image"].shape[-2:])
-        multiple = self.preprocessing.multiple
-        is_whole = all(0 <= seen - got < multiple for seen, got in zip(image_size, size, strict=True))
-        for position, mask in enumerate(batch["mask"]):
-            mask_size = (mask.shape[0], mask.shape[1])
-            if not is_whole or (size != mask_size and not _is_file_size(batch, position, mask_size)):
-                raise RecipeError(
-                    f"scores are {size}, the mask is {mask_size} and the image {image_size} (H, W); they must agree: "
-                    "make the decoder upsample to the input size, or give image and mask the same size"
-                )
+class _Part(NamedTuple):
+    """Scores of images that lie alike in the input.
+
+    Attributes:
+        scores: (b, N, h, w), those of the input or a part of it.
+        valid_xyxy: the box of them that shows the images.
+        size_hw: of the images.
+    """
+
+    scores: Tensor
+    valid_xyxy: tuple[float, ...]
+    size_hw: tuple[int, int]
 
 
-def _is_file_size(batch: Batch, position: int, size: tuple[int, int]) -> bool:
-    return "size_hw" in batch and tuple(batch["size_hw"][position].tolist()) == size
+def _check_sizes(output: Tensor, size_hw: tuple[int, int], mask: Tensor, batch: Batch) -> None:
+    scores, mask_hw, image = (tuple(one.shape[-2:]) for one in (output, mask, batch["image"]))
+    if scores != image or mask_hw != size_hw:
+        raise RecipeError(
+            f"scores are {scores}, the mask is {mask_hw} and the image {size_hw}, seen as {image} (H, W); they must "
+            "agree: make the decoder upsample to the input size, or give image and mask the same size"
+        )
 
 
 def _each(masks: Tensor | list[Tensor]) -> list[Tensor]:
@@ -220,32 +220,23 @@ def _each(masks: Tensor | list[Tensor]) -> list[Tensor]:
     return [masks] if isinstance(masks, Tensor) else [mask[None] for mask in masks]
 
 
-def _target_sizes(output: Tensor, batch: Batch) -> list[tuple[int, int]]:
-    """One size for all, or one for each sample."""
-    if isinstance(batch.get("mask"), Tensor):
-        return [(batch["mask"].shape[-2], batch["mask"].shape[-1])]
-    if "mask" in batch:
-        return [(mask.shape[-2], mask.shape[-1]) for mask in batch["mask"]]
-    if "size_hw" not in batch:
-        return [(output.shape[-2], output.shape[-1])]
-    sizes = [(int(height), int(width)) for height, width in batch["size_hw"].tolist()]
-    return sizes[:1] if len(set(sizes)) == 1 else sizes
+def _parts(scores: Tensor, batch: Batch) -> list[_Part]:
+    """The whole batch where all images lie alike, else its samples, with what shows the image."""
+    (height, width), mask = scores.shape[-2:], batch.get("mask")
+    if isinstance(mask, Tensor) and mask.shape[-2:] == scores.shape[-2:]:  # without reading boxes from the device
+        return [_Part(scores, (0, 0, width, height), (height, width))]
+    layout = Layout.of(batch)
+    lies = list(zip(layout.valid_xyxy.tolist(), layout.size_hw.tolist(), strict=True))
+    is_alike = not isinstance(mask, list) and all(one == lies[0] for one in lies)
+    parts = [scores] if is_alike else scores.split(1)
+    return [_Part(*shown_part(part, box), (h, w)) for part, (box, (h, w)) in zip(parts, lies, strict=False)]
 
 
-def _sized(scores: Tensor, batch: Batch) -> list[tuple[Tensor, tuple[int, int]]]:
-    """The whole batch with its one size, or each of its samples (1, N, H, W) with its own."""
-    sizes = _target_sizes(scores, batch)
-    parts = [scores] if len(sizes) == 1 else list(scores.split(1))
-    return list(zip(parts, sizes, strict=True))
-
-
-def _bands(scores: Tensor, size_hw: tuple[int, int]) -> Iterator[Piece]:
-    """Scores at another size, in bands of rows; at once where a gradient, which holds every band, is wanted."""
-    height, width = size_hw
+def _bands(part: _Part) -> Iterator[Piece]:
+    """Scores at the size of the images, in bands of rows; at once where a gradient is wanted, which holds all bands."""
+    scores, (height, width) = part.scores, part.size_hw
     rows = max(1, BAND // (scores.shape[0] * scores.shape[1] * width))
     if height > rows and not scores.requires_grad:
-        yield from resized_bands(scores, size_hw, limit=rows * width)
+        yield from resized_bands(scores, part.size_hw, limit=rows * width, valid_xyxy=part.valid_xyxy)
         return
-    if tuple(scores.shape[-2:]) != size_hw:
-        scores = nn.functional.interpolate(scores, size_hw, mode="bilinear", align_corners=False)
-    yield Piece(slice(0, height), slice(0, width), scores)
+    yield Piece(slice(0, height), slice(0, width), resample(scores, part.valid_xyxy, part.size_hw))

@@ -12,11 +12,14 @@ from unpool.assemble.data import make_reader
 from unpool.data.decode import decode_image
 from unpool.data.matlab import read_matrix
 from unpool.data.readers import READERS
-from unpool.data.readers.person_crops import FILL, Square, cut, misplaced, square_around
+from unpool.data.readers.person_crops import FILLS, misplaced
 from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
+from unpool.ops.cutting import Frame, cut, square_around
 from unpool.ops.skeleton import LSP
 from unpool.recipe import load_recipe
+
+FILL = torch.tensor(FILLS[3], dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -55,18 +58,18 @@ def test_matlab_file_of_complex_numbers_is_refused(tmp_path):
 
 
 def test_square_is_about_the_middle_of_the_box_and_scale_times_its_longer_side():
-    assert square_around((10.0, 20.0, 50.0, 40.0), 1.5) == Square(0, 0, 60)
-    assert square_around((30.0, 30.0, 31.0, 31.0), 1.4).side == 8
+    assert square_around((10.0, 20.0, 50.0, 40.0), 1.5) == Frame(0, 0, 60, 60)
+    assert square_around((30.0, 30.0, 31.0, 31.0), 1.4).width == 8
 
 
 def test_cut_shows_the_image_and_fills_what_lies_beyond():
     image = torch.arange(3 * 5 * 6, dtype=torch.uint8).view(3, 5, 6)
-    seen = cut(image, Square(-2, 1, 6))
+    seen = cut(image, Frame(-2, 1, 6, 6), FILL)
     assert seen.shape == (3, 6, 6)
     assert seen[:, :4, 2:].equal(image[:, 1:, :4])
-    assert seen[:, :, 0].eq(torch.tensor(FILL)[:, None]).all()
-    assert seen[:, 5, 5].tolist() == list(FILL)
-    assert cut(image, Square(50, 50, 8)).eq(torch.tensor(FILL)[:, None, None]).all()
+    assert seen[:, :, 0].eq(FILL[:, None]).all()
+    assert seen[:, 5, 5].tolist() == FILL.tolist()
+    assert cut(image, Frame(50, 50, 8, 8), FILL).eq(FILL[:, None, None]).all()
 
 
 def test_lsp_joints_point_at_the_same_pixels_in_the_square_as_in_the_image(tmp_path):
@@ -233,8 +236,8 @@ def test_crop_without_a_visible_joint_is_nobody():
 
 def test_cut_beside_the_image_is_all_fill():
     image = torch.zeros(3, 60, 80, dtype=torch.uint8)
-    for square in (Square(-30, 0, 8), Square(-7, -40, 8), Square(200, 0, 8), Square(0, 60, 8)):
-        assert cut(image, square).eq(torch.tensor(FILL)[:, None, None]).all()
+    for left, top in ((-30, 0), (-7, -40), (200, 0), (0, 60)):
+        assert cut(image, Frame(left, top, 8, 8), FILL).eq(FILL[:, None, None]).all()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.ops.tiling import stride_of
+from unpool.ops.tiling import declared_stride
 
 
 def test_network_that_finds_no_noise_gives_the_image_back():
@@ -32,4 +32,4 @@ def test_count_is_unets_without_one_map():
 @pytest.mark.parametrize("depth", [2, 6])
 @pytest.mark.parametrize("name", ["unet_regression", "conv_autoencoder"])
 def test_tiles_start_where_the_coarsest_map_has_a_pixel(name, depth):
-    assert stride_of(models.build(name, width=1, depth=depth)) == 2**depth
+    assert declared_stride(models.build(name, width=1, depth=depth)) == 2**depth

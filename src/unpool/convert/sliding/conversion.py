@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from unpool.convert.sliding.head_rules import as_convolution
-from unpool.convert.sliding.layout import Pair, WindowLayout
+from unpool.convert.sliding.map_layout import Pair, WindowLayout
 from unpool.convert.sliding.rewriter import SlidingRewriter, coarsest_stride, values_for_size
 from unpool.convert.sliding.rule_table import slide_node
 from unpool.errors import NotConvertible

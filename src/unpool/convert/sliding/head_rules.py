@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.sliding.layout import Pair, WindowLayout
+from unpool.convert.sliding.map_layout import Pair, WindowLayout
 from unpool.convert.sliding.rewriter import SlidingRewriter
 from unpool.tracing.arguments import input_node
 from unpool.tracing.foreign import foreign_code

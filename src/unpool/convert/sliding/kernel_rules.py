@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx
 
 from unpool.convert.sliding import head_rules
-from unpool.convert.sliding.layout import WindowLayout
+from unpool.convert.sliding.map_layout import WindowLayout
 from unpool.convert.sliding.rewriter import SlidingRewriter
 from unpool.tracing.arguments import (
     AVG_POOL2D,

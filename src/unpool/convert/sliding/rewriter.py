@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.sliding.layout import Layouts, Pair, WindowLayout, layout_of_output, two_windows
+from unpool.convert.sliding.map_layout import Layouts, Pair, WindowLayout, layout_of_output, two_windows
 from unpool.tracing.foreign import foreign_code
 from unpool.tracing.graph import run_node
 from unpool.tracing.outputs import TOLERANCE, strict_difference

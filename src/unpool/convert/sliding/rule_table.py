@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from unpool.convert.sliding import head_rules, kernel_rules
-from unpool.convert.sliding.layout import WindowLayout, common_layout
+from unpool.convert.sliding.map_layout import WindowLayout, common_layout
 from unpool.convert.sliding.rewriter import SlidingRewriter
 from unpool.tracing.arguments import input_node
 from unpool.tracing.rewriter import RuleTable

@@ -14,7 +14,8 @@ from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
 from unpool.errors import DataError
 from unpool.ops import colour, geometry
-from unpool.types import Batch, DataInfo, Preprocessing, Sample
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import Batch, DataInfo, Sample
 
 
 class Augment:
@@ -54,7 +55,9 @@ class Augment:
         index = torch.stack([sample["index"] for sample in samples])
         maps = self._maps(index, epoch, images=images, target_hw=target_hw)
         colours = self._colours(images, index, epoch)
+        window = torch.tensor([0.0, 0.0, target_hw[1], target_hw[0]])
         batch = {"image": self._warp(images, maps, target_hw, colours=colours)}
+        batch["valid_xyxy"] = window.repeat(len(samples), 1)
         if "clean" in samples[0]:  # moves and changes colour with its image
             batch["clean"] = self._warp([sample["clean"] for sample in samples], maps, target_hw, colours=colours)
         moved = [
@@ -71,7 +74,8 @@ class Augment:
         target = torch.tensor(target_hw, dtype=torch.float64)
         total = geometry.identity(len(images))
         if not any(step.chooses_scale for _, step in self._geometry):
-            total, size_hw = self._fit(size_hw)
+            whole = any(step.chooses_window for _, step in self._geometry)
+            total, size_hw = self._preprocessing.maps(size_hw, whole=whole)
         for position, step in self._geometry:
             draws = Draws(self._seed, epoch, index=index, stream=position)
             matrix, size_hw = step.map(draws, size_hw, target_hw=target_hw)
@@ -79,27 +83,10 @@ class Augment:
         top, left = ((size_hw - target) / 2).floor().unbind(1)
         return total @ geometry.translation(left, top)
 
-    def _fit(self, size_hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps that do what `Preprocessing.resize` does, all of the image being kept where a step chooses a window."""
-        if self._preprocessing.size_hw is None:
-            return geometry.identity(len(size_hw)), size_hw
-        seen = torch.tensor(self._preprocessing.size_hw, dtype=torch.float64)
-        if self._preprocessing.rule == "stretch":
-            whole = seen.expand_as(size_hw)
-        else:
-            scale = (seen / size_hw).amax(1, keepdim=True) / self._preprocessing.crop
-            whole = torch.maximum((size_hw * scale).round(), seen)
-        share = whole / size_hw
-        matrix = geometry.zoom(share[:, 1], share[:, 0])
-        if any(step.chooses_window for _, step in self._geometry):
-            return matrix, whole
-        top, left = ((whole - seen) / 2).floor().unbind(1)
-        return matrix @ geometry.translation(left, top), seen.expand_as(size_hw)
-
     def _warp(
         self, images: list[Tensor], maps: Tensor, target_hw: tuple[int, int], *, colours: Tensor | None
     ) -> Tensor:
-        fill = (torch.tensor(self._preprocessing.mean) * 255).round()
+        fill = self._preprocessing.fill
         if len({image.shape for image in images}) == 1 and images[0].numel() <= _SMALL:
             return geometry.warp(torch.stack(images), maps, target_hw, fill=fill, colours=colours)
         each = [None] * len(images) if colours is None else list(colours)
@@ -131,12 +118,13 @@ def _mean_colour(image: Tensor) -> Tensor:
 
 
 class Collate:
-    """Evaluation batches: images of the size that the network sees, targets as they lie on disk.
+    """Evaluation batches: images as the network sees them, targets as they lie on disk.
 
-    Scores are resized to the targets afterwards, never targets to the scores. Values of unequal shape become lists.
+    Scores are resized to the targets afterwards, never targets to the scores. Targets of unequal shape become lists;
+    images of unequal size are padded to the largest, and `valid_xyxy` says which part of each is no padding.
 
     Args:
-        preprocessing: whose `resize` is applied to the images, and to those that the network shall give.
+        preprocessing: brings the images, and those that the network shall output, to size.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
@@ -144,15 +132,10 @@ class Collate:
 
     def __call__(self, samples: list[Sample], epoch: int) -> Batch:
         keys = [key for key in ("image", "clean") if key in samples[0]]
-        targets = stack_targets([{k: v for k, v in s.items() if k not in keys} for s in samples])
-        return {key: self._resize([sample[key] for sample in samples]) for key in keys} | targets
-
-    def _resize(self, images: list[Tensor]) -> Tensor | list[Tensor]:
-        if len({image.shape for image in images}) == 1:
-            return self._preprocessing.resize(torch.stack(images))
-        resized = [self._preprocessing.resize(image) for image in images]
-        even = len({image.shape for image in resized}) == 1
-        return torch.stack(resized) if even else resized
+        batch = stack_targets([{k: v for k, v in s.items() if k not in keys} for s in samples])
+        for key in keys:
+            batch[key], batch["valid_xyxy"] = self._preprocessing.collate([sample[key] for sample in samples])
+        return batch
 
 
 def _size(image: Tensor) -> tuple[int, int]:

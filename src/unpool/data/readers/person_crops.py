@@ -1,6 +1,5 @@
 """One person a sample, in a square cut out around the annotation: what the readers of pose sets share."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from unpool.data.decode import Exif, Unreadable, Unusable, decode_image, notes, oriented, printable, probe
 from unpool.data.measure import Measure, require_size
 from unpool.errors import RecipeError
+from unpool.ops.cutting import Frame, cut, square_around
 from unpool.types import Fault, Sample
 
 FARTHEST = 1_000_000  # pixels; no picture is that large
-FILL = (124, 116, 104)  # beyond the image, the mean colour of ImageNet
+FILLS = {3: (124, 116, 104), 1: (114,)}  # beyond the image, by its channels: the mean colour of ImageNet
 
 
 class Person(NamedTuple):
@@ -26,7 +25,7 @@ class Person(NamedTuple):
         image: path below the root, raw.
         name: of the sample.
         joints: (K, 2) float32 x, y in pixels of the image, the centre of the first being (0, 0).
-        visible: (K,) bool; joints that are not are of no place.
+        visible: (K,) bool; the others have no position.
         box_xyxy: what the square is cut around.
         area: pixels that the person covers, 0 where it is not known.
         size_hw: of the image as its annotations have it, None where they do not say.
@@ -41,43 +40,14 @@ class Person(NamedTuple):
     size_hw: tuple[int, int] | None = None
 
 
-class Square(NamedTuple):
-    """A square of whole pixels, which may reach beyond the image."""
-
-    left: int
-    top: int
-    side: int
-
-
-def square_around(box_xyxy: Sequence[float], scale: float) -> Square:
-    """The square about the middle of the box whose side is `scale` times the box's longer side, at least 8 pixels."""
-    left, top, right, bottom = box_xyxy
-    side = max(8, math.ceil(scale * max(right - left, bottom - top)))
-    return Square(round((left + right - side) / 2), round((top + bottom - side) / 2), side)
-
-
-def cut(image: Tensor, square: Square) -> Tensor:
-    """(C, H, W) uint8 -> (C, side, side); what lies beyond the image is `FILL`, its mean where the image is grey."""
-    left, top, side = square
-    height, width = image.shape[-2:]
-    fill = torch.tensor(FILL if len(image) == 3 else (sum(FILL) // 3,), dtype=torch.uint8)
-    result = fill[:, None, None].repeat(1, side, side)
-    rows = slice(max(0, -top), min(side, height - top))
-    columns = slice(max(0, -left), min(side, width - left))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return result
-    result[:, rows, columns] = image[:, rows.start + top : rows.stop + top, columns.start + left : columns.stop + left]
-    return result
-
-
 def misplaced(
     joints: NDArray[np.float32],
     box_xyxy: Sequence[float],
     size_hw: tuple[int, int],
     *,
-    square: Square | None = None,
+    square: Frame | None = None,
 ) -> str | None:
-    """Why nobody can be shown who stands there, None where somebody can.
+    """Why the annotation cannot be shown on the image, None where it can.
 
     Args:
         joints: (N, 2) x, y of those that are visible.
@@ -99,7 +69,7 @@ def misplaced(
         return f"{box} or joints, from {ends.min():.0f} to {ends.max():.0f}, reach far beyond {image}"
     low, high = np.zeros(2), np.array([width, height], float)
     if square is not None:
-        low, high = np.maximum(low, square[:2]), np.minimum(high, np.add(square[:2], square.side))
+        low, high = np.maximum(low, square[:2]), np.minimum(high, np.add(square[:2], square.width))
     if not ((joints >= low - 0.5) & (joints < high - 0.5)).all(1).any():
         return f"none of the {len(joints)} visible joints lies on {image}" + (" within the box" if square else "")
     return None
@@ -108,8 +78,8 @@ def misplaced(
 def require_square(square: float | None) -> None:
     """A square is at least as large as what it is cut around."""
     if square is not None and not 1 <= square <= 10:
-        told = f"data.square is {square}; expected 1 to 10 times the extent of the person"
-        raise RecipeError(f"{told}, or null for whole images")
+        problem = f"data.square is {square}; expected 1 to 10 times the extent of the person"
+        raise RecipeError(f"{problem}, or null for whole images")
 
 
 class PersonCrops:
@@ -147,7 +117,7 @@ class PersonCrops:
         image = decode_image(self.root / self._people[index].image, self._channels, exif=self._exif)
         self._require_shown(index, (image.shape[-2], image.shape[-1]))
         if self._squares is not None:
-            image = cut(image, self._squares[index])
+            image = cut(image, self._squares[index], torch.tensor(FILLS[len(image)]))
         return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Sample:
@@ -155,7 +125,7 @@ class PersonCrops:
         person = self._people[index]
         joints = np.where(person.visible[:, None], person.joints, 0).astype(np.float32)
         if self._squares is not None:
-            left, top, _ = self._squares[index]
+            left, top = self._squares[index][:2]
             joints = joints - np.where(person.visible[:, None], (left, top), 0).astype(np.float32)
         sample = {"keypoints": torch.from_numpy(joints), "visible": torch.from_numpy(person.visible.copy())}
         return sample | ({"area": torch.tensor(person.area)} if "area" in self.gives else {})
@@ -164,18 +134,17 @@ class PersonCrops:
         """Size and oddities of one sample, from the header of its file."""
         person = self._people[index]
         path = self.root / person.image
-        found = probe(path)
-        size = oriented(found, self._exif)
-        if self._exif == "apply" and found.orientation != 1:
-            told = f"is turned by EXIF orientation {found.orientation}, its joints may not be: set data.exif=ignore"
-            raise Unusable(printable(path), told)
+        header = probe(path)
+        size = oriented(header, self._exif)
+        if self._exif == "apply" and header.orientation != 1:
+            problem = f"is turned by EXIF orientation {header.orientation}, its joints may not be: set data.exif=ignore"
+            raise Unusable(printable(path), problem)
         self._require_shown(index, size)
         if self._squares is not None:
-            side = self._squares[index].side
-            size = (side, side)
-        told = notes(person.image, found, self._channels, exif=self._exif)
+            size = (self._squares[index].height, self._squares[index].width)
+        oddities = notes(person.image, header, self._channels, exif=self._exif)
         num_bytes = sum(value.nbytes for value in self.targets(index).values())
-        return Measure(size, self._channels * size[0] * size[1] + num_bytes, told)
+        return Measure(size, self._channels * size[0] * size[1] + num_bytes, oddities)
 
     def _require_shown(self, index: int, size_hw: tuple[int, int]) -> None:
         """The image is the one that was annotated, and the person is on it."""

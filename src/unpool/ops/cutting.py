@@ -1,0 +1,81 @@
+"""Images resized, cut out, and continued by mirroring."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Frame(NamedTuple):
+    """A rectangle of whole pixels, which may reach beyond the image."""
+
+    left: int
+    top: int
+    height: int
+    width: int
+
+
+def square_around(box_xyxy: Sequence[float], scale: float) -> Frame:
+    """The square about the middle of the box whose side is `scale` times the box's longer side, at least 8 pixels.
+
+    >>> square_around((10.0, 20.0, 50.0, 40.0), 1.5)
+    Frame(left=0, top=0, height=60, width=60)
+    """
+    left, top, right, bottom = box_xyxy
+    side = max(8, math.ceil(scale * max(right - left, bottom - top)))
+    return Frame(round((left + right - side) / 2), round((top + bottom - side) / 2), side, side)
+
+
+def cut(image: Tensor, frame: Frame, fill: Tensor) -> Tensor:
+    """(..., C, h, w) -> (..., C, frame.height, frame.width).
+
+    Args:
+        image: of any type.
+        frame: what is cut out.
+        fill: (C,) value of the pixels beyond the image.
+    """
+    left, top, height, width = frame
+    if (left, top, height, width) == (0, 0, *image.shape[-2:]):
+        return image
+    fill = fill.to(image.device, image.dtype)[:, None, None]
+    result = fill.expand(*image.shape[:-2], height, width).clone()
+    rows = slice(max(0, -top), min(height, image.shape[-2] - top))
+    columns = slice(max(0, -left), min(width, image.shape[-1] - left))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        source = image[..., rows.start + top : rows.stop + top, columns.start + left : columns.stop + left]
+        result[..., rows, columns] = source
+    return result
+
+
+def resize_to(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(..., C, h, w) uint8 -> (..., C, *size_hw) uint8, bilinear, averaged where it shrinks."""
+    if tuple(image.shape[-2:]) == size_hw:
+        return image
+    flat = image.reshape(-1, *image.shape[-3:]).float()
+    flat = nn.functional.interpolate(flat, size_hw, mode="bilinear", antialias=True)
+    return flat.round().clamp(0, 255).to(torch.uint8).reshape(*image.shape[:-2], *size_hw)
+
+
+def mirror_index(size: int, before: int, after: int, *, device: torch.device) -> Tensor:
+    """(before + size + after,) int64: which row to take at each position to mirror rows 0 to size - 1 at both ends.
+
+    The border row itself is not repeated; where `before` or `after` exceeds the rows, the mirroring goes on.
+
+    >>> mirror_index(3, 1, 3, device=torch.device("cpu")).tolist()
+    [1, 0, 1, 2, 1, 0, 1]
+    """
+    period = max(2 * size - 2, 1)
+    index = torch.arange(-before, size + after, device=device) % period
+    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """(..., h, w) -> (..., H, W): mirrored at the bottom and right until both sides are multiples."""
+    bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
+    if not (bottom or right):
+        return image
+    rows = mirror_index(image.shape[-2], 0, bottom, device=image.device)
+    columns = mirror_index(image.shape[-1], 0, right, device=image.device)
+    return image[..., rows, :][..., columns]
