@@ -1,8 +1,8 @@
 """Stick figures drawn by rule, for tests and for a first run without a download.
 
-Each figure faces the viewer, so that its left is on the right of its own picture: posture shows
-the sides, colour does not. Limbs have random colours like those of the ground. Things lie in front of the people: a
-joint is visible where its pixel shows its person.
+Each figure faces the viewer, so its left side is on the right of the image; only the posture tells left from right, not
+the colour: each limb has a random colour, drawn like those of the background. Objects are drawn in front of people. A
+joint is visible if the pixel at its position belongs to its person.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from unpool.types import DataInfo, Fault, Sample
 
 Points = NDArray[np.float64]
 
-_SPLITS = {"train": (3, 2000), "val": (4, 200), "test": (5, 200)}  # stream of random numbers, size by default
-_DRAWN = (  # limbs from the back to the front, with their width in lengths of the torso
+_SPLITS = {"train": (3, 2000), "val": (4, 200), "test": (5, 200)}  # stream of random numbers, default size
+_DRAWN = (  # limbs from back to front, with their width in units of the torso's length
     *((("left_hip", "left_knee"), 0.2), (("left_knee", "left_ankle"), 0.15)),
     *((("right_hip", "right_knee"), 0.2), (("right_knee", "right_ankle"), 0.15)),
     *((("left_shoulder", "right_hip"), 0.3), (("right_shoulder", "left_hip"), 0.3), (("left_hip", "right_hip"), 0.2)),
@@ -30,28 +30,28 @@ _DRAWN = (  # limbs from the back to the front, with their width in lengths of t
     *((("left_shoulder", "left_elbow"), 0.14), (("left_elbow", "left_wrist"), 0.11)),
     *((("right_shoulder", "right_elbow"), 0.14), (("right_elbow", "right_wrist"), 0.11)),
 )
-_POSITION = {name: i for i, name in enumerate(LSP)}
+_INDEX = {name: i for i, name in enumerate(LSP)}
 
 
 class _Scene(NamedTuple):
     image: NDArray[np.uint8]  # (side, side, 3)
-    owner: NDArray[np.int64]  # (side, side): 1 + the person that shows, 0 the ground, -1 a thing in front
-    people: Points  # (people, 14, 2), the first at the back
+    owner: NDArray[np.int64]  # (side, side): 1 + index of the person in front, 0 background, -1 an object in front
+    people: Points  # (people, 14, 2), from back to front
 
 
 class Figures:
-    """People with known joints; sample i depends on nothing but (seed, split, people, i).
+    """Generated people with known joints; sample i is a function of (seed, split, people, i) and the options below.
 
     Args:
-        root: not used; every reader has one.
-        split: "train", "val" and "test" share no scene.
-        seed: another one gives other scenes.
-        count: number of scenes, by default 2000 for training and 200 else.
+        root: not used; every reader has it.
+        split: "train", "val" or "test", which share no image.
+        seed: of the images.
+        count: number of images, by default 2000 for training, else 200.
         side: height and width in pixels, at least 32.
-        people: in each scene. One gives `keypoints` and `visible`; more give `people`, NaN where a joint is not
-            visible, `boxes` around what shows and `areas`, its pixels; the sides of the trunk are limbs too, without
-            which a hidden neck leaves a person in pieces.
-        occlusion: most things in front of the people; their number is drawn from 0 to this.
+        people: number in each image. One person gives the keys `keypoints`, `visible` and `area`; several give `people`
+            (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With several, limbs
+            include the sides of the trunk, without which a hidden neck would split a person into parts.
+        occlusion: largest number of objects in front of the people; the number is drawn from 0 to this.
     """
 
     def __init__(
@@ -106,16 +106,16 @@ class Figures:
         }
 
     def measure(self, index: int) -> Measure:
-        """Size of one scene, which is that of all."""
+        """Returns the size of an image, the same for all."""
         return Measure((self._side, self._side), 3 * self._side * self._side + 200 * self._people)
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {key: value for key, value in self[index].items() if key != "image"}
 
 
 def _of_many(scene: _Scene, shows: NDArray[np.bool_]) -> Sample:
-    """`people`, `boxes` and `areas`; a person of whom no joint shows is left out."""
+    """Returns `people`, `boxes` and `areas` of the people who have a visible joint."""
     people, boxes, areas = [], [], []
     for number, (joints, shown) in enumerate(zip(scene.people, shows, strict=True)):
         rows, columns = np.nonzero(scene.owner == number + 1)
@@ -131,7 +131,7 @@ def _of_many(scene: _Scene, shows: NDArray[np.bool_]) -> Sample:
 
 
 def _shows(scene: _Scene, number: int) -> NDArray[np.bool_]:
-    """(14,): whether the pixel of each joint shows its person."""
+    """Returns (14,): whether the pixel at each joint belongs to the person `number`."""
     side = len(scene.owner)
     pixels = np.rint(scene.people[number]).astype(int)
     inside = ((pixels >= 0) & (pixels < side)).all(1)
@@ -140,14 +140,14 @@ def _shows(scene: _Scene, number: int) -> NDArray[np.bool_]:
 
 
 def _draw(rng: Generator, side: int, *, people: int, occlusion: int) -> _Scene:
-    image = _ground(rng, side)
+    image = _background(rng, side)
     owner = np.zeros((side, side), np.int64)
     drawn = []
     for number in range(1, people + 1):
         joints, torso = _pose(rng, side, people=people)
         colour = rng.uniform(20, 235, 3)
         for (first, second), width in _DRAWN:
-            inside = _capsule(joints[_POSITION[first]], joints[_POSITION[second]], width * torso / 2, side)
+            inside = _capsule(joints[_INDEX[first]], joints[_INDEX[second]], width * torso / 2, side)
             image[inside] = (colour + rng.uniform(-50, 50, 3)).clip(0, 255)
             owner[inside] = number
         drawn.append(joints)
@@ -160,14 +160,14 @@ def _draw(rng: Generator, side: int, *, people: int, occlusion: int) -> _Scene:
 
 
 def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
-    """(14, 2) joints and the length of the torso; several people stand beside one another and overlap."""
+    """Returns (14, 2) joints of a person and the torso's length; several people are smaller and further apart."""
     torso = rng.uniform(0.2, 0.26) * side * (1 if people == 1 else 0.75)
     joints = np.zeros((len(LSP), 2))
-    joints[_POSITION["neck"]] = (0, -1)
-    joints[_POSITION["head_top"]] = _step(joints[_POSITION["neck"]], rng.uniform(-0.3, 0.3) + np.pi, 0.6)
+    joints[_INDEX["neck"]] = (0, -1)
+    joints[_INDEX["head_top"]] = _step(joints[_INDEX["neck"]], rng.uniform(-0.3, 0.3) + np.pi, 0.6)
     for name, way in (("right", -1), ("left", 1)):
-        joints[_POSITION[f"{name}_shoulder"]] = (0.38 * way, -0.95)
-        joints[_POSITION[f"{name}_hip"]] = (0.25 * way, 0)
+        joints[_INDEX[f"{name}_shoulder"]] = (0.38 * way, -0.95)
+        joints[_INDEX[f"{name}_hip"]] = (0.25 * way, 0)
         raised, bent = rng.uniform(0.1, 2.4), rng.uniform(-0.5, 1.4)  # from hanging to above the head
         _chain(joints, (f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"), way * raised, way * bent)
         apart = rng.uniform(-0.05, 0.9)
@@ -181,8 +181,8 @@ def _pose(rng: Generator, side: int, *, people: int) -> tuple[Points, float]:
 
 
 def _chain(joints: Points, names: tuple[str, str, str], angle: float, bend: float) -> None:
-    """Two limbs from a joint on: `angle` from straight down, then bent further."""
-    start, middle, end = (_POSITION[name] for name in names)
+    """Sets the next two joints of an arm or leg: one limb at `angle` from straight down, the next turned by `bend`."""
+    start, middle, end = (_INDEX[name] for name in names)
     is_arm = names[0].endswith("shoulder")
     joints[middle] = _step(joints[start], angle, 0.6 if is_arm else 0.8)
     joints[end] = _step(joints[middle], angle + bend, 0.55 if is_arm else 0.75)
@@ -193,7 +193,7 @@ def _step(start: Points, angle: float, length: float) -> Points:
 
 
 def _capsule(first: Points, second: Points, radius: float, side: int) -> NDArray[np.bool_]:
-    """(side, side): pixels at most `radius` from the line between two points."""
+    """Returns (side, side): whether a pixel is at most `radius` from the line segment between two points."""
     y, x = np.ogrid[:side, :side]
     along = second - first
     length = max(float(along @ along), 1e-9)
@@ -201,15 +201,15 @@ def _capsule(first: Points, second: Points, radius: float, side: int) -> NDArray
     return (x - first[0] - share * along[0]) ** 2 + (y - first[1] - share * along[1]) ** 2 <= radius**2
 
 
-def _ground(rng: Generator, side: int) -> NDArray[np.float64]:
-    """(side, side, 3): clouds between two colours, coarse and fine."""
-    share = 0.6 * _clouds(rng, side, 4) + 0.4 * _clouds(rng, side, side // 6)
+def _background(rng: Generator, side: int) -> NDArray[np.float64]:
+    """Returns (side, side, 3): coarse and fine noise as a mixture of two random colours."""
+    share = 0.6 * _noise(rng, side, 4) + 0.4 * _noise(rng, side, side // 6)
     first, second = rng.uniform(20, 235, (2, 3))
     return first + share[..., None] * (second - first)
 
 
-def _clouds(rng: Generator, side: int, cells: int) -> NDArray[np.float64]:
-    """Random values on a grid, bilinear in between."""
+def _noise(rng: Generator, side: int, cells: int) -> NDArray[np.float64]:
+    """Returns (side, side): random values on a grid of `cells`, interpolated bilinearly."""
     values = rng.random((cells + 1, cells + 1))
     position = np.linspace(0, cells, side, endpoint=False)
     low = position.astype(int)

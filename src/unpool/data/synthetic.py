@@ -1,8 +1,8 @@
-"""Scenes drawn by rule, for tests and for a first run without a download.
+"""Generated scenes of textured shapes, for tests and for a first run without a download.
 
-Classes differ in shape and texture, not in colour: each texture, that of the background included, mixes
-two colours drawn from one and the same distribution. So what a network gets right on them it got from structure; the
-score of `colour_baseline` says how little colour gives.
+Each class has its shape and its texture, but no colour: every texture, the background's too, mixes two colours drawn
+from the same distribution. So a network can only learn the classes from structure; the score of `colour_bin_baseline`
+shows how little colour alone gives.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,16 @@ from unpool.types import DataInfo, Fault, Sample
 
 Plane = NDArray[np.floating]
 
-_SPLITS = {"train": (0, 1500), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, size by default
+_SPLITS = {"train": (0, 1500), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, default size
 _PALETTE = ((70, 70, 70), (230, 75, 60), (60, 150, 230), (245, 190, 50), (60, 180, 110))
-_LEAST_VISIBLE = 40  # pixels; an object of which less is seen has no box
+_LEAST_VISIBLE = 40  # pixels; an object with fewer visible pixels has no box
 
 
 class _Kind(NamedTuple):
-    """Both functions see coordinates in the frame of the object, which spans about -1 to 1."""
+    """A class of objects: `shape` tests positions relative to the object, which spans about -1 to 1.
+
+    `texture` chooses between the two colours; it takes positions in pixels along the object's axes.
+    """
 
     name: str
     shape: Callable[[Plane, Plane], NDArray[np.bool_]]
@@ -75,17 +78,17 @@ _KINDS = (
 
 
 class Scenes:
-    """Textured objects that hide one another on a textured ground; a pure function of (seed, split, index).
+    """Textured objects that occlude each other on a textured background; sample i is a function of (seed, split, i).
 
-    `keypoints` are the centres of the uppermost object of each class, visible where that object shows.
+    `keypoints` are the centres of the frontmost visible object of each class; `visible` says whether there is one.
 
     Args:
-        root: not used; every reader has one.
-        split: "train", "val" and "test" share no scene.
-        seed: another one gives other scenes.
-        count: number of scenes, by default 1500 for training and 200 else.
+        root: not used; every reader has it.
+        split: "train", "val" or "test", which share no image.
+        seed: of the images.
+        count: number of images, by default 1500 for training, else 200.
         side: height and width in pixels, at least 32.
-        classes: names by index, to have another order.
+        classes: class names by index, to change their order.
     """
 
     gives: tuple[str, ...] = ("image", "mask", "boxes", "labels", "keypoints", "visible")
@@ -133,17 +136,17 @@ class Scenes:
         return self._sample(*_draw(rng, self._side))
 
     def measure(self, index: int) -> Measure:
-        """Size of one scene, which is that of all."""
+        """Returns the size of an image, the same for all."""
         return Measure((self._side, self._side), 4 * self._side * self._side)
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {key: value for key, value in self[index].items() if key != "image"}
 
     def _sample(
         self, image: NDArray[np.uint8], owner: NDArray[np.int64], objects: list[tuple[int, float, float]]
     ) -> Sample:
-        """Targets from the number of the object that each pixel shows, 0 being the ground."""
+        """Returns image and targets; `owner` is the number of the object at each pixel, 0 for the background."""
         kinds = np.array([0, *(1 + kind for kind, _, _ in objects)])
         boxes, labels = [], []
         keypoints, visible = np.zeros((len(_KINDS), 2), np.float32), np.zeros(len(_KINDS), bool)
@@ -165,8 +168,8 @@ class Scenes:
 
 
 def _draw(rng: Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[tuple[int, float, float]]]:
-    """(side, side, 3) image, (side, side) number of the object on top, and (class, x, y) of each object."""
-    image = _paint(rng, _ground(rng, side))
+    """Returns a (side, side, 3) image, the (side, side) number of the object in front, and (kind, x, y) of each."""
+    image = _paint(rng, _background(rng, side))
     owner = np.zeros((side, side), np.int64)
     objects = []
     for number in range(1, int(rng.integers(3, 7)) + 1):
@@ -187,7 +190,7 @@ def _draw(rng: Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int6
 
 
 def _around(centre: float, radius: float, side: int) -> slice:
-    """Pixels that an object can cover, however it is turned."""
+    """Returns the range of pixels that an object can cover at any angle."""
     reach = 1.2 * radius
     return slice(max(0, int(centre - reach)), min(side, int(centre + reach) + 1))
 
@@ -198,21 +201,21 @@ def _turned(x: Plane, y: Plane, angle: float) -> tuple[Plane, Plane]:
 
 
 def _paint(rng: Generator, share: Plane) -> Plane:
-    """(..., 3): between two colours far enough apart to tell."""
+    """Returns (..., 3): the share in 0..1 as a mixture of two random colours that differ enough."""
     while True:
         first, second = rng.uniform(20, 235, (2, 3)).astype(np.float32)
         if abs(first - second).sum() > 150:
             return first + share[..., None] * (second - first)
 
 
-def _ground(rng: Generator, side: int) -> Plane:
-    """(side, side) in 0..1: clouds, coarse and fine."""
-    coarse, fine = (_clouds(rng, side, cells) for cells in (4, side // 6))
+def _background(rng: Generator, side: int) -> Plane:
+    """Returns (side, side) in 0..1: coarse and fine noise."""
+    coarse, fine = (_noise(rng, side, cells) for cells in (4, side // 6))
     return np.float32(0.65) * coarse + np.float32(0.35) * fine
 
 
-def _clouds(rng: Generator, side: int, cells: int) -> Plane:
-    """Random values on a grid, bilinear in between."""
+def _noise(rng: Generator, side: int, cells: int) -> Plane:
+    """Returns (side, side): random values on a grid of `cells`, interpolated bilinearly."""
     values = rng.random((cells + 1, cells + 1), dtype=np.float32)
     position = np.linspace(0, cells, side, endpoint=False, dtype=np.float32)
     low = position.astype(int)

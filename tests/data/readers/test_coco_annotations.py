@@ -1,4 +1,4 @@
-"""Files of COCO's key points that make no sense, and people who have no place: what the two readers say of them."""
+"""Malformed files of COCO keypoints, and people who do not lie on their image: what both readers report."""
 
 import json
 
@@ -52,7 +52,7 @@ def refusal(root, change):
         told.append(str(caught.value))
     assert told[0] == told[1]
     assert "\n" not in told[0]
-    assert "person_keypoints_train2017.json is no list of COCO's key points: " in told[0]
+    assert "person_keypoints_train2017.json is not a valid file of COCO keypoints: " in told[0]
     return told[0]
 
 
@@ -162,7 +162,7 @@ def test_images_lie_below_their_folder(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"[" * 200_000, "nested without end"),
+        (b"[" * 200_000, "nested too deeply"),
         (b"[1]", r"it holds \[1\]; expected an object of images"),
         (b"7", "it holds 7; expected an object"),
         (b"", "JSONDecodeError"),
@@ -172,7 +172,7 @@ def test_images_lie_below_their_folder(tmp_path, name):
 def test_file_that_is_no_object_is_told_in_one_line(tmp_path, name, text, message):
     annotations(tmp_path).write_bytes(text)
     with pytest.raises(
-        DataError, match=rf"^\S*person_keypoints_train2017.json is no list of COCO's key points: {message}"
+        DataError, match=rf"^\S*person_keypoints_train2017.json is not a valid file of COCO keypoints: {message}"
     ):
         READERS[name](tmp_path, "train")
 
@@ -237,7 +237,7 @@ def test_nobody_with_a_place_is_an_error_that_says_where_the_first_one_is(tmp_pa
         for one in content["annotations"]:
             one["bbox"] = [900, 900, 5, 5]
 
-    with pytest.raises(DataError, match=r"no person of 1 joints or more standing on the image; 6 do not, such as"):
+    with pytest.raises(DataError, match=r"no person of 1 joints or more on its image; 6 lie elsewhere, such as"):
         READERS[name](edited(tmp_path, away), "train")
 
 

@@ -186,11 +186,23 @@ def test_runs_that_do_not_fill_the_image_name_annotation_and_file(tmp_path, segm
         (lambda c: person(c, 90).update(segmentation={"size": [40, 30], "counts": "PPYo"}), "90 has compressed run"),
         (lambda c: person(c, 91).update(segmentation=[[1, 2, 3]]), "91 has a polygon of 3 numbers"),
         (lambda c: person(c, 91).update(segmentation=[[1, 2] * 3, [1, 2]]), "91 has a polygon of 2 numbers"),
-        (lambda c: person(c, 91).update(segmentation=[[1, 2] * 3 + [9e9, 2]]), "91 has a polygon beyond any picture"),
-        (lambda c: person(c, 91).update(segmentation=[[1, float("nan")] * 3]), "91 has a polygon beyond any picture"),
-        (lambda c: person(c, 91).update(segmentation=[["a"] * 6]), "91 has a region that is neither polygons nor runs"),
-        (lambda c: person(c, 91).update(segmentation=7), "91 has a region that is neither .*: TypeError"),
-        (lambda c: person(c, 91).update(segmentation={"counts": [1]}), "91 has a region that is neither .*'size'"),
+        (
+            lambda c: person(c, 91).update(segmentation=[[1, 2] * 3 + [9e9, 2]]),
+            "91 has a polygon beyond 1000000 pixels",
+        ),
+        (
+            lambda c: person(c, 91).update(segmentation=[[1, float("nan")] * 3]),
+            "91 has a polygon beyond 1000000 pixels",
+        ),
+        (
+            lambda c: person(c, 91).update(segmentation=[["a"] * 6]),
+            "91 has a segmentation that is neither polygons nor run lengths",
+        ),
+        (lambda c: person(c, 91).update(segmentation=7), "91 has a segmentation that is neither .*: TypeError"),
+        (
+            lambda c: person(c, 91).update(segmentation={"counts": [1]}),
+            "91 has a segmentation that is neither .*'size'",
+        ),
         (lambda c: person(c, 91).update(segmentation={"size": [40, 30], "counts": [10**30]}), "91 .*: OverflowError"),
         (
             lambda c: person(c, 1).update(keypoints=[1, 2, 2] * 16),
@@ -202,7 +214,7 @@ def test_runs_that_do_not_fill_the_image_name_annotation_and_file(tmp_path, segm
     ],
 )
 def test_annotations_that_make_no_sense_name_their_file(tmp_path, change, message):
-    with pytest.raises(DataError, match=rf"person_keypoints_train2017.json is no .*{message}"):
+    with pytest.raises(DataError, match=rf"person_keypoints_train2017.json is not .*{message}"):
         READERS["coco_scenes"](edited(tmp_path, change), "train")
 
 
@@ -210,14 +222,16 @@ def test_neck_needs_the_joints_of_coco(tmp_path):
     def renamed(content):
         content["categories"][0]["keypoints"][5] = "left_wing"
 
-    with pytest.raises(DataError, match="no list of COCO's key points"):
+    with pytest.raises(DataError, match="not a valid file of COCO keypoints"):
         READERS["coco_scenes"](edited(tmp_path, renamed), "train", neck=True)
 
 
 def test_broken_files_and_missing_ones_are_told(tmp_path):
     path = coco(tmp_path) / "annotations" / "person_keypoints_val2017.json"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(DataError, match=r"person_keypoints_val2017.json is no list of COCO's key points: JSONDecode"):
+    with pytest.raises(
+        DataError, match=r"person_keypoints_val2017.json is not a valid file of COCO keypoints: JSONDecode"
+    ):
         READERS["coco_scenes"](tmp_path, "val")
     path.unlink()
     with pytest.raises(DataError, match=r"no val split; looked for annotations/person_keypoints_val2017.json"):

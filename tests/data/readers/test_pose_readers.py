@@ -145,15 +145,15 @@ def with_joints(root, change):
 
 
 @pytest.mark.parametrize(
-    ("place", "message"),
+    ("position", "message"),
     [
         ((0, 0), r"right_ankle of image 2 has the position \(nan, .*correct it, or flag it 0"),
-        ((5, 1), r"left_ankle of image 2 has the position \(.*, nan\); expected pixels of its image"),
-        ((13, 2), r"head_top of image 2 has the flag nan; expected 1 where it is visible and 0 where not"),
+        ((5, 1), r"left_ankle of image 2 has the position \(.*, nan\); expected pixels: correct it"),
+        ((13, 2), r"head_top of image 2 has the flag nan; expected 1 for visible or 0 for hidden"),
     ],
 )
-def test_lsp_joint_without_a_place_names_joint_and_image(tmp_path, place, message):
-    root = with_joints(tmp_path, lambda joints: joints.__setitem__((*place, 1), np.nan))
+def test_lsp_joint_without_a_position_names_joint_and_image(tmp_path, position, message):
+    root = with_joints(tmp_path, lambda joints: joints.__setitem__((*position, 1), np.nan))
     with pytest.raises(DataError, match=rf"joints\.mat: {message}"):
         READERS["lsp"](root, "train")
 
@@ -246,7 +246,7 @@ def test_cut_beside_the_image_is_all_fill():
         ("1 2 1", "4", r"train\.txt holds 1 more than once; expected each image once: take it out"),
         ("1 2 0002", "4", r"train\.txt holds 2 more than once"),
         ("1 2", "4 4", r"val\.txt holds 4 more than once"),
-        ("1 2 4 5", "5 4", r"2 images stand in both train\.txt and val\.txt, such as 4; expected each in one"),
+        ("1 2 4 5", "5 4", r"2 images are in both train\.txt and val\.txt, such as 4; expected each in one"),
         ("1 " + 5000 * "9", "4", r"train\.txt holds '99999999999999999999'; expected numbers of images, 1 to 5"),
     ],
 )
@@ -284,7 +284,7 @@ def test_coco_gives_each_labelled_person_with_its_area(tmp_path):
 def test_coco_refuses_a_file_that_is_none(tmp_path):
     coco(tmp_path)
     (tmp_path / "annotations" / "person_keypoints_val2017.json").write_text('{"images": []}')
-    with pytest.raises(DataError, match="no list of COCO's key points"):
+    with pytest.raises(DataError, match="not a valid file of COCO keypoints"):
         READERS["coco_people"](tmp_path, "val")
 
 

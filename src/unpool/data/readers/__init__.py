@@ -1,4 +1,4 @@
-"""Data formats: one file each, one word here."""
+"""The readers: `READERS` maps a recipe's `data.reader` to the class that reads the format."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,5 +34,5 @@ READERS: dict[str, Callable[..., Reader]] = {
 
 
 def whole_options(name: str) -> Mapping[str, Any]:
-    """Options with which a reader takes a folder without splits as one; empty where it draws no splits itself."""
+    """Returns the options that make a reader take a folder without splits as one; empty if it never draws a split."""
     return getattr(READERS[name], "whole_options", {})

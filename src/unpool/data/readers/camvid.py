@@ -32,10 +32,10 @@ _ADVICE = f"masks of this layout hold 0 to {VOID}, {VOID} being void; take the l
 
 
 class CamVid(MaskPairs):
-    """Street scenes with a mask each; the root is CamVid's folder or the one that holds it.
+    """Street scenes with a mask each; the root is the folder CamVid or its parent.
 
     Args:
-        classes: names by index where a training run decided them; an order of the 11.
+        classes: class names in the order of a training run; by default the 11 in the order of `CLASSES`.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class CamVid(MaskPairs):
         values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES), advice=_ADVICE)
         pairs = _pairs(folder / f"{split}.txt")
         super().__init__(folder, pairs, values, channels=channels, exif=exif)
-        colour_of = dict(zip(index, CLASSES.values(), strict=True))
+        colours = dict(zip(index, CLASSES.values(), strict=True))
         self.info = DataInfo(
-            classes=expected, palette=tuple(colour_of.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID
+            classes=expected, palette=tuple(colours.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID
         )
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
 
@@ -86,7 +86,7 @@ def _pairs(listing: Path) -> list[Pair]:
 
 
 def _below(field: str, where: str) -> str:
-    """The path below CamVid's folder: the lists start with CamVid/, the original ones with /SegNet/CamVid/."""
+    """Returns the path below CamVid's folder; paths in the lists start with CamVid/ or, originally, /SegNet/CamVid/."""
     parts = PurePosixPath(field.removeprefix("/SegNet/")).parts
     if ".." in parts or parts[0] == "/":
         raise DataError(f"{where} leaves the folder of the data set; give paths below it")

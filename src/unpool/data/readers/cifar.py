@@ -1,7 +1,6 @@
-"""CIFAR-10: the original binary batches, or train.tar.gz and test.tar.gz of class folders read without unpacking.
+"""CIFAR-10: the original binary batches, or train.tar.gz and test.tar.gz of class folders, which are not unpacked.
 
-An archive stands for the whole set and is preferred where both are there. There is no validation split, so it is the
-test split.
+An archive holds its whole split and is preferred to batches. There is no validation split, so val is test.
 
 Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images"; a record is 1 label byte, then 32x32
 red, green and blue bytes.
@@ -30,10 +29,10 @@ _BATCHES = "cifar-10-batches-bin"
 
 
 class Cifar:
-    """Small images by class.
+    """Images of 32x32 pixels with a label each.
 
     Args:
-        classes: names by index; by default those of batches.meta.txt, or the folders of the archive, sorted.
+        classes: class names by index; by default those of batches.meta.txt, else the sorted folders of the archive.
     """
 
     gives: tuple[str, ...] = ("image", "label")
@@ -41,19 +40,23 @@ class Cifar:
     def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 3) -> None:
         require_split(split)
         self._channels = channels
-        data = _read_archive(require_root(root), split) or _read_batches(root, split)
-        if data is None:
+        content = _read_archive(require_root(root), split) or _read_batches(root, split)
+        if content is None:
             names = ["train.tar.gz" if split == "train" else "test.tar.gz", *_batch_names(split)]
             raise missing_split(root, split, [*names, f"{_BATCHES}/{names[-1]}"])
-        stored = data.classes
-        require_two(stored, printable(root))
-        self.info = DataInfo(classes=tuple(classes) if classes is not None else stored)
-        index = torch.tensor(match(stored, self.info.classes, printable(root)))
-        self._images, self._labels = data.images, index[data.labels]
-        self.names: Sequence[str] = data.names
+        require_two(content.classes, printable(root))
+        self.info = DataInfo(classes=tuple(classes) if classes is not None else content.classes)
+        index = torch.tensor(match(content.classes, self.info.classes, printable(root)))
+        self._images, self._labels = content.images, index[content.labels]
+        self.names: Sequence[str] = content.names
         self.faults: list[Fault] = []
         self.notes: list[str] = []
-        self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": data.ignored, "drawn": None}
+        self.origin: dict[str, Any] = {
+            "root": printable(root),
+            "split": split,
+            "ignored": content.ignored,
+            "drawn": None,
+        }
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,17 +65,17 @@ class Cifar:
         return {"image": self._images.image(index, self._channels, self.names[index]), **self.targets(index)}
 
     def measure(self, index: int) -> Measure:
-        """Size of one image."""
+        """Returns the size of one image."""
         return Measure((_SIDE, _SIDE), self._channels * _SIDE * _SIDE)
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {"label": self._labels[index]}
 
 
 class _Packed(NamedTuple):
     archive: Archive
-    positions: Tensor  # position in the archive of each image
+    positions: Tensor  # of the images in the archive
 
     def image(self, index: int, channels: int, name: str) -> Tensor:
         image = decode_image(self.archive.read(int(self.positions[index])), channels, name=name)
@@ -95,7 +98,7 @@ class _Plain(NamedTuple):
         return (image * weights).sum(dim=0, keepdim=True).round().to(torch.uint8)
 
 
-class _Set(NamedTuple):
+class _Content(NamedTuple):
     images: _Packed | _Plain
     labels: Tensor
     classes: tuple[str, ...]
@@ -103,7 +106,7 @@ class _Set(NamedTuple):
     ignored: int
 
 
-def _read_archive(root: Path, split: str) -> _Set | None:
+def _read_archive(root: Path, split: str) -> _Content | None:
     wanted = ("val.tar.gz", "test.tar.gz") if split == "val" else (f"{split}.tar.gz",)
     path = next((root / name for name in wanted if (root / name).is_file()), None)
     if path is None:
@@ -112,10 +115,10 @@ def _read_archive(root: Path, split: str) -> _Set | None:
     parts = [PurePosixPath(name).parts for name in archive.names]
     positions = [i for i, p in enumerate(parts) if len(p) >= 2 and is_image_name(p[-1]) and not any(map(is_junk, p))]
     folders = [parts[i][-2] for i in positions]
-    present = sorted(set(folders))
-    classes = _meta(root) or tuple(present)
-    label_of = dict(zip(present, match(present, classes, printable(path)), strict=True))
-    return _Set(
+    names = sorted(set(folders))
+    classes = _meta(root) or tuple(names)
+    label_of = dict(zip(names, match(names, classes, printable(path)), strict=True))
+    return _Content(
         _Packed(archive, torch.tensor(positions)),
         torch.tensor([label_of[folder] for folder in folders], dtype=torch.int64),
         classes,
@@ -124,7 +127,7 @@ def _read_archive(root: Path, split: str) -> _Set | None:
     )
 
 
-def _read_batches(root: Path, split: str) -> _Set | None:
+def _read_batches(root: Path, split: str) -> _Content | None:
     for folder in (root, root / _BATCHES):
         wanted = [folder / name for name in _batch_names(split)]
         paths = [path for path in wanted if path.is_file()]
@@ -139,7 +142,7 @@ def _read_batches(root: Path, split: str) -> _Set | None:
             labels = data[:, 0].long()
             if int(labels.max()) >= len(classes):
                 raise DataError(f"{printable(folder)}: label {int(labels.max())}; expected 0 to {len(classes) - 1}")
-            return _Set(_Plain(data[:, 1:].reshape(-1, 3, _SIDE, _SIDE).clone()), labels, classes, names, 0)
+            return _Content(_Plain(data[:, 1:].reshape(-1, 3, _SIDE, _SIDE).clone()), labels, classes, names, 0)
     return None
 
 

@@ -1,4 +1,4 @@
-"""classes.txt: one class a line, by the id it has in masks; a line may end in its colour, `name r g b`."""
+"""classes.txt: one class a line, in the order of their ids in masks; a line may end in a colour, `name r g b`."""
 
 import re
 from pathlib import Path
@@ -14,17 +14,17 @@ _COLOURED = re.compile(r"(.*\S)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\d+)$")
 
 
 class ClassFile(NamedTuple):
-    """Names by line; colours by line, or none at all."""
+    """Class names by line, and colours by line or none at all."""
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
 
 
 def read_class_file(path: Path) -> ClassFile:
-    """The classes of a set.
+    """Reads the class names of a data set, and their colours.
 
     Raises:
-        DataError: the file is missing or empty, a line before the last name is blank, a name or colour comes twice, or
+        DataError: the file is missing or empty, a line before the last name is blank, a name or colour is repeated, or
             only some lines have a colour.
     """
     if not path.is_file():
@@ -35,8 +35,8 @@ def read_class_file(path: Path) -> ClassFile:
         raise DataError(f"{printable(path)}: cannot read ({error}); save it as UTF-8 text") from error
     lines = [line.strip() for line in text.rstrip().splitlines()]
     coloured = [_COLOURED.match(line) for line in lines]
-    names = tuple(nfc(matched[1] if matched else line) for line, matched in zip(lines, coloured, strict=True))
-    colours = tuple((int(one[2]), int(one[3]), int(one[4])) for one in coloured if one)
+    names = tuple(nfc(parts[1] if parts else line) for line, parts in zip(lines, coloured, strict=True))
+    colours = tuple((int(parts[2]), int(parts[3]), int(parts[4])) for parts in coloured if parts)
     if fault := _fault(names, colours):
         raise DataError(f"{printable(path)}: {fault}")
     return ClassFile(names, colours)
@@ -51,7 +51,7 @@ def _fault(names: tuple[str, ...], colours: tuple[Colour, ...]) -> str | None:
     if not 2 <= len(names) <= IGNORE:
         return f"{len(names)} classes; masks hold 2 to {IGNORE}, the background being one"
     if twice or same:
-        return f"{', '.join(map(str, twice or same))} comes twice"
+        return f"{', '.join(map(str, twice or same))} appears twice; every class needs a different one"
     if colours and len(colours) != len(names):
         return f"{len(colours)} of {len(names)} lines have a colour; give all of them one, or none"
     if any(value > 255 for colour in colours for value in colour):

@@ -1,7 +1,7 @@
-"""COCO's annotations of people: what the readers of one person and of whole images share.
+"""COCO's annotations of people, read for `coco_people` and `coco_scenes`.
 
-annotations/person_keypoints_<train|val>2017.json beside the folders of images. Annotations of other categories than
-people are not read. There is no labelled test split, so test is val.
+The file is annotations/person_keypoints_<train|val>2017.json, beside the folders of images. Annotations of categories
+other than people are not read. There is no labelled test split, so test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
@@ -27,15 +27,15 @@ Annotation = Mapping[str, Any]
 
 
 class Annotations(NamedTuple):
-    """One split of the set.
+    """The annotations of one split.
 
     Attributes:
-        path: of the file.
-        images: path below the root and (height, width) of each image, by number.
-        people: crowds among them, sorted by the number of the image, then by that of the annotation.
-        labelled: numbers of people of enough joints who stand on their image.
-        faults: people who do not, with the reason.
-        info: joints and limbs as the file has them.
+        path: the file that holds them.
+        images: path below the root and (height, width) of each image, by image id.
+        people: annotations of people and of crowds, ordered by image id, then annotation id.
+        labelled: ids of the people who have at least `least_joints` labelled joints and lie on their image.
+        faults: the people who have that many joints but do not lie on their image, with the reason.
+        info: joints and limbs that the file defines.
     """
 
     path: Path
@@ -47,11 +47,11 @@ class Annotations(NamedTuple):
 
 
 def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) -> Annotations:
-    """The split's file of key points.
+    """Reads the annotations of people of one split.
 
     Raises:
-        RecipeError: an option of the reader that makes no sense.
-        DataError: there is no such file, or it is none of COCO's.
+        RecipeError: an option is out of its range.
+        DataError: the file is missing, or is not a valid file of COCO keypoints.
     """
     require_split(split)
     require_exif(exif)
@@ -69,10 +69,10 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
             for image in content["images"]
         }
         person = next(one for one in content["categories"] if one["name"] == PERSON)
-        persons = [one for one in content["annotations"] if one["category_id"] == person["id"]]
-        people = sorted(persons, key=lambda one: (one["image_id"], one["id"]))
+        of_people = [one for one in content["annotations"] if one["category_id"] == person["id"]]
+        people = sorted(of_people, key=lambda one: (one["image_id"], one["id"]))
         enough = [one for one in people if _has_joints(one, least_joints)]
-        reasons = {one["id"]: _misplaced(one, images[one["image_id"]][1]) for one in enough}
+        reasons = {one["id"]: _find_misplacement(one, images[one["image_id"]][1]) for one in enough}
         labelled = frozenset(number for number, reason in reasons.items() if reason is None)
         faults = [
             Fault(printable(name_of(one, images[one["image_id"]][0])), reason)
@@ -84,51 +84,51 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What a broken file leads to becomes one error that names it."""
+    """Turns every error that malformed content causes into one DataError that names the file."""
     try:
         yield
     except RecursionError as error:
         raise DataError(
-            f"{printable(path)} is no list of COCO's key points: nested without end; fetch it again"
+            f"{printable(path)} is not a valid file of COCO keypoints: nested too deeply; download it again"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        problem = f"{printable(path)} is no list of COCO's key points: {kind}{error}"
-        raise DataError(f"{problem}: correct the file, or fetch it again") from error
+        problem = f"{printable(path)} is not a valid file of COCO keypoints: {kind}{error}"
+        raise DataError(f"{problem}: correct the file, or download it again") from error
 
 
 def name_of(one: Annotation, image: str) -> str:
-    """What a person is called."""
+    """Returns the sample name of a person: path of the image and annotation id."""
     return f"{image}/{one['id']}"
 
 
 def joints_of(one: Annotation) -> NDArray[np.float32]:
-    """(K, 3): x, y and 0 where the joint is not labelled, 1 where it is hidden, 2 where it is seen."""
+    """Returns (K, 3): x, y, and 0 for an unlabelled joint, 1 for a hidden one, 2 for a visible one."""
     return np.array(one["keypoints"], np.float32).reshape(-1, 3)
 
 
 def box_of(one: Annotation) -> tuple[float, float, float, float]:
-    """The person's box, xyxy."""
+    """Returns the person's box, xyxy."""
     left, top, width, height = (float(value) for value in one["bbox"])
     return left, top, left + width, top + height
 
 
-def nobody(content: Annotations, least_joints: int) -> DataError:
-    """The error of a file in which no person is labelled."""
+def missing_people(content: Annotations, least_joints: int) -> DataError:
+    """Returns the error for a file that has no labelled person."""
     problem = f"{printable(content.path)} has no person of {least_joints} joints or more"
     if content.faults:
         path, reason = content.faults[0]
-        return DataError(f"{problem} standing on the image; {len(content.faults)} do not, such as {path}: {reason}")
+        return DataError(f"{problem} on its image; {len(content.faults)} lie elsewhere, such as {path}: {reason}")
     return DataError(f"{problem}; lower data.least_joints")
 
 
 def _has_joints(one: Annotation, least_joints: int) -> bool:
-    """Whether it is one person of enough joints, by their stated number and by those listed."""
+    """Whether this is one person with enough joints, by `num_keypoints` and by the labelled joints themselves."""
     return not one["iscrowd"] and min(one["num_keypoints"], sum(map(bool, one["keypoints"][2::3]))) >= least_joints
 
 
-def _misplaced(one: Annotation, size_hw: tuple[int, int]) -> str | None:
-    """Why the person cannot be shown."""
+def _find_misplacement(one: Annotation, size_hw: tuple[int, int]) -> str | None:
+    """Returns why the person does not lie on the image; None if it does."""
     width, height = one["bbox"][2:]
     if not (width and height):
         return f"box of {width:g}x{height:g} pixels"

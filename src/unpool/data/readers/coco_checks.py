@@ -1,4 +1,4 @@
-"""Checks a file of COCO's key points before it is used.
+"""Checks the content of a file of COCO keypoints.
 
 Source: cocodataset.org, "Data format".
 """
@@ -13,7 +13,7 @@ import numpy as np
 from unpool.data.listing import is_below
 
 PERSON = "person"
-MOST = 1_000_000  # pixels from the corner; no picture is that large
+MOST = 1_000_000  # pixels from the corner; no image is that large
 _SHORT = Repr()
 _SHORT.maxlist = 6
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
@@ -25,10 +25,10 @@ class _Rule(NamedTuple):
 
 
 def require_consistent(content: Any) -> None:
-    """Every record has what is read of it, numbers of records are unique, and what they name is there.
+    """Raises unless each record has valid values for all keys that are read, ids are unique and references resolve.
 
     Raises:
-        ValueError: names the record, what it holds and what was expected.
+        ValueError: names the record, its value and the value expected.
     """
     if not isinstance(content, dict):
         raise ValueError(f"it holds {_shown(content)}; expected an object of images, annotations and categories")

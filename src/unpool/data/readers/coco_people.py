@@ -1,9 +1,9 @@
 """People of COCO, one a sample: annotations/person_keypoints_<split>2017.json beside the folders of images.
 
-A joint is visible where it is labelled, hidden or not, as in COCO's score. Crowds and people of fewer than
-`least_joints` joints are left out; so are those whose box is empty or who stand beside their image, and they are listed
-as faults. A sample is the square about the person's box, `square` times its longer side. There is no labelled test
-split, so test is val.
+A labelled joint counts as visible, hidden or not, as in COCO's metric. Crowds and people with fewer than
+`least_joints` joints are left out. People whose box is empty or lies beside the image are left out too, and listed in
+`faults`. A sample is the square around the person's box, whose side is `square` times the box's longer side. There is
+no labelled test split, so test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
@@ -21,8 +21,8 @@ class CocoPeople(PersonCrops):
     """People in everyday pictures, 17 joints each.
 
     Args:
-        square: side of the square in longer sides of the person's box; None gives whole images.
-        least_joints: labelled joints without which a person is left out.
+        square: side of the square, in units of the longer side of the person's box; None gives whole images.
+        least_joints: people with fewer labelled joints are left out.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class CocoPeople(PersonCrops):
         content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
         people = _people(content)
         if not people:
-            raise coco.nobody(content, least_joints)
+            raise coco.missing_people(content, least_joints)
         self.info = content.info
         super().__init__(root, people, square=square, channels=channels, exif=exif, with_area=True)
         self.faults = content.faults
@@ -54,7 +54,7 @@ class CocoPeople(PersonCrops):
 
 
 def _people(content: coco.Annotations) -> list[Person]:
-    """Those that are labelled, sorted by the number of the image, then by that of the annotation."""
+    """Returns the labelled people, ordered by image id, then annotation id."""
     people = []
     for one in content.people:
         if one["id"] in content.labelled:

@@ -1,6 +1,6 @@
-"""Regions of COCO as masks: polygons, and run lengths down the columns.
+"""Draws COCO's regions as masks: polygons, and run lengths column by column.
 
-Source: cocodataset.org, "Data format"; the runs as in pycocotools, uncompressed.
+Source: cocodataset.org, "Data format"; run lengths as in pycocotools, uncompressed.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from unpool.data.readers.coco_checks import MOST
 
 
 class Region(NamedTuple):
-    """A region as polygons or as runs.
+    """The pixels of an annotated person: either polygons or run lengths.
 
     Attributes:
-        number: of the annotation.
-        polygons: each (corners, 2) x, y from the outer corner of the first pixel.
-        runs: pixels outside and inside in turns, column after column.
-        size_hw: of the runs' image.
+        number: id of the annotation.
+        polygons: each (corners, 2) x, y, measured from the outer corner of the first pixel.
+        runs: numbers of pixels outside and inside by turns, column by column; None for polygons.
+        size_hw: size of the image that the run lengths cover.
     """
 
     number: int
@@ -30,10 +30,10 @@ class Region(NamedTuple):
 
 
 def region_of(one: Mapping[str, Any]) -> Region:
-    """The region of an annotation.
+    """Returns the region of an annotation.
 
     Raises:
-        ValueError: names the annotation and what its region is.
+        ValueError: its segmentation is malformed; names the annotation and the problem.
     """
     number, stored = one["id"], one.get("segmentation")
     if isinstance(stored, dict) and isinstance(stored.get("counts"), str):
@@ -44,21 +44,23 @@ def region_of(one: Mapping[str, Any]) -> Region:
             return Region(number, runs=np.array(stored["counts"], np.int64), size_hw=(int(height), int(width)))
         polygons = tuple(np.array(corners, np.float32).reshape(-1) for corners in stored or ())
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        problem = f"annotation {number} has a region that is neither polygons nor runs"
+        problem = f"annotation {number} has a segmentation that is neither polygons nor run lengths"
         raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
     for corners in polygons:
         if len(corners) % 2 or len(corners) < 6:
             raise ValueError(f"annotation {number} has a polygon of {len(corners)} numbers; expected x, y in pairs")
         if not (np.abs(corners) < MOST).all():
-            raise ValueError(f"annotation {number} has a polygon beyond any picture; expected finite pixels")
+            raise ValueError(
+                f"annotation {number} has a polygon beyond {MOST} pixels; expected finite positions on the image"
+            )
     return Region(number, polygons=tuple(corners.reshape(-1, 2) for corners in polygons))
 
 
 def region_or_box(one: Mapping[str, Any]) -> Region:
-    """The region of an annotation, its box where the file has no region: somebody stands there all the same.
+    """Returns the region of an annotation, or its box if it has no segmentation: the person is there all the same.
 
     Raises:
-        ValueError: names the annotation and what its region is.
+        ValueError: its segmentation is malformed; names the annotation and the problem.
     """
     if one.get("segmentation") or not (one["bbox"][2] and one["bbox"][3]):
         return region_of(one)
@@ -69,10 +71,10 @@ def region_or_box(one: Mapping[str, Any]) -> Region:
 
 
 def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W): pixels of the region; those that the edge of a polygon touches may or may not be.
+    """Returns (H, W), True in the region; pixels that the edge of a polygon touches may be either.
 
     Raises:
-        ValueError: the runs are of another image.
+        ValueError: the run lengths do not fill an image of this size.
     """
     height, width = size_hw
     if region.runs is not None:
@@ -83,8 +85,8 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             or (runs > height * width).any()
             or runs.sum() != height * width
         ):
-            mask = f"{region.size_hw[1]}x{region.size_hw[0]} with runs of {runs.sum()} pixels"
-            raise ValueError(f"annotation {region.number} is a mask of {mask}; its image is {width}x{height}")
+            covered = f"{region.size_hw[1]}x{region.size_hw[0]} with runs of {runs.sum()} pixels"
+            raise ValueError(f"annotation {region.number} is a mask of {covered}; its image is {width}x{height}")
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(width, height).T
     picture = Image.new("1", (width, height))

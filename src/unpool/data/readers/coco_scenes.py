@@ -1,11 +1,11 @@
-"""Whole images of COCO with everyone on them: annotations/person_keypoints_<split>2017.json beside the images.
+"""Whole images of COCO with all their people: annotations/person_keypoints_<split>2017.json beside the images.
 
-A joint is known where it is labelled, hidden or not. Crowds, and people of fewer than `least_joints` joints, are seen
-but not labelled: the mask is IGNORE on them, so that a network does not learn that nobody stands there (W(p) = 0 in the
-paper). The same holds of people whose box is empty or who stand beside their image; they are listed as faults. Where an
-unlabelled person has no `segmentation`, its box is masked. Pixels of a labelled person count even where the region of
-an unlabelled one covers them; the authors' code frees them from crowds only. A labelled person without `segmentation`
-frees none. Images without a labelled person are left out. There is no labelled test split, so test is val.
+A joint is known if it is labelled, hidden or not. Crowds and people with fewer than `least_joints` joints count as
+unlabelled: the mask is IGNORE on them, so that the loss does not teach a network that nobody is there (W(p) = 0 in the
+paper). So do people whose box is empty or lies beside the image; `faults` lists them. The mask covers the box of an
+unlabelled person that has no `segmentation`. Pixels of a labelled person are never IGNORE, even where the region of an
+unlabelled one covers them; the authors' code exempts them from crowds only. A labelled person without `segmentation`
+exempts none. Images without a labelled person are left out. There is no labelled test split, so test is val.
 
 Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org, "Data format".
 """
@@ -37,17 +37,17 @@ class _Scene(NamedTuple):
     people: NDArray[np.float32]  # (N, K, 2), NaN where a joint is not known
     boxes: NDArray[np.float32]  # (N, 4) xyxy
     areas: NDArray[np.float32]  # (N,) pixels
-    labelled: tuple[Region, ...]  # nothing where everyone is
+    labelled: tuple[Region, ...]  # empty if all people are labelled
     unlabelled: tuple[Region, ...]
 
 
 class CocoScenes:
-    """Everyday pictures of people, 17 joints each.
+    """Everyday photographs of people, 17 joints each.
 
     Args:
-        least_joints: labelled joints without which a person counts as not labelled.
-        neck: whether there is an 18th joint, in the middle of the shoulders where both are labelled, with the 19 limbs
-            of the authors' body instead of COCO's.
+        least_joints: people with fewer labelled joints count as unlabelled.
+        neck: whether to add an 18th joint, midway between the shoulders if both are labelled, and to take the authors'
+            19 limbs instead of COCO's.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CocoScenes:
             self.info = _with_neck(content.info) if neck else content.info
             self._scenes = _scenes(content, neck=neck)
         if not self._scenes:
-            raise coco.nobody(content, least_joints)
+            raise coco.missing_people(content, least_joints)
         self.root = root
         self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
@@ -84,25 +84,25 @@ class CocoScenes:
         return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         scene = self._scenes[index]
         people, boxes = torch.from_numpy(scene.people.copy()), torch.from_numpy(scene.boxes.copy())
         areas = torch.from_numpy(scene.areas.copy())
         return {"people": people, "boxes": boxes, "areas": areas, "mask": self._mask(scene)}
 
     def measure(self, index: int) -> Measure:
-        """Size and oddities of one image, from the header of its file."""
+        """Returns size and notes of one image, from its header."""
         scene = self._scenes[index]
         path = self.root / scene.image
         header = probe(path)
         size = oriented(header, self._exif)
         require_size(path, size, scene.size_hw)
-        oddities = notes(scene.image, header, self._channels, exif=self._exif)
+        sentences = notes(scene.image, header, self._channels, exif=self._exif)
         values = self._channels * size[0] * size[1] + size[0] * size[1]
-        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, oddities)
+        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, sentences)
 
     def _mask(self, scene: _Scene) -> Tensor:
-        """(H, W) uint8: IGNORE on people who are not labelled, else 0."""
+        """Returns (H, W) uint8: IGNORE on unlabelled people, else 0."""
         hidden = np.zeros(scene.size_hw, bool)
         try:
             for region in scene.unlabelled:
@@ -115,7 +115,7 @@ class CocoScenes:
 
 
 def _scenes(content: coco.Annotations, *, neck: bool) -> list[_Scene]:
-    """Images with a labelled person, in the order of their numbers."""
+    """Returns the images that have a labelled person, ordered by image id."""
     names = content.info.keypoints
     scenes = []
     for number, group in groupby(content.people, key=lambda one: one["image_id"]):
@@ -133,7 +133,7 @@ def _scenes(content: coco.Annotations, *, neck: bool) -> list[_Scene]:
 
 
 def _joints(stored: NDArray[np.float32], names: Sequence[str], *, neck: bool) -> NDArray[np.float32]:
-    """(K, 2), NaN where a joint is not labelled; the neck last, not known where one shoulder is not."""
+    """Returns (K, 2), NaN for an unlabelled joint; the neck is last, NaN unless both shoulders are labelled."""
     joints = np.where(stored[:, 2:] > 0, stored[:, :2], np.nan).astype(np.float32)
     if not neck:
         return joints

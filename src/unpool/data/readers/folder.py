@@ -1,6 +1,6 @@
 """One folder a class: DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg.
 
-Where there is no val folder, a seeded share of the images of each class is set aside for it.
+Without a val folder, a share of the images of each class is drawn for validation, by a seed.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
+    empty_split,
     missing_split,
-    nothing_left,
     require_exif,
     require_root,
     require_share,
@@ -29,14 +29,14 @@ from unpool.types import DataInfo, Fault, Sample
 
 
 class Folder:
-    """Images by class.
+    """Images with a label each, which is their folder.
 
     Args:
-        classes: names by index where they are decided elsewhere (by a training run); names are matched, unknown ones
-            refused. By default the names of the train folder, sorted.
-        val_share: part of each class set aside for validation where there is no val folder; with 1, a root without
-            split folders is all val, and all test.
-        seed: draws that part.
+        classes: class names by index, as in a training run; folders with other names are refused. By default the sorted
+            folders of the train split.
+        val_share: part of each class drawn for validation if there is no val folder; with 1, a root without split
+            folders is all val, and all test.
+        seed: of that drawing.
     """
 
     gives: tuple[str, ...] = ("image", "label")
@@ -74,10 +74,10 @@ class Folder:
         ignored = 0
         for name in names:
             for folder in folders[name]:
-                ignored += self._take(folder, name, split)
+                ignored += self._add_files(folder, name, split)
                 labels += [index[name]] * (len(self._files) - len(labels))
         if not self._files:
-            raise nothing_left(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
+            raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
         self.names: Sequence[str] = [printable(file) for file in self._files]
         drawn = self._drawn._asdict() if self._drawn else None
@@ -91,18 +91,18 @@ class Folder:
         return {"image": decode_image(path, self._channels, exif=self._exif), **self.targets(index)}
 
     def measure(self, index: int) -> Measure:
-        """Size and oddities of one image, from its header."""
+        """Returns size and notes of one image, from its header."""
         path = self.root / self._files[index]
         header = probe(path)
-        oddities = notes(self._files[index], header, self._channels, exif=self._exif)
-        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, oddities)
+        sentences = notes(self._files[index], header, self._channels, exif=self._exif)
+        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, sentences)
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {"label": self._labels[index]}
 
     def _source(self, split: Split, val_share: float, seed: int) -> tuple[Path, Drawn | None]:
-        """The folder of class folders that holds the split, and how the split is drawn from it if it has to be."""
+        """Returns the folder of class folders with the split, and the drawing that selects the split there, if any."""
         laid_out = {s: f for s in SPLIT_NAMES if (f := _split_folder(self.root, s)) is not None}
         drawn = Drawn(val_share, seed)
         if not laid_out and drawn.gives(split) and subfolders(self.root):
@@ -122,8 +122,8 @@ class Folder:
         require_equal(names, expected, printable(self.root), split=split)
         return expected
 
-    def _take(self, folder: Path, name: str, split: Split) -> int:
-        """Adds the files of one class folder that belong to the split; gives the number of files ignored."""
+    def _add_files(self, folder: Path, name: str, split: Split) -> int:
+        """Adds the files of one class folder that belong to the split; returns the number of files ignored."""
         listing = walk(folder)
         self.faults += listing.faults
         self.notes += [f"file names differ in case only: {clash}" for clash in listing.clashes]
@@ -144,11 +144,9 @@ def _stray(source: Path) -> list[str]:
 
 
 def _odd_folders(source: Path, folders: dict[str, list[Path]]) -> list[str]:
-    spellings = [
-        f"class '{name}' is spelt in two ways, read as one" for name, paths in folders.items() if len(paths) > 1
-    ]
+    twice = [f"class '{name}' is spelt in two ways, read as one" for name, paths in folders.items() if len(paths) > 1]
     empty = [name for name in subfolders(source) if nfc(name) not in folders]
-    return spellings + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
+    return twice + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -159,7 +157,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
 
 
 def _class_folders(source: Path) -> dict[str, list[Path]]:
-    """Folders that hold an image, by composed name; two spellings of one name are one class."""
+    """Returns the folders that hold an image, by name in NFC, so that two encodings of one name are one class."""
     folders: dict[str, list[Path]] = {}
     for name in subfolders(source):
         if holds_image(source / name):

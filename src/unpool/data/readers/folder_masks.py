@@ -1,7 +1,7 @@
-"""Images and masks of equal names in two folders, and a list of the classes.
+"""Images and masks of equal names in two folders, and a list of the classes in DIR/classes.txt.
 
-DIR/images and DIR/masks, or the two inside DIR/{train,val,test}, or DIR/images/{train,val,test} and the same of masks;
-DIR/classes.txt. Where there is no validation part, a seeded share of the images is set aside for it.
+The folders are DIR/images and DIR/masks, or DIR/<split>/{images,masks}, or DIR/{images,masks}/<split>. Without a folder
+for validation, a share of the images is drawn for it, by a seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
+    empty_split,
     missing_split,
-    nothing_left,
     require_exif,
     require_root,
     require_share,
@@ -31,15 +31,15 @@ from unpool.types import IGNORE, DataInfo
 
 
 class FolderMasks(MaskPairs):
-    """Images with masks, paired by name (a mask may also be called like its image and `_mask`).
+    """Images with masks of the same name, which may end in `_mask`.
 
     Args:
-        classes: names by index where a training run decided them; by default those of classes.txt.
-        ignore: the id of unlabelled pixels in the mask files; a line of classes.txt with this id is no class.
-        mask_values: id in classes.txt of each id in the mask files, where they differ; 255 stands for unlabelled.
-        val_share: part set aside for validation where there is none; with 1, a root without split folders is all val,
-            and all test.
-        seed: draws that part.
+        classes: class names by index, as in a training run; by default those of classes.txt.
+        ignore: id of unlabelled pixels in the mask files; the line of classes.txt with this id is no class.
+        mask_values: id in classes.txt by id in the mask files, if these differ; 255 stands for unlabelled.
+        val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
+            val, and all test.
+        seed: of that drawing.
     """
 
     whole_options = WHOLE
@@ -66,14 +66,14 @@ class FolderMasks(MaskPairs):
         index = match(labels.names, expected, printable(root / "classes.txt"))
         paired = pair_files(root, source.images, source.masks)
         if not paired.pairs:
-            problem = f"none of the images in {printable(source.images)} has a mask in {printable(source.masks)}"
+            problem = f"no image in {printable(source.images)} has a mask in {printable(source.masks)}"
             raise DataError(f"{problem} ({len(paired.faults)} files left over); names must be equal up to the suffix")
         pairs = paired.pairs
         if drawn is not None:
             kept = drawn.keeps([key_of(pair.image) for pair in pairs], split)
             pairs = [pair for pair in pairs if key_of(pair.image) in kept]
         if not pairs:
-            raise nothing_left(root, split, Drawn(val_share, seed))
+            raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(labels.meaning(index), len(labels.names), palette=labels.mask_palette)
         super().__init__(root, pairs, values, channels=channels, exif=exif)
         self.info = DataInfo(classes=expected, palette=labels.palette(index, len(expected)), ignore=ignore)
@@ -87,13 +87,13 @@ class FolderMasks(MaskPairs):
 
 
 class _Labels(NamedTuple):
-    """What ids mean before any order of classes is chosen.
+    """Maps the ids in mask files to the classes of classes.txt.
 
     Attributes:
-        names: classes, without a line that is ignored.
+        names: of the classes, without an ignored line.
         colours: one a class, or none.
         mask_palette: one colour a line, or none.
-        class_of: position in `names`, or IGNORE, of each id in the files.
+        class_of: index in `names`, or IGNORE, by id in the mask files.
     """
 
     names: tuple[str, ...]
@@ -105,7 +105,7 @@ class _Labels(NamedTuple):
     def of(cls, lines: ClassFile, ignore: int | None, mask_values: Mapping[int, int] | None) -> "_Labels":
         if mask_values is None:
             kept = [i for i in range(len(lines.names)) if i != ignore]
-            class_of = {line: position for position, line in enumerate(kept)}
+            class_of = {line: i for i, line in enumerate(kept)}
         else:
             kept = list(range(len(lines.names)))
             class_of = {int(stored): int(line) for stored, line in mask_values.items()}
@@ -123,14 +123,14 @@ class _Labels(NamedTuple):
         return cls(names, colours, lines.colours, class_of)
 
     def meaning(self, index: Sequence[int]) -> dict[int, int]:
-        """Class of each id in the files, where `index` gives the number of each name."""
+        """Returns the class, or IGNORE, by id in the mask files; `index` is the class of each of `names`."""
         return {stored: IGNORE if c == IGNORE else index[c] for stored, c in self.class_of.items()}
 
     def palette(self, index: Sequence[int], count: int) -> tuple[tuple[int, int, int], ...]:
-        """One colour a class, made up where the set brings none."""
+        """Returns one colour a class: that of classes.txt, or a generated one."""
         palette = list(distinct_colours(count))
-        for position, colour in zip(index, self.colours, strict=False):
-            palette[position] = colour
+        for i, colour in zip(index, self.colours, strict=False):
+            palette[i] = colour
         return tuple(palette)
 
 
@@ -148,8 +148,8 @@ def _require_lines(class_of: Mapping[int, int], count: int) -> None:
 
 
 def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | None]:
-    """The two folders that hold the split, and how it is drawn from them if it has to be."""
-    laid_out = {name: files for name in SPLIT_NAMES if (files := _laid_out(root, name))}
+    """Returns the two folders with the split, and the drawing that selects the split there, if any."""
+    laid_out = {name: folders for name in SPLIT_NAMES if (folders := _laid_out(root, name))}
     if split in laid_out:
         return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
     if split == "val" and "train" in laid_out:

@@ -1,6 +1,6 @@
 """Noisy and clean images of equal names: DIR/noisy and DIR/clean, or the two inside DIR/{train,val,test}.
 
-Where there is no val folder, a seeded share of the pairs is set aside for it.
+Without a val folder, a share of the pairs is drawn for validation, by a seed.
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, pr
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
-from unpool.data.readers.splits import WHOLE, Drawn, Split, nothing_left, require_exif, require_root, require_share
+from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
 from unpool.errors import DataError
 from unpool.types import DataInfo, Sample
 
 
 class ImagePairs:
-    """The noisy image, and the clean one as its target; both grey or in colour, of 8 or 16 bits.
+    """Noisy images with the clean image as target, both grey or in colour.
 
-    16 bits are reduced to 8, which the run's notes say.
+    16 bits are reduced to 8, with a note.
 
     Args:
-        folders: as in `Images`; the two folders stand inside of each.
-        val_share: part set aside for validation where there is none; with 1, a root without split folders is all val,
-            and all test.
-        seed: draws that part.
+        folders: as in `Images`; each holds the folders noisy and clean.
+        val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
+            val, and all test.
+        seed: of that drawing.
     """
 
     gives: tuple[str, ...] = ("image", "clean")
@@ -48,16 +48,14 @@ class ImagePairs:
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
         paired = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
         if not paired.pairs:
-            problem = (
-                f"none of the images in {printable(folder / 'noisy')} has its like in {printable(folder / 'clean')}"
-            )
+            problem = f"no image in {printable(folder / 'noisy')} has a clean image in {printable(folder / 'clean')}"
             raise DataError(f"{problem} ({len(paired.faults)} files left over); names must be equal up to the suffix")
         self._pairs = paired.pairs
         if drawn is not None:
             kept = drawn.keeps([key_of(pair.image) for pair in paired.pairs], split)
             self._pairs = [pair for pair in paired.pairs if key_of(pair.image) in kept]
             if not self._pairs:
-                raise nothing_left(root, split, drawn)
+                raise empty_split(root, split, drawn)
         self._channels = channels
         self._exif: Exif = exif
         self.info = DataInfo()
@@ -78,18 +76,18 @@ class ImagePairs:
         return {"image": self._decode(self._pairs[index].image), **self.targets(index)}
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {"clean": self._decode(self._pairs[index].mask)}
 
     def measure(self, index: int) -> Measure:
-        """Size and oddities of one pair, from its headers; `Unusable` where the sizes differ."""
+        """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
         size = self._require_one_size(index)
-        oddities = [
+        sentences = [
             sentence
             for file in (self._pairs[index].image, self._pairs[index].mask)
             for sentence in notes(file, probe(self.root / file), self._channels, exif=self._exif)
         ]
-        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(oddities)))
+        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
 
     def _decode(self, file: str) -> Any:
         return decode_image(self.root / file, self._channels, exif=self._exif)

@@ -1,7 +1,7 @@
 """A folder of images without labels, such as clean ones to be denoised: DIR/{train,val,test}/*.png, or DIR/*.png.
 
-Where there is no val folder, a seeded share of the images is set aside for it. Folders of other names are set, as in
-{train: Train400, val: BSD68}; what is named must be there, and a share is set aside only where val is not named.
+Without a val folder, a share of the images is drawn for validation, by a seed. The option `folders` names other
+folders, as in {train: Train400, val: BSD68}; these must exist, and a share is drawn only if it has no val.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
-from unpool.data.listing import Listing, holds_image, is_below, subfolders, walk
+from unpool.data.listing import holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
     WHOLE,
     Drawn,
     Split,
+    empty_split,
     missing_split,
-    nothing_left,
     require_exif,
     require_root,
     require_share,
@@ -32,14 +32,13 @@ _SHOWN = 8  # folders that a message lists
 
 
 class Images:
-    """Images, grey or in colour, of 8 or 16 bits; 16 are reduced to 8, of which the run's notes tell.
+    """Images without targets, grey or in colour; 16 bits are reduced to 8, with a note.
 
     Args:
-        folders: the folder of each split below the root, where they have other names; a split that is not in it is not
-            there.
-        val_share: part set aside for validation where there is none; with 1, a root without split folders is all val,
-            and all test.
-        seed: draws that part.
+        folders: folder below the root by split, if they have other names; the set lacks a split that is not in it.
+        val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
+            val, and all test.
+        seed: of that drawing.
     """
 
     gives: tuple[str, ...] = ("image",)
@@ -60,13 +59,13 @@ class Images:
         require_exif(exif)
         self.root = require_root(root)
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
-        listing: Listing = walk(folder)
+        listing = walk(folder)
         files = listing.files
         if drawn is not None:
             kept = drawn.keeps(files, split)
             files = [file for file in files if file in kept]
             if not files:
-                raise nothing_left(root, split, drawn)
+                raise empty_split(root, split, drawn)
         prefix = folder.relative_to(self.root)
         self._files = [(prefix / file).as_posix() for file in files]
         self._channels = channels
@@ -89,22 +88,22 @@ class Images:
         return {"image": decode_image(self.root / self._files[index], self._channels, exif=self._exif)}
 
     def measure(self, index: int) -> Measure:
-        """Size and oddities of one image, from its header."""
+        """Returns size and notes of one image, from its header."""
         header = probe(self.root / self._files[index])
-        oddities = notes(self._files[index], header, self._channels, exif=self._exif)
-        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, oddities)
+        sentences = notes(self._files[index], header, self._channels, exif=self._exif)
+        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, sentences)
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image: nothing."""
+        """Returns the targets of a sample: none."""
         return {}
 
 
 def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple[Path, Drawn | None]:
-    """The folder that holds the split, and how the split is drawn from it if it has to be.
+    """Returns the folder with the split, and the drawing that selects the split there, if any.
 
     Raises:
-        RecipeError: `folders` names something that is no split, or two splits in one folder.
-        DataError: there is no image of this split.
+        RecipeError: `folders` has a key that is no split, a path outside of the root, or one folder for two splits.
+        DataError: the split has no image.
     """
     require_split(split)
     if folders:
@@ -123,21 +122,19 @@ def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple
 
 
 def _named(root: Path, split: Split, folders: Mapping[str, str], *, drawn: Drawn) -> tuple[Path, Drawn | None]:
-    """The same where the recipe names the folders: validation is drawn only where it names none for it.
+    """Returns what `source` returns, if the recipe names the folders: val is drawn only if they have none for it.
 
-    Training asks for the folder of validation too: what is set aside depends on it.
+    A val folder that is named must hold images for the train split too, as it keeps part of train from being drawn.
     """
     _require_folders(root, folders)
-    named = f"data.folders names {' and '.join(f'{folder} for {name}' for name, folder in folders.items())}"
+    listed = f"data.folders names {' and '.join(f'{folder} for {name}' for name, folder in folders.items())}"
     is_drawn = "val" not in folders and split != "test"
-    if (source_of := "train" if is_drawn else split) not in folders:
-        raise DataError(
-            f"{printable(root)}: no {split} split; {printable(named)}: name the folder of {split} there too"
-        )
-    for name in ("train", "val") if split == "train" else (source_of,):
+    if (needed := "train" if is_drawn else split) not in folders:
+        raise DataError(f"{printable(root)}: no {split} split; {printable(listed)}: name the one of {split} there too")
+    for name in ("train", "val") if split == "train" else (needed,):
         if name in folders and not _has_image(root / folders[name]):
-            raise _empty(root, name, folders[name])
-    return root / folders[source_of], drawn if is_drawn else None
+            raise _no_images(root, name, folders[name])
+    return root / folders[needed], drawn if is_drawn else None
 
 
 def _has_image(folder: Path) -> bool:
@@ -151,24 +148,22 @@ def _require_folders(root: Path, folders: Mapping[str, str]) -> None:
     for name, folder in folders.items():
         if not is_below(folder):
             problem = f"data.folders names {printable(folder)} for {name}; expected a folder below data.root"
-            raise RecipeError(
-                f"{problem}, such as {SPLIT_NAMES[name][0]}: set data.root to a folder that holds them all"
-            )
-    for (name, folder), (other, its) in combinations(folders.items(), 2):
-        first, second = ((root / path).resolve() for path in (folder, its))
+            raise RecipeError(f"{problem}, such as {SPLIT_NAMES[name][0]}: set data.root to a folder above all of them")
+    for (name, folder), (other, other_folder) in combinations(folders.items(), 2):
+        first, second = ((root / path).resolve() for path in (folder, other_folder))
         if first.is_relative_to(second) or second.is_relative_to(first):
-            problem = f"data.folders names {printable(folder)} for {name} and {printable(its)} for {other}"
-            raise RecipeError(f"{problem}, which hold the same images; expected one folder for each: correct one")
+            problem = f"data.folders names {printable(folder)} for {name} and {printable(other_folder)} for {other}"
+            raise RecipeError(f"{problem}, which hold the same images; expected separate folders: correct one")
 
 
-def _empty(root: Path, name: str, folder: str) -> DataError:
-    """The error of a folder that is named and not there."""
+def _no_images(root: Path, name: str, folder: str) -> DataError:
+    """Returns the error for a folder of `data.folders` that holds no image, with the folders beside it."""
     path = root / folder
     above = path.parent
     beside = [one for one in subfolders(above) if one != path.name]
     shown = ", ".join(beside[:_SHOWN]) + (", ..." if len(beside) > _SHOWN else "")
     state = "holds no image" if path.is_dir() else "is no folder" if path.exists() else "does not exist"
-    lies = f"beside it: {shown}" if beside else f"no other folder lies in {above}"
+    neighbours = f"beside it: {shown}" if beside else f"no other folder lies in {above}"
     advice = "correct the name" + (", or leave val out to set a share of train aside" if name == "val" else "")
-    problem = f"data.folders names {folder} for {name}, but {path} {state} ({lies}): {advice}"
-    return DataError(printable(problem))
+    problem = f"data.folders names {folder} for {name}, but {path} {state} ({neighbours})"
+    return DataError(printable(f"{problem}: {advice}"))

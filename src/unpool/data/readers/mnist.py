@@ -1,4 +1,4 @@
-"""MNIST and its kin in IDX files, gzipped or not.
+"""MNIST, and data sets in the same format: IDX files, gzipped or not.
 
 Source: LeCun, Cortes, Burges, "The MNIST database": a big-endian header (two zeros, type 8, number of axes, their
 lengths), then the bytes.
@@ -28,10 +28,10 @@ _FOLDERS = (".", "MNIST/raw", "raw")
 
 
 class Mnist:
-    """Digits; the validation split is the test split, t10k.
+    """Images of digits with a label each; val and test are both t10k.
 
     Args:
-        classes: names by index, by default "0" to "9".
+        classes: class names by index; by default "0" to "9".
         channels: 1, or 3 to repeat the grey channel.
     """
 
@@ -67,16 +67,16 @@ class Mnist:
         return {"image": image, **self.targets(index)}
 
     def measure(self, index: int) -> Measure:
-        """Size of one image."""
+        """Returns the size of one image."""
         return Measure((self._images.shape[1], self._images.shape[2]), self._channels * self._images[index].numel())
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {"label": self._labels[index]}
 
 
 def read_idx(path: Path, *, axes: int) -> Tensor:
-    """The uint8 array of an IDX file, with as many axes as asked for.
+    """Reads an IDX file of bytes into a uint8 tensor with `axes` axes.
 
     Raises:
         DataError: the file cannot be read, is no IDX file of bytes, or is longer or shorter than its header says.

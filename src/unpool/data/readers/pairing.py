@@ -1,4 +1,4 @@
-"""Images and their masks, or other images as targets, from two folders, paired by their names."""
+"""Pairs the image files of two folders by name, such as images with masks or noisy with clean images."""
 
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -14,7 +14,14 @@ _ENDINGS = ("_mask", "-mask", "_label", "-label")
 
 
 class Paired(NamedTuple):
-    """Pairs below the root in the order of the images, and what was left over."""
+    """The pairs of two folders.
+
+    Attributes:
+        pairs: paths below the root, in the order of the images.
+        faults: files without a partner, and files that cannot be read, with the reason.
+        notes: sentences about file names, for the run's log.
+        ignored: number of files that are no images.
+    """
 
     pairs: list[Pair]
     faults: list[Fault]
@@ -23,32 +30,36 @@ class Paired(NamedTuple):
 
 
 def key_of(file: str) -> str:
-    """What an image and its mask share: the path below their folders without its suffix, composed (NFC)."""
+    """Returns the path without its suffix, in NFC, which is equal for an image and its mask."""
     return nfc(str(PurePosixPath(file).with_suffix("")))
 
 
 def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -> Paired:
-    """Each image with the mask of the same name, or of its name and `_mask` or `_label`.
+    """Pairs each image with the mask of the same name, which may end in `_mask`, `-mask`, `_label` or `-label`.
 
-    What is called a mask here is a `target` in messages.
+    Args:
+        root: returned paths are below it.
+        images: folder of the images.
+        masks: folder of the masks, or of other targets that are images.
+        target: what messages call such a mask.
 
     Raises:
-        DataError: there is no folder of masks, or a mask could belong to two images or an image have two masks.
+        DataError: the folder of masks is missing, a mask fits two images, or an image fits two masks.
     """
     if not masks.is_dir():
-        raise DataError(f"{printable(masks)} is missing; {target}s stand there under the names of the images")
+        raise DataError(f"{printable(masks)} is missing; put the {target}s there under the names of the images")
     image_files, mask_files = walk(images), walk(masks)
     image_at = _by_key(image_files, images, target)
     mask_at = _candidates(mask_files, image_at)
     pairs = []
     faults = [*image_files.faults, *mask_files.faults]
     for key, image in image_at.items():
-        matching = mask_at.get(key, [])
-        if len(matching) > 1:
-            both = " and ".join(printable(file) for file in matching)
+        candidates = mask_at.get(key, [])
+        if len(candidates) > 1:
+            both = " and ".join(printable(file) for file in candidates)
             raise DataError(f"{printable(images / image)}: ambiguous pairing, its {target} could be {both}; keep one")
-        if matching:
-            pairs.append(Pair(_below(root, images / image), _below(root, masks / matching[0])))
+        if candidates:
+            pairs.append(Pair(_below(root, images / image), _below(root, masks / candidates[0])))
         else:
             faults.append(Fault(printable(images / image), f"no {target} of that name in {printable(masks)}"))
     used = {pair.mask for pair in pairs}
@@ -61,23 +72,23 @@ def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -
 
 
 def _by_key(images: Listing, folder: Path, target: str) -> dict[str, str]:
-    file_of: dict[str, str] = {}
+    image_at: dict[str, str] = {}
     for file in images.files:
-        if (other := file_of.setdefault(key_of(file), file)) != file:
+        if (other := image_at.setdefault(key_of(file), file)) != file:
             both = f"{printable(other)} and {printable(file)}"
             raise DataError(f"{printable(folder)}: ambiguous pairing, {both} would share a {target}; rename one")
-    return file_of
+    return image_at
 
 
 def _candidates(masks: Listing, image_at: dict[str, str]) -> dict[str, list[str]]:
-    """Masks that could belong to each key; one that bears the whole name of an image belongs to that image alone."""
-    candidates: dict[str, list[str]] = {}
+    """Returns the masks that fit each key; a mask with the exact name of an image fits that image only."""
+    mask_at: dict[str, list[str]] = {}
     for file in masks.files:
         key = key_of(file)
         shorter = [key.removesuffix(end) for end in _ENDINGS if key.endswith(end)]
         for name in [key] if key in image_at else shorter:
-            candidates.setdefault(name, []).append(file)
-    return candidates
+            mask_at.setdefault(name, []).append(file)
+    return mask_at
 
 
 def _below(root: Path, path: Path) -> str:

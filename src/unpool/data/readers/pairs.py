@@ -1,4 +1,4 @@
-"""Images with a mask each: what the readers of segmentation sets share."""
+"""Reads images with a mask each; shared by the readers of segmentation sets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ from unpool.types import IGNORE, Fault, Sample
 
 
 class Pair(NamedTuple):
-    """Paths below the root, raw."""
+    """Paths of an image and its mask below the root, not escaped for printing."""
 
     image: str
     mask: str
 
 
 class MaskValues:
-    """What the ids in mask files mean.
+    """Reads mask files and maps the ids in them to classes.
 
     Args:
-        meaning: class or IGNORE of each id (of each position in the palette, for colour masks).
-        num_classes: for messages.
-        palette: colours of colour masks, by position.
-        advice: what to do about other ids; by default, which options of the reader map them.
+        meaning: class, or IGNORE, by id (by index in the palette, for colour masks).
+        num_classes: of the data set, for messages.
+        palette: the colours in colour masks.
+        advice: what a message about other ids says to do; by default, which options of the reader map them.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class MaskValues:
             self._table[stored] = index
 
     def read(self, path: Path) -> Tensor:
-        """(H, W) uint8 classes and IGNORE; `Unusable` lists the ids that mean nothing."""
+        """Returns (H, W) uint8 classes and IGNORE; raises `Unusable`, which lists them, if ids are not in `meaning`."""
         stored = decode_mask(path, palette=self._palette).numpy()
         if stored.min() < 0 or stored.max() >= len(self._table):
             raise self._unknown(stored, path)
@@ -64,7 +64,7 @@ class MaskValues:
         return Unusable(printable(path), f"{reason}: {self._advice or self._mapping(ids, bad)}")
 
     def _mapping(self, ids: Sequence[int], bad: Sequence[int]) -> str:
-        """What to set; one file seldom shows all ids of a set, so a mapping is only proposed for black and white."""
+        """Returns which option to set; proposes a mapping for black and white only, as one file seldom has all ids."""
         is_binary = len(self._table) == self._num_classes == 2 and {-1, IGNORE}.isdisjoint(self._table.tolist())
         if is_binary and set(ids) <= {0, 255}:
             proposed = "set data.mask_values={0: 0, 255: 1} if 0 is the first class of classes.txt and 255 the second"
@@ -75,7 +75,7 @@ class MaskValues:
 
 
 class MaskPairs:
-    """Reads image and mask by position; a base for readers, which make the list."""
+    """Reads a list of pairs of image and mask; the base class of readers that make such lists."""
 
     gives: tuple[str, ...] = ("image", "mask")
 
@@ -103,18 +103,18 @@ class MaskPairs:
         return sample
 
     def targets(self, index: int) -> Sample:
-        """All of a sample but its image."""
+        """Returns the targets of a sample, without its image."""
         return {"mask": self._values.read(self.root / self._pairs[index].mask)}
 
     def measure(self, index: int) -> Measure:
-        """Size and oddities of one pair, from its headers; `Unusable` where the sizes differ."""
+        """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
         pair = self._pairs[index]
         image, mask = probe(self.root / pair.image), probe(self.root / pair.mask)
         size, mask_size = oriented(image, self._exif), (mask.height, mask.width)
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=image.orientation)
-        oddities = notes(pair.image, image, self._channels, exif=self._exif)
-        return Measure(size, (self._channels + 1) * size[0] * size[1], oddities)
+        sentences = notes(pair.image, image, self._channels, exif=self._exif)
+        return Measure(size, (self._channels + 1) * size[0] * size[1], sentences)
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
         drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))

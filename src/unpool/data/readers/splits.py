@@ -1,4 +1,4 @@
-"""Where the splits of a data set lie, and what a reader says when there is none."""
+"""The splits of a data set: names of their folders, drawing of a validation split, checks and errors of readers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,28 +15,32 @@ SPLIT_NAMES: dict[str, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 
-
 WHOLE = {"val_share": 1.0}  # options of a reader that draws: a folder without splits is all val, and all test
 
 
 class Drawn(NamedTuple):
-    """How a validation part was set aside where the data set brings none."""
+    """A validation split drawn from the training images, for a data set without one.
+
+    Attributes:
+        share: the part that is drawn, of each class or of the whole set.
+        seed: of the drawing.
+    """
 
     share: float
     seed: int
 
     def gives(self, split: Split) -> bool:
-        """Whether a set without splits has this one: a test split, only where everything is held out."""
+        """Whether a set without splits has this one; it has a test split only if the share is 1."""
         return split != "test" or self.share == 1
 
     def keeps(self, names: Sequence[str], split: Split) -> set[str]:
-        """The names that belong to `split`, of one class or of the whole set."""
+        """Returns those of the names (of one class, or of the whole set) that belong to `split`."""
         held = held_out(names, share=self.share, seed=self.seed)
         return set(names) - held if split == "train" else held
 
 
 def require_root(root: Path) -> Path:
-    """The root, or a DataError that says what stands there instead."""
+    """Returns the root; raises DataError if it does not exist or is no folder."""
     if not root.exists():
         raise DataError(f"data.root is {printable(root)}, which does not exist; give the folder of the data set")
     if not root.is_dir():
@@ -45,30 +49,30 @@ def require_root(root: Path) -> Path:
 
 
 def require_split(split: str) -> None:
-    """A split is one of three words."""
+    """Raises RecipeError unless the split is train, val or test."""
     if split not in SPLIT_NAMES:
         raise RecipeError(f"split is '{split}'; expected train, val or test")
 
 
 def require_share(val_share: float) -> None:
-    """The part set aside is more than nothing and at most everything."""
+    """Raises RecipeError unless the share is above 0 and at most 1."""
     if not 0 < val_share <= 1:
         raise RecipeError(f"data.val_share is {val_share}; expected more than 0 and at most 1, such as 0.2")
 
 
 def require_exif(exif: str) -> None:
-    """Orientation is applied or it is not."""
+    """Raises RecipeError unless exif is apply or ignore."""
     if exif not in ("apply", "ignore"):
         raise RecipeError(f"data.exif is '{exif}'; expected apply or ignore")
 
 
 def missing_split(root: Path, split: str, looked_for: Sequence[str]) -> DataError:
-    """The error of a root without the split asked for."""
+    """Returns the error for a root that lacks the split, with the paths that were tried."""
     tried = ", ".join(looked_for)
     return DataError(f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader")
 
 
-def nothing_left(root: Path, split: str, drawn: Drawn) -> DataError:
-    """The error of a split that rounds to nothing."""
+def empty_split(root: Path, split: str, drawn: Drawn) -> DataError:
+    """Returns the error for a split in which the drawing leaves no image."""
     reason = f"a share of {drawn.share:g} set aside for validation leaves no image for {split}"
     return DataError(f"{printable(root)}: {reason}: add images, set data.val_share, or add a val folder")
