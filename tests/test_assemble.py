@@ -12,7 +12,7 @@ from unpool.assemble.data import (
     make_reader,
     make_train_loader,
     num_workers,
-    scan_data,
+    read_data,
     training_setup,
 )
 from unpool.assemble.job import Prepare, make_device, make_job
@@ -40,7 +40,7 @@ def recipe_of(root, **more):
 
 
 def data_of(recipe):
-    return scan_data(recipe, make_reader(recipe, "train"), make_reader(recipe, "val"))
+    return read_data(recipe)
 
 
 def job_of(recipe):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.small_figures import SMALL
 from unpool import run
-from unpool.assemble.data import scan_data
+from unpool.assemble.data import read_data
 from unpool.data.figures import Figures
 from unpool.errors import DataError
 from unpool.recipe import load_recipe
@@ -52,8 +52,8 @@ def test_training_on_joints_in_two_orders_is_refused(tmp_path):
 def test_resume_meets_the_joints_that_it_began_with(trained, changed, told):
     readers = Figures(None, "train", count=6, side=40), Figures(None, "val", count=6, side=40)
     recipe, directory = load_recipe(trained / "recipe.yaml"), RunDirectory(trained)
-    check_same_set(directory, scan_data(recipe, *readers))
+    check_same_set(directory, read_data(recipe, train=readers[0], val=readers[1]))
     for reader in readers:
         reader.info = replace(reader.info, **changed)
     with pytest.raises(DataError, match=f"not that of this run: {told}"):
-        check_same_set(directory, scan_data(recipe, *readers))
+        check_same_set(directory, read_data(recipe, train=readers[0], val=readers[1]))

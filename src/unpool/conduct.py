@@ -12,12 +12,9 @@ from torch import nn
 from unpool import machine
 from unpool.assemble.data import (
     Data,
-    check_gives,
     make_eval_loader,
-    make_reader,
     make_train_loader,
-    num_workers,
-    scan_data,
+    read_data,
     training_setup,
 )
 from unpool.assemble.job import make_job
@@ -27,7 +24,7 @@ from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import RunDirectory
-from unpool.same_set import check_same_names, check_same_set
+from unpool.same_set import check_same_set
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
@@ -90,7 +87,7 @@ def train_to_end(
             if progress is not None:
                 progress(done, total)
 
-        data = _read_data(recipe, custom, progress=tick)
+        data = read_data(recipe, train=custom.train, val=custom.val, progress=tick)
         if state is not None:
             check_same_set(directory, data)
         loader = make_train_loader(recipe, data)
@@ -109,15 +106,6 @@ def train_to_end(
         examples, worst = draw_examples(job, data, eval_loader.transform)
         write_report(directory.path, described=job.task.described, best=job.task.best, examples=examples, worst=worst)
         return metrics
-
-
-def _read_data(recipe: Recipe, custom: CustomParts, *, progress: Callable[[int, int], None]) -> Data:
-    train = make_reader(recipe, "train") if custom.train is None else custom.train
-    check_gives(recipe, train, "the training reader")
-    val = make_reader(recipe, "val", classes=train.info.classes) if custom.val is None else custom.val
-    check_gives(recipe, val, "the validation reader")
-    check_same_names(val.info, train.info, reader="the validation reader")
-    return scan_data(recipe, train, val, progress=progress)
 
 
 def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe]:
@@ -149,7 +137,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     steps = job.total_steps * recipe.train.accumulate
     _log.info("about %s for %d steps, evaluation not counted", as_time(choice.seconds_per_step * steps), steps)
     settled = {
-        "data.workers": num_workers(recipe),
+        "data.workers": loader.workers,
         "train.threads": torch.get_num_threads(),
         "train.precision": choice.precision,
         "train.memory_format": choice.memory_format,

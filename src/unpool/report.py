@@ -16,9 +16,8 @@ from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup, element
 from unpool.pages.page import Section, build_page
 from unpool.run_directory import RunDirectory
-from unpool.task import Description
+from unpool.task import LOSS, Description
 
-LOSS = Description("loss", higher_is_better=False)
 Described = Mapping[str, Description]
 MOST_BARS = 40
 MOST_MATRIX = 20

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from unpool.assemble.data import Data
 from unpool.report import Example
+from unpool.task import first_sample
 from unpool.training.job import Job, lay_out
-from unpool.training.step import Step
+from unpool.training.step import Step, total_loss
 from unpool.types import Batch, Transform
 
 LOOKED_AT = 200  # samples, evenly spread, among which the worst are sought
@@ -47,8 +48,7 @@ def _look(job: Job, batch: Batch) -> tuple[dict[str, Any], float]:
     prepared = lay_out(job.prepare(batch), job.memory_format)
     job.learned.eval()
     losses, predictions = Step(job.model, job.task, precision=job.precision, device=job.device).evaluated(prepared)
-    loss = sum(term.weight * float(term.sum) / max(float(term.count), 1e-12) for term in losses.values())
-    return {key: value[0].cpu() for key, value in predictions.items()}, loss
+    return first_sample(predictions), float(total_loss(losses))
 
 
 def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example:

@@ -14,13 +14,13 @@ from unpool.assemble.job import Prepare, make_device
 from unpool.conduct import CustomParts, train_to_end
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
+from unpool.data.same_names import check_same_names
 from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.model_file import read_config
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
-from unpool.same_set import check_same_names
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure

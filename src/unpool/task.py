@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from unpool.types import Batch, Losses, Metric, Prediction, Samples
 
+KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
+_ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
 _PREFIX = "task/"  # in files of weights; no module's parameter has a name with a slash
 
 
@@ -30,6 +32,9 @@ class Description(NamedTuple):
     higher_is_better: bool = True
     each: str = ""
     is_matrix: bool = False
+
+
+LOSS = Description("loss", higher_is_better=False)  # measured of every task under the name "loss"
 
 
 class Baseline(NamedTuple):
@@ -74,9 +79,9 @@ class Task(nn.Module, ABC):
     training set), which are passed where it has them.
 
     Attributes:
-        best: name of the metric that chooses the best weights.
+        best: name of the metric that chooses the best weights: one that is described, or "loss".
         needs: batch keys that `losses` reads; compared with what the reader gives before the first batch.
-        inputs: batch keys that `answer` may read: what is known of a new picture.
+        inputs: batch keys that `answer` may read: what is known of a new picture; never a target of `needs`.
         points: keys of a prediction that hold coordinates on the image; new images are shown whole and upright then.
         is_image: answers are images themselves, so that what was read of a file differently matters.
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
@@ -93,6 +98,18 @@ class Task(nn.Module, ABC):
     published: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError for a task whose answers could see the truth in evaluation."""
+        super().__init_subclass__()
+        targets = (set(cls.needs) & set(cls.inputs)) - KNOWN
+        if targets:
+            raise TypeError(f"{cls.__name__}.inputs has {', '.join(sorted(targets))}, which `needs` has as a target")
+        if cls.__module__ != _ONE_PASS and (hidden := {"evaluated", "inputs_of"} & set(vars(cls))):
+            raise TypeError(
+                f"{cls.__name__} replaces {', '.join(sorted(hidden))}, which keeps targets from answers: write "
+                "`losses` and `answer`, or derive from OneForward"
+            )
+
     @property
     @abstractmethod
     def outputs(self) -> int:
@@ -108,6 +125,14 @@ class Task(nn.Module, ABC):
     def described(self) -> Mapping[str, Description]:
         """How each metric is shown, in the order worth reading; those left out are in metrics.json only."""
 
+    def description(self, metric: str) -> Description:
+        """How a metric is shown; that of the loss is the same for every task.
+
+        Raises:
+            KeyError: the metric is not described.
+        """
+        return {**self.described, "loss": LOSS}[metric]
+
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
         """The loss of a batch in float32; the model runs in the precision of the context it is called in.
@@ -122,11 +147,12 @@ class Task(nn.Module, ABC):
         """The prediction from `inputs` alone, a value a sample, on the image of `size_hw`."""
 
     def evaluated(self, model: nn.Module, batch: Batch) -> tuple[Losses, Prediction]:
-        """Losses and answers of one batch; the answer sees no key but `inputs`."""
-        return self.losses(model, batch), self.answer(model, self.inputs_of(batch))
+        """Losses and answers of one batch; the answer comes first and sees no key but `inputs`. Not to be replaced."""
+        answer = self.answer(model, self.inputs_of(batch))
+        return self.losses(model, batch), answer
 
     def inputs_of(self, batch: Batch) -> Batch:
-        """The batch without what no answer may see."""
+        """The batch without what no answer may see. Not to be replaced."""
         return {key: batch[key] for key in self.inputs if key in batch}
 
     @abstractmethod
@@ -176,3 +202,9 @@ def split_state(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
     model = {name: value for name, value in tensors.items() if not name.startswith(_PREFIX)}
     task = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
     return model, task
+
+
+def first_sample(prediction: Prediction) -> Prediction:
+    """The first sample's values of a prediction, tensors on the host."""
+    firsts = {key: value[0] for key, value in prediction.items()}
+    return {key: one.cpu() if isinstance(one, Tensor) else one for key, one in firsts.items()}

@@ -7,6 +7,7 @@ from torch import nn
 from unpool import tasks
 from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import TASKS
+from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
 from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
 
@@ -95,3 +96,31 @@ def test_answers_do_not_depend_on_targets(name):
 def test_what_an_answer_may_see_is_no_target(name):
     kind = TASKS[name]
     assert set(kind.inputs) & set(kind.needs) == {"image"}
+
+
+class Peeking(Segmentation):
+    """Keeps the mask of its loss and gives it back as the answer."""
+
+    def loss(self, output, batch):
+        self.kept = batch["mask"]
+        return super().loss(output, batch)
+
+    def decode(self, output, inputs):
+        return {**super().decode(output, inputs), "mask": getattr(self, "kept", torch.zeros(B, SIDE, SIDE))}
+
+
+def test_an_answer_is_made_before_the_loss_of_its_batch_reads_the_targets():
+    network = Network(3, kind="maps").eval()
+    known = {"image": torch.randn(B, 3, SIDE, SIDE), "size_hw": torch.full((B, 2), SIDE)}
+    batch = known | targets("segmentation")
+    with torch.inference_mode():
+        _, answer = Peeking(INFO).evaluated(network, batch)
+    assert not torch.equal(answer["mask"].long(), batch["mask"])
+
+
+def test_task_that_takes_down_the_wall_between_targets_and_answers_is_refused():
+    with pytest.raises(TypeError, match="inputs has mask, which `needs` has as a target"):
+        type("Seeing", (Segmentation,), {"inputs": ("image", "mask")})
+    for name in ("evaluated", "inputs_of"):
+        with pytest.raises(TypeError, match=f"replaces {name}, which keeps targets from answers"):
+            type("Seeing", (Segmentation,), {name: lambda self, *given: None})

@@ -119,6 +119,15 @@ def test_best_weights_are_those_of_the_lowest_value_where_lower_is_better(tmp_pa
     assert (measure.best_value, measure.best_step) == (0.1, 12)
 
 
+def test_best_weights_by_the_loss_are_those_of_the_lowest(tmp_path):
+    task = Task()
+    task.best = "loss"
+    measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
+    fit(make_job(epochs=4, task=task), [measure])
+    assert measure.best_value == min(line["loss"] for line in measure.history)
+    assert len({line["loss"] for line in measure.history}) > 1
+
+
 def test_no_best_file_is_made_of_nan(tmp_path):
     measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
     fit(make_job(epochs=1, task=Scripted([math.nan])), [measure])

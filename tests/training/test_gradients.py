@@ -68,3 +68,13 @@ def test_term_that_counted_nothing_gives_zero_and_no_gradient(cuts):
     loss, found = taken(step, [{"image": part} for part in batch["image"].split(cuts)])
     assert loss == 0
     assert all(bool((grad == 0).all()) for grad in found)
+
+
+@pytest.mark.parametrize("cuts", [[6], [3, 3]])
+def test_weight_that_no_term_depends_on_has_no_gradient(cuts):
+    step, batch = setting()
+    step.weights.append(nn.Parameter(torch.ones(2).double()))
+    parts = {key: value.split(cuts) for key, value in batch.items()}
+    compute_gradients(step, [{key: parts[key][i] for key in parts} for i in range(len(cuts))], NO_SCALER)
+    assert step.weights[-1].grad is None
+    assert all(weight.grad is not None for weight in step.weights[:-1])

@@ -205,3 +205,9 @@ def test_measured_speed_tells_lists_apart_from_none_and_by_what_they_hold():
     ]
     assert len(set(keys)) == len(keys)
     assert key_of(label=[torch.tensor(1), torch.tensor(2)]) == key_of(label=[torch.tensor(0), torch.tensor(0)])
+
+
+def test_measured_speed_has_a_form_for_lists_of_lists_and_of_several_numbers_of_axes():
+    nested, uneven = [[torch.zeros(2)], []], [torch.zeros(2), torch.zeros(2, 3)]
+    assert speed._form(nested) != speed._form(uneven)
+    assert speed._form(nested) == speed._form([[torch.zeros(5)], [torch.zeros(1)]])

@@ -6,7 +6,7 @@ from torch import nn
 from tests.training.toy_run import CLASSES, Loader, Task, make_job, network, prepare, same_bits
 from unpool.training.loop import fit
 from unpool.training.optim import build_optimizer
-from unpool.training.preflight import preflight
+from unpool.training.preflight import dry_run
 from unpool.training.speed import choose
 from unpool.training.state import final_state, use_final
 
@@ -40,7 +40,7 @@ def batch_of(job):
 def test_preflight_leaves_the_statistics_of_a_task_alone():
     job = scaled_job()
     before = state(job.task)
-    preflight(job, batch_of(job), count=22)
+    dry_run(job, batch_of(job), smallest=2)
     assert same_bits(state(job.task), before)
 
 

@@ -12,6 +12,7 @@ from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.readers import READERS
 from unpool.data.repeated import Repeated
+from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
 from unpool.ops import mean_image
@@ -76,20 +77,30 @@ def check_gives(recipe: Recipe, reader: Reader, description: str) -> None:
         )
 
 
-def scan_data(
-    recipe: Recipe, train: Reader, val: Reader, *, progress: Callable[[int, int], None] | None = None
+def read_data(
+    recipe: Recipe,
+    *,
+    train: Reader | None = None,
+    val: Reader | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Both splits scanned, with one Preprocessing and one DataInfo.
 
     Args:
-        recipe: its data section says what to hold in memory.
-        train: reader of the training split.
-        val: reader of the validation split.
+        recipe: its data section says what to read and what to hold in memory.
+        train: a reader of the training split that replaces the recipe's.
+        val: the same, of validation.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
-        DataError: files that cannot be used; all of them in one message.
+        RecipeError: a reader does not give what the task needs.
+        DataError: files that cannot be used, all of them in one message; or the two splits differ in their names.
     """
+    train = make_reader(recipe, "train") if train is None else train
+    check_gives(recipe, train, "the training reader")
+    val = make_reader(recipe, "val", classes=train.info.classes) if val is None else val
+    check_gives(recipe, val, "the validation reader")
+    check_same_names(val.info, train.info, reader="the validation reader")
     memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
     shared = num_workers(recipe) > 0
     results = [scan(reader, memory=memory, shared=shared, progress=progress) for reader in (train, val)]

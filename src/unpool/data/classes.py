@@ -49,7 +49,7 @@ def require_two(classes: Sequence[str], where: str) -> None:
     if len(classes) < 2:
         named = f": '{classes[0]}'" if classes else ""
         count = f"{len(classes)} class" if len(classes) == 1 else f"{len(classes)} classes"
-        raise DataError(f"{where}: {count} found{named}; classification needs at least 2, one folder each")
+        raise DataError(f"{where}: {count} found{named}; the set needs at least 2, one folder each")
 
 
 def case_clashes(classes: Sequence[str]) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
 
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
-    """What of the file a denoised image no longer has, or was read otherwise than its owner may expect."""
+    """Sentences on what of the file an answer that is an image has lost, or what was read differently."""
     header, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
     sentences = list(notes(path.name, header, channels, exif=exif))
     if channels == 1 and not header.mode.startswith(("1", "I", "L")):

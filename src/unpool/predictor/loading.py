@@ -69,7 +69,7 @@ def _published(name: str, weights: str, *, device: Device) -> Predictor:
     task = tasks.build(tasks.published_task(weights), info, options={}, preprocessing=preprocessing)
     with torch.random.fork_rng(devices=[]):
         model = models.build(name, weights=weights)
-    return Predictor(model.to(_device(device)), preprocessing, info, task)
+    return Predictor(model.to(_device(device)), preprocessing, info, task.to(_device(device)))
 
 
 def _device(chosen: Device) -> torch.device:

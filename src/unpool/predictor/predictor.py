@@ -13,7 +13,7 @@ from unpool.ops.cutting import resize_to
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, tile_sides
 from unpool.predictor.images import ImageLike, read_image
-from unpool.task import Task
+from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
 from unpool.types import DataInfo, Prediction
 
@@ -61,12 +61,8 @@ class Predictor:
             images: one or many paths, PIL images, uint8 arrays (H, W, C) or uint8 tensors (C, H, W).
 
         Returns:
-            The task's record (`Task.record`): Classification: label, class (its name), score (its probability),
-            top_labels and top_scores. Segmentation: mask (H, W) uint8 and score (H, W) float32, both at the size of
-            the image. Denoising: clean (C, H, W) float32 on 0..1, at the size of the image. Pose: joints (their
-            names), keypoints (x and y of each, in pixels of the image), score of each, notes; the whole image is taken
-            for the person's. People: joints (their names), people (of each person x and y of each joint, or None where
-            it is missing), score of each person, notes.
+            What the task's `record` documents: names and plain numbers; maps as tensors of the size of the image;
+            coordinates in pixels of the image, with `notes`.
 
             The network sees the image by the size rule of training. Where the answer is made of points and training
             had images of their own sizes, it is made smaller above `limit` pixels, which notes say.
@@ -92,7 +88,8 @@ class Predictor:
         if not self.task.points:
             return self.task.record(self._whole(image, size_hw))
         smaller_hw = size_hw if self.preprocessing.size_hw else within(size_hw, self.limit)
-        record = self.task.record(self._whole(resize_to(image, smaller_hw), size_hw))
+        smaller = image if smaller_hw == size_hw else resize_to(image, smaller_hw)
+        record = self.task.record(self._whole(smaller, size_hw))
         (height, width), (rows, columns) = size_hw, smaller_hw
         note = f"the network saw it made smaller, from {width}x{height} to {columns}x{rows} pixels"
         return record | {"notes": [] if smaller_hw == size_hw else [note]}
@@ -103,7 +100,7 @@ class Predictor:
         resized = self.preprocessing.resize(image.to(self.device))[None]
         normalized = self.preprocessing.normalize(resized, layout.valid_xyxy.to(self.device))
         inputs = {"image": normalized, "valid_xyxy": layout.valid_xyxy, "size_hw": torch.tensor([size_hw])}
-        return {key: values[0] for key, values in self.task.answer(self.model, inputs).items()}
+        return first_sample(self.task.answer(self.model, inputs))
 
     def _maps(self, task: Maps, image: Tensor) -> Prediction:
         maps: Prediction = {}

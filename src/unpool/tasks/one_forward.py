@@ -37,14 +37,16 @@ class OneForward(Task):
 
     def answer(self, model: nn.Module, inputs: Batch) -> Prediction:
         inputs = self.inputs_of(inputs)
-        output = self.output(model, inputs)
+        output = to_float32(self.forward(model, inputs))
         with _full_precision(inputs):
             return self.decode(output, inputs)
 
     def evaluated(self, model: nn.Module, batch: Batch) -> tuple[Losses, Prediction]:
-        output = self.output(model, batch)
+        inputs = self.inputs_of(batch)
+        output = to_float32(self.forward(model, inputs))
         with _full_precision(batch):
-            return self.loss(output, batch), self.decode(output, self.inputs_of(batch))
+            answer = self.decode(output, inputs)
+            return self.loss(output, batch), answer
 
     def output(self, model: nn.Module, batch: Batch) -> Any:
         """What `forward` gives for the batch's inputs, with floating numbers in float32."""

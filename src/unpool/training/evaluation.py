@@ -146,8 +146,7 @@ class Evaluate(Callback):
         value = metrics.get(job.task.best)
         if value is None or not math.isfinite(value):
             return
-        description = job.task.described.get(job.task.best)
-        sign = 1 if description is None or description.higher_is_better else -1
+        sign = 1 if job.task.description(job.task.best).higher_is_better else -1
         if self.best_value is not None and sign * value <= sign * self.best_value:
             return
         if self.best is not None:

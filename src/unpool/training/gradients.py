@@ -42,7 +42,7 @@ def compute_gradients(step: Step, batches: Sequence[Batch], scaler: torch.amp.Gr
 def _accumulated(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradScaler) -> Gradients:
     """The count of a term is known only after the last batch, so each term keeps gradients of its own till then."""
     weights = step.weights
-    collected: dict[str, list[Tensor]] = {}
+    collected: dict[str, list[Tensor | None]] = {}
     sums: dict[str, Tensor] = {}
     counts: dict[str, Tensor] = {}
     shares: dict[str, float] = {}
@@ -55,20 +55,24 @@ def _accumulated(step: Step, batches: Sequence[Batch], scaler: torch.amp.GradSca
         asked = {name: scaler.scale(term.sum) for name, term in losses.items() if term.sum.requires_grad}
         for number, (name, value) in enumerate(asked.items()):
             parts = torch.autograd.grad(value, weights, retain_graph=number + 1 < len(asked), allow_unused=True)
-            _add(collected.setdefault(name, [torch.zeros_like(weight) for weight in weights]), parts)
+            _add(collected.setdefault(name, [None] * len(weights)), parts)
     factors = {name: shares[name] / at_least_one(counts[name]) for name in sums}
     _write(weights, collected, factors)
     loss = torch.stack([factors[name] * sums[name] for name in sums]).sum()
     return Gradients(loss, {name: sums[name] / at_least_one(counts[name]) for name in sums})
 
 
-def _add(total: list[Tensor], parts: Sequence[Tensor | None]) -> None:
-    for whole, part in zip(total, parts, strict=True):
+def _add(total: list[Tensor | None], parts: Sequence[Tensor | None]) -> None:
+    for position, part in enumerate(parts):
         if part is not None:
-            whole.add_(part)
+            whole = total[position]
+            total[position] = part.clone() if whole is None else whole.add_(part)
 
 
-def _write(weights: list[nn.Parameter], collected: dict[str, list[Tensor]], factors: dict[str, Tensor]) -> None:
+def _write(weights: list[nn.Parameter], collected: dict[str, list[Tensor | None]], factors: dict[str, Tensor]) -> None:
+    """Weights that no term depends on keep no gradient, as with one batch."""
     for position, weight in enumerate(weights):
-        parts = [gradients[position] * factors[name] for name, gradients in collected.items()]
-        weight.grad = torch.stack(parts).sum(0).reshape(weight.shape) if len(parts) > 1 else parts[0]
+        each = {name: gradients[position] for name, gradients in collected.items()}
+        parts = [gradient * factors[name] for name, gradient in each.items() if gradient is not None]
+        if parts:
+            weight.grad = torch.stack(parts).sum(0).reshape(weight.shape) if len(parts) > 1 else parts[0]

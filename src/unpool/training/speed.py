@@ -194,7 +194,7 @@ def _key(model: nn.Module, task: Task, batch: Batch, *, names: Sequence[str]) ->
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 
 
-def _form(value: Tensor | list[Tensor]) -> Any:
+def _form(value: Tensor | list[Any]) -> Any:
     """What a cache key holds of a batch value; for a list, only what is the same in every batch.
 
     The first axis of what a list holds counts boxes, words or people, and changes from batch to batch; so it is left
@@ -204,6 +204,10 @@ def _form(value: Tensor | list[Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         return list(value.shape)
+    if any(isinstance(item, list) for item in value):
+        return {"list": len(value), "of": "lists"}
+    if len({item.dim() for item in value}) > 1:
+        return {"list": len(value), "of": "tensors of several numbers of axes"}
     axes = list(zip(*(item.shape for item in value), strict=True))
     return {"list": len(value), "trailing": [sizes[0] if len(set(sizes)) == 1 else None for sizes in axes[1:]]}
 

@@ -111,7 +111,7 @@ def test_train_folder_is_no_test_split_where_all_is_held_out(tmp_path, image):
 
 
 def test_one_class_is_refused(tmp_path, image):
-    with pytest.raises(DataError, match="1 class found: 'ant'; classification needs at least 2"):
+    with pytest.raises(DataError, match="1 class found: 'ant'; the set needs at least 2"):
         Folder(flat(tmp_path, image, classes=("ant",)), "train")
 
 
