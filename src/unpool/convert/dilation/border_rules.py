@@ -66,7 +66,7 @@ def slice_map(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
 
 def _slice_finer(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, index: list[Any]) -> MapLayout:
     stride, grid, old = list(layout.stride), list(layout.grid), []
-    new = [rewriter.new_nodes(item) for item in index]
+    new = [rewriter.map_arguments(item) for item in index]
     for i, axis in enumerate(layout.axes):
         entry = index[axis]
         jump = 1 if entry.step is None else entry.step

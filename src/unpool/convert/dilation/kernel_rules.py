@@ -66,7 +66,7 @@ def conv_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None
         rewriter.copy(node)
         return _layout_after(layout, axes)
     x, padding = _pad_input(rewriter, node, axes, None)
-    weight, bias = rewriter.new_nodes(arguments["weight"]), rewriter.new_nodes(arguments["bias"])
+    weight, bias = rewriter.map_arguments(arguments["weight"]), rewriter.map_arguments(arguments["bias"])
     step, dilation = _pair_of(axes, "step"), _pair_of(axes, "new_dilation")
     new = rewriter.call(nn.functional.conv2d, x, weight, bias, step, padding, dilation, arguments["groups"])
     return _finish(rewriter, node, new, layout, axes)

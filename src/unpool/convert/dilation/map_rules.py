@@ -195,7 +195,9 @@ def _group_norm(rewriter: DilationRewriter, node: fx.Node, groups: int, *rest: A
     layout = rewriter.layouts[used]
     if layout is None or not layout.is_dense:
         return keep_operation(rewriter, node)
-    weight, bias = (rewriter.emit("get_attr", p, ()) if isinstance(p, str) else rewriter.new_nodes(p) for p in rest[:2])
+    weight, bias = (
+        rewriter.emit("get_attr", p, ()) if isinstance(p, str) else rewriter.map_arguments(p) for p in rest[:2]
+    )
     x = rewriter.new_node(used)
     new = rewriter.call(grid_operations.group_norm, x, weight, bias, groups=groups, eps=rest[2], steps=layout.grid)
     rewriter.put(node, new)
