@@ -41,7 +41,11 @@ Prediction = dict[str, Any]  # the targets' keys and `score`
 
 
 class Term(NamedTuple):
-    """One named part of a loss: the optimiser sees `weight * sum / count`, summed over all accumulated batches."""
+    """One named part of a loss, which adds `weight * S / N` to what the optimiser minimises.
+
+    S and N are the totals of `sum` and `count` over all batches that are accumulated for one step; where nothing was
+    counted, N is 1.
+    """
 
     sum: Tensor
     count: Tensor  # type: ignore[assignment]  # stands before tuple.count
@@ -60,7 +64,7 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What travels from the reader to the model file.
+    """Describes the classes and keypoints of a data set; kept in the model file.
 
     Attributes:
         classes: names by index.
@@ -83,6 +87,11 @@ class DataInfo:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "DataInfo":
+        """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
+
+        Raises:
+            KeyError: a key other than "limbs" is missing.
+        """
         return cls(
             classes=tuple(values["classes"]),
             palette=tuple((int(r), int(g), int(b)) for r, g, b in values["palette"]),
@@ -104,11 +113,11 @@ class Backbone(nn.Module):
 
 
 class Auxiliary(NamedTuple):
-    """What a network with auxiliary heads gives, in every mode; the task weighs the parts.
+    """Output of a network with auxiliary heads, in every mode; the task weighs the parts.
 
     Attributes:
-        logits: the answer.
-        auxiliary: what each head beside it gives, of the same kind, from the image on.
+        logits: output of the main head, which the prediction is computed from.
+        auxiliary: outputs of the auxiliary heads, the one nearest the input first; each of the same kind as `logits`.
     """
 
     logits: Tensor
@@ -116,7 +125,7 @@ class Auxiliary(NamedTuple):
 
 
 class Stages(NamedTuple):
-    """What a network of several stages gives, in every mode.
+    """Output of a network of several stages, in every mode.
 
     Attributes:
         heatmaps: (B, K, h, w) of each stage; the last is the answer.
@@ -126,7 +135,7 @@ class Stages(NamedTuple):
 
 
 class CoordinateStages(NamedTuple):
-    """What a cascade that regresses coordinates gives, in every mode.
+    """Output of a cascade that regresses coordinates, in every mode.
 
     Attributes:
         coordinates: (B, 2K) of each stage: x and y of joint after joint, the image from -0.5 to 0.5; the last is the
@@ -137,7 +146,7 @@ class CoordinateStages(NamedTuple):
 
 
 class FieldStages(NamedTuple):
-    """What a network of several stages gives that also finds limbs, in every mode.
+    """Output of a network of several stages that also finds limbs, in every mode.
 
     Attributes:
         fields: (B, 2 * limbs, h, w) of each stage: x and y of each limb's direction.
@@ -152,7 +161,9 @@ class Metric(Protocol):
     """Counts over a whole set; `compute` reads plain numbers from them."""
 
     def update(self, prediction: Prediction, batch: Batch) -> None: ...
-    def merge(self, other: Any) -> None: ...
+    def merge(self, other: Any) -> None:
+        """Adds the counts of another part of the set."""
+
     def compute(self) -> dict[str, Any]: ...
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from unpool.cli.console import accept_any_text, flush, write_result
+from unpool.cli.console import escape_unencodable, flush, write_result
 
 BARE = {"PATH": "", "UNPOOL_RESTARTED": "1"}
 
@@ -30,7 +30,7 @@ def test_character_that_the_terminal_lacks_is_escaped(variables):
 def test_result_that_the_terminal_lacks_is_escaped(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    accept_any_text()
+    escape_unencodable()
     write_result("é")
     flush()
     assert written.getvalue() == b"\\xe9\n"

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 
-def accept_any_text() -> None:
-    """Has standard output and error write an escape for a character that the terminal's encoding lacks."""
+def escape_unencodable() -> None:
+    """Makes standard output and error write an escape for each character that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -39,7 +39,10 @@ def write_json(values: Mapping[str, Any]) -> None:
 
 
 def write_table(rows: Sequence[Sequence[str]]) -> None:
-    """Writes rows of cells to standard output, each column as wide as its longest cell; the last is not padded."""
+    """Writes rows of cells to standard output, each column as wide as its longest cell.
+
+    Cells of the last column are not padded.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
@@ -48,7 +51,7 @@ def write_table(rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def library_output_to_stderr() -> Iterator[None]:
-    """Redirects what libraries print to standard error, so that standard output holds only the result."""
+    """Sends to standard error what Python libraries print to standard output inside the block."""
     if sys.stderr is None:
         yield
         return
@@ -63,7 +66,10 @@ def flush() -> None:
 
 
 def abandon_output() -> None:
-    """Discards standard output if it cannot be written, since Python would report the error again at its end."""
+    """Flushes standard output; if that fails, points it at the null device.
+
+    Python would otherwise report the error again at exit.
+    """
     try:
         flush()
     except OSError:
@@ -86,9 +92,9 @@ def log_to_stderr() -> Iterator[None]:
 
 
 class ReadingBar:
-    """A progress bar on standard error while files are read; call it with (done, total).
+    """Context manager that shows a progress bar on standard error; call it with (done, total).
 
-    The bar disappears when all files are read, before that of training starts.
+    The bar disappears when done = total.
     """
 
     def __init__(self) -> None:

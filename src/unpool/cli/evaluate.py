@@ -23,7 +23,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Evaluates the run on the split, prints its metrics and returns 0."""
     prepare(from_shell=values.from_shell)
     from unpool.run import evaluate
 

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from unpool import __version__
 from unpool.cli import evaluate, models, predict, recipes, show, summary, train
-from unpool.cli.console import accept_any_text, write_result
+from unpool.cli.console import escape_unencodable, write_result
 from unpool.cli.outcome import guarded
 from unpool.errors import RecipeError
 from unpool.recipe.mistakes import nearest
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done; 2 the command line or recipe was wrong; 3 data or a model file; 4 the environment; 5
         diverged; 75 stopped at a time limit; 130 and 143 stopped by a signal.
     """
-    accept_any_text()
+    escape_unencodable()
     words = list(sys.argv[1:] if arguments is None else arguments)
     return guarded(lambda: _run(words, from_shell=arguments is None), debug="--debug" in words)
 

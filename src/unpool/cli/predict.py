@@ -30,7 +30,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Writes the predictions, prints their folder and returns 0; `DataError.exit_code` if an image failed."""
     prepare(from_shell=values.from_shell)
     from unpool.run import predict
 

@@ -19,7 +19,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Prints the list of recipes, one recipe or the schema, and returns 0."""
     if values.schema and values.name:
         raise RecipeError(f"--schema is one for all recipes; leave {values.name!r} out")
     if values.schema:

@@ -9,7 +9,7 @@ from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.recipe.mistakes import nearest
 
-ABOUT = "show how a network works, as figures and a picture: dense"
+ABOUT = "show how a network works, as numbers and a picture: dense"
 SHOWN: dict[str, ModuleType] = {
     "dense": show_dense,
 }
@@ -40,5 +40,5 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Runs `unpool show WHAT` on parsed arguments and returns the exit code."""
     return SHOWN[values.what].run(values)

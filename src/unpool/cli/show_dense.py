@@ -41,7 +41,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Writes the picture of the dense scores, prints its numbers and path, and returns 0."""
     prepare(from_shell=values.from_shell)
     from unpool.predictor.dense import show_dense
     from unpool.predictor.files import picture_path, write_picture

@@ -26,7 +26,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Prints the layers of the network and returns 0."""
     with library_output_to_stderr():
         result = _summary(values.model, parse_options(values.options), values.size)
     if values.json:

@@ -32,7 +32,7 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Runs the verb on parsed arguments and returns the exit code."""
+    """Trains a recipe, or resumes a run, prints its metrics and directory, and returns 0."""
     if values.resume is None:
         recipe, overrides = _recipe_of(values.items)
         prepare(from_shell=values.from_shell)

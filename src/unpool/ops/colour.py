@@ -1,8 +1,9 @@
-"""Linear colour operations as C x (C + 1) matrices on the range 0 to 255, so that any number of them is one product.
+"""Colour operations as C x (C + 1) matrices on the range 0 to 255, so that any number of them is one product.
 
-A matrix maps a colour c to `matrix[:, :C] @ c + matrix[:, C]`. Grey images have C = 1; saturation and hue then change
-nothing. Differs from torchvision's jitter: values may leave 0..255 between operations and are clipped once at the end;
-hue is rotated in the plane of constant luma, not in HSV, so that it is linear.
+A matrix maps a colour c to `matrix[:, :C] @ c + matrix[:, C]`; its last column is not zero for contrast and shift,
+which are affine. Where C is not 3, images are taken for grey: saturation and hue change nothing. Differs from
+torchvision's jitter: values may leave 0..255 between operations and are clipped once at the end, by `geometry.warp`
+where it returns uint8; hue is rotated in the plane of constant luma, not in HSV, so that it is linear.
 """
 
 import torch
@@ -22,8 +23,8 @@ def identity(batch: int, channels: int) -> Tensor:
     return torch.eye(channels, channels + 1, dtype=torch.float64).repeat(batch, 1, 1)
 
 
-def compose(first: Tensor, then: Tensor) -> Tensor:
-    """Returns the matrices (B, C, C + 1) that apply `first`, and `then` to its result.
+def compose(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the matrices (B, C, C + 1) that apply `first`, then `second` to its result.
 
     Example:
         >>> twice, more = brightness(torch.tensor([2.0]), 1), shift(torch.tensor([[10.0]]))
@@ -31,13 +32,13 @@ def compose(first: Tensor, then: Tensor) -> Tensor:
         ([[[2.0, 10.0]]], [[[2.0, 20.0]]])
     """
     channels = first.shape[1]
-    product = then[:, :, :channels] @ first
-    product[:, :, channels] += then[:, :, channels]
+    product = second[:, :, :channels] @ first
+    product[:, :, channels] += second[:, :, channels]
     return product
 
 
 def luma(colour: Tensor) -> Tensor:
-    """Returns the grey value (B,) of colours (B, C): the luma of RGB, else the mean.
+    """Returns the grey value (B,) of colours (B, C): the luma where C is 3 (RGB), else the mean.
 
     Example:
         >>> luma(torch.tensor([[255.0, 255.0, 255.0], [0.0, 255.0, 0.0]]))
@@ -71,6 +72,8 @@ def contrast(factor: Tensor, pivot: Tensor, channels: int) -> Tensor:
 def saturation(factor: Tensor, channels: int) -> Tensor:
     """Returns matrices (B, C, C + 1) that multiply differences from each pixel's grey value by `factor` (B,).
 
+    They change nothing where C is not 3.
+
     Example:
         >>> red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]])
         >>> recolour(red, saturation(torch.tensor([0.0]), 3)).flatten()
@@ -84,7 +87,9 @@ def saturation(factor: Tensor, channels: int) -> Tensor:
 
 
 def hue(turn: Tensor, channels: int) -> Tensor:
-    """Returns matrices (B, C, C + 1) that rotate colours by `turn` (B,) full turns about the grey axis, luma kept.
+    """Returns matrices (B, C, C + 1) that rotate chroma (I, Q of YIQ) by `turn` (B,) full turns and keep luma.
+
+    A positive turn takes red towards blue. They change nothing where C is not 3.
 
     Example:
         >>> red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]])

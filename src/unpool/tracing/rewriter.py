@@ -22,54 +22,69 @@ class Change(NamedTuple):
     new: str
 
 
-class Run(NamedTuple):
-    """What the nodes of a graph run on: the network that has their modules, and one or more images."""
+class GraphInputs(NamedTuple):
+    """What the nodes of a graph run on, and the words of the error for a node that does not run.
+
+    Attributes:
+        network: has the modules that the nodes call.
+        images: one or more; each node runs once for each.
+        setting: words after "does not run", as "on the image".
+        remedy: what a user can do then.
+    """
 
     network: nn.Module
     images: list[Tensor]
+    setting: str
+    remedy: str
 
 
 class Rewriter(Generic[LayoutT]):
     """A new graph that grows along an old one.
 
     Args:
-        graph: the old one.
+        old_graph: the graph that is rewritten.
         old: what its nodes run on.
         new: what the new nodes run on.
-        goal: end of "LAYER cannot be ...", the beginning of each refusal.
-        setting: end of "it does not run ...", where an error ends a node.
+        goal: words after "cannot be" in each refusal, as "dilated to stride 8".
 
     Attributes:
         graph: the new graph.
         changes: what was done to which layer.
         added: modules that the new graph calls and the network does not have, or has otherwise, by name.
         layouts: of each old node; None for values that do not lie in the image.
+        old_values: of each old node, one value for each old image; empty once no later node reads them.
+        new_values: of each new node, one value for each new image; empty once no later node reads them.
     """
 
-    def __init__(self, graph: fx.Graph, *, old: Run, new: Run, goal: str, setting: str) -> None:
+    def __init__(self, old_graph: fx.Graph, *, old: GraphInputs, new: GraphInputs, goal: str) -> None:
         self.graph = fx.Graph()
         self.changes: list[Change] = []
         self.added: dict[str, nn.Module] = {}
         self.layouts: dict[fx.Node, LayoutT | None] = {}
         self.old_values: dict[fx.Node, list[Any]] = {}
         self.new_values: dict[fx.Node, list[Any]] = {}
-        self._old_graph, self._old, self._new, self._goal, self._setting = graph, old, new, goal, setting
+        self._old_graph, self._old, self._new, self._goal = old_graph, old, new, goal
         self._new_nodes: dict[fx.Node, fx.Node] = {}
         self._emitted: list[fx.Node] = []
 
     def follow(self, rewrite: Callable[[fx.Node], None]) -> None:
-        """Runs each old node and calls `rewrite`, which puts a new one for it.
+        """Runs the old nodes in order and calls `rewrite` on each, which must `put` its replacement.
 
         Raises:
-            NotConvertible: by `rewrite`, or because a node does not run.
+            NotConvertible: an old node does not run, `rewrite` raises it, or `rewrite` fails with another error.
         """
         readers = {node: len(node.users) for node in self._old_graph.nodes}
         for node in self._old_graph.nodes:
             with foreign_code(passing=NotConvertible) as failure:
                 self.old_values[node] = self._run(node, self._old, self.old_values)
+            if failure:
+                reason = f"does not run {self._old.setting} ({failure}): {self._old.remedy}"
+                raise NotConvertible(f"{layer_of(node)} of the original network {reason}") from failure.error
+            with foreign_code(passing=NotConvertible) as failure:
                 rewrite(node)
             if failure:
-                self.refuse(node, f"it does not run {self._setting} ({failure})", cause=failure.error)
+                reason = f"it does not run {self._new.setting} ({failure}): {self._new.remedy}"
+                self.refuse(node, reason, cause=failure.error)
             self._forget(node, readers)
 
     def refuse(self, node: fx.Node, reason: str, *, cause: Exception | None = None) -> NoReturn:
@@ -77,31 +92,42 @@ class Rewriter(Generic[LayoutT]):
         raise NotConvertible(f"{layer_of(node)} cannot be {self._goal}: {reason}") from cause
 
     def output_node(self) -> fx.Node:
-        """The old graph's last node."""
+        """Returns the old graph's last node."""
         return next(node for node in self._old_graph.nodes if node.op == "output")
 
     def old(self, node: fx.Node) -> Any:
-        """Value of an old node for the first old image."""
+        """Returns the value of an old node for the first old image.
+
+        Raises:
+            IndexError: no later node reads it, so that it was dropped.
+        """
         return self.old_values[node][0]
 
     def new(self, node: fx.Node) -> Any:
-        """Value of a new node for the first new image."""
+        """Returns the value of a new node for the first new image.
+
+        Raises:
+            IndexError: no later node reads it, so that it was dropped.
+        """
         return self.new_values[node][0]
 
     def new_node(self, node: fx.Node) -> fx.Node:
-        """The new node that was put for an old one."""
+        """Returns the new node that replaces an old one."""
         return self._new_nodes[node]
 
-    def new_nodes(self, arguments: Any, replaced: Mapping[fx.Node, fx.Node] | None = None) -> Any:
-        """Arguments of an old node with a new node for each old one, some of them taken from `replaced`."""
+    def map_arguments(self, arguments: Any, replaced: Mapping[fx.Node, fx.Node] | None = None) -> Any:
+        """Returns `arguments` with each old node replaced: from `replaced` if there, else by its new node."""
         return map_arg(arguments, lambda n: (replaced or {}).get(n) or self._new_nodes[n])
 
     def module(self, node: fx.Node) -> nn.Module | None:
-        """The module that an old node calls in the new network; None for another operation."""
+        """Returns the new network's module of the name that `node` calls; None if `node` is no module call."""
         return self._new.network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def emit(self, op: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> fx.Node:
-        """Adds a node to the new graph and runs it; a node that does not run is removed again."""
+        """Adds a node to the new graph, runs it and returns it.
+
+        If the run fails, removes the node and raises the error.
+        """
         node = self.graph.create_node(op, target, args, kwargs or {})
         try:
             self.new_values[node] = self._run(node, self._new, self.new_values)
@@ -112,39 +138,42 @@ class Rewriter(Generic[LayoutT]):
         return node
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-        """Emits a call of a function."""
+        """Emits a call of `function` and returns its node."""
         return self.emit("call_function", function, args, kwargs)
 
     def call_added(self, name: str, module: nn.Module, x: fx.Node) -> fx.Node:
-        """Emits a call of a module under a name that the network does not have, or has for another module."""
+        """Calls `module` under `name`, in place of any module the network has there; sets it to eval mode."""
         self.added[name] = module.eval()
         return self.emit("call_module", name, (x,))
 
     def call_dropout(self, node: fx.Node) -> fx.Node:
-        """Emits a module for dropout called as a function: it knows whether the network trains."""
+        """Replaces a functional dropout by an `nn.Dropout`, which follows the network's mode.
+
+        The `training` of the call is ignored.
+        """
         module = nn.Dropout(read_arguments(DROPOUT, node)["p"])
         return self.call_added(f"dropout_{node.name}", module, self.new_node(input_node(node)))
 
     def emit_copy(self, node: fx.Node, replaced: Mapping[fx.Node, fx.Node] | None = None) -> fx.Node:
-        """Emits the old node's operation, with the inputs in `replaced` instead of those put for its inputs."""
-        args, kwargs = self.new_nodes(node.args, replaced), self.new_nodes(dict(node.kwargs), replaced)
+        """Emits the old node's operation on the new nodes of its inputs, or on those in `replaced`."""
+        args, kwargs = self.map_arguments(node.args, replaced), self.map_arguments(dict(node.kwargs), replaced)
         return self.emit(node.op, node.target, args, kwargs)
 
     def put(self, node: fx.Node, new: fx.Node, layout: LayoutT | None = None) -> None:
-        """Lets a new node stand for an old one from here on."""
+        """Records `new` as the replacement of the old `node`, with the `layout` of its values."""
         self._new_nodes[node], self.layouts[node] = new, layout
 
     def note_change(self, node: fx.Node, old: str, new: str) -> None:
-        """Notes what was done to a layer, unless nothing was."""
+        """Adds a `Change` of the layer to `changes`, unless `old` and `new` are equal."""
         if old != new:
             self.changes.append(Change(layer_of(node), old, new))
 
-    def _run(self, node: fx.Node, run: Run, values: Mapping[fx.Node, list[Any]]) -> list[Any]:
+    def _run(self, node: fx.Node, inputs: GraphInputs, values: Mapping[fx.Node, list[Any]]) -> list[Any]:
         """Values of a node for each image."""
-        module = self.added.get(str(node.target)) if run is self._new else None
+        module = self.added.get(str(node.target)) if inputs is self._new else None
         return [
-            run_node(node, run.network, {n: values[n][i] for n in node.all_input_nodes}, image, module=module)
-            for i, image in enumerate(run.images)
+            run_node(node, inputs.network, {n: values[n][i] for n in node.all_input_nodes}, image, module=module)
+            for i, image in enumerate(inputs.images)
         ]
 
     def _forget(self, node: fx.Node, readers: dict[fx.Node, int]) -> None:
@@ -169,10 +198,10 @@ class RuleTable(NamedTuple):
     """Which rule rewrites which operation.
 
     Attributes:
-        modules: by class; the first that fits is taken.
-        methods: by name of a method of tensors.
-        functions: by function.
-        otherwise: for all other operations.
+        modules: rules by class; the first whose class the module has is taken.
+        methods: rules by name of a method of tensors.
+        functions: rules by function.
+        otherwise: the rule for all other operations.
     """
 
     modules: tuple[tuple[Any, Rule], ...]
@@ -181,7 +210,7 @@ class RuleTable(NamedTuple):
     otherwise: Rule
 
     def rule_for(self, node: fx.Node, module: nn.Module | None) -> Rule:
-        """The rule for a node that calls `module`, a function or a method."""
+        """Returns the rule for a node; `module` is what it calls, None where it calls a function or a method."""
         if module is not None:
             return next((rule for kind, rule in self.modules if isinstance(module, kind)), self.otherwise)
         table: Mapping[Any, Rule] = self.methods if node.op == "call_method" else self.functions
@@ -193,8 +222,8 @@ class Rewritten(fx.GraphModule):
 
     Args:
         root: the network whose modules, parameters and buffers are taken over.
-        graph: calls them by name.
-        properties: kept in `meta`, where copies find them.
+        graph: the operations, which call these by name.
+        properties: kept in `meta`, which copies keep; must hold "changes".
 
     Attributes:
         changes: what was done to which layer, in the order in which they run.

@@ -17,6 +17,16 @@ class Backwards(nn.Module):
         return x.flip(2)
 
 
+class PaddedBySize(nn.Module):
+    def forward(self, x):
+        return F.pad(x, (0, x.shape[3] % 2))
+
+
+class FirstRow(nn.Module):
+    def forward(self, x):
+        return x[:, :, 0]
+
+
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
@@ -26,6 +36,11 @@ class Backwards(nn.Module):
         (
             (nn.MaxPool2d(2, return_indices=True),),
             "0 cannot be dilated to stride 1: it returns the indices of its maxima",
+        ),
+        ((conv(3, 4, stride=2), PaddedBySize()), "1:pad cannot .* size of the map: write the padding as numbers"),
+        (
+            (conv(3, 4, stride=2), FirstRow()),
+            "1:getitem cannot .* single rows or columns: slice with a range, or choose",
         ),
         ((conv(3, 4, stride=2), nn.InstanceNorm2d(4)), "1 cannot be dilated to stride 1: .*differs"),
         ((conv(3, 3, stride=2), nn.Flatten(2)), None),

@@ -12,7 +12,10 @@ from unpool.tracing.arguments import PAD, full_index, input_node, read_arguments
 
 
 def pad_module(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Scales the padding of a module."""
+    """Puts the module's padding with its widths multiplied by the grid; returns the layout of the result.
+
+    None if the input is no map. Where nothing is dilated yet, puts the module as it is.
+    """
     module: Any = rewriter.module(node)
     mode = {"Reflection": "reflect", "Replication": "replicate"}.get(
         type(module).__name__.partition("Pad")[0], "constant"
@@ -21,7 +24,10 @@ def pad_module(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
 
 
 def pad_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Scales padding that is called as a function."""
+    """Puts the call of `pad` with its widths multiplied by the grid; returns the layout of the result.
+
+    None if the input is no map. Where nothing is dilated yet, puts the call as it is.
+    """
     arguments = read_arguments(PAD, node)
     return _pad(rewriter, node, arguments["pad"], mode=arguments["mode"], value=arguments["value"] or 0.0)
 
@@ -32,7 +38,7 @@ def _pad(rewriter: DilationRewriter, node: fx.Node, pads: Any, *, mode: str, val
         rewriter.copy(node)
         return layout
     if any(isinstance(p, fx.Node) for p in pads):
-        rewriter.refuse(node, "its padding is computed from the size of the map")
+        rewriter.refuse(node, "its padding is computed from the size of the map: write the padding as numbers")
     x, dims = rewriter.new_node(input_node(node)), rewriter.old(input_node(node)).dim()
     step = {axis % dims: grid for axis, grid in zip(layout.axes, layout.grid, strict=True)}
     scaled = tuple(p * step.get(dims - 1 - i // 2, 1) for i, p in enumerate(pads))
@@ -47,7 +53,10 @@ def _pad(rewriter: DilationRewriter, node: fx.Node, pads: Any, *, mode: str, val
 
 
 def slice_map(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Moves start and end of a slice with the grid, and makes its step finer where that is coarser than allowed."""
+    """Puts a slice with its start and end multiplied by the grid, and its step cut to what the output stride allows.
+
+    Returns the layout of the result. An index that leaves rows and columns whole, or of no map, is put as it is.
+    """
     used = node.all_input_nodes[0]
     layout = rewriter.layouts[used]
     if layout is None or not isinstance(rewriter.old(used), Tensor) or node.args[0] is not used:
@@ -58,7 +67,7 @@ def slice_map(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
         return keep_operation(rewriter, node)
     steps = [index[axis] for axis in layout.axes]
     if any(not isinstance(step, slice) for step in steps):
-        rewriter.refuse(node, "it picks single rows or columns")
+        rewriter.refuse(node, "it picks single rows or columns: slice with a range, or choose a larger output stride")
     if all(step == slice(None) for step in steps):
         return keep_operation(rewriter, node)
     return _slice_finer(rewriter, node, layout, index)
@@ -66,7 +75,7 @@ def slice_map(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
 
 def _slice_finer(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, index: list[Any]) -> MapLayout:
     stride, grid, old = list(layout.stride), list(layout.grid), []
-    new = [rewriter.new_nodes(item) for item in index]
+    new = [rewriter.map_arguments(item) for item in index]
     for i, axis in enumerate(layout.axes):
         entry = index[axis]
         jump = 1 if entry.step is None else entry.step
@@ -82,7 +91,7 @@ def _slice_finer(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, i
 
 
 def _scale_end(rewriter: DilationRewriter, end: Any, grid: int) -> Any:
-    """A start or end on the finer grid; one computed from the size of a finer map is on that grid already."""
+    """Returns a start or end on the finer grid; one computed from the size of a finer map is on that grid already."""
     if isinstance(end, fx.Node):
         new = rewriter.new_node(end)
         return rewriter.call(operator.mul, new, grid) if grid > 1 and rewriter.is_unchanged(end) else new

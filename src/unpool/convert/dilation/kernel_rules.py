@@ -32,7 +32,10 @@ TENSORFLOW = {
 
 
 def conv(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Gives the convolution of a module another stride, dilation and padding."""
+    """Sets stride, dilation and padding of the module for the finer grid, puts its call, and returns its layout.
+
+    None, with the call as it is, if the input is no map.
+    """
     module: Any = rewriter.module(node)
     layout = _input_layout(rewriter, node, module.stride)
     if layout is None:
@@ -54,7 +57,10 @@ def conv(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
 
 
 def conv_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Gives a convolution that is called as a function other arguments."""
+    """Puts the call with stride, dilation and padding for the finer grid, and returns its layout.
+
+    None, with the call as it is, if the input is no map.
+    """
     arguments = read_arguments(CONV2D, node)
     layout = _input_layout(rewriter, node, arguments["stride"])
     if layout is None:
@@ -66,19 +72,25 @@ def conv_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None
         rewriter.copy(node)
         return _layout_after(layout, axes)
     x, padding = _pad_input(rewriter, node, axes, None)
-    weight, bias = rewriter.new_nodes(arguments["weight"]), rewriter.new_nodes(arguments["bias"])
+    weight, bias = rewriter.map_arguments(arguments["weight"]), rewriter.map_arguments(arguments["bias"])
     step, dilation = _pair_of(axes, "step"), _pair_of(axes, "new_dilation")
     new = rewriter.call(nn.functional.conv2d, x, weight, bias, step, padding, dilation, arguments["groups"])
     return _finish(rewriter, node, new, layout, axes)
 
 
 def max_pool(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Replaces a max pooling, of a module or called as a function."""
+    """Puts a max pooling with stride, dilation and padding for the finer grid, and returns its layout.
+
+    None, with the operation as it is, if the input is no map. The old one may be a module or a function.
+    """
     return _pool(rewriter, node, MAX_POOL2D, _call_max_pool)
 
 
 def average_pool(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Replaces an average pooling, of a module or called as a function."""
+    """Puts an average pooling with stride, dilation and padding for the finer grid, and returns its layout.
+
+    None, with the operation as it is, if the input is no map. The old one may be a module or a function.
+    """
     return _pool(rewriter, node, AVG_POOL2D, _call_average_pool)
 
 
@@ -185,7 +197,7 @@ def _pad_same(rewriter: DilationRewriter, x: fx.Node, axes: Axes, value: float) 
 
 
 def _finish(rewriter: DilationRewriter, node: fx.Node, new: fx.Node, layout: MapLayout, axes: Axes) -> MapLayout:
-    """Puts the new node, without positions that only padding made, and notes the change."""
+    """Puts the new node, without positions that only padding made, notes the change and returns the layout."""
     limits = [axis.limit for axis in axes]
     if any(limits):
         new = rewriter.call(grid_operations.keep_positions, new, rewriter.new_node(input_node(node)), *limits)

@@ -11,7 +11,10 @@ from unpool.tracing.recorder import tensors_of
 
 
 def keep_operation(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Keeps the operation; exact where it computes each position by itself, which the comparison then shows."""
+    """Puts the same operation, and returns its layout, found from sizes; None if its output is no map.
+
+    It is exact where the operation computes each position by itself, which the comparison in `finish` checks.
+    """
     layouts = [layout for used, layout in rewriter.input_maps(node) if isinstance(rewriter.old(used), Tensor)]
     if len({layout.grid for layout in layouts}) > 1:
         rewriter.refuse(node, "it joins maps of different grids")
@@ -62,7 +65,7 @@ def _stride_after(rewriter: DilationRewriter, node: fx.Node, used: fx.Node, layo
 
 
 def subsample(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Lets the operation read the positions of the old map only; its output is no map."""
+    """Puts the operation on the positions of the old map alone; returns None, since its output is no map."""
     rewriter.copy(node, {used: rewriter.subsampled(used) for used, _ in rewriter.input_maps(node)})
     for _, layout in rewriter.input_maps(node):
         if layout.is_dense:
@@ -75,7 +78,7 @@ def _of_every(layout: MapLayout) -> str:
 
 
 def flatten(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Flattens the positions of the old map where rows or columns are among the axes made one."""
+    """Puts a flattening: as `subsample` if rows or columns are among the axes made one, else as `keep_operation`."""
     x = input_node(node)
     arguments = read_arguments(FLATTEN, node, rewriter.module(node))
     dims = rewriter.old(x).dim()
@@ -86,7 +89,7 @@ def flatten(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
 
 
 def reduce(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Lets a mean, sum, maximum or norm over rows and columns read the positions of the old map."""
+    """Puts a mean, sum, maximum or norm: as `subsample` if it is over rows or columns, else as `keep_operation`."""
     layout = next((layout for _, layout in rewriter.input_maps(node)), None)
     if layout is None or not isinstance(rewriter.old(node.all_input_nodes[0]), Tensor):
         return keep_operation(rewriter, node)
@@ -112,12 +115,12 @@ def _reduced_axes(node: fx.Node, count: int) -> set[int]:
 
 
 def permute(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Follows axes into another order."""
+    """Puts the permutation; returns the layout with rows and columns on their new axes."""
     return _reorder(rewriter, node, list(_listed(node.args[1:] or [node.kwargs["dims"]])))
 
 
 def transpose(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Follows two axes that change places."""
+    """Puts the transposition; returns the layout with rows and columns on their new axes."""
     order = list(range(rewriter.old(input_node(node)).dim()))
     a, b = _listed((*node.args[1:], *(node.kwargs[key] for key in ("dim0", "dim1") if key in node.kwargs)))
     order[a], order[b] = order[b], order[a]
@@ -139,7 +142,10 @@ def _listed(axes: Any) -> tuple[int, ...]:
 
 
 def resize(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Upsamples the positions of the old map, or each of its shifts where the larger map needs a finer grid too."""
+    """Puts the upsampling of the positions of the old map, and returns its layout.
+
+    Where the larger map needs a finer grid too, puts that of each shift of the old map, joined.
+    """
     used = node.all_input_nodes[0]
     layout = rewriter.layouts[used]
     if layout is None:
@@ -169,13 +175,13 @@ def _resize_shifts(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout,
 
 
 def dropout(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Turns a call of the function into a module."""
+    """Puts an `nn.Dropout` for a call of the function; returns the layout of its input."""
     rewriter.put(node, rewriter.call_dropout(node))
     return rewriter.layouts[input_node(node)]
 
 
 def group_norm_module(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Group norm of a module."""
+    """Puts a group norm by the statistics of the positions of the old map; returns the layout of its input."""
     module: Any = rewriter.module(node)
     path = str(node.target)
     names = {key: f"{path}.{key}" for key, _ in module.named_parameters(recurse=False)}
@@ -183,7 +189,7 @@ def group_norm_module(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | 
 
 
 def group_norm_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
-    """Group norm called as a function."""
+    """Puts the same as `group_norm_module` for a call of the function."""
     arguments = read_arguments(GROUP_NORM, node)
     names = ("num_groups", "weight", "bias", "eps")
     return _group_norm(rewriter, node, *(arguments[name] for name in names))
@@ -195,7 +201,9 @@ def _group_norm(rewriter: DilationRewriter, node: fx.Node, groups: int, *rest: A
     layout = rewriter.layouts[used]
     if layout is None or not layout.is_dense:
         return keep_operation(rewriter, node)
-    weight, bias = (rewriter.emit("get_attr", p, ()) if isinstance(p, str) else rewriter.new_nodes(p) for p in rest[:2])
+    weight, bias = (
+        rewriter.emit("get_attr", p, ()) if isinstance(p, str) else rewriter.map_arguments(p) for p in rest[:2]
+    )
     x = rewriter.new_node(used)
     new = rewriter.call(grid_operations.group_norm, x, weight, bias, groups=groups, eps=rest[2], steps=layout.grid)
     rewriter.put(node, new)

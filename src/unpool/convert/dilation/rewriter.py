@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from unpool.convert.dilation.grid_operations import crop_like, every
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 from unpool.tracing.recorder import tensors_of
-from unpool.tracing.rewriter import Rewriter, Run
+from unpool.tracing.rewriter import GraphInputs, Rewriter
 
 Pair = tuple[int, int]
 
@@ -60,10 +60,9 @@ class DilationRewriter(Rewriter[MapLayout]):
     def __init__(self, source: fx.GraphModule, tree: nn.Module, images: list[Tensor], output_stride: int) -> None:
         super().__init__(
             source.graph,
-            old=Run(source, images),
-            new=Run(tree, images),
+            old=GraphInputs(source, images, "on the image", "give one that the network takes as image="),
+            new=GraphInputs(tree, images, "on the finer grid", "make it take maps of every size"),
             goal=f"dilated to stride {output_stride}",
-            setting="on the finer grid",
         )
         self.output_stride = output_stride
         self.settings: dict[str, Settings] = {}

@@ -203,7 +203,7 @@ def _absorb_averages(weight: Tensor, size: Pair) -> Tensor:
 
 
 def dropout(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
-    """Turns a call of the function into a module."""
+    """Puts an `nn.Dropout` for a call of the function."""
     rewriter.put(node, rewriter.call_dropout(node), layout)
 
 

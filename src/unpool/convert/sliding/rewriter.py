@@ -15,7 +15,7 @@ from unpool.tracing.foreign import foreign_code
 from unpool.tracing.graph import run_node
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 from unpool.tracing.recorder import tensors_of
-from unpool.tracing.rewriter import Rewriter, Run
+from unpool.tracing.rewriter import GraphInputs, Rewriter
 
 FAR = 4032  # pixels added to measure strides; a multiple of every stride up to 10, and of 12, 14, 16, 32, 64
 
@@ -37,10 +37,9 @@ class SlidingRewriter(Rewriter[Layouts]):
         shapes = image.new_empty((2, image.shape[1], *size_hw), device="meta")
         super().__init__(
             source.graph,
-            old=Run(empty, [shapes]),
-            new=Run(source, [image]),
+            old=GraphInputs(empty, [shapes], "on a batch of two without values", "make it read shapes alone"),
+            new=GraphInputs(source, [image], "for an image of another size", "make it take maps of every size"),
             goal="made convolutional",
-            setting="for an image of another size",
         )
         self.source, self.size_hw, self.image = source, size_hw, image
         self.linear: dict[str, WindowLayout] = {}

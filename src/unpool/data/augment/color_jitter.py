@@ -9,14 +9,16 @@ from unpool.ops import colour
 
 
 class ColorJitter(Colour):
-    """Factors drawn evenly from 1 - value to 1 + value, applied in the order of the arguments, as one matrix.
+    """Changes the colours of each image by one matrix, its steps in the order of the arguments.
+
+    Factors are drawn uniformly from 1 - value to 1 + value, the turn of hue from -hue to +hue.
 
     Args:
-        brightness: of the factor on all values.
-        contrast: of the factor on distances from the mean grey value of the image.
-        saturation: of the factor on the distance of each channel from the pixel's grey value.
-        hue: largest turn of the colours, as a share of the full circle.
-        lighting: standard deviation of what is added to each channel, as a share of the full range.
+        brightness: value for the factor on all channels.
+        contrast: value for the factor on differences from the mean grey value of the image.
+        saturation: value for the factor on differences of each channel from the grey value of its pixel.
+        hue: largest turn of the chroma, in full turns.
+        lighting: standard deviation of the normal number added to each channel, as a share of the range 0 to 255.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A window of the size that the network sees, at a random position."""
+"""Crops a window of the network's input size at a random position."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ from unpool.ops import geometry
 
 
 class Crop(Geometry):
-    """Whole pixels, every position equally likely; an image smaller than the window lies at a random position in it."""
+    """Crops each image by whole pixels at a position drawn uniformly, by axis.
+
+    Along an axis where the image is smaller than the window, it lies at a random position in the window.
+    """
 
     chooses_window = True
     keeps_pixels = True

@@ -8,7 +8,10 @@ from unpool.ops import geometry
 
 
 class Flip(Geometry):
-    """Mirrors with probability `p`; exchanges keypoints that are mirror images (`DataInfo.flip_pairs`)."""
+    """Mirrors each image left to right with probability `p`.
+
+    Keypoints that are mirror images of one another (`DataInfo.flip_pairs`) are exchanged.
+    """
 
     keeps_pixels = True
 

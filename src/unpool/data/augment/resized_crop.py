@@ -1,4 +1,4 @@
-"""A window of random area and aspect, stretched to the size that the network sees.
+"""Crops a window of random area and aspect and stretches it to the network's input size.
 
 Source: Szegedy et al. 2015, arXiv:1409.4842, section 6.
 """
@@ -17,11 +17,13 @@ _TRIES = 10
 
 
 class ResizedCrop(Geometry):
-    """The first of ten drawn windows that fits the image; the last one cut to the image where none fits.
+    """Crops the first of ten drawn windows that fits the image, or the last one cut to the image, and stretches it.
+
+    Its position is drawn uniformly in whole pixels.
 
     Args:
-        area: smallest and largest share of the image.
-        aspect: smallest and largest width over height, drawn evenly on a logarithmic scale.
+        area: smallest and largest share of the area of the image, drawn uniformly.
+        aspect: smallest and largest width over height, drawn uniformly on a logarithmic scale.
     """
 
     chooses_window = True

@@ -1,4 +1,4 @@
-"""Turns the image about its centre; corners beyond the image get the mean colour, and IGNORE in masks."""
+"""Rotates the image about its centre; pixels outside of it get the mean colour, and IGNORE in masks."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from unpool.ops import geometry
 
 
 class Rotate(Geometry):
-    """Draws the angle evenly from -`degrees` to `degrees`."""
+    """Rotates each image by an angle drawn uniformly from -`degrees` to +`degrees`; its size stays."""
 
     def __init__(self, *, degrees: float) -> None:
         self._degrees = check_number("rotate.degrees", degrees, low=0, high=180)

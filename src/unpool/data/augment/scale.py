@@ -11,7 +11,7 @@ from unpool.ops import geometry
 
 
 class Scale(Geometry):
-    """Factor drawn evenly on a logarithmic scale, so that half and double are equally likely.
+    """Resizes each image by a factor drawn uniformly on a logarithmic scale: half and double are equally likely.
 
     Args:
         range: smallest and largest factor.

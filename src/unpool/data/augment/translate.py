@@ -1,4 +1,4 @@
-"""Shifts the image by whole pixels; the border that becomes free gets the mean colour, and IGNORE in masks."""
+"""Shifts the image by whole pixels; pixels outside of it get the mean colour, and IGNORE in masks."""
 
 import torch
 from torch import Tensor
@@ -10,13 +10,13 @@ from unpool.ops import geometry
 
 
 class Translate(Geometry):
-    """Draws the shifts in x and y evenly and independently.
+    """Shifts each image by whole pixels in x and y, each drawn uniformly from -largest to +largest.
 
     `pixels: 4` is "pad by 4, then crop at random" of the CIFAR recipes.
 
     Args:
         pixels: largest shift.
-        fraction: largest shift as a share of the side, instead of `pixels`.
+        fraction: largest shift as a share of the width (x) or height (y), rounded down to pixels; instead of `pixels`.
     """
 
     keeps_pixels = True

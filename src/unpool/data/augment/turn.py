@@ -1,4 +1,4 @@
-"""Turns the image by none, one, two or three quarters of a circle, whole pixels on whole pixels."""
+"""Rotates the image by 0, 90, 180 or 270 degrees, which moves whole pixels."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ from unpool.ops import geometry
 
 
 class Turn(Geometry):
-    """Quarter turns counter-clockwise, each of the four as likely; with `flip`, the eight symmetries of a square."""
+    """Rotates each image counter-clockwise by 0 to 3 quarter turns, each equally likely.
+
+    Together with `flip`, it gives the eight symmetries of a square.
+    """
 
     keeps_pixels = True
 

@@ -6,11 +6,11 @@ from unpool.data.loader import Order
 class ByRank:
     """The part that one process takes of every batch of an order.
 
-    A batch is cut into `world_size` parts of neighbours, whose sizes differ by 1 at most, larger ones first. So all
-    ranks have as many batches, together they take what the whole order takes, and at each step the same samples
-    whatever their number. A batch of fewer samples than ranks, as the last of a set or of a group can be, is first
-    filled up by repeating its samples in turn, so that no rank has an empty batch; `drop_last` avoids such batches
-    where no sample may count twice. Parts of `PTimesK` hold whole classes where P is a multiple of `world_size`.
+    A batch is cut into `world_size` parts of neighbours, whose sizes differ by 1 at most, larger ones first. Every rank
+    has the same number of batches. At each step the ranks together take the batch of `order`, for any `world_size`. A
+    batch of fewer samples than ranks, as the last of a set or of a group can be, is first filled up by repeating its
+    samples in turn, so that no rank has an empty batch; `drop_last` avoids such batches where no sample may count
+    twice. Parts of `PTimesK` hold whole classes where P is a multiple of `world_size`.
 
     Args:
         order: of all processes together; its batch is shared out.
@@ -32,6 +32,7 @@ class ByRank:
 
     @property
     def num_samples(self) -> int:
+        """Samples in the whole set, not this rank's share."""
         return self._order.num_samples
 
     @property
