@@ -419,3 +419,8 @@ def test_recipe_of_a_run_older_than_the_square_loads_with_its_default():
     old = load_recipe("lsp_hourglass").model_dump(mode="json")
     del old["data"]["square"]
     assert load_recipe(Recipe.model_validate_json(json.dumps(old))).data.options["square"] == 1.4
+
+
+@pytest.mark.parametrize("entries", ["{}", "{shuffled: {}, grouped: {}}"])
+def test_setting_of_one_entry_says_that_it_has_one(sound, entries):
+    assert "it must be a mapping with one entry" in refused(sound, f"data.order={entries}")

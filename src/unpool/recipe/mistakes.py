@@ -91,6 +91,8 @@ def allowed(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return " ".join([noun, _limits(kind)]).strip()
     if kind.get("type") == "array":
         return _list(kind, schema)
+    if kind.get("maxProperties") == 1:
+        return "a mapping with one entry"
     return _KINDS.get(kind.get("type", ""), "another value")
 
 
