@@ -59,14 +59,14 @@ def test_dense_as_json_is_one_object(place, capsys):
     values = json.loads(capsys.readouterr().out)
     assert (values["size_hw"], values["window_hw"], values["output_stride"]) == ([40, 36], [32, 32], 2)
     assert values["picture"] == "a.png"
-    assert values["crops"]["positions"] == 6
+    assert values["coarse_vs_crops"]["positions"] == 6
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
         (["lenet5", "gone.png"], 3, "gone.png"),
-        (["lenet5", "page.png", "--size", "31", "60"], 2, "enlarge it with --size"),
+        (["lenet5", "page.png", "--size", "31", "60"], 2, "resize the image"),
         (["unet", "page.png"], 2, "is no classifier"),
         (["lenet6", "page.png"], 2, "no network is called 'lenet6'"),
         (["lenet5", "page.png", "--output_stride", "3"], 2, "cannot be dilated to stride 3"),

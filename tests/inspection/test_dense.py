@@ -30,10 +30,10 @@ def classifier(padding=0):
 
 def test_unpadded_classifier_gives_the_same_in_crops_and_in_one_pass():
     found = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=1)
-    assert not found.is_padded
+    assert not found.reads_beyond_window
     assert found.slid.shape == found.coarse.shape == (5, 4, 6)
-    assert (found.crops.positions, found.crops.same_class) == (24, 24)
-    assert found.crops.off < 1e-5
+    assert (found.coarse_vs_crops.positions, found.coarse_vs_crops.same_class) == (24, 24)
+    assert found.coarse_vs_crops.relative_error < 1e-5
     assert min(found.slid_s, found.coarse_s, found.fine_s) > 0
 
 
@@ -41,7 +41,7 @@ def test_every_dilated_score_is_that_of_its_crop():
     network, x = classifier().eval(), noise((24, 23))
     found = score_windows(network, x, window_hw=WINDOW, output_stride=1)
     assert found.fine.shape == (5, 7, 8)
-    assert found.shared.off < 1e-5
+    assert found.fine_vs_coarse.relative_error < 1e-5
     for i, j in ((0, 0), (3, 5), (6, 7)):
         wanted = network(x[:, :, i : i + WINDOW[0], j : j + WINDOW[1]])[0]
         torch.testing.assert_close(found.fine[:, i, j], wanted, rtol=1e-4, atol=1e-5)
@@ -49,12 +49,12 @@ def test_every_dilated_score_is_that_of_its_crop():
 
 def test_padded_classifier_differs_from_crops_and_not_from_its_head_on_the_maps_of_the_image():
     found = score_windows(classifier(padding=1), noise((41, 43)), window_hw=WINDOW, output_stride=2)
-    assert found.is_padded
-    assert found.crops.off > 1e-3
-    assert found.heads is not None
-    assert found.heads.off < 1e-5
-    assert found.heads.same_class == found.heads.positions > 5
-    assert found.shared.off < 1e-5
+    assert found.reads_beyond_window
+    assert found.coarse_vs_crops.relative_error > 1e-3
+    assert found.coarse_vs_head is not None
+    assert found.coarse_vs_head.relative_error < 1e-5
+    assert found.coarse_vs_head.same_class == found.coarse_vs_head.positions > 5
+    assert found.fine_vs_coarse.relative_error < 1e-5
 
 
 def test_network_that_was_given_keeps_its_mode_and_weights():
@@ -68,7 +68,7 @@ def test_network_that_was_given_keeps_its_mode_and_weights():
 def test_crops_stop_when_patience_ends_and_their_time_is_estimated(monkeypatch):
     monkeypatch.setattr(dense, "BATCH", 4)
     found = score_windows(classifier(), noise((31, 37)), window_hw=WINDOW, output_stride=4, patience_s=0)
-    assert found.crops.positions == 4
+    assert found.coarse_vs_crops.positions == 4
     assert int(found.slid.isfinite().all(0).sum()) == 4
 
 
@@ -107,7 +107,7 @@ def test_windows_are_counted_that_lie_within_the_image():
 def test_comparison_leaves_out_what_has_no_number():
     wanted = torch.tensor([[1.0, 2.0, torch.nan], [0.0, 4.0, torch.nan]])[:, None]
     given = torch.tensor([[1.0, 5.0, 9.0], [0.0, 4.0, 9.0]])[:, None]
-    assert compare(wanted, given) == dense.Compared(off=0.75, same_class=1, positions=2)
+    assert compare(wanted, given) == dense.Compared(relative_error=0.75, same_class=1, positions=2)
 
 
 def test_each_score_stands_at_the_centre_of_its_window():

@@ -5,7 +5,7 @@ import torch
 from unpool.inspection.dense import Compared, DenseScores
 from unpool.inspection.dense_picture import GAP, PANEL, TITLE, draw, ramp
 
-SAME = Compared(off=0.0, same_class=1, positions=1)
+SAME = Compared(relative_error=0.0, same_class=1, positions=1)
 
 
 def dense():
@@ -27,9 +27,9 @@ def dense():
         coarse_s=0.1,
         fine_s=1.0,
         finer_s=None,
-        crops=SAME,
-        heads=None,
-        shared=SAME,
+        coarse_vs_crops=SAME,
+        coarse_vs_head=None,
+        fine_vs_coarse=SAME,
     )
 
 

@@ -66,7 +66,7 @@ def test_lines_tell_what_is_equal_and_the_object_holds_the_figures(tmp_path):
     assert "same class at 24 of 24: nothing is padded" in text
     assert "stride 2, 7x11 scores" in text
     values = json.loads(json.dumps(shown.to_json(), allow_nan=False))
-    assert (values["positions"], values["finer"], values["output_stride"]) == ([4, 6], [7, 11], 2)
+    assert (values["positions"], values["fine_positions"], values["output_stride"]) == ([4, 6], [7, 11], 2)
     assert values["class"] == CLASSES[shown.label]
 
 

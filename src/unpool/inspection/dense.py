@@ -26,9 +26,15 @@ FINER = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Two maps of scores: largest difference relative to the largest score, and positions with the same class."""
+    """How two maps of scores differ at the positions that were compared.
 
-    off: float
+    Attributes:
+        relative_error: largest difference over the largest expected score.
+        same_class: positions where the same class has the highest score.
+        positions: number of positions.
+    """
+
+    relative_error: float
     same_class: int
     positions: int
 
@@ -40,18 +46,21 @@ class DenseScores:
     Attributes:
         size_hw: of the photograph.
         window_hw: the classifier's input size.
-        stride: pixels between neighbouring crops, and of the map of one pass.
+        stride: pixels between neighbouring crops, and between neighbours of `coarse`, by axis.
         margin: pixels beyond its window that a score of one pass reads, ((above, below), (left, right)).
-        output_stride: pixels between neighbours of the dilated map.
+        output_stride: the stride that the network was dilated to; an axis of a smaller `stride` keeps that.
         slid: (N, H', W') scores of crops; NaN where the time was up before.
         coarse: (N, H', W') scores of the convolutional network in one pass.
-        fine: (N, H'', W'') scores of the dilated one.
-        slid_s, coarse_s, fine_s: seconds; those of crops left out are estimated from the others.
-        finer_s: estimate for the next finer map; None where there is none.
-        crops: `coarse` against `slid`.
-        heads: `coarse` against the classifier's own head on windows of the whole image's maps; None where the head
-            cannot be run alone.
-        shared: `fine` against `coarse` where both have a score.
+        fine: (N, H'', W'') scores of the dilated one, `fine_stride` pixels apart.
+        slid_s: seconds of all crops; those of crops left out are estimated from the others.
+        coarse_s: seconds of the pass that gave `coarse`.
+        fine_s: seconds of the pass that gave `fine`.
+        finer_s: estimated seconds of a pass at the next finer output stride; None where there is none, or where the
+            caller chose the output stride.
+        coarse_vs_crops: `coarse` compared with `slid`.
+        coarse_vs_head: `coarse` compared with the classifier's own head on windows of the whole image's maps; None
+            where the head cannot be run alone.
+        fine_vs_coarse: `fine` compared with `coarse` at the windows that both have.
     """
 
     size_hw: Pair
@@ -66,24 +75,26 @@ class DenseScores:
     coarse_s: float
     fine_s: float
     finer_s: float | None
-    crops: Compared
-    heads: Compared | None
-    shared: Compared
+    coarse_vs_crops: Compared
+    coarse_vs_head: Compared | None
+    fine_vs_coarse: Compared
 
     @property
-    def is_padded(self) -> bool:
-        """Whether a score reads beyond its window."""
+    def reads_beyond_window(self) -> bool:
+        """Whether a score of one pass reads beyond its window, because a layer pads."""
         return any(map(any, self.margin))
 
     @property
     def fine_stride(self) -> Pair:
-        """Pixels between neighbours of the dilated map, by axis."""
+        """Pixels between neighbours of `fine`, by axis: the smaller of `stride` and `output_stride`."""
         return min(self.stride[0], self.output_stride), min(self.stride[1], self.output_stride)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns all but the scores; "positions" and "fine_positions" are rows and columns of `coarse` and `fine`."""
         values = {key: value for key, value in vars(self).items() if not isinstance(value, Tensor | Compared)}
         compared = {key: asdict(value) for key, value in vars(self).items() if isinstance(value, Compared)}
-        return {**values, "positions": list(self.coarse.shape[1:]), "finer": list(self.fine.shape[1:]), **compared}
+        sizes = {"positions": list(self.coarse.shape[1:]), "fine_positions": list(self.fine.shape[1:])}
+        return {**values, **sizes, **compared}
 
 
 @torch.no_grad()
@@ -95,14 +106,16 @@ def score_windows(
     output_stride: int | None = None,
     patience_s: float = 20.0,
 ) -> DenseScores:
-    """Computes the scores of every window of an image: by crops, in one pass, and on a finer grid.
+    """Scores windows of an image at the classifier's stride, by crops and in one pass, and on a finer grid by dilation.
 
     Args:
         classifier: images (1, C, h, w) of one size -> (1, N); it is not changed.
         image: (1, C, H, W) as the classifier takes it, at least of its input size.
         window_hw: that size.
-        output_stride: of the dilated map; None takes the finest that costs about `patience_s`.
-        patience_s: seconds after which no more crops are taken.
+        output_stride: that the network is dilated to; None takes, of those of 1, 2, 4, 8, 16 that divide the
+            stride, the finest whose pass is estimated at `patience_s` or less, or the coarsest where none is.
+        patience_s: seconds after which no more batches of crops are run; limits the pass of the dilated network only
+            where `output_stride` is None.
 
     Raises:
         RecipeError: the image is smaller than the classifier's.
@@ -111,8 +124,8 @@ def score_windows(
     height, width = image.shape[2:]
     if height < window_hw[0] or width < window_hw[1]:
         raise RecipeError(
-            f"the image is {(height, width)} (H, W) and the classifier's window {window_hw}: enlarge it with --size, "
-            "or give a larger one"
+            f"the image is {(height, width)} (H, W) and the classifier's window {window_hw}: resize the image, or "
+            "give a larger one"
         )
     with evaluating(classifier):
         network = fully_convolutional(classifier, image=image[:, :, : window_hw[0], : window_hw[1]])
@@ -141,30 +154,31 @@ def score_windows(
         coarse_s=coarse_s,
         fine_s=fine_s,
         finer_s=asked[1],
-        crops=compare(slid, coarse),
-        heads=heads,
-        shared=compare(coarse, fine[:, :: steps[0], :: steps[1]]),
+        coarse_vs_crops=compare(slid, coarse),
+        coarse_vs_head=heads,
+        fine_vs_coarse=compare(coarse, fine[:, :: steps[0], :: steps[1]]),
     )
 
 
 def counts(size_hw: Pair, window_hw: Pair, stride: Pair) -> Pair:
-    """Rows and columns of windows that lie within an image."""
+    """Returns how many windows, in rows and in columns, lie within an image."""
     rows, columns = ((n - window) // step + 1 for n, window, step in zip(size_hw, window_hw, stride, strict=True))
     return rows, columns
 
 
 def compare(expected: Tensor, scores: Tensor) -> Compared:
-    """Compares scores (N, H', W') with the expected ones, where these are no NaN."""
+    """Compares `scores` with `expected` (N, H', W') at positions where all expected scores are finite."""
     is_known = expected.isfinite().all(0)
     a, b = expected[:, is_known].double(), scores[:, is_known].double()
-    off = float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))
-    return Compared(off=off, same_class=int((a.argmax(0) == b.argmax(0)).sum()), positions=a.shape[1])
+    relative_error = float((a - b).abs().max() / a.abs().max().clamp(min=1e-300))
+    same_class = int((a.argmax(0) == b.argmax(0)).sum())
+    return Compared(relative_error=relative_error, same_class=same_class, positions=a.shape[1])
 
 
 def _slid(
     classifier: nn.Module, image: Tensor, network: FullyConvolutional, size: Pair, patience_s: float
 ) -> tuple[Tensor, float]:
-    """Scores of the crops, in batches, and the seconds of all."""
+    """Returns the scores of the crops, NaN for those left out, and the seconds of all, partly estimated."""
     (height, width), step = network.size_hw, network.stride
     starts = [(i * step[0], j * step[1]) for i in range(size[0]) for j in range(size[1])]
     scores: list[Tensor] = []
@@ -181,7 +195,7 @@ def _slid(
 
 
 def _timed(network: nn.Module, image: Tensor) -> tuple[Tensor, float]:
-    """The output, and the seconds of a second call, or of the first where that took long."""
+    """Returns the output and the seconds of the faster of two calls, or of one that took 5 seconds or more."""
     times = []
     result = image
     while not times or (len(times) < 2 and times[0] < 5):
@@ -202,7 +216,7 @@ def _dilated(network: FullyConvolutional, image: Tensor, output_stride: int) -> 
 
 
 def _finest(network: nn.Module, image: Tensor, coarse_s: float, patience_s: float) -> tuple[int, float | None]:
-    """The finest stride within patience, and the seconds that the next finer one would take."""
+    """Returns the finest output stride within patience, and the estimated seconds of the next finer one."""
     stride: int = max(network.stride)  # pyright: ignore[reportArgumentType, reportCallIssue]
     layers = _layers(network, image)
     area = image.shape[2] * image.shape[3]

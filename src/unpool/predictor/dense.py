@@ -164,29 +164,39 @@ def _device(network: nn.Module) -> torch.device:
 def _lines(scores: DenseScores, name: str) -> list[tuple[str, str]]:
     (height, width), (rows, columns) = scores.window_hw, scores.coarse.shape[1:]
     windows = f"{rows * columns} windows of {width}x{height}, {scores.stride[1]} pixels apart"
-    left_out = rows * columns - scores.crops.positions
-    estimated = f", estimated from {scores.crops.positions}" if left_out else ""
+    left_out = rows * columns - scores.coarse_vs_crops.positions
+    estimated = f", estimated from {scores.coarse_vs_crops.positions}" if left_out else ""
     faster = scores.slid_s / scores.coarse_s
     return [
         ("slid", f"{windows}: {seconds(scores.slid_s)}{estimated}"),
         ("one pass", f"{rows}x{columns} scores: {seconds(scores.coarse_s)}, {faster:.1f} times as fast"),
         *_equalities(scores),
         ("dilated", f"{_finer(scores)}"),
-        ("shared", f"at every position of one pass the dilated scores are off by {scores.shared.off:.0e}"),
+        (
+            "shared",
+            f"at every position of one pass the dilated scores are off by {scores.fine_vs_coarse.relative_error:.0e}",
+        ),
         ("heat", f"{name}"),
     ]
 
 
 def _equalities(scores: DenseScores) -> list[tuple[str, str]]:
-    crops, heads = scores.crops, scores.heads
+    crops, heads = scores.coarse_vs_crops, scores.coarse_vs_head
     agree = f"same class at {crops.same_class} of {crops.positions}"
-    if not scores.is_padded:
-        return [("crops", f"off by {crops.off:.0e}, {agree}: nothing is padded, so that both are the same numbers")]
+    if not scores.reads_beyond_window:
+        return [
+            (
+                "crops",
+                f"off by {crops.relative_error:.0e}, {agree}: nothing is padded, so that both are the same numbers",
+            )
+        ]
     (above, below), (left, right) = scores.margin
     reads = f"one pass reads up to {max(above, below, left, right)} pixels beyond its window instead"
-    lines = [("crops", f"off by {crops.off:.2g}, {agree}: each crop is padded by zeros of its own, {reads}")]
+    lines = [("crops", f"off by {crops.relative_error:.2g}, {agree}: each crop is padded by zeros of its own, {reads}")]
     if heads is not None:
-        agreement = f"off by {heads.off:.0e} at {heads.positions} positions, same class at {heads.same_class}"
+        agreement = (
+            f"off by {heads.relative_error:.0e} at {heads.positions} positions, same class at {heads.same_class}"
+        )
         lines.append(("head", f"the classifier's head on windows of the maps of the whole image: {agreement}"))
     return lines
 
