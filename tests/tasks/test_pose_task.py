@@ -180,6 +180,14 @@ def test_answers_lie_on_the_image_however_high_the_padding_is(loss, label):
     assert error.max() < 4
 
 
+def test_disks_are_gathered_from_the_image_alone():
+    task, batch = Pose(INFO, label="disk", size=2.0), padded()
+    assert task.decode(torch.full((2, 5, 16, 16), -1.0), batch)["keypoints"].max() < 40
+    batch["keypoints"][:] = torch.tensor([37.5, 21.5])
+    error = (task.decode(perfect(task, batch, (16, 16)), batch)["keypoints"] - batch["keypoints"]).norm(dim=2)
+    assert error.max() < 8
+
+
 def test_peak_at_the_border_of_the_image_is_not_moved_away_from_padding():
     maps = torch.zeros(2, 5, 16, 16)
     maps[..., 5, 9] = 2
