@@ -17,6 +17,7 @@ from unpool.assemble.data import (
 )
 from unpool.assemble.job import Prepare, make_device, make_job
 from unpool.assemble.model import make_task
+from unpool.data.augment import Augment, Collate
 from unpool.data.order import Grouped
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.model_file import describe
@@ -120,6 +121,17 @@ def test_order_by_class_needs_labels(camvid):
     recipe = recipe_of(camvid, **{"data.order": "weighted"})
     with pytest.raises(RecipeError, match="goes by the label of each image, and the set gives image, mask only"):
         make_train_loader(recipe, data_of(recipe))
+
+
+def test_training_normalises_an_image_between_bars_as_evaluation_does():
+    fit = Preprocessing(size_hw=(32, 32), rule="fit", normalization="image")
+    image = torch.randint(0, 256, (3, 16, 32), generator=torch.Generator().manual_seed(0)).byte()
+    item = {"image": image, "index": torch.tensor(0)}
+    training = Augment([], size_hw=(32, 32), preprocessing=fit, info=DataInfo(), seed=0)
+    prepare = Prepare(fit, torch.device("cpu"))
+    trained, evaluated = (prepare(transform([item], 0))["image"] for transform in (training, Collate(fit)))
+    assert torch.equal(trained, evaluated)
+    assert abs(float(trained[0, :, 8:24].mean())) < 1e-5
 
 
 def test_prepare_carries_lists_and_refuses_what_is_no_tensor():

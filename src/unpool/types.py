@@ -31,6 +31,7 @@ BATCH_KEYS = {
     "area": "(B,) float32 pixels that the person covers",
     "size_hw": "(B, 2) int64 size of the image on which targets lie: as decoded, or the window of an augmentation",
     "valid_xyxy": "(B, 4) float32 box of the network's input that shows the image on which targets lie, see ops.layout",
+    "shown_xyxy": "(B, 4) float32 box around what the training window shows of the image, of normalisation by image",
     "partner": "(B,) int64 position in the batch of the sample mixed in",
     "mix": "(B,) float32 share of the sample itself",
 }

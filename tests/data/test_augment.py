@@ -384,6 +384,17 @@ def test_evaluation_pads_images_of_many_sizes_and_says_what_is_no_padding() -> N
     assert augment(size_hw=(24, 32))(items, 0)["valid_xyxy"].tolist() == [[0, 0, 32, 24]] * 2
 
 
+def test_box_of_normalisation_by_image_is_around_what_the_window_shows() -> None:
+    fit = Preprocessing(size_hw=(64, 64), rule="fit", normalization="image")
+    item = sample(0, 40, 80)
+    batch = augment(size_hw=(64, 64), preprocessing=fit)([item], 0)
+    assert batch["shown_xyxy"].tolist() == Collate(fit)([item], 0)["valid_xyxy"].tolist() == [[0, 16, 64, 48]]
+    assert batch["valid_xyxy"].tolist() == [[0, 0, 64, 64]]  # targets lie on the window
+    crop = augment(size_hw=(48, 20), preprocessing=fit)([item], 0)
+    assert crop["shown_xyxy"].tolist() == [[0, 8, 20, 40]]
+    assert "shown_xyxy" not in augment(size_hw=(64, 64))([item], 0)
+
+
 def test_evaluation_keeps_masks_as_they_are() -> None:
     items = [sample(0), sample(1, 80, 64)]
     batch = Collate(Preprocessing(size_hw=(24, 32)))(items, 0)

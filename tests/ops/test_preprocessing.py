@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from unpool.errors import DataError
 from unpool.ops import mean_image, preprocessing
 from unpool.ops.cutting import resize_to
+from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 
 RULES = ("stretch", "cover", "fit")
@@ -183,6 +184,18 @@ def test_each_image_is_brought_to_zero_mean_and_unit_deviation_by_what_is_no_pad
         assert abs(float(shown.mean())) < 1e-5
         assert float(shown.square().mean()) == pytest.approx(1, abs=1e-4)
     assert chosen.normalize(torch.full((3, 4, 4), 9, dtype=torch.uint8)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1000), (1000, 1)])
+def test_thin_image_is_normalised_by_the_pixels_nearest_to_it(size_hw):
+    chosen = Preprocessing(size_hw=(64, 64), rule="fit", normalization="image")
+    image = torch.arange(1000).remainder(256).to(torch.uint8).reshape(1, *size_hw).expand(3, -1, -1)
+    batch, valid = chosen.collate([image])
+    normal = chosen.normalize(batch, valid)
+    shown = normal[0, :, Layout(valid, valid, (64, 64)).is_valid()[0]]
+    assert shown.shape == (3, 64)
+    assert float(shown.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(shown.square().mean()) == pytest.approx(1, abs=1e-3)
 
 
 def test_part_of_an_image_is_normalised_as_the_whole_of_it():

@@ -9,6 +9,7 @@ from PIL import Image
 from unpool import models
 from unpool.errors import DataError, RecipeError
 from unpool.models.weights import save_weights
+from unpool.ops import mean_image
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import dense
 from unpool.predictor.dense import show_dense
@@ -21,15 +22,18 @@ def photo(height=44, width=52, channels=1):
     return torch.randint(0, 256, (channels, height, width), generator=torch.Generator().manual_seed(1)).byte()
 
 
-def write_run(path, *, size_hw=(32, 32), task="classification", seed=0):
+def write_run(path, *, size_hw=(32, 32), task="classification", seed=0, **preprocessing):
     torch.manual_seed(seed)
+    path.mkdir(exist_ok=True)
     save_weights(path / "model.safetensors", models.build("lenet5", num_classes=3))
     network = {"name": "lenet5", "backbone": None, "num_classes": 3, "in_channels": 1, "options": {}}
     config = {
         "format": 1,
         "network": network,
         "task": {"name": task, "options": {}},
-        "preprocessing": Preprocessing(size_hw=size_hw, channels=1, mean=(0.5,), std=(0.25,)).to_json(),
+        "preprocessing": Preprocessing(
+            size_hw=size_hw, channels=1, mean=(0.5,), std=(0.25,), **preprocessing
+        ).to_json(),
         "info": {"classes": list(CLASSES), "palette": [], "ignore": None, "keypoints": [], "flip_pairs": []},
         "custom": [],
     }
@@ -47,6 +51,20 @@ def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
     assert shown.scores.coarse.shape == (3, 4, 6)
     assert shown.classes == CLASSES
     assert shown.notes == ()
+
+
+def test_run_whose_inputs_are_padded_slides_without_padding(tmp_path):
+    padded, plain = (write_run(tmp_path / str(multiple), multiple=multiple) for multiple in (32, 1))
+    shown, expected = (show_dense(run, photo(), output_stride=2) for run in (padded, plain))
+    assert torch.equal(shown.scores.coarse, expected.scores.coarse)
+
+
+def test_mean_image_of_another_size_is_refused_with_what_to_do(tmp_path):
+    run = write_run(tmp_path, normalization="location", mean_image=mean_image.pack(torch.zeros(1, 32, 32)))
+    with pytest.raises(RecipeError, match=r"mean image of 32 x 32 .*: set --size 32 32 and a smaller --window"):
+        show_dense(run, photo())
+    shown = show_dense(run, photo(), size_hw=(32, 32), output_stride=4)
+    assert shown.scores.coarse.shape == (3, 1, 1)
 
 
 def test_class_is_the_likeliest_or_the_one_that_was_named(tmp_path):

@@ -9,7 +9,8 @@ from unpool.errors import RecipeError
 from unpool.ops import heatmaps
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
-from unpool.tasks.joints import map_stride, map_strides, points_to_maps
+from unpool.tasks.joints import map_stride, map_strides, points_to_image, points_to_maps
+from unpool.tasks.map_losses import as_scores
 from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import WHOLE, PoseCoordinates
 from unpool.training.step import total_loss
@@ -145,6 +146,77 @@ def test_joints_that_are_not_visible_have_no_loss(loss):
     (gradient,) = torch.autograd.grad(term.sum, maps)
     assert gradient[0, 1].abs().max() == 0
     assert gradient[0, 0].abs().max() > 0
+
+
+def padded(*, count=2):
+    """40x40 images mirrored at bottom and right up to 64x64."""
+    box = torch.tensor([[0.0, 0, 40, 40]] * count)
+    return batch_of(count=count, image_hw=(64, 64), size_hw=(40, 40)) | {"valid_xyxy": box}
+
+
+@pytest.mark.parametrize(
+    ("loss", "hidden"), [("mse", "ignore"), ("mse", "zero"), ("bce", "ignore"), ("bce", "zero"), ("softmax", "ignore")]
+)
+def test_padding_has_no_loss(loss, hidden):
+    maps = torch.randn(2, 5, 16, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    total_loss(Pose(INFO, loss=loss, hidden=hidden).loss(maps, padded())).backward()
+    moved = maps.grad[0, 0] != 0
+    assert moved[:10, :10].all()
+    assert moved.sum() == 10 * 10
+
+
+@pytest.mark.parametrize("label", ["gaussian", "disk"])
+@pytest.mark.parametrize("loss", ["mse", "bce", "softmax"])
+def test_answers_lie_on_the_image_however_high_the_padding_is(loss, label):
+    task, batch = Pose(INFO, loss=loss, label=label, size=1.5), padded()
+    maps = 9 * perfect(task, batch, (16, 16)) - 4
+    expected = task.decode(maps, batch)
+    maps[..., 10:, :] = 99
+    maps[..., 10:] = 99
+    answer = task.decode(maps, batch)
+    assert torch.equal(answer["keypoints"], expected["keypoints"])
+    assert torch.equal(answer["score"], expected["score"])
+    error = (answer["keypoints"] - batch["keypoints"]).norm(dim=2)
+    assert error.max() < 4
+
+
+def test_disks_are_gathered_from_the_image_alone():
+    task, batch = Pose(INFO, label="disk", size=2.0), padded()
+    assert task.decode(torch.full((2, 5, 16, 16), -1.0), batch)["keypoints"].max() < 40
+    batch["keypoints"][:] = torch.tensor([37.5, 21.5])
+    error = (task.decode(perfect(task, batch, (16, 16)), batch)["keypoints"] - batch["keypoints"]).norm(dim=2)
+    assert error.max() < 8
+
+
+def test_peak_at_the_border_of_the_image_is_not_moved_away_from_padding():
+    maps = torch.zeros(2, 5, 16, 16)
+    maps[..., 5, 9] = 2
+    maps[..., 4, 9] = 1
+    maps[..., 5, 8] = 1
+    assert Pose(INFO).decode(maps, padded())["keypoints"][0, 0].tolist() == [37.5, 20.5]
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce", "softmax"])
+@pytest.mark.parametrize("image_hw", [(32, 48), (33, 47)])
+def test_without_padding_loss_and_answers_are_those_of_all_pixels_to_the_bit(loss, image_hw):
+    batch, task = batch_of(image_hw=image_hw), Pose(INFO, loss=loss)
+    maps_hw = tuple(math.ceil(side / 4) for side in image_hw)
+    maps = torch.randn(2, 5, *maps_hw, generator=torch.Generator().manual_seed(1))
+    labels, _ = task.labels(batch, maps_hw)
+    if loss == "softmax":
+        expected = -((labels / labels.sum((2, 3), keepdim=True)).flatten(2) * maps.flatten(2).log_softmax(2)).sum(2)
+    else:
+        difference = (
+            (maps - labels).square()
+            if loss == "mse"
+            else nn.functional.binary_cross_entropy_with_logits(maps, labels, reduction="none")
+        )
+        expected = difference.sum((2, 3)) / heatmaps.mass("gaussian", 2.0)
+    assert torch.equal(task.loss(maps, batch)["heatmaps"].sum, expected.sum())
+    points, score = heatmaps.decode(as_scores(maps, loss))
+    answer = task.decode(maps, batch)
+    assert torch.equal(answer["score"], score)
+    assert torch.equal(answer["keypoints"], points_to_image(points, Layout.of(batch), maps_hw))
 
 
 def test_hidden_joints_may_ask_for_an_empty_map():

@@ -98,4 +98,4 @@ class Prepare:
         image, normalize = moved["image"], self.preprocessing.normalize
         if isinstance(image, list):
             return moved | {"image": [normalize(one) for one in image]}
-        return moved | {"image": normalize(image, moved.get("valid_xyxy"))}
+        return moved | {"image": normalize(image, moved.get("shown_xyxy", moved.get("valid_xyxy")))}

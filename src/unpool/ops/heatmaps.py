@@ -90,7 +90,7 @@ def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
     """The highest pixel of each map, moved a quarter of a pixel to its higher neighbour in x and in y.
 
     Args:
-        maps: (B, K, H, W).
+        maps: (B, K, H, W), -inf where no point may lie, as beyond their border.
 
     Returns:
         (B, K, 2) x, y in pixels of the map, and (B, K) the height. At the border of the map nothing is moved.
@@ -110,7 +110,7 @@ def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
         after, before = (
             flat.gather(2, (index + way * stride).clamp(0, height * width - 1)[..., None])[..., 0] for way in (1, -1)
         )
-        is_inside = (position > 0) & (position < last)
+        is_inside = (position > 0) & (position < last) & (after != -torch.inf) & (before != -torch.inf)
         steps.append(torch.where(is_inside, 0.25 * torch.sign(after - before), 0.0))
     return torch.stack([x + steps[0], y + steps[1]], dim=-1), score
 

@@ -115,10 +115,10 @@ class Layout(NamedTuple):
         ]
 
     def is_valid(self) -> Tensor:
-        """(B, H, W) bool: pixels of the input whose centre shows the image."""
-        rows, columns = (torch.arange(side, device=self.valid_xyxy.device) + 0.5 for side in self.input_hw)
+        """(B, H, W) bool: pixels of the input whose centre shows the image, at least one row and one column."""
         left, top, right, bottom = self.valid_xyxy[:, :, None].unbind(1)  # (B, 1)
-        return ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
+        rows, columns = _are_inside(top, bottom, self.input_hw[0]), _are_inside(left, right, self.input_hw[1])
+        return rows[:, :, None] & columns[:, None, :]
 
     def maps_to_image(self, maps: Tensor) -> list[Tensor]:
         """Bilinear maps (B, N, H, W) of the input -> B times (N, h, w) at the size of the image."""
@@ -186,6 +186,14 @@ def _inside(low: float, high: float, size: int) -> slice:
         return slice(first, stop)
     nearest = min(max(0, math.floor((low + high) / 2)), size - 1)
     return slice(nearest, nearest + 1)
+
+
+def _are_inside(low: Tensor, high: Tensor, size: int) -> Tensor:
+    """(B, size) bool: what `_inside` gives for each of the ends (B, 1)."""
+    pixels = torch.arange(size, device=low.device)
+    inside = (pixels + 0.5 >= low) & (pixels + 0.5 < high)
+    nearest = ((low + high) / 2).floor().clamp(0, size - 1)
+    return inside | (~inside.any(1, keepdim=True) & (pixels == nearest))
 
 
 def _nearest(mask: Tensor, box_xyxy: Sequence[float], size_hw: Pair) -> Tensor:

@@ -232,8 +232,8 @@ class Preprocessing:
             return torch.tensor(self.mean, device=values.device).view(-1, 1, 1)
         if tuple(values.shape[-2:]) != self.size_hw:
             raise ValueError(
-                f"the mean image is {self.size_hw} and images are {tuple(values.shape[-2:])} (H, W); they must agree: "
-                "leave data.train_size out"
+                f"the mean image is {self.size_hw} and images are {tuple(values.shape[-2:])} (H, W); they must have "
+                "one size"
             )
         return unpack(self.mean_image, (self.channels, *self.size_hw)).to(values.device)
 

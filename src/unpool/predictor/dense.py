@@ -1,5 +1,6 @@
 """Compares a classifier slid over a photograph with its convolutional and its dilated form (`unpool show dense`)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,8 @@ def show_dense(
         output_stride: of the dilated map; None takes the finest that this machine computes in some seconds.
 
     Raises:
-        RecipeError: `source` is no classifier, it has no such class, or the window is unknown or too large.
+        RecipeError: `source` is no classifier, it has no such class, it subtracts a mean image of another size, or
+            the window is unknown or too large.
         NotConvertible: a layer has no exact convolutional or dilated counterpart.
         DataError, ModelFileError: a file is missing or damaged.
 
@@ -95,9 +97,11 @@ def show_dense(
         raise RecipeError(
             f"{source} was trained on images of different sizes, so its input size is unknown: set --window H W"
         )
-    photo = read_image(image, loaded.preprocessing.channels, exif=loaded.preprocessing.exif)
+    preprocessing = replace(loaded.preprocessing, multiple=1)  # windows are scored as they lie, without padding
+    photo = read_image(image, preprocessing.channels, exif=preprocessing.exif)
     photo, notes = _resized(photo, size_hw)
-    prepared = loaded.preprocessing.normalize(photo.to(_device(loaded.classifier))[None])
+    _check_mean_image(preprocessing, tuple(photo.shape[-2:]))
+    prepared = preprocessing.normalize(photo.to(_device(loaded.classifier))[None])
     known = None if label is None else _label(label, loaded.classes)
     scores = score_windows(loaded.classifier, prepared, window_hw=window, output_stride=output_stride)
     if scores.coarse.shape[0] != len(loaded.classes):
@@ -146,6 +150,16 @@ def _resized(photo: Tensor, size_hw: Pair | None) -> tuple[Tensor, tuple[str, ..
     resized = resize_to(photo, target)
     note = f"the photograph was made smaller, from {width}x{height} to {target[1]}x{target[0]}: --size sets another"
     return resized, () if size_hw else (note,)
+
+
+def _check_mean_image(preprocessing: Preprocessing, size_hw: Pair) -> None:
+    seen = preprocessing.size_hw
+    if preprocessing.normalization == "location" and seen is not None and size_hw != seen:
+        raise RecipeError(
+            f"the run subtracts a mean image of {seen[0]} x {seen[1]} pixels and the photograph is {size_hw[0]} x "
+            f"{size_hw[1]}: set --size {seen[0]} {seen[1]} and a smaller --window, or show a run with data.normalize "
+            "channel or image"
+        )
 
 
 def _label(label: str | int, classes: tuple[str, ...]) -> int:

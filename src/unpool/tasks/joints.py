@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.pose import PoseScores
@@ -122,3 +122,10 @@ def points_to_maps(points: Tensor, layout: Layout, maps_hw: Sequence[int]) -> Te
 def points_to_image(points: Tensor, layout: Layout, maps_hw: Sequence[int]) -> Tensor:
     """(B, ..., 2): points of a network's maps in pixels of the image."""
     return layout.points_to_image(points, maps_hw, stride_hw=map_strides(maps_hw, layout.input_hw))
+
+
+def share_of_maps(pixels: Tensor, maps_hw: Sequence[int]) -> Tensor:
+    """(B, 1, h, w): share of each pixel of a network's maps that is True in `pixels` (B, H, W) of its input."""
+    strides = map_strides(maps_hw, pixels.shape[-2:])
+    height, width = (round(side * stride) for side, stride in zip(maps_hw, strides, strict=True))
+    return nn.functional.adaptive_avg_pool2d(pixels[:, None, :height, :width].float(), (maps_hw[0], maps_hw[1]))

@@ -22,7 +22,7 @@ from unpool.ops.parsing import parse
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import draw_skeletons
 from unpool.task import Description, TrainingSetup
-from unpool.tasks.joints import map_strides, points_to_image, points_to_maps, unpaired_joints
+from unpool.tasks.joints import points_to_image, points_to_maps, share_of_maps, unpaired_joints
 from unpool.tasks.one_forward import OneForward
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Term
 
@@ -161,6 +161,4 @@ def _labelled(batch: Batch, size_hw: Sequence[int]) -> Tensor:
     known = layout.is_valid()
     if "mask" in batch:
         known = known & (layout.masks_to_input(batch["mask"], padding=IGNORE) != IGNORE)
-    strides = map_strides(size_hw, layout.input_hw)
-    height, width = (round(side * stride) for side, stride in zip(size_hw, strides, strict=True))
-    return nn.functional.adaptive_avg_pool2d(known[:, None, :height, :width].float(), (size_hw[0], size_hw[1]))
+    return share_of_maps(known, size_hw)

@@ -17,7 +17,7 @@ from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
-from unpool.tasks.joints import Joints, map_stride, points_to_image, points_to_maps
+from unpool.tasks.joints import Joints, map_stride, points_to_image, points_to_maps, share_of_maps
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
 
@@ -127,12 +127,17 @@ class Pose(Joints):
         }
 
     def decode(self, output: Output, inputs: Batch) -> Prediction:
-        """keypoints (B, K, 2) on the image as decoded, and score (B, K), the height of the map there."""
-        maps = as_scores(_last_stage(output)[:, : len(self.info.keypoints)].float(), self.loss_kind)
+        """keypoints (B, K, 2) on the image as decoded, and score (B, K), the height of the map there.
+
+        No answer lies on pixels of the maps that show nothing but padding.
+        """
+        maps, layout = _last_stage(output)[:, : len(self.info.keypoints)].float(), Layout.of(inputs)
+        is_padding = share_of_maps(layout.is_valid(), maps.shape[-2:]).to(maps.device) == 0
+        maps = as_scores(maps.masked_fill(is_padding, -torch.inf), self.loss_kind)
         if self.label == "disk":
-            maps = heatmaps.gather_disks(maps, self.size)
-        points, score = heatmaps.decode(maps)
-        return {"keypoints": points_to_image(points, Layout.of(inputs), maps.shape[-2:]), "score": score}
+            maps = heatmaps.gather_disks(maps.masked_fill(is_padding, 0), self.size)
+        points, score = heatmaps.decode(maps.masked_fill(is_padding, -torch.inf))
+        return {"keypoints": points_to_image(points, layout, maps.shape[-2:]), "score": score}
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last.
@@ -160,6 +165,7 @@ class Pose(Joints):
             maps.float(),
             labels,
             known,
+            shown=share_of_maps(Layout.of(batch).is_valid(), maps.shape[-2:]),
             loss=self.loss_kind,
             foreground=self._foreground(labels),
             mass=heatmaps.mass(self.label, self.size),

@@ -58,6 +58,8 @@ class Augment:
         window = torch.tensor([0.0, 0.0, target_hw[1], target_hw[0]])
         batch = {"image": self._warp(images, maps, target_hw, colours=colours)}
         batch["valid_xyxy"] = window.repeat(len(samples), 1)
+        if self._preprocessing.normalization == "image":
+            batch["shown_xyxy"] = _shown_boxes(images, maps, target_hw)
         if "clean" in samples[0]:  # moves and changes colour with its image
             batch["clean"] = self._warp([sample["clean"] for sample in samples], maps, target_hw, colours=colours)
         moved = [
@@ -104,6 +106,12 @@ class Augment:
             seen = colour.recolour(mean[:, :, None, None], total)[:, :, 0, 0].double()
             total = colour.compose(total, step.matrix(draws, seen))
         return total
+
+
+def _shown_boxes(images: list[Tensor], maps: Tensor, target_hw: tuple[int, int]) -> Tensor:
+    """(B, 4) float32: the box around what each window of `target_hw` shows of its image."""
+    wholes = [torch.tensor([[0.0, 0.0, image.shape[-1], image.shape[-2]]]) for image in images]
+    return torch.cat([geometry.map_boxes(w, m, size_hw=target_hw)[0] for w, m in zip(wholes, maps, strict=True)])
 
 
 _SMALL = (
