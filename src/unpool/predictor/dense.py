@@ -100,7 +100,7 @@ def show_dense(
     preprocessing = replace(loaded.preprocessing, multiple=1)  # windows are scored as they lie, without padding
     photo = read_image(image, preprocessing.channels, exif=preprocessing.exif)
     photo, notes = _resized(photo, size_hw)
-    _check_mean_image(preprocessing, tuple(photo.shape[-2:]))
+    _check_mean_image(preprocessing, (photo.shape[-2], photo.shape[-1]))
     prepared = preprocessing.normalize(photo.to(_device(loaded.classifier))[None])
     known = None if label is None else _label(label, loaded.classes)
     scores = score_windows(loaded.classifier, prepared, window_hw=window, output_stride=output_stride)
