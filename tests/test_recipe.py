@@ -69,6 +69,15 @@ def test_number_in_scientific_writing_is_a_number(sound):
     assert load_recipe(sound).train.lr == 0.001
 
 
+def test_order_by_aspect_without_a_size_names_both_ways_out(sound):
+    wrong = refused(sound, "data.size=null", "data.order={grouped: {by: aspect}}")
+    assert "set size, such as [224, 224], or order={grouped: {by: size}}" in wrong
+    overrides = (["data.train_size=[32, 32]", "data.size=null"], ["data.size=[32, 48]"])
+    for sized in overrides:
+        load_recipe(sound, [*sized, "data.order={grouped: {by: aspect}}"])
+    load_recipe(sound, ["data.size=null", "data.order=grouped"])
+
+
 def test_defaults_and_options_are_all_stated_once_loaded(sound):
     recipe = load_recipe(sound)
     assert recipe.train.momentum == 0.9

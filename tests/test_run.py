@@ -355,6 +355,13 @@ def test_batch_larger_than_the_set_is_told(camvid, tmp_path, caplog):
     assert "train.batch is 64 and the training set has 6 images" in caplog.text
 
 
+def test_images_that_grouped_batches_never_use_are_counted(camvid, tmp_path, caplog):
+    for path in (camvid / "CamVid" / "train" / "0.jpg", camvid / "CamVid" / "trainannot" / "0.png"):
+        Image.open(path).resize((32, 40), Image.Resampling.NEAREST).save(path)
+    run.train("camvid_unet", settings(camvid, **{"data.order": "grouped", "train.batch": 2}), run=tmp_path / "run")
+    assert "data.order grouped never uses 1 of 6 images: their groups are smaller than a batch of 2" in caplog.text
+
+
 def test_signal_while_files_are_read_leaves_no_folder(camvid, tmp_path):
     with pytest.raises(Stopped, match="SIGTERM"):
         run.train(

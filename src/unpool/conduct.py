@@ -19,6 +19,7 @@ from unpool.assemble.data import (
 )
 from unpool.assemble.job import make_job
 from unpool.data.loader import Loader
+from unpool.data.order import Grouped
 from unpool.model_file import describe
 from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
@@ -108,14 +109,25 @@ def train_to_end(
         return metrics
 
 
+def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
+    warnings, order = [], loader.order
+    if loader.batch < recipe.train.batch:
+        warnings.append(
+            f"train.batch is {recipe.train.batch} and the training set has {loader.batch} images: a step takes all"
+        )
+    if isinstance(order, Grouped) and order.never_used:
+        warnings.append(
+            f"data.order grouped never uses {order.never_used} of {order.num_samples} images: their groups are smaller "
+            f"than a batch of {loader.batch}; lower train.batch or set train.drop_last=false"
+        )
+    return warnings
+
+
 def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe]:
     """The job in the way that is fastest here, and the recipe with everything that was chosen written into it."""
-    if loader.batch < recipe.train.batch:
-        _log.warning(
-            "train.batch is %d and the training set has %d images: a step takes all", recipe.train.batch, loader.batch
-        )
     batch = _first_batch(loader)
     for warning in (
+        *_batch_warnings(recipe, loader),
         *job.task.warnings(training_setup(recipe, data)),
         *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
     ):

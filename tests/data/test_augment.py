@@ -369,7 +369,7 @@ def test_images_of_many_sizes_make_a_batch_of_one() -> None:
 
 
 def test_images_of_many_sizes_without_a_size_are_refused() -> None:
-    with pytest.raises(DataError, match=r"sizes \[\(16, 16\), \(40, 56\)\].*data.size"):
+    with pytest.raises(DataError, match=r"sizes \[\(16, 16\), \(40, 56\)\].*data.size.*by: size"):
         augment()([sample(0), sample(1, 16, 16)], 0)
 
 

@@ -115,6 +115,15 @@ def test_grouped_drops_the_rest_of_each_group():
     assert order.steps_per_epoch == 11
 
 
+def test_grouped_counts_the_samples_that_no_epoch_uses():
+    groups = [0] * 9 + [1] * 3 + [2] * 2
+    order = Grouped(groups, batch=4, seed=0, drop_last=True)
+    used = {i for epoch in range(50) for i in flat(order.batches(epoch))}
+    assert used == set(range(9))
+    assert order.never_used == 14 - len(used)
+    assert Grouped(groups, batch=4, seed=0).never_used == 0
+
+
 def test_weighted_draws_all_classes_that_have_samples_equally_often():
     order = WeightedByClass(LABELS, batch=4, seed=0)
     drawn = Counter(LABELS[i] for epoch in range(400) for i in flat(order.batches(epoch)))
@@ -230,6 +239,14 @@ def test_grouping_by_aspect_joins_sizes_of_about_one_shape():
     by_aspect = ORDERS["grouped"](numbers, batching, by="aspect").batches(0)
     assert sorted(map(sorted, by_aspect)) == [[0, 1], [2], [3]]
     assert len(ORDERS["grouped"](numbers, batching).batches(0)) == 4
+
+
+def test_groups_that_are_all_smaller_than_a_batch_are_refused_with_the_largest():
+    numbers = Numbers(5)
+    numbers.sizes_hw = [(10, 10), (10, 10), (10, 20), (20, 10), (30, 10)]
+    with pytest.raises(RecipeError, match=r"at most 2 images, a batch has 4, .*train.batch=2 or train.drop_last=false"):
+        ORDERS["grouped"](numbers, Batching(batch=4, seed=0, drop_last=True))
+    assert ORDERS["grouped"](numbers, Batching(batch=2, seed=0, drop_last=True)).steps_per_epoch == 1
 
 
 def test_order_by_class_of_a_set_without_labels_is_refused_with_the_reason():

@@ -104,6 +104,12 @@ class Data(_OpenSection):
             raise ValueError("normalize 'location' and mean_image need one another")
         if self.mean_image is not None and (self.size is None or self.train_size is not None):
             raise ValueError("mean_image needs images of its size: set size to it, and leave train_size out")
+        by_aspect = self.order.get("grouped", {}).get("by") == "aspect"
+        if by_aspect and self.size is None and self.train_size is None:
+            raise ValueError(
+                "order grouped by aspect joins images of unequal sizes, and no size is set: set size, such as "
+                "[224, 224], or order={grouped: {by: size}}"
+            )
         return self
 
     @property

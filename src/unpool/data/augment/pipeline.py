@@ -154,6 +154,7 @@ def _common_size(images: list[Tensor]) -> tuple[int, int]:
     sizes = sorted({_size(image) for image in images})
     if len(sizes) > 1:
         raise DataError(
-            f"images of one batch have sizes {sizes[:3]} (H, W) and no size is set: give data.size, such as [224, 224]"
+            f"images of one batch have sizes {sizes[:3]} (H, W) and no size is set: set data.size, such as [224, 224], "
+            "or data.order={grouped: {by: size}}"
         )
     return sizes[0]

@@ -53,9 +53,19 @@ def p_times_k(samples: Samples, batching: Batching, *, per_class: int) -> PTimes
 
 
 def grouped(samples: Samples, batching: Batching, *, by: Literal["size", "aspect"] = "size") -> Grouped:
-    """Every sample once, those of one size together, or of one ratio of height to width to half a power of 2."""
+    """Every sample once, those of one size together, or of one ratio of height to width to half a power of 2.
+
+    Raises:
+        RecipeError: no group fills a batch, and smaller batches are left out.
+    """
     sizes = list(samples.sizes_hw)
-    return Grouped(sizes if by == "size" else [round(2 * log2(h / w)) for h, w in sizes], **batching._asdict())
+    order = Grouped(sizes if by == "size" else [round(2 * log2(h / w)) for h, w in sizes], **batching._asdict())
+    if sizes and not order.steps_per_epoch:
+        raise RecipeError(
+            f"data.order grouped by {by} has groups of at most {order.largest} images, a batch has {batching.batch}, "
+            f"and train.drop_last leaves out smaller ones: set train.batch={order.largest} or train.drop_last=false"
+        )
+    return order
 
 
 ORDERS: dict[str, Callable[..., Order]] = {

@@ -80,7 +80,12 @@ class Grouped:
         groups: one value a sample, such as the size of its image.
         batch: samples in a batch; the last one of each group may be smaller.
         seed: of the order.
-        drop_last: leave out the last batch of each group where it is not full; each epoch leaves out other samples.
+        drop_last: leave out the last batch of each group where it is not full. Each epoch leaves out other samples of
+            a group, but all of a group smaller than a batch.
+
+    Attributes:
+        largest: samples in the largest group.
+        never_used: samples that no epoch uses.
     """
 
     def __init__(self, groups: Sequence[Hashable], *, batch: int, seed: int, drop_last: bool = False) -> None:
@@ -92,6 +97,8 @@ class Grouped:
         numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
         self._group = torch.tensor([numbers[group] for group in groups], dtype=torch.int64)
         self._counts: list[int] = self._group.bincount().tolist()
+        self.largest = max(self._counts, default=0)
+        self.never_used = sum(count for count in self._counts if drop_last and count < batch)
 
     @property
     def steps_per_epoch(self) -> int:
