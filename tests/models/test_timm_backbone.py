@@ -181,7 +181,7 @@ def test_help_says_which_command_lists_what_passes_of_timm(capsys):
     assert main(["models", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "unpool models 'timm/*' --probe" in told
-    assert "--probe list which of timm's networks pass as a backbone, the others with the reason" in told
+    assert "--probe list which of timm's networks can be a backbone, the others with the reason" in told
 
 
 def keeps(name, output_stride, sizes):

@@ -35,6 +35,9 @@ def cut(image: Tensor, frame: Frame, fill: Tensor) -> Tensor:
         image: of any type.
         frame: what is cut out.
         fill: (C,) value of the pixels beyond the image.
+
+    >>> cut(torch.ones(1, 2, 2), Frame(left=1, top=0, height=2, width=3), torch.zeros(1)).tolist()
+    [[[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]
     """
     left, top, height, width = frame
     if (left, top, height, width) == (0, 0, *image.shape[-2:]):
@@ -50,7 +53,11 @@ def cut(image: Tensor, frame: Frame, fill: Tensor) -> Tensor:
 
 
 def resize_to(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """(..., C, h, w) uint8 -> (..., C, *size_hw) uint8, bilinear, averaged where it shrinks."""
+    """(..., C, h, w) uint8 -> (..., C, *size_hw) uint8, bilinear, averaged where it shrinks.
+
+    >>> resize_to(torch.tensor([[[0, 0, 200, 200]]], dtype=torch.uint8), (1, 2)).shape
+    torch.Size([1, 1, 2])
+    """
     if tuple(image.shape[-2:]) == size_hw:
         return image
     flat = image.reshape(-1, *image.shape[-3:]).float()
@@ -72,7 +79,11 @@ def mirror_index(size: int, before: int, after: int, *, device: torch.device) ->
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """(..., h, w) -> (..., H, W): mirrored at the bottom and right until both sides are multiples."""
+    """(..., h, w) -> (..., H, W): mirrored at the bottom and right until both sides are multiples.
+
+    >>> pad_to_multiple(torch.tensor([[1, 2, 3]]), 2).tolist()
+    [[1, 2, 3, 2], [1, 2, 3, 2]]
+    """
     bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
     if not (bottom or right):
         return image

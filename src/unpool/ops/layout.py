@@ -142,7 +142,12 @@ class Layout(NamedTuple):
 
 
 def shown_part(maps: Tensor, valid_xyxy: Sequence[float]) -> tuple[Tensor, tuple[float, ...]]:
-    """The pixels of maps (..., H, W) whose centres lie in the box, at least one each way; and the box in these."""
+    """The pixels of maps (..., H, W) whose centres lie in the box, at least one each way; and the box in these.
+
+    >>> part, box = shown_part(torch.arange(4.0)[None], (1, 0, 3, 1))
+    >>> part.tolist(), box
+    ([[1.0, 2.0]], (0, 0, 2, 1))
+    """
     left, top, right, bottom = valid_xyxy
     rows, columns = (_inside(*ends) for ends in ((top, bottom, maps.shape[-2]), (left, right, maps.shape[-1])))
     box = (left - columns.start, top - rows.start, right - columns.start, bottom - rows.start)
@@ -150,7 +155,11 @@ def shown_part(maps: Tensor, valid_xyxy: Sequence[float]) -> tuple[Tensor, tuple
 
 
 def resample(maps: Tensor, valid_xyxy: Sequence[float], size_hw: Pair) -> Tensor:
-    """What the box of maps (B, N, H, W) shows, bilinear at another size; nothing beyond the box enters."""
+    """Resizes what the box of maps (B, N, H, W) shows, bilinear; nothing beyond the box enters.
+
+    >>> resample(torch.arange(4.0)[None, None, None], (1, 0, 3, 1), (1, 4)).tolist()
+    [[[[1.0, 1.25, 1.75, 2.0]]]]
+    """
     part, (left, top, right, bottom) = shown_part(maps, valid_xyxy)
     if (left, top, right, bottom) == (0, 0, part.shape[-1], part.shape[-2]):
         if tuple(part.shape[-2:]) == size_hw:
@@ -160,7 +169,11 @@ def resample(maps: Tensor, valid_xyxy: Sequence[float], size_hw: Pair) -> Tensor
 
 
 def along(maps: Tensor, ends: tuple[float, float], size: int, *, dim: int) -> Tensor:
-    """Linear interpolation of one axis, from `ends` in pixels to `size` pixels; borders are repeated."""
+    """Interpolates one axis linearly, from `ends` in pixels to `size` pixels; borders are repeated.
+
+    >>> along(torch.tensor([[0.0, 2.0]]), (0, 2), 4, dim=-1).tolist()
+    [[0.0, 0.5, 1.5, 2.0]]
+    """
     before, after, share = neighbours(ends, size, maps.shape[dim], device=maps.device)
     share = share.to(maps.dtype)
     share = share[:, None] if dim == -2 else share
@@ -170,7 +183,12 @@ def along(maps: Tensor, ends: tuple[float, float], size: int, *, dim: int) -> Te
 def neighbours(
     ends: tuple[float, float], size: int, limit: int, *, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(size,) each: the two of `limit` pixels around the centre of each of `size`, and the share of the second."""
+    """(size,) each: the two of `limit` pixels around the centre of each of `size`, and the share of the second.
+
+    >>> before, after, share = neighbours((0, 2), 4, 2, device=torch.device("cpu"))
+    >>> before.tolist(), after.tolist(), share.tolist()
+    ([0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.0])
+    """
     centre = _centres(ends, size, device=device).clamp(0, limit - 1)
     before = centre.floor().long()
     return before, (before + 1).clamp_max(limit - 1), centre - before

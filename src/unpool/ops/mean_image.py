@@ -13,7 +13,11 @@ from unpool.errors import DataError
 
 
 def pack(mean_image: Tensor) -> str:
-    """A mean image (C, H, W) as text: base64 of little-endian float32."""
+    """A mean image (C, H, W) as text: base64 of little-endian float32.
+
+    >>> pack(torch.zeros(1, 1, 2))
+    'AAAAAAAAAAA='
+    """
     return base64.b64encode(mean_image.detach().cpu().numpy().astype("<f4").tobytes()).decode()
 
 
@@ -35,6 +39,12 @@ def read(path: Path, shape: tuple[int, int, int]) -> str:
 
     Raises:
         DataError: it cannot be read, is no array of numbers of that shape (C, H, W), or holds one that is not finite.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder) / "mean.npy", np.zeros((1, 1, 2)))
+    ...     read(Path(folder) / "mean.npy", (1, 1, 2))
+    'AAAAAAAAAAA='
     """
     try:
         values = np.load(path, allow_pickle=False)

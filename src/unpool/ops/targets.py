@@ -13,7 +13,11 @@ _SHOWN = 8  # wrong values of one sample that a message lists
 
 
 def names_of(batch: Batch, names: Sequence[str]) -> list[str]:
-    """Name of each sample of a batch by its `index`; `sample 7` where names are missing, none without `index`."""
+    """Name of each sample of a batch by its `index`; `sample 7` where names are missing, none without `index`.
+
+    >>> names_of({"index": [1, 7]}, ["a.png", "b.png"])
+    ['b.png', 'sample 7']
+    """
     positions = [int(i) for i in batch.get("index", ())]
     return [names[i] if i < len(names) else f"sample {i}" for i in positions]
 
@@ -50,7 +54,12 @@ list of classes
 
 
 def class_faults(targets: Mapping[str, Any], num_classes: int) -> str:
-    """What is wrong with the class targets of one sample, in the words of `check_classes`; empty where nothing is."""
+    """What is wrong with the class targets of one sample, in the words of `check_classes`; empty where nothing is.
+
+    >>> import torch
+    >>> class_faults({"label": torch.tensor(3)}, 3)
+    'label [3], allowed are 0 to 2'
+    """
     faults = [_fault(key, targets[key], num_classes) for key in _KEYS if key in targets]
     return "; ".join(fault for fault in faults if fault)
 

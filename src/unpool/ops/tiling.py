@@ -106,6 +106,7 @@ def pieces(network: Network, image: Tensor, *, tile: int, overlap: int, stride: 
         stride: the network's coarsest stride.
 
     Example:
+        >>> import torch
         >>> for piece in pieces(nn.Identity(), torch.zeros(1, 1, 4, 10), tile=8, overlap=4, stride=2):
         ...     print(piece.rows, piece.columns)
         slice(0, 4, None) slice(0, 5, None)
@@ -147,6 +148,7 @@ def predict_scores(
         (B, N, H, W), on the image's device.
 
     Example:
+        >>> import torch
         >>> image = torch.rand(1, 3, 40, 48)
         >>> scores = predict_scores(nn.Identity(), image, limit=1000, tile=32, overlap=16, stride=8)
         >>> torch.equal(scores, image)
@@ -185,6 +187,7 @@ def resized_bands(
         valid_xyxy: the box of the scores that is shown, nothing beyond it entering; all of them where None.
 
     Example:
+        >>> import torch
         >>> scores = torch.rand(1, 2, 5, 4)
         >>> bands = list(resized_bands(scores, (10, 8), limit=32))
         >>> [band.rows.stop for band in bands]

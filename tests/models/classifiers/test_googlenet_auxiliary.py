@@ -46,10 +46,10 @@ def test_output_is_of_one_kind_in_both_modes(name):
 def test_answer_is_the_same_whatever_the_heads_hold():
     model, image = small("googlenet_aux").eval(), torch.rand(2, 3, 48, 64)
     task = Classification(INFO)
-    before = task.predict(task.forward(model, {"image": image}), {})
+    before = task.decode(task.forward(model, {"image": image}), {})
     for parameter in model.auxiliary.parameters():
         nn.init.normal_(parameter)
-    after = task.predict(task.forward(model, {"image": image}), {})
+    after = task.decode(task.forward(model, {"image": image}), {})
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
