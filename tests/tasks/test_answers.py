@@ -124,3 +124,18 @@ def test_task_that_takes_down_the_wall_between_targets_and_answers_is_refused():
     for name in ("evaluated", "inputs_of"):
         with pytest.raises(TypeError, match=f"replaces {name}, which keeps targets from answers"):
             type("Seeing", (Segmentation,), {name: lambda self, *given: None})
+
+
+def test_decoding_gets_the_inputs_and_nothing_else():
+    class Watching(Segmentation):
+        def decode(self, output, inputs):
+            seen.append(set(inputs))
+            return super().decode(output, inputs)
+
+    seen = []
+    network = Network(3, kind="maps").eval()
+    batch = {"image": torch.randn(B, 3, SIDE, SIDE), "index": torch.arange(B), **targets("segmentation")}
+    with torch.inference_mode():
+        Watching(INFO).evaluated(network, batch)
+        Watching(INFO).answer(network, batch)
+    assert seen == 2 * [{"image"}]

@@ -38,18 +38,23 @@ def test_evaluation_moves_no_statistics():
     assert torch.equal(model[1].running_mean, before)
 
 
-def test_output_of_a_batch_is_gone_before_the_next_is_made():
-    outputs = []
+def test_output_and_prediction_of_a_batch_are_gone_before_the_next_is_made():
+    held = []
 
     class Watching(Task):
         def forward(self, model, inputs):
-            assert [output() for output in outputs] == [None] * len(outputs)
+            assert [value() for value in held] == [None] * len(held)
             output = super().forward(model, inputs)
-            outputs.append(weakref.ref(output))
+            held.append(weakref.ref(output))
             return output
 
+        def decode(self, output, inputs):
+            prediction = super().decode(output, inputs)
+            held.extend(weakref.ref(value) for value in prediction.values())
+            return prediction
+
     evaluate(network(), Watching(), Loader(), prepare=prepare)
-    assert len(outputs) == 6
+    assert len(held) == 12
 
 
 def test_empty_set_to_evaluate_is_refused():
