@@ -28,7 +28,7 @@ class Config(NamedTuple):
 
     Attributes:
         network: arguments of `models.build`.
-        task: built, with the weights of a file once `load_weights` has been called.
+        task: built; it has the weights of a file once `load_network` has been called.
         preprocessing: from a decoded image to what the network sees.
         info: names in the data.
         custom: names of the parts, among model, train and val, that the caller of `train` replaced.
@@ -58,7 +58,7 @@ def describe(
         options: of the task, as the recipe has them.
         preprocessing: from a decoded image to what the network sees.
         info: names in the data.
-        custom: the parts that the caller gave instead of the recipe's.
+        custom: names of the parts with which the caller replaced the recipe's.
     """
     name, built = task
     channels = preprocessing.channels + built.added_channels

@@ -229,7 +229,7 @@ def _bars(values: Mapping[str, float | None], description: Description) -> list[
     if len(rows) <= MOST_BARS:
         return [blocks.bars(rows)]
     half = MOST_BARS // 2
-    left_out = blocks.note(f"The {half} best and the {half} worst of {len(rows)} classes.")
+    left_out = blocks.note(f"The {half} best and the {half} worst of {len(rows)}, one for each {description.each}.")
     return [blocks.bars(rows[:half]), element("hr"), blocks.bars(rows[-half:]), left_out]
 
 
