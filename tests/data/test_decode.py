@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.data.encoding import chunk, encoded, picture, png, saved
 from unpool.data import formats
-from unpool.data.decode import Unreadable, Unusable, decode_image, header, notes, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unreadable, Unusable, header, probe
 
 
 def as_chw(values: np.ndarray) -> torch.Tensor:

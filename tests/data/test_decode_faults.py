@@ -14,13 +14,15 @@ import torch
 from PIL import PngImagePlugin
 
 from tests.data.encoding import chunk, encoded, picture, png, saved
-from unpool.data.decode import Unreadable, Unusable, decode_image, printable
+from unpool.data.decode import decode_image
+from unpool.data.image_file import Unreadable, Unusable, printable
 from unpool.errors import DataError
 
 MEASURE_BOMB = """
 import resource, sys
 from pathlib import Path
-from unpool.data.decode import Unusable, Unreadable, decode_image
+from unpool.data.image_file import Unusable, Unreadable
+from unpool.data.decode import decode_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     decode_image(Path(sys.argv[1]), 3)

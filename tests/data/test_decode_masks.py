@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 
 from tests.data.encoding import encoded, picture, png, saved
-from unpool.data.decode import Unusable, decode_image, decode_mask, probe
+from unpool.data.decode import decode_image
+from unpool.data.image_file import Unusable, probe
+from unpool.data.mask_file import decode_mask
 
 
 def ids() -> np.ndarray:

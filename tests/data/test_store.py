@@ -15,7 +15,7 @@ from PIL import Image
 
 from unpool.data import memory as memory_module
 from unpool.data import store
-from unpool.data.decode import Unreadable, Unusable
+from unpool.data.image_file import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
 from unpool.data.memory import ColumnWriter, MemorySamples
 from unpool.data.readers.folder import Folder

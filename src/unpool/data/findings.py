@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from unpool.data.decode import Unreadable, Unusable
+from unpool.data.image_file import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
 from unpool.errors import DataError
 from unpool.types import Fault, Reader

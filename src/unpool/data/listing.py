@@ -4,8 +4,8 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from unpool.data.decode import printable
 from unpool.data.formats import REFUSED_SUFFIXES, SUFFIXES
+from unpool.data.image_file import printable
 from unpool.types import Fault
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import Unreadable
 from unpool.data.findings import Findings
+from unpool.data.image_file import Unreadable
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
 from unpool.errors import DataError, EnvironmentFault

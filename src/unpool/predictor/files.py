@@ -8,7 +8,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.decode import notes, printable, probe
+from unpool.data.decode import notes
+from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
 from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.predictor.images import read_image

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tests.data.encoding import png
-from unpool.data.decode import Unusable
+from unpool.data.image_file import Unusable
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.images import Images
 from unpool.data.store import scan

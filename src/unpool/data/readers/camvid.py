@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unpool.data.classes import match
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
-from unpool.types import IGNORE, DataInfo
+from unpool.types import IGNORE, DataInfo, Exif
 
 VOID = 11
 CLASSES = {

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from unpool.data.archive import Archive, read_archive
 from unpool.data.classes import match, require_two
-from unpool.data.decode import decode_image, printable
+from unpool.data.decode import decode_image
+from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import Split, missing_split, require_root, require_split

@@ -11,10 +11,11 @@ Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
 from unpool.data.readers import coco
 from unpool.data.readers.person_crops import Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split
+from unpool.types import Exif
 
 
 class CocoPeople(PersonCrops):

@@ -20,13 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
 from unpool.ops.skeleton import COCO_NECK_LIMBS, flip_pairs, joints_named
-from unpool.types import IGNORE, DataInfo, Fault, Sample
+from unpool.types import IGNORE, DataInfo, Exif, Fault, Sample
 
 SHOULDERS = ("left_shoulder", "right_shoulder")
 

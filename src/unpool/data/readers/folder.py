@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
-from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import oriented, printable, probe
 from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
@@ -25,7 +26,7 @@ from unpool.data.readers.splits import (
     require_share,
     require_split,
 )
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import DataInfo, Exif, Fault, Sample
 
 
 class Folder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unpool.data.classes import match
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
 from unpool.data.readers.class_file import ClassFile, read_class_file
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.pairs import MaskPairs, MaskValues
@@ -27,7 +27,7 @@ from unpool.data.readers.splits import (
 )
 from unpool.errors import DataError, RecipeError
 from unpool.ops.drawing import distinct_colours
-from unpool.types import IGNORE, DataInfo
+from unpool.types import IGNORE, DataInfo, Exif
 
 
 class FolderMasks(MaskPairs):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
 from unpool.errors import DataError
-from unpool.types import DataInfo, Sample
+from unpool.types import DataInfo, Exif, Sample
 
 
 class ImagePairs:

@@ -9,7 +9,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import oriented, printable, probe
 from unpool.data.listing import holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
@@ -25,7 +26,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError, RecipeError
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import DataInfo, Exif, Fault, Sample
 
 Folders = Mapping[str, str] | None
 _SHOWN = 8  # folders that a message lists

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
 from unpool.data.matlab import read_matrix
 from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
 from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
-from unpool.types import DataInfo, Fault
+from unpool.types import DataInfo, Exif, Fault
 
 _TRAIN, _VAL = "train.txt", "val.txt"
 _LONG = 20  # digits; no number of an image has as many

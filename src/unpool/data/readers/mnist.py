@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from unpool.data.classes import match
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import Split, missing_split, require_root, require_split
 from unpool.errors import DataError

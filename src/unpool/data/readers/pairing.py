@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unpool.data.classes import nfc
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.data.listing import Listing, walk
 from unpool.data.readers.pairs import Pair
 from unpool.errors import DataError

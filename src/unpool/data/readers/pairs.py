@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import Exif, Unusable, decode_image, decode_mask, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unusable, oriented, printable, probe
+from unpool.data.mask_file import decode_mask
 from unpool.data.measure import Measure
-from unpool.types import IGNORE, Fault, Sample
+from unpool.types import IGNORE, Exif, Fault, Sample
 
 
 class Pair(NamedTuple):

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unpool.data.decode import Exif, Unreadable, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unreadable, Unusable, oriented, printable, probe
 from unpool.data.measure import Measure, require_size
 from unpool.errors import RecipeError
 from unpool.ops.cutting import Frame, cut, square_around
-from unpool.types import Fault, Sample
+from unpool.types import Exif, Fault, Sample
 
 FARTHEST = 1_000_000  # pixels; no picture is that large
 FILLS = {3: (124, 116, 104), 1: (114,)}  # beyond the image, by its channels: the mean colour of ImageNet

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from unpool.data.classes import held_out
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.errors import DataError, RecipeError
 
 Split = Literal["train", "val", "test"]
