@@ -8,14 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.image_file import Unusable, opened, printable, stored_as
+from unpool.data.image_file import Unusable, opened, printable, recognised, stored_as
+from unpool.data.tiff import mask_values
 
 
 def decode_mask(path: Path, *, palette: Sequence[tuple[int, int, int]] = ()) -> Tensor:
     """The ids of a mask, exactly as stored.
 
-    Grey values of 1 to 16 bits and palette indices are ids as they stand; the colours of a colour mask become their
-    positions in `palette`. No orientation is applied.
+    Grey values of any number of bits and palette indices are ids as they stand, whichever of them is shown black; the
+    colours of a colour mask become their positions in `palette`. No orientation is applied.
 
     Returns:
         (H, W) int32.
@@ -25,6 +26,9 @@ def decode_mask(path: Path, *, palette: Sequence[tuple[int, int, int]] = ()) -> 
         Unusable: the mask is a JPEG, has an alpha channel, or holds colours that the palette does not.
     """
     name = printable(path)
+    with recognised(path, name) as (form, stream):
+        if form == "TIFF" and (grey := mask_values(stream)) is not None:
+            return torch.from_numpy(grey)
     with opened(path, name) as image:
         if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
             raise Unusable(name, f"mask has an alpha channel (mode {image.mode}){_examples(image)}; re-export without")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import decode_image, notes
+from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
@@ -83,12 +83,11 @@ class ImagePairs:
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
         size = self._require_one_size(index)
-        sentences = [
-            sentence
-            for file in (self._pairs[index].image, self._pairs[index].mask)
-            for sentence in notes(file, probe(self.root / file), self.decoding)
-        ]
-        return Measure(size, 2 * self.decoding.channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
+        headers = {file: readable(self.root / file, self.decoding) for file in self._pairs[index]}
+        sentences = [one for file, header in headers.items() for one in notes(file, header, self.decoding)]
+        deep = deep_files(self.decoding, *((self.root / file, header) for file, header in headers.items()))
+        values = 2 * self.decoding.channels * size[0] * size[1]
+        return Measure(size, values, tuple(dict.fromkeys(sentences)), deep)
 
     def _decode(self, file: str) -> Any:
         return decode_image(self.root / file, self.decoding)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import decode_image, notes
+from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.mask_file import decode_mask
 from unpool.data.measure import Measure
@@ -110,12 +110,13 @@ class MaskPairs:
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
         pair = self._pairs[index]
-        image, mask = probe(self.root / pair.image), probe(self.root / pair.mask)
+        image, mask = readable(self.root / pair.image, self.decoding), probe(self.root / pair.mask)
         size, mask_size = oriented(image, self.decoding.exif), (mask.height, mask.width)
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=image.orientation)
         sentences = notes(pair.image, image, self.decoding)
-        return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences)
+        deep = deep_files(self.decoding, (self.root / pair.image, image))
+        return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences, deep)
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
         drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))
