@@ -125,7 +125,7 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         std=tuple(data.std),
         mean_image=_mean_image(recipe),
         multiple=data.multiple,
-        exif="apply" if TASKS[recipe.task.name].points else data.options.get("exif", "apply"),
+        exif="ignore" if data.options.get("exif") == "ignore" and not TASKS[recipe.task.name].points else "apply",
     )
 
 
