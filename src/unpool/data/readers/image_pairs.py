@@ -11,10 +11,10 @@ from typing import Any
 from unpool.data.decode import decode_image, notes
 from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
-from unpool.data.orientation import seen_size, target_turn, turn_of, way_out
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
+from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample, TargetExif
 
 

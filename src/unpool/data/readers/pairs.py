@@ -14,7 +14,8 @@ from unpool.data.image_file import Probe, Unusable, oriented, printable, probe
 from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.mask_ids import Reading
 from unpool.data.measure import Measure
-from unpool.data.orientation import seen_size, target_turn, turn_of, turned, way_out
+from unpool.data.orientation import turned
+from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.types import IGNORE, Decoding, Fault, Sample, TargetExif
 
 
