@@ -1,4 +1,4 @@
-"""Black and white of images of more than 8 bits: from the file, from the set, or from the user; never guessed unsaid."""
+"""Black and white of images of more than 8 bits: from the file, the set or the user; never guessed unsaid."""
 
 import io
 import logging
@@ -241,3 +241,13 @@ def test_16_bit_colours_with_alpha_keep_all_their_bits():
     decoded = decode_image(by_opencv(values), RGB)
     expected = np.rint(values[..., [2, 1, 0]] * (255 / 4095)).astype(np.uint8)
     assert torch.equal(decoded, torch.from_numpy(expected.transpose(2, 0, 1).copy()))
+
+
+@pytest.mark.parametrize("most", [1000, 65535])
+def test_colour_maps_of_16_bits_are_read_whole(most):
+    values = np.random.default_rng(0).integers(0, most + 1, (9, 13, 3))
+    head = b"P%d\n13 9\n%d\n"
+    texts = head % (3, most) + " ".join(map(str, values.ravel())).encode()
+    expected = torch.from_numpy(np.rint(values * (255 / most)).astype(np.uint8).transpose(2, 0, 1).copy())
+    for data in (head % (6, most) + values.astype(">u2").tobytes(), texts):
+        assert torch.equal(decode_image(data, RGB), expected)

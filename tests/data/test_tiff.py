@@ -13,7 +13,7 @@ import tifffile
 from tests.data.tiffs import SHORT, tiff
 from unpool.data.decode import decode_image, readable
 from unpool.data.image_file import Unreadable, Unusable, probe
-from unpool.data.mask_file import decode_mask
+from unpool.data.mask_file import read_header, read_stored
 from unpool.types import GREY, RGB, Decoding
 
 KINDS = ["bool", "u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"]
@@ -71,7 +71,7 @@ def test_ids_of_a_mask_are_the_stored_values(kind, tmp_path):
     wrong = []
     for options in combinations(kind, 1):
         (tmp_path / "m.tif").write_bytes(written(values, **options))
-        if not np.array_equal(decode_mask(tmp_path / "m.tif").numpy(), values[..., 0].astype(np.int64)):
+        if not np.array_equal(read_stored(tmp_path / "m.tif").values, values[..., 0].astype(np.int64)):
             wrong.append(options)
     assert wrong == []
 
@@ -101,7 +101,7 @@ def test_packed_bits_are_ids_in_masks_and_full_range_in_images(bits, photometric
     for order, deflate, reverse in product("<>", [False, True], [False, True]):
         data = tiff(values, bits=bits, photometric=photometric, order=order, deflate=deflate, reverse=reverse)
         (tmp_path / "m.tif").write_bytes(data)
-        assert np.array_equal(decode_mask(tmp_path / "m.tif").numpy(), values[..., 0]), (order, deflate, reverse)
+        assert np.array_equal(read_stored(tmp_path / "m.tif").values, values[..., 0]), (order, deflate, reverse)
         assert np.array_equal(decode_image(data, GREY).numpy(), shown(values, *ends)), (order, deflate, reverse)
 
 
@@ -113,7 +113,7 @@ def test_palette_gives_indices_to_masks_and_colours_to_images(bits, tmp_path):
     for order, deflate in product("<>", [False, True]):
         data = tiff(values, bits=bits, photometric=3, order=order, deflate=deflate, more=more)
         (tmp_path / "m.tif").write_bytes(data)
-        assert np.array_equal(decode_mask(tmp_path / "m.tif").numpy(), values)
+        assert np.array_equal(read_stored(tmp_path / "m.tif").values, values)
         assert np.array_equal(decode_image(data, RGB).numpy(), colours[values].transpose(2, 0, 1))
 
 
@@ -171,7 +171,7 @@ def test_alpha_is_no_band_and_unnamed_samples_are():
 )
 def test_what_nothing_reads_is_refused_by_name(data, reason, tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
-    for read in (lambda path: decode_image(path, RGB), lambda path: readable(path, RGB), decode_mask):
+    for read in (lambda path: decode_image(path, RGB), lambda path: readable(path, RGB), read_stored, read_header):
         with pytest.raises(Unusable, match=rf"a\.tif: .*{reason}"):
             read(tmp_path / "a.tif")
 
@@ -180,7 +180,7 @@ def test_mask_of_fractions_or_of_bands_is_refused(tmp_path):
     for values, reason in ((values_of("f4", 1), "floating point bits"), (values_of("u1", 5), "5 samples a pixel")):
         (tmp_path / "m.tif").write_bytes(written(values, photometric="minisblack", planarconfig="contig"))
         with pytest.raises(Unusable, match=reason):
-            decode_mask(tmp_path / "m.tif")
+            read_stored(tmp_path / "m.tif")
 
 
 def test_missing_extra_is_named_from_the_header(monkeypatch):

@@ -10,7 +10,7 @@ SHORT, LONG = 3, 4
 
 
 def packed(values: np.ndarray, bits: int, order: str) -> bytes:
-    """Values (H, W, samples), the high bit first, each row filled up to a byte; whole bytes in the order of the file."""
+    """Values (H, W, samples), the high bit first, each row filled up to a byte; whole bytes in the file's order."""
     if bits in (16, 32):
         return values.astype(f"{order}u{bits // 8}").tobytes()
     rows = ("".join(f"{int(value):0{bits}b}" for value in row.ravel()) for row in values)

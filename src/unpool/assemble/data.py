@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.label_counts import log_unlabelled, require_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
@@ -111,6 +112,9 @@ def read_data(
     for reader in (train, val):
         give_set_range(reader, set_range_of(train))
         results.append(scan(reader, memory=memory, shared=shared, progress=progress))
+    needs = TASKS[recipe.task.name].needs
+    require_labels(results[0].counts, needs)
+    log_unlabelled(results[1].counts, needs, part="validation")
     read_by = train if set_range_of(train) or not set_range_of(val) else val
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
     if not preprocessing.mean:
@@ -151,7 +155,7 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
         std=tuple(data.std),
         mean_image=_mean_image(recipe),
         multiple=data.multiple,
-        exif="apply" if TASKS[recipe.task.name].points else data.options.get("exif", "apply"),
+        exif="ignore" if data.options.get("exif") == "ignore" and not TASKS[recipe.task.name].points else "apply",
     )
 
 

@@ -75,11 +75,11 @@ def shown_values(stream: BinaryIO, header: TiffHeader) -> np.ndarray:
     return tiff_values(stream, header)[..., : header.bands]
 
 
-def mask_values(stream: BinaryIO) -> np.ndarray | None:
-    """(H, W) int32 ids of a grey TIFF, exactly as stored; None where it has a palette or colours of 8 bits.
+def grey_header(stream: BinaryIO) -> TiffHeader | None:
+    """The header of a mask that is one number a pixel; None where it has a palette, alpha or colours of 8 bits.
 
     Raises:
-        Refused: the mask has several samples that are no colours, fractions, or ids beyond 32 bits.
+        Refused: the mask has several samples that are no colours, or fractions.
     """
     header = read_tiff_header(stream)
     require_readable(header)
@@ -91,6 +91,11 @@ def mask_values(stream: BinaryIO) -> np.ndarray | None:
         kind = {"u": "", "i": "signed ", "f": "floating point "}[header.kind]
         problem = f"mask has {header.samples} samples a pixel of {header.bits} {kind}bits"
         raise Refused(f"{problem}; expected one whole number, or colours of 8 bits: re-export as PNG")
+    return header
+
+
+def grey_values(stream: BinaryIO, header: TiffHeader) -> np.ndarray:
+    """(H, W) int32 ids of a grey TIFF, exactly as stored; raises Refused for ids of more than 31 bits."""
     values = tiff_values(stream, header)[..., 0]
     if int(values.max()) > np.iinfo(np.int32).max or int(values.min()) < np.iinfo(np.int32).min:
         raise Refused(f"mask has ids {values.min()} to {values.max()}; expected at most 31 bits")
