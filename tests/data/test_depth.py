@@ -70,6 +70,7 @@ STATED = {
     "PNG with sBIT 12, scaled": by_hand(replicated(12), 12),
     "PNG with sBIT 12, as they are": by_hand(to(4095), 12),
     "PNG with sBIT 10, scaled by 65535 / 1023": by_hand(np.rint(to(1023) * (65535 / 1023)).astype("uint16"), 10),
+    "PNG with sBIT 10, of more shades": by_hand(to(65535), 10),
     "PNG with sBIT 16": by_hand(to(65535), 16),
     "PGM of 12 bits": pgm(4095),
     "PGM of 1000 shades as text": pgm(1000, form=2),

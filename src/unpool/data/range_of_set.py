@@ -129,7 +129,7 @@ def _oddities(seen: Seen, decoding: Decoding, most: float) -> list[str]:
     if is_set:
         texts.append(
             f"files do not say which of their values is white: read as {black:g} to {white:g}, the smallest 2^n - 1 "
-            f"that holds those of the training images (to {most:g} here); {OPTION} if white is another"
+            f"that holds the values of the set (to {most:g} here); {OPTION} if white is another"
         )
     if seen.low < min(black_white) or seen.high > max(black_white):
         texts.append(f"values beyond {black:g} to {white:g} are cut off there; {OPTION} if they count")

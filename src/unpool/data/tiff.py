@@ -107,14 +107,16 @@ def _by_pillow(stream: BinaryIO, *, is_swapped: bool = False) -> np.ndarray:
     stream.seek(0)
     image = StoredTiff(stream)
     if is_swapped:
-        image.tile = [tile._replace(args=(_swapped(tile.args[0]), *tile.args[1:])) for tile in image.tile]
+        image.tile = [tile._replace(args=_swapped(tile.args)) for tile in image.tile]
     return np.asarray(image)
 
 
-def _swapped(rawmode: Any) -> str:
+def _swapped(args: Any) -> tuple[Any, ...]:
+    """The arguments of a decoder of 16 bits, with the other order of bytes."""
+    rawmode, *others = args
     native = "L" if np.little_endian else "B"
     order = native if rawmode[-1] == "N" else rawmode[-1]
-    return f"{rawmode[:-1]}{'B' if order == 'L' else 'L'}"
+    return f"{rawmode[:-1]}{'B' if order == 'L' else 'L'}", *others
 
 
 def _dtype(header: TiffHeader) -> np.dtype[Any]:
