@@ -1,4 +1,4 @@
-"""Translates torchvision's names of parameters and buffers to ours."""
+"""Translates torchvision's names of parameters and buffers to ours, and timm's of a VGG."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -81,6 +81,24 @@ VGG_HEAD: Rules = (
     (r"classifier\.3\.", "head.fc7."),
     (r"classifier\.6\.", "head.fc8."),
 )
+
+
+TIMMS_VGG_HEAD: Rules = (  # its two hidden layers are convolutions over the whole map
+    (r"pre_logits\.fc1\.", "head.fc6."),
+    (r"pre_logits\.fc2\.", "head.fc7."),
+    (r"head\.fc\.", "head.fc8."),
+)
+
+
+def from_timms_vgg(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors of timm's VGG under the names and in the shapes of ours.
+
+    Raises:
+        ModelFileError: a name is none of timm's VGGs.
+    """
+    names = _renamed(tensors, (*_vgg_layers(tensors), *TIMMS_VGG_HEAD), "VGGs, in timm's form")
+    renamed = {ours: tensors[theirs] for theirs, ours in names.items()}
+    return {name: t.flatten(1) if name.startswith("head.") and t.dim() > 1 else t for name, t in renamed.items()}
 
 
 def our_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
