@@ -20,6 +20,7 @@ from torch import Tensor
 from unpool.errors import ModelFileError
 from unpool.tracing.foreign import foreign_code
 
+AVERAGED = "n_averaged"  # the count that torch's AveragedModel keeps beside its weights
 DEEPEST = 4  # levels of tables within tables that are searched for tensors
 _OTHERS = {  # how files begin that hold no tensors for torch
     b"\x89HDF": "an HDF5 file, as Keras writes it",
@@ -86,8 +87,9 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _read_torch(path: Path, head: bytes) -> Any:
     if head.startswith(b"PK"):
         _check_archive(path)
-    with foreign_code() as failure, torch.serialization.safe_globals([Namespace]):  # timm and torchvision keep one
-        return torch.load(path, map_location="cpu", weights_only=True)
+    # timm and torchvision keep a Namespace; an open file, since torch.load goes by the name of a path
+    with foreign_code() as failure, torch.serialization.safe_globals([Namespace]), path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
     asked = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", str(failure.error))
     if asked is None and "weights_only" not in str(failure.error):
         raise ModelFileError(f"{path} is not a whole file of torch.save ({failure}): copy or save it again")
@@ -137,7 +139,7 @@ def _tables(tree: Any, path: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The tables of tensors in nested tables, the outer ones first."""
     if not isinstance(tree, Mapping) or not all(isinstance(key, str) for key in tree):
         return
-    tensors = {key: value for key, value in tree.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in tree.items() if isinstance(value, Tensor) and key != AVERAGED}
     if tensors:
         yield path, tensors
     if path.count("/") + 1 < DEEPEST:

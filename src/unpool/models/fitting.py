@@ -19,7 +19,7 @@ from unpool.models.adapting import adapted
 Tensors = Mapping[str, Tensor]
 COUNT = "num_batches_tracked"  # of a norm; files from before torch 0.4.1, and of some tools, lack it
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # that torch puts into names
-_AVERAGE = re.compile(r"ema|averag|shadow|teacher", re.IGNORECASE)
+_AVERAGE = re.compile(r"ema|averag|shadow", re.IGNORECASE)
 _DEEPEST = 4  # parts of a prefix
 
 
@@ -140,7 +140,11 @@ def best_fit(fits: Sequence[Fit], goals: Sequence[Goal], *, source: str) -> Fit:
     nearest = max(fits, key=lambda fit: (fit.matching, -sum(map(len, fit.problems.values()))))
     for goal in goals:
         of_goal = [fit for fit in fits if fit.goal is goal]
-        whole = {tuple(map(id, fit.tensors.values())): fit for fit in reversed(of_goal) if not fit.problems}
+        whole = {
+            tuple(tensor.data_ptr() for tensor in fit.tensors.values()): fit
+            for fit in reversed(of_goal)
+            if not fit.problems
+        }
         averages = [fit for fit in whole.values() if fit.is_average]
         if len(whole) > 1 and len(averages) != 1:
             names = " and ".join(f"'{fit.position}'" for fit in reversed(whole.values()))
@@ -195,7 +199,7 @@ def _prefixes(names: Mapping[str, object], fewest: float) -> list[str]:
 def _compare(goal: Goal, renamed: Tensors, style: Style, *, table: str, prefix: str, outside: list[str]) -> Fit:
     if goal.part:
         renamed = {name.removeprefix("backbone."): tensor for name, tensor in renamed.items()}
-    used = {name: tensor for name, tensor in renamed.items() if name in goal.state and name not in goal.new}
+    used = {name: renamed[name] for name in goal.state if name in renamed and name not in goal.new}
     extra = [name for name in renamed if name not in goal.state]
     return Fit(
         goal=goal,

@@ -6,8 +6,8 @@ The log says what the names were and what was not used; a network of Unpool's na
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,8 +28,8 @@ from unpool.task import split_state
 from unpool.types import Backbone
 
 _log = logging.getLogger(__name__)
-TORCHVISION = Style("torchvision's names", from_torchvision)
-TIMMS_VGG = Style("timm's names", from_timms_vgg)
+TORCHVISION = Style("torchvision's names", partial(from_torchvision, strict=False))
+TIMMS_VGG = Style("timm's names", partial(from_timms_vgg, strict=False))
 
 
 def load_file(path: str | Path, destination: Destination) -> None:
@@ -205,12 +205,15 @@ def _look(path: Path, tables: Mapping[str, Tensors]) -> str:
     return f"Its names are such as {some(names[:3])}: build the network it was saved from"
 
 
-def _known_goals() -> Iterator[tuple[str, Goal]]:
+@cache
+def _known_goals() -> list[tuple[str, Goal]]:
     """Classifiers that others publish, without their last layers."""
+    goals = []
     for name, row in BACKBONES.items():
         if name not in PUBLISHED["imagenet"]:
             continue
         with torch.device("meta"):
             body = cast(Backbone, row.build(in_channels=3))
             state = Classifier(body, cast(Callable, row.head)(body.channels[-1], row.classes)).state_dict()
-        yield name, Goal(state=state, new=frozenset(n for n in state if n.startswith("head.")))
+        goals.append((name, Goal(state=state, new=frozenset(n for n in state if n.startswith("head.")))))
+    return goals

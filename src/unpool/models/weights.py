@@ -135,17 +135,21 @@ def describe_problems(problems: Mapping[str, Sequence[str]]) -> str:
     return ". ".join(f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
 
 
-def from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_torchvision(tensors: Mapping[str, Tensor], *, strict: bool = True) -> dict[str, Tensor]:
     """Renames the `state_dict` of one of torchvision's networks to the names of ours.
 
     The result fits `build` of the same name for resnet*, vgg*, fcn_resnet* and deeplabv3_resnet*, of
     "alexnet_torchvision" for alexnet and "googlenet_torchvision" for googlenet; with "_aux" after the name if the
     tensors include auxiliary heads.
 
+    Args:
+        tensors: by torchvision's names.
+        strict: see `our_names`.
+
     Raises:
         ModelFileError: a name is of none of these networks.
     """
-    return {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
+    return {ours: tensors[theirs] for theirs, ours in our_names(tensors, strict=strict).items()}
 
 
 def some(names: Sequence[str]) -> str:
