@@ -14,8 +14,6 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import read_image
 from unpool.recipe import load_recipe
 
-BSD = Path("/work/shared/data/bsd_denoise")
-
 
 def needs(name):
     try:
@@ -102,11 +100,9 @@ def test_vgg16_as_a_classifier_has_a_new_head():
 
 
 @pytest.mark.data
-def test_packaged_efficientnet_names_109_of_140_pictures(tmp_path):
+def test_packaged_efficientnet_names_109_of_140_pictures(shared_data, tmp_path):
     needs("efficientnet_lite0")
-    root = Path("/work/shared/data/imagenet_samples")
-    if not root.is_dir():
-        pytest.skip("imagenet_samples is not here")
+    root = shared_data / "imagenet_samples"
     for line in (root / "val.txt").read_text().splitlines():
         name = line.rpartition(" ")[0]
         folder = tmp_path / name.partition("_")[0]
@@ -118,12 +114,10 @@ def test_packaged_efficientnet_names_109_of_140_pictures(tmp_path):
 
 
 @pytest.mark.data
-def test_edges_of_a_photograph_are_those_that_the_package_draws():
+def test_edges_of_a_photograph_are_those_that_the_package_draws(shared_data):
     """The five side outputs and their sum, by the file's own last layers: features that are real draw outlines."""
     needs("hed_vgg16")
-    if not BSD.is_dir():
-        pytest.skip("bsd_denoise is not here")
-    photo = read_image(sorted((BSD / "CBSD68").glob("*.jpg"))[0], 3)
+    photo = read_image(sorted((shared_data / "bsd_denoise" / "CBSD68").glob("*.jpg"))[0], 3)
     backbone = models.build("unet", backbone="vgg16", weights="hed_vgg16", num_classes=2).backbone.eval()
     colours = models.colours_of("unet", "vgg16", "hed_vgg16")
     edges = _fused(backbone, _prepared(photo, colours))
