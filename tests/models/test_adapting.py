@@ -7,7 +7,7 @@ from torch import nn
 from unpool import models
 from unpool.errors import ModelFileError
 from unpool.models import pretrained
-from unpool.models.adapting import for_channels, for_classes
+from unpool.models.adapting import adapted, for_channels, for_classes
 from unpool.models.weights import save_weights
 
 
@@ -83,6 +83,8 @@ def test_transposed_convolutions_between_scores_stay_new(tmp_path):
     new = models.build("fcn8s", num_classes=3, width=4)
     assert torch.equal(network.upsample[0].weight, new.upsample[0].weight)
     assert torch.equal(network.fc[0].weight, trained.fc[0].weight)
+    derived = adapted(trained.state_dict(), new.state_dict(), num_classes=3, in_channels=None)
+    assert torch.equal(derived["upsample.0.weight"], new.upsample[0].weight)
 
 
 @pytest.mark.parametrize(

@@ -143,10 +143,10 @@ def _fused(backbone, image):
         x = image
         for stage, layers in enumerate(backbone.stages):
             x = layers(x) if stage == 0 else layers(nn.functional.max_pool2d(x, 2, ceil_mode=True))
-            kernel = torch.from_numpy(file[f"dsn{stage + 1}/vars/0"][()]).permute(3, 2, 0, 1)
+            kernel = packaged.filters(torch.from_numpy(file[f"dsn{stage + 1}/vars/0"][()]))
             side = nn.functional.conv2d(x, kernel, torch.from_numpy(file[f"dsn{stage + 1}/vars/1"][()]))
             sides.append(nn.functional.interpolate(side, image.shape[-2:], mode="bilinear"))
-        kernel = torch.from_numpy(file["fuse/vars/0"][()]).permute(3, 2, 0, 1)
+        kernel = packaged.filters(torch.from_numpy(file["fuse/vars/0"][()]))
         return nn.functional.conv2d(torch.cat(sides, 1), kernel, torch.from_numpy(file["fuse/vars/1"][()])).sigmoid()[
             0, 0
         ]
@@ -161,6 +161,12 @@ def _contrast(photo):
 
 def _correlation(a, b):
     return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
+
+
+def test_filters_of_tensorflow_get_torchs_order():
+    kernel = torch.rand(2, 3, 4, 5)
+    assert packaged.filters(kernel).shape == (5, 4, 2, 3)
+    assert packaged.filters(kernel)[4, 3, 1, 2] == kernel[1, 2, 3, 4]
 
 
 def test_words_of_published_weights_differ_from_files():

@@ -127,8 +127,12 @@ def _vgg16() -> dict[str, Tensor]:
         for stage, depth in enumerate(_VGG16):
             for layer in range(depth):
                 values = f"block{stage + 1}/layers/conv2d{f'_{layer}' if layer else ''}/vars"
-                kernel = torch.from_numpy(file[f"{values}/0"][()])  # (height, width, in, out)
                 name = f"backbone.stages.{stage}.{layer}.conv"
-                tensors[f"{name}.weight"] = kernel.permute(3, 2, 0, 1).contiguous()
+                tensors[f"{name}.weight"] = filters(torch.from_numpy(file[f"{values}/0"][()]))
                 tensors[f"{name}.bias"] = torch.from_numpy(file[f"{values}/1"][()])
     return tensors
+
+
+def filters(kernel: Tensor) -> Tensor:
+    """Returns the filters (out, in, height, width) of TensorFlow's (height, width, in, out)."""
+    return kernel.permute(3, 2, 0, 1).contiguous()
