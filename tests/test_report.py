@@ -31,10 +31,14 @@ def segmentation_metrics(**more):
         "images": 101,
         "iou": {"sky": 0.91, HOSTILE: 0.25, "bicyclist": None},
         "history": history(),
-        "best_step": 92,
-        "time_s": 3725.0,
-        "hardware": {"processor": "A <fast> one", "flags": ["amx_bf16", "avx2"], "cores": 2, "gpus": []},
-        "versions": {"python": "3.11.9", "torch": "2.15.0"},
+        "training": {
+            "best_step": 92,
+            "time_s": 3725.0,
+            "precision": "bfloat16",
+            "hardware": {"processor": "A <fast> one", "flags": ["amx_bf16", "avx2"], "cores": 2, "gpus": []},
+            "versions": {"python": "3.11.9", "torch": "2.15.0"},
+        },
+        "precision": {"sky": 0.9, HOSTILE: 0.5, "bicyclist": None},
         "data": {"train": 367, "val": 101, "skipped": [{"path": f"a/{HOSTILE}.png", "reason": "truncated"}]},
         "baseline": {"metric": "mean_iou", "value": 0.271, "about": "Colour alone."},
         **more,
@@ -131,7 +135,7 @@ def test_report_shows_skipped_files_recipe_machine_and_versions(run):
     assert "1 file was skipped" in text
     assert "truncated" in text
     assert "<pre>format: 1\nabout: &lt;/title&gt;" in text
-    for cell in ("A &lt;fast&gt; one", "amx_bf16, avx2", "3.11.9", "2.15.0"):
+    for cell in ("bfloat16", "A &lt;fast&gt; one", "amx_bf16, avx2", "3.11.9", "2.15.0"):
         assert f"<td>{cell}</td>" in text
     assert "gpus" not in text
 
