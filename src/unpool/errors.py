@@ -55,3 +55,9 @@ class Stopped(UnpoolError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether it means that memory was used up: torch raises a RuntimeError for the host's, a subclass for a device's."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in words)

@@ -207,10 +207,10 @@ def check_described(task: Task) -> None:
 
 
 def check_measured(task: Task) -> None:
-    """Raises TypeError if the metric does not compute what is described, or computes a name of `FACTS`."""
+    """Raises TypeError if the metric does not compute what chooses the best weights, or computes a name of `FACTS`."""
     name, measured = type(task).__name__, task.metric().compute()
-    if lacking := sorted({*task.described, task.best} - {*measured, "loss"}):
-        raise TypeError(f"{name}.described has {', '.join(lacking)}, which its metric does not compute")
+    if task.best not in {*measured, "loss"}:
+        raise TypeError(f"{name}.best is '{task.best}', which its metric does not compute: it gives {list(measured)}")
     _check_names(name, measured)
 
 

@@ -159,7 +159,7 @@ class FieldStages(NamedTuple):
 
 
 class Metric(Protocol):
-    """Counts over a whole set; `compute` reads plain numbers from them, under the same names whatever was counted."""
+    """Counts over a whole set; `compute` reads plain numbers from them, None where there is nothing to count."""
 
     def update(self, prediction: Prediction, batch: Batch) -> None: ...
     def merge(self, other: Any) -> None:

@@ -13,7 +13,7 @@ def make_task(recipe: Recipe, data: Data) -> Task:
     """The recipe's task; its parameters are drawn from the seed, and it counts in the training set.
 
     Raises:
-        TypeError: the task's metric does not compute what the task describes, or uses a name of the run's own facts.
+        TypeError: the task's metric does not compute what chooses the best weights, or uses a name of the run's facts.
     """
     task = tasks.build(
         recipe.task.name,
