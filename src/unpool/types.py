@@ -106,6 +106,22 @@ class DataInfo:
 Exif = Literal["apply", "ignore"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How the pixels of an image file are read.
+
+    Attributes:
+        channels: of the tensor, 1 for grey, 3 for RGB.
+        exif: whether the image is turned as its EXIF orientation says.
+    """
+
+    channels: int = 3
+    exif: Exif = "apply"
+
+
+GREY, RGB = Decoding(channels=1), Decoding()
+
+
 class Backbone(nn.Module):
     """Returns one feature map per stride it has, fine to coarse: (B, channels[i], about H/strides[i], W/strides[i])."""
 

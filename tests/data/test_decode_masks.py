@@ -9,6 +9,7 @@ from tests.data.encoding import encoded, picture, png, saved
 from unpool.data.decode import decode_image
 from unpool.data.image_file import Unusable, probe
 from unpool.data.mask_file import decode_mask
+from unpool.types import RGB
 
 
 def ids() -> np.ndarray:
@@ -98,7 +99,7 @@ def test_colour_mask_without_colours_of_classes_says_where_they_go(tmp_path):
 def test_decoding_leaves_the_file_alone(tmp_path):
     path = saved(tmp_path / "a.png", picture())
     before = (path.read_bytes(), path.stat().st_mtime_ns)
-    decode_image(path, 3)
+    decode_image(path, RGB)
     probe(path)
     decode_mask(saved(tmp_path / "m.png", ids()))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before

@@ -20,7 +20,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Reader, Samples, Transform
+from unpool.types import DataInfo, Decoding, Reader, Samples, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
     if recipe.data.root is None and accepted["root"].default is Parameter.empty:
         raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
     options = dict(recipe.data.options)
-    if "channels" in accepted:
-        options["channels"] = recipe.data.channels
+    if "decoding" in accepted:
+        options["decoding"] = Decoding(channels=recipe.data.channels)
     if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None

@@ -3,7 +3,7 @@
 - 16-bit grey becomes 8-bit as round(v / 257); 16-bit RGB keeps the high byte of each channel, as Pillow reads it. No
   task sees more than 8 bits, denoising included: what is rounded off a grey is 59 dB below white.
 - Embedded ICC profiles are ignored; an alpha channel is dropped.
-- EXIF orientation is applied to images unless `exif` is "ignore" (in a PNG where it stands before the pixels).
+- EXIF orientation is applied to images unless `Decoding.exif` is "ignore" (in a PNG where it stands before the pixels).
 """
 
 from pathlib import PurePosixPath
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from unpool.data.formats import SUFFIXES
 from unpool.data.image_file import Probe, Source, Unusable, name_of, opened, orientation
-from unpool.types import Exif
+from unpool.types import Decoding
 
 
-def notes(path: str, probed: Probe, channels: int, *, exif: Exif = "apply") -> tuple[str, ...]:
+def notes(path: str, probed: Probe, decoding: Decoding) -> tuple[str, ...]:
     """Conversions of this image that its owner may not expect, one sentence a kind."""
     sentences = []
     named = SUFFIXES.get(PurePosixPath(path).suffix.lower())
@@ -26,7 +26,7 @@ def notes(path: str, probed: Probe, channels: int, *, exif: Exif = "apply") -> t
         sentences.append(f"{probed.format} data in a file named as {named}, read as {probed.format}")
     if probed.frames > 1:
         sentences.append(f"{probed.format} of {probed.frames} frames, only the first is used")
-    if probed.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L") and channels == 3:
+    if probed.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L") and decoding.channels == 3:
         sentences.append("grey image, its one channel used for all 3")
     if probed.mode.startswith("I"):
         sentences.append("16-bit grey image, scaled to 8 bits by v / 257")
@@ -35,18 +35,17 @@ def notes(path: str, probed: Probe, channels: int, *, exif: Exif = "apply") -> t
     if probed.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         sentences.append("image with an alpha channel, which is dropped")
     if probed.orientation != 1:
-        sentences.append("EXIF orientation applied" if exif == "apply" else "EXIF orientation ignored")
+        sentences.append("EXIF orientation applied" if decoding.exif == "apply" else "EXIF orientation ignored")
     return tuple(sentences)
 
 
-def decode_image(source: Source, channels: int, *, name: str | None = None, exif: Exif = "apply") -> Tensor:
+def decode_image(source: Source, decoding: Decoding, *, name: str | None = None) -> Tensor:
     """The (first) image of a file.
 
     Args:
         source: a path, or the bytes of a file.
-        channels: 1 for grey (ITU-R 601 luma), 3 for RGB; a grey image is repeated.
+        decoding: channels 1 for grey (ITU-R 601 luma), 3 for RGB, for which a grey image is repeated.
         name: what errors call it, by default its path.
-        exif: "apply" turns the image as its EXIF orientation says.
 
     Returns:
         (channels, H, W) uint8.
@@ -55,11 +54,12 @@ def decode_image(source: Source, channels: int, *, name: str | None = None, exif
         Unreadable: the file is damaged or cannot be read.
         Unusable: its format is not enabled, it is too large, or its values have no known range.
     """
+    channels = decoding.channels
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels}; an image has 1 (grey) or 3 (RGB)")
     name = name_of(source, name)
     with opened(source, name) as image:
-        is_turned = exif == "apply" and orientation(image) != 1
+        is_turned = decoding.exif == "apply" and orientation(image) != 1
         image.load()
         upright = ImageOps.exif_transpose(image) if is_turned else image
         values = _eight_bits(upright, channels, name)

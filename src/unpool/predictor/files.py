@@ -133,7 +133,7 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     """The record of one image: its answer, or what kept it from one."""
     size = "the image"
     try:
-        image = read_image(path, predictor.preprocessing.channels, exif=predictor.preprocessing.exif)
+        image = read_image(path, predictor.preprocessing.decoding)
         size = f"an image of {image.shape[-1]}x{image.shape[-2]} pixels"
         return _answer(predictor, path, image, out / stem)
     except EnvironmentFault:
@@ -169,9 +169,9 @@ def _answer(predictor: Predictor, path: Path, image: Tensor, stem: Path) -> dict
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
     """Sentences on what of the file an answer that is an image has lost, or what was read differently."""
-    header, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
-    sentences = list(notes(path.name, header, channels, exif=exif))
-    if channels == 1 and not header.mode.startswith(("1", "I", "L")):
+    header, decoding = probe(path), predictor.preprocessing.decoding
+    sentences = list(notes(path.name, header, decoding))
+    if decoding.channels == 1 and not header.mode.startswith(("1", "I", "L")):
         sentences.append("colour image, reduced to grey, which is all that the network knows")
     return sentences
 

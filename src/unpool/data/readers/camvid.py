@@ -4,6 +4,7 @@ Source: Brostow et al. 2009, "Semantic object classes in video"; class numbers o
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +13,7 @@ from unpool.data.image_file import printable
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
-from unpool.types import IGNORE, DataInfo, Exif
+from unpool.types import IGNORE, RGB, DataInfo, Decoding, Exif
 
 VOID = 11
 CLASSES = {
@@ -44,7 +45,7 @@ class CamVid(MaskPairs):
         split: Split,
         *,
         classes: Sequence[str] | None = None,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "apply",
     ) -> None:
         require_split(split)
@@ -54,7 +55,7 @@ class CamVid(MaskPairs):
         index = match(tuple(CLASSES), expected, printable(root))
         values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES), advice=_ADVICE)
         pairs = _pairs(folder / f"{split}.txt")
-        super().__init__(folder, pairs, values, channels=channels, exif=exif)
+        super().__init__(folder, pairs, values, decoding=replace(decoding, exif=exif))
         colours = dict(zip(index, CLASSES.values(), strict=True))
         self.info = DataInfo(
             classes=expected, palette=tuple(colours.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID

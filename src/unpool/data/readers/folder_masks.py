@@ -5,6 +5,7 @@ for validation, a share of the images is drawn for it, by a seed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from unpool.data.readers.splits import (
 )
 from unpool.errors import DataError, RecipeError
 from unpool.ops.drawing import distinct_colours
-from unpool.types import IGNORE, DataInfo, Exif
+from unpool.types import IGNORE, RGB, DataInfo, Decoding, Exif
 
 
 class FolderMasks(MaskPairs):
@@ -50,7 +51,7 @@ class FolderMasks(MaskPairs):
         split: Split,
         *,
         classes: Sequence[str] | None = None,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "apply",
         ignore: int | None = None,
         mask_values: Mapping[int, int] | None = None,
@@ -75,7 +76,7 @@ class FolderMasks(MaskPairs):
         if not pairs:
             raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(labels.meaning(index), len(labels.names), palette=labels.mask_palette)
-        super().__init__(root, pairs, values, channels=channels, exif=exif)
+        super().__init__(root, pairs, values, decoding=replace(decoding, exif=exif))
         self.info = DataInfo(classes=expected, palette=labels.palette(index, len(expected)), ignore=ignore)
         self.faults, self.notes = paired.faults, paired.notes
         self.origin: dict[str, Any] = {

@@ -4,6 +4,7 @@ Without a val folder, a share of the pairs is drawn for validation, by a seed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
 from unpool.errors import DataError
-from unpool.types import DataInfo, Exif, Sample
+from unpool.types import RGB, DataInfo, Decoding, Exif, Sample
 
 
 class ImagePairs:
@@ -37,7 +38,7 @@ class ImagePairs:
         root: Path,
         split: Split,
         *,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "apply",
         folders: Folders = None,
         val_share: float = 0.2,
@@ -57,8 +58,7 @@ class ImagePairs:
             self._pairs = [pair for pair in paired.pairs if key_of(pair.image) in kept]
             if not self._pairs:
                 raise empty_split(root, split, drawn)
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = replace(decoding, exif=exif)
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(pair.image) for pair in self._pairs]
         self.faults, self.notes = paired.faults, paired.notes
@@ -86,16 +86,16 @@ class ImagePairs:
         sentences = [
             sentence
             for file in (self._pairs[index].image, self._pairs[index].mask)
-            for sentence in notes(file, probe(self.root / file), self._channels, exif=self._exif)
+            for sentence in notes(file, probe(self.root / file), self.decoding)
         ]
-        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
+        return Measure(size, 2 * self.decoding.channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
 
     def _decode(self, file: str) -> Any:
-        return decode_image(self.root / file, self._channels, exif=self._exif)
+        return decode_image(self.root / file, self.decoding)
 
     def _require_one_size(self, index: int) -> tuple[int, int]:
         noisy, clean = self._pairs[index]
-        size, other = (oriented(probe(self.root / file), self._exif) for file in (noisy, clean))
+        size, other = (oriented(probe(self.root / file), self.decoding.exif) for file in (noisy, clean))
         if size != other:
             sizes = f"{other[1]}x{other[0]}, its noisy one {printable(noisy)} {size[1]}x{size[0]} (width x height)"
             raise Unusable(printable(self.root / clean), f"clean image is {sizes}: they must agree")

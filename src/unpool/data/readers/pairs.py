@@ -12,7 +12,7 @@ from unpool.data.decode import decode_image, notes
 from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.mask_file import decode_mask
 from unpool.data.measure import Measure
-from unpool.types import IGNORE, Exif, Fault, Sample
+from unpool.types import IGNORE, Decoding, Fault, Sample
 
 
 class Pair(NamedTuple):
@@ -81,12 +81,11 @@ class MaskPairs:
 
     gives: tuple[str, ...] = ("image", "mask")
 
-    def __init__(self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, channels: int, exif: Exif) -> None:
+    def __init__(self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, decoding: Decoding) -> None:
         self.root = root
         self._pairs = tuple(pairs)
         self._values = values
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = decoding
         self.names: Sequence[str] = [printable(pair.image) for pair in pairs]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
@@ -96,7 +95,7 @@ class MaskPairs:
 
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]
-        image = decode_image(self.root / pair.image, self._channels, exif=self._exif)
+        image = decode_image(self.root / pair.image, self.decoding)
         sample = {"image": image, **self.targets(index)}
         size, mask_size = tuple(image.shape[1:]), tuple(sample["mask"].shape)
         if size != mask_size:
@@ -112,11 +111,11 @@ class MaskPairs:
         """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
         pair = self._pairs[index]
         image, mask = probe(self.root / pair.image), probe(self.root / pair.mask)
-        size, mask_size = oriented(image, self._exif), (mask.height, mask.width)
+        size, mask_size = oriented(image, self.decoding.exif), (mask.height, mask.width)
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=image.orientation)
-        sentences = notes(pair.image, image, self._channels, exif=self._exif)
-        return Measure(size, (self._channels + 1) * size[0] * size[1], sentences)
+        sentences = notes(pair.image, image, self.decoding)
+        return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences)
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
         drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))
