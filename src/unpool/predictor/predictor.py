@@ -147,9 +147,8 @@ def within(size_hw: tuple[int, int], limit: int, *, least: int = 1) -> tuple[int
     if max(height, least) * max(width, least) <= limit:
         return size_hw
     scale = math.sqrt(limit / (height * width))
-    rows = min(height, max(1, round(height * scale)), limit)
-    columns = max(1, min(width, round(width * scale), limit // max(rows, least)))
-    return max(1, min(rows, limit // max(columns, least))), columns
+    rows = max(1, min(height, round(height * scale), limit // least))
+    return rows, max(1, min(width, round(width * scale), limit // max(rows, least)))
 
 
 @contextmanager
