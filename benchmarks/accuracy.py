@@ -39,7 +39,8 @@ class Proof:
 
 
 def _training(metrics: Metrics) -> str:
-    return f"{metrics['training']['time_s'] / 60:.1f} min, {metrics['training']['images_seen']:,} images seen, {metrics['training']['precision']}"
+    run = metrics["training"]
+    return f"{run['time_s'] / 60:.1f} min, {run['images_seen']:,} images seen, {run['precision']}"
 
 
 def _segmentation(reference: str) -> Callable[[dict[str, Metrics]], list[Row]]:

@@ -1,4 +1,4 @@
-"""Names of metrics and of what a run adds to them: no key of metrics.json, of a log line or an evaluation is two things."""
+"""Names of metrics and of what a run adds to them: no key of metrics.json or of a log line is two things."""
 
 import json
 from typing import Any

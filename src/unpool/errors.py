@@ -58,6 +58,6 @@ class Stopped(UnpoolError):
 
 
 def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether it means that memory was used up: torch raises a RuntimeError for the host's, a subclass for a device's."""
+    """Whether memory was used up: for the host's, torch raises a RuntimeError, for a device's a subclass of it."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(error, MemoryError) or any(text in str(error) for text in words)

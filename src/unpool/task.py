@@ -11,11 +11,13 @@ from unpool.types import Batch, Losses, Metric, Prediction, Samples
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
 _ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
-FACTS = frozenset(  # names that no metric may have: they stand beside metrics in metrics.json, log.jsonl and evaluations
-    {
-        *("loss", "images", "epoch", "step", "kind", "history", "training", "data", "baseline"),
-        *("split", "weights", "skipped", "not_measured", "run", "already_complete"),
-    }
+FACTS = (
+    frozenset(  # names that no metric may have: they stand beside metrics in metrics.json, log.jsonl and evaluations
+        {
+            *("loss", "images", "epoch", "step", "kind", "history", "training", "data", "baseline"),
+            *("split", "weights", "skipped", "not_measured", "run", "already_complete"),
+        }
+    )
 )
 _PREFIX = "task/"  # in files of weights; no module's parameter has a name with a slash
 
@@ -216,7 +218,9 @@ def check_measured(task: Task) -> None:
 
 def _check_names(name: str, metrics: Iterable[str]) -> None:
     if taken := sorted(FACTS & set(metrics)):
-        raise TypeError(f"{name} calls a metric {', '.join(taken)}, as a run calls a fact of its own: rename the metric")
+        raise TypeError(
+            f"{name} calls a metric {', '.join(taken)}, as a run calls a fact of its own: rename the metric"
+        )
 
 
 def with_facts(metrics: Mapping[str, Any], **facts: Any) -> dict[str, Any]:

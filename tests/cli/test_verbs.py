@@ -94,7 +94,10 @@ def test_train_prints_metrics_then_report_then_the_run(fake, capsys):
 
 
 def test_train_prints_the_numbers_of_a_group_and_leaves_out_its_texts(fake, capsys):
-    fake.metrics = {"training": {"precision": "float32", "time_s": 2.5, "hardware": {"cores": 2}}, "versions": {"a": "1"}}
+    fake.metrics = {
+        "training": {"precision": "float32", "time_s": 2.5, "hardware": {"cores": 2}},
+        "versions": {"a": "1"},
+    }
     main(["train", "camvid_unet"])
     assert capsys.readouterr().out.splitlines()[:-2] == ["training", "  time_s  2.5000"]
 

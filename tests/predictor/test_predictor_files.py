@@ -223,7 +223,7 @@ class Padding(nn.Module):
 @pytest.mark.parametrize("size_hw", [None, (64, 64)])
 def test_strip_is_answered_at_its_size_in_tiles_of_bounded_memory(size_hw, size, tmp_path):
     network = Padding()
-    preprocessing = Preprocessing(size_hw=size_hw, mean=(0.0,) * 3, std=(1.0,) * 3, multiple=32)
+    preprocessing = Preprocessing(size_hw=size_hw, mean=(0.0,) * 3, std=(1.0,) * 3)
     predictor = Predictor(network, preprocessing, INFO, Segmentation(INFO))
     (record,) = write_predictions(predictor, [save(tmp_path / "strip.png", 250, size)], tmp_path / "out")
     assert record["shares"] == {"dark": 1.0}

@@ -91,7 +91,9 @@ def write_predictions(
         _write_list(predictor, records, out)
     except KeyboardInterrupt as interrupt:
         _write_list(predictor, records, out)
-        interrupt.add_note(f"{len(records)} of {len(files)} images were done; they are listed in {printable(out / LIST)}")
+        interrupt.add_note(
+            f"{len(records)} of {len(files)} images were done; they are listed in {printable(out / LIST)}"
+        )
         raise
     except OSError as error:
         reason = error.strerror or error

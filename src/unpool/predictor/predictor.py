@@ -138,7 +138,7 @@ class Predictor:
 
 
 def within(size_hw: tuple[int, int], limit: int, *, least: int = 1) -> tuple[int, int]:
-    """The size, made smaller at its aspect where it has more pixels than `limit`, each side counted as `least` at least.
+    """The size, made smaller at its aspect where it has more pixels than `limit`; sides count as `least` at least.
 
     >>> within((40, 30), 300), within((4, 3), 300), within((1, 90), 300, least=5)
     ((20, 15), (4, 3), (1, 60))
