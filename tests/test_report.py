@@ -116,6 +116,14 @@ def test_report_lists_classes_from_the_best_to_the_absent(run):
     assert bars == ["91.0 %", "25.0 %", "absent"]
 
 
+def test_report_names_classes_that_were_not_measured_or_never_learned(tmp_path):
+    metrics = segmentation_metrics()
+    metrics["data"] |= {"not_measured": ["sky", HOSTILE], "never_learned": ["bicyclist"]}
+    text = make(lay_run(tmp_path / "run", metrics))
+    assert "their scores are n/a, means are over the rest: sky, &lt;/title&gt;" in text
+    assert "never learned, since the training set has none of them: bicyclist." in text
+
+
 def test_report_compares_with_colour_alone(run):
     assert "Colour alone. It reaches mean IoU 27.1 %." in make(run)
 

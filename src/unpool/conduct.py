@@ -207,6 +207,8 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         "data": {
             "train": len(data.train.samples),
             "val": len(data.val.samples),
+            "never_learned": data.train.counts.absent(job.task.needs),
+            "not_measured": data.val.counts.absent(job.task.needs),
             "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
         },
     }

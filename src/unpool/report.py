@@ -128,8 +128,22 @@ def _result(metrics: Mapping[str, Any], described: Described, best: str) -> list
     tiles = [(description.title, _value(description, metrics[name])) for name, description in shown.items()]
     if (time_s := _training(metrics).get("time_s")) is not None:
         tiles.append(("time", _time(time_s)))
-    notes = [_best(metrics, described, best), _baseline(metrics, described)]
+    notes = [_best(metrics, described, best), *_absent(metrics), _baseline(metrics, described)]
     return [blocks.tiles(tiles), *(blocks.note(text) for text in notes if text)]
+
+
+def _absent(metrics: Mapping[str, Any]) -> list[str]:
+    """Which classes were not measured, and which never learned, a sentence each; empty where there are none."""
+    data = metrics.get("data") or {}
+    measured = (
+        "are not measured, since the validation set has none of them: their scores are n/a, means are over the rest"
+    )
+    learned = "were never learned, since the training set has none of them"
+    return [
+        f"Classes that {reason}: {', '.join(names[:MOST_BARS])}{', ...' if len(names) > MOST_BARS else ''}."
+        for names, reason in ((data.get("not_measured"), measured), (data.get("never_learned"), learned))
+        if names
+    ]
 
 
 def _measured(metrics: Mapping[str, Any], described: Described) -> Described:

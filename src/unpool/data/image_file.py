@@ -81,7 +81,9 @@ def probe(source: Source, *, name: str | None = None) -> Probe:
     with opened(source, name_of(source, name)) as image:
         frames = getattr(image, "n_frames", 1)
         turn, bits = orientation(image), 16 if _is_deep(image) else 8
-        return Probe(image.height, image.width, str(image.format), image.mode, frames, turn, bits)
+        is_swapped = image.format == "TIFF" and 5 <= turn <= 8  # Pillow gives the size of a turned TIFF
+        width, height = reversed(image.size) if is_swapped else image.size
+        return Probe(height, width, str(image.format), image.mode, frames, turn, bits)
 
 
 def header(path: Path, *, exif: Exif = "apply") -> tuple[int, int]:

@@ -58,10 +58,11 @@ def require_share(val_share: float) -> None:
         raise RecipeError(f"data.val_share is {val_share}; expected more than 0 and at most 1, such as 0.2")
 
 
-def require_exif(exif: str) -> None:
-    """Raises RecipeError unless exif is apply or ignore."""
-    if exif not in ("apply", "ignore"):
-        raise RecipeError(f"data.exif is '{exif}'; expected apply or ignore")
+def require_exif(exif: str, *, of_target: bool = False) -> None:
+    """Raises RecipeError unless exif is apply or ignore; or image, where the target of an image is an image too."""
+    allowed = ("apply", "ignore", "image") if of_target else ("apply", "ignore")
+    if exif not in allowed:
+        raise RecipeError(f"data.exif is '{exif}'; expected {' or '.join(allowed)}")
 
 
 def require_named_split(root: Path, split: Split) -> None:
