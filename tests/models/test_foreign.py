@@ -138,8 +138,9 @@ def test_averaged_weights_are_taken_and_the_report_says_so(tmp_path, ours, torch
     other = randomised(models.build("resnet18", num_classes=CLASSES, width=WIDTH), seed=9).state_dict()
     for key, nest in (("model_ema", lambda d: d), ("state_dict_ema", lambda d: d), ("ema", lambda d: {"shadow": d})):
         caplog.clear()
-        path = written(tmp_path / "w.pth", {"state_dict": other, key: nest(torchvisions)})
-        assert_same(loaded(path), ours)
+        tree = {"state_dict": other, key: nest(torchvisions)}
+        assert_same(loaded(written(tmp_path / "first.pth", dict(reversed(tree.items())))), ours)
+        assert_same(loaded(written(tmp_path / "w.pth", tree)), ours)
         assert "the averaged weights, not those below: 'state_dict'" in caplog.text
         assert key in caplog.text
 
