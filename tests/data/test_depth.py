@@ -2,6 +2,7 @@
 
 import io
 import logging
+import shutil
 
 import cv2
 import numpy as np
@@ -127,7 +128,7 @@ def test_fractions_and_negative_values_need_a_range(kind, write):
 
 
 def split(root, train: dict[str, bytes], val: dict[str, bytes]):
-    for name, files in (("train", train), ("val", val)):
+    for name, files in (("train", train), ("val", val or train)):
         for file, data in files.items():
             for label in ("a", "b"):
                 (root / name / label).mkdir(parents=True, exist_ok=True)
@@ -230,7 +231,10 @@ def test_other_readers_take_the_range_of_their_set_too(tmp_path):
     for folder in ("noisy", "clean"):
         (tmp_path / "pairs" / "train" / folder).mkdir(parents=True)
         (tmp_path / "pairs" / "train" / folder / "1.png").write_bytes(by_opencv(to(4095)))
-    for reader in (Images(tmp_path / "pairs" / "train", "val", val_share=1.0), ImagePairs(tmp_path / "pairs", "train")):
+    (tmp_path / "pairs" / "val").mkdir()
+    shutil.copytree(tmp_path / "pairs" / "train", tmp_path / "pairs" / "val", dirs_exist_ok=True)
+    clean = tmp_path / "pairs" / "train" / "clean"
+    for reader in (Images(clean, "val", val_share=1.0), ImagePairs(tmp_path / "pairs", "train")):
         sample = scan(reader, memory=False).samples[0]
         assert all(int(sample[key].max()) == 255 for key in reader.gives)
         assert reader.decoding.set_range == (0, 4095)
