@@ -78,6 +78,11 @@ CASES = {
     "a transparent entry in use": Case(
         COLOURED, [(palette_png(IDS, [SKY, CAT, DOG], alpha=[255, 0]), IDS)], r"entry 1 is \(128, 0, 0\) with alpha 0"
     ),
+    "an entry in use that is half transparent": Case(
+        COLOURED,
+        [(palette_png(IDS, [SKY, CAT, DOG], alpha=[255, 128, 254]), IDS)],
+        r"entry 1 is \(128, 0, 0\) with alpha 128, entry 2 is",
+    ),
     "a transparent entry not in use": Case(COLOURED, [(palette_png(FEW, [SKY, CAT, DOG], alpha=[255, 0]), FEW)]),
     "a clear index in a GIF": Case(
         COLOURED, [(palette_gif(IDS, [SKY, CAT, DOG], clear=0), IDS)], r"entry 0 is \(0, 0, 0\) with alpha 0"
@@ -142,6 +147,11 @@ CASES = {
     ),
     "black in a palette of browsers": Case(
         "".join(f"c{i}\n" for i in range(21)), [(palette_png(NONE + 10, WEB), NONE)], "indices or grey values"
+    ),
+    "greys beside VOC's colours in another order": Case(
+        "".join(f"c{i}\n" for i in range(130)),
+        [(palette_png(BINARY, [SKY, (128, 128, 128), CAT]), BINARY)],
+        "indices or grey values",
     ),
     "one grey twice": Case(PLAIN, [(palette_png(IDS, [SKY, SKY, (2, 2, 2)]), IDS)], "several entries of the same grey"),
     "transparent greys": Case(
