@@ -210,6 +210,16 @@ def test_validation_of_another_palette_than_training_is_refused(train, val, says
         check_same_names(readers[1].info, readers[0].info, reader="the validation reader")
 
 
+def test_colour_that_is_another_class_in_validation_is_refused(tmp_path):
+    for split, ids in (("train", BINARY), ("val", FEW)):
+        colours = [SKY, RED, RED] if split == "val" else [SKY, RED]
+        case = Case(PLAIN, [(palette_png(ids, colours), ids)] * 2)
+        made(tmp_path, case, masks=f"{split}/masks", images=f"{split}/images")
+    train, val = (FolderMasks(tmp_path, split).info for split in ("train", "val"))
+    with pytest.raises(DataError, match=r"palettes show 'dog' as \(255, 0, 0\), which was 'cat' before"):
+        check_same_names(val, train, reader="the validation reader")
+
+
 @pytest.mark.parametrize(
     ("case", "says"),
     [
