@@ -22,6 +22,7 @@ from unpool.model_file import read_config
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
+from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
@@ -63,7 +64,8 @@ def train(  # noqa: PLR0913, a public verb
         on_start: called with the run directory as soon as it exists.
 
     Returns:
-        What metrics.json holds: the metrics of the last weights under plain names, `history`, `time_s`, and `run`.
+        What metrics.json holds: the metrics of the last weights under plain names, `history`, facts of the run under
+        `training` and `data`, and `run`, the path of its directory.
 
     Raises:
         RecipeError, DataError, EnvironmentFault, Diverged, Stopped, TimeLimit: see `unpool.errors`.
@@ -74,7 +76,7 @@ def train(  # noqa: PLR0913, a public verb
         >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     metrics = train("scenes_unet", small, run=Path(folder, "run"))
-        >>> metrics["images_seen"], sorted(metrics["iou"])
+        >>> metrics["training"]["images_seen"], sorted(metrics["iou"])
         (8, ['background', 'cross', 'disc', 'square', 'triangle'])
     """
     settings = load_recipe(recipe, overrides)
@@ -83,7 +85,8 @@ def train(  # noqa: PLR0913, a public verb
         on_start(directory.path)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
-        return {**train_to_end(settings, directory, custom, progress=progress), "run": str(directory.path)}
+        metrics = train_to_end(settings, directory, custom, progress=progress)
+    return with_facts(metrics, run=str(directory.path))
 
 
 def resume(
@@ -121,7 +124,7 @@ def resume(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     run = Path(train("scenes_unet", small, run=Path(folder, "run"))["run"])
         ...     metrics = resume(run, {"train.epochs": 2})
-        >>> metrics["images_seen"]
+        >>> metrics["training"]["images_seen"]
         16
     """
     directory = RunDirectory.open(run)
@@ -132,11 +135,12 @@ def resume(
             f"train.epochs is {settings.train.epochs} and the run was planned for {planned}; it can be raised only"
         )
     if directory.is_finished(settings.train.epochs):
-        return {**directory.read_json("metrics.json"), "run": str(directory.path), "already_complete": True}
+        return with_facts(directory.read_json("metrics.json"), run=str(directory.path), already_complete=True)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     _require_same_parts(directory, custom)
     with directory.held():
-        return {**train_to_end(settings, directory, custom, progress=progress), "run": str(directory.path)}
+        metrics = train_to_end(settings, directory, custom, progress=progress)
+    return with_facts(metrics, run=str(directory.path))
 
 
 def evaluate(
@@ -195,7 +199,9 @@ def evaluate(
         )
     finally:
         loader.close()
-    return {**metrics, "split": split, "weights": weights, "skipped": [fault._asdict() for fault in result.faults]}
+    skipped = [fault._asdict() for fault in result.faults]
+    not_measured = result.counts.absent(trained.task.needs)
+    return with_facts(metrics, split=split, weights=weights, skipped=skipped, not_measured=not_measured)
 
 
 def _measured_on(

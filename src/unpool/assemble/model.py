@@ -6,12 +6,16 @@ from torch import nn
 from unpool import models, tasks
 from unpool.assemble.data import Data
 from unpool.recipe import Recipe
-from unpool.task import Task
+from unpool.task import Task, check_measured
 
 
 def make_task(recipe: Recipe, data: Data) -> Task:
-    """The recipe's task; its parameters are drawn from the seed, and it counts in the training set."""
-    return tasks.build(
+    """The recipe's task; its parameters are drawn from the seed, and it counts in the training set.
+
+    Raises:
+        TypeError: the task's metric does not compute what chooses the best weights, or uses a name of the run's facts.
+    """
+    task = tasks.build(
         recipe.task.name,
         data.info,
         options=recipe.task.options,
@@ -19,6 +23,8 @@ def make_task(recipe: Recipe, data: Data) -> Task:
         samples=data.train.samples,
         seed=recipe.train.seed,
     )
+    check_measured(task)
+    return task
 
 
 def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
