@@ -19,6 +19,8 @@ from unpool.data.same_names import check_same_names
 from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.model_file import read_config
+from unpool.models.pretrained import WORDS
+from unpool.published import only_counted, published_on
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
@@ -148,19 +150,20 @@ def evaluate(
     overrides: Overrides = (),
     *,
     split: Literal["train", "val", "test"] = "val",
-    weights: Literal["last", "best"] = "last",
+    weights: predictor.Weights = "last",
     model: nn.Module | None = None,
     reader: Reader | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a run's network on one split, as `unpool evaluate --json` prints them.
+    """Metrics of a run's network, or of a published one, on one split, as `unpool evaluate --json` prints them.
 
     Args:
-        run: its directory.
+        run: its directory, or a network's name for published weights.
         overrides: such as `data.root`, for another set in the same format: its classes are matched by name, and where
-            it has no folders for splits all of it is measured. What shapes the network or its input is refused.
+            it has no folders for splits all of it is measured. What shapes the network or its input is refused. For
+            published weights also `data.reader`, by default that of class folders, or of images and masks.
         split: the part of the set to measure on.
-        weights: of the last step, or the best seen in validation.
+        weights: of the last step, or the best seen in validation; or published ones, as in `unpool.load`.
         model: as given to `train`; takes the weights.
         reader: a reader to measure on that replaces the recipe's.
         progress: as in `train`.
@@ -180,9 +183,14 @@ def evaluate(
         >>> again["mean_iou"] == metrics["mean_iou"], again["split"]
         (True, 'val')
     """
-    directory = RunDirectory.open(run)
-    trained = predictor.load(directory.path, weights=weights, model=model)
-    settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
+    if weights in WORDS:
+        if model is not None or reader is not None:
+            raise RecipeError(f"weights {weights!r} are of the network {str(run)!r}: leave model and reader out")
+        trained, settings, reader = published_on(str(run), weights, overrides, split=split, allowed=EVALUABLE)
+    else:
+        directory = RunDirectory.open(run)
+        trained = predictor.load(directory.path, weights=weights, model=model)
+        settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     device = make_device(settings)
@@ -200,6 +208,8 @@ def evaluate(
     finally:
         loader.close()
     skipped = [fault._asdict() for fault in result.faults]
+    if weights in WORDS:  # of a published network's classes a set may have some only
+        return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)
     not_measured = result.counts.absent(trained.task.needs)
     return with_facts(metrics, split=split, weights=weights, skipped=skipped, not_measured=not_measured)
 
@@ -280,7 +290,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
-    `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network "imagenet" or "voc".
+    `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network published ones.
 
     Example:
         >>> import tempfile

@@ -22,9 +22,10 @@ def parser() -> Parser:
     verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where to write the results")
     verb.add_argument(
         "--weights",
-        choices=["last", "best", "imagenet", "voc"],
+        choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
         default="last",
-        help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once",
+        help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once, "
+        "or efficientnet_lite0, of an installed package",
     )
     return verb
 
