@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
 
+from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
 from unpool.data.label_counts import log_unlabelled, require_labels
@@ -33,7 +34,7 @@ class Data:
     Attributes:
         train, val: scanned splits.
         preprocessing: shared by training, evaluation and prediction.
-        info: class names and the like, as the training split has them.
+        info: class names and the like, as the training split has them, with the pairs of `data.flip_pairs`.
     """
 
     train: ScanResult
@@ -103,6 +104,7 @@ def read_data(
     """
     train = make_reader(recipe, "train") if train is None else train
     check_gives(recipe, train, "the training reader")
+    info = with_flip_pairs(train.info, recipe.data.flip_pairs)
     val = make_reader(recipe, "val", classes=train.info.classes) if val is None else val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
@@ -119,7 +121,7 @@ def read_data(
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
-    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=train.info)
+    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info)
 
 
 def set_range_of(reader: Reader) -> Range | None:
@@ -178,6 +180,7 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
         window_hw=None if window is None else (window[0], window[1]),
         keeps_scale=recipe.data.size is None and not any(kind.chooses_scale for kind in geometry.values()),
         sizes_hw=data.train.samples.sizes_hw,
+        chooses_pairs=recipe.data.flip_pairs is not None,
     )
 
 
