@@ -118,7 +118,7 @@ def _efficientnet() -> dict[str, Tensor]:
 def _vgg16() -> dict[str, Tensor]:
     path = path_of("hed_vgg16")
     try:
-        import h5py
+        import h5py  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise EnvironmentFault(f"{path} needs h5py, which cannot be imported ({error}): pip install h5py") from error
     tensors = {}
