@@ -150,6 +150,8 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     steps = job.total_steps * recipe.train.accumulate
     _log.info("about %s for %d steps, evaluation not counted", as_time(choice.seconds_per_step * steps), steps)
     settled = {
+        "data.mean": list(data.preprocessing.mean),
+        "data.std": list(data.preprocessing.std),
         "data.workers": loader.workers,
         "train.threads": torch.get_num_threads(),
         "train.precision": choice.precision,

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from unpool.assemble.data import Data
+from unpool.ops.drawing import drawable
 from unpool.report import Example
 from unpool.task import first_sample
 from unpool.training.job import Job, lay_out
@@ -57,7 +57,7 @@ def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example
     prediction, loss = _look(job, batch)
     if job.task.is_image:  # what the network saw, which may have noise that the file has not
         sample = {**sample, **{key: batch[key][0] for key in job.task.needs}}
-    image = _rgb(sample["image"].round().clamp(0, 255).to(torch.uint8))
+    image = drawable(sample["image"].round().clamp(0, 255).to(torch.uint8)).expand(3, -1, -1)
     return Example(
         data.val.samples.names[index],
         image,
@@ -65,7 +65,3 @@ def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example
         job.task.draw(image, job.task.thinned(job.task.record(prediction), 1)),
         f"loss {loss:.3f}",
     )
-
-
-def _rgb(image: Tensor) -> Tensor:
-    return image.expand(3, -1, -1) if image.shape[0] == 1 else image

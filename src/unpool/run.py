@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble.data import check_gives, make_eval_loader, make_reader
+from unpool.assemble.data import check_gives, give_set_range, make_eval_loader, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.conduct import CustomParts, train_to_end
 from unpool.data.label_counts import log_unlabelled
@@ -29,11 +30,11 @@ from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
-from unpool.types import DataInfo, Reader
+from unpool.types import DataInfo, Range, Reader
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
 EVALUABLE = (  # and in an evaluation, beside the options of the reader
-    *("data.root", "data.memory", "data.noise", "data.noise_seed"),
+    *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range"),
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
 OnStart = Callable[[Path], None]
@@ -191,6 +192,7 @@ def evaluate(
         directory = RunDirectory.open(run)
         trained = predictor.load(directory.path, weights=weights, model=model)
         settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
+    give_set_range(reader, trained.preprocessing.set_range)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     device = make_device(settings)
@@ -286,11 +288,17 @@ def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, Memory
 
 
 def predict(
-    run: Path, images: Sequence[Path], out: Path, *, weights: predictor.Weights = "last"
+    run: Path,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    weights: predictor.Weights = "last",
+    black_white: Range | None = None,
 ) -> list[dict[str, Any]]:
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
     `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network published ones.
+    `black_white` is `data.range` of these files, where it is not that of training.
 
     Example:
         >>> import tempfile
@@ -307,4 +315,7 @@ def predict(
         (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
     source = RunDirectory.open(run).path if weights in ("last", "best") else run
-    return predictor.write_predictions(predictor.load(source, weights), images, out)
+    loaded = predictor.load(source, weights)
+    if black_white is not None:
+        loaded.preprocessing = replace(loaded.preprocessing, range=black_white)
+    return predictor.write_predictions(loaded, images, out)

@@ -111,6 +111,7 @@ class DataInfo:
 
 
 Exif = Literal["apply", "ignore"]
+Range = tuple[float, float]  # the values that are black and white
 TargetExif = Literal["apply", "ignore", "image"]  # "image" turns images only: their masks are upright already
 
 
@@ -119,12 +120,19 @@ class Decoding:
     """How the pixels of an image file are read.
 
     Attributes:
-        channels: of the tensor, 1 for grey, 3 for RGB.
+        channels: of the tensor: 1 for grey, 3 for RGB, any other number for as many bands.
         exif: whether the image is turned as its EXIF orientation says.
+        range: (black, white) of files of more than 8 bits, signed values or floating point; None where they say it, or
+            where `set_range` is theirs.
+        set_range: (black, white) of those of them that do not say it, as the scan of the training split found it.
+        bands: of the file, counted from 1, one a channel; None for all.
     """
 
     channels: int = 3
     exif: Exif = "apply"
+    range: Range | None = None
+    set_range: Range | None = None
+    bands: tuple[int, ...] | None = None
 
 
 GREY, RGB = Decoding(channels=1), Decoding()

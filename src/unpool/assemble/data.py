@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
 
 from unpool.assemble.mirror import with_flip_pairs
+from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
 from unpool.data.label_counts import log_unlabelled, require_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
+from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
 from unpool.data.repeated import Repeated
 from unpool.data.same_names import check_same_names
@@ -22,7 +24,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Decoding, Reader, Samples, Transform
+from unpool.types import DataInfo, Decoding, Range, Reader, Samples, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,9 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
         raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
     options = dict(recipe.data.options)
     if "decoding" in accepted:
-        options["decoding"] = Decoding(channels=recipe.data.channels)
+        options["decoding"] = Decoding(channels=recipe.data.channels, range=recipe.data.range, bands=recipe.data.bands)
+    elif recipe.data.channels != 3 or recipe.data.bands or recipe.data.range:
+        raise RecipeError(f"reader {recipe.data.reader} makes RGB: leave data.channels, data.bands and data.range out")
     if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None
@@ -106,24 +110,46 @@ def read_data(
     check_same_names(val.info, train.info, reader="the validation reader")
     memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
     shared = num_workers(recipe) > 0
-    results = [scan(reader, memory=memory, shared=shared, progress=progress) for reader in (train, val)]
+    results = []
+    for reader in (train, val):
+        give_set_range(reader, set_range_of(train))
+        results.append(scan(reader, memory=memory, shared=shared, progress=progress))
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
     log_unlabelled(results[1].counts, needs, part="validation")
-    return Data(train=results[0], val=results[1], preprocessing=make_preprocessing(recipe), info=info)
+    read_by = train if set_range_of(train) or not set_range_of(val) else val
+    preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
+    if not preprocessing.mean:
+        preprocessing = with_statistics(preprocessing, results[0].samples)
+    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info)
 
 
-def make_preprocessing(recipe: Recipe) -> Preprocessing:
-    """The data section's size rule, channels and statistics.
+def set_range_of(reader: Reader) -> Range | None:
+    """The range that a scan found in the values of deep images."""
+    return reader.decoding.set_range if isinstance(reader, DecodingReader) else None
+
+
+def give_set_range(reader: Reader, known: Range | None) -> None:
+    """Reads deep images by the range of another set, so that a scan finds none itself."""
+    if known is not None and isinstance(reader, DecodingReader):
+        reader.decoding = replace(reader.decoding, set_range=known)
+
+
+def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Preprocessing:
+    """The data section's size rule, channels, statistics, and how files are read.
 
     A reader's `exif` says on which pixels points were annotated. A new photograph has none: it is seen upright.
     """
     data = recipe.data
+    decoding = decoding or Decoding(range=data.range, bands=data.bands)
     return Preprocessing(
         size_hw=None if data.size is None else (data.size[0], data.size[1]),
         rule=data.rule,
         crop=data.crop,
         channels=data.channels,
+        range=decoding.range,
+        set_range=decoding.set_range,
+        bands=decoding.bands,
         order=data.color_order,
         value_range=data.value_range,
         normalization=data.normalize,

@@ -7,7 +7,7 @@ from pathlib import Path
 from unpool.cli.console import library_output_to_stderr, log_to_stderr, write_message, write_result
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
-from unpool.errors import DataError
+from unpool.errors import DataError, RecipeError
 
 ABOUT = "predict on images with the network of a run, or a published one"
 EXAMPLES = """examples: unpool predict runs/camvid_unet-1 street.jpg -o out
@@ -27,6 +27,13 @@ def parser() -> Parser:
         help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once, "
         "or efficientnet_lite0, of an installed package",
     )
+    verb.add_argument(
+        "--range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help="values that are black and white in images of more than 8 bits; by default those of training",
+    )
     return verb
 
 
@@ -36,7 +43,9 @@ def run(values: Namespace) -> int:
     from unpool.run import predict
 
     with library_output_to_stderr(), log_to_stderr():
-        records = predict(values.run, values.images, values.out, weights=values.weights)
+        records = predict(
+            values.run, values.images, values.out, weights=values.weights, black_white=_range(values.range)
+        )
     for note, count in Counter(note for record in records for note in record.get("notes", ())).items():
         write_message(f"warning: {note} ({count} of {len(records)} images)")
     failed = sum("error" in record for record in records)
@@ -44,3 +53,11 @@ def run(values: Namespace) -> int:
         write_message(f"error: {failed} of {len(records)} images not answered; predictions.json has the reason of each")
     write_result(str(values.out))
     return DataError.exit_code if failed else 0
+
+
+def _range(ends: list[float] | None) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    if not ends[0] < ends[1]:
+        raise RecipeError(f"--range is {ends[0]:g} {ends[1]:g}; expected two numbers, the lower one first")
+    return ends[0], ends[1]

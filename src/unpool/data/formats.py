@@ -8,9 +8,12 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
+
+from unpool.data.tiff_header import StoredTiff
+
+NPY = "NPY"  # an array of NumPy, which no parser of Pillow reads
 
 # called directly, never through Image.open, so that no other parser ever sees the user's bytes
 PARSERS = {
@@ -19,7 +22,7 @@ PARSERS = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
+    "TIFF": StoredTiff,
     "PPM": PpmImagePlugin.PpmImageFile,
 }
 
@@ -40,6 +43,7 @@ SUFFIXES = {
     ".pgm": "PPM",
     ".pbm": "PPM",
     ".pnm": "PPM",
+    ".npy": "NPY",
 }
 
 # listed all the same, so that a picture in such a file is refused by name and not left out in silence
@@ -86,6 +90,7 @@ _MAGIC = (
     _Magic(4, b"\x11\xaf", "FLI"),
     _Magic(4, b"\x12\xaf", "FLI"),
     _Magic(0, b"BM", "BMP"),
+    _Magic(0, b"\x93NUMPY", "NPY"),
 )
 HEAD_BYTES = 64
 

@@ -1,7 +1,7 @@
 """Opens an image file by its first bytes and reads its header; says what is wrong with it, or why it is refused.
 
-The format is read from the first bytes, never from the name; only seven formats are enabled. Sizes are checked in the
-header, before anything is allocated.
+The format is read from the first bytes, never from the name; only seven formats, and arrays of NumPy, are enabled.
+Sizes are checked in the header, before anything is allocated.
 """
 
 import io
@@ -11,16 +11,31 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from PIL import ExifTags, Image, ImageFile
 
-from unpool.data.formats import HEAD_BYTES, PARSERS, sniff
+from unpool.data.array_header import ArrayHeader, read_array_header
+from unpool.data.formats import HEAD_BYTES, NPY, PARSERS, sniff
+from unpool.data.png_bits import significant_bits
+from unpool.data.refused import Refused
+from unpool.data.tiff import require_readable
+from unpool.data.tiff_header import (
+    COLOURS,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    TiffHeader,
+    is_read_by_pillow,
+    read_tiff_header,
+)
 from unpool.errors import DataError
-from unpool.types import Exif, Fault
+from unpool.types import Exif, Fault, Range
 
 LIMIT_PIXELS = 100_000_000
 Source = Path | bytes
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 # what Pillow's parsers are known to raise on damaged files
 _PARSER_ERRORS = (
@@ -56,7 +71,15 @@ class Probe(NamedTuple):
     """What the header of an image file says; the size is as stored, before any orientation.
 
     Attributes:
-        bits: of each value, 16 where there are more than 8.
+        mode: Pillow's; empty where Pillow does not read the file.
+        bits: of each value.
+        kind: of the values: unsigned, signed or floating point.
+        bands: values of a pixel, alpha left out; 3 for colours in any form.
+        is_colour: the bands are red, green and blue.
+        has_alpha: there is an alpha channel.
+        is_white_zero: the smallest value is white, in a grey TIFF.
+        stated: the values that are black and white, where the file says so.
+        significant: bits that the file calls significant, where those are fewer; 0 where it does not say.
     """
 
     height: int
@@ -66,6 +89,18 @@ class Probe(NamedTuple):
     frames: int
     orientation: int
     bits: int = 8
+    kind: Literal["u", "i", "f"] = "u"
+    bands: int = 1
+    is_colour: bool = False
+    has_alpha: bool = False
+    is_white_zero: bool = False
+    stated: Range | None = None
+    significant: int = 0
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether the values have another range than 0 to 255."""
+        return self.bits > 8 or self.kind != "u"
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -78,12 +113,60 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 def probe(source: Source, *, name: str | None = None) -> Probe:
     """The header of an image file; no pixel is decoded."""
-    with opened(source, name_of(source, name)) as image:
-        frames = getattr(image, "n_frames", 1)
-        turn, bits = orientation(image), 16 if _is_deep(image) else 8
-        is_swapped = image.format == "TIFF" and 5 <= turn <= 8  # Pillow gives the size of a turned TIFF
-        width, height = reversed(image.size) if is_swapped else image.size
-        return Probe(height, width, str(image.format), image.mode, frames, turn, bits)
+    name = name_of(source, name)
+    with recognised(source, name) as (form, stream):
+        return probe_of(form, stream, name)
+
+
+def probe_of(form: str, stream: BinaryIO, name: str) -> Probe:
+    """The header of a file in a stream of that format."""
+    if form == "TIFF":
+        return _probe_tiff(read_tiff_header(stream), stream, name)
+    if form == NPY:
+        return _probe_array(read_array_header(stream), name)
+    return probe_image(parsed(form, stream, name), stream)
+
+
+def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
+    """What Pillow's parser says of a file in `stream`, which is no TIFF."""
+    rawmode, most = stored_as(image)
+    frames, form = getattr(image, "n_frames", 1), str(image.format)
+    is_colour = image.mode not in _GREY_MODES and rawmode != "LA;16B"
+    probed = Probe(image.height, image.width, form, image.mode, frames, orientation(image))
+    probed = probed._replace(
+        bits=16 if is_deep(image) else 8,
+        bands=3 if is_colour else 1,
+        is_colour=is_colour,
+        has_alpha=image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA"))),
+        stated=(0, most if isinstance(most, int) else 65535) if form == "PPM" else None,
+    )
+    if form == "PNG" and probed.bits == 16:
+        bits = significant_bits(stream)
+        return probed._replace(stated=(0, 65535)) if bits == 16 else probed._replace(significant=bits)
+    return probed
+
+
+def _probe_tiff(header: TiffHeader, stream: BinaryIO, name: str) -> Probe:
+    check_size(header.height, header.width, name)
+    require_readable(header)
+    is_colour = header.photometric in COLOURS
+    mode = parsed("TIFF", stream, name).mode if is_read_by_pillow(header) else ""
+    probed = Probe(header.height, header.width, "TIFF", mode, header.pages, header.orientation)
+    return probed._replace(
+        bits=8 if header.photometric == PALETTE and mode else header.bits,
+        kind=header.kind,
+        bands=header.bands if header.photometric == RGB or not is_colour else 3,
+        is_colour=is_colour and (header.photometric != RGB or header.bands == 3),
+        has_alpha=header.alpha > 0,
+        is_white_zero=header.photometric == WHITE_IS_ZERO,
+        stated=header.stated,
+    )
+
+
+def _probe_array(header: ArrayHeader, name: str) -> Probe:
+    height, width, bands = header.shape
+    check_size(height, width, name)
+    return Probe(height, width, NPY, "", 1, 1, bits=header.bits, kind=header.kind, bands=bands)
 
 
 def header(path: Path, *, exif: Exif = "apply") -> tuple[int, int]:
@@ -97,8 +180,8 @@ def oriented(probed: Probe, exif: Exif) -> tuple[int, int]:
     return (probed.width, probed.height) if is_turned else (probed.height, probed.width)
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether the file has more than 8 bits a value, which Pillow's mode tells of grey only."""
+def is_deep(image: Image.Image) -> bool:
+    """Whether the file has more than 8 bits a value, which Pillow's mode says of grey only."""
     rawmode, most = stored_as(image)
     is_deep_map = image.format == "PPM" and isinstance(most, int) and most > 255
     return image.mode.startswith("I") or str(rawmode).endswith((";16B", ";16L", ";16N")) or is_deep_map
@@ -124,17 +207,33 @@ def name_of(source: Source, name: str | None) -> str:
 
 @contextmanager
 def opened(source: Source, name: str) -> Iterator[Image.Image]:
+    """Pillow's parser on the file: header read, no pixel decoded."""
+    with recognised(source, name) as (form, stream):
+        yield parsed(form, stream, name)
+
+
+@contextmanager
+def recognised(source: Source, name: str) -> Iterator[tuple[str, BinaryIO]]:
+    """Format and bytes of a file; what a parser raises inside becomes a fault that names the file."""
     with _stream(source, name) as stream:
         form = _enabled_format(stream, name)
         try:
-            image = PARSERS[form](stream)
-            image.format = form
-            _check_size(image, name)
-            yield image
-        except Unusable:
+            yield form, stream
+        except DataError:
             raise
         except _PARSER_ERRORS as error:
             raise _as_fault(error, form, stream, name) from error
+
+
+def parsed(form: str, stream: BinaryIO, name: str) -> Image.Image:
+    """Pillow's parser on a stream of that format, from its start."""
+    if form not in PARSERS:
+        raise Unusable(name, f"format {form} holds an array, where a picture is expected: save it as PNG or TIFF")
+    stream.seek(0)
+    image = PARSERS[form](stream)
+    image.format = form
+    check_size(image.height, image.width, name)
+    return image
 
 
 def _stream(source: Source, name: str) -> BinaryIO:
@@ -157,21 +256,24 @@ def _enabled_format(stream: BinaryIO, name: str) -> str:
         raise Unreadable(name, "file is empty (0 bytes)")
     if form is None:
         raise Unreadable(name, f"not an image: it starts with {head[:8]!r}")
-    if form not in PARSERS:
+    if form not in (*PARSERS, NPY):
         raise Unusable(name, f"format {form} not enabled; convert it to one of {', '.join(PARSERS)}")
     return form
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    pixels = image.width * image.height
+def check_size(height: int, width: int, name: str) -> None:
+    """Raises for an image too large to be decoded, or of no pixels."""
+    pixels = width * height
     if pixels > LIMIT_PIXELS:
-        size = f"{image.width}x{image.height} = {pixels:.2g} pixels"
+        size = f"{width}x{height} = {pixels:.2g} pixels"
         raise Unusable(name, f"image is {size}; the limit is {LIMIT_PIXELS:.2g}: cut it into tiles")
     if pixels == 0:
-        raise Unreadable(name, f"image is {image.width}x{image.height}: it has no pixels")
+        raise Unreadable(name, f"image is {width}x{height}: it has no pixels")
 
 
 def _as_fault(error: Exception, form: str, stream: BinaryIO, name: str) -> Unusable:
+    if isinstance(error, Refused):
+        return Unusable(name, str(error))
     if isinstance(error, OSError) and error.strerror:
         return Unreadable(name, f"cannot read ({error.strerror})")
     if isinstance(error, ValueError) and "MAX_TEXT" in str(error):

@@ -60,14 +60,9 @@ def subfolders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if not is_junk(e.name) and _is_dir(e))
 
 
-def walk(folder: Path, *, also: frozenset[str] = frozenset()) -> Listing:
-    """All image files at any depth below `folder`; each folder is entered once, links to folders are followed.
-
-    Args:
-        folder: where to look.
-        also: suffixes of other files that are listed.
-    """
-    visit = _Walk(also=also)
+def walk(folder: Path) -> Listing:
+    """All image files at any depth below `folder`; each folder is entered once, links to folders are followed."""
+    visit = _Walk()
     visit.enter(folder, "", frozenset())
     folded: dict[str, str] = {}
     clashes = []
@@ -86,9 +81,8 @@ def holds_image(folder: Path) -> bool:
 
 
 class _Walk:
-    def __init__(self, *, most: int | None = None, also: frozenset[str] = frozenset()) -> None:
+    def __init__(self, *, most: int | None = None) -> None:
         self.most = most
-        self.also = also
         self.others: Counter[str] = Counter()
         self.files: list[str] = []
         self.faults: list[Fault] = []
@@ -122,7 +116,7 @@ class _Walk:
             self.ignored += 1
         elif _is_dir(entry):
             self.enter(folder / entry.name, f"{prefix}{entry.name}/", above)
-        elif not (is_image_name(entry.name) or PurePosixPath(entry.name).suffix.lower() in self.also):
+        elif not is_image_name(entry.name):
             self.ignored += 1
             self.others[PurePosixPath(entry.name).suffix.lower()] += 1
         elif _is_file(entry):

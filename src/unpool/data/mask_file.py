@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from unpool.data.image_file import Probe, Unusable, opened, orientation, printable, probe, stored_as
+from unpool.data.image_file import Probe, Unusable, opened, printable, probe, recognised, stored_as
 from unpool.data.mask_array import ONE_PAGE, is_array, probe_array, read_array
-from unpool.data.orientation import turned_back
+from unpool.data.tiff import grey_header, grey_values
 
 Kind = Literal["grey", "palette", "colour"]
 Entry = tuple[int, int, int, int]  # red, green, blue and alpha of one value
@@ -59,7 +59,11 @@ def read_header(path: Path) -> MaskHeader:
     """Kind and palette of a mask; raises `Unreadable` or `Unusable` where it is no image."""
     if is_array(path):
         return MaskHeader("grey")
-    with opened(path, printable(path)) as image:
+    name = printable(path)
+    with recognised(path, name) as (form, stream):
+        if form == "TIFF" and grey_header(stream) is not None:
+            return MaskHeader("grey")
+    with opened(path, name) as image:
         return MaskHeader(_kind(image), _palette(image))
 
 
@@ -69,7 +73,7 @@ def probe_mask(path: Path) -> Probe:
 
 
 def read_stored(path: Path) -> Stored:
-    """The values of a mask, exactly as stored. No orientation is applied.
+    """The values of a mask, exactly as stored, whatever a TIFF shows as black. No orientation is applied.
 
     Raises:
         Unreadable: the file is damaged or cannot be read.
@@ -79,14 +83,15 @@ def read_stored(path: Path) -> Stored:
     name = printable(path)
     if is_array(path):
         return Stored("grey", read_array(path))
+    with recognised(path, name) as (form, stream):
+        if form == "TIFF" and (header := grey_header(stream)) is not None:
+            _require_page(header.pages, name)
+            return Stored("grey", grey_values(stream, header), white=2**header.bits - 1)
     with opened(path, name) as image:
         _require_plain(image, name)
         kind, palette, undo, white = _kind(image), _palette(image), _undo_scaling(image), _white(image)
-        turn = orientation(image)
         image.load()
         values = undo(np.asarray(image).astype(np.int32))
-        if image.format == "TIFF":  # Pillow turns a TIFF on loading
-            values = turned_back(values, turn)
         is_lossy = image.format == "JPEG"
     if kind == "colour":
         values = (values << np.array([16, 8, 0], np.int32)).sum(axis=2, dtype=np.int32)
@@ -103,7 +108,11 @@ def _require_plain(image: Image.Image, name: str) -> None:
         raise Unusable(name, f"mask has mode {image.mode}; expected grey, palette or RGB: re-export as PNG")
     if image.format == "JPEG" and image.mode != "RGB":
         raise Unusable(name, "mask is lossy JPEG, its ids are smeared; re-export as PNG")
-    if (pages := getattr(image, "n_frames", 1)) > 1:
+    _require_page(getattr(image, "n_frames", 1), name)
+
+
+def _require_page(pages: int, name: str) -> None:
+    if pages > 1:
         raise Unusable(name, f"mask is a stack of {pages} pages; {ONE_PAGE}")
 
 

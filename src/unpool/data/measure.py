@@ -8,11 +8,19 @@ from unpool.types import Reader, Sample
 
 
 class Measure(NamedTuple):
-    """Size of the decoded image, bytes of the decoded sample, and oddities, one sentence a kind."""
+    """What a scan needs to know of a sample before it is decoded.
+
+    Attributes:
+        size_hw: of the decoded image.
+        num_bytes: of the decoded sample.
+        notes: oddities, one sentence a kind.
+        deep: image files of which the scan must see the values, see `depth`.
+    """
 
     size_hw: tuple[int, int]
     num_bytes: int
     notes: tuple[str, ...] = ()
+    deep: tuple[Path, ...] = ()
 
 
 @runtime_checkable

@@ -1,11 +1,9 @@
 """From a reader to samples that can be trained on: every file looked at once, faults listed, sizes known."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,21 +11,21 @@ from torch import Tensor
 
 from unpool.data.findings import Findings
 from unpool.data.image_file import Unreadable
+from unpool.data.in_order import called_in_order
 from unpool.data.label_counts import LabelCounts, count_sample
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
+from unpool.data.range_of_set import settle_range
 from unpool.errors import DataError, EnvironmentFault
 from unpool.ops.targets import class_faults
 from unpool.types import DataInfo, Fault, Reader, Sample, Samples
 
 Progress = Callable[[int, int], None]
-Item = TypeVar("Item")
 Size = tuple[int, int]
 
 _SMALL_PIXELS = 64 * 64  # below this, threads wait for the interpreter more than they decode
 _PROBED = 8
 _MEASURING_THREADS = 4
-_SLICE = 8
 
 
 class ScanResult(NamedTuple):
@@ -96,6 +94,7 @@ def scan(
     findings = Findings(reader)
     if isinstance(reader, MeasuringReader):
         measured = _measure(reader, findings)
+        settle_range(reader, measured, findings)
         candidates, needed = list(measured), sum(m.num_bytes for m in measured.values())
         in_memory = _fits(needed, memory=memory)
         look = partial(_look_whole, reader) if in_memory else partial(_look_at_targets, reader, measured)
@@ -107,7 +106,7 @@ def scan(
     sizes: list[Size] = []
     counts = LabelCounts(reader.info.classes)
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
-    seen = _each(partial(findings.attempt, look), candidates, threads=_threads(needed, len(candidates)))
+    seen = called_in_order(partial(findings.attempt, look), candidates, threads=_threads(needed, len(candidates)))
     forms: dict[str, str] = {}
     for done, (index, item) in enumerate(zip(candidates, seen, strict=True), start=1):
         if not isinstance(item, Fault):
@@ -183,8 +182,8 @@ def _check_forms(forms: dict[str, str], look: _Look, index: int) -> _Look:
 
 def _measure(reader: MeasuringReader, findings: Findings) -> dict[int, Measure]:
     measured = {}
-    every = range(len(reader))
-    for index, item in enumerate(_each(partial(findings.attempt, reader.measure), every, threads=_MEASURING_THREADS)):
+    attempt, every = partial(findings.attempt, reader.measure), range(len(reader))
+    for index, item in enumerate(called_in_order(attempt, every, threads=_MEASURING_THREADS)):
         if isinstance(item, Fault):
             findings.add(item)
         else:
@@ -214,21 +213,6 @@ def _fits(needed: int, *, memory: bool | None) -> bool:
 def _threads(needed: int, count: int) -> int:
     is_small = needed < count * _SMALL_PIXELS
     return 1 if is_small else min(8, os.cpu_count() or 1)
-
-
-def _each(function: Callable[[int], Item], indices: Sequence[int], *, threads: int) -> Iterator[Item]:
-    """Calls the function with each index and yields in order; few calls run ahead, so that memory stays bounded."""
-    if threads == 1:
-        yield from map(function, indices)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
-        for start in range(0, len(indices), _SLICE):
-            waiting.append(pool.submit(lambda part: [function(i) for i in part], indices[start : start + _SLICE]))
-            if len(waiting) > 3 * threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
 
 
 def _size_of(sample: Sample) -> Size:

@@ -56,6 +56,16 @@ def complete_palette(palette: Colours, number: int) -> tuple[tuple[int, int, int
     return tuple(palette[:number]) if len(palette) >= number else distinct_colours(number)
 
 
+def drawable(image: Tensor) -> Tensor:
+    """Returns an image (C, H, W) as it can be drawn: its first three channels, of two the first.
+
+    Example:
+        >>> drawable(torch.zeros(13, 4, 5)).shape, drawable(torch.zeros(2, 4, 5)).shape
+        (torch.Size([3, 4, 5]), torch.Size([1, 4, 5]))
+    """
+    return image[:3] if len(image) >= 3 else image[:1]
+
+
 def paint(mask: Tensor, palette: Colours) -> Tensor:
     """Colours a mask by its classes.
 

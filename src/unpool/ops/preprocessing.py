@@ -16,7 +16,7 @@ from unpool.ops import geometry
 from unpool.ops.cutting import Frame, cut, pad_to_multiple, resize_to, resized_part
 from unpool.ops.layout import Layout
 from unpool.ops.mean_image import unpack
-from unpool.types import Decoding, Exif
+from unpool.types import Decoding, Exif, Range
 
 Rule = Literal["stretch", "cover", "fit"]
 Order = Literal["rgb", "bgr"]
@@ -38,7 +38,8 @@ class Preprocessing:
         rule: "stretch" resizes to `size_hw`; "cover" resizes until both sides reach `size_hw / crop`, then takes the
             centre; "fit" shows the whole image at its own aspect, centred between bars of the mean colour.
         crop: share of the resized image that "cover" keeps, 0.875 being 224 of 256.
-        channels: 1 for grey, 3 for colours.
+        channels: 1 for grey, 3 for colours, any other number for bands.
+        range, set_range, bands: how files become uint8, see `Decoding`.
         order: of the network's channels.
         value_range: to which 0..255 is brought before mean and std are applied; (0, 255) leaves values as they are.
         normalization: "channel" by `mean` and `std`; "location" by `mean_image` and `std`; "image" brings each image
@@ -56,6 +57,9 @@ class Preprocessing:
     rule: Rule = "stretch"
     crop: float = 0.875
     channels: int = 3
+    range: Range | None = None
+    set_range: Range | None = None
+    bands: tuple[int, ...] | None = None
     order: Order = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     normalization: Normalization = "channel"
@@ -84,7 +88,13 @@ class Preprocessing:
     @property
     def decoding(self) -> Decoding:
         """How image files are read."""
-        return Decoding(channels=self.channels, exif=self.exif)
+        return Decoding(
+            channels=self.channels,
+            exif=self.exif,
+            range=self.range,
+            set_range=self.set_range,
+            bands=self.bands,
+        )
 
     @property
     def fill(self) -> Tensor:
@@ -227,6 +237,9 @@ class Preprocessing:
             rule=values["rule"],
             crop=float(values["crop"]),
             channels=int(values["channels"]),
+            range=_range(values["range"]),
+            set_range=_range(values["set_range"]),
+            bands=None if values["bands"] is None else tuple(int(band) for band in values["bands"]),
             order=values["order"],
             value_range=(float(values["value_range"][0]), float(values["value_range"][1])),
             normalization=values["normalization"],
@@ -270,3 +283,7 @@ class Preprocessing:
         inner = (size * (LONGEST / longest).clamp_max(1)).round().clamp_min(1)
         frame = torch.maximum(inner, (inner.flip(1) * seen / seen.flip(0)).ceil())
         return inner, frame, -((inner - frame) / 2).round()
+
+
+def _range(values: Any) -> Range | None:
+    return None if values is None else (float(values[0]), float(values[1]))

@@ -15,6 +15,7 @@ from unpool.inspection.score_maps import likeliest
 from unpool.model_file import FILES
 from unpool.models.pretrained import WORDS, origin
 from unpool.ops.cutting import resize_to
+from unpool.ops.drawing import drawable
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import ImageLike, read_image
 from unpool.predictor.loading import load
@@ -107,7 +108,7 @@ def show_dense(
     if scores.coarse.shape[0] != len(loaded.classes):
         raise RecipeError(f"{source} returns {scores.coarse.shape[0]} scores and has {len(loaded.classes)} class names")
     chosen = likeliest(scores.coarse) if known is None else known
-    picture = draw(photo, scores, label=chosen, classes=loaded.classes)
+    picture = draw(drawable(photo), scores, label=chosen, classes=loaded.classes)
     return Shown(scores, chosen, loaded.classes, (*loaded.notes, *notes), picture)
 
 

@@ -3,17 +3,20 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.decode import notes
+from unpool.data.decode import Pixels, notes, read_pixels
 from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
+from unpool.data.range_of_set import range_of_files
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory
-from unpool.predictor.images import read_image
+from unpool.ops.drawing import drawable
 from unpool.predictor.predictor import Predictor
 
 LIST = "predictions.json"
@@ -80,6 +83,7 @@ def write_predictions(
     stems = _stems(files)
     _refuse_existing(out, stems, endings=(*predictor.task.files, "view.jpg"))
     records: list[dict[str, Any]] = []
+    predictor = _with_range(predictor, files)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, stem in zip(files, stems, strict=True):
@@ -135,9 +139,9 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     """The record of one image: its answer, or what kept it from one."""
     size = "the image"
     try:
-        image = read_image(path, predictor.preprocessing.decoding)
-        size = f"an image of {image.shape[-1]}x{image.shape[-2]} pixels"
-        return _answer(predictor, path, image, out / stem)
+        pixels = read_pixels(path, predictor.preprocessing.decoding)
+        size = f"an image of {pixels.image.shape[-1]}x{pixels.image.shape[-2]} pixels"
+        return _answer(predictor, path, pixels, out / stem)
     except EnvironmentFault:
         raise
     except (DataError, ModelFileError) as error:
@@ -150,12 +154,13 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     return {"image": printable(path), "error": reason}
 
 
-def _answer(predictor: Predictor, path: Path, image: Tensor, stem: Path) -> dict[str, Any]:
+def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path) -> dict[str, Any]:
     """Predicts a decoded image and writes its files `<stem>_<ending>`."""
+    image, shade = pixels
     answer = predictor.predict(image)
     task, size_hw = predictor.task, image.shape[-2:]
     step = -(-max(size_hw) // VIEW_SIDE)
-    view = task.draw(image[..., ::step, ::step], task.thinned(answer, step))
+    view = task.draw(drawable(image[..., ::step, ::step]), task.thinned(answer, step))
     Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(
         stem.with_name(f"{stem.name}_view.jpg"), quality=92
     )
@@ -164,15 +169,28 @@ def _answer(predictor: Predictor, path: Path, image: Tensor, stem: Path) -> dict
         key: printable(value) if isinstance(value, str) and value in written else value
         for key, value in task.write(answer, stem).items()
     }
-    notes_of_file = {"notes": _lost(path, predictor)} if task.is_image else {}
-    record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept, **notes_of_file}
-    return record | {"view": printable(f"{stem.name}_view.jpg")}
+    texts = [*kept.pop("notes", ()), *(_lost(path, predictor) if task.is_image else ())]
+    texts += [shade.sentence] if shade else []
+    has_notes = texts or task.is_image or task.points
+    record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept}
+    return record | ({"notes": texts} if has_notes else {}) | {"view": printable(f"{stem.name}_view.jpg")}
+
+
+def _with_range(predictor: Predictor, files: Sequence[Path]) -> Predictor:
+    """The predictor; where its training set had no deep images, it reads those of `files` by one range of their own."""
+    decoding = range_of_files(files, predictor.preprocessing.decoding)
+    if decoding == predictor.preprocessing.decoding:
+        return predictor
+    changed = copy(predictor)
+    changed.preprocessing = replace(predictor.preprocessing, set_range=decoding.set_range)
+    return changed
 
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
     """Sentences on what of the file an answer that is an image has lost, or what was read differently."""
     header, decoding = probe(path), predictor.preprocessing.decoding
-    sentences = list(notes(path.name, header, decoding))
+    plain = header._replace(bits=8, kind="u")  # of what became of other values, `Shade` has the sentence
+    sentences = list(notes(path.name, plain, decoding))
     if decoding.channels == 1 and not header.mode.startswith(("1", "I", "L")):
         sentences.append("colour image, reduced to grey, which is all that the network knows")
     return sentences

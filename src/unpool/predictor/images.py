@@ -1,5 +1,6 @@
 """Whatever a caller calls an image, as the uint8 tensor that a reader would have given."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from unpool.data.decode import decode_image
+from unpool.data.bands import as_channels
+from unpool.data.decode import read_pixels
+from unpool.data.image_file import printable
 from unpool.errors import DataError
 from unpool.types import Decoding
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
+_log = logging.getLogger(__name__)
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
@@ -20,9 +24,9 @@ def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
     """(channels, H, W) uint8.
 
     Args:
-        image: a path; a PIL image (alpha dropped); an array (H, W), (H, W, 1) or
-            (H, W, 3) uint8 in RGB order; or a tensor (H, W), (1, H, W) or (3, H, W) uint8.
-        decoding: applies to files and PIL images.
+        image: a path; a PIL image (alpha dropped); an array uint8, (H, W) or (H, W, C); or a tensor uint8, (H, W) or
+            (C, H, W). C is `channels`, 1, or 3 in RGB order where those make grey or colours.
+        decoding: all of it applies to files, `exif` to PIL images; arrays have their bands chosen.
 
     Raises:
         DataError: the file or the PIL image cannot be used.
@@ -30,17 +34,26 @@ def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
         ValueError: an array or tensor of another shape.
     """
     if isinstance(image, str | Path):
-        return decode_image(Path(image), decoding)
+        return _from_file(Path(image), decoding)
     if isinstance(image, Image.Image):
         return _from_pil(ImageOps.exif_transpose(image) if decoding.exif == "apply" else image, decoding.channels)
     if isinstance(image, Tensor):
-        image = _last(image.cpu(), image).numpy()
+        image = _last(image.cpu(), decoding.channels).numpy()
     if isinstance(image, np.ndarray):
-        return _from_pil(_from_array(image), decoding.channels)
+        return _from_array(image, decoding.channels)
     raise TypeError(f"{type(image).__name__} is no image: give a path, a PIL image, an array or a tensor")
 
 
+def _from_file(path: Path, decoding: Decoding) -> Tensor:
+    pixels = read_pixels(path, decoding)
+    if (shade := pixels.shade) is not None and (shade.is_guess or shade.is_cut):
+        _log.warning("%s: %s", printable(path), shade.sentence)
+    return pixels.image
+
+
 def _from_pil(image: Image.Image, channels: int) -> Tensor:
+    if channels not in (1, 3):
+        raise DataError(f"the network takes {channels} bands; give the path of a file, an array or a tensor of them")
     if image.mode not in _EIGHT_BIT_MODES:
         raise DataError(
             f"PIL image has mode {image.mode}; convert it to 8 bits (L or RGB), or give the path of its file"
@@ -52,24 +65,30 @@ def _from_pil(image: Image.Image, channels: int) -> Tensor:
     return torch.from_numpy(values.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
 
 
-def _from_array(image: np.ndarray) -> Image.Image:
+def _from_array(image: np.ndarray, channels: int) -> Tensor:
+    """(channels, H, W) uint8 from (H, W) or (H, W, C)."""
     if image.dtype != np.uint8:
         raise TypeError(f"array of {image.dtype}: expected uint8, 0 to 255; scale and convert it")
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(
-            f"array of shape {image.shape}: expected one image, (H, W), (H, W, 1) or (H, W, 3); tensors (C, H, W)"
-        )
-    return Image.fromarray(np.ascontiguousarray(image))
+    values = image[..., None] if image.ndim == 2 else image
+    if values.ndim != 3 or 0 in image.shape or values.shape[2] not in _counts(channels):
+        expected = "(H, W), (H, W, 1) or (H, W, 3)" if channels in (1, 3) else f"(H, W, {channels})"
+        raise ValueError(f"array of shape {image.shape}: expected one image, {expected}; tensors (C, H, W)")
+    channelled = as_channels(values, Decoding(channels=channels))
+    return torch.from_numpy(np.array(channelled.transpose(2, 0, 1), order="C"))
 
 
-def _last(values: Tensor, image: Tensor) -> Tensor:
+def _last(image: Tensor, channels: int) -> Tensor:
     """(C, H, W) -> (H, W, C); (H, W) as it is."""
-    if values.dtype != torch.uint8:
+    if image.dtype != torch.uint8:
         raise TypeError(f"tensor of {image.dtype}: expected uint8, 0 to 255; scale and convert it")
-    if values.dim() == 2:
-        return values
-    if values.dim() != 3 or values.shape[0] not in (1, 3):
-        raise ValueError(f"tensor of shape {tuple(image.shape)}: expected one image, (H, W), (1, H, W) or (3, H, W)")
-    return values.permute(1, 2, 0)
+    if image.dim() == 2:
+        return image
+    if image.dim() != 3 or image.shape[0] not in _counts(channels):
+        expected = " or ".join(f"({count}, H, W)" for count in sorted(_counts(channels)))
+        raise ValueError(f"tensor of shape {tuple(image.shape)}: expected one image, (H, W) or {expected}")
+    return image.permute(1, 2, 0)
+
+
+def _counts(channels: int) -> set[int]:
+    """The numbers of channels that an image may have; grey and colours become one another."""
+    return {1, 3} if channels in (1, 3) else {channels}

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unpool.data.range_of_set import range_of_files
 from unpool.errors import ModelFileError
 from unpool.ops.cutting import resize_to
 from unpool.ops.preprocessing import Preprocessing
@@ -72,7 +74,9 @@ class Predictor:
             ModelFileError: the network's answers are not finite.
         """
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
-        return [self.predict(read_image(image, self.preprocessing.decoding)) for image in many]
+        paths = [Path(image) for image in many if isinstance(image, str | Path)]
+        decoding = range_of_files(paths, self.preprocessing.decoding)
+        return [self.predict(read_image(image, decoding)) for image in many]
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""

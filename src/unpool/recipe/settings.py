@@ -16,6 +16,7 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Band = Annotated[int, Field(ge=1, le=65_535)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Augmentation = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
@@ -52,12 +53,16 @@ class Data(_OpenSection):
         rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then crops the centre;
             "fit" shows the whole image at its own aspect, between bars of the mean colour.
         crop: share of the resized image that "cover" keeps.
-        channels: 1 for grey, 3 for RGB.
+        channels: 1 for grey, 3 for RGB, any other number for images of as many bands.
+        bands: of each image, counted from 1, one a channel, such as [4, 3, 2]; None for all.
+        range: the values [black, white] of images of more than 8 bits, signed values or floating point; None where the
+            files say them, or the largest value of the training images shall.
         color_order: of the network's channels; foreign weights may expect "bgr".
         value_range: to which 0..255 is scaled before mean and std; foreign weights may expect [0, 255].
         normalize: by "channel", with mean and std; by "location", with `mean_image` and std; by "image", each to zero
             mean and unit deviation.
-        mean, std: per channel, in `color_order` and on `value_range`; if left out, those of ImageNet.
+        mean, std: per channel, in `color_order` and on `value_range`; if left out, those of ImageNet, and of the
+            training images where there are not 1 or 3 channels.
         mean_image: a .npy file of (channels, height, width), in `color_order` and on `value_range`.
         multiple: height and width of the network's input are padded up to a multiple of this, by mirroring.
         flip_pairs: names of the joints that trade places in a mirror, in pairs; empty for none, None for those that the
@@ -77,7 +82,9 @@ class Data(_OpenSection):
     train_size: tuple[Size, Size] | None = None
     rule: Literal["stretch", "cover", "fit"] = "stretch"
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
-    channels: Annotated[Literal[1, 3], BeforeValidator(_no_bool)] = 3
+    channels: Annotated[int, Field(ge=1, le=1024)] = 3
+    bands: Annotated[tuple[Band, ...], Field(min_length=1)] | None = None
+    range: tuple[float, float] | None = None
     color_order: Literal["rgb", "bgr"] = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     normalize: Literal["channel", "location", "image"] = "channel"
@@ -96,8 +103,10 @@ class Data(_OpenSection):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        self._agree_on_files()
+        is_counted = self.channels not in (1, 3) and not (self.mean or self.std)
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.channels:
+            if len(values) != self.channels and not is_counted:
                 raise ValueError(
                     f"{name} has {len(values)} numbers and channels is {self.channels}; give one number a channel"
                 )
@@ -115,6 +124,23 @@ class Data(_OpenSection):
                 "[224, 224], or order={grouped: {by: size}}"
             )
         return self
+
+    def _agree_on_files(self) -> None:
+        if self.bands is not None and len(self.bands) != self.channels and (len(self.bands), self.channels) != (1, 3):
+            raise ValueError(
+                f"bands names {len(self.bands)} and channels is {self.channels}; name one a channel, or set "
+                f"channels to {len(self.bands)}"
+            )
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range is {list(self.range)}; expected [black, white], the lower one first")
+        if self.color_order == "bgr" and self.channels not in (1, 3):
+            raise ValueError(f"color_order bgr is of colours and channels is {self.channels}; order them by bands")
+        jitter = dict(self.steps).get("color_jitter", {})
+        if self.channels not in (1, 3) and (jitter.get("saturation") or jitter.get("hue")):
+            raise ValueError(
+                f"augment has color_jitter with saturation or hue, which RGB has, and channels is {self.channels}; "
+                "leave both out"
+            )
 
     @property
     def steps(self) -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -144,6 +170,8 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
 
 def _default_colours(data: dict[str, Any]) -> dict[str, Any]:
     """ImageNet's mean and std in the order and on the range that the section names; a wrong range is refused later."""
+    if data.get("channels", 3) not in (1, 3):
+        return {}  # counted in the training images
     mean, std = (GREY_MEAN, GREY_STD) if data.get("channels") == 1 else (RGB_MEAN, RGB_STD)
     if data.get("color_order") == "bgr":
         mean, std = mean[::-1], std[::-1]

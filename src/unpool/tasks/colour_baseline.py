@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unpool.metrics.confusion import Confusion, mean
+from unpool.ops.drawing import drawable
 from unpool.types import IGNORE, Samples
 
 _SHIFT = 3  # 32 bins a channel
@@ -15,7 +16,7 @@ def colour_bin_baseline(train_samples: Samples, test_samples: Samples, num_class
     """Mean intersection over union of a table from the colour of a pixel to its most frequent class in training.
 
     Args:
-        train_samples: with `image` of one or three channels and `mask`.
+        train_samples: with `image`, of which up to three channels are seen, and `mask`.
         test_samples: likewise.
         num_classes: classes in the masks.
     """
@@ -30,7 +31,7 @@ def colour_bin_baseline(train_samples: Samples, test_samples: Samples, num_class
 
 def _table(samples: Samples, num_classes: int) -> NDArray[np.int64]:
     """Class of each colour bin; bins never seen get the most frequent class of all."""
-    bins = 1 << (8 - _SHIFT) * samples[0]["image"].shape[0]
+    bins = 1 << (8 - _SHIFT) * len(drawable(samples[0]["image"]))
     seen = np.zeros(bins * num_classes, dtype=np.int64)
     for i in range(len(samples)):
         sample = samples[i]
@@ -44,6 +45,6 @@ def _table(samples: Samples, num_classes: int) -> NDArray[np.int64]:
 def _bins(image: Tensor) -> NDArray[np.int64]:
     """(C, H, W) uint8 -> (H*W,) number of the colour bin."""
     result = np.zeros(image[0].numel(), dtype=np.int64)
-    for channel in image:
+    for channel in drawable(image):
         result = result << (8 - _SHIFT) | (channel.reshape(-1).numpy() >> _SHIFT)
     return result

@@ -65,6 +65,8 @@ class Denoising(Maps):
                 "one made smaller comes back blurred: leave data.size out (train_size cuts windows in training), and "
                 "bring the images to one size yourself where the network needs it"
             )
+        if preprocessing.channels not in (1, 3):
+            raise RecipeError(f"data.channels is {preprocessing.channels}; denoising writes pictures: set it to 1 or 3")
         self.info = info
         self.loss_kind: Loss = loss
         self.residual = residual

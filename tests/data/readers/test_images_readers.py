@@ -35,12 +35,14 @@ def test_images_lie_in_train_and_val_or_are_divided(image, tmp_path):
 
 def test_images_are_read_in_grey_or_colour_of_8_or_16_bits(image, tmp_path):
     image(tmp_path / "colour.png", np.full((4, 5, 3), (200, 100, 50), np.uint8))
-    Image.fromarray(np.full((4, 5), 257 * 77, np.uint16)).save(tmp_path / "deep.png")
+    deep = np.full((4, 5), 257 * 77, np.uint16)
+    deep[0, 0] = 65535
+    Image.fromarray(deep).save(tmp_path / "deep.png")
     grey, colour = (Images(tmp_path, "test", val_share=1.0, decoding=one) for one in (GREY, RGB))
     assert colour[0]["image"][:, 0, 0].tolist() == [200, 100, 50]
     assert grey[0]["image"].shape == (1, 4, 5)
-    assert grey[1]["image"].unique().tolist() == colour[1]["image"].unique().tolist() == [77]
-    assert "16-bit grey" in str(scan(grey, memory=True).manifest["notes"])
+    assert grey[1]["image"].unique().tolist() == colour[1]["image"].unique().tolist() == [77, 255]
+    assert "16-bit values" in str(scan(grey, memory=True).manifest["notes"])
 
 
 def test_run_tells_of_16_bits_that_are_reduced(tmp_path):
@@ -55,7 +57,7 @@ def test_run_tells_of_16_bits_that_are_reduced(tmp_path):
     Image.new("RGB", (5, 4)).save(tmp_path / "pairs" / "val" / "noisy" / "a.png")
     for reader in (Images(tmp_path / "one", "test", val_share=1.0), ImagePairs(tmp_path / "pairs", "val")):
         told = [(one["note"], one["count"]) for one in scan(reader, memory=True).manifest["notes"]]
-        assert told == [("16-bit colour image, reduced to 8 bits", 1)]
+        assert ("16-bit values, reduced to 8 bits", 1) in told
 
 
 def test_images_refuse_folders_of_no_split(image, tmp_path):

@@ -16,7 +16,7 @@ from tests.data.mask_files import (
     with_exif,
 )
 from tests.data.readers.trees import encoded, written
-from unpool.data.orientation import turned, turned_back
+from unpool.data.orientation import turned
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
@@ -157,12 +157,6 @@ def test_photograph_on_its_side_with_the_mask_of_another_file_is_told_by_size_on
     tree(tmp_path / "square", ("jpg", jpeg_image(marked(SQUARE), 6)), ("npy", npy(turned(marked(SQUARE), 6))))
     with pytest.raises(DataError, match=f"its image has EXIF orientation 6, the mask none: {EITHER}"):
         scan(whole(tmp_path / "square"))
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_turning_back_undoes_turning(orientation):
-    values = np.arange(12).reshape(3, 4)
-    assert turned_back(turned(values, orientation), orientation).tolist() == values.tolist()
 
 
 def test_camvid_refuses_one_orientation_of_two(tmp_path):

@@ -95,8 +95,10 @@ class _Plain(NamedTuple):
 
     def image(self, index: int, decoding: Decoding, name: str) -> Tensor:
         image = self.images[index]
-        if decoding.channels == 3:
+        if decoding.channels == 3 and not decoding.bands:
             return image.clone()
+        if decoding.channels != 1 or decoding.bands:
+            raise DataError(f"{name}: image has 3 colours: set data.channels to 3 or 1, and leave data.bands out")
         weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
         return (image * weights).sum(dim=0, keepdim=True).round().to(torch.uint8)
 

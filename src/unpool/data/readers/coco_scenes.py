@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unpool.data.decode import decode_image, notes
-from unpool.data.image_file import Unusable, oriented, printable, probe
+from unpool.data.decode import decode_image, deep_files, notes, readable
+from unpool.data.image_file import Unusable, oriented, printable
 from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
@@ -99,13 +99,13 @@ class CocoScenes:
         """Returns size and notes of one image, from its header."""
         scene = self._scenes[index]
         path = self.root / scene.image
-        header = probe(path)
+        header = readable(path, self.decoding)
         size = oriented(header, self.decoding.exif)
         require_size(path, size, scene.size_hw)
         sentences = notes(scene.image, header, self.decoding)
         values = self.decoding.channels * size[0] * size[1] + size[0] * size[1]
         listed = sum(value.nbytes for value in (scene.people, scene.boxes, scene.areas, scene.ignored))
-        return Measure(size, values + listed, sentences)
+        return Measure(size, values + listed, sentences, deep_files(self.decoding, (path, header)))
 
     def _mask(self, scene: _Scene) -> Tensor:
         """Returns (H, W) uint8: IGNORE on unlabelled people, else 0."""

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
-from unpool.data.decode import decode_image, notes
-from unpool.data.image_file import oriented, printable, probe
+from unpool.data.decode import decode_image, deep_files, notes, readable
+from unpool.data.image_file import oriented, printable
 from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.layouts import doubtful, look_at
@@ -102,11 +102,11 @@ class Folder:
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
         path = self.root / self._files[index]
-        header = probe(path)
+        header = readable(path, self.decoding)
+        size = oriented(header, self.decoding.exif)
         sentences = notes(self._files[index], header, self.decoding)
-        return Measure(
-            oriented(header, self.decoding.exif), self.decoding.channels * header.height * header.width, sentences
-        )
+        values = self.decoding.channels * header.height * header.width
+        return Measure(size, values, sentences, deep_files(self.decoding, (path, header)))
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

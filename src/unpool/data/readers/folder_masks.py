@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from unpool.data.classes import match
 from unpool.data.image_file import printable
-from unpool.data.mask_array import SUFFIX
 from unpool.data.mask_rule import find_reading
 from unpool.data.readers.class_file import ClassFile, read_class_file
 from unpool.data.readers.pairing import key_of, pair_files
@@ -66,7 +65,7 @@ class FolderMasks(MaskPairs):
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
-        paired = pair_files(root, source.images, source.masks, also=frozenset({SUFFIX}))
+        paired = pair_files(root, source.images, source.masks)
         pairs, meaning = paired.pairs, labels.meaning(index)
         reading = find_reading([root / pair.mask for pair in pairs], labels.mask_palette, meaning)
         if drawn is not None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import decode_image, notes
+from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
@@ -83,10 +83,11 @@ class ImagePairs:
         """Returns size and notes of one pair, from its headers; raises `Unusable` if sizes or orientations disagree."""
         self._turn(index)
         pair = self._pairs[index]
-        headers = [(file, probe(self.root / file)) for file in (pair.image, pair.mask)]
+        headers = [(file, readable(self.root / file, self.decoding)) for file in (pair.image, pair.mask)]
         size = oriented(headers[0][1], self.decoding.exif)
         sentences = [sentence for file, header in headers for sentence in notes(file, header, self.decoding)]
-        return Measure(size, 2 * self.decoding.channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
+        deep = deep_files(self.decoding, *((self.root / file, header) for file, header in headers))
+        return Measure(size, 2 * self.decoding.channels * size[0] * size[1], tuple(dict.fromkeys(sentences)), deep)
 
     def _turn(self, index: int) -> int:
         """The EXIF orientation by which the clean image is turned; raises `Unusable` if the two files disagree."""

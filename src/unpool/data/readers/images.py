@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import decode_image, notes
-from unpool.data.image_file import oriented, printable, probe
+from unpool.data.decode import decode_image, deep_files, notes, readable
+from unpool.data.image_file import oriented, printable
 from unpool.data.listing import holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.layouts import look_at_photographs, note_on_classes
@@ -95,11 +95,12 @@ class Images:
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
-        header = probe(self.root / self._files[index])
+        path = self.root / self._files[index]
+        header = readable(path, self.decoding)
+        size = oriented(header, self.decoding.exif)
         sentences = notes(self._files[index], header, self.decoding)
-        return Measure(
-            oriented(header, self.decoding.exif), self.decoding.channels * header.height * header.width, sentences
-        )
+        values = self.decoding.channels * header.height * header.width
+        return Measure(size, values, sentences, deep_files(self.decoding, (path, header)))
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample: none."""

@@ -20,7 +20,7 @@ from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import Split, missing_split, require_root, require_split
-from unpool.errors import DataError
+from unpool.errors import DataError, RecipeError
 from unpool.types import GREY, DataInfo, Decoding, Fault, Sample
 
 _STEMS = {"train": "train", "val": "t10k", "test": "t10k"}
@@ -54,6 +54,8 @@ class Mnist:
         if int(labels.max()) >= len(digits):
             raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(digits) - 1}")
         self._labels = torch.tensor(match(digits, expected, printable(root)))[labels.long()]
+        if decoding.channels not in (1, 3) or decoding.bands:
+            raise RecipeError("MNIST is grey: set data.channels to 1 or 3, and leave data.bands out")
         self._channels = decoding.channels
         self.info = DataInfo(classes=expected)
         self.names: Sequence[str] = [f"{stem}/{i:05d}" for i in range(len(labels))]

@@ -34,9 +34,7 @@ def key_of(file: str) -> str:
     return nfc(str(PurePosixPath(file).with_suffix("")))
 
 
-def pair_files(
-    root: Path, images: Path, masks: Path, *, target: str = "mask", also: frozenset[str] = frozenset()
-) -> Paired:
+def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -> Paired:
     """Pairs each image with the mask of the same name, which may end in `_mask`, `-mask`, `_label` or `-label`.
 
     Args:
@@ -44,14 +42,13 @@ def pair_files(
         images: folder of the images.
         masks: folder of the masks, or of other targets that are images.
         target: what messages call such a mask.
-        also: suffixes of masks that are no images.
 
     Raises:
         DataError: the folder of masks is missing, a mask fits two images, an image fits two masks, or no two files fit.
     """
     if not masks.is_dir():
         raise DataError(f"{printable(masks)} is missing; put the {target}s there under the names of the images")
-    image_files, mask_files = walk(images), walk(masks, also=also)
+    image_files, mask_files = walk(images), walk(masks)
     image_at = _by_key(image_files, images, target)
     mask_at = _candidates(mask_files, image_at)
     pairs = []

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import decode_image, notes
+from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Probe, Unusable, oriented, printable, probe
 from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.mask_ids import Reading
@@ -128,10 +128,11 @@ class MaskPairs:
         self._turn(pair, image, mask)
         size = oriented(image, self.decoding.exif)
         sentences = notes(pair.image, image, self.decoding)
-        return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences)
+        deep = deep_files(self.decoding, (self.root / pair.image, image))
+        return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences, deep)
 
     def _headers(self, pair: Pair) -> tuple[Probe, Probe]:
-        return probe(self.root / pair.image), probe_mask(self.root / pair.mask)
+        return readable(self.root / pair.image, self.decoding), probe_mask(self.root / pair.mask)
 
     def _turn(self, pair: Pair, image: Probe, mask: Probe) -> int:
         """The EXIF orientation by which the mask is turned; raises `Unusable` if sizes or orientations disagree."""

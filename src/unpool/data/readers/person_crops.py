@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unpool.data.decode import decode_image, notes
-from unpool.data.image_file import Unreadable, Unusable, oriented, printable, probe
+from unpool.data.decode import decode_image, deep_files, notes, readable
+from unpool.data.image_file import Unreadable, Unusable, oriented, printable
 from unpool.data.measure import Measure, require_size
 from unpool.errors import RecipeError
 from unpool.ops.cutting import Frame, cut, square_around
@@ -116,7 +116,7 @@ class PersonCrops:
         image = decode_image(self.root / self._people[index].image, self.decoding)
         self._require_shown(index, (image.shape[-2], image.shape[-1]))
         if self._squares is not None:
-            image = cut(image, self._squares[index], torch.tensor(FILLS[len(image)]))
+            image = cut(image, self._squares[index], torch.tensor(FILLS.get(len(image), len(image) * FILLS[1])))
         return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Sample:
@@ -133,7 +133,7 @@ class PersonCrops:
         """Size and oddities of one sample, from the header of its file."""
         person = self._people[index]
         path = self.root / person.image
-        header = probe(path)
+        header = readable(path, self.decoding)
         size = oriented(header, self.decoding.exif)
         if self.decoding.exif == "apply" and header.orientation != 1:
             problem = f"is turned by EXIF orientation {header.orientation}, its joints may not be: set data.exif=ignore"
@@ -143,7 +143,8 @@ class PersonCrops:
             size = (self._squares[index].height, self._squares[index].width)
         oddities = notes(person.image, header, self.decoding)
         num_bytes = sum(value.nbytes for value in self.targets(index).values())
-        return Measure(size, self.decoding.channels * size[0] * size[1] + num_bytes, oddities)
+        num_bytes += self.decoding.channels * size[0] * size[1]
+        return Measure(size, num_bytes, oddities, deep_files(self.decoding, (path, header)))
 
     def _require_shown(self, index: int, size_hw: tuple[int, int]) -> None:
         """The image is the one that was annotated, and the person is on it."""

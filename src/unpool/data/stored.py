@@ -1,0 +1,89 @@
+"""The values of an image file as they are stored: of any number of bits and bands, before any range or turn."""
+
+import re
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from unpool.data.array_header import read_array
+from unpool.data.formats import NPY, PARSERS
+from unpool.data.image_file import Probe, parsed, probe_of, stored_as
+from unpool.data.refused import Refused
+from unpool.data.tiff import shown_values
+from unpool.data.tiff_header import read_tiff_header
+
+_HALVES = {"RGB": ("RGB;16B", "RGB;16L"), "RGBA": ("RGBA;16B", "RGBA;16L")}  # the high and the low bytes of a value
+_PPM = re.compile(rb"P([2356])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d+)" + rb"(?:\s*#[^\n]*\n)?\s")
+
+
+def read_values(form: str, stream: BinaryIO, name: str) -> tuple[np.ndarray, Probe]:
+    """(H, W, bands) values of a file as stored, alpha left out, and its header.
+
+    Colours with a palette, of CMYK and of YCbCr are RGB. To be called inside of `image_file.recognised`, which gives
+    `form` and `stream`, and turns errors into those of the file.
+
+    Raises:
+        Refused: the extra `tiff` is missing that reads the file, or its colours are of another kind.
+    """
+    probed = probe_of(form, stream, name)
+    if form == NPY:
+        return read_array(stream), probed
+    if form == "TIFF":
+        header = read_tiff_header(stream)
+        if not probed.mode or probed.is_deep or not probed.is_colour:
+            return shown_values(stream, header), probed
+    if probed.is_deep and form == "PPM":
+        return _deep_map(stream, probed), probed
+    image = parsed(form, stream, name)
+    if probed.is_deep and not image.mode.startswith("I"):
+        return _deep_png(stream, image), probed
+    return colours(image), probed
+
+
+def colours(image: Image.Image) -> np.ndarray:
+    """(H, W, 1 or 3) values of Pillow's image, its colours as RGB and without alpha."""
+    if image.mode in ("P", "PA"):
+        # the detour keeps the colour of a transparent palette entry
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode.startswith("I"):
+        return np.asarray(image)[..., None]
+    wanted = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    values = np.asarray(image if image.mode == wanted else image.convert(wanted))
+    return values.reshape(image.height, image.width, -1)
+
+
+def _deep_png(stream: BinaryIO, image: Image.Image) -> np.ndarray:
+    """16 bits of each value, of which Pillow gives the high byte only."""
+    rawmode, _ = stored_as(image)
+    if rawmode == "LA;16B":  # as many bytes as RGBA of 8 bits: high and low of grey, then of alpha
+        values = np.asarray(_with_rawmode(stream, "RGBA", "RGBA")).astype(np.uint16)
+        return (values[..., :1] << 8) | values[..., 1:2]
+    if image.mode not in _HALVES:
+        raise Refused(f"PNG has 16 bits in mode {image.mode} ({rawmode}); convert it to grey or RGB")
+    high, low = (np.asarray(_with_rawmode(stream, image.mode, raw))[..., :3] for raw in _HALVES[image.mode])
+    return (high.astype(np.uint16) << 8) | low
+
+
+def _with_rawmode(stream: BinaryIO, mode: str, rawmode: str) -> Image.Image:
+    stream.seek(0)
+    image = PARSERS["PNG"](stream)
+    tile = image.tile[0]
+    image._mode = mode
+    image.tile = [tile._replace(args=(rawmode, *tile.args[1:]) if isinstance(tile.args, tuple) else rawmode)]
+    return image
+
+
+def _deep_map(stream: BinaryIO, probed: Probe) -> np.ndarray:
+    """The values of a PGM or PPM of more than 8 bits, which Pillow scales to its own range."""
+    stream.seek(0)
+    data = stream.read()
+    head = _PPM.match(data)
+    if head is None:
+        raise ValueError("its header is not that of a PGM or PPM")
+    count = probed.height * probed.width * probed.bands
+    if head[1] in b"56":
+        values = np.frombuffer(data, ">u2", count, head.end())
+    else:
+        values = np.array(re.sub(rb"#[^\n]*", b"", data[head.end() - 1 :]).split()[:count], np.uint32)
+    return values.reshape(probed.height, probed.width, probed.bands)
