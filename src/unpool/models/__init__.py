@@ -94,7 +94,7 @@ def build(
         weights: None for initial weights; "imagenet" for torchvision's or timm's, which a composed network takes for
             its backbone; "voc" for torchvision's segmentation networks; or a .safetensors file. Where num_classes or
             in_channels differs from that of the weights, the last or first layer is derived from them: see
-            `adapting.adapted`.
+            `adapting.adapted`. "voc" sets align="sizes" where `align` is left out, so that answers are torchvision's.
         backbone: a row of BACKBONES or "timm/" and a name of timm's, for composed networks; None takes that of the
             published network.
         num_classes: logits; None takes the published number.
@@ -122,6 +122,7 @@ def build(
     for option, value in options.items():
         _check_value(option, value, known[option])
     pretrained.check(name, row, backbone=backbone, weights=weights)
+    options = pretrained.with_published_options(weights, options)
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind == "composed":

@@ -47,6 +47,9 @@ PUBLISHED: dict[str, dict[str, str]] = {  # value of weights=, name of the row, 
 }
 
 
+OPTIONS = {"voc": {"align": "sizes"}}  # value of weights=, options that give the publisher's answers
+
+
 class Origin(NamedTuple):
     """Classes and preprocessing of a published network.
 
@@ -66,6 +69,16 @@ class Origin(NamedTuple):
     size_hw: tuple[int, int] | None = None
     crop: float = 0.875
     palette: tuple[tuple[int, int, int], ...] = ()
+
+
+def with_published_options(weights: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a network, with those of its published weights where they are left out; logs them."""
+    published = OPTIONS.get(str(weights), {})
+    chosen = {**published, **options}
+    for key, value in published.items():
+        differs = "" if chosen[key] == value else f"; the published network has {value}, and answers differ"
+        _log.info("with the weights %s, %s is %s%s", weights, key, chosen[key], differs)
+    return chosen
 
 
 def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path | None) -> None:
