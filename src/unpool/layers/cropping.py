@@ -1,4 +1,4 @@
-"""Crops maps, and pads them by repeating or mirroring."""
+"""Crops maps, and pads them by mirroring."""
 
 import torch
 from torch import Tensor
@@ -12,18 +12,6 @@ def crop(x: Tensor, size_hw: tuple[int, int], *, offset: int = 0) -> Tensor:
     The result is smaller where the map ends before.
     """
     return _cut(x, size_hw, top=offset, left=offset)
-
-
-def fit(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Crops a map at the bottom and right, or repeats its last row and column: (B, C, h, w) -> (B, C, H, W)."""
-    if not torch.compiler.is_exporting():
-        if tuple(x.shape[-2:]) == tuple(size_hw):
-            return x
-        if x.shape[-2] >= size_hw[0] and x.shape[-1] >= size_hw[1]:
-            return crop(x, size_hw)
-    for dim, size in ((-2, size_hw[0]), (-1, size_hw[1])):
-        x = x.index_select(dim, torch.arange(size, device=x.device).clamp_max(x.shape[dim] - 1))
-    return x
 
 
 def crop_centre(x: Tensor, size_hw: tuple[int, int]) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.upsample import upsample
+from unpool.ops.upsampling import upsample
 
 
 class ASPP(nn.Module):

@@ -1,56 +1,11 @@
-"""Upsampling by stride, by transposed convolution, or by repetition and a convolution."""
+"""Upsampling by transposed convolution, or by repetition and a convolution."""
 
 from collections import OrderedDict
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from unpool.layers.cropping import fit
 from unpool.layers.unpooling import NearestUnpool
-
-LARGEST_CELL = 64  # pixels; a dilated map covers what the strided one did, so up to one of its cells more or less
-
-
-def upsample(
-    x: Tensor,
-    factor: int,
-    size_hw: tuple[int, int],
-    *,
-    mode: Literal["bilinear", "nearest-exact"] = "bilinear",
-    corners: bool = False,
-) -> Tensor:
-    """Brings a map to a finer size, each cell where its pixels are: (B, C, h, w) -> (B, C, H, W).
-
-    Cell i lies over the pixels factor * i to factor * i + factor - 1 at every size, so that an image with one column
-    more gets the same values. The surplus is cut off; beyond the last cell its value is repeated, as for maps of sizes
-    that were rounded down.
-
-    Args:
-        x: a map of about H / factor by W / factor cells.
-        factor: pixels of the result by cell.
-        size_hw: size of the result.
-        mode: linear between the centres of the cells, or the value of the cell.
-        corners: the centre of cell i is the pixel factor * i, instead of the middle of its pixels.
-
-    Raises:
-        ValueError: what the map covers differs from the size by a cell and by LARGEST_CELL or more.
-    """
-    height, width = x.shape[-2:]
-    if not torch.compiler.is_exporting():  # where a comparison would bind the program to sizes like the example's
-        _check_cells((height, width), factor, size_hw)
-    finer = (factor * (height - 1) + 1, factor * (width - 1) + 1) if corners else (factor * height, factor * width)
-    aligned = True if corners else None
-    return fit(nn.functional.interpolate(x, finer, mode=mode, align_corners=aligned), size_hw)
-
-
-def _check_cells(cells: tuple[int, int], factor: int, size_hw: tuple[int, int]) -> None:
-    most = max(factor, LARGEST_CELL)
-    if any(abs(factor * n - size) >= most for n, size in zip(cells, size_hw, strict=True)):
-        raise ValueError(
-            f"a map of {cells[0]}x{cells[1]} cells of {factor} pixels cannot cover {size_hw[0]}x{size_hw[1]} (H, W): "
-            "state the stride that the map has"
-        )
 
 
 def bilinear_filter(factor: int, *, side: int | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unpool.convert import dilate
 from unpool.errors import RecipeError
-from unpool.layers.upsample import upsample
+from unpool.ops.upsampling import upsample
 from unpool.types import Auxiliary, Backbone
 
 Align = Literal["stride", "corners", "sizes"]

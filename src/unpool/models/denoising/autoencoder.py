@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from unpool.errors import DataError, RecipeError
 from unpool.layers.initialize import he_normal
-from unpool.layers.upsample import upsample
 from unpool.models.backbones.vgg import conv
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import upsample
 
 
 class DenseAutoencoder(nn.Module):

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.layers.cropping import crop, fit
+from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import fit
 from unpool.types import Backbone
 
 STRIDE = 16  # of the last transposed convolution

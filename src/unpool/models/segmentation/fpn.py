@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import FeaturePyramid
-from unpool.layers.upsample import upsample
 from unpool.models.catalog import Variant
 from unpool.models.dense import map_indices
+from unpool.ops.upsampling import upsample
 from unpool.types import Backbone
 
 LEVELS = (4, 8, 16, 32)  # strides of the maps that are read

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
-from unpool.layers.upsample import upsample
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import upsample
 from unpool.types import Backbone
 
 
