@@ -59,7 +59,8 @@ def without_group_norms(model):
 def small(name, **options):
     torch.manual_seed(0)
     known = models.known_options(name, backbone=options.get("backbone"))
-    narrow = {width: 16 for width in ("width", "neck_width", "head_width") if width in known}
+    side = 16 if name.startswith("cpm") else 8  # fewer of its channels would all be zero
+    narrow = {width: side for width in ("width", "neck_width", "head_width") if width in known}
     classes = MODELS[name].input[0] if name in denoising.MODELS else 3
     model = models.build(name, num_classes=classes, **{**narrow, **options})
     for parameter in model.parameters():
