@@ -12,6 +12,7 @@ from unpool import predictor
 from unpool.assemble.data import check_gives, make_eval_loader, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.conduct import CustomParts, train_to_end
+from unpool.data.label_counts import log_unlabelled
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.data.same_names import check_same_names
@@ -179,6 +180,7 @@ def evaluate(
     trained = predictor.load(directory.path, weights=weights, model=model)
     settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
+    log_unlabelled(result.counts, trained.task.needs, part=split)
     device = make_device(settings)
     precision, layout = _as_trained(settings, device)
     loader = make_eval_loader(settings, result.samples, trained.preprocessing)

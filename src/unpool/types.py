@@ -74,6 +74,8 @@ class DataInfo:
         keypoints: names by index.
         flip_pairs: keypoints that trade places in a mirror.
         limbs: keypoints that a line joins.
+        mask_rule: how mask files are read (`data/mask_ids.py`); empty where there are none.
+        mask_colours: class and the colour that palettes show it in, where their indices are ids.
     """
 
     classes: tuple[str, ...] = ()
@@ -82,6 +84,8 @@ class DataInfo:
     keypoints: tuple[str, ...] = ()
     flip_pairs: tuple[tuple[int, int], ...] = ()
     limbs: tuple[tuple[int, int], ...] = ()
+    mask_rule: str = ""
+    mask_colours: tuple[tuple[int, tuple[int, int, int]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,7 +95,7 @@ class DataInfo:
         """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
 
         Raises:
-            KeyError: a key other than "limbs" is missing.
+            KeyError: a key other than "limbs" and those of masks is missing.
         """
         return cls(
             classes=tuple(values["classes"]),
@@ -100,10 +104,29 @@ class DataInfo:
             keypoints=tuple(values["keypoints"]),
             flip_pairs=tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
             limbs=tuple((int(a), int(b)) for a, b in values.get("limbs", ())),
+            mask_rule=str(values.get("mask_rule", "")),
+            mask_colours=tuple((int(c), (int(r), int(g), int(b))) for c, (r, g, b) in values.get("mask_colours", ())),
         )
 
 
 Exif = Literal["apply", "ignore"]
+TargetExif = Literal["apply", "ignore", "image"]  # "image" turns images only: their masks are upright already
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How the pixels of an image file are read.
+
+    Attributes:
+        channels: of the tensor, 1 for grey, 3 for RGB.
+        exif: whether the image is turned as its EXIF orientation says.
+    """
+
+    channels: int = 3
+    exif: Exif = "apply"
+
+
+GREY, RGB = Decoding(channels=1), Decoding()
 
 
 class Backbone(nn.Module):

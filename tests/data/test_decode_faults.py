@@ -14,16 +14,20 @@ import torch
 from PIL import PngImagePlugin
 
 from tests.data.encoding import chunk, encoded, picture, png, saved
-from unpool.data.decode import Unreadable, Unusable, decode_image, printable
+from unpool.data.decode import decode_image
+from unpool.data.image_file import Unreadable, Unusable, printable
 from unpool.errors import DataError
+from unpool.types import RGB
 
 MEASURE_BOMB = """
 import resource, sys
 from pathlib import Path
-from unpool.data.decode import Unusable, Unreadable, decode_image
+from unpool.data.image_file import Unusable, Unreadable
+from unpool.data.decode import decode_image
+from unpool.types import RGB
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    decode_image(Path(sys.argv[1]), 3)
+    decode_image(Path(sys.argv[1]), RGB)
 except Unusable as error:
     print(type(error).__name__, error)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
@@ -63,13 +67,13 @@ def test_metadata_bomb_is_refused_without_memory(kind, tmp_path):
 
 def test_image_over_the_limit_is_refused_from_its_header():
     with pytest.raises(Unusable, match=r"20000x10000 = 2e\+08 pixels; the limit is 1e\+08"):
-        decode_image(png(20000, 10000, depth=1, colour=0, rows=b""), 3)
+        decode_image(png(20000, 10000, depth=1, colour=0, rows=b""), RGB)
 
 
 def test_too_much_metadata_is_refused():
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(PngImagePlugin.MAX_TEXT_CHUNK + 1)))
     with pytest.raises(Unusable, match="PNG metadata is larger than the limit") as caught:
-        decode_image(png(1, 1, depth=8, colour=0, rows=b"\0\0", extra=text), 3)
+        decode_image(png(1, 1, depth=8, colour=0, rows=b"\0\0", extra=text), RGB)
     assert not isinstance(caught.value, Unreadable)
 
 
@@ -84,7 +88,7 @@ def test_file_without_permission_is_skipped(tmp_path):
         os.seteuid(65534)
     try:
         with pytest.raises(Unreadable, match=r"a\.png: cannot read \(Permission denied\)"):
-            decode_image(path, 3)
+            decode_image(path, RGB)
     finally:
         os.seteuid(user)
 
@@ -96,7 +100,7 @@ def test_read_error_of_the_disk_is_skipped(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", lambda self, mode: Broken())
     with pytest.raises(Unreadable, match=r"cannot read \(Input/output error\)"):
-        decode_image(tmp_path / "a.png", 3)
+        decode_image(tmp_path / "a.png", RGB)
 
 
 def test_read_error_halfway_is_skipped(tmp_path, monkeypatch):
@@ -110,17 +114,17 @@ def test_read_error_halfway_is_skipped(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", lambda self, mode: Broken(data))
     with pytest.raises(Unreadable, match=r"cannot read \(Input/output error\)"):
-        decode_image(tmp_path / "a.bmp", 3)
+        decode_image(tmp_path / "a.bmp", RGB)
 
 
 def test_name_that_is_no_utf8_works_and_prints_escaped(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     path.write_bytes(encoded(picture(), "PNG"))
-    assert decode_image(path, 3).shape == (3, 20, 30)
+    assert decode_image(path, RGB).shape == (3, 20, 30)
     assert printable(path).endswith("/\\xff.png")
     path.write_bytes(b"")
     with pytest.raises(Unreadable) as caught:
-        decode_image(path, 3)
+        decode_image(path, RGB)
     str(caught.value).encode("utf-8")
 
 
@@ -131,10 +135,10 @@ def test_control_characters_in_a_name_are_escaped():
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"])
 def test_truncated_file_is_skipped_or_whole(form):
     data = encoded(picture(), form)
-    whole = decode_image(data, 3)
+    whole = decode_image(data, RGB)
     for length in np.linspace(1, len(data) - 1, 25).astype(int):
         try:
-            decoded = decode_image(data[:length], 3)
+            decoded = decode_image(data[:length], RGB)
         except Unreadable:
             continue
         assert decoded.equal(whole)
@@ -149,7 +153,7 @@ def test_damaged_bytes_raise_nothing_but_data_errors(form):
         bad = data.copy()
         bad[rng.integers(0, min(len(bad), 200), 3)] = rng.integers(0, 256, 3)
         try:
-            decoded = decode_image(bad.tobytes(), 3)
+            decoded = decode_image(bad.tobytes(), RGB)
         except DataError:
             continue
         assert decoded.dtype == torch.uint8

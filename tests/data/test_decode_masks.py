@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.data.encoding import encoded, picture, png, saved
-from unpool.data.decode import Unusable, decode_image, decode_mask, probe
+from unpool.data.decode import decode_image
+from unpool.data.image_file import Unusable, probe
+from unpool.data.mask_file import read_stored
+from unpool.data.mask_ids import Reading
+from unpool.types import RGB
+
+
+def decode_mask(path, *, palette=(), rule="ids") -> np.ndarray:
+    reading = Reading("colours" if palette else rule, palette)
+    return reading.ids(read_stored(path), str(path))
 
 
 def ids() -> np.ndarray:
@@ -17,15 +25,15 @@ def ids() -> np.ndarray:
 def test_mask_ids_are_those_stored(form, tmp_path):
     path = tmp_path / "m"
     path.write_bytes(encoded(ids(), form))
-    assert decode_mask(path).equal(torch.from_numpy(ids().astype(np.int32)))
+    assert decode_mask(path).tolist() == ids().tolist()
 
 
-def test_palette_mask_gives_indices_not_colours(tmp_path):
+def test_indices_of_a_palette_mask_are_those_stored(tmp_path):
     image = Image.fromarray(ids()).convert("P")
     image.putdata(ids().reshape(-1).tolist())
     image.putpalette([value for i in range(256) for value in (255 - i, 3 * i % 256, 77)])
     image.save(tmp_path / "m.png")
-    assert decode_mask(tmp_path / "m.png").numpy().tolist() == ids().tolist()
+    assert decode_mask(tmp_path / "m.png", rule="indices").tolist() == ids().tolist()
 
 
 def test_sixteen_bit_mask_is_not_clipped(tmp_path):
@@ -96,7 +104,7 @@ def test_colour_mask_without_colours_of_classes_says_where_they_go(tmp_path):
 def test_decoding_leaves_the_file_alone(tmp_path):
     path = saved(tmp_path / "a.png", picture())
     before = (path.read_bytes(), path.stat().st_mtime_ns)
-    decode_image(path, 3)
+    decode_image(path, RGB)
     probe(path)
     decode_mask(saved(tmp_path / "m.png", ids()))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before

@@ -15,7 +15,7 @@ from PIL import Image
 
 from unpool.data import memory as memory_module
 from unpool.data import store
-from unpool.data.decode import Unreadable, Unusable
+from unpool.data.image_file import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
 from unpool.data.memory import ColumnWriter, MemorySamples
 from unpool.data.readers.folder import Folder
@@ -147,7 +147,32 @@ def test_all_broken_files_stand_in_one_report(memory):
         scan(Listed(items), memory=memory)
     text = str(caught.value)
     assert text.startswith("30 of 60 samples cannot be used:\n  1.png: format PSD not enabled\n  3.png:")
-    assert text.endswith("and 10 more")
+    assert text.endswith("5.png: format PSD not enabled\n    and 27 more of this cause")
+
+
+def test_faults_of_one_cause_are_grouped_whatever_their_names_and_numbers():
+    alike = [Unusable(f"m/{i}.png", f"mask is {i}x8, its image images/{i}.jpg decodes to 6x{i}") for i in range(5)]
+    ids = [Unusable(f"m/{i}.png", f"mask has ids {{0, {i}}}, so {list(range(i))} mean nothing") for i in range(2, 6)]
+    with pytest.raises(DataError) as caught:
+        scan(Listed([*ids, *alike, Unusable("x.png", "format PSD not enabled")]))
+    assert str(caught.value).splitlines()[1:] == [
+        *(f"  m/{i}.png: mask is {i}x8, its image images/{i}.jpg decodes to 6x{i}" for i in range(3)),
+        "    and 2 more of this cause",
+        *(f"  m/{i}.png: mask has ids {{0, {i}}}, so {list(range(i))} mean nothing" for i in range(2, 5)),
+        "    and 1 more of this cause",
+        "  x.png: format PSD not enabled",
+    ]
+
+
+def test_files_left_out_for_one_cause_are_logged_as_three_and_a_number(caplog):
+    items = [Unreadable(f"{i}.png", "file is empty (0 bytes)") if i < 9 else segmented() for i in range(20)]
+    with caplog.at_level(logging.WARNING):
+        result = scan(Listed(items))
+    assert len(result.manifest["skipped"]) == 9
+    assert [line for line in caplog.messages if line.startswith("left out")] == [
+        *(f"left out {i}.png: file is empty (0 bytes)" for i in range(3)),
+        "left out 6 more of this cause",
+    ]
 
 
 def test_faults_in_a_user_s_code_are_not_taken_for_bad_data():
@@ -169,7 +194,7 @@ def test_more_unreadable_files_than_ten_and_one_percent_stop(total, bad, is_fine
         DataError, match=rf"{bad} of {total} files cannot be read, more than the \d+ allowed:"
     ) as caught:
         scan(reader, memory=True)
-    assert f"{bad} times: damaged PNG file: 0 bytes, first 0.png" in str(caught.value)
+    assert f"  2.png: damaged PNG file: 2 bytes\n    and {bad - 3} more of this cause" in str(caught.value)
 
 
 def test_faults_of_the_listing_count_too():

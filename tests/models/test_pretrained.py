@@ -109,13 +109,6 @@ def test_googlenet_wants_a_mean_and_deviation_of_a_half():
     assert pretrained.origin("resnet50", "imagenet").mean == (0.485, 0.456, 0.406)
 
 
-def test_palette_is_that_of_the_development_kit():
-    assert pretrained.voc_palette(256)[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
-    assert pretrained.voc_palette(256)[8] == (64, 0, 0)
-    assert pretrained.voc_palette(256)[20] == (0, 64, 128)
-    assert pretrained.voc_palette(256)[255] == (224, 224, 192)  # the kit's colour of what is void
-
-
 def test_plain_row_leaves_out_auxiliary_heads(monkeypatch):
     """On the meta device, where only names and shapes count."""
     with torch.device("meta"):

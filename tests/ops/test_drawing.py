@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unpool.ops.drawing import caption, complete_palette, distinct_colours, overlay, paint
+from unpool.ops.drawing import caption, complete_palette, distinct_colours, overlay, paint, voc_palette
 from unpool.types import IGNORE
 
 PALETTE = ((255, 0, 0), (0, 0, 255))
@@ -15,6 +15,13 @@ def test_distinct_colours_are_distinct_and_never_black():
         sum(abs(a - b) for a, b in zip(x, y, strict=True)) for x in colours[:20] for y in colours[:20] if x != y
     )
     assert nearest > 40
+
+
+def test_palette_of_voc_is_that_of_the_development_kit():
+    assert voc_palette(256)[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+    assert voc_palette(256)[8] == (64, 0, 0)
+    assert voc_palette(256)[20] == (0, 64, 128)
+    assert voc_palette(256)[255] == (224, 224, 192)  # the kit's colour of what is void
 
 
 def test_palette_too_short_for_its_classes_is_replaced():

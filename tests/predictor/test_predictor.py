@@ -12,7 +12,7 @@ from unpool.tasks import Classification, Segmentation
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
-from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
+from unpool.types import GREY, RGB, CoordinateStages, DataInfo, FieldStages, Stages
 
 INFO = DataInfo(classes=("dark", "bright", "red"))
 PLAIN = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -248,17 +248,17 @@ def test_poses_that_are_not_finite_are_an_error_and_not_an_answer(task, output, 
 
 def test_grey_is_repeated_and_colour_becomes_luma():
     grey = torch.randint(0, 256, (7, 9), dtype=torch.uint8)
-    assert torch.equal(read_image(grey, 3), grey.expand(3, 7, 9))
-    assert torch.equal(read_image(grey.numpy()[..., None], 1), grey[None])
+    assert torch.equal(read_image(grey, RGB), grey.expand(3, 7, 9))
+    assert torch.equal(read_image(grey.numpy()[..., None], GREY), grey[None])
     red = torch.zeros(3, 2, 2, dtype=torch.uint8)
     red[0] = 255
-    assert read_image(red, 1).unique().tolist() == [76]  # 255 * 0.299, ITU-R 601
+    assert read_image(red, GREY).unique().tolist() == [76]  # 255 * 0.299, ITU-R 601
 
 
 def test_exif_orientation_of_a_pil_image_is_applied():
     image = Image.fromarray(np.zeros((4, 6, 3), np.uint8))
     image.getexif()[0x0112] = 6
-    assert read_image(image, 3).shape == (3, 6, 4)
+    assert read_image(image, RGB).shape == (3, 6, 4)
 
 
 @pytest.mark.parametrize(
@@ -275,4 +275,4 @@ def test_exif_orientation_of_a_pil_image_is_applied():
 )
 def test_what_is_no_image_is_refused_with_what_is(image, error, says):
     with pytest.raises(error, match=says):
-        read_image(image, 3)
+        read_image(image, RGB)

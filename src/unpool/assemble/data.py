@@ -7,6 +7,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.label_counts import log_unlabelled, require_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
@@ -20,7 +21,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Reader, Samples, Transform
+from unpool.types import DataInfo, Decoding, Reader, Samples, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
     if recipe.data.root is None and accepted["root"].default is Parameter.empty:
         raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
     options = dict(recipe.data.options)
-    if "channels" in accepted:
-        options["channels"] = recipe.data.channels
+    if "decoding" in accepted:
+        options["decoding"] = Decoding(channels=recipe.data.channels)
     if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None
@@ -104,6 +105,9 @@ def read_data(
     memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
     shared = num_workers(recipe) > 0
     results = [scan(reader, memory=memory, shared=shared, progress=progress) for reader in (train, val)]
+    needs = TASKS[recipe.task.name].needs
+    require_labels(results[0].counts, needs)
+    log_unlabelled(results[1].counts, needs, part="validation")
     return Data(train=results[0], val=results[1], preprocessing=make_preprocessing(recipe), info=train.info)
 
 
@@ -125,7 +129,7 @@ def make_preprocessing(recipe: Recipe) -> Preprocessing:
         std=tuple(data.std),
         mean_image=_mean_image(recipe),
         multiple=data.multiple,
-        exif="apply" if TASKS[recipe.task.name].points else data.options.get("exif", "apply"),
+        exif="ignore" if data.options.get("exif") == "ignore" and not TASKS[recipe.task.name].points else "apply",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.errors import DataError
 

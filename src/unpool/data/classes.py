@@ -5,7 +5,7 @@ import hashlib
 import unicodedata
 from collections.abc import Sequence
 
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.errors import DataError
 
 

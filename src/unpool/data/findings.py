@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from unpool.data.decode import Unreadable, Unusable
+from unpool.data.image_file import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
 from unpool.errors import DataError
 from unpool.types import Fault, Reader
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 SKIP_SHARE = 0.01
 SKIP_LEAST = 10
-_LISTED = 20
+_CAUSES, _EXAMPLES = 10, 3  # that a message lists
 _log = logging.getLogger(__name__)
 
 
@@ -60,16 +60,15 @@ class Findings:
     def verdict(self, kept: int) -> None:
         """Logs skipped files and oddities; raises DataError where the set cannot be used."""
         if self._broken:
-            listed = "\n".join(f"  {fault.path}: {fault.reason}" for fault in self._broken[:_LISTED])
-            more = f"\n  and {len(self._broken) - _LISTED} more" if len(self._broken) > _LISTED else ""
-            raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}{more}")
+            listed = grouped(self._broken)
+            raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}")
         total = len(self._reader) + len(self._reader.faults)
         limit = max(SKIP_LEAST, int(total * SKIP_SHARE))
         if len(self.skipped) > limit or not kept:
             allowed = f"more than the {limit} allowed" if kept else "so that none is left"
-            raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{self._top_reasons()}")
-        for fault in self.skipped:
-            _log.warning("left out %s: %s", fault.path, fault.reason)
+            raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{grouped(self.skipped)}")
+        for line in grouped(self.skipped).splitlines():
+            _log.warning("left out %s", line.strip().removeprefix("and "))
         for sentence, count in self._notes.items():
             first = self._first[sentence]
             _log.warning("%s%s", sentence, f": {count} files, first {first}" if first else "")
@@ -84,7 +83,35 @@ class Findings:
             "notes": notes,
         }
 
-    def _top_reasons(self) -> str:
-        kinds = Counter(re.sub(r"\d+", "#", fault.reason) for fault in self.skipped)
-        first = {re.sub(r"\d+", "#", fault.reason): fault for fault in reversed(self.skipped)}
-        return "\n".join(f"  {n} times: {first[k].reason}, first {first[k].path}" for k, n in kinds.most_common(5))
+
+def grouped(faults: Sequence[Fault]) -> str:
+    """Faults by cause, the most frequent first: three examples of each and how many more there are.
+
+    Reasons have one cause where they differ in numbers and names only.
+
+    >>> print(grouped([Fault(f"{i}.png", f"mask has {i} colours") for i in range(5)]))
+      0.png: mask has 0 colours
+      1.png: mask has 1 colours
+      2.png: mask has 2 colours
+        and 2 more of this cause
+    """
+    causes: dict[str, list[Fault]] = {}
+    for fault in faults:
+        causes.setdefault(_cause(fault), []).append(fault)
+    lines = []
+    for alike in sorted(causes.values(), key=len, reverse=True)[:_CAUSES]:
+        lines += [f"  {fault.path}: {fault.reason}" for fault in alike[:_EXAMPLES]]
+        if len(alike) > _EXAMPLES:
+            lines.append(f"    and {len(alike) - _EXAMPLES} more of this cause")
+    if len(causes) > _CAUSES:
+        lines.append(f"  and {len(causes) - _CAUSES} more causes")
+    return "\n".join(lines)
+
+
+def _cause(fault: Fault) -> str:
+    """The reason without what differs from file to file: names of files, quoted names, numbers and lists of them."""
+    reason = fault.reason.replace(fault.path, "FILE")
+    reason = re.sub(r"'[^']*'|\"[^\"]*\"", "NAME", reason)
+    reason = re.sub(r"\S*/\S*|\S+\.[A-Za-z]\w{1,4}\b", "FILE", reason)
+    reason = re.sub(r"\d[\d,.]*", "#", reason)
+    return re.sub(r"#(\W*#)*", "#", reason)

@@ -1,11 +1,12 @@
 """The image files below a folder, in the order of their names whatever the file system says."""
 
 import os
+from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from unpool.data.decode import printable
 from unpool.data.formats import REFUSED_SUFFIXES, SUFFIXES
+from unpool.data.image_file import printable
 from unpool.types import Fault
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
@@ -19,12 +20,19 @@ class Listing(NamedTuple):
         faults: dangling links, loops and folders that cannot be read.
         ignored: number of hidden, system and other files that are no images.
         clashes: names that differ in case only.
+        others: number of files that are no images, by suffix.
     """
 
     files: list[str]
     faults: list[Fault]
     ignored: int
     clashes: list[str]
+    others: Counter[str]
+
+    def kinds_of_others(self) -> str:
+        """Such as "3 .json files and 1 .txt file, which are no images"; empty where there are none."""
+        counts = [f"{n} {suffix or 'nameless'} {'file' if n == 1 else 'files'}" for suffix, n in self.others.items()]
+        return f"{' and '.join(counts)}, which are no images" if counts else ""
 
 
 def is_junk(name: str) -> bool:
@@ -52,9 +60,14 @@ def subfolders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if not is_junk(e.name) and _is_dir(e))
 
 
-def walk(folder: Path) -> Listing:
-    """All image files at any depth below `folder`; each folder is entered once, links to folders are followed."""
-    visit = _Walk()
+def walk(folder: Path, *, also: frozenset[str] = frozenset()) -> Listing:
+    """All image files at any depth below `folder`; each folder is entered once, links to folders are followed.
+
+    Args:
+        folder: where to look.
+        also: suffixes of other files that are listed.
+    """
+    visit = _Walk(also=also)
     visit.enter(folder, "", frozenset())
     folded: dict[str, str] = {}
     clashes = []
@@ -62,7 +75,7 @@ def walk(folder: Path) -> Listing:
         if file.casefold() in folded:
             clashes.append(f"{printable(folded[file.casefold()])} and {printable(file)}")
         folded.setdefault(file.casefold(), file)
-    return Listing(sorted(visit.files), sorted(visit.faults), visit.ignored, clashes)
+    return Listing(sorted(visit.files), sorted(visit.faults), visit.ignored, clashes, visit.others)
 
 
 def holds_image(folder: Path) -> bool:
@@ -73,8 +86,10 @@ def holds_image(folder: Path) -> bool:
 
 
 class _Walk:
-    def __init__(self, *, most: int | None = None) -> None:
+    def __init__(self, *, most: int | None = None, also: frozenset[str] = frozenset()) -> None:
         self.most = most
+        self.also = also
+        self.others: Counter[str] = Counter()
         self.files: list[str] = []
         self.faults: list[Fault] = []
         self.ignored = 0
@@ -107,8 +122,9 @@ class _Walk:
             self.ignored += 1
         elif _is_dir(entry):
             self.enter(folder / entry.name, f"{prefix}{entry.name}/", above)
-        elif not is_image_name(entry.name):
+        elif not (is_image_name(entry.name) or PurePosixPath(entry.name).suffix.lower() in self.also):
             self.ignored += 1
+            self.others[PurePosixPath(entry.name).suffix.lower()] += 1
         elif _is_file(entry):
             self.files.append(prefix + entry.name)
         else:

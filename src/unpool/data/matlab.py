@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.errors import DataError
 
 _HEADER = 128

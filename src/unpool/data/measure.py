@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from unpool.data.decode import Unusable, printable
+from unpool.data.image_file import Unusable, printable
 from unpool.types import Reader, Sample
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import Unreadable
 from unpool.data.findings import Findings
+from unpool.data.image_file import Unreadable
+from unpool.data.label_counts import LabelCounts, count_sample
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
 from unpool.errors import DataError, EnvironmentFault
@@ -35,12 +36,14 @@ class ScanResult(NamedTuple):
     Attributes:
         samples: those that can be read.
         faults: files left out, with the reason.
-        manifest: where the list comes from, names kept, files skipped, notes, as JSON.
+        manifest: where the list comes from, names kept, files skipped, notes, counts of classes, as JSON.
+        counts: of the classes in the targets.
     """
 
     samples: Samples
     faults: list[Fault]
     manifest: dict[str, Any]
+    counts: LabelCounts
 
 
 class StreamedSamples:
@@ -102,6 +105,7 @@ def scan(
         look = partial(_look_whole, reader)
     kept: list[int] = []
     sizes: list[Size] = []
+    counts = LabelCounts(reader.info.classes)
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
     seen = _each(partial(findings.attempt, look), candidates, threads=_threads(needed, len(candidates)))
     forms: dict[str, str] = {}
@@ -113,6 +117,7 @@ def scan(
         else:
             kept.append(index)
             sizes.append(item.size_hw)
+            counts.add(item.counts)
             for key, column in columns.items():
                 column.append(item.sample[key])
         if progress is not None:
@@ -125,13 +130,14 @@ def scan(
         samples = MemorySamples(held, names=names, sizes_hw=sizes, info=reader.info)
     else:
         samples = StreamedSamples(reader, kept, names=names, sizes_hw=sizes)
-    manifest = {**findings.manifest(names), "memory": in_memory, "decoded_bytes": needed}
-    return ScanResult(samples, findings.skipped, manifest)
+    manifest = {**findings.manifest(names), "labels": counts.to_json(), "memory": in_memory, "decoded_bytes": needed}
+    return ScanResult(samples, findings.skipped, manifest, counts)
 
 
 class _Look(NamedTuple):
     size_hw: Size
     sample: Sample
+    counts: dict[str, np.ndarray]
 
 
 def _look_whole(reader: Reader, index: int) -> _Look:
@@ -141,14 +147,14 @@ def _look_whole(reader: Reader, index: int) -> _Look:
         raise DataError(f"image is {image.dtype} {tuple(image.shape)}; a reader gives uint8 (C, H, W)")
     size = _size_of(sample)
     _check_targets(sample, reader.info, size)
-    return _Look(size, sample)
+    return _Look(size, sample, count_sample(sample, len(reader.info.classes)))
 
 
 def _look_at_targets(reader: MeasuringReader, measured: Mapping[int, Measure], index: int) -> _Look:
     targets = reader.targets(index)
     size = measured[index].size_hw
     _check_targets(targets, reader.info, size)
-    return _Look(size, targets)
+    return _Look(size, targets, count_sample(targets, len(reader.info.classes)))
 
 
 def _check_targets(sample: Sample, info: DataInfo, size: Size) -> None:

@@ -22,6 +22,7 @@ from unpool.models.catalog import Variant
 from unpool.models.download import ENDING, fetch
 from unpool.models.timm_backbone import PREFIX
 from unpool.models.weights import assign_weights, from_torchvision, read_weights
+from unpool.ops.drawing import voc_palette
 from unpool.task import split_state
 
 _log = logging.getLogger(__name__)
@@ -191,19 +192,6 @@ def _log_derived(tensors: Mapping[str, Tensor], fitting: Mapping[str, Tensor], *
 def address(member: str) -> str:
     """Returns the URL of torchvision's weights, such as "ResNet18_Weights.IMAGENET1K_V1"."""
     return _weights_of(member).url
-
-
-def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Returns the first `count` RGB colours of the VOC development kit.
-
-    The bits of a class go in turn to red, green and blue, into the highest bit first.
-    """
-    return tuple((_spread(i), _spread(i >> 1), _spread(i >> 2)) for i in range(count))
-
-
-def _spread(bits: int) -> int:
-    """Every third bit, the lowest first, as the highest of eight."""
-    return sum(((bits >> 3 * i) & 1) << (7 - i) for i in range(8))
 
 
 def _published(name: str, weights: str) -> tuple[dict[str, Tensor], str]:

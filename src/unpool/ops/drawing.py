@@ -29,6 +29,23 @@ def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colours)
 
 
+def voc_palette(number: int) -> tuple[tuple[int, int, int], ...]:
+    """Returns the first `number` RGB colours of the VOC development kit.
+
+    The bits of a class go in turn to red, green and blue, into the highest bit first.
+
+    Example:
+        >>> voc_palette(4)
+        ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+    """
+    return tuple((_spread(i), _spread(i >> 1), _spread(i >> 2)) for i in range(number))
+
+
+def _spread(bits: int) -> int:
+    """Every third bit, the lowest first, as the highest of eight."""
+    return sum(((bits >> 3 * i) & 1) << (7 - i) for i in range(8))
+
+
 def complete_palette(palette: Colours, number: int) -> tuple[tuple[int, int, int], ...]:
     """Returns the first `number` colours of a palette, or distinct colours for all classes if it has fewer.
 

@@ -16,7 +16,7 @@ from unpool.ops import geometry
 from unpool.ops.cutting import Frame, cut, pad_to_multiple, resize_to
 from unpool.ops.layout import Layout
 from unpool.ops.mean_image import unpack
-from unpool.types import Exif
+from unpool.types import Decoding, Exif
 
 Rule = Literal["stretch", "cover", "fit"]
 Order = Literal["rgb", "bgr"]
@@ -79,6 +79,11 @@ class Preprocessing:
             if self.size_hw is None:
                 raise ValueError("a mean image needs images of one size: set size_hw to its size")
             unpack(self.mean_image, (self.channels, *self.size_hw))
+
+    @property
+    def decoding(self) -> Decoding:
+        """How image files are read."""
+        return Decoding(channels=self.channels, exif=self.exif)
 
     @property
     def fill(self) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from unpool.errors import DataError
 from unpool.types import IGNORE, Batch
 
-_KEYS = ("label", "labels", "mask")
+CLASS_TARGETS = ("label", "labels", "mask")  # keys whose values are classes
 _SHOWN = 8  # wrong values of one sample that a message lists
 
 
@@ -42,7 +42,7 @@ def check_classes(batch: Batch, num_classes: int, *, names: Sequence[str] = ()) 
 list of classes
     """
     faults = []
-    for key in _KEYS:
+    for key in CLASS_TARGETS:
         target = batch.get(key, ())
         if isinstance(target, Tensor) and not _unknown_values(key, target, num_classes):
             continue  # the quick way through most batches
@@ -60,7 +60,7 @@ def class_faults(targets: Mapping[str, Any], num_classes: int) -> str:
     >>> class_faults({"label": torch.tensor(3)}, 3)
     'label [3], allowed are 0 to 2'
     """
-    faults = [_fault(key, targets[key], num_classes) for key in _KEYS if key in targets]
+    faults = [_fault(key, targets[key], num_classes) for key in CLASS_TARGETS if key in targets]
     return "; ".join(fault for fault in faults if fault)
 
 

@@ -98,7 +98,7 @@ def show_dense(
             f"{source} was trained on images of different sizes, so its input size is unknown: set --window H W"
         )
     preprocessing = replace(loaded.preprocessing, multiple=1)  # windows are scored as they lie, without padding
-    photo = read_image(image, preprocessing.channels, exif=preprocessing.exif)
+    photo = read_image(image, preprocessing.decoding)
     photo, notes = _resized(photo, size_hw)
     _check_mean_image(preprocessing, (photo.shape[-2], photo.shape[-1]))
     prepared = preprocessing.normalize(photo.to(_device(loaded.classifier))[None])

@@ -8,7 +8,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.decode import notes, printable, probe
+from unpool.data.decode import notes
+from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
 from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.predictor.images import read_image
@@ -116,7 +117,7 @@ def write_picture(picture: Tensor, path: Path) -> None:
 
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
     try:
-        image = read_image(path, predictor.preprocessing.channels, exif=predictor.preprocessing.exif)
+        image = read_image(path, predictor.preprocessing.decoding)
     except DataError as error:
         return {"image": printable(path), "error": str(error)}
     try:
@@ -139,9 +140,9 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
     """Sentences on what of the file an answer that is an image has lost, or what was read differently."""
-    header, channels, exif = probe(path), predictor.preprocessing.channels, predictor.preprocessing.exif
-    sentences = list(notes(path.name, header, channels, exif=exif))
-    if channels == 1 and not header.mode.startswith(("1", "I", "L")):
+    header, decoding = probe(path), predictor.preprocessing.decoding
+    sentences = list(notes(path.name, header, decoding))
+    if decoding.channels == 1 and not header.mode.startswith(("1", "I", "L")):
         sentences.append("colour image, reduced to grey, which is all that the network knows")
     return sentences
 

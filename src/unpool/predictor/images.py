@@ -9,21 +9,20 @@ from torch import Tensor
 
 from unpool.data.decode import decode_image
 from unpool.errors import DataError
-from unpool.types import Exif
+from unpool.types import Decoding
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
-def read_image(image: ImageLike, channels: int, *, exif: Exif = "apply") -> Tensor:
+def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
     """(channels, H, W) uint8.
 
     Args:
         image: a path; a PIL image (alpha dropped); an array (H, W), (H, W, 1) or
             (H, W, 3) uint8 in RGB order; or a tensor (H, W), (1, H, W) or (3, H, W) uint8.
-        channels: 1 for grey, 3 for RGB.
-        exif: whether a file or PIL image is turned as its EXIF orientation says.
+        decoding: applies to files and PIL images.
 
     Raises:
         DataError: the file or the PIL image cannot be used.
@@ -31,13 +30,13 @@ def read_image(image: ImageLike, channels: int, *, exif: Exif = "apply") -> Tens
         ValueError: an array or tensor of another shape.
     """
     if isinstance(image, str | Path):
-        return decode_image(Path(image), channels, exif=exif)
+        return decode_image(Path(image), decoding)
     if isinstance(image, Image.Image):
-        return _from_pil(ImageOps.exif_transpose(image) if exif == "apply" else image, channels)
+        return _from_pil(ImageOps.exif_transpose(image) if decoding.exif == "apply" else image, decoding.channels)
     if isinstance(image, Tensor):
         image = _last(image.cpu(), image).numpy()
     if isinstance(image, np.ndarray):
-        return _from_pil(_from_array(image), channels)
+        return _from_pil(_from_array(image), decoding.channels)
     raise TypeError(f"{type(image).__name__} is no image: give a path, a PIL image, an array or a tensor")
 
 

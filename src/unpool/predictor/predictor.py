@@ -72,9 +72,7 @@ class Predictor:
             ModelFileError: the network's answers are not finite.
         """
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
-        return [
-            self.predict(read_image(image, self.preprocessing.channels, exif=self.preprocessing.exif)) for image in many
-        ]
+        return [self.predict(read_image(image, self.preprocessing.decoding)) for image in many]
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""

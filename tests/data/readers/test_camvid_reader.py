@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.data.readers.trees import camvid, encoded, pixels, written
-from unpool.data.decode import Unusable
+from unpool.data.image_file import Unusable
 from unpool.data.readers.camvid import CLASSES, VOID, CamVid
 from unpool.data.store import scan
 from unpool.errors import DataError

@@ -14,6 +14,7 @@ from unpool.data.decode import decode_image
 from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan
 from unpool.errors import DataError
+from unpool.types import GREY, RGB
 
 
 def test_record_is_a_label_and_three_planes(tmp_path):
@@ -29,7 +30,7 @@ def test_record_is_a_label_and_three_planes(tmp_path):
 def test_grey_is_the_luma_of_the_planes(tmp_path):
     record = pixels(4, 3073, seed=len("data_batch_1"))[2, 1:].reshape(3, 32, 32).astype(float)
     luma = torch.from_numpy(0.299 * record[0] + 0.587 * record[1] + 0.114 * record[2])
-    grey = Cifar(cifar_batches(tmp_path), "train", channels=1)[2]["image"]
+    grey = Cifar(cifar_batches(tmp_path), "train", decoding=GREY)[2]["image"]
     assert (grey[0] - luma).abs().max() <= 0.51
 
 
@@ -59,7 +60,7 @@ def test_files_of_an_archive_that_are_no_images_are_counted(tmp_path):
 def test_images_of_an_archive_are_those_of_its_files(tmp_path):
     reader = Cifar(cifar(tmp_path), "val")
     data = encoded(pixels(32, 32, 3, seed=len("test/cat/0000.jpg")), "JPEG")
-    assert reader[0]["image"].equal(decode_image(data, 3))
+    assert reader[0]["image"].equal(decode_image(data, RGB))
     assert [int(reader[i]["label"]) for i in range(4)] == [0, 0, 1, 1]
 
 

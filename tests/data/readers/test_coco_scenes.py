@@ -12,7 +12,7 @@ from unpool.data.readers import READERS
 from unpool.data.readers.coco_regions import draw_region, region_of
 from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
-from unpool.types import IGNORE
+from unpool.types import IGNORE, RGB
 
 LIMBS = """
 neck-right_shoulder neck-left_shoulder right_shoulder-right_elbow right_elbow-right_wrist left_shoulder-left_elbow
@@ -48,7 +48,7 @@ def test_scene_has_its_own_people_and_nan_where_a_joint_is_not_labelled(tmp_path
         assert sample["people"][row][~known].isnan().all()
     assert sample["boxes"].tolist() == [[4.0, 4.0, 26.0, 25.5]] * 2
     assert sample["areas"].tolist() == [200.5] * 2
-    assert sample["image"].equal(decode_image(tmp_path / "val2017" / "1.png", 3))
+    assert sample["image"].equal(decode_image(tmp_path / "val2017" / "1.png", RGB))
     assert (sample["mask"] == 0).all()
     assert len(reader[0]["people"]) == 2  # neither the crowd nor who has no joints
 

@@ -3,11 +3,12 @@ import pytest
 from PIL import Image
 
 from tests.data.encoding import png
-from unpool.data.decode import Unusable
+from unpool.data.image_file import Unusable
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.images import Images
 from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
+from unpool.types import GREY, RGB
 
 
 def test_images_lie_in_folders_of_any_name(image, tmp_path):
@@ -35,7 +36,7 @@ def test_images_lie_in_train_and_val_or_are_divided(image, tmp_path):
 def test_images_are_read_in_grey_or_colour_of_8_or_16_bits(image, tmp_path):
     image(tmp_path / "colour.png", np.full((4, 5, 3), (200, 100, 50), np.uint8))
     Image.fromarray(np.full((4, 5), 257 * 77, np.uint16)).save(tmp_path / "deep.png")
-    grey, colour = (Images(tmp_path, "test", val_share=1.0, channels=channels) for channels in (1, 3))
+    grey, colour = (Images(tmp_path, "test", val_share=1.0, decoding=one) for one in (GREY, RGB))
     assert colour[0]["image"][:, 0, 0].tolist() == [200, 100, 50]
     assert grey[0]["image"].shape == (1, 4, 5)
     assert grey[1]["image"].unique().tolist() == colour[1]["image"].unique().tolist() == [77]

@@ -9,6 +9,7 @@ import torch
 from tests.data.readers.trees import idx, mnist, pixels, written
 from unpool.data.readers.mnist import Mnist, read_idx
 from unpool.errors import DataError
+from unpool.types import RGB
 
 
 def test_image_and_label_are_those_of_the_files(tmp_path):
@@ -20,7 +21,7 @@ def test_image_and_label_are_those_of_the_files(tmp_path):
 
 
 def test_grey_is_repeated_for_three_channels_in_memory_of_its_own(tmp_path):
-    reader = Mnist(mnist(tmp_path), "val", channels=3)
+    reader = Mnist(mnist(tmp_path), "val", decoding=RGB)
     image = reader[0]["image"]
     image[0] = 0
     assert image[1].equal(reader[0]["image"][1])

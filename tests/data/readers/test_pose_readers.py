@@ -18,6 +18,7 @@ from unpool.errors import DataError, RecipeError
 from unpool.ops.cutting import Frame, cut, square_around
 from unpool.ops.skeleton import LSP
 from unpool.recipe import load_recipe
+from unpool.types import RGB
 
 FILL = torch.tensor(FILLS[3], dtype=torch.uint8)
 
@@ -277,7 +278,7 @@ def test_coco_gives_each_labelled_person_with_its_area(tmp_path):
     assert whole.names[3] == "val2017/1.png/11"
     assert whole[3]["visible"].tolist() == (stored[:, 2] > 0).tolist()
     assert np.allclose(whole[3]["keypoints"].numpy(), stored[:, :2] * (stored[:, 2:] > 0))
-    assert whole[3]["image"].equal(decode_image(tmp_path / "val2017" / "1.png", 3))
+    assert whole[3]["image"].equal(decode_image(tmp_path / "val2017" / "1.png", RGB))
     assert reader[3]["image"].shape == (3, 28, 28)  # 1.25 times 22, rounded up
 
 

@@ -12,7 +12,7 @@ from tests.data.readers.trees import TREES
 from unpool.data.readers import READERS
 from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan
-from unpool.types import IGNORE, DataInfo
+from unpool.types import IGNORE, DataInfo, Decoding
 
 GENERATED = {"figures", "scenes"}
 ON_DISK = sorted(set(READERS) - GENERATED)
@@ -106,7 +106,7 @@ def test_info_survives_the_model_file(reader):
 
 def test_channels_are_those_asked_for(reader, tmp_path):
     for channels in (1, 3):
-        again = type(reader)(tmp_path, "train", channels=channels)
+        again = type(reader)(tmp_path, "train", decoding=Decoding(channels=channels))
         assert again[0]["image"].shape[0] == channels
 
 

@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unpool.data.classes import match
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
+from unpool.data.mask_rule import find_reading
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
-from unpool.types import IGNORE, DataInfo
+from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
-VOID = 11
+VOID, VOID_COLOUR = 11, (0, 0, 0)
 CLASSES = {
     "Sky": (128, 128, 128),
     "Building": (128, 0, 0),
@@ -34,6 +35,8 @@ _ADVICE = f"masks of this layout hold 0 to {VOID}, {VOID} being void; take the l
 class CamVid(MaskPairs):
     """Street scenes with a mask each; the root is the folder CamVid or its parent.
 
+    Masks hold grey ids, or the colours of `CLASSES` and black for void, whatever their palettes are.
+
     Args:
         classes: class names in the order of a training run; by default the 11 in the order of `CLASSES`.
     """
@@ -44,21 +47,28 @@ class CamVid(MaskPairs):
         split: Split,
         *,
         classes: Sequence[str] | None = None,
-        channels: int = 3,
-        exif: Exif = "apply",
+        decoding: Decoding = RGB,
+        exif: TargetExif = "apply",
     ) -> None:
         require_split(split)
-        require_exif(exif)
+        require_exif(exif, of_target=True)
         folder = _folder(require_root(root), split)
         expected = tuple(classes) if classes is not None else tuple(CLASSES)
         index = match(tuple(CLASSES), expected, printable(root))
-        values = MaskValues({**dict(enumerate(index)), VOID: IGNORE}, len(CLASSES), advice=_ADVICE)
         pairs = _pairs(folder / f"{split}.txt")
-        super().__init__(folder, pairs, values, channels=channels, exif=exif)
+        meaning = {**dict(enumerate(index)), VOID: IGNORE}
+        masks = [folder / pair.mask for pair in pairs]
+        reading = find_reading(masks, (*CLASSES.values(), VOID_COLOUR), meaning)
+        values = MaskValues(meaning, len(CLASSES), reading=reading.reading, advice=_ADVICE)
+        super().__init__(folder, pairs, values, decoding=decoding, exif=exif)
         colours = dict(zip(index, CLASSES.values(), strict=True))
         self.info = DataInfo(
-            classes=expected, palette=tuple(colours.get(i, (0, 0, 0)) for i in range(len(expected))), ignore=VOID
+            classes=expected,
+            palette=tuple(colours.get(i, VOID_COLOUR) for i in range(len(expected))),
+            ignore=VOID,
+            mask_rule=reading.reading.rule,
         )
+        self.notes = reading.notes
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": 0, "drawn": None}
 
 

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from unpool.data.archive import Archive, read_archive
 from unpool.data.classes import match, require_two
-from unpool.data.decode import decode_image, printable
+from unpool.data.decode import decode_image
+from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import Split, missing_split, require_root, require_split
 from unpool.errors import DataError
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import RGB, DataInfo, Decoding, Fault, Sample
 
 _SIDE = 32
 _RECORD = 1 + 3 * _SIDE * _SIDE
@@ -37,9 +38,11 @@ class Cifar:
 
     gives: tuple[str, ...] = ("image", "label")
 
-    def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 3) -> None:
+    def __init__(
+        self, root: Path, split: Split, *, classes: Sequence[str] | None = None, decoding: Decoding = RGB
+    ) -> None:
         require_split(split)
-        self._channels = channels
+        self.decoding = decoding
         content = _read_archive(require_root(root), split) or _read_batches(root, split)
         if content is None:
             names = ["train.tar.gz" if split == "train" else "test.tar.gz", *_batch_names(split)]
@@ -62,11 +65,11 @@ class Cifar:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        return {"image": self._images.image(index, self._channels, self.names[index]), **self.targets(index)}
+        return {"image": self._images.image(index, self.decoding, self.names[index]), **self.targets(index)}
 
     def measure(self, index: int) -> Measure:
         """Returns the size of one image."""
-        return Measure((_SIDE, _SIDE), self._channels * _SIDE * _SIDE)
+        return Measure((_SIDE, _SIDE), self.decoding.channels * _SIDE * _SIDE)
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""
@@ -77,8 +80,8 @@ class _Packed(NamedTuple):
     archive: Archive
     positions: Tensor  # of the images in the archive
 
-    def image(self, index: int, channels: int, name: str) -> Tensor:
-        image = decode_image(self.archive.read(int(self.positions[index])), channels, name=name)
+    def image(self, index: int, decoding: Decoding, name: str) -> Tensor:
+        image = decode_image(self.archive.read(int(self.positions[index])), decoding, name=name)
         if image.shape[1:] != (_SIDE, _SIDE):
             size = f"{image.shape[2]}x{image.shape[1]}"
             raise DataError(
@@ -90,9 +93,9 @@ class _Packed(NamedTuple):
 class _Plain(NamedTuple):
     images: Tensor  # (N, 3, 32, 32) uint8
 
-    def image(self, index: int, channels: int, name: str) -> Tensor:
+    def image(self, index: int, decoding: Decoding, name: str) -> Tensor:
         image = self.images[index]
-        if channels == 3:
+        if decoding.channels == 3:
             return image.clone()
         weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
         return (image * weights).sum(dim=0, keepdim=True).round().to(torch.uint8)

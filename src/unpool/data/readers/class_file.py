@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unpool.data.classes import nfc
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.errors import DataError
 from unpool.types import IGNORE
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split

@@ -8,13 +8,15 @@ no labelled test split, so test is val.
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
 from unpool.data.readers import coco
 from unpool.data.readers.person_crops import Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split
+from unpool.types import RGB, Decoding, Exif
 
 
 class CocoPeople(PersonCrops):
@@ -32,7 +34,7 @@ class CocoPeople(PersonCrops):
         *,
         square: float | None = 1.25,
         least_joints: int = 1,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "ignore",
     ) -> None:
         require_square(square)
@@ -41,7 +43,7 @@ class CocoPeople(PersonCrops):
         if not people:
             raise coco.missing_people(content, least_joints)
         self.info = content.info
-        super().__init__(root, people, square=square, channels=channels, exif=exif, with_area=True)
+        super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif), with_area=True)
         self.faults = content.faults
         ignored = len(content.people) - len(people) - len(content.faults)
         self.origin: dict[str, Any] = {

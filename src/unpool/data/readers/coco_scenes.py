@@ -11,6 +11,7 @@ Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
 from unpool.ops.skeleton import COCO_NECK_LIMBS, flip_pairs, joints_named
-from unpool.types import IGNORE, DataInfo, Fault, Sample
+from unpool.types import IGNORE, RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 SHOULDERS = ("left_shoulder", "right_shoulder")
 
@@ -57,7 +59,7 @@ class CocoScenes:
         *,
         least_joints: int = 1,
         neck: bool = False,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "ignore",
     ) -> None:
         content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
@@ -73,14 +75,13 @@ class CocoScenes:
         self.notes: list[str] = []
         ignored = len(content.images) - len(self._scenes)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = replace(decoding, exif=exif)
 
     def __len__(self) -> int:
         return len(self._scenes)
 
     def __getitem__(self, index: int) -> Sample:
-        image = decode_image(self.root / self._scenes[index].image, self._channels, exif=self._exif)
+        image = decode_image(self.root / self._scenes[index].image, self.decoding)
         return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Sample:
@@ -95,10 +96,10 @@ class CocoScenes:
         scene = self._scenes[index]
         path = self.root / scene.image
         header = probe(path)
-        size = oriented(header, self._exif)
+        size = oriented(header, self.decoding.exif)
         require_size(path, size, scene.size_hw)
-        sentences = notes(scene.image, header, self._channels, exif=self._exif)
-        values = self._channels * size[0] * size[1] + size[0] * size[1]
+        sentences = notes(scene.image, header, self.decoding)
+        values = self.decoding.channels * size[0] * size[1] + size[0] * size[1]
         return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, sentences)
 
     def _mask(self, scene: _Scene) -> Tensor:

@@ -4,13 +4,15 @@ Without a val folder, a share of the images of each class is drawn for validatio
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
-from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import oriented, printable, probe
 from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
@@ -25,7 +27,7 @@ from unpool.data.readers.splits import (
     require_share,
     require_split,
 )
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 
 class Folder:
@@ -48,7 +50,7 @@ class Folder:
         split: Split,
         *,
         classes: Sequence[str] | None = None,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "apply",
         val_share: float = 0.2,
         seed: int = 0,
@@ -57,8 +59,7 @@ class Folder:
         require_share(val_share)
         require_exif(exif)
         self.root = require_root(root)
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = replace(decoding, exif=exif)
         source, self._drawn = self._source(split, val_share, seed)
         folders = _class_folders(source)
         names = sorted(folders)
@@ -88,14 +89,16 @@ class Folder:
 
     def __getitem__(self, index: int) -> Sample:
         path = self.root / self._files[index]
-        return {"image": decode_image(path, self._channels, exif=self._exif), **self.targets(index)}
+        return {"image": decode_image(path, self.decoding), **self.targets(index)}
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
         path = self.root / self._files[index]
         header = probe(path)
-        sentences = notes(self._files[index], header, self._channels, exif=self._exif)
-        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, sentences)
+        sentences = notes(self._files[index], header, self.decoding)
+        return Measure(
+            oriented(header, self.decoding.exif), self.decoding.channels * header.height * header.width, sentences
+        )
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unpool.data.classes import match
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
+from unpool.data.mask_array import SUFFIX
+from unpool.data.mask_rule import find_reading
 from unpool.data.readers.class_file import ClassFile, read_class_file
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.pairs import MaskPairs, MaskValues
@@ -25,9 +27,9 @@ from unpool.data.readers.splits import (
     require_share,
     require_split,
 )
-from unpool.errors import DataError, RecipeError
+from unpool.errors import RecipeError
 from unpool.ops.drawing import distinct_colours
-from unpool.types import IGNORE, DataInfo
+from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
 
 class FolderMasks(MaskPairs):
@@ -50,8 +52,8 @@ class FolderMasks(MaskPairs):
         split: Split,
         *,
         classes: Sequence[str] | None = None,
-        channels: int = 3,
-        exif: Exif = "apply",
+        decoding: Decoding = RGB,
+        exif: TargetExif = "apply",
         ignore: int | None = None,
         mask_values: Mapping[int, int] | None = None,
         val_share: float = 0.2,
@@ -59,25 +61,29 @@ class FolderMasks(MaskPairs):
     ) -> None:
         require_split(split)
         require_share(val_share)
-        require_exif(exif)
+        require_exif(exif, of_target=True)
         source, drawn = _source(require_root(root), split, Drawn(val_share, seed))
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
-        paired = pair_files(root, source.images, source.masks)
-        if not paired.pairs:
-            problem = f"no image in {printable(source.images)} has a mask in {printable(source.masks)}"
-            raise DataError(f"{problem} ({len(paired.faults)} files left over); names must be equal up to the suffix")
-        pairs = paired.pairs
+        paired = pair_files(root, source.images, source.masks, also=frozenset({SUFFIX}))
+        pairs, meaning = paired.pairs, labels.meaning(index)
+        reading = find_reading([root / pair.mask for pair in pairs], labels.mask_palette, meaning)
         if drawn is not None:
             kept = drawn.keeps([key_of(pair.image) for pair in pairs], split)
             pairs = [pair for pair in pairs if key_of(pair.image) in kept]
         if not pairs:
             raise empty_split(root, split, Drawn(val_share, seed))
-        values = MaskValues(labels.meaning(index), len(labels.names), palette=labels.mask_palette)
-        super().__init__(root, pairs, values, channels=channels, exif=exif)
-        self.info = DataInfo(classes=expected, palette=labels.palette(index, len(expected)), ignore=ignore)
-        self.faults, self.notes = paired.faults, paired.notes
+        values = MaskValues(meaning, len(labels.names), reading=reading.reading)
+        super().__init__(root, pairs, values, decoding=decoding, exif=exif)
+        self.info = DataInfo(
+            classes=expected,
+            palette=labels.palette(index, len(expected)),
+            ignore=ignore,
+            mask_rule=reading.reading.rule,
+            mask_colours=tuple((meaning[i], colour) for i, colour in reading.colours.items() if i in meaning),
+        )
+        self.faults, self.notes = paired.faults, paired.notes + reading.notes
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,

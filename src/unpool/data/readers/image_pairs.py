@@ -4,16 +4,18 @@ Without a val folder, a share of the pairs is drawn for validation, by a seed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import Exif, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
-from unpool.errors import DataError
-from unpool.types import DataInfo, Sample
+from unpool.data.turns import seen_size, target_turn, turn_of, way_out
+from unpool.types import RGB, DataInfo, Decoding, Exif, Sample, TargetExif
 
 
 class ImagePairs:
@@ -36,28 +38,25 @@ class ImagePairs:
         root: Path,
         split: Split,
         *,
-        channels: int = 3,
-        exif: Exif = "apply",
+        decoding: Decoding = RGB,
+        exif: TargetExif = "apply",
         folders: Folders = None,
         val_share: float = 0.2,
         seed: int = 0,
     ) -> None:
         require_share(val_share)
-        require_exif(exif)
+        require_exif(exif, of_target=True)
         self.root = require_root(root)
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
         paired = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
-        if not paired.pairs:
-            problem = f"no image in {printable(folder / 'noisy')} has a clean image in {printable(folder / 'clean')}"
-            raise DataError(f"{problem} ({len(paired.faults)} files left over); names must be equal up to the suffix")
         self._pairs = paired.pairs
         if drawn is not None:
             kept = drawn.keeps([key_of(pair.image) for pair in paired.pairs], split)
             self._pairs = [pair for pair in paired.pairs if key_of(pair.image) in kept]
             if not self._pairs:
                 raise empty_split(root, split, drawn)
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = replace(decoding, exif="ignore" if exif == "ignore" else "apply")
+        self._exif: TargetExif = exif
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(pair.image) for pair in self._pairs]
         self.faults, self.notes = paired.faults, paired.notes
@@ -72,30 +71,32 @@ class ImagePairs:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        self._require_one_size(index)
-        return {"image": self._decode(self._pairs[index].image), **self.targets(index)}
+        image = decode_image(self.root / self._pairs[index].image, self.decoding)
+        return {"image": image, **self.targets(index)}
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""
-        return {"clean": self._decode(self._pairs[index].mask)}
+        exif: Exif = "ignore" if self._turn(index) == 1 else "apply"
+        return {"clean": decode_image(self.root / self._pairs[index].mask, replace(self.decoding, exif=exif))}
 
     def measure(self, index: int) -> Measure:
-        """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
-        size = self._require_one_size(index)
-        sentences = [
-            sentence
-            for file in (self._pairs[index].image, self._pairs[index].mask)
-            for sentence in notes(file, probe(self.root / file), self._channels, exif=self._exif)
-        ]
-        return Measure(size, 2 * self._channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
+        """Returns size and notes of one pair, from its headers; raises `Unusable` if sizes or orientations disagree."""
+        self._turn(index)
+        pair = self._pairs[index]
+        headers = [(file, probe(self.root / file)) for file in (pair.image, pair.mask)]
+        size = oriented(headers[0][1], self.decoding.exif)
+        sentences = [sentence for file, header in headers for sentence in notes(file, header, self.decoding)]
+        return Measure(size, 2 * self.decoding.channels * size[0] * size[1], tuple(dict.fromkeys(sentences)))
 
-    def _decode(self, file: str) -> Any:
-        return decode_image(self.root / file, self._channels, exif=self._exif)
-
-    def _require_one_size(self, index: int) -> tuple[int, int]:
-        noisy, clean = self._pairs[index]
-        size, other = (oriented(probe(self.root / file), self._exif) for file in (noisy, clean))
+    def _turn(self, index: int) -> int:
+        """The EXIF orientation by which the clean image is turned; raises `Unusable` if the two files disagree."""
+        pair = self._pairs[index]
+        noisy, clean = probe(self.root / pair.image), probe(self.root / pair.mask)
+        turn = target_turn(noisy, clean, self._exif)
+        size, other = oriented(noisy, self.decoding.exif), seen_size(clean, turn or turn_of(clean))
         if size != other:
-            sizes = f"{other[1]}x{other[0]}, its noisy one {printable(noisy)} {size[1]}x{size[0]} (width x height)"
-            raise Unusable(printable(self.root / clean), f"clean image is {sizes}: they must agree")
-        return size
+            sizes = f"{other[1]}x{other[0]}, its noisy one {printable(pair.image)} {size[1]}x{size[0]} (width x height)"
+            raise Unusable(printable(self.root / pair.mask), f"clean image is {sizes}: they must agree")
+        if turn is None:
+            raise Unusable(printable(self.root / pair.mask), way_out(noisy, clean, target_name="clean image"))
+        return turn

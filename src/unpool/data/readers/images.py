@@ -5,11 +5,13 @@ folders, as in {train: Train400, val: BSD68}; these must exist, and a share is d
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import Exif, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import oriented, printable, probe
 from unpool.data.listing import holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import (
@@ -25,7 +27,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError, RecipeError
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 Folders = Mapping[str, str] | None
 _SHOWN = 8  # folders that a message lists
@@ -49,7 +51,7 @@ class Images:
         root: Path,
         split: Split,
         *,
-        channels: int = 3,
+        decoding: Decoding = RGB,
         exif: Exif = "apply",
         folders: Folders = None,
         val_share: float = 0.2,
@@ -68,8 +70,7 @@ class Images:
                 raise empty_split(root, split, drawn)
         prefix = folder.relative_to(self.root)
         self._files = [(prefix / file).as_posix() for file in files]
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = replace(decoding, exif=exif)
         self.info = DataInfo()
         self.names: Sequence[str] = [printable(file) for file in self._files]
         self.faults: list[Fault] = listing.faults
@@ -85,13 +86,15 @@ class Images:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Sample:
-        return {"image": decode_image(self.root / self._files[index], self._channels, exif=self._exif)}
+        return {"image": decode_image(self.root / self._files[index], self.decoding)}
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
         header = probe(self.root / self._files[index])
-        sentences = notes(self._files[index], header, self._channels, exif=self._exif)
-        return Measure(oriented(header, self._exif), self._channels * header.height * header.width, sentences)
+        sentences = notes(self._files[index], header, self.decoding)
+        return Measure(
+            oriented(header, self.decoding.exif), self.decoding.channels * header.height * header.width, sentences
+        )
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample: none."""

@@ -8,19 +8,20 @@ Source: Johnson and Everingham 2011, "Learning effective human pose estimation f
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unpool.data.decode import Exif, printable
+from unpool.data.image_file import printable
 from unpool.data.matlab import read_matrix
 from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
 from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
-from unpool.types import DataInfo, Fault
+from unpool.types import RGB, DataInfo, Decoding, Exif, Fault
 
 _TRAIN, _VAL = "train.txt", "val.txt"
 _LONG = 20  # digits; no number of an image has as many
@@ -35,7 +36,7 @@ class Lsp(PersonCrops):
     """
 
     def __init__(
-        self, root: Path, split: Split, *, square: float | None = 1.4, channels: int = 3, exif: Exif = "ignore"
+        self, root: Path, split: Split, *, square: float | None = 1.4, decoding: Decoding = RGB, exif: Exif = "ignore"
     ) -> None:
         require_split(split)
         require_exif(exif)
@@ -58,7 +59,7 @@ class Lsp(PersonCrops):
             box = (*seen.min(0).tolist(), *seen.max(0).tolist())
             positions = np.where(visible[:, None], stored[:, :2], 0).astype(np.float32)
             people.append(Person(image, image, positions, visible, box))
-        super().__init__(root, people, square=square, channels=channels, exif=exif)
+        super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif))
         self.faults = faults
         self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
         self.origin: dict[str, Any] = {

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from unpool.data.classes import match
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import Split, missing_split, require_root, require_split
 from unpool.errors import DataError
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import GREY, DataInfo, Decoding, Fault, Sample
 
 _STEMS = {"train": "train", "val": "t10k", "test": "t10k"}
 _FOLDERS = (".", "MNIST/raw", "raw")
@@ -32,12 +32,14 @@ class Mnist:
 
     Args:
         classes: class names by index; by default "0" to "9".
-        channels: 1, or 3 to repeat the grey channel.
+        decoding: with 1 channel, or with 3, for which the grey channel is repeated.
     """
 
     gives: tuple[str, ...] = ("image", "label")
 
-    def __init__(self, root: Path, split: Split, *, classes: Sequence[str] | None = None, channels: int = 1) -> None:
+    def __init__(
+        self, root: Path, split: Split, *, classes: Sequence[str] | None = None, decoding: Decoding = GREY
+    ) -> None:
         require_split(split)
         stem = _STEMS[split]
         self._images = read_idx(_find(require_root(root), split, f"{stem}-images", "idx3-ubyte"), axes=3)
@@ -52,7 +54,7 @@ class Mnist:
         if int(labels.max()) >= len(digits):
             raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(digits) - 1}")
         self._labels = torch.tensor(match(digits, expected, printable(root)))[labels.long()]
-        self._channels = channels
+        self._channels = decoding.channels
         self.info = DataInfo(classes=expected)
         self.names: Sequence[str] = [f"{stem}/{i:05d}" for i in range(len(labels))]
         self.faults: list[Fault] = []

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unpool.data.classes import nfc
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.data.listing import Listing, walk
 from unpool.data.readers.pairs import Pair
 from unpool.errors import DataError
@@ -34,7 +34,9 @@ def key_of(file: str) -> str:
     return nfc(str(PurePosixPath(file).with_suffix("")))
 
 
-def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -> Paired:
+def pair_files(
+    root: Path, images: Path, masks: Path, *, target: str = "mask", also: frozenset[str] = frozenset()
+) -> Paired:
     """Pairs each image with the mask of the same name, which may end in `_mask`, `-mask`, `_label` or `-label`.
 
     Args:
@@ -42,13 +44,14 @@ def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -
         images: folder of the images.
         masks: folder of the masks, or of other targets that are images.
         target: what messages call such a mask.
+        also: suffixes of masks that are no images.
 
     Raises:
-        DataError: the folder of masks is missing, a mask fits two images, or an image fits two masks.
+        DataError: the folder of masks is missing, a mask fits two images, an image fits two masks, or no two files fit.
     """
     if not masks.is_dir():
         raise DataError(f"{printable(masks)} is missing; put the {target}s there under the names of the images")
-    image_files, mask_files = walk(images), walk(masks)
+    image_files, mask_files = walk(images), walk(masks, also=also)
     image_at = _by_key(image_files, images, target)
     mask_at = _candidates(mask_files, image_at)
     pairs = []
@@ -62,6 +65,8 @@ def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -
             pairs.append(Pair(_below(root, images / image), _below(root, masks / candidates[0])))
         else:
             faults.append(Fault(printable(images / image), f"no {target} of that name in {printable(masks)}"))
+    if not pairs:
+        raise DataError(_no_pair(images, masks, image_files, mask_files, target))
     used = {pair.mask for pair in pairs}
     spare = [masks / file for file in mask_files.files if _below(root, masks / file) not in used]
     faults += [
@@ -69,6 +74,18 @@ def pair_files(root: Path, images: Path, masks: Path, *, target: str = "mask") -
     ]
     notes = [f"file names differ in case only: {clash}" for clash in image_files.clashes]
     return Paired(pairs, faults, notes, image_files.ignored + mask_files.ignored)
+
+
+def _no_pair(images: Path, masks: Path, image_files: Listing, mask_files: Listing, target: str) -> str:
+    if not image_files.files:
+        return f"{printable(images)} holds {image_files.kinds_of_others() or 'no image'}; put the images there"
+    problem = f"no image in {printable(images)} has a {target} in {printable(masks)}"
+    if not mask_files.files:
+        return (
+            f"{problem}, which holds {mask_files.kinds_of_others() or 'no image'}: put each {target} there as an image"
+        )
+    left = len(image_files.files) + len(mask_files.files)
+    return f"{problem} ({left} files left over); names must be equal up to the suffix"
 
 
 def _by_key(images: Listing, folder: Path, target: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Reads images with a mask each; shared by the readers of segmentation sets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.decode import Exif, Unusable, decode_image, decode_mask, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Probe, Unusable, oriented, printable, probe
+from unpool.data.mask_file import probe_mask, read_stored
+from unpool.data.mask_ids import Reading
 from unpool.data.measure import Measure
-from unpool.types import IGNORE, Fault, Sample
+from unpool.data.orientation import turned
+from unpool.data.turns import seen_size, target_turn, turn_of, way_out
+from unpool.types import IGNORE, Decoding, Fault, Sample, TargetExif
 
 
 class Pair(NamedTuple):
@@ -24,9 +30,9 @@ class MaskValues:
     """Reads mask files and maps the ids in them to classes.
 
     Args:
-        meaning: class, or IGNORE, by id (by index in the palette, for colour masks).
+        meaning: class, or IGNORE, by id (by line of the colour, for masks read by colours).
         num_classes: of the data set, for messages.
-        palette: the colours in colour masks.
+        reading: how the ids of the set are read from its files.
         advice: what a message about other ids says to do; by default, which options of the reader map them.
     """
 
@@ -35,32 +41,38 @@ class MaskValues:
         meaning: Mapping[int, int],
         num_classes: int,
         *,
-        palette: Sequence[tuple[int, int, int]] = (),
+        reading: Reading = Reading(),  # noqa: B008 - a tuple
         advice: str | None = None,
     ) -> None:
         self._num_classes = num_classes
         self._advice = advice
-        self._palette = tuple(palette)
+        self._reading = reading
         self._table = np.full(max(meaning, default=0) + 1, -1, np.int16)
         for stored, index in meaning.items():
             self._table[stored] = index
 
-    def read(self, path: Path) -> Tensor:
-        """Returns (H, W) uint8 classes and IGNORE; raises `Unusable`, which lists them, if ids are not in `meaning`."""
-        stored = decode_mask(path, palette=self._palette).numpy()
+    def read(self, path: Path, *, turn: int = 1) -> Tensor:
+        """Returns (H, W) uint8 classes and IGNORE, turned by an EXIF orientation.
+
+        Raises:
+            Unreadable: the file is damaged or cannot be read.
+            Unusable: it is no mask, or some ids, which the message lists, are not in `meaning`.
+        """
+        stored = self._reading.ids(read_stored(path), printable(path))
         if stored.min() < 0 or stored.max() >= len(self._table):
             raise self._unknown(stored, path)
         meant = self._table[stored]
         if meant.min() < 0:
             raise self._unknown(stored, path)
-        return torch.from_numpy(meant.astype(np.uint8))
+        return torch.from_numpy(np.ascontiguousarray(turned(meant.astype(np.uint8), turn)))
 
     def _unknown(self, stored: np.ndarray, path: Path) -> Unusable:
         ids = [int(i) for i in np.unique(stored)]
         bad = [i for i in ids if not 0 <= i < len(self._table) or self._table[i] < 0]
         shown = ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
         n = self._num_classes
-        reason = f"mask has ids {{{shown}}} and the set {n} classes (0 to {n - 1}), so {bad[:12]} mean nothing"
+        greys = " (the greys of its palette)" if self._reading.rule == "greys" else ""
+        reason = f"mask has ids {{{shown}}}{greys} and the set {n} classes (0 to {n - 1}), so {bad[:12]} mean nothing"
         return Unusable(printable(path), f"{reason}: {self._advice or self._mapping(ids, bad)}")
 
     def _mapping(self, ids: Sequence[int], bad: Sequence[int]) -> str:
@@ -79,12 +91,14 @@ class MaskPairs:
 
     gives: tuple[str, ...] = ("image", "mask")
 
-    def __init__(self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, channels: int, exif: Exif) -> None:
+    def __init__(
+        self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, decoding: Decoding, exif: TargetExif
+    ) -> None:
         self.root = root
         self._pairs = tuple(pairs)
         self._values = values
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = replace(decoding, exif="ignore" if exif == "ignore" else "apply")
+        self._exif: TargetExif = exif
         self.names: Sequence[str] = [printable(pair.image) for pair in pairs]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
@@ -94,27 +108,40 @@ class MaskPairs:
 
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]
-        image = decode_image(self.root / pair.image, self._channels, exif=self._exif)
+        image = decode_image(self.root / pair.image, self.decoding)
         sample = {"image": image, **self.targets(index)}
         size, mask_size = tuple(image.shape[1:]), tuple(sample["mask"].shape)
         if size != mask_size:
-            turn = probe(self.root / pair.image).orientation
-            raise self._disagreement(pair, size, mask_size, orientation=turn)
+            raise self._disagreement(pair, size, mask_size, orientation=probe(self.root / pair.image).orientation)
         return sample
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""
-        return {"mask": self._values.read(self.root / self._pairs[index].mask)}
+        pair = self._pairs[index]
+        turn = 1 if self._exif != "apply" else self._turn(pair, *self._headers(pair))
+        return {"mask": self._values.read(self.root / pair.mask, turn=turn)}
 
     def measure(self, index: int) -> Measure:
-        """Returns size and notes of one pair, from its headers; raises `Unusable` if the sizes differ."""
+        """Returns size and notes of one pair, from its headers; raises `Unusable` if sizes or orientations disagree."""
         pair = self._pairs[index]
-        image, mask = probe(self.root / pair.image), probe(self.root / pair.mask)
-        size, mask_size = oriented(image, self._exif), (mask.height, mask.width)
+        image, mask = self._headers(pair)
+        self._turn(pair, image, mask)
+        size = oriented(image, self.decoding.exif)
+        sentences = notes(pair.image, image, self.decoding)
+        return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences)
+
+    def _headers(self, pair: Pair) -> tuple[Probe, Probe]:
+        return probe(self.root / pair.image), probe_mask(self.root / pair.mask)
+
+    def _turn(self, pair: Pair, image: Probe, mask: Probe) -> int:
+        """The EXIF orientation by which the mask is turned; raises `Unusable` if sizes or orientations disagree."""
+        turn = target_turn(image, mask, self._exif)
+        size, mask_size = oriented(image, self.decoding.exif), seen_size(mask, turn or turn_of(mask))
         if size != mask_size:
-            raise self._disagreement(pair, size, mask_size, orientation=image.orientation)
-        sentences = notes(pair.image, image, self._channels, exif=self._exif)
-        return Measure(size, (self._channels + 1) * size[0] * size[1], sentences)
+            raise self._disagreement(pair, size, mask_size, orientation=max(turn_of(image), turn_of(mask)))
+        if turn is None:
+            raise Unusable(printable(self.root / pair.mask), way_out(image, mask, target_name="mask"))
+        return turn
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
         drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unpool.data.decode import Exif, Unreadable, Unusable, decode_image, notes, oriented, printable, probe
+from unpool.data.decode import decode_image, notes
+from unpool.data.image_file import Unreadable, Unusable, oriented, printable, probe
 from unpool.data.measure import Measure, require_size
 from unpool.errors import RecipeError
 from unpool.ops.cutting import Frame, cut, square_around
-from unpool.types import Fault, Sample
+from unpool.types import Decoding, Fault, Sample
 
 FARTHEST = 1_000_000  # pixels; no picture is that large
 FILLS = {3: (124, 116, 104), 1: (114,)}  # beyond the image, by its channels: the mean colour of ImageNet
@@ -96,8 +97,7 @@ class PersonCrops:
         people: Sequence[Person],
         *,
         square: float | None,
-        channels: int,
-        exif: Exif,
+        decoding: Decoding,
         with_area: bool = False,
     ) -> None:
         self.root = root
@@ -107,14 +107,13 @@ class PersonCrops:
         self.notes: list[str] = []
         self._people = tuple(people)
         self._squares = None if square is None else [square_around(person.box_xyxy, square) for person in people]
-        self._channels = channels
-        self._exif: Exif = exif
+        self.decoding = decoding
 
     def __len__(self) -> int:
         return len(self._people)
 
     def __getitem__(self, index: int) -> Sample:
-        image = decode_image(self.root / self._people[index].image, self._channels, exif=self._exif)
+        image = decode_image(self.root / self._people[index].image, self.decoding)
         self._require_shown(index, (image.shape[-2], image.shape[-1]))
         if self._squares is not None:
             image = cut(image, self._squares[index], torch.tensor(FILLS[len(image)]))
@@ -135,16 +134,16 @@ class PersonCrops:
         person = self._people[index]
         path = self.root / person.image
         header = probe(path)
-        size = oriented(header, self._exif)
-        if self._exif == "apply" and header.orientation != 1:
+        size = oriented(header, self.decoding.exif)
+        if self.decoding.exif == "apply" and header.orientation != 1:
             problem = f"is turned by EXIF orientation {header.orientation}, its joints may not be: set data.exif=ignore"
             raise Unusable(printable(path), problem)
         self._require_shown(index, size)
         if self._squares is not None:
             size = (self._squares[index].height, self._squares[index].width)
-        oddities = notes(person.image, header, self._channels, exif=self._exif)
+        oddities = notes(person.image, header, self.decoding)
         num_bytes = sum(value.nbytes for value in self.targets(index).values())
-        return Measure(size, self._channels * size[0] * size[1] + num_bytes, oddities)
+        return Measure(size, self.decoding.channels * size[0] * size[1] + num_bytes, oddities)
 
     def _require_shown(self, index: int, size_hw: tuple[int, int]) -> None:
         """The image is the one that was annotated, and the person is on it."""

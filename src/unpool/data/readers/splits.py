@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from unpool.data.classes import held_out
-from unpool.data.decode import printable
+from unpool.data.image_file import printable
 from unpool.errors import DataError, RecipeError
 
 Split = Literal["train", "val", "test"]
@@ -60,10 +60,11 @@ def require_share(val_share: float) -> None:
         raise RecipeError(f"data.val_share is {val_share}; expected more than 0 and at most 1, such as 0.2")
 
 
-def require_exif(exif: str) -> None:
-    """Raises RecipeError unless exif is apply or ignore."""
-    if exif not in ("apply", "ignore"):
-        raise RecipeError(f"data.exif is '{exif}'; expected apply or ignore")
+def require_exif(exif: str, *, of_target: bool = False) -> None:
+    """Raises RecipeError unless exif is apply or ignore; or image, where the target of an image is an image too."""
+    allowed = ("apply", "ignore", "image") if of_target else ("apply", "ignore")
+    if exif not in allowed:
+        raise RecipeError(f"data.exif is '{exif}'; expected {' or '.join(allowed)}")
 
 
 def missing_split(root: Path, split: str, looked_for: Sequence[str]) -> DataError:

@@ -1,0 +1,109 @@
+"""Counts the classes in the targets of a set while it is scanned, and says which are missing."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unpool.errors import DataError
+from unpool.ops.targets import CLASS_TARGETS
+from unpool.types import IGNORE, Sample
+
+_SHOWN = 20
+_PART = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+def count_sample(targets: Sample, num_classes: int) -> dict[str, np.ndarray]:
+    """How often each value occurs in each class target of one sample; a mask is counted by pixels.
+
+    Labels of a set without classes are any numbers and are not counted.
+    """
+    keys = [key for key in CLASS_TARGETS if key in targets and (num_classes or key == "mask")]
+    return {key: _histogram(targets[key].reshape(-1).numpy()) for key in keys}
+
+
+def _histogram(values: np.ndarray) -> np.ndarray:
+    length = int(values.max(initial=0)) + 1
+    # in parts, since counting makes eight bytes of each value
+    parts = (values[first : first + _PART].astype(np.int64) for first in range(0, values.size, _PART))
+    return sum((np.bincount(part, minlength=length) for part in parts), np.zeros(length, np.int64))
+
+
+class LabelCounts:
+    """Counts over the samples of a set that are kept, by key of the target."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.samples = 0
+        self._counts: dict[str, np.ndarray] = {}
+
+    def add(self, counted: Mapping[str, np.ndarray]) -> None:
+        """Adds what `count_sample` counted of one sample."""
+        self.samples += 1
+        for key, counts in counted.items():
+            total = self._counts.setdefault(key, np.zeros(max(IGNORE, len(self.classes)) + 1, np.int64))
+            total[: len(counts)] += counts
+
+    def by_class(self, key: str) -> np.ndarray:
+        """(classes,) how often each class occurs under a key; in a set without classes (1,), of what is labelled."""
+        return self._counts[key][: max(len(self.classes), 1)]
+
+    def ignored(self, key: str) -> int:
+        """Number of pixels of a mask that no loss counts."""
+        return int(self._counts[key][IGNORE]) if key == "mask" else 0
+
+    def missing(self, key: str) -> list[str]:
+        """Classes that occur in no target of a key."""
+        return [name for name, count in zip(self.classes, self.by_class(key), strict=False) if not count]
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts by key, for data.json; classes by name, "labelled" in a set without."""
+        return {
+            key: {
+                "counts": dict(zip(self.classes or ("labelled",), self.by_class(key).tolist(), strict=True)),
+                **({"ignored": self.ignored(key)} if key == "mask" else {}),
+            }
+            for key in self._counts
+        }
+
+    def unlabelled(self, key: str) -> str:
+        """What is wrong where nothing is labelled under a key; empty where something is, or no sample has the key."""
+        if key not in self._counts or self.by_class(key).any():
+            return ""
+        if (ignored := self.ignored(key)) > 0:
+            what = f"all {ignored:,} pixels of {self.samples:,} masks are unlabelled ({IGNORE} after data.ignore and"
+            return f"{what} data.mask_values): check these two, and how the masks were exported"
+        return f"the {self.samples:,} samples have no {key.removesuffix('s')}"
+
+    def sentence_of_missing(self, key: str, part: str) -> str:
+        """Says which classes occur nowhere in a part of the set; empty where all occur, or none."""
+        missing = self.missing(key) if key in self._counts else []
+        if not missing or len(missing) == len(self.classes):
+            return ""
+        listed = ", ".join(f"'{name}'" for name in missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        count = f"{len(missing)} of {len(self.classes)} classes {'is' if len(missing) == 1 else 'are'}"
+        return f"{count} in no {key.removesuffix('s')} of the {part} set: {listed}"
+
+
+def require_labels(counts: LabelCounts, keys: Collection[str]) -> None:
+    """Raises DataError where nothing of the training set is labelled; logs the classes that it lacks.
+
+    Args:
+        counts: of the training set.
+        keys: of the targets that are learned from.
+    """
+    for key in CLASS_TARGETS:
+        if key in keys:
+            if problem := counts.unlabelled(key):
+                raise DataError(f"nothing is labelled in the training set: {problem}")
+            if sentence := counts.sentence_of_missing(key, "training"):
+                _log.warning("%s; nothing of it can be learned: check how the targets were exported", sentence)
+
+
+def log_unlabelled(counts: LabelCounts, keys: Collection[str], *, part: str) -> None:
+    """Logs a warning where nothing of a set that is measured on is labelled; `part` is its name."""
+    for key in CLASS_TARGETS:
+        if key in keys and (problem := counts.unlabelled(key)):
+            _log.warning("nothing is labelled in the %s set, so that no score can be computed: %s", part, problem)

@@ -1,0 +1,78 @@
+"""Masks that NumPy saved: ids in an .npy file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from unpool.data.image_file import LIMIT_PIXELS, Probe, Unreadable, Unusable, printable
+
+SUFFIX = ".npy"
+ONE_PAGE = (
+    "a mask is one page of ids: join pages of one class each, as stack.argmax(0) does where each pixel "
+    "is set in one of them, and save that"
+)
+_MOST = 65535
+
+
+def is_array(path: Path) -> bool:
+    """Whether the name is that of an array of NumPy."""
+    return path.suffix.lower() == SUFFIX
+
+
+def probe_array(path: Path) -> Probe:
+    """The header of an .npy mask; raises as `read_array`, but for the values."""
+    values = _opened(path)
+    return Probe(values.shape[0], values.shape[1], "NPY", "I", 1, 1)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The ids of an .npy mask of shape (H, W) or (H, W, 1), integer or bool.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        Unreadable: the file is damaged or cannot be read.
+        Unusable: it is pickled, a stack, has fractions, or ids beyond 0 to 65535.
+    """
+    values = np.asarray(_opened(path))
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > _MOST:
+        raise Unusable(printable(path), f"mask has ids {low} to {high}; expected 0 to {_MOST}")
+    return values.astype(np.int32)
+
+
+def _opened(path: Path) -> np.ndarray:
+    """(H, W) ids, mapped from the file."""
+    values = _mapped(path, printable(path))
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if problem := _problem(values):
+        raise Unusable(printable(path), problem)
+    return values
+
+
+def _mapped(path: Path, name: str) -> np.ndarray:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise Unreadable(name, f"cannot read ({error.strerror or error})") from error
+    except (ValueError, EOFError) as error:
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
+            raise Unusable(name, "array holds Python objects, which are not loaded; save ids as integers") from error
+        raise Unreadable(name, f"damaged .npy file: {error}") from error
+    if not isinstance(values, np.ndarray):
+        raise Unusable(name, "file is no .npy array but an archive; save one array of ids with np.save")
+    return values
+
+
+def _problem(values: np.ndarray) -> str | None:
+    if values.dtype.kind not in "bui":
+        return f"mask holds {values.dtype}; ids are integers: save mask.astype(np.uint8)"
+    if values.ndim == 3:
+        return f"mask has shape {values.shape}, a stack; {ONE_PAGE}"
+    if values.ndim != 2 or not values.size:
+        return f"mask has shape {values.shape}; expected (height, width)"
+    if values.size > LIMIT_PIXELS:
+        return f"mask has {values.size:.2g} pixels; the limit is {LIMIT_PIXELS:.2g}: cut it into tiles"
+    return None
