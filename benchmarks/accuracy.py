@@ -39,7 +39,8 @@ class Proof:
 
 
 def _training(metrics: Metrics) -> str:
-    return f"{metrics['time_s'] / 60:.1f} min, {metrics['images_seen']:,} images seen, {metrics['precision']}"
+    run = metrics["training"]
+    return f"{run['time_s'] / 60:.1f} min, {run['images_seen']:,} images seen, {run['precision']}"
 
 
 def _segmentation(reference: str) -> Callable[[dict[str, Metrics]], list[Row]]:
@@ -117,7 +118,7 @@ def prove(name: str, data: Path, runs: Path) -> None:
         root = [] if proof.data is None else [f"data.root={data / proof.data}"]
         run = runs / f"{name}-{label.replace(' ', '-')}"
         metrics_by_run[label] = train(proof.recipe, [*root, *overrides], run)
-    spent_s = sum(metrics["time_s"] for metrics in metrics_by_run.values())
+    spent_s = sum(metrics["training"]["time_s"] for metrics in metrics_by_run.values())
     rows = proof.rows(metrics_by_run)
     for row in rows:
         print(f"{row.what}: {row.figure}" + (f"  ({row.reference})" if row.reference else ""))

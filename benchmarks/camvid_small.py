@@ -54,7 +54,7 @@ class Trained:
             f"{self.params:,}",
             f"{self.gmacs:.2f}",
             f"{self.images_per_s:.1f}",
-            f"{self.metrics['time_s'] / 60:.1f}",
+            f"{self.metrics['training']['time_s'] / 60:.1f}",
         ]
         return [self.name, *measured, *cost, *(f"{value:.3f}" for value in self.iou.values())]
 
@@ -90,7 +90,7 @@ def table(trained: Sequence[Trained]) -> list[list[str]]:
 
 
 def row_of(one: Trained) -> Row:
-    seen = f"{one.metrics['images_seen']:,} images seen, {one.metrics['precision']}"
+    seen = f"{one.metrics['training']['images_seen']:,} images seen, {one.metrics['training']['precision']}"
     return Row(what=f"{one.name}, mean IoU", figure=f"{one.metrics['mean_iou']:.4f} ({seen})", reference=REFERENCE)
 
 
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in RECIPES:
         trained.append(prove(name, options.data.absolute(), options.runs))
         print("  ".join(trained[-1].cells()), flush=True)
-    spent_s = sum(one.metrics["time_s"] for one in trained)
+    spent_s = sum(one.metrics["training"]["time_s"] for one in trained)
     details: dict[str, Any] = {"recipes": RECIPES}
     write_result(
         RESULTS / "camvid_small.json",

@@ -142,8 +142,9 @@ def bsd(data: Path, runs: Path, *, most: int | None, overrides: Sequence[str], n
         one = NETWORKS[name]
         run = runs / f"denoising-{name.lower().replace(' ', '-')}"
         metrics = train(one.recipe, [f"data.root={data}", *one.overrides, *overrides], run)
-        spent_s += metrics["time_s"]
-        seen = f"{metrics['images_seen']:,} patches, {metrics['time_s'] / 60:.1f} min, {metrics['precision']}"
+        spent_s += metrics["training"]["time_s"]
+        facts = metrics["training"]
+        seen = f"{facts['images_seen']:,} patches, {facts['time_s'] / 60:.1f} min, {facts['precision']}"
         for level in one.levels:
             found = evaluate(run, noise_of(level))
             print(f"level {level}: {name}: {found['psnr']:.2f} dB, {seen}", flush=True)
@@ -196,7 +197,9 @@ def autoencoders(data: Path, runs: Path, out: Path, *, overrides: Sequence[str])
     write_digits(out / "autoencoder_pca.html", test[:SHOWN], {name: answer[:SHOWN] for name, answer in answers.items()})
     if not overrides:
         command = "python -m benchmarks.denoising mnist"
-        write_result(RESULTS / "denoising_mnist.json", rows, command=command, seed=0, wall_s=metrics["time_s"])
+        write_result(
+            RESULTS / "denoising_mnist.json", rows, command=command, seed=0, wall_s=metrics["training"]["time_s"]
+        )
 
 
 def write_digits(path: Path, truth: Tensor, answers: dict[str, Tensor]) -> None:

@@ -87,7 +87,8 @@ FALLS = {
 
 
 def seen(metrics: Metrics) -> str:
-    return f"{metrics['images_seen']:,} images, {metrics['time_s'] / 60:.1f} min, {metrics['precision']}"
+    run = metrics["training"]
+    return f"{run['images_seen']:,} images, {run['time_s'] / 60:.1f} min, {run['precision']}"
 
 
 def run_all(networks: dict[str, Trained], part: str, data: Path | None, runs: Path) -> dict[str, tuple[Path, Metrics]]:
@@ -280,7 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     runs = options.runs.absolute()
     rows = PARTS[options.part](options.data.absolute(), runs)
-    spent_s = sum(json.loads(path.read_text(encoding="utf-8"))["time_s"] for path in finished(options.part, runs))
+    spent_s = sum(
+        json.loads(path.read_text(encoding="utf-8"))["training"]["time_s"] for path in finished(options.part, runs)
+    )
     command = f"python -m benchmarks.pose {options.part}"
     write_result(RESULTS / f"pose_{options.part}.json", rows, command=command, seed=0, wall_s=spent_s)
     return 0

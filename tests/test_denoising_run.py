@@ -45,7 +45,7 @@ class StopAfter(Callback):
 
 def test_denoising_run_is_measured_on_the_same_noise_as_it_was_validated_on(small, tmp_path):
     trained = run.train("bsd_dncnn_s", small, run=tmp_path / "run")
-    assert trained["images_seen"] == 2 * 2 * 8
+    assert trained["training"]["images_seen"] == 2 * 2 * 8
     assert trained["input_psnr"] == pytest.approx(20.172, abs=0.1)
     again = run.evaluate(tmp_path / "run")
     assert again["psnr"] == trained["psnr"]

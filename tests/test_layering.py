@@ -17,7 +17,7 @@ FLOORS = (  # a part imports from the floors above its own line only
     {"models", "tasks", "training", "data"},
     {"recipe", "checks", "inspection", "exporting", "run_directory", "model_file"},
     {"assemble", "predictor", "planning", "report"},
-    {"report_pictures", "same_set"},
+    {"report_pictures", "same_set", "published"},
     {"conduct"},
     {"run"},
     {"cli"},
@@ -50,8 +50,9 @@ PROGRAMMING_ERRORS = {  # whoever catches RuntimeError and one of these catches 
     *("AttributeError", "AssertionError", "ArithmeticError", "TypeError", "NameError"),
     *("LookupError", "KeyError", "IndexError"),
 }
-ALLOWED: set[tuple[str, str]] = {  # (file, name): two lines at most beside the one file that may catch anything
+ALLOWED: set[tuple[str, str]] = {  # (file, name): three lines at most beside the one file that may catch anything
     ("tracing/foreign.py", "except Exception"),
+    ("models/checkpoint_file.py", "torch.load"),  # with weights_only, which runs no code
     ("models/download.py", "http.client.HTTPException"),  # what torch's download raises
     ("models/timm_weights.py", "huggingface_hub"),  # what timm's download raises, and where its cache lies
 }
@@ -269,7 +270,7 @@ def test_nothing_forbidden_is_used(path):
 
 
 def test_list_of_exceptions_stays_short():
-    assert len(ALLOWED) <= 3
+    assert len(ALLOWED) <= 4
     assert [file for file, name in ALLOWED if name == "except Exception"] == ["tracing/foreign.py"]
 
 

@@ -31,10 +31,14 @@ def segmentation_metrics(**more):
         "images": 101,
         "iou": {"sky": 0.91, HOSTILE: 0.25, "bicyclist": None},
         "history": history(),
-        "best_step": 92,
-        "time_s": 3725.0,
-        "hardware": {"processor": "A <fast> one", "flags": ["amx_bf16", "avx2"], "cores": 2, "gpus": []},
-        "versions": {"python": "3.11.9", "torch": "2.15.0"},
+        "training": {
+            "best_step": 92,
+            "time_s": 3725.0,
+            "precision": "bfloat16",
+            "hardware": {"processor": "A <fast> one", "flags": ["amx_bf16", "avx2"], "cores": 2, "gpus": []},
+            "versions": {"python": "3.11.9", "torch": "2.15.0"},
+        },
+        "precision": {"sky": 0.9, HOSTILE: 0.5, "bicyclist": None},
         "data": {"train": 367, "val": 101, "skipped": [{"path": f"a/{HOSTILE}.png", "reason": "truncated"}]},
         "baseline": {"metric": "mean_iou", "value": 0.271, "about": "Colour alone."},
         **more,
@@ -112,6 +116,14 @@ def test_report_lists_classes_from_the_best_to_the_absent(run):
     assert bars == ["91.0 %", "25.0 %", "absent"]
 
 
+def test_report_names_classes_that_were_not_measured_or_never_learned(tmp_path):
+    metrics = segmentation_metrics()
+    metrics["data"] |= {"not_measured": ["sky", HOSTILE], "never_learned": ["bicyclist"]}
+    text = make(lay_run(tmp_path / "run", metrics))
+    assert "their scores are n/a, means are over the rest: sky, &lt;/title&gt;" in text
+    assert "never learned, since the training set has none of them: bicyclist." in text
+
+
 def test_report_compares_with_colour_alone(run):
     assert "Colour alone. It reaches mean IoU 27.1 %." in make(run)
 
@@ -131,7 +143,7 @@ def test_report_shows_skipped_files_recipe_machine_and_versions(run):
     assert "1 file was skipped" in text
     assert "truncated" in text
     assert "<pre>format: 1\nabout: &lt;/title&gt;" in text
-    for cell in ("A &lt;fast&gt; one", "amx_bf16, avx2", "3.11.9", "2.15.0"):
+    for cell in ("bfloat16", "A &lt;fast&gt; one", "amx_bf16, avx2", "3.11.9", "2.15.0"):
         assert f"<td>{cell}</td>" in text
     assert "gpus" not in text
 

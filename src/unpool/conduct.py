@@ -26,6 +26,7 @@ from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import RunDirectory
 from unpool.same_set import check_same_set
+from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
@@ -200,11 +201,31 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
     weights = final_state(job)
     write_tensors(directory / "model.safetensors", weights)
     use_final(job, weights)
-    last = _without(evaluation.history[-1], "epoch", "step")
-    metrics: dict[str, Any] = {
-        **last,
+    facts: dict[str, Any] = {
         "history": [without_tables(line) for line in evaluation.history],
-        "best_step": evaluation.best_step,
+        "training": _training(job, best_step=evaluation.best_step, time_s=time_s),
+        "data": {
+            "train": len(data.train.samples),
+            "val": len(data.val.samples),
+            "never_learned": data.train.counts.absent(job.task.needs),
+            "not_measured": data.val.counts.absent(job.task.needs),
+            "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
+        },
+    }
+    if data.train.manifest["memory"] and data.val.manifest["memory"]:
+        baseline = job.task.baseline(data.train.samples, data.val.samples)
+        if baseline is not None:
+            facts["baseline"] = baseline._asdict()
+            _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
+    metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
+    directory.write_json("metrics.json", as_json(metrics))
+    return metrics
+
+
+def _training(job: Job, *, best_step: int | None, time_s: float) -> dict[str, Any]:
+    """Facts of the run itself, apart from the metrics, whose names are the task's."""
+    return {
+        "best_step": best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
         "precision": job.precision,
@@ -212,19 +233,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         "time_s": round(time_s, 1),
         "hardware": machine.hardware(),
         "versions": machine.versions(),
-        "data": {
-            "train": len(data.train.samples),
-            "val": len(data.val.samples),
-            "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
-        },
     }
-    if data.train.manifest["memory"] and data.val.manifest["memory"]:
-        baseline = job.task.baseline(data.train.samples, data.val.samples)
-        if baseline is not None:
-            metrics["baseline"] = baseline._asdict()
-            _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
-    directory.write_json("metrics.json", as_json(metrics))
-    return metrics
 
 
 def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -126,10 +126,24 @@ def _colours(config: Mapping[str, Any]) -> Markup:
 def _result(metrics: Mapping[str, Any], described: Described, best: str) -> list[Markup]:
     shown = _measured(metrics, described)
     tiles = [(description.title, _value(description, metrics[name])) for name, description in shown.items()]
-    if metrics.get("time_s") is not None:
-        tiles.append(("time", _time(metrics["time_s"])))
-    notes = [_best(metrics, described, best), _baseline(metrics, described)]
+    if (time_s := _training(metrics).get("time_s")) is not None:
+        tiles.append(("time", _time(time_s)))
+    notes = [_best(metrics, described, best), *_absent(metrics), _baseline(metrics, described)]
     return [blocks.tiles(tiles), *(blocks.note(text) for text in notes if text)]
+
+
+def _absent(metrics: Mapping[str, Any]) -> list[str]:
+    """Which classes were not measured, and which never learned, a sentence each; empty where there are none."""
+    data = metrics.get("data") or {}
+    measured = (
+        "are not measured, since the validation set has none of them: their scores are n/a, means are over the rest"
+    )
+    learned = "were never learned, since the training set has none of them"
+    return [
+        f"Classes that {reason}: {', '.join(names[:MOST_BARS])}{', ...' if len(names) > MOST_BARS else ''}."
+        for names, reason in ((data.get("not_measured"), measured), (data.get("never_learned"), learned))
+        if names
+    ]
 
 
 def _measured(metrics: Mapping[str, Any], described: Described) -> Described:
@@ -186,7 +200,7 @@ def _curves(metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]], descri
         charts.append(
             line_chart("Images a second", [Series("images/s", _points(steps, "images_per_s"))], x="step", scale="zero")
         )
-    return [element("div", {"class": "charts"}, *charts), *_waiting(steps, metrics.get("time_s"))]
+    return [element("div", {"class": "charts"}, *charts), *_waiting(steps, _training(metrics).get("time_s"))]
 
 
 def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float | None]]:
@@ -289,17 +303,22 @@ def _fault(fault: Any) -> tuple[str, str]:
 
 
 def _machine(metrics: Mapping[str, Any]) -> list[Markup]:
-    rows = [("time", _time(metrics["time_s"]))] if metrics.get("time_s") is not None else []
+    training = _training(metrics)
+    rows = [("time", _time(training["time_s"]))] if training.get("time_s") is not None else []
     rows += [
-        (name.replace("_", " "), _plain(metrics[name]))
+        (name.replace("_", " "), _plain(training[name]))
         for name in ("precision", "memory_format", "images_seen", "skipped_steps")
-        if name in metrics
+        if name in training
     ]
     for part in ("hardware", "versions"):
         rows += [
-            (name, _plain(value)) for name, value in (metrics.get(part) or {}).items() if value not in (None, [], "")
+            (name, _plain(value)) for name, value in (training.get(part) or {}).items() if value not in (None, [], "")
         ]
     return [blocks.table(rows)] if rows else []
+
+
+def _training(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    return metrics.get("training") or {}
 
 
 def _plain(value: Any) -> str:

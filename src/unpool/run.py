@@ -19,9 +19,12 @@ from unpool.data.same_names import check_same_names
 from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.model_file import read_config
+from unpool.models.pretrained import WORDS
+from unpool.published import only_counted, published_on
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
+from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
@@ -63,7 +66,8 @@ def train(  # noqa: PLR0913, a public verb
         on_start: called with the run directory as soon as it exists.
 
     Returns:
-        What metrics.json holds: the metrics of the last weights under plain names, `history`, `time_s`, and `run`.
+        What metrics.json holds: the metrics of the last weights under plain names, `history`, facts of the run under
+        `training` and `data`, and `run`, the path of its directory.
 
     Raises:
         RecipeError, DataError, EnvironmentFault, Diverged, Stopped, TimeLimit: see `unpool.errors`.
@@ -74,7 +78,7 @@ def train(  # noqa: PLR0913, a public verb
         >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     metrics = train("scenes_unet", small, run=Path(folder, "run"))
-        >>> metrics["images_seen"], sorted(metrics["iou"])
+        >>> metrics["training"]["images_seen"], sorted(metrics["iou"])
         (8, ['background', 'cross', 'disc', 'square', 'triangle'])
     """
     settings = load_recipe(recipe, overrides)
@@ -83,7 +87,8 @@ def train(  # noqa: PLR0913, a public verb
         on_start(directory.path)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
-        return {**train_to_end(settings, directory, custom, progress=progress), "run": str(directory.path)}
+        metrics = train_to_end(settings, directory, custom, progress=progress)
+    return with_facts(metrics, run=str(directory.path))
 
 
 def resume(
@@ -121,7 +126,7 @@ def resume(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     run = Path(train("scenes_unet", small, run=Path(folder, "run"))["run"])
         ...     metrics = resume(run, {"train.epochs": 2})
-        >>> metrics["images_seen"]
+        >>> metrics["training"]["images_seen"]
         16
     """
     directory = RunDirectory.open(run)
@@ -132,11 +137,12 @@ def resume(
             f"train.epochs is {settings.train.epochs} and the run was planned for {planned}; it can be raised only"
         )
     if directory.is_finished(settings.train.epochs):
-        return {**directory.read_json("metrics.json"), "run": str(directory.path), "already_complete": True}
+        return with_facts(directory.read_json("metrics.json"), run=str(directory.path), already_complete=True)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     _require_same_parts(directory, custom)
     with directory.held():
-        return {**train_to_end(settings, directory, custom, progress=progress), "run": str(directory.path)}
+        metrics = train_to_end(settings, directory, custom, progress=progress)
+    return with_facts(metrics, run=str(directory.path))
 
 
 def evaluate(
@@ -144,19 +150,20 @@ def evaluate(
     overrides: Overrides = (),
     *,
     split: Literal["train", "val", "test"] = "val",
-    weights: Literal["last", "best"] = "last",
+    weights: predictor.Weights = "last",
     model: nn.Module | None = None,
     reader: Reader | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a run's network on one split, as `unpool evaluate --json` prints them.
+    """Metrics of a run's network, or of a published one, on one split, as `unpool evaluate --json` prints them.
 
     Args:
-        run: its directory.
+        run: its directory, or a network's name for published weights.
         overrides: such as `data.root`, for another set in the same format: its classes are matched by name, and where
-            it has no folders for splits all of it is measured. What shapes the network or its input is refused.
+            it has no folders for splits all of it is measured. What shapes the network or its input is refused. For
+            published weights also `data.reader`, by default that of class folders, or of images and masks.
         split: the part of the set to measure on.
-        weights: of the last step, or the best seen in validation.
+        weights: of the last step, or the best seen in validation; or published ones, as in `unpool.load`.
         model: as given to `train`; takes the weights.
         reader: a reader to measure on that replaces the recipe's.
         progress: as in `train`.
@@ -176,9 +183,14 @@ def evaluate(
         >>> again["mean_iou"] == metrics["mean_iou"], again["split"]
         (True, 'val')
     """
-    directory = RunDirectory.open(run)
-    trained = predictor.load(directory.path, weights=weights, model=model)
-    settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
+    if weights in WORDS:
+        if model is not None or reader is not None:
+            raise RecipeError(f"weights {weights!r} are of the network {str(run)!r}: leave model and reader out")
+        trained, settings, reader = published_on(str(run), weights, overrides, split=split, allowed=EVALUABLE)
+    else:
+        directory = RunDirectory.open(run)
+        trained = predictor.load(directory.path, weights=weights, model=model)
+        settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     device = make_device(settings)
@@ -195,7 +207,11 @@ def evaluate(
         )
     finally:
         loader.close()
-    return {**metrics, "split": split, "weights": weights, "skipped": [fault._asdict() for fault in result.faults]}
+    skipped = [fault._asdict() for fault in result.faults]
+    if weights in WORDS:  # of a published network's classes a set may have some only
+        return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)
+    not_measured = result.counts.absent(trained.task.needs)
+    return with_facts(metrics, split=split, weights=weights, skipped=skipped, not_measured=not_measured)
 
 
 def _measured_on(
@@ -274,7 +290,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
-    `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network "imagenet" or "voc".
+    `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network published ones.
 
     Example:
         >>> import tempfile

@@ -182,7 +182,7 @@ class FieldStages(NamedTuple):
 
 
 class Metric(Protocol):
-    """Counts over a whole set; `compute` reads plain numbers from them."""
+    """Counts over a whole set; `compute` reads plain numbers from them, None where there is nothing to count."""
 
     def update(self, prediction: Prediction, batch: Batch) -> None: ...
     def merge(self, other: Any) -> None:

@@ -94,7 +94,8 @@ def test_time_of_a_part_is_that_of_its_runs(tmp_path, monkeypatch):
         run.mkdir(parents=True)
         steps = [{"kind": "step", "epoch": 0, "loss": 4.0}, {"kind": "step", "epoch": 1, "loss": 1.0}]
         (run / "log.jsonl").write_text("\n".join(map(json.dumps, steps)))
-        metrics = {"time_s": 60.0, "images_seen": 128, "precision": "float32", pose.PCK: 0.96}
+        training = {"time_s": 60.0, "images_seen": 128, "precision": "float32"}
+        metrics = {"training": training, pose.PCK: 0.96}
         (run / "metrics.json").write_text(json.dumps(metrics))
         return metrics
 

@@ -18,6 +18,7 @@ class FakeRun(ModuleType):
         super().__init__("unpool.run")
         self.calls: list[tuple[Any, ...]] = []
         self.error: BaseException | None = None
+        self.records: list[dict[str, Any]] = []
         self.metrics: dict[str, Any] = {"mean_iou": 0.5, "iou": {"car": 0.25, "sky": None}, "history": [{"epoch": 1}]}
 
     def train(self, recipe: str, overrides: list[str], *, run: Path | None, progress: Any, on_start: Any) -> dict:
@@ -39,7 +40,7 @@ class FakeRun(ModuleType):
     def predict(self, run: Path, images: list[Path], out: Path, *, weights: str) -> list[dict]:
         self.calls.append(("predict", run, images, out, weights))
         self._done(run)
-        return []
+        return self.records
 
     def _done(self, place: Path) -> dict:
         sys.stdout.write("a library prints\n")

@@ -93,6 +93,15 @@ def test_train_prints_metrics_then_report_then_the_run(fake, capsys):
     assert (report, run) == ("report: runs/fake-1/report.html", "runs/fake-1")
 
 
+def test_train_prints_the_numbers_of_a_group_and_leaves_out_its_texts(fake, capsys):
+    fake.metrics = {
+        "training": {"precision": "float32", "time_s": 2.5, "hardware": {"cores": 2}},
+        "versions": {"a": "1"},
+    }
+    main(["train", "camvid_unet"])
+    assert capsys.readouterr().out.splitlines()[:-2] == ["training", "  time_s  2.5000"]
+
+
 def test_what_libraries_print_goes_to_standard_error(fake, capsys):
     main(["train", "camvid_unet"])
     shown = capsys.readouterr()
@@ -133,6 +142,14 @@ def test_predict_hands_on_images_and_prints_the_folder(fake, capsys):
     assert [str(image) for image in images] == ["a.png", "b é.png"]
     assert (str(run), str(out), weights) == ("r", "out", "last")
     assert capsys.readouterr().out == "out\n"
+
+
+def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, capsys):
+    fake.records = [{"image": "a.png"}, {"image": "b.png", "error": "b.png: file is empty"}, {"image": "c.png"}]
+    assert main(["predict", "r", "-o", "out", "a.png", "b.png", "c.png"]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == "out\n"
+    assert "error: 1 of 3 images not answered; predictions.json has the reason of each" in shown.err
 
 
 def test_predict_takes_a_network_that_was_published(fake):

@@ -127,9 +127,9 @@ class ThingScores:
     def compute(self) -> dict[str, Any]:
         errors = [error for of_class in self.errors.values() for error in of_class]
         return {
-            "right_class": sum(self.right) / len(self.right),
-            "corner_error": sum(errors) / len(errors),
-            "corner_error_of": {name: sum(e) / len(e) if e else None for name, e in self.errors.items()},
+            "right_class": _mean(self.right),
+            "corner_error": _mean(errors),
+            "corner_error_of": {name: _mean(of_class) for name, of_class in self.errors.items()},
         }
 
 
@@ -184,8 +184,7 @@ class AngleScores:
         self.errors += other.errors
 
     def compute(self) -> dict[str, Any]:
-        count = len(self.errors)
-        return {"angle_error": sum(self.errors) / count, "within_20": sum(e < 20 for e in self.errors) / count}
+        return {"angle_error": _mean(self.errors), "within_20": _mean([e < 20 for e in self.errors])}
 
 
 def doubled(angle_deg: Tensor) -> Tensor:
@@ -197,6 +196,10 @@ def doubled(angle_deg: Tensor) -> Tensor:
 def half_angle(twice: Tensor) -> Tensor:
     """The way back from `doubled`: degrees from 0 to 180."""
     return torch.atan2(twice[..., 1], twice[..., 0]).rad2deg() / 2 % 180
+
+
+def _mean(values: list[Any]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _largest(boxes: Tensor) -> int:

@@ -47,6 +47,8 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     assert math.isfinite(metrics["loss"])
     scores = [metrics[name] for name in ("mean_iou", "top1", "ssim", "pck_person@0.2", "limbs") if name in metrics]
     assert all(-1 <= score <= 1 for score in scores)
+    last = {name: value for name, value in metrics["history"][-1].items() if name not in ("epoch", "step")}
+    assert {name: metrics[name] for name in last} == last  # nothing that a run adds replaces a metric
     left = {path.name for path in (tmp_path / "run").iterdir()}
     expected = {"recipe.yaml", "config.json", "data.json", "model.safetensors", "best.safetensors", "last"}
     assert expected | {"log.jsonl", "metrics.json", "report.html"} <= left

@@ -73,8 +73,9 @@ def test_run_that_was_killed_ends_with_the_bits_of_one_left_alone(runs):
         killed, alone = load_file(runs.killed / file), load_file(runs.alone / file)
         assert killed.keys() == alone.keys()
         assert [key for key in alone if not torch.equal(killed[key], alone[key])] == []
-    for key in ("history", "best_step", "images_seen"):
-        assert runs.resumed[key] == runs.trained[key]
+    assert runs.resumed["history"] == runs.trained["history"]
+    for key in ("best_step", "images_seen"):
+        assert runs.resumed["training"][key] == runs.trained["training"][key]
 
 
 @pytest.mark.parametrize("runs", ["largest_thing"], indirect=True)
@@ -98,7 +99,7 @@ def test_evaluation_of_a_run_gives_the_metrics_of_its_last_one(runs):
 
 def test_best_weights_are_those_of_the_lowest_error(runs):
     best = min(runs.trained["history"], key=lambda line: line[BEST[runs.name]])
-    assert runs.trained["best_step"] == best["step"]
+    assert runs.trained["training"]["best_step"] == best["step"]
 
 
 def test_predictions_of_files_score_what_the_evaluation_did(runs, tmp_path):

@@ -31,10 +31,11 @@ def test_class_never_predicted_has_no_precision_and_recall_zero():
     assert found.iou() == [pytest.approx(1 / 3), 0.0, None]
 
 
-def test_class_predicted_but_absent_from_the_truth_has_iou_zero_and_no_recall():
+def test_class_predicted_but_absent_from_the_truth_is_not_measured():
     found = confusion_of([0, 0], [0, 2])
-    assert found.iou() == [0.5, None, 0.0]
-    assert found.recall() == [0.5, None, None]
+    assert found.iou() == found.recall() == [0.5, None, None]
+    assert found.precision() == [1.0, None, None]
+    assert found.measured() == 1
 
 
 def test_ignored_items_are_in_no_count():

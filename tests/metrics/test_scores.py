@@ -20,6 +20,24 @@ def test_mask_scores_of_a_hand_count():
     assert found["class_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
 
 
+def test_class_that_is_in_no_mask_is_not_measured_however_often_it_is_predicted():
+    scores = MaskScores(("road", "car", "sky"))
+    scores.update({"mask": torch.tensor([[[0, 0, 1, 2]]])}, {"mask": torch.tensor([[[0, 0, 1, 1]]])})
+    found = scores.compute()
+    assert found["iou"] == {"road": 1.0, "car": 0.5, "sky": None}
+    assert found["precision"] == {"road": 1.0, "car": 1.0, "sky": None}
+    assert (found["mean_iou"], found["class_accuracy"], found["classes_measured"]) == (0.75, 0.75, 2)
+
+
+def test_class_without_images_is_not_measured_however_often_it_is_predicted():
+    scores = LabelScores("abc")
+    scores.update(ranked(torch.eye(3)[[0, 2, 2]]), {"label": torch.tensor([0, 0, 0])})
+    found = scores.compute()
+    assert found["recall"] == {"a": pytest.approx(1 / 3), "b": None, "c": None}
+    assert found["precision"] == {"a": 1.0, "b": None, "c": None}
+    assert (found["class_accuracy"], found["classes_measured"]) == (pytest.approx(1 / 3), 1)
+
+
 def test_mask_scores_count_over_the_set_not_over_images():
     scores = MaskScores(("a", "b"))
     scores.update({"mask": torch.tensor([[[0, 0, 0, 0]]])}, {"mask": torch.tensor([[[0, 0, 0, 1]]])})

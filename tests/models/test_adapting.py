@@ -6,7 +6,8 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import ModelFileError
-from unpool.models.adapting import for_channels, for_classes
+from unpool.models import pretrained
+from unpool.models.adapting import adapted, for_channels, for_classes
 from unpool.models.weights import save_weights
 
 
@@ -66,7 +67,7 @@ def test_new_rows_have_the_mean_and_deviation_of_the_trained_ones():
 
 def test_another_count_of_classes_keeps_all_but_the_last_layer_and_the_seed_decides_that(trained):
     network, path = trained
-    first, second = built(path, num_classes=4).state_dict(), built(path, num_classes=4).state_dict()
+    first, second = (built(path, num_classes=4, new_head=True).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     same = {name for name, tensor in network.state_dict().items() if torch.equal(first[name], tensor)}
     assert set(first) - same == {"head.linear.weight", "head.linear.bias"}
@@ -78,10 +79,12 @@ def test_transposed_convolutions_between_scores_stay_new(tmp_path):
     trained = models.build("fcn8s", num_classes=5, width=4)
     nn.init.normal_(trained.upsample[0].weight)
     path = save_weights(tmp_path / "fcn.safetensors", trained)
-    network = models.build("fcn8s", num_classes=3, width=4, weights=path)
+    network = models.build("fcn8s", num_classes=3, width=4, weights=path, new_head=True)
     new = models.build("fcn8s", num_classes=3, width=4)
     assert torch.equal(network.upsample[0].weight, new.upsample[0].weight)
     assert torch.equal(network.fc[0].weight, trained.fc[0].weight)
+    derived = adapted(trained.state_dict(), new.state_dict(), num_classes=3, in_channels=None)
+    assert torch.equal(derived["upsample.0.weight"], new.upsample[0].weight)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +106,12 @@ def test_file_of_another_network_is_refused(trained, row, counts, says):
 
 def test_file_of_other_counts_is_refused_where_nobody_asked_for_these(tmp_path):
     path = save_weights(tmp_path / "five.safetensors", models.build("cifar_resnet20", width=4, num_classes=5))
-    with pytest.raises(ModelFileError, match=r"2 of another shape: head\.linear\.weight \(5, 16\) for \(10, 16\)"):
-        models.build("cifar_resnet20", width=4, weights=path)
-    assert models.build("cifar_resnet20", width=4, weights=path, num_classes=10).head.linear.out_features == 10
+    for counts in ({}, {"num_classes": 10}):
+        with pytest.raises(
+            ModelFileError, match=r"head\.linear\.weight \(5, 16\) for \(10, 16\).*model\.new_head=true"
+        ):
+            models.build("cifar_resnet20", width=4, weights=path, **counts)
+    assert models.build("cifar_resnet20", width=4, weights=path, new_head=True).head.linear.out_features == 10
     path = save_weights(tmp_path / "grey.safetensors", models.build("cifar_resnet20", width=4, in_channels=1))
     with pytest.raises(ModelFileError, match=r"1 of another shape: backbone\.stem\.conv\.weight"):
         models.build("cifar_resnet20", width=4, weights=path)
@@ -115,10 +121,27 @@ def test_what_is_derived_is_told_and_nothing_else(trained, caplog):
     _, path = trained
     caplog.set_level("INFO", logger="unpool")
     built(path)
+    built(path, in_channels=6, num_classes=4, new_head=True)
+    head = "head.linear.bias, head.linear.weight"
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("INFO", f"{path}: loaded 116 tensors"),
+        (
+            "WARNING",
+            f"{path}: loaded 114 tensors; derived from another number of channels: backbone.stem.conv.weight; "
+            f"new, with initial weights: {head}; not used: {head}",
+        ),
+    ]
+
+
+def test_what_is_derived_from_published_weights_is_logged(monkeypatch, caplog):
+    published = {name: tensor.clone() for name, tensor in models.build("resnet18").state_dict().items()}
+    monkeypatch.setattr(pretrained, "_published", lambda *_: (published, "URL"))
+    caplog.set_level("INFO", logger="unpool")
+    models.build("resnet18", weights="imagenet")
     assert caplog.messages == []
-    built(path, in_channels=6, num_classes=4)
+    models.build("resnet18", weights="imagenet", in_channels=6, num_classes=4)
     assert caplog.messages == [
-        f"{path}: backbone.stem.conv.weight (4, 6, 3, 3) is derived from the trained (4, 3, 3, 3)",
-        f"{path}: head.linear.bias (4,) is derived from the trained (10,)",
-        f"{path}: head.linear.weight (4, 16) is derived from the trained (10, 16)",
+        "URL: backbone.stem.conv.weight (64, 6, 7, 7) is derived from the trained (64, 3, 7, 7)",
+        "URL: head.linear.weight (4, 512) is derived from the trained (1000, 512)",
+        "URL: head.linear.bias (4,) is derived from the trained (1000,)",
     ]

@@ -80,7 +80,7 @@ def test_weights_that_do_not_fit_an_option_are_refused(published):
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("resnet18", {"weights": "imagnet"}, "weights is 'imagnet'; it must be imagenet or voc, or a .safetensors"),
+        ("resnet18", {"weights": "imagnet"}, "weights is 'imagnet'; it must be imagenet or voc or efficientnet_lite0"),
         ("resnet18", {"weights": "voc"}, "no weights 'voc' are published for resnet18; there are for fcn_resnet50"),
         ("cifar_resnet20", {"weights": "imagenet"}, "no weights 'imagenet' are published for cifar_resnet20"),
         ("unet", {"weights": "imagenet", "backbone": "vgg16_c"}, "are published for vgg16_c"),

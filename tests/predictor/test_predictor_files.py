@@ -150,3 +150,84 @@ def test_names_that_are_long_or_no_text_are_written(labels, tmp_path):
     assert len(json.loads(text)["predictions"]) == 2
     assert records[1]["view"] == "odd\\xff_view.jpg"
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+class Picky(Brightness):
+    """Fails on some images, by their brightness, as networks and machines do."""
+
+    def forward(self, image):
+        scores = super().forward(image)
+        if image.mean() > 0.9:
+            raise RuntimeError(f"Kernel size can't be greater than actual input size {tuple(image.shape)}")
+        if image.mean() > 0.8:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 78 bytes")
+        if image.mean() > 0.7:
+            raise MemoryError
+        if image.mean() > 0.6:
+            return scores * float("nan")
+        if image.mean() > 0.5:
+            raise KeyboardInterrupt
+        return scores
+
+
+def test_each_image_that_fails_is_named_and_the_others_are_answered(tmp_path, caplog):
+    values = {"a": 20, "size": 255, "host": 215, "python": 190, "nan": 165, "z": 30}
+    paths = [save(tmp_path / f"{name}.png", value) for name, value in values.items()]
+    predictor = Predictor(Picky(), PLAIN, INFO, Segmentation(INFO))
+    records = write_predictions(predictor, paths, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == records
+    assert [record.get("mask") for record in records] == ["a_mask.png", None, None, None, None, "z_mask.png"]
+    reasons = {path.stem: record.get("error", "") for path, record in zip(paths, records, strict=True)}
+    assert "Kernel size can't be greater than actual input size (1, 3, 6, 8)" in reasons["size"]
+    assert "the network cannot answer an image of 8x6 pixels" in reasons["size"]
+    for name in ("host", "python"):
+        assert "the memory is not enough for an image of 8x6 pixels; make it smaller, or cut it" in reasons[name]
+    assert "answers are not finite" in reasons["nan"]
+    for name in ("size", "host", "python", "nan"):
+        assert reasons[name].startswith(f"{tmp_path}/{name}.png: ")
+        assert f"not answered: {reasons[name]}" in caplog.messages
+
+
+def test_interrupted_prediction_lists_what_was_answered(tmp_path):
+    paths = [save(tmp_path / "a.png", 20), save(tmp_path / "b.png", 140), save(tmp_path / "c.png", 20)]
+    predictor = Predictor(Picky(), PLAIN, INFO, Segmentation(INFO))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        write_predictions(predictor, paths, tmp_path / "out")
+    (record,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
+    assert record["mask"] == "a_mask.png"
+    assert caught.value.__notes__ == [
+        f"1 of 3 images were done; they are listed in {tmp_path / 'out' / 'predictions.json'}"
+    ]
+
+
+def test_link_that_leads_nowhere_below_a_folder_is_logged(labels, tmp_path, caplog):
+    save(tmp_path / "in" / "a.png", 0)
+    (tmp_path / "in" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert len(write_predictions(labels, [tmp_path / "in"], tmp_path / "out")) == 1
+    assert caplog.messages == [f"left out {tmp_path / 'in' / 'gone.png'}: dangling symbolic link"]
+
+
+class Padding(nn.Module):
+    """Two scores of each pixel; the network pads its image to a multiple of its stride, which costs memory."""
+
+    stride = 32
+    largest = 0
+
+    def forward(self, image):
+        height, width = (-(-side // self.stride) * self.stride for side in image.shape[-2:])
+        self.largest = max(self.largest, height * width)
+        return torch.cat([image.mean(1, keepdim=True), 1 - image.mean(1, keepdim=True)], dim=1)
+
+
+@pytest.mark.parametrize("size", [(100_000, 1), (1, 100_000)])
+@pytest.mark.parametrize("size_hw", [None, (64, 64)])
+def test_strip_is_answered_at_its_size_in_tiles_of_bounded_memory(size_hw, size, tmp_path):
+    network = Padding()
+    preprocessing = Preprocessing(size_hw=size_hw, mean=(0.0,) * 3, std=(1.0,) * 3)
+    predictor = Predictor(network, preprocessing, INFO, Segmentation(INFO))
+    (record,) = write_predictions(predictor, [save(tmp_path / "strip.png", 250, size)], tmp_path / "out")
+    assert record["shares"] == {"dark": 1.0}
+    assert record["size_hw"] == [size[1], size[0]]
+    assert network.largest <= predictor.limit
+    with Image.open(tmp_path / "out" / "strip_mask.png") as mask:
+        assert mask.size == size

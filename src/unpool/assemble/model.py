@@ -1,17 +1,27 @@
 """From a recipe to its task and its network."""
 
+import logging
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from unpool import models, tasks
 from unpool.assemble.data import Data
+from unpool.models.foreign import run_config
 from unpool.recipe import Recipe
-from unpool.task import Task
+from unpool.task import Task, check_measured
+
+_log = logging.getLogger(__name__)
 
 
 def make_task(recipe: Recipe, data: Data) -> Task:
-    """The recipe's task; its parameters are drawn from the seed, and it counts in the training set."""
-    return tasks.build(
+    """The recipe's task; its parameters are drawn from the seed, and it counts in the training set.
+
+    Raises:
+        TypeError: the task's metric does not compute what chooses the best weights, or uses a name of the run's facts.
+    """
+    task = tasks.build(
         recipe.task.name,
         data.info,
         options=recipe.task.options,
@@ -19,6 +29,8 @@ def make_task(recipe: Recipe, data: Data) -> Task:
         samples=data.train.samples,
         seed=recipe.train.seed,
     )
+    check_measured(task)
+    return task
 
 
 def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
@@ -28,11 +40,45 @@ def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Mo
     """
     torch.manual_seed(recipe.train.seed)
     model = recipe.model
+    if model.weights is not None and not is_resumed and (warning := _colours_warning(recipe, model.weights)):
+        _log.warning(warning)
     return models.build(
         model.name,
         weights=None if is_resumed else model.weights,
         backbone=model.backbone,
         num_classes=task.outputs,
         in_channels=recipe.data.channels + task.added_channels,
+        new_head=model.new_head and not is_resumed,
         **model.options,
     )
+
+
+def _colours_warning(recipe: Recipe, weights: str) -> str:
+    """Whether images are normalised as they were when the weights were trained, in words; empty where they are."""
+    data, model = recipe.data, recipe.model
+    ours = {"mean": data.mean, "std": data.std, "color_order": data.color_order, "value_range": data.value_range}
+    theirs = models.colours_of(model.name, model.backbone, weights) or _colours_of_run(Path(weights))
+    if theirs is None:
+        text = ", ".join(f"data.{key} {_text(value)}" for key, value in ours.items())
+        return f"{weights} does not say how its images were normalised; they are now by {text}"
+    differing = [f"data.{key} {_text(ours[key])}, not {_text(theirs[key])}" for key in ours if ours[key] != theirs[key]]
+    if not differing or data.channels == 1:
+        return ""
+    return f"{weights} was trained on images of another normalisation than this run's: {'; '.join(differing)}"
+
+
+def _colours_of_run(path: Path) -> dict[str, object] | None:
+    """What the run of a file says; None where it is no file of a run."""
+    values = run_config(path).get("preprocessing")
+    if not isinstance(values, dict) or not {"mean", "std", "order", "value_range"} <= values.keys():
+        return None
+    return {
+        "mean": tuple(values["mean"]),
+        "std": tuple(values["std"]),
+        "color_order": values["order"],
+        "value_range": tuple(values["value_range"]),
+    }
+
+
+def _text(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)

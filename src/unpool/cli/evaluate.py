@@ -8,16 +8,23 @@ from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
 
-ABOUT = "evaluate a run on a split of its data, or of other data"
+ABOUT = "evaluate a run on a split of its data, or of other data; or a published network"
+EXAMPLES = """examples: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test
+          unpool evaluate timm/efficientnet_lite0 data.root=DIR --weights efficientnet_lite0"""
 
 
 def parser() -> Parser:
     """Returns the parser of the arguments."""
-    verb = Parser("evaluate", ABOUT, details="example: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test")
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verb = Parser("evaluate", ABOUT, details=EXAMPLES)
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a network's name")
     verb.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as data.root=DIR")
     verb.add_argument("--split", choices=("train", "val", "test"), default="val", help="by default val")
-    verb.add_argument("--weights", choices=("last", "best"), default="last", help="by default last")
+    verb.add_argument(
+        "--weights",
+        choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
+        default="last",
+        help="of a run: last (default) or best; of a network: imagenet or voc, or efficientnet_lite0 of a package",
+    )
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     return verb
 

@@ -7,11 +7,12 @@ from unpool.cli.console import write_table
 
 
 def write_metrics(metrics: Mapping[str, Any]) -> None:
-    """Writes the numbers, one per line; those by class are indented below their name. Other values are left out."""
+    """Writes the numbers, one per line; those of a group, such as by class, are indented below its name."""
     rows: list[tuple[str, str]] = []
     for name, value in metrics.items():
-        if isinstance(value, Mapping) and value and all(map(_is_number, value.values())):
-            rows += [(name, ""), *((f"  {inner}", _shown(number)) for inner, number in value.items())]
+        if isinstance(value, Mapping):
+            inner = [(f"  {inner}", _shown(number)) for inner, number in value.items() if _is_number(number)]
+            rows += [(name, ""), *inner] if inner else []
         elif _is_number(value):
             rows.append((name, _shown(value)))
     if rows:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 
 from unpool.cli.console import abandon_output, flush, write_message
-from unpool.errors import EnvironmentFault, UnpoolError
+from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory
 
 INTERRUPTED = 130
 _ADVICE = {
@@ -68,11 +68,4 @@ def _environment_fault(error: MemoryError | OSError | RuntimeError) -> Environme
         advice = _ADVICE.get(error.errno or 0)
         path = f"{error.filename}: " if error.filename is not None else ""
         return EnvironmentFault(f"{path}{advice}") if advice else None
-    if isinstance(error, MemoryError) or _says_out_of_memory(str(error)):
-        return EnvironmentFault(_MEMORY)
-    return None
-
-
-def _says_out_of_memory(text: str) -> bool:
-    """Whether an error's text is torch's for memory: a plain RuntimeError for the host's, a subclass for a device's."""
-    return any(words in text for words in ("can't allocate memory", "not enough memory", "out of memory"))
+    return EnvironmentFault(_MEMORY) if is_out_of_memory(error) else None

@@ -22,9 +22,10 @@ def parser() -> Parser:
     verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where to write the results")
     verb.add_argument(
         "--weights",
-        choices=["last", "best", "imagenet", "voc"],
+        choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
         default="last",
-        help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once",
+        help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once, "
+        "or efficientnet_lite0, of an installed package",
     )
     return verb
 
@@ -38,8 +39,8 @@ def run(values: Namespace) -> int:
         records = predict(values.run, values.images, values.out, weights=values.weights)
     for note, count in Counter(note for record in records for note in record.get("notes", ())).items():
         write_message(f"warning: {note} ({count} of {len(records)} images)")
-    failed = [record["error"] for record in records if "error" in record]
-    for reason in failed:
-        write_message(f"error: {reason}")
+    failed = sum("error" in record for record in records)
+    if failed:
+        write_message(f"error: {failed} of {len(records)} images not answered; predictions.json has the reason of each")
     write_result(str(values.out))
     return DataError.exit_code if failed else 0

@@ -63,10 +63,11 @@ def case_clashes(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def held_out(names: Sequence[str], *, share: float, seed: int) -> set[str]:
+def held_out(names: Sequence[str], *, share: float, seed: int, least: int = 0) -> set[str]:
     """`share` of the names, rounded to the nearest number: a pure function of the names and the seed.
 
-    Names are ordered by a hash, so that one file more moves at most one other between the parts.
+    Names are ordered by a hash, so that one file more moves at most one other between the parts. Of two names or more,
+    `least` at least are held out.
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{nfc(name)}".encode()).digest())
-    return set(ordered[: int(len(names) * share + 0.5)])
+    return set(ordered[: max(int(len(names) * share + 0.5), least if len(names) > 1 else 0)])

@@ -58,6 +58,11 @@ class LabelCounts:
         """Classes that occur in no target of a key."""
         return [name for name, count in zip(self.classes, self.by_class(key), strict=False) if not count]
 
+    def absent(self, keys: Collection[str]) -> list[str]:
+        """Classes that occur in no target of `keys`, in their order; none where these hold no classes."""
+        lists = [self.missing(key) for key in self._counts if key in keys]
+        return [name for name in self.classes if lists and all(name in missing for missing in lists)]
+
     def to_json(self) -> dict[str, Any]:
         """The counts by key, for data.json; classes by name, "labelled" in a set without."""
         return {
@@ -103,7 +108,11 @@ def require_labels(counts: LabelCounts, keys: Collection[str]) -> None:
 
 
 def log_unlabelled(counts: LabelCounts, keys: Collection[str], *, part: str) -> None:
-    """Logs a warning where nothing of a set that is measured on is labelled; `part` is its name."""
+    """Logs a warning where nothing of a set that is measured on is labelled, or lacks classes; `part` is its name."""
     for key in CLASS_TARGETS:
         if key in keys and (problem := counts.unlabelled(key)):
             _log.warning("nothing is labelled in the %s set, so that no score can be computed: %s", part, problem)
+        elif key in keys and (sentence := counts.sentence_of_missing(key, part)):
+            _log.warning(
+                "%s; such a class is not measured, its scores are n/a, and means are over the others", sentence
+            )

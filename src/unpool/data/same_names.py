@@ -46,8 +46,12 @@ def palette_difference(info: DataInfo, expected: DataInfo) -> str:
     now, before = _colours_by_class(info), _colours_by_class(expected)
     for index in sorted(set(now) & set(before)):
         if not now[index] & before[index]:
-            name = f"'{info.classes[index]}'" if index < len(info.classes) else f"class {index}"
-            return f"palettes show {name} as {_listed(now[index])}, and as {_listed(before[index])} before"
+            return (
+                f"palettes show {_name(info, index)} as {_listed(now[index])}, and as {_listed(before[index])} before"
+            )
+    moved = [(c, i, j) for i in now for j in before for c in now[i] & before[j] if i not in before and j not in now]
+    for colour, index, other in sorted(moved):
+        return f"palettes show {_name(info, index)} as {colour}, which was {_name(info, other)} before"
     return ""
 
 
@@ -56,6 +60,10 @@ def _colours_by_class(info: DataInfo) -> dict[int, set[Colour]]:
     for index, colour in info.mask_colours:
         colours.setdefault(index, set()).add(colour)
     return colours
+
+
+def _name(info: DataInfo, index: int) -> str:
+    return f"'{info.classes[index]}'" if index < len(info.classes) else f"class {index}"
 
 
 def _listed(colours: set[Colour]) -> str:

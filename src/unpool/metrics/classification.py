@@ -31,8 +31,9 @@ class LabelScores:
         """Computes the scores: shares in 0..1, None where the set has nothing to count.
 
         Returns:
-            top1, top5 (of all classes if there are fewer than 5), class_accuracy (mean recall), recall and precision by
-            class name, and confusion, rows of counts by reference class (None beyond 100 classes).
+            top1, top5 (of all classes if there are fewer than 5), class_accuracy (mean recall of the classes_measured,
+            those of which there is an image), recall and precision by class name, and confusion, rows of counts by
+            reference class (None beyond 100 classes).
         """
         counts, recall = self.confusion.counts, self.confusion.recall()
         images = int(counts.sum())
@@ -40,6 +41,7 @@ class LabelScores:
             "top1": self.confusion.accuracy(),
             "top5": self.top5_hits / images if images else None,
             "class_accuracy": mean(recall),
+            "classes_measured": self.confusion.measured(),
             "recall": dict(zip(self.classes, recall, strict=True)),
             "precision": dict(zip(self.classes, self.confusion.precision(), strict=True)),
             "confusion": counts.tolist() if len(self.classes) <= CONFUSION_LIMIT else None,

@@ -11,8 +11,8 @@ from unpool.types import Batch, Prediction
 class Confusion:
     """Confusion counts of a whole set; row = reference, column = prediction.
 
-    A ratio whose denominator is 0 is None and is left out of means: recall of a class that is not in the reference,
-    precision of one that was never predicted, intersection over union of one that is in neither.
+    A ratio that cannot be known is None and is left out of means: all ratios of a class that is not in the reference,
+    precision of one that was never predicted.
 
     Args:
         num_classes: N.
@@ -75,17 +75,24 @@ class Confusion:
 
     def recall(self) -> list[float | None]:
         """Returns for each class the share of its reference items that were predicted as such."""
-        return [_ratio(hit, all_) for hit, all_ in zip(self.counts.diag(), self.counts.sum(1), strict=True)]
+        return self._of_measured(self.counts.sum(1))
 
     def precision(self) -> list[float | None]:
         """Returns for each class the share of its predictions that are correct."""
-        return [_ratio(hit, all_) for hit, all_ in zip(self.counts.diag(), self.counts.sum(0), strict=True)]
+        return self._of_measured(self.counts.sum(0))
 
     def iou(self) -> list[float | None]:
         """Returns the intersection over union of each class."""
-        hits = self.counts.diag()
-        unions = self.counts.sum(0) + self.counts.sum(1) - hits
-        return [_ratio(hit, union) for hit, union in zip(hits, unions, strict=True)]
+        return self._of_measured(self.counts.sum(0) + self.counts.sum(1) - self.counts.diag())
+
+    def measured(self) -> int:
+        """Returns the number of classes that are in the reference."""
+        return int((self.counts.sum(1) > 0).sum())
+
+    def _of_measured(self, wholes: Tensor) -> list[float | None]:
+        """Returns the share of each whole that was predicted correctly; None for a class not in the reference."""
+        parts = zip(self.counts.diag(), wholes, self.counts.sum(1), strict=True)
+        return [_ratio(hit, whole) if int(seen) else None for hit, whole, seen in parts]
 
 
 def mean(values: Sequence[float | None]) -> float | None:

@@ -25,14 +25,15 @@ class MaskScores:
         """Computes the scores: shares in 0..1, None where the set has nothing to count.
 
         Returns:
-            mean_iou over the classes in reference or prediction, pixel_accuracy, class_accuracy (mean recall), and by
-            class name: iou, recall, precision.
+            mean_iou over the classes_measured, those in the reference; pixel_accuracy, class_accuracy (mean recall),
+            and by class name: iou, recall, precision, None for a class that is not in the reference.
         """
         iou, recall = self.confusion.iou(), self.confusion.recall()
         return {
             "mean_iou": mean(iou),
             "pixel_accuracy": self.confusion.accuracy(),
             "class_accuracy": mean(recall),
+            "classes_measured": self.confusion.measured(),
             "iou": dict(zip(self.classes, iou, strict=True)),
             "recall": dict(zip(self.classes, recall, strict=True)),
             "precision": dict(zip(self.classes, self.confusion.precision(), strict=True)),

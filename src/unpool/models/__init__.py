@@ -1,9 +1,12 @@
 """Every network by name."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from unpool.errors import RecipeError
@@ -11,6 +14,8 @@ from unpool.models import classifiers, denoising, pose, pretrained, segmentation
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
+from unpool.models.fitting import Destination
+from unpool.models.foreign import load_file
 from unpool.types import Backbone
 
 MODELS: dict[str, Variant] = {
@@ -76,6 +81,34 @@ def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
     return {**(_encoder(name, row, backbone).options() if row.kind == "composed" else {}), **row.options()}
 
 
+def colours_of(name: str, backbone: str | None, weights: str) -> dict[str, Any] | None:
+    """Returns what weights need of a recipe's `data`: mean, std, color_order and value_range.
+
+    Args:
+        name: the network.
+        backbone: of a composed network; None for that of its row.
+        weights: as in a recipe.
+
+    Returns:
+        None for a file, which says nothing of images.
+
+    Raises:
+        RecipeError: no such weights are published for this network.
+        EnvironmentFault: the network is one of timm's and timm is not installed.
+
+    Example:
+        >>> colours_of("unet", "vgg16", "hed_vgg16")["color_order"]
+        'bgr'
+    """
+    if pretrained.is_file(weights):
+        return None
+    row = row_of(name)
+    is_body = row.kind == "composed" and weights in pretrained.OF_CLASSIFIERS
+    published = pretrained.origin((backbone or row.backbone or name) if is_body else name, weights)
+    colours = {"mean": published.mean, "std": published.std}
+    return {**colours, "color_order": published.order, "value_range": published.value_range}
+
+
 def build(
     name: str,
     *,
@@ -83,22 +116,27 @@ def build(
     backbone: str | None = None,
     num_classes: int | None = None,
     in_channels: int | None = None,
+    new_head: bool = False,
     **options: object,
 ) -> nn.Module:
     """Builds a network, with initial, published or saved weights.
 
     Initial weights are drawn from torch's global generator. Published weights are downloaded once, into torch's cache.
+    What a file gave is logged: as a warning where some of it was not used, or some of the network stays new.
 
     Args:
         name: a row of MODELS, or "timm/" and a name of timm's for its classifier.
         weights: None for initial weights; "imagenet" for torchvision's or timm's, which a composed network takes for
-            its backbone; "voc" for torchvision's segmentation networks; or a .safetensors file. Where num_classes or
-            in_channels differs from that of the weights, the last or first layer is derived from them: see
-            `adapting.adapted`. "voc" sets align="sizes" where `align` is left out, so that answers are torchvision's.
+            its backbone; "voc" for torchvision's segmentation networks; "efficientnet_lite0" or "hed_vgg16" for those
+            of an installed package (`models.packaged`); or a .safetensors or .pth file of any tool (`models.foreign`),
+            for the whole network or its backbone. Where num_classes or in_channels differs from that of published
+            weights, the last or first layer is derived from them: see `adapting.adapted`. From a file, the first alone.
+            "voc" sets align="sizes" where `align` is left out, so that answers are torchvision's.
         backbone: a row of BACKBONES or "timm/" and a name of timm's, for composed networks; None takes that of the
             published network.
         num_classes: logits; None takes the published number.
         in_channels: channels of the image; None takes the published number.
+        new_head: whether the tensors whose shape depends on the number of classes keep their initial weights.
         options: keyword-only arguments of the row's class and of its backbone's.
 
     Returns:
@@ -108,7 +146,7 @@ def build(
         RecipeError: a name or an option is unknown (the message has the nearest known one), a value is not valid, or
             the weights are not published for this network.
         ModelFileError: the file of weights is damaged or does not fit.
-        EnvironmentFault: the weights cannot be downloaded, or the network is one of timm's and timm is not installed.
+        EnvironmentFault: the weights cannot be downloaded, or a package is not installed.
 
     Example:
         >>> import torch
@@ -121,27 +159,52 @@ def build(
     refuse_unknown(name, options, known)
     for option, value in options.items():
         _check_value(option, value, known[option])
-    pretrained.check(name, row, backbone=backbone, weights=weights)
+    pretrained.check(name, row, backbone=backbone, weights=weights, new_head=new_head)
     options = pretrained.with_published_options(weights, options)
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
+    if row.kind != "composed" and backbone is not None:
+        raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
+    assemble = partial(_assemble, name, backbone, in_channels=channels, options=options)
+    network = assemble(num_classes=classes)
+    if weights is None:
+        return network
+
+    @cache
+    def by_class() -> frozenset[str]:
+        with torch.device("meta"):
+            other = assemble(num_classes=classes + 1).state_dict()
+        return frozenset(key for key, tensor in network.state_dict().items() if tensor.shape != other[key].shape)
+
+    destination = Destination(
+        network=network,
+        name=name,
+        backbone_name=backbone or row.backbone if row.kind == "composed" else None,
+        new=by_class() if new_head else frozenset(),
+        by_class=by_class,
+        in_channels=in_channels,
+    )
+    if pretrained.is_file(weights):
+        load_file(weights, destination)
+    else:
+        pretrained.load_published(destination, str(weights), num_classes=num_classes)
+    return network
+
+
+def _assemble(
+    name: str, backbone: str | None, *, in_channels: int, num_classes: int, options: Mapping[str, Any]
+) -> nn.Module:
+    """A network with initial weights; a composed one has its backbone, or a dilated copy of it, as `backbone`."""
+    row = row_of(name)
     if row.kind == "composed":
         row_options = {key: value for key, value in options.items() if key in row.options()}
         rest = {key: value for key, value in options.items() if key not in row_options}
-        body = _encoder(name, row, backbone).build(in_channels=channels, **rest)
-        if weights == "imagenet":
-            pretrained.load_into_backbone(body, backbone or str(row.backbone), in_channels=in_channels)
-        network = row.build(body, num_classes=classes, **row_options)
-    elif backbone is not None:
-        raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
-    elif row.head is None:
-        network = row.build(in_channels=channels, num_classes=classes, **options)
-    else:
-        body = cast(Backbone, row.build(in_channels=channels, **options))
-        network = Classifier(body, row.head(body.channels[-1], classes))
-    if weights is not None and not (row.kind == "composed" and weights == "imagenet"):
-        pretrained.load_into(network, name, weights, num_classes=num_classes, in_channels=in_channels)
-    return network
+        body = _encoder(name, row, backbone).build(in_channels=in_channels, **rest)
+        return row.build(body, num_classes=num_classes, **row_options)
+    if row.head is None:
+        return row.build(in_channels=in_channels, num_classes=num_classes, **options)
+    body = cast(Backbone, row.build(in_channels=in_channels, **options))
+    return Classifier(body, row.head(body.channels[-1], num_classes))
 
 
 def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:

@@ -1,17 +1,18 @@
-"""Loads weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, timm's, or a file.
+"""Loads weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, timm's, those of an
+installed package (`packaged`), or a file (`foreign`).
 
 `imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1. For timm's
 networks `imagenet` is timm's default, which may have been trained on more than ImageNet. Networks without auxiliary
 heads ignore those of the file. The auxiliary heads in GoogLeNet's file are untrained, as torchvision says; that file
 needs mean = deviation = 0.5, which torchvision computes inside of the network. A composed network loads ImageNet's
-weights into its backbone; its decoder keeps its initial weights, also where the paper copies linear layers (FCN on
-VGG).
+weights, and those of a package, into its backbone; its decoder keeps its initial weights, also where the paper copies
+linear layers (FCN on VGG).
 """
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,11 +20,12 @@ from unpool.errors import RecipeError
 from unpool.models import timm_weights
 from unpool.models.adapting import adapted
 from unpool.models.catalog import Variant
-from unpool.models.download import ENDING, fetch
+from unpool.models.download import fetch
+from unpool.models.fitting import Destination
+from unpool.models.packaged import PACKAGED, Package, read_package
 from unpool.models.timm_backbone import PREFIX
-from unpool.models.weights import assign_weights, from_torchvision, read_weights
+from unpool.models.weights import assign_weights, from_torchvision
 from unpool.ops.drawing import voc_palette
-from unpool.task import split_state
 
 _log = logging.getLogger(__name__)
 _VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
@@ -48,6 +50,8 @@ PUBLISHED: dict[str, dict[str, str]] = {  # value of weights=, name of the row, 
 }
 
 
+WORDS = (*PUBLISHED, *PACKAGED)  # that a recipe's weights may be instead of a file
+OF_CLASSIFIERS = ("imagenet", *PACKAGED)  # those that a composed network loads into its backbone
 OPTIONS = {"voc": {"align": "sizes"}}  # value of weights=, options that give the publisher's answers
 
 
@@ -55,12 +59,14 @@ class Origin(NamedTuple):
     """Classes and preprocessing of a published network.
 
     Attributes:
-        classes: names by index.
-        mean, std: per channel, on the range 0..1, of the images that the network was trained on.
+        classes: names by index; empty where nobody names them, or the network has none.
+        mean, std: per channel, in `order` and on `value_range`, of the images that the network was trained on.
         source: name and address of the weights.
         size_hw: size of the images in the publisher's test; None if the network takes any size.
         crop: share of an image that the publisher's test keeps.
         palette: one RGB colour per class, for masks; else empty.
+        order, value_range: see `Preprocessing`.
+        synsets: WordNet numbers of ImageNet's classes by index, which only timm knows; else empty.
     """
 
     classes: tuple[str, ...]
@@ -70,6 +76,9 @@ class Origin(NamedTuple):
     size_hw: tuple[int, int] | None = None
     crop: float = 0.875
     palette: tuple[tuple[int, int, int], ...] = ()
+    order: Literal["rgb", "bgr"] = "rgb"
+    value_range: tuple[float, float] = (0.0, 1.0)
+    synsets: tuple[str, ...] = ()
 
 
 def with_published_options(weights: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,26 +91,39 @@ def with_published_options(weights: str | Path | None, options: Mapping[str, Any
     return chosen
 
 
-def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path | None) -> None:
+def is_file(weights: str | Path) -> bool:
+    """Whether `weights` names a file: words have no dot and no slash."""
+    return isinstance(weights, Path) or any(sign in weights for sign in "./\\")
+
+
+def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path | None, new_head: bool = False) -> None:
     """Raises if weights are not published for a network.
 
     Args:
         name: the network.
         row: its row.
         backbone: of a composed network; None for that of the row.
-        weights: None or a .safetensors file, which always pass, or a key of PUBLISHED.
+        weights: None or a file, which always pass, or one of WORDS.
+        new_head: whether the last layer stays as it was initialised.
 
     Raises:
         RecipeError: no such weights are published for the network; the message lists those that are.
     """
-    if weights is None or str(weights).endswith(ENDING):
+    if weights is None or is_file(weights):
+        if new_head and weights is None:
+            raise RecipeError("new_head leaves the last layer of loaded weights out: set weights too, or leave it out")
         return
-    if str(weights) not in PUBLISHED:
-        raise RecipeError(f"weights is {str(weights)!r}; it must be {' or '.join(PUBLISHED)}, or a {ENDING} file")
-    if weights == "imagenet" and row.kind == "composed":
+    if str(weights) not in WORDS:
+        raise RecipeError(f"weights is {str(weights)!r}; it must be {' or '.join(WORDS)}, or a file")
+    is_composed = row.kind == "composed"
+    if weights in OF_CLASSIFIERS and is_composed:
         name = backbone or row.backbone or name
-    if not _is_timms(name, str(weights)):
-        _member(name, str(weights))
+    _require(name, str(weights))
+    if weights in PACKAGED and not (PACKAGED[str(weights)].has_head or is_composed or new_head):
+        raise RecipeError(
+            f"weights {str(weights)!r} have no classes: set model.new_head=true (Python: new_head=True) to train a new "
+            f"last layer, or take {name} as the backbone of a decoder"
+        )
 
 
 def origin(name: str, weights: str) -> Origin:
@@ -109,14 +131,18 @@ def origin(name: str, weights: str) -> Origin:
 
     Args:
         name: the network.
-        weights: a key of PUBLISHED.
+        weights: one of WORDS.
 
     Raises:
-        RecipeError: no such weights are published for this network, or timm has no names for its classes.
+        RecipeError: no such weights are published for this network.
+        EnvironmentFault: the network is one of timm's and timm is not installed.
     """
+    _require(name, weights)
+    if weights in PACKAGED:
+        return _packages_origin(PACKAGED[weights])
     if _is_timms(name, weights):
         return _timms_origin(name)
-    enum = _weights_of(_member(name, weights))
+    enum = _weights_of(PUBLISHED[weights][name])
     transforms = enum.transforms()
     classes = tuple(enum.meta["categories"])
     source = f"torchvision {enum}, {enum.url}"
@@ -126,59 +152,48 @@ def origin(name: str, weights: str) -> Origin:
     half = (0.5, 0.5, 0.5)
     is_googlenet = name.startswith("googlenet")
     mean, std = (half, half) if is_googlenet else (tuple(transforms.mean), tuple(transforms.std))
-    return Origin(classes, mean, std, source, (side, side))
+    return Origin(classes, mean, std, source, (side, side), synsets=timm_weights.synsets_of_imagenet())
 
 
-def load_into(
-    network: nn.Module, name: str, weights: str | Path, *, num_classes: int | None, in_channels: int | None
-) -> None:
-    """Copies weights into a network; nothing is copied unless everything fits.
+def load_published(destination: Destination, weights: str, *, num_classes: int | None) -> None:
+    """Copies published weights into a network, or into the backbone of a composed one; nothing unless all fits.
 
     Args:
-        network: built from the row `name`.
-        name: a row that PUBLISHED lists, or any row with a file.
-        weights: "imagenet", "voc" or a .safetensors file.
+        destination: a network for which they are published.
+        weights: one of WORDS.
         num_classes: that the network was built with, if it may differ from that of the weights; else None. The last
             layer is then derived from the weights: see `adapting.adapted`.
-        in_channels: the same for channels of the image and the first layer.
 
     Raises:
         ModelFileError: the file is damaged or does not fit; the message lists the tensors.
-        EnvironmentFault: the weights cannot be downloaded.
+        EnvironmentFault: the weights cannot be downloaded, or their package is not installed.
     """
-    initial = network.state_dict()
-    if str(weights).endswith(ENDING):
-        tensors, source = split_state(read_weights(weights))[0], str(weights)
-    else:
-        tensors, source = _published(name, str(weights))
-        tensors = _completed(network, tensors)
-        tensors = {key: t for key, t in tensors.items() if key in initial or not key.startswith("auxiliary.")}
-    fitting = adapted(tensors, initial, num_classes=num_classes, in_channels=in_channels)
-    assign_weights(network, fitting, source=source)
+    body = destination.backbone_name if weights in OF_CLASSIFIERS else None
+    module = destination.network.get_submodule("backbone" if body else "")
+    name, is_body = body or destination.name, body is not None
+    initial = module.state_dict()
+    tensors, source = _published(name, weights)
+    if is_body:
+        below = {key.removeprefix("backbone."): tensor for key, tensor in tensors.items()}
+        tensors = {key: tensor for key, tensor in below.items() if key in initial or key not in _heads(below, name)}
+    new = frozenset() if is_body else destination.new
+    if new and not any(key.startswith("head.") for key in tensors):
+        new |= {key for key in initial if key.startswith("head.")}
+    tensors = {key: t for key, t in tensors.items() if key not in new}
+    tensors = {key: t for key, t in tensors.items() if key in initial or not key.startswith("auxiliary.")}
+    tensors = _completed(module, tensors)
+    fitting = adapted(
+        tensors, initial, num_classes=None if is_body else num_classes, in_channels=destination.in_channels
+    )
+    assign_weights(module, {**{key: initial[key] for key in new}, **fitting}, source=source)
     _log_derived(tensors, fitting, source=source)
 
 
-def load_into_backbone(backbone: nn.Module, name: str, *, in_channels: int | None) -> None:
-    """Copies ImageNet's weights of a classifier's backbone into a backbone; nothing is copied unless everything fits.
-
-    Args:
-        backbone: built from the row `name`.
-        name: a backbone for which ImageNet's weights are published.
-        in_channels: as in `load_into`.
-
-    Raises:
-        ModelFileError: the weights do not fit; the message lists the tensors.
-        EnvironmentFault: the weights cannot be downloaded.
-    """
-    tensors, source = _published(name, "imagenet")
-    initial = backbone.state_dict()
-    if _is_timms(name, "imagenet"):
-        body = {key: tensor for key, tensor in tensors.items() if key in initial}  # the rest is timm's head
-    else:
-        body = {key.removeprefix("backbone."): t for key, t in tensors.items() if key.startswith("backbone.")}
-    fitting = adapted(_completed(backbone, body), initial, num_classes=None, in_channels=in_channels)
-    assign_weights(backbone, fitting, source=source)
-    _log_derived(body, fitting, source=source)
+def _heads(tensors: Mapping[str, Tensor], name: str) -> set[str]:
+    """Names of a classifier's tensors that a backbone has not: all that differ in timm's, `head.*` in torchvision's."""
+    return (
+        set(tensors) if name.startswith(PREFIX) else {key for key in tensors if key.startswith(("head.", "auxiliary."))}
+    )
 
 
 def _log_derived(tensors: Mapping[str, Tensor], fitting: Mapping[str, Tensor], *, source: str) -> None:
@@ -196,9 +211,11 @@ def address(member: str) -> str:
 
 def _published(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     """The published tensors under our names, and their source."""
+    if weights in PACKAGED:
+        return read_package(weights), f"the package {PACKAGED[weights].source}"
     if _is_timms(name, weights):
         return timm_weights.published(name), f"timm's {name}"
-    url = address(_member(name, weights))
+    url = address(PUBLISHED[weights][name])
     return from_torchvision(fetch(url)), url
 
 
@@ -208,18 +225,34 @@ def _is_timms(name: str, weights: str) -> bool:
 
 def _timms_origin(name: str) -> Origin:
     config = timm_weights.read_config(name)
-    if not config.classes:
-        raise RecipeError(f"timm has no names for the classes of {name}: choose another network")
-    return Origin(config.classes, config.mean, config.std, config.source, config.size_hw, config.crop)
+    return Origin(
+        config.classes, config.mean, config.std, config.source, config.size_hw, config.crop, synsets=config.synsets
+    )
 
 
-def _member(name: str, weights: str) -> str:
-    if weights not in PUBLISHED:
-        raise RecipeError(f"weights is {weights!r}; published ones are called {' or '.join(PUBLISHED)}")
-    table = PUBLISHED[weights]
-    if name not in table:
+def _packages_origin(package: Package) -> Origin:
+    config = timm_weights.read_config(package.network) if package.has_head else None
+    return Origin(
+        classes=config.classes if config else (),
+        synsets=config.synsets if config else (),
+        mean=package.mean,
+        std=package.std,
+        source=f"the package {package.source}",
+        size_hw=(224, 224),
+        order=package.order,
+        value_range=package.value_range,
+    )
+
+
+def _require(name: str, weights: str) -> None:
+    """Raises RecipeError unless the weights are published for the network."""
+    if weights not in WORDS:
+        raise RecipeError(f"weights is {weights!r}; published ones are called {' or '.join(WORDS)}")
+    if weights in PACKAGED and name != PACKAGED[weights].network:
+        raise RecipeError(f"weights {weights!r} are those of {PACKAGED[weights].network}, not of {name}")
+    table = PUBLISHED.get(weights, {})
+    if weights in PUBLISHED and not _is_timms(name, weights) and name not in table:
         raise RecipeError(f"no weights {weights!r} are published for {name}; there are for {', '.join(table)}")
-    return table[name]
 
 
 def _weights_of(member: str) -> Any:

@@ -25,6 +25,7 @@ class TimmConfig(NamedTuple):
         size_hw: size of these images.
         crop: share of an image that the test keeps.
         source: timm's name of network and weights.
+        synsets: WordNet numbers by index; empty where timm has none.
     """
 
     classes: tuple[str, ...]
@@ -33,6 +34,7 @@ class TimmConfig(NamedTuple):
     size_hw: tuple[int, int]
     crop: float
     source: str
+    synsets: tuple[str, ...] = ()
 
 
 def published(name: str) -> dict[str, Tensor]:
@@ -98,7 +100,18 @@ def read_config(name: str) -> TimmConfig:
     classes = () if info is None else tuple(info.index_to_description(i) for i in range(config.num_classes))
     _, height, width = config.input_size
     source = f"timm {config.architecture}.{config.tag}"
-    return TimmConfig(classes, tuple(config.mean), tuple(config.std), (height, width), config.crop_pct, source)
+    synsets = () if info is None else tuple(info.index_to_label_name(i) for i in range(config.num_classes))
+    return TimmConfig(classes, tuple(config.mean), tuple(config.std), (height, width), config.crop_pct, source, synsets)
+
+
+def synsets_of_imagenet() -> tuple[str, ...]:
+    """Returns the WordNet numbers of ImageNet's 1000 classes in their usual order; empty where timm is missing."""
+    try:
+        from timm.data.imagenet_info import ImageNetInfo
+    except ImportError:
+        return ()
+    info = ImageNetInfo("imagenet-1k")
+    return tuple(info.index_to_label_name(i) for i in range(1000))
 
 
 def _config(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Translates torchvision's names of parameters and buffers to ours."""
+"""Translates torchvision's names of parameters and buffers to ours, and timm's of a VGG."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -83,35 +83,63 @@ VGG_HEAD: Rules = (
 )
 
 
-def our_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+TIMMS_VGG_HEAD: Rules = (  # its two hidden layers are convolutions over the whole map
+    (r"pre_logits\.fc1\.", "head.fc6."),
+    (r"pre_logits\.fc2\.", "head.fc7."),
+    (r"head\.fc\.", "head.fc8."),
+)
+
+
+def from_timms_vgg(tensors: Mapping[str, Tensor], *, strict: bool = True) -> dict[str, Tensor]:
+    """Returns the tensors of timm's VGG under the names and in the shapes of ours.
+
+    Raises:
+        ModelFileError: as `our_names` does.
+    """
+    names = _renamed(tensors, (*_vgg_layers(tensors), *TIMMS_VGG_HEAD), "VGGs, in timm's form", strict=strict)
+    renamed = {ours: tensors[theirs] for theirs, ours in names.items()}
+    return {name: t.flatten(1) if name.startswith("head.") and t.dim() > 1 else t for name, t in renamed.items()}
+
+
+def our_names(tensors: Mapping[str, Tensor], *, strict: bool = True) -> dict[str, str]:
     """Returns our name for each of torchvision's names in a checkpoint; the names decide the family.
 
     Args:
         tensors: a `state_dict` of one of torchvision's networks.
+        strict: whether every name must be one of that family's; else half of them, and the others are kept.
 
     Raises:
-        ModelFileError: a name is of no network of that family.
+        ModelFileError: a name, or more than half of them, are of no network of that family.
     """
+    rules, family = _rules_of(tensors)
+    return _renamed(tensors, rules, family, strict=strict)
+
+
+def _rules_of(tensors: Mapping[str, Tensor]) -> tuple[Rules, str]:
     if "inception3a.branch1.conv.weight" in tensors:
-        return _renamed(tensors, GOOGLENET, "GoogLeNet")
+        return GOOGLENET, "GoogLeNet"
     if "backbone.conv1.weight" in tensors:
         is_deeplab = "classifier.0.project.0.weight" in tensors
-        return _renamed(tensors, DEEPLABV3 if is_deeplab else FCN, "DeepLabv3" if is_deeplab else "FCN")
+        return (DEEPLABV3, "DeepLabv3") if is_deeplab else (FCN, "FCN")
     if "features.0.weight" not in tensors:
-        return _renamed(tensors, RESNET, "ResNets, and there is no sign of a VGG, AlexNet or GoogLeNet either")
+        return RESNET, "ResNets, and there is no sign of a VGG, AlexNet or GoogLeNet either"
     if "classifier.1.weight" in tensors:
-        return _renamed(tensors, ALEXNET, "AlexNet")
-    return _renamed(tensors, (*_vgg_layers(tensors), *VGG_HEAD), "VGGs")
+        return ALEXNET, "AlexNet"
+    return (*_vgg_layers(tensors), *VGG_HEAD), "VGGs"
 
 
-def _renamed(names: Iterable[str], rules: Rules, family: str) -> dict[str, str]:
-    renamed = {}
+def _renamed(names: Iterable[str], rules: Rules, family: str, *, strict: bool) -> dict[str, str]:
+    renamed, unknown = {}, []
     for name in names:
         rule = next(((match, ours) for theirs, ours in rules if (match := re.match(theirs, name))), None)
         if rule is None:
-            raise ModelFileError(f"{name} is no name of torchvision's {family}: give the weights of one such network")
-        match, ours = rule
-        renamed[name] = (ours if isinstance(ours, str) else ours(match)) + name[match.end() :]
+            unknown.append(name)
+            renamed[name] = name
+        else:
+            match, ours = rule
+            renamed[name] = (ours if isinstance(ours, str) else ours(match)) + name[match.end() :]
+    if unknown and (strict or 2 * len(unknown) > len(renamed)):
+        raise ModelFileError(f"{unknown[0]} is no name of torchvision's {family}: give the weights of one such network")
     return renamed
 
 

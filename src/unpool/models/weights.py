@@ -1,7 +1,7 @@
 """Saves weights to safetensors files, loads them with strict checks, and renames those of torchvision's checkpoints."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}): copy or save it again") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise ModelFileError(f"{path} holds values that are not finite in {_some(broken)}: take earlier weights")
+        raise ModelFileError(f"{path} holds values that are not finite in {some(broken)}: take earlier weights")
     return tensors
 
 
@@ -121,29 +121,38 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, source: s
             if tensors[name].is_floating_point() != state[name].is_floating_point()
         ],
     }
-    lines = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
-    if lines:
+    if any(problems.values()):
         raise ModelFileError(
-            f"{source} does not fit this network. {'. '.join(lines)}. Build the network it was saved from"
+            f"{source} does not fit this network. {describe_problems(problems)}. Build the network it was saved from"
         )
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(tensors[name])
 
 
-def from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def describe_problems(problems: Mapping[str, Sequence[str]]) -> str:
+    """Returns a sentence for each kind of problem, with the first names."""
+    return ". ".join(f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
+
+
+def from_torchvision(tensors: Mapping[str, Tensor], *, strict: bool = True) -> dict[str, Tensor]:
     """Renames the `state_dict` of one of torchvision's networks to the names of ours.
 
     The result fits `build` of the same name for resnet*, vgg*, fcn_resnet* and deeplabv3_resnet*, of
     "alexnet_torchvision" for alexnet and "googlenet_torchvision" for googlenet; with "_aux" after the name if the
     tensors include auxiliary heads.
 
+    Args:
+        tensors: by torchvision's names.
+        strict: see `our_names`.
+
     Raises:
         ModelFileError: a name is of none of these networks.
     """
-    return {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
+    return {ours: tensors[theirs] for theirs, ours in our_names(tensors, strict=strict).items()}
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Returns the first names, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

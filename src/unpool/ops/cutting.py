@@ -60,9 +60,55 @@ def resize_to(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """
     if tuple(image.shape[-2:]) == size_hw:
         return image
-    flat = image.reshape(-1, *image.shape[-3:]).float()
-    flat = nn.functional.interpolate(flat, size_hw, mode="bilinear", antialias=True)
+    flat = averaged(image.reshape(-1, *image.shape[-3:]).float(), size_hw)
     return flat.round().clamp(0, 255).to(torch.uint8).reshape(*image.shape[:-2], *size_hw)
+
+
+def averaged(images: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size_hw), bilinear, averaged where it shrinks.
+
+    Torch 2.15 fills a result of one column with the first value of it; it is made as one row instead.
+
+    >>> averaged(torch.tensor([[[[0.0], [8.0]]]]), (4, 1)).flatten().tolist()
+    [0.0, 2.0, 6.0, 8.0]
+    """
+    if size_hw[1] == 1:
+        return nn.functional.interpolate(images.mT, (1, size_hw[0]), mode="bilinear", antialias=True).mT
+    return nn.functional.interpolate(images, size_hw, mode="bilinear", antialias=True)
+
+
+def resized_part(image: Tensor, size_hw: tuple[int, int], frame: Frame) -> Tensor:
+    """What `cut(resize_to(image, size_hw), frame)` gives, up to one level, without making the rest of it.
+
+    Memory is that of the part and of the pixels under it, however large `size_hw` is. The order of additions differs
+    from torch's, so that a value half-way between two levels may be rounded to the other.
+
+    Args:
+        image: (..., C, h, w) uint8.
+        size_hw: to which all of it would be resized.
+        frame: the part of that, within `size_hw`.
+
+    >>> strip = torch.tensor([[[0, 0, 200, 200]]], dtype=torch.uint8)
+    >>> resized_part(strip, (2, 8), Frame(left=2, top=0, height=2, width=4)).tolist()
+    [[[0, 50, 150, 200], [0, 50, 150, 200]]]
+    """
+    left, top, height, width = frame
+    rows, down = _shares(image.shape[-2], size_hw[0], top, count=height)
+    columns, across = _shares(image.shape[-1], size_hw[1], left, count=width)
+    part = image[..., rows, columns].float()
+    resized = down.to(image.device) @ (part @ across.to(image.device).T)
+    return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def _shares(size: int, resized: int, first: int, *, count: int) -> tuple[slice, Tensor]:
+    """The pixels of an axis that `count` pixels from `first` of it resized are made of, and (count, pixels) shares."""
+    scale = size / resized
+    reach = max(scale, 1.0)
+    centres = (torch.arange(first, first + count, dtype=torch.float64) + 0.5) * scale
+    begin, end = max(0, int(centres[0] - reach)), min(size, int(centres[-1] + reach) + 1)
+    pixels = torch.arange(begin, end, dtype=torch.float64) + 0.5
+    shares = (1 - (pixels - centres[:, None]).abs() / reach).clamp_min(0)
+    return slice(begin, end), (shares / shares.sum(1, keepdim=True)).float()
 
 
 def mirror_index(size: int, before: int, after: int, *, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.ops.colour import recolour
+from unpool.ops.cutting import averaged
 
 _EXACT = 1e-3  # pixels
 _LONGEST = 10_000
@@ -258,7 +259,7 @@ def _shrink(image: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
     small, there = exact if _moves_whole_pixels(exact[1]) else _resized(matrix, _size(image), sharper=_SHARPER)
     if small == _size(image):
         return image, matrix
-    return nn.functional.interpolate(image, small, mode="bilinear", antialias=True), there
+    return averaged(image, small), there
 
 
 def _resized(matrix: Tensor, input_hw: tuple[int, int], *, sharper: float) -> tuple[tuple[int, int], Tensor]:

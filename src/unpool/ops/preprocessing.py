@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unpool.errors import RecipeError
 from unpool.ops import geometry
-from unpool.ops.cutting import Frame, cut, pad_to_multiple, resize_to
+from unpool.ops.cutting import Frame, cut, pad_to_multiple, resize_to, resized_part
 from unpool.ops.layout import Layout
 from unpool.ops.mean_image import unpack
 from unpool.types import Decoding, Exif
@@ -25,6 +25,7 @@ Normalization = Literal["channel", "location", "image"]
 LONGEST = (
     4096  # pixels of the longer side to which "fit" first shrinks an image with its bars, so that it fits in memory
 )
+STRIP = 32  # "cover" makes only the centre of an image that would be resized to more than this times its pixels
 _LEAST_STD = 1e-3  # of an image, as a share of the value range: one of a single colour has none
 
 
@@ -143,7 +144,11 @@ class Preprocessing:
         return matrix @ geometry.translation(-boxes[:, 0], -boxes[:, 1]), seen.expand_as(extent)
 
     def resize(self, image: Tensor) -> Tensor:
-        """(..., C, h, w) uint8 -> (..., C, H, W) uint8 by the size rule."""
+        """(..., C, h, w) uint8 -> (..., C, H, W) uint8 by the size rule.
+
+        Memory is bounded for strips as well: of an image that "cover" would resize to more than `STRIP` times the
+        pixels of its centre, only the centre is made, which may differ by one level from that of the whole.
+        """
         if self.size_hw is None:
             return image
         size = torch.tensor([image.shape[-2:]])
@@ -152,7 +157,10 @@ class Preprocessing:
             framed = Frame(-before[1], -before[0], frame[0], frame[1])
             return resize_to(cut(resize_to(image, (inner[0], inner[1])), framed, self.fill), self.size_hw)
         left, top, right, bottom = (int(side) for side in self.boxes(size)[0])
-        return cut(resize_to(image, (bottom - top, right - left)), Frame(-left, -top, *self.size_hw), self.fill)
+        whole, shown = (bottom - top, right - left), Frame(-left, -top, *self.size_hw)
+        if whole[0] * whole[1] > STRIP * shown.height * shown.width:
+            return resized_part(image, whole, shown)
+        return cut(resize_to(image, whole), shown, self.fill)
 
     def collate(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Images (C, h, w) uint8 of any sizes as one batch.

@@ -139,7 +139,7 @@ def predict_scores(
         network: from (B, C, h, w) to scores (B, N, h, w).
         image: (B, C, H, W).
         limit: at most this many pixels (B * H * W) go through in one pass; a larger batch goes in parts, a larger
-            image in tiles, one at a time.
+            image in tiles, one at a time. Each side of an image counts as `stride` at least.
         tile: pixels of a tile's side, see `spans`.
         overlap: pixels that neighbours share.
         stride: the network's coarsest stride.
@@ -155,7 +155,8 @@ def predict_scores(
         True
     """
     height, width = image.shape[-2:]
-    is_whole = height * width <= limit or (height <= tile and width <= tile)
+    padded = max(height, stride) * max(width, stride)  # as many as the network's padding makes of a strip
+    is_whole = padded <= limit or (height <= tile and width <= tile)
     at_once = max(1, limit // max(1, height * width))
     if is_whole and len(image) <= at_once:
         return network(image)

@@ -13,7 +13,7 @@ from unpool.inspection.dense import DenseScores, score_windows
 from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
 from unpool.model_file import FILES
-from unpool.models.pretrained import PUBLISHED, origin
+from unpool.models.pretrained import WORDS, origin
 from unpool.ops.cutting import resize_to
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import ImageLike, read_image
@@ -72,7 +72,7 @@ def show_dense(
     Args:
         source: run directory of a classification, or name of a network.
         image: as `Predictor` takes it.
-        weights: "last" (also None) or "best" of a run; of a network "imagenet", a .safetensors file, or None for
+        weights: "last" (also None) or "best" of a run; of a network "imagenet" and the like, a file, or None for
             random ones.
         label: name or index of the class of the heat maps; None takes the class of the highest mean probability.
         size_hw: size to which the photograph is resized; None keeps its size up to 1,024 pixels.
@@ -131,9 +131,13 @@ def _network(name: str, weights: str | Path | None) -> _Source:
         network = models.build(name, weights=weights)
     window = (row.input[1], row.input[2])
     channels = row.input[0]
-    if weights in PUBLISHED:
+    if weights in WORDS:
         published = origin(name, str(weights))
-        preprocessing = Preprocessing(mean=published.mean, std=published.std)
+        if not published.classes:
+            raise RecipeError(f"weights {str(weights)!r} of {name} have no names of classes: choose others")
+        preprocessing = Preprocessing(
+            order=published.order, value_range=published.value_range, mean=published.mean, std=published.std
+        )
         return _Source(network, preprocessing, published.classes, published.size_hw or window)
     colours = {} if channels == 3 else {"channels": channels, "mean": channels * (0.5,), "std": channels * (0.5,)}
     classes = tuple(f"class {i}" for i in range(row.classes))

@@ -1,6 +1,7 @@
 """Predictions on disk: a picture to look at and the raw result of each image, and one list of all."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from torch import Tensor
 from unpool.data.decode import notes
 from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
-from unpool.errors import DataError, EnvironmentFault, RecipeError
+from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory
 from unpool.predictor.images import read_image
 from unpool.predictor.predictor import Predictor
 
 LIST = "predictions.json"
 VIEW_SIDE = 2048  # pixels; larger pictures are thinned out for looking
 LONGEST_STEM = 180  # bytes; file systems take 255 in all
+_log = logging.getLogger(__name__)
 
 
 def list_images(paths: Iterable[str | Path]) -> list[Path]:
@@ -29,10 +31,12 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     images: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            names = walk(path).files
-            if not names:
+            listing = walk(path)
+            if not listing.files:
                 raise DataError(f"no image below {printable(path)}")
-            images += [path / name for name in names]
+            for fault in listing.faults:
+                _log.warning("left out %s: %s", fault.path, fault.reason)
+            images += [path / name for name in listing.files]
         elif path.exists():
             images.append(path)
         else:
@@ -49,6 +53,9 @@ def write_predictions(
 ) -> list[dict[str, Any]]:
     """Predicts each image and writes the predictions into `out`, one image in memory at a time.
 
+    An image that cannot be read, that is too large for the memory, or that the network cannot answer is logged and
+    listed with its error, and the others are answered. Ctrl-C leaves `predictions.json` of what was answered.
+
     For an image `x.jpg`: `x_view.jpg` to look at, and the raw files of the task (`Task.write`), such as `x_mask.png`.
     Where the answer is an image itself, the record notes what it lost of the file's colours, depth and alpha; where
     the network saw a photograph made smaller, the record notes that. `predictions.json` lists all. Images of equal
@@ -61,8 +68,7 @@ def write_predictions(
         progress: called with (images done, images in all).
 
     Returns:
-        One record an image, in order: image, size_hw and the answer, or image and error where it cannot be read or the
-        network takes no image of its size.
+        One record an image, in order: image, size_hw and the answer, or image and error.
 
     Raises:
         RecipeError: a file to be written exists already.
@@ -73,17 +79,22 @@ def write_predictions(
     files = list_images(images)
     stems = _stems(files)
     _refuse_existing(out, stems, endings=(*predictor.task.files, "view.jpg"))
-    records = []
+    records: list[dict[str, Any]] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for i, (path, stem) in enumerate(zip(files, stems, strict=True)):
+        for path, stem in zip(files, stems, strict=True):
             records.append(_predict_one(predictor, path, out, stem=stem))
             if progress is not None:
-                progress(i + 1, len(files))
+                progress(len(records), len(files))
         if records and all("error" in record for record in records):
             raise DataError("no image can be answered:\n" + "\n".join(record["error"] for record in records[:10]))
-        listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
-        (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        _write_list(predictor, records, out)
+    except KeyboardInterrupt as interrupt:
+        _write_list(predictor, records, out)
+        interrupt.add_note(
+            f"{len(records)} of {len(files)} images were done; they are listed in {printable(out / LIST)}"
+        )
+        raise
     except OSError as error:
         reason = error.strerror or error
         raise EnvironmentFault(f"cannot write into {printable(out)}: {reason}; choose another folder") from error
@@ -115,27 +126,47 @@ def write_picture(picture: Tensor, path: Path) -> None:
         raise EnvironmentFault(f"cannot write {printable(path)}: {error.strerror}; choose another path") from error
 
 
+def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Path) -> None:
+    listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
+    (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
+    """The record of one image: its answer, or what kept it from one."""
+    size = "the image"
     try:
         image = read_image(path, predictor.preprocessing.decoding)
-    except DataError as error:
-        return {"image": printable(path), "error": str(error)}
-    try:
-        answer = predictor.predict(image)
-    except DataError as error:  # the network takes no image of its size
-        return {"image": printable(path), "error": f"{printable(path)}: {error}"}
+        size = f"an image of {image.shape[-1]}x{image.shape[-2]} pixels"
+        return _answer(predictor, path, image, out / stem)
+    except EnvironmentFault:
+        raise
+    except (DataError, ModelFileError) as error:
+        reason = str(error)
+    except (MemoryError, RuntimeError) as error:
+        problem = "the memory is not enough for" if is_out_of_memory(error) else f"{error}: the network cannot answer"
+        reason = f"{problem} {size}; make it smaller, or cut it into tiles"
+    reason = reason if printable(path) in reason else f"{printable(path)}: {reason}"
+    _log.warning("not answered: %s", reason)
+    return {"image": printable(path), "error": reason}
+
+
+def _answer(predictor: Predictor, path: Path, image: Tensor, stem: Path) -> dict[str, Any]:
+    """Predicts a decoded image and writes its files `<stem>_<ending>`."""
+    answer = predictor.predict(image)
     task, size_hw = predictor.task, image.shape[-2:]
     step = -(-max(size_hw) // VIEW_SIDE)
     view = task.draw(image[..., ::step, ::step], task.thinned(answer, step))
-    Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(out / f"{stem}_view.jpg", quality=92)
-    written = {f"{stem}_{ending}" for ending in task.files}
+    Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(
+        stem.with_name(f"{stem.name}_view.jpg"), quality=92
+    )
+    written = {f"{stem.name}_{ending}" for ending in task.files}
     kept = {
         key: printable(value) if isinstance(value, str) and value in written else value
-        for key, value in task.write(answer, out / stem).items()
+        for key, value in task.write(answer, stem).items()
     }
     notes_of_file = {"notes": _lost(path, predictor)} if task.is_image else {}
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept, **notes_of_file}
-    return record | {"view": printable(f"{stem}_view.jpg")}
+    return record | {"view": printable(f"{stem.name}_view.jpg")}
 
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:

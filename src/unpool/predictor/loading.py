@@ -9,12 +9,12 @@ from torch import nn
 from unpool import models, tasks
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.model_file import FILES, load_network, read_config
-from unpool.models.pretrained import PUBLISHED, origin
+from unpool.models.pretrained import WORDS, origin
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
 from unpool.types import DataInfo
 
-Weights = Literal["last", "best", "imagenet", "voc"]
+Weights = Literal["last", "best", "imagenet", "voc", "efficientnet_lite0"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -25,14 +25,15 @@ def load(
 
     Args:
         run: a run directory, with config.json and the weights; or a network's name, for published weights.
-        weights: of a run "last", or "best" on the validation set; of a network "imagenet" or "voc", downloaded once.
+        weights: of a run "last", or "best" on the validation set; of a network "imagenet" or "voc", downloaded once,
+            or "efficientnet_lite0" of an installed package.
         device: "auto" takes the accelerator where there is one.
         model: the network of your own that the run trained; takes the weights.
 
     Raises:
         RecipeError: the run trained a network of your own and none is given, or the reverse.
         ModelFileError: a file is missing, damaged, from a newer version, or does not fit the others.
-        EnvironmentFault: the device is not there, or published weights cannot be downloaded.
+        EnvironmentFault: the device is not there, published weights cannot be downloaded, or a package is missing.
 
     Example:
         >>> import tempfile
@@ -46,13 +47,13 @@ def load(
         >>> predictor(Image.new("RGB", (48, 32)))[0]["mask"].shape
         torch.Size([32, 48])
     """
-    if weights in PUBLISHED:
+    if weights in WORDS:
         if model is not None:
             raise RecipeError(f"weights {weights!r} are of the network {str(run)!r}: leave model=... out")
-        return _published(str(run), weights, device=device)
+        return load_published(str(run), weights, device=device)
     run = Path(run)
     if weights not in FILES:
-        raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *PUBLISHED))}")
+        raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *WORDS))}")
     if not run.is_dir():
         raise ModelFileError(f"no run directory {run}; `unpool train` prints the path of each run at its end")
     config = read_config(run / "config.json")
@@ -60,12 +61,34 @@ def load(
     return Predictor(network.to(_device(device)), config.preprocessing, config.info, config.task.to(_device(device)))
 
 
-def _published(name: str, weights: str, *, device: Device) -> Predictor:
-    """A network as it was published, with its classes; images as in its test, masks at the size of the image."""
+def load_published(
+    name: str, weights: str, *, classes: tuple[str, ...] | None = None, device: Device = "auto"
+) -> Predictor:
+    """The predictor of a network as it was published; images as in its test, masks at the size of the image.
+
+    Args:
+        name: the network.
+        weights: one of `pretrained.WORDS`.
+        classes: other names for its classes, in their order; None takes the published ones.
+        device: as in `load`.
+
+    Raises:
+        RecipeError: no such weights are published for the network, or nobody names its classes.
+        EnvironmentFault: as in `load`.
+    """
     source = origin(name, weights)
-    info = DataInfo(classes=source.classes, palette=source.palette)
-    rule = "stretch" if source.size_hw is None else "cover"
-    preprocessing = Preprocessing(size_hw=source.size_hw, rule=rule, crop=source.crop, mean=source.mean, std=source.std)
+    if not source.classes:
+        raise RecipeError(f"weights {weights!r} of {name} have no names of classes, so there is no answer: train first")
+    info = DataInfo(classes=classes or source.classes, palette=source.palette)
+    preprocessing = Preprocessing(
+        size_hw=source.size_hw,
+        rule="stretch" if source.size_hw is None else "cover",
+        crop=source.crop,
+        order=source.order,
+        value_range=source.value_range,
+        mean=source.mean,
+        std=source.std,
+    )
     task = tasks.build(tasks.published_task(weights), info, options={}, preprocessing=preprocessing)
     with torch.random.fork_rng(devices=[]):
         model = models.build(name, weights=weights)

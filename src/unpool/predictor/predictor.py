@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unpool.errors import ModelFileError
 from unpool.ops.cutting import resize_to
 from unpool.ops.preprocessing import Preprocessing
-from unpool.ops.tiling import Piece, pieces, predict_scores, resized_bands, tile_sides
+from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
 from unpool.predictor.images import ImageLike, read_image
 from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
@@ -85,7 +85,8 @@ class Predictor:
         size_hw = (image.shape[-2], image.shape[-1])
         if not self.task.points:
             return self.task.record(self._whole(image, size_hw))
-        smaller_hw = size_hw if self.preprocessing.size_hw else within(size_hw, self.limit)
+        stride = math.lcm(declared_stride(self.model), self.preprocessing.multiple)
+        smaller_hw = size_hw if self.preprocessing.size_hw else within(size_hw, self.limit, least=stride)
         smaller = image if smaller_hw == size_hw else resize_to(image, smaller_hw)
         record = self.task.record(self._whole(smaller, size_hw))
         (height, width), (rows, columns) = size_hw, smaller_hw
@@ -136,18 +137,18 @@ class Predictor:
             yield piece, task.decode(piece.scores, {"image": piece.scores})
 
 
-def within(size_hw: tuple[int, int], limit: int) -> tuple[int, int]:
-    """The size, made smaller at its aspect where it has more pixels than `limit`.
+def within(size_hw: tuple[int, int], limit: int, *, least: int = 1) -> tuple[int, int]:
+    """The size, made smaller at its aspect where it has more pixels than `limit`; sides count as `least` at least.
 
-    >>> within((40, 30), 300), within((4, 3), 300)
-    ((20, 15), (4, 3))
+    >>> within((40, 30), 300), within((4, 3), 300), within((1, 90), 300, least=5)
+    ((20, 15), (4, 3), (1, 60))
     """
     height, width = size_hw
-    if height * width <= limit:
+    if max(height, least) * max(width, least) <= limit:
         return size_hw
     scale = math.sqrt(limit / (height * width))
-    rows = min(max(1, round(height * scale)), limit)
-    return rows, max(1, min(round(width * scale), limit // rows))
+    rows = max(1, min(height, round(height * scale), limit // least))
+    return rows, max(1, min(width, round(width * scale), limit // max(rows, least)))
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
         raise RecipeError(f"backbone is {shown(backbone)}; it must be a name")
     if "name" in options:
         raise RecipeError("the network's name is an argument already; leave name=... out")
-    if "weights" in options:
-        raise RecipeError("weights change nothing about the shape of a network; leave weights=... out")
+    for option in {"weights", "new_head"} & set(options):
+        raise RecipeError(f"{option} changes nothing about the shape of a network; leave {option}=... out")
     for mistake in _check_model(Model(**{**options, "name": name})):
         raise RecipeError(mistake.text)
 
@@ -207,10 +207,12 @@ def _check_model(model: Model) -> Iterator[Mistake]:
         )
         return
     try:
-        pretrained.check(model.name, row, backbone=model.backbone, weights=model.weights)
+        pretrained.check(model.name, row, backbone=model.backbone, weights=model.weights, new_head=model.new_head)
     except RecipeError as error:
         yield Mistake(("model", "weights"), str(error))
-    yield from _misfits(("model",), f"model ({model.name!r})", model.options, known, extra=("backbone", "weights"))
+    yield from _misfits(
+        ("model",), f"model ({model.name!r})", model.options, known, extra=("backbone", "weights", "new_head")
+    )
 
 
 def _check_task(recipe: Recipe) -> Iterator[Mistake]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from unpool.errors import RecipeError
+from unpool.errors import EnvironmentFault, RecipeError
 from unpool.recipe.mistakes import Mistake, mistakes_of, nearest
 from unpool.recipe.options import check_options, fill_options
 from unpool.recipe.overrides import Overrides, apply_overrides, parse_overrides
-from unpool.recipe.settings import Recipe, spell_out
+from unpool.recipe.settings import COLOURS, RGB_MEAN, Recipe, spell_out
 from unpool.recipe.shipped import recipe_names, recipe_path
 from unpool.recipe.yaml_text import line_of, read_yaml, write_yaml
 
@@ -42,7 +42,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
     if not isinstance(tree, dict):
         kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
-    tree = _with_absolute_paths(apply_overrides(tree, values))
+    tree = _with_colours_of_weights(_with_absolute_paths(apply_overrides(tree, values)))
     try:
         recipe = Recipe.model_validate_json(json.dumps(spell_out(tree), ensure_ascii=False).encode())
     except UnicodeEncodeError as error:
@@ -90,7 +90,7 @@ def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
     for section, key in (("data", "root"), ("data", "mean_image"), ("model", "weights")):
         values = tree.get(section)
         path = values.get(key) if isinstance(values, dict) else None
-        is_word = key == "weights" and not str(path).endswith(".safetensors")
+        is_word = key == "weights" and not {".", "/", "\\"} & set(str(path))
         if not isinstance(path, str) or not path or is_word:
             continue
         try:
@@ -98,6 +98,23 @@ def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
         except RuntimeError as error:
             raise RecipeError(f"{section}.{key} is {path!r}: {error}; write the whole path") from error
     return tree
+
+
+def _with_colours_of_weights(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree with mean, std, order and range of published weights, where the recipe names none of them itself."""
+    data, model = tree.get("data"), tree.get("model")
+    if not isinstance(data, dict) or not isinstance(model, dict) or COLOURS & data.keys() or data.get("channels") == 1:
+        return tree
+    from unpool.models import colours_of
+
+    name, backbone, weights = (model.get(key) for key in ("name", "backbone", "weights"))
+    if not isinstance(name, str) or not isinstance(weights, str) or not isinstance(backbone, str | None):
+        return tree
+    try:
+        colours = colours_of(name, backbone, weights)
+    except (RecipeError, EnvironmentFault):  # the check of the whole recipe says so, beside its other mistakes
+        return tree
+    return tree if colours is None or colours["mean"] == RGB_MEAN else {**tree, "data": {**data, **colours}}
 
 
 def _refusal(wrong: Sequence[Mistake], *, where: str, text: str, overridden: Iterable[str]) -> RecipeError:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+COLOURS = frozenset({"mean", "std", "color_order", "value_range"})  # keys of `data` that trained weights prescribe
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on the range 0..1
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
 
@@ -164,12 +165,15 @@ class Model(_OpenSection):
 
     Attributes:
         backbone: a row of `BACKBONES`, for a composed network; None for the published one.
-        weights: initial weights: "imagenet", "voc" or a .safetensors file, absolute once loaded; None draws them.
+        weights: initial weights: "imagenet", "voc", "efficientnet_lite0", "hed_vgg16", or a .safetensors or .pth file,
+            absolute once loaded; None draws them.
+        new_head: whether the last layer, as far as its shape depends on the classes, is drawn and not loaded.
     """
 
     name: str
     backbone: str | None = None
     weights: str | None = None
+    new_head: bool = False
 
 
 class Task(_OpenSection):

@@ -8,7 +8,7 @@ import torch
 
 from unpool.errors import RecipeError
 from unpool.ops.preprocessing import Preprocessing
-from unpool.task import Task
+from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.people import People
@@ -45,13 +45,18 @@ def build(
         preprocessing: what images go through; passed to tasks that map answers back to the image.
         samples: the training set; passed to tasks that count in it.
         seed: of the parameters that the task draws.
+
+    Raises:
+        TypeError: the task's names of metrics contradict one another, or those of a run's own facts.
     """
     kind = TASKS[name]
     parts = {"preprocessing": preprocessing, "samples": samples}
     known = signature(kind).parameters
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return kind(info, **options, **{key: value for key, value in parts.items() if key in known})
+        task = kind(info, **options, **{key: value for key, value in parts.items() if key in known})
+    check_described(task)
+    return task
 
 
 def published_task(weights: str) -> str:

@@ -33,7 +33,7 @@ class Classification(OneForward):
 
     needs = ("image", "label")
     slides = True
-    published = ("imagenet",)
+    published = ("imagenet", "efficientnet_lite0")
     best = "top1"
 
     def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unpool.errors import DataError
-from unpool.task import Task
+from unpool.task import Task, with_facts
 from unpool.training.averaging import Averaging
 from unpool.training.callbacks import Callback
 from unpool.training.files import write_tensors
@@ -67,7 +67,7 @@ def evaluate(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return {**metric.compute(), "loss": total.value(), "images": images}
+    return with_facts(metric.compute(), loss=total.value(), images=images)
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -138,7 +138,7 @@ class Evaluate(Callback):
                 poll=job.stop.check,
             )
         self.history = [without_tables(line) for line in self.history]
-        self.history.append({"epoch": epoch, "step": job.counters.step, **metrics})
+        self.history.append(with_facts(metrics, epoch=epoch, step=job.counters.step))
         self._keep_best(job, metrics)
         return metrics
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from unpool.errors import EnvironmentFault
+from unpool.task import with_facts
 from unpool.training.callbacks import Callback
 from unpool.training.job import Job, StepRecord
 
@@ -102,8 +103,8 @@ class Monitor(Callback):
             self._write({**position, **self._figures.take(job, record)})
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        line = {"kind": "evaluation", "step": job.counters.step, "epoch": job.counters.epoch + 1}
-        self._write({**line, **without_tables(metrics)})
+        position = {"kind": "evaluation", "step": job.counters.step, "epoch": job.counters.epoch + 1}
+        self._write(with_facts(without_tables(metrics), **position))
         self._figures.go_on()
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ def test_val_folder_is_the_val_split_and_train_keeps_all(tmp_path, image, untouc
 @pytest.mark.parametrize("only", ["train", "val", "test"])
 def test_root_with_only_the_split_asked_for_works(only, tmp_path, image):
     root = split(tmp_path, image, splits=(only,))
-    assert len(Folder(root, only)) == 4
+    assert len(Folder(root, only)) == (2 if only == "train" else 4)  # half of train is drawn for validation
     assert Folder(root, only, classes=["bee", "wasp", "ant"]).info.classes == ("bee", "wasp", "ant")
 
 
@@ -79,7 +79,6 @@ def test_the_fifth_is_a_function_of_names_and_seed(tmp_path, image):
 
 def test_val_that_rounds_to_nothing_is_refused(tmp_path, image):
     flat(tmp_path, image, count=1)
-    image(tmp_path / "ant" / "more.png")
     with pytest.raises(DataError, match=r"a share of 0\.2 set aside for validation leaves no image for val"):
         Folder(tmp_path, "val")
 
@@ -182,12 +181,52 @@ def test_junk_is_ignored_and_counted(tmp_path, image):
     assert Folder(root, "val").info.classes == ("ant", "bee")
 
 
-def test_folder_without_images_is_no_class_and_told(tmp_path, image):
+def test_drawn_val_has_an_image_of_each_class_of_two_or_more(tmp_path, image):
+    for name, count in (("ant", 12), ("bee", 2), ("cat", 1)):
+        flat(tmp_path, image, classes=(name,), count=count)
+    train, val = (Folder(tmp_path, split) for split in ("train", "val"))
+    assert [int(label) for label in (val.targets(i)["label"] for i in range(len(val)))] == [0, 0, 1]
+    assert len(train) == 12
+    assert set(train.names).isdisjoint(val.names)
+
+
+def test_draw_of_classes_that_had_an_image_each_is_as_it_was(tmp_path, image):
+    flat(tmp_path, image, count=13)
+    assert Folder(tmp_path, "val").names == [f"{name}/{i}.png" for name, i in DRAWN_OF_13]
+
+
+DRAWN_OF_13 = [("ant", "02"), ("ant", "03"), ("ant", "06"), ("bee", "02"), ("bee", "05"), ("bee", "12")]
+
+
+def test_empty_folder_keeps_its_class(tmp_path, image):
+    root = split(tmp_path, image)
+    (root / "train" / "aardvark").mkdir()
+    (root / "train" / "aardvark" / ".DS_Store").touch()
+    image(root / "val" / "aardvark" / "a.png")
+    (root / "val" / "bee" / "00.png").unlink()
+    (root / "val" / "bee" / "01.png").unlink()
+    train, val = Folder(root, "train"), Folder(root, "val")
+    assert train.info.classes == val.info.classes == ("aardvark", "ant", "bee")
+    assert [int(train.targets(i)["label"]) for i in range(len(train))] == [1, 1, 2, 2]
+    assert [int(val.targets(i)["label"]) for i in range(len(val))] == [0, 1, 1]
+
+
+def test_empty_folder_of_val_alone_is_no_class(tmp_path, image):
     root = split(tmp_path, image)
     (root / "val" / "wasp").mkdir()
-    reader = Folder(root, "val")
+    assert Folder(root, "val").info.classes == ("ant", "bee")
+    (root / "train" / "wasp").mkdir()
+    (root / "val" / "wasp").rmdir()
+    assert Folder(root, "val").info.classes == ("ant", "bee", "wasp")
+
+
+def test_folder_of_other_files_is_no_class_and_told(tmp_path, image):
+    root = split(tmp_path, image)
+    (root / "train" / "notes").mkdir()
+    (root / "train" / "notes" / "a.txt").touch()
+    reader = Folder(root, "train")
     assert reader.info.classes == ("ant", "bee")
-    assert "folder 'wasp' holds no image, so it is no class" in reader.notes
+    assert "folder 'notes' holds files and no image, so it is no class" in reader.notes
 
 
 def test_images_outside_of_class_folders_are_told(tmp_path, image):

@@ -138,6 +138,12 @@ def test_two_orientations_that_differ_are_refused(one, other, tmp_path):
         scan(whole(tmp_path))
 
 
+def test_size_does_not_tell_two_orientations_apart(tmp_path):
+    tree(tmp_path, ("png", png_image(marked(WIDE), 6)), ("png", png_mask(marked(WIDE).T, 3)))
+    with pytest.raises(DataError, match=f"its image has EXIF orientation 6, the mask 3: {EITHER}"):
+        scan(whole(tmp_path))
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 77])
 def test_orientation_that_means_nothing_counts_as_none(orientation, tmp_path):
     ids = marked(WIDE)

@@ -78,6 +78,11 @@ CASES = {
     "a transparent entry in use": Case(
         COLOURED, [(palette_png(IDS, [SKY, CAT, DOG], alpha=[255, 0]), IDS)], r"entry 1 is \(128, 0, 0\) with alpha 0"
     ),
+    "an entry in use that is half transparent": Case(
+        COLOURED,
+        [(palette_png(IDS, [SKY, CAT, DOG], alpha=[255, 128, 254]), IDS)],
+        r"entry 1 is \(128, 0, 0\) with alpha 128, entry 2 is",
+    ),
     "a transparent entry not in use": Case(COLOURED, [(palette_png(FEW, [SKY, CAT, DOG], alpha=[255, 0]), FEW)]),
     "a clear index in a GIF": Case(
         COLOURED, [(palette_gif(IDS, [SKY, CAT, DOG], clear=0), IDS)], r"entry 0 is \(0, 0, 0\) with alpha 0"
@@ -143,6 +148,11 @@ CASES = {
     "black in a palette of browsers": Case(
         "".join(f"c{i}\n" for i in range(21)), [(palette_png(NONE + 10, WEB), NONE)], "indices or grey values"
     ),
+    "greys beside VOC's colours in another order": Case(
+        "".join(f"c{i}\n" for i in range(130)),
+        [(palette_png(BINARY, [SKY, (128, 128, 128), CAT]), BINARY)],
+        "indices or grey values",
+    ),
     "one grey twice": Case(PLAIN, [(palette_png(IDS, [SKY, SKY, (2, 2, 2)]), IDS)], "several entries of the same grey"),
     "transparent greys": Case(
         PLAIN, [(palette_png(FEW // 2, [SKY, (2, 2, 2)], alpha=[0]), FEW)], "entries that are transparent"
@@ -198,6 +208,16 @@ def test_validation_of_another_palette_than_training_is_refused(train, val, says
         return
     with pytest.raises(DataError, match=f"the validation reader differs in its masks: {says}"):
         check_same_names(readers[1].info, readers[0].info, reader="the validation reader")
+
+
+def test_colour_that_is_another_class_in_validation_is_refused(tmp_path):
+    for split, ids in (("train", BINARY), ("val", FEW)):
+        colours = [SKY, RED, RED] if split == "val" else [SKY, RED]
+        case = Case(PLAIN, [(palette_png(ids, colours), ids)] * 2)
+        made(tmp_path, case, masks=f"{split}/masks", images=f"{split}/images")
+    train, val = (FolderMasks(tmp_path, split).info for split in ("train", "val"))
+    with pytest.raises(DataError, match=r"palettes show 'dog' as \(255, 0, 0\), which was 'cat' before"):
+        check_same_names(val, train, reader="the validation reader")
 
 
 @pytest.mark.parametrize(

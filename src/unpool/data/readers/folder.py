@@ -1,10 +1,12 @@
 """One folder a class: DIR/<class>/*.jpg, or DIR/{train,val,test}/<class>/*.jpg.
 
-Without a val folder, a share of the images of each class is drawn for validation, by a seed.
+Without a val folder, a share of the images of each class is drawn for validation, by a seed: at least one of a class of
+two or more.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import torch
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
 from unpool.data.decode import decode_image, notes
 from unpool.data.image_file import oriented, printable, probe
-from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
+from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
+from unpool.data.readers.layouts import doubtful, look_at
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
     WHOLE,
@@ -23,10 +26,12 @@ from unpool.data.readers.splits import (
     empty_split,
     missing_split,
     require_exif,
+    require_named_split,
     require_root,
     require_share,
     require_split,
 )
+from unpool.errors import DataError
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 
@@ -35,7 +40,7 @@ class Folder:
 
     Args:
         classes: class names by index, as in a training run; folders with other names are refused. By default the sorted
-            folders of the train split.
+            folders of the train split, empty ones too.
         val_share: part of each class drawn for validation if there is no val folder; with 1, a root without split
             folders is all val, and all test.
         seed: of that drawing.
@@ -62,26 +67,29 @@ class Folder:
         self.decoding = replace(decoding, exif=exif)
         source, self._drawn = self._source(split, val_share, seed)
         folders = _class_folders(source)
-        names = sorted(folders)
-        train_names = self._train_classes(names, source, split)
-        expected = classes if classes is not None else train_names
-        self.info = DataInfo(classes=tuple(expected))
+        if classes is None:
+            _require_classes(source, folders)
+        known = self._known_classes(folders, source, split)
+        self.info = DataInfo(classes=tuple(known if classes is None else classes))
         require_two(self.info.classes, printable(source))
-        index = dict(zip(names, match(names, expected, printable(source)), strict=True))
-        self.notes = [*case_clashes(names), *_stray(source), *_odd_folders(source, folders)]
+        used = [name for name in sorted(folders) if name in self.info.classes or _holds_images(folders[name])]
+        index = dict(zip(used, match(used, self.info.classes, printable(source)), strict=True))
+        self.notes = [*case_clashes(used), *_stray(source), *_odd_folders(source, folders)]
         self.faults: list[Fault] = []
         self._files: list[str] = []
         labels: list[int] = []
-        ignored = 0
-        for name in names:
-            for folder in folders[name]:
-                ignored += self._add_files(folder, name, split)
-                labels += [index[name]] * (len(self._files) - len(labels))
+        listings = [(name, folder, walk(folder)) for name in used for folder in folders[name]]
+        for name, folder, listing in listings:
+            self._add_files(folder, name, split, listing=listing)
+            labels += [index[name]] * (len(self._files) - len(labels))
+        if split == "train":
+            self.notes += doubtful(used, [len(listing.files) for _, _, listing in listings])
         if not self._files:
             raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
         self.names: Sequence[str] = [printable(file) for file in self._files]
         drawn = self._drawn._asdict() if self._drawn else None
+        ignored = sum(listing.ignored for _, _, listing in listings)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": drawn}
 
     def __len__(self) -> int:
@@ -110,33 +118,43 @@ class Folder:
         drawn = Drawn(val_share, seed)
         if not laid_out and drawn.gives(split) and subfolders(self.root):
             return self.root, drawn
-        if split == "val" and "val" not in laid_out and "train" in laid_out:
+        if split != "test" and "val" not in laid_out and "train" in laid_out:
+            require_named_split(self.root, "val")
             return laid_out["train"], drawn
         if split in laid_out:
-            return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
+            return laid_out[split], None
         looked_for = [f"{name}/<class>/*.jpg" for name in SPLIT_NAMES[split]]
         raise missing_split(self.root, split, looked_for + (["<class>/*.jpg"] if drawn.gives(split) else []))
 
-    def _train_classes(self, names: Sequence[str], source: Path, split: Split) -> Sequence[str]:
+    def _known_classes(self, folders: dict[str, list[Path]], source: Path, split: Split) -> list[str]:
+        """Names of the classes: those of the train split, if there is one; raises DataError if this split's differ."""
         train = _split_folder(self.root, "train")
         if train is None or train == source:
-            return names
-        expected = sorted(_class_folders(train))
-        require_equal(names, expected, printable(self.root), split=split)
-        return expected
+            return sorted(folders)
+        trained = _class_folders(train)
+        seen = [name for name, paths in folders.items() if name in trained or _holds_images(paths)]
+        expected = [name for name, paths in trained.items() if name in folders or _holds_images(paths)]
+        require_equal(seen, expected, printable(self.root), split=split)
+        return sorted(trained)
 
-    def _add_files(self, folder: Path, name: str, split: Split) -> int:
-        """Adds the files of one class folder that belong to the split; returns the number of files ignored."""
-        listing = walk(folder)
+    def _add_files(self, folder: Path, name: str, split: Split, *, listing: Listing) -> None:
+        """Adds the files of one class folder that belong to the split."""
         self.faults += listing.faults
         self.notes += [f"file names differ in case only: {clash}" for clash in listing.clashes]
         files = listing.files
         if self._drawn:
-            kept = self._drawn.keeps([f"{name}/{file}" for file in files], split)
+            kept = self._drawn.keeps([f"{name}/{file}" for file in files], split, least=1)
             files = [file for file in files if f"{name}/{file}" in kept]
         prefix = folder.relative_to(self.root).as_posix()
         self._files += [f"{prefix}/{file}" for file in files]
-        return listing.ignored
+
+
+def _require_classes(source: Path, folders: dict[str, list[Path]]) -> None:
+    """Raises DataError where the folders are certainly no classes, or fewer than two hold images."""
+    if look := look_at(source):
+        names = f". If these folders are classes all the same, set data.classes=[{','.join(sorted(folders))}]"
+        raise DataError(f"{look}{names if len(folders) > 1 else ''}")
+    require_two(list(islice((name for name, paths in folders.items() if _holds_images(paths)), 2)), printable(source))
 
 
 def _stray(source: Path) -> list[str]:
@@ -148,8 +166,8 @@ def _stray(source: Path) -> list[str]:
 
 def _odd_folders(source: Path, folders: dict[str, list[Path]]) -> list[str]:
     twice = [f"class '{name}' is spelt in two ways, read as one" for name, paths in folders.items() if len(paths) > 1]
-    empty = [name for name in subfolders(source) if nfc(name) not in folders]
-    return twice + [f"folder '{printable(name)}' holds no image, so it is no class" for name in empty]
+    others = [name for name in subfolders(source) if nfc(name) not in folders]
+    return twice + [f"folder '{printable(name)}' holds files and no image, so it is no class" for name in others]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -160,9 +178,17 @@ def _split_folder(root: Path, split: str) -> Path | None:
 
 
 def _class_folders(source: Path) -> dict[str, list[Path]]:
-    """Returns the folders that hold an image, by name in NFC, so that two encodings of one name are one class."""
+    """Returns the folders that hold an image, or nothing, by name in NFC: two encodings of one name are one class."""
     folders: dict[str, list[Path]] = {}
     for name in subfolders(source):
-        if holds_image(source / name):
+        if holds_image(source / name) or _is_empty(source / name):
             folders.setdefault(nfc(name), []).append(source / name)
     return folders
+
+
+def _holds_images(folders: Sequence[Path]) -> bool:
+    return any(map(holds_image, folders))
+
+
+def _is_empty(folder: Path) -> bool:
+    return all(is_junk(path.name) or path.is_dir() for path in folder.rglob("*"))

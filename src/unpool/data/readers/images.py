@@ -14,6 +14,7 @@ from unpool.data.decode import decode_image, notes
 from unpool.data.image_file import oriented, printable, probe
 from unpool.data.listing import holds_image, is_below, subfolders, walk
 from unpool.data.measure import Measure
+from unpool.data.readers.layouts import look_at_photographs, note_on_classes
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
     WHOLE,
@@ -22,6 +23,7 @@ from unpool.data.readers.splits import (
     empty_split,
     missing_split,
     require_exif,
+    require_named_split,
     require_root,
     require_share,
     require_split,
@@ -61,6 +63,8 @@ class Images:
         require_exif(exif)
         self.root = require_root(root)
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
+        if not folders and (look := look_at_photographs(folder)):
+            raise DataError(f"{look}. If all of them are photographs all the same, name their folder in data.folders")
         listing = walk(folder)
         files = listing.files
         if drawn is not None:
@@ -75,6 +79,7 @@ class Images:
         self.names: Sequence[str] = [printable(file) for file in self._files]
         self.faults: list[Fault] = listing.faults
         self.notes = [f"file names differ in case only: {clash}" for clash in listing.clashes]
+        self.notes += note_on_classes(folder) if split == "train" else []
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
@@ -115,10 +120,11 @@ def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple
     for name, choices in SPLIT_NAMES.items():
         held = [root / choice for choice in choices if _has_image(root / choice)]
         laid_out |= {name: held[0]} if held else {}
-    if split in laid_out:
-        return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
-    if split == "val" and "train" in laid_out:
+    if split != "test" and "val" not in laid_out and "train" in laid_out:
+        require_named_split(root, "val")
         return laid_out["train"], drawn
+    if split in laid_out:
+        return laid_out[split], None
     if not laid_out and drawn.gives(split) and holds_image(root):
         return root, drawn
     raise missing_split(root, split, [*(f"{choice}/*.png" for choice in SPLIT_NAMES[split]), "*.png"])

@@ -6,15 +6,10 @@ from typing import Literal, NamedTuple
 
 from unpool.data.classes import held_out
 from unpool.data.image_file import printable
+from unpool.data.readers.layouts import SPLIT_NAMES, hint, misnamed
 from unpool.errors import DataError, RecipeError
 
 Split = Literal["train", "val", "test"]
-SPLIT_NAMES: dict[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-
 WHOLE = {"val_share": 1.0}  # options of a reader that draws: a folder without splits is all val, and all test
 
 
@@ -33,9 +28,12 @@ class Drawn(NamedTuple):
         """Whether a set without splits has this one; it has a test split only if the share is 1."""
         return split != "test" or self.share == 1
 
-    def keeps(self, names: Sequence[str], split: Split) -> set[str]:
-        """Returns those of the names (of one class, or of the whole set) that belong to `split`."""
-        held = held_out(names, share=self.share, seed=self.seed)
+    def keeps(self, names: Sequence[str], split: Split, *, least: int = 0) -> set[str]:
+        """Returns those of the names (of one class, or of the whole set) that belong to `split`.
+
+        Of two names or more, `least` at least are held out.
+        """
+        held = held_out(names, share=self.share, seed=self.seed, least=least)
         return set(names) - held if split == "train" else held
 
 
@@ -67,10 +65,19 @@ def require_exif(exif: str, *, of_target: bool = False) -> None:
         raise RecipeError(f"data.exif is '{exif}'; expected {' or '.join(allowed)}")
 
 
+def require_named_split(root: Path, split: Split) -> None:
+    """Raises DataError for a folder whose name is nearly that of a split which would be drawn in its place."""
+    if wrong := misnamed(root, split):
+        listed = f"{', '.join(SPLIT_NAMES[split][:-1])} or {SPLIT_NAMES[split][-1]}"
+        problem = f"{printable(root / wrong[0])} is not used, since the folder of {split} is called {listed}"
+        raise DataError(f"{problem}, and its images would be drawn from those of train: rename it, or move it away")
+
+
 def missing_split(root: Path, split: str, looked_for: Sequence[str]) -> DataError:
     """Returns the error for a root that lacks the split, with the paths that were tried."""
     tried = ", ".join(looked_for)
-    return DataError(f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader")
+    problem = f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader"
+    return DataError(problem + hint(root))
 
 
 def empty_split(root: Path, split: str, drawn: Drawn) -> DataError:

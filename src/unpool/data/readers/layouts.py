@@ -1,0 +1,224 @@
+"""Folders that are laid out for something else than the reader takes them for, and the recipe that fits them.
+
+A name alone refuses nothing that may be meant: every check has a way out, such as data.classes for classes that are
+really called images and masks.
+"""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from unpool.data.image_file import printable
+from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
+
+SPLIT_NAMES: dict[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names} | {"dev": "val", "eval": "val"}
+_ADDED = re.compile(r"(images?|imgs?|pictures|photos|data|dataset|set|split|folder)$")
+_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_TARGETS = frozenset(
+    {
+        *("masks", "mask", "segmentationclass", "segmentationobject", "segmentations", "labels", "annotations"),
+        *("annots", "gt", "groundtruth"),
+    }
+)
+_BESIDE = frozenset({"imagesets", "overlays", "visualizations"})  # what may lie beside these
+_COLLECTIVE = frozenset({"all", "data", "dataset", "images", "new folder", "other files", "untitled folder"})
+_BOXES = {".txt": "YOLO", ".xml": "PASCAL VOC"}
+
+
+class Look(NamedTuple):
+    """What folders look like.
+
+    Attributes:
+        what: they are, a clause.
+        instead: what to do.
+    """
+
+    what: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.instead}"
+
+
+def split_meant(name: str) -> str | None:
+    """The split that a folder's name means, also misspelt, in another case or as in train2017; None for any other name.
+
+    >>> [split_meant(name) for name in ("Train", "vaild", "test_images", "val2017", "brain", "trains")]
+    ['train', 'val', 'test', 'val', None, None]
+    """
+    letters = re.sub(r"[^a-z]", "", name.casefold())
+    letters = letters if letters in _SPLIT_OF else _ADDED.sub("", letters)
+    for known, split in _SPLIT_OF.items():
+        is_turned = len(known) > 3 and sorted(letters) == sorted(known)
+        is_near = len(known) > 6 and difflib.SequenceMatcher(None, letters, known).ratio() >= 0.9
+        if letters == known or (letters[:1] == known[0] and (is_turned or is_near)):
+            return split
+    return None
+
+
+def misnamed(root: Path, split: str) -> list[str]:
+    """Folders with images whose names mean a split and are not those that readers know."""
+    known = SPLIT_NAMES[split]
+    return [name for name in subfolders(root) if name not in known and split_meant(name) == split and _has(root / name)]
+
+
+def look_at(root: Path) -> Look | None:
+    """What the folders of a root are, where that is certain: never classes of images, nor a folder of photographs."""
+    return _look_at_splits(root) or _look_at_targets(root) or _look_at_samples(root) or _look_deeper(root)
+
+
+def look_at_photographs(root: Path) -> Look | None:
+    """What the folders of a root are, where certainly not all below it are photographs to learn from alike."""
+    names = {name.casefold(): name for name in subfolders(root)}
+    if {"noisy", "clean"} <= set(names):
+        return Look(f"{_named(root, ['noisy', 'clean'])} are pairs", f"use pairs_unet with data.root={printable(root)}")
+    look = _look_at_targets(root)
+    images = next((names[name] for name in sorted(_IMAGES & set(names))), None)
+    if look is None or images is None:
+        return _look_at_splits(root)
+    return Look(look.what, f"set data.root={printable(root / images)} for the photographs alone; {look.instead}")
+
+
+def note_on_classes(root: Path) -> list[str]:
+    """A sentence where photographs lie in folders as classes do, for a reader that does not use their names."""
+    look = None if _loose(root) else _look_at_classes(root)
+    return [str(look)] if look else []
+
+
+def hint(root: Path) -> str:
+    """What the root looks like, to be added to an error of a reader that does not find its folders; may be empty."""
+    look = look_at(root) or _look_at_classes(root) or _look_at_classes(root / "train") or _look_at_files(root)
+    return f". {look}" if look else ""
+
+
+def doubtful(names: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """Sentences on class folders that may not be meant: names of whole collections, and most classes of one image."""
+    sentences = [
+        f"folder '{name}' beside class folders is taken for a class" for name in names if name.casefold() in _COLLECTIVE
+    ]
+    if (single := sum(count == 1 for count in counts)) * 2 > len(counts):
+        sentences.append(f"{single} of {len(counts)} classes have one image each, which is not enough to learn one")
+    return sentences
+
+
+def _look_at_splits(root: Path) -> Look | None:
+    meant = {name: split for name in subfolders(root) if (split := split_meant(name)) and _has(root / name)}
+    wrong = [name for name, split in meant.items() if name not in SPLIT_NAMES[split]]
+    if len(set(meant.values())) < 2 and not (wrong and len(meant) == 1 == len(_holding(root, most=2))):
+        return None
+    if wrong:
+        renamed = " and ".join(f"'{printable(name)}' to '{meant[name]}'" for name in wrong)
+        return Look(f"{_named(root, list(meant))} are splits", f"rename {renamed}")
+    if any(_holding(root / name, most=1) for name in meant):
+        return None
+    inside = f"{printable(root / min(meant))}/<class>/*.jpg"
+    return Look(
+        f"{_named(root, list(meant))} are splits without class folders",
+        f"put the images of each class into a folder, {inside}; images without classes are for folder_dncnn",
+    )
+
+
+def _look_at_targets(root: Path) -> Look | None:
+    names = {name.casefold(): name for name in subfolders(root)}
+    images, targets = (sorted(known & set(names)) for known in (_IMAGES, _TARGETS))
+    if not images or not targets:
+        return None
+    first = names[images[0]]
+    pairs = [first, *(names[target] for target in targets)]
+    others = [name for name in _holding(root) if name.casefold() not in _IMAGES | _TARGETS | _BESIDE]
+    if others and not _share_stems(root / first, root / names[targets[0]]):
+        return None
+    for target in targets:
+        if _has(root / names[target]):
+            instead = f"use folder_unet with data.root={printable(root)}"
+            if (first, names[target]) != ("images", "masks"):
+                instead += f", after renaming {printable(first)} to images and {printable(names[target])} to masks"
+            return Look(f"{_named(root, [first, names[target]])} are images and their masks", instead)
+    kinds = _suffixes(root / names[targets[0]])
+    if kinds[".json"]:
+        return Look(f"{_named(root, pairs)} are a set of COCO", "use coco_simple_baselines for the joints of people")
+    form = next((form for suffix, form in _BOXES.items() if kinds[suffix]), None)
+    boxes = f"{_named(root, pairs)} are images and their boxes{f' ({form})' if form else ''}"
+    return (
+        Look(boxes, "no recipe learns boxes; for classes, put the images of each into a folder of its own")
+        if form
+        else None
+    )
+
+
+def _look_at_samples(root: Path) -> Look | None:
+    """One folder a sample, each with its image and its masks."""
+    folders = subfolders(root)
+    if len(folders) < 2 or not all(_look_at_targets(root / name) for name in folders):
+        return None
+    what = f"each of the {len(folders)} folders of {printable(root)} holds one sample and its masks"
+    return Look(what, "put all images into images and one mask of each into masks, and use folder_unet")
+
+
+def _look_deeper(root: Path) -> Look | None:
+    """A folder that holds the whole set, one level below the root."""
+    folders = _holding(root, most=2)
+    if len(folders) != 1:
+        return None
+    inner = root / folders[0]
+    within, look = _holding(inner, most=2), _look_at_splits(inner) or _look_at_targets(inner)
+    if _loose(inner) or not (len(within) > 1 or look or any(map(split_meant, within))):
+        return None
+    what = f"the set lies one folder deeper, in {printable(inner)}"
+    return Look(what, f"set data.root={printable(inner)}" + (f"; {look}" if look else ""))
+
+
+def _look_at_classes(root: Path) -> Look | None:
+    folders = [name for name in _holding(root, most=6) if not split_meant(name)]
+    if len(folders) < 2:
+        return None
+    return Look(f"{_named(root, folders)} hold images each", "if they are classes, use folder_resnet18")
+
+
+def _look_at_files(root: Path) -> Look | None:
+    if not (loose := _loose(root)):
+        return None
+    what = f"{len(loose)} images lie in {printable(root)} itself, such as {printable(loose[0])}"
+    return Look(
+        what, "put those of each class into a folder of its own; photographs without classes are for folder_dncnn"
+    )
+
+
+def _named(root: Path, folders: Sequence[str]) -> str:
+    shown = [f"'{printable(name)}'" for name in folders[:5]] + (["..."] if len(folders) > 5 else [])
+    return f"the folders {' and '.join(shown) if len(shown) == 2 else ', '.join(shown)} in {printable(root)}"
+
+
+def _has(folder: Path) -> bool:
+    return folder.is_dir() and holds_image(folder)
+
+
+def _holding(root: Path, *, most: int | None = None) -> list[str]:
+    """The first `most` folders that hold an image."""
+    return list(islice((name for name in subfolders(root) if _has(root / name)), most))
+
+
+def _loose(folder: Path) -> list[str]:
+    """Images in a folder itself."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return sorted(e.name for e in inside if is_image_name(e.name) and not is_junk(e.name) and e.is_file())
+
+
+def _suffixes(folder: Path) -> Counter[str]:
+    return Counter(path.suffix.lower() for path in folder.rglob("*") if not is_junk(path.name))
+
+
+def _share_stems(images: Path, targets: Path) -> bool:
+    """Whether most target files have the name of an image."""
+    names = {PurePath(file).stem for file in walk(images).files}
+    stems = [path.stem for path in targets.rglob("*") if path.is_file() and not is_junk(path.name)]
+    return bool(stems) and 2 * sum(stem.removesuffix("_mask") in names for stem in stems) > len(stems)

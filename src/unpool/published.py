@@ -1,0 +1,121 @@
+"""What `evaluate` measures of a network with published weights: a folder whose classes are among the network's."""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from unpool.assemble.data import make_reader
+from unpool.data.classes import match, nfc
+from unpool.data.measure import MeasuringReader
+from unpool.data.readers import READERS, whole_options
+from unpool.errors import DataError
+from unpool.models.pretrained import Origin, origin
+from unpool.predictor.loading import load_published
+from unpool.predictor.predictor import Predictor
+from unpool.recipe import Overrides, Recipe, load_recipe
+from unpool.recipe.options import DERIVED, options_of
+from unpool.recipe.overrides import parse_overrides
+from unpool.types import Reader
+
+CLASSES, MASKS = "folder_resnet18", "folder_unet"  # recipes for the reader and the task
+_log = logging.getLogger(__name__)
+_SYNSET = re.compile(r"(n\d{8})(?![0-9])")
+
+
+class Measured(NamedTuple):
+    """A published network, and the set to measure it on."""
+
+    predictor: Predictor
+    settings: Recipe
+    reader: Reader
+
+
+def published_on(
+    name: str,
+    weights: str,
+    overrides: Overrides,
+    *,
+    split: Literal["train", "val", "test"],
+    allowed: Sequence[str],
+) -> Measured:
+    """Returns the network and the reader of the set, whose classes are matched with the network's by name.
+
+    Args:
+        name: the network.
+        weights: one of `pretrained.WORDS`.
+        overrides: such as `data.root`; where the folder has no splits, all of it is measured.
+        split: the part of the set to read.
+        allowed: keys that may be overridden, beside the reader and its options.
+
+    Raises:
+        RecipeError: no such weights are published for the network, or an override changes the network or its input.
+        DataError: the set cannot be read, or a class is none of the network's, or may be two of them.
+    """
+    source = origin(name, weights)
+    base = MASKS if source.palette else CLASSES
+    kind = str(parse_overrides(overrides).get("data.reader", load_recipe(base).data.reader))
+    options = [key for key in options_of(READERS[kind], DERIVED["data"]) if key != "classes"] if kind in READERS else []
+    only = [*allowed, "data.reader", *(f"data.{key}" for key in options)]
+    settings = load_recipe(base, overrides, only=only)
+    if split != "train":
+        chosen = {f"data.{key}": value for key, value in whole_options(kind).items()}
+        settings = load_recipe(settings, {**chosen, **parse_overrides(overrides)})
+    reader = make_reader(settings, split)
+    classes = classes_by_name(reader.info.classes, source)
+    reader = make_reader(settings, split, classes=classes)
+    if isinstance(reader, MeasuringReader) and reader.origin["drawn"]:
+        _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
+    return Measured(load_published(name, weights, classes=classes), settings, reader)
+
+
+def classes_by_name(names: Sequence[str], source: Origin) -> tuple[str, ...]:
+    """Returns the names of a network's classes, those of a folder being called as in the folder.
+
+    A folder is called as the class is, in any case and with "_" for blanks; or by one of its names where it has several
+    ("tench" of "tench, Tinca tinca"); or by its WordNet number, alone or first (n01440764, n01440764_tench).
+
+    Args:
+        names: of the folder.
+        source: classes, and WordNet numbers where they are ImageNet's.
+
+    Raises:
+        DataError: a name is none of a class, or that of several, or two names are those of one class.
+    """
+    exact, any_of = defaultdict(set), defaultdict(set)
+    for index, title in enumerate(source.classes):
+        exact[_plain(title)].add(index)
+        for synonym in title.split(", "):
+            any_of[_plain(synonym)].add(index)
+    for index, synset in enumerate(source.synsets):
+        exact[synset].add(index)
+    result = [title if len(exact[_plain(title)]) == 1 else f"{title} ({i})" for i, title in enumerate(source.classes)]
+    taken: dict[int, str] = {}
+    for name in names:
+        number = _SYNSET.match(name)
+        indices = (exact.get(number[1]) if number else None) or exact.get(_plain(name)) or any_of.get(_plain(name))
+        if not indices:
+            match([name], result, "the folder")
+        index, *more = sorted(indices or ())
+        if more:
+            numbers = [source.synsets[i] if source.synsets else result[i] for i in (index, *more)]
+            raise DataError(f"folder '{name}' may be {len(numbers)} classes: call it {' or '.join(numbers)}")
+        if index in taken:
+            raise DataError(f"folders '{taken[index]}' and '{name}' are one class, {source.classes[index]}: join them")
+        taken[index] = result[index] = name
+    return tuple(result)
+
+
+def only_counted(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the metrics without the classes that the set has not, which have no value."""
+    return {
+        key: {name: value for name, value in values.items() if value is not None}
+        if isinstance(values, dict)
+        else values
+        for key, values in metrics.items()
+    }
+
+
+def _plain(name: str) -> str:
+    return nfc(name).replace("_", " ").casefold()
