@@ -227,8 +227,8 @@ def test_images_smaller_than_the_window_are_not_told_where_masks_are_learned(cam
     assert warnings_of(recipe) == []
 
 
-UNPAIRED = DataInfo(keypoints=("nose", "l_eye", "r_eye"))
-NONE = "no joint trades places in a mirror: nose, l_eye, r_eye; name those on the two sides left_ and right_ (left_eye"
+UNPAIRED = DataInfo(keypoints=("nose", "eye_1", "eye_2"))
+NONE = "no joint trades places in a mirror: nose, eye_1, eye_2; name the two sides left_ and right_ (left_eye"
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_people_are_trained_evaluated_and_predicted(tmp_path):
 def test_run_tells_of_joints_that_a_mirror_does_not_exchange(tmp_path, caplog):
     train, val = (Figures(None, split, count=6, side=40) for split in ("train", "val"))
     for reader in (train, val):
-        reader.info = replace(reader.info, flip_pairs=())
+        reader.info = replace(reader.info, flip_pairs=(), keypoints=tuple(f"joint {i}" for i in range(14)))
     own = SMALL | {"train.epochs": 1, "task.flip_test": True}
     run.train("figures_hourglass", own, run=tmp_path / "run", train=train, val=val)
     assert "task.flip_test is set, but no joint trades places in a mirror" in caplog.text

@@ -43,8 +43,8 @@ def test_training_on_joints_in_two_orders_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"keypoints": ("a", "b")}, "the joints are"),
-        ({"flip_pairs": ()}, "the joints that trade places in a mirror are"),
+        ({"keypoints": tuple(f"joint {i}" for i in range(14))}, "the joints are"),
+        ({"flip_pairs": ((0, 5),)}, "the joints that trade places in a mirror are"),
         ({"limbs": ((0, 1),)}, "the limbs are"),
         ({"classes": ("person",)}, "the classes are"),
     ],

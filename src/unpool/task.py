@@ -69,6 +69,7 @@ class TrainingSetup(NamedTuple):
         window_hw: size of the training windows; None where images keep their size.
         keeps_scale: windows are cut from images as decoded; no size and no augmentation changes their scale.
         sizes_hw: of the training images.
+        chooses_pairs: the recipe says which joints trade places in a mirror.
     """
 
     gives: tuple[str, ...]
@@ -77,6 +78,7 @@ class TrainingSetup(NamedTuple):
     window_hw: tuple[int, int] | None
     keeps_scale: bool
     sizes_hw: Sequence[tuple[int, int]]
+    chooses_pairs: bool = False
 
 
 class Task(nn.Module, ABC):

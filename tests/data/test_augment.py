@@ -255,6 +255,16 @@ def test_areas_of_people_grow_with_the_image_and_no_mirror_makes_them_negative()
     assert mirrored["areas"][0].dtype == torch.float32
 
 
+def test_ignored_people_move_and_grow_with_the_image_and_leave_with_their_boxes() -> None:
+    ignored = torch.tensor([[20.0, 10.0, 30.0, 20.0, 60.0, 1.0], [0.0, 0.0, 4.0, 4.0, 7.0, 0.0]])
+    item = sample(people=torch.full((1, 3, 2), 20.0), ignored=ignored)
+    larger = augment(AUGMENTATIONS["scale"](range=[2, 2]))([item], 0)["ignored"][0]
+    assert larger.flatten().tolist() == pytest.approx([12.0, 0.0, 32.0, 20.0, 240.0, 1.0])  # the other one has left
+    mirrored = augment(AUGMENTATIONS["flip"](p=1))([item], 0)["ignored"][0]
+    assert mirrored.flatten().tolist() == pytest.approx([26, 10, 36, 20, 60, 1, 52, 0, 56, 4, 7, 0])
+    assert isinstance(Collate(GREY)([item, item], 0)["ignored"], list)
+
+
 def test_boxes_stay_a_list_where_their_number_agrees() -> None:
     items = [sample(i, boxes=torch.rand(2, 4), labels=torch.tensor([1, 2])) for i in (0, 1)]
     assert isinstance(augment()(items, 0)["boxes"], list)

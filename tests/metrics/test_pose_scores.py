@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from unpool.metrics.oks import AveragePrecision, deviations, similarity
 from unpool.metrics.pose import PoseScores, limbs_right
-from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
+from unpool.ops.sides import flip_pairs
+from unpool.ops.skeleton import LSP, LSP_LIMBS
 from unpool.types import DataInfo
 
 INFO = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
@@ -109,52 +109,6 @@ def test_merged_scores_are_those_of_the_whole():
     assert list(merged) == list(expected)
     for name, value in expected.items():
         assert merged[name] == pytest.approx(value)
-
-
-def test_similarity_is_the_formula_of_coco():
-    truth = torch.zeros(1, 2, 2, dtype=torch.float64)
-    found = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]], dtype=torch.float64)
-    sigmas, area = deviations(("nose", "left_hip")), torch.tensor([400.0], dtype=torch.float64)
-    both = torch.ones(1, 2, dtype=torch.bool)
-    near = math.exp(-25 / (2 * 400 * (2 * 0.026) ** 2))
-    assert similarity(found, truth, both, area=area, sigmas=sigmas).item() == pytest.approx((near + 1) / 2)
-    only = torch.tensor([[True, False]])
-    assert similarity(found, truth, only, area=area, sigmas=sigmas).item() == pytest.approx(near)
-
-
-def shifted(by):
-    """A pose of one joint with sigma 0.5, area 1: the similarity is exp(-by^2 / 2)."""
-    return torch.tensor([[[by, 0.0]]], dtype=torch.float64)
-
-
-def test_average_precision_counts_a_person_once_and_ranks_by_score():
-    metric = AveragePrecision(torch.tensor([0.5], dtype=torch.float64))
-    seen, one = torch.ones(1, 1, dtype=torch.bool), torch.ones(1, dtype=torch.float64)
-    found = torch.cat([shifted(0.0), shifted(0.1)])
-    metric.add(found, torch.tensor([0.5, 0.9]), shifted(0.0), visible=seen, area=one)
-    metric.add(shifted(9.0), torch.tensor([0.7]), shifted(0.0), visible=seen, area=one)
-    # ranked: right, wrong (another person, missed), wrong (a second pose of one person); one of two people found
-    assert metric.compute()["oks_ap50"] == pytest.approx(51 / 101)
-
-
-def test_average_precision_falls_with_the_threshold():
-    metric = AveragePrecision(torch.tensor([0.5], dtype=torch.float64))
-    seen, one = torch.ones(1, 1, dtype=torch.bool), torch.ones(1, dtype=torch.float64)
-    distance = math.sqrt(-2 * math.log(0.72))  # similarity 0.72: right at .5 to .7, wrong from .75 on
-    metric.add(shifted(distance), torch.tensor([1.0]), shifted(0.0), visible=seen, area=one)
-    assert metric.compute() == pytest.approx({"oks_ap": 0.5, "oks_ap50": 1.0, "oks_ap75": 0.0})
-
-
-def test_the_twenty_best_poses_of_an_image_count():
-    truth = person().view(1, 14, 2).double()
-    for others, expected in ((19, 1 / 20), (20, 0.0)):  # the right one is the twentieth, or the one after
-        metric = AveragePrecision(deviations(LSP))
-        far = [truth + 1000 * (i + 1) for i in range(others)]
-        score = torch.linspace(1, 0.5, others + 1).double()
-        visible, area = torch.ones(1, 14, dtype=torch.bool), torch.tensor([900.0]).double()
-        metric.add(torch.cat([*far, truth]), score, truth, visible=visible, area=area)
-        assert metric.compute()["oks_ap"] == pytest.approx(expected)
-        assert len(metric.scores) == 20
 
 
 def test_no_area_no_precision():

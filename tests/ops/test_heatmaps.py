@@ -91,6 +91,12 @@ def test_mirror_order_swaps_pairs_only():
     assert heatmaps.mirror_order(5, ((0, 1), (3, 4))) == [1, 0, 2, 4, 3]
 
 
+@pytest.mark.parametrize("pairs", [((0, 1), (1, 2)), ((0, 3),), ((0, 0),), ((-1, 0),)])
+def test_mirror_order_refuses_what_is_no_exchange(pairs):
+    with pytest.raises(ValueError, match="expected joints of 0 to 2, each once at most"):
+        heatmaps.mirror_order(3, pairs)
+
+
 @pytest.mark.parametrize("shift", [-2.0, -0.875, -0.25, 0.5, 1.0, 1.75, 30.0])
 def test_column_comes_from_where_the_shift_says_and_edges_are_repeated(shift):
     slopes = torch.tensor([1.0, -2.0, 0.5]).view(3, 1, 1)

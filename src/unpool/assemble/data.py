@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from inspect import Parameter, signature
 from pathlib import Path
 
+from unpool.assemble.mirror import with_flip_pairs
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
 from unpool.data.label_counts import log_unlabelled, require_labels
 from unpool.data.loader import Loader, Order
@@ -31,7 +32,7 @@ class Data:
     Attributes:
         train, val: scanned splits.
         preprocessing: shared by training, evaluation and prediction.
-        info: class names and the like, as the training split has them.
+        info: class names and the like, as the training split has them, with the pairs of `data.flip_pairs`.
     """
 
     train: ScanResult
@@ -99,6 +100,7 @@ def read_data(
     """
     train = make_reader(recipe, "train") if train is None else train
     check_gives(recipe, train, "the training reader")
+    info = with_flip_pairs(train.info, recipe.data.flip_pairs)
     val = make_reader(recipe, "val", classes=train.info.classes) if val is None else val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
@@ -108,7 +110,7 @@ def read_data(
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
     log_unlabelled(results[1].counts, needs, part="validation")
-    return Data(train=results[0], val=results[1], preprocessing=make_preprocessing(recipe), info=train.info)
+    return Data(train=results[0], val=results[1], preprocessing=make_preprocessing(recipe), info=info)
 
 
 def make_preprocessing(recipe: Recipe) -> Preprocessing:
@@ -152,6 +154,7 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
         window_hw=None if window is None else (window[0], window[1]),
         keeps_scale=recipe.data.size is None and not any(kind.chooses_scale for kind in geometry.values()),
         sizes_hw=data.train.samples.sizes_hw,
+        chooses_pairs=recipe.data.flip_pairs is not None,
     )
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from unpool.data.measure import Measure
 from unpool.errors import DataError
-from unpool.ops.skeleton import LSP, LSP_LIMBS, TRUNK_LIMBS, flip_pairs
+from unpool.ops.sides import flip_pairs
+from unpool.ops.skeleton import LSP, LSP_LIMBS, TRUNK_LIMBS
 from unpool.types import DataInfo, Fault, Sample
 
 Points = NDArray[np.float64]

@@ -1,9 +1,8 @@
 """Scores of the poses of many people in one image.
 
-OKS-AP is that of `metrics.oks`, with the annotated areas of people if the data set has them. Differs in that the area
-of a person with only a box is 0.53 of the box, and that predictions in regions without labels are left out before the
-20 best of an image are chosen, not after. With COCO's joints and a neck, which the reader computes from the shoulders,
-OKS is over COCO's 17 joints; limbs that end at the neck are counted as limbs.
+OKS-AP is that of `metrics.oks`, over the images that the reader has, with the annotated areas of people if the data set
+has them. Differs in that the area of a person with only a box is 0.53 of the box. With COCO's joints and a neck, which
+the reader computes from the shoulders, OKS is over COCO's 17 joints; limbs that end at the neck are counted as limbs.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unpool.metrics.oks import AveragePrecision, deviations
+from unpool.metrics.oks import Annotated, AveragePrecision, deviations
 from unpool.ops.skeleton import COCO_NECK_LIMBS
 from unpool.types import IGNORE, Batch, DataInfo, Prediction
 
@@ -27,15 +26,15 @@ class PeopleScores:
     one predicted person has both of its joints, each within half of the limb's length: the strict PCP, for which a limb
     made of two people's joints is wrong. `limbs` is a recall, which superfluous predictions do not lower;
     limbs_precision and people_ratio do. Predicted people most of whose joints are on IGNORE of the `mask`, where people
-    are not labelled, are not counted.
+    are not labelled, are not counted; in OKS-AP they are where the batch has the boxes of those people as `ignored`.
     """
 
     def __init__(self, info: DataInfo) -> None:
         self.limbs = torch.tensor(info.limbs)
         self.right = self.seen = self.made = 0
         self.people = self.predicted = 0
-        self.precision = AveragePrecision(deviations(info.keypoints))
         self.counts = _counts(info.keypoints)
+        self.precision = AveragePrecision(deviations(info.keypoints)[self.counts])
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: `people`, lists of B (N, K, 2) with NaN for unknown joints, and the prediction's `score`."""
@@ -43,6 +42,7 @@ class PeopleScores:
             people, score, reference = (
                 x.cpu().double() for x in (prediction["people"][i], prediction["score"][i], reference)
             )
+            everyone = people, score
             if "mask" in batch:
                 counts = ~_on_ignored(people, batch["mask"][i].cpu())
                 people, score = people[counts], score[counts]
@@ -52,10 +52,11 @@ class PeopleScores:
             self.seen += int(self._has(reference).sum())
             self.made += int(self._has(people).sum())
             self.people, self.predicted = self.people + len(reference), self.predicted + len(people)
-            area = _areas(batch, i)
-            if area is not None:
-                known, far = ~reference.isnan().any(2) & self.counts, people.nan_to_num(nan=-1e6)
-                self.precision.add(far, score, reference, visible=known, area=area)
+            truth = _annotated(batch, i, self.counts)
+            if truth is not None:
+                people, score = everyone if "ignored" in batch else (people, score)
+                index = int(batch["index"][i]) if "index" in batch else 0
+                self.precision.add(people[:, self.counts], score, truth, index=index)
 
     def _has(self, people: Tensor) -> Tensor:
         """(N, limbs): both ends are known."""
@@ -95,14 +96,31 @@ def _counts(joints: Sequence[str]) -> Tensor:
     return torch.tensor([not (is_made_up and name == "neck") for name in joints])
 
 
-def _areas(batch: Batch, index: int) -> Tensor | None:
-    """(N,) areas in pixels of the people of one image: as annotated, else estimated from boxes."""
-    if "areas" in batch:
-        return batch["areas"][index].cpu().double()
-    if "boxes" not in batch:
-        return None
-    box = batch["boxes"][index].cpu().double()
-    return COVERED * (box[:, 2:] - box[:, :2]).prod(1)
+def _annotated(batch: Batch, index: int, counts: Tensor) -> Annotated | None:
+    """The people of one image, those that are ignored last; None where neither areas nor boxes are known."""
+    boxes, areas, others = (
+        batch[key][index].cpu().double() if key in batch else None for key in ("boxes", "areas", "ignored")
+    )
+    joints = batch["people"][index].cpu().double()[:, counts]
+    visible = ~joints.isnan().any(2)
+    if areas is None:
+        if boxes is None:
+            return None
+        areas = COVERED * (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    if boxes is None:
+        labelled = visible.any(1)
+        joints, visible, areas = joints[labelled], visible[labelled], areas[labelled]
+        boxes = joints.new_zeros(len(joints), 4)
+    if others is None:
+        return Annotated(joints, visible, areas, boxes)
+    hidden = visible.new_zeros(len(others), visible.shape[1])
+    return Annotated(
+        joints=torch.cat([joints, joints.new_zeros(*hidden.shape, 2)]),
+        visible=torch.cat([visible, hidden]),
+        area=torch.cat([areas, others[:, 4]]),
+        boxes=torch.cat([boxes, others[:, :4]]),
+        is_crowd=torch.cat([torch.zeros(len(joints)), others[:, 5]]).bool(),
+    )
 
 
 def _on_ignored(people: Tensor, mask: Tensor) -> Tensor:

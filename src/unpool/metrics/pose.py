@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unpool.metrics.oks import AveragePrecision, deviations
+from unpool.metrics.oks import Annotated, AveragePrecision, deviations
 from unpool.ops.skeleton import HEAD, TORSO, joints_named
 from unpool.types import Batch, DataInfo, Prediction
 
@@ -55,9 +55,10 @@ class PoseScores:
         self.limbs_right, self.limbs_seen = self.limbs_right + right, self.limbs_seen + seen
         if "area" in batch:
             score = prediction["score"].cpu().double().mean(1)
-            for i, area in enumerate(batch["area"].cpu().double()):
-                one = slice(i, i + 1)
-                self.precision.add(predicted[one], score[one], reference[one], visible=visible[one], area=area[None])
+            numbers = batch["index"].tolist() if "index" in batch else [0] * len(score)
+            for one in visible.any(1).nonzero().flatten().tolist():  # COCO ignores who has no joints
+                truth = Annotated(reference[one, None], visible[one, None], batch["area"][one, None].cpu().double())
+                self.precision.add(predicted[one, None], score[one, None], truth, index=numbers[one])
 
     def _length(self, name: str, reference: Tensor, visible: Tensor) -> Tensor:
         """(B,) length of each person, 0 if unknown."""

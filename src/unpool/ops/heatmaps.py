@@ -135,10 +135,19 @@ def gather_disks(maps: Tensor, radius: float) -> Tensor:
 def mirror_order(count: int, flip_pairs: Sequence[tuple[int, int]]) -> list[int]:
     """Which joint each of `count` is in a mirror.
 
+    Raises:
+        ValueError: a pair names a joint that there is not, or a joint is named twice.
+
     Example:
         >>> mirror_order(3, [(0, 2)])
         [2, 1, 0]
     """
+    named = [joint for pair in flip_pairs for joint in pair]
+    if len(set(named)) < len(named) or not set(named) <= set(range(count)):
+        raise ValueError(
+            f"the pairs that trade places in a mirror are {[tuple(pair) for pair in flip_pairs]}; expected joints of 0 "
+            f"to {count - 1}, each once at most"
+        )
     order = list(range(count))
     for left, right in flip_pairs:
         order[left], order[right] = right, left

@@ -1,7 +1,4 @@
-"""Names of joints, the limbs between them, and the drawing of people.
-
-Joints are called `left_shoulder`, `right_hip` and so on, as seen by the person.
-"""
+"""Skeletons of known data sets, and the drawing of people. Left and right are those of the person."""
 
 from collections.abc import Sequence
 
@@ -11,6 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from unpool.ops.drawing import distinct_colours
+from unpool.ops.sides import side_of
 
 LSP = (
     *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
@@ -34,19 +32,6 @@ COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_P
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("neck", "head_top")
 _LEAST_SIDE = 192  # pixels; smaller images are enlarged so that a skeleton is visible
-
-
-def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Returns the pairs of joints, by index, that are exchanged in a mirrored image: left_x and right_x.
-
-    Example:
-        >>> flip_pairs(["neck", "left_hip", "right_hip"])
-        ((1, 2),)
-    """
-    index = {name: i for i, name in enumerate(names)}
-    lefts = [name for name in names if name.startswith("left_")]
-    pairs = [(index[name], index.get(name.replace("left_", "right_", 1))) for name in lefts]
-    return tuple((left, right) for left, right in pairs if right is not None)
 
 
 def joints_named(names: Sequence[str], wanted: tuple[str, str]) -> tuple[int, int] | None:
@@ -101,6 +86,7 @@ def draw_skeletons(
 
 
 def _side_colour(first: str, second: str) -> tuple[int, int, int]:
-    if "left" in (first.split("_")[0], second.split("_")[0]):
+    sides = {side_of(first), side_of(second)}
+    if "left" in sides:
         return (240, 150, 40)
-    return (50, 140, 240) if "right" in (first.split("_")[0], second.split("_")[0]) else (90, 200, 90)
+    return (50, 140, 240) if "right" in sides else (90, 200, 90)

@@ -16,6 +16,7 @@ from unpool.metrics.pose import PoseScores
 from unpool.ops.heatmaps import mirror_order
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.sides import side_of
 from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
 from unpool.task import Description, TrainingSetup
 from unpool.tasks.one_forward import OneForward
@@ -84,15 +85,29 @@ class Joints(OneForward):
 
 
 def unpaired_joints(info: DataInfo, setup: TrainingSetup, *, flip_test: bool = False) -> list[str]:
-    """A warning where images are mirrored and no joint changes sides by its name; all may lie on the body's middle."""
+    """A warning where images are mirrored and no joint has a partner, or one that is left or right by name has none.
+
+    Where the recipe has data.flip_pairs empty, nothing is missed.
+    """
     asked = ["data.augment has flip"] if "flip" in setup.augmentations else []
     asked += ["task.flip_test is set"] if flip_test else []
-    if not asked or len(info.keypoints) < 2 or info.flip_pairs:
+    if not asked or len(info.keypoints) < 2 or (setup.chooses_pairs and not info.flip_pairs):
         return []
-    joints = ", ".join(info.keypoints[:8]) + (", ..." if len(info.keypoints) > 8 else "")
+    paired = {joint for pair in info.flip_pairs for joint in pair}
+    alone = [name for i, name in enumerate(info.keypoints) if i not in paired]
+    sided = [name for name in alone if side_of(name)]
+    if not paired:
+        problem = f"no joint trades places in a mirror: {', '.join(alone[:8])}{', ...' if len(alone) > 8 else ''}"
+    elif sided:
+        problem = "these joints are left or right and have no partner to trade places with in a mirror: "
+        middle = [name for name in alone if name not in sided]
+        problem += ", ".join(sided)
+        problem += f"; these are taken as lying on the middle: {', '.join(middle)}" if middle else ""
+    else:
+        return []
     return [
-        f"{' and '.join(asked)}, but no joint trades places in a mirror: {joints}; name those on the two sides left_ "
-        "and right_ (left_eye, right_eye) in the data, or leave mirroring out"
+        f"{' and '.join(asked)}, but {problem}; name the two sides left_ and right_ (left_eye, right_eye) in the data, "
+        "set data.flip_pairs=[[NAME, PARTNER], ...], empty for no pairs, or leave mirroring out"
     ]
 
 

@@ -53,6 +53,46 @@ def test_scene_has_its_own_people_and_nan_where_a_joint_is_not_labelled(tmp_path
     assert len(reader[0]["people"]) == 2  # neither the crowd nor who has no joints
 
 
+def test_crowds_and_people_without_joints_are_given_with_box_and_area(tmp_path):
+    def crowd(content):
+        person(content, 90).update(bbox=[2, 20, 8, 16], area=128)
+
+    reader = READERS["coco_scenes"](edited(tmp_path, crowd), "train")
+    assert reader[0]["ignored"].tolist() == [[2.0, 20.0, 10.0, 36.0, 128.0, 1.0], [4.0, 4.0, 26.0, 25.5, 200.5, 0.0]]
+    assert reader[1]["ignored"].shape == (0, 6)
+    few = READERS["coco_scenes"](tmp_path, "train", least_joints=12, empty=True)
+    assert sum(len(few[i]["people"]) + len(few[i]["ignored"]) for i in range(len(few))) == 8
+    assert scan(reader, memory=True).samples[1]["ignored"].shape == (0, 6)
+
+
+def test_images_without_a_labelled_person_are_given_where_asked_for(tmp_path):
+    def bare(content):
+        content["images"].append({"id": -1, "file_name": "2.png", "height": 40, "width": 32})
+        content["images"][2]["file_name"] = "1.png"
+        content["images"][1]["file_name"] = "0.png"
+        content["images"][0]["file_name"] = "3.png"
+        for number in (20, 21):
+            person(content, number).update(num_keypoints=0)
+
+    root = edited(tmp_path, bare)
+    assert READERS["coco_scenes"](root, "train").names == ["train2017/3.png", "train2017/0.png"]
+    for neck in (False, True):
+        reader = READERS["coco_scenes"](root, "train", empty=True, neck=neck)
+        assert reader.names == [f"train2017/{i}.png" for i in (2, 3, 0, 1)]  # by the ids of the images
+        assert reader.origin["ignored"] == 0
+        assert [len(reader.targets(i)["people"]) for i in range(4)] == [0, 2, 2, 0]
+        assert [len(reader.targets(i)["ignored"]) for i in range(4)] == [0, 2, 0, 2]
+        assert reader.targets(0)["people"].shape == (0, 17 + neck, 2)
+        assert (reader.targets(3)["mask"][6:24, 6:24] == IGNORE).all()
+
+    def nobody(content):
+        for one in content["annotations"]:
+            one["num_keypoints"] = 0
+
+    with pytest.raises(DataError, match="no person of 1 joints or more"):
+        READERS["coco_scenes"](edited(tmp_path, nobody), "train", empty=True)
+
+
 def test_mask_ignores_crowds_and_people_without_joints_but_nobody_who_is_labelled(tmp_path):
     mask = READERS["coco_scenes"](coco(tmp_path), "train")[0]["mask"]
     expected = torch.zeros(40, 30, dtype=torch.uint8)

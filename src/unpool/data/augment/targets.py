@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from unpool.ops import geometry
+from unpool.ops.heatmaps import mirror_order
 from unpool.types import IGNORE, Batch, Sample
 
-_LISTS = ("boxes", "labels", "masks", "people", "areas", "captions")  # their number differs from sample to sample
 _OF_ONE = ("boxes", "labels", "masks", "people", "areas")  # one row a thing; what goes, goes from all
+_LISTS = (*_OF_ONE, "ignored", "captions")  # their number differs from sample to sample
 _LEAST_SHARE = 0.1  # a box of which less than this is left is dropped with its label
 
 
@@ -19,7 +20,8 @@ def warp_targets(
     Keypoints outside of the window turn invisible. Joints of `people` keep their places there: a limb that leaves the
     window still shows within it, and its field with it, so that nothing of labelled people need be masked (W(p) = 0 in
     Cao et al. 2017 is for people without labels). Who lies beside the window, from the first joint to the last, goes
-    with their `boxes`, `labels`, `masks` and `areas`; without people, boxes of which less than a tenth is left go.
+    with their `boxes`, `labels`, `masks` and `areas`; without people, boxes of which less than a tenth is left go, as
+    those of `ignored` people do.
     `area` and `areas` grow and shrink with the image, whatever part of a person the window shows: they say how large
     who stands there is.
     """
@@ -35,6 +37,8 @@ def warp_targets(
         order = _order(sample["visible"].shape[-1], matrix, flip_pairs)
         moved["visible"] = sample["visible"][..., order] & _inside(moved["keypoints"], size_hw)
     moved |= _scaled_areas(sample, matrix)
+    if "ignored" in sample:
+        moved["ignored"] = _move_ignored(sample["ignored"], matrix, size_hw)
     is_left = None
     if "boxes" in sample:
         moved["boxes"], share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
@@ -48,6 +52,12 @@ def warp_targets(
 def _scaled_areas(sample: Sample, matrix: Tensor) -> Sample:
     shrunk = torch.linalg.det(matrix[:2, :2]).abs()
     return {key: (sample[key] / shrunk).to(sample[key].dtype) for key in ("area", "areas") if key in sample}
+
+
+def _move_ignored(ignored: Tensor, matrix: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    boxes, share = geometry.map_boxes(ignored[:, :4], matrix, size_hw=size_hw)
+    area = _scaled_areas({"areas": ignored[:, 4:5]}, matrix)["areas"]
+    return torch.cat([boxes, area, ignored[:, 5:]], dim=1)[share >= _LEAST_SHARE]
 
 
 def stack_targets(samples: list[Sample]) -> Batch:
@@ -84,8 +94,5 @@ def _meets(people: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 def _order(count: int, matrix: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
     """Which keypoint of the input each of the output is: a mirror turns a left hand into a right one."""
-    order = torch.arange(count)
-    if torch.linalg.det(matrix[:2, :2]) < 0:
-        for left, right in flip_pairs:
-            order[left], order[right] = right, left
-    return order
+    is_mirrored = torch.linalg.det(matrix[:2, :2]) < 0
+    return torch.tensor(mirror_order(count, flip_pairs if is_mirrored else ()))

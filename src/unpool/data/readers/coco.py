@@ -20,7 +20,7 @@ from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError, RecipeError
-from unpool.ops.skeleton import flip_pairs
+from unpool.ops.sides import flip_pairs
 from unpool.types import DataInfo, Fault
 
 Annotation = Mapping[str, Any]

@@ -5,7 +5,8 @@ unlabelled: the mask is IGNORE on them, so that the loss does not teach a networ
 paper). So do people whose box is empty or lies beside the image; `faults` lists them. The mask covers the box of an
 unlabelled person that has no `segmentation`. Pixels of a labelled person are never IGNORE, even where the region of an
 unlabelled one covers them; the authors' code exempts them from crowds only. A labelled person without `segmentation`
-exempts none. Images without a labelled person are left out. There is no labelled test split, so test is val.
+exempts none. Images without a labelled person are left out unless `empty` is set. There is no labelled test split, so
+test is val.
 
 Source: Cao et al. 2017, arXiv:1611.08050, sections 2.1 and 3.2; cocodataset.org, "Data format".
 """
@@ -27,7 +28,8 @@ from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
-from unpool.ops.skeleton import COCO_NECK_LIMBS, flip_pairs, joints_named
+from unpool.ops.sides import flip_pairs
+from unpool.ops.skeleton import COCO_NECK_LIMBS, joints_named
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 SHOULDERS = ("left_shoulder", "right_shoulder")
@@ -39,6 +41,7 @@ class _Scene(NamedTuple):
     people: NDArray[np.float32]  # (N, K, 2), NaN where a joint is not known
     boxes: NDArray[np.float32]  # (N, 4) xyxy
     areas: NDArray[np.float32]  # (N,) pixels
+    ignored: NDArray[np.float32]  # (M, 6) xyxy, area, 1 for a crowd, else 0
     labelled: tuple[Region, ...]  # empty if all people are labelled
     unlabelled: tuple[Region, ...]
 
@@ -50,6 +53,7 @@ class CocoScenes:
         least_joints: people with fewer labelled joints count as unlabelled.
         neck: whether to add an 18th joint, midway between the shoulders if both are labelled, and to take the authors'
             19 limbs instead of COCO's.
+        empty: whether to give images without a labelled person too, on which COCO's score counts whoever is predicted.
     """
 
     def __init__(
@@ -59,17 +63,18 @@ class CocoScenes:
         *,
         least_joints: int = 1,
         neck: bool = False,
+        empty: bool = False,
         decoding: Decoding = RGB,
         exif: Exif = "ignore",
     ) -> None:
         content = coco.read_annotations(root, split, least_joints=least_joints, exif=exif)
         with coco.reading(content.path):
             self.info = _with_neck(content.info) if neck else content.info
-            self._scenes = _scenes(content, neck=neck)
-        if not self._scenes:
+            self._scenes = _scenes(content, neck=neck, empty=empty)
+        if not any(len(scene.people) for scene in self._scenes):
             raise coco.missing_people(content, least_joints)
         self.root = root
-        self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "mask")
+        self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "ignored", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
         self.faults: list[Fault] = content.faults
         self.notes: list[str] = []
@@ -87,9 +92,8 @@ class CocoScenes:
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""
         scene = self._scenes[index]
-        people, boxes = torch.from_numpy(scene.people.copy()), torch.from_numpy(scene.boxes.copy())
-        areas = torch.from_numpy(scene.areas.copy())
-        return {"people": people, "boxes": boxes, "areas": areas, "mask": self._mask(scene)}
+        values = {key: getattr(scene, key) for key in ("people", "boxes", "areas", "ignored")}
+        return {key: torch.from_numpy(value.copy()) for key, value in values.items()} | {"mask": self._mask(scene)}
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
@@ -100,7 +104,8 @@ class CocoScenes:
         require_size(path, size, scene.size_hw)
         sentences = notes(scene.image, header, self.decoding)
         values = self.decoding.channels * size[0] * size[1] + size[0] * size[1]
-        return Measure(size, values + scene.people.nbytes + scene.boxes.nbytes + scene.areas.nbytes, sentences)
+        listed = sum(value.nbytes for value in (scene.people, scene.boxes, scene.areas, scene.ignored))
+        return Measure(size, values + listed, sentences)
 
     def _mask(self, scene: _Scene) -> Tensor:
         """Returns (H, W) uint8: IGNORE on unlabelled people, else 0."""
@@ -115,21 +120,27 @@ class CocoScenes:
         return torch.from_numpy(np.where(hidden, IGNORE, 0).astype(np.uint8))
 
 
-def _scenes(content: coco.Annotations, *, neck: bool) -> list[_Scene]:
-    """Returns the images that have a labelled person, ordered by image id."""
-    names = content.info.keypoints
-    scenes = []
-    for number, group in groupby(content.people, key=lambda one: one["image_id"]):
-        everyone = list(group)
+def _scenes(content: coco.Annotations, *, neck: bool, empty: bool) -> list[_Scene]:
+    """Returns the images that have a labelled person, or all of them if `empty`, ordered by image id."""
+    names, scenes = content.info.keypoints, []
+    groups = {number: list(group) for number, group in groupby(content.people, key=lambda one: one["image_id"])}
+    for number, image in sorted(content.images.items()):
+        everyone = groups.get(number, [])
         kept = [one for one in everyone if one["id"] in content.labelled]
         others = [one for one in everyone if one["id"] not in content.labelled]
-        if kept:
-            people = np.stack([_joints(coco.joints_of(one), names, neck=neck) for one in kept])
-            boxes = np.array([coco.box_of(one) for one in kept], np.float32)
-            areas = np.array([one["area"] for one in kept], np.float32)
-            labelled = tuple(region_of(one) for one in kept) if others else ()
-            unlabelled = tuple(region_or_box(one) for one in others)
-            scenes.append(_Scene(*content.images[number], people, boxes, areas, labelled, unlabelled))
+        if kept or empty:
+            people = [_joints(coco.joints_of(one), names, neck=neck) for one in kept]
+            rows = [(*coco.box_of(one), one["area"], one["iscrowd"]) for one in others]
+            scene = _Scene(
+                *image,
+                people=np.array(people, np.float32).reshape(len(kept), len(names) + neck, 2),
+                boxes=np.array([coco.box_of(one) for one in kept], np.float32).reshape(-1, 4),
+                areas=np.array([one["area"] for one in kept], np.float32),
+                ignored=np.array(rows, np.float32).reshape(-1, 6),
+                labelled=tuple(region_of(one) for one in kept) if others else (),
+                unlabelled=tuple(region_or_box(one) for one in others),
+            )
+            scenes.append(scene)
     return scenes
 
 

@@ -20,7 +20,8 @@ from unpool.data.matlab import read_matrix
 from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.errors import DataError
-from unpool.ops.skeleton import LSP, LSP_LIMBS, flip_pairs
+from unpool.ops.sides import flip_pairs
+from unpool.ops.skeleton import LSP, LSP_LIMBS
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault
 
 _TRAIN, _VAL = "train.txt", "val.txt"

@@ -1,0 +1,93 @@
+"""Left and right in the names of joints: `left_ear`, `ear-L`, `LEar`, `earRight`, `rshoulder`.
+
+A name has a side where one of its words is left, right, L, R, lt or rt; words end at signs, at numbers and where a
+capital begins. Left and right also stand at either end of a word, without a sign. Where none of these is there, an l
+or r at an end of a word may be a side (`lhip` and `rhip`, `FL` and `FR`): two names tell it together, one alone does
+not, so that `rear` and `larynx` have none. Words of other languages are not known.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+_BREAKS = re.compile(r"[\W_]+|(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_WITHIN = re.compile(r"(left|right)(.{3,})|(.{3,})(left|right)")  # three letters: cleft, bright and upright are words
+_WHOLE = {"left": "left", "right": "right"}
+_SHORT = {"l": "left", "lt": "left", "r": "right", "rt": "right"}
+_OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+
+
+class _Name(NamedTuple):
+    words: tuple[str, ...]
+    sides: tuple[str, ...]  # each "left" or "right"
+
+
+def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Returns the pairs of joints, by index, that are exchanged in a mirrored image: left, then right.
+
+    A joint without a partner, or with more than one that it could be, is in no pair.
+
+    Example:
+        >>> flip_pairs(["neck", "left_hip", "right_hip", "R_eye", "eyeLeft", "rear"])
+        ((1, 2), (4, 3))
+    """
+    named = [_parse(name) for name in names]
+    alike = defaultdict(list)
+    for i, name in enumerate(named):
+        alike[name].append(i)
+    partners = [[other for name in _mirrored(one) for other in alike.get(name, [])] for one in named]
+    return tuple(
+        (i, mirrored[0])
+        for i, mirrored in enumerate(partners)
+        if len(mirrored) == 1 and partners[mirrored[0]] == [i] and _is_left(named[i], named[mirrored[0]])
+    )
+
+
+def side_of(name: str) -> str:
+    """Returns "left", "right", or "" for a name without a side; of several the first.
+
+    Example:
+        >>> [side_of(name) for name in ("LShoulder", "ear right", "left_eye_right_corner", "rear")]
+        ['left', 'right', 'left', '']
+    """
+    sides = _parse(name).sides
+    return sides[0] if sides else ""
+
+
+def unsided(name: str) -> str:
+    """Returns the words of a name but its sides, in lower case, joined by "_".
+
+    Example:
+        >>> unsided("LShoulder"), unsided("ear_right"), unsided("headTop")
+        ('shoulder', 'ear', 'head_top')
+    """
+    return "_".join(_parse(name).words)
+
+
+def _parse(name: str) -> _Name:
+    words = [word for part in _BREAKS.split(name) for word in _parts(part.lower())]
+    known = _WHOLE if _WHOLE.keys() & set(words) else _SHORT  # left_hand_R2 is on the left
+    return _Name(tuple(w for w in words if w not in known), tuple(known[w] for w in words if w in known))
+
+
+def _parts(word: str) -> list[str]:
+    within = _WITHIN.fullmatch(word)
+    return [part for part in (within.groups() if within else [word]) if part]
+
+
+def _mirrored(name: _Name) -> Iterator[_Name]:
+    """What the name of the partner may be."""
+    if name.sides:
+        yield name._replace(sides=tuple(_OPPOSITE[side] for side in name.sides))
+        return
+    for i, word in enumerate(name.words):
+        for other in (_OPPOSITE.get(word[0], "") + word[1:], word[:-1] + _OPPOSITE.get(word[-1], "")):
+            if len(other) == len(word):
+                yield _Name((*name.words[:i], other, *name.words[i + 1 :]), ())
+
+
+def _is_left(name: _Name, partner: _Name) -> bool:
+    if name.sides:
+        return name.sides[0] == "left"
+    return next(a for a, b in zip("".join(name.words), "".join(partner.words), strict=True) if a != b) == "l"
