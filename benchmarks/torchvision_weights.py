@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
+from unpool.models import pretrained
 from unpool.models.weights import assign_weights, from_torchvision
 from unpool.types import Auxiliary
 
@@ -52,7 +53,8 @@ def compare(name: str) -> Comparison:
     """Torchvision's network `name` and ours, with the same weights on the same image."""
     torch.manual_seed(SEED)
     theirs = randomised(_theirs(name))
-    ours = models.build(OURS[name]).eval()
+    options = pretrained.OPTIONS["voc"] if name in DENSE else {}
+    ours = models.build(OURS[name], **options).eval()
     assign_weights(ours, from_torchvision(theirs.state_dict()), source=name)
     image = torch.randn(1, 3, *SIZE)
     with torch.no_grad():

@@ -117,6 +117,23 @@ def test_byte_order_mark_and_windows_lines_change_nothing(write, change):
     assert load_recipe(write(change(SOUND).encode(), "a.yaml")) == load_recipe(write(SOUND, "b.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("texts", "align"),
+    [([], "stride"), (["model.weights=voc"], "sizes"), (["model.weights=voc", "model.align=stride"], "stride")],
+)
+def test_resolved_recipe_states_what_published_weights_set(sound, texts, align):
+    sound.write_text(SOUND.replace(", width: 16", "").replace(", label_smoothing: 0.1", ""))
+    segmentation = ["model.name=fcn_resnet50", "data.reader=folder_masks", "task.name=segmentation"]
+    assert load_recipe(sound, [*segmentation, *texts]).model.options["align"] == align
+
+
+def test_alignment_of_no_network_is_a_mistake(sound):
+    sound.write_text(SOUND.replace(", width: 16", "").replace(", label_smoothing: 0.1", ""))
+    texts = ["model.name=fcn_resnet50", "data.reader=folder_masks", "task.name=segmentation", "model.align=corners"]
+    with pytest.raises(RecipeError, match=r"align.*corners"):
+        load_recipe(sound, texts)
+
+
 def test_words_that_old_yaml_turns_into_other_things_stay_words(sound):
     sound.write_text(SOUND.replace("reader: folder\n", "reader: folder\n  classes: [no, on, off, yes]\n"))
     assert load_recipe(sound).data.options["classes"] == ["no", "on", "off", "yes"]

@@ -183,6 +183,33 @@ def test_a_wrong_input_shape_fails_as_the_network_does():
         summary(nn.Conv2d(3, 4, 3), (5, 8, 8))
 
 
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(1, 4, 3)
+
+    def forward(self, image, depth, *rest, scale=1.0):
+        return self.a(image) + scale * self.b(depth)
+
+
+def test_network_of_two_images_is_refused_with_their_names():
+    with pytest.raises(ValueError, match=r"Two takes 2 inputs \(image, depth\); only networks of one image"):
+        summary(Two(), (3, 8, 8))
+
+
+def test_shapes_of_two_images_are_refused():
+    with pytest.raises(ValueError, match=r"is \[\(3, 8, 8\), \(1, 8, 8\)\]; .* only networks of one image"):
+        summary(Two(), [(3, 8, 8), (1, 8, 8)])
+
+
+def test_further_inputs_with_defaults_are_none():
+    class Scaled(nn.Conv2d):
+        def forward(self, image, scale=2.0, *rest, **more):
+            return super().forward(image) * scale
+
+    assert summary(Scaled(3, 4, 3), (3, 8, 8)).params == 112
+
+
 def test_json_holds_the_rows_and_sums_of_the_text():
     table = summary(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), (3, 8, 8))
     values = json.loads(json.dumps(table.to_json()))

@@ -8,7 +8,7 @@ from unpool.convert import dilate
 from unpool.errors import RecipeError
 from unpool.models import dense
 from unpool.models.backbones.resnet import ResNet, basic
-from unpool.models.dense import Dense, dilated, map_indices
+from unpool.models.dense import Dense, DenseAuxiliary, dilated, map_indices
 from unpool.types import Backbone
 
 
@@ -34,6 +34,68 @@ def test_head_reads_the_last_map_and_its_logits_have_the_size_of_the_image():
     model = Dense(Maps(), nn.Identity())
     torch.testing.assert_close(model(image), torch.full((2, 3, 17, 23), 3.0))
     assert model.stride == 8
+
+
+class Means(Backbone):
+    """Cell i of each map is the mean of the pixels of its stride, the last one of what is left."""
+
+    channels = (1, 1)
+
+    def __init__(self, strides):
+        super().__init__()
+        self.strides = strides
+
+    def forward(self, image):
+        pool = nn.functional.avg_pool2d
+        return tuple(pool(image, s, ceil_mode=True, count_include_pad=False) for s in self.strides)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8, 16, 32])
+@pytest.mark.parametrize("cells", [4, 15, 60])
+def test_edge_in_the_image_is_where_it_is_in_the_answer_at_every_size(stride, cells):
+    """The edge lies in the middle of a cell, in which the answer passes one half; across, and down the other way."""
+    model = Dense(Means((stride,)), nn.Identity())
+    edge = (cells - 2) * stride + stride // 2
+    for rest in range(stride):
+        image = torch.zeros(1, 1, 3, cells * stride + rest)
+        image[..., edge:] = 1
+        for picture in (image, image.mT):
+            answer = model(picture)
+            assert answer.shape == picture.shape
+            line = answer[0, 0, 0] if picture is image else answer[0, 0, :, 0]
+            assert abs(int((line < 0.5).sum()) - edge) <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (7, 9), (8, 1), (31, 5)])
+def test_image_smaller_than_the_stride_has_the_answer_of_its_one_cell(size):
+    image = torch.rand(2, 1, *size)
+    answer = Dense(Means((32,)), nn.Identity())(image)
+    torch.testing.assert_close(answer, image.mean((2, 3), keepdim=True).expand_as(image))
+
+
+def test_auxiliary_answer_lies_by_the_stride_of_its_own_map():
+    model = DenseAuxiliary(Means((4, 16)), nn.Identity(), nn.Identity(), index=0)
+    image = torch.arange(61.0).expand(1, 1, 8, 61)
+    logits, (beside,) = model(image)
+    torch.testing.assert_close(logits[..., 8:40], image[..., 8:40])
+    torch.testing.assert_close(beside[..., 2:56], image[..., 2:56])
+
+
+def test_map_is_stretched_where_that_was_asked_for_and_nowhere_else():
+    image = torch.arange(41.0).expand(1, 1, 8, 41)
+    stretched, by_stride, corners = (
+        Dense(Means((8,)), nn.Identity(), align=align)(image)[0, 0, 0] for align in ("sizes", "stride", "corners")
+    )
+    means = Means((8,))(image)[0]
+    assert torch.equal(stretched, nn.functional.interpolate(means, (8, 41), mode="bilinear")[0, 0, 0])
+    torch.testing.assert_close(by_stride[4:36], image[0, 0, 0, 4:36])
+    torch.testing.assert_close(corners[::8], means[0, 0, 0])
+    assert torch.equal(Dense(Means((8,)), nn.Identity())(image)[0, 0, 0], by_stride)
+
+
+def test_unknown_alignment_is_refused():
+    with pytest.raises(RecipeError, match="align is 'size'; it must be one of stride, corners, sizes"):
+        Dense(Maps(), nn.Identity(), align="size")
 
 
 def small_resnet():

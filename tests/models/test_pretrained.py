@@ -119,6 +119,45 @@ def test_plain_row_leaves_out_auxiliary_heads(monkeypatch):
 
 
 @pytest.fixture
+def fcn_resnet50(monkeypatch):
+    torch.manual_seed(0)
+    theirs = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True).eval()
+    monkeypatch.setattr(pretrained, "fetch", lambda _: theirs.state_dict())
+    return theirs
+
+
+def test_published_segmentation_network_answers_as_torchvision_does_at_every_size_and_says_how(fcn_resnet50, caplog):
+    with caplog.at_level("INFO"):
+        ours = models.build("fcn_resnet50", weights="voc").eval()
+    assert caplog.messages == ["with the weights voc, align is sizes"]
+    for size in ((65, 97), (64, 96)):
+        image = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            torch.testing.assert_close(ours(image), fcn_resnet50(image)["out"], rtol=1e-4, atol=1e-4)
+
+
+def test_answers_by_stride_can_be_had_from_published_weights_and_differ_where_the_stride_does_not_divide(
+    fcn_resnet50, caplog
+):
+    with caplog.at_level("INFO"):
+        ours = models.build("fcn_resnet50", weights="voc", align="stride").eval()
+    assert caplog.messages == [
+        "with the weights voc, align is stride; the published network has sizes, and answers differ"
+    ]
+    with torch.no_grad():
+        even, odd = torch.rand(1, 3, 64, 96), torch.rand(1, 3, 64, 97)
+        torch.testing.assert_close(ours(even), fcn_resnet50(even)["out"], rtol=1e-4, atol=1e-4)
+        assert (ours(odd) - fcn_resnet50(odd)["out"]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("weights", [None, "imagenet"])
+def test_maps_are_stretched_by_no_other_weights(published, weights):
+    network = models.build("deeplabv3_resnet50", backbone="resnet18", weights=weights)
+    assert network.align == "stride"
+    assert all(row.options().get("align", "stride") == "stride" for row in models.MODELS.values())
+
+
+@pytest.fixture
 def timms(monkeypatch):
     torch.manual_seed(0)
     network = timm.create_model("mobilenetv3_small_050").eval()

@@ -58,6 +58,22 @@ def test_network_that_takes_multiples_only_gets_its_image_padded_and_its_maps_cu
             assert torch.equal(cut, whole[:, :, : cut.shape[2], : cut.shape[3]])
 
 
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_mixnet_s"])
+def test_network_whose_padding_depends_on_the_size_gets_its_image_padded(name):
+    """TensorFlow pads an even side after the image alone, an odd one on both sides, and so moves all cells."""
+    backbone = TimmBackbone(name).eval()
+    assert backbone.multiple == 32
+    x = image().float()
+    with torch.no_grad():
+        for cut, whole in zip(backbone(x), backbone(nn.functional.pad(x, (0, 11, 0, 29))), strict=True):
+            assert torch.equal(cut, whole[:, :, : cut.shape[2], : cut.shape[3]])
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050"])
+def test_network_of_fixed_padding_sees_the_image_as_it_is(name):
+    assert TimmBackbone(name).multiple == 1
+
+
 def test_channels_that_come_last_are_put_second(monkeypatch):
     class Last(nn.Module):
         """What timm gives for some networks."""

@@ -198,7 +198,7 @@ def test_torchvisions_googlenet_gives_the_same_answers(heads):
 
 def test_torchvisions_fcn_gives_the_same_answers():
     theirs = randomise(torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True))
-    ours = models.build("fcn_resnet50_aux").eval()
+    ours = models.build("fcn_resnet50_aux", align="sizes").eval()
     assign_weights(ours, from_torchvision(theirs.state_dict()), source="torchvision")
     image = torch.rand(1, 3, 33, 49)
     with torch.no_grad():

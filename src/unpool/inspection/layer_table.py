@@ -123,10 +123,11 @@ def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
     Nothing is computed where the network allows it: shapes only, so a large one takes a second and no memory.
 
     Args:
-        model: any network, on any device; it is not changed.
+        model: any network of one image, on any device; it is not changed.
         input_shape: (C, H, W) of one image, without the batch.
 
     Raises:
+        ValueError: the network takes more than one image, or `input_shape` is no shape of one.
         ValueError, RuntimeError: the network's errors for such an input.
 
     Example:

@@ -1,8 +1,11 @@
 """Runs a network once and records the calls of its modules, the multiply-adds and the receptive field of each."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from inspect import Parameter, signature
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -14,6 +17,7 @@ from unpool.inspection.operations import SHAPE_ONLY, is_pointwise, multiply_adds
 from unpool.inspection.shapes import Watch, run_operation
 from unpool.tracing.recorder import Call, Recorder, evaluating, tensors_of, without_values
 
+ONE_IMAGE = "only networks of one image are summed up"
 PARTLY_WRITTEN = "a tensor that was written to through one of its views"
 
 
@@ -40,12 +44,14 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
     """Runs one image through the network, as in evaluation, without values where the network allows it.
 
     Args:
-        model: any network; left as it was.
+        model: any network of one image; left as it was.
         input_shape: (C, H, W) of one image, without the batch.
 
     Raises:
+        ValueError: the network takes more than one image, or `input_shape` is no shape of one.
         RuntimeError: the network itself does not take such an input.
     """
+    _check_one_image(model, input_shape)
     shape = (1, *input_shape)
     try:
         return _run(without_values(model), torch.empty(shape, device="meta"))
@@ -54,6 +60,18 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
         weights = next(model.parameters(), None)
         device, dtype = (weights.device, weights.dtype) if weights is not None else (torch.device("cpu"), torch.float32)
         return _run(model, torch.zeros(shape, device=device, dtype=dtype))
+
+
+def _check_one_image(model: nn.Module, input_shape: Sequence[int]) -> None:
+    if not all(isinstance(size, Integral) for size in input_shape):
+        raise ValueError(f"the shape of the input is {input_shape}; expected whole numbers, (C, H, W): {ONE_IMAGE}")
+    needed: list[str] = []
+    with suppress(TypeError, ValueError):  # of a forward that is no Python function
+        parameters = signature(model.forward).parameters.values()
+        several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        needed = [p.name for p in parameters if p.default is Parameter.empty and p.kind not in several]
+    if len(needed) > 1:
+        raise ValueError(f"{type(model).__name__} takes {len(needed)} inputs ({', '.join(needed)}); {ONE_IMAGE}")
 
 
 def no_such_layer(layer: str, ran: Iterable[str]) -> str:

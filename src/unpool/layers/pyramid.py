@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.layers.conv import ConvNormAct
+from unpool.ops.upsampling import upsample
 
 
 class ASPP(nn.Module):
@@ -71,11 +72,11 @@ class PyramidPooling(nn.Module):
 class FeaturePyramid(nn.Module):
     """Adds coarser maps to finer ones: maps of `channels` -> maps of the same sizes, of `width` channels each.
 
-    A 1x1 convolution on each map, the coarser sum added at the size of the finer one (nearest), a 3x3 convolution on
+    A 1x1 convolution on each map, the coarser sum doubled (nearest) and added to the finer one, a 3x3 convolution on
     each sum; biases, no norm, no activation. Source: Lin et al. 2017, arXiv:1612.03144, section 3.
 
     Args:
-        channels: of the input maps, fine to coarse.
+        channels: of the input maps, fine to coarse, each with half as many rows and columns as the one before.
         width: channels of the output maps.
     """
 
@@ -93,7 +94,8 @@ class FeaturePyramid(nn.Module):
         sums: list[Tensor] = []
         for lateral, x in zip(reversed(self.lateral), reversed(maps), strict=True):
             x = lateral(x)
-            sums.append(x + nn.functional.interpolate(sums[-1], x.shape[-2:], mode="nearest") if sums else x)
+            size = (x.shape[-2], x.shape[-1])
+            sums.append(x + upsample(sums[-1], 2, size, mode="nearest-exact") if sums else x)
         return tuple(smooth(x) for smooth, x in zip(self.smooth, reversed(sums), strict=True))
 
 

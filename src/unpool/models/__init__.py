@@ -131,6 +131,7 @@ def build(
             of an installed package (`models.packaged`); or a .safetensors or .pth file of any tool (`models.foreign`),
             for the whole network or its backbone. Where num_classes or in_channels differs from that of published
             weights, the last or first layer is derived from them: see `adapting.adapted`. From a file, the first alone.
+            "voc" sets align="sizes" where `align` is left out, so that answers are torchvision's.
         backbone: a row of BACKBONES or "timm/" and a name of timm's, for composed networks; None takes that of the
             published network.
         num_classes: logits; None takes the published number.
@@ -159,6 +160,7 @@ def build(
     for option, value in options.items():
         _check_value(option, value, known[option])
     pretrained.check(name, row, backbone=backbone, weights=weights, new_head=new_head)
+    options = pretrained.with_published_options(weights, options)
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind != "composed" and backbone is not None:

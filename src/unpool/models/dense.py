@@ -2,14 +2,17 @@
 
 import copy
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from unpool.convert import dilate
 from unpool.errors import RecipeError
+from unpool.ops.upsampling import upsample
 from unpool.types import Auxiliary, Backbone
+
+Align = Literal["stride", "corners", "sizes"]
 
 PROBE = (33, 65)  # (H, W) of the image on which a dilated backbone is compared with the one it was made from
 
@@ -20,21 +23,32 @@ class Dense(nn.Module):
     Args:
         backbone: gives the map.
         head: from the map to logits of its size.
-        align_corners: corners of the map on corners of the image, instead of edges on edges.
+        align: where the cells of the map lie. "stride": each over the pixels of its stride, at every size of the image.
+            "corners": cell i on the pixel stride * i, as in PSPNet. "sizes": the map stretched over the image, as in
+            torchvision, whose published weights need it; where the stride divides the size that is the same as
+            "stride", elsewhere the answer is shifted, by nearly a stride at the right and the bottom.
 
     Attributes:
         stride: stride of the coarsest map.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module, *, align_corners: bool = False) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, *, align: Align = "stride") -> None:
         super().__init__()
+        if align not in get_args(Align):
+            raise RecipeError(f"align is {align!r}; it must be one of {', '.join(get_args(Align))}")
         self.backbone = backbone
         self.head = head
-        self.align_corners = align_corners
+        self.align = align
         self.stride = max(backbone.strides)
 
     def forward(self, image: Tensor) -> Tensor:
-        return resize(self.head(self.backbone(image)[-1]), image, align_corners=self.align_corners)
+        return self._at_image(self.head(self.backbone(image)[-1]), image, self.backbone.strides[-1])
+
+    def _at_image(self, logits: Tensor, image: Tensor, stride: int) -> Tensor:
+        size_hw = (image.shape[-2], image.shape[-1])
+        if self.align == "sizes":
+            return nn.functional.interpolate(logits, size_hw, mode="bilinear", align_corners=False)
+        return upsample(logits, stride, size_hw, corners=self.align == "corners")
 
 
 class DenseAuxiliary(Dense):
@@ -45,26 +59,21 @@ class DenseAuxiliary(Dense):
         head: from the last map to logits of its size.
         auxiliary: from map `index` to logits of its size.
         index: index of the auxiliary head's map.
-        align_corners: as in Dense.
+        align: as in Dense.
     """
 
     def __init__(
-        self, backbone: Backbone, head: nn.Module, auxiliary: nn.Module, *, index: int, align_corners: bool = False
+        self, backbone: Backbone, head: nn.Module, auxiliary: nn.Module, *, index: int, align: Align = "stride"
     ) -> None:
-        super().__init__(backbone, head, align_corners=align_corners)
+        super().__init__(backbone, head, align=align)
         self.auxiliary = auxiliary
         self.index = index
 
     def forward(self, image: Tensor) -> Auxiliary:  # pyright: ignore[reportIncompatibleMethodOverride]
-        maps = self.backbone(image)
-        logits = resize(self.head(maps[-1]), image, align_corners=self.align_corners)
-        beside = resize(self.auxiliary(maps[self.index]), image, align_corners=self.align_corners)
+        maps, strides = self.backbone(image), self.backbone.strides
+        logits = self._at_image(self.head(maps[-1]), image, strides[-1])
+        beside = self._at_image(self.auxiliary(maps[self.index]), image, strides[self.index])
         return Auxiliary(logits, (beside,))
-
-
-def resize(x: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W): bilinearly to the size of `like`."""
-    return nn.functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=align_corners)
 
 
 def map_indices(backbone: Backbone, strides: Sequence[int], *, reader: str) -> tuple[int, ...]:

@@ -52,6 +52,7 @@ PUBLISHED: dict[str, dict[str, str]] = {  # value of weights=, name of the row, 
 
 WORDS = (*PUBLISHED, *PACKAGED)  # that a recipe's weights may be instead of a file
 OF_CLASSIFIERS = ("imagenet", *PACKAGED)  # those that a composed network loads into its backbone
+OPTIONS = {"voc": {"align": "sizes"}}  # value of weights=, options that give the publisher's answers
 
 
 class Origin(NamedTuple):
@@ -78,6 +79,16 @@ class Origin(NamedTuple):
     order: Literal["rgb", "bgr"] = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     synsets: tuple[str, ...] = ()
+
+
+def with_published_options(weights: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a network, with those of its published weights where they are left out; logs them."""
+    published = OPTIONS.get(str(weights), {})
+    chosen = {**published, **options}
+    for key, value in published.items():
+        differs = "" if chosen[key] == value else f"; the published network has {value}, and answers differ"
+        _log.info("with the weights %s, %s is %s%s", weights, key, chosen[key], differs)
+    return chosen
 
 
 def is_file(weights: str | Path) -> bool:

@@ -3,8 +3,9 @@
 `timm/convnext_tiny` names a backbone as other names do. The promise of a backbone is checked when one is built: one
 map a stride, each about H/stride by W/stride at every image size. Networks without strided stages (ViT), with valid
 convolutions (Inception) or for one image size only (Swin) are refused with the reason. Maps with their channels last
-are permuted; where a network takes only sizes that its coarsest stride divides, the image is padded with zeros at the
-bottom and right and the maps are cropped. Parameters have the names of timm's classifier. Weights are random: nothing
+are permuted; where a network takes only sizes that its coarsest stride divides, or lays its cells by the size of the
+image (TensorFlow's "same" padding, in tf_*), the image is padded with zeros at the bottom and right and the maps are
+cropped. Parameters have the names of timm's classifier. Weights are random: nothing
 is downloaded.
 """
 
@@ -168,11 +169,20 @@ def _promise(name: str, features: Any, in_channels: int) -> Promise:
     reason = ""
     coarsest = features.feature_info.reduction()[-1]
     with evaluating(features), torch.no_grad():
-        for multiple in (1, coarsest, 2 * coarsest):
+        for multiple in (*(() if _lies_by_size(features) else (1,)), coarsest, 2 * coarsest):
             with foreign_code() as failure:
                 return Promise(multiple, _has_channels_last(features, in_channels, multiple))
             reason = str(failure)
     raise _refusal(name, reason)
+
+
+def _lies_by_size(features: nn.Module) -> bool:
+    """Whether a cell reads other pixels where the image has one row or column more."""
+    layers = _timm().layers
+    kinds = (layers.Conv2dSame, layers.StdConv2dSame, layers.ScaledStdConv2dSame, layers.CondConv2d)
+    pools = (layers.pool2d_same.MaxPool2dSame, layers.pool2d_same.AvgPool2dSame)
+    steps = [module.stride for module in features.modules() if isinstance(module, kinds + pools)]
+    return any(step not in (1, (1, 1)) for step in steps)
 
 
 def _has_channels_last(features: Any, in_channels: int, multiple: int) -> bool:

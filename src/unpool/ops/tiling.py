@@ -3,8 +3,8 @@
 Two neighbours meet in the middle of what they share, so each kept pixel is at least overlap / 2 away from every edge of
 its tile that is no edge of the image. A network that sees no further than that gives the same scores as in one pass,
 seams and image borders included, because every tile starts at a multiple of the network's stride and the last one ends
-where the image ends. What looks at the whole image (global pooling, batch statistics in training mode) changes with
-the tile; interpolation to odd sizes that are no multiple of the stride changes a little.
+where the image ends. What looks at the whole image (global pooling, batch statistics in training mode, a map that is
+stretched over it) changes with the tile.
 """
 
 import math

@@ -76,7 +76,8 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
 def fill_options(recipe: Recipe) -> Recipe:
     """Returns the recipe with the default of every option that it leaves out.
 
-    Defaults that YAML cannot express stay left out, and so does None.
+    Options of the network that published weights need, such as `align` of "voc", are theirs. Defaults that YAML cannot
+    express stay left out, and so does None.
 
     Args:
         recipe: for which `check_options` returned no mistake.
@@ -84,6 +85,7 @@ def fill_options(recipe: Recipe) -> Recipe:
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
+    from unpool.models.pretrained import OPTIONS
     from unpool.tasks import TASKS
 
     data, model, task = recipe.data, recipe.model, recipe.task
@@ -96,6 +98,7 @@ def fill_options(recipe: Recipe) -> Recipe:
     tree = recipe.model_dump(mode="json")
     for section, options in known.items():
         tree[section] = {**tree[section], **_filled({}, options), **tree[section]}
+    tree["model"] = {**tree["model"], **OPTIONS.get(str(model.weights), {}), **model.options}
     tree["data"]["augment"] = steps
     tree["data"]["order"] = {name: _filled(options, options_of(ORDERS[name])) for name, options in data.order.items()}
     tree["model"]["backbone"] = model.backbone or _published_backbone(model.name)

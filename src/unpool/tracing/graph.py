@@ -1,7 +1,8 @@
 """The graph of a network's operations, by `torch.fx`.
 
 A node of the graph calls a whole module where the module is one of torch's layers, is derived from one, or has no
-modules inside and Python that cannot be followed. All other modules are taken apart into their operations.
+modules inside and Python that cannot be followed. All other modules are taken apart into their operations, of which
+`ops.upsampling` has two.
 """
 
 import copy
@@ -15,6 +16,7 @@ from torch.fx.node import map_arg
 from torch.nn.modules import batchnorm, conv, pooling
 
 from unpool.errors import NotConvertible
+from unpool.ops.upsampling import fit, upsample
 from unpool.tracing.foreign import foreign_code
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 
@@ -81,7 +83,7 @@ def layer_of(node: fx.Node) -> str:
 
 class _Tracer(fx.Tracer):
     def __init__(self, kept_whole: tuple[Callable[..., Any], ...] = ()) -> None:
-        super().__init__(autowrap_functions=kept_whole)
+        super().__init__(autowrap_functions=(upsample, fit, *kept_whole))
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, LAYERS):

@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from tests.convert.dilation.dilated import Act, Exchange, conv, image, keeps, sequential, shaken
+from unpool import models
 from unpool.convert import dilate
 from unpool.convert.dilation.grid_operations import pad_border
 from unpool.models import BACKBONES
@@ -171,6 +172,15 @@ def test_our_residual_backbones_are_exact_at_both_shortcuts(name, strides, outpu
     dilated = keeps(shaken(BACKBONES[name].build(width=4)), output_stride, strides)
     assert dilated.strides == tuple(min(s, output_stride) for s in strides)
     assert dilated.channels == BACKBONES[name].build(width=4).channels
+
+
+def test_answer_that_is_upsampled_by_stride_reads_the_positions_that_there_were():
+    torch.manual_seed(0)
+    network = shaken(models.build("fcn", backbone="resnet18", width=4, num_classes=2, output_stride=32))
+    for size in ((67, 93), (64, 96), (33, 31)):
+        x = image(size)
+        with torch.no_grad():
+            torch.testing.assert_close(dilate(network, output_stride=8, image=image((97, 131)))(x), network(x))
 
 
 @pytest.mark.parametrize("output_stride", [1, 8])

@@ -64,6 +64,13 @@ def test_upsampling_by_transposed_convolutions_is_kept():
     keeps(drawn(network), image(1, 3, 64, 64), norms=23)
 
 
+@pytest.mark.parametrize(("decoder", "norms"), [("unet", 30), ("fcn", 21), ("pspnet", 25)])
+def test_decoder_that_upsamples_by_stride_is_kept_at_odd_sizes(decoder, norms):
+    torch.manual_seed(0)
+    network = models.build(decoder, backbone="resnet18", num_classes=3, width=8)
+    keeps(drawn(network), image(1, 3, 67, 85), norms=norms)
+
+
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenetv3_small_050", "levit_128s", "regnety_002"])
 def test_networks_of_timm_are_kept(name):
     torch.manual_seed(0)

@@ -45,7 +45,7 @@ class Torchvision(torch.nn.Module):
 )
 def test_answers_are_torchvisions(build, head):
     torch.manual_seed(0)
-    ours = build(ResNet(bottleneck, DEPTHS, 4), num_classes=3).eval()
+    ours = build(ResNet(bottleneck, DEPTHS, 4), num_classes=3, align="sizes").eval()
     theirs = Torchvision(head()).eval()
     for own, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
         other.copy_(own)

@@ -7,6 +7,7 @@ from torch import fx, nn
 
 from unpool.convert.dilation import border_rules, kernel_rules, map_rules
 from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout
+from unpool.ops.upsampling import upsample
 from unpool.tracing.rewriter import RuleTable
 
 F = nn.functional
@@ -38,7 +39,7 @@ RULES = RuleTable(
         F.avg_pool2d: kernel_rules.average_pool,
         F.adaptive_avg_pool2d: map_rules.subsample,
         F.adaptive_max_pool2d: map_rules.subsample,
-        F.interpolate: map_rules.resize,
+        **dict.fromkeys((F.interpolate, upsample), map_rules.resize),
         F.conv_transpose2d: map_rules.resize,
         F.pixel_shuffle: map_rules.resize,
         F.pad: border_rules.pad_function,

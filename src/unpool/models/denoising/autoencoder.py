@@ -15,6 +15,7 @@ from unpool.errors import DataError, RecipeError
 from unpool.layers.initialize import he_normal
 from unpool.models.backbones.vgg import conv
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import upsample
 
 
 class DenseAutoencoder(nn.Module):
@@ -98,11 +99,11 @@ class ConvAutoencoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x, sizes = image, []
         for stage in self.encoder:
-            sizes.append(x.shape[-2:])
+            sizes.append((x.shape[-2], x.shape[-1]))
             x = stage(x)
         x = self.bottleneck(x)  # (B, code, H / 2^depth, W / 2^depth)
         for stage in self.decoder:
-            x = stage(nn.functional.interpolate(x, sizes.pop(), mode="nearest"))
+            x = stage(upsample(x, 2, sizes.pop(), mode="nearest-exact"))
         return self.head(x)
 
 

@@ -20,6 +20,7 @@ from unpool.errors import RecipeError
 from unpool.layers.cropping import crop
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import fit
 from unpool.types import Backbone
 
 STRIDE = 16  # of the last transposed convolution
@@ -28,8 +29,8 @@ STRIDE = 16  # of the last transposed convolution
 class FCGN(nn.Module):
     """Image (B, C, H, W) -> logits of each joint's disk (B, num_classes, H, W).
 
-    Sizes that are no multiples of 64 work: maps are resized (nearest) to those they are concatenated with, and the
-    output is cropped to the size of the image.
+    Sizes that are no multiples of 64 work: maps are cropped to those they are concatenated with, or their last row and
+    column repeated, and the output is cropped to the size of the image.
 
     Args:
         backbone: must have maps at strides 16 and 32.
@@ -63,18 +64,14 @@ class FCGN(nn.Module):
         size = -(-height // STRIDE), -(-width // STRIDE)
         whole = self.join(image)  # (B, joined, H/16, W/16)
         half = self.join(nn.functional.avg_pool2d(image, 2, ceil_mode=True))  # (B, joined, H/32, W/32)
-        x = torch.cat([_resize(whole, size), _resize(self.up_half(half), size)], dim=1)
+        x = torch.cat([fit(whole, size), fit(self.up_half(half), size)], dim=1)
         return crop(self.to_image(x), (height, width))
 
     def join(self, image: Tensor) -> Tensor:
         """Returns the backbone's two maps, concatenated at stride 16: (B, C, h, w) -> (B, C', h/16, w/16)."""
         maps = self.backbone(image)
         fine, coarse = (maps[level] for level in self.levels)
-        return torch.cat([fine, _resize(self.up(coarse), (fine.shape[-2], fine.shape[-1]))], dim=1)
-
-
-def _resize(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    return nn.functional.interpolate(x, size_hw, mode="nearest")
+        return torch.cat([fine, fit(self.up(coarse), (fine.shape[-2], fine.shape[-1]))], dim=1)
 
 
 VARIANTS = {

@@ -1,8 +1,8 @@
 """Stacked hourglasses (Newell et al. 2016, arXiv:1603.06937), as in the authors' princeton-vl/pose-hg-train, hg.lua.
 
 The later PyTorch release registers convolutions on shortcuts that are never run; there are none here. Initial weights
-are PyTorch's default, as in Torch7. Differs at odd sizes: poolings round up, and a pooled map is upsampled (nearest) to
-the actual size of the map that it is added to, so that every size works.
+are PyTorch's default, as in Torch7. Differs at odd sizes: poolings round up, and a pooled map is doubled (nearest) and
+cut to the size of the map that it is added to, so that every size works.
 """
 
 from functools import partial
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import upsample
 from unpool.types import Stages
 
 
@@ -60,7 +61,7 @@ class Hourglass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         coarse = self.up(self.inner(self.down(self.pool(x))))
-        return self.across(x) + nn.functional.interpolate(coarse, x.shape[-2:], mode="nearest")
+        return self.across(x) + upsample(coarse, 2, (x.shape[-2], x.shape[-1]), mode="nearest-exact")
 
 
 class Reinjection(nn.Module):

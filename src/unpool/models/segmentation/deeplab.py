@@ -11,6 +11,7 @@ multi-grid, dropout of 0.5 before it. Heads start from He's normal weights.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import cycle
+from typing import Literal
 
 from torch import nn
 
@@ -95,14 +96,17 @@ def deeplabv3_torchvision(
     output_stride: int = 8,
     rates: Sequence[int] = RATES,
     head_width: int = 256,
+    align: Literal["stride", "sizes"] = "stride",
 ) -> Dense:
     """Builds torchvision's network: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
-    Arguments as in `deeplabv3`.
+    Arguments as in `deeplabv3`; `align` is "stride", or "sizes" to answer as torchvision does: see `Dense`. The weights
+    "voc" set it.
     """
     body = dilated(backbone, output_stride)
     scaled = scaled_rates(rates, output_stride)
-    return Dense(body, torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width))
+    head = torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width)
+    return Dense(body, head, align=align)
 
 
 def deeplabv3_auxiliary(
@@ -113,10 +117,11 @@ def deeplabv3_auxiliary(
     output_stride: int = 8,
     rates: Sequence[int] = RATES,
     head_width: int = 256,
+    align: Literal["stride", "sizes"] = "stride",
 ) -> DenseAuxiliary:
     """Builds torchvision's network with an FCN head on the map of stride 16 as well: image -> Auxiliary of logits.
 
-    Arguments as in `deeplabv3`.
+    Arguments as in `deeplabv3_torchvision`.
 
     Raises:
         RecipeError: the backbone has no map of stride 16.
@@ -125,7 +130,8 @@ def deeplabv3_auxiliary(
     body = dilated(backbone, output_stride)
     scaled = scaled_rates(rates, output_stride)
     head = torchvision_head(backbone.channels[-1], num_classes, rates=scaled, width=head_width)
-    return DenseAuxiliary(body, head, build_fcn_head(backbone.channels[index], num_classes), index=index)
+    beside = build_fcn_head(backbone.channels[index], num_classes)
+    return DenseAuxiliary(body, head, beside, index=index, align=align)
 
 
 def scaled_rates(rates: Sequence[int], output_stride: int) -> tuple[int, ...]:

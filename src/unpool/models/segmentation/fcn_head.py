@@ -1,11 +1,13 @@
 """A backbone with dilation instead of its last strides and one convolutional head, as torchvision's `fcn_resnet*`.
 
 The head is not that of the paper (Long et al. 2015, arXiv:1411.4038): no skips, batch norm, and a hidden layer a
-quarter as wide as the map. It starts from He's normal weights, where torchvision's starts from torch's default.
+quarter as wide as the map. It starts from He's normal weights, where torchvision's starts from torch's default. The
+answer lies by the stride of the map, where torchvision stretches the map: `align` in `models.dense.Dense`.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Literal
 
 from torch import nn
 
@@ -35,7 +37,15 @@ def build_fcn_head(channels: int, num_classes: int, *, dropout: float = 0.1) -> 
     return head
 
 
-def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1) -> Dense:
+def fcn(
+    backbone: Backbone,
+    /,
+    *,
+    num_classes: int = 21,
+    output_stride: int = 8,
+    dropout: float = 0.1,
+    align: Literal["stride", "sizes"] = "stride",
+) -> Dense:
     """Builds torchvision's FCN on a backbone: image (B, C, H, W) -> logits (B, num_classes, H, W).
 
     Args:
@@ -43,13 +53,20 @@ def fcn(backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8,
         num_classes: logits of each pixel.
         output_stride: largest stride that the backbone keeps; strides beyond it become dilation.
         dropout: share dropped in the head.
+        align: "stride", or "sizes" to answer as torchvision does, see `Dense`; the weights "voc" set it.
     """
     body = dilated(backbone, output_stride)
-    return Dense(body, build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout))
+    return Dense(body, build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout), align=align)
 
 
 def fcn_auxiliary(
-    backbone: Backbone, /, *, num_classes: int = 21, output_stride: int = 8, dropout: float = 0.1
+    backbone: Backbone,
+    /,
+    *,
+    num_classes: int = 21,
+    output_stride: int = 8,
+    dropout: float = 0.1,
+    align: Literal["stride", "sizes"] = "stride",
 ) -> DenseAuxiliary:
     """Builds the FCN with a second head on the map of stride 16: image -> Auxiliary of logits; arguments as in `fcn`.
 
@@ -59,9 +76,8 @@ def fcn_auxiliary(
     (index,) = map_indices(backbone, (AUXILIARY_STRIDE,), reader="the auxiliary head")
     body = dilated(backbone, output_stride)
     head = build_fcn_head(backbone.channels[-1], num_classes, dropout=dropout)
-    return DenseAuxiliary(
-        body, head, build_fcn_head(backbone.channels[index], num_classes, dropout=dropout), index=index
-    )
+    beside = build_fcn_head(backbone.channels[index], num_classes, dropout=dropout)
+    return DenseAuxiliary(body, head, beside, index=index, align=align)
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:

@@ -2,7 +2,7 @@
 
 As in detectron2's SemSegFPNHead: convolutions before a group norm have no bias. Differs in two things: heads narrower
 than its 128 channels have fewer than its 32 groups, of four channels at least, so that maps of one pixel have a
-variance; and maps are brought to the actual size of the next finer one, so that every image size works.
+variance; and each map is doubled and cut to the size of the next finer one, so that every image size works.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from unpool.layers.initialize import he_normal
 from unpool.layers.pyramid import FeaturePyramid
 from unpool.models.catalog import Variant
-from unpool.models.dense import map_indices, resize
+from unpool.models.dense import map_indices
+from unpool.ops.upsampling import upsample
 from unpool.types import Backbone
 
 LEVELS = (4, 8, 16, 32)  # strides of the maps that are read
@@ -44,9 +45,13 @@ class SemanticHead(nn.Module):
         for level, steps in enumerate(self.steps):
             x = maps[level]
             for i, conv in enumerate(steps.children()):
-                x = resize(conv(x), maps[level - 1 - i]) if level else conv(x)
+                x = upsample(conv(x), 2, _size(maps[level - 1 - i])) if level else conv(x)
             raised.append(x)  # (B, width, H/4, W/4)
         return self.classify(sum(raised[1:], raised[0]))
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]
 
 
 def _conv_group_norm(in_channels: int, out_channels: int) -> nn.Module:
@@ -82,7 +87,7 @@ class SemanticFPN(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         maps = self.backbone(image)
-        return resize(self.head(self.neck([maps[i] for i in self.indices])), image)
+        return upsample(self.head(self.neck([maps[i] for i in self.indices])), LEVELS[0], _size(image))
 
 
 VARIANTS = {

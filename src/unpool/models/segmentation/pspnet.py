@@ -1,9 +1,9 @@
 """PSPNet on any backbone (Zhao et al. 2017, arXiv:1612.01105, section 3), as in hszhao/semseg.
 
-Maps are resized with aligned corners. The release refuses images whose sides are not 8k + 1, for which pixels of map
-and image coincide; here every size works. Dropout drops single values, as in the paper's Caffe release; semseg's drops
-whole channels. Networks with the auxiliary head are separate rows; the releases build it for training only. Heads start
-from He's normal weights.
+Cell i of a map lies on the pixel 8i, as with the aligned corners of the release, which refuses images whose sides are
+not 8k + 1; here every size works. Grids of averages are resized with aligned corners. Dropout drops single values, as
+in the paper's Caffe release; semseg's drops whole channels. Networks with the auxiliary head are separate rows; the
+releases build it for training only. Heads start from He's normal weights.
 """
 
 from collections import OrderedDict
@@ -56,7 +56,7 @@ def build_pspnet(
     """
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
-    return Dense(body, head, align_corners=True)
+    return Dense(body, head, align="corners")
 
 
 def pspnet_auxiliary(
@@ -77,7 +77,7 @@ def pspnet_auxiliary(
     body = dilated(backbone, output_stride)
     head = psp_head(backbone.channels[-1], num_classes, bins=bins, width=head_width)
     beside = build_fcn_head(backbone.channels[index], num_classes)
-    return DenseAuxiliary(body, head, beside, index=index, align_corners=True)
+    return DenseAuxiliary(body, head, beside, index=index, align="corners")
 
 
 def _row(build: Callable[..., nn.Module], backbone: str, params: int, gmacs: float) -> Variant:

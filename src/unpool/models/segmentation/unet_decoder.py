@@ -1,11 +1,12 @@
 """U-Net on any backbone: nearest upsampling, concatenation with the skip, two 3x3 convolutions.
 
 Ronneberger et al. 2015 (arXiv:1505.04597) with another encoder, in the widths of segmentation_models_pytorch 0.6, whose
-parameter count it has. Differs at odd sizes: maps are resized to the actual size of the skip, so that every image size
+parameter count it has. Differs at odd sizes: maps are cut to the actual size of the skip, so that every image size
 works, where that library refuses all but multiples of 32. A map at stride 1 is used as a skip too.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
+from unpool.ops.upsampling import upsample
 from unpool.types import Backbone
 
 
@@ -35,9 +37,12 @@ class UNetDecoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.stride = backbone.strides[-1]
+        strides = list(reversed(backbone.strides))
         channels, *skips = reversed(backbone.channels)
         if backbone.strides[0] > 1:
             skips.append(0)  # the last block is at the size of the image, for which the backbone has no map
+            strides.append(1)
+        self.factors = _factors(strides)
         if len(skips) > len(widths):
             raise RecipeError(f"widths has {len(widths)} numbers and this backbone needs {len(skips)}: add some")
         self.blocks = nn.ModuleList()
@@ -50,14 +55,18 @@ class UNetDecoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x, *skips = reversed(self.backbone(image))
-        for i, block in enumerate(self.blocks):
-            x = torch.cat([_resize(x, skips[i]), skips[i]], dim=1) if i < len(skips) else _resize(x, image)
-            x = block(x)
+        for i, (factor, block) in enumerate(zip(self.factors, self.blocks, strict=True)):
+            like = skips[i] if i < len(skips) else image
+            x = upsample(x, factor, (like.shape[-2], like.shape[-1]), mode="nearest-exact")
+            x = block(torch.cat([x, skips[i]], dim=1) if i < len(skips) else x)
         return self.head(x)  # (B, num_classes, H, W)
 
 
-def _resize(x: Tensor, like: Tensor) -> Tensor:
-    return nn.functional.interpolate(x, like.shape[-2:], mode="nearest")
+def _factors(strides: Sequence[int]) -> list[int]:
+    """How many times finer each map is than the one before, coarse to fine."""
+    if any(coarse % fine for coarse, fine in pairwise(strides)):
+        raise RecipeError(f"the backbone's maps have strides {strides[::-1]}; unet needs each to divide the next one")
+    return [coarse // fine for coarse, fine in pairwise(strides)]
 
 
 VARIANTS = {
