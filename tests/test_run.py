@@ -103,7 +103,8 @@ def test_run_starts_from_the_weights_it_was_given_and_asks_for_them_once(camvid,
     torch.manual_seed(7)
     network = models.build("unet", backbone=known.backbone, num_classes=5, **known.options)
     path = save_weights(tmp_path / "start.safetensors", network)
-    chosen = settings(camvid, **{"model.weights": str(path), "train.lr": 1e-9, "train.ema": None})
+    start = {"model.weights": str(path), "model.new_head": True}
+    chosen = settings(camvid, **start, **{"train.lr": 1e-9, "train.ema": None})
     run.train("camvid_unet", chosen, run=tmp_path / "whole")
     with pytest.raises(Stopped):
         run.train("camvid_unet", chosen, run=tmp_path / "cut", callbacks=[StopAfter(1)])

@@ -37,8 +37,8 @@ class FakeRun(ModuleType):
         self.calls.append(("evaluate", run, overrides, split, weights))
         return self._done(run)
 
-    def predict(self, run: Path, images: list[Path], out: Path, *, weights: str) -> list[dict]:
-        self.calls.append(("predict", run, images, out, weights))
+    def predict(self, run: Path, images: list[Path], out: Path, *, weights: str, black_white: Any) -> list[dict]:
+        self.calls.append(("predict", run, images, out, weights, black_white))
         self._done(run)
         return self.records
 

@@ -138,9 +138,9 @@ def test_evaluate_measures_the_last_weights_on_val_by_default(fake):
 
 def test_predict_hands_on_images_and_prints_the_folder(fake, capsys):
     assert main(["predict", "r", "-o", "out", "a.png", "b é.png"]) == 0
-    [(_, run, images, out, weights)] = fake.calls
+    [(_, run, images, out, weights, black_white)] = fake.calls
     assert [str(image) for image in images] == ["a.png", "b é.png"]
-    assert (str(run), str(out), weights) == ("r", "out", "last")
+    assert (str(run), str(out), weights, black_white) == ("r", "out", "last", None)
     assert capsys.readouterr().out == "out\n"
 
 
@@ -155,6 +155,13 @@ def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, caps
 def test_predict_takes_a_network_that_was_published(fake):
     assert main(["predict", "resnet50", "a.png", "--weights", "imagenet", "-o", "out"]) == 0
     assert (str(fake.calls[0][1]), fake.calls[0][4]) == ("resnet50", "imagenet")
+
+
+def test_predict_hands_on_the_range_of_values(fake, capsys):
+    assert main(["predict", "r", "a.tif", "--range", "0", "4095", "-o", "out"]) == 0
+    assert fake.calls[0][5] == (0, 4095)
+    assert main(["predict", "r", "a.tif", "--range", "9", "9", "-o", "out"]) == 2
+    assert "--range is 9 9; expected two numbers, the lower one first" in capsys.readouterr().err
 
 
 def test_summary_refuses_weights_since_they_change_nothing(capsys):

@@ -89,12 +89,16 @@ def test_parameters_and_buffers_of_a_task_are_trained_averaged_saved_and_loaded(
     assert tensors["optimizer/task.centres/exp_avg"].abs().sum() > 0
 
 
+FACTS_OF_EVALUATION = ("split", "weights", "skipped", "not_measured")
+
+
 def test_evaluation_of_a_run_gives_the_metrics_of_its_last_one(runs):
     given = {"reader": Bars(split="val")} if runs.name == "angle" else {}
     again = unpool.evaluate(runs.alone, **given)
-    metrics = {key: value for key, value in again.items() if key not in ("split", "weights", "skipped")}
+    metrics = {key: value for key, value in again.items() if key not in FACTS_OF_EVALUATION}
     assert {"loss", "images", BEST[runs.name]} < metrics.keys()
     assert metrics == {key: runs.trained[key] for key in metrics}
+    assert again["not_measured"] == runs.trained["data"]["not_measured"]
 
 
 def test_best_weights_are_those_of_the_lowest_error(runs):
