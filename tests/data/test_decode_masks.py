@@ -1,5 +1,7 @@
 """Masks are the ids in the file, or they are refused."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,6 +96,13 @@ def test_mask_with_an_alpha_channel_is_refused_with_its_colours(tmp_path):
     values[0, 0] = (255, 0, 0, 90)
     with pytest.raises(Unusable, match=r"alpha channel \(mode RGBA\), colours with alpha: \(255, 0, 0, 90\)"):
         decode_mask(saved(tmp_path / "m.png", values), palette=PALETTE)
+
+
+def test_colour_mask_of_16_bits_is_refused(tmp_path):
+    rows = b"".join(b"\0" + struct.pack(">3H", 0x8001, 0, 0) * 4 for _ in range(3))
+    (tmp_path / "m.png").write_bytes(png(4, 3, depth=16, colour=2, rows=rows))
+    with pytest.raises(Unusable, match="mask has colours of 16 bits, and classes have colours of 8"):
+        decode_mask(tmp_path / "m.png", palette=((0, 0, 0), (128, 0, 0)))
 
 
 def test_colour_mask_without_colours_of_classes_says_where_they_go(tmp_path):

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from unpool.data.image_file import Probe, Unusable, opened, printable, probe, recognised, stored_as
+from unpool.data.image_file import Probe, Unusable, is_deep, opened, printable, probe, recognised, stored_as
 from unpool.data.mask_array import ONE_PAGE, is_array, probe_array, read_array
 from unpool.data.tiff import grey_header, grey_values
 
@@ -108,6 +108,8 @@ def _require_plain(image: Image.Image, name: str) -> None:
         raise Unusable(name, f"mask has mode {image.mode}; expected grey, palette or RGB: re-export as PNG")
     if image.format == "JPEG" and image.mode != "RGB":
         raise Unusable(name, "mask is lossy JPEG, its ids are smeared; re-export as PNG")
+    if image.mode == "RGB" and is_deep(image):
+        raise Unusable(name, "mask has colours of 16 bits, and classes have colours of 8; re-export with 8 bits")
     _require_page(getattr(image, "n_frames", 1), name)
 
 

@@ -180,6 +180,16 @@ OF_OTHER_READERS = {
         ["Train/a*3.jpg", "Test/a*3.jpg"],
         "rename 'Test' to 'test' and 'Train' to 'train'",
     ),
+    "val of masks misspelt": (
+        "folder_masks",
+        ["train/images/a*3.jpg", "train/masks/a*3.png", "vaild/images/b.jpg", "vaild/masks/b.png"],
+        "ROOT/vaild is not used",
+    ),
+    "val below images misspelt": (
+        "folder_masks",
+        ["images/train/a*3.jpg", "masks/train/a*3.png", "images/vaild/b.jpg", "masks/vaild/b.png"],
+        "ROOT/images/vaild is not used",
+    ),
     "val misspelt": ("images", ["train/a*3.jpg", "vaild/a*3.jpg"], "ROOT/vaild is not used"),
 }
 

@@ -22,6 +22,7 @@ from unpool.data.readers.splits import (
     empty_split,
     missing_split,
     require_exif,
+    require_named_split,
     require_root,
     require_share,
     require_split,
@@ -155,10 +156,12 @@ def _require_lines(class_of: Mapping[int, int], count: int) -> None:
 def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | None]:
     """Returns the two folders with the split, and the drawing that selects the split there, if any."""
     laid_out = {name: folders for name in SPLIT_NAMES if (folders := _laid_out(root, name))}
-    if split in laid_out:
-        return laid_out[split], drawn if split == "train" and "val" not in laid_out else None
-    if split == "val" and "train" in laid_out:
+    if split != "test" and "val" not in laid_out and "train" in laid_out:
+        for folder in (root, root / "images"):
+            require_named_split(folder, "val")
         return laid_out["train"], drawn
+    if split in laid_out:
+        return laid_out[split], None
     if not laid_out and drawn.gives(split) and (root / "images").is_dir():
         return _Source(root / "images", root / "masks"), drawn
     looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
