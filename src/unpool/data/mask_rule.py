@@ -167,8 +167,9 @@ def _require_same_meaning(uses: Iterable[Use], lines: Sequence[Colour], meaning:
 
 def _double(lines: Sequence[Colour], meaning: Mapping[int, int]) -> set[int]:
     """The values that are the id of one class and the grey of another in classes.txt."""
-    greys = {colour[0]: i for i, colour in enumerate(lines) if colour == (colour[0],) * 3}
-    return {value for value, line in greys.items() if meaning.get(value, IGNORE) not in (IGNORE, meaning.get(line))}
+    greys = {colour[0]: meaning.get(i, IGNORE) for i, colour in enumerate(lines) if colour == (colour[0],) * 3}
+    both = {value: {meaning.get(value, IGNORE), by_colour} for value, by_colour in greys.items()}
+    return {value for value, classes in both.items() if len(classes - {IGNORE}) == 2}
 
 
 def _refuse_double(uses: Iterable[Use], double: set[int]) -> None:
