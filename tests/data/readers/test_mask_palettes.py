@@ -97,6 +97,12 @@ CASES = {
         [(palette_png(IDS, [CAT, SKY, DOG]), IDS), (grey_png(NONE), NONE)],
         "its value 0 is the id of one class and the colour of another",
     ),
+    "white that is ignored as an id": Case(
+        "sky 0 0 0\ncat 255 255 255\ndog 0 128 0\n",
+        [(rgb_png(shown(IDS, [SKY, WHITE, DOG])), IDS), (grey_png(255 * BINARY), BINARY)],
+        "its value 255 means another class than",
+        {"ignore": 255},
+    ),
     "colours that are greys of other ids": Case(
         GREY_COLOURS, [(palette_png(i, [SKY, GREYS[2], GREYS[1]]), i) for i in (IDS, FEW)]
     ),
