@@ -13,9 +13,7 @@ from unpool.cli.main import main
 from unpool.errors import RecipeError
 from unpool.recipe import load_recipe
 
-DOUBT = (
-    "values stay below 255.938, where white is 4095: if these files have fewer bits than the others, convert them"
-)
+DOUBT = "values stay below 255.938, where white is 4095: if these files have fewer bits than the others, convert them"
 SMALL = {
     "model.name": "mnist_convnet",
     "data.size": [28, 28],

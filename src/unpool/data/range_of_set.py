@@ -104,12 +104,12 @@ def settle_range(reader: MeasuringReader, measured: dict[int, Measure], findings
         else:
             seen[index] = item
     decoding = reader.decoding
-    is_own = decoding.range is None and decoding.set_range is None
-    if is_own:
+    is_new = decoding.range is None and decoding.set_range is None
+    if is_new:
         reader.decoding = replace(decoding, set_range=find_range([one for each in seen.values() for one in each]))
     most = max((one.high for each in seen.values() for one in each if needs_range(one.probed)), default=0)
     why = f"the smallest 2^n - 1 that holds the values of the set (to {most:g} here)"
-    why = why if is_own else f"the range of the training set, and the values here go to {most:g}"
+    why = why if is_new else f"the range of the training set, and the values here go to {most:g}"
     for index, files in seen.items():
         findings.note(reader.names[index], [text for one in files for text in _oddities(one, reader.decoding, why)])
     if reader.decoding.set_range and seen and (others := len(measured) - len(seen)):
