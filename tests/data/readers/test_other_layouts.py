@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unpool.data.readers import READERS
-from unpool.data.readers.layouts import split_meant
+from unpool.data.readers.split_names import split_meant
 from unpool.errors import DataError
 
 
@@ -128,8 +128,16 @@ ACCEPTED = {
         tuple(f"Person {letter}" for letter in "ABCDEF"),
         "5 of 6 classes have one image each, which is not enough to learn one",
     ),
-    "more than splits": (["train/ant/a*4.jpg", "train/bee/a*4.jpg", "extra/c.jpg"], ("ant", "bee"), None),
-    "unlabelled test images": (["train/ant/a*4.jpg", "train/bee/a*4.jpg", "test1/c*4.jpg"], ("ant", "bee"), None),
+    "more than splits": (
+        ["train/ant/a*4.jpg", "train/bee/a*4.jpg", "extra/c.jpg"],
+        ("ant", "bee"),
+        "'extra' holds images",
+    ),
+    "unlabelled test images": (
+        ["train/ant/a*4.jpg", "train/bee/a*4.jpg", "test1/c*4.jpg"],
+        ("ant", "bee"),
+        "folder 'test1' holds images and is of no split: not used",
+    ),
 }
 
 
@@ -190,6 +198,31 @@ OF_OTHER_READERS = {
         ["images/train/a*3.jpg", "masks/train/a*3.png", "images/vaild/b.jpg", "masks/vaild/b.png"],
         "ROOT/images/vaild is not used",
     ),
+    "splits below images in another case": (
+        "folder_masks",
+        ["images/Train/a*3.jpg", "masks/Train/a*3.png", "images/Val/b*3.jpg", "masks/Val/b*3.png"],
+        "ROOT/masks are splits, which would be mixed: rename 'Train' to 'train' and 'Val' to 'val' in both",
+    ),
+    "one split below images misspelt": (
+        "folder_masks",
+        ["images/trian/a*3.jpg", "masks/trian/a*3.png"],
+        "rename 'trian' to 'train' in both",
+    ),
+    "val beside images": (
+        "folder_masks",
+        ["images/a*5.jpg", "masks/a*5.png", "val_images/b*5.jpg", "val_masks/b*5.png"],
+        "ROOT/val_images is not used",
+    ),
+    "validate beside train of masks": (
+        "folder_masks",
+        ["train/images/a*5.jpg", "train/masks/a*5.png", "validate/images/b.jpg", "validate/masks/b.png"],
+        "ROOT/validate is not used",
+    ),
+    "holdout beside train": (
+        "folder",
+        ["train/ant/a*3.jpg", "train/bee/b*3.jpg", "hold-out/ant/c.jpg", "hold-out/bee/d.jpg"],
+        "ROOT/hold-out is not used",
+    ),
     "val misspelt": ("images", ["train/a*3.jpg", "vaild/a*3.jpg"], "ROOT/vaild is not used"),
 }
 
@@ -201,6 +234,28 @@ def test_other_readers_refuse_with_what_fits_too(case, tmp_path):
     (root / "classes.txt").write_text("ground\nplant\n")
     with pytest.raises(DataError, match=message.replace("ROOT", re.escape(str(root)))):
         READERS[reader](root, "train")
+
+
+NOT_USED = {
+    "folder": (["train/ant/a*5.jpg", "train/bee/b*5.jpg", "valid/ant/c.jpg", "valid/bee/d.jpg", "more/e.jpg"], "more"),
+    "two of val": (["train/a*5.jpg", "val/b.jpg", "valid/c.jpg"], "valid"),
+    "images": (["train/a*5.jpg", "val/b.jpg", "more/c.jpg", "notes/d.txt"], "more"),
+    "masks": (["images/a*5.png", "masks/a*5.png", "more/c.png"], "more"),
+    "splits of masks": (["train/images/a*5.png", "train/masks/a*5.png", "images/c.png"], "images"),
+    "masks of splits": (["images/train/a*5.png", "masks/train/a*5.png", "images/more/c.png"], "more"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_USED)
+def test_folder_of_images_that_is_of_no_split_is_told_once(case, tmp_path):
+    files, name = NOT_USED[case]
+    root = grow(tmp_path, *files)
+    (root / "classes.txt").write_text("".join(f"class {i}\n" for i in range(255)))
+    reader = READERS["folder_masks" if "masks" in case else "folder" if case == "folder" else "images"]
+    train, val = reader(root, "train"), reader(root, "val")
+    assert [note for note in train.notes if f"folder '{name}' holds images and is of no split" in note]
+    assert not [note for note in (train.notes + val.notes) if "no split" in note and f"'{name}'" not in note]
+    assert not [note for note in val.notes if "no split" in note]
 
 
 def test_photographs_in_class_folders_are_denoised_and_the_folders_told(tmp_path):

@@ -18,8 +18,8 @@ from unpool.data.image_file import oriented, printable
 from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.layouts import doubtful, look_at
+from unpool.data.readers.split_names import SPLIT_NAMES, not_used
 from unpool.data.readers.splits import (
-    SPLIT_NAMES,
     WHOLE,
     Drawn,
     Split,
@@ -84,6 +84,8 @@ class Folder:
             labels += [index[name]] * (len(self._files) - len(labels))
         if split == "train":
             self.notes += doubtful(used, [len(listing.files) for _, _, listing in listings])
+            laid_out = [path.name for one in SPLIT_NAMES if (path := _split_folder(self.root, one))]
+            self.notes += not_used(self.root, laid_out) if laid_out else []
         if not self._files:
             raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)

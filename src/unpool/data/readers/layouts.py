@@ -4,8 +4,6 @@ A name alone refuses nothing that may be meant: every check has a way out, such 
 really called images and masks.
 """
 
-import difflib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -13,15 +11,9 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
+from unpool.data.listing import is_image_name, is_junk, subfolders, walk
+from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
 
-SPLIT_NAMES: dict[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names} | {"dev": "val", "eval": "val"}
-_ADDED = re.compile(r"(images?|imgs?|pictures|photos|data|dataset|set|split|folder)$")
 _IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 _TARGETS = frozenset(
     {
@@ -47,28 +39,6 @@ class Look(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.instead}"
-
-
-def split_meant(name: str) -> str | None:
-    """The split that a folder's name means, also misspelt, in another case or as in train2017; None for any other name.
-
-    >>> [split_meant(name) for name in ("Train", "vaild", "test_images", "val2017", "brain", "trains")]
-    ['train', 'val', 'test', 'val', None, None]
-    """
-    letters = re.sub(r"[^a-z]", "", name.casefold())
-    letters = letters if letters in _SPLIT_OF else _ADDED.sub("", letters)
-    for known, split in _SPLIT_OF.items():
-        is_turned = len(known) > 3 and sorted(letters) == sorted(known)
-        is_near = len(known) > 6 and difflib.SequenceMatcher(None, letters, known).ratio() >= 0.9
-        if letters == known or (letters[:1] == known[0] and (is_turned or is_near)):
-            return split
-    return None
-
-
-def misnamed(root: Path, split: str) -> list[str]:
-    """Folders with images whose names mean a split and are not those that readers know."""
-    known = SPLIT_NAMES[split]
-    return [name for name in subfolders(root) if name not in known and split_meant(name) == split and _has(root / name)]
 
 
 def look_at(root: Path) -> Look | None:
@@ -111,7 +81,7 @@ def doubtful(names: Sequence[str], counts: Sequence[int]) -> list[str]:
 
 
 def _look_at_splits(root: Path) -> Look | None:
-    meant = {name: split for name in subfolders(root) if (split := split_meant(name)) and _has(root / name)}
+    meant = {name: split for name in subfolders(root) if (split := split_meant(name)) and has_image(root / name)}
     wrong = [name for name, split in meant.items() if name not in SPLIT_NAMES[split]]
     if len(set(meant.values())) < 2 and not (wrong and len(meant) == 1 == len(_holding(root, most=2))):
         return None
@@ -138,7 +108,7 @@ def _look_at_targets(root: Path) -> Look | None:
     if others and not _share_stems(root / first, root / names[targets[0]]):
         return None
     for target in targets:
-        if _has(root / names[target]):
+        if has_image(root / names[target]):
             instead = f"use folder_unet with data.root={printable(root)}"
             if (first, names[target]) != ("images", "masks"):
                 instead += f", after renaming {printable(first)} to images and {printable(names[target])} to masks"
@@ -198,13 +168,9 @@ def _named(root: Path, folders: Sequence[str]) -> str:
     return f"the folders {' and '.join(shown) if len(shown) == 2 else ', '.join(shown)} in {printable(root)}"
 
 
-def _has(folder: Path) -> bool:
-    return folder.is_dir() and holds_image(folder)
-
-
 def _holding(root: Path, *, most: int | None = None) -> list[str]:
     """The first `most` folders that hold an image."""
-    return list(islice((name for name in subfolders(root) if _has(root / name)), most))
+    return list(islice((name for name in subfolders(root) if has_image(root / name)), most))
 
 
 def _loose(folder: Path) -> list[str]:

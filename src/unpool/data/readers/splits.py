@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from unpool.data.classes import held_out
 from unpool.data.image_file import printable
-from unpool.data.readers.layouts import SPLIT_NAMES, hint, misnamed
+from unpool.data.readers.layouts import hint
+from unpool.data.readers.split_names import SPLIT_NAMES, misnamed
 from unpool.errors import DataError, RecipeError
 
 Split = Literal["train", "val", "test"]
