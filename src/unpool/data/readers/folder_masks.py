@@ -167,7 +167,7 @@ def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | No
         _require_flat(root, split)
         return _Source(root / "images", root / "masks"), drawn
     looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
-    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []))
+    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []), "folder_unet")
 
 
 def _require_flat(root: Path, split: Split) -> None:

@@ -14,11 +14,11 @@ from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk, subfolders, walk
 from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
 
-_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"})
 _TARGETS = frozenset(
     {
         *("masks", "mask", "segmentationclass", "segmentationobject", "segmentations", "labels", "annotations"),
-        *("annots", "gt", "groundtruth"),
+        *("annots", "gt", "groundtruth", "label", "annotation", "segmentation", "segmentation_masks", "seg", "gtfine"),
     }
 )
 _BESIDE = frozenset({"imagesets", "overlays", "visualizations"})  # what may lie beside these
@@ -32,18 +32,31 @@ class Look(NamedTuple):
     Attributes:
         what: they are, a clause.
         instead: what to do.
+        recipe: that `instead` names.
+        rename: what that recipe needs renamed, if anything.
     """
 
     what: str
     instead: str
+    recipe: str = ""
+    rename: str = ""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.instead}"
 
 
-def look_at(root: Path) -> Look | None:
-    """What the folders of a root are, where that is certain: never classes of images, nor a folder of photographs."""
-    return _look_at_splits(root) or _look_at_targets(root) or _look_at_samples(root) or _look_deeper(root)
+def look_at(root: Path, whole: Path | None = None) -> Look | None:
+    """What the folders of a root are, where that is certain: never classes of images, nor a folder of photographs.
+
+    `whole` is the root of the set, where `root` is the folder of one split.
+    """
+    return (
+        _look_at_splits(root)
+        or _look_at_targets(root, whole)
+        or _look_at_samples(root)
+        or _look_at_groups(root)
+        or _look_deeper(root)
+    )
 
 
 def look_at_photographs(root: Path) -> Look | None:
@@ -64,9 +77,14 @@ def note_on_classes(root: Path) -> list[str]:
     return [str(look)] if look else []
 
 
-def hint(root: Path) -> str:
-    """What the root looks like, to be added to an error of a reader that does not find its folders; may be empty."""
+def hint(root: Path, recipe: str = "") -> str:
+    """What the root looks like, to be added to an error of a reader that does not find its folders; may be empty.
+
+    Advice to use `recipe`, which is that of the reader itself, is left out.
+    """
     look = look_at(root) or _look_at_classes(root) or _look_at_classes(root / "train") or _look_at_files(root)
+    if look and recipe and look.recipe == recipe:
+        return f". {look.what}: rename {look.rename}" if look.rename else ""
     return f". {look}" if look else ""
 
 
@@ -97,7 +115,7 @@ def _look_at_splits(root: Path) -> Look | None:
     )
 
 
-def _look_at_targets(root: Path) -> Look | None:
+def _look_at_targets(root: Path, whole: Path | None = None) -> Look | None:
     names = {name.casefold(): name for name in subfolders(root)}
     images, targets = (sorted(known & set(names)) for known in (_IMAGES, _TARGETS))
     if not images or not targets:
@@ -109,10 +127,12 @@ def _look_at_targets(root: Path) -> Look | None:
         return None
     for target in targets:
         if has_image(root / names[target]):
-            instead = f"use folder_unet with data.root={printable(root)}"
-            if (first, names[target]) != ("images", "masks"):
-                instead += f", after renaming {printable(first)} to images and {printable(names[target])} to masks"
-            return Look(f"{_named(root, [first, names[target]])} are images and their masks", instead)
+            named = ((first, "images"), (names[target], "masks"))
+            renamed = " and ".join(f"{printable(old)} to {new}" for old, new in named if old != new)
+            instead = f"use folder_unet with data.root={printable(whole or root)}"
+            instead += f", after renaming {renamed}" if renamed else ""
+            what = f"{_named(root, [first, names[target]])} are images and their masks"
+            return Look(what, instead, "folder_unet", renamed)
     kinds = _suffixes(root / names[targets[0]])
     if kinds[".json"]:
         return Look(f"{_named(root, pairs)} are a set of COCO", "use coco_simple_baselines for the joints of people")
@@ -132,6 +152,41 @@ def _look_at_samples(root: Path) -> Look | None:
         return None
     what = f"each of the {len(folders)} folders of {printable(root)} holds one sample and its masks"
     return Look(what, "put all images into images and one mask of each into masks, and use folder_unet")
+
+
+def _look_at_groups(root: Path) -> Look | None:
+    """Folders of folders with equal names, such as folds with the classes in each."""
+    groups = _groups(root)
+    if len(groups) < 2:
+        return None
+    inner = list(groups.values())
+    common, every = set.intersection(*inner), set.union(*inner)
+    if len(common) < 2 or 2 * len(common) < len(every):
+        return None
+    shown = " and ".join(f"'{printable(name)}'" for name in sorted(common)[:3]) + (" ..." if len(common) > 3 else "")
+    what = f"{_named(root, list(groups))} hold the same folders, {shown}"
+    return Look(
+        what, "if those inside are the classes, name the outer ones train, val and test, or set data.root to one"
+    )
+
+
+def groups_of(root: Path) -> list[str]:
+    """A sentence where each class folder holds folders of images only, under names of their own."""
+    groups = _groups(root)
+    if len(groups) < 2 or min(map(len, groups.values())) < 2:
+        return []
+    inside = ", ".join(f"{printable(name)}/{printable(min(inner))}" for name, inner in islice(groups.items(), 2))
+    return [f"each class folder holds folders of images, such as {inside}: the outer ones are taken for the classes"]
+
+
+def _groups(root: Path) -> dict[str, set[str]]:
+    """Names of the folders with images in each folder that holds an image; none where one has images in itself."""
+    groups: dict[str, set[str]] = {}
+    for name in _holding(root):
+        if _loose(root / name):
+            return {}
+        groups[name] = set(_holding(root / name))
+    return groups
 
 
 def _look_deeper(root: Path) -> Look | None:
