@@ -6,9 +6,10 @@ Source: TIFF Revision 6.0, section 2, Image File Directory; BigTIFF is that with
 """
 
 import io
+import os
 import struct
 from collections.abc import Iterator
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -129,12 +130,21 @@ class _OnePage(io.RawIOBase):
 
 def _one_page(stream: BinaryIO, page: Page) -> list[tuple[int, bytes]]:
     """What to put in the file so that it has one page: where, and the bytes."""
-    directory = next(islice(directories(stream), page.number - 1, None), None)
-    if directory is None:
+    state = os.fstat(stream.fileno())
+    pages = _directories(page.path, state.st_mtime_ns, state.st_size)
+    if not 1 <= page.number <= len(pages):
         raise ValueError(f"it no longer has a page {page.number}; it was changed while in use")
+    directory = pages[page.number - 1]
     stream.seek(0)
     head = stream.read(4)
     order, is_big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
     offset = f"{order}{'Q' if is_big else 'I'}"
     none = bytes(struct.calcsize(offset))
     return [(8 if is_big else 4, struct.pack(offset, directory.start)), (directory.next_at, none)]
+
+
+@lru_cache(maxsize=64)
+def _directories(path: Path, mtime_ns: int, size: int) -> tuple[Directory, ...]:
+    """Those of a file, walked through once, since a page far back would cost a walk for each sample."""
+    with path.open("rb") as stream:
+        return tuple(directories(stream))

@@ -134,7 +134,10 @@ def test_image_stack_with_one_mask_is_refused(tmp_path):
     ("image", "mask"),
     [
         (pixels(24, 31, 3, seed=0), ids(3, np.uint8)),  # a picture beside one page a class
-        (np.zeros((24, 31, 3), np.uint8), ids(24, np.uint8)[:, :, :3]),  # bands last beside classes last
+        (
+            np.zeros((24, 31, 3), np.uint8),
+            np.eye(3, dtype=np.uint8)[ids(1, np.uint8)[0]],
+        ),  # bands last beside classes last
         (np.zeros((3, 24, 31), np.uint8), np.eye(3, dtype=np.uint8)[ids(1, np.uint8)[0]].transpose(2, 0, 1)),
         (np.zeros((3, 24, 30), np.uint8), ids(3, np.uint8)),  # pages of another size
         (np.zeros((4, 24, 31), np.uint8), ids(3, np.uint8)),
@@ -195,7 +198,8 @@ def test_validation_takes_whole_stacks_of_several(share, tmp_path, caplog):
     for seed in range(5):
         parts = [FolderMasks(root_of(tmp_path), part, val_share=share, seed=seed) for part in ("train", "val")]
         train, val = ({name.split(" page ")[0] for name in reader.names} for reader in parts)
-        assert len(val) == max(1, int(4 * share)) and len(train) == 4 - len(val)
+        assert len(val) == max(1, int(4 * share))
+        assert len(train) == 4 - len(val)
         assert not train & val
     with caplog.at_level(logging.WARNING):
         scan(parts[1])
