@@ -158,6 +158,16 @@ def test_one_page_a_class_is_no_stack_of_slices(tmp_path):
         everything(root_of(tmp_path))
 
 
+def test_damaged_stack_is_left_out_and_named(tmp_path, caplog):
+    for name in ("whole", "cut"):
+        tiff(tmp_path / "images" / f"{name}.tif", volume(3, np.uint8))
+        path = tiff(tmp_path / "masks" / f"{name}.tif", ids(3, np.uint8))
+    path.write_bytes(path.read_bytes()[:40])
+    with caplog.at_level(logging.WARNING):
+        assert len(everything(root_of(tmp_path))) == 3
+    assert f"left out {path}: damaged TIFF file" in caplog.text
+
+
 def test_fault_of_a_page_names_the_page(tmp_path):
     masks = ids(4, np.uint8)
     masks[2, 5, 5] = 77

@@ -33,7 +33,7 @@ def split_pages(root: Path, pairs: Sequence[Pair]) -> list[Pair]:
         image, mask = root / pair.image, root / pair.mask
         in_mask = _count(mask) if mask.suffix.lower() in _SUFFIXES else 1
         in_image = _count_of_image(image, mask, in_mask) if image.suffix.lower() in _SUFFIXES else 1
-        if in_image == 1:
+        if in_image < 2 or not in_mask:
             split.append(pair)
         elif in_image != in_mask:
             problem = f"image is a stack of {in_image} pages, and its mask {printable(mask)} has {in_mask}"
@@ -71,7 +71,7 @@ def draw_stacks(pairs: Sequence[Pair], drawn: Drawn, split: Split) -> tuple[list
 
 
 def _count(path: Path) -> int:
-    """Pages of a TIFF or an array of shape (N, H, W); 1 where the file is another, or cannot be read."""
+    """Pages of a TIFF or an array of shape (N, H, W); 1 where the file is another, 0 where it cannot be read."""
     try:
         with recognised(path, printable(path)) as (form, _):
             if form == "TIFF":
@@ -79,14 +79,14 @@ def _count(path: Path) -> int:
         if form == "NPY" and len(shape := mapped_array(path).shape) == 3 and shape[2] > 1:
             return max(shape[0], 1)
     except (Unusable, OSError, ValueError):
-        pass
+        return 0
     return 1
 
 
 def _count_of_image(image: Path, mask: Path, in_mask: int) -> int:
     """As `_count`, but an array is a stack of pages only where it cannot be one image with bands."""
     count = _count(image)
-    if image.suffix.lower() != ".npy" or count == 1:
+    if image.suffix.lower() != ".npy" or count < 2:
         return count
     shape = mapped_array(image).shape
     has_bands_last = mask.suffix.lower() == ".npy" and shape[2] < min(shape[:2])
