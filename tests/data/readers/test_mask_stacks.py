@@ -147,7 +147,9 @@ def test_image_stack_with_one_mask_is_refused(tmp_path):
 def test_arrays_that_may_mean_something_else_are_refused(image, mask, tmp_path):
     array(tmp_path / "images" / "v.npy", image)
     array(tmp_path / "masks" / "v.npy", mask)
-    with pytest.raises(DataError, match=r"mask is a stack of 3|a stack; a mask is one page|expected \(H, W, C\)"):
+    with pytest.raises(
+        DataError, match=r"mask is a stack of 3|a stack; a mask is one page|a page a class|expected \(H, W, C\)"
+    ):
         everything(root_of(tmp_path), decoding=Decoding())
 
 
