@@ -18,7 +18,7 @@ _IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bi
 _TARGETS = frozenset(
     {
         *("masks", "mask", "segmentationclass", "segmentationobject", "segmentations", "labels", "annotations"),
-        *("annots", "gt", "groundtruth", "label", "annotation", "segmentation", "segmentation_masks", "seg", "gtfine"),
+        *("annots", "gt", "groundtruth", "label", "annotation", "segmentation_masks", "seg", "gtfine"),
     }
 )
 _BESIDE = frozenset({"imagesets", "overlays", "visualizations"})  # what may lie beside these
