@@ -6,7 +6,7 @@ Source: TIFF Revision 6.0, Adobe 1992; numbers of the tags in its Appendix A.
 import struct
 from typing import BinaryIO, Literal, NamedTuple, cast
 
-from PIL import ImageFile, TiffImagePlugin
+from PIL import ImageFile, ImagePalette, TiffImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from unpool.data.refused import Refused
@@ -70,11 +70,19 @@ class TiffHeader(NamedTuple):
 
 
 class StoredTiff(TiffImagePlugin.TiffImageFile):
-    """Pillow's TIFF with its pixels as they are stored; Pillow turns them by their orientation whatever is asked."""
+    """Pillow's TIFF with its pixels as they are stored; Pillow turns them by their orientation whatever is asked.
+
+    Its colour map may hold numbers of 8 bits.
+    """
 
     def _setup(self) -> None:
         super()._setup()
         self._size = (int(self.tag_v2[256]), int(self.tag_v2[257]))
+        if self.mode in ("P", "PA"):
+            values = self.tag_v2[TiffImagePlugin.COLORMAP]
+            # as libtiff: some writers forget that a colour map has 16 bits
+            eight = bytes(value // 256 if max(values) > 255 else value for value in values)
+            self.palette = ImagePalette.raw("RGB;L", eight)
 
     def load_end(self) -> None:
         ImageFile.ImageFile.load_end(self)
