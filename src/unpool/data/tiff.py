@@ -69,10 +69,10 @@ def tiff_values(stream: BinaryIO, header: TiffHeader) -> np.ndarray:
 
 
 def shown_values(stream: BinaryIO, header: TiffHeader) -> np.ndarray:
-    """(H, W, bands) as `tiff_values`, alpha left out; indices of a palette are no values to be shown."""
+    """(H, W, samples) as `tiff_values`; indices of a palette are no values to be shown."""
     if header.photometric == PALETTE:
         raise Refused(f"TIFF has a palette of {header.bits} bits; convert it to RGB")
-    return tiff_values(stream, header)[..., : header.bands]
+    return tiff_values(stream, header)
 
 
 def grey_header(stream: BinaryIO) -> TiffHeader | None:
@@ -108,6 +108,8 @@ def _by_pillow(stream: BinaryIO, *, is_swapped: bool = False) -> np.ndarray:
     image = StoredTiff(stream)
     if is_swapped:
         image.tile = [tile._replace(args=_swapped(tile.args)) for tile in image.tile]
+    elif image.tile[0].args[0] == "RGBa":  # Pillow would divide by alpha
+        image.tile = [tile._replace(args=("RGBA", *tile.args[1:])) for tile in image.tile]
     return np.asarray(image)
 
 
