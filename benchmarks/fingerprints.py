@@ -25,7 +25,7 @@ from torch import Tensor
 import unpool
 from benchmarks.record import RESULTS, ROOT, Row, machine, write_result
 from unpool.data.readers import READERS
-from unpool.types import Reader, Sample
+from unpool.types import Decoding, Reader, Sample
 
 STEPS, SEEN = 30, 4  # optimiser steps; validation images that are measured and predicted
 FILE = RESULTS / "fingerprints.json"
@@ -88,7 +88,7 @@ def fingerprint(case: Case, data: Path) -> dict[str, str]:
     recipe = unpool.load_recipe(case.recipe, settings)
     kind, options = READERS[recipe.data.reader], dict(recipe.data.options)
     if recipe.data.reader in ("cifar", "mnist", "images"):
-        options["channels"] = recipe.data.channels
+        options["decoding"] = Decoding(channels=recipe.data.channels)
     folder = None if case.data is None else Path(data / case.data)
     train, val = (kind(folder, split, **options) for split in ("train", "val"))  # type: ignore[call-arg]
     train, val = Some(train, STEPS * case.batch), Some(val, SEEN)

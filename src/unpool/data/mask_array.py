@@ -69,6 +69,8 @@ def _mapped(path: Path, name: str) -> np.ndarray:
 def _problem(values: np.ndarray) -> str | None:
     if values.dtype.kind not in "bui":
         return f"mask holds {values.dtype}; ids are integers: save mask.astype(np.uint8)"
+    if values.ndim == 3 and values.shape[2] in (3, 4):
+        return f"mask has shape {values.shape}, colours or a page a class; save ids, as mask.argmax(2) of pages"
     if values.ndim == 3:
         return f"mask has shape {values.shape}, a stack; {ONE_PAGE}"
     if values.ndim != 2 or not values.size:

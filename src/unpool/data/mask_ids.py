@@ -9,8 +9,9 @@ Grey values are ids. What a palette image means is decided for the whole set, by
 - `indices`: palettes have colours, classes.txt has none. Indices are ids where all files of the set agree in the colour
   of each entry that any of them uses; or they are refused.
 
-What could mean two things is refused: grey entries in use of a palette that also has colours (but VOC's colour map,
-whose indices are ids), palettes that differ, ids in some files beside colours in others, unless both give the same.
+What could mean two things is refused: grey values that are the id of one class and the colour of another, grey entries
+in use of a palette that also has colours (but VOC's colour map, whose indices are ids), palettes that differ, ids in
+some files beside colours in others, unless both give the same.
 """
 
 from collections.abc import Sequence

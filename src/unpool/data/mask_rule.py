@@ -12,6 +12,7 @@ from unpool.data.mask_file import Entry, Kind, MaskHeader, read_header, read_sto
 from unpool.data.mask_ids import Colour, Reading, grey_of, text_of
 from unpool.errors import DataError
 from unpool.ops.drawing import voc_palette
+from unpool.types import IGNORE
 
 Item = TypeVar("Item")
 _BLACK = (0, 0, 0)
@@ -61,8 +62,11 @@ def find_reading(paths: Sequence[Path], lines: Sequence[Colour], meaning: Mappin
         DataError: the files do not agree, or mean two things; names entries, colours and files.
     """
     headers = _each(read_header, paths)
-    kinds = {path: "grey" if _is_ramp(header) else header.kind for path, header in headers.items()}
+    double = _double(lines, meaning)
+    kinds = {path: "grey" if _is_ramp(header) and not double else header.kind for path, header in headers.items()}
     present = set(kinds.values())
+    if double:
+        _refuse_double(_uses([path for path, kind in kinds.items() if kind == "grey"]), double)
     if present <= {"grey"}:
         return SetReading(Reading("ids", tuple(lines)))
     if lines:
@@ -159,6 +163,22 @@ def _require_same_meaning(uses: Iterable[Use], lines: Sequence[Colour], meaning:
                 problem = "mask is grey, and others of the set show the colours of classes.txt"
                 other = f"its value {value} means another class than {text_of(entry)}, or none"
                 raise DataError(f"{printable(use.path)}: {problem}; {other}: save all masks of the set in one way")
+
+
+def _double(lines: Sequence[Colour], meaning: Mapping[int, int]) -> set[int]:
+    """The values that are the id of one class and the grey of another in classes.txt."""
+    greys = {colour[0]: meaning.get(i, IGNORE) for i, colour in enumerate(lines) if colour == (colour[0],) * 3}
+    both = {value: {meaning.get(value, IGNORE), by_colour} for value, by_colour in greys.items()}
+    return {value for value, classes in both.items() if len(classes - {IGNORE}) == 2}
+
+
+def _refuse_double(uses: Iterable[Use], double: set[int]) -> None:
+    """Raises DataError where a grey mask holds a value that means two classes."""
+    for use in uses:
+        if held := sorted(double & use.entries.keys()):
+            problem = f"mask is grey, and its value {held[0]} is the id of one class and the colour of another"
+            advice = "take the colours out of classes.txt if values are ids, or save masks in colours (RGB)"
+            raise DataError(f"{printable(use.path)}: {problem} in classes.txt: {advice}")
 
 
 def _is_ramp(header: MaskHeader) -> bool:

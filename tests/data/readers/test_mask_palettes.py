@@ -54,6 +54,7 @@ class Case(NamedTuple):
 
 WRITERS = (palette_png, palette_gif, palette_bmp, palette_tiff)
 GREYS = [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
+GREY_COLOURS = "sky 0 0 0\ncat 2 2 2\ndog 1 1 1\n"
 BW = {"mask_values": {0: 0, 255: 1}}
 BINARY = np.minimum(IDS, 1)
 BLACK_WHITE = [SKY, WHITE]
@@ -94,7 +95,23 @@ CASES = {
     "black that is another class as a colour": Case(
         "cat 128 0 0\nsky 0 0 0\ndog 0 128 0\n",
         [(palette_png(IDS, [CAT, SKY, DOG]), IDS), (grey_png(NONE), NONE)],
-        "its value 0 means another class than",
+        "its value 0 is the id of one class and the colour of another",
+    ),
+    "white that is ignored as an id": Case(
+        "sky 0 0 0\ncat 255 255 255\ndog 0 128 0\n",
+        [(rgb_png(shown(IDS, [SKY, WHITE, DOG])), IDS), (grey_png(255 * BINARY), BINARY)],
+        "its value 255 means another class than",
+        {"ignore": 255},
+    ),
+    "colours that are greys of other ids": Case(
+        GREY_COLOURS, [(palette_png(i, [SKY, GREYS[2], GREYS[1]]), i) for i in (IDS, FEW)]
+    ),
+    "the same in a palette that is no palette": Case(
+        GREY_COLOURS, [(palette_png(IDS, GREYS), np.array([0, 2, 1])[IDS])]
+    ),
+    "the same as RGB": Case(GREY_COLOURS, [(rgb_png(shown(IDS, [SKY, GREYS[2], GREYS[1]])), IDS)]),
+    "the same as grey": Case(
+        GREY_COLOURS, [(grey_png(IDS), IDS)], "its value 1 is the id of one class and the colour of another"
     ),
     "grey ids and classes with colours": Case(COLOURED, [(grey_png(IDS), IDS), (grey_png(FEW), FEW)]),
     # no colours: indices where all agree
