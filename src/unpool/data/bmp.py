@@ -4,6 +4,7 @@ Pillow takes a palette of greys for grey of 1 or 8 bits a pixel, whatever number
 """
 
 import struct
+from typing import BinaryIO, cast
 
 from PIL import BmpImagePlugin, ImagePalette
 
@@ -17,14 +18,17 @@ class StoredBmp(BmpImagePlugin.BmpImageFile):
 
     def _open(self) -> None:
         super()._open()
-        self.fp.seek(_FILE_HEAD)
-        (size,) = struct.unpack("<I", self.fp.read(4))
-        head = self.fp.read(size - 4)
+        stream = cast(BinaryIO, self.fp)
+        stream.seek(_FILE_HEAD)
+        (size,) = struct.unpack("<I", stream.read(4))
+        head = stream.read(size - 4)
         is_short = size == _SHORT_HEAD
         (bits,) = struct.unpack_from("<H", head, 6 if is_short else 10)
         if self.mode in ("1", "L") and self.mode != _GREY.get(bits):
             stated = 0 if is_short else struct.unpack_from("<I", head, 28)[0]
             width = 3 if is_short else 4
             self._mode = "P"
-            self.palette = ImagePalette.raw("BGR" if is_short else "BGRX", self.fp.read(width * (stated or 1 << bits)))
-            self.tile = [tile._replace(args=(_INDEX[bits], *tile.args[1:])) for tile in self.tile]
+            self.palette = ImagePalette.raw("BGR" if is_short else "BGRX", stream.read(width * (stated or 1 << bits)))
+            self.tile = [
+                tile._replace(args=(_INDEX[bits], *cast(tuple[object, ...], tile.args)[1:])) for tile in self.tile
+            ]

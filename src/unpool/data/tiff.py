@@ -108,8 +108,8 @@ def _by_pillow(stream: BinaryIO, *, is_swapped: bool = False) -> np.ndarray:
     image = StoredTiff(stream)
     if is_swapped:
         image.tile = [tile._replace(args=_swapped(tile.args)) for tile in image.tile]
-    elif image.tile[0].args[0] == "RGBa":  # Pillow would divide by alpha
-        image.tile = [tile._replace(args=("RGBA", *tile.args[1:])) for tile in image.tile]
+    else:
+        image.tile = [tile._replace(args=_undivided(tile.args)) for tile in image.tile]
     return np.asarray(image)
 
 
@@ -119,6 +119,12 @@ def _swapped(args: Any) -> tuple[Any, ...]:
     native = "L" if np.little_endian else "B"
     order = native if rawmode[-1] == "N" else rawmode[-1]
     return f"{rawmode[:-1]}{'B' if order == 'L' else 'L'}", *others
+
+
+def _undivided(args: Any) -> tuple[Any, ...]:
+    """The arguments of a decoder that does not divide colours by an associated alpha."""
+    rawmode, *others = args
+    return "RGBA" if rawmode == "RGBa" else rawmode, *others
 
 
 def _dtype(header: TiffHeader) -> np.dtype[Any]:
