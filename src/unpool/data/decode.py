@@ -7,7 +7,7 @@
 """
 
 import logging
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ from unpool.data.image_file import (
 )
 from unpool.data.orientation import turned
 from unpool.data.refused import Refused
+from unpool.data.stack import File
 from unpool.data.stored import colours, read_values
 from unpool.types import Decoding
 
@@ -50,7 +51,7 @@ class Pixels(NamedTuple):
     shade: Shade | None
 
 
-def readable(path: Path, decoding: Decoding) -> Probe:
+def readable(path: File, decoding: Decoding) -> Probe:
     """The header of a file that `decode_image` can read, as far as a header tells.
 
     Raises:
@@ -64,7 +65,7 @@ def readable(path: Path, decoding: Decoding) -> Probe:
     return probed
 
 
-def deep_files(decoding: Decoding, *files: tuple[Path, Probe]) -> tuple[Path, ...]:
+def deep_files(decoding: Decoding, *files: tuple[File, Probe]) -> tuple[File, ...]:
     """Of image files, those whose values decide what is white, or may lie beyond what is said to be."""
     return tuple(path for path, probed in files if probed.is_deep and (decoding.range or not is_exact(probed)))
 

@@ -19,6 +19,7 @@ from unpool.data.array_header import ArrayHeader, read_array_header
 from unpool.data.formats import HEAD_BYTES, NPY, PARSERS, sniff
 from unpool.data.png_bits import significant_bits
 from unpool.data.refused import Refused
+from unpool.data.stack import File, Page
 from unpool.data.tiff import require_readable
 from unpool.data.tiff_header import (
     COLOURS,
@@ -33,7 +34,7 @@ from unpool.errors import DataError
 from unpool.types import Exif, Fault, Range
 
 LIMIT_PIXELS = 100_000_000
-Source = Path | bytes
+Source = File | bytes
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -103,8 +104,10 @@ class Probe(NamedTuple):
         return self.bits > 8 or self.kind != "u"
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """The path with bytes that are no UTF-8, and control characters, written as escapes."""
+def printable(path: str | os.PathLike[str] | Page) -> str:
+    """The path with bytes that are no UTF-8, and control characters, written as escapes; of a page, with its number."""
+    if isinstance(path, Page):
+        return f"{printable(path.path)} page {path.number}"
     if (plain := os.fspath(path)).isprintable():
         return plain
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -202,7 +205,7 @@ def orientation(image: Image.Image) -> int:
 
 def name_of(source: Source, name: str | None) -> str:
     if name is None:
-        return printable(source) if isinstance(source, Path) else "image"
+        return "image" if isinstance(source, bytes) else printable(source)
     return name
 
 
@@ -244,6 +247,8 @@ def _stream(source: Source, name: str) -> BinaryIO:
         return source.open("rb")
     except OSError as error:
         raise Unreadable(name, f"cannot read ({error.strerror})") from error
+    except (ValueError, struct.error) as error:  # of a page
+        raise Unreadable(name, f"damaged file: {error}") from error
 
 
 def _enabled_format(stream: BinaryIO, name: str) -> str:

@@ -114,7 +114,7 @@ def settle_range(reader: MeasuringReader, measured: dict[int, Measure], findings
 
 
 def _see_all(decoding: Decoding, measured: dict[int, Measure], index: int) -> list[Seen]:
-    return [see(Path(path), decoding) for path in measured[index].deep]
+    return [see(path, decoding) for path in measured[index].deep]
 
 
 def _oddities(seen: Seen, decoding: Decoding, most: float) -> list[str]:

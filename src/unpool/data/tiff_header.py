@@ -3,13 +3,13 @@
 Source: TIFF Revision 6.0, Adobe 1992; numbers of the tags in its Appendix A.
 """
 
-import struct
 from typing import BinaryIO, Literal, NamedTuple, cast
 
 from PIL import ImageFile, ImagePalette, TiffImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from unpool.data.refused import Refused
+from unpool.data.stack import directories
 from unpool.types import Range
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
@@ -26,7 +26,6 @@ _LITTLE_ENDIAN = {  # of these, what Pillow reads right only where the low byte 
     BLACK_IS_ZERO: {("u", 12), ("u", 32), ("i", 16), ("i", 32), ("f", 32)},
 }
 _BITS = {"u": {*range(1, 17), 32, 64}, "i": {8, 16, 32, 64}, "f": {16, 32, 64}}
-_MOST_PAGES = 100_000
 
 
 class TiffHeader(NamedTuple):
@@ -119,7 +118,7 @@ def read_tiff_header(stream: BinaryIO) -> TiffHeader:
         is_reversed=_number(tags, 266, 1) == 2,
         compression=_number(tags, 259, 1),
         orientation=turn if 1 <= turn <= 8 else 1,
-        pages=_count_pages(stream),
+        pages=sum(1 for _ in directories(stream)),
         stated=None,
     )
     return header._replace(stated=_stated(tags, header))
@@ -180,20 +179,3 @@ def _numbers(tags: ImageFileDirectory_v2, tag: int, default: int) -> tuple[int, 
 
 def _number(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
     return int(_numbers(tags, tag, default)[0])
-
-
-def _count_pages(stream: BinaryIO) -> int:
-    stream.seek(0)
-    head = stream.read(16)
-    order, is_big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
-    count, entry, offset = ("Q", 20, "Q") if is_big else ("H", 12, "I")
-    following = struct.unpack_from(order + offset, head, 8 if is_big else 4)[0]
-    seen: set[int] = set()
-    while following and following not in seen and len(seen) < _MOST_PAGES:
-        seen.add(following)
-        stream.seek(following)
-        entries = struct.unpack(order + count, stream.read(struct.calcsize(count)))[0]
-        stream.seek(entries * entry, 1)
-        raw = stream.read(struct.calcsize(offset))
-        following = struct.unpack(order + offset, raw)[0] if len(raw) == struct.calcsize(offset) else 0
-    return len(seen)

@@ -12,7 +12,7 @@ from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.mask_rule import find_reading
 from unpool.data.readers.class_file import ClassFile, read_class_file
-from unpool.data.readers.pairing import key_of, pair_files
+from unpool.data.readers.pairing import pair_files
 from unpool.data.readers.pairs import MaskPairs, MaskValues
 from unpool.data.readers.splits import (
     SPLIT_NAMES,
@@ -27,13 +27,14 @@ from unpool.data.readers.splits import (
     require_share,
     require_split,
 )
+from unpool.data.readers.stacks import draw_stacks, split_pages
 from unpool.errors import RecipeError
 from unpool.ops.drawing import distinct_colours
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
 
 class FolderMasks(MaskPairs):
-    """Images with masks of the same name, which may end in `_mask`.
+    """Images with masks of the same name, which may end in `_mask`; of two stacks of pages, each page is a sample.
 
     Args:
         classes: class names by index, as in a training run; by default those of classes.txt.
@@ -67,11 +68,11 @@ class FolderMasks(MaskPairs):
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
         paired = pair_files(root, source.images, source.masks)
-        pairs, meaning = paired.pairs, labels.meaning(index)
-        reading = find_reading([root / pair.mask for pair in pairs], labels.mask_palette, meaning)
+        pairs, meaning = split_pages(root, paired.pairs), labels.meaning(index)
+        reading = find_reading([pair.files(root)[1] for pair in pairs], labels.mask_palette, meaning)
+        divided: list[str] = []
         if drawn is not None:
-            kept = drawn.keeps([key_of(pair.image) for pair in pairs], split)
-            pairs = [pair for pair in pairs if key_of(pair.image) in kept]
+            pairs, divided = draw_stacks(pairs, drawn, split)
         if not pairs:
             raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(meaning, len(labels.names), reading=reading.reading)
@@ -83,7 +84,7 @@ class FolderMasks(MaskPairs):
             mask_rule=reading.reading.rule,
             mask_colours=tuple((meaning[i], colour) for i, colour in reading.colours.items() if i in meaning),
         )
-        self.faults, self.notes = paired.faults, paired.notes + reading.notes
+        self.faults, self.notes = paired.faults, paired.notes + reading.notes + divided
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
