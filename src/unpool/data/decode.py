@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from unpool.data.bands import as_channels, choose_bands, require_bands
+from unpool.data.bands import as_channels, described, require_bands
 from unpool.data.depth import Shade, eight_bits, is_exact, named, shade_of
 from unpool.data.formats import NPY, SUFFIXES
 from unpool.data.image_file import (
@@ -79,12 +79,13 @@ def notes(path: str, probed: Probe, decoding: Decoding) -> tuple[str, ...]:
     if probed.frames > 1:
         sentences.append(f"{probed.format} of {probed.frames} frames, only the first is used")
     if decoding.bands:
-        sentences.append(f"bands {', '.join(map(str, decoding.bands))} of {probed.bands} are used, counted from 1")
+        chosen = ", ".join(map(str, decoding.bands))
+        sentences.append(f"bands {chosen} of {described(probed)} are used, counted from 1")
     elif probed.bands == 1 and decoding.channels == 3:
         sentences.append("grey image, its one channel used for all 3")
     if probed.is_deep:
         sentences.append(_depth_note(probed, decoding))
-    if probed.has_alpha:
+    if probed.alpha and not decoding.bands:
         sentences.append("image with an alpha channel, which is dropped")
     if probed.orientation != 1:
         sentences.append("EXIF orientation applied" if decoding.exif == "apply" else "EXIF orientation ignored")
@@ -129,10 +130,9 @@ def read_pixels(source: Source, decoding: Decoding, *, name: str | None = None) 
             image = parsed(form, stream, name)
             if not is_deep(image):
                 return Pixels(_tensor(_plain(image, decoding)), None)
-        values, probed = read_values(form, stream, name)
-        chosen = choose_bands(values, probed, decoding)
-        shade = shade_of(chosen, probed, decoding)
-        grey = as_channels(eight_bits(chosen, shade.range), decoding)
+        values, probed = read_values(form, stream, name, decoding)
+        shade = shade_of(values, probed, decoding)
+        grey = as_channels(eight_bits(values, shade.range), decoding)
         upright = turned(grey, probed.orientation) if decoding.exif == "apply" else grey
         return Pixels(_tensor(upright), shade if probed.is_deep else None)
 

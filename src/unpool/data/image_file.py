@@ -77,7 +77,7 @@ class Probe(NamedTuple):
         kind: of the values: unsigned, signed or floating point.
         bands: values of a pixel, alpha left out; 3 for colours in any form.
         is_colour: the bands are red, green and blue.
-        has_alpha: there is an alpha channel.
+        alpha: which samples of a pixel are alpha, counted from 1; the others are the bands.
         is_white_zero: the smallest value is white, in a grey TIFF.
         stated: the values that are black and white, where the file says so.
         significant: bits that the file calls significant, where those are fewer; 0 where it does not say.
@@ -93,7 +93,7 @@ class Probe(NamedTuple):
     kind: Literal["u", "i", "f"] = "u"
     bands: int = 1
     is_colour: bool = False
-    has_alpha: bool = False
+    alpha: tuple[int, ...] = ()
     is_white_zero: bool = False
     stated: Range | None = None
     significant: int = 0
@@ -135,12 +135,13 @@ def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
     rawmode, most = stored_as(image)
     frames, form = getattr(image, "n_frames", 1), str(image.format)
     is_colour = image.mode not in _GREY_MODES and rawmode != "LA;16B"
+    has_alpha = image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA")))
     probed = Probe(image.height, image.width, form, image.mode, frames, orientation(image))
     probed = probed._replace(
         bits=16 if is_deep(image) else 8,
         bands=3 if is_colour else 1,
         is_colour=is_colour,
-        has_alpha=image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA"))),
+        alpha=(4 if is_colour else 2,) if has_alpha else (),
         stated=(0, most if isinstance(most, int) else 65535) if form == "PPM" else None,
     )
     if form == "PNG" and probed.bits == 16:
@@ -160,7 +161,7 @@ def _probe_tiff(header: TiffHeader, stream: BinaryIO, name: str) -> Probe:
         kind=header.kind,
         bands=header.bands if header.photometric == RGB or not is_colour else 3,
         is_colour=is_colour and (header.photometric != RGB or header.bands == 3),
-        has_alpha=header.alpha > 0,
+        alpha=header.alpha,
         is_white_zero=header.photometric == WHITE_IS_ZERO,
         stated=header.stated,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from unpool.data.image_file import Probe, Unusable, is_deep, opened, printable, probe, recognised, stored_as
 from unpool.data.mask_array import ONE_PAGE, is_array, probe_array, read_array
@@ -127,10 +127,6 @@ def _palette(image: Image.Image) -> tuple[Entry, ...]:
     if image.mode != "P" or image.palette is None:
         return ()
     rawmode, data = image.palette.getdata()
-    if image.format == "TIFF" and isinstance(image, TiffImagePlugin.TiffImageFile):
-        values = image.tag_v2[TiffImagePlugin.COLORMAP]
-        # as libtiff: some writers forget that a colour map has 16 bits
-        data, rawmode = bytes(v // 256 if max(values) > 255 else v for v in values), "RGB;L"
     if rawmode == "RGB;L":
         colours = np.frombuffer(data, np.uint8).reshape(3, -1).T
     else:

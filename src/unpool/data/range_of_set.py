@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from unpool.data.bands import choose_bands
 from unpool.data.depth import OPTION, extremes, needs_range, require_whole, smallest_range
 from unpool.data.findings import Findings
 from unpool.data.image_file import Probe, Source, name_of, printable, probe, recognised
@@ -46,8 +45,8 @@ def see(source: Source, decoding: Decoding, *, name: str | None = None) -> Seen:
     """
     name = name_of(source, name)
     with recognised(source, name) as (form, stream):
-        values, probed = read_values(form, stream, name)
-        low, high = extremes(choose_bands(values, probed, decoding), probed)
+        values, probed = read_values(form, stream, name, decoding)
+        low, high = extremes(values, probed)
         if decoding.range is None and needs_range(probed):
             require_whole(low, high, probed)
         return Seen(probed, low, high)
