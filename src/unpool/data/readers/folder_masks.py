@@ -14,8 +14,8 @@ from unpool.data.mask_rule import find_reading
 from unpool.data.readers.class_file import ClassFile, read_class_file
 from unpool.data.readers.pairing import pair_files
 from unpool.data.readers.pairs import MaskPairs, MaskValues
+from unpool.data.readers.split_names import SPLIT_NAMES, misnamed, not_used
 from unpool.data.readers.splits import (
-    SPLIT_NAMES,
     WHOLE,
     Drawn,
     Split,
@@ -28,7 +28,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.data.readers.stacks import draw_stacks, split_pages
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.ops.drawing import distinct_colours
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
@@ -85,6 +85,7 @@ class FolderMasks(MaskPairs):
             mask_colours=tuple((meaning[i], colour) for i, colour in reading.colours.items() if i in meaning),
         )
         self.faults, self.notes = paired.faults, paired.notes + reading.notes + divided
+        self.notes += _not_used(root) if split == "train" else []
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
@@ -164,9 +165,30 @@ def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | No
     if split in laid_out:
         return laid_out[split], None
     if not laid_out and drawn.gives(split) and (root / "images").is_dir():
+        _require_flat(root, split)
         return _Source(root / "images", root / "masks"), drawn
     looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
-    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []))
+    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []), "folder_unet")
+
+
+def _require_flat(root: Path, split: Split) -> None:
+    """Raises DataError for folders of splits, by names that are not theirs, below or beside images and masks."""
+    if split != "test":
+        require_named_split(root, "val")
+    if wrong := {name: one for one in SPLIT_NAMES for name in misnamed(root / "images", one)}:
+        renamed = " and ".join(f"'{printable(name)}' to '{split}'" for name, split in sorted(wrong.items()))
+        inside = f"{printable(root / 'images')} and {printable(root / 'masks')}"
+        raise DataError(f"folders in {inside} are splits, which would be mixed: rename {renamed} in both")
+
+
+def _not_used(root: Path) -> list[str]:
+    """Sentences on folders with images beside those of the splits."""
+    laid_out = [folders.images.relative_to(root).parts for one in SPLIT_NAMES if (folders := _laid_out(root, one))]
+    below = [inner for outer, inner in laid_out if outer == "images"]
+    beside = [outer for outer, _ in laid_out if outer != "images"]
+    inside = [f"images: {one}" for one in not_used(root / "images", below)] if below else []
+    flat = ["images", "masks"] if below or not laid_out else []
+    return not_used(root, [*beside, *flat]) + inside
 
 
 def _laid_out(root: Path, split: str) -> _Source | None:
