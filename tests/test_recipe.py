@@ -349,7 +349,9 @@ def test_other_format_is_refused(write):
         ("a: !!python/object/apply:os.system [id]\n", "line 1, column 4: could not determine a constructor"),
         ("a: !thing 1\n", "tags"),
         ("a: 1\n---\nb: 2\n", "a second document starts here"),
-        ("1: 2\n", "the key 1, which is no word"),
+        ("1.5: 2\n", "the key 1.5, which is no word"),
+        ("true: 2\n", "the key True, which is no word"),
+        ("data: {1: 2, '1': 3}\n", "has one key twice among 1, '1'"),
         ("a: !!binary aGk=\n", "has a bytes"),
         ("a: \x07\n", "special characters are not allowed"),
         ("a: 2020-13-01\n", "cannot be read"),
@@ -364,6 +366,11 @@ def test_other_format_is_refused(write):
 )
 def test_text_that_is_no_recipe_is_refused_with_its_place(write, text, words):
     assert words in refused(write(text))
+
+
+def test_mapping_of_ids_is_written_as_messages_propose_it():
+    recipe = load_recipe("folder_unet", ["data.root=x", "data.mask_values={0: 0, 255: 1}"])
+    assert recipe.data.options["mask_values"] == {"0": 0, "255": 1}
 
 
 def test_alias_bomb_is_refused_before_it_grows(write):

@@ -33,7 +33,7 @@ def _camvid(root: Path, rng: np.random.Generator) -> None:
 def _folder(root: Path, rng: np.random.Generator) -> None:
     for name in ("ant", "bee"):
         for i in range(6):
-            _picture(root / name / f"{i}.jpg", rng, (40 + i, 50))
+            _picture(root / name / f"{i}.jpg", rng, (40 + i, 50 if name == "ant" else 52))
 
 
 def _folder_masks(root: Path, rng: np.random.Generator) -> None:

@@ -125,7 +125,7 @@ class Decoding:
         range: (black, white) of files of more than 8 bits, signed values or floating point; None where they say it, or
             where `set_range` is theirs.
         set_range: (black, white) of those of them that do not say it, as the scan of the training split found it.
-        bands: of the file, counted from 1, one a channel; None for all.
+        bands: of the file, counted from 1 with alpha, one a channel; None for all but alpha.
     """
 
     channels: int = 3

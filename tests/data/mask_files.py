@@ -41,14 +41,15 @@ def palette_gif(indices: np.ndarray, colours: Colours, *, clear: int | None = No
     return b"GIF89a" + struct.pack("<2H3B", width, height, 0xF6, 0, 0) + table + frames * frame + b"\x3b"
 
 
-def palette_bmp(indices: np.ndarray, colours: Colours) -> bytes:
-    """8 bits, rows from below."""
+def palette_bmp(indices: np.ndarray, colours: Colours, *, bits: int = 8) -> bytes:
+    """Rows from below, each filled up to four bytes, its first pixel in the highest bits."""
     height, width = indices.shape
     table = b"".join(struct.pack("4B", blue, green, red, 0) for red, green, blue in colours)
-    rows = b"".join(row.tobytes().ljust(-(-width // 4) * 4, b"\0") for row in indices.astype(np.uint8)[::-1])
+    packed = ["".join(f"{index:0{bits}b}" for index in row) for row in indices[::-1].tolist()]
+    rows = b"".join(int(row + "0" * (-len(row) % 32), 2).to_bytes(-(-len(row) // 32) * 4, "big") for row in packed)
     start = 54 + len(table)
     head = b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start)
-    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 0, len(rows), 2835, 2835, len(colours), 0)
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(rows), 2835, 2835, len(colours), 0)
     return head + info + table + rows
 
 

@@ -117,6 +117,15 @@ def test_palette_gives_indices_to_masks_and_colours_to_images(bits, tmp_path):
         assert np.array_equal(decode_image(data, RGB).numpy(), colours[values].transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("most", [255, 128])
+def test_colour_map_of_8_bits_gives_the_colours_that_were_meant(most):
+    values = np.random.default_rng(0).integers(0, 256, (9, 13)).astype(np.uint8)
+    colours = np.random.default_rng(1).integers(0, most, (256, 3), endpoint=True)
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, values, photometric="palette", colormap=colours.T.astype(np.uint16))
+    assert np.array_equal(decode_image(stream.getvalue(), RGB).numpy(), colours[values].transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize("kind", ["u1", "u2"])
 def test_colours_are_those_that_another_library_reads(kind, tmp_path):
     values = values_of(kind, 3)

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import timm
@@ -260,6 +261,12 @@ def test_file_without_a_head_needs_a_new_one(tmp_path, ours, torchvisions, caplo
     network = loaded(path, new_head=True)
     assert torch.equal(network.backbone.stem.conv.weight, ours.backbone.stem.conv.weight)
     assert "new, with initial weights: head.linear.bias, head.linear.weight" in caplog.text
+    written(path, {f"module.{name}": tensor for name, tensor in torchvisions.items()})
+    caplog.clear()
+    loaded(path, new_head=True)
+    assert caplog.text.strip().endswith(
+        "new, with initial weights: head.linear.bias, head.linear.weight; not used: module.fc.bias, module.fc.weight"
+    )
 
 
 def test_new_head_is_new_also_where_the_classes_are_as_many(tmp_path, ours):
@@ -377,3 +384,98 @@ def test_networks_of_equal_shapes_are_not_taken_for_one_another(tmp_path):
     with pytest.raises(ModelFileError, match="saved from lenet5, and this is lenet5_28"):
         models.build("lenet5_28", weights=path)
     models.build("lenet5", weights=path)
+
+
+def of_run(folder, network, name, backbone=None, **options):
+    """A file of weights with the config.json of a run beside it."""
+    folder.mkdir()
+    section = {"name": name, "backbone": backbone, "options": options}
+    (folder / "config.json").write_text(json.dumps({"network": section}))
+    return written(folder / "model.safetensors", network.state_dict())
+
+
+def test_run_of_another_network_is_refused_below_a_prefix_too(tmp_path):
+    """`unet_mirror` keeps the tensors of `unet_same` below `valid.net.`; the network has a prefix in its turn."""
+    path = of_run(tmp_path / "run", models.build("unet_mirror", num_classes=2, width=2), "unet_mirror", width=2)
+    for other in ("unet_same", "unet_valid"):
+        with pytest.raises(ModelFileError, match=f"saved from unet_mirror, and this is {other}.*choose unet_mirror"):
+            models.build(other, num_classes=2, width=2, weights=path)
+    models.build("unet_mirror", num_classes=2, width=2, weights=path)
+
+
+def test_run_of_other_options_is_refused_and_the_message_sets_them(tmp_path, caplog):
+    build = partial(models.build, "deeplabv3", backbone="resnet18", width=WIDTH, num_classes=2, head_width=8)
+    stated = {"width": WIDTH, "head_width": 8, "output_stride": 8, "rates": [2, 4, 6]}
+    dilated = build(output_stride=8, rates=(2, 4, 6))
+    path = of_run(tmp_path / "run", dilated, "deeplabv3", "resnet18", **stated)
+    with pytest.raises(ModelFileError, match=r"Set model\.output_stride=8 model\.rates=\[2,4,6\] .*without that c"):
+        build(weights=path)
+    with pytest.raises(ModelFileError, match=r"rates \[2, 4, 6\], not \[6, 12, 18\]: .*Set model\.rates=\[2,4,6\] "):
+        build(weights=path, output_stride=8)
+    assert_same(build(weights=path, output_stride=8, rates=(2, 4, 6)).eval(), dilated.eval())
+    models.build("unet", backbone="resnet18", width=WIDTH, num_classes=2, weights=path)
+    assert "into the backbone" in caplog.text
+
+
+def test_default_that_a_run_left_out_is_compared_and_dropout_is_not(tmp_path):
+    build = partial(models.build, "fcn", backbone="resnet18", width=WIDTH, num_classes=2)
+    path = of_run(tmp_path / "run", build(), "fcn", "resnet18", width=WIDTH, dropout=0.3)
+    build(weights=path)
+    with pytest.raises(ModelFileError, match=r"align stride, not sizes.*Set model\.align=stride "):
+        build(weights=path, align="sizes")
+
+
+def test_run_of_a_decoder_on_another_backbone_of_the_same_shapes_is_refused(tmp_path):
+    build = partial(models.build, "unet", width=WIDTH, num_classes=2)
+    path = of_run(tmp_path / "run", build(backbone="resnet50"), "unet", "resnet50", width=WIDTH)
+    with pytest.raises(ModelFileError, match=r"backbone resnet50, not resnet50_v1.*Set model\.backbone=resnet50 "):
+        build(backbone="resnet50_v1", stem_bias=False, weights=path)
+    with pytest.raises(ModelFileError, match="saved from unet with the backbone resnet50: build that"):
+        build(backbone="resnet18", weights=path)
+
+
+def test_torchvisions_segmentation_is_told_where_its_answers_lie(tmp_path, caplog):
+    theirs = randomised(
+        torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=2)
+    )
+    path = written(tmp_path / "w.pth", theirs.state_dict())
+    models.build("fcn_resnet50", num_classes=2, weights=path)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "only at sizes that 8 divides; for its answers at all sizes, set: model.align=sizes" in record.message
+    caplog.clear()
+    network = models.build("fcn_resnet50", num_classes=2, weights=path, align="sizes").eval()
+    assert caplog.records == []
+    image = torch.rand(1, 3, 41, 50)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image), theirs(image)["out"], rtol=1e-4, atol=1e-4)
+
+
+def test_averages_are_named_by_whole_words(tmp_path, ours):
+    other = randomised(models.build("resnet18", num_classes=CLASSES, width=WIDTH), seed=9).state_dict()
+    for word in ("semantic", "schema", "foreshadow", "teacher"):
+        path = written(tmp_path / "w.pth", {"instance": other, word: ours.state_dict()})
+        with pytest.raises(ModelFileError, match=f"more than one set .*'instance' and '{word}'"):
+            loaded(path)
+    for word in ("model_ema", "EMA", "averaged-model", "net.shadow"):
+        assert_same(loaded(written(tmp_path / "w.pth", {"instance": other, word: ours.state_dict()})), ours)
+
+
+def test_what_an_optimizer_keeps_is_never_loaded(tmp_path, ours):
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in ours.state_dict().items()}
+    for word in ("optimizer_exp_averages", "momentum", "exp_avg_sq", "momentum_buffer", "optim.shadow"):
+        assert_same(loaded(written(tmp_path / "w.pth", {word: zeros, "model": ours.state_dict()})), ours)
+        with pytest.raises(ModelFileError, match="what an optimizer keeps and no network"):
+            loaded(written(tmp_path / "w.pth", {word: zeros}))
+    with pytest.raises(ModelFileError, match="'encoder' and 'momentum_encoder'"):  # two networks, as MoCo names them
+        loaded(written(tmp_path / "w.pth", {"encoder": ours.state_dict(), "momentum_encoder": zeros}))
+
+
+def test_words_below_features_are_no_numbers_of_a_vgg(tmp_path, ours, torchvisions):
+    with torch.device("meta"):
+        names = torchvision.models.densenet121().state_dict()
+    path = written(tmp_path / "densenet.pth", {name: torch.ones(2) for name in names})
+    with pytest.raises(ModelFileError, match=r"does not fit this network \(resnet18\)"):
+        loaded(path)
+    path = written(tmp_path / "w.pth", {f"features.{name}": tensor for name, tensor in torchvisions.items()})
+    assert_same(loaded(path), ours)

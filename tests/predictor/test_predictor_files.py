@@ -225,11 +225,32 @@ def test_interrupted_prediction_lists_what_was_answered(tmp_path):
     ]
 
 
-def test_link_that_leads_nowhere_below_a_folder_is_logged(labels, tmp_path, caplog):
+def test_link_that_leads_nowhere_below_a_folder_is_a_failed_record(labels, tmp_path, caplog):
     save(tmp_path / "in" / "a.png", 0)
-    (tmp_path / "in" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert len(write_predictions(labels, [tmp_path / "in"], tmp_path / "out")) == 1
-    assert caplog.messages == [f"left out {tmp_path / 'in' / 'gone.png'}: dangling symbolic link"]
+    gone = tmp_path / "in" / "gone.png"
+    gone.symlink_to(tmp_path / "nowhere.png")
+    records = write_predictions(labels, [tmp_path / "in"], tmp_path / "out")
+    assert [record.get("error") for record in records] == [None, f"{gone}: dangling symbolic link"]
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == records
+    assert caplog.messages == [f"not answered: {gone}: dangling symbolic link"]
+
+
+def test_one_bad_path_does_not_end_the_prediction_of_the_others(labels, tmp_path):
+    good = [save(tmp_path / f"{i}.png", 40 * i) for i in range(2)]
+    (tmp_path / "empty").mkdir()
+    asked = [good[0], tmp_path / "missing.png", tmp_path / "empty", good[1]]
+    records = write_predictions(labels, asked, tmp_path / "out")
+    assert [record["image"] for record in records] == [str(path) for path in asked]
+    assert [record.get("view") for record in records] == ["0_view.jpg", None, None, "1_view.jpg"]
+    assert records[1]["error"] == f"no file {asked[1]}"
+    assert records[2]["error"] == f"no image below {asked[2]}"
+
+
+def test_bad_paths_alone_are_an_error_that_names_each(labels, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no file .*missing\.png\nno image below .*empty"):
+        write_predictions(labels, [tmp_path / "missing.png", tmp_path / "empty"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 class Padding(nn.Module):

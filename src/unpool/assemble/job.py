@@ -38,7 +38,7 @@ def make_job(
     """
     device, train = make_device(recipe), recipe.train
     task = make_task(recipe, data)
-    model = make_model(recipe, task, is_resumed=is_resumed) if model is None else model
+    model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
     steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
     schedule = build_schedule(

@@ -8,9 +8,13 @@ from torch import nn
 
 from unpool import models, tasks
 from unpool.assemble.data import Data
-from unpool.models.foreign import run_config
+from unpool.errors import ModelFileError
+from unpool.models.of_run import run_config
+from unpool.models.pretrained import is_file
+from unpool.models.weights import some
 from unpool.recipe import Recipe
 from unpool.task import Task, check_measured
+from unpool.types import DataInfo
 
 _log = logging.getLogger(__name__)
 
@@ -33,15 +37,20 @@ def make_task(recipe: Recipe, data: Data) -> Task:
     return task
 
 
-def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Module:
+def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool = False) -> nn.Module:
     """The recipe's network with new weights, drawn from the seed, or those that it starts from.
 
     A resumed run gets new ones: its saved state replaces them, so that nothing is downloaded or read again.
+
+    Raises:
+        ModelFileError: the file does not fit, or the last layer was trained on the same classes in another order.
     """
     torch.manual_seed(recipe.train.seed)
     model = recipe.model
     if model.weights is not None and not is_resumed and (warning := _colours_warning(recipe, model.weights)):
         _log.warning(warning)
+    if model.weights is not None and not (is_resumed or model.new_head) and is_file(model.weights):
+        _compare_names(Path(model.weights), model.name, info)
     return models.build(
         model.name,
         weights=None if is_resumed else model.weights,
@@ -51,6 +60,26 @@ def make_model(recipe: Recipe, task: Task, *, is_resumed: bool = False) -> nn.Mo
         new_head=model.new_head and not is_resumed,
         **model.options,
     )
+
+
+def _compare_names(path: Path, network: str, info: DataInfo) -> None:
+    """Warns, or raises, where the rows of the last layer in a run's file belong to other classes or joints."""
+    config = run_config(path)
+    of_run = config.get("info")
+    if not isinstance(of_run, dict) or config["network"].get("name") != network:  # its last layer is not taken
+        return
+    for what, ours in (("classes", list(info.classes)), ("keypoints", list(info.keypoints))):
+        theirs = of_run.get(what)
+        if not isinstance(theirs, list) or len(theirs) != len(ours) or theirs == ours:
+            continue
+        text = f"{path} was trained on the {what} {some(theirs)}, and these are {some(ours)}"
+        if sorted(theirs) == sorted(ours):
+            index = next(i for i, name in enumerate(ours) if name != theirs[i])
+            raise ModelFileError(
+                f"{text}: the same names in another order (number {index} is {theirs[index]}, and here {ours[index]}), "
+                "so that its last layer would exchange them. Bring them into its order, or set model.new_head=true"
+            )
+        _log.warning("%s; its last layer starts from those: model.new_head=true makes a new one", text)
 
 
 def _colours_warning(recipe: Recipe, weights: str) -> str:

@@ -8,7 +8,7 @@
 """
 
 import logging
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from unpool.data.bands import as_channels, choose_bands, require_bands
+from unpool.data.bands import as_channels, described, require_bands
 from unpool.data.depth import Shade, eight_bits, is_exact, named, shade_of
 from unpool.data.formats import NPY, SUFFIXES
 from unpool.data.image_file import (
@@ -33,6 +33,7 @@ from unpool.data.image_file import (
 )
 from unpool.data.orientation import turned
 from unpool.data.refused import Refused
+from unpool.data.stack import File
 from unpool.data.stored import colours, read_values
 from unpool.types import Decoding
 
@@ -51,7 +52,7 @@ class Pixels(NamedTuple):
     shade: Shade | None
 
 
-def readable(path: Path, decoding: Decoding) -> Probe:
+def readable(path: File, decoding: Decoding) -> Probe:
     """The header of a file that `decode_image` can read, as far as a header tells.
 
     Raises:
@@ -65,7 +66,7 @@ def readable(path: Path, decoding: Decoding) -> Probe:
     return probed
 
 
-def deep_files(decoding: Decoding, *files: tuple[Path, Probe]) -> tuple[Path, ...]:
+def deep_files(decoding: Decoding, *files: tuple[File, Probe]) -> tuple[File, ...]:
     """Of image files, those whose values decide what is white, or may lie beyond what is said to be."""
     return tuple(path for path, probed in files if probed.is_deep and (decoding.range or not is_exact(probed)))
 
@@ -79,12 +80,13 @@ def notes(path: str, probed: Probe, decoding: Decoding) -> tuple[str, ...]:
     if probed.frames > 1:
         sentences.append(f"{probed.format} of {probed.frames} frames, only the first is used")
     if decoding.bands:
-        sentences.append(f"bands {', '.join(map(str, decoding.bands))} of {probed.bands} are used, counted from 1")
+        chosen = ", ".join(map(str, decoding.bands))
+        sentences.append(f"bands {chosen} of {described(probed)} are used, counted from 1")
     elif probed.bands == 1 and decoding.channels == 3:
         sentences.append("grey image, its one channel used for all 3")
     if probed.is_deep:
         sentences.append(_depth_note(probed, decoding))
-    if probed.has_alpha:
+    if probed.alpha and not decoding.bands:
         sentences.append("image with an alpha channel, which is dropped")
     if probed.orientation != 1:
         sentences.append("EXIF orientation applied" if decoding.exif == "apply" else "EXIF orientation ignored")
@@ -129,10 +131,9 @@ def read_pixels(source: Source, decoding: Decoding, *, name: str | None = None) 
             image = parsed(form, stream, name)
             if not is_deep(image):
                 return Pixels(_tensor(_plain(image, stream, decoding)), None)
-        values, probed = read_values(form, stream, name)
-        chosen = choose_bands(values, probed, decoding)
-        shade = shade_of(chosen, probed, decoding)
-        grey = as_channels(eight_bits(chosen, shade.range), decoding)
+        values, probed = read_values(form, stream, name, decoding)
+        shade = shade_of(values, probed, decoding)
+        grey = as_channels(eight_bits(values, shade.range), decoding)
         upright = turned(grey, probed.orientation) if decoding.exif == "apply" else grey
         return Pixels(_tensor(upright), shade if probed.is_deep else None)
 

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from PIL import (
-    BmpImagePlugin,
     GifImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -11,6 +10,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from unpool.data.bmp import StoredBmp
 from unpool.data.tiff_header import StoredTiff
 
 NPY = "NPY"  # an array of NumPy, which no parser of Pillow reads
@@ -19,7 +19,7 @@ NPY = "NPY"  # an array of NumPy, which no parser of Pillow reads
 PARSERS = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
+    "BMP": StoredBmp,
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "TIFF": StoredTiff,

@@ -19,6 +19,7 @@ from unpool.data.array_header import ArrayHeader, read_array_header
 from unpool.data.formats import HEAD_BYTES, NPY, PARSERS, sniff
 from unpool.data.png_chunks import exif_block, significant_bits
 from unpool.data.refused import Refused
+from unpool.data.stack import File, Page
 from unpool.data.tiff import require_readable
 from unpool.data.tiff_header import (
     COLOURS,
@@ -33,7 +34,7 @@ from unpool.errors import DataError
 from unpool.types import Exif, Fault, Range
 
 LIMIT_PIXELS = 100_000_000
-Source = Path | bytes
+Source = File | bytes
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -76,7 +77,7 @@ class Probe(NamedTuple):
         kind: of the values: unsigned, signed or floating point.
         bands: values of a pixel, alpha left out; 3 for colours in any form.
         is_colour: the bands are red, green and blue.
-        has_alpha: there is an alpha channel.
+        alpha: which samples of a pixel are alpha, counted from 1; the others are the bands.
         is_white_zero: the smallest value is white, in a grey TIFF.
         stated: the values that are black and white, where the file says so.
         significant: bits that the file calls significant, where those are fewer; 0 where it does not say.
@@ -92,7 +93,7 @@ class Probe(NamedTuple):
     kind: Literal["u", "i", "f"] = "u"
     bands: int = 1
     is_colour: bool = False
-    has_alpha: bool = False
+    alpha: tuple[int, ...] = ()
     is_white_zero: bool = False
     stated: Range | None = None
     significant: int = 0
@@ -103,8 +104,10 @@ class Probe(NamedTuple):
         return self.bits > 8 or self.kind != "u"
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """The path with bytes that are no UTF-8, and control characters, written as escapes."""
+def printable(path: str | os.PathLike[str] | Page) -> str:
+    """The path with bytes that are no UTF-8, and control characters, written as escapes; of a page, with its number."""
+    if isinstance(path, Page):
+        return f"{printable(path.path)} page {path.number}"
     if (plain := os.fspath(path)).isprintable():
         return plain
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -132,12 +135,13 @@ def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
     rawmode, most = stored_as(image)
     frames, form = getattr(image, "n_frames", 1), str(image.format)
     is_colour = image.mode not in _GREY_MODES and rawmode != "LA;16B"
+    has_alpha = image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA")))
     probed = Probe(image.height, image.width, form, image.mode, frames, orientation(image, stream))
     probed = probed._replace(
         bits=16 if is_deep(image) else 8,
         bands=3 if is_colour else 1,
         is_colour=is_colour,
-        has_alpha=image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA"))),
+        alpha=(4 if is_colour else 2,) if has_alpha else (),
         stated=(0, most if isinstance(most, int) else 65535) if form == "PPM" else None,
     )
     if form == "PNG" and probed.bits == 16:
@@ -157,7 +161,7 @@ def _probe_tiff(header: TiffHeader, stream: BinaryIO, name: str) -> Probe:
         kind=header.kind,
         bands=header.bands if header.photometric == RGB or not is_colour else 3,
         is_colour=is_colour and (header.photometric != RGB or header.bands == 3),
-        has_alpha=header.alpha > 0,
+        alpha=header.alpha,
         is_white_zero=header.photometric == WHITE_IS_ZERO,
         stated=header.stated,
     )
@@ -204,7 +208,7 @@ def orientation(image: Image.Image, stream: BinaryIO) -> int:
 
 def name_of(source: Source, name: str | None) -> str:
     if name is None:
-        return printable(source) if isinstance(source, Path) else "image"
+        return "image" if isinstance(source, bytes) else printable(source)
     return name
 
 
@@ -246,6 +250,8 @@ def _stream(source: Source, name: str) -> BinaryIO:
         return source.open("rb")
     except OSError as error:
         raise Unreadable(name, f"cannot read ({error.strerror})") from error
+    except (ValueError, struct.error) as error:  # of a page
+        raise Unreadable(name, f"damaged file: {error}") from error
 
 
 def _enabled_format(stream: BinaryIO, name: str) -> str:

@@ -1,10 +1,9 @@
 """Masks that NumPy saved: ids in an .npy file."""
 
-from pathlib import Path
-
 import numpy as np
 
 from unpool.data.image_file import LIMIT_PIXELS, Probe, Unreadable, Unusable, printable
+from unpool.data.stack import File, mapped_array
 
 SUFFIX = ".npy"
 ONE_PAGE = (
@@ -14,18 +13,18 @@ ONE_PAGE = (
 _MOST = 65535
 
 
-def is_array(path: Path) -> bool:
+def is_array(path: File) -> bool:
     """Whether the name is that of an array of NumPy."""
     return path.suffix.lower() == SUFFIX
 
 
-def probe_array(path: Path) -> Probe:
+def probe_array(path: File) -> Probe:
     """The header of an .npy mask; raises as `read_array`, but for the values."""
     values = _opened(path)
     return Probe(values.shape[0], values.shape[1], "NPY", "I", 1, 1)
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(path: File) -> np.ndarray:
     """The ids of an .npy mask of shape (H, W) or (H, W, 1), integer or bool.
 
     Returns:
@@ -42,7 +41,7 @@ def read_array(path: Path) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def _opened(path: Path) -> np.ndarray:
+def _opened(path: File) -> np.ndarray:
     """(H, W) ids, mapped from the file."""
     values = _mapped(path, printable(path))
     if values.ndim == 3 and values.shape[2] == 1:
@@ -52,9 +51,9 @@ def _opened(path: Path) -> np.ndarray:
     return values
 
 
-def _mapped(path: Path, name: str) -> np.ndarray:
+def _mapped(path: File, name: str) -> np.ndarray:
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = mapped_array(path)
     except OSError as error:
         raise Unreadable(name, f"cannot read ({error.strerror or error})") from error
     except (ValueError, EOFError) as error:

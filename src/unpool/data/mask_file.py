@@ -1,14 +1,14 @@
 """From a mask file to the values in it, exactly as stored, and to the colours that a palette shows them in."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from unpool.data.image_file import Probe, Unusable, is_deep, opened, printable, probe, recognised, stored_as
 from unpool.data.mask_array import ONE_PAGE, is_array, probe_array, read_array
+from unpool.data.stack import File
 from unpool.data.tiff import grey_header, grey_values
 
 Kind = Literal["grey", "palette", "colour"]
@@ -55,7 +55,7 @@ class MaskHeader(NamedTuple):
     palette: tuple[Entry, ...] = ()
 
 
-def read_header(path: Path) -> MaskHeader:
+def read_header(path: File) -> MaskHeader:
     """Kind and palette of a mask; raises `Unreadable` or `Unusable` where it is no image."""
     if is_array(path):
         return MaskHeader("grey")
@@ -67,12 +67,12 @@ def read_header(path: Path) -> MaskHeader:
         return MaskHeader(_kind(image), _palette(image))
 
 
-def probe_mask(path: Path) -> Probe:
+def probe_mask(path: File) -> Probe:
     """The header of a mask file of any kind; raises as `read_header`."""
     return probe_array(path) if is_array(path) else probe(path)
 
 
-def read_stored(path: Path) -> Stored:
+def read_stored(path: File) -> Stored:
     """The values of a mask, exactly as stored, whatever a TIFF shows as black. No orientation is applied.
 
     Raises:
@@ -127,10 +127,6 @@ def _palette(image: Image.Image) -> tuple[Entry, ...]:
     if image.mode != "P" or image.palette is None:
         return ()
     rawmode, data = image.palette.getdata()
-    if image.format == "TIFF" and isinstance(image, TiffImagePlugin.TiffImageFile):
-        values = image.tag_v2[TiffImagePlugin.COLORMAP]
-        # as libtiff: some writers forget that a colour map has 16 bits
-        data, rawmode = bytes(v // 256 if max(values) > 255 else v for v in values), "RGB;L"
     if rawmode == "RGB;L":
         colours = np.frombuffer(data, np.uint8).reshape(3, -1).T
     else:

@@ -4,12 +4,12 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from unpool.data.image_file import Unusable, printable
 from unpool.data.mask_file import Entry, Kind, MaskHeader, read_header, read_stored
 from unpool.data.mask_ids import Colour, Reading, grey_of, text_of
+from unpool.data.stack import File
 from unpool.errors import DataError
 from unpool.ops.drawing import voc_palette
 from unpool.types import IGNORE
@@ -24,7 +24,7 @@ _WAY_OUT = "write the colours into classes.txt (name r g b), or save all masks i
 class Use(NamedTuple):
     """What one file of a set shows: its kind, its palette, and the colour of each value in use."""
 
-    path: Path
+    path: File
     kind: Kind
     palette: tuple[Entry, ...]
     entries: Mapping[int, Entry]
@@ -48,7 +48,7 @@ class SetReading(NamedTuple):
     notes: list[str] = []  # noqa: RUF012 - never written to
 
 
-def find_reading(paths: Sequence[Path], lines: Sequence[Colour], meaning: Mapping[int, int]) -> SetReading:
+def find_reading(paths: Sequence[File], lines: Sequence[Colour], meaning: Mapping[int, int]) -> SetReading:
     """The one rule for all masks of a set; files that cannot be read are left to the scan.
 
     Headers say enough where no file has a palette, or where classes.txt has colours; else the masks are read.
@@ -113,7 +113,7 @@ def _agreed(uses: Sequence[Use]) -> dict[int, Entry]:
 
     An entry that a file does not use counts where it is not black, with which palettes are filled up.
     """
-    seen: dict[int, dict[Entry, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    seen: dict[int, dict[Entry, list[File]]] = defaultdict(lambda: defaultdict(list))
     used = {value for use in uses for value in use.entries}
     for use in uses:
         stored = {i: e for i, e in enumerate(use.palette) if i in used and e[:3] != _BLACK}
@@ -128,7 +128,7 @@ def _agreed(uses: Sequence[Use]) -> dict[int, Entry]:
     return {value: next(iter(files)) for value, files in seen.items() if value in used}
 
 
-def _alternatives(files: Mapping[Entry, Sequence[Path]]) -> str:
+def _alternatives(files: Mapping[Entry, Sequence[File]]) -> str:
     shown = [
         f"{text_of(entry)} in {len(paths)} {'file' if len(paths) == 1 else 'files'}, first {printable(paths[0])}"
         for entry, paths in list(files.items())[:_SHOWN]
@@ -192,19 +192,19 @@ def _is_voc(palette: Sequence[Entry]) -> bool:
     return bool(filled) and all(palette[i][:3] == _VOC[i] for i in filled)
 
 
-def _uses(paths: Sequence[Path]) -> list[Use]:
+def _uses(paths: Sequence[File]) -> list[Use]:
     return list(_each(_use, paths).values())
 
 
-def _use(path: Path) -> Use:
+def _use(path: File) -> Use:
     stored = read_stored(path)
     return Use(path, stored.kind, stored.palette, stored.entries() if stored.kind != "colour" else {})
 
 
-def _each(function: Callable[[Path], Item], paths: Sequence[Path]) -> dict[Path, Item]:
+def _each(function: Callable[[File], Item], paths: Sequence[File]) -> dict[File, Item]:
     """What the function gives for each file that it can read."""
 
-    def attempt(path: Path) -> Item | None:
+    def attempt(path: File) -> Item | None:
         try:
             return function(path)
         except (Unusable, OSError):

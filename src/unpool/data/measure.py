@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from unpool.data.image_file import Unusable, printable
+from unpool.data.stack import File
 from unpool.types import Reader, Sample
 
 
@@ -20,7 +21,7 @@ class Measure(NamedTuple):
     size_hw: tuple[int, int]
     num_bytes: int
     notes: tuple[str, ...] = ()
-    deep: tuple[Path, ...] = ()
+    deep: tuple[File, ...] = ()
 
 
 @runtime_checkable

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from unpool.data.bands import choose_bands
 from unpool.data.depth import OPTION, doubt_of, extremes, needs_range, require_whole, smallest_range
 from unpool.data.findings import Findings
 from unpool.data.image_file import Probe, Source, name_of, printable, probe, recognised
@@ -45,8 +44,8 @@ def see(source: Source, decoding: Decoding, *, name: str | None = None) -> Seen:
     """
     name = name_of(source, name)
     with recognised(source, name) as (form, stream):
-        values, probed = read_values(form, stream, name)
-        low, high = extremes(choose_bands(values, probed, decoding), probed)
+        values, probed = read_values(form, stream, name, decoding)
+        low, high = extremes(values, probed)
         if decoding.range is None and needs_range(probed):
             require_whole(low, high, probed)
         return Seen(probed, low, high)
@@ -117,7 +116,7 @@ def settle_range(reader: MeasuringReader, measured: dict[int, Measure], findings
 
 
 def _see_all(decoding: Decoding, measured: dict[int, Measure], index: int) -> list[Seen]:
-    return [see(Path(path), decoding) for path in measured[index].deep]
+    return [see(path, decoding) for path in measured[index].deep]
 
 
 def _oddities(seen: Seen, decoding: Decoding, why: str) -> list[str]:

@@ -7,38 +7,46 @@ import numpy as np
 from PIL import Image
 
 from unpool.data.array_header import read_array
+from unpool.data.bands import choose_bands, require_bands
 from unpool.data.formats import NPY, PARSERS
 from unpool.data.image_file import Probe, parsed, probe_of, stored_as
 from unpool.data.refused import Refused
 from unpool.data.tiff import shown_values
 from unpool.data.tiff_header import read_tiff_header
+from unpool.types import Decoding
 
 _HALVES = {"RGB": ("RGB;16B", "RGB;16L"), "RGBA": ("RGBA;16B", "RGBA;16L")}  # the high and the low bytes of a value
 _PPM = re.compile(rb"P([2356])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d+)" + rb"(?:\s*#[^\n]*\n)?\s")
 
 
-def read_values(form: str, stream: BinaryIO, name: str) -> tuple[np.ndarray, Probe]:
-    """(H, W, bands) values of a file as stored, alpha left out, and its header.
+def read_values(form: str, stream: BinaryIO, name: str, decoding: Decoding) -> tuple[np.ndarray, Probe]:
+    """(H, W, channels) values of a file as stored, in the bands that are asked for, and its header.
 
     Colours with a palette, of CMYK and of YCbCr are RGB. To be called inside of `image_file.recognised`, which gives
     `form` and `stream`, and turns errors into those of the file.
 
     Raises:
-        Refused: the extra `tiff` is missing that reads the file, or its colours are of another kind.
+        Refused: the extra `tiff` is missing that reads the file, its colours are of another kind, or its bands others.
     """
     probed = probe_of(form, stream, name)
+    require_bands(probed, decoding)
+    return choose_bands(_samples(form, stream, name, probed, with_alpha=bool(decoding.bands)), probed, decoding), probed
+
+
+def _samples(form: str, stream: BinaryIO, name: str, probed: Probe, *, with_alpha: bool) -> np.ndarray:
+    """(H, W, samples) or, without alpha, (H, W, bands)."""
     if form == NPY:
-        return read_array(stream), probed
+        return read_array(stream)
     if form == "TIFF":
         header = read_tiff_header(stream)
-        if not probed.mode or probed.is_deep or not probed.is_colour:
-            return shown_values(stream, header), probed
+        if not probed.mode or probed.is_deep or not probed.is_colour or (probed.alpha and with_alpha):
+            return shown_values(stream, header)
     if probed.is_deep and form == "PPM":
-        return _deep_map(stream, probed), probed
+        return _deep_map(stream, probed)
     image = parsed(form, stream, name)
     if probed.is_deep and not image.mode.startswith("I"):
-        return _deep_png(stream, image), probed
-    return colours(image), probed
+        return _deep_png(stream, image)
+    return np.asarray(image) if probed.alpha and with_alpha else colours(image)
 
 
 def colours(image: Image.Image) -> np.ndarray:
@@ -58,10 +66,10 @@ def _deep_png(stream: BinaryIO, image: Image.Image) -> np.ndarray:
     rawmode, _ = stored_as(image)
     if rawmode == "LA;16B":  # as many bytes as RGBA of 8 bits: high and low of grey, then of alpha
         values = np.asarray(_with_rawmode(stream, "RGBA", "RGBA")).astype(np.uint16)
-        return (values[..., :1] << 8) | values[..., 1:2]
+        return (values[..., ::2] << 8) | values[..., 1::2]
     if image.mode not in _HALVES:
         raise Refused(f"PNG has 16 bits in mode {image.mode} ({rawmode}); convert it to grey or RGB")
-    high, low = (np.asarray(_with_rawmode(stream, image.mode, raw))[..., :3] for raw in _HALVES[image.mode])
+    high, low = (np.asarray(_with_rawmode(stream, image.mode, raw)) for raw in _HALVES[image.mode])
     return (high.astype(np.uint16) << 8) | low
 
 

@@ -69,10 +69,10 @@ def tiff_values(stream: BinaryIO, header: TiffHeader) -> np.ndarray:
 
 
 def shown_values(stream: BinaryIO, header: TiffHeader) -> np.ndarray:
-    """(H, W, bands) as `tiff_values`, alpha left out; indices of a palette are no values to be shown."""
+    """(H, W, samples) as `tiff_values`; indices of a palette are no values to be shown."""
     if header.photometric == PALETTE:
         raise Refused(f"TIFF has a palette of {header.bits} bits; convert it to RGB")
-    return tiff_values(stream, header)[..., : header.bands]
+    return tiff_values(stream, header)
 
 
 def grey_header(stream: BinaryIO) -> TiffHeader | None:
@@ -108,6 +108,8 @@ def _by_pillow(stream: BinaryIO, *, is_swapped: bool = False) -> np.ndarray:
     image = StoredTiff(stream)
     if is_swapped:
         image.tile = [tile._replace(args=_swapped(tile.args)) for tile in image.tile]
+    else:
+        image.tile = [tile._replace(args=_undivided(tile.args)) for tile in image.tile]
     return np.asarray(image)
 
 
@@ -117,6 +119,12 @@ def _swapped(args: Any) -> tuple[Any, ...]:
     native = "L" if np.little_endian else "B"
     order = native if rawmode[-1] == "N" else rawmode[-1]
     return f"{rawmode[:-1]}{'B' if order == 'L' else 'L'}", *others
+
+
+def _undivided(args: Any) -> tuple[Any, ...]:
+    """The arguments of a decoder that does not divide colours by an associated alpha."""
+    rawmode, *others = args
+    return "RGBA" if rawmode == "RGBa" else rawmode, *others
 
 
 def _dtype(header: TiffHeader) -> np.dtype[Any]:

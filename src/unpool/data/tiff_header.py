@@ -3,13 +3,13 @@
 Source: TIFF Revision 6.0, Adobe 1992; numbers of the tags in its Appendix A.
 """
 
-import struct
 from typing import BinaryIO, Literal, NamedTuple, cast
 
-from PIL import ImageFile, TiffImagePlugin
+from PIL import ImageFile, ImagePalette, TiffImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from unpool.data.refused import Refused
+from unpool.data.stack import directories
 from unpool.types import Range
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
@@ -26,7 +26,6 @@ _LITTLE_ENDIAN = {  # of these, what Pillow reads right only where the low byte 
     BLACK_IS_ZERO: {("u", 12), ("u", 32), ("i", 16), ("i", 32), ("f", 32)},
 }
 _BITS = {"u": {*range(1, 17), 32, 64}, "i": {8, 16, 32, 64}, "f": {16, 32, 64}}
-_MOST_PAGES = 100_000
 
 
 class TiffHeader(NamedTuple):
@@ -37,7 +36,7 @@ class TiffHeader(NamedTuple):
         bits: of each value.
         kind: of the values: unsigned, signed or floating point.
         samples: values of a pixel, alpha among them.
-        alpha: how many of them, the last, are alpha.
+        alpha: which of them are alpha, counted from 1.
         photometric: what the values mean; -1 where the file does not say.
         is_planar: whether each sample has an image of its own.
         is_big_endian: whether the high byte of a value stands first.
@@ -53,7 +52,7 @@ class TiffHeader(NamedTuple):
     bits: int
     kind: Literal["u", "i", "f"]
     samples: int
-    alpha: int
+    alpha: tuple[int, ...]
     photometric: int
     is_planar: bool
     is_big_endian: bool
@@ -66,15 +65,23 @@ class TiffHeader(NamedTuple):
     @property
     def bands(self) -> int:
         """Values of a pixel without alpha."""
-        return self.samples - self.alpha
+        return self.samples - len(self.alpha)
 
 
 class StoredTiff(TiffImagePlugin.TiffImageFile):
-    """Pillow's TIFF with its pixels as they are stored; Pillow turns them by their orientation whatever is asked."""
+    """Pillow's TIFF with its pixels as they are stored; Pillow turns them by their orientation whatever is asked.
+
+    Its colour map may hold numbers of 8 bits.
+    """
 
     def _setup(self) -> None:
         super()._setup()
         self._size = (int(self.tag_v2[256]), int(self.tag_v2[257]))
+        if self.mode in ("P", "PA"):
+            values = self.tag_v2[TiffImagePlugin.COLORMAP]
+            # as libtiff: some writers forget that a colour map has 16 bits
+            eight = bytes(value // 256 if max(values) > 255 else value for value in values)
+            self.palette = ImagePalette.raw("RGB;L", eight)
 
     def load_end(self) -> None:
         ImageFile.ImageFile.load_end(self)
@@ -104,14 +111,14 @@ def read_tiff_header(stream: BinaryIO) -> TiffHeader:
         bits=bits[0],
         kind=_KINDS[kinds[0]],
         samples=samples,
-        alpha=sum(one in _ALPHA for one in _numbers(tags, 338, 0)[: max(samples - 1, 0)]),
+        alpha=_alpha(tags, samples),
         photometric=photometric,
         is_planar=samples > 1 and _number(tags, 284, 1) == 2,
         is_big_endian=tags.prefix == b"MM",
         is_reversed=_number(tags, 266, 1) == 2,
         compression=_number(tags, 259, 1),
         orientation=turn if 1 <= turn <= 8 else 1,
-        pages=_count_pages(stream),
+        pages=sum(1 for _ in directories(stream)),
         stated=None,
     )
     return header._replace(stated=_stated(tags, header))
@@ -125,10 +132,12 @@ def is_read_by_pillow(header: TiffHeader) -> bool:
     if header.samples == 1 and photometric in _PILLOW:
         left_out = _LITTLE_ENDIAN.get(photometric, set()) if header.is_big_endian else set()
         return (kind, bits) in _PILLOW[photometric] - left_out
-    is_colour = {RGB: 3, CMYK: 4, YCBCR: 3, BLACK_IS_ZERO: 1}.get(photometric) == header.samples - alpha
+    if alpha and header.is_planar:  # Pillow fails, or divides by alpha, where alpha is associated
+        return False
+    is_colour = {RGB: 3, CMYK: 4, YCBCR: 3, BLACK_IS_ZERO: 1}.get(photometric) == header.bands
     if (kind, bits) == ("u", 16):
-        return is_colour and photometric == RGB and not (alpha or header.is_planar)
-    return (kind, bits) == ("u", 8) and is_colour and alpha <= 1
+        return is_colour and photometric == RGB and not alpha and not header.is_planar
+    return (kind, bits) == ("u", 8) and is_colour and alpha in ((), (header.samples,))
 
 
 def _tags(stream: BinaryIO) -> ImageFileDirectory_v2:
@@ -157,6 +166,12 @@ def _stated(tags: ImageFileDirectory_v2, header: TiffHeader) -> Range | None:
     return None
 
 
+def _alpha(tags: ImageFileDirectory_v2, samples: int) -> tuple[int, ...]:
+    """Which samples are alpha, counted from 1; ExtraSamples describes the last ones."""
+    extra = _numbers(tags, 338, 0)[: max(samples - 1, 0)]
+    return tuple(number for number, kind in enumerate(extra, samples - len(extra) + 1) if kind in _ALPHA)
+
+
 def _numbers(tags: ImageFileDirectory_v2, tag: int, default: int) -> tuple[int, ...]:
     value = tags.get(tag, default)
     return tuple(value) if isinstance(value, tuple) else (cast(int, value),)
@@ -164,20 +179,3 @@ def _numbers(tags: ImageFileDirectory_v2, tag: int, default: int) -> tuple[int, 
 
 def _number(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
     return int(_numbers(tags, tag, default)[0])
-
-
-def _count_pages(stream: BinaryIO) -> int:
-    stream.seek(0)
-    head = stream.read(16)
-    order, is_big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
-    count, entry, offset = ("Q", 20, "Q") if is_big else ("H", 12, "I")
-    following = struct.unpack_from(order + offset, head, 8 if is_big else 4)[0]
-    seen: set[int] = set()
-    while following and following not in seen and len(seen) < _MOST_PAGES:
-        seen.add(following)
-        stream.seek(following)
-        entries = struct.unpack(order + count, stream.read(struct.calcsize(count)))[0]
-        stream.seek(entries * entry, 1)
-        raw = stream.read(struct.calcsize(offset))
-        following = struct.unpack(order + offset, raw)[0] if len(raw) == struct.calcsize(offset) else 0
-    return len(seen)

@@ -176,13 +176,16 @@ def build(
             other = assemble(num_classes=classes + 1).state_dict()
         return frozenset(key for key, tensor in network.state_dict().items() if tensor.shape != other[key].shape)
 
+    body = backbone or row.backbone if row.kind == "composed" else None
     destination = Destination(
         network=network,
         name=name,
-        backbone_name=backbone or row.backbone if row.kind == "composed" else None,
+        backbone_name=body,
         new=by_class() if new_head else frozenset(),
         by_class=by_class,
         in_channels=in_channels,
+        settings={**known, "backbone": body, **options},
+        defaults={**known, "backbone": row.backbone},
     )
     if pretrained.is_file(weights):
         load_file(weights, destination)

@@ -8,8 +8,8 @@ average of the other.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,7 +19,11 @@ from unpool.models.adapting import adapted
 Tensors = Mapping[str, Tensor]
 COUNT = "num_batches_tracked"  # of a norm; files from before torch 0.4.1, and of some tools, lack it
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # that torch puts into names
-_AVERAGE = re.compile(r"ema|averag|shadow", re.IGNORECASE)
+_AVERAGE = re.compile(r"(?<![^/._-])(ema|averaged?|averages|averaging|shadow)(?![^/._-])", re.IGNORECASE)
+_OPTIMIZER = re.compile(  # what an optimizer keeps for each weight; MoCo's `momentum_encoder` is a network
+    r"(?<![^/._-])(optimi[sz]ers?|optim|exp_avg(_sq)?)(?![^/._-])|(?<![^/.])momentum(_buffers?)?(?![^/.])",
+    re.IGNORECASE,
+)
 _DEEPEST = 4  # parts of a prefix
 
 
@@ -34,6 +38,8 @@ class Destination:
         new: names that keep their initial weights, of a new head; empty unless the user asks for one.
         by_class: returns the names of the tensors whose shapes depend on the number of classes.
         in_channels: that the user asked for; None where the first layer may not be derived.
+        settings: backbone and options that the network was built with, by name; defaults included.
+        defaults: what each of them is where it is left out.
     """
 
     network: nn.Module
@@ -42,6 +48,8 @@ class Destination:
     new: frozenset[str] = frozenset()
     by_class: Callable[[], frozenset[str]] = frozenset
     in_channels: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,7 @@ class Fit:
         table: position of the table in the file, "" for a file that is one.
         prefix: before the names; "" for none.
         tensors: by the names of the goal, as the file has them.
-        unused: names in the table that are not used.
+        unused: names in the table, as the file has them, that are not used.
         problems: lists of names by what is wrong with them; empty where the part fits.
     """
 
@@ -103,7 +111,11 @@ class Fit:
 
     @property
     def is_average(self) -> bool:
-        return bool(_AVERAGE.search(f"{self.table}/{self.prefix}"))
+        return bool(_AVERAGE.search(self.position))
+
+    @property
+    def is_of_optimizer(self) -> bool:
+        return bool(_OPTIMIZER.search(self.position))
 
     @property
     def position(self) -> str:
@@ -116,14 +128,15 @@ class Fit:
 
 
 def fits_of(tables: Mapping[str, Tensors], goals: Sequence[Goal], styles: Sequence[Style]) -> list[Fit]:
-    """Returns every part of a file compared with every goal in every style.
+    """Returns every part of a file, but an optimizer's, compared with every goal in every style.
 
     Args:
         tables: of the file, by their position.
         goals: in the order in which they are preferred.
         styles: in which the names may be.
     """
-    return [fit for table, tensors in tables.items() for fit in _fits(table, tensors, goals, styles)]
+    fits = [fit for table, tensors in tables.items() for fit in _fits(table, tensors, goals, styles)]
+    return [fit for fit in fits if not fit.is_of_optimizer]
 
 
 def best_fit(fits: Sequence[Fit], goals: Sequence[Goal], *, source: str) -> Fit:
@@ -135,8 +148,10 @@ def best_fit(fits: Sequence[Fit], goals: Sequence[Goal], *, source: str) -> Fit:
         source: the file, for the message.
 
     Raises:
-        ModelFileError: several parts fit and none is the average of another.
+        ModelFileError: several parts fit and none is the average of another, or all are an optimizer's.
     """
+    if not fits:
+        raise ModelFileError(f"{source} holds what an optimizer keeps and no network: save the weights of the network")
     nearest = max(fits, key=lambda fit: (fit.matching, -sum(map(len, fit.problems.values()))))
     for goal in goals:
         of_goal = [fit for fit in fits if fit.goal is goal]
@@ -162,16 +177,21 @@ def best_fit(fits: Sequence[Fit], goals: Sequence[Goal], *, source: str) -> Fit:
 def _fits(table: str, tensors: Tensors, goals: Sequence[Goal], styles: Sequence[Style]) -> Iterator[Fit]:
     plain = without_wrappers(tensors, {part for goal in goals for name in goal.state for part in name.split(".")})
     fewest = min(len(goal.state) for goal in goals) / 2
+    in_file = dict(zip(plain, tensors, strict=True))
     for prefix in _prefixes(plain, fewest):
         group = {name.removeprefix(prefix): t for name, t in plain.items() if name.startswith(prefix)}
-        outside = [name for name in plain if not name.startswith(prefix)]
+        outside = [in_file[name] for name in plain if not name.startswith(prefix)]
         for style in styles:
             try:
                 renamed = style.rename(group)
             except ModelFileError:
                 continue
+            if len(renamed) < len(group):  # two names became one: they are not this package's
+                continue
+            theirs = {ours: in_file[prefix + name] for ours, name in zip(renamed, group, strict=True)}
             for goal in goals:
-                yield _compare(goal, renamed, style, table=table, prefix=prefix, outside=outside)
+                fit = _compare(goal, renamed, style, table=table, prefix=prefix, theirs=theirs)
+                yield replace(fit, unused=[*outside, *fit.unused])
 
 
 def without_wrappers(tensors: Tensors, known: set[str]) -> dict[str, Tensor]:
@@ -196,9 +216,10 @@ def _prefixes(names: Mapping[str, object], fewest: float) -> list[str]:
     return [prefix for prefix, count in counts.items() if count >= fewest or not prefix]
 
 
-def _compare(goal: Goal, renamed: Tensors, style: Style, *, table: str, prefix: str, outside: list[str]) -> Fit:
+def _compare(goal: Goal, renamed: Tensors, style: Style, *, table: str, prefix: str, theirs: dict[str, str]) -> Fit:
     if goal.part:
         renamed = {name.removeprefix("backbone."): tensor for name, tensor in renamed.items()}
+        theirs = {name.removeprefix("backbone."): in_file for name, in_file in theirs.items()}
     used = {name: renamed[name] for name in goal.state if name in renamed and name not in goal.new}
     extra = [name for name in renamed if name not in goal.state]
     return Fit(
@@ -207,7 +228,7 @@ def _compare(goal: Goal, renamed: Tensors, style: Style, *, table: str, prefix: 
         table=table,
         prefix=prefix,
         tensors=used,
-        unused=[*outside, *(name for name in renamed if name not in used)],
+        unused=[theirs[name] for name in renamed if name not in used],
         problems={what: names for what, names in _problems(goal, used, extra).items() if names},
     )
 

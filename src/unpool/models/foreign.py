@@ -3,13 +3,12 @@
 The log says what the names were and what was not used; a network of Unpool's names, all used, is one short line.
 """
 
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from unpool.models.backbones import BACKBONES
 from unpool.models.checkpoint_file import read_state_dicts
 from unpool.models.classification import Classifier
 from unpool.models.fitting import COUNT, OURS, Destination, Fit, Goal, Style, Tensors, best_fit, fits_of
+from unpool.models.of_run import refuse_other_run, run_config
 from unpool.models.pretrained import PUBLISHED
 from unpool.models.timm_backbone import PREFIX, classifier_row
 from unpool.models.torchvision_names import from_timms_vgg
@@ -29,6 +29,7 @@ from unpool.types import Backbone
 
 _log = logging.getLogger(__name__)
 TORCHVISION = Style("torchvision's names", partial(from_torchvision, strict=False))
+_SIZES = 'model.align=sizes (Python: align="sizes")'
 TIMMS_VGG = Style("timm's names", partial(from_timms_vgg, strict=False))
 
 
@@ -52,7 +53,7 @@ def load_file(path: str | Path, destination: Destination) -> None:
         raise ModelFileError(
             f"{source} does not fit {_what(destination, fit)}. {_reason(Path(path), fit, destination, tables)}"
         )
-    _refuse_other_run(Path(path), destination, fit)
+    refuse_other_run(Path(path), destination, fit)
     _check_finite(fit, source=source)
     module = destination.network.get_submodule(fit.goal.part)
     initial = module.state_dict()
@@ -60,7 +61,8 @@ def load_file(path: str | Path, destination: Destination) -> None:
     counts = {name: torch.zeros_like(t) for name, t in initial.items() if name.endswith(COUNT)}
     kept = {name: initial[name] for name in fit.goal.new}
     assign_weights(module, {**counts, **tensors, **kept}, source=source)
-    _report(source, fit, initial, tensors, others=[f for f in fits if f.goal is fit.goal and not f.problems])
+    others = [f for f in fits if f.goal is fit.goal and not f.problems]
+    _report(source, fit, initial, tensors, others=others, align=destination.settings.get("align"))
 
 
 def _goals(destination: Destination) -> list[Goal]:
@@ -104,7 +106,13 @@ def _heads_of_timm(name: str | None) -> frozenset[str]:
 
 
 def _report(
-    source: str, fit: Fit, initial: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, others: list[Fit]
+    source: str,
+    fit: Fit,
+    initial: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    *,
+    others: list[Fit],
+    align: object,
 ) -> None:
     """One log line; a warning where a tensor of the file or of the network was left out."""
     loaded = f"{len(fit.tensors)} tensors" + (f" into the {fit.goal.part}" if fit.goal.part else "")
@@ -128,6 +136,8 @@ def _report(
     }
     if fit.goal.part:
         loud["new, with initial weights"] = ["all but the backbone"]
+    elif fit.style is TORCHVISION and align == "stride":
+        loud["answers are torchvision's only at sizes that 8 divides; for its answers at all sizes, set"] = [_SIZES]
     notes = [f"{what}: {some(names)}" for what, names in {**quiet, **loud}.items() if names]
     level = logging.WARNING if any(loud.values()) else logging.INFO
     _log.log(level, "%s", "; ".join([f"{source}: loaded {loaded}{named}", *notes]))
@@ -139,27 +149,6 @@ def _check_finite(fit: Fit, *, source: str) -> None:
     ]
     if broken:
         raise ModelFileError(f"{source} holds values that are not finite in {some(broken)}: take earlier weights")
-
-
-def _refuse_other_run(path: Path, destination: Destination, fit: Fit) -> None:
-    """Raises where the file is a run's and the run says that its network is another one of the same shapes."""
-    network = run_config(path).get("network", {})
-    theirs = network.get("name") if not fit.goal.part else network.get("backbone") or network.get("name")
-    ours = destination.backbone_name if fit.goal.part else destination.name
-    if theirs and theirs != ours and not fit.position:
-        raise ModelFileError(
-            f"{path} was saved from {theirs}, and this is {ours}: their tensors have the same names and shapes, and "
-            f"are used differently; choose {theirs}"
-        )
-
-
-def run_config(path: Path) -> dict[str, Any]:
-    """Returns what config.json beside a file of weights holds; empty where it is no file of a run."""
-    try:
-        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) and isinstance(config.get("network"), dict) else {}
 
 
 def _what(destination: Destination, fit: Fit) -> str:
@@ -190,8 +179,10 @@ def _look(path: Path, tables: Mapping[str, Tensors]) -> str:
     """Which network the file seems to be of, or how its names begin."""
     if re.search(r"-\d{5}-of-\d{5}", path.name):
         return "Its name says that it is one of several files: join their tensors in one"
-    if theirs := run_config(path).get("network", {}).get("name"):
-        return f"config.json beside it says that it was saved from {theirs}: build that network"
+    network = run_config(path).get("network", {})
+    if theirs := network.get("name"):
+        body = f" with the backbone {network['backbone']}" if network.get("backbone") else ""
+        return f"config.json beside it says that it was saved from {theirs}{body}: build that network"
     for name, goal in _known_goals():
         for fit in fits_of(tables, [goal], [OURS, TORCHVISION, TIMMS_VGG]):
             if not fit.problems:

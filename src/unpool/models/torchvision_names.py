@@ -146,7 +146,8 @@ def _renamed(names: Iterable[str], rules: Rules, family: str, *, strict: bool) -
 def _vgg_layers(tensors: Mapping[str, Tensor]) -> Rules:
     """Rules for a VGG, whose layers torchvision numbers through; a gap is the pooling that ends a stage."""
     rules = []
-    convs = sorted({int(n.split(".")[1]) for n, t in tensors.items() if n.startswith("features.") and t.dim() == 4})
+    numbered = {name: int(match[1]) for name in tensors if (match := re.match(r"features\.(\d+)\.", name))}
+    convs = sorted({number for name, number in numbered.items() if tensors[name].dim() == 4})
     step = 3 if "features.1.weight" in tensors else 2  # convolution, (norm,) ReLU
     stage, layer = 0, 0
     for before, index in zip((0, *convs), convs, strict=False):

@@ -25,26 +25,28 @@ LONGEST_STEM = 180  # bytes; file systems take 255 in all
 _log = logging.getLogger(__name__)
 
 
-def list_images(paths: Iterable[str | Path]) -> list[Path]:
-    """The files as given, a folder replaced by the image files below it.
+def list_images(paths: Iterable[str | Path]) -> tuple[list[Path], dict[Path, str]]:
+    """The files as given, a folder replaced by the image files below it, and the reason for each that cannot be read.
 
     Raises:
-        DataError: a path does not exist, or a folder holds no image.
+        DataError: none of them can be read.
     """
     images: list[Path] = []
+    problems: dict[Path, str] = {}
     for path in map(Path, paths):
         if path.is_dir():
             listing = walk(path)
-            if not listing.files:
-                raise DataError(f"no image below {printable(path)}")
-            for fault in listing.faults:
-                _log.warning("left out %s: %s", fault.path, fault.reason)
-            images += [path / name for name in listing.files]
-        elif path.exists():
-            images.append(path)
+            bad = {Path(fault.path): f"{fault.path}: {fault.reason}" for fault in listing.faults}
+            if not listing.files and not bad:
+                bad = {path: f"no image below {printable(path)}"}
+            images += [*(path / name for name in listing.files), *bad]
+            problems |= bad
         else:
-            raise DataError(f"no file {printable(path)}")
-    return images
+            images.append(path)
+            problems |= {} if path.exists() else {path: f"no file {printable(path)}"}
+    if problems and len(problems) == len(set(images)):
+        raise DataError("\n".join(list(problems.values())[:10]))
+    return images, problems
 
 
 def write_predictions(
@@ -56,8 +58,9 @@ def write_predictions(
 ) -> list[dict[str, Any]]:
     """Predicts each image and writes the predictions into `out`, one image in memory at a time.
 
-    An image that cannot be read, that is too large for the memory, or that the network cannot answer is logged and
-    listed with its error, and the others are answered. Ctrl-C leaves `predictions.json` of what was answered.
+    An image that cannot be read or does not exist, that is too large for the memory, or that the network cannot answer,
+    and a folder without images are logged and listed with the error, and the others are answered. Ctrl-C leaves
+    `predictions.json` of what was answered.
 
     For an image `x.jpg`: `x_view.jpg` to look at, and the raw files of the task (`Task.write`), such as `x_mask.png`.
     The record notes what of the file the network has not seen (other frames, alpha, depth) or what was read
@@ -75,19 +78,22 @@ def write_predictions(
 
     Raises:
         RecipeError: a file to be written exists already.
-        DataError: a path does not exist, or no image can be answered.
+        DataError: no image can be answered.
         EnvironmentFault: `out` cannot be written.
     """
     out = Path(out)
-    files = list_images(images)
+    files, problems = list_images(images)
     stems = _stems(files)
     _refuse_existing(out, stems, endings=(*predictor.task.files, "view.jpg"))
     records: list[dict[str, Any]] = []
-    predictor = _with_range(predictor, files)
+    predictor = _with_range(predictor, [path for path in files if path not in problems])
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, stem in zip(files, stems, strict=True):
-            records.append(_predict_one(predictor, path, out, stem=stem))
+            if path in problems:
+                records.append(_failed(path, problems[path]))
+            else:
+                records.append(_predict_one(predictor, path, out, stem=stem))
             if progress is not None:
                 progress(len(records), len(files))
         if records and all("error" in record for record in records):
@@ -149,6 +155,11 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     except (MemoryError, RuntimeError) as error:
         problem = "the memory is not enough for" if is_out_of_memory(error) else f"{error}: the network cannot answer"
         reason = f"{problem} {size}; make it smaller, or cut it into tiles"
+    return _failed(path, reason)
+
+
+def _failed(path: Path, reason: str) -> dict[str, Any]:
+    """The record of an image that is not answered, which is logged too."""
     reason = reason if printable(path) in reason else f"{printable(path)}: {reason}"
     _log.warning("not answered: %s", reason)
     return {"image": printable(path), "error": reason}

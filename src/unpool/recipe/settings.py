@@ -54,7 +54,7 @@ class Data(_OpenSection):
             "fit" shows the whole image at its own aspect, between bars of the mean colour.
         crop: share of the resized image that "cover" keeps.
         channels: 1 for grey, 3 for RGB, any other number for images of as many bands.
-        bands: of each image, counted from 1, one a channel, such as [4, 3, 2]; None for all.
+        bands: of each image, counted from 1 with alpha, one a channel, such as [4, 3, 2]; None for all but alpha.
         range: the values [black, white] of images of more than 8 bits, signed values or floating point; None where the
             files say them, or the largest value of the training images shall.
         color_order: of the network's channels; foreign weights may expect "bgr".

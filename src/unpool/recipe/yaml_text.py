@@ -105,10 +105,10 @@ def _refuse_expansion(text: str, where: str) -> None:
 
 def _plain(value: Any, where: str) -> Any:
     if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise RecipeError(f"{where} has the key {key!r}, which is no word; put it in quotes if it is a name")
-        return {key: _plain(item, where) for key, item in value.items()}
+        plain = {_key(key, where): _plain(item, where) for key, item in value.items()}
+        if len(plain) < len(value):
+            raise RecipeError(f"{where} has one key twice among {', '.join(map(repr, value))}; drop one")
+        return plain
     if isinstance(value, list):
         return [_plain(item, where) for item in value]
     if isinstance(value, datetime.date):  # also a datetime
@@ -118,6 +118,15 @@ def _plain(value: Any, where: str) -> Any:
     raise RecipeError(
         f"{where} has a {type(value).__name__}: {str(value)[:60]!r}; write words, numbers, lists or mappings"
     )
+
+
+def _key(key: Any, where: str) -> str:
+    """The key as text; whole numbers too, such as ids of `data.mask_values`, as in JSON."""
+    if type(key) is int:
+        return str(key)
+    if not isinstance(key, str):
+        raise RecipeError(f"{where} has the key {key!r}, which is no word; put it in quotes if it is a name")
+    return key
 
 
 def _explain(error: MarkedYAMLError) -> str:

@@ -162,6 +162,12 @@ CASES = {
         [(palette_gif(BINARY, BLACK_WHITE), BINARY), (palette_gif(NONE, [WHITE]), NONE + 1)],
         r"ids \{0, 255\} \(the greys of its palette\).* set data\.mask_values=\{0: 0, 255: 1\}",
     ),
+    "black and white as BMP": Case(PLAIN, [(palette_bmp(BINARY, BLACK_WHITE), BINARY)], options=BW),
+    "black and white as BMP without a mapping": Case(
+        "sky\ncat\n",
+        [(palette_bmp(BINARY, BLACK_WHITE), BINARY)],
+        r"ids \{0, 255\} \(the greys of its palette\).* set data\.mask_values=\{0: 0, 255: 1\}",
+    ),
     "black in a palette of browsers": Case(
         "".join(f"c{i}\n" for i in range(21)), [(palette_png(NONE + 10, WEB), NONE)], "indices or grey values"
     ),

@@ -89,7 +89,8 @@ def _pairs(listing: Path) -> list[Pair]:
         where = f"{printable(listing)} line {number}: '{line.strip()}'"
         if len(fields) != 2:
             raise DataError(f"{where} has {len(fields)} fields; expected two, the image and its mask")
-        pairs.append(Pair(*(_below(field, where) for field in fields)))
+        image, mask = (_below(field, where) for field in fields)
+        pairs.append(Pair(image, mask))
     if not pairs:
         raise DataError(f"{printable(listing)} names no image; expected lines of an image and its mask")
     return sorted(pairs)

@@ -17,9 +17,10 @@ from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import oriented, printable
 from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure
-from unpool.data.readers.layouts import doubtful, look_at
+from unpool.data.readers.equal_names import require_classes_by_names
+from unpool.data.readers.layouts import doubtful, groups_of, look_at
+from unpool.data.readers.split_names import SPLIT_NAMES, not_used
 from unpool.data.readers.splits import (
-    SPLIT_NAMES,
     WHOLE,
     Drawn,
     Split,
@@ -68,7 +69,7 @@ class Folder:
         source, self._drawn = self._source(split, val_share, seed)
         folders = _class_folders(source)
         if classes is None:
-            _require_classes(source, folders)
+            _require_classes(source, folders, self.root)
         known = self._known_classes(folders, source, split)
         self.info = DataInfo(classes=tuple(known if classes is None else classes))
         require_two(self.info.classes, printable(source))
@@ -82,8 +83,14 @@ class Folder:
         for name, folder, listing in listings:
             self._add_files(folder, name, split, listing=listing)
             labels += [index[name]] * (len(self._files) - len(labels))
+        if classes is None:
+            self.notes += groups_of(source) if split == "train" else []
+            doubts = require_classes_by_names(source, {name: listing.files for name, _, listing in listings})
+            self.notes += doubts if split == "train" else []
         if split == "train":
             self.notes += doubtful(used, [len(listing.files) for _, _, listing in listings])
+            laid_out = [path.name for one in SPLIT_NAMES if (path := _split_folder(self.root, one))]
+            self.notes += not_used(self.root, laid_out) if laid_out else []
         if not self._files:
             raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
@@ -149,12 +156,14 @@ class Folder:
         self._files += [f"{prefix}/{file}" for file in files]
 
 
-def _require_classes(source: Path, folders: dict[str, list[Path]]) -> None:
+def _require_classes(source: Path, folders: dict[str, list[Path]], whole: Path) -> None:
     """Raises DataError where the folders are certainly no classes, or fewer than two hold images."""
-    if look := look_at(source):
-        names = f". If these folders are classes all the same, set data.classes=[{','.join(sorted(folders))}]"
-        raise DataError(f"{look}{names if len(folders) > 1 else ''}")
-    require_two(list(islice((name for name, paths in folders.items() if _holds_images(paths)), 2)), printable(source))
+    held = (name for name, paths in folders.items() if _holds_images(paths))
+    if look := look_at(source, whole):
+        names = sorted(held)
+        way_out = f". If these folders are classes all the same, set data.classes=[{','.join(names)}]"
+        raise DataError(f"{look}{way_out if len(names) > 1 else ''}")
+    require_two(list(islice(held, 2)), printable(source))
 
 
 def _stray(source: Path) -> list[str]:

@@ -12,10 +12,10 @@ from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.mask_rule import find_reading
 from unpool.data.readers.class_file import ClassFile, read_class_file
-from unpool.data.readers.pairing import key_of, pair_files
+from unpool.data.readers.pairing import pair_files
 from unpool.data.readers.pairs import MaskPairs, MaskValues
+from unpool.data.readers.split_names import SPLIT_NAMES, misnamed, not_used
 from unpool.data.readers.splits import (
-    SPLIT_NAMES,
     WHOLE,
     Drawn,
     Split,
@@ -27,13 +27,14 @@ from unpool.data.readers.splits import (
     require_share,
     require_split,
 )
-from unpool.errors import RecipeError
+from unpool.data.readers.stacks import draw_stacks, split_pages
+from unpool.errors import DataError, RecipeError
 from unpool.ops.drawing import distinct_colours
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
 
 class FolderMasks(MaskPairs):
-    """Images with masks of the same name, which may end in `_mask`.
+    """Images with masks of the same name, which may end in `_mask`; of two stacks of pages, each page is a sample.
 
     Args:
         classes: class names by index, as in a training run; by default those of classes.txt.
@@ -67,11 +68,11 @@ class FolderMasks(MaskPairs):
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
         paired = pair_files(root, source.images, source.masks)
-        pairs, meaning = paired.pairs, labels.meaning(index)
-        reading = find_reading([root / pair.mask for pair in pairs], labels.mask_palette, meaning)
+        pairs, meaning = split_pages(root, paired.pairs), labels.meaning(index)
+        reading = find_reading([pair.files(root)[1] for pair in pairs], labels.mask_palette, meaning)
+        divided: list[str] = []
         if drawn is not None:
-            kept = drawn.keeps([key_of(pair.image) for pair in pairs], split)
-            pairs = [pair for pair in pairs if key_of(pair.image) in kept]
+            pairs, divided = draw_stacks(pairs, drawn, split)
         if not pairs:
             raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(meaning, len(labels.names), reading=reading.reading)
@@ -83,7 +84,8 @@ class FolderMasks(MaskPairs):
             mask_rule=reading.reading.rule,
             mask_colours=tuple((meaning[i], colour) for i, colour in reading.colours.items() if i in meaning),
         )
-        self.faults, self.notes = paired.faults, paired.notes + reading.notes
+        self.faults, self.notes = paired.faults, paired.notes + reading.notes + divided
+        self.notes += _not_used(root) if split == "train" else []
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
@@ -163,9 +165,30 @@ def _source(root: Path, split: Split, drawn: Drawn) -> tuple[_Source, Drawn | No
     if split in laid_out:
         return laid_out[split], None
     if not laid_out and drawn.gives(split) and (root / "images").is_dir():
+        _require_flat(root, split)
         return _Source(root / "images", root / "masks"), drawn
     looked_for = [f"{folder}/images" for folder in SPLIT_NAMES[split]]
-    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []))
+    raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []), "folder_unet")
+
+
+def _require_flat(root: Path, split: Split) -> None:
+    """Raises DataError for folders of splits, by names that are not theirs, below or beside images and masks."""
+    if split != "test":
+        require_named_split(root, "val")
+    if wrong := {name: one for one in SPLIT_NAMES for name in misnamed(root / "images", one)}:
+        renamed = " and ".join(f"'{printable(name)}' to '{split}'" for name, split in sorted(wrong.items()))
+        inside = f"{printable(root / 'images')} and {printable(root / 'masks')}"
+        raise DataError(f"folders in {inside} are splits, which would be mixed: rename {renamed} in both")
+
+
+def _not_used(root: Path) -> list[str]:
+    """Sentences on folders with images beside those of the splits."""
+    laid_out = [folders.images.relative_to(root).parts for one in SPLIT_NAMES if (folders := _laid_out(root, one))]
+    below = [inner for outer, inner in laid_out if outer == "images"]
+    beside = [outer for outer, _ in laid_out if outer != "images"]
+    inside = [f"images: {one}" for one in not_used(root / "images", below)] if below else []
+    flat = ["images", "masks"] if below or not laid_out else []
+    return not_used(root, [*beside, *flat]) + inside
 
 
 def _laid_out(root: Path, split: str) -> _Source | None:

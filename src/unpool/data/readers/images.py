@@ -12,11 +12,11 @@ from typing import Any
 
 from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import oriented, printable
-from unpool.data.listing import holds_image, is_below, subfolders, walk
+from unpool.data.listing import is_below, subfolders, walk
 from unpool.data.measure import Measure
 from unpool.data.readers.layouts import look_at_photographs, note_on_classes
+from unpool.data.readers.split_names import SPLIT_NAMES, has_image, not_used
 from unpool.data.readers.splits import (
-    SPLIT_NAMES,
     WHOLE,
     Drawn,
     Split,
@@ -79,7 +79,9 @@ class Images:
         self.names: Sequence[str] = [printable(file) for file in self._files]
         self.faults: list[Fault] = listing.faults
         self.notes = [f"file names differ in case only: {clash}" for clash in listing.clashes]
-        self.notes += note_on_classes(folder) if split == "train" else []
+        if split == "train":
+            unused = [] if folders or folder == self.root else not_used(self.root, _laid_out(self.root).values())
+            self.notes += note_on_classes(folder) + unused
         self.origin: dict[str, Any] = {
             "root": printable(root),
             "split": split,
@@ -117,18 +119,21 @@ def source(root: Path, split: Split, folders: Folders, *, drawn: Drawn) -> tuple
     require_split(split)
     if folders:
         return _named(root, split, folders, drawn=drawn)
-    laid_out = {}
-    for name, choices in SPLIT_NAMES.items():
-        held = [root / choice for choice in choices if _has_image(root / choice)]
-        laid_out |= {name: held[0]} if held else {}
+    laid_out = {name: root / folder for name, folder in _laid_out(root).items()}
     if split != "test" and "val" not in laid_out and "train" in laid_out:
         require_named_split(root, "val")
         return laid_out["train"], drawn
     if split in laid_out:
         return laid_out[split], None
-    if not laid_out and drawn.gives(split) and holds_image(root):
+    if not laid_out and drawn.gives(split) and has_image(root):
         return root, drawn
     raise missing_split(root, split, [*(f"{choice}/*.png" for choice in SPLIT_NAMES[split]), "*.png"])
+
+
+def _laid_out(root: Path) -> dict[str, str]:
+    """The folder of each split that has images."""
+    held = {name: [one for one in choices if has_image(root / one)] for name, choices in SPLIT_NAMES.items()}
+    return {name: folders[0] for name, folders in held.items() if folders}
 
 
 def _named(root: Path, split: Split, folders: Mapping[str, str], *, drawn: Drawn) -> tuple[Path, Drawn | None]:
@@ -142,13 +147,9 @@ def _named(root: Path, split: Split, folders: Mapping[str, str], *, drawn: Drawn
     if (needed := "train" if is_drawn else split) not in folders:
         raise DataError(f"{printable(root)}: no {split} split; {printable(listed)}: name the one of {split} there too")
     for name in ("train", "val") if split == "train" else (needed,):
-        if name in folders and not _has_image(root / folders[name]):
+        if name in folders and not has_image(root / folders[name]):
             raise _no_images(root, name, folders[name])
     return root / folders[needed], drawn if is_drawn else None
-
-
-def _has_image(folder: Path) -> bool:
-    return folder.is_dir() and holds_image(folder)
 
 
 def _require_folders(root: Path, folders: Mapping[str, str]) -> None:

@@ -4,8 +4,6 @@ A name alone refuses nothing that may be meant: every check has a way out, such 
 really called images and masks.
 """
 
-import difflib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -13,20 +11,14 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import holds_image, is_image_name, is_junk, subfolders, walk
+from unpool.data.listing import is_image_name, is_junk, subfolders, walk
+from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
 
-SPLIT_NAMES: dict[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names} | {"dev": "val", "eval": "val"}
-_ADDED = re.compile(r"(images?|imgs?|pictures|photos|data|dataset|set|split|folder)$")
-_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"})
 _TARGETS = frozenset(
     {
         *("masks", "mask", "segmentationclass", "segmentationobject", "segmentations", "labels", "annotations"),
-        *("annots", "gt", "groundtruth"),
+        *("annots", "gt", "groundtruth", "label", "annotation", "segmentation_masks", "seg", "gtfine"),
     }
 )
 _BESIDE = frozenset({"imagesets", "overlays", "visualizations"})  # what may lie beside these
@@ -40,40 +32,31 @@ class Look(NamedTuple):
     Attributes:
         what: they are, a clause.
         instead: what to do.
+        recipe: that `instead` names.
+        rename: what that recipe needs renamed, if anything.
     """
 
     what: str
     instead: str
+    recipe: str = ""
+    rename: str = ""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.instead}"
 
 
-def split_meant(name: str) -> str | None:
-    """The split that a folder's name means, also misspelt, in another case or as in train2017; None for any other name.
+def look_at(root: Path, whole: Path | None = None) -> Look | None:
+    """What the folders of a root are, where that is certain: never classes of images, nor a folder of photographs.
 
-    >>> [split_meant(name) for name in ("Train", "vaild", "test_images", "val2017", "brain", "trains")]
-    ['train', 'val', 'test', 'val', None, None]
+    `whole` is the root of the set, where `root` is the folder of one split.
     """
-    letters = re.sub(r"[^a-z]", "", name.casefold())
-    letters = letters if letters in _SPLIT_OF else _ADDED.sub("", letters)
-    for known, split in _SPLIT_OF.items():
-        is_turned = len(known) > 3 and sorted(letters) == sorted(known)
-        is_near = len(known) > 6 and difflib.SequenceMatcher(None, letters, known).ratio() >= 0.9
-        if letters == known or (letters[:1] == known[0] and (is_turned or is_near)):
-            return split
-    return None
-
-
-def misnamed(root: Path, split: str) -> list[str]:
-    """Folders with images whose names mean a split and are not those that readers know."""
-    known = SPLIT_NAMES[split]
-    return [name for name in subfolders(root) if name not in known and split_meant(name) == split and _has(root / name)]
-
-
-def look_at(root: Path) -> Look | None:
-    """What the folders of a root are, where that is certain: never classes of images, nor a folder of photographs."""
-    return _look_at_splits(root) or _look_at_targets(root) or _look_at_samples(root) or _look_deeper(root)
+    return (
+        _look_at_splits(root)
+        or _look_at_targets(root, whole)
+        or _look_at_samples(root)
+        or _look_at_groups(root)
+        or _look_deeper(root)
+    )
 
 
 def look_at_photographs(root: Path) -> Look | None:
@@ -94,9 +77,14 @@ def note_on_classes(root: Path) -> list[str]:
     return [str(look)] if look else []
 
 
-def hint(root: Path) -> str:
-    """What the root looks like, to be added to an error of a reader that does not find its folders; may be empty."""
+def hint(root: Path, recipe: str = "") -> str:
+    """What the root looks like, to be added to an error of a reader that does not find its folders; may be empty.
+
+    Advice to use `recipe`, which is that of the reader itself, is left out.
+    """
     look = look_at(root) or _look_at_classes(root) or _look_at_classes(root / "train") or _look_at_files(root)
+    if look and recipe and look.recipe == recipe:
+        return f". {look.what}: rename {look.rename}" if look.rename else ""
     return f". {look}" if look else ""
 
 
@@ -111,7 +99,7 @@ def doubtful(names: Sequence[str], counts: Sequence[int]) -> list[str]:
 
 
 def _look_at_splits(root: Path) -> Look | None:
-    meant = {name: split for name in subfolders(root) if (split := split_meant(name)) and _has(root / name)}
+    meant = {name: split for name in subfolders(root) if (split := split_meant(name)) and has_image(root / name)}
     wrong = [name for name, split in meant.items() if name not in SPLIT_NAMES[split]]
     if len(set(meant.values())) < 2 and not (wrong and len(meant) == 1 == len(_holding(root, most=2))):
         return None
@@ -127,7 +115,7 @@ def _look_at_splits(root: Path) -> Look | None:
     )
 
 
-def _look_at_targets(root: Path) -> Look | None:
+def _look_at_targets(root: Path, whole: Path | None = None) -> Look | None:
     names = {name.casefold(): name for name in subfolders(root)}
     images, targets = (sorted(known & set(names)) for known in (_IMAGES, _TARGETS))
     if not images or not targets:
@@ -138,11 +126,13 @@ def _look_at_targets(root: Path) -> Look | None:
     if others and not _share_stems(root / first, root / names[targets[0]]):
         return None
     for target in targets:
-        if _has(root / names[target]):
-            instead = f"use folder_unet with data.root={printable(root)}"
-            if (first, names[target]) != ("images", "masks"):
-                instead += f", after renaming {printable(first)} to images and {printable(names[target])} to masks"
-            return Look(f"{_named(root, [first, names[target]])} are images and their masks", instead)
+        if has_image(root / names[target]):
+            named = ((first, "images"), (names[target], "masks"))
+            renamed = " and ".join(f"{printable(old)} to {new}" for old, new in named if old != new)
+            instead = f"use folder_unet with data.root={printable(whole or root)}"
+            instead += f", after renaming {renamed}" if renamed else ""
+            what = f"{_named(root, [first, names[target]])} are images and their masks"
+            return Look(what, instead, "folder_unet", renamed)
     kinds = _suffixes(root / names[targets[0]])
     if kinds[".json"]:
         return Look(f"{_named(root, pairs)} are a set of COCO", "use coco_simple_baselines for the joints of people")
@@ -162,6 +152,41 @@ def _look_at_samples(root: Path) -> Look | None:
         return None
     what = f"each of the {len(folders)} folders of {printable(root)} holds one sample and its masks"
     return Look(what, "put all images into images and one mask of each into masks, and use folder_unet")
+
+
+def _look_at_groups(root: Path) -> Look | None:
+    """Folders of folders with equal names, such as folds with the classes in each."""
+    groups = _groups(root)
+    if len(groups) < 2:
+        return None
+    inner = list(groups.values())
+    common, every = set.intersection(*inner), set.union(*inner)
+    if len(common) < 2 or 2 * len(common) < len(every):
+        return None
+    shown = " and ".join(f"'{printable(name)}'" for name in sorted(common)[:3]) + (" ..." if len(common) > 3 else "")
+    what = f"{_named(root, list(groups))} hold the same folders, {shown}"
+    return Look(
+        what, "if those inside are the classes, name the outer ones train, val and test, or set data.root to one"
+    )
+
+
+def groups_of(root: Path) -> list[str]:
+    """A sentence where each class folder holds folders of images only, under names of their own."""
+    groups = _groups(root)
+    if len(groups) < 2 or min(map(len, groups.values())) < 2:
+        return []
+    inside = ", ".join(f"{printable(name)}/{printable(min(inner))}" for name, inner in islice(groups.items(), 2))
+    return [f"each class folder holds folders of images, such as {inside}: the outer ones are taken for the classes"]
+
+
+def _groups(root: Path) -> dict[str, set[str]]:
+    """Names of the folders with images in each folder that holds an image; none where one has images in itself."""
+    groups: dict[str, set[str]] = {}
+    for name in _holding(root):
+        if _loose(root / name):
+            return {}
+        groups[name] = set(_holding(root / name))
+    return groups
 
 
 def _look_deeper(root: Path) -> Look | None:
@@ -198,13 +223,9 @@ def _named(root: Path, folders: Sequence[str]) -> str:
     return f"the folders {' and '.join(shown) if len(shown) == 2 else ', '.join(shown)} in {printable(root)}"
 
 
-def _has(folder: Path) -> bool:
-    return folder.is_dir() and holds_image(folder)
-
-
 def _holding(root: Path, *, most: int | None = None) -> list[str]:
     """The first `most` folders that hold an image."""
-    return list(islice((name for name in subfolders(root) if _has(root / name)), most))
+    return list(islice((name for name in subfolders(root) if has_image(root / name)), most))
 
 
 def _loose(folder: Path) -> list[str]:

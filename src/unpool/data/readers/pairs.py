@@ -15,15 +15,31 @@ from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.mask_ids import Reading
 from unpool.data.measure import Measure
 from unpool.data.orientation import turned
+from unpool.data.stack import File, Page
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.types import IGNORE, Decoding, Fault, Sample, TargetExif
 
 
 class Pair(NamedTuple):
-    """Paths of an image and its mask below the root, not escaped for printing."""
+    """Paths of an image and its mask below the root, not escaped for printing.
+
+    Attributes:
+        page: of both files, counted from 1; 0 where they are no stacks.
+    """
 
     image: str
     mask: str
+    page: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the sample: the path of the image, and the page of a stack."""
+        return printable(Page(Path(self.image), self.page) if self.page else self.image)
+
+    def files(self, root: Path) -> tuple[File, File]:
+        """Image and mask, each of which may be a page."""
+        image, mask = root / self.image, root / self.mask
+        return (Page(image, self.page), Page(mask, self.page)) if self.page else (image, mask)
 
 
 class MaskValues:
@@ -51,7 +67,7 @@ class MaskValues:
         for stored, index in meaning.items():
             self._table[stored] = index
 
-    def read(self, path: Path, *, turn: int = 1) -> Tensor:
+    def read(self, path: File, *, turn: int = 1) -> Tensor:
         """Returns (H, W) uint8 classes and IGNORE, turned by an EXIF orientation.
 
         Raises:
@@ -66,7 +82,7 @@ class MaskValues:
             raise self._unknown(stored, path)
         return torch.from_numpy(np.ascontiguousarray(turned(meant.astype(np.uint8), turn)))
 
-    def _unknown(self, stored: np.ndarray, path: Path) -> Unusable:
+    def _unknown(self, stored: np.ndarray, path: File) -> Unusable:
         ids = [int(i) for i in np.unique(stored)]
         bad = [i for i in ids if not 0 <= i < len(self._table) or self._table[i] < 0]
         shown = ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
@@ -99,7 +115,7 @@ class MaskPairs:
         self._values = values
         self.decoding = replace(decoding, exif="ignore" if exif == "ignore" else "apply")
         self._exif: TargetExif = exif
-        self.names: Sequence[str] = [printable(pair.image) for pair in pairs]
+        self.names: Sequence[str] = [pair.name for pair in pairs]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
 
@@ -108,18 +124,19 @@ class MaskPairs:
 
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]
-        image = decode_image(self.root / pair.image, self.decoding)
+        file, _ = pair.files(self.root)
+        image = decode_image(file, self.decoding)
         sample = {"image": image, **self.targets(index)}
         size, mask_size = tuple(image.shape[1:]), tuple(sample["mask"].shape)
         if size != mask_size:
-            raise self._disagreement(pair, size, mask_size, orientation=probe(self.root / pair.image).orientation)
+            raise self._disagreement(pair, size, mask_size, orientation=probe(file).orientation)
         return sample
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""
         pair = self._pairs[index]
         turn = 1 if self._exif != "apply" else self._turn(pair, *self._headers(pair))
-        return {"mask": self._values.read(self.root / pair.mask, turn=turn)}
+        return {"mask": self._values.read(pair.files(self.root)[1], turn=turn)}
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one pair, from its headers; raises `Unusable` if sizes or orientations disagree."""
@@ -128,11 +145,12 @@ class MaskPairs:
         self._turn(pair, image, mask)
         size = oriented(image, self.decoding.exif)
         sentences = notes(pair.image, image, self.decoding)
-        deep = deep_files(self.decoding, (self.root / pair.image, image))
+        deep = deep_files(self.decoding, (pair.files(self.root)[0], image))
         return Measure(size, (self.decoding.channels + 1) * size[0] * size[1], sentences, deep)
 
     def _headers(self, pair: Pair) -> tuple[Probe, Probe]:
-        return readable(self.root / pair.image, self.decoding), probe_mask(self.root / pair.mask)
+        image, mask = pair.files(self.root)
+        return readable(image, self.decoding), probe_mask(mask)
 
     def _turn(self, pair: Pair, image: Probe, mask: Probe) -> int:
         """The EXIF orientation by which the mask is turned; raises `Unusable` if sizes or orientations disagree."""
@@ -141,13 +159,13 @@ class MaskPairs:
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=max(turn_of(image), turn_of(mask)))
         if turn is None:
-            raise Unusable(printable(self.root / pair.mask), way_out(image, mask, target_name="mask"))
+            raise Unusable(printable(pair.files(self.root)[1]), way_out(image, mask, target_name="mask"))
         return turn
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
         drawn, decoded = (f"{width}x{height}" for height, width in (mask_size, size))
-        sizes = f"mask is {drawn}, its image {printable(pair.image)} decodes to {decoded} (width x height)"
+        sizes = f"mask is {drawn}, its image {pair.name} decodes to {decoded} (width x height)"
         advice = ": they must agree; export the mask at the size of the image"
         if orientation != 1:
             advice = f" by EXIF orientation {orientation}: set data.exif=ignore, or annotate the upright image"
-        return Unusable(printable(self.root / pair.mask), sizes + advice)
+        return Unusable(printable(pair.files(self.root)[1]), sizes + advice)

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from unpool.data.classes import held_out
 from unpool.data.image_file import printable
-from unpool.data.readers.layouts import SPLIT_NAMES, hint, misnamed
+from unpool.data.readers.layouts import hint
+from unpool.data.readers.split_names import SPLIT_NAMES, misnamed
 from unpool.errors import DataError, RecipeError
 
 Split = Literal["train", "val", "test"]
@@ -73,11 +74,11 @@ def require_named_split(root: Path, split: Split) -> None:
         raise DataError(f"{problem}, and its images would be drawn from those of train: rename it, or move it away")
 
 
-def missing_split(root: Path, split: str, looked_for: Sequence[str]) -> DataError:
-    """Returns the error for a root that lacks the split, with the paths that were tried."""
+def missing_split(root: Path, split: str, looked_for: Sequence[str], recipe: str = "") -> DataError:
+    """Returns the error for a root that lacks the split, with the paths that were tried; `recipe` is the reader's."""
     tried = ", ".join(looked_for)
     problem = f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader"
-    return DataError(problem + hint(root))
+    return DataError(problem + hint(root, recipe))
 
 
 def empty_split(root: Path, split: str, drawn: Drawn) -> DataError:
