@@ -13,6 +13,7 @@ from unpool.cli.main import main
 from unpool.errors import RecipeError
 from unpool.recipe import load_recipe
 
+DOUBT = "values stay below 255.938, where white is 4095: if these files have fewer bits than the others, convert them"
 SMALL = {
     "model.name": "mnist_convnet",
     "data.size": [28, 28],
@@ -83,6 +84,25 @@ def test_predict_reads_by_the_range_of_training_and_says_so(deep_run, tmp_path):
     assert abs(int(view[-1, -1, 0]) - round(800 / 4095 * 255)) <= 2
 
 
+def test_predict_doubts_values_far_below_the_range_of_training_and_evaluate_says_the_same(deep_run, tmp_path, caplog):
+    ramps(tmp_path, lambda path, ramp: cv2.imwrite(f"{path}.png", np.rint(ramp * 255).astype(np.uint16)), count=1)
+    (record,) = unpool.predict(deep_run / "run", [tmp_path / "val" / "down" / "0.png"], tmp_path / "out")
+    assert record["notes"] == ["16-bit values read as 0 to 4095, the range found in the set", DOUBT]
+    unpool.evaluate(deep_run / "run", {"data.root": str(tmp_path)})
+    assert f"{DOUBT}: 2 files" in caplog.text
+    (plain,) = unpool.predict(
+        deep_run / "run", [tmp_path / "val" / "down" / "0.png"], tmp_path / "other", black_white=(0, 4095)
+    )
+    assert plain["notes"] == ["16-bit values read as 0 to 4095, as data.range says"]
+
+
+def test_evaluate_of_a_deeper_set_says_that_the_range_is_that_of_training(deep_run, tmp_path, caplog):
+    ramps(tmp_path, lambda path, ramp: cv2.imwrite(f"{path}.png", np.rint(ramp * 64999).astype(np.uint16)), count=1)
+    unpool.evaluate(deep_run / "run", {"data.root": str(tmp_path)})
+    assert "read as 0 to 4095, the range of the training set, and the values here go to 64999; set" in caplog.text
+    assert "smallest 2^n" not in caplog.text
+
+
 def test_predict_takes_another_range_on_request(deep_run, tmp_path, capfd):
     cv2.imwrite(str(tmp_path / "x.png"), np.full((28, 28), 800, np.uint16))
     asked = ["predict", str(deep_run / "run"), str(tmp_path / "x.png"), "-o", str(tmp_path / "out")]
@@ -98,8 +118,9 @@ def test_network_of_8_bits_reads_deep_files_by_one_range_and_warns(tmp_path, cap
     unpool.train("folder_resnet18", values, run=tmp_path / "run")
     cv2.imwrite(str(tmp_path / "dark.png"), np.full((28, 28), 200, np.uint16))
     deep = tmp_path / "deep" / "val" / "across" / "0.png"
-    for record in unpool.predict(tmp_path / "run", [deep, tmp_path / "dark.png"], tmp_path / "out"):
-        assert record["notes"] == ["16-bit values read as 0 to 4095, the range found in the set"]
+    light, dark = unpool.predict(tmp_path / "run", [deep, tmp_path / "dark.png"], tmp_path / "out")
+    assert light["notes"] == ["16-bit values read as 0 to 4095, the range found in the set"]
+    assert dark["notes"] == [*light["notes"], DOUBT]
     assert "2 files do not say which of their values is white" in caplog.text
     plain, other = (unpool.evaluate(tmp_path / "run", {"data.root": str(tmp_path / n)}) for n in ("set", "deep"))
     assert plain["loss"] == pytest.approx(other["loss"], rel=1e-3)

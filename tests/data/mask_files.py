@@ -93,6 +93,12 @@ def exif_chunk(orientation: int, *, order: str = "<") -> bytes:
     return chunk(b"eXIf", exif(orientation, order=order))
 
 
+def with_late_exif(png: bytes, orientation: int) -> bytes:
+    """A PNG with the chunk behind its pixels."""
+    end = len(chunk(b"IEND", b""))
+    return png[:-end] + exif_chunk(orientation) + png[-end:]
+
+
 def with_exif(jpeg: bytes, orientation: int, *, order: str = "<") -> bytes:
     """A JPEG with an APP1 segment behind its start."""
     block = b"Exif\0\0" + exif(orientation, order=order)

@@ -5,15 +5,19 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from tests.data.encoding import chunk, encoded, picture, png, saved
+from tests.data.mask_files import exif, with_late_exif
 from unpool.data import formats
 from unpool.data.decode import decode_image, notes
 from unpool.data.image_file import Unreadable, Unusable, header, probe
+from unpool.data.orientation import turned
+from unpool.data.png_chunks import exif_block
 from unpool.types import GREY, RGB, Decoding
 
 
@@ -119,6 +123,39 @@ def test_header_of_a_png_reads_no_pixels(tmp_path):
     whole = encoded(picture(), "PNG")
     path.write_bytes(whole[: whole.index(b"IDAT") + 10])
     assert header(path) == (20, 30)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_behind_the_pixels_of_a_png_counts(orientation, kind, tmp_path):
+    path = tmp_path / "a.png"
+    values = picture().astype(kind) * (257 if kind == "uint16" else 1)
+    path.write_bytes(with_late_exif(cv2.imencode(".png", values[..., ::-1])[1].tobytes(), orientation))
+    seen = turned(picture(), orientation)
+    assert decode_image(path, RGB).equal(as_chw(seen))
+    assert decode_image(path.read_bytes(), RGB).equal(as_chw(seen))
+    assert decode_image(path, Decoding(exif="ignore")).equal(as_chw(picture()))
+    assert header(path) == seen.shape[:2]
+    assert ("EXIF orientation applied" in notes("a.png", probe(path), RGB)) == (orientation != 1)
+
+
+def test_png_is_read_on_from_where_it_was_when_its_exif_was_sought(tmp_path):
+    data = with_late_exif(encoded(picture(), "PNG"), 6)
+    (tmp_path / "a.png").write_bytes(data)
+    with (tmp_path / "a.png").open("rb") as stream:
+        start = stream.read(10)
+        assert exif_block(stream) == exif(6)
+        assert start + stream.read() == data
+
+
+def test_orientation_is_seen_behind_pixels_that_are_damaged_and_not_decoded(tmp_path):
+    path = tmp_path / "a.png"
+    whole = with_late_exif(encoded(picture(), "PNG"), 6)
+    data = whole.index(b"IDAT") + 4
+    path.write_bytes(whole[:data] + bytes(50) + whole[data + 50 :])
+    assert header(path) == (30, 20)
+    with pytest.raises(Unreadable, match="damaged PNG"):
+        decode_image(path, RGB)
 
 
 def test_grey_image_is_repeated_and_noted(tmp_path):

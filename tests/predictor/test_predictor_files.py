@@ -1,12 +1,15 @@
 import hashlib
 import json
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from torch import nn
 
+from tests.data.mask_files import rgb_png, with_late_exif
 from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, write_predictions
@@ -186,6 +189,28 @@ def test_each_image_that_fails_is_named_and_the_others_are_answered(tmp_path, ca
     for name in ("size", "host", "python", "nan"):
         assert reasons[name].startswith(f"{tmp_path}/{name}.png: ")
         assert f"not answered: {reasons[name]}" in caplog.messages
+
+
+@pytest.mark.parametrize("task", [Classification, Segmentation])
+def test_every_task_tells_what_the_network_did_not_see_of_a_file(task, tmp_path):
+    pixels = np.full((6, 8, 4), 250, np.uint8)
+    cv2.imwrite(str(tmp_path / "alpha.png"), pixels)
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([pixels[..., :3]] * 4), photometric="rgb")
+    (tmp_path / "other.jpg").write_bytes(rgb_png(pixels[..., :3]))
+    (tmp_path / "turned.png").write_bytes(with_late_exif(rgb_png(pixels[..., :3]), 6))
+    cv2.imwrite(str(tmp_path / "grey.png"), pixels[..., 0])
+    cv2.imwrite(str(tmp_path / "plain.jpg"), pixels[..., :3])
+    network = Brightness() if task is Segmentation else MeanBrightness()
+    write_predictions(Predictor(network, PLAIN, INFO, task(INFO)), [tmp_path], tmp_path / "out")
+    listed = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
+    assert {record["image"].split("/")[-1]: record.get("notes") for record in listed} == {
+        "alpha.png": ["image with an alpha channel, which is dropped"],
+        "grey.png": ["grey image, its one channel used for all 3"],
+        "other.jpg": ["PNG data in a file named as JPEG, read as PNG"],
+        "pages.tif": ["TIFF of 4 frames, only the first is used"],
+        "plain.jpg": None,
+        "turned.png": ["EXIF orientation applied"],
+    }
 
 
 def test_interrupted_prediction_lists_what_was_answered(tmp_path):

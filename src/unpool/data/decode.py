@@ -3,12 +3,13 @@
 - No task sees more than 8 bits, denoising included: what is rounded off 16 bits is 59 dB below white. Which value is
   white is the subject of `depth`.
 - Embedded ICC profiles are ignored; an alpha channel is dropped.
-- EXIF orientation is applied to images unless `Decoding.exif` is "ignore" (in a PNG where it stands before the pixels).
+- EXIF orientation is applied to images unless `Decoding.exif` is "ignore". In a PNG the eXIf chunk counts wherever it
+  stands, text that says the same (XMP, "Raw profile type exif") before the pixels only.
 """
 
 import logging
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def read_pixels(source: Source, decoding: Decoding, *, name: str | None = None) 
         if form not in ("TIFF", NPY) and not decoding.bands and decoding.channels in (1, 3):
             image = parsed(form, stream, name)
             if not is_deep(image):
-                return Pixels(_tensor(_plain(image, decoding)), None)
+                return Pixels(_tensor(_plain(image, stream, decoding)), None)
         values, probed = read_values(form, stream, name, decoding)
         shade = shade_of(values, probed, decoding)
         grey = as_channels(eight_bits(values, shade.range), decoding)
@@ -137,9 +138,9 @@ def read_pixels(source: Source, decoding: Decoding, *, name: str | None = None) 
         return Pixels(_tensor(upright), shade if probed.is_deep else None)
 
 
-def _plain(image: Image.Image, decoding: Decoding) -> np.ndarray:
+def _plain(image: Image.Image, stream: BinaryIO, decoding: Decoding) -> np.ndarray:
     """(H, W, channels) of a file of 8 bits or fewer that Pillow reads as it is meant."""
-    is_turned = decoding.exif == "apply" and orientation(image) != 1
+    is_turned = decoding.exif == "apply" and orientation(image, stream) != 1
     image.load()
     upright = ImageOps.exif_transpose(image) if is_turned else image
     wanted = "L" if decoding.channels == 1 else "RGB"

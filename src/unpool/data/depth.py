@@ -13,6 +13,7 @@ from unpool.data.image_file import Probe
 from unpool.data.refused import Refused
 from unpool.types import Decoding, Range
 
+_DARK = 16  # a file that stays below this part of the range may have fewer bits than the others
 OPTION = "set data.range=[black, white] (predict: --range BLACK WHITE)"
 
 
@@ -24,12 +25,14 @@ class Shade(NamedTuple):
         sentence: says which, why, and what was cut off.
         is_guess: neither file nor set nor user says the range; it is that of this file alone.
         is_cut: there are values beyond.
+        doubt: that the values stay so low that the range of other files may not be theirs; empty where they do not.
     """
 
     range: Range
     sentence: str
     is_guess: bool = False
     is_cut: bool = False
+    doubt: str = ""
 
 
 def named(probed: Probe) -> str:
@@ -69,7 +72,20 @@ def shade_of(values: np.ndarray, probed: Probe, decoding: Decoding) -> Shade:
     is_cut = low < black_white[0] or high > black_white[1]
     if is_cut:
         text += f"; it has values {low:g} to {high:g}, cut off there: {OPTION} if they count"
-    return _inverted(Shade(black_white, text, is_guess, is_cut), probed)
+    doubt = doubt_of(high, black_white[1]) if decoding.range is None and needs_range(probed) else ""
+    return _inverted(Shade(black_white, text, is_guess, is_cut, doubt), probed)
+
+
+def doubt_of(most: float, white: float) -> str:
+    """A sentence where the largest value of a file stays far below what is white in others; empty elsewhere.
+
+    >>> doubt_of(4095, 4095), doubt_of(255, 4095)[:47]
+    ('', 'values stay below 255.938, where white is 4095:')
+    """
+    if not 0 < most <= white / _DARK:
+        return ""
+    problem = f"values stay below {white / _DARK:g}, where white is {white:g}"
+    return f"{problem}: if these files have fewer bits than the others, convert them"
 
 
 def extremes(values: np.ndarray, probed: Probe) -> Range:

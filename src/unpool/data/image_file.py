@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from unpool.data.array_header import ArrayHeader, read_array_header
 from unpool.data.formats import HEAD_BYTES, NPY, PARSERS, sniff
-from unpool.data.png_bits import significant_bits
+from unpool.data.png_chunks import exif_block, significant_bits
 from unpool.data.refused import Refused
 from unpool.data.stack import File, Page
 from unpool.data.tiff import require_readable
@@ -136,7 +136,7 @@ def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
     frames, form = getattr(image, "n_frames", 1), str(image.format)
     is_colour = image.mode not in _GREY_MODES and rawmode != "LA;16B"
     has_alpha = image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA")))
-    probed = Probe(image.height, image.width, form, image.mode, frames, orientation(image))
+    probed = Probe(image.height, image.width, form, image.mode, frames, orientation(image, stream))
     probed = probed._replace(
         bits=16 if is_deep(image) else 8,
         bands=3 if is_colour else 1,
@@ -197,7 +197,10 @@ def stored_as(image: Image.Image) -> tuple[object, object]:
     return (args[0], args[-1]) if isinstance(args, tuple) and args else (args, None)
 
 
-def orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image, stream: BinaryIO) -> int:
+    """The EXIF orientation of an image whose file is `stream`; 1 where there is none."""
+    if image.format == "PNG" and "exif" not in image.info and (block := exif_block(stream)):
+        image.info["exif"] = block
     # the base class's method: that of PNG decodes the whole image to look for a tag behind it
     orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     return orientation if isinstance(orientation, int) else 1

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from unpool.data.depth import OPTION, extremes, needs_range, require_whole, smallest_range
+from unpool.data.depth import OPTION, doubt_of, extremes, needs_range, require_whole, smallest_range
 from unpool.data.findings import Findings
 from unpool.data.image_file import Probe, Source, name_of, printable, probe, recognised
 from unpool.data.in_order import called_in_order
@@ -18,7 +18,6 @@ from unpool.types import Decoding, Fault, Range
 
 _log = logging.getLogger(__name__)
 _THREADS = 4
-_DARK = 16  # a file that stays below this part of the range may have fewer bits than the others
 
 
 @runtime_checkable
@@ -104,11 +103,14 @@ def settle_range(reader: MeasuringReader, measured: dict[int, Measure], findings
         else:
             seen[index] = item
     decoding = reader.decoding
-    if decoding.range is None and decoding.set_range is None:
+    is_new = decoding.range is None and decoding.set_range is None
+    if is_new:
         reader.decoding = replace(decoding, set_range=find_range([one for each in seen.values() for one in each]))
     most = max((one.high for each in seen.values() for one in each if needs_range(one.probed)), default=0)
+    why = f"the smallest 2^n - 1 that holds the values of the set (to {most:g} here)"
+    why = why if is_new else f"the range of the training set, and the values here go to {most:g}"
     for index, files in seen.items():
-        findings.note(reader.names[index], [text for one in files for text in _oddities(one, reader.decoding, most)])
+        findings.note(reader.names[index], [text for one in files for text in _oddities(one, reader.decoding, why)])
     if reader.decoding.set_range and seen and (others := len(measured) - len(seen)):
         findings.note("", [f"{others} other images say their range themselves, or have 8 bits: read as 0 to 255"])
 
@@ -117,7 +119,7 @@ def _see_all(decoding: Decoding, measured: dict[int, Measure], index: int) -> li
     return [see(path, decoding) for path in measured[index].deep]
 
 
-def _oddities(seen: Seen, decoding: Decoding, most: float) -> list[str]:
+def _oddities(seen: Seen, decoding: Decoding, why: str) -> list[str]:
     stated = seen.probed.stated or ((0, 65535) if seen.probed.significant else None)
     black_white = decoding.range or stated or decoding.set_range
     if black_white is None:
@@ -127,14 +129,11 @@ def _oddities(seen: Seen, decoding: Decoding, most: float) -> list[str]:
     texts = []
     if is_set:
         texts.append(
-            f"files do not say which of their values is white: read as {black:g} to {white:g}, the smallest 2^n - 1 "
-            f"that holds the values of the set (to {most:g} here); {OPTION} if white is another"
+            f"files do not say which of their values is white: read as {black:g} to {white:g}, {why}; "
+            f"{OPTION} if white is another"
         )
     if seen.low < min(black_white) or seen.high > max(black_white):
         texts.append(f"values beyond {black:g} to {white:g} are cut off there; {OPTION} if they count")
-    if is_set and 0 < seen.high <= white / _DARK:
-        texts.append(
-            f"values stay below {white / _DARK:g}, where white is {white:g}: if these files have fewer bits than the "
-            "others, convert them"
-        )
+    if is_set and (doubt := doubt_of(seen.high, white)):
+        texts.append(doubt)
     return texts

@@ -63,9 +63,9 @@ def write_predictions(
     `predictions.json` of what was answered.
 
     For an image `x.jpg`: `x_view.jpg` to look at, and the raw files of the task (`Task.write`), such as `x_mask.png`.
-    Where the answer is an image itself, the record notes what it lost of the file's colours, depth and alpha; where
-    the network saw a photograph made smaller, the record notes that. `predictions.json` lists all. Images of equal
-    stems get numbers: `x-2_view.jpg`.
+    The record notes what of the file the network has not seen (other frames, alpha, depth) or what was read
+    differently, and where it saw a photograph made smaller. Where the answer is an image itself, also that its
+    colours are lost. `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
 
     Args:
         predictor: what to ask.
@@ -180,8 +180,8 @@ def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path) -> dic
         key: printable(value) if isinstance(value, str) and value in written else value
         for key, value in task.write(answer, stem).items()
     }
-    texts = [*kept.pop("notes", ()), *(_lost(path, predictor) if task.is_image else ())]
-    texts += [shade.sentence] if shade else []
+    texts = [*kept.pop("notes", ()), *_lost(path, predictor)]
+    texts += [text for text in (shade.sentence, shade.doubt) if text] if shade else []
     has_notes = texts or task.is_image or task.points
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept}
     return record | ({"notes": texts} if has_notes else {}) | {"view": printable(f"{stem.name}_view.jpg")}
@@ -198,11 +198,11 @@ def _with_range(predictor: Predictor, files: Sequence[Path]) -> Predictor:
 
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
-    """Sentences on what of the file an answer that is an image has lost, or what was read differently."""
+    """Sentences on what of the file the network has not seen, or what was read differently."""
     header, decoding = probe(path), predictor.preprocessing.decoding
     plain = header._replace(bits=8, kind="u")  # of what became of other values, `Shade` has the sentence
     sentences = list(notes(path.name, plain, decoding))
-    if decoding.channels == 1 and not header.mode.startswith(("1", "I", "L")):
+    if predictor.task.is_image and decoding.channels == 1 and not header.mode.startswith(("1", "I", "L")):
         sentences.append("colour image, reduced to grey, which is all that the network knows")
     return sentences
 

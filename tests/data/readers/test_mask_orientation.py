@@ -14,6 +14,7 @@ from tests.data.mask_files import (
     palette_png,
     rgb_png,
     with_exif,
+    with_late_exif,
 )
 from tests.data.readers.trees import encoded, written
 from unpool.data.orientation import turned
@@ -42,6 +43,14 @@ def look(ids: np.ndarray) -> np.ndarray:
 
 def png_image(ids: np.ndarray, orientation: int) -> bytes:
     return rgb_png(look(ids), extra=exif_chunk(orientation) if orientation else b"")
+
+
+def late_image(ids: np.ndarray, orientation: int) -> bytes:
+    return with_late_exif(rgb_png(look(ids)), orientation)
+
+
+def late_mask(ids: np.ndarray, orientation: int) -> bytes:
+    return with_late_exif(grey_png(ids), orientation)
 
 
 def jpeg_image(ids: np.ndarray, orientation: int) -> bytes:
@@ -90,6 +99,8 @@ def agrees(reader: FolderMasks, *, memory: bool) -> bool:
         (("jpg", jpeg_image), ("png", palette_mask)),
         (("png", png_image), ("tif", tiff_mask)),
         (("tif", tiff_image), ("png", png_mask)),
+        (("png", late_image), ("png", png_mask)),
+        (("png", png_image), ("png", late_mask)),
     ],
 )
 def test_one_orientation_of_both_turns_both(image, mask, orientation, size, tmp_path):
