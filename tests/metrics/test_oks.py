@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from unpool.metrics.pose import PoseScores
 from unpool.ops.skeleton import COCO_NECK_LIMBS, LSP
 from unpool.types import IGNORE, DataInfo
 
-COCO_MINI = Path("/work/shared/data/coco_mini")
 JOINTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 NAMES = ("nose", *(f"{side}_{joint}" for joint in JOINTS for side in ("left", "right")))
 INFO = DataInfo(keypoints=NAMES, limbs=((0, 1), (5, 7)))
@@ -265,14 +263,14 @@ def test_precision_of_single_people_is_that_of_an_image_for_each():
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not COCO_MINI.is_dir(), reason="COCO is not here")
 @pytest.mark.parametrize(
     ("split", "empty", "neck"),
     [("train", False, False), ("val", False, False), ("val", True, False), ("val", True, True)],
 )
-def test_precision_on_photographs_of_coco_is_that_of_pycocotools(split, empty, neck):
-    content = json.loads((COCO_MINI / "annotations" / f"person_keypoints_{split}2017.json").read_text())
-    reader = READERS["coco_scenes"](COCO_MINI, split, empty=empty, neck=neck)
+def test_precision_on_photographs_of_coco_is_that_of_pycocotools(shared_data, split, empty, neck):
+    root = shared_data / "coco_mini"
+    content = json.loads((root / "annotations" / f"person_keypoints_{split}2017.json").read_text())
+    reader = READERS["coco_scenes"](root, split, empty=empty, neck=neck)
     ids = {image["file_name"]: image["id"] for image in content["images"]}
     used = [ids[name.split("/")[1]] for name in reader.names]
     people = [[one for one in content["annotations"] if one["image_id"] == i] for i in used]
