@@ -26,7 +26,9 @@ def refuse_other_run(path: Path, destination: Destination, fit: Fit) -> None:
     Raises:
         ModelFileError: the run says that its network, its backbone or one of its options is another one.
     """
-    network = run_config(path).get("network", {})
+    network = run_config(path).get("network")
+    if not network:
+        return
     if fit.goal.part:
         theirs, ours = network.get("backbone") or network.get("name"), destination.backbone_name
         differs = theirs != ours and not fit.position
