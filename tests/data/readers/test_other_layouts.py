@@ -141,6 +141,7 @@ ACCEPTED = {
         ("hats", "images", "masks"),
         "'images'",
     ),
+    "a class that holds a set": (["cat/images/a*4.jpg", "cat/masks/b*4.jpg", "dog/c*4.jpg"], ("cat", "dog"), None),
     "all among classes": (["all/a*4.jpg", "cat/b*4.jpg"], ("all", "cat"), "folder 'all' beside class folders is taken"),
     "nested within classes": (["cat/young/a*4.jpg", "cat/old/b*4.jpg", "dog/young/a*4.jpg"], ("cat", "dog"), None),
     "groups of classes": (
