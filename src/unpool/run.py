@@ -30,7 +30,7 @@ from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
-from unpool.types import DataInfo, Range, Reader
+from unpool.types import DataInfo, Range, Reader, Samples
 
 RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
 EVALUABLE = (  # and in an evaluation, beside the options of the reader
@@ -195,11 +195,21 @@ def evaluate(
     give_set_range(reader, trained.preprocessing.set_range)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
+    metrics = _measured(trained, settings, result.samples)
+    skipped = [fault._asdict() for fault in result.faults]
+    if weights in WORDS:  # of a published network's classes a set may have some only
+        return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)
+    not_measured = result.counts.absent(trained.task.needs)
+    return with_facts(metrics, split=split, weights=weights, skipped=skipped, not_measured=not_measured)
+
+
+def _measured(trained: predictor.Predictor, settings: Recipe, samples: Samples) -> dict[str, Any]:
+    """The metrics of a trained network over every sample, on the device and in the precision of the settings."""
     device = make_device(settings)
     precision, layout = _as_trained(settings, device)
-    loader = make_eval_loader(settings, result.samples, trained.preprocessing)
+    loader = make_eval_loader(settings, samples, trained.preprocessing)
     try:
-        metrics = measure(
+        return measure(
             move(trained.model, device, memory_format=layout),
             trained.task.to(device),
             loader,
@@ -209,11 +219,6 @@ def evaluate(
         )
     finally:
         loader.close()
-    skipped = [fault._asdict() for fault in result.faults]
-    if weights in WORDS:  # of a published network's classes a set may have some only
-        return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)
-    not_measured = result.counts.absent(trained.task.needs)
-    return with_facts(metrics, split=split, weights=weights, skipped=skipped, not_measured=not_measured)
 
 
 def _measured_on(

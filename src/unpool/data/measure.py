@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from unpool.data.image_file import Unusable, printable
+from unpool.data.decode import deep_files, notes, readable
+from unpool.data.image_file import Unusable, oriented, printable
 from unpool.data.stack import File
-from unpool.types import Reader, Sample
+from unpool.types import Decoding, Reader, Sample
 
 
 class Measure(NamedTuple):
@@ -38,6 +39,15 @@ class MeasuringReader(Reader, Protocol):
 
     def measure(self, index: int) -> Measure: ...
     def targets(self, index: int) -> Sample: ...
+
+
+def measure_image(root: Path, file: str, decoding: Decoding) -> Measure:
+    """Measures a sample that is one image, from its header; raises as `decode.readable`."""
+    path = root / file
+    header = readable(path, decoding)
+    num_bytes = decoding.channels * header.height * header.width
+    size_hw = oriented(header, decoding.exif)
+    return Measure(size_hw, num_bytes, notes(file, header, decoding), deep_files(decoding, (path, header)))
 
 
 def require_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from unpool.data.classes import case_clashes, match, nfc, require_equal, require_two
-from unpool.data.decode import decode_image, deep_files, notes, readable
-from unpool.data.image_file import oriented, printable
+from unpool.data.decode import decode_image
+from unpool.data.image_file import printable
 from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
-from unpool.data.measure import Measure
+from unpool.data.measure import Measure, measure_image
 from unpool.data.readers.equal_names import require_classes_by_names
 from unpool.data.readers.layouts import doubtful, groups_of, look_at
 from unpool.data.readers.split_names import SPLIT_NAMES, not_used
@@ -108,12 +108,7 @@ class Folder:
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
-        path = self.root / self._files[index]
-        header = readable(path, self.decoding)
-        size = oriented(header, self.decoding.exif)
-        sentences = notes(self._files[index], header, self.decoding)
-        values = self.decoding.channels * header.height * header.width
-        return Measure(size, values, sentences, deep_files(self.decoding, (path, header)))
+        return measure_image(self.root, self._files[index], self.decoding)
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

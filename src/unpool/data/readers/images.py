@@ -10,10 +10,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from unpool.data.decode import decode_image, deep_files, notes, readable
-from unpool.data.image_file import oriented, printable
+from unpool.data.decode import decode_image
+from unpool.data.image_file import printable
 from unpool.data.listing import is_below, subfolders, walk
-from unpool.data.measure import Measure
+from unpool.data.measure import Measure, measure_image
 from unpool.data.readers.layouts import look_at_photographs, note_on_classes
 from unpool.data.readers.split_names import SPLIT_NAMES, has_image, not_used
 from unpool.data.readers.splits import (
@@ -97,12 +97,7 @@ class Images:
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
-        path = self.root / self._files[index]
-        header = readable(path, self.decoding)
-        size = oriented(header, self.decoding.exif)
-        sentences = notes(self._files[index], header, self.decoding)
-        values = self.decoding.channels * header.height * header.width
-        return Measure(size, values, sentences, deep_files(self.decoding, (path, header)))
+        return measure_image(self.root, self._files[index], self.decoding)
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample: none."""
