@@ -1,6 +1,6 @@
 """Every network by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
@@ -170,13 +170,8 @@ def build(
     if weights is None:
         return network
 
-    @cache
-    def by_class() -> frozenset[str]:
-        with torch.device("meta"):
-            other = assemble(num_classes=classes + 1).state_dict()
-        return frozenset(key for key, tensor in network.state_dict().items() if tensor.shape != other[key].shape)
-
     body = backbone or row.backbone if row.kind == "composed" else None
+    by_class = cache(partial(_by_class, network, assemble, classes))
     destination = Destination(
         network=network,
         name=name,
@@ -192,6 +187,13 @@ def build(
     else:
         pretrained.load_published(destination, str(weights), num_classes=num_classes)
     return network
+
+
+def _by_class(network: nn.Module, assemble: Callable[..., nn.Module], num_classes: int) -> frozenset[str]:
+    """Names of the tensors whose shapes depend on the number of classes, by building the network for one class more."""
+    with torch.device("meta"):
+        other = assemble(num_classes=num_classes + 1).state_dict()
+    return frozenset(key for key, tensor in network.state_dict().items() if tensor.shape != other[key].shape)
 
 
 def _assemble(
