@@ -39,11 +39,18 @@ def test_cover_of_ordinary_images_is_bit_for_bit_the_whole_resized_and_cut():
 
 @pytest.mark.parametrize("size", [(5, 300), (300, 5), (1, 64), (64, 1), (2, 999), (60, 3000), (40, 2000)])
 def test_centre_of_a_strip_is_that_of_the_whole_up_to_one_level(size):
-    chosen = Preprocessing(size_hw=(16, 16), rule="cover")
+    chosen = Preprocessing(size_hw=(64, 64), rule="cover")
     image = picture(*size)
     expected = whole_first(image, chosen)
     assert (chosen.resize(image).int() - expected.int()).abs().max() <= 1
     assert (chosen.resize(torch.stack([image, image]))[1].int() - expected.int()).abs().max() <= 1
+
+
+def test_small_images_are_resized_whole_to_any_shape():
+    chosen = Preprocessing(size_hw=(1, 38), rule="cover", crop=0.8)
+    for seed in range(40):
+        image = picture(5, 8, seed=seed)
+        assert torch.equal(chosen.resize(image), whole_first(image, chosen))
 
 
 def test_part_of_a_resized_image_is_cut_from_the_whole_up_to_one_level():

@@ -25,7 +25,8 @@ Normalization = Literal["channel", "location", "image"]
 LONGEST = (
     4096  # pixels of the longer side to which "fit" first shrinks an image with its bars, so that it fits in memory
 )
-STRIP = 32  # "cover" makes only the centre of an image that would be resized to more than this times its pixels
+STRIP = 32  # "cover" makes only the centre of an image that would be resized to more than this times its pixels,
+LARGE = 2**17  # and to more than these pixels, below which memory is no matter
 _LEAST_STD = 1e-3  # of an image, as a share of the value range: one of a single colour has none
 
 
@@ -157,7 +158,8 @@ class Preprocessing:
         """(..., C, h, w) uint8 -> (..., C, H, W) uint8 by the size rule.
 
         Memory is bounded for strips as well: of an image that "cover" would resize to more than `STRIP` times the
-        pixels of its centre, only the centre is made, which may differ by one level from that of the whole.
+        pixels of its centre and more than `LARGE`, only the centre is made, which may differ by one level from that of
+        the whole.
         """
         if self.size_hw is None:
             return image
@@ -168,7 +170,7 @@ class Preprocessing:
             return resize_to(cut(resize_to(image, (inner[0], inner[1])), framed, self.fill), self.size_hw)
         left, top, right, bottom = (int(side) for side in self.boxes(size)[0])
         whole, shown = (bottom - top, right - left), Frame(-left, -top, *self.size_hw)
-        if whole[0] * whole[1] > STRIP * shown.height * shown.width:
+        if whole[0] * whole[1] > max(STRIP * shown.height * shown.width, LARGE):
             return resized_part(image, whole, shown)
         return cut(resize_to(image, whole), shown, self.fill)
 
