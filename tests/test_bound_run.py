@@ -184,6 +184,21 @@ def test_what_a_resumed_run_makes_anew_may_be_removed(run, finished):
     assert bits(run) == bits(finished)
 
 
+def test_report_of_fewer_epochs_is_no_end_of_the_run(run, monkeypatch):
+    """Killed between metrics.json and the report, a run of more epochs is finished by the next resume."""
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unpool.conduct.write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            verbs.resume(run, {"train.epochs": 3})
+    assert json.loads((run / "metrics.json").read_text())["history"][-1]["epoch"] == 3
+    assert "already_complete" not in verbs.resume(run)
+    assert (run / "report.html").is_file()
+
+
 def test_lost_best_weights_are_told_and_the_best_of_what_follows_is_kept(run, caplog):
     (run / "best.safetensors").unlink()
     verbs.resume(run, {"train.epochs": 3})

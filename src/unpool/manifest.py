@@ -110,10 +110,10 @@ def look_up(path: Path) -> Lookup:
     for _ in range(ATTEMPTS):
         data = _read(path)
         manifest = read_manifest(path.parent)
-        found = Lookup(data, manifest, _sum_of(data) in manifest.sums.get(path.name, (None,)))
-        if found.is_listed or found == before:
-            return found
-        before = found
+        lookup = Lookup(data, manifest, _sum_of(data) in manifest.sums.get(path.name, (None,)))
+        if lookup.is_listed or lookup == before:
+            return lookup
+        before = lookup
     raise ModelFileError(f"{path} changed {ATTEMPTS} times while it was read; try again")
 
 

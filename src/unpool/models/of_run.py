@@ -28,8 +28,8 @@ def refuse_changed(path: Path) -> None:
         ModelFileError: the run wrote a file of this name, and not with this content.
     """
     if run_config(path) and (path.parent / NAME).is_file():
-        found = look_up(path)
-        if path.name in found.manifest.sums and not found.is_listed:
+        lookup = look_up(path)
+        if path.name in lookup.manifest.sums and not lookup.is_listed:
             read_bound(path)
 
 
