@@ -2,7 +2,7 @@
 
 A run left in peace is traced first; each trial then takes one of its calls that touch the run directory (opening,
 writing, syncing, renaming, removing, making folders) and has strace inject a SIGKILL or ENOSPC there. Afterwards
-`unpool predict` must answer or say that there are no weights yet, and the resumed run end with the bits of that in peace.
+`unpool predict` must answer or say that there are no weights yet, and the resumed run end with the bits of that one.
 The command runs in a fork of this process, which has imported everything: only operations of the run are counted.
 """
 
@@ -12,6 +12,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from benchmarks.kill_resume import fingerprints
 from benchmarks.mutants.pool import preload
 from benchmarks.record import RESULTS, Row, write_result
 from unpool.cli.main import main as unpool
+from unpool.errors import EnvironmentFault
 
 PRELOADED = ("unpool.run", "torch.utils.tensorboard")  # what the verbs import when they run
 CALLS = ("openat", "write", "fsync", "rename", "unlink", "unlinkat", "mkdir", "ftruncate")
@@ -90,6 +92,8 @@ def operations(words: Sequence[str], run: Path, folder: Path) -> list[Operation]
         RuntimeError: the run did not end with 0.
     """
     trace, log = folder / "trace", folder / "output"
+    started(words, log=log)  # what is kept for this machine, such as measured speeds, is there afterwards
+    shutil.rmtree(run, ignore_errors=True)
     code = started(words, log=log, strace=["-y", "-o", str(trace), "-e", f"trace={','.join(CALLS)}"])
     if code:
         raise RuntimeError(f"the run in peace exited with {code}:\n{log.read_text()[-2000:]}")
@@ -113,7 +117,7 @@ def trial(fault: str, operation: Operation, words: Sequence[str], *, run: Path, 
     options = ["-o", "/dev/null", "-e", f"trace={operation.call}", "-e", inject]
     code = started(words, log=log, strace=options)
     text = log.read_text(errors="replace")
-    if code not in ((-9,) if fault == "kill" else (4, 0)):
+    if code != (-signal.SIGKILL if fault == "kill" else EnvironmentFault.exit_code):
         wrong.append(f"exit code {code}: {text[-300:]}")
     has_weights = (run / "best.safetensors").is_file()
     predicted, said = _predict(run)
@@ -134,6 +138,7 @@ def trial(fault: str, operation: Operation, words: Sequence[str], *, run: Path, 
 def _predict(run: Path) -> tuple[int, str]:
     photo, log = run.with_name("photo.png"), run.with_name("predicted")
     Image.new("RGB", (48, 32), (90, 120, 30)).save(photo)
+    shutil.rmtree(run.with_name("out"), ignore_errors=True)
     words = ["predict", str(run), str(photo), "-o", str(run.with_name("out")), "--weights", "best"]
     return started(words, log=log), log.read_text(errors="replace")
 
