@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpool.data.image_file import printable
+from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
@@ -35,6 +36,7 @@ class Annotations(NamedTuple):
         people: annotations of people and of crowds, ordered by image id, then annotation id.
         labelled: ids of the people who have at least `least_joints` labelled joints and lie on their image.
         faults: the people who have that many joints but do not lie on their image, with the reason.
+        notes: a sentence on each kind of doubtful boxes.
         info: joints and limbs that the file defines.
     """
 
@@ -43,6 +45,7 @@ class Annotations(NamedTuple):
     people: list[Annotation]
     labelled: frozenset[int]
     faults: list[Fault]
+    notes: list[str]
     info: DataInfo
 
 
@@ -71,6 +74,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
         person = next(one for one in content["categories"] if one["name"] == PERSON)
         of_people = [one for one in content["annotations"] if one["category_id"] == person["id"]]
         people = sorted(of_people, key=lambda one: (one["image_id"], one["id"]))
+        notes = check_boxes(people, {number: size_hw for number, (_, size_hw) in images.items()})
         enough = [one for one in people if _has_joints(one, least_joints)]
         reasons = {one["id"]: _find_misplacement(one, images[one["image_id"]][1]) for one in enough}
         labelled = frozenset(number for number, reason in reasons.items() if reason is None)
@@ -79,7 +83,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
             for one in enough
             if (reason := reasons[one["id"]])
         ]
-        return Annotations(path, images, people, labelled, faults, _info(person))
+        return Annotations(path, images, people, labelled, faults, notes, _info(person))
 
 
 @contextmanager

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from unpool.data.polygons import fill_polygon
 from unpool.data.readers.coco_checks import MOST
+
+_MANY = 2000  # corners, from which on Pillow is slower
 
 
 class Region(NamedTuple):
@@ -89,8 +92,15 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             raise ValueError(f"annotation {region.number} is a mask of {covered}; its image is {width}x{height}")
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(width, height).T
-    picture = Image.new("1", (width, height))
-    draw = ImageDraw.Draw(picture)
+    drawn = np.zeros(size_hw, bool)
     for corners in region.polygons:
-        draw.polygon([(float(x), float(y)) for x, y in corners - 0.5], fill=1)
+        fill = fill_polygon if len(corners) > _MANY else _fill_by_pillow
+        drawn |= fill(corners - np.float32(0.5), size_hw)
+    return drawn
+
+
+def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Returns the pixels of `fill_polygon`: faster for few corners."""
+    picture = Image.new("1", size_hw[::-1])
+    ImageDraw.Draw(picture).polygon(corners.reshape(-1).tolist(), fill=1)
     return np.array(picture)
