@@ -62,6 +62,18 @@ def test_one_person_whose_box_is_corners_is_refused():
         check_boxes([as_corners(people(1)[0])], SIZES)
 
 
+@pytest.mark.parametrize("known", [{"joints": False}, {"region": False, "area": True, "joints": False}])
+def test_polygons_or_area_alone_tell_corners_from_sizes(known):
+    (one,) = people(1, **known)
+    moved = np.array([one["bbox"][0] - 60, one["bbox"][1] - 50])  # so that both readings lie on the image
+    one["bbox"][:2] = [60, 50]
+    if known.get("region", True):
+        one["segmentation"] = [(np.reshape(one["segmentation"], (-1, 2)) - moved).flatten().tolist()]
+    assert check_boxes([one], SIZES) == []
+    with pytest.raises(ValueError, match="1 of 1 boxes fit"):
+        check_boxes([as_corners(one)], SIZES)
+
+
 def test_few_corners_among_sizes_are_told():
     made = people(40)
     made[7] = as_corners(made[7])

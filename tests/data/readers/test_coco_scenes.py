@@ -200,7 +200,7 @@ def polygon(kind, rng):
         return rng.integers(-5, 50, (count, 2)).astype(float)
     if kind == "walk":
         return rng.normal(0, 2, (count, 2)).cumsum(0) + 20
-    corners = rng.integers(0, rng.integers(2, 7), (count * rng.integers(1, 9), 2)).astype(float)
+    corners = rng.integers(0, rng.integers(2, 7), (count * rng.integers(1, 9), 2)) * float(rng.integers(1, 12))
     return np.concatenate([corners, corners[:1]]) if kind == "closed" else corners
 
 
