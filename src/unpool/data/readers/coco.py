@@ -20,6 +20,7 @@ from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.text_file import read_json_text
 from unpool.errors import DataError, RecipeError
 from unpool.ops.sides import flip_pairs
 from unpool.types import DataInfo, Fault
@@ -65,7 +66,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
     if not path.is_file():
         raise missing_split(root, split, [f"annotations/{path.name}"])
     with reading(path):
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_json_text(path))
         require_consistent(content)
         images = {
             image["id"]: (f"{part}/{image['file_name']}", (image["height"], image["width"]))

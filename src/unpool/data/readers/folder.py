@@ -64,7 +64,7 @@ class Folder:
         require_split(split)
         require_share(val_share)
         require_exif(exif)
-        self.root = require_root(root)
+        self.root, self.set_files = require_root(root), ()
         self.decoding = replace(decoding, exif=exif)
         source, self._drawn = self._source(split, val_share, seed)
         folders = _class_folders(source)
@@ -73,7 +73,8 @@ class Folder:
         known = self._known_classes(folders, source, split)
         self.info = DataInfo(classes=tuple(known if classes is None else classes))
         require_two(self.info.classes, printable(source))
-        used = [name for name in sorted(folders) if name in self.info.classes or _holds_images(folders[name])]
+        known_names = set(self.info.classes)
+        used = [name for name in sorted(folders) if name in known_names or _holds_images(folders[name])]
         index = dict(zip(used, match(used, self.info.classes, printable(source)), strict=True))
         self.notes = [*case_clashes(used), *_stray(source), *_odd_folders(source, folders)]
         self.faults: list[Fault] = []
@@ -105,6 +106,10 @@ class Folder:
     def __getitem__(self, index: int) -> Sample:
         path = self.root / self._files[index]
         return {"image": decode_image(path, self.decoding), **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the file of one sample."""
+        return (self.root / self._files[index],)
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""
