@@ -156,7 +156,9 @@ def test_hint_is_not_given_to_who_followed_it(overrides, tmp_path, caplog):
             written(tmp_path / name / f"{name}{i}.png", encoded(pixels(8, 8, 3, seed=i)))
     with caplog.at_level(logging.INFO):
         read_data(load_recipe("folder_resnet18", [f"data.root={tmp_path}", "data.workers=0", *overrides]))
-    assert "images of each class in the training set: 'ant' 32, 'bee' 2; largest : smallest = 16.0 : 1" in caplog.messages
+    assert (
+        "images of each class in the training set: 'ant' 32, 'bee' 2; largest : smallest = 16.0 : 1" in caplog.messages
+    )
     assert any("set data.order={weighted: {}}" in message for message in caplog.messages) is not bool(overrides)
 
 

@@ -1,4 +1,4 @@
-"""Boxes of people that are corners, fractions, or beside their joints: found by the whole file, told with what to do."""
+"""Boxes of people that are corners, fractions or beside their joints: found by the whole file, with what to do."""
 
 import json
 
@@ -84,7 +84,9 @@ def test_few_corners_among_sizes_are_told():
 
 def test_boxes_that_are_fractions_of_the_image_are_refused():
     wrong = [{**one, "bbox": [x / 640 for x in one["bbox"]]} for one in people()]
-    with pytest.raises(ValueError, match="all boxes are numbers up to 1, fractions of the image; expected pixels: mult"):
+    with pytest.raises(
+        ValueError, match="all boxes are numbers up to 1, fractions of the image; expected pixels: mult"
+    ):
         check_boxes(wrong, SIZES)
 
 

@@ -73,7 +73,7 @@ class _Boxes(NamedTuple):
         slack = SLACK + _OUTSIDE * self.third
         low, high = (self.low - slack)[:, None], (self.low + self.third + slack)[:, None]
         outside = ((self.joints < low) | (self.joints > high)).any(2).sum(1)
-        return (self.third > 0).all(1) & (2 * outside > self.labelled())
+        return (self.third > 0).all(1) & (2 * outside > self.labelled()) & (self.labelled() > 0)
 
     def labelled(self) -> NDArray[np.int64]:
         """Returns (P,) the number of labelled joints, 0 for a crowd."""
@@ -95,21 +95,33 @@ def check_boxes(people: Sequence[Annotation], sizes_hw: Mapping[int, tuple[int, 
     if not parts:
         return []
     votes = np.concatenate([part.votes() for part in parts])
-    apart = np.concatenate([part.are_apart() & (part.labelled() > 0) for part in parts])
+    apart = np.concatenate([part.are_apart() for part in parts])
     labelled = sum(int((part.labelled() > 0).sum()) for part in parts)
-    notes = []
-    if (count := int((votes > 0).sum())) > 0:
-        what = f"{count} of {len(people)} boxes fit image, polygons or joints better as corners, {_such_as(people, votes > 0)}"
-        if count > int((votes < 0).sum()):
-            expected = "expected [left, top, width, height]: subtract the first two numbers of each bbox from its last two"
-            raise ValueError(f"{what}; {expected}")
-        notes.append(f"{what}: taken for left, top, width, height as the others")
-    if (count := int(apart.sum())) > 0:
-        what = f"{count} of {labelled} people have most of their joints outside of their box, {_such_as(people, apart)}"
-        if 2 * count > labelled:
-            raise ValueError(f"{what}; expected both in pixels of one image: check how they were exported")
-        notes.append(what)
-    return notes
+    return [*_note_corners(people, votes), *_note_joints(people, apart, labelled=labelled)]
+
+
+def _note_corners(people: Sequence[Annotation], votes: NDArray[np.int64]) -> list[str]:
+    is_corners = votes > 0
+    if not is_corners.any():
+        return []
+    count = int(is_corners.sum())
+    doubt = f"{count} of {len(people)} boxes fit image, polygons or joints better as corners"
+    doubt += f", {_such_as(people, is_corners)}"
+    if count > int((votes < 0).sum()):
+        advice = "subtract the first two numbers of each bbox from its last two"
+        raise ValueError(f"{doubt}; expected [left, top, width, height]: {advice}")
+    return [f"{doubt}: taken for left, top, width, height as the others"]
+
+
+def _note_joints(people: Sequence[Annotation], is_apart: NDArray[np.bool_], *, labelled: int) -> list[str]:
+    if not is_apart.any():
+        return []
+    count = int(is_apart.sum())
+    doubt = f"{count} of {labelled} people have most of their joints outside of their box"
+    doubt += f", {_such_as(people, is_apart)}"
+    if 2 * count > labelled:
+        raise ValueError(f"{doubt}; expected both in pixels of one image: check how they were exported")
+    return [doubt]
 
 
 def _such_as(people: Sequence[Annotation], which: NDArray[np.bool_]) -> str:

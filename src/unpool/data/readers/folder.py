@@ -200,4 +200,5 @@ def _holds_images(folders: Sequence[Path]) -> bool:
 
 
 def _is_empty(folder: Path) -> bool:
-    return all(is_junk(path.name) or path.is_dir() for path in folder.rglob("*"))
+    listing = walk(folder)
+    return not (listing.files or listing.faults or listing.others)

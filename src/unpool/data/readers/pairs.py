@@ -100,7 +100,8 @@ class MaskValues:
         n = self._num_classes
         if bad == [n] and 0 not in ids and self._table[:n].tolist() == list(range(n)):
             shifted = ", ".join(f"{i}: {i - 1}" for i in range(1, n + 1))
-            return f"if ids are counted from 1, set data.mask_values={{{shifted}}}; or data.ignore={n} if {n} is unlabelled"
+            unlabelled = f"data.ignore={n} if {n} is unlabelled"
+            return f"if ids are counted from 1, set data.mask_values={{{shifted}}}; or {unlabelled}"
         ignore = f"set data.ignore={bad[0]} if {bad[0]} is unlabelled, or " if len(bad) == 1 else ""
         remap = "remap with data.mask_values, which gives each id of the set its class by line from 0"
         return f"{ignore}{remap}, or add the classes"
