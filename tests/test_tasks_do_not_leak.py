@@ -17,7 +17,6 @@ DOORS = {"TASKS", "Maps"}  # what may be imported from `tasks`: the table, and t
 
 # (file, name): why it is no task and no metric; three at most
 OTHERS = {
-    ("data/readers/coco_boxes.py", "segmentation"): "a key of COCO's files",
     ("data/readers/coco_regions.py", "segmentation"): "a key of COCO's files",
     ("conduct.py", "precision"): "of the numbers in training",
     ("report.py", "precision"): "the same, in metrics.json",

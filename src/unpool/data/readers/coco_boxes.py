@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unpool.data.readers.coco_regions import extent_of
+
 SLACK = 1.0  # pixel by which annotators round
 _OUTSIDE = 0.1  # of a side of the box, by which joints may lie beyond it: COCO's do in 1 of 200 people
 _SIDE = 8  # pixels; an image of less may have a box of one pixel
@@ -47,7 +49,7 @@ class _Boxes(NamedTuple):
         size = np.array([sizes_hw[one["image_id"]][::-1] for one in people], float)
         stored = np.array([one["keypoints"] for one in people], float).reshape(len(people), -1, 3)
         joints = np.where(stored[..., 2:] > 0, stored[..., :2], np.nan)
-        extent = np.array([_extent(one.get("segmentation")) for one in people])
+        extent = np.array([extent_of(one) for one in people])
         area, crowd = (np.array([one[key] for one in people]) for key in ("area", "iscrowd"))
         return cls(box[:, :2], box[:, 2:], size, extent, joints, area, crowd.astype(bool))
 
@@ -143,15 +145,3 @@ def _require_pixels(people: Sequence[Annotation], sizes_hw: Mapping[int, tuple[i
         if 0 < most <= 1:
             advice = "multiply x and width by the width of the image, y and height by its height"
             raise ValueError(f"all {what} are numbers up to 1, fractions of the image; expected pixels: {advice}")
-
-
-def _extent(polygons: Any) -> tuple[float, float, float, float]:
-    """Returns left, top, right and bottom; NaN where there are no polygons, or malformed ones, named when drawn."""
-    if isinstance(polygons, list) and polygons:
-        try:
-            low = [min(min(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
-            high = [max(max(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
-            return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-        except (ValueError, TypeError, OverflowError):
-            pass
-    return np.nan, np.nan, np.nan, np.nan

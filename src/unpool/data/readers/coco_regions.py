@@ -73,6 +73,19 @@ def region_or_box(one: Mapping[str, Any]) -> Region:
     return Region(one["id"], polygons=(corners,))
 
 
+def extent_of(one: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Returns left, top, right and bottom; NaN where there are no polygons, or malformed ones, named when drawn."""
+    polygons = one.get("segmentation")
+    if isinstance(polygons, list) and polygons:
+        try:
+            low = [min(min(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
+            high = [max(max(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
+            return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        except (ValueError, TypeError, OverflowError):
+            pass
+    return np.nan, np.nan, np.nan, np.nan
+
+
 def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Returns (H, W), True in the region; pixels that the edge of a polygon touches may be either.
 
@@ -101,6 +114,6 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
 
 def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Returns the pixels of `fill_polygon`: faster for few corners."""
-    picture = Image.new("1", size_hw[::-1])
+    picture = Image.new("1", (size_hw[1], size_hw[0]))
     ImageDraw.Draw(picture).polygon(corners.reshape(-1).tolist(), fill=1)
     return np.array(picture)
