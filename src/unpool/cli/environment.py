@@ -8,6 +8,9 @@ before torch is imported.
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
+
+from unpool.cli import signals
 
 GUARD = "UNPOOL_RESTARTED"  # set it to any value to keep the process as it is
 SETTINGS = {
@@ -19,14 +22,18 @@ SETTINGS = {
 
 
 def prepare(*, from_shell: bool) -> None:
-    """Sets up the process for speed.
+    """Sets up the process for speed, and imports what the verbs run.
 
     Args:
-        from_shell: whether the command line was started from a shell; only then may the process be restarted.
+        from_shell: whether the command line was started from a shell; only then may the process be restarted, and only
+            then signals raise from here on.
     """
     if from_shell:
         keep_memory()
     prepare_torch()
+    import_module("unpool.run")
+    if from_shell:
+        signals.raise_once()
 
 
 def keep_memory() -> None:
@@ -40,7 +47,7 @@ def keep_memory() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    with suppress(OSError):
+    with suppress(OSError), signals.blocked():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
