@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
-from unpool.training.files import replace_file
+from unpool.training.files import remove_temporary, replace_file
 
 try:
     import fcntl
@@ -31,6 +31,9 @@ class RunDirectory:
     @classmethod
     def create(cls, recipe_name: str, run: Path | None) -> "RunDirectory":
         """Makes `run`, or the first free `runs/<recipe>-<n>`.
+
+        The folder and all in it get the permissions that the umask leaves, no fewer and no more: with 077 only their
+        owner can read them.
 
         Raises:
             RecipeError: `run` exists and is not empty.
@@ -77,7 +80,7 @@ class RunDirectory:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps every other trainer out of this folder.
+        """Keeps every other trainer out of this folder, and removes what a killed one left half-written.
 
         Raises:
             RecipeError: another process trains here.
@@ -94,6 +97,7 @@ class RunDirectory:
             lock.truncate(0)
             lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
             lock.flush()
+            remove_temporary(self.path)
             yield
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
