@@ -77,16 +77,14 @@ def test_killed_worker_is_named_with_signal_and_last_file_within_ten_seconds(pho
 
 def test_worker_that_dies_while_it_starts_says_so():
     loader = make(Numbers(400), workers=1)
-    with pytest.raises(EnvironmentFault, match="died by signal 9 .* while it started: lower data.workers"):
+    with pytest.raises(EnvironmentFault, match=r"died by signal 9 .* while it started: lower"):
         _kill_when_there(loader)
 
 
 def _kill_when_there(loader: Loader) -> None:
-    stream = loader.stream(0, 0, 1)
-    pool = loader._new_pool()
-    loader._pool = pool
+    loader._pool = loader._new_pool()
     os.kill(children()[0], signal.SIGKILL)
-    list(stream)
+    list(loader.stream(0, 0, 1))
 
 
 def test_hanging_worker_is_named_with_its_sample_after_the_limit():
@@ -95,7 +93,7 @@ def test_hanging_worker_is_named_with_its_sample_after_the_limit():
 
 
 def test_full_shared_memory_is_no_hang_and_needs_none(photographs):
-    """Batches pass through pipes: a /dev/shm without a byte changes nothing (its part that is needed is the set's)."""
+    """Batches pass through pipes, which need none."""
     batches = list(make(photographs, workers=1).stream(0, 0, 1))
     assert sorted(int(i) for batch in batches for i in batch["index"]) == list(range(len(photographs)))
 

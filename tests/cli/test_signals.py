@@ -12,6 +12,12 @@ from benchmarks.stops import Started
 from unpool.cli import main as command
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+HEAD = """
+import os, sys, time
+from unpool.cli import signals
+from unpool.cli.environment import signals_held_back
+me = os.getpid()
+"""
 ENDS = [
     (signal.SIGINT, 130, "error: interrupted\n"),
     (signal.SIGTERM, 143, "error: stopped by SIGTERM\n"),
@@ -31,8 +37,7 @@ def ignored_hangup() -> None:
 
 def run(code: str, *arguments: str, prepare=default_signals) -> tuple[int, str]:
     """Exit code and all output of a script that has the modules `os`, `sys` and `signals`, and `me` as its own id."""
-    head = "import os, sys, time\nfrom unpool.cli import signals\nme = os.getpid()\n"
-    words = [sys.executable, "-c", head + textwrap.dedent(code), *arguments]
+    words = [sys.executable, "-c", HEAD + textwrap.dedent(code), *arguments]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, preexec_fn=prepare)
     return done.returncode, done.stdout + done.stderr
 
@@ -59,7 +64,7 @@ def test_signal_while_modules_are_imported_ends_the_process_with_its_line(number
 def test_signal_while_the_process_restarts_itself_is_not_lost(number, code, line):
     restarting = """
         signals.end_at_once()
-        with signals.blocked():
+        with signals_held_back():
             os.kill(me, int(sys.argv[1]))
             again = "from unpool.cli import signals; signals.end_at_once(); print('still here')"
             os.execve(sys.executable, [sys.executable, "-c", again], os.environ)
@@ -68,7 +73,7 @@ def test_signal_while_the_process_restarts_itself_is_not_lost(number, code, line
 
 
 def test_restart_that_fails_lets_signals_through_again():
-    code = "signals.end_at_once()\nwith signals.blocked():\n    pass\nos.kill(me, 15)\ntime.sleep(9)"
+    code = "signals.end_at_once()\nwith signals_held_back():\n    pass\nos.kill(me, 15)\ntime.sleep(9)"
     assert run(code) == (143, "error: stopped by SIGTERM\n")
 
 

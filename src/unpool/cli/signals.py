@@ -8,10 +8,7 @@ its `StopRequest` takes the signals. One that was ignored when the program start
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable
 
 from unpool.errors import STOP_SIGNALS
 
@@ -43,40 +40,30 @@ def exit_with(code: int) -> None:
     _handle(lambda number, frame: os._exit(code))
 
 
-@contextmanager
-def blocked() -> Iterator[None]:
-    """Holds signals back inside the block; a process that replaces this one inside it gets them."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def line_of(number: int) -> str:
     """What is written of the end by a signal."""
     return "error: interrupted" if number == signal.SIGINT else f"error: stopped by {signal.Signals(number).name}"
 
 
-def _handle(handler: Callable[[int, FrameType | None], object]) -> None:
+def _handle(handler: Callable[[int, object], object]) -> None:
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
+def _raise(number: int, frame: object) -> None:
     _handle(_end)
+    import threading
+
     late = threading.Timer(LONGEST_S, _end, (number, None))
     late.daemon = True
     late.start()
     raise Interrupted(number)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _end(number: int, frame: object) -> None:
     clear = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # a line that was begun, and a cursor that a bar has hidden
-    with suppress(OSError):
+    try:
         os.write(2, f"{clear}{line_of(number)}\n".encode())
-    os._exit(128 + number)
+    finally:
+        os._exit(128 + number)
