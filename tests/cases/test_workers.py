@@ -99,9 +99,9 @@ def test_full_shared_memory_is_no_hang_and_needs_none(photographs):
 
 
 def test_worker_starts_beside_threads_again_and_again(photographs):
-    for _ in range(3):
+    torch.randn(400, 400) @ torch.randn(400, 400)  # threads of the processor's library are up
+    for _ in range(2):
         loader = make(photographs, workers=1)
-        torch.randn(200, 200) @ torch.randn(200, 200)  # threads of the processor's library are up
         assert len(list(loader.stream(0, 0, 1))) == loader.steps_per_epoch
         loader.close()
 
@@ -136,18 +136,17 @@ def test_set_that_cannot_be_sent_names_the_attribute(photographs):
         list(make(photographs).stream(0, 0, 1))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_stream_does_not_depend_on_the_number_of_workers(photographs, workers):
+def test_stream_does_not_depend_on_the_number_of_workers(photographs):
     alone = list(make(photographs, workers=0).stream(0, 2, 3))
-    beside = list(make(photographs, workers=workers).stream(0, 2, 3))
+    beside = list(make(photographs, workers=2).stream(0, 2, 3))
     assert len(alone) == len(beside)
     assert all(torch.equal(a[key], b[key]) for a, b in zip(alone, beside, strict=True) for key in a)
 
 
 def test_resumed_epoch_asks_for_the_samples_of_one_that_never_stopped(photographs):
-    whole = [batch["index"].tolist() for batch in make(photographs).stream(0, 0, 3)]
+    whole = [batch["index"].tolist() for batch in make(photographs, workers=0).stream(0, 0, 3)]
     per_epoch = len(whole) // 3
-    resumed = [batch["index"].tolist() for batch in make(photographs).stream(1, 2, 3)]
+    resumed = [batch["index"].tolist() for batch in make(photographs, workers=1).stream(1, 2, 3)]
     assert resumed == whole[per_epoch + 2 :]
 
 
@@ -160,12 +159,11 @@ def test_slow_reads_are_seen_as_waiting_for_data():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("after_s", [0.0, 0.3, 1.0])
-def test_signals_to_the_group_reach_no_worker_that_starts(after_s):
-    loader = make(Numbers(40), workers=2)
+def test_signals_to_the_group_reach_no_worker_that_starts():
+    loader = make(Numbers(40), workers=1)
     loader._pool = loader._new_pool()
-    time.sleep(after_s)
-    for pid in children():
+    for _ in range(40):  # of the start, most goes into imports
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(pid, number)
+            os.kill(children()[0], number)
+        time.sleep(0.05)
     assert len(list(loader.stream(0, 0, 1))) == 10

@@ -14,8 +14,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             program: it handles signals, and outlasts its terminal and the readers of its output.
 
     Returns:
-        The exit code: 0 done; 2 the command line or recipe was wrong; 3 data or a model file; 4 the environment; 5
-        diverged; 75 stopped at a time limit; 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM.
+        The exit code: 0 done; 1 a count is not the published one; 2 the command line or recipe was wrong; 3 data or a
+        model file; 4 the environment; 5 diverged; 75 stopped at a time limit; 129, 130 and 143 stopped by SIGHUP,
+        SIGINT and SIGTERM.
     """
     if arguments is not None:
         return _run(list(arguments), from_shell=False)
