@@ -53,7 +53,7 @@ def test_process_ends_with_the_code_of_its_fault_and_one_message(tmp_path, code,
     done = unpool(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert code == 0 or is_one_error(done.stderr)
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.slow
