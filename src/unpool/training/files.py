@@ -3,7 +3,6 @@
 import itertools
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import safetensors.torch
@@ -55,13 +54,6 @@ def replace_file(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise not_saved(path, error, size=len(data)) from error
-
-
-def remove_temporary(folder: Path) -> None:
-    """Removes files that killed writers left half-written in `folder`; nobody else may be writing there."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        with suppress(OSError):
-            path.unlink()
 
 
 def temporary_beside(path: Path) -> Path:
