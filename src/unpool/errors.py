@@ -1,5 +1,9 @@
 """Errors with a cause outside of this code, and their exit codes. Any other exception is a fault of this code."""
 
+import signal
+
+STOP_SIGNALS = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+
 
 class UnpoolError(Exception):
     """Base of these errors; the message has the value, what was expected, and what to do."""

@@ -1,7 +1,9 @@
 """A stand-in for `unpool.run`, so that the command line is tested without training."""
 
 import logging
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from unpool.cli import environment
+from unpool.errors import STOP_SIGNALS
 
 
 class FakeRun(ModuleType):
@@ -48,6 +51,17 @@ class FakeRun(ModuleType):
         if self.error is not None:
             raise self.error
         return {**self.metrics, "run": str(place)}
+
+
+@pytest.fixture(autouse=True)
+def _program() -> Iterator[None]:
+    """Handlers and streams of a test that runs the program in this process are put back."""
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    streams = sys.stdout, sys.stderr
+    yield
+    sys.stdout, sys.stderr = streams
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from unpool.cli.main import VERBS, main
+from unpool.cli.main import main
+from unpool.cli.verbs import VERBS
 from unpool.models import MODELS, names
 from unpool.recipe import recipe_names, recipe_path
 

@@ -147,7 +147,7 @@ def test_all_broken_files_stand_in_one_report(memory):
         scan(Listed(items), memory=memory)
     text = str(caught.value)
     assert text.startswith("30 of 60 samples cannot be used:\n  1.png: format PSD not enabled\n  3.png:")
-    assert text.endswith("5.png: format PSD not enabled\n    and 27 more of this cause")
+    assert "5.png: format PSD not enabled\n    and 27 more of this cause\n  all 30 are listed in " in text
 
 
 def test_faults_of_one_cause_are_grouped_whatever_their_names_and_numbers():
@@ -155,7 +155,7 @@ def test_faults_of_one_cause_are_grouped_whatever_their_names_and_numbers():
     ids = [Unusable(f"m/{i}.png", f"mask has ids {{0, {i}}}, so {list(range(i))} mean nothing") for i in range(2, 6)]
     with pytest.raises(DataError) as caught:
         scan(Listed([*ids, *alike, Unusable("x.png", "format PSD not enabled")]))
-    assert str(caught.value).splitlines()[1:] == [
+    assert str(caught.value).splitlines()[1:-1] == [
         *(f"  m/{i}.png: mask is {i}x8, its image images/{i}.jpg decodes to 6x{i}" for i in range(3)),
         "    and 2 more of this cause",
         *(f"  m/{i}.png: mask has ids {{0, {i}}}, so {list(range(i))} mean nothing" for i in range(2, 5)),

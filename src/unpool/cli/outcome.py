@@ -1,14 +1,15 @@
 """Turns the error that ended a command into one message and an exit code."""
 
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 
 from unpool.cli.console import abandon_output, flush, write_message
+from unpool.cli.signals import Interrupted, line_of
 from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory
 
-INTERRUPTED = 130
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space, or choose another path",
     errno.EDQUOT: "the disk quota is used up; free space, or choose another path",
@@ -37,12 +38,11 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
     try:
         code = verb()
         flush()
-    except BrokenPipeError:  # the reader of the pipe has stopped, as `| head` does
-        abandon_output()
-        return 0
     except KeyboardInterrupt as error:
-        write_message("\n".join(["error: interrupted", *_notes(error)]))
-        return INTERRUPTED
+        abandon_output()
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        write_message("\n".join([line_of(number), *_notes(error)]))
+        return 128 + number
     except (UnpoolError, MemoryError, OSError, RuntimeError) as error:
         fault = error if isinstance(error, UnpoolError) else _environment_fault(error)
         if fault is None:

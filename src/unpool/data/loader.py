@@ -88,7 +88,7 @@ class Loader:
     def stream(self, epoch: int, position: int, epochs: int) -> Iterator[Batch]:
         """Batches from step `position` of `epoch` (both from 0) to the end of epoch `epochs - 1`."""
         tasks = self._tasks(epoch, position, epochs)
-        clock: list[float] = [0.0, time.monotonic()]
+        clock: list[float] = [0.0, time.monotonic(), 0.0]
         if self.workers:
             pool, self._pool = self._pool or self._new_pool(), None  # a stream left half-way takes its workers along
             ahead = Prefetch(pool.batches(tasks), ahead=_AHEAD, check=lambda: None, computes=False)

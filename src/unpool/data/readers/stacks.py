@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unpool.data.findings import grouped
+from unpool.data.findings import listing
 from unpool.data.image_file import Unusable, printable, probe, recognised
 from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.readers.pairing import key_of
@@ -45,7 +45,7 @@ def split_pages(root: Path, pairs: Sequence[Pair]) -> list[Pair]:
         else:
             split += [pair._replace(page=number) for number in range(1, in_mask + 1)]
     if faults:
-        raise DataError(f"{len(faults)} of {len(pairs)} pairs of image and mask cannot be used:\n{grouped(faults)}")
+        raise DataError(f"{len(faults)} of {len(pairs)} pairs of image and mask cannot be used:\n{listing(faults)}")
     return split
 
 
