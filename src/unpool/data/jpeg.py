@@ -10,7 +10,7 @@ decoder takes its input, since it suspends where bytes are missing:
   skips them and takes single bytes; one that lacks more blocks than they stand for is not.
 
 Where something is wrong, the file is decoded once more as Pillow does it. What stays unseen: damage after which the
-number of blocks is right again, and up to two bytes too many or about two blocks too few at the end of a segment
+number of blocks is right again, and up to eight bytes too many or about two blocks too few at the end of a segment
 (these blocks are then what the ones stand for, where Pillow has grey).
 Source: ITU-T T.81, Annex B (markers) and F.2.2 (Huffman decoding); libjpeg-turbo, jdhuff.c and jdmarker.c.
 """
