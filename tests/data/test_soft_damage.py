@@ -149,3 +149,11 @@ def test_scan_counts_damaged_files_and_names_the_first(tmp_path: Path):
     notes = {note["note"]: note for note in scan(Folder(tmp_path, "train")).manifest["notes"]}
     assert (notes[TOO_MUCH]["count"], notes[TOO_MUCH]["first"]) == (1, "train/b/b.jpg")
     assert (notes[MISSING]["count"], notes[MISSING]["first"]) == (1, "train/c/c.jpg")
+
+
+def test_several_remarks_of_one_file_are_all_kept():
+    data = encoded(picture(), "PNG")
+    start = data.index(b"IDAT")
+    wrong = bytearray(data[: data.index(b"IEND") - 4])
+    wrong[start + 4 + int.from_bytes(data[start - 4 : start], "big")] ^= 1
+    assert remarks_on(bytes(wrong)) == [WRONG_SUM, NO_END]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-
 LARGE = 100_000_000  # pixels of an image of which no copy in floating point is made
 BAND = 2**24  # pixels of it that are computed with at once
 

@@ -97,7 +97,7 @@ class ImagePairs:
         """The EXIF orientation by which the clean image is turned; raises `Unusable` if the two files disagree."""
         pair = self._pairs[index]
         most = self.decoding.max_pixels
-        noisy, clean = (probe(self.root / file, max_pixels=most) for file in (pair.image, pair.mask))
+        noisy, clean = probe(self.root / pair.image, max_pixels=most), probe(self.root / pair.mask, max_pixels=most)
         turn = target_turn(noisy, clean, self._exif)
         size, other = oriented(noisy, self.decoding.exif), seen_size(clean, turn or turn_of(clean))
         if size != other:
