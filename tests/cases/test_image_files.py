@@ -89,7 +89,7 @@ def test_annotations_of_an_image_as_it_was_before_its_turn_are_refused(tmp_path,
     }
     path = tmp_path / "annotations" / "person_keypoints_train2017.json"
     path.write_text(json.dumps(listed))
-    with pytest.raises(DataError, match=r"is 20x30, its annotations are of 30x20 pixels: .*set data\.exif=ignore"):
+    with pytest.raises(DataError, match=r"turned by EXIF orientation 6, .*: set data\.exif=ignore"):
         scan(CocoPeople(tmp_path, "train", exif="apply"), memory=memory)
 
 
