@@ -30,10 +30,10 @@ from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
-from unpool.types import DataInfo, Range, Reader, Samples
+from unpool.types import MOST_PIXELS, DataInfo, Range, Reader, Samples
 
 EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
-    *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range"),
+    *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range", "data.background", "data.max_pixels"),
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
 OnStart = Callable[[Path], None]
@@ -295,11 +295,13 @@ def predict(
     *,
     weights: predictor.Weights = "last",
     black_white: Range | None = None,
+    max_pixels: int = MOST_PIXELS,
 ) -> list[dict[str, Any]]:
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
     `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network published ones.
-    `black_white` is `data.range` of these files, where it is not that of training.
+    `black_white` is `data.range` of these files, where it is not that of training. Images of more than `max_pixels` are
+    refused.
 
     Example:
         >>> import tempfile
@@ -316,7 +318,7 @@ def predict(
         (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
     source = RunDirectory.open(run).path if weights in ("last", "best") else run
-    loaded = predictor.load(source, weights)
+    loaded = predictor.load(source, weights, max_pixels=max_pixels)
     if black_white is not None:
         loaded.preprocessing = replace(loaded.preprocessing, range=black_white)
     return predictor.write_predictions(loaded, images, out)

@@ -112,6 +112,8 @@ class DataInfo:
 
 Exif = Literal["apply", "ignore"]
 Range = tuple[float, float]  # the values that are black and white
+Background = int | tuple[int, int, int]  # a grey value, or red, green and blue
+MOST_PIXELS = 100_000_000  # of an image, unless more are asked for
 TargetExif = Literal["apply", "ignore", "image"]  # "image" turns images only: their masks are upright already
 
 
@@ -126,6 +128,8 @@ class Decoding:
             where `set_range` is theirs.
         set_range: (black, white) of those of them that do not say it, as the scan of the training split found it.
         bands: of the file, counted from 1 with alpha, one a channel; None for all but alpha.
+        background: of 0 to 255, on which transparent pixels are laid; None reads the colour that is hidden under them.
+        max_pixels: of an image; larger ones are refused by their header.
     """
 
     channels: int = 3
@@ -133,6 +137,8 @@ class Decoding:
     range: Range | None = None
     set_range: Range | None = None
     bands: tuple[int, ...] | None = None
+    background: Background | None = None
+    max_pixels: int = MOST_PIXELS
 
 
 GREY, RGB = Decoding(channels=1), Decoding()

@@ -24,7 +24,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Decoding, Range, Reader, Samples, Transform
+from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader, Samples, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +56,28 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
         raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
     options = dict(recipe.data.options)
     if "decoding" in accepted:
-        options["decoding"] = Decoding(channels=recipe.data.channels, range=recipe.data.range, bands=recipe.data.bands)
-    elif recipe.data.channels != 3 or recipe.data.bands or recipe.data.range:
-        raise RecipeError(f"reader {recipe.data.reader} makes RGB: leave data.channels, data.bands and data.range out")
+        options["decoding"] = decoding_of(recipe)
+    elif replace(decoding_of(recipe), max_pixels=MOST_PIXELS) != RGB:
+        ways = "data.channels, data.bands, data.range and data.background"
+        raise RecipeError(f"reader {recipe.data.reader} makes RGB: leave {ways} out")
     if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
     root = Path(recipe.data.root) if recipe.data.root else None
     reader = kind(root, split, **options)
     check_gives(recipe, reader, f"reader {recipe.data.reader}")
     return reader
+
+
+def decoding_of(recipe: Recipe) -> Decoding:
+    """How the recipe reads image files."""
+    data = recipe.data
+    return Decoding(
+        channels=data.channels,
+        range=data.range,
+        bands=data.bands,
+        background=data.background,
+        max_pixels=data.max_pixels,
+    )
 
 
 def check_gives(recipe: Recipe, reader: Reader, description: str) -> None:
@@ -143,7 +156,7 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
     A reader's `exif` says on which pixels points were annotated. A new photograph has none: it is seen upright.
     """
     data = recipe.data
-    decoding = decoding or Decoding(range=data.range, bands=data.bands)
+    decoding = decoding or decoding_of(recipe)
     return Preprocessing(
         size_hw=None if data.size is None else (data.size[0], data.size[1]),
         rule=data.rule,
@@ -152,6 +165,7 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
         range=decoding.range,
         set_range=decoding.set_range,
         bands=decoding.bands,
+        background=decoding.background,
         order=data.color_order,
         value_range=data.value_range,
         normalization=data.normalize,

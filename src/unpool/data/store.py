@@ -16,6 +16,7 @@ from unpool.data.label_counts import LabelCounts, count_sample
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
 from unpool.data.range_of_set import settle_range
+from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault
 from unpool.ops.targets import class_faults
 from unpool.types import DataInfo, Fault, Reader, Sample, Samples
@@ -117,6 +118,7 @@ def scan(
             kept.append(index)
             sizes.append(item.size_hw)
             counts.add(item.counts)
+            findings.note(reader.names[index], item.remarks)
             for key, column in columns.items():
                 column.append(item.sample[key])
         if progress is not None:
@@ -137,23 +139,26 @@ class _Look(NamedTuple):
     size_hw: Size
     sample: Sample
     counts: dict[str, np.ndarray]
+    remarks: Sequence[str] = ()
 
 
 def _look_whole(reader: Reader, index: int) -> _Look:
-    sample = reader[index]
+    with collected() as remarks:
+        sample = reader[index]
     image = sample["image"]
     if image.dtype != torch.uint8 or image.ndim != 3:
         raise DataError(f"image is {image.dtype} {tuple(image.shape)}; a reader gives uint8 (C, H, W)")
     size = _size_of(sample)
     _check_targets(sample, reader.info, size)
-    return _Look(size, sample, count_sample(sample, len(reader.info.classes)))
+    return _Look(size, sample, count_sample(sample, len(reader.info.classes)), remarks)
 
 
 def _look_at_targets(reader: MeasuringReader, measured: Mapping[int, Measure], index: int) -> _Look:
-    targets = reader.targets(index)
+    with collected() as remarks:
+        targets = reader.targets(index)
     size = measured[index].size_hw
     _check_targets(targets, reader.info, size)
-    return _Look(size, targets, count_sample(targets, len(reader.info.classes)))
+    return _Look(size, targets, count_sample(targets, len(reader.info.classes)), remarks)
 
 
 def _check_targets(sample: Sample, info: DataInfo, size: Size) -> None:

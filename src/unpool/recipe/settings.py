@@ -17,6 +17,7 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Band = Annotated[int, Field(ge=1, le=65_535)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Augmentation = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
@@ -57,6 +58,9 @@ class Data(_OpenSection):
         bands: of each image, counted from 1 with alpha, one a channel, such as [4, 3, 2]; None for all but alpha.
         range: the values [black, white] of images of more than 8 bits, signed values or floating point; None where the
             files say them, or the largest value of the training images shall.
+        background: the value, or [red, green, blue], of 0 to 255, on which transparent pixels of images are laid; None
+            drops alpha, so that the colour hidden under them is read, and tells of it.
+        max_pixels: of an image or a mask; a larger one is refused by its header, before any memory is taken for it.
         color_order: of the network's channels; foreign weights may expect "bgr".
         value_range: to which 0..255 is scaled before mean and std; foreign weights may expect [0, 255].
         normalize: by "channel", with mean and std; by "location", with `mean_image` and std; by "image", each to zero
@@ -85,6 +89,8 @@ class Data(_OpenSection):
     channels: Annotated[int, Field(ge=1, le=1024)] = 3
     bands: Annotated[tuple[Band, ...], Field(min_length=1)] | None = None
     range: tuple[float, float] | None = None
+    background: Byte | tuple[Byte, Byte, Byte] | None = None
+    max_pixels: Annotated[int, Field(ge=1, le=10_000_000_000)] = 100_000_000
     color_order: Literal["rgb", "bgr"] = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     normalize: Literal["channel", "location", "image"] = "channel"
@@ -133,6 +139,10 @@ class Data(_OpenSection):
             )
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"range is {list(self.range)}; expected [black, white], the lower one first")
+        if isinstance(self.background, tuple) and self.channels not in (1, 3):
+            raise ValueError(
+                f"background is {list(self.background)}, a colour, and channels is {self.channels}; give one value"
+            )
         if self.color_order == "bgr" and self.channels not in (1, 3):
             raise ValueError(f"color_order bgr is of colours and channels is {self.channels}; order them by bands")
         jitter = dict(self.steps).get("color_jitter", {})

@@ -69,7 +69,8 @@ class FolderMasks(MaskPairs):
         index = match(labels.names, expected, printable(root / "classes.txt"))
         paired = pair_files(root, source.images, source.masks)
         pairs, meaning = split_pages(root, paired.pairs), labels.meaning(index)
-        reading = find_reading([pair.files(root)[1] for pair in pairs], labels.mask_palette, meaning)
+        masks = [pair.files(root)[1] for pair in pairs]
+        reading = find_reading(masks, labels.mask_palette, meaning, max_pixels=decoding.max_pixels)
         divided: list[str] = []
         if drawn is not None:
             pairs, divided = draw_stacks(pairs, drawn, split)

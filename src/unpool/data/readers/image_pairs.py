@@ -96,7 +96,8 @@ class ImagePairs:
     def _turn(self, index: int) -> int:
         """The EXIF orientation by which the clean image is turned; raises `Unusable` if the two files disagree."""
         pair = self._pairs[index]
-        noisy, clean = probe(self.root / pair.image), probe(self.root / pair.mask)
+        most = self.decoding.max_pixels
+        noisy, clean = probe(self.root / pair.image, max_pixels=most), probe(self.root / pair.mask, max_pixels=most)
         turn = target_turn(noisy, clean, self._exif)
         size, other = oriented(noisy, self.decoding.exif), seen_size(clean, turn or turn_of(clean))
         if size != other:

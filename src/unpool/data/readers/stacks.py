@@ -1,5 +1,6 @@
 """Stacks of images with stacks of masks: each page is a sample of its own, and validation takes them in blocks."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _count(path: Path) -> int:
     try:
         with recognised(path, printable(path)) as (form, _):
             if form == "TIFF":
-                return probe(path).frames
+                return probe(path, max_pixels=sys.maxsize).frames
         if form == "NPY" and len(shape := mapped_array(path).shape) == 3 and shape[2] > 1:
             return max(shape[0], 1)
     except (Unusable, OSError, ValueError):
