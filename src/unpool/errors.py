@@ -1,5 +1,7 @@
 """Errors with a cause outside of this code, and their exit codes. Any other exception is a fault of this code."""
 
+MOST_SHOWN = 100  # characters of a value that a message repeats
+
 
 class UnpoolError(Exception):
     """Base of these errors; the message has the value, what was expected, and what to do."""
@@ -55,6 +57,26 @@ class Stopped(UnpoolError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def quoted(value: object) -> str:
+    """A value as a message repeats it: as Python writes it, of a long one the two ends, at most 100 characters.
+
+    Example:
+        >>> quoted("resnet"), len(quoted("resnet" * 1000))
+        ("'resnet'", 100)
+    """
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """A text as a message repeats it: of a long one the two ends, at most 100 characters.
+
+    Example:
+        >>> shortened("a" * 70 + "b" * 70)
+        'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ... bbbbbbbbbbbbbbbbbbbbbbbbb'
+    """
+    return text if len(text) <= MOST_SHOWN else f"{text[:70]} ... {text[-25:]}"
 
 
 def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.models import classifiers, denoising, pose, pretrained, segmentation, timm_backbone
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import Variant, find, refuse_unknown
@@ -164,7 +164,7 @@ def build(
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind != "composed" and backbone is not None:
-        raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
+        raise RecipeError(f"{name} is complete and takes no backbone ({quoted(backbone)} was given): leave it out")
     assemble = partial(_assemble, name, backbone, in_channels=channels, options=options)
     network = assemble(num_classes=classes)
     if weights is None:
@@ -223,19 +223,19 @@ def _check_value(option: str, value: object, default: object) -> None:
     """Raises RecipeError if an option is not of its default's kind: a count, counts, a switch or a share."""
     if isinstance(default, tuple):
         if not isinstance(value, list | tuple):
-            raise RecipeError(f"{option} is {value!r}; it must be a list of whole numbers like {list(default)}")
+            raise RecipeError(f"{option} is {quoted(value)}; it must be a list of whole numbers like {list(default)}")
         for item in value:
             _count(f"{option}: one of {list(value)}", item)
     elif isinstance(default, bool):
         if not isinstance(value, bool):
-            raise RecipeError(f"{option} is {value!r}; it must be true or false")
+            raise RecipeError(f"{option} is {quoted(value)}; it must be true or false")
     elif isinstance(default, int):
         _count(option, value)
     elif isinstance(default, float) and not (type(value) in (int, float) and 0 <= cast(float, value) <= 1):
-        raise RecipeError(f"{option} is {value!r}; it must be a number from 0 to 1")
+        raise RecipeError(f"{option} is {quoted(value)}; it must be a number from 0 to 1")
 
 
 def _count(what: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise RecipeError(f"{what} is {value!r}; it must be a whole number of at least 1")
+        raise RecipeError(f"{what} is {quoted(value)}; it must be a whole number of at least 1")
     return value

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
 from unpool.recipe.settings import Model, Recipe
 
@@ -130,11 +130,11 @@ def _check_data(recipe: Recipe) -> Iterator[Mistake]:
 
     name = recipe.data.reader
     if name not in READERS:
-        yield Mistake(("data", "reader"), f"no reader is called {name!r}{nearest(name, READERS)}")
+        yield Mistake(("data", "reader"), f"no reader is called {quoted(name)}{nearest(name, READERS)}")
         return
     known = options_of(READERS[name], DERIVED["data"])
     fields = [field for field in type(recipe.data).model_fields if field != "reader"]
-    yield from _misfits(("data",), f"data (reader {name!r})", recipe.data.options, known, extra=fields)
+    yield from _misfits(("data",), f"data (reader {quoted(name)})", recipe.data.options, known, extra=fields)
 
 
 def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
@@ -172,7 +172,7 @@ def _check_row(
         try:
             rows[name](**options)
         except (ValueError, TypeError) as error:  # also RecipeError
-            yield Mistake((*path, name), f"{what} {name!r}: {error}")
+            yield Mistake((*path, name), f"{what} {quoted(name)}: {error}")
 
 
 def _check_named(
@@ -185,9 +185,9 @@ def _check_named(
 ) -> Iterator[Mistake]:
     """A name in no table, and options that its row does not take."""
     if name not in rows:
-        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
+        yield Mistake(path, f"no {what} is called {quoted(name)}{nearest(name, rows)}")
     else:
-        yield from _misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name]))
+        yield from _misfits((*path, name), f"{what} {quoted(name)}", options, options_of(rows[name]))
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:
@@ -211,7 +211,7 @@ def _check_model(model: Model) -> Iterator[Mistake]:
     except RecipeError as error:
         yield Mistake(("model", "weights"), str(error))
     yield from _misfits(
-        ("model",), f"model ({model.name!r})", model.options, known, extra=("backbone", "weights", "new_head")
+        ("model",), f"model ({quoted(model.name)})", model.options, known, extra=("backbone", "weights", "new_head")
     )
 
 
@@ -220,9 +220,9 @@ def _check_task(recipe: Recipe) -> Iterator[Mistake]:
 
     name = recipe.task.name
     if name not in TASKS:
-        yield Mistake(("task", "name"), f"no task is called {name!r}{nearest(name, TASKS)}")
+        yield Mistake(("task", "name"), f"no task is called {quoted(name)}{nearest(name, TASKS)}")
         return
-    yield from _misfits(("task",), f"task ({name!r})", recipe.task.options, options_of(TASKS[name], DERIVED["task"]))
+    yield from _misfits(("task",), f"task ({quoted(name)})", recipe.task.options, options_of(TASKS[name], DERIVED["task"]))
 
 
 def _misfits(
@@ -236,14 +236,14 @@ def _misfits(
     derived = DERIVED.get(str(path[0]), {}) if len(path) == 1 else {}
     for key, value in options.items():
         if key in derived:
-            yield Mistake((*path, key), f"{what} takes no key {key!r}: {derived[key]}")
+            yield Mistake((*path, key), f"{what} takes no key {quoted(key)}: {derived[key]}")
         elif key not in known:
             yield Mistake((*path, key), unknown_key(what, key, [*known, *extra]))
         elif wanted := _misfit(known[key].kind, value):
             yield Mistake((*path, key), f"{what}: {key} is {shown(value)}; it must be {wanted}")
     for key, option in known.items():
         if option.default is Parameter.empty and key not in options:
-            yield Mistake(path, f"{what} lacks {key!r}")
+            yield Mistake(path, f"{what} lacks {quoted(key)}")
 
 
 def _misfit(kind: Any, value: Any) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool import machine
-from unpool.errors import EnvironmentFault, RecipeError
+from unpool.errors import EnvironmentFault, RecipeError, quoted
 from unpool.task import Task
 from unpool.training.files import replace_file
 from unpool.training.job import MemoryFormat, Precision, lay_out, move
@@ -74,7 +74,7 @@ def allowed_precisions(asked: str, device: torch.device, *, allow_emulated: bool
         return ("float16",)
     if asked == "float32":
         return ("float32",)
-    raise RecipeError(f"train.precision is {asked!r}; choose auto, float32, bfloat16 or float16")
+    raise RecipeError(f"train.precision is {quoted(asked)}; choose auto, float32, bfloat16 or float16")
 
 
 def allowed_formats(asked: str) -> tuple[MemoryFormat, ...]:
@@ -89,7 +89,7 @@ def allowed_formats(asked: str) -> tuple[MemoryFormat, ...]:
         return ("contiguous",)
     if asked == "channels_last":
         return ("channels_last",)
-    raise RecipeError(f"train.memory_format is {asked!r}; choose auto, contiguous or channels_last")
+    raise RecipeError(f"train.memory_format is {quoted(asked)}; choose auto, contiguous or channels_last")
 
 
 def choose(

@@ -1,12 +1,13 @@
 """classes.txt: one class a line, in the order of their ids in masks; a line may end in a colour, `name r g b`."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from unpool.data.classes import nfc
 from unpool.data.image_file import printable
-from unpool.errors import DataError
+from unpool.errors import DataError, shortened
 from unpool.types import IGNORE
 
 Colour = tuple[int, int, int]
@@ -43,15 +44,15 @@ def read_class_file(path: Path) -> ClassFile:
 
 
 def _fault(names: tuple[str, ...], colours: tuple[Colour, ...]) -> str | None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    same = sorted({colour for colour in colours if colours.count(colour) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    same = sorted(colour for colour, count in Counter(colours).items() if count > 1)
     if "" in names:
         blank = names.index("")
         return f"line {blank + 1} is blank, and lines give the ids, from 0: delete it, or name the class of id {blank}"
     if not 2 <= len(names) <= IGNORE:
         return f"{len(names)} classes; masks hold 2 to {IGNORE}, the background being one"
     if twice or same:
-        return f"{', '.join(map(str, twice or same))} appears twice; every class needs a different one"
+        return f"{shortened(', '.join(map(str, twice or same)))} appears twice; every class needs a different one"
     if colours and len(colours) != len(names):
         return f"{len(colours)} of {len(names)} lines have a colour; give all of them one, or none"
     if any(value > 255 for colour in colours for value in colour):
