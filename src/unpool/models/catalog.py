@@ -10,6 +10,9 @@ from torch import nn
 
 from unpool.errors import RecipeError, quoted, shortened
 
+MOST = 65_536  # of a count among the options of a network: channels, units, cells
+MOST_OF = {"depth": 16, "stages": 100, "output_stride": 1024}  # halvings: 2**16 is more than the side of an image
+MOST_ITEMS = 64  # of a list of counts
 RESERVED = ("in_channels", "num_classes")  # arguments that `build` fills in itself; never options of a row
 
 

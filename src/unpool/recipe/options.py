@@ -5,13 +5,15 @@ The tables import torch, so each is imported inside the function that needs it.
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from annotated_types import Interval, Len
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from unpool.errors import RecipeError, quoted
+from unpool.limits import SHARE
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
 from unpool.recipe.settings import Model, Recipe
 
@@ -122,7 +124,16 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
     if rows[0].kind == "composed" and (chosen := backbone or rows[0].backbone):
         rows.append(backbone_row_of(chosen))
     kinds = {key: option.kind for row in reversed(rows) for key, option in options_of(row.build).items()}
-    return {key: Option(kinds.get(key, Any), default) for key, default in known.items()}
+    return {key: Option(_limited(key, kinds.get(key, Any)), default) for key, default in known.items()}
+
+
+def _limited(name: str, kind: Any) -> Any:
+    """The annotation of a network's option with the limits that `models.build` sets by its kind."""
+    from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF
+
+    count = Annotated[int, Interval(ge=1, le=MOST_OF.get(name, MOST))]
+    kinds = {int: count, float: Annotated[float, SHARE], Sequence[int]: Annotated[Sequence[count], Len(1, MOST_ITEMS)]}
+    return kinds.get(kind, kind) if isinstance(kind, Hashable) else kind
 
 
 def _check_data(recipe: Recipe) -> Iterator[Mistake]:
