@@ -81,5 +81,7 @@ def shortened(text: str) -> str:
 
 def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     """Whether memory was used up: for the host's, torch raises a RuntimeError, for a device's a subclass of it."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
+    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
+    text = str(error)
+    is_of_onednn = text == "could not create a primitive"  # its only message where it cannot allocate one
+    return isinstance(error, MemoryError) or is_of_onednn or any(word in text for word in words)
