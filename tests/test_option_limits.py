@@ -94,7 +94,9 @@ def overrides(row: str, name: str, value: Any) -> dict[str, Any]:
         return {"data.reader": rest, "data.root": "/nowhere", f"data.{name}": value}
     if part == "task":
         return {"task.name": rest, f"task.{name}": value}
-    backbone = {"model.backbone": "resnet18"} if MODELS[rest].kind == "composed" and MODELS[rest].backbone is None else {}
+    backbone = (
+        {"model.backbone": "resnet18"} if MODELS[rest].kind == "composed" and MODELS[rest].backbone is None else {}
+    )
     return {"model.name": rest, **backbone, f"model.{name}": value}
 
 
@@ -108,32 +110,47 @@ def bare(overridden: dict[str, Any]) -> Recipe:
     return load_recipe(Recipe.model_validate_json(json.dumps(spelled(tree))), overridden)
 
 
+def accepted(overridden: dict[str, Any], name: str) -> Recipe | None:
+    """The recipe; None where it is refused, by the name of the option and in few words."""
+    try:
+        return bare(overridden)
+    except RecipeError as error:
+        message = str(error)
+    assert name in message
+    assert len(message) < MOST
+    return None
+
+
 def spelled(tree: dict[str, Any]) -> dict[str, Any]:
     data = {**tree["data"], "order": {"shuffled": {}}, "mean": [0.5] * 3, "std": [0.5] * 3}
     return {**tree, "data": data}
 
 
 SOME = [pair for pair in NUMERIC if not pair[0].startswith("model.")]
-SOME += [(f"model.{name}", option) for name in ("unet", "cpm", "mlp", "deeplabv3", "deeppose3", "fcn8s") for option in ROWS[f"model.{name}"] if (f"model.{name}", option) in NUMERIC]
+SOME += [
+    (f"model.{name}", option)
+    for name in ("unet", "cpm", "mlp", "deeplabv3", "deeppose3", "fcn8s")
+    for option in ROWS[f"model.{name}"]
+    if (f"model.{name}", option) in NUMERIC
+]
 
 
 @pytest.mark.parametrize(("row", "name"), SOME)
 def test_extreme_value_is_refused_by_name_or_works(row, name):
     for value in [*EXTREME, *LONG, *([v, v] for v in EXTREME), [1e-300, 1e300]]:
-        try:
-            recipe = bare(overrides(row, name, value))
-        except RecipeError as error:
-            assert name in str(error)
-            assert len(str(error)) < MOST
-            continue
-        if row.startswith(("data.augment", "data.noise")):
+        recipe = accepted(overrides(row, name, value), name)
+        if recipe is not None and row.startswith(("data.augment", "data.noise")):
             assert_finite(recipe)
 
 
 def assert_finite(recipe: Recipe) -> None:
     """A batch of the augmentations and noise of a recipe has finite values."""
     samples = [
-        {"image": torch.full((3, *SIZE), 100, dtype=torch.uint8), "index": torch.tensor(i), "size_hw": torch.tensor(SIZE)}
+        {
+            "image": torch.full((3, *SIZE), 100, dtype=torch.uint8),
+            "index": torch.tensor(i),
+            "size_hw": torch.tensor(SIZE),
+        }
         for i in range(2)
     ]
     steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
@@ -147,11 +164,7 @@ def assert_finite(recipe: Recipe) -> None:
 @pytest.mark.parametrize(("section", "key"), FIELDS)
 def test_extreme_value_of_a_key_is_refused_by_name_or_taken(section, key):
     for value in [*EXTREME, *LONG, *([v, v] for v in EXTREME), [1e-300, 1e300]]:
-        try:
-            bare({f"{section.lower()}.{key}": value})
-        except RecipeError as error:
-            assert key in str(error)
-            assert len(str(error)) < MOST
+        accepted({f"{section.lower()}.{key}": value}, key)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +192,14 @@ def test_long_values_names_and_paths_are_cut_in_every_message():
         *(
             (lambda text=text: load_recipe("scenes_unet", [text]))
             for text in (
-                *(long, f"{long}=1", f"data.{long}=1", f"data.reader={long}", f"data.root={long}", f"model.name={long}"),
+                *(
+                    long,
+                    f"{long}=1",
+                    f"data.{long}=1",
+                    f"data.reader={long}",
+                    f"data.root={long}",
+                    f"model.name={long}",
+                ),
                 *(f"model.backbone={long}", f"model.weights={long}", f"task.name={long}", f"train.{long}=1"),
                 *(f"train.lr={long}", f"train.schedule={long}", f"data.augment=[{long}]", f"data.noise={long}"),
                 *(f"data.order={long}", f"data.augment=[{{flip: {{{long}: 1}}}}]", f"model.width='{long}'"),

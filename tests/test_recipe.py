@@ -263,7 +263,9 @@ def test_batch_must_be_a_whole_number(sound, value):
     assert "it must be a whole number at least 1" in message
 
 
-@pytest.mark.parametrize("value", ["0", "1e-300", "1e7", "-0.1", ".nan", ".inf", "-.inf", "1e999", "'0.1'", "true", "null", "abc"])
+@pytest.mark.parametrize(
+    "value", ["0", "1e-300", "1e7", "-0.1", ".nan", ".inf", "-.inf", "1e999", "'0.1'", "true", "null", "abc"]
+)
 def test_lr_must_be_positive_and_finite(sound, value):
     assert "it must be a finite number at least 1e-12 and at most 1000000" in refused(sound, f"train.lr={value}")
 
@@ -300,7 +302,10 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("data.augment=[{flip: {}, scale: {}}]", "data.augment is"),
         ("data.augment=[{flip: {p: 2}}]", "augmentation 'flip'"),
         ("data.augment=[{flip: {p: .nan}}]", "it must be finite"),
-        ("data.augment=[{scale: {range: wide}}]", 'range is "wide"; it must be a list of 2, each a finite number at least 0.01 and at most 100'),
+        (
+            "data.augment=[{scale: {range: wide}}]",
+            'range is "wide"; it must be a list of 2, each a finite number at least 0.01 and at most 100',
+        ),
         ("data.augment=[rotate]", "augmentation 'rotate' lacks 'degrees'"),
         ("data.order=wieghted", "no order is called 'wieghted'; did you mean 'weighted'?"),
         ("data.order={shuffled: {}, grouped: {}}", "data.order is"),

@@ -21,7 +21,9 @@ def test_counts_of_a_network_are_bounded(options, words):
 
 def test_network_beyond_the_free_memory_is_refused_before_it_is_built(monkeypatch):
     monkeypatch.setattr(models, "free_bytes", lambda: 1000)
-    with pytest.raises(RecipeError, match=r"unet_same with these options has [\d,]+ weights, .* are free: lower its width"):
+    with pytest.raises(
+        RecipeError, match=r"unet_same with these options has [\d,]+ weights, .* are free: lower its width"
+    ):
         models.build("unet_same", width=8)
 
 

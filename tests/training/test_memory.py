@@ -40,17 +40,21 @@ ERRORS = [
 def test_step_that_does_not_fit_names_the_largest_batch_that_was_tried(error):
     job, batch = batch_of(32)
     job.model = Small(job.model, 5, error)
-    with pytest.raises(EnvironmentFault, match=r"by a step of 32 images; lower train.batch: a step of 4 fits"):
-        with batch_that_fits(job, batch):
-            dry_run(job, batch, smallest=2)
+    with (
+        pytest.raises(EnvironmentFault, match=r"by a step of 32 images; lower train.batch: a step of 4 fits"),
+        batch_that_fits(job, batch),
+    ):
+        dry_run(job, batch, smallest=2)
 
 
 def test_step_of_which_not_one_image_fits_says_what_else_to_lower():
     job, batch = batch_of(8)
     job.model = Small(job.model, 0, ERRORS[0])
-    with pytest.raises(EnvironmentFault, match=r"not even one image fits: lower data.size"):
-        with batch_that_fits(job, batch):
-            dry_run(job, batch, smallest=2)
+    with (
+        pytest.raises(EnvironmentFault, match=r"not even one image fits: lower data.size"),
+        batch_that_fits(job, batch),
+    ):
+        dry_run(job, batch, smallest=2)
 
 
 def test_other_errors_pass_through():
@@ -63,7 +67,9 @@ def test_batch_beyond_the_free_memory_is_refused_before_it_is_tried(monkeypatch)
     job, batch = batch_of(32)
     each = kept_bytes(job, head(batch, 2)) / 2
     monkeypatch.setattr(memory, "free_bytes", lambda: int(each * 31))
-    with pytest.raises(EnvironmentFault, match=r"a step of 32 images keeps .* are free; lower train.batch: a step of 15"):
+    with pytest.raises(
+        EnvironmentFault, match=r"a step of 32 images keeps .* are free; lower train.batch: a step of 15"
+    ):
         require_memory(job, batch)
     monkeypatch.setattr(memory, "free_bytes", lambda: int(each * 33))
     require_memory(job, batch)

@@ -25,7 +25,8 @@ def match(names: Sequence[str], wanted: Sequence[str], where: str) -> tuple[int,
     if unknown:
         near = [difflib.get_close_matches(shortened(nfc(name)), index, n=1) for name in unknown]
         named = [
-            quoted(name) + (f" (did you mean {quoted(n[0])}?)" if n else "") for name, n in zip(unknown, near, strict=True)
+            quoted(name) + (f" (did you mean {quoted(n[0])}?)" if n else "")
+            for name, n in zip(unknown, near, strict=True)
         ]
         known = ", ".join(map(quoted, list(wanted)[:20])) + (", ..." if len(wanted) > 20 else "")
         raise DataError(f"{where}: unknown classes {', '.join(named)}; expected names among {known}")

@@ -52,8 +52,8 @@ class Figures:
         seed: of the images.
         count: number of images, at most 1,000,000, by default 2000 for training, else 200.
         side: height and width in pixels, 32 to 4096.
-        people: number in each image, at most 100. One person gives the keys `keypoints`, `visible` and `area`; several give `people`
-            (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With several, limbs
+        people: number in each image, at most 100. One person gives the keys `keypoints`, `visible` and `area`; several
+            give `people` (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With several, limbs
             include the sides of the trunk, without which a hidden neck would split a person into parts.
         occlusion: largest number of objects in front of the people, at most 100; the number is drawn from 0 to this.
     """

@@ -227,7 +227,8 @@ def _check_value(option: str, value: object, default: object) -> None:
     if isinstance(default, tuple):
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_ITEMS:
             raise RecipeError(
-                f"{option} is {quoted(value)}; it must be a list of at most {MOST_ITEMS} whole numbers like {list(default)}"
+                f"{option} is {quoted(value)}; it must be a list of at most {MOST_ITEMS} whole numbers, such as "
+                f"{list(default)}"
             )
         for item in value:
             _count(f"{option}: one of {quoted(list(value))}", item)
@@ -259,6 +260,6 @@ def _require_memory(name: str, assemble: Callable[[], nn.Module]) -> None:
     needed, free = 4 * count, free_bytes()
     if needed > free:
         raise RecipeError(
-            f"{name} with these options has {count:,} weights, {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of "
-            "memory are free: lower its width or depth"
+            f"{name} with these options has {count:,} weights, {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB "
+            "of memory are free: lower its width or depth"
         )

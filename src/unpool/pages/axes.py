@@ -40,7 +40,9 @@ class Axis:
     def pixel(self, value: float) -> float:
         """Returns the pixel of a value; beyond an end, that of the end."""
         low, high = self._scaled(self.low), self._scaled(self.high)
-        return self.start + (self._scaled(min(max(value, self.low), self.high)) - low) / (high - low) * (self.end - self.start)
+        return self.start + (self._scaled(min(max(value, self.low), self.high)) - low) / (high - low) * (
+            self.end - self.start
+        )
 
     def _scaled(self, value: float) -> float:
         return math.log10(value) if self.log else value
@@ -102,9 +104,7 @@ def number(value: float) -> str:
 
 def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
     """Returns the points (x, y) of which both numbers are finite; beyond LARGEST they are that, below SMALLEST 0."""
-    return [
-        (_drawable(x), _drawable(y)) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)
-    ]
+    return [(_drawable(x), _drawable(y)) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)]
 
 
 def _drawable(value: float) -> float:

@@ -126,7 +126,9 @@ def _network(name: str, weights: str | Path | None) -> _Source:
     if row.kind == "composed" or row.output != (row.classes,):
         raise RecipeError(f"{name} is no classifier with one output: only a classifier can slide; see `unpool models`")
     if weights in FILES:
-        raise RecipeError(f"weights {quoted(str(weights))} belong to a run, and there is no run directory {shortened(name)}")
+        raise RecipeError(
+            f"weights {quoted(str(weights))} belong to a run, and there is no run directory {shortened(name)}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = models.build(name, weights=weights)

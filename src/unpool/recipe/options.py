@@ -233,7 +233,9 @@ def _check_task(recipe: Recipe) -> Iterator[Mistake]:
     if name not in TASKS:
         yield Mistake(("task", "name"), f"no task is called {quoted(name)}{nearest(name, TASKS)}")
         return
-    yield from _misfits(("task",), f"task ({quoted(name)})", recipe.task.options, options_of(TASKS[name], DERIVED["task"]))
+    yield from _misfits(
+        ("task",), f"task ({quoted(name)})", recipe.task.options, options_of(TASKS[name], DERIVED["task"])
+    )
 
 
 def _misfits(

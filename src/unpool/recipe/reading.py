@@ -94,7 +94,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{shortened(str(path))} is not UTF-8 text at byte {error.start}; save it as UTF-8") from error
+        raise RecipeError(
+            f"{shortened(str(path))} is not UTF-8 text at byte {error.start}; save it as UTF-8"
+        ) from error
     except OSError as error:
         raise RecipeError(f"cannot read {shortened(str(path))}: {error.strerror}") from error
 
@@ -109,7 +111,9 @@ def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
         try:
             tree = {**tree, section: {**values, key: str(Path(path).expanduser().absolute())}}  # type: ignore[dict-item]
         except RuntimeError as error:
-            raise RecipeError(f"{section}.{key} is {quoted(path)}: {shortened(str(error))}; write the whole path") from error
+            raise RecipeError(
+                f"{section}.{key} is {quoted(path)}: {shortened(str(error))}; write the whole path"
+            ) from error
     return tree
 
 

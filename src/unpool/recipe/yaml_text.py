@@ -96,7 +96,9 @@ def _refuse_expansion(text: str, where: str) -> None:
     for event in _yaml().parse(text):
         location = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
         if isinstance(event, AliasEvent):
-            raise RecipeError(f"{location}: the alias *{shortened(str(event.anchor))} is not allowed; write the value out")
+            raise RecipeError(
+                f"{location}: the alias *{shortened(str(event.anchor))} is not allowed; write the value out"
+            )
         if event.__class__.__name__.endswith("EndEvent"):
             depth -= 1
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):

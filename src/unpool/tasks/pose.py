@@ -5,7 +5,6 @@ Tompson et al. 2014 (arXiv:1411.4280), Newell et al. 2016 (arXiv:1603.06937), We
 et al. 2016 (BMVC).
 """
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -35,7 +34,8 @@ class Pose(Joints):
     Args:
         info: names of the joints, those that trade places in a mirror, and limbs.
         label: "gaussian" around a joint, or "disk" of 1 where a pixel is no further than `size`.
-        size: deviation or radius, in pixels of the heatmaps, 0.1 to 1000; a radius of at least 0.71, which always meets a pixel.
+        size: deviation or radius, in pixels of the heatmaps, 0.1 to 1000; a radius of at least 0.71, which always
+            meets a pixel.
         loss: "mse", "bce" (per-pixel classification) or "softmax" (a distribution over pixels); see `map_losses`.
         foreground: weight of a pixel labelled 1 beside one labelled 0, in the maps of joints, 0.001 to 10,000; not of
             "softmax".
@@ -195,8 +195,8 @@ def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
     numbers = [w for w in weights if isinstance(w, int | float) and 0 <= w <= WEIGHT.le]
     if len(numbers) < len(weights) or not any(numbers):
         raise RecipeError(
-            f"task.stage_weights is {quoted(list(weights))}; it must be finite numbers {in_words(WEIGHT)}, at least one "
-            "above 0"
+            f"task.stage_weights is {quoted(list(weights))}; it must be finite numbers {in_words(WEIGHT)}, at least "
+            "one above 0"
         )
     return tuple(weights)
 

@@ -218,7 +218,7 @@ def _form(value: Tensor | list[Any]) -> Any:
 
 
 def _recall(file: Path | None, names: Sequence[str]) -> Choice | None:
-    """A remembered choice; None where there is none, or the file is not one that this version wrote, which is logged."""
+    """A remembered choice; None where there is none, or this version did not write the file, which is logged."""
     if file is None:
         return None
     try:

@@ -27,7 +27,9 @@ class Translate(Geometry):
 
     keeps_pixels = True
 
-    def __init__(self, *, pixels: Annotated[int, PIXELS] | None = None, fraction: Annotated[float, SHARE] | None = None) -> None:
+    def __init__(
+        self, *, pixels: Annotated[int, PIXELS] | None = None, fraction: Annotated[float, SHARE] | None = None
+    ) -> None:
         if (pixels is None) == (fraction is None):
             raise RecipeError(f"translate has pixels {pixels} and fraction {fraction}; give one of the two")
         self._pixels = None if pixels is None else check_number("translate.pixels", pixels, PIXELS)

@@ -34,7 +34,7 @@ def shuffled(samples: Samples, batching: Batching) -> Shuffled:
 
 
 def weighted(samples: Samples, batching: Batching, *, weights: Weights | None = None) -> WeightedByClass:
-    """As many samples as the set has, drawn by the weight of their class, 0 to 1,000,000; None draws all equally often."""
+    """As many samples as the set has, drawn by the weight of their class, up to 10^6; None draws all equally often."""
     return WeightedByClass(read_labels(samples), weights=weights, **batching._asdict())
 
 
