@@ -53,8 +53,8 @@ class Figures:
         count: number of images, at most 1,000,000, by default 2000 for training, else 200.
         side: height and width in pixels, 32 to 4096.
         people: number in each image, at most 100. One person gives the keys `keypoints`, `visible` and `area`; several
-            give `people` (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With several, limbs
-            include the sides of the trunk, without which a hidden neck would split a person into parts.
+            give `people` (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With
+            several, limbs include the sides of the trunk, without which a hidden neck would split a person into parts.
         occlusion: largest number of objects in front of the people, at most 100; the number is drawn from 0 to this.
     """
 
@@ -87,6 +87,7 @@ class Figures:
         self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
+        self.root, self.set_files = None, ()
         self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
 
     def __len__(self) -> int:
@@ -108,6 +109,10 @@ class Figures:
             "visible": torch.from_numpy(shows[0]),
             "area": torch.tensor(float((scene.owner == 1).sum())),
         }
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the files of one sample: none."""
+        return ()
 
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all."""

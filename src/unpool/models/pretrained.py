@@ -121,8 +121,8 @@ def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path 
     _require(name, str(weights))
     if weights in PACKAGED and not (PACKAGED[str(weights)].has_head or is_composed or new_head):
         raise RecipeError(
-            f"weights {quoted(str(weights))} have no classes: set model.new_head=true (Python: new_head=True) to train a "
-            f"new last layer, or take {name} as the backbone of a decoder"
+            f"weights {quoted(str(weights))} have no classes: set model.new_head=true (Python: new_head=True) to train "
+            f"a new last layer, or take {name} as the backbone of a decoder"
         )
 
 
