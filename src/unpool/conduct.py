@@ -35,6 +35,7 @@ from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import fit
+from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
@@ -128,23 +129,24 @@ def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
 def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe]:
     """The job in the way that is fastest here, and the recipe with everything that was chosen written into it."""
     batch = _first_batch(loader)
-    for warning in (
-        *_batch_warnings(recipe, loader),
-        *job.task.warnings(training_setup(recipe, data)),
-        *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
-    ):
-        _log.warning(warning)
-    choice = speed.choose(
-        job.model,
-        job.task,
-        batch,
-        prepare=job.prepare,
-        precisions=speed.allowed_precisions(
-            recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
-        ),
-        memory_formats=speed.allowed_formats(recipe.train.memory_format),
-        cache=speed.cache_folder(),
-    )
+    with batch_that_fits(job, batch):
+        for warning in (
+            *_batch_warnings(recipe, loader),
+            *job.task.warnings(training_setup(recipe, data)),
+            *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
+        ):
+            _log.warning(warning)
+        choice = speed.choose(
+            job.model,
+            job.task,
+            batch,
+            prepare=job.prepare,
+            precisions=speed.allowed_precisions(
+                recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
+            ),
+            memory_formats=speed.allowed_formats(recipe.train.memory_format),
+            cache=speed.cache_folder(),
+        )
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
     _log.info("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
     job = replace(job, precision=choice.precision, memory_format=choice.memory_format)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import torch
 SHOWN_FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2", "bf16")  # the last is arm64's name
 SHOWN_PACKAGES = ("unpool", "torch", "torchvision", "numpy", "pillow", "safetensors")
 CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+STATM = Path("/proc/self/statm")
+UNKNOWN_FREE = 16_000_000_000  # bytes that are taken to be free where the system does not say
 
 
 def processor() -> str:
@@ -45,6 +50,29 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return result
+
+
+def free_bytes() -> int:
+    """Returns how many bytes this process can allocate without swapping, by machine, control group and `ulimit -v`."""
+    limits = [UNKNOWN_FREE]
+    if MEMINFO.is_file():
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
+        limits = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else limits
+    limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
+    if limit is not None and used is not None:
+        limits.append(limit - used)
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY and STATM.is_file():
+        limits.append(address_space - int(STATM.read_text().split()[0]) * resource.getpagesize())
+    return max(min(limits), 0)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def _cpuinfo(key: str) -> str:

@@ -13,6 +13,7 @@ import torch
 import torch.multiprocessing
 from PIL import Image
 
+from unpool import machine
 from unpool.data import memory as memory_module
 from unpool.data import store
 from unpool.data.image_file import Unreadable, Unusable
@@ -315,13 +316,13 @@ def test_memory_that_is_not_there_is_refused_by_name(monkeypatch):
 
 
 def test_free_memory_obeys_the_control_group(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory_module, "_CGROUP", tmp_path)
-    whole = memory_module.free_bytes()
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    whole = machine.free_bytes()
     (tmp_path / "memory.max").write_text("5000000\n")
     (tmp_path / "memory.current").write_text("4000000\n")
-    assert memory_module.free_bytes() == 1_000_000 < whole
+    assert machine.free_bytes() == 1_000_000 < whole
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory_module.free_bytes() > 1_000_000
+    assert machine.free_bytes() > 1_000_000
 
 
 def test_progress_counts_every_sample():

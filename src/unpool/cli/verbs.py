@@ -6,7 +6,7 @@ from types import ModuleType
 from unpool import __version__
 from unpool.cli import evaluate, models, predict, recipes, show, summary, train
 from unpool.cli.console import write_result
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.recipe.mistakes import nearest
 
 VERBS: dict[str, ModuleType] = {
@@ -41,7 +41,7 @@ def run_verb(words: Sequence[str], *, from_shell: bool) -> int:
         write_result(f"unpool {__version__}")
         return 0
     if verb not in VERBS:
-        raise RecipeError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
+        raise RecipeError(f"there is no verb {quoted(verb)}{nearest(verb, VERBS)}")
     try:
         values = VERBS[verb].parser().read(rest)
     except SystemExit:  # argparse has printed the help

@@ -14,10 +14,11 @@ from unpool.data.image_file import Unreadable
 from unpool.data.in_order import called_in_order
 from unpool.data.label_counts import LabelCounts, count_sample
 from unpool.data.measure import Measure, MeasuringReader
-from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples, free_bytes
+from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples
 from unpool.data.range_of_set import settle_range
 from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault
+from unpool.machine import free_bytes
 from unpool.ops.targets import class_faults
 from unpool.types import DataInfo, Fault, Reader, Sample, Samples
 

@@ -1,12 +1,10 @@
 """Base classes of augmentations: maps of positions and matrices of colours, drawn for a whole batch at once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from unpool.data.draws import Draws
-from unpool.errors import RecipeError
 
 
 class Geometry(ABC):
@@ -43,27 +41,3 @@ class Colour(ABC):
             draws: numbers for each sample: coin, uniform, normal, integer.
             mean: (B, C) mean colour of each image; pixels and mean run from 0 to 255.
         """
-
-
-def check_range(name: str, values: Sequence[float], *, low: float, high: float = float("inf")) -> tuple[float, float]:
-    """The two ends of a range written in a recipe.
-
-    Raises:
-        RecipeError: not two numbers in order, or outside of `low` (itself excluded) to `high`.
-    """
-    if len(values) != 2 or not low < values[0] <= values[1] <= high:
-        raise RecipeError(
-            f"{name} is {list(values)}; expected two numbers [low, high] with {low} < low <= high <= {high}"
-        )
-    return float(values[0]), float(values[1])
-
-
-def check_number(name: str, value: float, *, low: float, high: float) -> float:
-    """A number written in a recipe.
-
-    Raises:
-        RecipeError: outside of `low` to `high`.
-    """
-    if not low <= value <= high:
-        raise RecipeError(f"{name} is {value}; expected a number from {low} to {high}")
-    return float(value)

@@ -33,6 +33,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError
+from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 
@@ -58,8 +59,8 @@ class Folder:
         classes: Sequence[str] | None = None,
         decoding: Decoding = RGB,
         exif: Exif = "apply",
-        val_share: float = 0.2,
-        seed: int = 0,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
     ) -> None:
         require_split(split)
         require_share(val_share)

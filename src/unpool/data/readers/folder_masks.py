@@ -6,7 +6,7 @@ for validation, a share of the images is drawn for it, by a seed.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from unpool.data.classes import match
 from unpool.data.image_file import printable
@@ -29,6 +29,7 @@ from unpool.data.readers.splits import (
 )
 from unpool.data.readers.stacks import draw_stacks, split_pages
 from unpool.errors import DataError, RecipeError
+from unpool.limits import MASK_ID, Seed, ValShare
 from unpool.ops.drawing import distinct_colours
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
@@ -55,10 +56,10 @@ class FolderMasks(MaskPairs):
         classes: Sequence[str] | None = None,
         decoding: Decoding = RGB,
         exif: TargetExif = "apply",
-        ignore: int | None = None,
-        mask_values: Mapping[int, int] | None = None,
-        val_share: float = 0.2,
-        seed: int = 0,
+        ignore: Annotated[int, MASK_ID] | None = None,
+        mask_values: Mapping[Annotated[int, MASK_ID], Annotated[int, MASK_ID]] | None = None,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
     ) -> None:
         require_split(split)
         require_share(val_share)

@@ -15,6 +15,7 @@ from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
 from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
+from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample, TargetExif
 
 
@@ -41,8 +42,8 @@ class ImagePairs:
         decoding: Decoding = RGB,
         exif: TargetExif = "apply",
         folders: Folders = None,
-        val_share: float = 0.2,
-        seed: int = 0,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
     ) -> None:
         require_share(val_share)
         require_exif(exif, of_target=True)

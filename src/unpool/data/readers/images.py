@@ -29,6 +29,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError, RecipeError
+from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 Folders = Mapping[str, str] | None
@@ -56,8 +57,8 @@ class Images:
         decoding: Decoding = RGB,
         exif: Exif = "apply",
         folders: Folders = None,
-        val_share: float = 0.2,
-        seed: int = 0,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
     ) -> None:
         require_share(val_share)
         require_exif(exif)
