@@ -25,7 +25,7 @@ from unpool.recipe import Recipe, dump_recipe, load_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import RunDirectory
-from unpool.same_set import check_same_set
+from unpool.same_set import check_same_set, kept_together
 from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
@@ -89,7 +89,8 @@ def train_to_end(
             if progress is not None:
                 progress(done, total)
 
-        data = read_data(recipe, train=custom.train, val=custom.val, progress=tick)
+        together = None if state is None else kept_together(directory)
+        data = read_data(recipe, train=custom.train, val=custom.val, together=together, progress=tick)
         if state is not None:
             check_same_set(directory, data)
         loader = make_train_loader(recipe, data)
@@ -184,7 +185,9 @@ def _make_callbacks(
 
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: Sequence[str]) -> None:
     """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
-    directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
+    directory.write_json(
+        "data.json", {"train": data.train.manifest, "val": data.val.manifest, "copies": data.copies.to_json()}
+    )
     model = recipe.model
     config = describe(
         {"name": model.name, "backbone": model.backbone, "options": model.options},

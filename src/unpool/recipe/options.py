@@ -17,7 +17,10 @@ from unpool.recipe.settings import Model, Recipe
 
 # keyword arguments that `assemble` derives from other keys or from the data: no options of a recipe
 DERIVED = {
-    "data": {"decoding": "write data.channels, data.bands and data.range"},
+    "data": {
+        "decoding": "write data.channels, data.bands and data.range",
+        "together": "copies of an image are looked for in the data",
+    },
     "model": {"num_classes": "it comes from the data", "in_channels": "it comes from data.channels"},
     "task": dict.fromkeys(("num_classes", "samples", "preprocessing"), "it comes from the data"),
 }

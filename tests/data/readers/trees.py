@@ -44,7 +44,7 @@ def camvid(root: Path) -> Path:
 def folder(root: Path) -> Path:
     for name in ("ant", "bee"):
         for i in range(5):
-            written(root / name / f"{name}{i}.png", encoded(pixels(4 + i, 7, 3, seed=i)))
+            written(root / name / f"{name}{i}.png", encoded(pixels(4 + i, 7, 3, seed=i + 5 * (name == "bee"))))
     return root
 
 
