@@ -12,7 +12,14 @@ from unpool.data.classes import held_out
 from unpool.errors import DataError
 from unpool.recipe import load_recipe
 
-SMALL = {"data.size": [32, 32], "data.train_size": None, "data.workers": 0, "train.epochs": 1, "train.warmup_epochs": 0, "train.batch": 4}
+SMALL = {
+    "data.size": [32, 32],
+    "data.train_size": None,
+    "data.workers": 0,
+    "train.epochs": 1,
+    "train.warmup_epochs": 0,
+    "train.batch": 4,
+}
 SMALL |= {"train.precision": "float32", "train.memory_format": "contiguous", "data.memory": True}
 
 
