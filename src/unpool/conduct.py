@@ -26,7 +26,7 @@ from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, RunDirectory, as_bytes
-from unpool.same_set import check_same_set
+from unpool.same_set import check_same_set, kept_together
 from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
@@ -90,7 +90,8 @@ def train_to_end(
             if progress is not None:
                 progress(done, total)
 
-        data = read_data(recipe, train=custom.train, val=custom.val, progress=tick)
+        together = None if state is None else kept_together(directory)
+        data = read_data(recipe, train=custom.train, val=custom.val, together=together, progress=tick)
         if state is not None:
             check_same_set(directory, data)
         loader = make_train_loader(recipe, data)
@@ -211,7 +212,9 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         custom=custom,
     )
     files = {
-        DATA: as_bytes({"train": data.train.manifest, "val": data.val.manifest}),
+        DATA: as_bytes(
+            {"train": data.train.manifest, "val": data.val.manifest, "copies": data.copies.to_json()},
+        ),
         CONFIG: as_bytes(config),
         RECIPE: dump_recipe(recipe).encode(),
     }

@@ -25,6 +25,7 @@ from unpool.published import only_counted, published_on
 from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, recipe_name, resumed_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
+from unpool.same_set import kept_together
 from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
@@ -237,7 +238,8 @@ def _measured_on(
         if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
-        reader = reader or make_reader(settings, split, classes=known.classes)
+        together = kept_together(directory)
+        reader = reader or make_reader(settings, split, classes=known.classes, together=together)
     check_gives(settings, reader, "the reader")
     check_same_names(reader.info, known, reader="the reader")
     return settings, reader
@@ -255,7 +257,7 @@ def _reader_of_all(
     reader = make_reader(load_recipe(settings, changes), split, classes=classes)
     is_drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
     known = directory.read_json("data.json")
-    if not is_drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
+    if not is_drawn or set(reader.names) == {name for part in ("train", "val") for name in known[part]["names"]}:
         return None  # the latter is the folder of the run at another path
     _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return reader

@@ -34,6 +34,11 @@ def check_same_set(directory: RunDirectory, data: Data) -> None:
         )
 
 
+def kept_together(directory: RunDirectory) -> list[list[str]]:
+    """Groups of images that the drawing of the run's splits keeps together, as data.json has them."""
+    return (directory.read_json("data.json")["train"].get("drawn") or {}).get("together", [])
+
+
 def _list(verb: str, names: Sequence[str]) -> list[str]:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return [f"{verb} {', '.join(names[:_LISTED])}{more}"] if names else []

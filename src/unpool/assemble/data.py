@@ -1,11 +1,14 @@
 """From a recipe's data section to scanned splits and the loaders over them."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
 
+from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, look_for_copies
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
@@ -15,6 +18,7 @@ from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
+from unpool.data.readers.splits import Together
 from unpool.data.repeated import Repeated
 from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
@@ -26,6 +30,8 @@ from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
 from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader, Samples, Transform
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -35,16 +41,20 @@ class Data:
         train, val: scanned splits.
         preprocessing: shared by training, evaluation and prediction.
         info: class names and the like, as the training split has them, with the pairs of `data.flip_pairs`.
+        copies: pictures that are in both splits, or in two classes.
     """
 
     train: ScanResult
     val: ScanResult
     preprocessing: Preprocessing
     info: DataInfo
+    copies: CopiesOfSet
 
 
-def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = None) -> Reader:
+def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = None, together: Together = ()) -> Reader:
     """The recipe's reader on one split; `classes` matches the folder's names with those of a trained network.
+
+    Where the split is drawn, each group of names in `together` stays in one part.
 
     Raises:
         RecipeError: no root is given, or the reader does not give what the task needs.
@@ -62,6 +72,8 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
         raise RecipeError(f"reader {recipe.data.reader} makes RGB: leave {ways} out")
     if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
+    if together and "together" in accepted:
+        options["together"] = together
     root = Path(recipe.data.root) if recipe.data.root else None
     reader = kind(root, split, **options)
     check_gives(recipe, reader, f"reader {recipe.data.reader}")
@@ -101,6 +113,7 @@ def read_data(
     *,
     train: Reader | None = None,
     val: Reader | None = None,
+    together: Together | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Both splits scanned, with one Preprocessing and one DataInfo.
@@ -109,16 +122,40 @@ def read_data(
         recipe: its data section says what to read and what to hold in memory.
         train: a reader of the training split that replaces the recipe's.
         val: the same, of validation.
+        together: groups of images that a drawn split keeps together, as the run that is resumed recorded them; None
+            draws again where copies were divided.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
         RecipeError: a reader does not give what the task needs.
-        DataError: files that cannot be used, all of them in one message; or the two splits differ in their names.
+        DataError: files that cannot be used, all of them in one message; the two splits differ in their names; or too
+            many images are in both.
     """
-    train = make_reader(recipe, "train") if train is None else train
+    data = _read_once(recipe, train=train, val=val, together=together or (), progress=progress)
+    if together is None and train is None and val is None and data.copies.across and is_drawn(data.train.manifest):
+        _log.info("copies of a picture lie in both parts of the drawn split: drawn again, each group in one part")
+        data = _read_once(recipe, train=None, val=None, together=data.copies.groups(), progress=progress)
+    judge_copies(data.copies, allowed=recipe.data.allow_duplicates)
+    return data
+
+
+def is_drawn(manifest: Mapping[str, Any]) -> bool:
+    """Whether the scan that left this record was of a part of a drawn split."""
+    return bool(manifest.get("drawn"))
+
+
+def _read_once(
+    recipe: Recipe,
+    *,
+    train: Reader | None,
+    val: Reader | None,
+    together: Together,
+    progress: Callable[[int, int], None] | None,
+) -> Data:
+    train = make_reader(recipe, "train", together=together) if train is None else train
     check_gives(recipe, train, "the training reader")
     info = with_flip_pairs(train.info, recipe.data.flip_pairs)
-    val = make_reader(recipe, "val", classes=train.info.classes) if val is None else val
+    val = make_reader(recipe, "val", classes=train.info.classes, together=together) if val is None else val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
     memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
@@ -136,7 +173,8 @@ def read_data(
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
-    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info)
+    copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))
+    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info, copies=copies)
 
 
 def set_range_of(reader: Reader) -> Range | None:

@@ -65,11 +65,25 @@ def case_clashes(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def held_out(names: Sequence[str], *, share: float, seed: int, least: int = 0) -> set[str]:
+def held_out(
+    names: Sequence[str], *, share: float, seed: int, least: int = 0, together: Sequence[Sequence[str]] = ()
+) -> set[str]:
     """`share` of the names, rounded to the nearest number: a pure function of the names and the seed.
 
     Names are ordered by a hash, so that one file more moves at most one other between the parts. Of two names or more,
-    `least` at least are held out.
+    `least` at least are held out. Each group of `together` is held out as a whole, where that holds out no more names,
+    or not at all; one of which some names are not in `names` is not, unless all names are.
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{nfc(name)}".encode()).digest())
-    return set(ordered[: max(int(len(names) * share + 0.5), least if len(names) > 1 else 0)])
+    count = max(int(len(names) * share + 0.5), least if len(names) > 1 else 0)
+    if not together or count == len(ordered):
+        return set(ordered[:count])
+    group_of = {name: tuple(group) for group in together for name in group}
+    units = list(dict.fromkeys(group_of.get(name, (name,)) for name in ordered))
+    units = [unit for unit in units if set(unit) <= set(ordered)]
+    held: set[str] = set()
+    for unit in units:
+        held |= set(unit) if len(held) + len(unit) <= count else set()
+    if not held and count and len(units) > 1:
+        held = set(min(units, key=len))
+    return held

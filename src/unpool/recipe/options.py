@@ -19,7 +19,10 @@ from unpool.recipe.settings import Model, Recipe
 
 # keyword arguments that `assemble` derives from other keys or from the data: no options of a recipe
 DERIVED = {
-    "data": {"decoding": "write data.channels, data.bands, data.range and data.background"},
+    "data": {
+        "decoding": "write data.channels, data.bands, data.range and data.background",
+        "together": "copies of an image are looked for in the data",
+    },
     "model": {"num_classes": "it comes from the data", "in_channels": "it comes from data.channels"},
     "task": dict.fromkeys(("num_classes", "samples", "preprocessing"), "it comes from the data"),
 }

@@ -81,6 +81,8 @@ class Data(_OpenSection):
         multiple: height and width of the network's input are padded up to a multiple of this, by mirroring.
         flip_pairs: names of the joints that trade places in a mirror, in pairs; empty for none, None for those that the
             reader knows, or that are left and right by their names.
+        allow_duplicates: whether a run goes on where many validation images are copies of training images, which it
+            lists all the same.
         memory: whether decoded images are kept in memory; "auto" decides by their size and the free memory.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
@@ -109,6 +111,7 @@ class Data(_OpenSection):
     mean_image: Annotated[FilePath, Field(pattern=r"\.npy$")] | None = None
     multiple: Annotated[int, Field(ge=1, le=4096)] = 1
     flip_pairs: tuple[tuple[str, str], ...] | None = None
+    allow_duplicates: bool = False
     memory: Literal["auto"] | bool = "auto"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()

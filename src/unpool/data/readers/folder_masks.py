@@ -19,6 +19,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
+    Together,
     empty_split,
     missing_split,
     require_exif,
@@ -44,6 +45,7 @@ class FolderMasks(MaskPairs):
         val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
             val, and all test.
         seed: of that drawing.
+        together: names of images that the drawing keeps together, in groups, as it does those of equal files.
     """
 
     whole_options = WHOLE
@@ -60,11 +62,12 @@ class FolderMasks(MaskPairs):
         mask_values: Mapping[Annotated[int, MASK_ID], Annotated[int, MASK_ID]] | None = None,
         val_share: ValShare = 0.2,
         seed: Seed = 0,
+        together: Together = (),
     ) -> None:
         require_split(split)
         require_share(val_share)
         require_exif(exif, of_target=True)
-        source, drawn = _source(require_root(root), split, Drawn(val_share, seed))
+        source, drawn = _source(require_root(root), split, Drawn.of(val_share, seed, together))
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
@@ -74,7 +77,7 @@ class FolderMasks(MaskPairs):
         reading = find_reading(masks, labels.mask_palette, meaning, max_pixels=decoding.max_pixels)
         divided: list[str] = []
         if drawn is not None:
-            pairs, divided = draw_stacks(pairs, drawn, split)
+            pairs, divided = draw_stacks(root, pairs, drawn, split=split)
         if not pairs:
             raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(meaning, len(labels.names), reading=reading.reading)
@@ -93,7 +96,7 @@ class FolderMasks(MaskPairs):
             "root": printable(root),
             "split": split,
             "ignored": paired.ignored,
-            "drawn": drawn._asdict() if drawn else None,
+            "drawn": drawn.to_json() if drawn else None,
         }
 
 

@@ -50,7 +50,7 @@ def split_pages(root: Path, pairs: Sequence[Pair]) -> list[Pair]:
     return split
 
 
-def draw_stacks(pairs: Sequence[Pair], drawn: Drawn, split: Split) -> tuple[list[Pair], list[str]]:
+def draw_stacks(root: Path, pairs: Sequence[Pair], drawn: Drawn, *, split: Split) -> tuple[list[Pair], list[str]]:
     """Returns the pairs that belong to `split`, and a note on how stacks were divided.
 
     Neighbouring pages are nearly the same picture, so that validation takes whole files, one at least; or the last
@@ -59,7 +59,8 @@ def draw_stacks(pairs: Sequence[Pair], drawn: Drawn, split: Split) -> tuple[list
     files = list(dict.fromkeys(key_of(pair.image) for pair in pairs))
     has_stacks = any(pair.page for pair in pairs)
     if len(files) > 1 or not has_stacks:
-        kept = drawn.keeps(files, split, least=1 if has_stacks else 0)
+        copies = drawn.copies([(key_of(pair.image), pair.name, root / pair.image) for pair in pairs])
+        kept = drawn.keeps(files, split, least=1 if has_stacks else 0, copies=copies)
         note = "validation is drawn as whole stacks, since neighbouring pages are nearly the same picture"
         chosen = [pair for pair in pairs if key_of(pair.image) in kept]
         return chosen, [note] if has_stacks and drawn.share < 1 else []
