@@ -20,7 +20,8 @@ from unpool.data.measure import MeasuringReader
 from unpool.data.memory import ColumnWriter, MemorySamples
 from unpool.data.readers.folder import Folder
 from unpool.data.repeated import Repeated
-from unpool.data.store import StreamedSamples, scan
+from unpool.data.store import scan
+from unpool.data.streamed import StreamedSamples
 from unpool.errors import DataError, EnvironmentFault
 from unpool.types import DataInfo, Fault, Sample
 

@@ -29,6 +29,7 @@ class Findings:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.skipped: list[Fault] = list(reader.faults)
+        self._left_out: dict[str, Fault] = {}
         self._broken: list[Fault] = []
         self._notes: Counter[str] = Counter()
         self._first: dict[str, str] = {}
@@ -47,9 +48,13 @@ class Findings:
             fault = error.fault if isinstance(error, Unusable) else Fault(self._reader.names[index], str(error))
             return Broken(*fault)
 
-    def add(self, fault: Fault) -> None:
-        """Records a fault: one that must be mended, or a file to leave out."""
-        (self._broken if isinstance(fault, Broken) else self.skipped).append(Fault(*fault))
+    def add(self, fault: Fault, name: str) -> None:
+        """Records the fault of a sample: one that must be mended, or a file to leave out."""
+        if isinstance(fault, Broken):
+            self._broken.append(Fault(*fault))
+            return
+        self.skipped.append(Fault(*fault))
+        self._left_out[name] = Fault(*fault)
 
     def note(self, name: str, sentences: Sequence[str]) -> None:
         """Counts the oddities of one file, by sentence."""
@@ -80,6 +85,7 @@ class Findings:
             **(self._reader.origin if isinstance(self._reader, MeasuringReader) else {}),
             "names": list(names),
             "skipped": [fault._asdict() for fault in self.skipped],
+            "left_out": {name: list(fault) for name, fault in self._left_out.items()},
             "notes": notes,
         }
 
