@@ -89,9 +89,10 @@ def train_to_end(
             if progress is not None:
                 progress(done, total)
 
-        data = read_data(recipe, train=custom.train, val=custom.val, progress=tick)
-        if state is not None:
-            check_same_set(directory, data)
+        recorded = directory.read_json("data.json") if (directory / "recipe.yaml").is_file() else None
+        data = read_data(recipe, train=custom.train, val=custom.val, recorded=recorded, progress=tick)
+        unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
+        repaired = [] if recorded is None else check_same_set(directory, data, unreadable)
         loader = make_train_loader(recipe, data)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         job, recipe = _settle(recipe, data, loader, job=job)
@@ -102,6 +103,7 @@ def train_to_end(
         )
         if state is not None:
             restore(job, callbacks, tensors=state[0], meta=state[1])
+            job.counters.unreadable = sorted(set(unreadable) - set(repaired))
         _describe(directory, recipe, job, data=data, custom=custom.names)
         fit(job, callbacks)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
@@ -142,7 +144,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
             recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
         ),
         memory_formats=speed.allowed_formats(recipe.train.memory_format),
-        cache=speed.cache_folder(),
+        cache=machine.cache_folder("speed"),
     )
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
     _log.info("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
@@ -163,7 +165,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
 def _first_batch(loader: Loader) -> Batch:
     """The first of the largest batches of epoch 0."""
     indices = max(loader.order.batches(0), key=len)
-    return loader.transform([loader.samples[i] for i in indices], 0)
+    return loader.batch_of(indices, 0)
 
 
 def _make_callbacks(
@@ -184,7 +186,7 @@ def _make_callbacks(
 
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: Sequence[str]) -> None:
     """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
-    directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
+    directory.write_json("data.json", {"train": data.train.record(), "val": data.val.record()})
     model = recipe.model
     config = describe(
         {"name": model.name, "backbone": model.backbone, "options": model.options},
@@ -212,6 +214,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
             "never_learned": data.train.counts.absent(job.task.needs),
             "not_measured": data.val.counts.absent(job.task.needs),
             "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
+            "unreadable": job.counters.unreadable,
         },
     }
     if data.train.manifest["memory"] and data.val.manifest["memory"]:
@@ -230,6 +233,7 @@ def _training(job: Job, *, best_step: int | None, time_s: float) -> dict[str, An
         "best_step": best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
+        "images_replaced": job.counters.replaced,
         "precision": job.precision,
         "memory_format": job.memory_format,
         "time_s": round(time_s, 1),

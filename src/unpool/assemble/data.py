@@ -1,24 +1,33 @@
 """From a recipe's data section to scanned splits and the loaders over them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled, require_labels
+from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
+from unpool.data.looking import Binding
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
 from unpool.data.repeated import Repeated
+from unpool.data.replacing import Replacing
 from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.ops import mean_image
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
@@ -88,6 +97,7 @@ def read_data(
     *,
     train: Reader | None = None,
     val: Reader | None = None,
+    recorded: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Both splits scanned, with one Preprocessing and one DataInfo.
@@ -96,6 +106,8 @@ def read_data(
         recipe: its data section says what to read and what to hold in memory.
         train: a reader of the training split that replaces the recipe's.
         val: the same, of validation.
+        recorded: what data.json holds where a run is resumed: files are hashed anew, and those that it left out are
+            left out again.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
@@ -108,12 +120,14 @@ def read_data(
     val = make_reader(recipe, "val", classes=train.info.classes) if val is None else val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
-    memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
-    shared = num_workers(recipe) > 0
     results = []
-    for reader in (train, val):
-        give_set_range(reader, set_range_of(train))
-        results.append(scan(reader, memory=memory, shared=shared, progress=progress))
+    with ContentCache(cache_folder("contents")) as cache:
+        for part, reader in (("train", train), ("val", val)):
+            give_set_range(reader, set_range_of(train))
+            # a validation image is measured, which no other can stand in for
+            binding = Binding(recipe.data.verify if part == "train" else "decode", cache, (recorded or {}).get(part))
+            memory, shared = _memory(recipe, binding), num_workers(recipe) > 0
+            results.append(scan(reader, memory=memory, shared=shared, binding=binding, progress=progress))
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
     log_unlabelled(results[1].counts, needs, part="validation")
@@ -122,6 +136,14 @@ def read_data(
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
     return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info)
+
+
+def _memory(recipe: Recipe, binding: Binding) -> bool | None:
+    """Whether to hold a set; a resumed run does not decode images that it did not decode when it began."""
+    was_streamed = binding.verify == "headers" and binding.recorded is not None and not binding.recorded["memory"]
+    if recipe.data.memory == "auto":
+        return False if was_streamed else None
+    return recipe.data.memory
 
 
 def set_range_of(reader: Reader) -> Range | None:
@@ -197,12 +219,24 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     samples = data.train.samples
     if recipe.data.repeat > 1:
         samples = Repeated(samples, recipe.data.repeat)
+    if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
+        samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
         order=make_train_order(recipe, samples),
         workers=num_workers(recipe),
     )
+
+
+def _alike(recipe: Recipe, samples: Samples) -> Tensor:
+    """(n,) int64: samples of one number can stand in for one another in a batch of the recipe's order."""
+    keys = torch.zeros(len(samples), 3, dtype=torch.int64)
+    if recipe.data.size is None and recipe.data.train_size is None:
+        keys[:, :2] = torch.tensor(samples.sizes_hw)
+    if {"weighted", "p_times_k"} & set(recipe.data.order):
+        keys[:, 2] = torch.as_tensor(read_labels(samples))
+    return keys.unique(dim=0, return_inverse=True)[1]
 
 
 def make_train_order(recipe: Recipe, samples: Samples) -> Order:

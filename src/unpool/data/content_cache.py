@@ -146,7 +146,7 @@ class ContentCache:
             if self._database is None:
                 return None
             try:
-                row = self._database.execute(f"SELECT value FROM {table} WHERE key=?", (key,)).fetchone()  # noqa: S608
+                row = self._database.execute(f"SELECT value FROM {table} WHERE key=?", (key,)).fetchone()
             except sqlite3.Error as error:
                 self._give_up(error)
                 return None
@@ -169,7 +169,7 @@ class ContentCache:
             with _transaction(self._database):
                 for table, rows in new.items():
                     values = ((key, _check(key, value) + value, day) for key, value in rows.items())
-                    self._database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)  # noqa: S608
+                    self._database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
         except sqlite3.Error as error:
             self._give_up(error)
 
@@ -178,10 +178,10 @@ class ContentCache:
             return
         try:
             for table in self._new:
-                count = self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                count = self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
                 if count > MOST_ROWS:
-                    oldest = f"SELECT key FROM {table} ORDER BY day LIMIT {count - MOST_ROWS // 2}"  # noqa: S608
-                    self._database.execute(f"DELETE FROM {table} WHERE key IN ({oldest})")  # noqa: S608
+                    oldest = f"SELECT key FROM {table} ORDER BY day LIMIT {count - MOST_ROWS // 2}"
+                    self._database.execute(f"DELETE FROM {table} WHERE key IN ({oldest})")
         except sqlite3.Error as error:
             self._give_up(error)
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,24 +170,25 @@ def what_differs(sizes: tuple[int, int]) -> str:
     return f"{now:,} bytes, {before:,} before" if before != now else f"other content of the same {now:,} bytes"
 
 
-def differences(recorded: Mapping[str, Sequence[Any]], now: Contents, may_differ: Collection[str] = ()) -> list[str]:
-    """Sentences on files whose content is not the recorded one, where both are known.
+def changed_files(recorded: Mapping[str, Sequence[Any]], now: Contents) -> dict[str, str]:
+    """Returns path and difference of each file whose content is not the recorded one, where both are known.
 
     Args:
         recorded: what `Contents.to_json` returned.
         now: contents of the same set, all hashed anew.
-        may_differ: paths of files that could not be decoded then.
     """
     present = now.to_json()
-    changed = [
-        f"{printable(path)} ({what_differs((recorded[path][0], present[path][0]))})"
-        for path in recorded
-        if path in present and path not in may_differ and recorded[path][2] and present[path][2]
-        if present[path][2] != recorded[path][2]
-    ]
-    lacking = [printable(path) for path in recorded if path not in present]
-    added = [printable(path) for path in present if path not in recorded]
-    return [*listed("has changed", changed), *listed("lacks", lacking), *listed("has besides", added)]
+    return {
+        path: what_differs((size, present[path][0]))
+        for path, (size, _, sha256) in recorded.items()
+        if path in present and sha256 and present[path][2] and sha256 != present[path][2]
+    }
+
+
+def other_files(recorded: Mapping[str, Sequence[Any]], now: Contents) -> list[str]:
+    """Returns sentences on files that are in one of the two only."""
+    lacking, added = set(recorded).difference(now.paths), set(now.paths).difference(recorded)
+    return [*listed("lacks", sorted(map(printable, lacking))), *listed("has besides", sorted(map(printable, added)))]
 
 
 def listed(verb: str, names: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ class Findings:
             listed = grouped(self._broken)
             raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}")
         total = len(self._reader) + len(self._reader.faults)
-        limit = max(SKIP_LEAST, int(total * SKIP_SHARE))
+        limit = most_skipped(total)
         if len(self.skipped) > limit or not kept:
             allowed = f"more than the {limit} allowed" if kept else "so that none is left"
             raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{grouped(self.skipped)}")
@@ -88,6 +88,11 @@ class Findings:
             "left_out": {name: list(fault) for name, fault in self._left_out.items()},
             "notes": notes,
         }
+
+
+def most_skipped(total: int) -> int:
+    """How many files of a set may be left out, or replaced."""
+    return max(SKIP_LEAST, int(total * SKIP_SHARE))
 
 
 def grouped(faults: Sequence[Fault]) -> str:

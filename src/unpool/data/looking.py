@@ -1,8 +1,9 @@
-"""The look at one sample: its contents hashed, its image decoded where that is not known to work, its targets checked."""
+"""The look at one sample: files hashed, image decoded where that is not known to work, targets checked."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
@@ -87,11 +88,12 @@ class Looking:
 
     def __call__(self, index: int) -> Look:
         reader = self.reader
-        if not isinstance(reader, MeasuringReader) or self.contents is None:
-            is_whole = self.in_memory or not isinstance(reader, MeasuringReader)
-            return self.whole(index) if is_whole else self._targets(reader, index)
+        if not isinstance(reader, MeasuringReader):
+            return self.whole(index)
+        if self.contents is None:
+            return self.whole(index) if self.in_memory else self._targets(reader, index)
         files = [self._content.of(path) for path in reader.files(index)]
-        sha256, fact = self._identity(files, index), self._decoding()
+        sha256, fact = self._identity(files, index), self._fact
         is_known = self.binding.verify == "headers" or self._cache.recall(sha256, fact) is not None
         look = self._targets(reader, index) if is_known and not self.in_memory else self.whole(index)
         for content in files:
@@ -133,7 +135,7 @@ class Looking:
     def report(self, time_s: float) -> None:
         """Logs what was decoded of a set that is not held, and a set whose contents are not bound."""
         if not isinstance(self.reader, MeasuringReader):
-            _log.info("the contents of a reader of your own are not known: a change of them before a resume is not seen")
+            _log.info("the files of a reader of your own are not known: a change of their contents is not noticed")
         elif not self.in_memory and self._decoded:
             _log.info("decoded %d images before training in %.0f s, to be sure of them", self._decoded, time_s)
 
@@ -148,7 +150,8 @@ class Looking:
             return b"".join(content.sha256 or b"" for content in files)
         return b"".join(content.sha256 or b"" for content in self._shared) + self.reader.names[index].encode()
 
-    def _decoding(self) -> str:
+    @cached_property
+    def _fact(self) -> str:
         """What decides, beside the content, whether a sample is decoded."""
         decoding = self.reader.decoding if isinstance(self.reader, DecodingReader) else None
         return f"decodes {type(self.reader).__name__} {decoding} unpool {version('unpool')} pillow {version('pillow')}"

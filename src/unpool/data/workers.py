@@ -22,6 +22,7 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
+from unpool.data.replacing import Replacing
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError
 from unpool.types import Batch, Samples, Transform
 
@@ -43,9 +44,12 @@ def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: Mut
     read = []
     for index in task.indices:
         clock[:] = [index, time.monotonic()]
-        read.append(samples[index])
+        read.append(samples.read(index, task.epoch) if isinstance(samples, Replacing) else samples[index])
     clock[:] = [_TRANSFORMING, time.monotonic()]
     batch = transform(read, task.epoch)
+    asked = [i if i != int(sample.get("index", i)) else -1 for i, sample in zip(task.indices, read, strict=True)]
+    if max(asked, default=-1) >= 0:
+        batch["replaced"] = torch.tensor(asked)
     clock[:] = [_TRANSFORMING, time.monotonic()]
     return batch
 

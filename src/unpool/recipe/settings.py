@@ -68,6 +68,8 @@ class Data(_OpenSection):
         flip_pairs: names of the joints that trade places in a mirror, in pairs; empty for none, None for those that the
             reader knows, or that are left and right by their names.
         memory: whether decoded images are kept in memory; "auto" decides by their size and the free memory.
+        verify: "decode" decodes every image that is not kept in memory once before training; "headers" reads headers
+            only, and a training image that cannot be decoded later is replaced by another one.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
@@ -94,6 +96,7 @@ class Data(_OpenSection):
     multiple: Annotated[int, Field(ge=1, le=4096)] = 1
     flip_pairs: tuple[tuple[str, str], ...] | None = None
     memory: Literal["auto"] | bool = "auto"
+    verify: Literal["decode", "headers"] = "decode"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
     repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
