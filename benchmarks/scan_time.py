@@ -32,7 +32,8 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 started = time.perf_counter()
 reader = Folder(root, "train", val_share=0.01)
 if hasattr(store, "Binding"):
-    with store.ContentCache(cache) as known:
+    from unpool.data.content_cache import ContentCache
+    with ContentCache(cache) as known:
         result = store.scan(reader, memory=memory, binding=store.Binding(verify, known))
 else:
     result = store.scan(reader, memory=memory)

@@ -142,7 +142,9 @@ def test_change_of_equal_size_after_the_scan_is_named_by_its_content(tmp_path):
     status = path.stat()
     path.write_bytes(path.read_bytes()[:-3] + b"\0\xff\xd9")
     os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
-    with pytest.raises(Changed, match=rf"2\.jpg was changed since the scan \(other content of the same {status.st_size:,} b"):
+    with pytest.raises(
+        Changed, match=rf"2\.jpg was changed since the scan \(other content of the same {status.st_size:,} b"
+    ):
         samples[2]
     halve(path)
     with pytest.raises(Changed, match=r"2\.jpg was changed since the scan \(\d+ bytes, \d+ before\)"):
