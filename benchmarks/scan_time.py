@@ -1,25 +1,27 @@
 """How long the scan of a set takes, and how much memory: held and streamed, for the first and for the second time.
 
-`--code` names another checkout to measure instead of this one, such as that of an earlier commit. Every scan is a
-process of its own, with a folder of caches that is new for the first one.
+Another checkout, such as that of an earlier commit, is measured beside this one. Every scan is a process of its own,
+the first with an empty folder of caches. Processor time stands beside wall time, which other work stretches.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.record import write_record
+from benchmarks.record import RESULTS, ROOT, Row, write_result
 
 CLASSES = 10
 _SCAN = """
@@ -29,7 +31,7 @@ from unpool.data.readers.folder import Folder
 from unpool.data import store
 root, memory, verify, cache = Path(sys.argv[1]), sys.argv[2] == "held", sys.argv[3], Path(sys.argv[4])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-started = time.perf_counter()
+started, used = time.perf_counter(), time.process_time()
 reader = Folder(root, "train", val_share=0.01)
 if hasattr(store, "Binding"):
     from unpool.data.content_cache import ContentCache
@@ -37,9 +39,9 @@ if hasattr(store, "Binding"):
         result = store.scan(reader, memory=memory, binding=store.Binding(verify, known))
 else:
     result = store.scan(reader, memory=memory)
-taken = time.perf_counter() - started
+taken, used = time.perf_counter() - started, time.process_time() - used
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"time_s": taken, "memory_mib": peak - before, "images": len(result.samples)}))
+print(json.dumps({"time_s": taken, "processor_s": used, "memory_mib": peak - before, "images": len(result.samples)}))
 """
 
 
@@ -71,41 +73,69 @@ def scan_once(root: Path, *, code: Path, kind: str, cache: Path) -> dict[str, fl
 
 
 def start_once(root: Path, *, code: Path, folder: Path) -> float:
-    """Seconds from the command to the first step of a run, which is its only one; import of torch included."""
+    """Processor time of a run that stops after its first step, the import of torch and all workers included."""
     run = Path(tempfile.mkdtemp(dir=folder)) / "run"
     settings = [f"data.root={root}", "train.epochs=1", "train.batch=32", "data.size=[32,32]", "data.workers=0"]
     settings += ["train.precision=float32", "train.memory_format=contiguous", "train.time_limit_s=0.001"]
     command = [sys.executable, "-m", "unpool", "train", "folder_resnet18", "--run", str(run), *settings]
     environment = os.environ | {"PYTHONPATH": str(code / "src"), "XDG_CACHE_HOME": str(folder / "cache")}
-    started = time.perf_counter()
-    subprocess.run(command, env=environment, capture_output=True, check=False)
-    taken = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 75:  # the time limit, at which a run is saved
+        raise RuntimeError(f"the run ended with {done.returncode}:\n{done.stderr[-2000:]}")
     shutil.rmtree(run.parent)
-    return taken
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
 
 
 def main() -> None:
-    """Measures and writes benchmarks/results/scan_time.json."""
+    """Measures and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of classes; made where it is missing")
-    parser.add_argument("--count", type=int, default=50_000)
+    parser.add_argument("--count", type=int, default=50_000, help="pictures to make (default %(default)s)")
     parser.add_argument("--before", type=Path, required=True, help="checkout of the code to compare with")
-    parser.add_argument("--out", type=Path, help="where to write the figures")
+    parser.add_argument("--starts", type=int, default=5, help="runs started on 300 pictures, of each code")
+    parser.add_argument("--json", type=Path, default=RESULTS / "scan_time.json")
     arguments = parser.parse_args()
-    if not arguments.root.is_dir():
-        make(arguments.root, arguments.count)
-    here = Path(__file__).parents[1]
+    began = time.perf_counter()
+    root = arguments.root if arguments.root.is_dir() else make(arguments.root, arguments.count)
+    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        rows = [starts(arguments.starts, before=arguments.before, folder=Path(folder))]
+        rows += scans(root, before=arguments.before, folder=Path(folder))
+    command = "python -m benchmarks.scan_time --root FOLDER --before CHECKOUT"
+    write_result(arguments.json, rows, command=command, seed=0, wall_s=time.perf_counter() - began)
+
+
+def scans(root: Path, *, before: Path, folder: Path) -> list[Row]:
+    """One row a kind of set: first and second scan of this code, the code before as reference."""
     rows = []
-    with tempfile.TemporaryDirectory(dir=arguments.root.parent) as folder:
-        for kind in ("held", "streamed", "streamed headers"):
-            cache = Path(folder) / kind.replace(" ", "-")
-            for turn in ("first", "second"):
-                for name, code in (("before", arguments.before), ("now", here)):
-                    if name == "now" or kind != "streamed headers":
-                        figures = scan_once(arguments.root, code=code, kind=kind, cache=cache)
-                        rows.append({"what": kind, "turn": turn, "code": name, **figures})
-                        print(json.dumps(rows[-1]), flush=True)
-    write_record(rows, arguments)
+    for kind in ("held", "streamed", "streamed headers"):
+        now = [scan_once(root, code=ROOT, kind=kind, cache=folder / kind) for _ in range(2)]
+        then = [scan_once(root, code=before, kind=kind, cache=folder / kind)]
+        print(kind, now, "before", then, flush=True)
+        what = f"scan of {now[0]['images']:,.0f} pictures, {kind}, first and second time: wall (processor) time, memory"
+        figure, reference = ("; ".join(map(_shown, figures)) for figures in (now, then))
+        rows.append(Row(what=what, figure=figure, reference=f"before: {reference}"))
+    return rows
+
+
+def starts(count: int, *, before: Path, folder: Path) -> Row:
+    """The start of a run on 300 pictures, this code and the one before in turns."""
+    root = make(folder / "300", 300)
+    taken: dict[Path, list[float]] = {ROOT: [], before: []}
+    for number in range(count + 1):
+        for code, times in taken.items():
+            time_s = start_once(root, code=code, folder=folder)
+            print("start", code.name, time_s, flush=True)
+            if number:  # the first one times the network for the cache
+                times.append(time_s)
+    now, then = (statistics.median(times) for times in taken.values())
+    what = f"a run on 300 pictures up to its first step, processor time, median of {count}"
+    return Row(what=what, figure=f"{now:.2f} s", reference=f"before: {then:.2f} s ({now / then - 1:+.1%})")
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return f"{figures['time_s']:.1f} s ({figures['processor_s']:.1f} s), {figures['memory_mib']:.0f} MiB"
 
 
 if __name__ == "__main__":
