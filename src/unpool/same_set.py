@@ -60,8 +60,8 @@ def _differences(before: Mapping[str, Any], now: ScanResult, may_differ: Collect
     if files is None or now.contents is None:
         return others
     changed = changed_files(files, now.contents)
-    told = [f"{path} ({what})" for path, what in changed.items() if path not in may_differ]
-    return listed("has changed", told) + (others or other_files(files, now.contents))
+    listing = [f"{path} ({what})" for path, what in changed.items() if path not in may_differ]
+    return listed("has changed", listing) + (others or other_files(files, now.contents))
 
 
 def _files_of(result: ScanResult, names: Collection[str]) -> dict[str, list[str]]:
