@@ -29,6 +29,17 @@ def flags() -> tuple[str, ...]:
     return tuple(flag for flag in SHOWN_FLAGS if flag in known)
 
 
+def cache_folder(name: str) -> Path | None:
+    """Returns the folder called `name` among those that the user's caches of Unpool lie in; None without a home."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    if base:
+        return Path(base) / "unpool" / name
+    try:
+        return Path.home() / ".cache" / "unpool" / name
+    except RuntimeError:
+        return None
+
+
 def hardware() -> dict[str, Any]:
     """Returns processor, its flags, cores, threads in use, GPUs and system, as plain JSON."""
     return {

@@ -10,22 +10,25 @@ import torch
 from torch import nn
 
 from unpool import predictor
+from unpool.assemble.copies import kept_together
 from unpool.assemble.data import check_gives, give_set_range, make_eval_loader, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.conduct import CustomParts, train_to_end
+from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled
+from unpool.data.looking import Binding
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.data.same_names import check_same_names
 from unpool.data.store import scan
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
 from unpool.published import only_counted, published_on
 from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, recipe_name, resumed_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
-from unpool.same_set import kept_together
 from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
@@ -190,7 +193,9 @@ def evaluate(
         trained = predictor.load(directory.path, weights=weights, model=model)
         settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     give_set_range(reader, trained.preprocessing.set_range)
-    result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
+    memory = None if settings.data.memory == "auto" else settings.data.memory
+    with ContentCache(cache_folder("contents")) as cache:
+        result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     metrics = _measured(trained, settings, result.samples)
     skipped = [fault._asdict() for fault in result.faults]
@@ -238,7 +243,7 @@ def _measured_on(
         if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
-        together = kept_together(directory)
+        together = kept_together(directory.read_json("data.json"))
         reader = reader or make_reader(settings, split, classes=known.classes, together=together)
     check_gives(settings, reader, "the reader")
     check_same_names(reader.info, known, reader="the reader")

@@ -27,6 +27,7 @@ BATCH_KEYS = {
     "people": "list of B tensors (N, K, 2) float32, NaN where a joint is not known",
     "areas": "list of B tensors (N,) float32 pixels that each of the people covers",
     "ignored": "list of B tensors (N, 6) float32 xyxy, area, 1 for a crowd, else 0: people that OKS-AP does not count",
+    "replaced": "(B,) int64 position of the sample that could not be read, in whose stead this one is; -1 for none",
     "captions": "list of B tensors (T,) int64",
     "index": "(B,) int64 position in the reader",
     "area": "(B,) float32 pixels that the person covers",

@@ -203,3 +203,9 @@ def test_signals_to_the_group_are_left_to_the_parent() -> None:
     for number in STOP_SIGNALS:
         os.kill(child.pid, number)
     assert len(list(stream)) == 99
+
+
+def test_more_workers_than_fit_into_memory_are_refused_before_any_starts(monkeypatch):
+    monkeypatch.setattr(workers, "free_bytes", lambda: 3 * workers._WORKER_BYTES)
+    with pytest.raises(EnvironmentFault, match=r"200 loader workers need 58.6 GiB .* set data.workers=3 or fewer"):
+        workers.Pool(Numbers(4), plain, workers=200, timeout_s=5)

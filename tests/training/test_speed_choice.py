@@ -9,12 +9,12 @@ import torch
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits
 from unpool import machine
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.training import speed
 from unpool.training.loop import fit
 from unpool.training.speed import (
     allowed_formats,
     allowed_precisions,
-    cache_folder,
     choose,
     has_fast_bf16,
     processor_name,
@@ -181,7 +181,7 @@ def test_cache_that_cannot_be_written_costs_nothing_else(tmp_path, batch):
 
 def test_cache_folder_follows_the_users_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "unpool" / "speed"
+    assert cache_folder("speed") == tmp_path / "unpool" / "speed"
 
 
 def test_chosen_settings_train():

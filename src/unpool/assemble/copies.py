@@ -1,8 +1,7 @@
 """Looks for one picture in both splits, and for one in two classes, before a run trains on them."""
 
 import logging
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from unpool.data.copies import find_copies, joined
 from unpool.data.duplicates import equal_files
 from unpool.data.image_file import printable
-from unpool.data.in_order import called_in_order
-from unpool.data.likeness import hashes_of, thumbnail
+from unpool.data.likeness import thumbnail
 from unpool.data.measure import MeasuringReader
+from unpool.data.readers.splits import Together
 from unpool.data.store import ScanResult
 from unpool.errors import DataError
 from unpool.types import Reader, Samples
@@ -86,20 +85,28 @@ class CopiesOfSet(NamedTuple):
 
 
 def look_for_copies(train: Part, val: Part) -> CopiesOfSet:
-    """Finds equal files, and where both splits are held, mirrored, scaled and re-encoded copies too."""
+    """Finds equal files, and where all images were decoded, mirrored, scaled and re-encoded copies too."""
     parts = (train, val)
     names = [name for part in parts for name in part.result.samples.names]
     num_train = len(train.result.samples)
-    held = all(part.result.manifest["memory"] for part in parts)
-    pairs = _near(_Both([part.result.samples for part in parts])) if held else _equal(parts)
+    likeness = [part.result.likeness for part in parts if part.result.likeness is not None]
+    is_near = len(likeness) == len(parts)
+    pairs = _near(np.concatenate(likeness), _Both([p.result.samples for p in parts])) if is_near else _equal(parts)
     labels = []
     if "label" in train.result.samples.gives and "label" in val.result.samples.gives and pairs:
         labels = [int(s.targets(i)["label"]) for s in (p.result.samples for p in parts) for i in range(len(s))]
-    return CopiesOfSet(names, num_train, pairs, labels, held)
+    return CopiesOfSet(names, num_train, pairs, labels, is_near)
+
+
+def kept_together(recorded: Mapping[str, Any]) -> Together:
+    """Groups of images that the drawing of a run's splits keeps together, as its data.json has them."""
+    return (recorded["train"].get("drawn") or {}).get("together", ())
 
 
 def judge_copies(copies: CopiesOfSet, *, allowed: bool) -> None:
     """Warns of copies; raises DataError where too many are in both splits and not `allowed`."""
+    if not copies.is_near:
+        _log.info("images were not decoded (data.verify=headers): of copies in both splits only equal files are found")
     across, classes = copies.across, copies.two_classes()
     if classes:
         listed = _listed(f"{copies.names[a]} and {copies.names[b]}" for a, b in classes)
@@ -132,19 +139,13 @@ class _Both:
     def __len__(self) -> int:
         return len(self._where)
 
-    def hashes(self, index: int) -> tuple[int, int]:
-        samples, position = self._where[index]
-        return hashes_of(samples[position]["image"])
-
     def thumbnail(self, index: int) -> NDArray[np.uint8]:
         samples, position = self._where[index]
         return thumbnail(samples[position]["image"])
 
 
-def _near(images: _Both) -> list[tuple[int, int, str]]:
-    threads = min(8, os.cpu_count() or 1)
-    hashes = np.array(list(called_in_order(images.hashes, range(len(images)), threads=threads)), np.uint64)
-    copies = find_copies(hashes.reshape(-1, 2), images.thumbnail)
+def _near(hashes: NDArray[np.uint64], images: _Both) -> list[tuple[int, int, str]]:
+    copies = find_copies(hashes, images.thumbnail)
     if not copies.is_complete:
         _log.warning("so many images look alike that not all of them were compared: there may be more copies")
     how = ("the same picture", "mirrored")

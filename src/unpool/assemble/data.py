@@ -4,25 +4,34 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, look_for_copies
+import torch
+from torch import Tensor
+
+from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
+from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
+from unpool.data.looking import Binding
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
 from unpool.data.readers.splits import Together
 from unpool.data.repeated import Repeated
+from unpool.data.replacing import Replacing
 from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.ops import mean_image
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
@@ -113,7 +122,7 @@ def read_data(
     *,
     train: Reader | None = None,
     val: Reader | None = None,
-    together: Together | None = None,
+    recorded: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Both splits scanned, with one Preprocessing and one DataInfo.
@@ -122,8 +131,9 @@ def read_data(
         recipe: its data section says what to read and what to hold in memory.
         train: a reader of the training split that replaces the recipe's.
         val: the same, of validation.
-        together: groups of images that a drawn split keeps together, as the run that is resumed recorded them; None
-            draws again where copies were divided.
+        recorded: what data.json holds where a run is resumed: files are hashed anew, those that it left out are left
+            out again, and a drawn split keeps together what it kept together; else copies that were divided are
+            drawn again.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
@@ -131,10 +141,12 @@ def read_data(
         DataError: files that cannot be used, all of them in one message; the two splits differ in their names; or too
             many images are in both.
     """
-    data = _read_once(recipe, train=train, val=val, together=together or (), progress=progress)
-    if together is None and train is None and val is None and data.copies.across and is_drawn(data.train.manifest):
+    together = () if recorded is None else kept_together(recorded)
+    read = partial(_read_once, recipe, recorded=recorded, progress=progress)
+    data = read(train=train, val=val, together=together)
+    if recorded is None and train is None and val is None and data.copies.across and is_drawn(data.train.manifest):
         _log.info("copies of a picture lie in both parts of the drawn split: drawn again, each group in one part")
-        data = _read_once(recipe, train=None, val=None, together=data.copies.groups(), progress=progress)
+        data = read(train=None, val=None, together=data.copies.groups())
     judge_copies(data.copies, allowed=recipe.data.allow_duplicates)
     return data
 
@@ -150,6 +162,7 @@ def _read_once(
     train: Reader | None,
     val: Reader | None,
     together: Together,
+    recorded: Mapping[str, Any] | None,
     progress: Callable[[int, int], None] | None,
 ) -> Data:
     train = make_reader(recipe, "train", together=together) if train is None else train
@@ -158,12 +171,14 @@ def _read_once(
     val = make_reader(recipe, "val", classes=train.info.classes, together=together) if val is None else val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
-    memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
-    shared = num_workers(recipe) > 0
     results = []
-    for reader in (train, val):
-        give_set_range(reader, set_range_of(train))
-        results.append(scan(reader, memory=memory, shared=shared, progress=progress))
+    with ContentCache(cache_folder("contents")) as cache:
+        for part, reader in (("train", train), ("val", val)):
+            give_set_range(reader, set_range_of(train))
+            # a validation image is measured, which no other can stand in for
+            binding = Binding(recipe.data.verify if part == "train" else "decode", cache, (recorded or {}).get(part))
+            memory, shared = _memory(recipe, binding), num_workers(recipe) > 0
+            results.append(scan(reader, memory=memory, shared=shared, binding=binding, progress=progress))
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
     is_balanced = not {"weighted", "p_times_k"}.isdisjoint(recipe.data.order) or "class_weights" in recipe.task.options
@@ -175,6 +190,14 @@ def _read_once(
         preprocessing = with_statistics(preprocessing, results[0].samples)
     copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))
     return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info, copies=copies)
+
+
+def _memory(recipe: Recipe, binding: Binding) -> bool | None:
+    """Whether to hold a set; a resumed run does not decode images that it did not decode when it began."""
+    was_streamed = binding.verify == "headers" and binding.recorded is not None and not binding.recorded["memory"]
+    if recipe.data.memory == "auto":
+        return False if was_streamed else None
+    return recipe.data.memory
 
 
 def set_range_of(reader: Reader) -> Range | None:
@@ -251,12 +274,24 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     samples = data.train.samples
     if recipe.data.repeat > 1:
         samples = Repeated(samples, recipe.data.repeat)
+    if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
+        samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
         order=make_train_order(recipe, samples),
         workers=num_workers(recipe),
     )
+
+
+def _alike(recipe: Recipe, samples: Samples) -> Tensor:
+    """(n,) int64: samples of one number can stand in for one another in a batch of the recipe's order."""
+    keys = torch.zeros(len(samples), 3, dtype=torch.int64)
+    if recipe.data.size is None and recipe.data.train_size is None:
+        keys[:, :2] = torch.tensor(samples.sizes_hw)
+    if {"weighted", "p_times_k"} & set(recipe.data.order):
+        keys[:, 2] = torch.as_tensor(read_labels(samples))
+    return keys.unique(dim=0, return_inverse=True)[1]
 
 
 def make_train_order(recipe: Recipe, samples: Samples) -> Order:

@@ -31,6 +31,7 @@ class Findings:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.skipped: list[Fault] = list(reader.faults)
+        self._left_out: dict[str, Fault] = {}
         self._broken: list[Fault] = []
         self._notes: Counter[str] = Counter()
         self._first: dict[str, str] = {}
@@ -49,9 +50,13 @@ class Findings:
             fault = error.fault if isinstance(error, Unusable) else Fault(self._reader.names[index], str(error))
             return Broken(*fault)
 
-    def add(self, fault: Fault) -> None:
-        """Records a fault: one that must be mended, or a file to leave out."""
-        (self._broken if isinstance(fault, Broken) else self.skipped).append(Fault(*fault))
+    def add(self, fault: Fault, name: str) -> None:
+        """Records the fault of a sample: one that must be mended, or a file to leave out."""
+        if isinstance(fault, Broken):
+            self._broken.append(Fault(*fault))
+            return
+        self.skipped.append(Fault(*fault))
+        self._left_out[name] = Fault(*fault)
 
     def note(self, name: str, sentences: Sequence[str]) -> None:
         """Counts the oddities of one file, by sentence."""
@@ -65,7 +70,7 @@ class Findings:
             listed = listing(self._broken)
             raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}")
         total = len(self._reader) + len(self._reader.faults)
-        limit = max(SKIP_LEAST, int(total * SKIP_SHARE))
+        limit = most_skipped(total)
         if len(self.skipped) > limit or not kept:
             allowed = f"more than the {limit} allowed" if kept else "so that none is left"
             raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{listing(self.skipped)}")
@@ -85,6 +90,7 @@ class Findings:
             **(self._reader.origin if isinstance(self._reader, MeasuringReader) else {}),
             "names": list(names),
             "skipped": [fault._asdict() for fault in self.skipped],
+            "left_out": {name: list(fault) for name, fault in self._left_out.items()},
             "notes": notes,
         }
 
@@ -103,6 +109,11 @@ def listing(faults: Sequence[Fault]) -> str:
     except OSError as error:
         return f"{grouped(faults)}\n  (no list of all {len(faults)} could be written: {error.strerror or error})"
     return f"{grouped(faults)}\n  all {len(faults)} are listed in {path}"
+
+
+def most_skipped(total: int) -> int:
+    """How many files of a set may be left out, or replaced."""
+    return max(SKIP_LEAST, int(total * SKIP_SHARE))
 
 
 def grouped(faults: Sequence[Fault]) -> str:

@@ -98,7 +98,7 @@ def settle_range(reader: MeasuringReader, measured: dict[int, Measure], findings
     look = partial(_see_all, reader.decoding, measured)
     for index, item in zip(deep, called_in_order(partial(findings.attempt, look), deep, threads=_THREADS), strict=True):
         if isinstance(item, Fault):
-            findings.add(item)
+            findings.add(item, reader.names[index])
             del measured[index]
         else:
             seen[index] = item

@@ -24,11 +24,14 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
+from unpool.data.replacing import Replacing
 from unpool.errors import STOP_SIGNALS, DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError
+from unpool.machine import free_bytes
 from unpool.streams import lasting
 from unpool.types import Batch, Samples, Transform
 
 _EACH = 2  # batches asked of each worker ahead of time
+_WORKER_BYTES = 300 << 20  # of its own, once torch is imported and before a sample is read
 _START_S = 300.0  # importing torch, from a cold disk or on busy cores
 _STARTING, _TRANSFORMING = -2, -1
 _ERRORS = {e.__name__: e for e in (DataError, RecipeError, ModelFileError, EnvironmentFault, UnpoolError)}
@@ -46,9 +49,12 @@ def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: Mut
     read = []
     for index in task.indices:
         clock[:] = [index, time.monotonic(), index]
-        read.append(samples[index])
+        read.append(samples.read(index, task.epoch) if isinstance(samples, Replacing) else samples[index])
     clock[:2] = [_TRANSFORMING, time.monotonic()]
     batch = transform(read, task.epoch)
+    asked = [i if i != int(sample.get("index", i)) else -1 for i, sample in zip(task.indices, read, strict=True)]
+    if max(asked, default=-1) >= 0:
+        batch["replaced"] = torch.tensor(asked)
     clock[:2] = [_TRANSFORMING, time.monotonic()]
     return batch
 
@@ -75,6 +81,12 @@ class Pool:
     """
 
     def __init__(self, samples: Samples, transform: Transform, *, workers: int, timeout_s: float) -> None:
+        if workers * _WORKER_BYTES > (free := free_bytes()):
+            problem = f"{workers} loader workers need {workers * _WORKER_BYTES / 2**30:.1f} GiB of memory at least"
+            fitting = free // _WORKER_BYTES
+            raise EnvironmentFault(
+                f"{problem} and {free / 2**30:.1f} GiB are free: set data.workers={fitting} or fewer"
+            )
         self._samples = samples
         self._timeout_s = timeout_s
         self._workers: list[_Worker] = []

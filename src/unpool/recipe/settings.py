@@ -84,6 +84,8 @@ class Data(_OpenSection):
         allow_duplicates: whether a run goes on where many validation images are copies of training images, which it
             lists all the same.
         memory: whether decoded images are kept in memory; "auto" decides by their size and the free memory.
+        verify: "decode" decodes every image that is not kept in memory once before training; "headers" reads headers
+            only, and a training image that cannot be decoded later is replaced by another one.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
@@ -113,6 +115,7 @@ class Data(_OpenSection):
     flip_pairs: tuple[tuple[str, str], ...] | None = None
     allow_duplicates: bool = False
     memory: Literal["auto"] | bool = "auto"
+    verify: Literal["decode", "headers"] = "decode"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
     repeat: Count = 1

@@ -30,7 +30,7 @@ def count_pixels(samples: Samples, num_classes: int) -> PixelCounts:
     class_pixels = torch.zeros(num_classes, dtype=torch.int64)
     image_pixels = torch.zeros(num_classes, dtype=torch.int64)
     for i in range(len(samples)):
-        mask = samples[i]["mask"].flatten().long()
+        mask = samples.targets(i)["mask"].flatten().long()
         counts = torch.bincount(mask[mask != IGNORE], minlength=num_classes)
         class_pixels += counts
         image_pixels[counts > 0] += counts.sum()

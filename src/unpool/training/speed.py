@@ -142,17 +142,6 @@ def choose(
     return best
 
 
-def cache_folder() -> Path | None:
-    """Where the user's choices are kept; None where the user has no home."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    if base:
-        return Path(base) / "unpool" / "speed"
-    try:
-        return Path.home() / ".cache" / "unpool" / "speed"
-    except RuntimeError:
-        return None
-
-
 def processor_name(device: torch.device) -> str:
     """Name of the GPU or processor."""
     if device.type == "cuda":
