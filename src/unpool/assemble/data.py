@@ -15,7 +15,7 @@ from torch import Tensor
 from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
 from unpool.data.labels import read_labels
@@ -264,8 +264,10 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
 def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     """Augmented batches in the recipe's order."""
     size = recipe.data.train_size or recipe.data.size
+    steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
+    _require_in_view(steps, min(map(min, [recipe.data.size] if recipe.data.size else data.train.samples.sizes_hw)))
     transform = Augment(
-        [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps],
+        steps,
         size_hw=None if size is None else (size[0], size[1]),
         preprocessing=data.preprocessing,
         info=data.info,
@@ -292,6 +294,16 @@ def _alike(recipe: Recipe, samples: Samples) -> Tensor:
     if {"weighted", "p_times_k"} & set(recipe.data.order):
         keys[:, 2] = torch.as_tensor(read_labels(samples))
     return keys.unique(dim=0, return_inverse=True)[1]
+
+
+def _require_in_view(steps: Sequence[Geometry | Colour], side: int) -> None:
+    """Raises RecipeError for a step that may move all of an image of that side out of the window."""
+    for step in steps:
+        if isinstance(step, Geometry) and step.shift >= side:
+            raise RecipeError(
+                f"data.augment shifts images by up to {step.shift} pixels and the smallest has a side of {side}, so that "
+                f"nothing of it may be left: set translate.pixels below {side}, or a fraction in its stead"
+            )
 
 
 def make_train_order(recipe: Recipe, samples: Samples) -> Order:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from unpool.cli.console import abandon_output, flush, write_message
 from unpool.cli.signals import Interrupted, line_of
-from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory
+from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory, shortened
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space, or choose another path",
@@ -17,6 +17,9 @@ _ADVICE = {
     errno.EPERM: "permission is missing; change it, or choose another path",
     errno.EROFS: "the file system is read-only; choose another path",
     errno.EMFILE: "too many files are open; raise `ulimit -n`, or lower data.workers",
+    errno.ENFILE: "too many files are open on this machine; end other programs, or lower data.workers",
+    errno.ENAMETOOLONG: "this name is longer than the file system allows; choose another path",
+    errno.ELOOP: "symbolic links lead in a circle; choose another path",
     errno.ENOMEM: "memory is used up; lower train.batch or data.workers",
 }
 _MEMORY = "out of memory; lower train.batch, data.size or data.workers, or set data.memory=false"
@@ -66,6 +69,6 @@ def _notes(error: BaseException) -> list[str]:
 def _environment_fault(error: MemoryError | OSError | RuntimeError) -> EnvironmentFault | None:
     if isinstance(error, OSError):
         advice = _ADVICE.get(error.errno or 0)
-        path = f"{error.filename}: " if error.filename is not None else ""
+        path = f"{shortened(str(error.filename))}: " if error.filename is not None else ""
         return EnvironmentFault(f"{path}{advice}") if advice else None
     return EnvironmentFault(_MEMORY) if is_out_of_memory(error) else None

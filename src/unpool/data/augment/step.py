@@ -15,11 +15,13 @@ class Geometry(ABC):
         chooses_scale: takes the image as decoded and resizes a window of it to the network's size. Without such a
             step the image is first resized as in evaluation.
         keeps_pixels: moves whole pixels. A step that mixes neighbours removes the noise of an image.
+        shift: pixels by which an image may be moved, whatever its size; one as large as its side may leave nothing.
     """
 
     chooses_window = False
     chooses_scale = False
     keeps_pixels = False
+    shift = 0
 
     @abstractmethod
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ class Translate(Geometry):
     `pixels: 4` is "pad by 4, then crop at random" of the CIFAR recipes.
 
     Args:
-        pixels: largest shift, at most 10,000; one as large as an image is refused once the images are known.
+        pixels: largest shift, at most 10,000, and less than a side of the images.
         fraction: largest shift as a share of the width (x) or height (y), rounded down to pixels; instead of `pixels`.
     """
 
@@ -33,6 +33,7 @@ class Translate(Geometry):
         if (pixels is None) == (fraction is None):
             raise RecipeError(f"translate has pixels {pixels} and fraction {fraction}; give one of the two")
         self._pixels = None if pixels is None else check_number("translate.pixels", pixels, PIXELS)
+        self.shift = pixels or 0
         self._fraction = None if fraction is None else check_number("translate.fraction", fraction, SHARE)
 
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
