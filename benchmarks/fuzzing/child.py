@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.fuzzing.verdict import Verdict
+from benchmarks.record import ROOT
 
 ADDRESS_SPACE = 10 << 30  # bytes; torch alone takes 3.5 GiB of it
 NOWHERE = "http://127.0.0.1:9"  # nothing is downloaded
@@ -65,7 +66,7 @@ def _start(
     kind: str, seed: int, numbers: Sequence[int], work: Path, *, log: object, program: Sequence[str]
 ) -> subprocess.Popen[str]:
     command = [*(program or (sys.executable, "-m", "benchmarks.fuzzing.child")), kind, str(seed), str(work)]
-    environment = {**os.environ, **ENVIRONMENT, "XDG_CACHE_HOME": str(work / "cache")}
+    environment = {**os.environ, **ENVIRONMENT, "XDG_CACHE_HOME": str(work / "cache"), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [*command, json.dumps(list(numbers))],
         stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ import copy
 import inspect
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,6 +16,7 @@ from unpool.data.order import ORDERS
 from unpool.data.readers import READERS
 from unpool.models import known_options, names
 from unpool.models.backbones import BACKBONES
+from unpool.recipe.options import DERIVED
 from unpool.recipe.settings import Data, Recipe, Train
 from unpool.tasks import TASKS
 
@@ -170,11 +171,11 @@ def _missing(tree: Tree, rng: random.Random) -> None:
         del inner[key]
 
 
-def _options(build: Callable[..., Any], rng: random.Random) -> Tree:
+def _options(build: Callable[..., Any], rng: random.Random, derived: Container[str] = ()) -> Tree:
     """Some options of a row, with their defaults, numbers of use, pairs of them, or anything."""
     options = {}
     for parameter in inspect.signature(build, eval_str=True).parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or parameter.name in derived:
             continue
         is_needed = parameter.default is inspect.Parameter.empty
         if not is_needed and rng.random() < 0.5:
@@ -245,7 +246,7 @@ def _model(tree: Tree, rng: random.Random) -> None:
 def _task(tree: Tree, rng: random.Random) -> None:
     task = _section(tree, "task")
     if task.get("name") in [*TASKS]:
-        task.update(_options(TASKS[task["name"]], rng))
+        task.update(_options(TASKS[task["name"]], rng, derived=DERIVED["task"]))
 
 
 def _other_row(tree: Tree, rng: random.Random) -> None:

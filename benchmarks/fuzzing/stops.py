@@ -21,7 +21,7 @@ from benchmarks.kill_resume import ORPHAN_LIMIT_S, fingerprints, wait_for_orphan
 from tests.tiny_trees import write_tree
 
 CHAIN = 8  # stops of one run
-EPOCHS = 8
+EPOCHS = 4
 WORKERS = (0, 1)
 KINDS = ("SIGHUP", "SIGINT", "SIGTERM", "SIGKILL", "pipe")
 CODES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
