@@ -4,11 +4,13 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -19,13 +21,14 @@ from benchmarks.record import ROOT
 ADDRESS_SPACE = 10 << 30  # bytes; torch alone takes 3.5 GiB of it
 NOWHERE = "http://127.0.0.1:9"  # nothing is downloaded
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "http_proxy": NOWHERE, "https_proxy": NOWHERE}
+ASLEEP = 6.0  # by the clock a case may take so many times its limit: the machine may be busy
 MODULES = {name: f"benchmarks.fuzzing.{name}" for name in ("recipes", "flips", "pictures")}
 
 
 class Cases(Protocol):
     """What a module of `MODULES` makes by `cases(work, seed)`."""
 
-    limit_s: float
+    limit_s: float  # of work
 
     def case(self, number: int) -> Verdict: ...
 
@@ -57,7 +60,8 @@ def verdicts(
                 tail = log.read()[-3000:]
                 if done == 0 and "Timeout (" not in tail and code > 0:
                     raise RuntimeError(f"the child of {kind} exited with {code} before its first case: {tail}")
-                yield rest[done], Verdict("hang" if "Timeout (" in tail else "died", kind, f"exit {code}: {tail}")
+                is_hanging = "Timeout (" in tail or code == -signal.SIGPROF
+                yield rest[done], Verdict("hang" if is_hanging else "died", kind, f"exit {code}: {tail}")
                 done += 1
         rest = rest[done:]
 
@@ -83,11 +87,23 @@ def serve(make: Callable[[Path, int], Cases], seed: int, numbers: Sequence[int],
         os.dup2(2, 1)
         cases = make(work, seed)
         for number in numbers:
-            faulthandler.dump_traceback_later(cases.limit_s, exit=True)
-            verdict = cases.case(number)
-            faulthandler.cancel_dump_traceback_later()
+            with _watched(cases.limit_s):
+                verdict = cases.case(number)
             out.write(json.dumps([number, verdict.outcome, verdict.where, verdict.detail]) + "\n")
             out.flush()
+
+
+@contextmanager
+def _watched(limit_s: float) -> Iterator[None]:
+    """Ends the process with its stack shown after so many seconds of work, or `ASLEEP` times as many by the clock."""
+    faulthandler.register(signal.SIGPROF, chain=True)
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
+    faulthandler.dump_traceback_later(ASLEEP * limit_s, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main(arguments: Sequence[str]) -> None:

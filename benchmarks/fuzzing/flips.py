@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.fuzzing.child import ASLEEP
 from benchmarks.fuzzing.runs import EPOCHS, RUNS, VERBS, Peace, ask, copied, finished
 from benchmarks.fuzzing.verdict import REFUSED, SAME, Answer, Verdict, fault_of, print_of_folder
 
@@ -16,7 +17,7 @@ SECTORS = (64, 512, 4096)  # bytes of a zeroed block
 class Flips:
     """Cases by number; `work` holds the finished runs."""
 
-    limit_s = 600.0
+    limit_s = 100.0
 
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed
@@ -59,7 +60,7 @@ class Flips:
         }
         command = [sys.executable, "-m", "unpool", *words[verb]]
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=self.limit_s, check=False
+            command, capture_output=True, text=True, errors="replace", timeout=ASLEEP * self.limit_s / 2, check=False
         )
         given = Answer(done.returncode, done.stderr)
         if fault := fault_of(given):

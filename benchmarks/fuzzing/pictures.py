@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 class Pictures:
     """Cases by number; `work` holds a finished run that predicts."""
 
-    limit_s = 300.0
+    limit_s = 60.0
 
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.fuzzing import mutations
+from benchmarks.fuzzing import mutations, recipe_text
 from benchmarks.fuzzing.verdict import ACCEPTED, REFUSED, Verdict, answer, fault_of
 from tests.tiny_trees import WRITERS, write_tree
 from unpool import run
@@ -48,7 +48,7 @@ class Enough(Callback):
 class Recipes:
     """Cases by number; `work` holds tiny data sets, one a reader."""
 
-    limit_s = 400.0
+    limit_s = 100.0
 
     def __init__(self, work: Path, seed: int) -> None:
         self.work, self.seed = work, seed
@@ -65,9 +65,9 @@ class Recipes:
             tree, where = mutations.changed_tree(read_yaml(self.texts[name], where=name), rng)
             path.write_text(mutations.as_text(tree), encoding="utf-8")
         elif form == "text":
-            path.write_bytes(mutations.changed_text(self.texts[name], rng))
+            path.write_bytes(recipe_text.changed_text(self.texts[name], rng))
         else:
-            given = mutations.overrides(rng)
+            given = recipe_text.overrides(rng)
             path.write_text(self.texts[name], encoding="utf-8")
         loaded = answer(lambda: load_recipe(path, given))
         shown = f"{name}, {where}: {given or path.read_bytes()[:3000]!r}"

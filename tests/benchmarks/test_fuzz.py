@@ -38,13 +38,14 @@ def test_traceback_and_message_of_an_answer_are_judged() -> None:
 
 def test_case_that_hangs_or_dies_is_named_and_the_others_are_tried(tmp_path: Path) -> None:
     program = [sys.executable, str(TOYS / "toy_child.py")]
-    found = dict(child.verdicts("toy", 0, range(5), tmp_path, program=program))
+    found = dict(child.verdicts("toy", 0, range(6), tmp_path, program=program))
     assert {number: verdict.outcome for number, verdict in found.items()} == {
-        **{0: "same", 1: "hang", 2: "same"},
-        **{3: "died", 4: "same"},
+        **{0: "same", 1: "hang", 2: "hang"},
+        **{3: "same", 4: "died", 5: "same"},
     }
-    assert "in case" in found[1].detail  # where it hung
-    assert found[4].detail == "4"
+    assert "in case" in found[1].detail  # where it slept
+    assert "in case" in found[2].detail  # where it worked
+    assert found[5].detail == "5"
 
 
 def verdicts_of_recipes(tmp_path: Path, count: int) -> dict[str, Verdict]:

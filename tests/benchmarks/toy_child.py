@@ -11,13 +11,15 @@ from benchmarks.fuzzing.verdict import Verdict
 
 
 class Toy:
-    limit_s = 1.0
+    limit_s = 0.5
 
     def case(self, number: int) -> Verdict:
         sys.stdout.write("what a case prints is no verdict\n")
         if number == 1:
             time.sleep(30)
-        if number == 3:
+        if number == 2:
+            sum(iter(int, 1))
+        if number == 4:
             os.abort()
         return Verdict("same", "toy", str(number))
 
