@@ -1,7 +1,8 @@
 """Fuzzes Unpool with random faults: recipes, files of finished runs, pictures, and stops of trainers.
 
-Each case is a function of (seed, kind, number). A kind that was interrupted goes on where it was, as long as seed and
-commit are the same; `--case` repeats a single one and prints what happened.
+Each case is a function of (seed, kind, number). Verdicts are kept in `--work`: a kind that was interrupted goes on where
+it was, `--again` repeats those that were faults, `--case` repeats a single one. The results say at which commit each
+case was tried; another `--work` begins anew.
 """
 
 import argparse
@@ -44,29 +45,39 @@ def tried(kind: str, numbers: Sequence[int], *, seed: int, work: Path) -> Iterat
         yield number, stops.case(number)
 
 
-def fuzz(kind: str, count: int, *, seed: int, work: Path, anew: bool) -> dict[str, Any]:
-    """Tries the cases of a kind that are still to be tried, keeps the state in `work`, and returns it."""
-    path, empty = work / f"{kind}.json", {"seed": seed, "commit": commit(), "tried": 0, "wall_s": 0.0}
-    state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and not anew else {}
-    if {key: state.get(key) for key in ("seed", "commit")} != {key: empty[key] for key in ("seed", "commit")}:
-        state = {**empty, "counts": {}, "faults": []}
-    done_s, started = state["wall_s"], time.monotonic()
-    for number, verdict in tried(kind, range(state["tried"], count), seed=seed, work=work / kind):
-        of_change = state["counts"].setdefault(verdict.where.split(",")[0], {})
-        of_change[verdict.outcome] = of_change.get(verdict.outcome, 0) + 1
-        if verdict.outcome not in GOOD:
-            state["faults"].append([number, verdict.outcome, verdict.where, verdict.detail])
+def fuzz(kind: str, count: int, *, seed: int, work: Path, again: bool) -> dict[str, Any]:
+    """Tries the cases of a kind that are still to be tried, keeps their verdicts in `work`, and returns their summary."""
+    path, now = work / f"{kind}-{seed}.json", commit()
+    state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"verdicts": {}, "wall_s": 0.0}
+    known, done_s, started = state["verdicts"], state["wall_s"], time.monotonic()
+    rest = [n for n in range(count) if str(n) not in known or (again and known[str(n)][0] not in GOOD)]
+    for position, (number, verdict) in enumerate(tried(kind, rest, seed=seed, work=work / kind), start=1):
+        is_good = verdict.outcome in GOOD
+        known[str(number)] = [verdict.outcome, verdict.where, now, "" if is_good else verdict.detail]
+        if not is_good:
             print(f"{kind} {number}: {verdict.outcome}, {verdict.where}\n{verdict.detail}\n", flush=True)
-        state |= {"tried": number + 1, "wall_s": round(done_s + time.monotonic() - started, 1)}
-        if number % SAVE_EVERY == 0 or number == count - 1:
+        state["wall_s"] = round(done_s + time.monotonic() - started, 1)
+        if position % SAVE_EVERY == 0 or position == len(rest):
             path.write_text(json.dumps(state), encoding="utf-8")
-            print(f"{kind} {number + 1} of {count}: {_words(_outcomes(state))}", flush=True)
-    return state
+            print(f"{kind}, {len(rest) - position} left: {_words(_outcomes(_summary(state, seed)))}", flush=True)
+    return _summary(state, seed)
 
 
-def _outcomes(state: Mapping[str, Any]) -> Counter[str]:
+def _summary(state: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Counts by what was changed and outcome, by commit, and the faults."""
+    verdicts = state["verdicts"]
+    counts: dict[str, Counter[str]] = {}
+    for outcome, where, *_ in verdicts.values():
+        counts.setdefault(where.split(",")[0], Counter())[outcome] += 1
+    faults = [[int(number), *verdict] for number, verdict in verdicts.items() if verdict[0] not in GOOD]
+    commits = Counter(verdict[2] for verdict in verdicts.values())
+    facts = {"seed": seed, "tried": len(verdicts), "wall_s": state["wall_s"], "commits": dict(commits)}
+    return {**facts, "counts": {change: dict(of) for change, of in counts.items()}, "faults": faults[:MOST_FAULTS]}
+
+
+def _outcomes(summary: Mapping[str, Any]) -> Counter[str]:
     outcomes: Counter[str] = Counter()
-    for of_change in state["counts"].values():
+    for of_change in summary["counts"].values():
         outcomes.update(of_change)
     return outcomes
 
@@ -116,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
         count = options.count or KINDS[kind]
-        state = fuzz(kind, count, seed=options.seed, work=options.work, anew=options.anew)
-        states = _kept(options.json) | {kind: {**state, "faults": state["faults"][:MOST_FAULTS]}}
+        summary = fuzz(kind, count, seed=options.seed, work=options.work, again=options.again)
+        states = _kept(options.json) | {kind: summary}
         _write(options.json, {kind: states[kind] for kind in KINDS if kind in states}, seed=options.seed)
     rows = rows_of(states)
     print("\n".join(f"{row.what}: {row.figure}" for row in rows))
@@ -142,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, help=f"cases of each kind; by default {KINDS}")
     parser.add_argument("--case", type=int, help="number of a single case to repeat")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--anew", action="store_true", help="forget what was tried before")
+    parser.add_argument("--again", action="store_true", help="try the faults again, beside what was never tried")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "unpool-fuzz", help="folder, kept")
     parser.add_argument("--json", type=Path, default=RESULTS / "fuzz.json")
     return parser

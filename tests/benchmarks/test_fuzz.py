@@ -162,12 +162,12 @@ def test_trainer_that_resumes_exactly_passes_and_one_that_forgets_fails(
 def test_fuzzing_goes_on_where_it_was_and_fails_by_any_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = []
+    asked, mended = [], []
 
     def tried(kind: str, numbers: range, *, seed: int, work: Path):
         for number in numbers:
             asked.append(number)
-            yield number, Verdict("lost" if number == 21 else "same", "x.json, cut", "detail")
+            yield number, Verdict("lost" if number == 21 and not mended else "same", "x.json, cut", "detail")
 
     monkeypatch.setattr(fuzz, "tried", tried)
     out = tmp_path / "fuzz.json"
@@ -179,8 +179,11 @@ def test_fuzzing_goes_on_where_it_was_and_fails_by_any_fault(
     assert [row["figure"] for row in result["rows"]] == ["30: 29 same", "0, 0, 1, 0, 0"]
     assert result["table"] == [["kind", "changed", "same", "lost"], ["flips", "x.json", "29", "1"]]
     assert "flips 21: lost, x.json, cut\ndetail" in capsys.readouterr().out
+    mended.append(21)
+    assert fuzz.main([*more, "--count", "30", "--again"]) == 0
+    assert asked[30:] == [21]
     assert fuzz.main([*more, "--count", "5", "--seed", "1"]) == 0
-    assert len(asked) == 35
+    assert len(asked) == 36
 
 
 def test_default_counts_are_those_promised() -> None:
