@@ -1,6 +1,6 @@
 """Fuzzes Unpool with random faults: recipes, files of finished runs, pictures, and stops of trainers.
 
-Each case is a function of (seed, kind, number). Verdicts are kept in `--work`: a kind that was interrupted goes on where
+Each case is a function of (seed, kind, number). Verdicts are kept in `--work`: an interrupted kind goes on where
 it was, `--again` repeats those that were faults, `--case` repeats a single one. The results say at which commit each
 case was tried; another `--work` begins anew.
 """
@@ -46,7 +46,7 @@ def tried(kind: str, numbers: Sequence[int], *, seed: int, work: Path) -> Iterat
 
 
 def fuzz(kind: str, count: int, *, seed: int, work: Path, again: bool) -> dict[str, Any]:
-    """Tries the cases of a kind that are still to be tried, keeps their verdicts in `work`, and returns their summary."""
+    """Tries the cases of a kind that are still to be tried, keeps the verdicts in `work`, and sums them up."""
     path, now = work / f"{kind}-{seed}.json", commit()
     state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"verdicts": {}, "wall_s": 0.0}
     known, done_s, started = state["verdicts"], state["wall_s"], time.monotonic()
