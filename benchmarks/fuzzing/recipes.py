@@ -87,7 +87,7 @@ class Recipes:
         directory = self.work / "trained"
         shutil.rmtree(directory, ignore_errors=True)
         trained = answer(lambda: run.train(recipe, small, run=directory, callbacks=[Enough()]))
-        fault = fault_of(trained) or not_finite(directory, is_done=trained.code in (0, 143))
+        fault = fault_of(trained) or not_finite(directory, trained.said, is_done=trained.code in (0, 143))
         if fault:
             return Verdict(fault[0], f"trained, {where}", f"{fault[1]}\n{small}\n{shown}")
         is_trained = trained.code in (0, 143)
@@ -111,9 +111,9 @@ class Recipes:
         return small | {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
 
 
-def not_finite(directory: Path, *, is_done: bool) -> tuple[str, str] | None:
+def not_finite(directory: Path, said: str, *, is_done: bool) -> tuple[str, str] | None:
     """The fault of a run that ended well and holds numbers that are not finite, which nobody was told of."""
-    if not is_done:
+    if not is_done or "is not finite" in said:
         return None
     lines = (directory / "log.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line).get("loss", 0.0) for line in lines]

@@ -73,8 +73,9 @@ def test_recipe_that_is_written_as_another_is_seen(tmp_path: Path, monkeypatch: 
 
 def test_loss_that_is_not_finite_and_untold_is_seen(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"loss": 1.5}\n{"loss": null}\n', encoding="utf-8")
-    assert recipes.not_finite(tmp_path, is_done=True)[0] == "not finite"
-    assert recipes.not_finite(tmp_path, is_done=False) is None
+    assert recipes.not_finite(tmp_path, "", is_done=True)[0] == "not finite"
+    assert recipes.not_finite(tmp_path, "", is_done=False) is None
+    assert recipes.not_finite(tmp_path, "warning: the loss is not finite", is_done=True) is None
 
 
 def flipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., object]) -> Verdict:
