@@ -20,7 +20,6 @@ from unpool.training.state import final_state
 from unpool.training.step import Step
 from unpool.types import Batch, Losses
 
-
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ def evaluate(
     loss = total.value()
     if not math.isfinite(loss):
         _log.warning(
-            "the loss of this evaluation is not finite (%s): the network's outputs have grown beyond what numbers hold; "
+            "the loss of this evaluation is not finite (%s): the network's outputs are too large for numbers; "
             "lower train.lr, set train.clip_norm, or use train.precision=float32",
             loss,
         )
