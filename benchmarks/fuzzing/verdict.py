@@ -62,7 +62,7 @@ class Answer:
     @property
     def message(self) -> str:
         """The lines of the error, without what was logged before it."""
-        return self.said[self.said.rfind("error: ") :].strip() if self.code else ""
+        return self.said[max(0, self.said.rfind("error: ")) :].strip() if self.code else ""
 
 
 def answer(verb: Callable[[], Any]) -> Answer:
