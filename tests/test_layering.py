@@ -13,7 +13,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 
 FLOORS = (  # a part imports from the floors above its own line only
     {"types", "task", "ops", "errors"},
-    {"layers", "tracing", "convert", "metrics", "pages", "machine"},
+    {"layers", "tracing", "convert", "metrics", "pages", "machine", "manifest"},
     {"models", "tasks", "training", "data"},
     {"recipe", "checks", "inspection", "exporting", "run_directory", "model_file"},
     {"assemble", "predictor", "planning", "report"},

@@ -4,6 +4,7 @@ import re
 import pytest
 import torch
 
+from tests.bound import bind
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.report import Example, write_report
 from unpool.task import Description
@@ -66,6 +67,7 @@ def lay_run(folder, metrics):
     step = {"kind": "step", "epoch": 0, "lr": 0.1, "images_per_s": 40.0, "waited_for_data_s": 2.0, "data_waited_s": 9.0}
     lines = [json.dumps({**step, "step": s, "loss": 2 / s}) for s in range(1, 139)]
     lines.insert(5, json.dumps({"kind": "evaluation", "step": 5, "epoch": 1, "mean_iou": 0.3}))
+    bind(folder)
     (folder / "log.jsonl").write_text("\n".join(lines) + '\n{"kind": "step", "st')
     return folder
 

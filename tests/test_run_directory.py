@@ -35,11 +35,11 @@ def test_file_of_a_failed_write_is_the_old_one(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentFault, match="No space left"):
         directory.write_json("data.json", {"a": 2})
     assert json.loads((tmp_path / "data.json").read_text()) == {"a": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["data.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.json", "manifest.json"]
 
 
 def test_damaged_json_is_named(tmp_path):
-    (tmp_path / "metrics.json").write_text("{")
+    RunDirectory(tmp_path).write({"metrics.json": b"{"})
     with pytest.raises(ModelFileError, match=r"metrics\.json is not readable as JSON"):
         RunDirectory(tmp_path).read_json("metrics.json")
 
@@ -48,7 +48,7 @@ def test_damaged_json_is_named(tmp_path):
 def test_run_is_finished_when_its_last_evaluation_is_of_the_last_epoch(tmp_path, epochs, finished):
     directory = RunDirectory(tmp_path)
     directory.write_json("metrics.json", {"history": [{"epoch": 2}]})
-    directory.write_text("model.safetensors", "weights")
+    directory.write({"model.safetensors": b"weights"})
     assert not directory.is_finished(epochs)  # the report is still to be drawn
-    directory.write_text("report.html", "<html>")
+    directory.write_page("report.html", "<html>")
     assert directory.is_finished(epochs) is finished

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,21 +18,20 @@ from unpool.assemble.data import (
     read_data,
     training_setup,
 )
-from unpool.assemble.job import make_job
+from unpool.assemble.job import make_job, make_schedule
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped
 from unpool.model_file import describe
-from unpool.recipe import Recipe, dump_recipe, load_recipe
+from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
-from unpool.run_directory import RunDirectory
+from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, RunDirectory, as_bytes
 from unpool.same_set import check_same_set
 from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate
-from unpool.training.files import write_tensors
 from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import fit
@@ -102,6 +102,7 @@ def train_to_end(
         )
         if state is not None:
             restore(job, callbacks, tensors=state[0], meta=state[1])
+            _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom.names)
         fit(job, callbacks)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
@@ -172,7 +173,7 @@ def _make_callbacks(
     evaluation = Evaluate(
         loader,
         every=recipe.train.evaluate_every,
-        best=directory / "best.safetensors",
+        best=partial(directory.write_tensors, BEST),
     )
     every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
     if has_tensorboard():
@@ -182,9 +183,22 @@ def _make_callbacks(
     return [*every, saving], evaluation
 
 
+def _tell_changes(directory: RunDirectory, recipe: Recipe, job: Job, evaluation: Evaluate) -> None:
+    """What a resumed run has lost since it was saved, and what more epochs do to its learning rate."""
+    if evaluation.best_step is not None and not (directory / BEST).is_file():
+        _log.warning("%s is gone: the best weights of what follows are kept", directory / BEST)
+        evaluation.forget_best()
+    planned, step = load_run_recipe(directory.path).train, job.counters.step
+    before, now = make_schedule(planned, job.steps_per_epoch)(step), job.schedule(step)
+    if before != now:
+        _log.warning(
+            "%d epochs in place of %d stretch the schedule %s: the learning rate at step %d is %.6g and was %.6g",
+            *(recipe.train.epochs, planned.epochs, recipe.train.schedule, step, now, before),
+        )
+
+
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: Sequence[str]) -> None:
     """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
-    directory.write_json("data.json", {"train": data.train.manifest, "val": data.val.manifest})
     model = recipe.model
     config = describe(
         {"name": model.name, "backbone": model.backbone, "options": model.options},
@@ -194,14 +208,19 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         info=data.info,
         custom=custom,
     )
-    directory.write_json("config.json", config)
-    directory.write_text("recipe.yaml", dump_recipe(recipe))
+    files = {
+        DATA: as_bytes({"train": data.train.manifest, "val": data.val.manifest}),
+        CONFIG: as_bytes(config),
+        RECIPE: dump_recipe(recipe).encode(),
+    }
+    directory.write(files, recipe=recipe.model_dump(mode="json"))
     _log.info(list_variables(job.model))
 
 
 def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evaluate, time_s: float) -> dict[str, Any]:
     weights = final_state(job)
-    write_tensors(directory / "model.safetensors", weights)
+    (directory / REPORT).unlink(missing_ok=True)  # of fewer epochs: the run is finished once there is a new one
+    directory.write_tensors(LAST, weights)
     use_final(job, weights)
     facts: dict[str, Any] = {
         "history": [without_tables(line) for line in evaluation.history],
@@ -220,7 +239,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
             facts["baseline"] = baseline._asdict()
             _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
     metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
-    directory.write_json("metrics.json", as_json(metrics))
+    directory.write_json(METRICS, as_json(metrics))
     return metrics
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from unpool import models, tasks
 from unpool.errors import ModelFileError, RecipeError
-from unpool.models.weights import assign_weights, read_weights
+from unpool.manifest import check_format, read_bound
+from unpool.models.weights import assign_weights, parse_weights
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task, split_state
 from unpool.tasks import TASKS
@@ -19,7 +20,6 @@ from unpool.types import DataInfo
 
 FORMAT = 1
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}
-LARGEST_CONFIG_BYTES = 16 << 20
 LARGEST_OPTION = 16_384  # no width, depth or count of a network is larger; a damaged file could ask for anything
 
 
@@ -82,33 +82,35 @@ def load_network(config: Config, path: Path, *, model: nn.Module | None) -> nn.M
 
     Raises:
         RecipeError: the run trained a custom network and `model` is None, or the reverse.
-        ModelFileError: the weights are missing, damaged, or of another network or task.
+        ModelFileError: the weights are missing, were changed or damaged, or are of another network or task.
     """
     if not path.is_file():
-        raise ModelFileError(
-            f"{path.parent} holds no {path.name}: the run did not get that far, or kept no such weights"
-        )
+        raise ModelFileError(_no_weights(path))
     if ("model" in config.custom) != (model is not None):
         need = "trained a network of your own: give it as load(run, model=...)" if model is None else "built its own"
         raise RecipeError(f"{path.parent} {need}")
-    network = _network(config, path) if model is None else model
-    of_network, of_task = split_state(read_weights(path))
+    data = read_bound(path)
+    network = _network(config, path, num_bytes=len(data)) if model is None else model
+    of_network, of_task = split_state(parse_weights(data, source=path))
     assign_weights(network, of_network, source=str(path))
     assign_weights(config.task, of_task, source=f"{path}, the task's part of it,")
     return network
+
+
+def _no_weights(path: Path) -> str:
+    text = f"{path.parent} holds no {path.name}: the run has no such weights yet; go on with unpool train --resume"
+    best = path.with_name(FILES["best"])
+    return f"{text}, or take the best so far: --weights best" if best != path and best.is_file() else text
 
 
 def read_config(path: Path) -> Config:
     """The checked content of a config.json.
 
     Raises:
-        ModelFileError: it is missing, damaged, from a newer version, or lacks something.
+        ModelFileError: it is missing, was changed or damaged, is from a newer version, or lacks something.
     """
     values = _read(path)
-    if values.get("format") != FORMAT:
-        raise ModelFileError(
-            f"{path} has format {values.get('format')!r}; this version of Unpool reads {FORMAT}: update"
-        )
+    check_format(values.get("format"), FORMAT, source=path)
     try:
         preprocessing, info = Preprocessing.from_json(values["preprocessing"]), DataInfo.from_json(values["info"])
         config = Config(
@@ -144,13 +146,10 @@ def _task(path: Path, values: Mapping[str, Any], info: DataInfo, *, preprocessin
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ModelFileError(f"no file {path}; a run directory holds config.json beside its weights")
-    if path.stat().st_size > LARGEST_CONFIG_BYTES:
-        raise ModelFileError(
-            f"{path} has {path.stat().st_size} bytes; a config.json has at most {LARGEST_CONFIG_BYTES}"
-        )
+    data = read_bound(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(values, dict):
         raise ModelFileError(f"{path} holds a {type(values).__name__}; expected an object")
@@ -176,13 +175,13 @@ def _numbers(values: Any) -> list[float]:
     return [values] if isinstance(values, int | float) else []
 
 
-def _network(config: Config, weights: Path) -> nn.Module:
+def _network(config: Config, weights: Path, *, num_bytes: int) -> nn.Module:
     """The network with weights of any value; refused before its memory is taken where the file cannot fill it."""
     with torch.device("meta"):
         params = sum(param.numel() for param in _build(config).parameters())
-    if params > weights.stat().st_size:
+    if params > num_bytes:
         raise ModelFileError(
-            f"{weights} has {weights.stat().st_size} bytes and {config.network['name']} {params} parameters; "
+            f"{weights} has {num_bytes} bytes and {config.network['name']} {params} parameters; "
             "config and weights are of different networks"
         )
     with torch.random.fork_rng(devices=[]):

@@ -75,7 +75,7 @@ def write_report(
         Section("Recipe", [blocks.listing(_recipe(directory))]),
         Section("Machine", _machine(metrics)),
     ]
-    directory.write_text(
+    directory.write_page(
         "report.html", build_page(directory.path.absolute().name, sections, subtitle=_subtitle(config))
     )
     return directory / "report.html"

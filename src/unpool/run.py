@@ -22,7 +22,7 @@ from unpool.errors import RecipeError
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
 from unpool.published import only_counted, published_on
-from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
+from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, recipe_name, resumed_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
 from unpool.task import with_facts
@@ -32,8 +32,7 @@ from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
 from unpool.types import DataInfo, Range, Reader, Samples
 
-RESUMABLE = ("data.root", "train.epochs")  # what may differ in a resumed run
-EVALUABLE = (  # and in an evaluation, beside the options of the reader
+EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
     *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range"),
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
@@ -106,7 +105,7 @@ def resume(
 
     Args:
         run: its directory.
-        overrides: `data.root` or `train.epochs` only.
+        overrides: of the keys in `recipe.RESUMABLE` only: `data.root`, `train.epochs`, `train.device`.
         model: as given to `train`.
         train: as given to `train`.
         val: as given to `train`.
@@ -118,6 +117,7 @@ def resume(
 
     Raises:
         RecipeError: fewer epochs than planned, or custom parts that differ from those the run began with.
+        ModelFileError: a file of the run was changed or damaged.
         DataError: the images are not those that the run began with.
 
     Example:
@@ -131,12 +131,8 @@ def resume(
         16
     """
     directory = RunDirectory.open(run)
-    settings = load_recipe(directory / "recipe.yaml", overrides, only=RESUMABLE)
-    planned = load_recipe(directory / "recipe.yaml").train.epochs
-    if settings.train.epochs < planned:
-        raise RecipeError(
-            f"train.epochs is {settings.train.epochs} and the run was planned for {planned}; it can be raised only"
-        )
+    settings = resumed_recipe(directory.path, overrides)
+    directory.check()
     if directory.is_finished(settings.train.epochs):
         return with_facts(directory.read_json("metrics.json"), run=str(directory.path), already_complete=True)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
@@ -230,10 +226,10 @@ def _measured_on(
     known: DataInfo,
 ) -> tuple[Recipe, Reader]:
     """The recipe as overridden, and the reader to measure on."""
-    trained_on = load_recipe(directory / "recipe.yaml")
+    trained_on = load_run_recipe(directory.path)
     options = list(options_of(READERS[trained_on.data.reader], DERIVED["data"]))
-    settings = load_recipe(
-        directory / "recipe.yaml",
+    settings = load_run_recipe(
+        directory.path,
         overrides,
         only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
     )

@@ -1,15 +1,19 @@
-"""The folder of one run: where each file lies, who holds it, how its small files are written."""
+"""The folder of one run: where each file lies, who holds it, how its files are written and read again."""
 
 import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
-from unpool.training.files import replace_file
+from unpool.manifest import NAME, Manifest, Sum, differences, read_bound, read_manifest, sum_of, sum_of_file
+from unpool.training.files import TEMPORARY, replace_file, serialize
 
 try:
     import fcntl
@@ -17,12 +21,21 @@ except ImportError:  # Windows: two trainers of one run are not kept apart there
     fcntl = None
 
 
+RECIPE, DATA, CONFIG, METRICS = "recipe.yaml", "data.json", "config.json", "metrics.json"
+LAST, BEST, REPORT = "model.safetensors", "best.safetensors", "report.html"
+_MADE_ANEW = {  # by a run that is resumed without the file
+    LAST: "it is made anew from the saved state",
+    METRICS: "it is made anew from the saved state",
+    BEST: "the best weights of what follows are kept",
+}
+
+
 class RunDirectory:
-    """Paths of one run, and its lock.
+    """Paths of one run, its lock, and its files, which manifest.json binds to one another.
 
     Attributes:
         path: absolute folder; holds recipe.yaml, config.json, data.json, model.safetensors, best.safetensors, last/,
-            log.jsonl, metrics.json and report.html.
+            log.jsonl, metrics.json, manifest.json and report.html.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +52,7 @@ class RunDirectory:
         try:
             if run is not None:
                 path = Path(run)
-                if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                if path.exists() and (not path.is_dir() or not _never_began(path)):
                     raise RecipeError(
                         f"{path} exists already; give another --run, or continue it with: unpool train --resume {path}"
                     )
@@ -68,8 +81,12 @@ class RunDirectory:
         path = Path(run)
         if not path.is_dir():
             raise ModelFileError(f"no run directory {path}; `unpool train` prints the path of each run at its end")
-        if not (path / "recipe.yaml").is_file():
-            raise ModelFileError(f"{path} is no run directory: it holds no recipe.yaml")
+        if not (path / RECIPE).is_file():
+            if (path / "lock").is_file() and _never_began(path):
+                raise ModelFileError(
+                    f"{path} ended before its first step: unpool train RECIPE --run {path} begins anew"
+                )
+            raise ModelFileError(f"{path} is no run directory: it holds no {RECIPE}")
         return cls(path)
 
     def __truediv__(self, name: str) -> Path:
@@ -94,33 +111,78 @@ class RunDirectory:
             lock.truncate(0)
             lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
             lock.flush()
+            for left in self.path.glob(f"{TEMPORARY}*"):  # by a kill, and nobody else writes here now
+                left.unlink(missing_ok=True)
             yield
 
-    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        self.write_text(name, json.dumps(values, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    def write(self, files: Mapping[str, bytes], *, recipe: Mapping[str, Any] | None = None) -> None:
+        """Replaces files by name, bound in manifest.json; a kill at any moment leaves files that it lists.
 
-    def write_text(self, name: str, text: str) -> None:
-        """Replaces the file in one step, so that a reader sees the old or the new text, never half of it."""
+        Args:
+            files: the new content of each.
+            recipe: the values that manifest.json keeps from now on; None leaves them.
+        """
+        manifest = read_manifest(self.path) if (self / NAME).is_file() else Manifest()
+        if recipe is not None:
+            manifest = replace(manifest, recipe=recipe)
+        new = {name: sum_of(data) for name, data in files.items()}
+        both = {name: tuple(dict.fromkeys((*self._listed(manifest, name), now))) for name, now in new.items()}
+        replace_file(self / NAME, manifest.with_sums(both).dump())
+        for name, data in files.items():
+            replace_file(self / name, data)
+        replace_file(self / NAME, manifest.with_sums({name: (now,) for name, now in new.items()}).dump())
+
+    def _listed(self, manifest: Manifest, name: str) -> tuple[Sum | None, ...]:
+        """What the file may hold; of the two that a kill has left, the one that it holds."""
+        listed = manifest.sums.get(name, (None,))
+        return listed if len(listed) == 1 else (sum_of_file(self / name),)
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        self.write({name: as_bytes(values)})
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        self.write({name: serialize(tensors)})
+
+    def write_page(self, name: str, text: str) -> None:
+        """Replaces a file that nothing reads, and that manifest.json does not bind."""
         replace_file(self / name, text.encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The object in a file of the run.
 
         Raises:
-            ModelFileError: the file is missing or is not JSON.
+            ModelFileError: the file is missing, is not the one that the run wrote, or is not JSON.
         """
         try:
-            return json.loads((self / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ModelFileError(f"{self.path} holds no {name}: the run did not get that far") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return json.loads(read_bound(self / name))
+        except ValueError as error:
+            if isinstance(error, ModelFileError):
+                raise
             raise ModelFileError(f"{self / name} is not readable as JSON: {error}") from error
+
+    def check(self) -> None:
+        """Compares every file with manifest.json, but recipe.yaml, whose values are compared when it is read.
+
+        What a resumed run makes anew may be missing.
+
+        Raises:
+            ModelFileError: a file was changed or damaged, or is missing.
+        """
+        wrong = []
+        for name, difference in differences(self.path).items():
+            is_missing = not (self / name).exists()
+            if name == RECIPE or (is_missing and name in _MADE_ANEW):
+                continue
+            advice = f", or remove it and resume: {_MADE_ANEW[name]}" if name in _MADE_ANEW else ""
+            wrong.append(difference + advice)
+        if wrong:
+            raise ModelFileError(". ".join(wrong))
 
     def is_finished(self, epochs: int) -> bool:
         """Whether the run has trained that many epochs and left its results."""
-        if not all((self / name).is_file() for name in ("metrics.json", "model.safetensors", "report.html")):
+        if not all((self / name).is_file() for name in (METRICS, LAST, REPORT)):
             return False
-        history = self.read_json("metrics.json").get("history") or [{"epoch": 0}]
+        history = self.read_json(METRICS).get("history") or [{"epoch": 0}]
         return history[-1]["epoch"] >= epochs
 
     @contextmanager
@@ -129,9 +191,21 @@ class RunDirectory:
         try:
             yield
         except BaseException:
-            if not (self / "recipe.yaml").is_file():
-                for name in ("lock", "data.json", "config.json"):
-                    (self / name).unlink(missing_ok=True)
+            if _never_began(self.path):
+                for path in self.path.iterdir():
+                    path.unlink(missing_ok=True)
                 with suppress(OSError):
                     self.path.rmdir()
             raise
+
+
+def as_bytes(values: Mapping[str, Any]) -> bytes:
+    """The JSON of a file of a run."""
+    return (json.dumps(values, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def _never_began(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run leaves that ended before its recipe was written."""
+    return all(
+        child.name in ("lock", NAME, DATA, CONFIG) or child.name.startswith(TEMPORARY) for child in path.iterdir()
+    )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import dense_scenes as benchmark
+from tests.bound import bind
 from unpool import models
 from unpool.models.weights import save_weights
 from unpool.ops.preprocessing import Preprocessing
@@ -60,6 +61,7 @@ def test_runs_are_measured_and_drawn(tmp_path, monkeypatch):
     config = {"format": 1, "network": network, "task": {"name": "classification", "options": {}}, "custom": []}
     config |= {"preprocessing": Preprocessing().to_json(), "info": info}
     (tmp_path / "config.json").write_text(json.dumps(config))
+    bind(tmp_path)
     monkeypatch.setattr(benchmark, "Cifar", lambda root, split: Pictures())
     monkeypatch.setattr(benchmark, "GRID", (2, 3))
     path = tmp_path / "a.json"

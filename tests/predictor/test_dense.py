@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.bound import bind
 from unpool import models
 from unpool.errors import DataError, RecipeError
 from unpool.models.weights import save_weights
@@ -38,7 +39,7 @@ def write_run(path, *, size_hw=(32, 32), task="classification", seed=0, **prepro
         "custom": [],
     }
     (path / "config.json").write_text(json.dumps(config))
-    return path
+    return bind(path)
 
 
 def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.bound import bind
 from unpool import models
 from unpool.errors import ModelFileError, RecipeError
 from unpool.models.weights import save_weights
@@ -99,11 +100,13 @@ def config_of(**changes):
 def test_a_run_is_loaded_with_the_options_of_its_task(network, tmp_path):
     save_weights(tmp_path / "model.safetensors", network)
     (tmp_path / "config.json").write_text(json.dumps(config_of()))
+    bind(tmp_path)
     loaded = load(tmp_path, device="cpu")
     assert isinstance(loaded.task, Denoising)
     assert (loaded.task.loss_kind, loaded.task.residual) == ("mae", True)
     assert loaded.task.preprocessing == GREY
     (tmp_path / "config.json").write_text(json.dumps(config_of(loss="l2")))
+    bind(tmp_path)
     with pytest.raises(ModelFileError, match=r"damaged: task\.loss is 'l2'"):
         load(tmp_path, device="cpu")
 

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from tests.bound import bind
 from unpool import models
 from unpool.errors import ModelFileError
 from unpool.models.weights import save_weights
@@ -43,7 +44,7 @@ def run(tmp_path):
     torch.manual_seed(0)
     save_weights(tmp_path / "model.safetensors", models.build("mlp", num_classes=3, in_channels=1, widths=[8, 8]))
     (tmp_path / "config.json").write_text(json.dumps(config_of()))
-    return tmp_path
+    return bind(tmp_path)
 
 
 def test_loaded_run_answers_as_the_network_that_was_saved(run):
@@ -70,6 +71,7 @@ def test_best_weights_are_asked_for_by_name_and_missed_by_name(run):
         load(run, "best", device="cpu")
     other = models.build("mlp", num_classes=3, in_channels=1, widths=[8, 8])
     save_weights(run / "best.safetensors", other)
+    bind(run)
     loaded = load(run, "best", device="cpu").model
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), other.parameters(), strict=True))
 
@@ -77,7 +79,8 @@ def test_best_weights_are_asked_for_by_name_and_missed_by_name(run):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"format": 2}, "format 2; this version of Unpool reads 1"),
+        ({"format": 2}, r"newer version of Unpool \(format 2, this one reads 1\): update Unpool"),
+        ({"format": "1"}, "has format '1' and should have 1: it is damaged"),
         ({"network__name": "__import__"}, "no network is called '__import__'"),
         ({"network__num_classes": 4}, "4 outputs and its task 3"),
         ({"network__in_channels": 3}, "takes 3 channels and the preprocessing gives 1"),
@@ -94,6 +97,7 @@ def test_best_weights_are_asked_for_by_name_and_missed_by_name(run):
 )
 def test_config_that_cannot_be_right_is_refused_with_the_reason(run, changes, says):
     (run / "config.json").write_text(json.dumps(config_of(**changes)))
+    bind(run)
     with pytest.raises(ModelFileError, match=says):
         load(run, device="cpu")
 
@@ -101,6 +105,7 @@ def test_config_that_cannot_be_right_is_refused_with_the_reason(run, changes, sa
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_config_that_is_no_json_object_is_refused(run, content):
     (run / "config.json").write_bytes(content)
+    bind(run)
     with pytest.raises(ModelFileError, match=r"config\.json"):
         load(run, device="cpu")
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -10,6 +11,7 @@ from tests.training.toy_run import Loader, make_job
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate
+from unpool.training.files import write_tensors
 from unpool.training.log import Monitor
 from unpool.training.loop import fit
 from unpool.training.saving import Save
@@ -25,7 +27,7 @@ class Pause(Callback):
 
 def main(folder: Path) -> None:
     job = make_job(epochs=12, ema=0.9, precision="bfloat16", optimizer="adamw", lr=0.01)
-    measure = Evaluate(Loader(shuffle=False), best=folder / "best.safetensors")
+    measure = Evaluate(Loader(shuffle=False), best=partial(write_tensors, folder / "best.safetensors"))
     kept = [measure, Monitor(folder / "log.jsonl")]
     known = load(folder / "last")
     if known is not None:

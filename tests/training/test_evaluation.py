@@ -1,5 +1,6 @@
 import math
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from unpool.errors import DataError
 from unpool.task import Description
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate, evaluate
+from unpool.training.files import write_tensors
 from unpool.training.loop import fit
 from unpool.training.state import final_state
 
@@ -118,7 +120,7 @@ def test_best_file_holds_the_weights_of_the_best_value_and_no_nan_replaces_it(tm
     from safetensors.torch import load_file
 
     best = tmp_path / "best.safetensors"
-    measure, snapshots = Evaluate(Loader(), best=best), Snapshots()
+    measure, snapshots = Evaluate(Loader(), best=partial(write_tensors, best)), Snapshots()
     job = make_job(epochs=5, task=Scripted([float("nan"), 0.4, None, 0.9, 0.9]), ema=0.5)
     fit(job, [measure, snapshots])
     assert (measure.best_value, measure.best_step) == (0.9, 24)
@@ -130,7 +132,7 @@ def test_best_file_holds_the_weights_of_the_best_value_and_no_nan_replaces_it(tm
 def test_best_weights_are_those_of_the_lowest_value_where_lower_is_better(tmp_path):
     task = Scripted([0.4, 0.1, 0.9])
     task.described = {"top1": Description("error", higher_is_better=False)}
-    measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
+    measure = Evaluate(Loader(), best=partial(write_tensors, tmp_path / "best.safetensors"))
     fit(make_job(epochs=3, task=task), [measure])
     assert (measure.best_value, measure.best_step) == (0.1, 12)
 
@@ -138,14 +140,14 @@ def test_best_weights_are_those_of_the_lowest_value_where_lower_is_better(tmp_pa
 def test_best_weights_by_the_loss_are_those_of_the_lowest(tmp_path):
     task = Task()
     task.best = "loss"
-    measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
+    measure = Evaluate(Loader(), best=partial(write_tensors, tmp_path / "best.safetensors"))
     fit(make_job(epochs=4, task=task), [measure])
     assert measure.best_value == min(line["loss"] for line in measure.history)
     assert len({line["loss"] for line in measure.history}) > 1
 
 
 def test_no_best_file_is_made_of_nan(tmp_path):
-    measure = Evaluate(Loader(), best=tmp_path / "best.safetensors")
+    measure = Evaluate(Loader(), best=partial(write_tensors, tmp_path / "best.safetensors"))
     fit(make_job(epochs=1, task=Scripted([math.nan])), [measure])
     assert not (tmp_path / "best.safetensors").exists()
     assert measure.best_value is None

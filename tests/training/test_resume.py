@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from unpool.errors import ModelFileError, Stopped, TimeLimit
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load, states
 from unpool.training.evaluation import Evaluate
-from unpool.training.files import host_copy
+from unpool.training.files import host_copy, write_tensors
 from unpool.training.log import Monitor
 from unpool.training.loop import fit
 from unpool.training.saving import Save
@@ -76,7 +77,7 @@ def run(folder, extra=(), *, every_s=0.0, log_every=1, **settings):
     """A run in `folder`, resumed where there is something to resume."""
     job = make_job(**settings)
     measure, monitor = (
-        Evaluate(Loader(shuffle=False), best=folder / "best.safetensors"),
+        Evaluate(Loader(shuffle=False), best=partial(write_tensors, folder / "best.safetensors")),
         Monitor(folder / "log.jsonl", every=log_every),
     )
     kept = [measure, monitor]
@@ -151,13 +152,17 @@ def test_log_lines_after_the_saved_step_are_cut_off(tmp_path):
     assert [line["step"] for line in shown(tmp_path) if line["kind"] == "step"] == list(range(1, 13))
 
 
-def test_log_shorter_than_the_saved_state_says_loses_only_its_torn_line(tmp_path):
+@pytest.mark.parametrize("change", [lambda text: text[:-20], lambda text: text.replace('"loss": ', '"loss": 1', 1)])
+def test_log_that_is_not_the_one_of_the_saved_state_is_refused(tmp_path, change):
     with pytest.raises(Stopped):
         run(tmp_path, [StopAfter(4)])
-    whole = (tmp_path / "log.jsonl").read_bytes()
-    (tmp_path / "log.jsonl").write_bytes(whole[:-20])
+    log = tmp_path / "log.jsonl"
+    log.write_text(change(log.read_text()))
+    with pytest.raises(ModelFileError, match=r"log\.jsonl is not as the run wrote it.*put it back, or remove it"):
+        run(tmp_path)
+    log.unlink()
     run(tmp_path)
-    assert [line["step"] for line in shown(tmp_path) if line["kind"] == "step"] == [1, 2, 3, *range(5, 13)]
+    assert [line["step"] for line in shown(tmp_path) if line["kind"] == "step"] == list(range(5, 13))
 
 
 def test_finished_run_that_is_resumed_does_nothing(tmp_path):

@@ -8,11 +8,11 @@ from unpool.assemble.model import make_model, make_task
 from unpool.data.loader import Loader
 from unpool.errors import EnvironmentFault
 from unpool.ops.preprocessing import Preprocessing
-from unpool.recipe import Recipe
+from unpool.recipe import Recipe, Train
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job, to_device
 from unpool.training.optim import build_optimizer
-from unpool.training.schedules import build_schedule
+from unpool.training.schedules import Schedule, build_schedule
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
 
@@ -40,16 +40,6 @@ def make_job(
     task = make_task(recipe, data)
     model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
-    steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
-    schedule = build_schedule(
-        train.schedule,
-        lr=train.lr,
-        total_steps=steps_per_epoch * train.epochs,
-        warmup_steps=round(train.warmup_epochs * steps_per_epoch),
-        milestones=[round(epoch * steps_per_epoch) for epoch in train.milestones],
-        gamma=train.gamma,
-        power=train.power,
-    )
     optimizer = build_optimizer(
         learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
     )
@@ -57,7 +47,7 @@ def make_job(
         model=model,
         task=task,
         optimizer=optimizer,
-        schedule=schedule,
+        schedule=make_schedule(train, -(-loader.steps_per_epoch // train.accumulate)),
         loader=loader,
         epochs=train.epochs,
         prepare=Prepare(data.preprocessing, device),
@@ -69,6 +59,19 @@ def make_job(
         num_classes=len(data.info.classes),
         averaging=None if train.ema is None else Averaging(train.ema),
         stop=stop,
+    )
+
+
+def make_schedule(train: Train, steps_per_epoch: int) -> Schedule:
+    """The learning rate at each step, by the recipe's section `train`."""
+    return build_schedule(
+        train.schedule,
+        lr=train.lr,
+        total_steps=steps_per_epoch * train.epochs,
+        warmup_steps=round(train.warmup_epochs * steps_per_epoch),
+        milestones=[round(epoch * steps_per_epoch) for epoch in train.milestones],
+        gamma=train.gamma,
+        power=train.power,
     )
 
 

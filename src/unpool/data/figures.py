@@ -84,6 +84,7 @@ class Figures:
         self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
+        self.root, self.set_files = None, ()
         self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
 
     def __len__(self) -> int:
@@ -105,6 +106,10 @@ class Figures:
             "visible": torch.from_numpy(shows[0]),
             "area": torch.tensor(float((scene.owner == 1).sum())),
         }
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the files of one sample: none."""
+        return ()
 
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all."""

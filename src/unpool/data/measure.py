@@ -32,10 +32,18 @@ class MeasuringReader(Reader, Protocol):
     Attributes:
         notes: what was odd about the whole set, one sentence each.
         origin: where the list of names comes from, as JSON.
+        root: the folder that all files lie below; None where samples are generated.
+        set_files: files that samples share: lists, annotations, archives.
     """
 
     notes: list[str]
     origin: dict[str, Any]
+    root: Path | None
+    set_files: tuple[Path, ...]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the files of one sample: its image, and those of its targets."""
+        ...
 
     def measure(self, index: int) -> Measure: ...
     def targets(self, index: int) -> Sample: ...

@@ -123,6 +123,7 @@ class Scenes:
         self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
         self.faults: list[Fault] = []
         self.notes: list[str] = []
+        self.root, self.set_files = None, ()
         self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
 
     def __len__(self) -> int:
@@ -134,6 +135,10 @@ class Scenes:
         key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, self._stream], dtype=np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
         return self._sample(*_draw(rng, self._side))
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the files of one sample: none."""
+        return ()
 
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all."""

@@ -19,7 +19,7 @@ from unpool.models.backbones import BACKBONES
 from unpool.models.checkpoint_file import read_state_dicts
 from unpool.models.classification import Classifier
 from unpool.models.fitting import COUNT, OURS, Destination, Fit, Goal, Style, Tensors, best_fit, fits_of
-from unpool.models.of_run import refuse_other_run, run_config
+from unpool.models.of_run import refuse_changed, refuse_other_run, run_config
 from unpool.models.pretrained import PUBLISHED
 from unpool.models.timm_backbone import PREFIX, classifier_row
 from unpool.models.torchvision_names import from_timms_vgg
@@ -45,6 +45,7 @@ def load_file(path: str | Path, destination: Destination) -> None:
             the message lists the tensors and says whose names they look like.
     """
     source = str(path)
+    refuse_changed(Path(path))
     tables = {table: split_state(tensors)[0] for table, tensors in read_state_dicts(path).items()}
     goals, styles = _goals(destination), _styles(destination)
     fits = fits_of(tables, goals, styles)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unpool.errors import ModelFileError
+from unpool.manifest import NAME, look_up, read_bound
 from unpool.models.fitting import Destination, Fit
 
 _ALIKE = {"backbone", "dropout"}  # the first is compared before; the second changes no answer of a trained network
@@ -18,6 +19,18 @@ def run_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) and isinstance(config.get("network"), dict) else {}
+
+
+def refuse_changed(path: Path) -> None:
+    """Checks a file of weights that lies in the folder of a run.
+
+    Raises:
+        ModelFileError: the run wrote a file of this name, and not with this content.
+    """
+    if run_config(path) and (path.parent / NAME).is_file():
+        lookup = look_up(path)
+        if path.name in lookup.manifest.sums and not lookup.is_listed:
+            read_bound(path)
 
 
 def refuse_other_run(path: Path, destination: Destination, fit: Fit) -> None:

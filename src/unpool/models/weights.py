@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from unpool.errors import EnvironmentFault, ModelFileError
@@ -75,12 +75,27 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             f"{path} is {'not a regular file' if path.exists() else 'missing'}; give a .safetensors file"
         )
     try:
-        tensors = load_file(path)
+        return _finite(load_file(path), source=path)
     except (OSError, SafetensorError) as error:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}): copy or save it again") from error
+
+
+def parse_weights(data: bytes, *, source: str | Path) -> dict[str, Tensor]:
+    """Returns the same of the content of a file; `source` is its path.
+
+    Raises:
+        ModelFileError: the content is no safetensors file, is damaged, or holds values that are not finite.
+    """
+    try:
+        return _finite(load(data), source=source)
+    except SafetensorError as error:
+        raise ModelFileError(f"{source} is not a whole safetensors file ({error}): copy or save it again") from error
+
+
+def _finite(tensors: dict[str, Tensor], *, source: str | Path) -> dict[str, Tensor]:
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise ModelFileError(f"{path} holds values that are not finite in {some(broken)}: take earlier weights")
+        raise ModelFileError(f"{source} holds values that are not finite in {some(broken)}: take earlier weights")
     return tensors
 
 

@@ -12,6 +12,7 @@ from unpool.model_file import FILES, load_network, read_config
 from unpool.models.pretrained import WORDS, origin
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
+from unpool.recipe import check_recipe
 from unpool.types import DataInfo
 
 Weights = Literal["last", "best", "imagenet", "voc", "efficientnet_lite0"]
@@ -32,7 +33,7 @@ def load(
 
     Raises:
         RecipeError: the run trained a network of your own and none is given, or the reverse.
-        ModelFileError: a file is missing, damaged, from a newer version, or does not fit the others.
+        ModelFileError: a file is missing, was changed or damaged, or is from a newer version.
         EnvironmentFault: the device is not there, published weights cannot be downloaded, or a package is missing.
 
     Example:
@@ -56,6 +57,8 @@ def load(
         raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *WORDS))}")
     if not run.is_dir():
         raise ModelFileError(f"no run directory {run}; `unpool train` prints the path of each run at its end")
+    if (run / "recipe.yaml").exists():  # a copy of a run needs none to predict
+        check_recipe(run)
     config = read_config(run / "config.json")
     network = load_network(config, run / FILES[weights], model=model)
     return Predictor(network.to(_device(device)), config.preprocessing, config.info, config.task.to(_device(device)))

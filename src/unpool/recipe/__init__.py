@@ -1,5 +1,6 @@
 """Recipes: YAML to checked settings. Text becomes settings in this part only."""
 
+from unpool.recipe.of_run import RESUMABLE, check_recipe, load_run_recipe, resumed_recipe
 from unpool.recipe.options import check_network
 from unpool.recipe.overrides import Overrides, parse_options, parse_overrides
 from unpool.recipe.reading import dump_recipe, load_recipe, recipe_name
@@ -8,6 +9,7 @@ from unpool.recipe.settings import Data, Model, Recipe, Task, Train
 from unpool.recipe.shipped import about, recipe_names, recipe_path
 
 __all__ = [
+    "RESUMABLE",
     "Data",
     "Model",
     "Overrides",
@@ -16,12 +18,15 @@ __all__ = [
     "Train",
     "about",
     "check_network",
+    "check_recipe",
     "dump_recipe",
     "load_recipe",
+    "load_run_recipe",
     "parse_options",
     "parse_overrides",
     "recipe_name",
     "recipe_names",
     "recipe_path",
     "recipe_schema",
+    "resumed_recipe",
 ]

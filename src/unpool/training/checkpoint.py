@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from unpool.errors import ModelFileError
+from unpool.manifest import check_format
 from unpool.training.files import TEMPORARY, not_saved, serialize, sync_folder, temporary_beside, write_synced
 
 FORMAT = 1
@@ -112,8 +113,7 @@ def _read(state: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         files = {name: (state / name).read_bytes() for name in sums}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(f"{state} is incomplete ({error!r})") from error
-    if manifest.get("format") != FORMAT:
-        raise ModelFileError(f"{state} has format {manifest.get('format')}, this version reads {FORMAT}")
+    check_format(manifest.get("format"), FORMAT, source=state)
     for name, data in files.items():
         if hashlib.sha256(data).hexdigest() != sums[name]:
             raise ModelFileError(f"{state / name} is damaged: its sha256 differs from {MANIFEST}")

@@ -2,18 +2,16 @@
 
 import logging
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unpool.errors import DataError
 from unpool.task import Task, with_facts
 from unpool.training.averaging import Averaging
 from unpool.training.callbacks import Callback
-from unpool.training.files import write_tensors
 from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out, streamed
 from unpool.training.log import without_tables
 from unpool.training.state import final_state
@@ -114,7 +112,7 @@ class Evaluate(Callback):
     Args:
         loader: of the set to measure on; closed at the end.
         every: epochs between two measurements.
-        best: file to keep the best weights in; None keeps none.
+        best: called with the best weights so far, by name, to keep them; None keeps none.
         prepare: as in `evaluate`; the job's own where None.
     """
 
@@ -123,7 +121,7 @@ class Evaluate(Callback):
         loader: BatchSource,
         *,
         every: int = 1,
-        best: Path | None = None,
+        best: Callable[[Mapping[str, Tensor]], None] | None = None,
         prepare: Callable[[Batch], Batch] | None = None,
     ) -> None:
         self.loader = loader
@@ -162,8 +160,12 @@ class Evaluate(Callback):
         if self.best_value is not None and sign * value <= sign * self.best_value:
             return
         if self.best is not None:
-            write_tensors(self.best, final_state(job))
+            self.best(final_state(job))
         self.best_value, self.best_step = float(value), job.counters.step
+
+    def forget_best(self) -> None:
+        """The next value is the best one so far."""
+        self.best_value, self.best_step = None, None
 
     def close(self) -> None:
         self.loader.close()

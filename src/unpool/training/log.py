@@ -1,7 +1,9 @@
 """The written record of a run: log.jsonl, TensorBoard events, and the list of its variables."""
 
+import hashlib
 import importlib.util
 import json
+import logging
 import math
 import os
 import sys
@@ -13,11 +15,12 @@ from typing import IO, Any
 import torch
 from torch import nn
 
-from unpool.errors import EnvironmentFault
+from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.task import with_facts
 from unpool.training.callbacks import Callback
 from unpool.training.job import Job, StepRecord
 
+_log = logging.getLogger(__name__)
 try:
     import resource
 except ImportError:  # Windows
@@ -86,15 +89,35 @@ class Monitor(Callback):
         self.every = every
         self._figures = Figures()
         self._file: IO[bytes] | None = None
-        self._size: int | None = None
+        self._size = 0
+        self._sum = hashlib.sha256()  # of the first `_size` bytes
+        self._saved: dict[str, Any] = {"size": 0}
 
     def start(self, job: Job) -> None:
         try:
+            self._size, self._sum = self._kept()
             self._file = self.path.open("ab")
-            self._file.truncate(_whole_lines(self.path, self._size or 0))
+            self._file.truncate(self._size)
         except OSError as error:
             raise _not_written(self.path, error) from error
         self._figures.start(job)
+
+    def _kept(self) -> tuple[int, Any]:
+        """Size and sha256 of the lines that the saved state counts on; of none where there is no file."""
+        size = self._saved["size"]
+        if not size:
+            return 0, hashlib.sha256()
+        if not self.path.exists():
+            _log.warning("%s is gone: its lines begin anew", self.path)
+            return 0, hashlib.sha256()
+        with self.path.open("rb") as file:
+            kept = hashlib.sha256(file.read(size))
+        if kept.hexdigest() != self._saved["sha256"]:
+            raise ModelFileError(
+                f"{self.path} is not as the run wrote it, in its first {size} bytes; put it back, or remove it: the "
+                "run then goes on without its lines so far"
+            )
+        return size, kept
 
     def after_step(self, job: Job, record: StepRecord) -> None:
         self._figures.add(record)
@@ -116,19 +139,21 @@ class Monitor(Callback):
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())
-        size = self.path.stat().st_size if self.path.exists() else 0
-        return {"size": size, "losses": self._figures.losses}
+        return {"size": self._size, "sha256": self._sum.hexdigest(), "losses": self._figures.losses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._size = int(state["size"])
+        self._saved = state
         self._figures.losses = list(state["losses"])
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps(as_json(line), allow_nan=False).encode() + b"\n")
+            data = json.dumps(as_json(line), allow_nan=False).encode() + b"\n"
+            self._file.write(data)
             self._file.flush()
+            self._size += len(data)
+            self._sum.update(data)
         except OSError as error:
             raise _not_written(self.path, error) from error
 
@@ -222,12 +247,6 @@ def peak_memory_mib(device: torch.device) -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
-
-
-def _whole_lines(path: Path, size: int) -> int:
-    """Bytes to keep: `size`, or less where the file is shorter or would end within a line."""
-    with path.open("rb") as file:
-        return file.read(size).rfind(b"\n") + 1
 
 
 def _not_written(path: Path, error: OSError) -> EnvironmentFault:

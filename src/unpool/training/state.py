@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unpool import machine
 from unpool.errors import ModelFileError
+from unpool.manifest import check_format
 from unpool.task import joined_state, split_state
 from unpool.training.callbacks import Callback
 from unpool.training.files import host_copy
@@ -66,8 +67,7 @@ def restore(
     Raises:
         ModelFileError: the state belongs to another network, optimiser or averaging.
     """
-    if meta.get("format") != FORMAT:
-        raise ModelFileError(f"the saved state has format {meta.get('format')}, this version reads {FORMAT}")
+    check_format(meta.get("format"), FORMAT, source="the saved state")
     _load_weights(job, _below(tensors, WEIGHTS))
     averages = _below(tensors, AVERAGE)
     if (job.averaging is not None) != bool(averages):

@@ -62,6 +62,7 @@ class CamVid(MaskPairs):
         values = MaskValues(meaning, len(CLASSES), reading=reading.reading, advice=_ADVICE)
         super().__init__(folder, pairs, values, decoding=decoding, exif=exif)
         colours = dict(zip(index, CLASSES.values(), strict=True))
+        self.set_files = (folder / f"{split}.txt",)
         self.info = DataInfo(
             classes=expected,
             palette=tuple(colours.get(i, VOID_COLOUR) for i in range(len(expected))),

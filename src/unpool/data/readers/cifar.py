@@ -48,6 +48,7 @@ class Cifar:
             names = ["train.tar.gz" if split == "train" else "test.tar.gz", *_batch_names(split)]
             raise missing_split(root, split, [*names, f"{_BATCHES}/{names[-1]}"])
         require_two(content.classes, printable(root))
+        self.root, self.set_files = root, content.files
         self.info = DataInfo(classes=tuple(classes) if classes is not None else content.classes)
         index = torch.tensor(match(content.classes, self.info.classes, printable(root)))
         self._images, self._labels = content.images, index[content.labels]
@@ -66,6 +67,10 @@ class Cifar:
 
     def __getitem__(self, index: int) -> Sample:
         return {"image": self._images.image(index, self.decoding, self.names[index]), **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the files of one sample alone: none."""
+        return ()
 
     def measure(self, index: int) -> Measure:
         """Returns the size of one image."""
@@ -109,6 +114,7 @@ class _Content(NamedTuple):
     classes: tuple[str, ...]
     names: list[str]
     ignored: int
+    files: tuple[Path, ...]
 
 
 def _read_archive(root: Path, split: str) -> _Content | None:
@@ -129,6 +135,7 @@ def _read_archive(root: Path, split: str) -> _Content | None:
         classes,
         [printable(archive.names[i]) for i in positions],
         len(parts) - len(positions),
+        (path, *_metas(root)),
     )
 
 
@@ -143,11 +150,12 @@ def _read_batches(root: Path, split: str) -> _Content | None:
                 f"{path.name}/{i:05d}" for path, batch in zip(paths, records, strict=True) for i in range(len(batch))
             ]
             data = torch.cat(records)
-            classes = _meta(folder) or _meta(root) or tuple(str(i) for i in range(10))
+            classes = _meta(folder, root) or tuple(str(i) for i in range(10))
             labels = data[:, 0].long()
             if int(labels.max()) >= len(classes):
                 raise DataError(f"{printable(folder)}: label {int(labels.max())}; expected 0 to {len(classes) - 1}")
-            return _Content(_Plain(data[:, 1:].reshape(-1, 3, _SIDE, _SIDE).clone()), labels, classes, names, 0)
+            images = _Plain(data[:, 1:].reshape(-1, 3, _SIDE, _SIDE).clone())
+            return _Content(images, labels, classes, names, 0, (*paths, *_metas(folder, root)))
     return None
 
 
@@ -171,6 +179,11 @@ def _records(path: Path) -> Tensor:
     return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(-1, _RECORD).copy())
 
 
-def _meta(folder: Path) -> tuple[str, ...]:
-    path = folder / "batches.meta.txt"
-    return tuple(path.read_text(encoding="utf-8-sig").split()) if path.is_file() else ()
+def _meta(*folders: Path) -> tuple[str, ...]:
+    """The class names in the first of the folders that has a list of them; empty where none has."""
+    texts = (path.read_text(encoding="utf-8-sig").split() for path in _metas(*folders))
+    return next((tuple(names) for names in texts if names), ())
+
+
+def _metas(*folders: Path) -> tuple[Path, ...]:
+    return tuple(path for folder in dict.fromkeys(folders) if (path := folder / "batches.meta.txt").is_file())

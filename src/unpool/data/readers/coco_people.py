@@ -44,7 +44,7 @@ class CocoPeople(PersonCrops):
             raise coco.missing_people(content, least_joints)
         self.info = content.info
         super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif), with_area=True)
-        self.faults = content.faults
+        self.faults, self.set_files = content.faults, (content.path,)
         ignored = len(content.people) - len(people) - len(content.faults)
         self.origin: dict[str, Any] = {
             "root": printable(root),

@@ -73,7 +73,7 @@ class CocoScenes:
             self._scenes = _scenes(content, neck=neck, empty=empty)
         if not any(len(scene.people) for scene in self._scenes):
             raise coco.missing_people(content, least_joints)
-        self.root = root
+        self.root, self.set_files = root, (content.path,)
         self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "ignored", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
         self.faults: list[Fault] = content.faults
@@ -88,6 +88,10 @@ class CocoScenes:
     def __getitem__(self, index: int) -> Sample:
         image = decode_image(self.root / self._scenes[index].image, self.decoding)
         return {"image": image, **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the image of one sample."""
+        return (self.root / self._scenes[index].image,)
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

@@ -64,7 +64,7 @@ class Folder:
         require_split(split)
         require_share(val_share)
         require_exif(exif)
-        self.root = require_root(root)
+        self.root, self.set_files = require_root(root), ()
         self.decoding = replace(decoding, exif=exif)
         source, self._drawn = self._source(split, val_share, seed)
         folders = _class_folders(source)
@@ -105,6 +105,10 @@ class Folder:
     def __getitem__(self, index: int) -> Sample:
         path = self.root / self._files[index]
         return {"image": decode_image(path, self.decoding), **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the file of one sample."""
+        return (self.root / self._files[index],)
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""

@@ -77,6 +77,7 @@ class FolderMasks(MaskPairs):
             raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(meaning, len(labels.names), reading=reading.reading)
         super().__init__(root, pairs, values, decoding=decoding, exif=exif)
+        self.set_files = (root / "classes.txt",)
         self.info = DataInfo(
             classes=expected,
             palette=labels.palette(index, len(expected)),

@@ -46,7 +46,7 @@ class ImagePairs:
     ) -> None:
         require_share(val_share)
         require_exif(exif, of_target=True)
-        self.root = require_root(root)
+        self.root, self.set_files = require_root(root), ()
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
         paired = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
         self._pairs = paired.pairs
@@ -73,6 +73,10 @@ class ImagePairs:
     def __getitem__(self, index: int) -> Sample:
         image = decode_image(self.root / self._pairs[index].image, self.decoding)
         return {"image": image, **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the two files of one sample."""
+        return self.root / self._pairs[index].image, self.root / self._pairs[index].mask
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

@@ -61,7 +61,7 @@ class Images:
     ) -> None:
         require_share(val_share)
         require_exif(exif)
-        self.root = require_root(root)
+        self.root, self.set_files = require_root(root), ()
         folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
         if not folders and (look := look_at_photographs(folder)):
             raise DataError(f"{look}. If all of them are photographs all the same, name their folder in data.folders")
@@ -94,6 +94,10 @@ class Images:
 
     def __getitem__(self, index: int) -> Sample:
         return {"image": decode_image(self.root / self._files[index], self.decoding)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the file of one sample."""
+        return (self.root / self._files[index],)
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one image, from its header."""

@@ -62,6 +62,7 @@ class Lsp(PersonCrops):
             people.append(Person(image, image, positions, visible, box))
         super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif))
         self.faults = faults
+        self.set_files = (root / "joints.mat", *(path for name in (_TRAIN, _VAL) if (path := root / name).is_file()))
         self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=LSP_LIMBS)
         self.origin: dict[str, Any] = {
             "root": printable(root),

@@ -42,9 +42,11 @@ class Mnist:
     ) -> None:
         require_split(split)
         stem = _STEMS[split]
-        self._images = read_idx(_find(require_root(root), split, f"{stem}-images", "idx3-ubyte"), axes=3)
+        images = _find(require_root(root), split, f"{stem}-images", "idx3-ubyte")
+        self._images = read_idx(images, axes=3)
         path = _find(root, split, f"{stem}-labels", "idx1-ubyte")
         labels = read_idx(path, axes=1)
+        self.root, self.set_files = root, (images, path)
         if len(labels) != len(self._images):
             raise DataError(
                 f"{printable(path)} holds {len(labels)} labels and its image file {len(self._images)} images"
@@ -69,6 +71,10 @@ class Mnist:
     def __getitem__(self, index: int) -> Sample:
         image = self._images[index].expand(self._channels, -1, -1).clone()
         return {"image": image, **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the files of one sample alone: none."""
+        return ()
 
     def measure(self, index: int) -> Measure:
         """Returns the size of one image."""

@@ -111,6 +111,7 @@ class MaskPairs:
         self, root: Path, pairs: Sequence[Pair], values: MaskValues, *, decoding: Decoding, exif: TargetExif
     ) -> None:
         self.root = root
+        self.set_files: tuple[Path, ...] = ()
         self._pairs = tuple(pairs)
         self._values = values
         self.decoding = replace(decoding, exif="ignore" if exif == "ignore" else "apply")
@@ -131,6 +132,10 @@ class MaskPairs:
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=probe(file).orientation)
         return sample
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns image and mask of one sample, of a page the whole stacks."""
+        return self.root / self._pairs[index].image, self.root / self._pairs[index].mask
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a sample, without its image."""

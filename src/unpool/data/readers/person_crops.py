@@ -101,6 +101,7 @@ class PersonCrops:
         with_area: bool = False,
     ) -> None:
         self.root = root
+        self.set_files: tuple[Path, ...] = ()
         self.gives: tuple[str, ...] = ("image", "keypoints", "visible", *(("area",) if with_area else ()))
         self.names: Sequence[str] = [person.name for person in people]
         self.faults: list[Fault] = []
@@ -118,6 +119,10 @@ class PersonCrops:
         if self._squares is not None:
             image = cut(image, self._squares[index], torch.tensor(FILLS.get(len(image), len(image) * FILLS[1])))
         return {"image": image, **self.targets(index)}
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Returns the image of one sample."""
+        return (self.root / self._people[index].image,)
 
     def targets(self, index: int) -> Sample:
         """All of a sample but its image."""
