@@ -59,9 +59,13 @@ class Flips:
             "resume": ["train", "--resume", str(copy), f"train.epochs={EPOCHS + 1}"],
         }
         command = [sys.executable, "-m", "unpool", *words[verb]]
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=ASLEEP * self.limit_s / 2, check=False
-        )
+        limit_s = 0.9 * ASLEEP * self.limit_s
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return "hang", f"took more than {limit_s:g} s"
         given = Answer(done.returncode, done.stderr)
         if fault := fault_of(given):
             return fault
