@@ -32,6 +32,7 @@ def test_class_without_validation_images_is_named_wherever_scores_are(folder, tm
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["data"]["not_measured"] == ["cat"]
     assert metrics["data"]["never_learned"] == ["dog"]
+    assert metrics["data"]["classes"]["label"]["counts"] == {"ant": 4, "bee": 4, "cat": 4, "dog": 0}
     assert metrics["classes_measured"] == 3
     assert metrics["recall"]["cat"] is metrics["precision"]["cat"] is None
     assert metrics["recall"]["dog"] == 0.0

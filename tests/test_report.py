@@ -126,6 +126,14 @@ def test_report_names_classes_that_were_not_measured_or_never_learned(tmp_path):
     assert "never learned, since the training set has none of them: bicyclist." in text
 
 
+def test_report_shows_how_many_targets_each_class_has(tmp_path):
+    metrics = segmentation_metrics()
+    metrics["data"]["classes"] = {"label": {"counts": {"ant": 1200, HOSTILE: 30}, "largest_to_smallest": 40.0}}
+    text = make(lay_run(tmp_path / "run", metrics))
+    assert "Classes of the training set (label): largest to smallest 40 to 1" in text
+    assert re.findall(r'class="value">([^<]+)<', text)[-2:] == ["1,200", "30"]
+
+
 def test_report_compares_with_colour_alone(run):
     assert "Colour alone. It reaches mean IoU 27.1 %." in make(run)
 

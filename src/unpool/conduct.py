@@ -228,6 +228,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         "data": {
             "train": len(data.train.samples),
             "val": len(data.val.samples),
+            "classes": data.train.counts.to_json(),
             "never_learned": data.train.counts.absent(job.task.needs),
             "not_measured": data.val.counts.absent(job.task.needs),
             "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],

@@ -284,6 +284,7 @@ def _data(metrics: Mapping[str, Any]) -> list[Markup]:
     parts = [
         blocks.tiles([(f"{split} images", number(data[split])) for split in ("train", "val", "test") if split in data])
     ]
+    parts += [_counts(name, one) for name, one in (data.get("classes") or {}).items() if len(one["counts"]) > 1]
     if not skipped:
         return [*parts, blocks.note("No file was skipped.")]
     rows = [_fault(fault) for fault in skipped[:MOST_SKIPPED]]
@@ -292,6 +293,17 @@ def _data(metrics: Mapping[str, Any]) -> list[Markup]:
         listed.append(blocks.note(f"and {len(skipped) - len(rows)} more: see data.json"))
     title = "1 file was skipped" if len(skipped) == 1 else f"{len(skipped)} files were skipped"
     return [*parts, blocks.folded(title, *listed)]
+
+
+def _counts(name: str, counted: Mapping[str, Any]) -> Markup:
+    """How often each class occurs in the targets of the training set, the most frequent first."""
+    counts = sorted(counted["counts"].items(), key=lambda entry: -entry[1])
+    whole = sum(counted["counts"].values()) or 1
+    kept = counts if len(counts) <= MOST_BARS else [*counts[: MOST_BARS // 2], *counts[-MOST_BARS // 2 :]]
+    ratio = counted.get("largest_to_smallest")
+    title = f"Classes of the training set ({name})" + (f": largest to smallest {number(ratio)} to 1" if ratio else "")
+    rows = [blocks.Bar(one, count / whole, f"{count:,}") for one, count in kept]
+    return blocks.folded(title, blocks.bars(rows))
 
 
 def _fault(fault: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from tests.data.readers.trees import encoded, pixels, written
 from tests.data.test_store import Listed, boxed, labelled, segmented
 from unpool.assemble.data import read_data
-from unpool.data.label_counts import LabelCounts, count_sample, log_unlabelled, require_labels
+from unpool.data.label_counts import LabelCounts, count_sample, log_balance, log_unlabelled, require_labels
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.store import scan
 from unpool.errors import DataError
@@ -36,13 +37,14 @@ def test_every_scan_counts_pixels_by_class(memory, tmp_path):
     mask = np.array([[0, 0, 0, 1, 1, 255]] * 4, np.uint8)
     reader = FolderMasks(tree(tmp_path, mask), "val", val_share=1.0, ignore=255)
     labels = scan(reader, memory=memory).manifest["labels"]
-    assert labels == {"mask": {"counts": {"a": 5 * 12, "b": 5 * 8}, "ignored": 5 * 4}}
+    assert labels == {"mask": {"counts": {"a": 5 * 12, "b": 5 * 8}, "ignored": 5 * 4, "largest_to_smallest": 1.5}}
     json.dumps(labels)
 
 
 def test_labels_and_lists_of_labels_are_counted():
-    assert scan(labelled(0, 2, 2)).manifest["labels"] == {"label": {"counts": {"a": 1, "b": 0, "c": 2}}}
-    assert scan(boxed([1, 1], [], [2])).manifest["labels"] == {"labels": {"counts": {"a": 0, "b": 2, "c": 1}}}
+    twice = {"largest_to_smallest": 2.0}
+    assert scan(labelled(0, 2, 2)).manifest["labels"] == {"label": {"counts": {"a": 1, "b": 0, "c": 2}, **twice}}
+    assert scan(boxed([1, 1], [], [2])).manifest["labels"] == {"labels": {"counts": {"a": 0, "b": 2, "c": 1}, **twice}}
 
 
 def test_labels_of_a_set_without_classes_are_any_numbers_and_are_not_counted():
@@ -106,3 +108,81 @@ def test_nothing_is_said_of_a_set_that_has_all_classes(caplog):
         require_labels(counts, ("mask",))
         log_unlabelled(counts, ("mask",), part="validation")
     assert caplog.messages == []
+
+
+def counted(key, *numbers, classes=None):
+    counts = LabelCounts(classes or [f"c{i}" for i in range(len(numbers))])
+    counts.add({key: np.array(numbers)})
+    return counts
+
+
+def test_count_of_each_class_is_told_with_the_largest_to_the_smallest(caplog):
+    with caplog.at_level(logging.INFO):
+        log_balance(counted("label", 120, 40, classes=("cat", "dog")), ("label",))
+    assert caplog.messages == [
+        "images of each class in the training set: 'cat' 120, 'dog' 40; largest : smallest = 3.0 : 1"
+    ]
+
+
+def test_counts_of_many_classes_are_the_largest_and_the_smallest(caplog):
+    with caplog.at_level(logging.INFO):
+        log_balance(counted("label", *range(40, 90)), ("label",))
+    (line,) = caplog.messages
+    assert ": 'c49' 89, 'c48' 88, " in line
+    assert ", ... 30 more ..., " in line
+    assert ", 'c0' 40; largest : smallest = 2.2 : 1" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "counts", "says"),
+    [
+        ("label", (100, 10), "10 times the images of the smallest, .* set data.order={weighted: {}} to draw all"),
+        ("mask", (5000, 50), "100 times the pixels of the smallest, .* set task.class_weights=median to weigh"),
+    ],
+)
+def test_very_unequal_classes_are_warned_of_with_what_to_do(key, counts, says, caplog):
+    with caplog.at_level(logging.WARNING):
+        log_balance(counted(key, *counts), (key,))
+        log_balance(counted(key, counts[0] - 1, counts[1]), (key,))
+        log_balance(counted(key, *counts), (key,), is_balanced=True)
+    (line,) = caplog.messages
+    assert re.search(says, line)
+
+
+@pytest.mark.parametrize("overrides", [["data.order={weighted: {}}"], []])
+def test_hint_is_not_given_to_who_followed_it(overrides, tmp_path, caplog):
+    for name, count in (("ant", 40), ("bee", 3)):
+        for i in range(count):
+            written(tmp_path / name / f"{name}{i}.png", encoded(pixels(8, 8, 3, seed=i)))
+    with caplog.at_level(logging.INFO):
+        read_data(load_recipe("folder_resnet18", [f"data.root={tmp_path}", "data.workers=0", *overrides]))
+    assert (
+        "images of each class in the training set: 'ant' 32, 'bee' 2; largest : smallest = 16.0 : 1" in caplog.messages
+    )
+    assert any("set data.order={weighted: {}}" in message for message in caplog.messages) is not bool(overrides)
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("mask", "each meaning the class before: set data.mask_values={1: 0, 2: 1} if so"),
+        ("label", "each meaning the class before: subtract 1 if so"),
+    ],
+)
+def test_ids_that_begin_at_1_are_told_with_how_to_mend_them(key, hint, caplog):
+    with caplog.at_level(logging.WARNING):
+        require_labels(counted(key, 0, 7, 9), (key,))
+        require_labels(counted(key, 0, 0, 9), (key,))
+    first, second = caplog.messages
+    assert "ids may have been counted from 1, " in first
+    assert first.endswith(hint)
+    assert second.endswith("check how the targets were exported")
+
+
+def test_masks_of_ids_from_1_up_to_the_number_of_classes_name_the_mapping(tmp_path):
+    root = tree(tmp_path, np.array([[1, 1, 1, 2, 2, 2]] * 4, np.uint8))
+    says = r"if ids are counted from 1, set data\.mask_values=\{1: 0, 2: 1\}; or data\.ignore=2 if 2 is unlabelled"
+    with pytest.raises(DataError, match=says):
+        read_data(recipe(root))
+    counts = read_data(recipe(root, "data.mask_values={1: 0, 2: 1}")).train.counts
+    assert counts.by_class("mask").tolist() == [48, 48]

@@ -108,3 +108,11 @@ def test_column_comes_from_where_the_shift_says_and_edges_are_repeated(shift):
 def test_maps_that_are_not_shifted_are_the_same():
     maps = torch.rand(1, 2, 5, 6, generator=torch.Generator().manual_seed(0))
     assert heatmaps.shift_columns(maps, 0.0) is maps
+
+
+def test_of_equal_pixels_the_first_row_by_row_is_the_point():
+    maps = torch.zeros(2, 1, 6, 7)
+    maps[1, 0, 2, 5] = maps[1, 0, 4, 1] = 1.0
+    points, heights = heatmaps.decode(maps)
+    assert points[:, 0].tolist() == [[0.0, 0.0], [5.0, 2.0]]
+    assert heights[:, 0].tolist() == [0.0, 1.0]

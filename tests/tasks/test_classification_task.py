@@ -88,6 +88,23 @@ def test_classification_predicts_classes_best_first_with_probabilities():
     assert found["score"].tolist() == found["top_scores"][:, 0].tolist()
 
 
+@pytest.mark.parametrize("classes", [2, 3, 7, 1000])
+def test_of_equal_classes_the_lower_is_first(classes):
+    task = Classification(DataInfo(classes=tuple(map(str, range(classes)))))
+    logits = torch.zeros(4, classes)
+    logits[1, -2:] = 1.0  # two that are equal before all others
+    logits[2] = logits[2].half() + 0.25
+    logits[3, 0] = -1.0
+    first = [classes - 2, classes - 1]
+    answer = task.decode(logits, {})
+    expected = [list(range(classes)), first + list(range(classes - 2)), list(range(classes)), [*range(1, classes), 0]]
+    assert answer["top_labels"].tolist() == [row[:5] for row in expected]
+    assert answer["label"].tolist() == [row[0] for row in expected]
+    scores = task.metric()
+    scores.update(answer, {"label": torch.tensor([min(4, classes - 1)] * 4)})
+    assert scores.compute()["top5"] == (0.75 if classes == 1000 or classes == 7 else 1.0)
+
+
 def test_classification_settings_that_cannot_work_are_refused():
     with pytest.raises(RecipeError, match=r"label_smoothing is 1\.0"):
         Classification(INFO, label_smoothing=1.0)

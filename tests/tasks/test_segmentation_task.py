@@ -124,6 +124,13 @@ def test_segmentation_predicts_at_the_size_of_the_mask_resizing_scores_not_class
     assert prediction["score"][0, 0, 0].item() == pytest.approx(torch.tensor([3.0, 0, 0]).softmax(0)[0].item())
 
 
+def test_of_equal_classes_of_a_pixel_the_lower_is_answered():
+    scores = torch.zeros(1, 3, 4, 4)
+    scores[0, 1:, 2:] = 1.0
+    answer = Segmentation(DataInfo(classes=("a", "b", "c"))).decode(scores, {"image": torch.zeros(1, 3, 4, 4)})
+    assert answer["mask"][0].tolist() == [[0] * 4] * 2 + [[1] * 4] * 2
+
+
 def test_segmentation_predicts_at_the_size_of_the_file_where_there_is_no_mask():
     batch = {"image": torch.zeros(2, 3, 4, 4), "size_hw": torch.tensor([[8, 6], [4, 10]])}
     prediction = Segmentation(INFO).decode(torch.randn(2, 3, 4, 4), batch)

@@ -9,7 +9,7 @@ from pathlib import Path
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
-from unpool.data.label_counts import log_unlabelled, require_labels
+from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
@@ -116,6 +116,8 @@ def read_data(
         results.append(scan(reader, memory=memory, shared=shared, progress=progress))
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
+    is_balanced = not {"weighted", "p_times_k"}.isdisjoint(recipe.data.order) or "class_weights" in recipe.task.options
+    log_balance(results[0].counts, needs, is_balanced=is_balanced)
     log_unlabelled(results[1].counts, needs, part="validation")
     read_by = train if set_range_of(train) or not set_range_of(val) else val
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)

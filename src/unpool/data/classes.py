@@ -23,12 +23,13 @@ def match(names: Sequence[str], wanted: Sequence[str], where: str) -> tuple[int,
     index = {nfc(name): i for i, name in enumerate(wanted)}
     unknown = [name for name in names if nfc(name) not in index]
     if unknown:
-        near = [difflib.get_close_matches(nfc(name), index, n=1) for name in unknown]
+        near = [difflib.get_close_matches(nfc(name), index, n=1) for name in unknown[:20]]
         named = [
-            f"'{name}'" + (f" (did you mean '{n[0]}'?)" if n else "") for name, n in zip(unknown, near, strict=True)
+            f"'{name}'" + (f" (did you mean '{n[0]}'?)" if n else "") for name, n in zip(unknown, near, strict=False)
         ]
         known = ", ".join(f"'{name}'" for name in list(wanted)[:20]) + (", ..." if len(wanted) > 20 else "")
-        raise DataError(f"{where}: unknown classes {', '.join(named)}; expected names among {known}")
+        more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
+        raise DataError(f"{where}: unknown classes {', '.join(named)}{more}; expected names among {known}")
     return tuple(index[nfc(name)] for name in names)
 
 

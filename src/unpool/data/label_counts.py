@@ -11,6 +11,14 @@ from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, Sample
 
 _SHOWN = 20
+_UNITS = {"label": "images", "labels": "boxes", "mask": "pixels"}
+# largest : smallest class, from which on a hint is logged; pixels of small objects are few in any set
+UNBALANCED = {"label": 10, "labels": 100, "mask": 100}
+_REMEDIES = {
+    "label": "set data.order={weighted: {}} to draw all classes equally often",
+    "labels": "add images of rare classes",
+    "mask": "set task.class_weights=median to weigh classes by how rare they are",
+}
 _PART = 1 << 20
 _log = logging.getLogger(__name__)
 
@@ -63,12 +71,24 @@ class LabelCounts:
         lists = [self.missing(key) for key in self._counts if key in keys]
         return [name for name in self.classes if lists and all(name in missing for missing in lists)]
 
+    def ratio(self, key: str) -> float | None:
+        """How often the most frequent class occurs under a key, over the rarest one that occurs; None of one class."""
+        counts = self.by_class(key)
+        counts = counts[counts > 0]
+        return float(counts.max() / counts.min()) if len(counts) > 1 else None
+
+    def start_at_one(self, key: str) -> bool:
+        """Whether the first class occurs nowhere and all others do, as where ids are counted from 1."""
+        is_seen = self.by_class(key) > 0
+        return len(is_seen) > 1 and not is_seen[0] and bool(is_seen[1:].all())
+
     def to_json(self) -> dict[str, Any]:
         """The counts by key, for data.json; classes by name, "labelled" in a set without."""
         return {
             key: {
                 "counts": dict(zip(self.classes or ("labelled",), self.by_class(key).tolist(), strict=True)),
                 **({"ignored": self.ignored(key)} if key == "mask" else {}),
+                **({"largest_to_smallest": round(ratio, 2)} if (ratio := self.ratio(key)) else {}),
             }
             for key in self._counts
         }
@@ -81,6 +101,19 @@ class LabelCounts:
             what = f"all {ignored:,} pixels of {self.samples:,} masks are unlabelled ({IGNORE} after data.ignore and"
             return f"{what} data.mask_values): check these two, and how the masks were exported"
         return f"the {self.samples:,} samples have no {key.removesuffix('s')}"
+
+    def sentence_of_counts(self, key: str, part: str) -> str:
+        """Says how often each class occurs under a key; empty where the set has fewer than two classes."""
+        if key not in self._counts or len(self.classes) < 2:
+            return ""
+        counts = self.by_class(key)
+        rarest_last = counts.argsort(kind="stable")[::-1] if len(counts) > _SHOWN else range(len(counts))
+        named = [f"'{self.classes[i]}' {counts[i]:,}" for i in rarest_last]
+        if len(named) > _SHOWN:
+            named = [*named[: _SHOWN // 2], f"... {len(named) - _SHOWN} more ...", *named[-_SHOWN // 2 :]]
+        ratio = self.ratio(key)
+        times = f"; largest : smallest = {ratio:.1f} : 1" if ratio else ""
+        return f"{_UNITS[key]} of each class in the {part} set: {', '.join(named)}{times}"
 
     def sentence_of_missing(self, key: str, part: str) -> str:
         """Says which classes occur nowhere in a part of the set; empty where all occur, or none."""
@@ -104,7 +137,41 @@ def require_labels(counts: LabelCounts, keys: Collection[str]) -> None:
             if problem := counts.unlabelled(key):
                 raise DataError(f"nothing is labelled in the training set: {problem}")
             if sentence := counts.sentence_of_missing(key, "training"):
-                _log.warning("%s; nothing of it can be learned: check how the targets were exported", sentence)
+                hint = _ids_from_one(counts, key) or "check how the targets were exported"
+                _log.warning("%s; nothing of it can be learned: %s", sentence, hint)
+
+
+def _ids_from_one(counts: LabelCounts, key: str) -> str:
+    """What to do where only the first class is missing; empty where it is not so."""
+    if not counts.start_at_one(key):
+        return ""
+    problem = "all others occur, so ids may have been counted from 1, each meaning the class before"
+    if key != "mask":
+        return f"{problem}: subtract 1 if so"
+    mapping = ", ".join(f"{i}: {i - 1}" for i in range(1, len(counts.classes))[:_SHOWN])
+    more = ", ..." if len(counts.classes) > _SHOWN + 1 else ""
+    return f"{problem}: set data.mask_values={{{mapping}{more}}} if so"
+
+
+def log_balance(counts: LabelCounts, keys: Collection[str], *, is_balanced: bool = False) -> None:
+    """Logs how often each class of the training set occurs, and what to do where that is very unequal.
+
+    Args:
+        counts: of the training set.
+        keys: of the targets that are learned from.
+        is_balanced: the recipe draws or weighs by class already.
+    """
+    for key in CLASS_TARGETS:
+        if key in keys and (sentence := counts.sentence_of_counts(key, "training")):
+            _log.info(sentence)
+            ratio = counts.ratio(key) or 1
+            if ratio >= UNBALANCED[key] and not is_balanced:
+                unit = _UNITS[key]
+                _log.warning(
+                    "the largest class has %.0f times the %s of the smallest, so that a network may never answer the "
+                    "latter: %s, and look at the scores of each class",
+                    *(ratio, unit, _REMEDIES[key]),
+                )
 
 
 def log_unlabelled(counts: LabelCounts, keys: Collection[str], *, part: str) -> None:

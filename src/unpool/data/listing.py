@@ -9,6 +9,7 @@ from unpool.data.formats import REFUSED_SUFFIXES, SUFFIXES
 from unpool.data.image_file import printable
 from unpool.types import Fault
 
+_DEEPEST = 100  # folders within one another
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
@@ -99,6 +100,9 @@ class _Walk:
             self.ignored += 1
             return
         self.seen.add(identity)
+        if len(above) > _DEEPEST:
+            self.faults.append(Fault(printable(folder), f"lies more than {_DEEPEST} folders deep: not read"))
+            return
         try:
             with os.scandir(folder) as entries:
                 # real entries before links, so that a folder is listed under its real name
@@ -106,10 +110,11 @@ class _Walk:
         except OSError as error:
             self.faults.append(Fault(printable(folder), f"cannot read ({error.strerror})"))
             return
+        above |= {identity}
         for entry in inside:
             if self.most is not None and len(self.files) >= self.most:
                 return
-            self._take(entry, folder, prefix, above | {identity})
+            self._take(entry, folder, prefix, above)
 
     def _take(self, entry: os.DirEntry[str], folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:
         if is_junk(entry.name):

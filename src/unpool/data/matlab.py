@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpool.data.image_file import printable
+from unpool.data.text_file import require_below
 from unpool.errors import DataError
 
 _HEADER = 128
@@ -35,6 +36,7 @@ def read_matrix(path: Path, name: str) -> NDArray[np.generic]:
     Raises:
         DataError: the file is no MATLAB file of version 5, is damaged, or has no such array of real numbers.
     """
+    require_below(path, _LARGEST)
     data = path.read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if not data.startswith(b"MATLAB 5.0 MAT-file") or order is None:

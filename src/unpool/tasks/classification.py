@@ -93,13 +93,14 @@ class Classification(OneForward):
         return label_cross_entropy(logits, label, label_smoothing=self.label_smoothing)
 
     def decode(self, output: Output, inputs: Batch) -> Prediction:
-        """Most likely classes.
+        """Most likely classes; of equal ones the lower first, on every device, which `topk` leaves open.
 
         Returns:
             label (B,) and its probability score (B,); top_labels and top_scores (B, min(5, N)), best first.
         """
         logits = main_head(output).float()
-        scores, labels = logits.softmax(1).topk(min(TOP, logits.shape[1]), dim=1)
+        labels = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
+        scores = logits.softmax(1).gather(1, labels)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Whole images of COCO: who is labelled, who is not, and what the mask says."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 from tests.data.readers.trees import coco, run_lengths
 from unpool.data.decode import decode_image
+from unpool.data.polygons import fill_polygon
 from unpool.data.readers import READERS
-from unpool.data.readers.coco_regions import draw_region, region_of
+from unpool.data.readers.coco_regions import Region, draw_region, region_of
 from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
 from unpool.types import IGNORE, RGB
@@ -187,6 +190,49 @@ def test_runs_go_down_the_columns(corner):
     expected = np.zeros((3, 4), bool)
     expected[:, 1] = True
     assert np.array_equal(draw_region(region_of({"id": 1, "segmentation": stripe}), (3, 4)), expected)
+
+
+def polygon(kind, rng):
+    count = int(rng.integers(3, 40))
+    if kind == "random":
+        return rng.uniform(-20, 80, (count, 2))
+    if kind == "whole":
+        return rng.integers(-5, 50, (count, 2)).astype(float)
+    if kind == "walk":
+        return rng.normal(0, 2, (count, 2)).cumsum(0) + 20
+    corners = rng.integers(0, rng.integers(2, 7), (count * rng.integers(1, 9), 2)) * float(rng.integers(1, 12))
+    return np.concatenate([corners, corners[:1]]) if kind == "closed" else corners
+
+
+@pytest.mark.parametrize("kind", ["random", "whole", "walk", "repeated", "closed"])
+def test_polygons_are_filled_as_by_pillow_pixel_for_pixel(kind):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = rng.integers(1, 60, 2).tolist()
+        corners = polygon(kind, rng).astype(np.float32)
+        picture = Image.new("1", (width, height))
+        ImageDraw.Draw(picture).polygon([(float(x), float(y)) for x, y in corners], fill=1)
+        assert (fill_polygon(corners, (height, width)) == np.array(picture)).all()
+
+
+def test_polygon_is_filled_alike_in_any_number_of_parts(monkeypatch):
+    corners = np.random.default_rng(0).uniform(-10, 70, (300, 2))
+    whole = fill_polygon(corners, (50, 60))
+    monkeypatch.setattr("unpool.data.polygons._MOST", 200)
+    assert (fill_polygon(corners, (50, 60)) == whole).all()
+
+
+@pytest.mark.parametrize("kind", ["circle", "comb"])
+def test_polygon_of_a_million_corners_is_drawn_in_seconds(kind):
+    count = 1_000_000
+    turn = np.linspace(0, 2 * np.pi, count)
+    circle = np.stack([320 + 200 * np.cos(turn), 240 + 200 * np.sin(turn)], axis=1)
+    comb = np.stack([np.linspace(0, 640, count), np.where(np.arange(count) % 2, 10, 470)], axis=1)
+    corners = {"circle": circle, "comb": comb}[kind]
+    start = time.process_time()
+    drawn = draw_region(Region(1, polygons=(corners.astype(np.float32),)), (480, 640))
+    assert time.process_time() - start < 10
+    assert drawn.sum() == pytest.approx({"circle": np.pi * 200**2, "comb": 640 * 461}[kind], rel=0.01)
 
 
 def test_polygons_are_filled_where_they_lie():

@@ -1,12 +1,17 @@
 """One folder a class, in all the shapes that people have it."""
 
+import logging
 import os
+import shutil
+import time
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from unpool.data.classes import match
+from unpool.data.label_counts import require_labels
 from unpool.data.readers import READERS
 from unpool.data.readers.folder import Folder
 from unpool.data.store import scan
@@ -318,3 +323,56 @@ def test_hymenoptera_is_read_with_its_palette_gif(shared_data):
     assert len(reader) == 245
     assert "train/ants/imageNotFound.gif" in reader.names
     assert reader[reader.names.index("train/ants/imageNotFound.gif")]["image"].shape[0] == 3
+
+
+def test_class_folder_of_damaged_files_alone_keeps_its_index_and_is_told(tmp_path, image, caplog):
+    root = flat(tmp_path, image, classes=("ant", "cow"))
+    (root / "bee").mkdir()
+    for i in range(3):
+        (root / "bee" / f"{i}.jpg").write_bytes(b"not an image")
+    reader = Folder(root, "train")
+    assert reader.info.classes == ("ant", "bee", "cow")
+    with caplog.at_level(logging.WARNING):
+        result = scan(reader)
+        require_labels(result.counts, ("label",))
+    assert result.counts.by_class("label").tolist() == [8, 0, 8]
+    assert len(result.faults) == 2
+    assert any("1 of 3 classes is in no label of the training set: 'bee'; nothing of it" in m for m in caplog.messages)
+
+
+def test_class_folder_of_dangling_links_or_hidden_files_is_told_or_keeps_its_index(tmp_path, image):
+    root = flat(tmp_path, image, classes=("ant", "cow"))
+    for name in ("bee", "dog"):
+        (root / name).mkdir()
+    (root / "bee" / "a.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "dog" / ".ipynb_checkpoints").mkdir()
+    image(root / "dog" / ".ipynb_checkpoints" / "a.png")
+    reader = Folder(root, "train")
+    assert reader.info.classes == ("ant", "cow", "dog")
+    assert "folder 'bee' holds files and no image, so it is no class" in reader.notes
+
+
+def test_val_without_a_class_folder_of_train_is_refused_by_name(tmp_path, image):
+    root = split(tmp_path, image)
+    for part in ("train", "val"):
+        image(root / part / "cow" / "a.png")
+    shutil.rmtree(root / "val" / "bee")
+    with pytest.raises(DataError, match="the classes of train and val differ: 'bee' is in train only"):
+        Folder(root, "val")
+
+
+def test_folders_nested_too_deeply_are_named(tmp_path, image):
+    root = flat(tmp_path, image)
+    deep = root / "ant"
+    for _ in range(700):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    (fault,) = Folder(root, "train").faults
+    assert fault.reason == "lies more than 100 folders deep: not read"
+
+
+def test_ten_thousand_unknown_classes_are_refused_in_seconds(tmp_path):
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"'class0'.* and 9980 more; expected names among"):
+        match([f"class{i}" for i in range(10_000)], [f"Class {i}" for i in range(1000)], "set")
+    assert time.process_time() - start < 10

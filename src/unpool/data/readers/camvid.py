@@ -12,6 +12,7 @@ from unpool.data.image_file import printable
 from unpool.data.mask_rule import find_reading
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.text_file import read_text
 from unpool.errors import DataError
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
@@ -81,7 +82,7 @@ def _folder(root: Path, split: str) -> Path:
 
 
 def _pairs(listing: Path) -> list[Pair]:
-    text = listing.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    text = read_text(listing, errors="surrogateescape")
     pairs = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()

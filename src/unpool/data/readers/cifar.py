@@ -21,6 +21,7 @@ from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk
 from unpool.data.measure import Measure
 from unpool.data.readers.splits import Split, missing_split, require_root, require_split
+from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError
 from unpool.types import RGB, DataInfo, Decoding, Fault, Sample
 
@@ -181,7 +182,7 @@ def _records(path: Path) -> Tensor:
 
 def _meta(*folders: Path) -> tuple[str, ...]:
     """The class names in the first of the folders that has a list of them; empty where none has."""
-    texts = (path.read_text(encoding="utf-8-sig").split() for path in _metas(*folders))
+    texts = (read_text(path, most=MOST_CLASSES).split() for path in _metas(*folders))
     return next((tuple(names) for names in texts if names), ())
 
 

@@ -1,11 +1,13 @@
 """classes.txt: one class a line, in the order of their ids in masks; a line may end in a colour, `name r g b`."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from unpool.data.classes import nfc
 from unpool.data.image_file import printable
+from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError
 from unpool.types import IGNORE
 
@@ -30,7 +32,7 @@ def read_class_file(path: Path) -> ClassFile:
     if not path.is_file():
         raise DataError(f"{printable(path)} is missing; write the name of one class a line, that of id 0 first")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, most=MOST_CLASSES)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)}: cannot read ({error}); save it as UTF-8 text") from error
     lines = [line.strip() for line in text.rstrip().splitlines()]
@@ -43,8 +45,7 @@ def read_class_file(path: Path) -> ClassFile:
 
 
 def _fault(names: tuple[str, ...], colours: tuple[Colour, ...]) -> str | None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    same = sorted({colour for colour in colours if colours.count(colour) > 1})
+    twice, same = (sorted(one for one, times in Counter(all_).items() if times > 1) for all_ in (names, colours))
     if "" in names:
         blank = names.index("")
         return f"line {blank + 1} is blank, and lines give the ids, from 0: delete it, or name the class of id {blank}"

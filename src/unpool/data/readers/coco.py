@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpool.data.image_file import printable
+from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.text_file import read_json_text
 from unpool.errors import DataError, RecipeError
 from unpool.ops.sides import flip_pairs
 from unpool.types import DataInfo, Fault
@@ -35,6 +37,7 @@ class Annotations(NamedTuple):
         people: annotations of people and of crowds, ordered by image id, then annotation id.
         labelled: ids of the people who have at least `least_joints` labelled joints and lie on their image.
         faults: the people who have that many joints but do not lie on their image, with the reason.
+        notes: a sentence on each kind of doubtful boxes.
         info: joints and limbs that the file defines.
     """
 
@@ -43,6 +46,7 @@ class Annotations(NamedTuple):
     people: list[Annotation]
     labelled: frozenset[int]
     faults: list[Fault]
+    notes: list[str]
     info: DataInfo
 
 
@@ -62,7 +66,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
     if not path.is_file():
         raise missing_split(root, split, [f"annotations/{path.name}"])
     with reading(path):
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_json_text(path))
         require_consistent(content)
         images = {
             image["id"]: (f"{part}/{image['file_name']}", (image["height"], image["width"]))
@@ -71,6 +75,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
         person = next(one for one in content["categories"] if one["name"] == PERSON)
         of_people = [one for one in content["annotations"] if one["category_id"] == person["id"]]
         people = sorted(of_people, key=lambda one: (one["image_id"], one["id"]))
+        notes = check_boxes(people, {number: size_hw for number, (_, size_hw) in images.items()})
         enough = [one for one in people if _has_joints(one, least_joints)]
         reasons = {one["id"]: _find_misplacement(one, images[one["image_id"]][1]) for one in enough}
         labelled = frozenset(number for number, reason in reasons.items() if reason is None)
@@ -79,7 +84,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
             for one in enough
             if (reason := reasons[one["id"]])
         ]
-        return Annotations(path, images, people, labelled, faults, _info(person))
+        return Annotations(path, images, people, labelled, faults, notes, _info(person))
 
 
 @contextmanager

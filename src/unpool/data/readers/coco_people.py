@@ -45,6 +45,7 @@ class CocoPeople(PersonCrops):
         self.info = content.info
         super().__init__(root, people, square=square, decoding=replace(decoding, exif=exif), with_area=True)
         self.faults, self.set_files = content.faults, (content.path,)
+        self.notes = content.notes
         ignored = len(content.people) - len(people) - len(content.faults)
         self.origin: dict[str, Any] = {
             "root": printable(root),

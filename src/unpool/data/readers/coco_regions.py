@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from unpool.data.polygons import fill_polygon
 from unpool.data.readers.coco_checks import MOST
+
+_MANY = 2000  # corners, from which on Pillow is slower
 
 
 class Region(NamedTuple):
@@ -70,6 +73,19 @@ def region_or_box(one: Mapping[str, Any]) -> Region:
     return Region(one["id"], polygons=(corners,))
 
 
+def extent_of(one: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Returns left, top, right and bottom; NaN where there are no polygons, or malformed ones, named when drawn."""
+    polygons = one.get("segmentation")
+    if isinstance(polygons, list) and polygons:
+        try:
+            low = [min(min(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
+            high = [max(max(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
+            return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        except (ValueError, TypeError, OverflowError):
+            pass
+    return np.nan, np.nan, np.nan, np.nan
+
+
 def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Returns (H, W), True in the region; pixels that the edge of a polygon touches may be either.
 
@@ -89,8 +105,15 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             raise ValueError(f"annotation {region.number} is a mask of {covered}; its image is {width}x{height}")
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(width, height).T
-    picture = Image.new("1", (width, height))
-    draw = ImageDraw.Draw(picture)
+    drawn = np.zeros(size_hw, bool)
     for corners in region.polygons:
-        draw.polygon([(float(x), float(y)) for x, y in corners - 0.5], fill=1)
+        fill = fill_polygon if len(corners) > _MANY else _fill_by_pillow
+        drawn |= fill(corners - np.float32(0.5), size_hw)
+    return drawn
+
+
+def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Returns the pixels of `fill_polygon`: faster for few corners."""
+    picture = Image.new("1", (size_hw[1], size_hw[0]))
+    ImageDraw.Draw(picture).polygon(corners.reshape(-1).tolist(), fill=1)
     return np.array(picture)

@@ -77,7 +77,7 @@ class CocoScenes:
         self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "ignored", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
         self.faults: list[Fault] = content.faults
-        self.notes: list[str] = []
+        self.notes: list[str] = content.notes
         ignored = len(content.images) - len(self._scenes)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
         self.decoding = replace(decoding, exif=exif)

@@ -73,7 +73,8 @@ class Folder:
         known = self._known_classes(folders, source, split)
         self.info = DataInfo(classes=tuple(known if classes is None else classes))
         require_two(self.info.classes, printable(source))
-        used = [name for name in sorted(folders) if name in self.info.classes or _holds_images(folders[name])]
+        known_names = set(self.info.classes)
+        used = [name for name in sorted(folders) if name in known_names or _holds_images(folders[name])]
         index = dict(zip(used, match(used, self.info.classes, printable(source)), strict=True))
         self.notes = [*case_clashes(used), *_stray(source), *_odd_folders(source, folders)]
         self.faults: list[Fault] = []
@@ -199,4 +200,5 @@ def _holds_images(folders: Sequence[Path]) -> bool:
 
 
 def _is_empty(folder: Path) -> bool:
-    return all(is_junk(path.name) or path.is_dir() for path in folder.rglob("*"))
+    listing = walk(folder)
+    return not (listing.files or listing.faults or listing.others)

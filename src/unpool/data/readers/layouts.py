@@ -235,7 +235,7 @@ def _loose(folder: Path) -> list[str]:
 
 
 def _suffixes(folder: Path) -> Counter[str]:
-    return Counter(path.suffix.lower() for path in folder.rglob("*") if not is_junk(path.name))
+    return walk(folder).others
 
 
 def _share_stems(images: Path, targets: Path) -> bool:

@@ -19,6 +19,7 @@ from unpool.data.image_file import printable
 from unpool.data.matlab import read_matrix
 from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.text_file import read_text
 from unpool.errors import DataError
 from unpool.ops.sides import flip_pairs
 from unpool.ops.skeleton import LSP, LSP_LIMBS
@@ -108,7 +109,7 @@ def _numbers(root: Path, name: str, count: int) -> list[int]:
 
 
 def _listed(listing: Path, count: int) -> list[int]:
-    words = listing.read_text(encoding="utf-8-sig", errors="replace").split()
+    words = read_text(listing, errors="replace").split()
     wrong = [w for w in words if not (w.isascii() and w.isdigit() and len(w) < _LONG and 1 <= int(w) <= count)]
     if wrong or not words:
         content = f"'{wrong[0][:_LONG]}'" if wrong else "nothing"

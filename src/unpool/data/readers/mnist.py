@@ -23,6 +23,7 @@ from unpool.data.readers.splits import Split, missing_split, require_root, requi
 from unpool.errors import DataError, RecipeError
 from unpool.types import GREY, DataInfo, Decoding, Fault, Sample
 
+MOST_BYTES = 4 << 30  # of a file, unpacked
 _STEMS = {"train": "train", "val": "t10k", "test": "t10k"}
 _FOLDERS = (".", "MNIST/raw", "raw")
 
@@ -93,7 +94,7 @@ def read_idx(path: Path, *, axes: int) -> Tensor:
     """
     name = printable(path)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = _read(path)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{name}: cannot read ({error})") from error
     start = 4 + 4 * axes
@@ -105,6 +106,14 @@ def read_idx(path: Path, *, axes: int) -> Tensor:
     if not math.prod(shape):
         raise DataError(f"{name}: its header says {shape}, so that it holds nothing")
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
+
+
+def _read(path: Path) -> bytes:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{printable(path)}: holds more than {MOST_BYTES:,} bytes unpacked: divide the set")
+    return data
 
 
 def _find(root: Path, split: str, stem: str, kind: str) -> Path:

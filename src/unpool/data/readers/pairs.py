@@ -97,6 +97,11 @@ class MaskValues:
         if is_binary and set(ids) <= {0, 255}:
             proposed = "set data.mask_values={0: 0, 255: 1} if 0 is the first class of classes.txt and 255 the second"
             return f"{proposed}, or data.ignore=255 if 255 is unlabelled"
+        n = self._num_classes
+        if bad == [n] and 0 not in ids and self._table[:n].tolist() == list(range(n)):
+            shifted = ", ".join(f"{i}: {i - 1}" for i in range(1, n + 1))
+            unlabelled = f"data.ignore={n} if {n} is unlabelled"
+            return f"if ids are counted from 1, set data.mask_values={{{shifted}}}; or {unlabelled}"
         ignore = f"set data.ignore={bad[0]} if {bad[0]} is unlabelled, or " if len(bad) == 1 else ""
         remap = "remap with data.mask_values, which gives each id of the set its class by line from 0"
         return f"{ignore}{remap}, or add the classes"
