@@ -13,9 +13,11 @@ def test_runs_are_numbered_from_one(tmp_path, monkeypatch):
 
 
 def test_folder_with_files_is_no_place_for_a_run(tmp_path):
-    (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(RecipeError, match="exists already"):
-        RunDirectory.create("toy", tmp_path)
+    for name in ("note.txt", "config.json"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(RecipeError, match="exists already"):
+            RunDirectory.create("toy", tmp_path)
+        (tmp_path / name).unlink()
 
 
 def test_second_trainer_is_told_who_holds_the_run(tmp_path):

@@ -32,7 +32,7 @@ class Manifest:
     """What manifest.json holds.
 
     Attributes:
-        sums: what each file may hold, None standing for no file; two only while the file is being replaced.
+        sums: what each file may hold, None standing for no file; more than one only while the file is being replaced.
         recipe: values of the recipe, by section and key.
     """
 
@@ -138,7 +138,7 @@ def differences(folder: Path) -> dict[str, str]:
         ModelFileError: the manifest is missing, damaged, or from a newer version.
     """
     manifest = read_manifest(folder)
-    now = {name: sum_of_file(folder / name) for name in manifest.sums}
+    now = {name: _sum_of_file(folder / name) for name in manifest.sums}
     return {
         name: _difference(folder / name, now[name], manifest)
         for name, listed in manifest.sums.items()
@@ -151,7 +151,7 @@ def sum_of(data: bytes) -> Sum:
     return Sum(len(data), hashlib.sha256(data).hexdigest())
 
 
-def sum_of_file(path: Path) -> Sum | None:
+def _sum_of_file(path: Path) -> Sum | None:
     """The same of a file of any size; None where there is none."""
     try:
         with path.open("rb") as file:

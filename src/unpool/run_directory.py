@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
-from unpool.manifest import NAME, Manifest, Sum, differences, read_bound, read_manifest, sum_of, sum_of_file
+from unpool.manifest import NAME, Manifest, differences, read_bound, read_manifest, sum_of
 from unpool.training.files import TEMPORARY, replace_file, serialize
 
 try:
@@ -126,16 +126,11 @@ class RunDirectory:
         if recipe is not None:
             manifest = replace(manifest, recipe=recipe)
         new = {name: sum_of(data) for name, data in files.items()}
-        both = {name: tuple(dict.fromkeys((*self._listed(manifest, name), now))) for name, now in new.items()}
+        both = {name: tuple(dict.fromkeys((*manifest.sums.get(name, (None,)), now))) for name, now in new.items()}
         replace_file(self / NAME, manifest.with_sums(both).dump())
         for name, data in files.items():
             replace_file(self / name, data)
         replace_file(self / NAME, manifest.with_sums({name: (now,) for name, now in new.items()}).dump())
-
-    def _listed(self, manifest: Manifest, name: str) -> tuple[Sum | None, ...]:
-        """What the file may hold; of the two that a kill has left, the one that it holds."""
-        listed = manifest.sums.get(name, (None,))
-        return listed if len(listed) == 1 else (sum_of_file(self / name),)
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         self.write({name: as_bytes(values)})
@@ -206,6 +201,6 @@ def as_bytes(values: Mapping[str, Any]) -> bytes:
 
 def _never_began(path: Path) -> bool:
     """Whether a folder holds nothing but what a run leaves that ended before its recipe was written."""
-    return all(
-        child.name in ("lock", NAME, DATA, CONFIG) or child.name.startswith(TEMPORARY) for child in path.iterdir()
-    )
+    names = {child.name for child in path.iterdir()}
+    known = {"lock", NAME, DATA, CONFIG}
+    return not names or ("lock" in names and all(name in known or name.startswith(TEMPORARY) for name in names))

@@ -90,7 +90,7 @@ def test_state_of_another_format_is_refused(tmp_path):
     saved(tmp_path, 1)
     manifest = tmp_path / "step-00000001" / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 2}))
-    with pytest.raises(ModelFileError, match="format 2, this version reads 1"):
+    with pytest.raises(ModelFileError, match=r"newer version of Unpool \(format 2, this one reads 1\): update Unpool"):
         load(tmp_path)
 
 

@@ -267,3 +267,10 @@ def test_final_state_shares_no_memory_with_the_network():
     with torch.no_grad():
         job.model[0].weight.zero_()
     assert float(state["0.weight"].abs().sum()) > 0
+
+
+def test_state_of_a_newer_version_says_so(tmp_path):
+    job = make_job()
+    tensors, meta = job_state(job)
+    with pytest.raises(ModelFileError, match=r"the saved state was made by a newer version of Unpool \(format 2"):
+        restore(job, tensors=tensors, meta={**meta, "format": 2})
