@@ -93,7 +93,7 @@ def kill_once(trainer: Trainer, run: Path, moment: str, *, after_s: float) -> Ki
     if code == 0:
         return None
     trainer.expect(code, -signal.SIGKILL)
-    return Kill(moment, round(after_s, 4), _last_step(run), round(_wait_for_orphans(process.pid), 2))
+    return Kill(moment, round(after_s, 4), _last_step(run), round(wait_for_orphans(process.pid), 2))
 
 
 class Growth:
@@ -138,10 +138,10 @@ def _log(run: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in json.loads(line).items() if not key.endswith(MEASURED)} for line in lines]
 
 
-def _wait_for_orphans(session: int) -> float:
+def wait_for_orphans(session: int) -> float:
     """Seconds until no process of the session was left; those that stay longer than the limit are killed."""
     started = time.monotonic()
-    while pids := _living(session):
+    while pids := living(session):
         if time.monotonic() - started > ORPHAN_LIMIT_S:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -150,7 +150,7 @@ def _wait_for_orphans(session: int) -> float:
     return time.monotonic() - started
 
 
-def _living(session: int) -> list[int]:
+def living(session: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -30,6 +30,7 @@ from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
+from unpool.training.log import as_json
 from unpool.types import DataInfo, Range, Reader, Samples
 
 EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
@@ -191,7 +192,7 @@ def evaluate(
     give_set_range(reader, trained.preprocessing.set_range)
     result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
-    metrics = _measured(trained, settings, result.samples)
+    metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
     skipped = [fault._asdict() for fault in result.faults]
     if weights in WORDS:  # of a published network's classes a set may have some only
         return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)
