@@ -197,15 +197,6 @@ def test_cuda_without_a_gpu_is_an_environment_fault(camvid):
         make_device(recipe_of(camvid, **{"train.device": "cuda"}))
 
 
-def test_more_workers_than_memory_holds_are_not_started(camvid, monkeypatch, caplog):
-    monkeypatch.setattr("unpool.assemble.data.free_bytes", lambda: 3000 << 20)
-    assert num_workers(recipe_of(camvid, **{"data.workers": 7})) == 7
-    assert num_workers(recipe_of(camvid, **{"data.workers": 0})) == 0
-    assert caplog.text == ""
-    assert num_workers(recipe_of(camvid, **{"data.workers": 256})) == 7
-    assert "data.workers is 256 and the free memory holds 7 processes: 7 are started" in caplog.text
-
-
 def test_one_core_still_gets_a_worker(camvid, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     assert num_workers(recipe_of(camvid, **{"data.workers": "auto"})) == 1

@@ -1,6 +1,5 @@
 """From a recipe's data section to scanned splits and the loaders over them."""
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
 from unpool.data.loader import Loader, Order
-from unpool.data.memory import free_bytes
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.range_of_set import DecodingReader
@@ -27,9 +25,6 @@ from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
 from unpool.types import DataInfo, Decoding, Range, Reader, Samples, Transform
-
-_WORKER_BYTES = 400 << 20  # of a process that has imported torch
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +109,7 @@ def read_data(
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
     memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
-    shared = recipe.data.workers != 0
+    shared = num_workers(recipe) > 0
     results = []
     for reader in (train, val):
         give_set_range(reader, set_range_of(train))
@@ -245,13 +240,7 @@ def _with_noise(recipe: Recipe, transform: Transform, *, seed: int, evaluates: b
 
 
 def num_workers(recipe: Recipe) -> int:
-    """Processes that make training batches: one for each core but one, at least one and at most eight.
-
-    Where the recipe says how many, those for which memory is free.
-    """
+    """Processes that make training batches: one for each core but one, at least one and at most eight."""
     if recipe.data.workers != "auto":
-        asked, most = int(recipe.data.workers), max(1, free_bytes() // _WORKER_BYTES)
-        if asked > most:
-            _log.warning("data.workers is %d and the free memory holds %d processes: %d are started", asked, most, most)
-        return min(asked, most)
+        return int(recipe.data.workers)
     return max(1, min(8, (os.cpu_count() or 1) - 1))
