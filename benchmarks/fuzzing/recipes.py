@@ -25,6 +25,7 @@ from unpool.training.job import Job, StepRecord
 
 TRAINED = 0.35  # share of the accepted recipes
 STEPS = 4
+MOST_WORKERS = 2
 SMALL = {
     "train.epochs": 1,
     "train.warmup_epochs": 0,
@@ -84,6 +85,10 @@ class Recipes:
     def _train(self, recipe: Recipe, base: Recipe, *, where: str, shown: str) -> Verdict:
         """Trains it with everything small that the mutation left as it was."""
         small = {key: value for key, value in self._small(recipe).items() if _at(recipe, key) == _at(base, key)}
+        if recipe.data.workers != "auto":  # no case may start processes or threads without end
+            small["data.workers"] = recipe.data.workers % (MOST_WORKERS + 1)
+        if recipe.train.threads != "auto":
+            small["train.threads"] = 1 + recipe.train.threads % MOST_WORKERS
         directory = self.work / "trained"
         shutil.rmtree(directory, ignore_errors=True)
         trained = answer(lambda: run.train(recipe, small, run=directory, callbacks=[Enough()]))

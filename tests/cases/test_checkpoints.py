@@ -190,6 +190,8 @@ def stacked(samples, epoch):
 SUSPENDED = """
 import sys
 from tests.cases.test_checkpoints import Set, stacked
+from unpool.data.loader import Loader
+from unpool.data.order import Sequential
 
 def main():
     loader = Loader(Set(), stacked, order=Sequential(4, batch=2), workers=int(sys.argv[1]), timeout_s=2.0)
