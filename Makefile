@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup weights demo test slow lint mutants speed results
+.PHONY: setup weights demo test slow lint mutants fuzz speed results
 
 setup: .venv/ready
 
@@ -34,6 +34,9 @@ lint: setup
 
 mutants: setup
 	$(BIN)/python -m benchmarks.mutants.run
+
+fuzz: setup
+	$(BIN)/python -m benchmarks.fuzz
 
 speed: setup
 	$(BIN)/python -m benchmarks.speed

@@ -141,7 +141,7 @@ def _log(run: Path) -> list[dict[str, Any]]:
 def wait_for_orphans(session: int) -> float:
     """Seconds until no process of the session was left; those that stay longer than the limit are killed."""
     started = time.monotonic()
-    while pids := _living(session):
+    while pids := living(session):
         if time.monotonic() - started > ORPHAN_LIMIT_S:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -150,7 +150,7 @@ def wait_for_orphans(session: int) -> float:
     return time.monotonic() - started
 
 
-def _living(session: int) -> list[int]:
+def living(session: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

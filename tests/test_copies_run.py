@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.data.test_likeness import encoded, photograph, scaled
 from unpool import run
@@ -67,8 +68,19 @@ def test_set_without_copies_has_none(tmp_path, caplog):
 def test_equal_files_of_a_streamed_set_are_copies(tmp_path):
     root = laid_out(tmp_path, copies=0, val=4)
     (root / "val" / "a" / "same.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())
-    with pytest.raises(DataError, match=r"val/a/same.png is train/a/0.png \(the same file\)"):
-        read(root, **{"data.memory": False})
+    for verify, how in (("decode", "picture"), ("headers", "file")):
+        with pytest.raises(DataError, match=rf"val/a/same.png is train/a/0.png \(the same {how}\)"):
+            read(root, **{"data.memory": False, "data.verify": verify})
+
+
+def test_mirrored_copies_are_found_in_streamed_sets_the_second_time_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = laid_out(tmp_path, copies=0, val=4)
+    image = Image.open(root / "train" / "a" / "0.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image.save(root / "val" / "a" / "turned.png")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"val/a/turned.png is train/a/0.png \(mirrored\)"):
+            read(root, **{"data.memory": False})
 
 
 def test_one_picture_in_two_classes_is_named(tmp_path, caplog):

@@ -72,6 +72,15 @@ def test_evaluate_gives_what_train_left(camvid, tmp_path):
     assert measured["images"] == 3
 
 
+def test_metrics_of_an_evaluation_are_json_where_the_loss_is_not_finite(camvid, tmp_path, monkeypatch):
+    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    measure = run.measure
+    monkeypatch.setattr(run, "measure", lambda *parts, **options: {**measure(*parts, **options), "loss": float("inf")})
+    metrics = run.evaluate(tmp_path / "run")
+    assert metrics["loss"] is None
+    json.dumps(metrics, allow_nan=False)
+
+
 def test_metrics_are_flat_json_under_plain_names(camvid, tmp_path):
     run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -34,6 +34,7 @@ from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
+from unpool.training.log import as_json
 from unpool.types import MOST_PIXELS, DataInfo, Range, Reader, Samples
 
 EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
@@ -197,7 +198,7 @@ def evaluate(
     with ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
-    metrics = _measured(trained, settings, result.samples)
+    metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
     skipped = [fault._asdict() for fault in result.faults]
     if weights in WORDS:  # of a published network's classes a set may have some only
         return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)

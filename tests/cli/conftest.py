@@ -40,8 +40,8 @@ class FakeRun(ModuleType):
         self.calls.append(("evaluate", run, overrides, split, weights))
         return self._done(run)
 
-    def predict(self, run: Path, images: list[Path], out: Path, *, weights: str, black_white: Any) -> list[dict]:
-        self.calls.append(("predict", run, images, out, weights, black_white))
+    def predict(self, run: Path, images: list[Path], out: Path, **options: Any) -> list[dict]:
+        self.calls.append(("predict", run, images, out, *options.values()))
         self._done(run)
         return self.records
 

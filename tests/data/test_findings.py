@@ -59,7 +59,7 @@ def test_name_that_is_no_text_is_escaped_in_the_list():
 def test_set_that_cannot_be_used_names_the_list():
     findings = Findings(Listed([{}] * 20))
     for index in range(20):
-        findings.add(findings.attempt(_unusable, index))
+        findings.add(findings.attempt(_unusable, index), f"{index}.png")
     with pytest.raises(DataError, match="20 of 20 samples cannot be used") as error:
         findings.verdict(20)
     assert len(all_listed(str(error.value))) == 20
@@ -72,7 +72,7 @@ def _unusable(index: int) -> None:
 def test_files_left_out_say_where_all_are_listed(caplog):
     findings = Findings(Listed([{}] * 40))
     for fault in faults(5):
-        findings.add(fault)
+        findings.add(fault, fault.path)
     with caplog.at_level(logging.WARNING):
         findings.verdict(35)
     assert "all 5 files left out are listed under `skipped` in data.json" in caplog.text

@@ -74,6 +74,18 @@ def test_clock_names_the_sample_in_work() -> None:
     workers.check_clock([-2, now - 20], Numbers(), 3.0)  # a process that starts
 
 
+def test_time_in_which_the_process_was_suspended_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(
+        [0.0, 0.5, 0.5, 1.0, 1.0, 90.0, 90.0, 90.5, 90.5, *(value for n in range(9) for value in [91 + n] * 2)]
+    )
+    monkeypatch.setattr(workers.time, "monotonic", lambda: next(seconds))
+    watch = workers.Watch([5, 0.0], Numbers(), 3.0)
+    for _ in range(7):  # suspended for 89 seconds in the third
+        watch.check()
+    with pytest.raises(EnvironmentFault, match=r"reading number/5.png has taken more than 3 s"):
+        watch.check()
+
+
 def test_what_cannot_be_sent_is_named() -> None:
     numbers = Numbers()
     numbers.decode = lambda path: path  # pyright: ignore[reportAttributeAccessIssue]

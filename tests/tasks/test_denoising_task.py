@@ -11,7 +11,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import build
 from unpool.tasks.denoising import Denoising
 from unpool.training.step import total_loss
-from unpool.types import DataInfo
+from unpool.types import Auxiliary, DataInfo
 
 GREY = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
 SHIFTED = Preprocessing(channels=1, mean=(0.4,), std=(0.2,))
@@ -195,3 +195,14 @@ def test_noise_is_not_taken_away_twice(name):
     task = Denoising(DataInfo(), residual=True, preprocessing=GREY)
     with pytest.raises(RecipeError, match=r"task\.residual is true and the network takes the noise away itself"):
         task.forward(network, {"image": torch.zeros(1, 1, 16, 16)})
+
+
+def test_network_of_another_kind_of_output_is_refused():
+    class Beside(torch.nn.Module):
+        def forward(self, image):
+            return Auxiliary(image, (image,))
+
+    with pytest.raises(
+        RecipeError, match=r"the network gives Auxiliary for images \(1, 1, 8, 8\).*choose one of models"
+    ):
+        task(GREY).forward(Beside(), {"image": torch.zeros(1, 1, 8, 8)})

@@ -59,6 +59,17 @@ def test_output_and_prediction_of_a_batch_are_gone_before_the_next_is_made():
     assert len(held) == 12
 
 
+def test_loss_of_an_evaluation_that_is_not_finite_is_logged(caplog):
+    model = network()
+    evaluate(model, Task(), Loader(), prepare=prepare)
+    assert caplog.text == ""
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.inf)
+    metrics = evaluate(model, Task(), Loader(), prepare=prepare)
+    assert not math.isfinite(metrics["loss"])
+    assert "the loss of this evaluation is not finite (nan)" in caplog.text
+
+
 def test_empty_set_to_evaluate_is_refused():
     with pytest.raises(DataError, match="set to evaluate is empty"):
         evaluate(network(), Task(), Loader(count=0), prepare=prepare)

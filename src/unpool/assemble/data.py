@@ -301,8 +301,8 @@ def _require_in_view(steps: Sequence[Geometry | Colour], side: int) -> None:
     for step in steps:
         if isinstance(step, Geometry) and step.shift >= side:
             raise RecipeError(
-                f"data.augment shifts images by up to {step.shift} pixels and the smallest has a side of {side}, so that "
-                f"nothing of it may be left: set translate.pixels below {side}, or a fraction in its stead"
+                f"data.augment shifts images by up to {step.shift} pixels and the smallest has a side of {side}: "
+                f"nothing of it may be left; set translate.pixels below {side}, or a fraction in its stead"
             )
 
 

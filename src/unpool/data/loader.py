@@ -9,7 +9,7 @@ from typing import Protocol
 
 from unpool.data.image_file import Unusable
 from unpool.data.prefetch import Prefetch
-from unpool.data.workers import Pool, Task, check_clock, read_batch
+from unpool.data.workers import Pool, Task, Watch, read_batch
 from unpool.errors import DataError
 from unpool.types import Batch, Samples, Transform
 
@@ -99,8 +99,8 @@ class Loader:
         else:
             pool = None
             made = (read_batch(self.samples, self.transform, task, clock=clock) for task in tasks)
-            check = lambda: check_clock(clock, self.samples, self.timeout_s)  # noqa: E731
-            ahead = Prefetch(made, ahead=_AHEAD, check=check, computes=True)
+            watch = Watch(clock, self.samples, self.timeout_s)
+            ahead = Prefetch(made, ahead=_AHEAD, check=watch.check, computes=True)
         yield from self._drain(ahead, pool)
 
     def close(self) -> None:

@@ -32,6 +32,7 @@ from unpool.types import Batch, Samples, Transform
 
 _EACH = 2  # batches asked of each worker ahead of time
 _WORKER_BYTES = 300 << 20  # of its own, once torch is imported and before a sample is read
+_LATE_S = 2.0  # a check that is later than this after the one before: the process was suspended, or nobody waited
 _START_S = 300.0  # importing torch, from a cold disk or on busy cores
 _STARTING, _TRANSFORMING = -2, -1
 _ERRORS = {e.__name__: e for e in (DataError, RecipeError, ModelFileError, EnvironmentFault, UnpoolError)}
@@ -71,6 +72,28 @@ def check_clock(clock: MutableSequence[float], samples: Samples, timeout_s: floa
         )
 
 
+class Watch:
+    """Refuses a sample that is too long in work. Time in which this process was suspended (Ctrl-Z) does not count.
+
+    Args:
+        clock: as `read_batch` sets it.
+        samples: name what is in work.
+        timeout_s: longest time for one sample.
+    """
+
+    def __init__(self, clock: MutableSequence[float], samples: Samples, timeout_s: float) -> None:
+        self._clock, self._samples, self._timeout_s = clock, samples, timeout_s
+        self._checked_s = time.monotonic()
+
+    def check(self) -> None:
+        """To be called every half a second while a batch is waited for; raises as `check_clock` does."""
+        now_s = time.monotonic()
+        if now_s - self._checked_s > _LATE_S:
+            self._clock[1] = now_s
+        self._checked_s = now_s
+        check_clock(self._clock, self._samples, self._timeout_s)
+
+
 class Pool:
     """Processes that stay alive until `close`.
 
@@ -87,14 +110,12 @@ class Pool:
             raise EnvironmentFault(
                 f"{problem} and {free / 2**30:.1f} GiB are free: set data.workers={fitting} or fewer"
             )
-        self._samples = samples
-        self._timeout_s = timeout_s
         self._workers: list[_Worker] = []
         # before multiprocessing asks them to end, which they do not hear
         self._ending = Finalize(self, _end_all, args=(self._workers,), exitpriority=10)
         try:
             for _ in range(workers):
-                self._workers.append(_Worker(samples, transform))
+                self._workers.append(_Worker(samples, transform, timeout_s=timeout_s))
         except BaseException:
             self.close()
             raise
@@ -117,7 +138,7 @@ class Pool:
 
     def _receive(self, worker: "_Worker") -> Batch:
         while not worker.has_answer(timeout_s=0.5):
-            check_clock(worker.clock, self._samples, self._timeout_s)
+            worker.watch.check()
         for other in self._workers:
             other.check_alive()
         return worker.answer()
@@ -129,10 +150,11 @@ def _end_all(workers: "list[_Worker]") -> None:
 
 
 class _Worker:
-    def __init__(self, samples: Samples, transform: Transform) -> None:
+    def __init__(self, samples: Samples, transform: Transform, *, timeout_s: float) -> None:
         context = torch.multiprocessing.get_context("spawn")
         self._names = samples.names
         self.clock = context.RawArray("d", [_STARTING, time.monotonic(), _STARTING])
+        self.watch = Watch(self.clock, samples, timeout_s)
         self._channel, theirs = context.Pipe()
         self._process = context.Process(
             target=_work, args=(samples, transform, theirs, self.clock), name="unpool-worker", daemon=True

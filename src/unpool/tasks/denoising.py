@@ -102,9 +102,10 @@ class Denoising(Maps):
                 "leave task.residual out"
             )
         output = model(image)
-        if output.shape != image.shape:
+        if not isinstance(output, Tensor) or output.shape != image.shape:
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise RecipeError(
-                f"the network gives {tuple(output.shape)} for images {tuple(image.shape)} (B, C, H, W); denoising "
+                f"the network gives {shape} for images {tuple(image.shape)} (B, C, H, W); denoising "
                 "needs an image of the same size: choose one of models/denoising"
             )
         return image - output if self.residual else output

@@ -1,5 +1,6 @@
 """Measures a network on a whole set, and keeps the best weights."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from unpool.training.state import final_state
 from unpool.training.step import Step
 from unpool.types import Batch, Losses
 
+_log = logging.getLogger(__name__)
+
 
 def _go_on() -> None:
     return
@@ -33,6 +36,8 @@ def evaluate(
     poll: Callable[[], None] = _go_on,
 ) -> dict[str, Any]:
     """The task's metrics over every batch of epoch 0, with `loss` and `images`; every module's mode is restored.
+
+    A loss that is not finite is logged: in evaluation mode a network can exceed what it did in training.
 
     Args:
         model: on its device.
@@ -65,7 +70,14 @@ def evaluate(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return with_facts(metric.compute(), loss=total.value(), images=images)
+    loss = total.value()
+    if not math.isfinite(loss):
+        _log.warning(
+            "the loss of this evaluation is not finite (%s): the network's outputs are too large for numbers; "
+            "lower train.lr, set train.clip_norm, or use train.precision=float32",
+            loss,
+        )
+    return with_facts(metric.compute(), loss=loss, images=images)
 
 
 def _device_of(model: nn.Module) -> torch.device:
