@@ -65,10 +65,11 @@ def test_set_without_copies_has_none(tmp_path, caplog):
     assert "too" not in caplog.text
 
 
-def test_equal_files_of_a_streamed_set_are_copies(tmp_path):
+def test_equal_files_of_a_streamed_set_are_copies(tmp_path, monkeypatch):
     root = laid_out(tmp_path, copies=0, val=4)
     (root / "val" / "a" / "same.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())
-    for verify, how in (("decode", "picture"), ("headers", "file")):
+    for verify, how in (("headers", "file"), ("decode", "picture")):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         with pytest.raises(DataError, match=rf"val/a/same.png is train/a/0.png \(the same {how}\)"):
             read(root, **{"data.memory": False, "data.verify": verify})
 
@@ -104,6 +105,14 @@ def divided(train, val) -> list[str]:
     """Pictures that are in both parts, by the number in their names."""
     numbers = [{Path(name).stem.removeprefix("copy") for name in names} for names in (train, val)]
     return sorted(numbers[0] & numbers[1])
+
+
+def test_set_of_one_scene_is_not_drawn_as_one_picture(tmp_path):
+    for i in range(30):
+        put(tmp_path / "set" / "ab"[i % 2] / f"{i}.png", 0, copy=i > 0)
+    with pytest.raises(DataError, match=r"images are nearly one picture, such as .* set data.allow_duplicates=true"):
+        read(tmp_path / "set")
+    assert len(read(tmp_path / "set", **{"data.allow_duplicates": True}).train.samples) > 0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -6,7 +6,7 @@ constructor checks with the functions here what reaches it in another way.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 from annotated_types import Interval, Len
 
@@ -39,7 +39,7 @@ def check_number(name: str, value: float, limits: Interval) -> float:
         >>> check_number("flip.p", 0.5, SHARE)
         0.5
     """
-    if not _is_within(value, limits):
+    if not is_within(value, limits):
         raise RecipeError(f"{name} is {quoted(value)}; expected a number {in_words(limits)}")
     return float(value)
 
@@ -54,7 +54,7 @@ def check_range(name: str, values: Sequence[float], limits: Interval) -> tuple[f
         >>> check_range("masking.share", [0, 0.5], SHARE)
         (0.0, 0.5)
     """
-    if len(values) != 2 or not values[0] <= values[1] or not all(_is_within(value, limits) for value in values):
+    if len(values) != 2 or not values[0] <= values[1] or not all(is_within(value, limits) for value in values):
         raise RecipeError(
             f"{name} is {quoted(list(values))}; expected two numbers [low, high], each {in_words(limits)}, the lower "
             "one first"
@@ -75,9 +75,14 @@ def in_words(limits: Interval) -> str:
     return " and ".join(f"{word} {end}" for word, end in ends.items() if end is not None)
 
 
-def _is_within(value: float, limits: Interval) -> bool:
-    low = limits.gt is None or value > limits.gt
-    high = limits.lt is None or value < limits.lt
-    least = limits.ge is None or value >= limits.ge
-    most = limits.le is None or value <= limits.le
-    return math.isfinite(value) and low and high and least and most
+def is_within(value: float, limits: Interval) -> bool:
+    """Whether a number is finite and within the limits.
+
+    Example:
+        >>> is_within(1.0, SHARE), is_within(float("nan"), SHARE)
+        (True, False)
+    """
+    above, least, below, most = (cast("float | None", end) for end in (limits.gt, limits.ge, limits.lt, limits.le))
+    is_low = (above is not None and value <= above) or (least is not None and value < least)
+    is_high = (below is not None and value >= below) or (most is not None and value > most)
+    return math.isfinite(value) and not is_low and not is_high

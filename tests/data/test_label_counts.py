@@ -29,10 +29,8 @@ def tree(root: Path, mask: np.ndarray, *, count: int = 5) -> Path:
 
 
 def recipe(root: Path, *overrides: str):
-    return load_recipe(
-        "folder_unet",
-        [f"data.root={root}", "data.ignore=255", "data.workers=0", "data.allow_duplicates=true", *overrides],
-    )
+    fixed = ["data.ignore=255", "data.workers=0", "data.allow_duplicates=true"]
+    return load_recipe("folder_unet", [f"data.root={root}", *fixed, *overrides])
 
 
 @pytest.mark.parametrize("memory", [True, False])

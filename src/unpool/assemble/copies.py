@@ -25,6 +25,7 @@ CIFAR-10 has 3.3 % and is used all the same; CIFAR-100 has 10 %, and copies chan
 (Barz and Denzler 2020, arXiv:1902.00423).
 """
 _LISTED = 5
+_SMALL_GROUP, _LARGEST_GROUP = 10, 0.05  # images, and share of all, that a drawn split keeps together
 _log = logging.getLogger(__name__)
 
 
@@ -101,6 +102,17 @@ def look_for_copies(train: Part, val: Part) -> CopiesOfSet:
 def kept_together(recorded: Mapping[str, Any]) -> Together:
     """Groups of images that the drawing of a run's splits keeps together, as its data.json has them."""
     return (recorded["train"].get("drawn") or {}).get("together", ())
+
+
+def require_small_groups(copies: CopiesOfSet) -> None:
+    """Raises DataError where so many images are alike that a split cannot keep them together."""
+    largest = max(copies.groups(), key=len, default=())
+    if len(largest) > max(_SMALL_GROUP, _LARGEST_GROUP * len(copies.names)):
+        raise DataError(
+            f"{len(largest)} of {len(copies.names)} images are nearly one picture, such as {', '.join(largest[:3])}, "
+            "and lie in both parts of the drawn split: give a val folder; where they are different pictures, as those "
+            "of one scene by a camera that stands still, set data.allow_duplicates=true"
+        )
 
 
 def judge_copies(copies: CopiesOfSet, *, allowed: bool) -> None:

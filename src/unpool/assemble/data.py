@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies
+from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies, require_small_groups
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
@@ -144,7 +144,9 @@ def read_data(
     together = () if recorded is None else kept_together(recorded)
     read = partial(_read_once, recipe, recorded=recorded, progress=progress)
     data = read(train=train, val=val, together=together)
-    if recorded is None and train is None and val is None and data.copies.across and is_drawn(data.train.manifest):
+    is_ours = recorded is None and train is None and val is None and is_drawn(data.train.manifest)
+    if is_ours and data.copies.across and not recipe.data.allow_duplicates:
+        require_small_groups(data.copies)
         _log.info("copies of a picture lie in both parts of the drawn split: drawn again, each group in one part")
         data = read(train=None, val=None, together=data.copies.groups())
     judge_copies(data.copies, allowed=recipe.data.allow_duplicates)

@@ -225,7 +225,7 @@ def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
 def _check_value(option: str, value: object, default: object) -> None:
     """Raises RecipeError if an option is not of its default's kind: a count, counts, a switch or a share."""
     if isinstance(default, tuple):
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_ITEMS:
+        if not isinstance(value, list | tuple) or len(value) > MOST_ITEMS:
             raise RecipeError(
                 f"{option} is {quoted(value)}; it must be a list of at most {MOST_ITEMS} whole numbers, such as "
                 f"{list(default)}"

@@ -135,7 +135,7 @@ def _limited(name: str, kind: Any) -> Any:
     from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF
 
     count = Annotated[int, Interval(ge=1, le=MOST_OF.get(name, MOST))]
-    kinds = {int: count, float: Annotated[float, SHARE], Sequence[int]: Annotated[Sequence[count], Len(1, MOST_ITEMS)]}
+    kinds = {int: count, float: Annotated[float, SHARE], Sequence[int]: Annotated[Sequence[count], Len(0, MOST_ITEMS)]}
     return kinds.get(kind, kind) if isinstance(kind, Hashable) else kind
 
 

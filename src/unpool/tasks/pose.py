@@ -13,7 +13,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError, quoted
-from unpool.limits import PIXELS, WEIGHT, Weights, check_number, in_words
+from unpool.limits import PIXELS, WEIGHT, Weights, check_number, in_words, is_within
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
 from unpool.ops.layout import Layout
@@ -192,7 +192,7 @@ class Pose(Joints):
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    numbers = [w for w in weights if isinstance(w, int | float) and 0 <= w <= WEIGHT.le]
+    numbers = [w for w in weights if isinstance(w, int | float) and is_within(w, WEIGHT)]
     if len(numbers) < len(weights) or not any(numbers):
         raise RecipeError(
             f"task.stage_weights is {quoted(list(weights))}; it must be finite numbers {in_words(WEIGHT)}, at least "

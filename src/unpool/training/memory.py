@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ def _whole_step(job: Job, batch: Batch) -> None:
     """One step of a copy by the job's kind of optimiser, which keeps as much for each weight as in training."""
     with unchanged(job):
         step = Step(copy.deepcopy(job.model), copy.deepcopy(job.task), precision=job.precision, device=job.device)
-        optimizer = type(job.optimizer)(step.weights, lr=0.0)
+        optimizer = cast("Any", type(job.optimizer))(step.weights, lr=0.0)
         step.train()
         total_loss(step(lay_out(job.prepare(batch), job.memory_format))).backward()
         optimizer.step()

@@ -236,7 +236,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _name(values: dict[str, Any]) -> str:
-    return f"{values['precision']} {values['memory_format']}"
+    return " ".join(str(values[name]) for name in Choice._fields[:2])
 
 
 def _reason(error: Exception) -> str:
