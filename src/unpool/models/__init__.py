@@ -19,6 +19,9 @@ from unpool.models.fitting import Destination
 from unpool.models.foreign import load_file
 from unpool.types import Backbone
 
+_SMALL_OPTION = 128  # layers or channels, up to which the weights of a network of any row take less than:
+_SMALL_BYTES = 4 << 30
+
 MODELS: dict[str, Variant] = {
     **BACKBONES,
     **classifiers.MODELS,
@@ -167,7 +170,7 @@ def build(
     if row.kind != "composed" and backbone is not None:
         raise RecipeError(f"{name} is complete and takes no backbone ({quoted(backbone)} was given): leave it out")
     assemble = partial(_assemble, name, backbone, in_channels=channels, options=options)
-    if options:  # without any, a network has its published size
+    if options and (_may_be_large(options) or free_bytes() < _SMALL_BYTES):
         _require_memory(name, partial(assemble, num_classes=classes))
     network = assemble(num_classes=classes)
     if weights is None:
@@ -245,6 +248,12 @@ def _count(what: str, value: object, *, most: int = MOST) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise RecipeError(f"{what} is {quoted(value)}; it must be a whole number of at least 1 and at most {most}")
     return value
+
+
+def _may_be_large(options: Mapping[str, Any]) -> bool:
+    """Whether a number of layers or channels is so large that the weights may not fit; counting them takes time."""
+    numbers = [n for value in options.values() for n in (value if isinstance(value, list | tuple) else [value])]
+    return any(isinstance(number, int) and number > _SMALL_OPTION for number in numbers)
 
 
 def _require_memory(name: str, assemble: Callable[[], nn.Module]) -> None:
