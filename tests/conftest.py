@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ def _subnormal_numbers() -> Iterator[None]:
     """A command called in this process has them rounded to zero, which is no business of the tests after it."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Lists of faults, which go to the system's folder for temporary files, stay with those of the tests."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("temporary"))
 
 
 @pytest.fixture(scope="session")

@@ -213,6 +213,16 @@ def test_steps_that_mix_pixels_are_refused_for_files_that_are_noisy(tmp_path, st
     assert not any("mixes" in warning for warning in warnings_of(recipe))
 
 
+def test_shift_that_may_move_all_of_an_image_out_of_view_is_refused(camvid):
+    side = min(map(min, data_of(recipe_of(camvid)).train.samples.sizes_hw))
+    for pixels in (side, 10_000):
+        recipe = recipe_of(camvid, **{"data.augment": [{"translate": {"pixels": pixels}}]})
+        with pytest.raises(RecipeError, match=rf"up to {pixels} pixels .* a side of {side}.* translate.pixels below"):
+            make_train_loader(recipe, data_of(recipe))
+    recipe = recipe_of(camvid, **{"data.augment": [{"translate": {"pixels": side - 1}}]})
+    make_train_loader(recipe, data_of(recipe))
+
+
 @pytest.mark.parametrize("window", [(16, 16), (16, 300)])
 def test_images_smaller_than_the_window_are_told_where_clean_images_are_learned(tmp_path, window):
     root = {"data.root": str(write_tree("image_pairs", tmp_path)), "data.workers": 0}

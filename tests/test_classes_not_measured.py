@@ -9,7 +9,12 @@ from tests.data.readers.trees import encoded, pixels, written
 from unpool import run
 
 SMALL = {"data.size": [32, 32], "data.train_size": [32, 32], "data.workers": 0, "train.epochs": 1, "train.batch": 4}
-SMALL |= {"train.precision": "float32", "train.memory_format": "contiguous", "train.warmup_epochs": 0}
+SMALL |= {"data.allow_duplicates": True}
+SMALL |= {
+    "train.precision": "float32",
+    "train.memory_format": "contiguous",
+    "train.warmup_epochs": 0,
+}
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_denoising_without_noise_or_pairs_is_refused_with_the_way_out(small, tmp
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        ("{gaussian: {level: -1}}", "noise 'gaussian': gaussian.level is -1"),
+        ("{gaussian: {level: -1}}", "noise 'gaussian': level is -1"),
         ("{gausian: {level: 5}}", "no noise is called 'gausian'; did you mean 'gaussian'?"),
         ("gaussian", "noise 'gaussian' lacks 'level'"),
         ("{gaussian: {sigma: 5}}", "noise 'gaussian' has no key 'sigma'"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import unpool
-from unpool.cli.main import VERBS
+from unpool.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 

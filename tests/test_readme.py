@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unpool.cli.main import VERBS
+from unpool.cli.verbs import VERBS
 from unpool.errors import RecipeError
 from unpool.recipe import load_recipe, recipe_names
 

@@ -54,3 +54,17 @@ def test_run_is_finished_when_its_last_evaluation_is_of_the_last_epoch(tmp_path,
     assert not directory.is_finished(epochs)  # the report is still to be drawn
     directory.write_page("report.html", "<html>")
     assert directory.is_finished(epochs) is finished
+
+
+def test_what_killed_writers_left_is_removed_by_the_next_that_holds_the_run(tmp_path):
+    left = tmp_path / ".writing-1234-0-metrics.json"
+    left.write_text("{")
+    (tmp_path / "metrics.json").write_text("{}")
+    directory = RunDirectory(tmp_path)
+    with directory.held():
+        assert not left.exists()
+        left.write_text("of the one that holds it")
+        with pytest.raises(RecipeError, match="in use"), directory.held():
+            pass
+        assert left.exists()
+    assert (tmp_path / "metrics.json").exists()

@@ -1,12 +1,11 @@
 """Convolutional networks without silent mistakes.
 
 The verbs of the command line as functions. Each is imported when it is first asked for, so that `import unpool` costs
-nothing, imports no torch and changes nothing.
+nothing, imports no torch and changes nothing. It imports nothing at all, since a Ctrl-C until the program handles
+signals ends in a traceback.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
     from unpool.convert import dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
@@ -53,7 +52,9 @@ _SOURCES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name not in _SOURCES:
         raise AttributeError(f"module 'unpool' has no attribute {name!r}; it has: {', '.join(__all__)}")
     return vars(import_module(_SOURCES[name]))[name]

@@ -35,6 +35,7 @@ from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import fit
+from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
 from unpool.training.saving import Save
@@ -89,9 +90,8 @@ def train_to_end(
             if progress is not None:
                 progress(done, total)
 
-        data = read_data(recipe, train=custom.train, val=custom.val, progress=tick)
-        if state is not None:
-            check_same_set(directory, data)
+        unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
+        data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         loader = make_train_loader(recipe, data)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         job, recipe = _settle(recipe, data, loader, job=job)
@@ -102,6 +102,7 @@ def train_to_end(
         )
         if state is not None:
             restore(job, callbacks, tensors=state[0], meta=state[1])
+            job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom.names)
         fit(job, callbacks)
@@ -109,6 +110,21 @@ def train_to_end(
         examples, worst = draw_examples(job, data, eval_loader.transform)
         write_report(directory.path, described=job.task.described, best=job.task.best, examples=examples, worst=worst)
         return metrics
+
+
+def _same_data(
+    recipe: Recipe,
+    directory: RunDirectory,
+    custom: CustomParts,
+    *,
+    unreadable: Sequence[str],
+    progress: Callable[[int, int], None],
+) -> tuple[Data, list[str]]:
+    """The data, of a run that has begun what it began with, and those of `unreadable` that were not repaired since."""
+    recorded = directory.read_json(DATA) if (directory / RECIPE).is_file() else None
+    data = read_data(recipe, train=custom.train, val=custom.val, recorded=recorded, progress=progress)
+    repaired = [] if recorded is None else check_same_set(directory, data, unreadable)
+    return data, sorted(set(unreadable) - set(repaired))
 
 
 def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
@@ -128,23 +144,24 @@ def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
 def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe]:
     """The job in the way that is fastest here, and the recipe with everything that was chosen written into it."""
     batch = _first_batch(loader)
-    for warning in (
-        *_batch_warnings(recipe, loader),
-        *job.task.warnings(training_setup(recipe, data)),
-        *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
-    ):
-        _log.warning(warning)
-    choice = speed.choose(
-        job.model,
-        job.task,
-        batch,
-        prepare=job.prepare,
-        precisions=speed.allowed_precisions(
-            recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
-        ),
-        memory_formats=speed.allowed_formats(recipe.train.memory_format),
-        cache=speed.cache_folder(),
-    )
+    with batch_that_fits(job, batch):
+        for warning in (
+            *_batch_warnings(recipe, loader),
+            *job.task.warnings(training_setup(recipe, data)),
+            *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
+        ):
+            _log.warning(warning)
+        choice = speed.choose(
+            job.model,
+            job.task,
+            batch,
+            prepare=job.prepare,
+            precisions=speed.allowed_precisions(
+                recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
+            ),
+            memory_formats=speed.allowed_formats(recipe.train.memory_format),
+            cache=machine.cache_folder("speed"),
+        )
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
     _log.info("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
     job = replace(job, precision=choice.precision, memory_format=choice.memory_format)
@@ -164,7 +181,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
 def _first_batch(loader: Loader) -> Batch:
     """The first of the largest batches of epoch 0."""
     indices = max(loader.order.batches(0), key=len)
-    return loader.transform([loader.samples[i] for i in indices], 0)
+    return loader.batch_of(indices, 0)
 
 
 def _make_callbacks(
@@ -209,7 +226,7 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         custom=custom,
     )
     files = {
-        DATA: as_bytes({"train": data.train.manifest, "val": data.val.manifest}),
+        DATA: as_bytes({"train": data.train.record(), "val": data.val.record(), "copies": data.copies.to_json()}),
         CONFIG: as_bytes(config),
         RECIPE: dump_recipe(recipe).encode(),
     }
@@ -232,6 +249,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
             "never_learned": data.train.counts.absent(job.task.needs),
             "not_measured": data.val.counts.absent(job.task.needs),
             "skipped": [fault._asdict() for fault in (*data.train.faults, *data.val.faults)],
+            "unreadable": job.counters.unreadable,
         },
     }
     if data.train.manifest["memory"] and data.val.manifest["memory"]:
@@ -250,6 +268,7 @@ def _training(job: Job, *, best_step: int | None, time_s: float) -> dict[str, An
         "best_step": best_step,
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
+        "images_replaced": job.counters.replaced,
         "precision": job.precision,
         "memory_format": job.memory_format,
         "time_s": round(time_s, 1),

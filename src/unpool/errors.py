@@ -1,5 +1,10 @@
 """Errors with a cause outside of this code, and their exit codes. Any other exception is a fault of this code."""
 
+import signal
+
+STOP_SIGNALS = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+MOST_SHOWN = 100  # characters of a value that a message repeats
+
 
 class UnpoolError(Exception):
     """Base of these errors; the message has the value, what was expected, and what to do."""
@@ -57,7 +62,29 @@ class Stopped(UnpoolError):
         self.exit_code = 128 + signal_number
 
 
+def quoted(value: object) -> str:
+    """A value as a message repeats it: as Python writes it, of a long one the two ends, at most 100 characters.
+
+    Example:
+        >>> quoted("resnet"), len(quoted("resnet" * 1000))
+        ("'resnet'", 100)
+    """
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """A text as a message repeats it: of a long one the two ends, at most 100 characters.
+
+    Example:
+        >>> shortened("a" * 70 + "b" * 70)
+        'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ... bbbbbbbbbbbbbbbbbbbbbbbbb'
+    """
+    return text if len(text) <= MOST_SHOWN else f"{text[:70]} ... {text[-25:]}"
+
+
 def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     """Whether memory was used up: for the host's, torch raises a RuntimeError, for a device's a subclass of it."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
+    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
+    text = str(error)
+    is_of_onednn = text == "could not create a primitive"  # its only message where it cannot allocate one
+    return isinstance(error, MemoryError) or is_of_onednn or any(word in text for word in words)

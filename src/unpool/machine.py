@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import torch
 SHOWN_FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2", "bf16")  # the last is arm64's name
 SHOWN_PACKAGES = ("unpool", "torch", "torchvision", "numpy", "pillow", "safetensors")
 CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+STATM = Path("/proc/self/statm")
+UNKNOWN_FREE = 16_000_000_000  # bytes that are taken to be free where the system does not say
 
 
 def processor() -> str:
@@ -22,6 +27,17 @@ def flags() -> tuple[str, ...]:
     """Returns the instruction sets of SHOWN_FLAGS that the processor has; empty where the system does not list them."""
     known = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
     return tuple(flag for flag in SHOWN_FLAGS if flag in known)
+
+
+def cache_folder(name: str) -> Path | None:
+    """Returns the folder called `name` among those that the user's caches of Unpool lie in; None without a home."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    if base:
+        return Path(base) / "unpool" / name
+    try:
+        return Path.home() / ".cache" / "unpool" / name
+    except RuntimeError:
+        return None
 
 
 def hardware() -> dict[str, Any]:
@@ -45,6 +61,29 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return result
+
+
+def free_bytes() -> int:
+    """Returns how many bytes this process can allocate without swapping, by machine, control group and `ulimit -v`."""
+    limits = [UNKNOWN_FREE]
+    if MEMINFO.is_file():
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
+        limits = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else limits
+    limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
+    if limit is not None and used is not None:
+        limits.append(limit - used)
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY and STATM.is_file():
+        limits.append(address_space - int(STATM.read_text().split()[0]) * resource.getpagesize())
+    return max(min(limits), 0)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def _cpuinfo(key: str) -> str:

@@ -10,15 +10,19 @@ import torch
 from torch import nn
 
 from unpool import predictor
+from unpool.assemble.copies import kept_together
 from unpool.assemble.data import check_gives, give_set_range, make_eval_loader, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.conduct import CustomParts, train_to_end
+from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled
+from unpool.data.looking import Binding
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.data.same_names import check_same_names
 from unpool.data.store import scan
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
 from unpool.published import only_counted, published_on
@@ -31,10 +35,10 @@ from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
 from unpool.training.log import as_json
-from unpool.types import DataInfo, Range, Reader, Samples
+from unpool.types import MOST_PIXELS, DataInfo, Range, Reader, Samples
 
 EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
-    *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range"),
+    *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range", "data.background", "data.max_pixels"),
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
 OnStart = Callable[[Path], None]
@@ -190,7 +194,9 @@ def evaluate(
         trained = predictor.load(directory.path, weights=weights, model=model)
         settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     give_set_range(reader, trained.preprocessing.set_range)
-    result = scan(reader, memory=None if settings.data.memory == "auto" else settings.data.memory, progress=progress)
+    memory = None if settings.data.memory == "auto" else settings.data.memory
+    with ContentCache(cache_folder("contents")) as cache:
+        result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=progress)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
     skipped = [fault._asdict() for fault in result.faults]
@@ -238,7 +244,8 @@ def _measured_on(
         if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
-        reader = reader or make_reader(settings, split, classes=known.classes)
+        together = kept_together(directory.read_json("data.json"))
+        reader = reader or make_reader(settings, split, classes=known.classes, together=together)
     check_gives(settings, reader, "the reader")
     check_same_names(reader.info, known, reader="the reader")
     return settings, reader
@@ -256,7 +263,7 @@ def _reader_of_all(
     reader = make_reader(load_recipe(settings, changes), split, classes=classes)
     is_drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
     known = directory.read_json("data.json")
-    if not is_drawn or set(reader.names) == {name for part in known.values() for name in part["names"]}:
+    if not is_drawn or set(reader.names) == {name for part in ("train", "val") for name in known[part]["names"]}:
         return None  # the latter is the folder of the run at another path
     _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return reader
@@ -296,11 +303,13 @@ def predict(
     *,
     weights: predictor.Weights = "last",
     black_white: Range | None = None,
+    max_pixels: int = MOST_PIXELS,
 ) -> list[dict[str, Any]]:
     """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
 
     `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network published ones.
-    `black_white` is `data.range` of these files, where it is not that of training.
+    `black_white` is `data.range` of these files, where it is not that of training. Images of more than `max_pixels` are
+    refused.
 
     Example:
         >>> import tempfile
@@ -317,7 +326,7 @@ def predict(
         (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
     source = RunDirectory.open(run).path if weights in ("last", "best") else run
-    loaded = predictor.load(source, weights)
+    loaded = predictor.load(source, weights, max_pixels=max_pixels)
     if black_white is not None:
         loaded.preprocessing = replace(loaded.preprocessing, range=black_white)
     return predictor.write_predictions(loaded, images, out)

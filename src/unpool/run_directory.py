@@ -45,6 +45,9 @@ class RunDirectory:
     def create(cls, recipe_name: str, run: Path | None) -> "RunDirectory":
         """Makes `run`, or the first free `runs/<recipe>-<n>`.
 
+        The folder and all in it get the permissions that the umask leaves, no fewer and no more: with 077 only their
+        owner can read them.
+
         Raises:
             RecipeError: `run` exists and is not empty.
             EnvironmentFault: the folder cannot be made.
@@ -94,7 +97,7 @@ class RunDirectory:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps every other trainer out of this folder.
+        """Keeps every other trainer out of this folder, and removes what a killed one left half-written.
 
         Raises:
             RecipeError: another process trains here.

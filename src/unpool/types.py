@@ -27,6 +27,7 @@ BATCH_KEYS = {
     "people": "list of B tensors (N, K, 2) float32, NaN where a joint is not known",
     "areas": "list of B tensors (N,) float32 pixels that each of the people covers",
     "ignored": "list of B tensors (N, 6) float32 xyxy, area, 1 for a crowd, else 0: people that OKS-AP does not count",
+    "replaced": "(B,) int64 position of the sample that could not be read, in whose stead this one is; -1 for none",
     "captions": "list of B tensors (T,) int64",
     "index": "(B,) int64 position in the reader",
     "area": "(B,) float32 pixels that the person covers",
@@ -112,6 +113,8 @@ class DataInfo:
 
 Exif = Literal["apply", "ignore"]
 Range = tuple[float, float]  # the values that are black and white
+Background = int | tuple[int, int, int]  # a grey value, or red, green and blue
+MOST_PIXELS = 100_000_000  # of an image, unless more are asked for
 TargetExif = Literal["apply", "ignore", "image"]  # "image" turns images only: their masks are upright already
 
 
@@ -126,6 +129,8 @@ class Decoding:
             where `set_range` is theirs.
         set_range: (black, white) of those of them that do not say it, as the scan of the training split found it.
         bands: of the file, counted from 1 with alpha, one a channel; None for all but alpha.
+        background: of 0 to 255, on which transparent pixels are laid; None reads the colour that is hidden under them.
+        max_pixels: of an image; larger ones are refused by their header.
     """
 
     channels: int = 3
@@ -133,6 +138,8 @@ class Decoding:
     range: Range | None = None
     set_range: Range | None = None
     bands: tuple[int, ...] | None = None
+    background: Background | None = None
+    max_pixels: int = MOST_PIXELS
 
 
 GREY, RGB = Decoding(channels=1), Decoding()

@@ -1,7 +1,9 @@
 """A stand-in for `unpool.run`, so that the command line is tested without training."""
 
 import logging
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from unpool.cli import environment
+from unpool.errors import STOP_SIGNALS
 
 
 class FakeRun(ModuleType):
@@ -37,8 +40,8 @@ class FakeRun(ModuleType):
         self.calls.append(("evaluate", run, overrides, split, weights))
         return self._done(run)
 
-    def predict(self, run: Path, images: list[Path], out: Path, *, weights: str, black_white: Any) -> list[dict]:
-        self.calls.append(("predict", run, images, out, weights, black_white))
+    def predict(self, run: Path, images: list[Path], out: Path, **options: Any) -> list[dict]:
+        self.calls.append(("predict", run, images, out, *options.values()))
         self._done(run)
         return self.records
 
@@ -48,6 +51,17 @@ class FakeRun(ModuleType):
         if self.error is not None:
             raise self.error
         return {**self.metrics, "run": str(place)}
+
+
+@pytest.fixture(autouse=True)
+def _program() -> Iterator[None]:
+    """Handlers and streams of a test that runs the program in this process are put back."""
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    streams = sys.stdout, sys.stderr
+    yield
+    sys.stdout, sys.stderr = streams
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -141,3 +141,11 @@ def test_wrong_command_line_ends_with_2_and_one_message(fake, capsys, arguments,
     assert words in shown.err
     assert shown.out == ""
     assert fake.calls == []
+
+
+def test_path_longer_than_the_system_allows_is_named_in_part(fake, capsys):
+    fake.error = OSError(errno.ENAMETOOLONG, "File name too long", "a" * 5000)
+    assert main(["evaluate", "r"]) == 4
+    err = capsys.readouterr().err
+    assert "longer than the file system allows" in err
+    assert len(err) < 400

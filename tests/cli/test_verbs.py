@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from unpool.cli.main import VERBS, main
+from unpool.cli.main import main
+from unpool.cli.verbs import VERBS
 from unpool.models import MODELS, names
 from unpool.recipe import recipe_names, recipe_path
 
@@ -138,7 +139,7 @@ def test_evaluate_measures_the_last_weights_on_val_by_default(fake):
 
 def test_predict_hands_on_images_and_prints_the_folder(fake, capsys):
     assert main(["predict", "r", "-o", "out", "a.png", "b é.png"]) == 0
-    [(_, run, images, out, weights, black_white)] = fake.calls
+    [(_, run, images, out, weights, black_white, _)] = fake.calls
     assert [str(image) for image in images] == ["a.png", "b é.png"]
     assert (str(run), str(out), weights, black_white) == ("r", "out", "last", None)
     assert capsys.readouterr().out == "out\n"

@@ -348,7 +348,7 @@ def test_number_of_classes_must_be_a_count(classes):
         ("resnet18", "width", 0, "width is 0; it must be a whole number of at least 1"),
         ("resnet18", "width", "64", "width is '64'; it must be a whole number of at least 1"),
         ("resnet18", "stem_bias", 1, "stem_bias is 1; it must be true or false"),
-        ("unet", "widths", 5, "widths is 5; it must be a list of whole numbers"),
+        ("unet", "widths", 5, "widths is 5; it must be a list of at most 64 whole numbers"),
         ("deeplabv3", "rates", [6, 0], r"rates: one of \[6, 0\] is 0; it must be a whole number"),
         ("mlp", "widths", [512, -1], r"widths: one of \[512, -1\] is -1; it must be a whole number"),
         ("unet_same", "dropout", 1.5, "dropout is 1.5; it must be a number from 0 to 1"),

@@ -17,7 +17,7 @@ from tests.data.loading import Numbers, augmented, plain, wait_until_gone
 from unpool.data import workers
 from unpool.data.loader import Loader
 from unpool.data.order import Shuffled
-from unpool.errors import DataError, EnvironmentFault
+from unpool.errors import STOP_SIGNALS, DataError, EnvironmentFault
 
 LOADERS: list[Loader] = []
 
@@ -129,7 +129,8 @@ def test_a_stream_left_half_way_can_be_started_again() -> None:
 @pytest.mark.slow
 def test_killed_worker_is_told_with_its_signal() -> None:
     began = time.monotonic()
-    with pytest.raises(EnvironmentFault, match=r"loader worker \d+ died by signal 9 \(likely memory\): lower data.wo"):
+    words = r"loader worker \d+ died by signal 9 \(likely memory\) while reading number/5.png: lower data.workers"
+    with pytest.raises(EnvironmentFault, match=words):
         drain(make(Numbers(trouble="killed"), workers=2))
     assert time.monotonic() - began < 60
 
@@ -211,6 +212,12 @@ def test_signals_to_the_group_are_left_to_the_parent() -> None:
     next(stream)
     (child,) = multiprocessing.active_children()
     assert child.pid is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         os.kill(child.pid, number)
     assert len(list(stream)) == 99
+
+
+def test_more_workers_than_fit_into_memory_are_refused_before_any_starts(monkeypatch):
+    monkeypatch.setattr(workers, "free_bytes", lambda: 3 * workers._WORKER_BYTES)
+    with pytest.raises(EnvironmentFault, match=r"200 loader workers need 58.6 GiB .* set data.workers=3 or fewer"):
+        workers.Pool(Numbers(4), plain, workers=200, timeout_s=5)

@@ -151,7 +151,7 @@ def test_masking_of_no_pixel_is_no_noise():
     ("build", "says"),
     [
         (lambda: Gaussian(level=-1), "gaussian.level is -1"),
-        (lambda: Gaussian(level=[50, 5]), r"gaussian.level is \[50, 5\]; expected a number, or two"),
+        (lambda: Gaussian(level=[50, 5]), r"gaussian.level is \[50, 5\]; expected two numbers .* from 0 to 255"),
         (lambda: Masking(share=1.5), "masking.share is 1.5"),
         (lambda: Poisson(peak=0), "poisson.peak is 0"),
         (lambda: SaltAndPepper(share=[0.1]), r"salt_and_pepper.share is \[0.1\]"),

@@ -1,10 +1,11 @@
+import itertools
 import math
 import re
 
 import pytest
 
 from unpool.pages.axes import POINTS, axis, finite, number, shortened
-from unpool.pages.chart import Series, line_chart
+from unpool.pages.chart import WIDTH, Series, line_chart
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,21 @@ def test_auto_scale_is_logarithmic_only_for_wide_positive_values():
     assert ticks([(0, 1.0), (1, 0.0)], "log")[0] == "0"
     assert ticks([(0, 1.0), (1, 0.5)], "auto")[0] == "0.5"
     assert ticks([(0, 40.0), (1, 41.0)], "zero")[0] == "0"
+
+
+EXTREME = [0.0, 5e-324, 1e-310, 1e-300, 1e-12, 1.0, 1.0 + 2**-52, 1e12, 1e300, 1.7e308, math.inf, math.nan]
+
+
+@pytest.mark.parametrize("scale", ["auto", "linear", "zero", "log"])
+def test_chart_of_any_two_values_has_every_mark_inside(scale):
+    for low, high in itertools.product([*EXTREME, *(-value for value in EXTREME)], repeat=2):
+        drawn = line_chart("lr", [Series("lr", [(0, low), (1, high), (2, None)])], x="step", scale=scale)
+        numbers = [float(text) for text in re.findall(r'(?:cx|cy|[xy][12])="([^"]*)"', drawn)]
+        numbers += [float(text) for path in re.findall(r' d="M([^"Z]*)', drawn) for text in re.split("[ L]", path)]
+        assert all(0 <= number <= WIDTH for number in numbers), (low, high)
+        assert numbers or not math.isfinite(low + high)
+
+
+def test_ticks_of_tiny_values_are_apart():
+    ticks = axis([1e-30, 7e-30], start=0, end=100).ticks
+    assert len(set(ticks)) == len(ticks) > 3

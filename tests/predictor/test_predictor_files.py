@@ -191,6 +191,12 @@ def test_each_image_that_fails_is_named_and_the_others_are_answered(tmp_path, ca
         assert f"not answered: {reasons[name]}" in caplog.messages
 
 
+HIDDEN = (
+    "image with transparent pixels, of which the hidden colour is read and not what a viewer shows: set "
+    "data.background=255 (white), another grey or [red, green, blue]"
+)
+
+
 @pytest.mark.parametrize("task", [Classification, Segmentation])
 def test_every_task_tells_what_the_network_did_not_see_of_a_file(task, tmp_path):
     pixels = np.full((6, 8, 4), 250, np.uint8)
@@ -204,7 +210,7 @@ def test_every_task_tells_what_the_network_did_not_see_of_a_file(task, tmp_path)
     write_predictions(Predictor(network, PLAIN, INFO, task(INFO)), [tmp_path], tmp_path / "out")
     listed = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
     assert {record["image"].split("/")[-1]: record.get("notes") for record in listed} == {
-        "alpha.png": ["image with an alpha channel, which is dropped"],
+        "alpha.png": ["image with an alpha channel, which is dropped", HIDDEN],
         "grey.png": ["grey image, its one channel used for all 3"],
         "other.jpg": ["PNG data in a file named as JPEG, read as PNG"],
         "pages.tif": ["TIFF of 4 frames, only the first is used"],

@@ -108,7 +108,7 @@ def test_of_equal_classes_the_lower_is_first(classes):
 def test_classification_settings_that_cannot_work_are_refused():
     with pytest.raises(RecipeError, match=r"label_smoothing is 1\.0"):
         Classification(INFO, label_smoothing=1.0)
-    with pytest.raises(RecipeError, match=r"auxiliary_weight is -0\.1; it must be a finite number of at least 0"):
+    with pytest.raises(RecipeError, match=r"auxiliary_weight is -0\.1; expected a number from 0 to 1000000"):
         Classification(INFO, auxiliary_weight=-0.1)
     with pytest.raises(RecipeError, match="class names"):
         Classification(DataInfo())

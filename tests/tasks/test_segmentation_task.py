@@ -204,9 +204,14 @@ def test_scores_beside_a_fitted_image_do_not_enter_its_answer(monkeypatch, band)
     assert (answer["mask"][0] == expected).float().mean() > 0.99
 
 
+class Masks(list):
+    def targets(self, index):
+        return self[index]
+
+
 def test_median_weights_are_counted_in_the_training_set():
     masks = [torch.tensor([60 * [0] + 30 * [1] + 10 * [IGNORE]]), torch.tensor([10 * [2] + 10 * [IGNORE]])]
-    samples = [{"mask": mask.to(torch.uint8)} for mask in masks]
+    samples = Masks({"mask": mask.to(torch.uint8)} for mask in masks)
     median = Segmentation(INFO, class_weights="median", samples=samples).class_weights
     root = Segmentation(INFO, class_weights="sqrt_median", samples=samples).class_weights
     assert median is not None

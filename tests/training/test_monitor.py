@@ -107,7 +107,7 @@ def test_tensorboard_shows_the_figures_of_the_log(tmp_path):
     path = tmp_path / "log.jsonl"
     fit(job, [Waiting(), Monitor(path, every=4), TensorBoard(tmp_path, every=4)])
     logged, drawn = lines(path), scalars(tmp_path)
-    exact = ("loss", "lr", "gradient_norm", "skipped", "waited_for_data_s", "data_waited_s")
+    exact = ("loss", "lr", "gradient_norm", "skipped", "replaced", "waited_for_data_s", "data_waited_s")
     assert drawn.keys() == {f"train/{name}" for name in (*exact, "images_per_s", "memory_mib")}
     for name in exact:
         assert [step for step, _ in drawn[f"train/{name}"]] == [4, 8, 12]

@@ -1,15 +1,20 @@
+import errno
+import json
+import math
+from pathlib import Path
+
 import pytest
 import torch
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits
 from unpool import machine
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.training import speed
 from unpool.training.loop import fit
 from unpool.training.speed import (
     allowed_formats,
     allowed_precisions,
-    cache_folder,
     choose,
     has_fast_bf16,
     processor_name,
@@ -123,13 +128,50 @@ def test_choice_is_remembered_by_network_and_shapes(tmp_path, batch, monkeypatch
     assert chosen(network(), smaller, cache=tmp_path).seconds_per_step == 3.0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"precision": "x"}', "\x00"])
-def test_damaged_memory_is_measured_again(tmp_path, batch, content):
+GOOD = {"format": 1, "precision": "float32", "memory_format": "contiguous", "seconds_per_step": 0.5, "measured": {}}
+DAMAGED = [
+    *("", "{", "[]", "null", '{"precision": "x"}', "\x00", "[" * 50_000, " " * 200_000),
+    *(json.dumps(GOOD | change) for change in ({"format": 2}, {"precision": "int8"}, {"new": 1}, {"measured": [1]})),
+    *(json.dumps(GOOD | {"seconds_per_step": value}) for value in (None, "1", -1.0, math.nan, math.inf, 1e300, True)),
+    json.dumps(GOOD | {"measured": {"float32 contiguous": "fast"}}),
+    json.dumps({key: value for key, value in GOOD.items() if key != "format"}),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda text: repr(text[:60]))
+def test_damaged_or_newer_memory_is_measured_again_and_said(tmp_path, batch, content, caplog):
     chosen(network(), batch, cache=tmp_path)
     file = next(tmp_path.iterdir())
+    good = file.read_text()
     file.write_text(content)
     assert chosen(network(), batch, cache=tmp_path).precision == "float32"
-    assert '"precision": "float32"' in file.read_text()
+    assert f"the speed remembered in {file}" in caplog.text
+    assert "measured anew" in caplog.text
+    assert json.loads(file.read_text()).keys() == json.loads(good).keys()
+
+
+def test_folder_in_the_file_of_a_memory_is_no_trouble(tmp_path, batch, caplog):
+    chosen(network(), batch, cache=tmp_path)
+    file = next(tmp_path.iterdir())
+    file.unlink()
+    file.mkdir()
+    assert chosen(network(), batch, cache=tmp_path).precision == "float32"
+    assert "cannot be read (Is a directory): it is measured anew" in caplog.text
+
+
+def test_memory_that_may_not_be_read_is_no_trouble(tmp_path, batch, caplog, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    chosen(network(), batch, cache=tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert chosen(network(), batch, cache=tmp_path).precision == "float32"
+    assert "cannot be read (Permission denied): it is measured anew" in caplog.text
+
+
+def test_memory_that_does_not_exist_yet_is_nothing_to_say(tmp_path, batch, caplog):
+    chosen(network(), batch, cache=tmp_path)
+    assert caplog.text == ""
 
 
 def test_cache_that_cannot_be_written_costs_nothing_else(tmp_path, batch):
@@ -139,7 +181,7 @@ def test_cache_that_cannot_be_written_costs_nothing_else(tmp_path, batch):
 
 def test_cache_folder_follows_the_users_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "unpool" / "speed"
+    assert cache_folder("speed") == tmp_path / "unpool" / "speed"
 
 
 def test_chosen_settings_train():

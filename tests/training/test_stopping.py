@@ -5,17 +5,29 @@ import time
 
 import pytest
 
-from unpool.errors import Stopped, TimeLimit
+from unpool.errors import STOP_SIGNALS, Stopped, TimeLimit
 from unpool.training.stopping import StopRequest
 
 
-def test_signal_is_noted_and_told_when_asked():
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
+def test_signal_is_noted_and_told_when_asked(name, code):
     with StopRequest() as stop:
         stop.check()
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped, match="stopped by SIGTERM") as error:
+        os.kill(os.getpid(), signal.Signals[name])
+        with pytest.raises(Stopped, match=f"stopped by {name}") as error:
             stop.check()
-    assert error.value.exit_code == 143
+    assert error.value.exit_code == code
+
+
+def test_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.check()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_second_interrupt_aborts_at_once():
@@ -29,12 +41,12 @@ def test_second_interrupt_aborts_at_once():
 
 
 def test_handlers_are_put_back_after_the_outermost_leaving():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     with StopRequest() as stop:
         with stop:
             pass
-        assert signal.getsignal(signal.SIGTERM) != before[1]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        assert all(signal.getsignal(number) not in before for number in STOP_SIGNALS)
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_other_threads_leave_signals_alone():

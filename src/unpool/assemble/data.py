@@ -1,30 +1,45 @@
 """From a recipe's data section to scanned splits and the loaders over them."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies, require_small_groups
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Geometry
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
+from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
+from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
+from unpool.data.looking import Binding
 from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
+from unpool.data.readers.splits import Together
 from unpool.data.repeated import Repeated
+from unpool.data.replacing import Replacing
 from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.ops import mean_image
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import DataInfo, Decoding, Range, Reader, Samples, Transform
+from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader, Samples, Transform
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +50,20 @@ class Data:
         train, val: scanned splits.
         preprocessing: shared by training, evaluation and prediction.
         info: class names and the like, as the training split has them, with the pairs of `data.flip_pairs`.
+        copies: pictures that are in both splits, or in two classes.
     """
 
     train: ScanResult
     val: ScanResult
     preprocessing: Preprocessing
     info: DataInfo
+    copies: CopiesOfSet
 
 
-def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = None) -> Reader:
+def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = None, together: Together = ()) -> Reader:
     """The recipe's reader on one split; `classes` matches the folder's names with those of a trained network.
+
+    Where the split is drawn, each group of names in `together` stays in one part.
 
     Raises:
         RecipeError: no root is given, or the reader does not give what the task needs.
@@ -56,15 +75,30 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
         raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
     options = dict(recipe.data.options)
     if "decoding" in accepted:
-        options["decoding"] = Decoding(channels=recipe.data.channels, range=recipe.data.range, bands=recipe.data.bands)
-    elif recipe.data.channels != 3 or recipe.data.bands or recipe.data.range:
-        raise RecipeError(f"reader {recipe.data.reader} makes RGB: leave data.channels, data.bands and data.range out")
+        options["decoding"] = decoding_of(recipe)
+    elif replace(decoding_of(recipe), max_pixels=MOST_PIXELS) != RGB:
+        ways = "data.channels, data.bands, data.range and data.background"
+        raise RecipeError(f"reader {recipe.data.reader} makes RGB: leave {ways} out")
     if classes is not None and "classes" in accepted:
         options["classes"] = list(classes)
+    if together and "together" in accepted:
+        options["together"] = together
     root = Path(recipe.data.root) if recipe.data.root else None
     reader = kind(root, split, **options)
     check_gives(recipe, reader, f"reader {recipe.data.reader}")
     return reader
+
+
+def decoding_of(recipe: Recipe) -> Decoding:
+    """How the recipe reads image files."""
+    data = recipe.data
+    return Decoding(
+        channels=data.channels,
+        range=data.range,
+        bands=data.bands,
+        background=data.background,
+        max_pixels=data.max_pixels,
+    )
 
 
 def check_gives(recipe: Recipe, reader: Reader, description: str) -> None:
@@ -88,6 +122,7 @@ def read_data(
     *,
     train: Reader | None = None,
     val: Reader | None = None,
+    recorded: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Both splits scanned, with one Preprocessing and one DataInfo.
@@ -96,24 +131,56 @@ def read_data(
         recipe: its data section says what to read and what to hold in memory.
         train: a reader of the training split that replaces the recipe's.
         val: the same, of validation.
+        recorded: what data.json holds where a run is resumed: files are hashed anew, those that it left out are left
+            out again, and a drawn split keeps together what it kept together; else copies that were divided are
+            drawn again.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
         RecipeError: a reader does not give what the task needs.
-        DataError: files that cannot be used, all of them in one message; or the two splits differ in their names.
+        DataError: files that cannot be used, all of them in one message; the two splits differ in their names; or too
+            many images are in both.
     """
-    train = make_reader(recipe, "train") if train is None else train
+    together = () if recorded is None else kept_together(recorded)
+    read = partial(_read_once, recipe, recorded=recorded, progress=progress)
+    data = read(train=train, val=val, together=together)
+    is_ours = recorded is None and train is None and val is None and is_drawn(data.train.manifest)
+    if is_ours and data.copies.across and not recipe.data.allow_duplicates:
+        require_small_groups(data.copies)
+        _log.info("copies of a picture lie in both parts of the drawn split: drawn again, each group in one part")
+        data = read(train=None, val=None, together=data.copies.groups())
+    judge_copies(data.copies, allowed=recipe.data.allow_duplicates)
+    return data
+
+
+def is_drawn(manifest: Mapping[str, Any]) -> bool:
+    """Whether the scan that left this record was of a part of a drawn split."""
+    return bool(manifest.get("drawn"))
+
+
+def _read_once(
+    recipe: Recipe,
+    *,
+    train: Reader | None,
+    val: Reader | None,
+    together: Together,
+    recorded: Mapping[str, Any] | None,
+    progress: Callable[[int, int], None] | None,
+) -> Data:
+    train = make_reader(recipe, "train", together=together) if train is None else train
     check_gives(recipe, train, "the training reader")
     info = with_flip_pairs(train.info, recipe.data.flip_pairs)
-    val = make_reader(recipe, "val", classes=train.info.classes) if val is None else val
+    val = make_reader(recipe, "val", classes=train.info.classes, together=together) if val is None else val
     check_gives(recipe, val, "the validation reader")
     check_same_names(val.info, train.info, reader="the validation reader")
-    memory = None if recipe.data.memory == "auto" else bool(recipe.data.memory)
-    shared = num_workers(recipe) > 0
     results = []
-    for reader in (train, val):
-        give_set_range(reader, set_range_of(train))
-        results.append(scan(reader, memory=memory, shared=shared, progress=progress))
+    with ContentCache(cache_folder("contents")) as cache:
+        for part, reader in (("train", train), ("val", val)):
+            give_set_range(reader, set_range_of(train))
+            # a validation image is measured, which no other can stand in for
+            binding = Binding(recipe.data.verify if part == "train" else "decode", cache, (recorded or {}).get(part))
+            memory, shared = _memory(recipe, binding), num_workers(recipe) > 0
+            results.append(scan(reader, memory=memory, shared=shared, binding=binding, progress=progress))
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
     is_balanced = not {"weighted", "p_times_k"}.isdisjoint(recipe.data.order) or "class_weights" in recipe.task.options
@@ -123,7 +190,16 @@ def read_data(
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
-    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info)
+    copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))
+    return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info, copies=copies)
+
+
+def _memory(recipe: Recipe, binding: Binding) -> bool | None:
+    """Whether to hold a set; a resumed run does not decode images that it did not decode when it began."""
+    was_streamed = binding.verify == "headers" and binding.recorded is not None and not binding.recorded["memory"]
+    if recipe.data.memory == "auto":
+        return False if was_streamed else None
+    return recipe.data.memory
 
 
 def set_range_of(reader: Reader) -> Range | None:
@@ -143,7 +219,7 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
     A reader's `exif` says on which pixels points were annotated. A new photograph has none: it is seen upright.
     """
     data = recipe.data
-    decoding = decoding or Decoding(range=data.range, bands=data.bands)
+    decoding = decoding or decoding_of(recipe)
     return Preprocessing(
         size_hw=None if data.size is None else (data.size[0], data.size[1]),
         rule=data.rule,
@@ -152,6 +228,7 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
         range=decoding.range,
         set_range=decoding.set_range,
         bands=decoding.bands,
+        background=decoding.background,
         order=data.color_order,
         value_range=data.value_range,
         normalization=data.normalize,
@@ -189,8 +266,10 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
 def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     """Augmented batches in the recipe's order."""
     size = recipe.data.train_size or recipe.data.size
+    steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
+    _require_in_view(steps, min(map(min, [recipe.data.size] if recipe.data.size else data.train.samples.sizes_hw)))
     transform = Augment(
-        [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps],
+        steps,
         size_hw=None if size is None else (size[0], size[1]),
         preprocessing=data.preprocessing,
         info=data.info,
@@ -199,12 +278,34 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     samples = data.train.samples
     if recipe.data.repeat > 1:
         samples = Repeated(samples, recipe.data.repeat)
+    if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
+        samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
         order=make_train_order(recipe, samples),
         workers=num_workers(recipe),
     )
+
+
+def _alike(recipe: Recipe, samples: Samples) -> Tensor:
+    """(n,) int64: samples of one number can stand in for one another in a batch of the recipe's order."""
+    keys = torch.zeros(len(samples), 3, dtype=torch.int64)
+    if recipe.data.size is None and recipe.data.train_size is None:
+        keys[:, :2] = torch.tensor(samples.sizes_hw)
+    if {"weighted", "p_times_k"} & set(recipe.data.order):
+        keys[:, 2] = torch.as_tensor(read_labels(samples))
+    return keys.unique(dim=0, return_inverse=True)[1]
+
+
+def _require_in_view(steps: Sequence[Geometry | Colour], side: int) -> None:
+    """Raises RecipeError for a step that may move all of an image of that side out of the window."""
+    for step in steps:
+        if isinstance(step, Geometry) and step.shift >= side:
+            raise RecipeError(
+                f"data.augment shifts images by up to {step.shift} pixels and the smallest has a side of {side}: "
+                f"nothing of it may be left; set translate.pixels below {side}, or a fraction in its stead"
+            )
 
 
 def make_train_order(recipe: Recipe, samples: Samples) -> Order:

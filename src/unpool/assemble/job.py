@@ -5,6 +5,7 @@ from torch import nn
 
 from unpool.assemble.data import Data
 from unpool.assemble.model import make_model, make_task
+from unpool.data.findings import most_skipped
 from unpool.data.loader import Loader
 from unpool.errors import EnvironmentFault
 from unpool.ops.preprocessing import Preprocessing
@@ -56,6 +57,7 @@ def make_job(
         clip_norm=train.clip_norm,
         seed=train.seed,
         names=loader.samples.names,
+        most_unreadable=most_skipped(len(data.train.samples)),
         num_classes=len(data.info.classes),
         averaging=None if train.ema is None else Averaging(train.ema),
         stop=stop,

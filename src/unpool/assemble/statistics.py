@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from unpool.data.image_file import Unusable
 from unpool.ops.preprocessing import Preprocessing
 from unpool.types import Samples
 
@@ -22,7 +23,10 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
     positions = np.linspace(0, len(samples) - 1, min(len(samples), MOST_IMAGES)).round().astype(int).tolist()
     count, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for index in positions:
-        image = samples[index]["image"].flatten(1).double() / 255
+        try:
+            image = samples[index]["image"].flatten(1).double() / 255
+        except Unusable:
+            continue  # one that training replaces; where it does not, the scan has left it out
         count, total, squares = count + image.shape[1], total + image.sum(1), squares + image.square().sum(1)
     low, high = preprocessing.value_range
     mean = total / count

@@ -5,12 +5,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOWrapper
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import Progress
+
+from unpool.streams import lasting
 
 
 def escape_unencodable() -> None:
@@ -18,6 +20,20 @@ def escape_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def outlast_readers() -> None:
+    """Makes the process go on where its terminal is closed, or nobody reads its output any more.
+
+    A full disk behind standard output is still an error. Streams that the caller closed are the null device, lest a
+    file of a run gets their number and with it the messages of libraries.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003, a built-in
+    sys.stdout, sys.stderr = lasting(sys.stdout, raises=True), lasting(sys.stderr)
 
 
 def write_result(text: str) -> None:
@@ -66,15 +82,9 @@ def flush() -> None:
 
 
 def abandon_output() -> None:
-    """Flushes standard output; if that fails, points it at the null device.
-
-    Python would otherwise report the error again at exit.
-    """
-    try:
+    """Writes out the buffer of standard output; an error is dropped, since the command has ended with another."""
+    with suppress(OSError):
         flush()
-    except OSError:
-        if isinstance(sys.stdout, TextIOWrapper):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -6,8 +6,14 @@ before torch is imported.
 """
 
 import os
+import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+
+from unpool.cli import signals
+from unpool.errors import STOP_SIGNALS
 
 GUARD = "UNPOOL_RESTARTED"  # set it to any value to keep the process as it is
 SETTINGS = {
@@ -19,14 +25,18 @@ SETTINGS = {
 
 
 def prepare(*, from_shell: bool) -> None:
-    """Sets up the process for speed.
+    """Sets up the process for speed, and imports what the verbs run.
 
     Args:
-        from_shell: whether the command line was started from a shell; only then may the process be restarted.
+        from_shell: whether the command line was started from a shell; only then may the process be restarted, and only
+            then signals raise from here on.
     """
     if from_shell:
         keep_memory()
     prepare_torch()
+    import_module("unpool.run")
+    if from_shell:
+        signals.raise_once()
 
 
 def keep_memory() -> None:
@@ -40,8 +50,21 @@ def keep_memory() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    with suppress(OSError):
+    with suppress(OSError), signals_held_back():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Holds signals back inside the block; a process that replaces this one inside it gets them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare_torch() -> None:

@@ -1,74 +1,37 @@
-"""`unpool VERB ...`: finds the verb, runs it, returns its exit code. Nothing here imports torch."""
+"""`unpool VERB ...` as a program: signals and streams first, since imports take seconds, then the verb."""
 
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
-from unpool import __version__
-from unpool.cli import evaluate, models, predict, recipes, show, summary, train
-from unpool.cli.console import escape_unencodable, write_result
-from unpool.cli.outcome import guarded
-from unpool.errors import RecipeError
-from unpool.recipe.mistakes import nearest
-
-VERBS: dict[str, ModuleType] = {
-    "recipes": recipes,
-    "train": train,
-    "evaluate": evaluate,
-    "predict": predict,
-    "models": models,
-    "summary": summary,
-    "show": show,
-}
+from unpool.cli import signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        arguments: the words of the command line after `unpool`; None for those of this process.
+        arguments: the words of the command line after `unpool`; None for those of this process, which then is the
+            program: it handles signals, and outlasts its terminal and the readers of its output.
 
     Returns:
-        The exit code: 0 done; 2 the command line or recipe was wrong; 3 data or a model file; 4 the environment; 5
-        diverged; 75 stopped at a time limit; 130 and 143 stopped by a signal.
+        The exit code: 0 done; 1 a count is not the published one; 2 the command line or recipe was wrong; 3 data or a
+        model file; 4 the environment; 5 diverged; 75 stopped at a time limit; 129, 130 and 143 stopped by SIGHUP,
+        SIGINT and SIGTERM.
     """
-    escape_unencodable()
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return guarded(lambda: _run(words, from_shell=arguments is None), debug="--debug" in words)
+    if arguments is not None:
+        return _run(list(arguments), from_shell=False)
+    signals.end_at_once()
+    code = _run(sys.argv[1:], from_shell=True)
+    signals.exit_with(code)
+    return code
 
 
 def _run(words: Sequence[str], *, from_shell: bool) -> int:
-    verb, *rest = _without_debug(words) or ["--help"]
-    if verb in ("-h", "--help"):
-        write_result(_help())
-        return 0
-    if verb == "--version":
-        write_result(f"unpool {__version__}")
-        return 0
-    if verb not in VERBS:
-        raise RecipeError(f"there is no verb {verb!r}{nearest(verb, VERBS)}")
-    try:
-        values = VERBS[verb].parser().read(rest)
-    except SystemExit:  # argparse has printed the help
-        return 0
-    values.from_shell = from_shell
-    return VERBS[verb].run(values)
+    from unpool.cli.console import escape_unencodable, outlast_readers
+    from unpool.cli.outcome import guarded
+    from unpool.cli.verbs import run_verb
 
-
-def _without_debug(words: Sequence[str]) -> list[str]:
-    """The words without a `--debug` before the verb."""
-    return list(words[1:] if words and words[0] == "--debug" else words)
-
-
-def _help() -> str:
-    lines = [f"  {name:10} {module.ABOUT}" for name, module in VERBS.items()]
-    return "\n".join(
-        [
-            "usage: unpool VERB ...",
-            "",
-            *lines,
-            "",
-            "`unpool VERB --help` shows the arguments of a verb, `unpool --version` the version.",
-            "--debug shows where in the code an error arose.",
-        ]
-    )
+    escape_unencodable()
+    if from_shell:
+        outlast_readers()
+    return guarded(lambda: run_verb(words, from_shell=from_shell), debug="--debug" in words)

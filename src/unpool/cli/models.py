@@ -5,7 +5,7 @@ from typing import Any
 
 from unpool.cli.console import flush, library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.parser import Parser
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 
 ABOUT = "list the networks: parameters, multiply-adds, source"
 DETAILS = """Counts are of the published network: see its default input and classes in --json.
@@ -40,7 +40,7 @@ def run(values: Namespace) -> int:
         return _misprints(values.pattern, as_json=values.json)
     matches = names(values.pattern)
     if not matches:
-        raise RecipeError(f"no network fits {values.pattern!r}; `unpool models` lists all")
+        raise RecipeError(f"no network fits {quoted(values.pattern)}; `unpool models` lists all")
     if values.probe:
         return _probe(values.pattern, matches, as_json=values.json)
     if values.count:
@@ -58,7 +58,7 @@ def _probe(pattern: str, names: list[str], *, as_json: bool) -> int:
 
     if not pattern.startswith(PREFIX):
         raise RecipeError(
-            f"--probe is for timm's networks: give a pattern like '{PREFIX}resnet*' instead of {pattern!r}"
+            f"--probe is for timm's networks: give a pattern like '{PREFIX}resnet*' instead of {quoted(pattern)}"
         )
     if as_json:
         write_json({"models": [_probed(name) for name in names]})
@@ -132,7 +132,7 @@ def _misprints(pattern: str, *, as_json: bool) -> int:
 
     matches = find_misprints(pattern)
     if not matches:
-        raise RecipeError(f"no misprint is about {pattern!r}; `unpool models --misprints` lists all")
+        raise RecipeError(f"no misprint is about {quoted(pattern)}; `unpool models --misprints` lists all")
     if as_json:
         write_json({"misprints": [one._asdict() for one in matches]})
     else:

@@ -1,14 +1,15 @@
 """Turns the error that ended a command into one message and an exit code."""
 
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 
 from unpool.cli.console import abandon_output, flush, write_message
-from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory
+from unpool.cli.signals import Interrupted, line_of
+from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory, shortened
 
-INTERRUPTED = 130
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space, or choose another path",
     errno.EDQUOT: "the disk quota is used up; free space, or choose another path",
@@ -16,6 +17,9 @@ _ADVICE = {
     errno.EPERM: "permission is missing; change it, or choose another path",
     errno.EROFS: "the file system is read-only; choose another path",
     errno.EMFILE: "too many files are open; raise `ulimit -n`, or lower data.workers",
+    errno.ENFILE: "too many files are open on this machine; end other programs, or lower data.workers",
+    errno.ENAMETOOLONG: "this name is longer than the file system allows; choose another path",
+    errno.ELOOP: "symbolic links lead in a circle; choose another path",
     errno.ENOMEM: "memory is used up; lower train.batch or data.workers",
 }
 _MEMORY = "out of memory; lower train.batch, data.size or data.workers, or set data.memory=false"
@@ -37,12 +41,11 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
     try:
         code = verb()
         flush()
-    except BrokenPipeError:  # the reader of the pipe has stopped, as `| head` does
-        abandon_output()
-        return 0
     except KeyboardInterrupt as error:
-        write_message("\n".join(["error: interrupted", *_notes(error)]))
-        return INTERRUPTED
+        abandon_output()
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        write_message("\n".join([line_of(number), *_notes(error)]))
+        return 128 + number
     except (UnpoolError, MemoryError, OSError, RuntimeError) as error:
         fault = error if isinstance(error, UnpoolError) else _environment_fault(error)
         if fault is None:
@@ -66,6 +69,6 @@ def _notes(error: BaseException) -> list[str]:
 def _environment_fault(error: MemoryError | OSError | RuntimeError) -> EnvironmentFault | None:
     if isinstance(error, OSError):
         advice = _ADVICE.get(error.errno or 0)
-        path = f"{error.filename}: " if error.filename is not None else ""
+        path = f"{shortened(str(error.filename))}: " if error.filename is not None else ""
         return EnvironmentFault(f"{path}{advice}") if advice else None
     return EnvironmentFault(_MEMORY) if is_out_of_memory(error) else None

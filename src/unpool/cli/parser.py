@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import NoReturn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, shortened
 
 
 class Parser(ArgumentParser):
@@ -35,4 +35,5 @@ class Parser(ArgumentParser):
         return self.parse_intermixed_args(list(arguments))
 
     def error(self, message: str) -> NoReturn:
-        raise RecipeError(f"{message}; see {self.prog} --help")
+        words = " ".join(shortened(word) for word in message.split(" "))  # argparse repeats what was typed
+        raise RecipeError(f"{words}; see {self.prog} --help")

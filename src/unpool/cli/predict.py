@@ -34,6 +34,12 @@ def parser() -> Parser:
         metavar=("BLACK", "WHITE"),
         help="values that are black and white in images of more than 8 bits; by default those of training",
     )
+    verb.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="pixels above which an image is refused; by default 100 million",
+    )
     return verb
 
 
@@ -44,7 +50,12 @@ def run(values: Namespace) -> int:
 
     with library_output_to_stderr(), log_to_stderr():
         records = predict(
-            values.run, values.images, values.out, weights=values.weights, black_white=_range(values.range)
+            values.run,
+            values.images,
+            values.out,
+            weights=values.weights,
+            black_white=_range(values.range),
+            max_pixels=_most(values.max_pixels),
         )
     for note, count in Counter(note for record in records for note in record.get("notes", ())).items():
         write_message(f"warning: {note} ({count} of {len(records)} images)")
@@ -53,6 +64,14 @@ def run(values: Namespace) -> int:
         write_message(f"error: {failed} of {len(records)} images not answered; predictions.json has the reason of each")
     write_result(str(values.out))
     return DataError.exit_code if failed else 0
+
+
+def _most(pixels: int | None) -> int:
+    if pixels is not None and pixels < 1:
+        raise RecipeError(f"--max-pixels is {pixels}; expected a number of pixels, 1 at least")
+    from unpool.types import MOST_PIXELS
+
+    return pixels or MOST_PIXELS
 
 
 def _range(ends: list[float] | None) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from unpool.cli.console import write_json, write_result, write_table
 from unpool.cli.parser import Parser
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.recipe import about, recipe_names, recipe_path, recipe_schema
 
 ABOUT = "list the shipped recipes, print one, or the JSON Schema of all"
@@ -21,7 +21,7 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     """Prints the list of recipes, one recipe or the schema, and returns 0."""
     if values.schema and values.name:
-        raise RecipeError(f"--schema is one for all recipes; leave {values.name!r} out")
+        raise RecipeError(f"--schema is one for all recipes; leave {quoted(values.name)} out")
     if values.schema:
         write_json(recipe_schema())
     elif values.name:

@@ -6,6 +6,7 @@ from pathlib import Path
 from unpool.cli.console import library_output_to_stderr, log_to_stderr, write_json, write_message, write_result
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
+from unpool.errors import quoted
 
 ABOUT = "slide a classifier over a photograph; the same in one pass, and dilated against upsampled"
 EXAMPLES = """examples: unpool show dense runs/mnist_convnet-1 page.png --window 28 28
@@ -74,5 +75,5 @@ def _pair(sides: list[int] | None) -> tuple[int, int] | None:
 
 def _side(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_SIDE:
-        raise ArgumentTypeError(f"{text!r} is no number of pixels from 1 to {LARGEST_SIDE}")
+        raise ArgumentTypeError(f"{quoted(text)} is no number of pixels from 1 to {LARGEST_SIDE}")
     return int(text)

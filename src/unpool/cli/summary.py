@@ -5,7 +5,7 @@ from typing import Any
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.parser import Parser
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.recipe import check_network, parse_options
 
 ABOUT = "show output, parameters, MACs, memory and receptive field of every layer"
@@ -54,5 +54,5 @@ def _summary(name: str, options: dict[str, Any], size_hw: list[int] | None) -> A
 
 def _side(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_SIDE:
-        raise ArgumentTypeError(f"{text!r} is no number of pixels from 1 to {LARGEST_SIDE}")
+        raise ArgumentTypeError(f"{quoted(text)} is no number of pixels from 1 to {LARGEST_SIDE}")
     return int(text)

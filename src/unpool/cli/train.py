@@ -11,7 +11,7 @@ from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stde
 from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
-from unpool.errors import RecipeError, Stopped, TimeLimit
+from unpool.errors import RecipeError, Stopped, TimeLimit, quoted
 
 ABOUT = "train a recipe, or resume a run"
 _DETAILS = """examples:
@@ -87,14 +87,14 @@ def _recipe_of(items: Sequence[str]) -> tuple[str, list[str]]:
         raise RecipeError("give a recipe's name or file, or --resume RUN; `unpool recipes` lists the names")
     recipe, *overrides = items
     if "=" in recipe and not Path(recipe).is_file():
-        raise RecipeError(f"the recipe's name or file comes before {recipe!r}")
+        raise RecipeError(f"the recipe's name or file comes before {quoted(recipe)}")
     return recipe, _only_overrides(overrides)
 
 
 def _only_overrides(items: Sequence[str]) -> list[str]:
     for item in items:
         if "=" not in item:
-            raise RecipeError(f"{item!r} is no section.key=value; give one recipe or one run, then overrides")
+            raise RecipeError(f"{quoted(item)} is no section.key=value; give one recipe or one run, then overrides")
     return list(items)
 
 

@@ -2,7 +2,9 @@
 
 - No task sees more than 8 bits, denoising included: what is rounded off 16 bits is 59 dB below white. Which value is
   white is the subject of `depth`.
-- Embedded ICC profiles are ignored; an alpha channel is dropped.
+- Embedded ICC profiles are ignored. Transparent pixels (alpha, entries of a palette or a colour that are transparent)
+  are laid on `Decoding.background`; where there is none, alpha is dropped and a remark says so: the network sees the
+  colour that is hidden under them.
 - EXIF orientation is applied to images unless `Decoding.exif` is "ignore". In a PNG the eXIf chunk counts wherever it
   stands, text that says the same (XMP, "Raw profile type exif") before the pixels only.
 """
@@ -13,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from unpool.data.bands import as_channels, described, require_bands
@@ -25,18 +27,22 @@ from unpool.data.image_file import (
     Unusable,
     is_deep,
     name_of,
-    orientation,
     parsed,
     printable,
     probe,
     recognised,
 )
-from unpool.data.orientation import turned
+from unpool.data.orientation import orientation_of, turned
 from unpool.data.refused import Refused
+from unpool.data.remarks import remark
 from unpool.data.stack import File
-from unpool.data.stored import colours, read_values
+from unpool.data.stored import alpha_of, colours, read_values
 from unpool.types import Decoding
 
+HIDDEN = (
+    "image with transparent pixels, of which the hidden colour is read and not what a viewer shows: set "
+    "data.background=255 (white), another grey or [red, green, blue]"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +64,7 @@ def readable(path: File, decoding: Decoding) -> Probe:
     Raises:
         Unreadable, Unusable: as `decode_image`.
     """
-    probed = probe(path)
+    probed = probe(path, max_pixels=decoding.max_pixels)
     try:
         require_bands(probed, decoding)
     except Refused as error:
@@ -87,10 +93,17 @@ def notes(path: str, probed: Probe, decoding: Decoding) -> tuple[str, ...]:
     if probed.is_deep:
         sentences.append(_depth_note(probed, decoding))
     if probed.alpha and not decoding.bands:
-        sentences.append("image with an alpha channel, which is dropped")
+        laid = "which is dropped" if decoding.background is None else "laid on data.background"
+        sentences.append(f"image with an alpha channel, {laid}")
+    return (*sentences, *_turn_notes(probed, decoding))
+
+
+def _turn_notes(probed: Probe, decoding: Decoding) -> list[str]:
+    applied = decoding.exif == "apply"
+    sentences = [probed.turn_fault] if probed.turn_fault and applied else []
     if probed.orientation != 1:
-        sentences.append("EXIF orientation applied" if decoding.exif == "apply" else "EXIF orientation ignored")
-    return tuple(sentences)
+        sentences.append("EXIF orientation applied" if applied else "EXIF orientation ignored")
+    return sentences
 
 
 def _depth_note(probed: Probe, decoding: Decoding) -> str:
@@ -128,25 +141,58 @@ def read_pixels(source: Source, decoding: Decoding, *, name: str | None = None) 
     name = name_of(source, name)
     with recognised(source, name) as (form, stream):
         if form not in ("TIFF", NPY) and not decoding.bands and decoding.channels in (1, 3):
-            image = parsed(form, stream, name)
+            image = parsed(form, stream, name, max_pixels=decoding.max_pixels)
             if not is_deep(image):
                 return Pixels(_tensor(_plain(image, stream, decoding)), None)
-        values, probed = read_values(form, stream, name, decoding)
+        values, probed, alpha = read_values(form, stream, name, decoding)
         shade = shade_of(values, probed, decoding)
-        grey = as_channels(eight_bits(values, shade.range), decoding)
+        values = laid_on(decoding, eight_bits(values, shade.range), alpha, is_associated=probed.is_associated)
+        grey = as_channels(values, decoding)
         upright = turned(grey, probed.orientation) if decoding.exif == "apply" else grey
         return Pixels(_tensor(upright), shade if probed.is_deep else None)
 
 
 def _plain(image: Image.Image, stream: BinaryIO, decoding: Decoding) -> np.ndarray:
     """(H, W, channels) of a file of 8 bits or fewer that Pillow reads as it is meant."""
-    is_turned = decoding.exif == "apply" and orientation(image, stream) != 1
+    turn = orientation_of(image, stream).number if decoding.exif == "apply" else 1
     image.load()
-    upright = ImageOps.exif_transpose(image) if is_turned else image
-    wanted = "L" if decoding.channels == 1 else "RGB"
-    if upright.mode not in ("P", "PA") and upright.mode != wanted:
-        upright = upright.convert(wanted)
-    return as_channels(colours(upright), decoding)
+    return turned(pixels_of(image, decoding), turn)
+
+
+def pixels_of(image: Image.Image, decoding: Decoding) -> np.ndarray:
+    """(H, W, channels) uint8 of Pillow's image of 8 bits or fewer, as it lies."""
+    alpha = alpha_of(image)
+    if alpha is None or decoding.background is None:
+        wanted = "L" if decoding.channels == 1 else "RGB"
+        if image.mode not in ("P", "PA") and image.mode != wanted:
+            image = image.convert(wanted)
+    return as_channels(laid_on(decoding, colours(image), alpha), decoding)
+
+
+def laid_on(
+    decoding: Decoding, values: np.ndarray, alpha: np.ndarray | None, *, is_associated: bool = False
+) -> np.ndarray:
+    """(H, W, bands) uint8 with transparent pixels laid on the background; a remark where there is none.
+
+    Args:
+        decoding: with the background.
+        values: (H, W, bands) uint8.
+        alpha: (H, W) 0 to 1; None where all is opaque.
+        is_associated: the values are multiplied by alpha already.
+    """
+    if alpha is None:
+        return values
+    if decoding.background is None:
+        remark(HIDDEN)
+        return values
+    colour = np.array(decoding.background, np.float64).reshape(-1)
+    if values.shape[2] == 1 and len(set(colour.tolist())) > 1:
+        values = np.repeat(values, 3, axis=2)
+    if len(colour) == 3 and values.shape[2] not in (1, 3):
+        raise Refused(f"image has {values.shape[2]} bands and data.background is a colour: set a grey value")
+    shares = alpha[..., None]
+    laid = (values if is_associated else values * shares) + (1 - shares) * colour[: values.shape[2]]
+    return np.rint(laid).clip(0, 255).astype(np.uint8)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

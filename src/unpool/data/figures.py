@@ -7,20 +7,23 @@ joint is visible if the pixel at its position belongs to its person.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from unpool.data.measure import Measure
 from unpool.errors import DataError
+from unpool.limits import MANY, Seed
 from unpool.ops.sides import flip_pairs
 from unpool.ops.skeleton import LSP, LSP_LIMBS, TRUNK_LIMBS
 from unpool.types import DataInfo, Fault, Sample
 
 Points = NDArray[np.float64]
+SIDE, PEOPLE, OCCLUSION = Interval(ge=32, le=4096), Interval(ge=1, le=100), Interval(ge=0, le=100)
 
 _SPLITS = {"train": (3, 2000), "val": (4, 200), "test": (5, 200)}  # stream of random numbers, default size
 _DRAWN = (  # limbs from back to front, with their width in units of the torso's length
@@ -47,12 +50,12 @@ class Figures:
         root: not used; every reader has it.
         split: "train", "val" or "test", which share no image.
         seed: of the images.
-        count: number of images, by default 2000 for training, else 200.
-        side: height and width in pixels, at least 32.
-        people: number in each image. One person gives the keys `keypoints`, `visible` and `area`; several give `people`
-            (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With several, limbs
-            include the sides of the trunk, without which a hidden neck would split a person into parts.
-        occlusion: largest number of objects in front of the people; the number is drawn from 0 to this.
+        count: number of images, at most 1,000,000, by default 2000 for training, else 200.
+        side: height and width in pixels, 32 to 4096.
+        people: number in each image, at most 100. One person gives the keys `keypoints`, `visible` and `area`; several
+            give `people` (NaN for a joint that is not visible), `boxes` and `areas` of their visible pixels. With
+            several, limbs include the sides of the trunk, without which a hidden neck would split a person into parts.
+        occlusion: largest number of objects in front of the people, at most 100; the number is drawn from 0 to this.
     """
 
     def __init__(
@@ -60,11 +63,11 @@ class Figures:
         root: Path | None = None,
         split: Literal["train", "val", "test"] = "train",
         *,
-        seed: int = 0,
-        count: int | None = None,
-        side: int = 96,
-        people: int = 1,
-        occlusion: int = 2,
+        seed: Seed = 0,
+        count: Annotated[int, MANY] | None = None,
+        side: Annotated[int, SIDE] = 96,
+        people: Annotated[int, PEOPLE] = 1,
+        occlusion: Annotated[int, OCCLUSION] = 2,
     ) -> None:
         if split not in _SPLITS:
             raise DataError(f"figures have no split '{split}'; expected one of {', '.join(_SPLITS)}")

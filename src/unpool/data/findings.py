@@ -1,7 +1,9 @@
 """Collects the faults and oddities of a scan, and decides whether the set can be used."""
 
 import logging
+import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ class Findings:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.skipped: list[Fault] = list(reader.faults)
+        self._left_out: dict[str, Fault] = {}
         self._broken: list[Fault] = []
         self._notes: Counter[str] = Counter()
         self._first: dict[str, str] = {}
@@ -47,9 +50,13 @@ class Findings:
             fault = error.fault if isinstance(error, Unusable) else Fault(self._reader.names[index], str(error))
             return Broken(*fault)
 
-    def add(self, fault: Fault) -> None:
-        """Records a fault: one that must be mended, or a file to leave out."""
-        (self._broken if isinstance(fault, Broken) else self.skipped).append(Fault(*fault))
+    def add(self, fault: Fault, name: str) -> None:
+        """Records the fault of a sample: one that must be mended, or a file to leave out."""
+        if isinstance(fault, Broken):
+            self._broken.append(Fault(*fault))
+            return
+        self.skipped.append(Fault(*fault))
+        self._left_out[name] = Fault(*fault)
 
     def note(self, name: str, sentences: Sequence[str]) -> None:
         """Counts the oddities of one file, by sentence."""
@@ -60,15 +67,18 @@ class Findings:
     def verdict(self, kept: int) -> None:
         """Logs skipped files and oddities; raises DataError where the set cannot be used."""
         if self._broken:
-            listed = grouped(self._broken)
+            listed = listing(self._broken)
             raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}")
         total = len(self._reader) + len(self._reader.faults)
-        limit = max(SKIP_LEAST, int(total * SKIP_SHARE))
+        limit = most_skipped(total)
         if len(self.skipped) > limit or not kept:
             allowed = f"more than the {limit} allowed" if kept else "so that none is left"
-            raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{grouped(self.skipped)}")
+            raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{listing(self.skipped)}")
         for line in grouped(self.skipped).splitlines():
             _log.warning("left out %s", line.strip().removeprefix("and "))
+        if _is_cut(self.skipped):
+            where = "under `skipped` in data.json of a run, and in the metrics of an evaluation"
+            _log.warning("all %d files left out are listed %s", len(self.skipped), where)
         for sentence, count in self._notes.items():
             first = self._first[sentence]
             _log.warning("%s%s", sentence, f": {count} files, first {first}" if first else "")
@@ -80,8 +90,30 @@ class Findings:
             **(self._reader.origin if isinstance(self._reader, MeasuringReader) else {}),
             "names": list(names),
             "skipped": [fault._asdict() for fault in self.skipped],
+            "left_out": {name: list(fault) for name, fault in self._left_out.items()},
             "notes": notes,
         }
+
+
+def listing(faults: Sequence[Fault]) -> str:
+    """`grouped(faults)`, and where that leaves some out the path of a new file that lists all.
+
+    The file lies in the system's folder for temporary files: a run directory is taken away where no run begins.
+    """
+    if not _is_cut(faults):
+        return grouped(faults)
+    try:
+        handle, path = tempfile.mkstemp(prefix="unpool-faults-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(f"{fault.path}: {fault.reason}\n" for fault in faults)
+    except OSError as error:
+        return f"{grouped(faults)}\n  (no list of all {len(faults)} could be written: {error.strerror or error})"
+    return f"{grouped(faults)}\n  all {len(faults)} are listed in {path}"
+
+
+def most_skipped(total: int) -> int:
+    """How many files of a set may be left out, or replaced."""
+    return max(SKIP_LEAST, int(total * SKIP_SHARE))
 
 
 def grouped(faults: Sequence[Fault]) -> str:
@@ -95,17 +127,28 @@ def grouped(faults: Sequence[Fault]) -> str:
       2.png: mask has 2 colours
         and 2 more of this cause
     """
-    causes: dict[str, list[Fault]] = {}
-    for fault in faults:
-        causes.setdefault(_cause(fault), []).append(fault)
+    causes = _by_cause(faults)
     lines = []
-    for alike in sorted(causes.values(), key=len, reverse=True)[:_CAUSES]:
+    for alike in causes[:_CAUSES]:
         lines += [f"  {fault.path}: {fault.reason}" for fault in alike[:_EXAMPLES]]
         if len(alike) > _EXAMPLES:
             lines.append(f"    and {len(alike) - _EXAMPLES} more of this cause")
     if len(causes) > _CAUSES:
         lines.append(f"  and {len(causes) - _CAUSES} more causes")
     return "\n".join(lines)
+
+
+def _by_cause(faults: Sequence[Fault]) -> list[list[Fault]]:
+    causes: dict[str, list[Fault]] = {}
+    for fault in faults:
+        causes.setdefault(_cause(fault), []).append(fault)
+    return sorted(causes.values(), key=len, reverse=True)
+
+
+def _is_cut(faults: Sequence[Fault]) -> bool:
+    """Whether `grouped` leaves some out."""
+    causes = _by_cause(faults)
+    return len(causes) > _CAUSES or any(len(alike) > _EXAMPLES for alike in causes)
 
 
 def _cause(fault: Fault) -> str:

@@ -2,23 +2,19 @@
 
 from typing import NamedTuple
 
-from PIL import (
-    GifImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import GifImagePlugin, PpmImagePlugin, WebPImagePlugin
 
 from unpool.data.bmp import StoredBmp
+from unpool.data.jpeg import StoredJpeg
+from unpool.data.png_chunks import StoredPng
 from unpool.data.tiff_header import StoredTiff
 
 NPY = "NPY"  # an array of NumPy, which no parser of Pillow reads
 
 # called directly, never through Image.open, so that no other parser ever sees the user's bytes
 PARSERS = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": StoredJpeg,
+    "PNG": StoredPng,
     "BMP": StoredBmp,
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile
 
 from unpool.data.array_header import ArrayHeader, read_array_header
 from unpool.data.formats import HEAD_BYTES, NPY, PARSERS, sniff
-from unpool.data.png_chunks import exif_block, significant_bits
+from unpool.data.orientation import checked, orientation_of
+from unpool.data.png_chunks import significant_bits
 from unpool.data.refused import Refused
 from unpool.data.stack import File, Page
 from unpool.data.tiff import require_readable
@@ -31,9 +32,8 @@ from unpool.data.tiff_header import (
     read_tiff_header,
 )
 from unpool.errors import DataError
-from unpool.types import Exif, Fault, Range
+from unpool.types import MOST_PIXELS, Exif, Fault, Range
 
-LIMIT_PIXELS = 100_000_000
 Source = File | bytes
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -81,6 +81,8 @@ class Probe(NamedTuple):
         is_white_zero: the smallest value is white, in a grey TIFF.
         stated: the values that are black and white, where the file says so.
         significant: bits that the file calls significant, where those are fewer; 0 where it does not say.
+        turn_fault: a sentence on what is wrong with the orientation; empty where nothing is.
+        is_associated: the bands are stored multiplied by alpha.
     """
 
     height: int
@@ -97,6 +99,8 @@ class Probe(NamedTuple):
     is_white_zero: bool = False
     stated: Range | None = None
     significant: int = 0
+    turn_fault: str = ""
+    is_associated: bool = False
 
     @property
     def is_deep(self) -> bool:
@@ -114,20 +118,23 @@ def printable(path: str | os.PathLike[str] | Page) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def probe(source: Source, *, name: str | None = None) -> Probe:
+def probe(source: Source, *, name: str | None = None, max_pixels: int = MOST_PIXELS) -> Probe:
     """The header of an image file; no pixel is decoded."""
     name = name_of(source, name)
     with recognised(source, name) as (form, stream):
-        return probe_of(form, stream, name)
+        return probe_of(form, stream, name, max_pixels=max_pixels)
 
 
-def probe_of(form: str, stream: BinaryIO, name: str) -> Probe:
+def probe_of(form: str, stream: BinaryIO, name: str, *, max_pixels: int = MOST_PIXELS) -> Probe:
     """The header of a file in a stream of that format."""
     if form == "TIFF":
-        return _probe_tiff(read_tiff_header(stream), stream, name)
-    if form == NPY:
-        return _probe_array(read_array_header(stream), name)
-    return probe_image(parsed(form, stream, name), stream)
+        probed = _probe_tiff(read_tiff_header(stream), stream, name, max_pixels)
+    elif form == NPY:
+        probed = _probe_array(read_array_header(stream))
+    else:
+        probed = probe_image(parsed(form, stream, name, max_pixels=max_pixels), stream)
+    check_size(probed.height, probed.width, name, max_pixels=max_pixels)
+    return probed
 
 
 def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
@@ -136,8 +143,10 @@ def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
     frames, form = getattr(image, "n_frames", 1), str(image.format)
     is_colour = image.mode not in _GREY_MODES and rawmode != "LA;16B"
     has_alpha = image.mode in _ALPHA_MODES or (form == "PNG" and str(rawmode).startswith(("RGBA", "LA")))
-    probed = Probe(image.height, image.width, form, image.mode, frames, orientation(image, stream))
+    turn = orientation_of(image, stream)
+    probed = Probe(image.height, image.width, form, image.mode, frames, turn.number)
     probed = probed._replace(
+        turn_fault=turn.fault,
         bits=16 if is_deep(image) else 8,
         bands=3 if is_colour else 1,
         is_colour=is_colour,
@@ -150,13 +159,15 @@ def probe_image(image: Image.Image, stream: BinaryIO) -> Probe:
     return probed
 
 
-def _probe_tiff(header: TiffHeader, stream: BinaryIO, name: str) -> Probe:
-    check_size(header.height, header.width, name)
+def _probe_tiff(header: TiffHeader, stream: BinaryIO, name: str, max_pixels: int) -> Probe:
     require_readable(header)
     is_colour = header.photometric in COLOURS
-    mode = parsed("TIFF", stream, name).mode if is_read_by_pillow(header) else ""
-    probed = Probe(header.height, header.width, "TIFF", mode, header.pages, header.orientation)
+    mode = parsed("TIFF", stream, name, max_pixels=max_pixels).mode if is_read_by_pillow(header) else ""
+    turn = checked(header.turns)
+    probed = Probe(header.height, header.width, "TIFF", mode, header.pages, turn.number)
     return probed._replace(
+        turn_fault=turn.fault,
+        is_associated=header.is_associated,
         bits=8 if header.photometric == PALETTE and mode else header.bits,
         kind=header.kind,
         bands=header.bands if header.photometric == RGB or not is_colour else 3,
@@ -167,9 +178,8 @@ def _probe_tiff(header: TiffHeader, stream: BinaryIO, name: str) -> Probe:
     )
 
 
-def _probe_array(header: ArrayHeader, name: str) -> Probe:
+def _probe_array(header: ArrayHeader) -> Probe:
     height, width, bands = header.shape
-    check_size(height, width, name)
     return Probe(height, width, NPY, "", 1, 1, bits=header.bits, kind=header.kind, bands=bands)
 
 
@@ -197,15 +207,6 @@ def stored_as(image: Image.Image) -> tuple[object, object]:
     return (args[0], args[-1]) if isinstance(args, tuple) and args else (args, None)
 
 
-def orientation(image: Image.Image, stream: BinaryIO) -> int:
-    """The EXIF orientation of an image whose file is `stream`; 1 where there is none."""
-    if image.format == "PNG" and "exif" not in image.info and (block := exif_block(stream)):
-        image.info["exif"] = block
-    # the base class's method: that of PNG decodes the whole image to look for a tag behind it
-    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    return orientation if isinstance(orientation, int) else 1
-
-
 def name_of(source: Source, name: str | None) -> str:
     if name is None:
         return "image" if isinstance(source, bytes) else printable(source)
@@ -213,10 +214,10 @@ def name_of(source: Source, name: str | None) -> str:
 
 
 @contextmanager
-def opened(source: Source, name: str) -> Iterator[Image.Image]:
+def opened(source: Source, name: str, *, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
     """Pillow's parser on the file: header read, no pixel decoded."""
     with recognised(source, name) as (form, stream):
-        yield parsed(form, stream, name)
+        yield parsed(form, stream, name, max_pixels=max_pixels)
 
 
 @contextmanager
@@ -232,14 +233,14 @@ def recognised(source: Source, name: str) -> Iterator[tuple[str, BinaryIO]]:
             raise _as_fault(error, form, stream, name) from error
 
 
-def parsed(form: str, stream: BinaryIO, name: str) -> Image.Image:
+def parsed(form: str, stream: BinaryIO, name: str, *, max_pixels: int = MOST_PIXELS) -> Image.Image:
     """Pillow's parser on a stream of that format, from its start."""
     if form not in PARSERS:
         raise Unusable(name, f"format {form} holds an array, where a picture is expected: save it as PNG or TIFF")
     stream.seek(0)
     image = PARSERS[form](stream)
     image.format = form
-    check_size(image.height, image.width, name)
+    check_size(image.height, image.width, name, max_pixels=max_pixels)
     return image
 
 
@@ -270,14 +271,19 @@ def _enabled_format(stream: BinaryIO, name: str) -> str:
     return form
 
 
-def check_size(height: int, width: int, name: str) -> None:
+def check_size(height: int, width: int, name: str, *, max_pixels: int = MOST_PIXELS) -> None:
     """Raises for an image too large to be decoded, or of no pixels."""
     pixels = width * height
-    if pixels > LIMIT_PIXELS:
+    if pixels > max_pixels:
         size = f"{width}x{height} = {pixels:.2g} pixels"
-        raise Unusable(name, f"image is {size}; the limit is {LIMIT_PIXELS:.2g}: cut it into tiles")
+        raise Unusable(name, f"image is {size}; the limit is {max_pixels:.2g}: {larger(pixels)}, or cut it into tiles")
     if pixels == 0:
         raise Unreadable(name, f"image is {width}x{height}: it has no pixels")
+
+
+def larger(pixels: int) -> str:
+    """What to do to read an image of more pixels than are allowed."""
+    return f"if you trust the file, set data.max_pixels={pixels} (predict: --max-pixels {pixels})"
 
 
 def _as_fault(error: Exception, form: str, stream: BinaryIO, name: str) -> Unusable:

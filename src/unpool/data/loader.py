@@ -1,17 +1,20 @@
 """Batches of an order, made ahead of time by a thread or by processes."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain
 from typing import Protocol
 
+from unpool.data.image_file import Unusable
 from unpool.data.prefetch import Prefetch
 from unpool.data.workers import Pool, Task, Watch, read_batch
 from unpool.errors import DataError
 from unpool.types import Batch, Samples, Transform
 
 _AHEAD = 3  # batches kept ready
+_log = logging.getLogger(__name__)
 
 
 class Order(Protocol):
@@ -61,6 +64,7 @@ class Loader:
     waited_s: float = field(default=0.0, init=False)
     ready_s: float = field(default=0.0, init=False)
     _pool: Pool | None = field(default=None, init=False, repr=False)
+    _replaced: set[int] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.samples)
@@ -88,7 +92,7 @@ class Loader:
     def stream(self, epoch: int, position: int, epochs: int) -> Iterator[Batch]:
         """Batches from step `position` of `epoch` (both from 0) to the end of epoch `epochs - 1`."""
         tasks = self._tasks(epoch, position, epochs)
-        clock: list[float] = [0.0, time.monotonic()]
+        clock: list[float] = [0.0, time.monotonic(), 0.0]
         if self.workers:
             pool, self._pool = self._pool or self._new_pool(), None  # a stream left half-way takes its workers along
             ahead = Prefetch(pool.batches(tasks), ahead=_AHEAD, check=lambda: None, computes=False)
@@ -112,6 +116,7 @@ class Loader:
         try:
             for batch in ahead:
                 self.waited_s, self.ready_s = waited_s + ahead.waited_s, ready_s + ahead.ready_s
+                self._report_replaced(batch)
                 yield batch
             finished = True
         finally:
@@ -121,9 +126,36 @@ class Loader:
             elif pool is not None:
                 pool.close()
 
+    def _report_replaced(self, batch: Batch) -> None:
+        """Names each sample that cannot be read, once."""
+        asked = batch["replaced"].tolist() if "replaced" in batch else []
+        for position in set(asked) - self._replaced - {-1}:
+            self._replaced.add(position)
+            other = self.samples.names[int(batch["index"][asked.index(position)])]
+            _log.warning(
+                "%s cannot be read (%s): replaced by %s here, by a sample of the same draw in each epoch",
+                self.samples.names[position],
+                _reason(self.samples, position),
+                other,
+            )
+
     def _new_pool(self) -> Pool:
         return Pool(self.samples, self.transform, workers=self.workers, timeout_s=self.timeout_s)
 
     def _tasks(self, epoch: int, position: int, epochs: int) -> Iterator[Task]:
         plans = ((e, self.order.batches(e)[position if e == epoch else 0 :]) for e in range(epoch, epochs))
         return chain.from_iterable((Task(e, indices) for indices in batches) for e, batches in plans)
+
+    def batch_of(self, indices: list[int], epoch: int) -> Batch:
+        """One batch made at once, in this thread."""
+        batch = read_batch(self.samples, self.transform, Task(epoch, indices), clock=[0.0, 0.0])
+        batch.pop("replaced", None)
+        return batch
+
+
+def _reason(samples: Samples, position: int) -> str:
+    try:
+        samples[position]
+    except Unusable as error:
+        return error.fault.reason
+    return "for a time only"

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from unpool.data.image_file import LIMIT_PIXELS, Probe, Unreadable, Unusable, printable
+from unpool.data.image_file import Probe, Unreadable, Unusable, check_size, printable
 from unpool.data.stack import File, mapped_array
+from unpool.types import MOST_PIXELS
 
 SUFFIX = ".npy"
 ONE_PAGE = (
@@ -18,13 +19,13 @@ def is_array(path: File) -> bool:
     return path.suffix.lower() == SUFFIX
 
 
-def probe_array(path: File) -> Probe:
+def probe_array(path: File, *, max_pixels: int = MOST_PIXELS) -> Probe:
     """The header of an .npy mask; raises as `read_array`, but for the values."""
-    values = _opened(path)
+    values = _opened(path, max_pixels)
     return Probe(values.shape[0], values.shape[1], "NPY", "I", 1, 1)
 
 
-def read_array(path: File) -> np.ndarray:
+def read_array(path: File, *, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """The ids of an .npy mask of shape (H, W) or (H, W, 1), integer or bool.
 
     Returns:
@@ -34,20 +35,21 @@ def read_array(path: File) -> np.ndarray:
         Unreadable: the file is damaged or cannot be read.
         Unusable: it is pickled, a stack, has fractions, or ids beyond 0 to 65535.
     """
-    values = np.asarray(_opened(path))
+    values = np.asarray(_opened(path, max_pixels))
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > _MOST:
         raise Unusable(printable(path), f"mask has ids {low} to {high}; expected 0 to {_MOST}")
     return values.astype(np.int32)
 
 
-def _opened(path: File) -> np.ndarray:
+def _opened(path: File, max_pixels: int) -> np.ndarray:
     """(H, W) ids, mapped from the file."""
     values = _mapped(path, printable(path))
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if problem := _problem(values):
         raise Unusable(printable(path), problem)
+    check_size(values.shape[0], values.shape[1], printable(path), max_pixels=max_pixels)
     return values
 
 
@@ -74,6 +76,4 @@ def _problem(values: np.ndarray) -> str | None:
         return f"mask has shape {values.shape}, a stack; {ONE_PAGE}"
     if values.ndim != 2 or not values.size:
         return f"mask has shape {values.shape}; expected (height, width)"
-    if values.size > LIMIT_PIXELS:
-        return f"mask has {values.size:.2g} pixels; the limit is {LIMIT_PIXELS:.2g}: cut it into tiles"
     return None

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from unpool.data.image_file import Probe, Unusable, is_deep, opened, printable, probe, recognised, stored_as
+from unpool.data.image_file import Probe, Unusable, check_size, is_deep, opened, printable, probe, recognised, stored_as
 from unpool.data.mask_array import ONE_PAGE, is_array, probe_array, read_array
 from unpool.data.stack import File
 from unpool.data.tiff import grey_header, grey_values
+from unpool.types import MOST_PIXELS
 
 Kind = Literal["grey", "palette", "colour"]
 Entry = tuple[int, int, int, int]  # red, green, blue and alpha of one value
@@ -55,7 +56,7 @@ class MaskHeader(NamedTuple):
     palette: tuple[Entry, ...] = ()
 
 
-def read_header(path: File) -> MaskHeader:
+def read_header(path: File, *, max_pixels: int = MOST_PIXELS) -> MaskHeader:
     """Kind and palette of a mask; raises `Unreadable` or `Unusable` where it is no image."""
     if is_array(path):
         return MaskHeader("grey")
@@ -63,16 +64,16 @@ def read_header(path: File) -> MaskHeader:
     with recognised(path, name) as (form, stream):
         if form == "TIFF" and grey_header(stream) is not None:
             return MaskHeader("grey")
-    with opened(path, name) as image:
+    with opened(path, name, max_pixels=max_pixels) as image:
         return MaskHeader(_kind(image), _palette(image))
 
 
-def probe_mask(path: File) -> Probe:
+def probe_mask(path: File, *, max_pixels: int = MOST_PIXELS) -> Probe:
     """The header of a mask file of any kind; raises as `read_header`."""
-    return probe_array(path) if is_array(path) else probe(path)
+    return probe_array(path, max_pixels=max_pixels) if is_array(path) else probe(path, max_pixels=max_pixels)
 
 
-def read_stored(path: File) -> Stored:
+def read_stored(path: File, *, max_pixels: int = MOST_PIXELS) -> Stored:
     """The values of a mask, exactly as stored, whatever a TIFF shows as black. No orientation is applied.
 
     Raises:
@@ -82,12 +83,13 @@ def read_stored(path: File) -> Stored:
     """
     name = printable(path)
     if is_array(path):
-        return Stored("grey", read_array(path))
+        return Stored("grey", read_array(path, max_pixels=max_pixels))
     with recognised(path, name) as (form, stream):
         if form == "TIFF" and (header := grey_header(stream)) is not None:
             _require_page(header.pages, name)
+            check_size(header.height, header.width, name, max_pixels=max_pixels)
             return Stored("grey", grey_values(stream, header), white=2**header.bits - 1)
-    with opened(path, name) as image:
+    with opened(path, name, max_pixels=max_pixels) as image:
         _require_plain(image, name)
         kind, palette, undo, white = _kind(image), _palette(image), _undo_scaling(image), _white(image)
         image.load()

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from unpool.data.image_file import Unusable, printable
@@ -12,7 +13,7 @@ from unpool.data.mask_ids import Colour, Reading, grey_of, text_of
 from unpool.data.stack import File
 from unpool.errors import DataError
 from unpool.ops.drawing import voc_palette
-from unpool.types import IGNORE
+from unpool.types import IGNORE, MOST_PIXELS
 
 Item = TypeVar("Item")
 _BLACK = (0, 0, 0)
@@ -48,7 +49,9 @@ class SetReading(NamedTuple):
     notes: list[str] = []  # noqa: RUF012 - never written to
 
 
-def find_reading(paths: Sequence[File], lines: Sequence[Colour], meaning: Mapping[int, int]) -> SetReading:
+def find_reading(
+    paths: Sequence[File], lines: Sequence[Colour], meaning: Mapping[int, int], *, max_pixels: int = MOST_PIXELS
+) -> SetReading:
     """The one rule for all masks of a set; files that cannot be read are left to the scan.
 
     Headers say enough where no file has a palette, or where classes.txt has colours; else the masks are read.
@@ -57,21 +60,23 @@ def find_reading(paths: Sequence[File], lines: Sequence[Colour], meaning: Mappin
         paths: of all masks.
         lines: the colours of classes.txt by line, or none.
         meaning: class by id, by which grey ids and colours are compared.
+        max_pixels: of a mask.
 
     Raises:
         DataError: the files do not agree, or mean two things; names entries, colours and files.
     """
-    headers = _each(read_header, paths)
+    headers = _each(partial(read_header, max_pixels=max_pixels), paths)
+    uses_of = partial(_uses, max_pixels=max_pixels)
     double = _double(lines, meaning)
     kinds = {path: "grey" if _is_ramp(header) and not double else header.kind for path, header in headers.items()}
     present = set(kinds.values())
     if double:
-        _refuse_double(_uses([path for path, kind in kinds.items() if kind == "grey"]), double)
+        _refuse_double(uses_of([path for path, kind in kinds.items() if kind == "grey"]), double)
     if present <= {"grey"}:
         return SetReading(Reading("ids", tuple(lines)))
     if lines:
         greys = [path for path, kind in kinds.items() if kind == "grey"]
-        _require_same_meaning(_uses(greys), lines, meaning)
+        _require_same_meaning(uses_of(greys), lines, meaning)
         note = "masks are read by the colours of classes.txt, whatever the indices of their palettes are"
         return SetReading(Reading("colours", tuple(lines)), notes=[note] if "palette" in present else [])
     if "palette" not in present:
@@ -79,7 +84,7 @@ def find_reading(paths: Sequence[File], lines: Sequence[Colour], meaning: Mappin
     palettes = {header.palette for header in headers.values()}
     if len(palettes) == 1 and _is_voc(palette := palettes.pop()):
         return _by_index({index: entry for index, entry in enumerate(palette) if index in meaning})
-    return _by_palettes([use for use in _uses(paths) if use.kind != "colour"])
+    return _by_palettes([use for use in uses_of(paths) if use.kind != "colour"])
 
 
 def _by_palettes(uses: Sequence[Use]) -> SetReading:
@@ -192,12 +197,12 @@ def _is_voc(palette: Sequence[Entry]) -> bool:
     return bool(filled) and all(palette[i][:3] == _VOC[i] for i in filled)
 
 
-def _uses(paths: Sequence[File]) -> list[Use]:
-    return list(_each(_use, paths).values())
+def _uses(paths: Sequence[File], *, max_pixels: int) -> list[Use]:
+    return list(_each(partial(_use, max_pixels=max_pixels), paths).values())
 
 
-def _use(path: File) -> Use:
-    stored = read_stored(path)
+def _use(path: File, *, max_pixels: int) -> Use:
+    stored = read_stored(path, max_pixels=max_pixels)
     return Use(path, stored.kind, stored.palette, stored.entries() if stored.kind != "colour" else {})
 
 

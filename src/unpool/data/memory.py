@@ -15,8 +15,6 @@ from unpool.types import DataInfo, Sample
 CHUNK_BYTES = 256 << 20
 MOST_BYTES = 4_000_000_000
 SHARED = Path("/dev/shm")
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Column:
@@ -124,23 +122,3 @@ def share(tensor: Tensor) -> Tensor:
                 "data.memory=false, or enlarge it (docker run --shm-size=8g)"
             )
     return tensor.share_memory_()
-
-
-def free_bytes() -> int:
-    """Bytes that this process can allocate without swapping, by the machine and by its control group."""
-    limits = [MOST_BYTES * 4]
-    if _MEMINFO.is_file():
-        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines() if ":" in line)
-        limits = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else limits
-    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
-    if limit is not None and used is not None:
-        limits.append(max(limit - used, 0))
-    return min(limits)
-
-
-def _number(path: Path) -> int | None:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None

@@ -7,17 +7,22 @@ epoch, index); in evaluation of (seed, index), so that every epoch and every net
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Generator, Tensor
 
-from unpool.data.augment.step import check_number
 from unpool.data.draws import Draws
-from unpool.errors import RecipeError
+from unpool.limits import PAIR, SHARE, check_number, check_range
 from unpool.types import Batch, Sample, Transform
 
 _TRAINING, _EVALUATION = 0xFFFFFFFE, 0xFFFFFFFD  # streams that no augmentation uses
-Level = float | Sequence[float]
+LEVEL = Interval(ge=0, le=255)
+PEAK = Interval(ge=0.001, le=1_000_000)
+Deviation = Annotated[float, LEVEL] | Annotated[Sequence[Annotated[float, LEVEL]], PAIR]
+Photons = Annotated[float, PEAK] | Annotated[Sequence[Annotated[float, PEAK]], PAIR]
+Part = Annotated[float, SHARE] | Annotated[Sequence[Annotated[float, SHARE]], PAIR]
 
 
 class Noise(ABC):
@@ -39,11 +44,12 @@ class Gaussian(Noise):
     """Adds a normal number to every value.
 
     Args:
-        level: standard deviation on the scale 0..255; or [low, high], drawn evenly for each image (blind denoising).
+        level: standard deviation on the scale 0..255, at most 255; or [low, high], drawn evenly for each image (blind
+            denoising).
     """
 
-    def __init__(self, *, level: Level) -> None:
-        self._level = _range("gaussian.level", level)
+    def __init__(self, *, level: Deviation) -> None:
+        self._level = _range("gaussian.level", level, LEVEL)
 
     def add(self, clean: Tensor, generator: Generator) -> Tensor:
         return clean + _drawn(self._level, generator) * torch.randn(clean.shape, generator=generator)
@@ -53,11 +59,12 @@ class Poisson(Noise):
     """Counts of photons: the noise grows with the root of the value.
 
     Args:
-        peak: photons counted on average where the image is white; or [low, high], drawn evenly for each image.
+        peak: photons counted on average where the image is white, 0.001 to 1,000,000; or [low, high], drawn evenly for
+            each image.
     """
 
-    def __init__(self, *, peak: Level) -> None:
-        self._peak = _range("poisson.peak", peak, least=1e-3)
+    def __init__(self, *, peak: Photons) -> None:
+        self._peak = _range("poisson.peak", peak, PEAK)
 
     def add(self, clean: Tensor, generator: Generator) -> Tensor:
         scale = _drawn(self._peak, generator) / 255
@@ -71,8 +78,8 @@ class SaltAndPepper(Noise):
         share: of the pixels, 0 to 1; or [low, high], drawn evenly for each image.
     """
 
-    def __init__(self, *, share: Level) -> None:
-        self._share = _range("salt_and_pepper.share", share, most=1.0)
+    def __init__(self, *, share: Part) -> None:
+        self._share = _range("salt_and_pepper.share", share, SHARE)
 
     def add(self, clean: Tensor, generator: Generator) -> Tensor:
         share = _drawn(self._share, generator)
@@ -87,8 +94,8 @@ class Masking(Noise):
         share: of the pixels, 0 to 1; or [low, high], drawn evenly for each image.
     """
 
-    def __init__(self, *, share: Level) -> None:
-        self._share = _range("masking.share", share, most=1.0)
+    def __init__(self, *, share: Part) -> None:
+        self._share = _range("masking.share", share, SHARE)
 
     def add(self, clean: Tensor, generator: Generator) -> Tensor:
         share = _drawn(self._share, generator)
@@ -135,15 +142,11 @@ class AddNoise:
         return batch | {"image": torch.stack(noisy) if even else noisy, "clean": clean}
 
 
-def _range(name: str, level: Level, *, least: float = 0.0, most: float = float("inf")) -> tuple[float, float]:
+def _range(name: str, level: float | Sequence[float], limits: Interval) -> tuple[float, float]:
     if isinstance(level, int | float):
-        number = check_number(name, level, low=least, high=most)
+        number = check_number(name, level, limits)
         return number, number
-    if len(level) != 2 or not least <= level[0] <= level[1] <= most:
-        raise RecipeError(
-            f"{name} is {list(level)}; expected a number, or two [low, high] with {least} <= low <= high <= {most}"
-        )
-    return float(level[0]), float(level[1])
+    return check_range(name, level, limits)
 
 
 def _drawn(level: tuple[float, float], generator: Generator) -> float:

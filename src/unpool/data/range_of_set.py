@@ -44,7 +44,7 @@ def see(source: Source, decoding: Decoding, *, name: str | None = None) -> Seen:
     """
     name = name_of(source, name)
     with recognised(source, name) as (form, stream):
-        values, probed = read_values(form, stream, name, decoding)
+        values, probed, _ = read_values(form, stream, name, decoding)
         low, high = extremes(values, probed)
         if decoding.range is None and needs_range(probed):
             require_whole(low, high, probed)
@@ -67,7 +67,7 @@ def range_of_files(files: Iterable[Path], decoding: Decoding) -> Decoding:
     seen = {}
     for path in files:
         try:
-            if needs_range(probe(path)):
+            if needs_range(probe(path, max_pixels=decoding.max_pixels)):
                 seen[path] = see(path, decoding)
         except DataError:
             continue
@@ -98,7 +98,7 @@ def settle_range(reader: MeasuringReader, measured: dict[int, Measure], findings
     look = partial(_see_all, reader.decoding, measured)
     for index, item in zip(deep, called_in_order(partial(findings.attempt, look), deep, threads=_THREADS), strict=True):
         if isinstance(item, Fault):
-            findings.add(item)
+            findings.add(item, reader.names[index])
             del measured[index]
         else:
             seen[index] = item

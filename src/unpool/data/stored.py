@@ -1,7 +1,7 @@
 """The values of an image file as they are stored: of any number of bits and bands, before any range or turn."""
 
 import re
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,11 +16,26 @@ from unpool.data.tiff_header import read_tiff_header
 from unpool.types import Decoding
 
 _HALVES = {"RGB": ("RGB;16B", "RGB;16L"), "RGBA": ("RGBA;16B", "RGBA;16L")}  # the high and the low bytes of a value
+_OPAQUE = 255
 _PPM = re.compile(rb"P([2356])" + 3 * rb"(?:\s+|#[^\n]*\n)+(\d+)" + rb"(?:\s*#[^\n]*\n)?\s")
 
 
-def read_values(form: str, stream: BinaryIO, name: str, decoding: Decoding) -> tuple[np.ndarray, Probe]:
-    """(H, W, channels) values of a file as stored, in the bands that are asked for, and its header.
+class Values(NamedTuple):
+    """What a file stores.
+
+    Attributes:
+        bands: (H, W, bands) those that are asked for.
+        header: of the file.
+        alpha: (H, W) 0 to 1 of a file of which no bands are asked for; None where all is opaque.
+    """
+
+    bands: np.ndarray
+    header: Probe
+    alpha: np.ndarray | None
+
+
+def read_values(form: str, stream: BinaryIO, name: str, decoding: Decoding) -> Values:
+    """The values of a file as stored, in the bands that are asked for, and its header.
 
     Colours with a palette, of CMYK and of YCbCr are RGB. To be called inside of `image_file.recognised`, which gives
     `form` and `stream`, and turns errors into those of the file.
@@ -28,25 +43,59 @@ def read_values(form: str, stream: BinaryIO, name: str, decoding: Decoding) -> t
     Raises:
         Refused: the extra `tiff` is missing that reads the file, its colours are of another kind, or its bands others.
     """
-    probed = probe_of(form, stream, name)
+    probed = probe_of(form, stream, name, max_pixels=decoding.max_pixels)
     require_bands(probed, decoding)
-    return choose_bands(_samples(form, stream, name, probed, with_alpha=bool(decoding.bands)), probed, decoding), probed
+    samples, alpha = _samples(form, stream, name, probed, decoding)
+    if decoding.bands:
+        alpha = None
+    elif alpha is None and probed.alpha and samples.shape[2] > probed.bands:
+        stored = samples[..., probed.alpha[0] - 1]
+        alpha = stored / (np.iinfo(stored.dtype).max if stored.dtype.kind in "ui" else 1.0)
+    is_opaque = alpha is None or bool((alpha >= 1).all())
+    probed = probed._replace(is_associated=probed.is_associated and samples.shape[2] > probed.bands)
+    return Values(choose_bands(samples, probed, decoding), probed, None if is_opaque else alpha)
 
 
-def _samples(form: str, stream: BinaryIO, name: str, probed: Probe, *, with_alpha: bool) -> np.ndarray:
-    """(H, W, samples) or, without alpha, (H, W, bands)."""
+def _samples(
+    form: str, stream: BinaryIO, name: str, probed: Probe, decoding: Decoding
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, samples), or (H, W, bands) and alpha (H, W) 0 to 1, which is None where all is opaque."""
+    with_alpha = bool(decoding.bands)
     if form == NPY:
-        return read_array(stream)
+        return read_array(stream), None
     if form == "TIFF":
         header = read_tiff_header(stream)
         if not probed.mode or probed.is_deep or not probed.is_colour or (probed.alpha and with_alpha):
-            return shown_values(stream, header)
+            return shown_values(stream, header), None
     if probed.is_deep and form == "PPM":
-        return _deep_map(stream, probed)
-    image = parsed(form, stream, name)
+        return _deep_map(stream, probed), None
+    image = parsed(form, stream, name, max_pixels=decoding.max_pixels)
     if probed.is_deep and not image.mode.startswith("I"):
-        return _deep_png(stream, image)
-    return np.asarray(image) if probed.alpha and with_alpha else colours(image)
+        values = _deep_png(stream, image)
+        return values, _keyed(values, image)
+    if probed.alpha and with_alpha:
+        return np.asarray(image), None
+    values = colours(image)
+    return values, _keyed(values, image) if probed.is_deep else alpha_of(image)
+
+
+def alpha_of(image: Image.Image) -> np.ndarray | None:
+    """(H, W) 0 to 1 of Pillow's image of 8 bits or fewer; None where all is opaque."""
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        alpha = image.getchannel("A")
+    elif "transparency" in image.info:
+        alpha = image.convert("RGBA").getchannel("A")
+    else:
+        return None
+    return None if alpha.getextrema()[0] == _OPAQUE else np.asarray(alpha) / _OPAQUE
+
+
+def _keyed(values: np.ndarray, image: Image.Image) -> np.ndarray | None:
+    """Alpha of an image of 16 bits of which one colour is transparent (chunk tRNS of a PNG)."""
+    key = image.info.get("transparency")
+    if key is None or values.shape[2] not in (1, 3):
+        return None
+    return (values != np.array(key)).any(axis=2).astype(np.float64)
 
 
 def colours(image: Image.Image) -> np.ndarray:

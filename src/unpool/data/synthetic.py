@@ -7,19 +7,22 @@ shows how little colour alone gives.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from unpool.data.classes import match
 from unpool.data.measure import Measure
 from unpool.errors import DataError
+from unpool.limits import MANY, Seed
 from unpool.types import DataInfo, Fault, Sample
 
 Plane = NDArray[np.floating]
+SIDE = Interval(ge=32, le=4096)
 
 _SPLITS = {"train": (0, 1500), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, default size
 _PALETTE = ((70, 70, 70), (230, 75, 60), (60, 150, 230), (245, 190, 50), (60, 180, 110))
@@ -86,8 +89,8 @@ class Scenes:
         root: not used; every reader has it.
         split: "train", "val" or "test", which share no image.
         seed: of the images.
-        count: number of images, by default 1500 for training, else 200.
-        side: height and width in pixels, at least 32.
+        count: number of images, at most 1,000,000, by default 1500 for training, else 200.
+        side: height and width in pixels, 32 to 4096.
         classes: class names by index, to change their order.
     """
 
@@ -98,9 +101,9 @@ class Scenes:
         root: Path | None = None,
         split: Literal["train", "val", "test"] = "train",
         *,
-        seed: int = 0,
-        count: int | None = None,
-        side: int = 96,
+        seed: Seed = 0,
+        count: Annotated[int, MANY] | None = None,
+        side: Annotated[int, SIDE] = 96,
         classes: Sequence[str] | None = None,
     ) -> None:
         defaults = ("background", *(kind.name for kind in _KINDS))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from unpool.data.image_file import printable
-from unpool.data.memory import free_bytes
 from unpool.errors import DataError, EnvironmentFault
+from unpool.machine import free_bytes
 
 MOST_LISTED = 256 << 20  # bytes of a list of names: four million of 64 letters
 MOST_CLASSES = 1 << 20  # bytes of a list of classes

@@ -37,12 +37,13 @@ class TiffHeader(NamedTuple):
         kind: of the values: unsigned, signed or floating point.
         samples: values of a pixel, alpha among them.
         alpha: which of them are alpha, counted from 1.
+        is_associated: the others are multiplied by alpha.
         photometric: what the values mean; -1 where the file does not say.
         is_planar: whether each sample has an image of its own.
         is_big_endian: whether the high byte of a value stands first.
         is_reversed: whether the first pixel lies in the lowest bits of a byte.
         compression: 1 for none.
-        orientation: 1 for upright.
+        turns: the orientations that it states.
         pages: in the file.
         stated: what is black and what is white, where the file says so.
     """
@@ -53,12 +54,13 @@ class TiffHeader(NamedTuple):
     kind: Literal["u", "i", "f"]
     samples: int
     alpha: tuple[int, ...]
+    is_associated: bool
     photometric: int
     is_planar: bool
     is_big_endian: bool
     is_reversed: bool
     compression: int
-    orientation: int
+    turns: tuple[int, ...]
     pages: int
     stated: Range | None
 
@@ -104,7 +106,6 @@ def read_tiff_header(stream: BinaryIO) -> TiffHeader:
     if bits[0] < 8 and _number(tags, 277, len(bits)) > 1:
         raise Refused(f"TIFF packs several samples of {bits[0]} bits; expected one, or samples of 8 bits or more")
     samples = _number(tags, 277, len(bits))
-    turn = _number(tags, 274, 1)
     header = TiffHeader(
         height=_number(tags, 257, 0),
         width=_number(tags, 256, 0),
@@ -112,12 +113,13 @@ def read_tiff_header(stream: BinaryIO) -> TiffHeader:
         kind=_KINDS[kinds[0]],
         samples=samples,
         alpha=_alpha(tags, samples),
+        is_associated=1 in _numbers(tags, 338, 0)[: max(samples - 1, 0)],
         photometric=photometric,
         is_planar=samples > 1 and _number(tags, 284, 1) == 2,
         is_big_endian=tags.prefix == b"MM",
         is_reversed=_number(tags, 266, 1) == 2,
         compression=_number(tags, 259, 1),
-        orientation=turn if 1 <= turn <= 8 else 1,
+        turns=(_number(tags, 274, 1),),
         pages=sum(1 for _ in directories(stream)),
         stated=None,
     )

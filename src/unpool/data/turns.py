@@ -14,7 +14,7 @@ def seen_size(probed: Probe, orientation: int) -> tuple[int, int]:
 
 def turn_of(probed: Probe) -> int:
     """The EXIF orientation of a file, 1 where it has none or one that means nothing."""
-    return probed.orientation if 1 <= probed.orientation <= 8 else _UPRIGHT
+    return probed.orientation
 
 
 def target_turn(image: Probe, target: Probe, exif: TargetExif) -> int | None:

@@ -7,11 +7,13 @@ bytes, which needs no shared memory and notices a killed worker at once.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, MutableSequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from multiprocessing.reduction import ForkingPickler
@@ -22,10 +24,14 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
-from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError
+from unpool.data.replacing import Replacing
+from unpool.errors import STOP_SIGNALS, DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError
+from unpool.machine import free_bytes
+from unpool.streams import lasting
 from unpool.types import Batch, Samples, Transform
 
 _EACH = 2  # batches asked of each worker ahead of time
+_WORKER_BYTES = 300 << 20  # of its own, once torch is imported and before a sample is read
 _LATE_S = 2.0  # a check that is later than this after the one before: the process was suspended, or nobody waited
 _START_S = 300.0  # importing torch, from a cold disk or on busy cores
 _STARTING, _TRANSFORMING = -2, -1
@@ -40,14 +46,17 @@ class Task(NamedTuple):
 
 
 def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: MutableSequence[float]) -> Batch:
-    """The batch of `task`; sets `clock` to the sample being read and the monotonic time when that began."""
+    """The batch of `task`; `clock` gets what is in work, the monotonic time when that began, and the last sample."""
     read = []
     for index in task.indices:
-        clock[:] = [index, time.monotonic()]
-        read.append(samples[index])
-    clock[:] = [_TRANSFORMING, time.monotonic()]
+        clock[:] = [index, time.monotonic(), index]
+        read.append(samples.read(index, task.epoch) if isinstance(samples, Replacing) else samples[index])
+    clock[:2] = [_TRANSFORMING, time.monotonic()]
     batch = transform(read, task.epoch)
-    clock[:] = [_TRANSFORMING, time.monotonic()]
+    asked = [i if i != int(sample.get("index", i)) else -1 for i, sample in zip(task.indices, read, strict=True)]
+    if max(asked, default=-1) >= 0:
+        batch["replaced"] = torch.tensor(asked)
+    clock[:2] = [_TRANSFORMING, time.monotonic()]
     return batch
 
 
@@ -95,6 +104,12 @@ class Pool:
     """
 
     def __init__(self, samples: Samples, transform: Transform, *, workers: int, timeout_s: float) -> None:
+        if workers * _WORKER_BYTES > (free := free_bytes()):
+            problem = f"{workers} loader workers need {workers * _WORKER_BYTES / 2**30:.1f} GiB of memory at least"
+            fitting = free // _WORKER_BYTES
+            raise EnvironmentFault(
+                f"{problem} and {free / 2**30:.1f} GiB are free: set data.workers={fitting} or fewer"
+            )
         self._workers: list[_Worker] = []
         # before multiprocessing asks them to end, which they do not hear
         self._ending = Finalize(self, _end_all, args=(self._workers,), exitpriority=10)
@@ -137,14 +152,16 @@ def _end_all(workers: "list[_Worker]") -> None:
 class _Worker:
     def __init__(self, samples: Samples, transform: Transform, *, timeout_s: float) -> None:
         context = torch.multiprocessing.get_context("spawn")
-        self.clock = context.RawArray("d", [_STARTING, time.monotonic()])
+        self._names = samples.names
+        self.clock = context.RawArray("d", [_STARTING, time.monotonic(), _STARTING])
         self.watch = Watch(self.clock, samples, timeout_s)
         self._channel, theirs = context.Pipe()
         self._process = context.Process(
             target=_work, args=(samples, transform, theirs, self.clock), name="unpool-worker", daemon=True
         )
         try:
-            self._process.start()
+            with _signals_held_back():
+                self._process.start()
         except (OSError, RuntimeError) as error:
             raise EnvironmentFault(
                 f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set data.workers=0"
@@ -197,19 +214,42 @@ class _Worker:
         code = self._process.exitcode
         if code is None or code >= 0:
             return EnvironmentFault(
-                f"loader worker {self._process.pid} ended with exit code {code}, see its message above; in a script "
-                'of your own, start the training under `if __name__ == "__main__":`, or set data.workers=0'
+                f"loader worker {self._process.pid} ended with exit code {code}{self._last()}, see its message above; "
+                'in a script of your own, start the training under `if __name__ == "__main__":`, or set data.workers=0'
             )
         likely = {"SIGKILL": "memory", "SIGBUS": "/dev/shm is full"}.get(signal.Signals(-code).name, "a faulty library")
-        return EnvironmentFault(
-            f"loader worker {self._process.pid} died by signal {-code} (likely {likely}): lower data.workers"
-        )
+        cause = f"died by signal {-code} (likely {likely}){self._last()}"
+        return EnvironmentFault(f"loader worker {self._process.pid} {cause}: lower data.workers")
+
+    def _last(self) -> str:
+        """What the process did last, by the name of the sample."""
+        index, last = int(self.clock[0]), int(self.clock[2])
+        if last == _STARTING:
+            return " while it started"
+        return f" {'while reading' if index == last else 'after reading'} {self._names[last]}"
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """A process started inside the block ignores signals from its first moment on, until `_work` does."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # its start would let them through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(samples: Samples, transform: Transform, channel: Connection, clock: MutableSequence[float]) -> None:
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # both reach the whole group; the parent decides, and saves first
+    for number in STOP_SIGNALS:  # they reach the whole group; the parent decides, and saves first
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:

@@ -9,14 +9,18 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, UnpoolError, quoted, shortened
+from unpool.machine import free_bytes
 from unpool.models import classifiers, denoising, pose, pretrained, segmentation, timm_backbone
 from unpool.models.backbones import BACKBONES
-from unpool.models.catalog import Variant, find, refuse_unknown
+from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF, Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
 from unpool.models.fitting import Destination
 from unpool.models.foreign import load_file
 from unpool.types import Backbone
+
+_SMALL_OPTION = 128  # layers or channels, up to which the weights of a network of any row take less than:
+_SMALL_BYTES = 4 << 30
 
 MODELS: dict[str, Variant] = {
     **BACKBONES,
@@ -164,8 +168,10 @@ def build(
     classes = _count("num_classes", row.classes if num_classes is None else num_classes)
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind != "composed" and backbone is not None:
-        raise RecipeError(f"{name} is complete and takes no backbone ({backbone!r} was given): leave it out")
+        raise RecipeError(f"{name} is complete and takes no backbone ({quoted(backbone)} was given): leave it out")
     assemble = partial(_assemble, name, backbone, in_channels=channels, options=options)
+    if options and (_may_be_large(options) or free_bytes() < _SMALL_BYTES):
+        _require_memory(name, partial(assemble, num_classes=classes))
     network = assemble(num_classes=classes)
     if weights is None:
         return network
@@ -222,20 +228,47 @@ def _encoder(name: str, row: Variant, backbone: str | None) -> Variant:
 def _check_value(option: str, value: object, default: object) -> None:
     """Raises RecipeError if an option is not of its default's kind: a count, counts, a switch or a share."""
     if isinstance(default, tuple):
-        if not isinstance(value, list | tuple):
-            raise RecipeError(f"{option} is {value!r}; it must be a list of whole numbers like {list(default)}")
+        if not isinstance(value, list | tuple) or len(value) > MOST_ITEMS:
+            raise RecipeError(
+                f"{option} is {quoted(value)}; it must be a list of at most {MOST_ITEMS} whole numbers, such as "
+                f"{list(default)}"
+            )
         for item in value:
-            _count(f"{option}: one of {list(value)}", item)
+            _count(f"{option}: one of {quoted(list(value))}", item)
     elif isinstance(default, bool):
         if not isinstance(value, bool):
-            raise RecipeError(f"{option} is {value!r}; it must be true or false")
+            raise RecipeError(f"{option} is {quoted(value)}; it must be true or false")
     elif isinstance(default, int):
-        _count(option, value)
+        _count(option, value, most=MOST_OF.get(option, MOST))
     elif isinstance(default, float) and not (type(value) in (int, float) and 0 <= cast(float, value) <= 1):
-        raise RecipeError(f"{option} is {value!r}; it must be a number from 0 to 1")
+        raise RecipeError(f"{option} is {quoted(value)}; it must be a number from 0 to 1")
 
 
-def _count(what: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise RecipeError(f"{what} is {value!r}; it must be a whole number of at least 1")
+def _count(what: str, value: object, *, most: int = MOST) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise RecipeError(f"{what} is {quoted(value)}; it must be a whole number of at least 1 and at most {most}")
     return value
+
+
+def _may_be_large(options: Mapping[str, Any]) -> bool:
+    """Whether a number of layers or channels is so large that the weights may not fit; counting them takes time."""
+    numbers = [n for value in options.values() for n in (value if isinstance(value, list | tuple) else [value])]
+    return any(isinstance(number, int) and number > _SMALL_OPTION for number in numbers)
+
+
+def _require_memory(name: str, assemble: Callable[[], nn.Module]) -> None:
+    """Raises RecipeError if the weights would not fit into memory; they are counted without allocating any."""
+    try:
+        with torch.device("meta"):
+            network = assemble()
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, UnpoolError):
+            raise
+        raise RecipeError(f"{name} cannot be built with these options: {shortened(str(error))}") from error
+    count = sum(tensor.numel() for tensor in network.state_dict().values())
+    needed, free = 4 * count, free_bytes()
+    if needed > free:
+        raise RecipeError(
+            f"{name} with these options has {count:,} weights, {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB "
+            "of memory are free: lower its width or depth"
+        )

@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 from torch import nn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted, shortened
 
+MOST = 65_536  # of a count among the options of a network: channels, units, cells
+MOST_OF = {"depth": 16, "stages": 100, "output_stride": 1024}  # halvings: 2**16 is more than the side of an image
+MOST_ITEMS = 64  # of a list of counts
 RESERVED = ("in_channels", "num_classes")  # arguments that `build` fills in itself; never options of a row
 
 
@@ -61,9 +64,9 @@ def find(table: Mapping[str, Variant], name: str, *, what: str = "network") -> V
         RecipeError: there is no such row; the message has the nearest names.
     """
     if name not in table:
-        near = get_close_matches(name.lower(), table, n=3, cutoff=0.5)
+        near = get_close_matches(shortened(name).lower(), table, n=3, cutoff=0.5)
         hint = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}"
-        raise RecipeError(f"no {what} is called {name!r}; {hint}")
+        raise RecipeError(f"no {what} is called {quoted(name)}; {hint}")
     return table[name]
 
 
@@ -75,7 +78,7 @@ def refuse_unknown(name: str, options: Mapping[str, Any], known: Mapping[str, An
     """
     for option in options:
         if option not in known:
-            near = get_close_matches(option, known, n=1, cutoff=0.5)
+            near = get_close_matches(shortened(option), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             takes = ", ".join(known) or "no options"
-            raise RecipeError(f"{name} has no option {option!r}; {hint}It takes: {takes}")
+            raise RecipeError(f"{name} has no option {quoted(option)}; {hint}It takes: {takes}")

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.errors import EnvironmentFault, ModelFileError, quoted
 from unpool.models.checkpoint_file import read_state_dicts
 from unpool.models.download import refuse_damaged
 from unpool.models.timm_backbone import classifier_row
@@ -97,7 +97,7 @@ def path_of(name: str) -> Path:
     roots = [Path(location).parent for location in (spec and spec.submodule_search_locations) or ()]
     path = next((root / package.file for root in (*roots, FOLDER) if (root / package.file).is_file()), None)
     if path is None:
-        raise EnvironmentFault(f"weights {name!r} are in a package that is not installed: {package.install}")
+        raise EnvironmentFault(f"weights {quoted(name)} are in a package that is not installed: {package.install}")
     refuse_damaged(path, package.sha256, source=package.source)
     return path
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.models import timm_weights
 from unpool.models.adapting import adapted
 from unpool.models.catalog import Variant
@@ -114,15 +114,15 @@ def check(name: str, row: Variant, *, backbone: str | None, weights: str | Path 
             raise RecipeError("new_head leaves the last layer of loaded weights out: set weights too, or leave it out")
         return
     if str(weights) not in WORDS:
-        raise RecipeError(f"weights is {str(weights)!r}; it must be {' or '.join(WORDS)}, or a file")
+        raise RecipeError(f"weights is {quoted(str(weights))}; it must be {' or '.join(WORDS)}, or a file")
     is_composed = row.kind == "composed"
     if weights in OF_CLASSIFIERS and is_composed:
         name = backbone or row.backbone or name
     _require(name, str(weights))
     if weights in PACKAGED and not (PACKAGED[str(weights)].has_head or is_composed or new_head):
         raise RecipeError(
-            f"weights {str(weights)!r} have no classes: set model.new_head=true (Python: new_head=True) to train a new "
-            f"last layer, or take {name} as the backbone of a decoder"
+            f"weights {quoted(str(weights))} have no classes: set model.new_head=true (Python: new_head=True) to train "
+            f"a new last layer, or take {name} as the backbone of a decoder"
         )
 
 
@@ -247,12 +247,12 @@ def _packages_origin(package: Package) -> Origin:
 def _require(name: str, weights: str) -> None:
     """Raises RecipeError unless the weights are published for the network."""
     if weights not in WORDS:
-        raise RecipeError(f"weights is {weights!r}; published ones are called {' or '.join(WORDS)}")
+        raise RecipeError(f"weights is {quoted(weights)}; published ones are called {' or '.join(WORDS)}")
     if weights in PACKAGED and name != PACKAGED[weights].network:
-        raise RecipeError(f"weights {weights!r} are those of {PACKAGED[weights].network}, not of {name}")
+        raise RecipeError(f"weights {quoted(weights)} are those of {PACKAGED[weights].network}, not of {name}")
     table = PUBLISHED.get(weights, {})
     if weights in PUBLISHED and not _is_timms(name, weights) and name not in table:
-        raise RecipeError(f"no weights {weights!r} are published for {name}; there are for {', '.join(table)}")
+        raise RecipeError(f"no weights {quoted(weights)} are published for {name}; there are for {', '.join(table)}")
 
 
 def _weights_of(member: str) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import EnvironmentFault, RecipeError
+from unpool.errors import EnvironmentFault, RecipeError, quoted
 from unpool.models.catalog import Variant
 from unpool.tracing.foreign import foreign_code
 from unpool.tracing.recorder import evaluating
@@ -142,7 +142,7 @@ def _known(name: str) -> str:
             if near
             else f"`unpool models '{PREFIX}*'` lists all"
         )
-        raise RecipeError(f"timm has no network called {plain!r}; {hint}")
+        raise RecipeError(f"timm has no network called {quoted(plain)}; {hint}")
     return plain
 
 

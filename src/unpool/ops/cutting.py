@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+LARGE = 100_000_000  # pixels of an image of which no copy in floating point is made
+BAND = 2**24  # pixels of it that are computed with at once
+
 
 class Frame(NamedTuple):
     """A rectangle of whole pixels, which may reach beyond the image."""
@@ -55,11 +58,19 @@ def cut(image: Tensor, frame: Frame, fill: Tensor) -> Tensor:
 def resize_to(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """(..., C, h, w) uint8 -> (..., C, *size_hw) uint8, bilinear, averaged where it shrinks.
 
+    An image of more than `LARGE` pixels is resized in bands, see `resized_part`, so that no second image of its size is
+    needed.
+
     >>> resize_to(torch.tensor([[[0, 0, 200, 200]]], dtype=torch.uint8), (1, 2)).shape
     torch.Size([1, 1, 2])
     """
     if tuple(image.shape[-2:]) == size_hw:
         return image
+    height, width = image.shape[-2:]
+    if height * width > LARGE:
+        rows = max(1, size_hw[0] * BAND // (height * width))
+        frames = [Frame(0, top, min(rows, size_hw[0] - top), size_hw[1]) for top in range(0, size_hw[0], rows)]
+        return torch.cat([resized_part(image, size_hw, frame) for frame in frames], dim=-2)
     flat = averaged(image.reshape(-1, *image.shape[-3:]).float(), size_hw)
     return flat.round().clamp(0, 255).to(torch.uint8).reshape(*image.shape[:-2], *size_hw)
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from unpool.errors import RecipeError
-from unpool.ops import geometry
+from unpool.ops import cutting, geometry
 from unpool.ops.cutting import Frame, cut, pad_to_multiple, resize_to, resized_part
 from unpool.ops.layout import Layout
 from unpool.ops.mean_image import unpack
-from unpool.types import Decoding, Exif, Range
+from unpool.types import Background, Decoding, Exif, Range
 
 Rule = Literal["stretch", "cover", "fit"]
 Order = Literal["rgb", "bgr"]
@@ -40,7 +40,7 @@ class Preprocessing:
             centre; "fit" shows the whole image at its own aspect, centred between bars of the mean colour.
         crop: share of the resized image that "cover" keeps, 0.875 being 224 of 256.
         channels: 1 for grey, 3 for colours, any other number for bands.
-        range, set_range, bands: how files become uint8, see `Decoding`.
+        range, set_range, bands, background: how files become uint8, see `Decoding`.
         order: of the network's channels.
         value_range: to which 0..255 is brought before mean and std are applied; (0, 255) leaves values as they are.
         normalization: "channel" by `mean` and `std`; "location" by `mean_image` and `std`; "image" brings each image
@@ -61,6 +61,7 @@ class Preprocessing:
     range: Range | None = None
     set_range: Range | None = None
     bands: tuple[int, ...] | None = None
+    background: Background | None = None
     order: Order = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     normalization: Normalization = "channel"
@@ -79,6 +80,9 @@ class Preprocessing:
             raise ValueError(
                 f"multiple is {self.multiple} and value_range {[low, high]}; expected at least 1, and low below high"
             )
+        colour = self.background if isinstance(self.background, tuple) else (self.background or 0,)
+        if not all(0 <= value <= 255 for value in colour):
+            raise ValueError(f"background is {self.background}; expected 0 to 255")
         if (self.normalization == "location") != (self.mean_image is not None):
             raise ValueError("normalization 'location' and a mean image need one another")
         if self.mean_image is not None:
@@ -95,6 +99,7 @@ class Preprocessing:
             range=self.range,
             set_range=self.set_range,
             bands=self.bands,
+            background=self.background,
         )
 
     @property
@@ -218,7 +223,10 @@ class Preprocessing:
         if self.normalization != "image":
             return self
         plain = replace(self, normalization="channel", mean=(0.0,), std=(1.0,), multiple=1)
-        mean, std = self._statistics(plain.normalize(image), valid_xyxy)
+        if image.shape[-2] * image.shape[-1] > cutting.LARGE:
+            mean, std = self._statistics_in_bands(plain, image)
+        else:
+            mean, std = self._statistics(plain.normalize(image), valid_xyxy)
         count = self.channels
         return replace(self, normalization="channel", mean=count * (float(mean),), std=count * (float(std),))
 
@@ -242,6 +250,7 @@ class Preprocessing:
             range=_range(values["range"]),
             set_range=_range(values["set_range"]),
             bands=None if values["bands"] is None else tuple(int(band) for band in values["bands"]),
+            background=_background(values["background"]),
             order=values["order"],
             value_range=(float(values["value_range"][0]), float(values["value_range"][1])),
             normalization=values["normalization"],
@@ -276,6 +285,17 @@ class Preprocessing:
         squares = (values - mean).square().where(is_valid, 0).sum((-3, -2, -1), keepdim=True)
         return mean, (squares / count).sqrt().clamp_min(_LEAST_STD * (high - low))
 
+    def _statistics_in_bands(self, plain: "Preprocessing", image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of all of an image of which no copy in floating point is made."""
+        total = squares = torch.zeros((), dtype=torch.float64)
+        for band in image.split(max(1, cutting.BAND // image.shape[-1]), dim=-2):
+            values = plain.normalize(band).double()
+            total, squares = total + values.sum().cpu(), squares + values.square().sum().cpu()
+        mean = total / image.numel()
+        low, high = self.value_range
+        std = (squares / image.numel() - mean.square()).clamp_min(0).sqrt().clamp_min(_LEAST_STD * (high - low))
+        return mean, std
+
     def _frames(self, size_hw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of "fit": (B, 2) float64 each, the size of the image in its frame, of the frame, and of the first bars."""
         size = size_hw.double()
@@ -285,6 +305,15 @@ class Preprocessing:
         inner = (size * (LONGEST / longest).clamp_max(1)).round().clamp_min(1)
         frame = torch.maximum(inner, (inner.flip(1) * seen / seen.flip(0)).ceil())
         return inner, frame, -((inner - frame) / 2).round()
+
+
+def _background(values: Any) -> Background | None:
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple):
+        return int(values)
+    red, green, blue = map(int, values)
+    return red, green, blue
 
 
 def _range(values: Any) -> Range | None:

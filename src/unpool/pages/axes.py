@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 POINTS = 240  # of one drawn line; more would not be visible at the width of a page
+LARGEST, SMALLEST = 1e300, 1e-300  # beyond them sums and differences are not finite, or zero
+EQUAL = 1e-9  # difference of two values, as a share of the larger, below which one axis cannot tell them apart
 
 
 class Bucket(NamedTuple):
@@ -36,9 +38,11 @@ class Axis:
     log: bool = False
 
     def pixel(self, value: float) -> float:
-        """Returns the pixel of a value."""
+        """Returns the pixel of a value; beyond an end, that of the end."""
         low, high = self._scaled(self.low), self._scaled(self.high)
-        return self.start + (self._scaled(value) - low) / (high - low) * (self.end - self.start)
+        return self.start + (self._scaled(min(max(value, self.low), self.high)) - low) / (high - low) * (
+            self.end - self.start
+        )
 
     def _scaled(self, value: float) -> float:
         return math.log10(value) if self.log else value
@@ -66,11 +70,12 @@ def axis(
         first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
         low, high = 10.0**first, 10.0 ** max(last, first + 1)
         return Axis(low, high, _log_ticks(low, high), start, end, log=True)
-    if low == high:
+    if high - low <= EQUAL * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     step = _round_step((high - low) / (8 if tight else 5))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(round(i * step, 12) for i in range(first, last + 1))
+    digits = max(12, 12 - math.floor(math.log10(step)))
+    ticks = tuple(round(i * step, digits) for i in range(first, last + 1))
     if not tight:
         return Axis(ticks[0], ticks[-1], ticks, start, end)
     return Axis(low, high, tuple(tick for tick in ticks if low <= tick <= high), start, end)
@@ -98,8 +103,12 @@ def number(value: float) -> str:
 
 
 def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
-    """Returns the points (x, y) of which both numbers are finite."""
-    return [(x, y) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)]
+    """Returns the points (x, y) of which both numbers are finite; beyond LARGEST they are that, below SMALLEST 0."""
+    return [(_drawable(x), _drawable(y)) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)]
+
+
+def _drawable(value: float) -> float:
+    return 0.0 if abs(value) < SMALLEST else min(max(value, -LARGEST), LARGEST)
 
 
 def shortened(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[Bucket]:

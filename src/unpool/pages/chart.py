@@ -101,11 +101,7 @@ def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, index
 
 
 def _path(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:
-    def height(value: float) -> float:
-        inside = min(max(value, up.low), up.high)  # the spread may exceed the axis, which contains the means
-        return up.pixel(inside)
-
-    return "M" + "L".join(f"{across.pixel(x):.1f} {height(y):.1f}" for x, y in points)
+    return "M" + "L".join(f"{across.pixel(x):.1f} {up.pixel(y):.1f}" for x, y in points)
 
 
 def _dot(name: str, point: tuple[float, float], *, across: Axis, up: Axis, colour: str) -> Markup:

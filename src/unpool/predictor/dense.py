@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool import models
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted, shortened
 from unpool.inspection.dense import DenseScores, score_windows
 from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
@@ -114,7 +114,7 @@ def show_dense(
 
 def _run(run: Path, weights: str | Path | None) -> _Source:
     if weights is not None and weights not in FILES:
-        raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {str(weights)!r}")
+        raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {quoted(str(weights))}")
     predictor = load(run, "best" if weights == "best" else "last")
     if not predictor.task.slides:
         raise RecipeError(f"{run} is no run of a classifier: only a classifier can slide; give a run of one")
@@ -126,7 +126,9 @@ def _network(name: str, weights: str | Path | None) -> _Source:
     if row.kind == "composed" or row.output != (row.classes,):
         raise RecipeError(f"{name} is no classifier with one output: only a classifier can slide; see `unpool models`")
     if weights in FILES:
-        raise RecipeError(f"weights {str(weights)!r} belong to a run, and there is no run directory {name}")
+        raise RecipeError(
+            f"weights {quoted(str(weights))} belong to a run, and there is no run directory {shortened(name)}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = models.build(name, weights=weights)
@@ -135,7 +137,7 @@ def _network(name: str, weights: str | Path | None) -> _Source:
     if weights in WORDS:
         published = origin(name, str(weights))
         if not published.classes:
-            raise RecipeError(f"weights {str(weights)!r} of {name} have no names of classes: choose others")
+            raise RecipeError(f"weights {quoted(str(weights))} of {name} have no names of classes: choose others")
         preprocessing = Preprocessing(
             order=published.order, value_range=published.value_range, mean=published.mean, std=published.std
         )
@@ -173,7 +175,7 @@ def _label(label: str | int, classes: tuple[str, ...]) -> int:
     if str(label).isdecimal() and int(label) < len(classes):
         return int(label)
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-    raise RecipeError(f"there is no class {label!r}; give an index below {len(classes)} or one of {shown}")
+    raise RecipeError(f"there is no class {quoted(label)}; give an index below {len(classes)} or one of {shown}")
 
 
 def _device(network: nn.Module) -> torch.device:

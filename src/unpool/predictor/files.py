@@ -15,6 +15,7 @@ from unpool.data.decode import Pixels, notes, read_pixels
 from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
 from unpool.data.range_of_set import range_of_files
+from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory
 from unpool.ops.drawing import drawable
 from unpool.predictor.predictor import Predictor
@@ -145,9 +146,10 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     """The record of one image: its answer, or what kept it from one."""
     size = "the image"
     try:
-        pixels = read_pixels(path, predictor.preprocessing.decoding)
+        with collected() as remarks:
+            pixels = read_pixels(path, predictor.decoding)
         size = f"an image of {pixels.image.shape[-1]}x{pixels.image.shape[-2]} pixels"
-        return _answer(predictor, path, pixels, out / stem)
+        return _answer(predictor, path, pixels, out / stem, remarks=remarks)
     except EnvironmentFault:
         raise
     except (DataError, ModelFileError) as error:
@@ -165,7 +167,7 @@ def _failed(path: Path, reason: str) -> dict[str, Any]:
     return {"image": printable(path), "error": reason}
 
 
-def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path) -> dict[str, Any]:
+def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path, *, remarks: Sequence[str]) -> dict[str, Any]:
     """Predicts a decoded image and writes its files `<stem>_<ending>`."""
     image, shade = pixels
     answer = predictor.predict(image)
@@ -180,7 +182,7 @@ def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path) -> dic
         key: printable(value) if isinstance(value, str) and value in written else value
         for key, value in task.write(answer, stem).items()
     }
-    texts = [*kept.pop("notes", ()), *_lost(path, predictor)]
+    texts = [*kept.pop("notes", ()), *_lost(path, predictor), *remarks]
     texts += [text for text in (shade.sentence, shade.doubt) if text] if shade else []
     has_notes = texts or task.is_image or task.points
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept}
@@ -189,8 +191,8 @@ def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path) -> dic
 
 def _with_range(predictor: Predictor, files: Sequence[Path]) -> Predictor:
     """The predictor; where its training set had no deep images, it reads those of `files` by one range of their own."""
-    decoding = range_of_files(files, predictor.preprocessing.decoding)
-    if decoding == predictor.preprocessing.decoding:
+    decoding = range_of_files(files, predictor.decoding)
+    if decoding == predictor.decoding:
         return predictor
     changed = copy(predictor)
     changed.preprocessing = replace(predictor.preprocessing, set_range=decoding.set_range)
@@ -199,7 +201,8 @@ def _with_range(predictor: Predictor, files: Sequence[Path]) -> Predictor:
 
 def _lost(path: Path, predictor: Predictor) -> list[str]:
     """Sentences on what of the file the network has not seen, or what was read differently."""
-    header, decoding = probe(path), predictor.preprocessing.decoding
+    decoding = predictor.decoding
+    header = probe(path, max_pixels=decoding.max_pixels)
     plain = header._replace(bits=8, kind="u")  # of what became of other values, `Shade` has the sentence
     sentences = list(notes(path.name, plain, decoding))
     if predictor.task.is_image and decoding.channels == 1 and not header.mode.startswith(("1", "I", "L")):

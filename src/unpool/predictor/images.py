@@ -9,8 +9,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from unpool.data.bands import as_channels
-from unpool.data.decode import read_pixels
+from unpool.data.decode import pixels_of, read_pixels
 from unpool.data.image_file import printable
+from unpool.data.remarks import collected
 from unpool.errors import DataError
 from unpool.types import Decoding
 
@@ -24,9 +25,9 @@ def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
     """(channels, H, W) uint8.
 
     Args:
-        image: a path; a PIL image (alpha dropped); an array uint8, (H, W) or (H, W, C); or a tensor uint8, (H, W) or
+        image: a path; a PIL image; an array uint8, (H, W) or (H, W, C); or a tensor uint8, (H, W) or
             (C, H, W). C is `channels`, 1, or 3 in RGB order where those make grey or colours.
-        decoding: all of it applies to files, `exif` to PIL images; arrays have their bands chosen.
+        decoding: all of it applies to files, `exif` and `background` to PIL images; arrays have their bands chosen.
 
     Raises:
         DataError: the file or the PIL image cannot be used.
@@ -36,7 +37,7 @@ def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
     if isinstance(image, str | Path):
         return _from_file(Path(image), decoding)
     if isinstance(image, Image.Image):
-        return _from_pil(ImageOps.exif_transpose(image) if decoding.exif == "apply" else image, decoding.channels)
+        return _from_pil(ImageOps.exif_transpose(image) if decoding.exif == "apply" else image, decoding)
     if isinstance(image, Tensor):
         image = _last(image.cpu(), decoding.channels).numpy()
     if isinstance(image, np.ndarray):
@@ -45,24 +46,28 @@ def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
 
 
 def _from_file(path: Path, decoding: Decoding) -> Tensor:
-    pixels = read_pixels(path, decoding)
+    with collected() as remarks:
+        pixels = read_pixels(path, decoding)
+    for sentence in remarks:
+        _log.warning("%s: %s", printable(path), sentence)
     if (shade := pixels.shade) is not None and (shade.is_guess or shade.is_cut):
         _log.warning("%s: %s", printable(path), shade.sentence)
     return pixels.image
 
 
-def _from_pil(image: Image.Image, channels: int) -> Tensor:
+def _from_pil(image: Image.Image, decoding: Decoding) -> Tensor:
+    channels = decoding.channels
     if channels not in (1, 3):
         raise DataError(f"the network takes {channels} bands; give the path of a file, an array or a tensor of them")
     if image.mode not in _EIGHT_BIT_MODES:
         raise DataError(
             f"PIL image has mode {image.mode}; convert it to 8 bits (L or RGB), or give the path of its file"
         )
-    if image.mode in ("P", "PA"):
-        # the detour keeps a transparent palette entry's own colour
-        image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-    values = np.array(image.convert("L" if channels == 1 else "RGB"))
-    return torch.from_numpy(values.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
+    with collected() as remarks:
+        values = pixels_of(image, decoding)
+    for sentence in remarks:
+        _log.warning("PIL image: %s", sentence)
+    return torch.from_numpy(np.array(values.transpose(2, 0, 1), order="C"))
 
 
 def _from_array(image: np.ndarray, channels: int) -> Tensor:

@@ -13,14 +13,19 @@ from unpool.models.pretrained import WORDS, origin
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
 from unpool.recipe import check_recipe
-from unpool.types import DataInfo
+from unpool.types import MOST_PIXELS, DataInfo
 
 Weights = Literal["last", "best", "imagenet", "voc", "efficientnet_lite0"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
 def load(
-    run: str | Path, weights: Weights = "last", *, device: Device = "auto", model: nn.Module | None = None
+    run: str | Path,
+    weights: Weights = "last",
+    *,
+    device: Device = "auto",
+    model: nn.Module | None = None,
+    max_pixels: int = MOST_PIXELS,
 ) -> Predictor:
     """The predictor of a finished or stopped run, or of a published network.
 
@@ -30,6 +35,7 @@ def load(
             or "efficientnet_lite0" of an installed package.
         device: "auto" takes the accelerator where there is one.
         model: the network of your own that the run trained; takes the weights.
+        max_pixels: of an image; larger ones are refused by their header. No run and no file of weights can raise it.
 
     Raises:
         RecipeError: the run trained a network of your own and none is given, or the reverse.
@@ -51,7 +57,7 @@ def load(
     if weights in WORDS:
         if model is not None:
             raise RecipeError(f"weights {weights!r} are of the network {str(run)!r}: leave model=... out")
-        return load_published(str(run), weights, device=device)
+        return load_published(str(run), weights, device=device, max_pixels=max_pixels)
     run = Path(run)
     if weights not in FILES:
         raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *WORDS))}")
@@ -61,11 +67,17 @@ def load(
         check_recipe(run)
     config = read_config(run / "config.json")
     network = load_network(config, run / FILES[weights], model=model)
-    return Predictor(network.to(_device(device)), config.preprocessing, config.info, config.task.to(_device(device)))
+    task = config.task.to(_device(device))
+    return Predictor(network.to(_device(device)), config.preprocessing, config.info, task, max_pixels=max_pixels)
 
 
 def load_published(
-    name: str, weights: str, *, classes: tuple[str, ...] | None = None, device: Device = "auto"
+    name: str,
+    weights: str,
+    *,
+    classes: tuple[str, ...] | None = None,
+    device: Device = "auto",
+    max_pixels: int = MOST_PIXELS,
 ) -> Predictor:
     """The predictor of a network as it was published; images as in its test, masks at the size of the image.
 
@@ -74,6 +86,7 @@ def load_published(
         weights: one of `pretrained.WORDS`.
         classes: other names for its classes, in their order; None takes the published ones.
         device: as in `load`.
+        max_pixels: as in `load`.
 
     Raises:
         RecipeError: no such weights are published for the network, or nobody names its classes.
@@ -95,7 +108,8 @@ def load_published(
     task = tasks.build(tasks.published_task(weights), info, options={}, preprocessing=preprocessing)
     with torch.random.fork_rng(devices=[]):
         model = models.build(name, weights=weights)
-    return Predictor(model.to(_device(device)), preprocessing, info, task.to(_device(device)))
+    task = task.to(_device(device))
+    return Predictor(model.to(_device(device)), preprocessing, info, task, max_pixels=max_pixels)
 
 
 def _device(chosen: Device) -> torch.device:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, re
 from unpool.predictor.images import ImageLike, read_image
 from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
-from unpool.types import DataInfo, Prediction
+from unpool.types import MOST_PIXELS, DataInfo, Decoding, Prediction
 
 
 class Predictor:
@@ -31,9 +32,10 @@ class Predictor:
         limit: pixels that go through the network, or are resized, at once; larger ones go in tiles of `tile` pixels
             that share `overlap`. A network that sees further than overlap / 2 answers a little differently there.
             Where the answer is made of points, the image is made smaller instead.
+        max_pixels: of an image in a file; larger ones are refused by their header.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, four of them bounds
         self,
         model: nn.Module,
         preprocessing: Preprocessing,
@@ -43,12 +45,19 @@ class Predictor:
         limit: int = 2_400_000,
         tile: int = 1024,
         overlap: int = 256,
+        max_pixels: int = MOST_PIXELS,
     ) -> None:
         self.model = model
         self.preprocessing = preprocessing
         self.info = info
         self.task = task
         self.limit, self.tile, self.overlap = limit, tile, overlap
+        self.max_pixels = max_pixels
+
+    @property
+    def decoding(self) -> Decoding:
+        """How image files are read: as in training, up to `max_pixels`."""
+        return replace(self.preprocessing.decoding, max_pixels=self.max_pixels)
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +84,7 @@ class Predictor:
         """
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
         paths = [Path(image) for image in many if isinstance(image, str | Path)]
-        decoding = range_of_files(paths, self.preprocessing.decoding)
+        decoding = range_of_files(paths, self.decoding)
         return [self.predict(read_image(image, decoding)) for image in many]
 
     def predict(self, image: Tensor) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from unpool.errors import quoted, shortened
+
 MEANT = {  # other tools' names of our keys
     "learning_rate": "lr",
     "batch_size": "batch",
@@ -33,7 +35,6 @@ _LIMITS = {
     "maximum": "at most",
     "exclusiveMaximum": "below",
 }
-_SHOWN = 80  # characters of a wrong value that a message repeats
 
 
 class Mistake(NamedTuple):
@@ -59,7 +60,7 @@ def mistakes_of(error: ValidationError, model: type[BaseModel]) -> list[Mistake]
 
 def unknown_key(section: str, key: str, known: Iterable[str]) -> str:
     """Returns the sentence that refuses an unknown key and names the nearest known one."""
-    return f"{section} has no key {key!r}{nearest(key, known)}"
+    return f"{shortened(section)} has no key {quoted(key)}{nearest(key, known)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -69,7 +70,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     words = {**{name: meant for name, meant in MEANT.items() if meant in known}, **{name: name for name in known}}
-    near = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    near = get_close_matches(shortened(word).lower(), words, n=1, cutoff=0.6)
     return f"; did you mean {words[near[0]]!r}?" if near else f"; there are: {', '.join(known) or 'none'}"
 
 
@@ -93,25 +94,32 @@ def allowed(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return _list(kind, schema)
     if kind.get("maxProperties") == 1:
         return "a mapping with one entry"
+    if "maxLength" in kind:
+        return f"text of at most {kind['maxLength']} characters"
     return _KINDS.get(kind.get("type", ""), "another value")
 
 
 def shown(value: Any) -> str:
-    """Returns a value as text for a message, in JSON, which distinguishes "1" from 1; cut after 80 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    """Returns a value as text for a message, in JSON, which distinguishes "1" from 1; of a long one the two ends."""
+    return shortened(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _limits(kind: Mapping[str, Any]) -> str:
-    return " and ".join(f"{words} {kind[key]}" for key, words in _LIMITS.items() if key in kind)
+    return " and ".join(f"{words} {_number(kind[key])}" for key, words in _LIMITS.items() if key in kind)
+
+
+def _number(limit: float) -> str:
+    return str(int(limit) if limit == int(limit) else limit)
 
 
 def _list(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     items = kind.get("prefixItems")
     if items:
         return f"a list of {len(items)}, each {allowed(items[0], schema)}"
+    least, most = kind.get("minItems", 0), kind.get("maxItems")
+    length = "" if most is None else f" of {most}" if least == most else f" of at most {most}"
     inner = kind.get("items")
-    return f"a list, each {allowed(inner, schema)}" if inner else "a list"
+    return f"a list{length}, each {allowed(inner, schema)}" if inner else f"a list{length}"
 
 
 def _field(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[tuple[str | int, ...], Mapping[str, Any]]:

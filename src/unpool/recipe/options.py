@@ -5,19 +5,24 @@ The tables import torch, so each is imported inside the function that needs it.
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from annotated_types import Interval, Len
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
+from unpool.limits import SHARE
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
 from unpool.recipe.settings import Model, Recipe
 
 # keyword arguments that `assemble` derives from other keys or from the data: no options of a recipe
 DERIVED = {
-    "data": {"decoding": "write data.channels, data.bands and data.range"},
+    "data": {
+        "decoding": "write data.channels, data.bands, data.range and data.background",
+        "together": "copies of an image are looked for in the data",
+    },
     "model": {"num_classes": "it comes from the data", "in_channels": "it comes from data.channels"},
     "task": dict.fromkeys(("num_classes", "samples", "preprocessing"), "it comes from the data"),
 }
@@ -122,7 +127,16 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
     if rows[0].kind == "composed" and (chosen := backbone or rows[0].backbone):
         rows.append(backbone_row_of(chosen))
     kinds = {key: option.kind for row in reversed(rows) for key, option in options_of(row.build).items()}
-    return {key: Option(kinds.get(key, Any), default) for key, default in known.items()}
+    return {key: Option(_limited(key, kinds.get(key, Any)), default) for key, default in known.items()}
+
+
+def _limited(name: str, kind: Any) -> Any:
+    """The annotation of a network's option with the limits that `models.build` sets by its kind."""
+    from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF
+
+    count = Annotated[int, Interval(ge=1, le=MOST_OF.get(name, MOST))]
+    kinds = {int: count, float: Annotated[float, SHARE], Sequence[int]: Annotated[Sequence[count], Len(0, MOST_ITEMS)]}
+    return kinds.get(kind, kind) if isinstance(kind, Hashable) else kind
 
 
 def _check_data(recipe: Recipe) -> Iterator[Mistake]:
@@ -130,11 +144,11 @@ def _check_data(recipe: Recipe) -> Iterator[Mistake]:
 
     name = recipe.data.reader
     if name not in READERS:
-        yield Mistake(("data", "reader"), f"no reader is called {name!r}{nearest(name, READERS)}")
+        yield Mistake(("data", "reader"), f"no reader is called {quoted(name)}{nearest(name, READERS)}")
         return
     known = options_of(READERS[name], DERIVED["data"])
     fields = [field for field in type(recipe.data).model_fields if field != "reader"]
-    yield from _misfits(("data",), f"data (reader {name!r})", recipe.data.options, known, extra=fields)
+    yield from _misfits(("data",), f"data (reader {quoted(name)})", recipe.data.options, known, extra=fields)
 
 
 def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
@@ -172,7 +186,7 @@ def _check_row(
         try:
             rows[name](**options)
         except (ValueError, TypeError) as error:  # also RecipeError
-            yield Mistake((*path, name), f"{what} {name!r}: {error}")
+            yield Mistake((*path, name), f"{what} {quoted(name)}: {error}")
 
 
 def _check_named(
@@ -185,9 +199,9 @@ def _check_named(
 ) -> Iterator[Mistake]:
     """A name in no table, and options that its row does not take."""
     if name not in rows:
-        yield Mistake(path, f"no {what} is called {name!r}{nearest(name, rows)}")
+        yield Mistake(path, f"no {what} is called {quoted(name)}{nearest(name, rows)}")
     else:
-        yield from _misfits((*path, name), f"{what} {name!r}", options, options_of(rows[name]))
+        yield from _misfits((*path, name), f"{what} {quoted(name)}", options, options_of(rows[name]))
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:
@@ -211,7 +225,7 @@ def _check_model(model: Model) -> Iterator[Mistake]:
     except RecipeError as error:
         yield Mistake(("model", "weights"), str(error))
     yield from _misfits(
-        ("model",), f"model ({model.name!r})", model.options, known, extra=("backbone", "weights", "new_head")
+        ("model",), f"model ({quoted(model.name)})", model.options, known, extra=("backbone", "weights", "new_head")
     )
 
 
@@ -220,9 +234,11 @@ def _check_task(recipe: Recipe) -> Iterator[Mistake]:
 
     name = recipe.task.name
     if name not in TASKS:
-        yield Mistake(("task", "name"), f"no task is called {name!r}{nearest(name, TASKS)}")
+        yield Mistake(("task", "name"), f"no task is called {quoted(name)}{nearest(name, TASKS)}")
         return
-    yield from _misfits(("task",), f"task ({name!r})", recipe.task.options, options_of(TASKS[name], DERIVED["task"]))
+    yield from _misfits(
+        ("task",), f"task ({quoted(name)})", recipe.task.options, options_of(TASKS[name], DERIVED["task"])
+    )
 
 
 def _misfits(
@@ -236,14 +252,14 @@ def _misfits(
     derived = DERIVED.get(str(path[0]), {}) if len(path) == 1 else {}
     for key, value in options.items():
         if key in derived:
-            yield Mistake((*path, key), f"{what} takes no key {key!r}: {derived[key]}")
+            yield Mistake((*path, key), f"{what} takes no key {quoted(key)}: {derived[key]}")
         elif key not in known:
             yield Mistake((*path, key), unknown_key(what, key, [*known, *extra]))
         elif wanted := _misfit(known[key].kind, value):
             yield Mistake((*path, key), f"{what}: {key} is {shown(value)}; it must be {wanted}")
     for key, option in known.items():
         if option.default is Parameter.empty and key not in options:
-            yield Mistake(path, f"{what} lacks {key!r}")
+            yield Mistake(path, f"{what} lacks {quoted(key)}")
 
 
 def _misfit(kind: Any, value: Any) -> str:

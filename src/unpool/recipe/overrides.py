@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted, shortened
 from unpool.recipe.mistakes import nearest
 from unpool.recipe.yaml_text import read_yaml
 
@@ -27,7 +27,7 @@ def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) 
         TypeError: `overrides` is one text, or a value is of a kind that YAML does not have.
     """
     if isinstance(overrides, str):
-        raise TypeError(f"overrides is the text {overrides!r}; give a list of texts or a mapping")
+        raise TypeError(f"overrides is the text {quoted(overrides)}; give a list of texts or a mapping")
     if isinstance(overrides, Mapping):
         values = {key: _from_python(value) for key, value in overrides.items()}
     else:
@@ -35,7 +35,7 @@ def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) 
     for key in values:
         _check_key(key)
         if only is not None and key not in only:
-            raise RecipeError(f"{key} cannot be overridden here; only {' and '.join(only)} can")
+            raise RecipeError(f"{shortened(key)} cannot be overridden here; only {' and '.join(only)} can")
     return values
 
 
@@ -71,12 +71,12 @@ def _split(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise RecipeError(f"override {text!r} is no key=value; write, for example, train.epochs=5")
+        raise RecipeError(f"override {quoted(text)} is no key=value; write, for example, train.epochs=5")
     if not value.strip():
-        raise RecipeError(f"override {text!r} has no value; write {key}=null for none")
+        raise RecipeError(f"override {quoted(text)} has no value; write {shortened(key)}=null for none")
     if key in TEXT:
         return key, None if value in ("null", "~") else value
-    return key, read_yaml(value, where=f"override {text!r}")
+    return key, read_yaml(value, where=f"override {quoted(text)}")
 
 
 def _check_key(key: str) -> None:
@@ -84,8 +84,8 @@ def _check_key(key: str) -> None:
     if key == "about" or (section in SECTIONS and dot and name and "." not in name):
         return
     if section in SECTIONS:
-        raise RecipeError(f"override {key!r} must name one key of {section}: {section}.key=value")
-    raise RecipeError(f"override {key!r}: there is no section {section!r}{nearest(section, SECTIONS)}")
+        raise RecipeError(f"override {quoted(key)} must name one key of {section}: {section}.key=value")
+    raise RecipeError(f"override {quoted(key)}: there is no section {quoted(section)}{nearest(section, SECTIONS)}")
 
 
 def _from_python(value: Any) -> Any:
@@ -97,4 +97,4 @@ def _from_python(value: Any) -> Any:
         return {key: _from_python(item) for key, item in value.items()}
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(f"an override is {value!r}; give text, numbers, None, or lists and mappings of them")
+    raise TypeError(f"an override is {quoted(value)}; give text, numbers, None, or lists and mappings of them")

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from unpool.errors import EnvironmentFault, RecipeError
+from unpool.errors import EnvironmentFault, RecipeError, quoted, shortened
 from unpool.recipe.mistakes import Mistake, mistakes_of, nearest
 from unpool.recipe.options import check_options, fill_options
 from unpool.recipe.overrides import Overrides, apply_overrides, parse_overrides
-from unpool.recipe.settings import COLOURS, RGB_MEAN, Recipe, spell_out
+from unpool.recipe.settings import COLOURS, FORMAT, RGB_MEAN, Recipe, spell_out
 from unpool.recipe.shipped import recipe_names, recipe_path
 from unpool.recipe.yaml_text import line_of, read_yaml, write_yaml
 
@@ -42,11 +42,12 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
     if not isinstance(tree, dict):
         kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
+    _refuse_newer(tree.get("format"), where)
     tree = _with_colours_of_weights(_with_absolute_paths(apply_overrides(tree, values)))
     try:
         recipe = Recipe.model_validate_json(json.dumps(spell_out(tree), ensure_ascii=False).encode())
     except UnicodeEncodeError as error:
-        raise RecipeError(f"{where}: {error.object[error.start :][:40]!r} is no text; write names in UTF-8") from error
+        raise RecipeError(f"{where}: {quoted(error.object[error.start :])} is no text; write names in UTF-8") from error
     except ValidationError as error:
         raise _refusal(mistakes_of(error, Recipe), where=where, text=text, overridden=values) from error
     if wrong := check_options(recipe):
@@ -64,26 +65,40 @@ def recipe_name(source: str | Path | Recipe) -> str:
     return "recipe" if isinstance(source, Recipe) else Path(source).stem
 
 
+def _refuse_newer(version: Any, where: str) -> None:
+    """A newer recipe may have keys of other meanings, so that no other mistake in it is worth a message."""
+    if type(version) is int and version > FORMAT:
+        raise RecipeError(
+            f"{where} was made by a newer version of Unpool: it has format {quoted(version)}, and this version reads "
+            f"{FORMAT}; update Unpool"
+        )
+
+
 def _find(source: str | Path) -> Path:
     if isinstance(source, str) and source in recipe_names():
         return recipe_path(source)
     path = Path(source)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise RecipeError(f"{path} is a folder; give a recipe's file or name")
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise RecipeError(f"{shortened(str(path))} is a folder; give a recipe's file or name")
+    except OSError as error:  # a name that is too long
+        raise RecipeError(f"no recipe is called {quoted(str(source))}: {error.strerror}") from error
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        raise RecipeError(f"no recipe file {path}; looked for {path.absolute()}")
-    raise RecipeError(f"no recipe is called {str(source)!r}, and no file{nearest(str(source), recipe_names())}")
+        raise RecipeError(f"no recipe file {shortened(str(path))}; looked for {shortened(str(path.absolute()))}")
+    raise RecipeError(f"no recipe is called {quoted(str(source))}, and no file{nearest(str(source), recipe_names())}")
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 text at byte {error.start}; save it as UTF-8") from error
+        raise RecipeError(
+            f"{shortened(str(path))} is not UTF-8 text at byte {error.start}; save it as UTF-8"
+        ) from error
     except OSError as error:
-        raise RecipeError(f"cannot read {path}: {error.strerror}") from error
+        raise RecipeError(f"cannot read {shortened(str(path))}: {error.strerror}") from error
 
 
 def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +111,9 @@ def _with_absolute_paths(tree: dict[str, Any]) -> dict[str, Any]:
         try:
             tree = {**tree, section: {**values, key: str(Path(path).expanduser().absolute())}}  # type: ignore[dict-item]
         except RuntimeError as error:
-            raise RecipeError(f"{section}.{key} is {path!r}: {error}; write the whole path") from error
+            raise RecipeError(
+                f"{section}.{key} is {quoted(path)}: {shortened(str(error))}; write the whole path"
+            ) from error
     return tree
 
 

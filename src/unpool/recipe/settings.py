@@ -10,6 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from unpool.errors import quoted
+from unpool.limits import MANY, Seed
+
+FORMAT: Literal[1] = 1  # of recipes; a newer version of Unpool may write a larger one
 COLOURS = frozenset({"mean", "std", "color_order", "value_range"})  # keys of `data` that trained weights prescribe
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on the range 0..1
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
@@ -17,8 +21,15 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Band = Annotated[int, Field(ge=1, le=65_535)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Count = Annotated[int, MANY]
+Epochs = Annotated[float, Field(ge=0, le=1_000_000)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+FileValue = Annotated[float, Field(ge=-1e12, le=1e12)]
+NetworkValue = Annotated[float, Field(ge=-1e6, le=1e6)]  # of a channel, before mean and std
+Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
+Name = Annotated[str, Field(max_length=1000)]
+FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]  # 4096: PATH_MAX of Linux
 Augmentation = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
 
 
@@ -57,6 +68,9 @@ class Data(_OpenSection):
         bands: of each image, counted from 1 with alpha, one a channel, such as [4, 3, 2]; None for all but alpha.
         range: the values [black, white] of images of more than 8 bits, signed values or floating point; None where the
             files say them, or the largest value of the training images shall.
+        background: the value, or [red, green, blue], of 0 to 255, on which transparent pixels of images are laid; None
+            drops alpha, so that the colour hidden under them is read, and tells of it.
+        max_pixels: of an image or a mask; a larger one is refused by its header, before any memory is taken for it.
         color_order: of the network's channels; foreign weights may expect "bgr".
         value_range: to which 0..255 is scaled before mean and std; foreign weights may expect [0, 255].
         normalize: by "channel", with mean and std; by "location", with `mean_image` and std; by "image", each to zero
@@ -67,7 +81,11 @@ class Data(_OpenSection):
         multiple: height and width of the network's input are padded up to a multiple of this, by mirroring.
         flip_pairs: names of the joints that trade places in a mirror, in pairs; empty for none, None for those that the
             reader knows, or that are left and right by their names.
+        allow_duplicates: whether a run goes on where many validation images are copies of training images, which it
+            lists all the same.
         memory: whether decoded images are kept in memory; "auto" decides by their size and the free memory.
+        verify: "decode" decodes every image that is not kept in memory once before training; "headers" reads headers
+            only, and a training image that cannot be decoded later is replaced by another one.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
@@ -76,30 +94,34 @@ class Data(_OpenSection):
         noise_seed: seed of the noise in evaluation; in training it is the run's seed.
     """
 
-    reader: str
-    root: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] | None = None
+    reader: Name
+    root: FilePath | None = None
     size: tuple[Size, Size] | None = None
     train_size: tuple[Size, Size] | None = None
     rule: Literal["stretch", "cover", "fit"] = "stretch"
-    crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+    crop: Annotated[float, Field(ge=0.01, le=1)] = 0.875
     channels: Annotated[int, Field(ge=1, le=1024)] = 3
-    bands: Annotated[tuple[Band, ...], Field(min_length=1)] | None = None
-    range: tuple[float, float] | None = None
+    bands: Annotated[tuple[Band, ...], Field(min_length=1, max_length=1024)] | None = None
+    range: tuple[FileValue, FileValue] | None = None
+    background: Byte | tuple[Byte, Byte, Byte] | None = None
+    max_pixels: Annotated[int, Field(ge=1, le=10_000_000_000)] = 100_000_000
     color_order: Literal["rgb", "bgr"] = "rgb"
-    value_range: tuple[float, float] = (0.0, 1.0)
+    value_range: tuple[NetworkValue, NetworkValue] = (0.0, 1.0)
     normalize: Literal["channel", "location", "image"] = "channel"
-    mean: tuple[float, ...] = ()
-    std: tuple[Positive, ...] = ()
-    mean_image: Annotated[str, Field(pattern=r"^[^\x00]+\.npy$")] | None = None
+    mean: tuple[NetworkValue, ...] = ()
+    std: tuple[Deviation, ...] = ()
+    mean_image: Annotated[FilePath, Field(pattern=r"\.npy$")] | None = None
     multiple: Annotated[int, Field(ge=1, le=4096)] = 1
     flip_pairs: tuple[tuple[str, str], ...] | None = None
+    allow_duplicates: bool = False
     memory: Literal["auto"] | bool = "auto"
+    verify: Literal["decode", "headers"] = "decode"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
-    repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    repeat: Count = 1
     order: Augmentation = Field(default_factory=lambda: {"shuffled": {}})
     noise: Augmentation | None = None
-    noise_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    noise_seed: Seed = 0
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -111,8 +133,10 @@ class Data(_OpenSection):
                     f"{name} has {len(values)} numbers and channels is {self.channels}; give one number a channel"
                 )
         low, high = self.value_range
-        if not low < high:
-            raise ValueError(f"value_range is {[low, high]}; expected two numbers, the lower one first")
+        if high - low < 0.001:
+            raise ValueError(
+                f"value_range is {[low, high]}; expected two numbers, the lower one first, at least 0.001 apart"
+            )
         if (self.normalize == "location") != (self.mean_image is not None):
             raise ValueError("normalize 'location' and mean_image need one another")
         if self.mean_image is not None and (self.size is None or self.train_size is not None):
@@ -131,8 +155,15 @@ class Data(_OpenSection):
                 f"bands names {len(self.bands)} and channels is {self.channels}; name one a channel, or set "
                 f"channels to {len(self.bands)}"
             )
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError(f"range is {list(self.range)}; expected [black, white], the lower one first")
+        if self.range is not None and self.range[1] - self.range[0] < max(1e-12, 1e-6 * max(map(abs, self.range))):
+            raise ValueError(
+                f"range is {list(self.range)}; expected [black, white], the lower one first, apart by a millionth of "
+                "the larger one and by 1e-12 at least: values are of single precision"
+            )
+        if isinstance(self.background, tuple) and self.channels not in (1, 3):
+            raise ValueError(
+                f"background is {list(self.background)}, a colour, and channels is {self.channels}; give one value"
+            )
         if self.color_order == "bgr" and self.channels not in (1, 3):
             raise ValueError(f"color_order bgr is of colours and channels is {self.channels}; order them by bands")
         jitter = dict(self.steps).get("color_jitter", {})
@@ -201,16 +232,16 @@ class Model(_OpenSection):
         new_head: whether the last layer, as far as its shape depends on the classes, is drawn and not loaded.
     """
 
-    name: str
-    backbone: str | None = None
-    weights: str | None = None
+    name: Name
+    backbone: Name | None = None
+    weights: FilePath | None = None
     new_head: bool = False
 
 
 class Task(_OpenSection):
     """The task: a row of `TASKS`, and options of the row."""
 
-    name: str
+    name: Name
 
 
 class Train(_Section):
@@ -237,29 +268,29 @@ class Train(_Section):
         allow_emulated: accept a precision that the processor only emulates.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
-    batch: Annotated[int, Field(ge=1, le=1_000_000)]
-    lr: Positive
+    epochs: Count
+    batch: Count
+    lr: Annotated[float, Field(ge=1e-12, le=1e6)]
     optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
     momentum: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
     schedule: Literal["constant", "step", "cosine", "poly", "onecycle"] = "constant"
-    milestones: tuple[Positive, ...] = ()
-    gamma: Positive = 0.1
-    power: Positive = 0.9
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    clip_norm: Positive | None = None
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], Field(max_length=1000)] = ()
+    gamma: Annotated[float, Field(ge=1e-6, le=10)] = 0.1
+    power: Annotated[float, Field(ge=0.01, le=100)] = 0.9
+    warmup_epochs: Epochs = 0.0
+    clip_norm: Annotated[float, Field(ge=1e-6, le=1e9)] | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     accumulate: Count = 1
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     allow_emulated: bool = False
     evaluate_every: Count = 1
     eval_batch: Count | None = None
-    save_every_s: Annotated[float, Field(ge=0)] = 30.0
-    time_limit_s: Positive | None = None
+    save_every_s: Seconds = 30.0
+    time_limit_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     drop_last: bool = True
     log_every: Count = 1
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
@@ -268,11 +299,11 @@ class Train(_Section):
     def _agree(self) -> Self:
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError(
-                f"schedule is {self.schedule!r} and milestones is {list(self.milestones)}; "
+                f"schedule is {self.schedule!r} and milestones is {quoted(list(self.milestones))}; "
                 "schedule 'step' and milestones (epochs at which the rate drops) must be set together"
             )
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones is {list(self.milestones)}; each must be later than the one before")
+            raise ValueError(f"milestones is {quoted(list(self.milestones))}; each must be later than the one before")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs:g} and epochs is {self.epochs}; the warm-up must end before the "
@@ -289,8 +320,8 @@ class Recipe(_Section):
         about: one line that describes the run.
     """
 
-    format: Annotated[Literal[1], BeforeValidator(_no_bool)] = 1
-    about: str
+    format: Annotated[Literal[1], BeforeValidator(_no_bool)] = FORMAT
+    about: Annotated[str, Field(max_length=10_000)]
     data: Data
     model: Model
     task: Task

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.recipe.mistakes import nearest
 from unpool.recipe.yaml_text import read_yaml
 
@@ -27,7 +27,7 @@ def recipe_path(name: str) -> Path:
     """
     paths = _paths()
     if name not in paths:
-        raise RecipeError(f"no recipe is called {name!r}{nearest(name, sorted(paths))}")
+        raise RecipeError(f"no recipe is called {quoted(name)}{nearest(name, sorted(paths))}")
     return paths[name]
 
 

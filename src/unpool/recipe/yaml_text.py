@@ -10,7 +10,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, MappingStartEvent, SequenceStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted, shortened
 
 LARGEST = 1_000_000  # characters; a recipe has some thousands
 STRANGE_BREAKS = frozenset("\x85\u2028\u2029\ufeff")
@@ -35,14 +35,16 @@ def read_yaml(text: str, *, where: str) -> Any:
     try:
         _refuse_expansion(text, where)
         return _plain(_yaml().load(text), where)
+    except RecipeError:  # also a ValueError
+        raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         location = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise RecipeError(f"{where} is not plain YAML{location}: {_explain(error)}") from error
     except YAMLError as error:
-        raise RecipeError(f"{where} is not plain YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{where} is not plain YAML: {shortened(' '.join(str(error).split()))}") from error
     except ValueError as error:  # an invalid number or date, such as 2020-13-01
-        raise RecipeError(f"{where} has a value that cannot be read: {error}") from error
+        raise RecipeError(f"{where} has a value that cannot be read: {shortened(str(error))}") from error
 
 
 def write_yaml(values: Any) -> str:
@@ -94,7 +96,9 @@ def _refuse_expansion(text: str, where: str) -> None:
     for event in _yaml().parse(text):
         location = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
         if isinstance(event, AliasEvent):
-            raise RecipeError(f"{location}: the alias *{event.anchor} is not allowed; write the value out")
+            raise RecipeError(
+                f"{location}: the alias *{shortened(str(event.anchor))} is not allowed; write the value out"
+            )
         if event.__class__.__name__.endswith("EndEvent"):
             depth -= 1
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
@@ -107,7 +111,7 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, dict):
         plain = {_key(key, where): _plain(item, where) for key, item in value.items()}
         if len(plain) < len(value):
-            raise RecipeError(f"{where} has one key twice among {', '.join(map(repr, value))}; drop one")
+            raise RecipeError(f"{where} has one key twice among {shortened(', '.join(map(repr, value)))}; drop one")
         return plain
     if isinstance(value, list):
         return [_plain(item, where) for item in value]
@@ -116,7 +120,7 @@ def _plain(value: Any, where: str) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     raise RecipeError(
-        f"{where} has a {type(value).__name__}: {str(value)[:60]!r}; write words, numbers, lists or mappings"
+        f"{where} has a {type(value).__name__}: {quoted(str(value))}; write words, numbers, lists or mappings"
     )
 
 
@@ -125,12 +129,12 @@ def _key(key: Any, where: str) -> str:
     if type(key) is int:
         return str(key)
     if not isinstance(key, str):
-        raise RecipeError(f"{where} has the key {key!r}, which is no word; put it in quotes if it is a name")
+        raise RecipeError(f"{where} has the key {quoted(key)}, which is no word; put it in quotes if it is a name")
     return key
 
 
 def _explain(error: MarkedYAMLError) -> str:
-    problem = str(error.problem or error.context or "cannot be read")
+    problem = shortened(str(error.problem or error.context or "cannot be read"))
     if "\\t" in problem:
         return f"{problem}; indent with spaces, not tabs"
     if "could not determine a constructor" in problem:

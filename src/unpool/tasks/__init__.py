@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
@@ -68,4 +68,4 @@ def published_task(weights: str) -> str:
     for name, kind in TASKS.items():
         if weights in kind.published:
             return name
-    raise RecipeError(f"no task answers with published weights {weights!r}")
+    raise RecipeError(f"no task answers with published weights {quoted(weights)}")

@@ -1,11 +1,9 @@
 """Networks with auxiliary heads: each head has the same loss, in training only; the answer is that of the main one."""
 
-import math
 from collections.abc import Callable
 
 from torch import Tensor
 
-from unpool.errors import RecipeError
 from unpool.types import Auxiliary, Losses, Term
 
 Output = Tensor | Auxiliary
@@ -23,10 +21,3 @@ def loss_of_heads(output: Output, loss: Callable[[Tensor], Term], *, weight: flo
         for number, part in enumerate(output.auxiliary, 1):
             losses[f"auxiliary_{number}"] = loss(part)._replace(weight=weight)
     return losses
-
-
-def check_weight(weight: float) -> float:
-    """The weight, which must be a finite number of at least 0."""
-    if not (math.isfinite(weight) and weight >= 0):
-        raise RecipeError(f"task.auxiliary_weight is {weight}; it must be a finite number of at least 0")
-    return weight

@@ -1,16 +1,16 @@
 """Weights of the classes of a segmentation, from options of a recipe and counts over the training set."""
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
+from unpool.limits import Weights
 from unpool.ops.losses import listed_weights, median_frequency
 from unpool.types import IGNORE, Samples
 
-ClassWeights = Literal["natural", "median", "sqrt_median"] | Sequence[float] | None
+ClassWeights = Literal["natural", "median", "sqrt_median"] | Weights | None
 
 
 class PixelCounts(NamedTuple):
@@ -30,7 +30,7 @@ def count_pixels(samples: Samples, num_classes: int) -> PixelCounts:
     class_pixels = torch.zeros(num_classes, dtype=torch.int64)
     image_pixels = torch.zeros(num_classes, dtype=torch.int64)
     for i in range(len(samples)):
-        mask = samples[i]["mask"].flatten().long()
+        mask = samples.targets(i)["mask"].flatten().long()
         counts = torch.bincount(mask[mask != IGNORE], minlength=num_classes)
         class_pixels += counts
         image_pixels[counts > 0] += counts.sum()
@@ -56,9 +56,9 @@ def choose_class_weights(chosen: ClassWeights, samples: Samples | None, *, num_c
         return listed_weights(chosen, num_classes)
     if chosen not in ("median", "sqrt_median"):
         raise RecipeError(
-            f"task.class_weights is {chosen!r}; it must be natural, median, sqrt_median or {num_classes} numbers"
+            f"task.class_weights is {quoted(chosen)}; it must be natural, median, sqrt_median or {num_classes} numbers"
         )
     if samples is None:
-        raise ValueError(f"class weights {chosen!r} are counted in the training set: give samples=...")
+        raise ValueError(f"class weights {quoted(chosen)} are counted in the training set: give samples=...")
     weights = median_frequency(*count_pixels(samples, num_classes))
     return weights if chosen == "median" else weights.sqrt()

@@ -5,21 +5,24 @@ added with `auxiliary_weight`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
 from unpool.ops.losses import label_cross_entropy
 from unpool.ops.targets import check_classes
 from unpool.task import Description
-from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
+from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 TOP = 5  # classes that an answer ranks
+SMOOTHING = Interval(ge=0, lt=1)
 
 
 class Classification(OneForward):
@@ -27,7 +30,7 @@ class Classification(OneForward):
 
     Args:
         info: class names.
-        label_smoothing: share of the target spread evenly over all classes.
+        label_smoothing: share of the target spread evenly over all classes, below 1.
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.3 is GoogLeNet's.
     """
 
@@ -36,15 +39,19 @@ class Classification(OneForward):
     published = ("imagenet", "efficientnet_lite0")
     best = "top1"
 
-    def __init__(self, info: DataInfo, *, label_smoothing: float = 0.0, auxiliary_weight: float = 0.3) -> None:
+    def __init__(
+        self,
+        info: DataInfo,
+        *,
+        label_smoothing: Annotated[float, SMOOTHING] = 0.0,
+        auxiliary_weight: AuxiliaryWeight = 0.3,
+    ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise RecipeError(f"task.label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         if not info.classes:
             raise RecipeError("classification needs class names; the data set gives none")
         self.info = info
-        self.label_smoothing = label_smoothing
-        self.auxiliary_weight = check_weight(auxiliary_weight)
+        self.label_smoothing = check_number("task.label_smoothing", label_smoothing, SMOOTHING)
+        self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
 
     @property
     def outputs(self) -> int:

@@ -8,12 +8,13 @@ Source: Cao et al. 2017, arXiv:1611.08050.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.limits import PIXELS, check_number
 from unpool.metrics.people import PeopleScores
 from unpool.ops import heatmaps
 from unpool.ops.fields import affinity_fields
@@ -32,8 +33,8 @@ class People(OneForward):
 
     Args:
         info: names of the joints, and the limbs, each of which has a field.
-        size: deviation of the Gaussians, in pixels of the heatmaps.
-        width: half of a limb's, in pixels of the heatmaps.
+        size: deviation of the Gaussians, in pixels of the heatmaps, 0.1 to 1000.
+        width: half of a limb's, in pixels of the heatmaps, 0.1 to 1000.
         preprocessing: what the images go through; refused where it cuts borders off.
     """
 
@@ -42,17 +43,20 @@ class People(OneForward):
     best = "limbs"
 
     def __init__(
-        self, info: DataInfo, *, size: float = 1.0, width: float = 1.0, preprocessing: Preprocessing | None = None
+        self,
+        info: DataInfo,
+        *,
+        size: Annotated[float, PIXELS] = 1.0,
+        width: Annotated[float, PIXELS] = 1.0,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         if not info.keypoints or not info.limbs:
             raise RecipeError("people need names of joints and limbs between them; the data set gives none")
         (preprocessing or Preprocessing()).check_borders("on which joints may lie")
-        for name, value in (("size", size), ("width", width)):
-            if not (math.isfinite(value) and value > 0):
-                raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0")
         self.info = info
-        self.size, self.width = float(size), float(width)
+        self.size = check_number("task.size", size, PIXELS)
+        self.width = check_number("task.width", width, PIXELS)
 
     @property
     def outputs(self) -> int:

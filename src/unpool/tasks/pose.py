@@ -5,14 +5,15 @@ Tompson et al. 2014 (arXiv:1411.4280), Newell et al. 2016 (arXiv:1603.06937), We
 et al. 2016 (BMVC).
 """
 
-import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
+from unpool.limits import PIXELS, WEIGHT, Weights, check_number, in_words, is_within
 from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
 from unpool.ops.layout import Layout
@@ -22,7 +23,8 @@ from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
 
 Output = Tensor | Stages
-MOST = 1e4  # of pixels and weights; no map is as large
+FOREGROUND = Interval(ge=0.001, le=10_000)
+CENTRE = Interval(ge=0.1, le=10_000)  # pixels of the image
 LEAST_RADIUS = 0.71  # half the diagonal of a pixel
 
 
@@ -32,9 +34,11 @@ class Pose(Joints):
     Args:
         info: names of the joints, those that trade places in a mirror, and limbs.
         label: "gaussian" around a joint, or "disk" of 1 where a pixel is no further than `size`.
-        size: deviation or radius, in pixels of the heatmaps; a radius of at least 0.71, which always meets a pixel.
+        size: deviation or radius, in pixels of the heatmaps, 0.1 to 1000; a radius of at least 0.71, which always
+            meets a pixel.
         loss: "mse", "bce" (per-pixel classification) or "softmax" (a distribution over pixels); see `map_losses`.
-        foreground: weight of a pixel labelled 1 beside one labelled 0, in the maps of joints; not of "softmax".
+        foreground: weight of a pixel labelled 1 beside one labelled 0, in the maps of joints, 0.001 to 10,000; not of
+            "softmax".
         hidden: what a joint that is not visible asks for: "ignore", no loss, or "zero", an empty map; see `labels`.
         background: whether the network has one more map, 1 less the highest of the others, as CPM's.
         centre: None; or the deviation, in pixels of the image, of a Gaussian in its middle that stands behind the
@@ -50,20 +54,20 @@ class Pose(Joints):
         info: DataInfo,
         *,
         label: Label = "gaussian",
-        size: float = 2.0,
+        size: Annotated[float, PIXELS] = 2.0,
         loss: Loss = "mse",
-        foreground: float = 1.0,
+        foreground: Annotated[float, FOREGROUND] = 1.0,
         hidden: Literal["ignore", "zero"] = "ignore",
         background: bool = False,
-        centre: float | None = None,
-        stage_weights: Sequence[float] | None = None,
+        centre: Annotated[float, CENTRE] | None = None,
+        stage_weights: Weights | None = None,
         flip_test: bool = False,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__(info, preprocessing, flip_test=flip_test)
-        for name, value in (("size", size), ("foreground", foreground), ("centre", centre)):
-            if value is not None and not (math.isfinite(value) and 0 < value <= MOST):
-                raise RecipeError(f"task.{name} is {value}; it must be a finite number above 0, of at most {MOST:g}")
+        self.size = check_number("task.size", size, PIXELS)
+        self.foreground = check_number("task.foreground", foreground, FOREGROUND)
+        self.centre = None if centre is None else check_number("task.centre", centre, CENTRE)
         if label == "disk" and size < LEAST_RADIUS:
             raise RecipeError(
                 f"task.size is {size}; a disk of a radius below {LEAST_RADIUS} holds no pixel where its joint lies "
@@ -82,7 +86,6 @@ class Pose(Joints):
         self.label: Label = label
         self.loss_kind: Loss = loss
         self.hidden, self.background = hidden, background
-        self.size, self.foreground, self.centre = float(size), float(foreground), centre
         self.stage_weights = None if stage_weights is None else _checked_weights(stage_weights)
 
     @property
@@ -189,10 +192,11 @@ class Pose(Joints):
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    numbers = [w for w in weights if isinstance(w, int | float) and math.isfinite(w) and w >= 0]
+    numbers = [w for w in weights if isinstance(w, int | float) and is_within(w, WEIGHT)]
     if len(numbers) < len(weights) or not any(numbers):
         raise RecipeError(
-            f"task.stage_weights is {list(weights)}; it must be finite numbers, none below 0 and at least one above it"
+            f"task.stage_weights is {quoted(list(weights))}; it must be finite numbers {in_words(WEIGHT)}, at least "
+            "one above 0"
         )
     return tuple(weights)
 

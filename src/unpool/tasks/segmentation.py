@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import complete_palette, overlay
 from unpool.ops.layout import Layout, resample, shown_part
@@ -24,7 +25,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.task import Baseline, Description
-from unpool.tasks.auxiliary import Output, check_weight, loss_of_heads, main_head
+from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
@@ -67,7 +68,7 @@ class Segmentation(Maps):
         class_weights: ClassWeights = None,
         samples: Samples | None = None,
         preprocessing: Preprocessing | None = None,
-        auxiliary_weight: float = 0.4,
+        auxiliary_weight: AuxiliaryWeight = 0.4,
     ) -> None:
         super().__init__()
         if not 2 <= len(info.classes) <= IGNORE:
@@ -79,7 +80,7 @@ class Segmentation(Maps):
         self.palette = complete_palette(info.palette, len(info.classes))
         weights = choose_class_weights(class_weights, samples, num_classes=len(info.classes))
         self.register_buffer("class_weights", weights, persistent=False)
-        self.auxiliary_weight = check_weight(auxiliary_weight)
+        self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
 
     @property
     def outputs(self) -> int:

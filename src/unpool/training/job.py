@@ -48,6 +48,8 @@ class Counters:
         images: images seen in training.
         skipped: steps left out because a gradient was not finite.
         skipped_in_a_row: the same, since the last step taken.
+        replaced: images that could not be read and were replaced by others.
+        unreadable: names of those images.
     """
 
     step: int = 0
@@ -56,6 +58,8 @@ class Counters:
     images: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    replaced: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
 
 class StepRecord(NamedTuple):
@@ -96,6 +100,7 @@ class Job:
         accumulate: batches in one optimiser step; the last step of an epoch takes what is left.
         clip_norm: longest gradient; None leaves it alone.
         names: name of each sample by `index`, for messages.
+        most_unreadable: images that may be replaced; a run of which more cannot be read ends.
         num_classes: `label`, `labels` and `mask` are checked against it on the host; None does not check.
         averaging: None trains without averaged weights.
         stop: asked after every step and every evaluated batch.
@@ -115,6 +120,7 @@ class Job:
     clip_norm: float | None = None
     seed: int = 0
     names: Sequence[str] = ()
+    most_unreadable: int = 0
     num_classes: int | None = None
     averaging: Averaging | None = None
     counters: Counters = field(default_factory=Counters)

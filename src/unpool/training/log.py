@@ -65,6 +65,7 @@ class Figures:
             "lr": record.lr,
             "gradient_norm": record.gradient_norm,
             "skipped": job.counters.skipped,
+            "replaced": job.counters.replaced,
             "images_per_s": self._images / max(self._time_s, 1e-9),
             "waited_for_data_s": job.loader.waited_s - self._waited_s,
             "data_waited_s": job.loader.ready_s - self._ready_s,
@@ -79,9 +80,9 @@ class Monitor(Callback):
     """Writes one JSON line every `every` steps and after each evaluation; a resumed run goes on where it was saved.
 
     A line of steps holds `kind` "step", `step`, `epoch` (from 0), `loss` (mean since the line before), `lr`,
-    `gradient_norm`, `skipped` (in all), `images_per_s`, `waited_for_data_s` and `data_waited_s` (since the line
-    before), `memory_mib` (highest so far). A line of an evaluation holds `kind` "evaluation", `step`, `epoch` (number
-    of epochs done) and the metrics, tables left out. What is not finite is null.
+    `gradient_norm`, `skipped` and `replaced` (in all), `images_per_s`, `waited_for_data_s` and `data_waited_s` (since
+    the line before), `memory_mib` (highest so far). A line of an evaluation holds `kind` "evaluation", `step`, `epoch`
+    (number of epochs done) and the metrics, tables left out. What is not finite is null.
     """
 
     def __init__(self, path: Path, *, every: int = 1) -> None:

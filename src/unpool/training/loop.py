@@ -21,6 +21,10 @@ MASK_64 = (1 << 64) - 1
 _log = logging.getLogger(__name__)
 
 
+class TooManyUnreadable(DataError):
+    """The state is saved before it is raised: the run can go on once the files are repaired."""
+
+
 def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
     """Trains from where `job.counters` stand to the last epoch; the loader is closed at the end.
 
@@ -29,6 +33,7 @@ def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
     Raises:
         DataError: the loader has no batch, or a target is out of range.
         Diverged: the loss, or four gradients in a row, were not finite; nothing was saved after that.
+        TooManyUnreadable: more images had to be replaced than `job.most_unreadable`; the state was saved.
         Stopped, TimeLimit: `job.stop` asked for it; `stopped` of every callback was called before.
     """
     ordered = sorted(callbacks, key=lambda callback: callback.rank)
@@ -54,7 +59,7 @@ def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
         callback.start(job)
     try:
         _run(job, callbacks)
-    except (Stopped, TimeLimit):
+    except (Stopped, TimeLimit, TooManyUnreadable):
         for callback in callbacks:
             callback.stopped(job)
         raise
@@ -73,6 +78,7 @@ def _run(job: Job, callbacks: Sequence[Callback]) -> None:
     with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:
         while counters.epoch < job.epochs:
             batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
+            _count_replaced(job, batches)
             record = _step(job, step, batches)
             counters.position += len(batches)
             for callback in callbacks:
@@ -98,6 +104,21 @@ def _take(stream: Iterator[Batch], count: int) -> list[Batch]:
     if len(batches) < count:
         raise EnvironmentFault(f"the loader ended early: {len(batches)} batches came where {count} were due")
     return batches
+
+
+def _count_replaced(job: Job, batches: Sequence[Batch]) -> None:
+    """Raises before the step that uses the batches where too many images cannot be read."""
+    counters = job.counters
+    positions = [int(i) for batch in batches for i in batch.pop("replaced", ()) if i >= 0]
+    asked = [job.names[i] for i in positions]
+    counters.unreadable = sorted({*counters.unreadable, *asked})
+    if asked and len(counters.unreadable) > job.most_unreadable:
+        raise TooManyUnreadable(
+            f"{len(counters.unreadable)} training images cannot be read, more than the {job.most_unreadable} allowed: "
+            f"{_listed(counters.unreadable)}: put whole files in their places and resume, or leave data.verify=headers "
+            "out of a new run, which then begins without them"
+        )
+    counters.replaced += len(asked)
 
 
 def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from unpool.errors import quoted
+
 OPTIMIZERS = ("sgd", "adamw", "adam")
 FUSED_ON = ("cpu", "cuda")
 
@@ -40,7 +42,7 @@ def build_optimizer(
         return torch.optim.AdamW(groups, lr=lr, fused=fused)
     if name == "adam":
         return torch.optim.Adam(groups, lr=lr, fused=fused)
-    raise ValueError(f"optimizer {name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}")
+    raise ValueError(f"optimizer {quoted(name)} is unknown; choose one of {', '.join(OPTIMIZERS)}")
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from unpool.errors import RecipeError, UnpoolError
+from unpool.errors import RecipeError, UnpoolError, is_out_of_memory
 from unpool.ops.targets import check_classes
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.step import Step
@@ -34,10 +34,10 @@ def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     if job.num_classes is not None:
         check_classes(batch, job.num_classes, names=job.names)
     norms = _batch_norms(job.learned)
-    with _unchanged(job), torch.no_grad():
+    with unchanged(job), torch.no_grad():
         job.learned.train()
         for size in dict.fromkeys((full, smallest)):
-            _run_once(job, _head(batch, size), norms)
+            _run_once(job, head(batch, size), norms)
         alive = [name for name, norm in norms.items() if norm.training]
     if alive and smallest == 1 < full:
         return [
@@ -56,6 +56,8 @@ def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
     except UnpoolError:
         raise
     except (RuntimeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
         raise RecipeError(f"the network cannot take a batch of {_shape(prepared)}: {error}") from error
     finally:
         for hook in hooks:
@@ -86,12 +88,14 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     return {name.removeprefix("model."): norm for name, norm in norms.items()}
 
 
-def _head(batch: Batch, size: int) -> Batch:
+def head(batch: Batch, size: int) -> Batch:
+    """The first `size` samples of a batch."""
     return {key: value[:size] for key, value in batch.items()}
 
 
 @contextmanager
-def _unchanged(job: Job) -> Iterator[None]:
+def unchanged(job: Job) -> Iterator[None]:
+    """A context that leaves modes, statistics and generators of a job as they were."""
     modes = {module: module.training for module in job.learned.modules()}
     buffers = {buffer: buffer.clone() for buffer in job.learned.buffers()}
     devices = [job.device] if job.device.type == "cuda" else []

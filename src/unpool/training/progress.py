@@ -1,5 +1,6 @@
 """Shows the progress of a run on standard error."""
 
+import sys
 import time
 from typing import Any
 
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
+from unpool.streams import lasting
 from unpool.training.callbacks import Callback
 from unpool.training.job import Job, StepRecord
 
@@ -23,7 +25,7 @@ class Progress(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(file=lasting(sys.stderr), stderr=True)
         self._bar: Bar | None = None
         self._task = TaskID(0)
         self._shown_s = 0.0

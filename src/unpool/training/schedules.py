@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 
 Schedule = Callable[[int], float]
 
@@ -45,7 +45,7 @@ def build_schedule(
         RecipeError: unknown name, or a warm-up that leaves no step.
     """
     if name not in SCHEDULES:
-        raise RecipeError(f"schedule {name!r} is unknown; choose one of {', '.join(SCHEDULES)}")
+        raise RecipeError(f"schedule {quoted(name)} is unknown; choose one of {', '.join(SCHEDULES)}")
     if total_steps < 1 or not 0 <= warmup_steps < total_steps:
         raise RecipeError(
             f"warm-up takes {warmup_steps} of {total_steps} steps; at least one step must follow it: "

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool import machine
-from unpool.errors import EnvironmentFault, RecipeError
+from unpool.errors import EnvironmentFault, RecipeError, quoted
 from unpool.task import Task
 from unpool.training.files import replace_file
 from unpool.training.job import MemoryFormat, Precision, lay_out, move
@@ -26,6 +27,10 @@ GAIN = 1.05  # a later candidate must be faster than the one kept by this factor
 SLOW = 1.3  # a candidate this much slower in its first timed step is given up
 TIMED_STEPS = 3
 ENOUGH_S = 2.0  # timing of one candidate ends after this
+_FORMAT = 1  # of a remembered choice
+_LARGEST_FILE = 100_000  # bytes
+_LONGEST_S = 1e6
+_log = logging.getLogger(__name__)
 EMULATED = "this processor emulates bfloat16 (no amx_bf16, no avx512_bf16), some 13 times slower than float32"
 
 
@@ -74,7 +79,7 @@ def allowed_precisions(asked: str, device: torch.device, *, allow_emulated: bool
         return ("float16",)
     if asked == "float32":
         return ("float32",)
-    raise RecipeError(f"train.precision is {asked!r}; choose auto, float32, bfloat16 or float16")
+    raise RecipeError(f"train.precision is {quoted(asked)}; choose auto, float32, bfloat16 or float16")
 
 
 def allowed_formats(asked: str) -> tuple[MemoryFormat, ...]:
@@ -89,7 +94,7 @@ def allowed_formats(asked: str) -> tuple[MemoryFormat, ...]:
         return ("contiguous",)
     if asked == "channels_last":
         return ("channels_last",)
-    raise RecipeError(f"train.memory_format is {asked!r}; choose auto, contiguous or channels_last")
+    raise RecipeError(f"train.memory_format is {quoted(asked)}; choose auto, contiguous or channels_last")
 
 
 def choose(
@@ -135,17 +140,6 @@ def choose(
         raise ValueError("no candidate to time: give at least one precision and one memory format")
     _remember(file, best)
     return best
-
-
-def cache_folder() -> Path | None:
-    """Where the user's choices are kept; None where the user has no home."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    if base:
-        return Path(base) / "unpool" / "speed"
-    try:
-        return Path.home() / ".cache" / "unpool" / "speed"
-    except RuntimeError:
-        return None
 
 
 def processor_name(device: torch.device) -> str:
@@ -213,15 +207,40 @@ def _form(value: Tensor | list[Any]) -> Any:
 
 
 def _recall(file: Path | None, names: Sequence[str]) -> Choice | None:
-    """A remembered choice; None where there is none, or the file is not one that we wrote."""
+    """A remembered choice; None where there is none, or this version did not write the file, which is logged."""
     if file is None:
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        choice = Choice(**{**values, "seconds_per_step": float(values["seconds_per_step"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        values = json.loads(file.read_bytes()[:_LARGEST_FILE])
+    except FileNotFoundError:
         return None
-    return choice if f"{choice.precision} {choice.memory_format}" in names else None
+    except (OSError, ValueError, RecursionError) as error:
+        _log.warning("the speed remembered in %s cannot be read (%s): it is measured anew", file, _reason(error))
+        return None
+    if not _is_choice(values, names):
+        _log.warning("the speed remembered in %s is damaged or of another version: it is measured anew", file)
+        return None
+    return Choice(**{key: values[key] for key in Choice._fields})
+
+
+def _is_choice(values: Any, names: Sequence[str]) -> bool:
+    if not isinstance(values, dict) or values.keys() != {"format", *Choice._fields} or values["format"] != _FORMAT:
+        return False
+    measured = values["measured"]
+    is_measured = isinstance(measured, dict) and set(measured) <= set(names) and all(map(_is_time, measured.values()))
+    return is_measured and _is_time(values["seconds_per_step"]) and _name(values) in names
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < _LONGEST_S
+
+
+def _name(values: dict[str, Any]) -> str:
+    return " ".join(str(values[name]) for name in Choice._fields[:2])
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "") if isinstance(error, OSError) else "it is no JSON"
 
 
 def _remember(file: Path | None, choice: Choice) -> None:
@@ -229,6 +248,6 @@ def _remember(file: Path | None, choice: Choice) -> None:
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, json.dumps(choice._asdict()).encode())
+        replace_file(file, json.dumps({"format": _FORMAT, **choice._asdict()}).encode())
     except (OSError, EnvironmentFault):
         return  # a cache that cannot be written costs a few seconds the next time, nothing else

@@ -1,4 +1,4 @@
-"""Asks a run to stop: by SIGINT, SIGTERM, or a time limit. The run is saved at the next safe moment."""
+"""Asks a run to stop: by SIGINT, SIGTERM, SIGHUP, or a time limit. The run is saved at the next safe moment."""
 
 import signal
 import threading
@@ -6,15 +6,14 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from unpool.errors import Stopped, TimeLimit
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from unpool.errors import STOP_SIGNALS, Stopped, TimeLimit
 
 
 class StopRequest:
-    """While entered, notes the first SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt at once.
+    """While entered, notes the first signal; a second SIGINT raises KeyboardInterrupt at once.
 
-    May be entered again inside itself. Outside the main thread signals are left alone and only the time limit counts.
+    May be entered again inside itself. A signal that is ignored, as SIGHUP by nohup, stays ignored. Outside the main
+    thread signals are left alone and only the time limit counts.
 
     Args:
         time_limit_s: seconds after the first entering; None sets no limit.
@@ -32,7 +31,8 @@ class StopRequest:
             self._started_s = time.monotonic()
         self._depth += 1
         if self._depth == 1 and threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(

@@ -17,10 +17,10 @@ from unpool.types import IGNORE
 
 
 def one(root: Path, mask: np.ndarray, *, classes: str = "sky\nroad\n", count: int = 3) -> Path:
-    """A set of equal pairs."""
+    """A set of images with equal masks."""
     written(root / "classes.txt", classes.encode())
     for i in range(count):
-        written(root / "images" / f"{i}.png", encoded(pixels(*mask.shape[:2], 3)))
+        written(root / "images" / f"{i}.png", encoded(pixels(*mask.shape[:2], 3, seed=i)))
         written(root / "masks" / f"{i}.png", encoded(mask))
     return root
 

@@ -329,7 +329,7 @@ def test_class_folder_of_damaged_files_alone_keeps_its_index_and_is_told(tmp_pat
     root = flat(tmp_path, image, classes=("ant", "cow"))
     (root / "bee").mkdir()
     for i in range(3):
-        (root / "bee" / f"{i}.jpg").write_bytes(b"not an image")
+        (root / "bee" / f"{i}.jpg").write_bytes(b"not an image %d" % i)
     reader = Folder(root, "train")
     assert reader.info.classes == ("ant", "bee", "cow")
     with caplog.at_level(logging.WARNING):

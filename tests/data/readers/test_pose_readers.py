@@ -123,7 +123,7 @@ def test_square_of_the_recipe_is_that_of_the_reader_and_is_written_down(tmp_path
     assert read[0]["image"].shape[-1] == pytest.approx(2.5 / default * seen[0]["image"].shape[-1], abs=4)
     assert scan(read, memory=False).manifest["square"] == 2.5
     assert load_recipe(base, ["data.square=null"]).data.options["square"] is None
-    with pytest.raises(RecipeError, match=r'square is "1\.25"; it must be a finite number or null'):
+    with pytest.raises(RecipeError, match=r'square is "1\.25"; it must be a finite number at least 1 '):
         load_recipe(base, {"data.square": "1.25"})
 
 

@@ -38,8 +38,8 @@ def stacks(root: Path) -> Path:
     trees.written(root / "classes.txt", b"sky\nroad\n")
     for folder, most in (("images", 256), ("masks", 2)):
         (root / folder).mkdir()
-        for name in "ab":
-            values = np.random.default_rng(0).integers(0, most, (3, 8, 9)).astype(np.uint8)
+        for seed, name in enumerate("ab"):
+            values = np.random.default_rng(seed).integers(0, most, (3, 8, 9)).astype(np.uint8)
             tifffile.imwrite(root / folder / f"{name}.tif", values, photometric="minisblack")
     return root
 

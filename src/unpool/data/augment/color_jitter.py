@@ -1,40 +1,46 @@
 """Changes brightness, contrast, saturation, hue and the colour of the light."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
-from unpool.data.augment.step import Colour, check_number
+from unpool.data.augment.step import Colour
 from unpool.data.draws import Draws
+from unpool.limits import SHARE, check_number
 from unpool.ops import colour
+
+HUE = Interval(ge=0, le=0.5)
 
 
 class ColorJitter(Colour):
     """Changes the colours of each image by one matrix, its steps in the order of the arguments.
 
-    Factors are drawn uniformly from 1 - value to 1 + value, the turn of hue from -hue to +hue.
+    Factors are drawn uniformly from 1 - value to 1 + value, the turn of hue from -hue to +hue. Values are 0 to 1.
 
     Args:
         brightness: value for the factor on all channels.
         contrast: value for the factor on differences from the mean grey value of the image.
         saturation: value for the factor on differences of each channel from the grey value of its pixel.
-        hue: largest turn of the chroma, in full turns.
+        hue: largest turn of the chroma, in full turns, at most half of one.
         lighting: standard deviation of the normal number added to each channel, as a share of the range 0 to 255.
     """
 
     def __init__(
         self,
         *,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        saturation: float = 0.0,
-        hue: float = 0.0,
-        lighting: float = 0.0,
+        brightness: Annotated[float, SHARE] = 0.0,
+        contrast: Annotated[float, SHARE] = 0.0,
+        saturation: Annotated[float, SHARE] = 0.0,
+        hue: Annotated[float, HUE] = 0.0,
+        lighting: Annotated[float, SHARE] = 0.0,
     ) -> None:
-        self._brightness = check_number("color_jitter.brightness", brightness, low=0, high=1)
-        self._contrast = check_number("color_jitter.contrast", contrast, low=0, high=1)
-        self._saturation = check_number("color_jitter.saturation", saturation, low=0, high=1)
-        self._hue = check_number("color_jitter.hue", hue, low=0, high=0.5)
-        self._lighting = check_number("color_jitter.lighting", lighting, low=0, high=1)
+        self._brightness = check_number("color_jitter.brightness", brightness, SHARE)
+        self._contrast = check_number("color_jitter.contrast", contrast, SHARE)
+        self._saturation = check_number("color_jitter.saturation", saturation, SHARE)
+        self._hue = check_number("color_jitter.hue", hue, HUE)
+        self._lighting = check_number("color_jitter.lighting", lighting, SHARE)
 
     def matrix(self, draws: Draws, mean: Tensor) -> Tensor:
         channels = mean.shape[1]

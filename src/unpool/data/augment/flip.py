@@ -1,9 +1,12 @@
 """Mirrors the image: exchanges left and right."""
 
+from typing import Annotated
+
 from torch import Tensor
 
-from unpool.data.augment.step import Geometry, check_number
+from unpool.data.augment.step import Geometry
 from unpool.data.draws import Draws
+from unpool.limits import SHARE, check_number
 from unpool.ops import geometry
 
 
@@ -15,8 +18,8 @@ class Flip(Geometry):
 
     keeps_pixels = True
 
-    def __init__(self, *, p: float = 0.5) -> None:
-        self._p = check_number("flip.p", p, low=0, high=1)
+    def __init__(self, *, p: Annotated[float, SHARE] = 0.5) -> None:
+        self._p = check_number("flip.p", p, SHARE)
 
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         return geometry.mirror(draws.coin(self._p), size_hw[:, 1]), size_hw

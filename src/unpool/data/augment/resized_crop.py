@@ -5,14 +5,19 @@ Source: Szegedy et al. 2015, arXiv:1409.4842, section 6.
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
-from unpool.data.augment.step import Geometry, check_range
+from unpool.data.augment.step import Geometry
 from unpool.data.draws import Draws
+from unpool.limits import PAIR, check_range
 from unpool.ops import geometry
 
+AREA = Interval(ge=0.001, le=1)
+ASPECT = Interval(ge=0.01, le=100)
 _TRIES = 10
 
 
@@ -22,16 +27,21 @@ class ResizedCrop(Geometry):
     Its position is drawn uniformly in whole pixels.
 
     Args:
-        area: smallest and largest share of the area of the image, drawn uniformly.
-        aspect: smallest and largest width over height, drawn uniformly on a logarithmic scale.
+        area: smallest and largest share of the area of the image, 0.001 to 1, drawn uniformly.
+        aspect: smallest and largest width over height, 0.01 to 100, drawn uniformly on a logarithmic scale.
     """
 
     chooses_window = True
     chooses_scale = True
 
-    def __init__(self, *, area: Sequence[float] = (0.08, 1.0), aspect: Sequence[float] = (3 / 4, 4 / 3)) -> None:
-        self._area = check_range("resized_crop.area", area, low=0.0, high=1.0)
-        self._aspect = [math.log(a) for a in check_range("resized_crop.aspect", aspect, low=0.0)]
+    def __init__(
+        self,
+        *,
+        area: Annotated[Sequence[Annotated[float, AREA]], PAIR] = (0.08, 1.0),
+        aspect: Annotated[Sequence[Annotated[float, ASPECT]], PAIR] = (3 / 4, 4 / 3),
+    ) -> None:
+        self._area = check_range("resized_crop.area", area, AREA)
+        self._aspect = [math.log(a) for a in check_range("resized_crop.aspect", aspect, ASPECT)]
 
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         window = self._window(draws, size_hw)

@@ -1,12 +1,10 @@
 """Base classes of augmentations: maps of positions and matrices of colours, drawn for a whole batch at once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from unpool.data.draws import Draws
-from unpool.errors import RecipeError
 
 
 class Geometry(ABC):
@@ -17,11 +15,13 @@ class Geometry(ABC):
         chooses_scale: takes the image as decoded and resizes a window of it to the network's size. Without such a
             step the image is first resized as in evaluation.
         keeps_pixels: moves whole pixels. A step that mixes neighbours removes the noise of an image.
+        shift: pixels by which an image may be moved, whatever its size; one as large as its side may leave nothing.
     """
 
     chooses_window = False
     chooses_scale = False
     keeps_pixels = False
+    shift = 0
 
     @abstractmethod
     def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -43,27 +43,3 @@ class Colour(ABC):
             draws: numbers for each sample: coin, uniform, normal, integer.
             mean: (B, C) mean colour of each image; pixels and mean run from 0 to 255.
         """
-
-
-def check_range(name: str, values: Sequence[float], *, low: float, high: float = float("inf")) -> tuple[float, float]:
-    """The two ends of a range written in a recipe.
-
-    Raises:
-        RecipeError: not two numbers in order, or outside of `low` (itself excluded) to `high`.
-    """
-    if len(values) != 2 or not low < values[0] <= values[1] <= high:
-        raise RecipeError(
-            f"{name} is {list(values)}; expected two numbers [low, high] with {low} < low <= high <= {high}"
-        )
-    return float(values[0]), float(values[1])
-
-
-def check_number(name: str, value: float, *, low: float, high: float) -> float:
-    """A number written in a recipe.
-
-    Raises:
-        RecipeError: outside of `low` to `high`.
-    """
-    if not low <= value <= high:
-        raise RecipeError(f"{name} is {value}; expected a number from {low} to {high}")
-    return float(value)

@@ -6,7 +6,7 @@ batches in every epoch. Its random numbers come from `data.draws`, never from to
 
 from collections.abc import Callable
 from math import log2
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from unpool.data.labels import read_labels
 from unpool.data.loader import Order
@@ -14,6 +14,7 @@ from unpool.data.order.by_class import PTimesK, WeightedByClass
 from unpool.data.order.by_rank import ByRank
 from unpool.data.order.every_sample import Grouped, Sequential, Shuffled
 from unpool.errors import RecipeError
+from unpool.limits import MANY, Weights
 from unpool.types import Samples
 
 __all__ = ["ORDERS", "Batching", "ByRank", "Grouped", "PTimesK", "Sequential", "Shuffled", "WeightedByClass"]
@@ -32,12 +33,12 @@ def shuffled(samples: Samples, batching: Batching) -> Shuffled:
     return Shuffled(len(samples), **batching._asdict())
 
 
-def weighted(samples: Samples, batching: Batching, *, weights: list[float] | None = None) -> WeightedByClass:
-    """As many samples as the set has, drawn by the weight of their class; None draws all classes equally often."""
+def weighted(samples: Samples, batching: Batching, *, weights: Weights | None = None) -> WeightedByClass:
+    """As many samples as the set has, drawn by the weight of their class, up to 10^6; None draws all equally often."""
     return WeightedByClass(read_labels(samples), weights=weights, **batching._asdict())
 
 
-def p_times_k(samples: Samples, batching: Batching, *, per_class: int) -> PTimesK:
+def p_times_k(samples: Samples, batching: Batching, *, per_class: Annotated[int, MANY]) -> PTimesK:
     """`per_class` samples of each of batch / `per_class` classes.
 
     Raises:

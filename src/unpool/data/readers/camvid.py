@@ -59,7 +59,7 @@ class CamVid(MaskPairs):
         pairs = _pairs(folder / f"{split}.txt")
         meaning = {**dict(enumerate(index)), VOID: IGNORE}
         masks = [folder / pair.mask for pair in pairs]
-        reading = find_reading(masks, (*CLASSES.values(), VOID_COLOUR), meaning)
+        reading = find_reading(masks, (*CLASSES.values(), VOID_COLOUR), meaning, max_pixels=decoding.max_pixels)
         values = MaskValues(meaning, len(CLASSES), reading=reading.reading, advice=_ADVICE)
         super().__init__(folder, pairs, values, decoding=decoding, exif=exif)
         colours = dict(zip(index, CLASSES.values(), strict=True))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from unpool.data.classes import nfc
 from unpool.data.image_file import printable
 from unpool.data.text_file import MOST_CLASSES, read_text
-from unpool.errors import DataError
+from unpool.errors import DataError, shortened
 from unpool.types import IGNORE
 
 Colour = tuple[int, int, int]
@@ -52,7 +52,7 @@ def _fault(names: tuple[str, ...], colours: tuple[Colour, ...]) -> str | None:
     if not 2 <= len(names) <= IGNORE:
         return f"{len(names)} classes; masks hold 2 to {IGNORE}, the background being one"
     if twice or same:
-        return f"{', '.join(map(str, twice or same))} appears twice; every class needs a different one"
+        return f"{shortened(', '.join(map(str, twice or same)))} appears twice; every class needs a different one"
     if colours and len(colours) != len(names):
         return f"{len(colours)} of {len(names)} lines have a colour; give all of them one, or none"
     if any(value > 255 for colour in colours for value in colour):

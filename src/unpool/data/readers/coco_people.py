@@ -16,6 +16,7 @@ from unpool.data.image_file import printable
 from unpool.data.readers import coco
 from unpool.data.readers.person_crops import Person, PersonCrops, require_square
 from unpool.data.readers.splits import Split
+from unpool.limits import LeastJoints, Square
 from unpool.types import RGB, Decoding, Exif
 
 
@@ -32,8 +33,8 @@ class CocoPeople(PersonCrops):
         root: Path,
         split: Split,
         *,
-        square: float | None = 1.25,
-        least_joints: int = 1,
+        square: Square | None = 1.25,
+        least_joints: LeastJoints = 1,
         decoding: Decoding = RGB,
         exif: Exif = "ignore",
     ) -> None:

@@ -28,6 +28,7 @@ from unpool.data.measure import Measure, require_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
+from unpool.limits import LeastJoints
 from unpool.ops.sides import flip_pairs
 from unpool.ops.skeleton import COCO_NECK_LIMBS, joints_named
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, Exif, Fault, Sample
@@ -61,7 +62,7 @@ class CocoScenes:
         root: Path,
         split: Split,
         *,
-        least_joints: int = 1,
+        least_joints: LeastJoints = 1,
         neck: bool = False,
         empty: bool = False,
         decoding: Decoding = RGB,

@@ -24,6 +24,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
+    Together,
     empty_split,
     missing_split,
     require_exif,
@@ -33,6 +34,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError
+from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 
@@ -45,12 +47,13 @@ class Folder:
         val_share: part of each class drawn for validation if there is no val folder; with 1, a root without split
             folders is all val, and all test.
         seed: of that drawing.
+        together: names of images that the drawing keeps together, in groups, as it does those of equal files.
     """
 
     gives: tuple[str, ...] = ("image", "label")
     whole_options = WHOLE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, options of recipes
         self,
         root: Path,
         split: Split,
@@ -58,15 +61,16 @@ class Folder:
         classes: Sequence[str] | None = None,
         decoding: Decoding = RGB,
         exif: Exif = "apply",
-        val_share: float = 0.2,
-        seed: int = 0,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
+        together: Together = (),
     ) -> None:
         require_split(split)
         require_share(val_share)
         require_exif(exif)
         self.root, self.set_files = require_root(root), ()
         self.decoding = replace(decoding, exif=exif)
-        source, self._drawn = self._source(split, val_share, seed)
+        source, self._drawn = self._source(split, Drawn.of(val_share, seed, together))
         folders = _class_folders(source)
         if classes is None:
             _require_classes(source, folders, self.root)
@@ -81,8 +85,9 @@ class Folder:
         self._files: list[str] = []
         labels: list[int] = []
         listings = [(name, folder, walk(folder)) for name in used for folder in folders[name]]
+        copies = self._copies(listings)
         for name, folder, listing in listings:
-            self._add_files(folder, name, split, listing=listing)
+            self._add_files(folder, name, split, listing=listing, copies=copies)
             labels += [index[name]] * (len(self._files) - len(labels))
         if classes is None:
             self.notes += groups_of(source) if split == "train" else []
@@ -96,7 +101,7 @@ class Folder:
             raise empty_split(root, split, self._drawn) if self._drawn else missing_split(root, split, ["images"])
         self._labels = torch.tensor(labels)
         self.names: Sequence[str] = [printable(file) for file in self._files]
-        drawn = self._drawn._asdict() if self._drawn else None
+        drawn = self._drawn.to_json() if self._drawn else None
         ignored = sum(listing.ignored for _, _, listing in listings)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": drawn}
 
@@ -119,10 +124,9 @@ class Folder:
         """Returns the targets of a sample, without its image."""
         return {"label": self._labels[index]}
 
-    def _source(self, split: Split, val_share: float, seed: int) -> tuple[Path, Drawn | None]:
+    def _source(self, split: Split, drawn: Drawn) -> tuple[Path, Drawn | None]:
         """Returns the folder of class folders with the split, and the drawing that selects the split there, if any."""
         laid_out = {s: f for s in SPLIT_NAMES if (f := _split_folder(self.root, s)) is not None}
-        drawn = Drawn(val_share, seed)
         if not laid_out and drawn.gives(split) and subfolders(self.root):
             return self.root, drawn
         if split != "test" and "val" not in laid_out and "train" in laid_out:
@@ -144,13 +148,23 @@ class Folder:
         require_equal(seen, expected, printable(self.root), split=split)
         return sorted(trained)
 
-    def _add_files(self, folder: Path, name: str, split: Split, *, listing: Listing) -> None:
+    def _copies(self, listings: Sequence[tuple[str, Path, Listing]]) -> list[tuple[str, ...]]:
+        """Returns groups of images that the drawing keeps together, as `<class>/<file>`; none where none is drawn."""
+        if self._drawn is None or self._drawn.share == 1:
+            return []
+        files = [(f"{name}/{file}", folder / file) for name, folder, listing in listings for file in listing.files]
+        samples = [(name, printable(path.relative_to(self.root).as_posix()), path) for name, path in files]
+        return self._drawn.copies(samples)
+
+    def _add_files(
+        self, folder: Path, name: str, split: Split, *, listing: Listing, copies: Sequence[tuple[str, ...]]
+    ) -> None:
         """Adds the files of one class folder that belong to the split."""
         self.faults += listing.faults
         self.notes += [f"file names differ in case only: {clash}" for clash in listing.clashes]
         files = listing.files
         if self._drawn:
-            kept = self._drawn.keeps([f"{name}/{file}" for file in files], split, least=1)
+            kept = self._drawn.keeps([f"{name}/{file}" for file in files], split, least=1, copies=copies)
             files = [file for file in files if f"{name}/{file}" in kept]
         prefix = folder.relative_to(self.root).as_posix()
         self._files += [f"{prefix}/{file}" for file in files]

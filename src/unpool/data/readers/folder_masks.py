@@ -6,7 +6,7 @@ for validation, a share of the images is drawn for it, by a seed.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from unpool.data.classes import match
 from unpool.data.image_file import printable
@@ -19,6 +19,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
+    Together,
     empty_split,
     missing_split,
     require_exif,
@@ -29,6 +30,7 @@ from unpool.data.readers.splits import (
 )
 from unpool.data.readers.stacks import draw_stacks, split_pages
 from unpool.errors import DataError, RecipeError
+from unpool.limits import MASK_ID, Seed, ValShare
 from unpool.ops.drawing import distinct_colours
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif
 
@@ -43,6 +45,7 @@ class FolderMasks(MaskPairs):
         val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
             val, and all test.
         seed: of that drawing.
+        together: names of images that the drawing keeps together, in groups, as it does those of equal files.
     """
 
     whole_options = WHOLE
@@ -55,24 +58,26 @@ class FolderMasks(MaskPairs):
         classes: Sequence[str] | None = None,
         decoding: Decoding = RGB,
         exif: TargetExif = "apply",
-        ignore: int | None = None,
-        mask_values: Mapping[int, int] | None = None,
-        val_share: float = 0.2,
-        seed: int = 0,
+        ignore: Annotated[int, MASK_ID] | None = None,
+        mask_values: Mapping[Annotated[int, MASK_ID], Annotated[int, MASK_ID]] | None = None,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
+        together: Together = (),
     ) -> None:
         require_split(split)
         require_share(val_share)
         require_exif(exif, of_target=True)
-        source, drawn = _source(require_root(root), split, Drawn(val_share, seed))
+        source, drawn = _source(require_root(root), split, Drawn.of(val_share, seed, together))
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)
         expected = tuple(classes) if classes is not None else labels.names
         index = match(labels.names, expected, printable(root / "classes.txt"))
         paired = pair_files(root, source.images, source.masks)
         pairs, meaning = split_pages(root, paired.pairs), labels.meaning(index)
-        reading = find_reading([pair.files(root)[1] for pair in pairs], labels.mask_palette, meaning)
+        masks = [pair.files(root)[1] for pair in pairs]
+        reading = find_reading(masks, labels.mask_palette, meaning, max_pixels=decoding.max_pixels)
         divided: list[str] = []
         if drawn is not None:
-            pairs, divided = draw_stacks(pairs, drawn, split)
+            pairs, divided = draw_stacks(root, pairs, drawn, split=split)
         if not pairs:
             raise empty_split(root, split, Drawn(val_share, seed))
         values = MaskValues(meaning, len(labels.names), reading=reading.reading)
@@ -91,7 +96,7 @@ class FolderMasks(MaskPairs):
             "root": printable(root),
             "split": split,
             "ignored": paired.ignored,
-            "drawn": drawn._asdict() if drawn else None,
+            "drawn": drawn.to_json() if drawn else None,
         }
 
 

@@ -13,8 +13,18 @@ from unpool.data.image_file import Unusable, oriented, printable, probe
 from unpool.data.measure import Measure
 from unpool.data.readers.images import Folders, source
 from unpool.data.readers.pairing import key_of, pair_files
-from unpool.data.readers.splits import WHOLE, Drawn, Split, empty_split, require_exif, require_root, require_share
+from unpool.data.readers.splits import (
+    WHOLE,
+    Drawn,
+    Split,
+    Together,
+    empty_split,
+    require_exif,
+    require_root,
+    require_share,
+)
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
+from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample, TargetExif
 
 
@@ -28,12 +38,13 @@ class ImagePairs:
         val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
             val, and all test.
         seed: of that drawing.
+        together: names of images that the drawing keeps together, in groups, as it does those of equal files.
     """
 
     gives: tuple[str, ...] = ("image", "clean")
     whole_options = WHOLE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, options of recipes
         self,
         root: Path,
         split: Split,
@@ -41,17 +52,19 @@ class ImagePairs:
         decoding: Decoding = RGB,
         exif: TargetExif = "apply",
         folders: Folders = None,
-        val_share: float = 0.2,
-        seed: int = 0,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
+        together: Together = (),
     ) -> None:
         require_share(val_share)
         require_exif(exif, of_target=True)
         self.root, self.set_files = require_root(root), ()
-        folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
+        folder, drawn = source(self.root, split, folders, drawn=Drawn.of(val_share, seed, together))
         paired = pair_files(self.root, folder / "noisy", folder / "clean", target="clean image")
         self._pairs = paired.pairs
         if drawn is not None:
-            kept = drawn.keeps([key_of(pair.image) for pair in paired.pairs], split)
+            samples = [(key_of(pair.image), printable(pair.image), root / pair.image) for pair in paired.pairs]
+            kept = drawn.keeps([key for key, *_ in samples], split, copies=drawn.copies(samples))
             self._pairs = [pair for pair in paired.pairs if key_of(pair.image) in kept]
             if not self._pairs:
                 raise empty_split(root, split, drawn)
@@ -64,7 +77,7 @@ class ImagePairs:
             "root": printable(root),
             "split": split,
             "ignored": paired.ignored,
-            "drawn": drawn._asdict() if drawn else None,
+            "drawn": drawn.to_json() if drawn else None,
         }
 
     def __len__(self) -> int:
@@ -96,7 +109,8 @@ class ImagePairs:
     def _turn(self, index: int) -> int:
         """The EXIF orientation by which the clean image is turned; raises `Unusable` if the two files disagree."""
         pair = self._pairs[index]
-        noisy, clean = probe(self.root / pair.image), probe(self.root / pair.mask)
+        most = self.decoding.max_pixels
+        noisy, clean = probe(self.root / pair.image, max_pixels=most), probe(self.root / pair.mask, max_pixels=most)
         turn = target_turn(noisy, clean, self._exif)
         size, other = oriented(noisy, self.decoding.exif), seen_size(clean, turn or turn_of(clean))
         if size != other:

@@ -20,6 +20,7 @@ from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
+    Together,
     empty_split,
     missing_split,
     require_exif,
@@ -29,6 +30,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.errors import DataError, RecipeError
+from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample
 
 Folders = Mapping[str, str] | None
@@ -43,12 +45,13 @@ class Images:
         val_share: part drawn for validation if there is no folder for it; with 1, a root without split folders is all
             val, and all test.
         seed: of that drawing.
+        together: names of images that the drawing keeps together, in groups, as it does those of equal files.
     """
 
     gives: tuple[str, ...] = ("image",)
     whole_options = WHOLE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, options of recipes
         self,
         root: Path,
         split: Split,
@@ -56,23 +59,24 @@ class Images:
         decoding: Decoding = RGB,
         exif: Exif = "apply",
         folders: Folders = None,
-        val_share: float = 0.2,
-        seed: int = 0,
+        val_share: ValShare = 0.2,
+        seed: Seed = 0,
+        together: Together = (),
     ) -> None:
         require_share(val_share)
         require_exif(exif)
         self.root, self.set_files = require_root(root), ()
-        folder, drawn = source(self.root, split, folders, drawn=Drawn(val_share, seed))
+        folder, drawn = source(self.root, split, folders, drawn=Drawn.of(val_share, seed, together))
         if not folders and (look := look_at_photographs(folder)):
             raise DataError(f"{look}. If all of them are photographs all the same, name their folder in data.folders")
-        listing = walk(folder)
+        listing, prefix = walk(folder), folder.relative_to(self.root)
         files = listing.files
         if drawn is not None:
-            kept = drawn.keeps(files, split)
+            copies = drawn.copies([(file, printable((prefix / file).as_posix()), folder / file) for file in files])
+            kept = drawn.keeps(files, split, copies=copies)
             files = [file for file in files if file in kept]
             if not files:
                 raise empty_split(root, split, drawn)
-        prefix = folder.relative_to(self.root)
         self._files = [(prefix / file).as_posix() for file in files]
         self.decoding = replace(decoding, exif=exif)
         self.info = DataInfo()
@@ -86,7 +90,7 @@ class Images:
             "root": printable(root),
             "split": split,
             "ignored": listing.ignored,
-            "drawn": drawn._asdict() if drawn else None,
+            "drawn": drawn.to_json() if drawn else None,
         }
 
     def __len__(self) -> int:

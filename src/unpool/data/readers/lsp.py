@@ -21,6 +21,7 @@ from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, requ
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
 from unpool.data.text_file import read_text
 from unpool.errors import DataError
+from unpool.limits import Square
 from unpool.ops.sides import flip_pairs
 from unpool.ops.skeleton import LSP, LSP_LIMBS
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault
@@ -38,7 +39,7 @@ class Lsp(PersonCrops):
     """
 
     def __init__(
-        self, root: Path, split: Split, *, square: float | None = 1.4, decoding: Decoding = RGB, exif: Exif = "ignore"
+        self, root: Path, split: Split, *, square: Square | None = 1.4, decoding: Decoding = RGB, exif: Exif = "ignore"
     ) -> None:
         require_split(split)
         require_exif(exif)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from unpool.data.decode import decode_image, deep_files, notes, readable
-from unpool.data.image_file import Probe, Unusable, oriented, printable, probe
+from unpool.data.image_file import Probe, Unusable, oriented, printable
 from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.mask_ids import Reading
 from unpool.data.measure import Measure
 from unpool.data.orientation import turned
 from unpool.data.stack import File, Page
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
-from unpool.types import IGNORE, Decoding, Fault, Sample, TargetExif
+from unpool.types import IGNORE, MOST_PIXELS, Decoding, Fault, Sample, TargetExif
 
 
 class Pair(NamedTuple):
@@ -67,14 +67,14 @@ class MaskValues:
         for stored, index in meaning.items():
             self._table[stored] = index
 
-    def read(self, path: File, *, turn: int = 1) -> Tensor:
+    def read(self, path: File, *, turn: int = 1, max_pixels: int = MOST_PIXELS) -> Tensor:
         """Returns (H, W) uint8 classes and IGNORE, turned by an EXIF orientation.
 
         Raises:
             Unreadable: the file is damaged or cannot be read.
             Unusable: it is no mask, or some ids, which the message lists, are not in `meaning`.
         """
-        stored = self._reading.ids(read_stored(path), printable(path))
+        stored = self._reading.ids(read_stored(path, max_pixels=max_pixels), printable(path))
         if stored.min() < 0 or stored.max() >= len(self._table):
             raise self._unknown(stored, path)
         meant = self._table[stored]
@@ -135,7 +135,7 @@ class MaskPairs:
         sample = {"image": image, **self.targets(index)}
         size, mask_size = tuple(image.shape[1:]), tuple(sample["mask"].shape)
         if size != mask_size:
-            raise self._disagreement(pair, size, mask_size, orientation=probe(file).orientation)
+            raise self._disagreement(pair, size, mask_size, orientation=readable(file, self.decoding).orientation)
         return sample
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -146,7 +146,7 @@ class MaskPairs:
         """Returns the targets of a sample, without its image."""
         pair = self._pairs[index]
         turn = 1 if self._exif != "apply" else self._turn(pair, *self._headers(pair))
-        return {"mask": self._values.read(pair.files(self.root)[1], turn=turn)}
+        return {"mask": self._values.read(pair.files(self.root)[1], turn=turn, max_pixels=self.decoding.max_pixels)}
 
     def measure(self, index: int) -> Measure:
         """Returns size and notes of one pair, from its headers; raises `Unusable` if sizes or orientations disagree."""
@@ -160,7 +160,7 @@ class MaskPairs:
 
     def _headers(self, pair: Pair) -> tuple[Probe, Probe]:
         image, mask = pair.files(self.root)
-        return readable(image, self.decoding), probe_mask(mask)
+        return readable(image, self.decoding), probe_mask(mask, max_pixels=self.decoding.max_pixels)
 
     def _turn(self, pair: Pair, image: Probe, mask: Probe) -> int:
         """The EXIF orientation by which the mask is turned; raises `Unusable` if sizes or orientations disagree."""

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from unpool.data.classes import held_out
+from unpool.data.copies import joined
+from unpool.data.duplicates import equal_files
 from unpool.data.image_file import printable
 from unpool.data.readers.layouts import hint
 from unpool.data.readers.split_names import SPLIT_NAMES, misnamed
 from unpool.errors import DataError, RecipeError
 
 Split = Literal["train", "val", "test"]
+Together = Sequence[Sequence[str]]
 WHOLE = {"val_share": 1.0}  # options of a reader that draws: a folder without splits is all val, and all test
 
 
@@ -20,22 +23,54 @@ class Drawn(NamedTuple):
     Attributes:
         share: the part that is drawn, of each class or of the whole set.
         seed: of the drawing.
+        together: groups of names of samples that are kept together, since a scan found them to be copies.
     """
 
     share: float
     seed: int
+    together: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def of(cls, share: float, seed: int, together: Together) -> Self:
+        """Returns the drawing for the options of a reader."""
+        return cls(share, seed, tuple(map(tuple, together)))
 
     def gives(self, split: Split) -> bool:
         """Whether a set without splits has this one; it has a test split only if the share is 1."""
         return split != "test" or self.share == 1
 
-    def keeps(self, names: Sequence[str], split: Split, *, least: int = 0) -> set[str]:
+    def keeps(
+        self, names: Sequence[str], split: Split, *, least: int = 0, copies: Sequence[Sequence[str]] = ()
+    ) -> set[str]:
         """Returns those of the names (of one class, or of the whole set) that belong to `split`.
 
-        Of two names or more, `least` at least are held out.
+        Of two names or more, `least` at least are held out. Each group of `copies` stays together; one of which some
+        are not in `names`, such as one picture in two classes, is not held out.
         """
-        held = held_out(names, share=self.share, seed=self.seed, least=least)
+        held = held_out(names, share=self.share, seed=self.seed, least=least, together=copies)
         return set(names) - held if split == "train" else held
+
+    def copies(self, samples: Sequence[tuple[str, str, Path]]) -> list[tuple[str, ...]]:
+        """Returns groups of drawn names whose images are copies: files of equal content, and those of `together`.
+
+        Args:
+            samples: of each the name that is drawn, which several may share, its own name, and the path of its image.
+        """
+        drawn = list(dict.fromkeys(name for name, _, _ in samples))
+        position = {name: index for index, name in enumerate(drawn)}
+        index_of = {sample: position[name] for name, sample, _ in samples}
+        path_of = {position[name]: path for name, _, path in samples}
+        groups = [*equal_files([path_of[index] for index in range(len(drawn))])]
+        groups += [tuple(index_of[sample] for sample in group if sample in index_of) for group in self.together]
+        return [
+            tuple(drawn[i] for i in group)
+            for group in joined([(group[0], other) for group in groups for other in group[1:]])
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns share and seed, and the groups where there are any."""
+        described: dict[str, Any] = {"share": self.share, "seed": self.seed}
+        return described | ({"together": [list(group) for group in self.together]} if self.together else {})
 
 
 def require_root(root: Path) -> Path:

@@ -1,11 +1,12 @@
 """Stacks of images with stacks of masks: each page is a sample of its own, and validation takes them in blocks."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unpool.data.findings import grouped
+from unpool.data.findings import listing
 from unpool.data.image_file import Unusable, printable, probe, recognised
 from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.readers.pairing import key_of
@@ -45,11 +46,11 @@ def split_pages(root: Path, pairs: Sequence[Pair]) -> list[Pair]:
         else:
             split += [pair._replace(page=number) for number in range(1, in_mask + 1)]
     if faults:
-        raise DataError(f"{len(faults)} of {len(pairs)} pairs of image and mask cannot be used:\n{grouped(faults)}")
+        raise DataError(f"{len(faults)} of {len(pairs)} pairs of image and mask cannot be used:\n{listing(faults)}")
     return split
 
 
-def draw_stacks(pairs: Sequence[Pair], drawn: Drawn, split: Split) -> tuple[list[Pair], list[str]]:
+def draw_stacks(root: Path, pairs: Sequence[Pair], drawn: Drawn, *, split: Split) -> tuple[list[Pair], list[str]]:
     """Returns the pairs that belong to `split`, and a note on how stacks were divided.
 
     Neighbouring pages are nearly the same picture, so that validation takes whole files, one at least; or the last
@@ -58,7 +59,8 @@ def draw_stacks(pairs: Sequence[Pair], drawn: Drawn, split: Split) -> tuple[list
     files = list(dict.fromkeys(key_of(pair.image) for pair in pairs))
     has_stacks = any(pair.page for pair in pairs)
     if len(files) > 1 or not has_stacks:
-        kept = drawn.keeps(files, split, least=1 if has_stacks else 0)
+        copies = drawn.copies([(key_of(pair.image), pair.name, root / pair.image) for pair in pairs])
+        kept = drawn.keeps(files, split, least=1 if has_stacks else 0, copies=copies)
         note = "validation is drawn as whole stacks, since neighbouring pages are nearly the same picture"
         chosen = [pair for pair in pairs if key_of(pair.image) in kept]
         return chosen, [note] if has_stacks and drawn.share < 1 else []
@@ -75,7 +77,7 @@ def _count(path: Path) -> int:
     try:
         with recognised(path, printable(path)) as (form, _):
             if form == "TIFF":
-                return probe(path).frames
+                return probe(path, max_pixels=sys.maxsize).frames
         if form == "NPY" and len(shape := mapped_array(path).shape) == 3 and shape[2] > 1:
             return max(shape[0], 1)
     except (Unusable, OSError, ValueError):

@@ -14,15 +14,20 @@ the stage before on the training images (its simulated predictions); that is not
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from unpool.errors import DataError, RecipeError
 from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
+from unpool.limits import PAIR
 from unpool.models.catalog import Variant
 from unpool.types import CoordinateStages
+
+JOINT = Interval(ge=0, le=1000)
 
 LEAST = 67  # side of the smallest image whose last map has a pixel
 CROP = 227  # side of the sub-images
@@ -134,7 +139,7 @@ class DeepPoseCascade(nn.Module):
         num_classes: int = 14,
         width: int = 96,
         dropout: float = 0.6,
-        torso: Sequence[int] | None = None,
+        torso: Annotated[Sequence[Annotated[int, JOINT]], PAIR] | None = None,
     ) -> None:
         super().__init__()
         if torso is None and num_classes != LSP_JOINTS:

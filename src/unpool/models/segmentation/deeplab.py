@@ -11,8 +11,9 @@ multi-grid, dropout of 0.5 before it. Heads start from He's normal weights.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval, Len
 from torch import nn
 
 from unpool.errors import RecipeError
@@ -26,6 +27,7 @@ from unpool.types import Backbone
 
 RATES = (6, 12, 18)  # of the pyramid at output stride 16
 MULTI_GRID = (1, 2, 4)
+GRID = Interval(ge=1, le=64)
 
 
 def paper_head(channels: int, num_classes: int, *, rates: Sequence[int], width: int) -> nn.Module:
@@ -62,7 +64,7 @@ def deeplabv3(
     num_classes: int = 21,
     output_stride: int = 16,
     rates: Sequence[int] = RATES,
-    multi_grid: Sequence[int] | None = None,
+    multi_grid: Annotated[Sequence[Annotated[int, GRID]], Len(1, 64)] | None = None,
     head_width: int = 256,
 ) -> Dense:
     """Builds the paper's network: image (B, C, H, W) -> logits (B, num_classes, H, W).

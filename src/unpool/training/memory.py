@@ -1,0 +1,105 @@
+"""Whether a training step fits into memory, and the batch that does where it does not."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from unpool.errors import EnvironmentFault, is_out_of_memory
+from unpool.machine import free_bytes
+from unpool.training.job import Job, count_images, lay_out
+from unpool.training.preflight import head, unchanged
+from unpool.training.step import Step, total_loss
+from unpool.types import Batch
+
+
+@contextmanager
+def batch_that_fits(job: Job, batch: Batch) -> Iterator[None]:
+    """A context for the first steps of a batch; where memory ends in it, smaller batches are tried.
+
+    Raises:
+        EnvironmentFault: memory was used up, or would be; the message has the largest batch that was tried and fits.
+    """
+    try:
+        require_memory(job, batch)
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, EnvironmentFault) or not is_out_of_memory(error):
+            raise
+    else:
+        return
+    full = count_images(batch)  # from here on, nothing of the failed step is held
+    size = _largest(job, batch, full // 2)
+    raise EnvironmentFault(f"memory is used up by a step of {full} images; {_advice(size)}")
+
+
+def require_memory(job: Job, batch: Batch) -> None:
+    """Raises EnvironmentFault if what a step keeps for its gradients exceeds the free memory of the host.
+
+    It is measured on two images. A system that promises more memory than it has would end the process without a word;
+    a device raises an error of its own.
+    """
+    full = count_images(batch)
+    if job.device.type != "cpu" or full <= 2:
+        return
+    needed = kept_bytes(job, head(batch, 2)) * full / 2
+    free = free_bytes()
+    if needed > free:
+        size = _largest(job, batch, int(full * free / needed / 2))  # as much again for gradients of maps and workers
+        raise EnvironmentFault(
+            f"a step of {full} images keeps {needed / 2**30:.1f} GiB for its gradients and {free / 2**30:.1f} GiB of "
+            f"memory are free; {_advice(size)}"
+        )
+
+
+def kept_bytes(job: Job, batch: Batch) -> int:
+    """Bytes that the forward pass of a batch keeps for the backward pass, the weights not counted."""
+    weights = {weight.untyped_storage().data_ptr() for weight in job.learned.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with unchanged(job), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        job.learned.train()
+        step = Step(job.model, job.task, precision=job.precision, device=job.device)
+        losses = step(lay_out(job.prepare(batch), job.memory_format))
+        del losses
+    return sum(size for pointer, size in kept.items() if pointer not in weights)
+
+
+def _largest(job: Job, batch: Batch, size: int) -> int:
+    """The first of `size`, its half and so on of which a whole training step fits; 0 if none does."""
+    while size >= 1:
+        try:
+            _whole_step(job, head(batch, size))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return size
+        if job.device.type == "cuda":
+            torch.cuda.empty_cache()
+        size //= 2
+    return 0
+
+
+def _whole_step(job: Job, batch: Batch) -> None:
+    """One step of a copy by the job's kind of optimiser, which keeps as much for each weight as in training."""
+    with unchanged(job):
+        step = Step(copy.deepcopy(job.model), copy.deepcopy(job.task), precision=job.precision, device=job.device)
+        optimizer = cast("Any", type(job.optimizer))(step.weights, lr=0.0)
+        step.train()
+        total_loss(step(lay_out(job.prepare(batch), job.memory_format))).backward()
+        optimizer.step()
+
+
+def _advice(size: int) -> str:
+    if size:
+        return f"lower train.batch: a step of {size} fits"
+    return "not even one image fits: lower data.size or data.train_size, or take a smaller network"

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from tests.training.toy_run import make_job
+from unpool.errors import EnvironmentFault, RecipeError
+from unpool.training import memory
+from unpool.training.memory import batch_that_fits, kept_bytes, require_memory
+from unpool.training.preflight import dry_run, head
+
+
+def batch_of(size):
+    job = make_job()
+    batch = next(job.loader.stream(0, 0, 1))
+    more = {key: torch.cat([value] * (-(-size // len(value))))[:size] for key, value in batch.items()}
+    return job, more
+
+
+class Small(torch.nn.Module):
+    """A network that has memory for a few images."""
+
+    def __init__(self, inner, most, error):
+        super().__init__()
+        self.inner, self.most, self.error = inner, most, error
+
+    def forward(self, image):
+        if len(image) > self.most:
+            raise self.error
+        return self.inner(image)
+
+
+ERRORS = [
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError("could not create a primitive"),
+    torch.OutOfMemoryError("CUDA out of memory."),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:20])
+def test_step_that_does_not_fit_names_the_largest_batch_that_was_tried(error):
+    job, batch = batch_of(32)
+    job.model = Small(job.model, 5, error)
+    with (
+        pytest.raises(EnvironmentFault, match=r"by a step of 32 images; lower train.batch: a step of 4 fits"),
+        batch_that_fits(job, batch),
+    ):
+        dry_run(job, batch, smallest=2)
+
+
+def test_step_of_which_not_one_image_fits_says_what_else_to_lower():
+    job, batch = batch_of(8)
+    job.model = Small(job.model, 0, ERRORS[0])
+    with (
+        pytest.raises(EnvironmentFault, match=r"not even one image fits: lower data.size"),
+        batch_that_fits(job, batch),
+    ):
+        dry_run(job, batch, smallest=2)
+
+
+def test_other_errors_pass_through():
+    job, batch = batch_of(8)
+    with pytest.raises(RecipeError, match="mine"), batch_that_fits(job, batch):
+        raise RecipeError("mine")
+
+
+def test_batch_beyond_the_free_memory_is_refused_before_it_is_tried(monkeypatch):
+    job, batch = batch_of(32)
+    each = kept_bytes(job, head(batch, 2)) / 2
+    monkeypatch.setattr(memory, "free_bytes", lambda: int(each * 31))
+    with pytest.raises(
+        EnvironmentFault, match=r"a step of 32 images keeps .* are free; lower train.batch: a step of 15"
+    ):
+        require_memory(job, batch)
+    monkeypatch.setattr(memory, "free_bytes", lambda: int(each * 33))
+    require_memory(job, batch)
+
+
+def test_bytes_that_a_step_keeps_grow_with_its_images():
+    job, batch = batch_of(32)
+    two, four = kept_bytes(job, head(batch, 2)), kept_bytes(job, head(batch, 4))
+    assert two < four <= 2 * two
