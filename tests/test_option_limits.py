@@ -128,7 +128,7 @@ def spelled(tree: dict[str, Any]) -> dict[str, Any]:
 
 SOME = [pair for pair in NUMERIC if not pair[0].startswith("model.")]
 SOME += [
-    (f"model.{name}", option)
+    pytest.param(f"model.{name}", option, marks=pytest.mark.slow)
     for name in ("unet", "cpm", "mlp", "deeplabv3", "deeppose3", "fcn8s")
     for option in ROWS[f"model.{name}"]
     if (f"model.{name}", option) in NUMERIC

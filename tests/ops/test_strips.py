@@ -98,7 +98,14 @@ print(peak_mib() - before)
 """
 
 
-@pytest.mark.parametrize(("rule", "most_mib"), [("cover", 100), ("stretch", 100), ("fit", 500)])
+@pytest.mark.parametrize(
+    ("rule", "most_mib"),
+    [
+        ("cover", 100),
+        pytest.param("stretch", 100, marks=pytest.mark.slow),
+        pytest.param("fit", 500, marks=pytest.mark.slow),
+    ],
+)
 def test_strips_take_no_more_memory_than_others(rule, most_mib):
     command = [sys.executable, "-c", MEASURE, json.dumps([rule, STRIPS])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
