@@ -1,7 +1,6 @@
 """Hashes are those of the imagehash package, and copies of a picture are told from pictures that are merely alike."""
 
 import io
-from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -11,7 +10,6 @@ from PIL import Image
 
 from unpool.data.likeness import DISTANCE, are_copies, hashes_of, thumbnail
 
-SHARED = Path("/work/shared/data")
 EXACT_PIXELS = 1 << 18  # above it blocks are averaged first
 SIZES = [(32, 32), (33, 90), (180, 180), (375, 500), (640, 409), (900, 700)]  # height, width
 
@@ -62,10 +60,9 @@ def test_hashes_are_those_of_imagehash(size, mode):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no public data sets here")
-def test_hashes_of_real_pictures_are_those_of_imagehash():
+def test_hashes_of_real_pictures_are_those_of_imagehash(shared_data):
     folders = ("hymenoptera/*/*/*.jpg", "bsd_denoise/BSD68/*.png", "orl_faces/*/1.pgm", "imagenet_samples/images/*")
-    files = [file for pattern in folders for file in sorted(SHARED.glob(pattern))[:40]]
+    files = [file for pattern in folders for file in sorted(shared_data.glob(pattern))[:40]]
     assert len(files) >= 100
     for file in files:
         with Image.open(file) as image:

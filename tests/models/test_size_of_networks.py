@@ -34,3 +34,8 @@ def test_counting_the_weights_draws_no_number():
         models.build("cifar_resnet20", **options)
         drawn.append(torch.rand(1).item())
     assert drawn[0] == drawn[1]
+
+
+def test_levels_that_double_the_channels_are_counted_before_they_are_built():
+    with pytest.raises(RecipeError, match=r"unet_same with these options has [\d,]+ weights, .* are free: lower its"):
+        models.build("unet_same", num_classes=2, depth=16)

@@ -1,9 +1,10 @@
 """Files of equal content among many: only those of equal size are read."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+
+from unpool.data.contents import read_sha256
 
 _REMEMBERED = 1 << 17  # files; the readers of both splits ask for the same
 
@@ -43,5 +44,4 @@ def _content(path: Path) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def _sha256(path: Path, size: int, mtime_ns: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return read_sha256(path, size)

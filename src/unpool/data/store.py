@@ -123,10 +123,10 @@ def scan(
         watch = None if looking.contents is None else looking.contents.watch()
         samples = StreamedSamples(reader, kept, names=names, sizes_hw=sizes, watch=watch)
     manifest = {**findings.manifest(names), "labels": counts.to_json(), "memory": in_memory, "decoded_bytes": needed}
-    return ScanResult(samples, findings.skipped, manifest, counts, looking.contents, _together(likeness))
+    return ScanResult(samples, findings.skipped, manifest, counts, looking.contents, _stacked(likeness))
 
 
-def _together(likeness: Sequence[Likeness | None]) -> NDArray[np.uint64] | None:
+def _stacked(likeness: Sequence[Likeness | None]) -> NDArray[np.uint64] | None:
     """(N, 2) hashes of all samples, None where an image was not decoded."""
     known = [one for one in likeness if one is not None]
     return None if len(known) < len(likeness) else np.array(known, np.uint64).reshape(-1, 2)

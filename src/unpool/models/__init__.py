@@ -19,8 +19,7 @@ from unpool.models.fitting import Destination
 from unpool.models.foreign import load_file
 from unpool.types import Backbone
 
-_SMALL_OPTION = 128  # layers or channels, up to which the weights of a network of any row take less than:
-_SMALL_BYTES = 4 << 30
+_LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default options or smaller ones
 
 MODELS: dict[str, Variant] = {
     **BACKBONES,
@@ -170,7 +169,8 @@ def build(
     if row.kind != "composed" and backbone is not None:
         raise RecipeError(f"{name} is complete and takes no backbone ({quoted(backbone)} was given): leave it out")
     assemble = partial(_assemble, name, backbone, in_channels=channels, options=options)
-    if options and (_may_be_large(options) or free_bytes() < _SMALL_BYTES):
+    is_larger = any(_may_be_larger(value, known[option]) for option, value in options.items())
+    if is_larger or (options and free_bytes() < _LARGEST_BYTES):  # counting takes as long as building
         _require_memory(name, partial(assemble, num_classes=classes))
     network = assemble(num_classes=classes)
     if weights is None:
@@ -250,10 +250,13 @@ def _count(what: str, value: object, *, most: int = MOST) -> int:
     return value
 
 
-def _may_be_large(options: Mapping[str, Any]) -> bool:
-    """Whether a number of layers or channels is so large that the weights may not fit; counting them takes time."""
-    numbers = [n for value in options.values() for n in (value if isinstance(value, list | tuple) else [value])]
-    return any(isinstance(number, int) and number > _SMALL_OPTION for number in numbers)
+def _may_be_larger(value: object, default: object) -> bool:
+    """Whether an option of this value may make a network larger than it is by default."""
+    if isinstance(value, list | tuple) and isinstance(default, list | tuple):
+        return len(value) > len(default) or max(value, default=0) > max(default, default=0)
+    if isinstance(value, int | float) and isinstance(default, int | float):
+        return value > default
+    return value != default
 
 
 def _require_memory(name: str, assemble: Callable[[], nn.Module]) -> None:
