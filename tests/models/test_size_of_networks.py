@@ -36,6 +36,18 @@ def test_counting_the_weights_draws_no_number():
     assert drawn[0] == drawn[1]
 
 
-def test_levels_that_double_the_channels_are_counted_before_they_are_built():
-    with pytest.raises(RecipeError, match=r"unet_same with these options has [\d,]+ weights, .* are free: lower its"):
-        models.build("unet_same", num_classes=2, depth=16)
+@pytest.mark.parametrize(
+    ("name", "options", "is_counted"),
+    [
+        ("unet_same", {"depth": 5, "width": 2}, True),  # each level doubles the channels
+        ("unet_same", {"depth": 4, "width": 2}, False),
+        ("unet", {"widths": [16, 16, 16, 16, 257]}, True),
+        ("unet", {"widths": [8, 8, 8, 8, 8]}, False),
+    ],
+)
+def test_weights_are_counted_where_an_option_is_above_its_default(monkeypatch, name, options, is_counted):
+    counted = []
+    monkeypatch.setattr(models, "free_bytes", lambda: 1 << 40)
+    monkeypatch.setattr(models, "_require_memory", lambda *asked: counted.append(asked))
+    models.build(name, num_classes=2, **options)
+    assert bool(counted) is is_counted
