@@ -14,3 +14,8 @@ def test_processor_of_a_system_that_does_not_tell_has_a_name_and_no_flags(tmp_pa
         monkeypatch.setattr(machine, "CPUINFO", missing)
         assert machine.processor()
         assert machine.flags() == ()
+
+
+def test_free_memory_is_known_where_the_system_has_no_limits_of_resources(monkeypatch):
+    monkeypatch.setattr(machine, "resource", None)  # as on Windows
+    assert machine.free_bytes() > 0

@@ -2,12 +2,16 @@
 
 import os
 import platform
-import resource
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 SHOWN_FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2", "bf16")  # the last is arm64's name
 SHOWN_PACKAGES = ("unpool", "torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -69,20 +73,30 @@ def free_bytes() -> int:
     if MEMINFO.is_file():
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
         limits = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else limits
-    limit, used = _number(CGROUP / "memory.max"), _number(CGROUP / "memory.current")
+    limit, used = _number(_text(CGROUP / "memory.max")), _number(_text(CGROUP / "memory.current"))
     if limit is not None and used is not None:
-        limits.append(limit - used)
-    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if address_space != resource.RLIM_INFINITY and STATM.is_file():
-        limits.append(address_space - int(STATM.read_text().split()[0]) * resource.getpagesize())
+        limits.append(limit - used + _reclaimable_bytes())
+    if resource is not None and STATM.is_file():
+        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if address_space != resource.RLIM_INFINITY:
+            limits.append(address_space - int(STATM.read_text().split()[0]) * resource.getpagesize())
     return max(min(limits), 0)
 
 
-def _number(path: Path) -> int | None:
+def _reclaimable_bytes() -> int:
+    """What the control group counts as used and gives up when memory is asked for: files that were read once."""
+    lines = dict(line.split(" ", 1) for line in _text(CGROUP / "memory.stat").splitlines() if " " in line)
+    return _number(lines.get("inactive_file", "")) or 0
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text().strip()
+        return path.read_text().strip()
     except OSError:
-        return None
+        return ""
+
+
+def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 

@@ -1,4 +1,4 @@
-"""What every error keeps (cases.txt, section R): words, exit codes of processes, and the user's files untouched."""
+"""What every error keeps: words, exit codes of processes, and the user's files untouched."""
 
 import ast
 import hashlib

@@ -1,4 +1,4 @@
-"""Loader processes that die, hang or cannot start (cases.txt, section G), held in memory and streamed."""
+"""Loader processes that die, hang or cannot start, held in memory and streamed."""
 
 import multiprocessing
 import os
@@ -92,8 +92,7 @@ def test_hanging_worker_is_named_with_its_sample_after_the_limit():
         list(make(Numbers(trouble="stuck"), timeout_s=3.0).stream(0, 0, 1))
 
 
-def test_full_shared_memory_is_no_hang_and_needs_none(photographs):
-    """Batches pass through pipes, which need none."""
+def test_each_sample_comes_once_through_the_pipe_of_a_worker(photographs):
     batches = list(make(photographs, workers=1).stream(0, 0, 1))
     assert sorted(int(i) for batch in batches for i in batch["index"]) == list(range(len(photographs)))
 

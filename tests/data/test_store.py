@@ -324,6 +324,8 @@ def test_free_memory_obeys_the_control_group(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("5000000\n")
     (tmp_path / "memory.current").write_text("4000000\n")
     assert machine.free_bytes() == 1_000_000 < whole
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 2500000\nactive_file 7\n")
+    assert machine.free_bytes() == 3_500_000
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.free_bytes() > 1_000_000
 
