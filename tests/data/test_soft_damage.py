@@ -101,6 +101,28 @@ def test_restart_markers_that_changed_order_are_remarked_on():
     assert remarks_on(bytes(swapped)) == [OUT_OF_ORDER]
 
 
+@pytest.mark.parametrize("number", range(7))
+def test_jpeg_that_ends_at_a_restart_marker_is_remarked_on(number):
+    data = jpeg("restarts")
+    cut = data[: data.index(bytes([0xFF, 0xD0 + number]))] + b"\xff\xd9"
+    assert remarks_on(cut) == [MISSING]
+
+
+def test_damage_between_two_restart_markers_of_a_large_file_is_remarked_on():
+    data = jpeg("restarts", size=640)
+    middle = data.index(b"\xff\xd3", len(data) // 2)
+    assert remarks_on(data[:middle] + bytes(6000) + data[middle:]) == [TOO_MUCH]
+
+
+@pytest.mark.parametrize("code", [0x02, 0xC5, 0xF7])
+def test_jpeg_whose_scan_ends_in_no_end_fares_as_with_the_parser(code):
+    data = jpeg()[:-2] + bytes([0xFF, code]) + bytes(40) + b"\xff\xd9"
+    with pytest.raises(OSError, match="broken data stream"):
+        JpegImagePlugin.JpegImageFile(io.BytesIO(data)).load()
+    with pytest.raises(Unreadable, match="broken data stream"):
+        decode_image(data, RGB)
+
+
 def test_jpeg_without_an_end_is_left_out_as_before():
     data = jpeg()
     with pytest.raises(Unreadable, match="truncated"):

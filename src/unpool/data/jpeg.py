@@ -9,9 +9,12 @@ decoder takes its input, since it suspends where bytes are missing:
 - Bits of 1, which are no code of any table, are put behind each segment. A segment with all its data is done with them,
   skips them and takes single bytes; one that lacks more blocks than they stand for is not.
 
-Where something is wrong, the file is decoded once more as Pillow does it. What stays unseen: damage after which the
-number of blocks is right again, and up to eight bytes too many or about two blocks too few at the end of a segment
-(these blocks are then what the ones stand for, where Pillow has grey).
+- A restart marker more is put behind the last segment of a scan that has them: where further segments are missing, the
+  decoder takes it and waits for their data.
+
+Where something is wrong, or no end follows the last scan, the file is decoded once more as Pillow does it. What stays
+unseen: damage after which the number of blocks is right again, and up to eight bytes too many or about two blocks too
+few at the end of a segment (these blocks are then what the ones stand for, where Pillow has grey).
 Source: ITU-T T.81, Annex B (markers) and F.2.2 (Huffman decoding); libjpeg-turbo, jdhuff.c and jdmarker.c.
 """
 
@@ -27,8 +30,8 @@ _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _ONE = b"\xff\0"  # a byte of ones, as it stands in a scan
 _ONES = 9 * _ONE  # fill the decoder's register
 _SINGLE = 2  # bytes; a register that is filled takes several at once
-_SPARSE = 1 << 14  # bytes between two restart markers before which this is looked at: each look takes as long as 1 KB
-_START_OF_SCAN, _END = 0xDA, 0xD9
+_SPARSE = 1 << 12  # bytes between two restart markers before which this is looked at: each look takes as long as 1 KB
+_START_OF_SCAN, _END, _INTERVAL = 0xDA, 0xD9, 0xDD
 _RESTARTS = range(0xD0, 0xD8)
 
 MISSING = "JPEG data end before the image does, what is missing is filled with grey: restore the file"
@@ -40,7 +43,7 @@ class StoredJpeg(JpegImagePlugin.JpegImageFile):
     """A JPEG that remarks on its damage when it is loaded."""
 
     def load(self) -> Any:
-        """As Pillow's, with the same pixels and errors."""
+        """As Pillow's, with the same errors, and the same pixels but for what stays unseen."""
         if self.tile and self.fp is not None:
             self.fp.seek(0)
             data = self.fp.read()
@@ -53,11 +56,17 @@ class StoredJpeg(JpegImagePlugin.JpegImageFile):
 
 
 class _Segment(NamedTuple):
-    """Entropy-coded data from `start` to `stop`, and whether a restart marker before them has the wrong number."""
+    """Entropy-coded data from `start` to `stop`.
+
+    Attributes:
+        is_out_of_order: the restart marker before them has the wrong number.
+        restart: the marker that would come next; empty where one does, or where the scan has none.
+    """
 
     start: int
     stop: int
     is_out_of_order: bool
+    restart: bytes
 
 
 class _Suspended:
@@ -104,23 +113,28 @@ def _problem(decoder: _Suspended) -> str | None:
             if decoder.takes_single():
                 return None if decoder.error else TOO_MUCH
         decoder.feed_to(segment.stop, _ONES)
+        if decoder.takes_single(_ONE) and segment.restart:
+            decoder.feed(segment.restart + _ONES)
         if not decoder.takes_single(_ONE):
             return MISSING
         if decoder.error:
             return None
+    is_ended = not decoder.is_done or decoder.data[decoder.position + 1 : decoder.position + 2] == bytes([_END])
     decoder.feed_to(len(decoder.data))
-    return "" if decoder.is_done and not decoder.error else None
+    return "" if decoder.is_done and is_ended and not decoder.error else None
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
     """The entropy-coded segments of a file, in order, as far as its markers can be followed; of short ones a few."""
-    position, expected, looked_at = 2, 0, 0
+    position, expected, looked_at, has_restarts = 2, 0, 0, False
     while position + 3 < len(data) and data[position] == 0xFF and data[position + 1] != _END:
         code = data[position + 1]
         if code == 0xFF:
             position += 1
             continue
         is_restart = code in _RESTARTS
+        if code == _INTERVAL:
+            has_restarts = data[position + 4 : position + 6] != b"\0\0"
         position += 2 if is_restart else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if code == _START_OF_SCAN or is_restart:
             marker = _MARKER.search(data, position)
@@ -130,5 +144,6 @@ def _segments(data: bytes) -> Iterator[_Segment]:
             is_last = data[stop + 1 : stop + 2] == b"" or data[stop + 1] not in _RESTARTS
             if is_last or is_out_of_order or stop - looked_at > _SPARSE:
                 looked_at = stop
-                yield _Segment(position, stop, is_out_of_order)
+                restart = bytes([0xFF, _RESTARTS[expected]]) if is_last and has_restarts else b""
+                yield _Segment(position, stop, is_out_of_order, restart)
             position = stop
