@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from tests.data.encoding import chunk, picture
-from unpool.data.decode import HIDDEN, decode_image, notes
+from unpool.data.decode import HIDDEN, decode_image, laid_on, notes
 from unpool.data.image_file import Unusable, probe
 from unpool.data.remarks import collected
 from unpool.ops.preprocessing import Preprocessing
@@ -148,6 +149,16 @@ def test_background_of_a_colour_for_an_image_of_bands_is_refused():
     assert decode_image(data, Decoding(channels=4, background=9)).shape == (4, 24, 32)
     with pytest.raises(Unusable, match=r"4 bands and data\.background is a colour"):
         decode_image(data, Decoding(channels=4, background=(1, 2, 3)))
+
+
+def test_large_image_is_laid_on_the_background_in_little_more_memory_than_it_has():
+    values, alpha = np.full((2000, 3000, 3), 90, np.uint8), np.full((2000, 3000), 0.5)
+    tracemalloc.start()
+    laid_image = laid_on(Decoding(background=(10, 20, 30)), values, alpha)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (laid_image == [50, 55, 60]).all()
+    assert most < 3 * values.nbytes
 
 
 def test_pil_image_is_laid_on_the_background_as_its_file_is(caplog):

@@ -43,6 +43,7 @@ HIDDEN = (
     "image with transparent pixels, of which the hidden colour is read and not what a viewer shows: set "
     "data.background=255 (white), another grey or [red, green, blue]"
 )
+_AT_ONCE = 1 << 18  # pixels laid on the background in floating point at a time
 _log = logging.getLogger(__name__)
 
 
@@ -190,9 +191,13 @@ def laid_on(
         values = np.repeat(values, 3, axis=2)
     if len(colour) == 3 and values.shape[2] not in (1, 3):
         raise Refused(f"image has {values.shape[2]} bands and data.background is a colour: set a grey value")
-    shares = alpha[..., None]
-    laid = (values if is_associated else values * shares) + (1 - shares) * colour[: values.shape[2]]
-    return np.rint(laid).clip(0, 255).astype(np.uint8)
+    laid = np.empty(values.shape, np.uint8)
+    rows = max(1, _AT_ONCE // values.shape[1])
+    for band in (slice(top, top + rows) for top in range(0, len(values), rows)):
+        shares = alpha[band, :, None]
+        shown = values[band] if is_associated else values[band] * shares
+        laid[band] = np.rint(shown + (1 - shares) * colour[: values.shape[2]]).clip(0, 255)
+    return laid
 
 
 def _tensor(values: np.ndarray) -> Tensor:
