@@ -72,6 +72,14 @@ def test_set_of_pictures_that_are_all_alike_ends_and_says_so():
     assert find_copies(alike, small.__getitem__).is_complete
 
 
+def test_copies_among_many_empty_pictures_are_found():
+    small, alike = pictures(400), hashes(800).reshape(400, 2)
+    alike[3:], small[3:] = 7, 0
+    alike[2], small[2] = alike[0], small[0]
+    copies = find_copies(alike, small.__getitem__, most=1000)
+    assert (copies.pairs.tolist(), copies.is_complete) == ([[0, 2]], True)
+
+
 def test_pairs_are_joined_to_groups():
     assert joined([(5, 6), (1, 3), (2, 9), (3, 5)]) == [(1, 3, 5, 6), (2, 9)]
 

@@ -5,17 +5,19 @@ each is looked up by every band of it as it is and with one bit changed. Candida
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unpool.data.likeness import DISTANCE, are_copies
+from unpool.data.likeness import DISTANCE, are_copies, are_flat
 
 MOST_CANDIDATES = 200_000
 _BANDS = ((0, 22), (22, 21), (43, 21))  # (lowest bit, bits)
 _AT_ONCE = 1 << 20  # pairs of hashes held at a time
 _COMPARED = 1 << 12  # pairs of thumbnails compared at a time
+_CROWD = 16  # pictures of one hash from which on those that show nothing are left out first
 
 Hashes = NDArray[np.uint64]
 Pairs = NDArray[np.int64]
@@ -90,18 +92,16 @@ def find_copies(hashes: Hashes, look: Callable[[int], NDArray[np.uint8]], *, mos
         look: gives the thumbnail of a picture; it is called once for each that has a candidate.
         most: candidates that are looked at, so that a set of pictures which are all alike ends too.
     """
-    seen: dict[int, NDArray[np.uint8]] = {}
     kept: dict[tuple[int, int], bool] = {}
-    left = most
+    look, left = cache(look), most
+    shown = _shown(hashes[:, 0], look)
     for is_mirrored in (False, True):
-        for near in near_pairs(hashes[:, int(is_mirrored)], hashes[:, 0]):
-            pairs = np.sort(near[near[:, 0] < near[:, 1]] if not is_mirrored else near[near[:, 0] != near[:, 1]], 1)
+        for near in near_pairs(hashes[shown, int(is_mirrored)], hashes[shown, 0]):
+            near = near[near[:, 0] != near[:, 1] if is_mirrored else near[:, 0] < near[:, 1]]
+            pairs = shown[np.sort(near, 1)]
             for start in range(0, min(len(pairs), left), _COMPARED):
                 part = pairs[start : min(start + _COMPARED, left)]
-                for index in np.unique(part).tolist():
-                    if index not in seen:
-                        seen[index] = look(index)
-                first, second = (np.stack([seen[i] for i in part[:, side].tolist()]) for side in (0, 1))
+                first, second = (np.stack([look(i) for i in part[:, side].tolist()]) for side in (0, 1))
                 same = are_copies(first, second[:, :, ::-1] if is_mirrored else second)
                 for low, high in part[same].tolist():
                     kept.setdefault((low, high), is_mirrored)
@@ -109,6 +109,14 @@ def find_copies(hashes: Hashes, look: Callable[[int], NDArray[np.uint8]], *, mos
             if left < 0:
                 return _sorted(kept, is_complete=False)
     return _sorted(kept, is_complete=True)
+
+
+def _shown(hashes: Hashes, look: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """Positions of all pictures but those that show nothing among many of one hash, which are as many pairs."""
+    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    crowded = np.flatnonzero(counts[inverse] > _CROWD).tolist()
+    flat = [index for index in crowded if are_flat(look(index)[None])[0]]
+    return np.delete(np.arange(len(hashes)), flat)
 
 
 def _sorted(kept: dict[tuple[int, int], bool], *, is_complete: bool) -> Copies:

@@ -119,4 +119,5 @@ def missing_split(root: Path, split: str, looked_for: Sequence[str], recipe: str
 def empty_split(root: Path, split: str, drawn: Drawn) -> DataError:
     """Returns the error for a split in which the drawing leaves no image."""
     reason = f"a share of {drawn.share:g} set aside for validation leaves no image for {split}"
-    return DataError(f"{printable(root)}: {reason}: add images, set data.val_share, or add a val folder")
+    advice = "add images (copies of a picture stay in one part), set data.val_share, or add a val folder"
+    return DataError(f"{printable(root)}: {reason}: {advice}")
