@@ -38,7 +38,7 @@ def parser() -> Parser:
         "--max-pixels",
         type=int,
         metavar="N",
-        help="pixels above which an image is refused, each of which takes 10 to 30 bytes of memory; by default 100 million",
+        help="pixels above which an image is refused, of 10 to 30 bytes of memory each; by default 100 million",
     )
     return verb
 
