@@ -65,7 +65,7 @@ def test_debug_shows_the_traceback_and_the_message(fake, capsys, place):
         (OSError(errno.EROFS, "Read-only file system", "/x/y"), "read-only"),
         (OSError(errno.EMFILE, "Too many open files", "/x/y"), "error: too many files are open: raise `ulimit -n`"),
         (OSError(errno.ENFILE, "Too many open files in system"), "raise `ulimit -n`"),
-        (ImportError("libm.so: cannot open shared object file: Too many open files"), "raise `ulimit -n`"),
+        pytest.param(ImportError("libm.so: Too many open files"), "raise `ulimit -n`", id="library"),
         (DataError("x.png: cannot read (Too many open files)"), "raise `ulimit -n`"),
     ],
     ids=str,
