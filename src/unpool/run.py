@@ -110,7 +110,7 @@ def resume(
 
     Args:
         run: its directory.
-        overrides: of the keys in `recipe.RESUMABLE` only: `data.root`, `train.epochs`, `train.device`.
+        overrides: of the keys in `recipe.RESUMABLE` only.
         model: as given to `train`.
         train: as given to `train`.
         val: as given to `train`.

@@ -18,6 +18,8 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose another path",
     errno.ENAMETOOLONG: "this name is longer than the file system allows; choose another path",
     errno.ELOOP: "symbolic links lead in a circle; choose another path",
+    errno.EIO: "the disk failed; check it, or choose another path",
+    errno.ESTALE: "the network file system was mounted anew; start again",
     errno.ENOMEM: "memory is used up; lower train.batch or data.workers",
 }
 _MEMORY = "out of memory; lower train.batch, data.size or data.workers, or set data.memory=false"
