@@ -78,7 +78,9 @@ def test_fault_of_the_machine_ends_with_4_and_advice(fake, capsys, error, words)
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), ImportError("a bug"), FileNotFoundError(2, "No such file", "x")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a"), KeyError("a"), ImportError("a"), FileNotFoundError(2, "No such file", "x")]
+)
 def test_fault_of_ours_is_not_hidden(fake, error):
     fake.error = error
     with pytest.raises(type(error)):

@@ -66,10 +66,12 @@ def test_signal_while_the_process_restarts_itself_is_not_lost(number, code, line
         signals.end_at_once()
         with signals_held_back():
             os.kill(me, int(sys.argv[1]))
+            time.sleep(0.05)
+            print("held back", flush=True)
             again = "from unpool.cli import signals; signals.end_at_once(); print('still here')"
             os.execve(sys.executable, [sys.executable, "-c", again], os.environ)
     """
-    assert run(restarting, str(int(number))) == (code, line)
+    assert run(restarting, str(int(number))) == (code, f"held back\n{line}")
 
 
 def test_restart_that_fails_lets_signals_through_again():

@@ -107,7 +107,9 @@ def test_each_unreadable_image_is_reported_once_with_its_reason(caplog):
 def test_image_that_the_machine_cannot_open_is_not_replaced():
     class Exhausted(Numbers):
         def __getitem__(self, index: int) -> Sample:
-            raise Unreadable(self.names[index], "cannot read (Too many open files)")
+            if index == 0:
+                raise Unreadable(self.names[index], "cannot read (Too many open files)")
+            return super().__getitem__(index)
 
     with pytest.raises(EnvironmentFault, match=r"raise `ulimit -n`"):
         replacing(Exhausted(5)).read(0, 0)

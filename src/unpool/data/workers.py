@@ -25,7 +25,15 @@ import torch.multiprocessing
 from torch import Tensor
 
 from unpool.data.replacing import Replacing
-from unpool.errors import STOP_SIGNALS, DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError, require_files
+from unpool.errors import (
+    STOP_SIGNALS,
+    DataError,
+    EnvironmentFault,
+    ModelFileError,
+    RecipeError,
+    UnpoolError,
+    require_files,
+)
 from unpool.machine import free_bytes
 from unpool.streams import lasting
 from unpool.types import Batch, Samples, Transform
