@@ -24,7 +24,8 @@ from torch import Tensor
 from benchmarks.accuracy import evaluate, train
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool import load, load_recipe
-from unpool.assemble.data import make_eval_loader, make_preprocessing, make_reader
+from unpool.assemble.data import make_preprocessing, make_reader
+from unpool.assemble.loaders import make_eval_loader
 from unpool.data.store import scan
 from unpool.metrics.image_quality import psnr, ssim
 from unpool.pages.images import Card, Picture, grid

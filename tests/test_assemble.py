@@ -7,15 +7,14 @@ import torch
 from tests.tiny_trees import write_tree
 from unpool import tasks
 from unpool.assemble.data import (
-    make_eval_loader,
     make_preprocessing,
     make_reader,
-    make_train_loader,
     num_workers,
     read_data,
     training_setup,
 )
 from unpool.assemble.job import Prepare, make_device, make_job
+from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.model import make_task
 from unpool.data.augment import Augment, Collate
 from unpool.data.order import Grouped

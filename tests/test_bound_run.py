@@ -120,6 +120,15 @@ def test_changes_on_resume_are_told_with_the_rate_that_more_epochs_stretch(run, 
     assert "->" not in caplog.text
 
 
+def test_run_goes_on_with_the_same_bits_held_or_streamed_by_any_workers(tmp_path):
+    with pytest.raises(Stopped):
+        verbs.train("scenes_unet", SMALL, run=tmp_path / "a", callbacks=[StopAfter(3)])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    verbs.resume(tmp_path / "a")
+    verbs.resume(tmp_path / "b", {"data.workers": 1, "data.memory": False, "train.time_limit_s": 1000})
+    assert bits(tmp_path / "a") == bits(tmp_path / "b")
+
+
 def damage(path, generator):
     data = bytearray(path.read_bytes())
     data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from unpool import manifest
 from unpool.errors import ModelFileError
 from unpool.manifest import NAME, Manifest, differences, read_bound, read_manifest, sum_of
 from unpool.run_directory import RunDirectory
@@ -146,3 +147,16 @@ def test_file_replaced_while_it_is_read_is_read_again(run, monkeypatch):
 
     monkeypatch.setattr("unpool.manifest.read_manifest", read_then_replace)
     assert read_bound(run / "a.json") == b"newer"
+
+
+def test_check_beside_a_trainer_that_replaces_a_file_finds_nothing(run, monkeypatch):
+    real, writes = manifest._sum_of_file, [b"newer"]
+
+    def replaced_meanwhile(path):
+        if writes:
+            run.write({"a.json": writes.pop()})
+        return real(path)
+
+    monkeypatch.setattr(manifest, "_sum_of_file", replaced_meanwhile)
+    assert differences(run.path) == {}
+    assert not writes

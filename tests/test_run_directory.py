@@ -1,7 +1,10 @@
+import errno
 import json
+import os
 
 import pytest
 
+from unpool import run_directory
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.run_directory import RunDirectory
 
@@ -68,3 +71,14 @@ def test_what_killed_writers_left_is_removed_by_the_next_that_holds_the_run(tmp_
             pass
         assert left.exists()
     assert (tmp_path / "metrics.json").exists()
+
+
+def test_file_system_without_locks_is_warned_of_and_trained_on(tmp_path, monkeypatch, caplog):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(run_directory.fcntl, "flock", refuse)
+    (tmp_path / ".writing-1-model").touch()
+    with RunDirectory(tmp_path).held():
+        assert "no locks" in caplog.text
+        assert (tmp_path / ".writing-1-model").exists()  # it may be another trainer's

@@ -19,6 +19,7 @@ from benchmarks.fuzzing.runs import RUNS, SMALL
 from benchmarks.fuzzing.verdict import SAME, Verdict
 from benchmarks.kill_resume import ORPHAN_LIMIT_S, fingerprints, wait_for_orphans
 from tests.tiny_trees import write_tree
+from unpool.errors import STOP_SIGNALS
 
 CHAIN = 8  # stops of one run
 EPOCHS = 4
@@ -120,7 +121,12 @@ class Stops:
             if pipe is not None:
                 streams |= dict.fromkeys(("stdout", "stderr") if pipe[1] == "both" else (pipe[1],), pipe[0])
             return subprocess.Popen(
-                [*self.program, *words], stdin=subprocess.DEVNULL, env=environment, start_new_session=True, **streams
+                [*self.program, *words],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_hear,
+                **streams,
             )
 
     def _wrong(self, kind: str, code: int, *, is_late: bool) -> str:
@@ -146,6 +152,12 @@ class Stops:
 
     def _output(self) -> str:
         return (self.work / "output").read_text(encoding="utf-8", errors="replace")[-2500:]
+
+
+def _hear() -> None:
+    """Signals as from a terminal; who runs this in the background may ignore some."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

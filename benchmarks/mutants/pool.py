@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from os import _exit  # a test that is interrupted may leave another one in `os`
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -173,9 +174,10 @@ def _run_in_child(tree: Path, job: Job, *, log: Path, report: Path) -> None:
         values = {"code": code, "imported_from": str(getattr(package, "__file__", "") or ""), **vars(recorder)}
         report.write_text(json.dumps(values), encoding="utf-8")
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if code >= 0 else 70)
+        with contextlib.suppress(ValueError):  # streams that a test has closed
+            sys.stdout.flush()
+            sys.stderr.flush()
+        _exit(code if code >= 0 else 70)
 
 
 def _redirect(log: Path) -> None:

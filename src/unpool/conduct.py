@@ -13,12 +13,11 @@ from torch import nn
 from unpool import machine
 from unpool.assemble.data import (
     Data,
-    make_eval_loader,
-    make_train_loader,
     read_data,
     training_setup,
 )
 from unpool.assemble.job import make_job, make_schedule
+from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped
 from unpool.model_file import describe

@@ -1,5 +1,7 @@
 """Errors with a cause outside of this code, and their exit codes. Any other exception is a fault of this code."""
 
+import errno
+import os
 import signal
 
 STOP_SIGNALS = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
@@ -80,6 +82,22 @@ def shortened(text: str) -> str:
         'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ... bbbbbbbbbbbbbbbbbbbbbbbbb'
     """
     return text if len(text) <= MOST_SHOWN else f"{text[:70]} ... {text[-25:]}"
+
+
+def has_too_many_files(error: BaseException) -> bool:
+    """Whether no further file can be opened, in the system's words, which libraries repeat in errors of any kind.
+
+    Example:
+        >>> has_too_many_files(ImportError("libm.so: cannot open shared object file: Too many open files"))
+        True
+    """
+    return os.strerror(errno.EMFILE) in str(error)
+
+
+def require_files(error: BaseException) -> None:
+    """Raises EnvironmentFault where an error comes from too many open files, and not from the file that was opened."""
+    if has_too_many_files(error):
+        raise EnvironmentFault("too many files are open: raise `ulimit -n`, or lower data.workers") from error
 
 
 def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:

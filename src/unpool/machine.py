@@ -35,13 +35,12 @@ def flags() -> tuple[str, ...]:
 
 def cache_folder(name: str) -> Path | None:
     """Returns the folder called `name` among those that the user's caches of Unpool lie in; None without a home."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    if base:
-        return Path(base) / "unpool" / name
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "")
     try:
-        return Path.home() / ".cache" / "unpool" / name
+        base = base if base.is_absolute() else Path.home() / ".cache"
     except RuntimeError:
         return None
+    return base / "unpool" / name if base.is_absolute() else None
 
 
 def hardware() -> dict[str, Any]:

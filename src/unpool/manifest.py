@@ -137,6 +137,13 @@ def differences(folder: Path) -> dict[str, str]:
     Raises:
         ModelFileError: the manifest is missing, damaged, or from a newer version.
     """
+    wrong = _differences(folder)
+    while wrong and (again := _differences(folder)) != wrong:  # a trainer has replaced a file meanwhile
+        wrong = again
+    return wrong
+
+
+def _differences(folder: Path) -> dict[str, str]:
     manifest = read_manifest(folder)
     now = {name: _sum_of_file(folder / name) for name in manifest.sums}
     return {

@@ -11,8 +11,9 @@ from torch import nn
 
 from unpool import predictor
 from unpool.assemble.copies import kept_together
-from unpool.assemble.data import check_gives, give_set_range, make_eval_loader, make_reader
+from unpool.assemble.data import check_gives, give_set_range, make_reader
 from unpool.assemble.job import Prepare, make_device
+from unpool.assemble.loaders import make_eval_loader
 from unpool.conduct import CustomParts, train_to_end
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled
@@ -110,7 +111,7 @@ def resume(
 
     Args:
         run: its directory.
-        overrides: of the keys in `recipe.RESUMABLE` only: `data.root`, `train.epochs`, `train.device`.
+        overrides: of the keys in `recipe.RESUMABLE` only.
         model: as given to `train`.
         train: as given to `train`.
         val: as given to `train`.

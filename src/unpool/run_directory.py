@@ -1,13 +1,14 @@
 """The folder of one run: where each file lies, who holds it, how its files are written and read again."""
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ except ImportError:  # Windows: two trainers of one run are not kept apart there
 
 RECIPE, DATA, CONFIG, METRICS = "recipe.yaml", "data.json", "config.json", "metrics.json"
 LAST, BEST, REPORT = "model.safetensors", "best.safetensors", "report.html"
+_log = logging.getLogger(__name__)
 _MADE_ANEW = {  # by a run that is resumed without the file
     LAST: "it is made anew from the saved state",
     METRICS: "it is made anew from the saved state",
@@ -106,17 +108,25 @@ class RunDirectory:
             yield
             return
         with (self / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise RecipeError(f"{self.path} is in use by {lock.read().strip() or 'another process'}") from None
-            lock.truncate(0)
-            lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
-            lock.flush()
-            for left in self.path.glob(f"{TEMPORARY}*"):  # by a kill, and nobody else writes here now
-                left.unlink(missing_ok=True)
+            if self._is_locked(lock):
+                for left in self.path.glob(f"{TEMPORARY}*"):  # by a kill, and nobody else writes here now
+                    left.unlink(missing_ok=True)
             yield
+
+    def _is_locked(self, lock: IO[str]) -> bool:
+        """Takes the lock and notes who has it; False on a file system without locks, which the log says."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise RecipeError(f"{self.path} is in use by {lock.read().strip() or 'another process'}") from None
+        except OSError as error:
+            _log.warning("%s has no locks (%s): start no second trainer of this run", self.path, error.strerror)
+            return False
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        return True
 
     def write(self, files: Mapping[str, bytes], *, recipe: Mapping[str, Any] | None = None) -> None:
         """Replaces files by name, bound in manifest.json; a kill at any moment leaves files that it lists.

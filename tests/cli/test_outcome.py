@@ -63,7 +63,10 @@ def test_debug_shows_the_traceback_and_the_message(fake, capsys, place):
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "/x/y: the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: permission is missing"),
         (OSError(errno.EROFS, "Read-only file system", "/x/y"), "read-only"),
-        (OSError(errno.EMFILE, "Too many open files"), "ulimit"),
+        (OSError(errno.EMFILE, "Too many open files", "/x/y"), "error: too many files are open: raise `ulimit -n`"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "raise `ulimit -n`"),
+        pytest.param(ImportError("libm.so: Too many open files"), "raise `ulimit -n`", id="library"),
+        (DataError("x.png: cannot read (Too many open files)"), "raise `ulimit -n`"),
     ],
     ids=str,
 )
@@ -75,7 +78,9 @@ def test_fault_of_the_machine_ends_with_4_and_advice(fake, capsys, error, words)
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), FileNotFoundError(2, "No such file", "x")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a"), KeyError("a"), ImportError("a"), FileNotFoundError(2, "No such file", "x")]
+)
 def test_fault_of_ours_is_not_hidden(fake, error):
     fake.error = error
     with pytest.raises(type(error)):

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.stops import Started
 from unpool.cli.console import escape_unencodable, flush, write_result
 
-BARE = {"PATH": "", "UNPOOL_RESTARTED": "1"}
+BARE = {"PATH": "", "UNPOOL_RESTARTED": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
 
 def unpool(*arguments: str, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess:

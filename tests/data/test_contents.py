@@ -1,6 +1,7 @@
 """Contents of files in a scan and after it: hashed, remembered, compared at each opening."""
 
 import hashlib
+import json
 import os
 import pickle
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from tests.data.readers.test_reader_files import opens
@@ -189,3 +191,59 @@ def test_files_that_changed_came_or_went_are_listed(tmp_path):
     recorded["gone.jpg"] = [1, 1, sha256]
     assert changed_files(recorded, contents) == {"val/ant/0.jpg": f"{size:,} bytes, {size + 5:,} before"}
     assert other_files(recorded, contents) == ["lacks gone.jpg"]
+
+
+def stack(root: Path) -> Path:
+    """Images and masks of four pages, no two alike."""
+    random = np.random.default_rng(0)
+    for name, top in (("images", 256), ("masks", 2)):
+        (root / name).mkdir(parents=True)
+        with tifffile.TiffWriter(root / name / "v.tif") as file:
+            for _ in range(4):
+                page = random.integers(0, top, (40, 50)).astype(np.uint8)
+                file.write(page, contiguous=False, metadata=None, compression="zlib")
+    (root / "classes.txt").write_text("ground\nsky\n")
+    return root
+
+
+def test_each_page_of_a_stack_is_decoded_and_hashed_as_a_picture_of_its_own(tmp_path):
+    reader = FolderMasks(stack(tmp_path), "val", val_share=1.0)
+    held = scan(reader, memory=True)
+    streamed = scan(reader, memory=False)
+    assert len(set(map(tuple, held.likeness.tolist()))) == 4
+    assert streamed.likeness.tolist() == held.likeness.tolist()
+
+
+def test_damage_in_a_later_page_of_a_stack_is_seen_before_training(tmp_path):
+    path = stack(tmp_path) / "images" / "v.tif"
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[2].dataoffsets[0]
+    damaged = bytearray(path.read_bytes())
+    damaged[at : at + 40] = bytes(40)
+    path.write_bytes(damaged)
+    reader = FolderMasks(tmp_path, "val", val_share=1.0)
+    assert [fault.path.endswith("v.tif page 3") for fault in scan(reader, memory=False).faults] == [True]
+
+
+def test_crops_of_one_photograph_are_pictures_of_their_own(tmp_path):
+    root = TREES["coco_people"](tmp_path)
+    annotations = root / "annotations" / "person_keypoints_train2017.json"
+    content = json.loads(annotations.read_text())
+    content["annotations"][1]["bbox"] = [8.0, 8.0, 20.0, 30.0]
+    annotations.write_text(json.dumps(content))
+    reader = READERS["coco_people"](root, "train", square=1.5)
+    held, streamed = scan(reader, memory=True), scan(reader, memory=False)
+    assert streamed.likeness.tolist() == held.likeness.tolist()
+
+
+def test_crop_is_hashed_anew_where_its_annotation_changed(tmp_path):
+    annotations = TREES["coco_people"](tmp_path / "set") / "annotations" / "person_keypoints_train2017.json"
+    likeness = []
+    for left in (1.0, 4.0):
+        content = json.loads(annotations.read_text())
+        content["annotations"][1]["bbox"] = [left, 4.0, 22.0, 21.5]
+        annotations.write_text(json.dumps(content))
+        with ContentCache(tmp_path / "cache") as cache:
+            reader = READERS["coco_people"](tmp_path / "set", "train")
+            likeness.append(scan(reader, memory=False, binding=Binding(cache=cache)).likeness.tolist())
+    assert likeness[0] != likeness[1]

@@ -10,8 +10,8 @@ import pytest
 
 from tests.data.test_store import Listed
 from unpool.data.findings import Findings, listing
-from unpool.data.image_file import Unusable
-from unpool.errors import DataError
+from unpool.data.image_file import Unreadable, Unusable
+from unpool.errors import DataError, EnvironmentFault
 from unpool.types import Fault
 
 
@@ -77,3 +77,20 @@ def test_files_left_out_say_where_all_are_listed(caplog):
         findings.verdict(35)
     assert "all 5 files left out are listed under `skipped` in data.json" in caplog.text
     assert len(findings.manifest([])["skipped"]) == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(24, "Too many open files"),
+        Unreadable("0.png", "cannot read (Too many open files)"),
+        DataError("cannot read (Too many open files)"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_file_that_the_machine_cannot_open_is_never_left_out(error):
+    def look(index: int) -> None:
+        raise error
+
+    with pytest.raises(EnvironmentFault, match=r"raise `ulimit -n`"):
+        Findings(Listed([{}] * 20)).attempt(look, 0)

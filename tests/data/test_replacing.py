@@ -9,6 +9,7 @@ from unpool.data.image_file import Unreadable
 from unpool.data.loader import Loader
 from unpool.data.order import Sequential
 from unpool.data.replacing import Replacing
+from unpool.errors import EnvironmentFault
 from unpool.types import Sample
 
 
@@ -101,3 +102,14 @@ def test_each_unreadable_image_is_reported_once_with_its_reason(caplog):
     lines = [line for line in caplog.messages if "cannot be read" in line]
     assert len(lines) == 2
     assert lines[0].startswith("number/3.png cannot be read (damaged PNG file: short): replaced by number/")
+
+
+def test_image_that_the_machine_cannot_open_is_not_replaced():
+    class Exhausted(Numbers):
+        def __getitem__(self, index: int) -> Sample:
+            if index == 0:
+                raise Unreadable(self.names[index], "cannot read (Too many open files)")
+            return super().__getitem__(index)
+
+    with pytest.raises(EnvironmentFault, match=r"raise `ulimit -n`"):
+        replacing(Exhausted(5)).read(0, 0)

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from tests.data.mask_files import rgb_png, with_late_exif
-from unpool.errors import DataError, RecipeError
+from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor, write_predictions
 from unpool.tasks import Classification, Segmentation
@@ -125,7 +127,7 @@ def test_folder_stands_for_its_images_and_a_missing_path_is_named(labels, tmp_pa
     (tmp_path / "in" / "notes.txt").write_text("no image")
     records = write_predictions(labels, [tmp_path / "in"], tmp_path / "out")
     assert [record["view"] for record in records] == ["b_view.jpg", "a_view.jpg"]
-    with pytest.raises(DataError, match=r"no file .*missing\.png"):
+    with pytest.raises(DataError, match=r"missing\.png: no such file"):
         write_predictions(labels, [tmp_path / "missing.png"], tmp_path / "out2")
 
 
@@ -248,13 +250,13 @@ def test_one_bad_path_does_not_end_the_prediction_of_the_others(labels, tmp_path
     records = write_predictions(labels, asked, tmp_path / "out")
     assert [record["image"] for record in records] == [str(path) for path in asked]
     assert [record.get("view") for record in records] == ["0_view.jpg", None, None, "1_view.jpg"]
-    assert records[1]["error"] == f"no file {asked[1]}"
-    assert records[2]["error"] == f"no image below {asked[2]}"
+    assert records[1]["error"] == f"{asked[1]}: no such file"
+    assert records[2]["error"] == f"{asked[2]}: no image below it"
 
 
 def test_bad_paths_alone_are_an_error_that_names_each(labels, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"no file .*missing\.png\nno image below .*empty"):
+    with pytest.raises(DataError, match=r"missing\.png: no such file\n.*empty: no image below it"):
         write_predictions(labels, [tmp_path / "missing.png", tmp_path / "empty"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -283,3 +285,28 @@ def test_strip_is_answered_at_its_size_in_tiles_of_bounded_memory(size_hw, size,
     assert network.largest <= predictor.limit
     with Image.open(tmp_path / "out" / "strip_mask.png") as mask:
         assert mask.size == size
+
+
+def test_image_that_the_machine_cannot_open_ends_the_prediction(tmp_path, masks, monkeypatch):
+    path = save(tmp_path / "a.png", 20)
+
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(EnvironmentFault, match=r"raise `ulimit -n`"):
+        write_predictions(masks, [path], tmp_path / "out")
+
+
+def test_images_of_which_none_can_be_answered_are_all_listed_in_a_file(tmp_path, masks, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    paths = [tmp_path / f"{i}.png" for i in range(12)]
+    with pytest.raises(DataError, match="no image can be read") as missing:
+        write_predictions(masks, paths, tmp_path / "out")
+    for path in paths:
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no image can be answered") as empty:
+        write_predictions(masks, paths, tmp_path / "out")
+    for error, reason in ((missing, "no such file"), (empty, "file is empty")):
+        listed = Path(str(error.value).rpartition(" are listed in ")[2]).read_text().splitlines()
+        assert [line.startswith(f"{path}: {reason}") for path, line in zip(paths, listed, strict=True)] == [True] * 12

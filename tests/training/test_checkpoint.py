@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,6 +84,17 @@ def test_all_states_damaged_is_an_error_that_names_each(tmp_path):
     for state in states(tmp_path):
         (state / "state.json").write_text("{}")
     with pytest.raises(ModelFileError, match=r"no saved state.*step-00000002/state\.json is damaged.*step-00000001"):
+        load(tmp_path)
+
+
+def test_state_that_the_machine_cannot_open_is_not_passed_over(tmp_path, monkeypatch):
+    saved(tmp_path, 1, 2)
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(EnvironmentFault, match=r"raise `ulimit -n`"):
         load(tmp_path)
 
 

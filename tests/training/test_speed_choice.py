@@ -184,6 +184,14 @@ def test_cache_folder_follows_the_users_environment(monkeypatch, tmp_path):
     assert cache_folder("speed") == tmp_path / "unpool" / "speed"
 
 
+def test_cache_is_never_relative_to_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder("speed") == tmp_path / ".cache" / "unpool" / "speed"
+    monkeypatch.setenv("HOME", "somewhere")
+    assert cache_folder("speed") is None
+
+
 def test_chosen_settings_train():
     job = make_job(epochs=1, precision="bfloat16", memory_format="channels_last")
     fit(job)

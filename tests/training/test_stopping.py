@@ -9,6 +9,15 @@ from unpool.errors import STOP_SIGNALS, Stopped, TimeLimit
 from unpool.training.stopping import StopRequest
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """All signals, also where nohup runs the tests."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
 def test_signal_is_noted_and_told_when_asked(name, code):
     with StopRequest() as stop:

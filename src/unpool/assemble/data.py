@@ -1,4 +1,4 @@
-"""From a recipe's data section to scanned splits and the loaders over them."""
+"""From a recipe's data section to scanned splits."""
 
 import logging
 import os
@@ -9,25 +9,17 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies, require_small_groups
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.statistics import with_statistics
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
+from unpool.data.augment import AUGMENTATIONS, Geometry
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
-from unpool.data.labels import read_labels
-from unpool.data.loader import Loader, Order
 from unpool.data.looking import Binding
-from unpool.data.noise import NOISES, AddNoise
-from unpool.data.order import ORDERS, Batching, Sequential
+from unpool.data.noise import AddNoise
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
 from unpool.data.readers.splits import Together
-from unpool.data.repeated import Repeated
-from unpool.data.replacing import Replacing
 from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
@@ -37,7 +29,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader, Samples, Transform
+from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader
 
 _log = logging.getLogger(__name__)
 
@@ -261,83 +253,6 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
         sizes_hw=data.train.samples.sizes_hw,
         chooses_pairs=recipe.data.flip_pairs is not None,
     )
-
-
-def make_train_loader(recipe: Recipe, data: Data) -> Loader:
-    """Augmented batches in the recipe's order."""
-    size = recipe.data.train_size or recipe.data.size
-    steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
-    _require_in_view(steps, min(map(min, [recipe.data.size] if recipe.data.size else data.train.samples.sizes_hw)))
-    transform = Augment(
-        steps,
-        size_hw=None if size is None else (size[0], size[1]),
-        preprocessing=data.preprocessing,
-        info=data.info,
-        seed=recipe.train.seed,
-    )
-    samples = data.train.samples
-    if recipe.data.repeat > 1:
-        samples = Repeated(samples, recipe.data.repeat)
-    if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
-        samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
-    return Loader(
-        samples,
-        _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
-        order=make_train_order(recipe, samples),
-        workers=num_workers(recipe),
-    )
-
-
-def _alike(recipe: Recipe, samples: Samples) -> Tensor:
-    """(n,) int64: samples of one number can stand in for one another in a batch of the recipe's order."""
-    keys = torch.zeros(len(samples), 3, dtype=torch.int64)
-    if recipe.data.size is None and recipe.data.train_size is None:
-        keys[:, :2] = torch.tensor(samples.sizes_hw)
-    if {"weighted", "p_times_k"} & set(recipe.data.order):
-        keys[:, 2] = torch.as_tensor(read_labels(samples))
-    return keys.unique(dim=0, return_inverse=True)[1]
-
-
-def _require_in_view(steps: Sequence[Geometry | Colour], side: int) -> None:
-    """Raises RecipeError for a step that may move all of an image of that side out of the window."""
-    for step in steps:
-        if isinstance(step, Geometry) and step.shift >= side:
-            raise RecipeError(
-                f"data.augment shifts images by up to {step.shift} pixels and the smallest has a side of {side}: "
-                f"nothing of it may be left; set translate.pixels below {side}, or a fraction in its stead"
-            )
-
-
-def make_train_order(recipe: Recipe, samples: Samples) -> Order:
-    """The recipe's order of `samples`; a batch is no larger than the set.
-
-    Raises:
-        RecipeError: the order needs labels that the set does not have, or options that do not fit it.
-    """
-    train = recipe.train
-    batching = Batching(batch=min(train.batch, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
-    (name, options), *_ = recipe.data.order.items()
-    return ORDERS[name](samples, batching, **options)
-
-
-def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
-    """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`."""
-    return Loader(
-        samples,
-        _with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True),
-        order=Sequential(
-            len(samples),
-            batch=recipe.train.eval_batch or recipe.train.batch,
-            groups=None if preprocessing.size_hw else samples.sizes_hw,
-        ),
-        workers=0,
-    )
-
-
-def _with_noise(recipe: Recipe, transform: Transform, *, seed: int, evaluates: bool) -> Transform:
-    for name, options in (recipe.data.noise or {}).items():
-        transform = AddNoise(transform, NOISES[name](**options), seed=seed, evaluates=evaluates)
-    return transform
 
 
 def num_workers(recipe: Recipe) -> int:

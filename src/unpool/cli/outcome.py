@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from unpool.cli.console import abandon_output, flush, write_message
 from unpool.cli.signals import Interrupted, line_of
-from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory, shortened
+from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory, require_files, shortened
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space, or choose another path",
@@ -16,10 +16,10 @@ _ADVICE = {
     errno.EACCES: "permission is missing; change it, or choose another path",
     errno.EPERM: "permission is missing; change it, or choose another path",
     errno.EROFS: "the file system is read-only; choose another path",
-    errno.EMFILE: "too many files are open; raise `ulimit -n`, or lower data.workers",
-    errno.ENFILE: "too many files are open on this machine; end other programs, or lower data.workers",
     errno.ENAMETOOLONG: "this name is longer than the file system allows; choose another path",
     errno.ELOOP: "symbolic links lead in a circle; choose another path",
+    errno.EIO: "the disk failed; check it, or choose another path",
+    errno.ESTALE: "the network file system was mounted anew; start again",
     errno.ENOMEM: "memory is used up; lower train.batch or data.workers",
 }
 _MEMORY = "out of memory; lower train.batch, data.size or data.workers, or set data.memory=false"
@@ -46,8 +46,8 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
         number = error.number if isinstance(error, Interrupted) else signal.SIGINT
         write_message("\n".join([line_of(number), *_notes(error)]))
         return 128 + number
-    except (UnpoolError, MemoryError, OSError, RuntimeError) as error:
-        fault = error if isinstance(error, UnpoolError) else _environment_fault(error)
+    except (UnpoolError, MemoryError, OSError, RuntimeError, ImportError) as error:
+        fault = _fault(error)
         if fault is None:
             raise
         abandon_output()
@@ -66,9 +66,17 @@ def _notes(error: BaseException) -> list[str]:
     return getattr(error, "__notes__", [])  # exists once add_note was called
 
 
-def _environment_fault(error: MemoryError | OSError | RuntimeError) -> EnvironmentFault | None:
+def _fault(error: Exception) -> UnpoolError | None:
+    """The user's or the machine's fault that ended a verb; None where it is one of this code."""
+    try:
+        require_files(error)
+    except EnvironmentFault as fault:
+        return fault
+    if isinstance(error, UnpoolError):
+        return error
     if isinstance(error, OSError):
         advice = _ADVICE.get(error.errno or 0)
         path = f"{shortened(str(error.filename))}: " if error.filename is not None else ""
         return EnvironmentFault(f"{path}{advice}") if advice else None
-    return EnvironmentFault(_MEMORY) if is_out_of_memory(error) else None
+    is_memory = isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error)
+    return EnvironmentFault(_MEMORY) if is_memory else None

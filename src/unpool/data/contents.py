@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unpool.data.content_cache import ContentCache, Stamp
 from unpool.data.image_file import printable
-from unpool.errors import DataError
+from unpool.errors import DataError, require_files
 
 _SMALL_BYTES = 1 << 20  # read in one piece
 _TRIES = 3
@@ -58,7 +58,8 @@ class ContentReader:
                 return Content(path, stamp, known)
             try:
                 sha256 = read_sha256(path, stamp.size)
-            except OSError:
+            except OSError as error:
+                require_files(error)
                 if not self._tolerant:
                     raise
                 return Content(path, stamp, None)

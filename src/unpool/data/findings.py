@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from unpool.data.image_file import Unreadable, Unusable
 from unpool.data.measure import MeasuringReader
-from unpool.errors import DataError
+from unpool.errors import DataError, require_files
 from unpool.types import Fault, Reader
 
 Item = TypeVar("Item")
@@ -43,10 +43,13 @@ class Findings:
         try:
             return function(index)
         except Unreadable as error:
+            require_files(error)
             return error.fault
         except OSError as error:
+            require_files(error)
             return Fault(self._reader.names[index], f"cannot read ({error.strerror or error})")
         except DataError as error:
+            require_files(error)
             fault = error.fault if isinstance(error, Unusable) else Fault(self._reader.names[index], str(error))
             return Broken(*fault)
 

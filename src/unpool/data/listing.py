@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from unpool.data.formats import REFUSED_SUFFIXES, SUFFIXES
 from unpool.data.image_file import printable
+from unpool.errors import require_files
 from unpool.types import Fault
 
 _DEEPEST = 100  # folders within one another
@@ -108,6 +109,7 @@ class _Walk:
                 # real entries before links, so that a folder is listed under its real name
                 inside = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
         except OSError as error:
+            require_files(error)
             self.faults.append(Fault(printable(folder), f"cannot read ({error.strerror})"))
             return
         above |= {identity}

@@ -162,10 +162,13 @@ class Looking:
         return Look(size, targets, counts, known.likeness, known.remarks)
 
     def _identity(self, files: Sequence[Content], index: int) -> bytes:
-        """Of the content that a sample is decoded from."""
-        if files:
-            return b"".join(content.sha256 or b"" for content in files)
-        return b"".join(content.sha256 or b"" for content in self._shared) + self.reader.names[index].encode()
+        """Of the content that a sample is decoded from, and of the part of it, where samples share files."""
+        part = self.reader.names[index]
+        if files and isinstance(self.reader, MeasuringReader):
+            part = part.removeprefix(printable(files[0].path.relative_to(self.reader.root or "")))
+        whole = files if files and not part else (*files, *self._shared)  # annotations say which part
+        sums = b"".join(content.sha256 or b"" for content in whole)
+        return sums + f"{part} {self.sizes_hw.get(index)}".encode()
 
     @cached_property
     def _fact(self) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unpool.data.draws import Draws
 from unpool.data.image_file import Unusable
+from unpool.errors import require_files
 from unpool.types import Sample, Samples
 
 _STREAM = 0xFFFFFFFC  # of random numbers; no augmentation uses it
@@ -54,12 +55,14 @@ class Replacing:
         """
         try:
             return self._samples[index]
-        except Unusable:
+        except Unusable as error:
+            require_files(error)
             for other in self._others(index, epoch):
                 try:
                     return self._samples[other]
-                except Unusable:
-                    continue
+                except Unusable as failure:
+                    require_files(failure)
+
             raise
 
     def _others(self, index: int, epoch: int) -> Iterator[int]:

@@ -25,7 +25,15 @@ import torch.multiprocessing
 from torch import Tensor
 
 from unpool.data.replacing import Replacing
-from unpool.errors import STOP_SIGNALS, DataError, EnvironmentFault, ModelFileError, RecipeError, UnpoolError
+from unpool.errors import (
+    STOP_SIGNALS,
+    DataError,
+    EnvironmentFault,
+    ModelFileError,
+    RecipeError,
+    UnpoolError,
+    require_files,
+)
 from unpool.machine import free_bytes
 from unpool.streams import lasting
 from unpool.types import Batch, Samples, Transform
@@ -163,6 +171,7 @@ class _Worker:
             with _signals_held_back():
                 self._process.start()
         except (OSError, RuntimeError) as error:
+            require_files(error)
             raise EnvironmentFault(
                 f"a loader worker cannot be started ({error}): free memory, enlarge /dev/shm, or set data.workers=0"
             ) from error

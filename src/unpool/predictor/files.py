@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from unpool.data.decode import Pixels, notes, read_pixels
+from unpool.data.findings import listing
 from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
 from unpool.data.range_of_set import range_of_files
 from unpool.data.remarks import collected
-from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory
+from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
 from unpool.predictor.predictor import Predictor
+from unpool.types import Fault
 
 LIST = "predictions.json"
 VIEW_SIDE = 2048  # pixels; larger pictures are thinned out for looking
@@ -39,14 +41,14 @@ def list_images(paths: Iterable[str | Path]) -> tuple[list[Path], dict[Path, str
             listing = walk(path)
             bad = {Path(fault.path): f"{fault.path}: {fault.reason}" for fault in listing.faults}
             if not listing.files and not bad:
-                bad = {path: f"no image below {printable(path)}"}
+                bad = {path: "no image below it"}
             images += [*(path / name for name in listing.files), *bad]
             problems |= bad
         else:
             images.append(path)
-            problems |= {} if path.exists() else {path: f"no file {printable(path)}"}
+            problems |= {} if path.exists() else {path: "no such file"}
     if problems and len(problems) == len(set(images)):
-        raise DataError("\n".join(list(problems.values())[:10]))
+        raise DataError(f"no image can be read:\n{_listing(problems)}")
     return images, problems
 
 
@@ -98,7 +100,7 @@ def write_predictions(
             if progress is not None:
                 progress(len(records), len(files))
         if records and all("error" in record for record in records):
-            raise DataError("no image can be answered:\n" + "\n".join(record["error"] for record in records[:10]))
+            raise DataError("no image can be answered:\n" + _listing({r["image"]: r["error"] for r in records}))
         _write_list(predictor, records, out)
     except KeyboardInterrupt as interrupt:
         _write_list(predictor, records, out)
@@ -142,6 +144,12 @@ def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Pa
     (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def _listing(reasons: Mapping[Any, str]) -> str:
+    """The reason of each image, as `findings.listing` lists them."""
+    names = {printable(path): reason for path, reason in reasons.items()}
+    return listing([Fault(name, reason.removeprefix(f"{name}: ")) for name, reason in names.items()])
+
+
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
     """The record of one image: its answer, or what kept it from one."""
     size = "the image"
@@ -153,6 +161,7 @@ def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> d
     except EnvironmentFault:
         raise
     except (DataError, ModelFileError) as error:
+        require_files(error)
         reason = str(error)
     except (MemoryError, RuntimeError) as error:
         problem = "the memory is not enough for" if is_out_of_memory(error) else f"{error}: the network cannot answer"

@@ -12,7 +12,8 @@ from unpool.recipe.reading import load_recipe
 from unpool.recipe.settings import Recipe
 
 NAME = "recipe.yaml"
-RESUMABLE = ("data.root", "train.epochs", "train.device")  # by an override; all else is that of the run's first step
+# by an override; all else is that of the run's first step. Workers, memory and time limit change no result
+RESUMABLE = ("data.root", "data.memory", "data.workers", "train.epochs", "train.device", "train.time_limit_s")
 _SHOWN = 100  # characters of a value
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def check_recipe(run: Path) -> None:
     if changes := _changes(manifest.recipe, now):
         raise ModelFileError(
             f"{run / NAME} was changed since the run wrote it: {'; '.join(changes)}. Put the values back, or start a "
-            f"new run; {' and '.join(RESUMABLE)} may be changed when a run is resumed: unpool train --resume {run} "
+            f"new run; {', '.join(RESUMABLE)} may be changed when a run is resumed: unpool train --resume {run} "
             "train.epochs=N"
         )
 

@@ -18,7 +18,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from unpool.errors import ModelFileError
+from unpool.errors import ModelFileError, require_files
 from unpool.manifest import check_format
 from unpool.training.files import TEMPORARY, not_saved, serialize, sync_folder, temporary_beside, write_synced
 
@@ -112,6 +112,7 @@ def _read(state: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         sums = {name: manifest["sha256"][name] for name in (TENSORS, META)}
         files = {name: (state / name).read_bytes() for name in sums}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        require_files(error)
         raise ModelFileError(f"{state} is incomplete ({error!r})") from error
     check_format(manifest.get("format"), FORMAT, source=state)
     for name, data in files.items():

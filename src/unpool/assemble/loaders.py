@@ -1,0 +1,96 @@
+"""The loaders over scanned splits: augmentation, noise, and the order of an epoch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unpool.assemble.data import Data, num_workers
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
+from unpool.data.labels import read_labels
+from unpool.data.loader import Loader, Order
+from unpool.data.noise import NOISES, AddNoise
+from unpool.data.order import ORDERS, Batching, Sequential
+from unpool.data.repeated import Repeated
+from unpool.data.replacing import Replacing
+from unpool.errors import RecipeError
+from unpool.ops.preprocessing import Preprocessing
+from unpool.recipe import Recipe
+from unpool.types import Samples, Transform
+
+
+def make_train_loader(recipe: Recipe, data: Data) -> Loader:
+    """Augmented batches in the recipe's order."""
+    size = recipe.data.train_size or recipe.data.size
+    steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
+    _require_in_view(steps, min(map(min, [recipe.data.size] if recipe.data.size else data.train.samples.sizes_hw)))
+    transform = Augment(
+        steps,
+        size_hw=None if size is None else (size[0], size[1]),
+        preprocessing=data.preprocessing,
+        info=data.info,
+        seed=recipe.train.seed,
+    )
+    samples = data.train.samples
+    if recipe.data.repeat > 1:
+        samples = Repeated(samples, recipe.data.repeat)
+    if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
+        samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
+    return Loader(
+        samples,
+        _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
+        order=make_train_order(recipe, samples),
+        workers=num_workers(recipe),
+    )
+
+
+def _alike(recipe: Recipe, samples: Samples) -> Tensor:
+    """(n,) int64: samples of one number can stand in for one another in a batch of the recipe's order."""
+    keys = torch.zeros(len(samples), 3, dtype=torch.int64)
+    if recipe.data.size is None and recipe.data.train_size is None:
+        keys[:, :2] = torch.tensor(samples.sizes_hw)
+    if {"weighted", "p_times_k"} & set(recipe.data.order):
+        keys[:, 2] = torch.as_tensor(read_labels(samples))
+    return keys.unique(dim=0, return_inverse=True)[1]
+
+
+def _require_in_view(steps: Sequence[Geometry | Colour], side: int) -> None:
+    """Raises RecipeError for a step that may move all of an image of that side out of the window."""
+    for step in steps:
+        if isinstance(step, Geometry) and step.shift >= side:
+            raise RecipeError(
+                f"data.augment shifts images by up to {step.shift} pixels and the smallest has a side of {side}: "
+                f"nothing of it may be left; set translate.pixels below {side}, or a fraction in its stead"
+            )
+
+
+def make_train_order(recipe: Recipe, samples: Samples) -> Order:
+    """The recipe's order of `samples`; a batch is no larger than the set.
+
+    Raises:
+        RecipeError: the order needs labels that the set does not have, or options that do not fit it.
+    """
+    train = recipe.train
+    batching = Batching(batch=min(train.batch, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
+    (name, options), *_ = recipe.data.order.items()
+    return ORDERS[name](samples, batching, **options)
+
+
+def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
+    """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`."""
+    return Loader(
+        samples,
+        _with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True),
+        order=Sequential(
+            len(samples),
+            batch=recipe.train.eval_batch or recipe.train.batch,
+            groups=None if preprocessing.size_hw else samples.sizes_hw,
+        ),
+        workers=0,
+    )
+
+
+def _with_noise(recipe: Recipe, transform: Transform, *, seed: int, evaluates: bool) -> Transform:
+    for name, options in (recipe.data.noise or {}).items():
+        transform = AddNoise(transform, NOISES[name](**options), seed=seed, evaluates=evaluates)
+    return transform
