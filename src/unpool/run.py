@@ -110,7 +110,8 @@ def resume(
 
     Args:
         run: its directory.
-        overrides: of the keys in `recipe.RESUMABLE` only: `data.root`, `train.epochs`, `train.device`.
+        overrides: of the keys in `recipe.RESUMABLE` only: `data.root`, `data.memory`, `data.workers`, `train.epochs`,
+            `train.device`.
         model: as given to `train`.
         train: as given to `train`.
         val: as given to `train`.

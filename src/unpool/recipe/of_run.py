@@ -12,7 +12,9 @@ from unpool.recipe.reading import load_recipe
 from unpool.recipe.settings import Recipe
 
 NAME = "recipe.yaml"
-RESUMABLE = ("data.root", "train.epochs", "train.device")  # by an override; all else is that of the run's first step
+# by an override; all else is that of the run's first step. Neither memory nor workers change a bit of the weights, and
+# both are what advice names where memory is used up or a worker died
+RESUMABLE = ("data.root", "data.memory", "data.workers", "train.epochs", "train.device")
 _SHOWN = 100  # characters of a value
 _log = logging.getLogger(__name__)
 
