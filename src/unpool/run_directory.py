@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from torch import Tensor
 
-from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.errors import EnvironmentFault, ModelFileError, RecipeError, shortened
 from unpool.manifest import NAME, Manifest, differences, read_bound, read_manifest, sum_of
 from unpool.training.files import TEMPORARY, replace_file, serialize
 
@@ -72,7 +72,8 @@ class RunDirectory:
                 return cls(path)
         except OSError as error:
             raise EnvironmentFault(
-                f"cannot make the run directory {error.filename}: {error.strerror}; choose a writable folder with --run"
+                f"cannot make the run directory {shortened(str(error.filename))}: {error.strerror}; choose a writable "
+                "folder with --run"
             ) from error
         raise EnvironmentFault("runs/ holds a million runs of this recipe; give --run")
 

@@ -77,10 +77,18 @@ def test_run_that_diverges_ends_with_5(tmp_path):
 
 @pytest.mark.slow
 def test_run_at_its_time_limit_ends_with_75_and_can_be_resumed(tmp_path):
-    done = unpool(*SCENES, "train.epochs=100000", "train.time_limit_s=1", "--run", "run", cwd=tmp_path)
-    assert done.returncode == 75
+    """A limit that falls before the first save leaves nothing to resume, and none is offered: then a longer one."""
+    for limit_s in (0.001, 2, 8, 32, 128):
+        limited = ["train.epochs=100000", f"train.time_limit_s={limit_s}", "--run", "run"]
+        done = unpool(*SCENES, *limited, cwd=tmp_path)
+        assert done.returncode == 75
+        assert is_one_error(done.stderr)
+        assert f"error: stopped at the time limit of {limit_s:g} s\n" in done.stderr
+        if (tmp_path / "run").exists():
+            break
+        assert "resume with" not in done.stderr
+    assert limit_s > 1
     assert done.stderr.endswith("resume with: unpool train --resume run\n")
-    assert is_one_error(done.stderr)
 
 
 @pytest.mark.slow

@@ -2,13 +2,16 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -103,6 +106,69 @@ def test_worker_starts_beside_threads_again_and_again(photographs):
         loader = make(photographs, workers=1)
         assert len(list(loader.stream(0, 0, 1))) == loader.steps_per_epoch
         loader.close()
+
+
+def test_two_hundred_workers_start_beside_threads_and_none_hangs():
+    """Threads of torch, of OpenCV and of Python hold locks, which a fork would copy."""
+    torch.set_num_threads(2)
+    ends = threading.Event()
+    others = [threading.Thread(target=_compute, args=(ends,)) for _ in range(2)]
+    try:
+        for other in others:
+            other.start()
+        for _ in range(50):
+            loader = make(Numbers(32), workers=4)
+            began_s = time.monotonic()
+            assert len(list(loader.stream(0, 0, 1))) == loader.steps_per_epoch
+            assert time.monotonic() - began_s < 120
+            loader.close()
+    finally:
+        ends.set()
+        torch.set_num_threads(1)
+        for other in others:
+            other.join()
+
+
+def _compute(ends: threading.Event) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    while not ends.wait(0.01):
+        torch.randn(64, 64) @ torch.randn(64, 64)
+        cv2.resize(image, (90, 90))
+
+
+MOUNTED = """
+mount -t tmpfs -o size=1m tmpfs /dev/shm
+exec {python} -m unpool train folder_resnet18 data.root=set {words} --run run
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs to mount a file system of its own")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("data.memory=true data.workers=1", 4), ("data.memory=false data.workers=1", 0), ("data.workers=0", 0)],
+    ids=["held", "streamed", "without workers"],
+)
+def test_full_shared_memory_is_named_with_what_to_set_which_works(tmp_path, words, code):
+    for number in range(24):
+        values = np.random.default_rng(number).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+        path = tmp_path / "set" / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(path)
+    words += " data.size=[32,32] model.name=lenet5 train.epochs=1 train.warmup_epochs=0 train.batch=4"
+    words += " train.precision=float32 train.memory_format=contiguous"
+    script = MOUNTED.format(python=sys.executable, words=words)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = ["unshare", "-rm", "sh", "-ec", script]
+    if subprocess.run([*command[:2], "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no user may mount here")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr[-1000:]
+    if code:
+        assert "error: shared memory (/dev/shm) has " in done.stderr
+        assert "set data.workers=0 or data.memory=false" in done.stderr
+        assert not (tmp_path / "run").exists()
+    else:
+        assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_workers_of_a_killed_parent_end_within_ten_seconds(tmp_path):

@@ -197,7 +197,7 @@ def test_missing_extra_is_named_from_the_header(monkeypatch):
     find = util.find_spec
     monkeypatch.setattr("unpool.data.tiff.find_spec", lambda name: None if name == "tifffile" else find(name))
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    with pytest.raises(Unusable, match=r"TIFF of 5 samples, 16 bits .* needs tifffile: install unpool\[tiff\]"):
+    with pytest.raises(Unusable, match=r"TIFF of 5 samples, 16 bits .* needs tifffile: pip install 'unpool\[tiff\]'"):
         probe(data)
     assert probe(written(values_of("u2", 1), photometric="minisblack")).bits == 16
 

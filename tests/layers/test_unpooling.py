@@ -69,3 +69,21 @@ def test_unpooling_gives_its_gradient_back_in_any_format_and_half_precision(unpo
 def test_factor_that_is_no_enlargement_is_refused(unpool):
     with pytest.raises(ValueError, match="factor is 0; give how many times higher and wider"):
         unpool(0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_unpooling_with_deterministic_operations_gives_the_same_map(layout):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 7, 10).contiguous(memory_format=layout).requires_grad_()
+    values, switches = MaxPoolSwitches()(x)
+    plain = max_unpool(values, switches, (7, 10))
+    torch.use_deterministic_algorithms(True)  # noqa: FBT003
+    try:
+        again = max_unpool(values, switches, (7, 10))
+    finally:
+        torch.use_deterministic_algorithms(False)  # noqa: FBT003
+    assert torch.equal(again, plain)
+    for one, other in zip(
+        *(torch.autograd.grad(y.square().sum(), x, retain_graph=True) for y in (plain, again)), strict=True
+    ):
+        assert torch.equal(one, other)

@@ -23,7 +23,7 @@ from unpool.data.tiff_header import (
     read_tiff_header,
 )
 
-INSTALL = "install unpool[tiff]"
+INSTALL = "pip install 'unpool[tiff]'"
 _UNDO: dict[tuple[int, int], Callable[[np.ndarray], np.ndarray]] = {  # what Pillow did, by bits, to show the image
     (WHITE_IS_ZERO, 1): lambda shown: 1 - shown,
     (WHITE_IS_ZERO, 2): lambda shown: 3 - shown // 85,

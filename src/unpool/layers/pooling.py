@@ -1,11 +1,13 @@
 """Max pooling that returns the position of each maximum, and unpooling (Zeiler et al. 2011; SegNet, arXiv:1511.00561).
 
-The forward pass of unpooling is `torch.nn.functional.max_unpool2d`. Its backward pass reads channels-last memory out of
+The forward pass of unpooling is `torch.nn.functional.max_unpool2d`, but for a scatter where torch was asked for
+deterministic operations only. Its backward pass reads channels-last memory out of
 order and took 3 to 5 times as long as the gather used here (4x64x352x480, two threads, float32 and bfloat16).
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -45,12 +47,19 @@ class _MaxUnpool(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, switches: Tensor, size_hw: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(switches)
+        if torch.are_deterministic_algorithms_enabled():  # torch refuses: it cannot know that switches never meet
+            return _scatter_at(x, switches, size_hw)
         return nn.functional.max_unpool2d(x, switches, (2, 2), output_size=list(size_hw))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (switches,) = ctx.saved_tensors
         return gather_at(grad_outputs[0], switches), None, None
+
+
+def _scatter_at(x: Tensor, switches: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    zeros = x.new_zeros(*x.shape[:2], size_hw[0] * size_hw[1])
+    return zeros.scatter(2, switches.flatten(2), x.flatten(2)).unflatten(2, size_hw)
 
 
 def gather_at(x: Tensor, switches: Tensor) -> Tensor:
