@@ -184,7 +184,7 @@ def test_what_trained_in_silence_is_refused_with_its_limits(override, words):
 
 
 def test_long_values_names_and_paths_are_cut_in_every_message():
-    long = "n" * 1_000_000
+    long = "n" * 100_000
     tries = [
         lambda: load_recipe(long),
         lambda: load_recipe(f"{long}.yaml"),
@@ -203,7 +203,7 @@ def test_long_values_names_and_paths_are_cut_in_every_message():
                 *(f"model.backbone={long}", f"model.weights={long}", f"task.name={long}", f"train.{long}=1"),
                 *(f"train.lr={long}", f"train.schedule={long}", f"data.augment=[{long}]", f"data.noise={long}"),
                 *(f"data.order={long}", f"data.augment=[{{flip: {{{long}: 1}}}}]", f"model.width='{long}'"),
-                *(f"train.lr=!{long} 1", f"train.lr=*{long}", f"train.lr={'1' * 1_000_000}", f"about='{long}'"),
+                *(f"train.lr=!{long} 1", f"train.lr=*{long}", f"train.lr={'1' * 100_000}", f"about='{long}'"),
             )
         ),
     ]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.data.encoding import encoded, picture
 from tests.data.mask_files import grey_png, grey_tiff, palette_png, rgb_png
 from tests.data.test_augment import OPTIONS
-from unpool.assemble.data import make_train_loader, read_data
+from unpool.assemble.data import read_data
+from unpool.assemble.loaders import make_train_loader
 from unpool.assemble.model import make_task
 from unpool.data.augment import AUGMENTATIONS, Augment, Geometry
 from unpool.data.readers.folder_masks import FolderMasks

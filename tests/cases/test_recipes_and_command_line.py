@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import cycle
 
 import pytest
 import tifffile
@@ -210,8 +211,7 @@ def on(root):
     return {**small, "train.epochs": 2, "data.size": [32, 32], "data.root": str(root)}
 
 
-@pytest.mark.parametrize("clock", CLOCKS.values(), ids=CLOCKS)
-@pytest.mark.parametrize("memory", [True, False], ids=["held", "streamed"])
+@pytest.mark.parametrize(("clock", "memory"), list(zip(CLOCKS.values(), cycle([True, False]))), ids=CLOCKS)
 def test_no_clock_and_no_time_of_a_file_changes_a_run(peace, tmp_path, monkeypatch, memory, clock):
     """The clock of the day jumps with each look, the zone changes, files are of years far off."""
     root, calls = shutil.copytree(peace / "set", tmp_path / "set"), iter(range(10**9))

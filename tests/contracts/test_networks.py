@@ -28,15 +28,13 @@ SIZES = {  # of networks that do not take ODD
 }
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
 GIGA = 1e9
-DEEP = (
-    "cifar_resnet1202",
-    "cifar_plain1202",
-    "preresnet1001",
-)  # their count is tested each time, what runs them only with the slow tests
+DEEP = ("cifar_resnet1202", "cifar_plain1202", "preresnet1001")
 
 
 def some_slow(names):
-    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in names]
+    """The names, of which the largest are run with the slow tests only; their count is tested each time."""
+    slow = {name for name in names if name in DEEP or fnmatch(name, "*_resnet101*")}  # as those on resnet50
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
 def tensors(output):
@@ -256,7 +254,7 @@ def test_every_backbone_carries_every_decoder_at_odd_sizes_or_is_refused(decoder
     ],
 )
 @pytest.mark.parametrize("decoder", ["fcn", "deeplabv3", "pspnet"])
-@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.slow)])
 def test_dilated_backbones_carry_decoders_at_odd_sizes(decoder, output_stride, name):
     model = small(decoder, backbone=name, output_stride=output_stride).eval()
     assert model.stride == min(output_stride, max(BACKBONES[name].build(width=8).strides))
@@ -270,7 +268,7 @@ STRIDES = {
 }
 
 
-@pytest.mark.parametrize("name", segmentation.MODELS)
+@pytest.mark.parametrize("name", some_slow(segmentation.MODELS))
 def test_segmentation_network_says_its_stride(name):
     found = [stride for stride, patterns in STRIDES.items() if any(fnmatch(name, pattern) for pattern in patterns)]
     assert small(name).stride == (found or [16])[-1]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -51,11 +52,16 @@ def mistakes_of(error: ValidationError, model: type[BaseModel]) -> list[Mistake]
         error: raised by `model`.
         model: the class that was validated; its JSON Schema says what is expected.
     """
-    schema, mistakes = model.model_json_schema(), {}
+    schema, mistakes = _schema(model), {}
     for detail in error.errors(include_url=False):
         path, kind = _field(detail["loc"], schema)
         mistakes.setdefault(path, Mistake(path, _sentence(detail, path, kind, schema)))
     return list(mistakes.values())
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def unknown_key(section: str, key: str, known: Iterable[str]) -> str:

@@ -34,11 +34,11 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
     """
     values = parse_overrides(overrides, only=only)
     if isinstance(source, Recipe):
-        where, text = "the recipe", dump_recipe(source)
+        where, text, tree = "the recipe", "", source.model_dump(mode="json")
     else:
         path = _find(source)
         where, text = (path.name if isinstance(source, str) and source == path.stem else str(source)), _read(path)
-    tree = read_yaml(text, where=where)
+        tree = read_yaml(text, where=where)
     if not isinstance(tree, dict):
         kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
