@@ -20,6 +20,7 @@ from unpool.errors import ModelFileError, RecipeError, Stopped, UnpoolError
 from unpool.models.weights import save_weights
 from unpool.recipe import RESUMABLE, load_recipe
 from unpool.run_directory import RunDirectory
+from unpool.training.evaluation import Evaluate
 
 SMALL = {
     "data.count": 8,
@@ -208,7 +209,10 @@ def test_report_of_fewer_epochs_is_no_end_of_the_run(run, monkeypatch):
     assert (run / "report.html").is_file()
 
 
-def test_lost_best_weights_are_told_and_the_best_of_what_follows_is_kept(run, caplog):
+def test_lost_best_weights_are_told_and_the_best_of_what_follows_is_kept(run, caplog, monkeypatch):
+    """Also where nothing that follows is as good as what is lost."""
+    load = Evaluate.load_state_dict
+    monkeypatch.setattr(Evaluate, "load_state_dict", lambda self, state: load(self, {**state, "best_value": 2.0}))
     (run / "best.safetensors").unlink()
     verbs.resume(run, {"train.epochs": 3})
     assert "best.safetensors is gone" in caplog.text
