@@ -22,7 +22,12 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", recipe_names())
+def some_slow(names):
+    """Those of whole training sets differ from the short ones in numbers only."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name.endswith("_full") else name for name in names]
+
+
+@pytest.mark.parametrize("name", some_slow(recipe_names()))
 def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     recipe = load_recipe(name, {"data.root": str(tmp_path)})
