@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS, Row, write_result
+from unpool.errors import STOP_SIGNALS
 
 CHECKPOINT = re.compile(r"step-(\d+)(?:-(\d+))?")
 MEASURED = ("_s", "_mib")  # endings of the keys of a log line that say what a step took, not what it computed
@@ -136,6 +137,12 @@ def _log(run: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [{key: value for key, value in json.loads(line).items() if not key.endswith(MEASURED)} for line in lines]
+
+
+def hear_signals() -> None:
+    """Gives the signals that stop a trainer their default handlers; a background job ignores some."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for_orphans(session: int) -> float:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.kill_resume import ORPHAN_LIMIT_S, wait_for_orphans
+from benchmarks.kill_resume import ORPHAN_LIMIT_S, hear_signals, wait_for_orphans
 from benchmarks.record import RESULTS, Row, write_result
 
 SMALL = ["data.count=32", "model.width=4", "train.batch=8"]
@@ -67,8 +67,7 @@ class Started:
 
         def prepare() -> None:
             os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a background job ignores some
-                signal.signal(number, signal.SIG_DFL)
+            hear_signals()
             if way == "terminal":
                 fcntl.ioctl(1, termios.TIOCSCTTY, 0)
 

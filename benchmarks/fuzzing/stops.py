@@ -17,9 +17,8 @@ from typing import NamedTuple
 
 from benchmarks.fuzzing.runs import RUNS, SMALL
 from benchmarks.fuzzing.verdict import SAME, Verdict
-from benchmarks.kill_resume import ORPHAN_LIMIT_S, fingerprints, wait_for_orphans
+from benchmarks.kill_resume import ORPHAN_LIMIT_S, fingerprints, hear_signals, wait_for_orphans
 from tests.tiny_trees import write_tree
-from unpool.errors import STOP_SIGNALS
 
 CHAIN = 8  # stops of one run
 EPOCHS = 4
@@ -125,7 +124,7 @@ class Stops:
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_hear,
+                preexec_fn=hear_signals,
                 **streams,
             )
 
@@ -152,12 +151,6 @@ class Stops:
 
     def _output(self) -> str:
         return (self.work / "output").read_text(encoding="utf-8", errors="replace")[-2500:]
-
-
-def _hear() -> None:
-    """Signals as from a terminal; who runs this in the background may ignore some."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

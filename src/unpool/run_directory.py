@@ -106,13 +106,13 @@ class RunDirectory:
             RecipeError: another process trains here.
         """
         with (self / "lock").open("a+") as lock:
-            if self._is_locked(lock):
+            if self._take_lock(lock):
                 for left in self.path.glob(f"{TEMPORARY}*"):  # by a kill, and nobody else writes here now
                     left.unlink(missing_ok=True)
             yield
 
-    def _is_locked(self, lock: IO[str]) -> bool:
-        """Takes the lock and notes who has it; False on a file system without locks, which the log says."""
+    def _take_lock(self, lock: IO[str]) -> bool:
+        """Takes the lock and notes who has it; returns False on a file system without locks, which the log says."""
         if fcntl is None:
             return False
         try:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -15,13 +14,9 @@ from tests.tiny_trees import write_tree
 from unpool import models, run
 from unpool.errors import DataError, Diverged, ModelFileError, RecipeError
 from unpool.models.weights import save_weights
-from unpool.ops.targets import check_classes
-from unpool.tasks.segmentation import Segmentation
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
-from unpool.training.optim import build_optimizer
-from unpool.training.step import Step, total_loss
 from unpool.types import DataInfo
 
 CPU = torch.device("cpu")
@@ -206,29 +201,6 @@ def test_label_that_is_no_class_any_more_is_refused_by_the_batch(tmp_path):
     settings |= {"data.allow_duplicates": True}
     with pytest.raises(DataError, match=r"picture \d+: label \[-1\], allowed are 0 to 2"):
         run.train("folder_resnet18", settings, run=tmp_path / "run", train=changing, val=Labels(), callbacks=[Change()])
-
-
-def quickest_s(call, times=5):
-    taken = []
-    for _ in range(times):
-        started_s = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - started_s)
-    return min(taken)
-
-
-def test_check_of_targets_costs_less_than_half_a_percent_of_a_step():
-    batch = {"image": torch.rand(2, 3, 96, 128), "mask": torch.randint(0, 11, (2, 96, 128))}
-    network = models.build("unet", backbone="resnet18", num_classes=11)
-    step = Step(network, Segmentation(DataInfo(classes=tuple(map(str, range(11))))), precision="float32", device=CPU)
-    optimizer = build_optimizer(step, name="sgd", lr=0.1)
-
-    def one():
-        total_loss(step(batch)).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    assert quickest_s(lambda: check_classes(batch, 11), times=20) < 0.005 * quickest_s(one)
 
 
 @pytest.mark.parametrize(

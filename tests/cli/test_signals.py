@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from benchmarks.kill_resume import hear_signals
 from benchmarks.stops import Started
 from unpool.cli import main as command
 
@@ -25,17 +26,11 @@ ENDS = [
 ]
 
 
-def default_signals() -> None:
-    """As in a terminal; a runner of these tests may ignore some."""
-    for number, _, _ in ENDS:
-        signal.signal(number, signal.SIG_DFL)
-
-
 def ignored_hangup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def run(code: str, *arguments: str, prepare=default_signals) -> tuple[int, str]:
+def run(code: str, *arguments: str, prepare=hear_signals) -> tuple[int, str]:
     """Exit code and all output of a script that has the modules `os`, `sys` and `signals`, and `me` as its own id."""
     words = [sys.executable, "-c", HEAD + textwrap.dedent(code), *arguments]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, preexec_fn=prepare)
