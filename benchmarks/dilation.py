@@ -22,6 +22,7 @@ from benchmarks.dilation_networks import MODULES, NETWORKS, PEERS, Network, Pair
 from benchmarks.record import RESULTS, Row, write_result
 from unpool.convert import dilate
 from unpool.errors import NotConvertible
+from unpool.tracing.foreign import first_line
 from unpool.tracing.recorder import tensors_of, without_values
 
 SIZES = ((96, 128), (101, 135))  # (H, W); the second is left out where the network before takes no odd ones
@@ -101,7 +102,7 @@ def _answer(dilated: Callable[[str, int], Pair], name: str, output_stride: int) 
     try:
         pair = dilated(name, output_stride)
     except REFUSALS as error:
-        return Answer(note=f"refused: {_first_line(error)}")
+        return Answer(note=f"refused: {first_line(error)[:100]}")
     return error_of(pair, output_stride, torch.float64)
 
 
@@ -115,7 +116,7 @@ def error_of(pair: Pair, output_stride: int, dtype: torch.dtype) -> Answer:
             try:
                 new = list(tensors_of(after(image.clone())))
             except REFUSALS as error:
-                return Answer(note=f"fails: {_first_line(error)}")
+                return Answer(note=f"fails: {first_line(error)[:100]}")
         for a, b, stride in zip(old, new, strides, strict=True):
             step = max(1, stride // output_stride)
             if step > 1 and a.shape == b.shape:
@@ -169,10 +170,6 @@ def _is_installed(module: str) -> bool:
     except ImportError:
         return False
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
 def row_of(line: Line) -> Row:

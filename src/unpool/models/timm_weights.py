@@ -14,6 +14,7 @@ from torch import Tensor
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.models.download import FAULTS, cached_file, expected_hash, refuse_damaged
 from unpool.models.timm_backbone import PREFIX, classifier_row
+from unpool.tracing.foreign import first_line
 
 
 class TimmConfig(NamedTuple):
@@ -58,9 +59,8 @@ def published(name: str) -> dict[str, Tensor]:
         weights = timm.create_model(name.removeprefix(PREFIX), pretrained=True).state_dict()
     # a failed download raises any of these, depending on the server; the last are those of Hugging Face's client
     except (RuntimeError, *FAULTS, *huggingface_hub.errors.HfHubHTTPError.__bases__) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise EnvironmentFault(
-            f"timm cannot download the weights of {name} ({reason}): connect to the network, or "
+            f"timm cannot download the weights of {name} ({first_line(error)}): connect to the network, or "
             "give a file of your own: weights=FILE.safetensors"
         ) from error
     _refuse_damaged(config)

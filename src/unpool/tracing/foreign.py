@@ -4,6 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def first_line(error: BaseException) -> str:
+    """First line of an error's message that is not blank; the name of its type where it has none.
+
+    >>> first_line(ValueError("bad size\\nand more")), first_line(AssertionError("\\n"))
+    ('bad size', 'AssertionError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class Failure:
     """The error that ended a block of `foreign_code`; false where there was none.
 
@@ -18,8 +27,8 @@ class Failure:
         return self.error is not None
 
     def __str__(self) -> str:
-        """First line of the error's message; the name of its type where it has none."""
-        return (str(self.error).strip() or type(self.error).__name__).splitlines()[0]
+        """`first_line` of the error; empty where there was none."""
+        return first_line(self.error) if self.error is not None else ""
 
 
 @contextmanager
