@@ -146,6 +146,9 @@ def _output(network: nn.Module, image: Tensor) -> Tensor:
     if failure:
         raise NotConvertible(f"the network does not take an image of {size} ({failure})") from failure.error
     tensors = list(tensors_of(output))
+    if len(tensors) == 1 and tensors[0].dim() == 1:  # as where `squeeze()` drops the axis of a batch of one too
+        with foreign_code(), torch.no_grad():
+            tensors = [x[:1] for x in tensors_of(network(image.repeat(2, 1, 1, 1)))]
     if len(tensors) != 1 or tensors[0].shape[:1] + tensors[0].shape[2:].numel() * (1,) != (1, 1):
         shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
         raise NotConvertible(

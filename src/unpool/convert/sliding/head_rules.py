@@ -1,4 +1,4 @@
-"""Rules for the end of a classifier: averages, flattening, linear layers, and operations judged by their output."""
+"""Rules for the end of a classifier: flattening, linear layers, and operations judged by their output."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,13 +8,12 @@ from torch import Tensor, fx, nn
 
 from unpool.convert.sliding.map_layout import Pair, WindowLayout
 from unpool.convert.sliding.rewriter import SlidingRewriter
+from unpool.convert.sliding.window_averages import describe, equals, pool_window
 from unpool.tracing.arguments import input_node
 from unpool.tracing.foreign import foreign_code
-from unpool.tracing.outputs import TOLERANCE, strict_difference
 
 F = nn.functional
 
-AVERAGED = "it reads averages whose windows overlap or lie apart, which only a linear layer can"
 FLATTENED = (
     "it reads a flattened map of several positions, which only linear layers and operations on single values can: put "
     "a norm before the flattening, or behind the first linear layer"
@@ -51,27 +50,18 @@ def _emit_copy(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -
 
 def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
     """Whether the operation makes a window one vector: the map stays, and the next linear layer reads the window."""
-    is_alone = len(rewriter.map_inputs(node)) == 1
-    if layout.is_flat or expected.dim() != 2 or not is_alone or not is_map(rewriter, node, layout):
+    is_alone, is_last = len(rewriter.map_inputs(node)) == 1, layout.axes == (1, 2)
+    if layout.is_flat or expected.dim() != 2 or not is_alone or not (is_last or layout.axes == (2, 3)):
         return False
-    if not _equals(expected, rewriter.windows(input_node(node)).flatten(1)):
+    x = rewriter.new_node(input_node(node))
+    window = replace(layout, squeezed=()).two_windows(rewriter.new(x))
+    if window.dim() != 4 or not equals(expected, window.flatten(1)):
         return False
     if layout.size != (1, 1):
-        rewriter.note_change(node, f"{_describe(layout.size)} positions made one vector", "left as a map")
-    is_last = layout.axes == (1, 2)
-    x = _channels_second(rewriter, node, layout)
-    rewriter.put(node, x, replace(layout, axes=(2, 3), is_flat=True, is_channels_last=is_last))
+        rewriter.note_change(node, f"{describe(layout.size)} positions made one vector", "left as a map")
+    x = rewriter.call(torch.permute, x, (0, 3, 1, 2)) if is_last else x
+    rewriter.put(node, x, replace(layout, axes=(2, 3), squeezed=(), is_flat=True, is_channels_last=is_last))
     return True
-
-
-def is_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
-    """Whether the input is (B, C, H, W) or (B, H, W, C)."""
-    return rewriter.windows(input_node(node)).dim() == 4 and layout.axes in ((2, 3), (1, 2))
-
-
-def _channels_second(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
-    x = rewriter.new_node(input_node(node))
-    return rewriter.call(torch.permute, x, (0, 3, 1, 2)) if layout.axes == (1, 2) else x
 
 
 def _restore_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
@@ -81,7 +71,7 @@ def _restore_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout,
     window = rewriter.windows(input_node(node))
     makes_map = layout.size == (1, 1) and expected.shape == (*window.shape, 1, 1)
     keeps_vector = expected.shape == window.shape and _is_reshape(rewriter, node)
-    if not (makes_map or keeps_vector) or not _equals(expected.flatten(1), window):
+    if not (makes_map or keeps_vector) or not equals(expected.flatten(1), window):
         return False
     rewriter.put(node, rewriter.new_node(input_node(node)), replace(layout, is_flat=keeps_vector))
     return True
@@ -92,37 +82,6 @@ def _is_reshape(rewriter: SlidingRewriter, node: fx.Node) -> bool:
     if node.op == "call_module":
         return isinstance(rewriter.module(node), nn.Flatten)
     return node.target in RESHAPES
-
-
-def pool_window(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
-    """Whether the operation is a mean or maximum of the window; then a pooling of stride 1 is put for it."""
-    is_window = is_map(rewriter, node, layout) and layout.spacing == (1, 1) and layout.averaged_to is None
-    if layout.is_flat or not is_window or layout.size == (1, 1):
-        return False
-    window = rewriter.windows(input_node(node))
-    keeps_map = expected.dim() == 4 and layout.axes == (2, 3) and expected.shape[2:] == (1, 1)
-    if expected.dim() != 2 and not keeps_map:
-        return False
-    for name, pool, result in (
-        ("average", F.avg_pool2d, window.mean(layout.axes)),
-        ("maximum", F.max_pool2d, window.amax(layout.axes)),
-    ):
-        if _equals(expected.flatten(1), result):
-            x = rewriter.call(pool, _channels_second(rewriter, node, layout), layout.size, 1)
-            rewriter.note_change(node, f"{name} of the map", f"{name} of {_describe(layout.size)} positions, stride 1")
-            after = layout.through_kernel(layout.size)
-            after = replace(after, size=(1, 1), axes=(2, 3), is_flat=expected.dim() == 2)
-            _put_unless_mismatch(rewriter, node, x, after, expected)
-            return True
-    return False
-
-
-def _put_unless_mismatch(
-    rewriter: SlidingRewriter, node: fx.Node, new: fx.Node, layout: WindowLayout, expected: Tensor
-) -> None:
-    if reason := rewriter.mismatch(new, layout, expected):
-        rewriter.refuse(node, reason)
-    rewriter.put(node, new, layout)
 
 
 def _apply_to_vectors(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Any) -> None:
@@ -162,9 +121,9 @@ def linear(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> No
     if rewriter.linear.setdefault(name, reads) != reads:
         rewriter.refuse(node, "it is called twice, on windows of different sizes")
     new = rewriter.call_added(name, as_convolution(module, layout), rewriter.new_node(input_node(node)))
-    dilation = "" if layout.spacing == (1, 1) else f", dilation {_describe(layout.spacing)}"
+    dilation = "" if layout.spacing == (1, 1) else f", dilation {describe(layout.spacing)}"
     old_text = f"linear {module.in_features} to {module.out_features}"
-    rewriter.note_change(node, old_text, f"convolution {_describe(layout.size)}{dilation}")
+    rewriter.note_change(node, old_text, f"convolution {describe(layout.size)}{dilation}")
     after = layout.through_kernel(layout.size, dilation=layout.spacing)
     after = replace(after, size=(1, 1), spacing=(1, 1), is_channels_last=False, averaged_to=None)
     rewriter.put_checked(node, new, after, rewriter.expected(node))
@@ -205,44 +164,3 @@ def _absorb_averages(weight: Tensor, size: Pair) -> Tensor:
 def dropout(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     """Puts an `nn.Dropout` for a call of the function."""
     rewriter.put(node, rewriter.call_dropout(node), layout)
-
-
-def adaptive_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
-    """Averages of equal, adjacent parts become a pooling of stride 1; none is needed where the map has the size.
-
-    Other averages go into the weights of the linear layer that follows.
-    """
-    if layout.averaged_to is not None:
-        rewriter.refuse(node, AVERAGED)
-    expected, size = rewriter.expected(node), layout.size
-    x = rewriter.new_node(input_node(node))
-    if layout.is_flat or layout.axes != (2, 3) or expected.dim() != 4:
-        rewriter.refuse(node, "its rows and columns are not the last axes")
-    if expected.shape[2:] == size:
-        rewriter.note_change(node, f"averages to {_describe(size)}", "nothing: the map has that size")
-        rewriter.put(node, x, layout)
-        return
-    if pool_window(rewriter, node, layout, expected):
-        return
-    averages: Pair = (expected.shape[2], expected.shape[3])
-    if layout.spacing != (1, 1):
-        rewriter.refuse(node, AVERAGED)
-    if any(n % m for n, m in zip(size, averages, strict=True)):
-        old_text = f"averages of {_describe(size)} to {_describe(averages)}"
-        rewriter.note_change(node, old_text, "in the weights of the next layer")
-        rewriter.put(node, x, replace(layout, averaged_to=averages))
-        return
-    part = (size[0] // averages[0], size[1] // averages[1])
-    new = rewriter.call(F.avg_pool2d, x, part, 1)
-    after = replace(layout.through_kernel(part), size=averages, spacing=part)
-    _put_unless_mismatch(rewriter, node, new, after, expected)
-    new_text = f"averages of {_describe(part)} positions, stride 1"
-    rewriter.note_change(node, f"averages to {_describe(averages)}", new_text)
-
-
-def _equals(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and strict_difference(b, a) <= TOLERANCE
-
-
-def _describe(size: Pair) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import fx
 
-from unpool.convert.sliding import head_rules
+from unpool.convert.sliding import head_rules, window_averages
 from unpool.convert.sliding.map_layout import WindowLayout
 from unpool.convert.sliding.rewriter import SlidingRewriter
 from unpool.tracing.arguments import (
@@ -44,13 +44,13 @@ def max_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> 
 
 def average_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     arguments = read_pool_arguments(AVG_POOL2D, node, rewriter.module(node))
-    if not head_rules.pool_window(rewriter, node, layout, rewriter.expected(node)):
+    if not window_averages.pool_window(rewriter, node, layout, rewriter.expected(node)):
         _slide_kernel(rewriter, node, layout, arguments)
 
 
 def _slide_kernel(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, arguments: Mapping[str, Any]) -> None:
     """Keeps a convolution or pooling, and compares it where it does not read beyond the window."""
-    if layout.is_flat or layout.axes != (2, 3) or layout.spacing != (1, 1):
+    if layout.is_flat or layout.squeezed or layout.axes != (2, 3) or layout.spacing != (1, 1):
         rewriter.refuse(node, "it reads no map of rows and columns that lie side by side")
     if any(isinstance(arguments[key], fx.Node) for key in ("kernel_size", "stride", "padding")):
         rewriter.refuse(node, "its kernel, stride or padding is computed from the size of the map")
@@ -66,7 +66,7 @@ def _slide_kernel(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout
 def _keep_inside(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, after: WindowLayout) -> None:
     """Keeps an operation whose output for the first window is the classifier's, except at its lower right border."""
     if layout.averaged_to is not None:
-        rewriter.refuse(node, head_rules.AVERAGED)
+        rewriter.refuse(node, window_averages.AVERAGED)
     x, new = rewriter.new_node(input_node(node)), rewriter.emit_copy(node)
     shape = rewriter.old(node).shape[-2:]
     first = rewriter.new(x)[:, :, : layout.size[0], : layout.size[1]]
@@ -82,7 +82,7 @@ def _keep_inside(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout,
 
 
 def _pad(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, pads: Any) -> None:
-    if layout.is_flat or not head_rules.is_map(rewriter, node, layout) or pads[:4] == (0,) * len(pads[:4]):
+    if layout.is_flat or not window_averages.is_map(rewriter, node, layout) or pads[:4] == (0,) * len(pads[:4]):
         head_rules.keep_operation(rewriter, node, layout)
         return
     if any(isinstance(p, fx.Node) for p in pads) or layout.axes != (2, 3) or layout.spacing != (1, 1):
@@ -102,7 +102,7 @@ def pad_function(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout)
 def slice_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     """Keeps a slice of every n-th row and column, which is a kernel of one position; one of channels is compared."""
     index: Any = full_index(node.args[1], 4)
-    is_map = not layout.is_flat and layout.axes == (2, 3) and len(index) == 4
+    is_map = not layout.is_flat and not layout.squeezed and layout.axes == (2, 3) and len(index) == 4
     if not is_map or not all(isinstance(i, slice) for i in index) or index[2:] == [slice(None)] * 2:
         head_rules.keep_operation(rewriter, node, layout)
         return

@@ -28,6 +28,7 @@ class WindowLayout:
         is_flat: the classifier has the window as one vector, (B, features).
         is_channels_last: that vector runs over (rows, columns, channels) instead of (channels, rows, columns).
         averaged_to: rows and columns to which the classifier averages the window; None where it does not.
+        squeezed: rows (0) or columns (1) of one position that the classifier has not as an axis.
     """
 
     size: Pair
@@ -39,6 +40,7 @@ class WindowLayout:
     is_flat: bool = False
     is_channels_last: bool = False
     averaged_to: Pair | None = None
+    squeezed: tuple[int, ...] = ()
 
     def two_windows(self, larger: Tensor) -> Tensor:
         """Cuts the upper right and the lower left window out of a map (1, ...), in the classifier's form: (2, ...)."""
@@ -54,8 +56,18 @@ class WindowLayout:
         if self.averaged_to is not None:
             window = nn.functional.adaptive_avg_pool2d(window, self.averaged_to)
         if not self.is_flat:
-            return window
+            return self.squeeze(window)
         return (window.permute(0, 2, 3, 1) if self.is_channels_last else window).flatten(1)
+
+    def squeeze(self, window: Tensor) -> Tensor:
+        """Drops the axes of rows and columns that the classifier's map has not."""
+        for axis in sorted((self.axes[i] for i in self.squeezed), reverse=True):
+            window = window.squeeze(axis)
+        return window
+
+    def without_lost_axes(self) -> "WindowLayout":
+        """The layout; that of a vector where rows and columns were both dropped."""
+        return replace(self, squeezed=(), is_flat=True, axes=(2, 3)) if len(self.squeezed) == 2 else self
 
     def through_kernel(
         self, kernel: Pair, *, stride: Pair = (1, 1), dilation: Pair = (1, 1), padding: Pair = (0, 0)
@@ -105,8 +117,8 @@ def layout_of_output(native: Any, larger: Any, layout: WindowLayout) -> Layouts:
         return None
     if not isinstance(larger, Tensor):
         return tuple(layout_of_output(n, v, layout) for n, v in zip(native, larger, strict=True))
-    if layout.is_flat:
-        return layout if native.dim() == 2 and larger.dim() == 4 else None
+    if layout.is_flat or layout.squeezed:
+        return layout if native.dim() == (2 if layout.is_flat else 3) and larger.dim() == 4 else None
     axes = [i for i, (a, b) in enumerate(zip(native.shape, larger.shape, strict=False)) if i and a != b]
     if native.dim() != larger.dim() or len(axes) != 2:
         return None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.sliding import head_rules, kernel_rules
+from unpool.convert.sliding import head_rules, kernel_rules, window_averages
 from unpool.convert.sliding.map_layout import WindowLayout, common_layout
 from unpool.convert.sliding.rewriter import SlidingRewriter
 from unpool.tracing.arguments import input_node
@@ -23,7 +23,7 @@ RULES = RuleTable(
         (nn.Conv2d, kernel_rules.conv),
         (nn.MaxPool2d, kernel_rules.max_pool),
         (nn.AvgPool2d, kernel_rules.average_pool),
-        (nn.AdaptiveAvgPool2d, head_rules.adaptive_pool),
+        (nn.AdaptiveAvgPool2d, window_averages.adaptive_pool),
         (nn.Linear, head_rules.linear),
         (nn.modules.padding._ConstantPadNd, kernel_rules.pad_module),
         ((nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd), kernel_rules.pad_module),
@@ -35,7 +35,7 @@ RULES = RuleTable(
         F.max_pool2d: kernel_rules.max_pool,
         torch.max_pool2d: kernel_rules.max_pool,
         F.avg_pool2d: kernel_rules.average_pool,
-        F.adaptive_avg_pool2d: head_rules.adaptive_pool,
+        F.adaptive_avg_pool2d: window_averages.adaptive_pool,
         F.pad: kernel_rules.pad_function,
         operator.getitem: kernel_rules.slice_map,
         F.dropout: head_rules.dropout,

@@ -1,0 +1,74 @@
+"""Heads that drop rows and columns one after the other slide exactly, at sizes that nothing was compared on."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.convert.dilation.dilated import Act, conv, image, sequential, shaken
+from tests.convert.sliding.test_fully_convolutional import NATIVE, body, slid
+from unpool.convert import fully_convolutional
+from unpool.errors import NotConvertible
+
+SIZES = [(19, 17), (23, 31), (30, 22), (18, 29), (37, 16)]  # the conversion runs on (18, 16) and (22, 25)
+HEADS = {
+    "columns, then rows": (Act(lambda x: x.mean(-1).mean(-1)), nn.Linear(4, 5)),
+    "rows, then columns": (Act(lambda x: x.mean(2).mean(dim=2)), nn.Linear(4, 5)),
+    "one kept as an axis": (Act(lambda x: x.mean(3, keepdim=True).mean(2).flatten(1)), nn.Linear(4, 5)),
+    "both kept as axes": (Act(lambda x: x.mean(3, keepdim=True).mean(2, keepdim=True)), nn.Flatten(), nn.Linear(4, 5)),
+    "channels last": (Act(lambda x: x.permute(0, 2, 3, 1).mean(1).mean(1)), nn.Linear(4, 5)),
+    "channels last, kept": (
+        Act(lambda x: x.permute(0, 2, 3, 1).mean(1, keepdim=True).mean(2, keepdim=True)),
+        nn.Linear(4, 5),
+        nn.Flatten(),
+    ),
+    "largest": (Act(lambda x: x.amax(-1).amax(-1)), nn.Linear(4, 5)),
+    "largest of averages": (Act(lambda x: x.mean(-1).amax(-1)), nn.Linear(4, 5)),
+    "changed between": (Act(lambda x: x.mean(-1).relu().mean(-1)), nn.Linear(4, 5)),
+    "rows flattened": (Act(lambda x: x.mean(-1).flatten(1)), nn.Linear(12, 5)),
+    "columns flattened, channels last": (Act(lambda x: x.permute(0, 2, 3, 1).mean(1).flatten(1)), nn.Linear(12, 5)),
+    "kernel, squeezed twice": (conv(4, 5, 3), Act(lambda x: x.squeeze(-1).squeeze(-1))),
+    "kernel, squeezed from the front": (conv(4, 5, 3), Act(lambda x: x.squeeze(2).squeeze(2))),
+    "kernel, squeezed at once": (conv(4, 5, 3), Act(lambda x: x.squeeze())),
+    "kernel, indexed": (conv(4, 5, 3), Act(lambda x: x[..., 0][..., 0])),
+    "kernel, flattened": (conv(4, 5, 3), nn.Flatten()),
+    "kernel, then linear": (conv(4, 6, 3), Act(lambda x: x.squeeze(3).squeeze(2)), nn.ReLU(), nn.Linear(6, 5)),
+    "kernel of one axis after the other": (conv(4, 6, (3, 1)), conv(6, 5, (1, 3)), nn.Flatten()),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_head_gives_the_scores_of_every_crop_at_every_size(head):
+    classifier = shaken(sequential(*body(), *HEADS[head]))
+    network = fully_convolutional(classifier, image=image(NATIVE))
+    assert network.stride == (4, 4)
+    for size in SIZES:
+        x = image(size, batch=2)
+        with torch.no_grad():
+            torch.testing.assert_close(network(x), slid(classifier, x, NATIVE, 4), rtol=0, atol=1e-10)
+
+
+def test_change_says_which_axis_was_averaged():
+    network = fully_convolutional(sequential(*body(), *HEADS["columns, then rows"]), image=image(NATIVE))
+    assert [change[1:] for change in network.changes[:2]] == [
+        ("average of columns", "average of 1x3 positions, stride 1"),
+        ("average of rows", "average of 3x1 positions, stride 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (Act(lambda x: x.mean(-1).cumsum(-1).mean(-1)), "it does not work value by value"),
+        (Act(lambda x: x.mean(-1)[:, :, :2].amax(-1)), "it does not run for an image of another size"),
+        (Act(lambda x: x.mean(-1).sum(-1)), "it reads all of its map"),
+    ],
+)
+def test_rows_that_are_not_read_alike_are_refused(head, reason):
+    with pytest.raises(NotConvertible, match=f"cannot be made convolutional: ({reason})"):
+        fully_convolutional(sequential(*body(), head, nn.Linear(4, 5)), image=image(NATIVE))
+
+
+def test_convolution_over_averaged_columns_is_refused():
+    layers = (Act(lambda x: x.mean(-1)), nn.Conv1d(4, 5, 3), nn.Flatten())
+    with pytest.raises(NotConvertible, match="6 cannot be made convolutional"):
+        fully_convolutional(sequential(*body(), *layers), image=image(NATIVE))
