@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.convert.dilation.dilated import Act, conv, image, keeps, sequential
+from tests.convert.dilation.dilated import Act, conv, keeps, sequential
 from unpool.convert import dilate
 from unpool.errors import NotConvertible
 
@@ -144,7 +144,10 @@ def test_space_to_depth_by_view_before_the_first_dilation_is_exact():
     [
         (Act(lambda y: y + y[:, :, y.shape[2] // 2 : y.shape[2] // 2 + 1]), "3:getitem cannot .* picks single rows"),
         (Act(lambda y: y + y[:, :, y.shape[2] // 2].unsqueeze(2)), "3:getitem cannot .* picks single rows"),
-        (Act(lambda y: F.avg_pool2d(y, (y.shape[2] // 2, 1))), "3:avg_pool2d cannot .* kernel is computed from the size"),
+        (
+            Act(lambda y: F.avg_pool2d(y, (y.shape[2] // 2, 1))),
+            "3:avg_pool2d cannot .* kernel is computed",
+        ),
         (Act(lambda y: y + y.flip(2)), "3:flip cannot be dilated to stride 2"),
         (Act(lambda y: F.interpolate(y, scale_factor=0.5)), None),
         (Act(lambda y: y.view(y.shape[0], 4, -1).softmax(-1).view(y.shape)), None),

@@ -76,9 +76,7 @@ def slice_map(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
 
 def _keep_if_coarse(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout) -> MapLayout | None:
     if layout.is_dense:
-        rewriter.refuse(
-            node, "it picks single rows or columns: slice with a range, or choose a larger output stride"
-        )
+        rewriter.refuse(node, "it picks single rows or columns: slice with a range, or choose a larger output stride")
     return keep_operation(rewriter, node)
 
 

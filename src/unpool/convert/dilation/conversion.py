@@ -99,23 +99,27 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
 def _rewrite_until_equal(
     before: nn.Module, image: Tensor | None, output_stride: int
 ) -> tuple[DilationRewriter, list[tuple[int, int]]]:
-    """The rewriter of a graph that equals the network at every size tried, and these sizes."""
+    """The rewriter of a graph that equals the network at every size tried, and these sizes.
+
+    The last of them is for the proof alone: no graph is made on it.
+    """
     images = probe_images(before, image, sizes=PROBES)
     graph = trace(before)
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         rewriter, tree = _rewrite(graph, before, images, output_stride)
         dilated = fx.GraphModule(tree, rewriter.graph)
         proofs = proof_images(before, images, rewriter.coarsest_stride())
-        error, failing = first_difference(before, dilated, proofs, rewriter.output_layouts)
+        error, failing = first_difference((before, dilated), proofs, rewriter.output_layouts)
         if failing is None:
             return rewriter, [(x.shape[2], x.shape[3]) for x in (*images, *proofs)]
-        if failing is proofs[-1]:
-            break
+        if failing is proofs[-1] or turn == ROUNDS - 1:
+            height, width = failing.shape[2:]
+            raise NotConvertible(
+                f"{type(before).__name__} cannot be dilated to stride {output_stride}: at {height}x{width} {error}, so "
+                "that it depends on the size of the image in a way that cannot be followed"
+            )
         images = [*images, failing]  # so that the next graph holds there too, or the layer is named
-    raise NotConvertible(
-        f"{type(before).__name__} cannot be dilated to stride {output_stride}: at {failing.shape[2]}x{failing.shape[3]} "
-        f"{error}, so that it depends on the size of the image in a way that cannot be followed"
-    )
+    raise AssertionError("the last round returns or raises")
 
 
 def _rewrite(

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from unpool.convert.dilation import grid_operations
+from unpool.convert.dilation.joining import joined
 from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair
 from unpool.tracing.arguments import FLATTEN, GROUP_NORM, input_node, read_arguments
 from unpool.tracing.recorder import tensors_of
@@ -17,10 +18,7 @@ def keep_operation(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | Non
 
     It is exact where the operation computes each position by itself, which the comparison in `finish` checks.
     """
-    layouts = [layout for used, layout in rewriter.input_maps(node) if isinstance(rewriter.old(used), Tensor)]
-    if len({layout.grid for layout in layouts if layout.is_dense}) > 1:
-        rewriter.refuse(node, "it joins maps of different grids")
-    rewriter.copy(node, rewriter.aligned(node))
+    rewriter.copy(node, joined(rewriter, node))
     return _layout_from_sizes(rewriter, node)
 
 

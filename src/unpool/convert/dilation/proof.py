@@ -14,7 +14,6 @@ from unpool.tracing.probes import is_taken, noise
 from unpool.tracing.recorder import tensors_of
 
 SMALLEST = 32  # pixels
-LARGEST = 96  # pixels, from which on only some sizes are tried
 MOST = 64  # images
 TRIES = 4  # each size one stride larger than the one that the network did not take
 
@@ -48,15 +47,16 @@ def proof_images(network: nn.Module, images: Sequence[Tensor], stride: int) -> l
 
 
 def first_difference(
-    before: nn.Module, after: nn.Module, images: Sequence[Tensor], layouts: Sequence[MapLayout | None]
+    networks: tuple[nn.Module, nn.Module], images: Sequence[Tensor], layouts: Sequence[MapLayout | None]
 ) -> tuple[str, Tensor | None]:
     """The first image on which two networks differ, and in words how; None for the image where there is none.
 
     Args:
-        before, after: the network and the dilated one.
-        images: (1, C, H, W), which `before` takes.
+        networks: the one before and the dilated one.
+        images: (1, C, H, W), which the one before takes.
         layouts: of the tensors of the output.
     """
+    before, after = networks
     for image in images:
         with torch.no_grad():
             old = list(tensors_of(before(image.clone())))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from unpool.convert.dilation.grid_operations import crop_like, every, repeat_between
+from unpool.convert.dilation.grid_operations import every
 from unpool.convert.dilation.strides import scaled_strides
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 from unpool.tracing.recorder import tensors_of
@@ -173,41 +173,6 @@ class DilationRewriter(Rewriter[MapLayout]):
         if layout is None or not layout.is_dense:
             return new
         return self.call(every, new, layout.axes, layout.grid)
-
-    def aligned(self, node: fx.Node) -> dict[fx.Node, fx.Node]:
-        """New nodes for the tensors that `node` reads.
-
-        Dense maps are cropped to one size where borders made them differ. Beside them, others of the old map's size are
-        repeated: each value stands for the positions up to the next.
-        """
-        tensors = [used for used in node.all_input_nodes if isinstance(self.old(used), Tensor)]
-        dense = {used: layout for used in tensors if (layout := self.layouts[used]) is not None and layout.is_dense}
-        result = {used: self.new_node(used) for used in tensors}
-        for used, layout in dense.items():
-            for other in dense:
-                if self._is_longer(result[used], result[other], layout.axes):
-                    result[used] = self.call(crop_like, result[used], result[other], layout.axes)
-        for used in tensors:
-            if dense and used not in dense:
-                result[used] = self._repeated(used, *next(iter(dense.items())), result)
-        return result
-
-    def _repeated(self, used: fx.Node, dense: fx.Node, layout: MapLayout, result: dict[fx.Node, fx.Node]) -> fx.Node:
-        dims = self.old(dense).dim()
-        axes = [axis - dims for axis in layout.axes]  # from the end, as tensors of other dimensions are joined
-        pairs = list(zip(self.old_values[used], self.old_values[dense], strict=True))
-        kept = [
-            (axis, grid)
-            for axis, grid in zip(axes, layout.grid, strict=True)
-            if grid > 1
-            and all(x.dim() >= -axis and x.shape[axis] == like.shape[axis] for x, like in pairs)
-            and any(x.shape[axis] > 1 for x, _ in pairs)
-        ]
-        return self.call(repeat_between, result[used], result[dense], *zip(*kept, strict=True)) if kept else result[used]
-
-    def _is_longer(self, one: fx.Node, other: fx.Node, axes: Pair) -> bool:
-        pairs = zip(self.new_values[one], self.new_values[other], strict=True)
-        return any(a.shape[axis] > b.shape[axis] > 1 for a, b in pairs for axis in axes)
 
     def finish(self, node: fx.Node, layout: MapLayout | None) -> None:
         """Notes the layout of a node and compares its new values with the old ones.
