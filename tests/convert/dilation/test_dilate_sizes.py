@@ -157,3 +157,26 @@ def test_space_to_depth_by_view_before_the_first_dilation_is_exact():
 def test_layer_that_reads_the_map_in_another_way_is_refused_by_name(layer, words):
     with pytest.raises(NotConvertible, match=words):
         dilate(network(layer), output_stride=2)
+
+
+def test_every_remainder_of_the_coarsest_stride_is_compared():
+    dilated = dilate(sequential(*(conv(3, 3, stride=2, padding=1) for _ in range(4))), output_stride=4)
+    for axis in (0, 1):
+        assert {size[axis] % 16 for size in dilated.compared_at[2:]} == set(range(16))
+
+
+@torch.fx.wrap
+def changed_at_some_sizes(x):
+    """Adds to the columns of maps of 5 or 6 rows: at no size that operations are compared at."""
+    return x + torch.arange(x.shape[3]) if x.shape[2] in (5, 6) else x
+
+
+def test_network_that_differs_at_another_size_alone_is_refused():
+    layers = [conv(3, 4, stride=8, padding=1), Act(changed_at_some_sizes), conv(4, 4, padding=1)]
+    with pytest.raises(NotConvertible, match="cannot be dilated to stride 4"):
+        dilate(sequential(*layers), output_stride=4)
+
+
+def test_numbers_that_differ_are_refused():
+    with pytest.raises(NotConvertible, match=r"3:numel cannot be dilated to stride 2: it gives \d+ where \d+ was"):
+        dilate(network(Act(lambda y: y * (y.numel() / y.numel()))), output_stride=2)

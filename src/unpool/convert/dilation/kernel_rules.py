@@ -111,9 +111,9 @@ def _pool(
 
 
 def _is_computed(arguments: Mapping[str, Any]) -> bool:
-    found: list[fx.Node] = []
-    map_arg([value for name, value in arguments.items() if name != "input"], found.append)
-    return bool(found)
+    nodes: list[fx.Node] = []
+    map_arg([value for name, value in arguments.items() if name != "input"], nodes.append)
+    return bool(nodes)
 
 
 def _pool_of_computed_size(rewriter: DilationRewriter, node: fx.Node) -> None:
