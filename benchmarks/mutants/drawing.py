@@ -61,7 +61,8 @@ def _lines(text: str, edit: Edit) -> tuple[str, str]:
     first, last = data.rfind(b"\n", 0, edit.start) + 1, data.find(b"\n", edit.stop)
     rest = data[edit.stop : last if last >= 0 else None].decode()
     before = data[first : edit.start].decode()
-    return tuple(" ".join((before + middle + rest).split()) for middle in (edit.before, edit.text))
+    old, new = (" ".join((before + middle + rest).split()) for middle in (edit.before, edit.text))
+    return old, new
 
 
 def restored(root: Path, details: Iterable[dict[str, Any]]) -> list[Drawn]:

@@ -83,3 +83,8 @@ def test_lighting_of_one_channel_is_independent_of_the_others() -> None:
     assert (light.mean(0).abs() < 2).all()
     assert (light.std(0) / 25.5 - 1).abs().max() < 0.04
     assert (torch.corrcoef(light.T) - torch.eye(3)).abs().max() < 0.06
+
+
+def test_translation_states_its_largest_shift_in_pixels() -> None:
+    assert AUGMENTATIONS["translate"](pixels=4).shift == 4
+    assert AUGMENTATIONS["translate"](fraction=0.1).shift == 0
