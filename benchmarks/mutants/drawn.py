@@ -1,131 +1,128 @@
 """Plants drawn mistakes, which nobody chose, and prints those that the tests let live.
 
-For each, the tests of the mirrored file and folder run first, then the whole fast suite.
+Each is planted alone for the tests nearest to its file. All that live are then planted at once for the whole fast
+suite, and what fails there runs on each alone. With --json a stopped run goes on where it was.
 """
 
 import argparse
-import random
+import json
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.mutants.mutators import Edit, edits
-from benchmarks.mutants.pool import Job, Outcome, preload, run_all, run_tests
+from benchmarks.mutants.drawing import Drawn, draw, read_equivalent, reason, restored
+from benchmarks.mutants.listed import EQUIVALENT
+from benchmarks.mutants.notice import Bench, nearest
+from benchmarks.mutants.pool import preload
 from benchmarks.mutants.tree import copy_tree
 from benchmarks.record import ROOT, Row, write_result
 
-SEED = 20261121
-NOT_DRAWN_FROM = ("cli", "recipes")
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One drawn mistake."""
-
-    file: str
-    edit: Edit
-
-    def __str__(self) -> str:
-        before, after = (" ".join(text.split())[:60] for text in (self.edit.before, self.edit.text))
-        return f"{self.file}:{self.edit.line}  {self.edit.operator}: {before}  ->  {after}"
-
-
-def draw(root: Path, *, count: int, seed: int) -> list[Drawn]:
-    """`count` mistakes: each operator equally often as far as it goes, drawn among all its places in the source."""
-    by_operator: dict[str, list[Drawn]] = {}
-    for path in sorted((root / "src" / "unpool").rglob("*.py")):
-        file = path.relative_to(root).as_posix()
-        if file.split("/")[2] in NOT_DRAWN_FROM:
-            continue
-        for edit in edits(path.read_text(encoding="utf-8")):
-            by_operator.setdefault(edit.operator, []).append(Drawn(file, edit))
-    generator = random.Random(seed)
-    for operator in sorted(by_operator):
-        generator.shuffle(by_operator[operator])
-    drawn: list[Drawn] = []
-    while len(drawn) < count and any(by_operator.values()):
-        for operator in sorted(by_operator):
-            if by_operator[operator] and len(drawn) < count:
-                drawn.append(by_operator[operator].pop())
-    return drawn
-
-
-def stages(root: Path, file: str) -> list[tuple[str, ...]]:
-    """Tests to run on a mistake in `file`, nearest first: its own file's, its folder's, all."""
-    inner = Path(file).relative_to("src/unpool")
-    own = [root / "tests" / inner.parent / f"test_{inner.stem}.py", root / "tests" / inner.parent]
-    near = [path.relative_to(root).as_posix() for path in own if path.exists() and path != root / "tests"]
-    return [*((path,) for path in near), ("tests",)]
-
-
-def survivors(drawn: Sequence[Drawn], trees: Sequence[Path], *, time_limit_s: float) -> Iterator[tuple[Drawn, Outcome]]:
-    """The mistakes that no test noticed; each round runs the next stage on those that are left."""
-    left = list(drawn)
-    for round_number in range(3):
-        jobs, owners = [], []
-        for one in left:
-            plan = stages(trees[0], one.file)
-            text = one.edit.apply((trees[0] / one.file).read_text(encoding="utf-8"))
-            # a file without a nearer test goes straight to the whole suite, in the last round
-            if round_number < 2 and round_number >= len(plan) - 1:
-                continue
-            tests = plan[-1] if round_number == 2 else plan[round_number]
-            ignored = ("--ignore=tests/benchmarks",)
-            jobs.append(Job((*tests, *ignored), time_limit_s, marks=None, plant=(one.file, text)))
-            owners.append(one)
-        for number, outcome in run_all(jobs, trees):
-            if outcome.is_green or (outcome.ended, outcome.code) == ("exit", 5):
-                if round_number == 2:
-                    yield owners[number], outcome
-                continue
-            left.remove(owners[number])
-            print(f"killed   {outcome.wall_s:5.1f} s  {owners[number]}  {_killer(outcome)}", flush=True)
-
-
-def _killer(outcome: Outcome) -> str:
-    if outcome.failed:
-        return outcome.failed[0].split("::", 1)[-1]
-    return outcome.ended if outcome.ended != "exit" else "could not be imported"
+SEED = 20261129
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    equivalent = read_equivalent(options.equivalent)
+    drawn, before_s = _start(options)
     started = time.monotonic()
-    drawn = draw(options.root, count=options.count, seed=options.seed)
+
+    def save() -> None:
+        if options.json:
+            _write(options, drawn, equivalent, wall_s=before_s + time.monotonic() - started)
+
+    if options.again:
+        for one in drawn:
+            one.result = "open" if one.result in ("nearby", "survived") else one.result
     preload()
     with tempfile.TemporaryDirectory(prefix="unpool-drawn-") as folder:
         trees = [copy_tree(Path(folder) / f"tree{slot}", options.root) for slot in range(options.jobs)]
-        whole = run_tests(trees[0], Job(("tests", "--ignore=tests/benchmarks"), options.time_limit, marks=None))
-        if not whole.is_green:
-            print(f"the tests are not green as they are: {_killer(whole)}\n{whole.output[-2000:]}", file=sys.stderr)
-            return 1
-        print(f"{len(drawn)} mistakes drawn with seed {options.seed}; the tests take {whole.wall_s:.0f} s without them")
-        alive = []
-        for one, outcome in survivors(drawn, trees, time_limit_s=max(60.0, 4 * whole.wall_s)):
-            alive.append(one)
-            print(f"survived {outcome.wall_s:5.1f} s  {one}", flush=True)
-    wall_s = time.monotonic() - started
-    print(f"{len(drawn) - len(alive)} of {len(drawn)} killed; {wall_s:.0f} s")
-    if options.json:
-        rows = [Row(what="drawn mistakes caught by the tests", figure=f"{len(drawn) - len(alive)} of {len(drawn)}")]
-        details = {"drawn": [asdict(one) for one in drawn], "survived": [str(one) for one in alive]}
-        command = shlex.join(["python", "-m", "benchmarks.mutants.drawn", "--json", str(options.json)])
-        write_result(options.json, rows, command=command, seed=options.seed, wall_s=wall_s, details=details)
+        bench = Bench(trees, copy_tree(Path(folder) / "plain", options.root), time_limit_s=options.time_limit)
+        _judge(bench, [one for one in drawn if not reason(one, equivalent)], save, is_whole=not options.near_only)
+    save()
+    _summary(drawn, equivalent)
     return 0
+
+
+def _start(options: argparse.Namespace) -> tuple[list[Drawn], float]:
+    """The mistakes of a run that was stopped, and the seconds it took, or new ones."""
+    if not (options.json and options.json.is_file()):
+        return draw(options.root, count=options.count, seed=options.seed), 0.0
+    result = json.loads(options.json.read_text(encoding="utf-8"))
+    if (result["seed"], len(result["details"]["drawn"])) != (options.seed, options.count):
+        raise SystemExit(f"{options.json} holds another drawing: give its --seed and --count, or another --json")
+    return restored(options.root, result["details"]["drawn"]), result["wall_s"]
+
+
+def _judge(bench: Bench, drawn: Sequence[Drawn], save: Callable[[], None], *, is_whole: bool) -> None:
+    near = {one.file: nearest(bench.plain, one.file) for one in drawn}
+    pairs = [(one, near[one.file]) for one in drawn if one.result == "open"]
+    for one in (one for one, tests in pairs if not tests):
+        one.result = "nearby"
+    _note(bench.each([(one, tests) for one, tests in pairs if tests]), save, otherwise="nearby")
+    if is_whole:
+        _note(bench.together([one for one in drawn if one.result == "nearby"]), save, otherwise="survived")
+
+
+def _note(verdicts, save: Callable[[], None], *, otherwise: str) -> None:
+    for one, by in verdicts:
+        one.result, one.by = ("killed", by) if by else (otherwise, "")
+        print(f"{one.result:8}  {one}  {by.rpartition('::')[2]}", flush=True)
+        save()
+
+
+def _counts(drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]]) -> tuple[list[Drawn], list[Drawn], str]:
+    """Those that live, those that change nothing, and how many of how many were killed."""
+    present = [one for one in drawn if one.result != "gone"]
+    same = [one for one in present if one.result != "killed" and reason(one, equivalent)]
+    alive = [one for one in present if one.result != "killed" and one not in same]
+    counted = len(present) - len(same)
+    return alive, same, f"{counted - len(alive)} of {counted}"
+
+
+def _summary(drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]]) -> None:
+    alive, same, figure = _counts(drawn, equivalent)
+    for one in same:
+        print(f"equivalent  {one}: {reason(one, equivalent)}")
+    for one in alive:
+        print(f"alive ({one.result})  {one}")
+    print(
+        f"{figure} killed; {len(same)} equivalent and {len(drawn) - len([o for o in drawn if o.result != 'gone'])} gone"
+    )
+
+
+def _write(options: argparse.Namespace, drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]], *, wall_s: float):
+    alive, same, figure = _counts(drawn, equivalent)
+    rows = [
+        Row(what="drawn mistakes caught by the tests", figure=figure, reference="90 %"),
+        Row(what="drawn mistakes that change nothing, not counted", figure=str(len(same))),
+    ]
+    details = {
+        "alive": [str(one) for one in alive],
+        "equivalent": {str(one): reason(one, equivalent) for one in same},
+        "drawn": [asdict(one) for one in drawn],
+    }
+    arguments = ["--count", str(options.count), "--json", str(options.json)]
+    command = shlex.join(["python", "-m", "benchmarks.mutants.drawn", *arguments])
+    write_result(options.json, rows, command=command, seed=options.seed, wall_s=wall_s, details=details)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.mutants.drawn", description=__doc__)
-    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=2, help="copies tested beside one another (default 2)")
-    parser.add_argument("--time-limit", type=float, default=900.0, metavar="S", help="for the whole suite, unmutated")
+    parser.add_argument("--time-limit", type=float, default=1800.0, metavar="S", help="for each run of tests")
+    parser.add_argument("--near-only", action="store_true", help="leave the whole suite for another time")
+    parser.add_argument("--again", action="store_true", help="take up again what lived, since tests were written")
     parser.add_argument("--root", type=Path, default=ROOT, help="the tree to copy")
-    parser.add_argument("--json", type=Path, help="also write what was drawn and what survived here")
+    parser.add_argument(
+        "--equivalent", type=Path, default=Path(__file__).parent / EQUIVALENT, help="what is not counted"
+    )
+    parser.add_argument("--json", type=Path, help="what was drawn and what became of it; an existing one goes on")
     return parser
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+EQUIVALENT = "equivalent.yaml"
 KEYS = ("file", "old", "new", "test", "why")
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -44,13 +45,13 @@ class Mutant:
 
 
 def read_mutants(folder: Path) -> list[Mutant]:
-    """All rows of the folder's YAML files, in order.
+    """All rows of the folder's YAML files but those that change nothing, in order.
 
     Raises:
         ValueError: a file is no YAML list, or a row does not have exactly the keys of a mutant, each a text.
     """
     mutants = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(path for path in folder.glob("*.yaml") if path.name != EQUIVALENT):
         try:
             rows = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         except YAMLError as error:

@@ -15,6 +15,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.NotEq: ast.Eq,
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
     ast.And: ast.Or,
     ast.Or: ast.And,
 }
@@ -78,13 +79,14 @@ def _running(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
 
 
 def _swap(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Comparisons, plus and minus, and/or: each for its neighbour."""
+    """Comparisons, plus and minus, times, and/or: each for its neighbour."""
     if isinstance(node, ast.Compare):
         for position, op in enumerate(node.ops):
             if type(op) in SWAPS:
                 yield "comparison", _changed(node, lambda n, p=position: n.ops.__setitem__(p, SWAPS[type(n.ops[p])]()))
     if isinstance(node, ast.BinOp) and type(node.op) in SWAPS and not _is_text(node.left) and not _is_text(node.right):
-        yield "sign", _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
+        operator = "factor" if isinstance(node.op, ast.Mult) else "sign"
+        yield operator, _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
     if isinstance(node, ast.BoolOp):
         yield "and/or", _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import _exit  # a test that is interrupted may leave another one in `os`
 from pathlib import Path
@@ -40,25 +40,29 @@ class Job:
         time_limit_s: the child and all that it started are killed after this time.
         stop_at_first: end at the first failure.
         marks: pytest's `-m` expression; empty runs slow tests too, None leaves the choice to the tree's settings.
-        plant: a file of the copy and the text it holds while the tests run.
+        plant: files of the copy and the text each holds while the tests run.
     """
 
     tests: tuple[str, ...]
     time_limit_s: float
     stop_at_first: bool = True
     marks: str | None = ""
-    plant: tuple[str, str] | None = None
+    plant: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
-    """What became of a job: `ended` is "exit", "time limit" or "signal N"; `code` is pytest's exit code."""
+    """What became of a job: `ended` is "exit", "time limit" or "signal N"; `code` is pytest's exit code.
+
+    `broken` holds the files whose tests could not be collected.
+    """
 
     ended: str
     code: int = -1
     passed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     imported_from: str = ""
     wall_s: float = 0.0
     output: str = ""
@@ -77,17 +81,16 @@ def preload() -> None:
 
 
 class Child:
-    """One forked test run in `tree`; the file it mutates is whole again once `poll` gave the outcome."""
+    """One forked test run in `tree`; the files it mutates are whole again once `poll` gave the outcome."""
 
     def __init__(self, tree: Path, job: Job) -> None:
         self.tree, self.job = tree, job
         self.started = time.monotonic()
         self.log, self.report = tree / ".output", tree / ".report"
         self.report.unlink(missing_ok=True)
-        self.planted = tree / job.plant[0] if job.plant else None
-        self.before = self.planted.read_bytes() if self.planted else b""
-        if self.planted and job.plant:
-            self.planted.write_text(job.plant[1], encoding="utf-8")
+        self.before = {tree / name: (tree / name).read_bytes() for name in job.plant}
+        for name, text in job.plant.items():
+            (tree / name).write_text(text, encoding="utf-8")
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -110,13 +113,13 @@ class Child:
         return outcome
 
     def end(self, *, is_reaped: bool = False) -> None:
-        """Kills what is left of the run, and puts the mutated file back."""
+        """Kills what is left of the run, and puts the mutated files back."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         if not is_reaped:
             os.waitpid(self.pid, 0)
-        if self.planted:
-            self.planted.write_bytes(self.before)
+        for path, content in self.before.items():
+            path.write_bytes(content)
 
 
 def run_tests(tree: Path, job: Job) -> Outcome:
@@ -151,6 +154,11 @@ class _Recorder:
         self.passed: list[str] = []
         self.failed: list[str] = []
         self.skipped: list[str] = []
+        self.broken: list[str] = []
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.broken.append(report.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:

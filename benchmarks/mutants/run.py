@@ -78,7 +78,7 @@ def judge(
             show(verdicts[position])
             continue
         positions.append(position)
-        jobs.append(Job((mutant.test,), time_limit_s, plant=(mutant.file, text)))
+        jobs.append(Job((mutant.test,), time_limit_s, plant={mutant.file: text}))
     for number, outcome in run_all(jobs, trees):
         position = positions[number]
         verdicts[position] = verdict_of(mutants[position], outcome)

@@ -1,13 +1,17 @@
 """Promises of the drawn mistakes."""
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants.drawn import draw, stages
+from benchmarks.mutants.drawing import Drawn, draw, groups, planted, read_equivalent, reason, restored
+from benchmarks.mutants.listed import EQUIVALENT, computing_files
 from benchmarks.mutants.mutators import edits
+from benchmarks.mutants.notice import nearest
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +27,7 @@ def _results(source: str) -> set[str]:
         ("y = a != b", "y = (a == b)"),
         ("y = (a - b) * c", "y = ((a + b)) * c"),
         ("y = -x", "y = (x)"),
+        ("y = a * b", "y = (a / b)"),
         ("y = x[2]", "y = x[3]"),
         ("y = x[2]", "y = x[(1)]"),
         ("y = x.sum(dim=1)", "y = (x.sum(dim=0))"),
@@ -58,36 +63,91 @@ def test_edits_spare_texts_annotations_and_errors(source: str) -> None:
 
 
 def test_draw_is_a_function_of_its_seed_and_spreads_over_operators() -> None:
-    first, again, other = (draw(ROOT, count=14, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (draw(ROOT, count=16, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
-    assert len({one.edit.operator for one in first}) == 7
-    assert all("/cli/" not in one.file for one in draw(ROOT, count=10_000, seed=1))
+    assert len({one.edit.operator for one in first}) == 8
+    assert {one.file for one in draw(ROOT, count=2000, seed=1)} <= set(computing_files(ROOT))
 
 
-def test_stages_go_from_the_nearest_tests_to_all(tmp_path: Path) -> None:
-    (tmp_path / "tests/ops").mkdir(parents=True)
-    (tmp_path / "tests/ops/test_boxes.py").touch()
-    assert stages(tmp_path, "src/unpool/ops/boxes.py") == [("tests/ops/test_boxes.py",), ("tests/ops",), ("tests",)]
-    assert stages(tmp_path, "src/unpool/ops/other.py") == [("tests/ops",), ("tests",)]
-    assert stages(tmp_path, "src/unpool/types.py") == [("tests",)]
+def test_tests_nearest_to_a_file_are_its_own_then_its_folder_s_or_its_package_s(tmp_path: Path) -> None:
+    for name in ("ops/test_boxes.py", "ops/test_a.py", "ops/deep/test_b.py", "test_recipe.py", "test_recipe_more.py"):
+        (tmp_path / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tests" / name).touch()
+    folder = ("tests/ops/deep/test_b.py", "tests/ops/test_a.py")
+    assert nearest(tmp_path, "src/unpool/ops/boxes.py") == ("tests/ops/test_boxes.py", *folder)
+    assert nearest(tmp_path, "src/unpool/ops/far/other.py") == (*folder, "tests/ops/test_boxes.py")
+    assert nearest(tmp_path, "src/unpool/recipe/reading.py") == ("tests/test_recipe.py", "tests/test_recipe_more.py")
+    assert nearest(tmp_path, "src/unpool/types.py") == ()
+
+
+SOURCE = "def f(a, b):\n    return (a + b) * (a - b)\n"
+
+
+def drawn_from(root: Path, text: str = SOURCE) -> list[Drawn]:
+    (root / "src/unpool").mkdir(parents=True, exist_ok=True)
+    (root / "src/unpool/f.py").write_text(text, encoding="utf-8")
+    return sorted(draw(root, count=99, seed=0), key=lambda one: (one.edit.start, one.edit.stop))
+
+
+def test_mistakes_planted_at_once_never_edit_the_same_text(tmp_path: Path) -> None:
+    drawn = drawn_from(tmp_path)
+    first, second = groups(sorted(drawn, key=lambda one: one.edit.stop - one.edit.start))
+    assert planted(tmp_path, first) == {"src/unpool/f.py": "def f(a, b):\n    return ((a - b)) * ((a + b))\n"}
+    assert [one.edit.operator for one in second] == ["factor"]
+
+
+def test_drawing_goes_on_where_its_lines_are_now_and_without_those_that_changed(tmp_path: Path) -> None:
+    saved = [asdict(one) for one in drawn_from(tmp_path)]
+    (tmp_path / "src/unpool/f.py").write_text(f"X = 1\n\n\n{SOURCE}", encoding="utf-8")
+    assert [one.edit.line for one in restored(tmp_path, saved)] == [5, 5, 5]
+    (tmp_path / "src/unpool/f.py").write_text(SOURCE.replace("* (a", "* 2 * (a"), encoding="utf-8")
+    assert [one.result for one in restored(tmp_path, saved)] == ["gone"] * 3
+
+
+def test_equivalent_mistake_is_known_by_its_whole_line(tmp_path: Path) -> None:
+    one = drawn_from(tmp_path)[0]
+    row = {"file": one.file, "old": "return (a + b) * (a - b)", "new": one.new, "why": "it is only a toy"}
+    assert reason(one, [row]) == "it is only a toy"
+    assert reason(one, [row | {"old": "a + b"}]) == ""
+
+
+def test_every_equivalent_mistake_is_a_line_of_its_file() -> None:
+    for row in read_equivalent(ROOT / "benchmarks/mutants" / EQUIVALENT):
+        assert row["old"] in " ".join((ROOT / row["file"]).read_text(encoding="utf-8").split()), row
+        assert row["why"], row
+
+
+TREE = {
+    "src/unpool/__init__.py": "",
+    "src/unpool/ops/sums.py": "def add(a, b):\n    return a + b\n",
+    "src/unpool/ops/less.py": "def less(a, b):\n    return a < b\n\n\ndef more(a, b):\n    return a > b\n",
+    "tests/ops/test_sums.py": "from unpool.ops.sums import add\n\n\ndef test_add():\n    assert add(2, 1) == 3\n",
+    "tests/ops/test_less.py": "from unpool.ops.less import less\n\n\ndef test_less():\n    assert less(1, 2)\n",
+    "tests/far/test_far.py": "from unpool.ops.less import more\n\n\ndef test_more():\n    assert not more(1, 1)\n"
+    "\n\ndef test_red():\n    assert more(1, 1)\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib --doctest-modules'\n",
+}
 
 
 @pytest.mark.slow
-def test_drawn_run_tells_killed_from_survived(tmp_path: Path) -> None:
-    files = {
-        "src/unpool/__init__.py": "",
-        "src/unpool/ops/sums.py": "def add(a, b):\n    return a + b\n",
-        "src/unpool/ops/less.py": "def less(a, b):\n    return a < b\n",
-        "tests/ops/test_sums.py": "from unpool.ops.sums import add\n\n\ndef test_add():\n    assert add(2, 1) == 3\n",
-        "tests/ops/test_less.py": "from unpool.ops.less import less\n\n\ndef test_less():\n    assert less(1, 2)\n",
-        "pyproject.toml": "[tool.pytest.ini_options]\n",
-    }
-    for name, text in files.items():
+def test_drawn_run_tells_killed_from_survived_and_goes_on(tmp_path: Path) -> None:
+    for name, text in TREE.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.mutants.drawn", "--root", str(tmp_path), "--count", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 2 killed" in done.stdout
-    assert "src/unpool/ops/sums.py:2  sign: a + b  ->  (a - b)  test_add" in done.stdout
-    assert "src/unpool/ops/less.py:2  comparison: a < b  ->  (a <= b)\n" in done.stdout
+    state = tmp_path / "drawn.json"
+    command = [sys.executable, "-m", "benchmarks.mutants.drawn", "--root", str(tmp_path), "--count", "3", "--jobs", "1"]
+    command += ["--json", str(state), "--equivalent", str(tmp_path / "equivalent.yaml")]
+
+    def output(*more: str) -> str:
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    near = output("--near-only")
+    assert "src/unpool/ops/sums.py:2  sign: return a + b  ->  return (a - b)  test_add" in near
+    assert "1 of 3 killed" in near
+    assert "2 of 3 killed" in output()  # a distant test notices `>`, and one that is red anyway nothing
+    row = "{file: src/unpool/ops/less.py, old: return a < b, new: return (a <= b), why: a toy}"
+    (tmp_path / "equivalent.yaml").write_text(f"- {row}\n", encoding="utf-8")
+    assert "2 of 2 killed; 1 equivalent and 0 gone" in output("--again")
+    assert json.loads(state.read_text(encoding="utf-8"))["rows"][0]["figure"] == "2 of 2"

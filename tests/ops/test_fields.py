@@ -140,3 +140,17 @@ def test_of_two_equal_neighbours_one_is_a_peak(other):
     maps = torch.zeros(1, 6, 6)
     maps[0, 2, 2] = maps[0, other[0], other[1]] = 0.9
     assert len(parsing.find_peaks(maps)[0].points) == 1
+
+
+def test_line_is_sampled_evenly_from_its_start_to_its_end():
+    field = torch.zeros(2, 1, 10)
+    field[0, 0] = torch.arange(10.0)
+    seen = fields.along_lines(field, torch.tensor([[0.0, 0.0]]), torch.tensor([[9.0, 0.0], [4.5, 0.0], [0.0, 0.0]]))
+    assert torch.allclose(seen[0], torch.stack([torch.arange(10.0), torch.arange(10.0) / 2, torch.zeros(10)]))
+
+
+def test_joints_of_one_pixel_draw_nothing_and_weaken_nobody_s_limb():
+    people = torch.tensor([[[2.0, 1.0], [9.0, 1.0]], [[5.0, 1.0], [5.0, 1.0]]])
+    drawn = fields.affinity_fields(people, ((0, 1),), (3, 12), 1.0)
+    assert drawn.equal(fields.affinity_fields(people[:1], ((0, 1),), (3, 12), 1.0))
+    assert drawn[0, 1, 5] == 1

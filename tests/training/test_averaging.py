@@ -59,3 +59,21 @@ def test_average_keeps_no_memory_of_the_network():
 def test_decay_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"is 1.0; it must lie in \[0, 1\)"):
         Averaging(1.0)
+
+
+def test_average_begins_at_the_weights_of_its_first_update_and_then_keeps_two_elevenths():
+    norm, averaging = filled(3.0), Averaging(0.999)
+    averaging.update(norm)
+    assert averaging.averages["weight"].tolist() == [3.0, 3.0]
+    fill(norm, 14.0)
+    averaging.update(norm)
+    assert averaging.averages["weight"].tolist() == pytest.approx([12.0, 12.0])  # 3 * 2 / 11 + 14 * 9 / 11
+    assert averaging.updates == 2
+
+
+def test_first_update_of_an_average_that_was_started_keeps_a_tenth():
+    norm, averaging = filled(1.0), Averaging(0.999)
+    averaging.start(norm)
+    fill(norm, 2.0)
+    averaging.update(norm)
+    assert averaging.averages["weight"].tolist() == pytest.approx([1.9, 1.9])

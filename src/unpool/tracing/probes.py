@@ -102,6 +102,11 @@ def noise(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(1, *shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
 
 
+def is_taken(network: nn.Module, image: Tensor) -> bool:
+    """Whether a network runs on an image."""
+    return not _complaint(network, image)
+
+
 def _complaint(network: nn.Module, image: Tensor) -> str:
     """The network's error for an image; empty where it takes the image."""
     with foreign_code(passing=NotConvertible) as failure, torch.no_grad():

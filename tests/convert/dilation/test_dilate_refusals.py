@@ -7,19 +7,12 @@ from tests.convert.dilation.dilated import conv, sequential
 from unpool.convert import dilate
 from unpool.errors import NotConvertible
 
-F = nn.functional
-
 
 class Backwards(nn.Module):
     """A module without a rule that reads other rows."""
 
     def forward(self, x):
         return x.flip(2)
-
-
-class PaddedBySize(nn.Module):
-    def forward(self, x):
-        return F.pad(x, (0, x.shape[3] % 2))
 
 
 class FirstRow(nn.Module):
@@ -37,7 +30,6 @@ class FirstRow(nn.Module):
             (nn.MaxPool2d(2, return_indices=True),),
             "0 cannot be dilated to stride 1: it returns the indices of its maxima",
         ),
-        ((conv(3, 4, stride=2), PaddedBySize()), "1:pad cannot .* size of the map: write the padding as numbers"),
         (
             (conv(3, 4, stride=2), FirstRow()),
             "1:getitem cannot .* single rows or columns: slice with a range, or choose",
@@ -59,12 +51,6 @@ def test_layer_without_an_exact_counterpart_is_named(layers, told):
 def test_stride_that_the_output_stride_does_not_divide_is_refused():
     with pytest.raises(NotConvertible, match="0 cannot be dilated to stride 2: it goes from stride 1 to 3"):
         dilate(sequential(conv(3, 4, stride=3)), output_stride=2)
-
-
-def test_layer_called_on_maps_of_different_grids_is_refused():
-    shared = conv(3, 3, stride=2, padding=1)
-    with pytest.raises(NotConvertible, match="0 cannot be dilated to stride 1: it is called twice, on maps of diff"):
-        dilate(nn.Sequential(shared, shared), output_stride=1)
 
 
 def test_layer_of_a_derived_class_called_on_maps_of_different_grids_is_refused():

@@ -37,11 +37,10 @@ def _pad(rewriter: DilationRewriter, node: fx.Node, pads: Any, *, mode: str, val
     if layout is None or not layout.is_dense:
         rewriter.copy(node)
         return layout
-    if any(isinstance(p, fx.Node) for p in pads):
-        rewriter.refuse(node, "its padding is computed from the size of the map: write the padding as numbers")
     x, dims = rewriter.new_node(input_node(node)), rewriter.old(input_node(node)).dim()
     step = {axis % dims: grid for axis, grid in zip(layout.axes, layout.grid, strict=True)}
-    scaled = tuple(p * step.get(dims - 1 - i // 2, 1) for i, p in enumerate(pads))
+    pads = rewriter.map_arguments(tuple(pads))
+    scaled = tuple(_scale(rewriter, p, step.get(dims - 1 - i // 2, 1)) for i, p in enumerate(pads))
     if mode == "constant":
         new = rewriter.call(nn.functional.pad, x, scaled, "constant", value)
     else:
@@ -65,12 +64,20 @@ def slice_map(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
     index = full_index(node.args[1], dims)
     if any(item is None for item in index) or len(index) != dims:
         return keep_operation(rewriter, node)
-    steps = [index[axis] for axis in layout.axes]
-    if any(not isinstance(step, slice) for step in steps):
-        rewriter.refuse(node, "it picks single rows or columns: slice with a range, or choose a larger output stride")
-    if all(step == slice(None) for step in steps):
+    entries = [index[axis] for axis in layout.axes]
+    if all(entry == slice(None) for entry in entries):
         return keep_operation(rewriter, node)
+    if any(not isinstance(entry, slice) for entry in entries):
+        return _keep_if_coarse(rewriter, node, layout)
+    if any(1 in size for size in rewriter.old_sizes(node, _axes_left(layout.axes, index))):
+        return _keep_if_coarse(rewriter, node, layout)
     return _slice_finer(rewriter, node, layout, index)
+
+
+def _keep_if_coarse(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout) -> MapLayout | None:
+    if layout.is_dense:
+        rewriter.refuse(node, "it picks single rows or columns: slice with a range, or choose a larger output stride")
+    return keep_operation(rewriter, node)
 
 
 def _slice_finer(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, index: list[Any]) -> MapLayout:
@@ -80,25 +87,25 @@ def _slice_finer(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, i
         entry = index[axis]
         jump = 1 if entry.step is None else entry.step
         kept = rewriter.kept_step(node, jump, layout.stride[i], layout.grid[i])
-        start, stop = (_scale_end(rewriter, end, layout.grid[i]) for end in (entry.start, entry.stop))
+        ends = (new[axis].start, new[axis].stop)
+        start, stop = (None if end is None else _scale(rewriter, end, layout.grid[i]) for end in ends)
         new[axis] = slice(start, stop, None if kept == 1 else kept)
         stride[i], grid[i] = layout.stride[i] * jump, layout.grid[i] * jump // kept
         old.append(entry)
     rewriter.put(node, rewriter.call(operator.getitem, rewriter.new_node(input_node(node)), tuple(new)))
-    axes = _axes_after(layout.axes, index)
+    axes = _axes_left(layout.axes, index)
     rewriter.note_change(node, _describe(old), _describe([new[axis] for axis in layout.axes]))
     return MapLayout(axes, (stride[0], stride[1]), (grid[0], grid[1]))
 
 
-def _scale_end(rewriter: DilationRewriter, end: Any, grid: int) -> Any:
-    """Returns a start or end on the finer grid; one computed from the size of a finer map is on that grid already."""
-    if isinstance(end, fx.Node):
-        new = rewriter.new_node(end)
-        return rewriter.call(operator.mul, new, grid) if grid > 1 and rewriter.is_unchanged(end) else new
-    return end * grid if isinstance(end, int) else end
+def _scale(rewriter: DilationRewriter, number: Any, grid: int) -> Any:
+    """A count of positions of the old map, or a node that computes one, in positions of the finer grid."""
+    if isinstance(number, fx.Node):
+        return rewriter.call(operator.mul, number, grid) if grid > 1 else number
+    return number * grid
 
 
-def _axes_after(axes: Pair, index: list[Any]) -> Pair:
+def _axes_left(axes: Pair, index: list[Any]) -> Pair:
     """The axes of rows and columns after axes with an integer index are gone."""
     gone = [i for i, item in enumerate(index) if not isinstance(item, slice)]
     rows, columns = (axis - sum(i < axis for i in gone) for axis in axes)
@@ -106,5 +113,9 @@ def _axes_after(axes: Pair, index: list[Any]) -> Pair:
 
 
 def _describe(slices: list[Any]) -> str:
-    parts = (["" if end is None else str(end) for end in (s.start, s.stop, s.step)] for s in slices)
+    parts = (map(_describe_end, (s.start, s.stop, s.step)) for s in slices)
     return f"[{', '.join(map(':'.join, parts))}]"
+
+
+def _describe_end(end: Any) -> str:
+    return "" if end is None else "computed" if isinstance(end, fx.Node) else str(end)

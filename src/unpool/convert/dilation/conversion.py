@@ -3,8 +3,9 @@
 Chen et al. 2015 (arXiv:1412.7062, "hole algorithm") and Yu & Koltun 2016 (arXiv:1511.07122), for any network whose
 operations `torch.fx` can follow. At the positions of the old map the new one has the same values; between them it has
 those that the old network computes for a shifted image ("shift and stitch", Sermanet et al. 2014, arXiv:1312.6229),
-except that padding and global averages stay those of the image as it is. Unlike libraries that only set `dilation`,
-both networks are run and compared operation by operation, and a network that differs is refused.
+except that padding, and what is computed from all of a map at once, stay those of the image as it is. Unlike libraries
+that only set `dilation`, both networks are run and compared: operation by operation at two sizes of image, then as a
+whole at sizes with every remainder that the coarsest stride leaves. A network that differs is refused.
 """
 
 import copy
@@ -12,8 +13,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from unpool.convert.dilation.proof import first_difference, proof_images
 from unpool.convert.dilation.rewriter import DilationRewriter, apply_settings
 from unpool.convert.dilation.rule_table import dilate_node
 from unpool.errors import NotConvertible
@@ -25,6 +27,7 @@ from unpool.types import Backbone
 
 # (H, W): even and odd at every stride up to 32, and for networks that take no odd ones
 PROBES = ((64, 96), (97, 131), (160, 128))
+ROUNDS = 4  # of graphs, each of which follows the network at one more size
 
 
 class Dilated(Rewritten):
@@ -32,6 +35,7 @@ class Dilated(Rewritten):
 
     Attributes:
         channels, strides: of the maps, where the network before is a backbone; else empty.
+        compared_at: (H, W) of the images on which the two networks were compared.
     """
 
     @property
@@ -42,6 +46,10 @@ class Dilated(Rewritten):
     def strides(self) -> tuple[int, ...]:
         return self.meta["strides"]
 
+    @property
+    def compared_at(self) -> tuple[tuple[int, int], ...]:
+        return self.meta["compared_at"]
+
 
 def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = None) -> Dilated:
     """Returns a copy of a network in which dilations replace the strides beyond `output_stride`.
@@ -49,14 +57,16 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     Args:
         network: takes one image (B, C, H, W); it is not changed.
         output_stride: pixels of the image between neighbours of the coarsest map; it must divide the strides above it.
-        image: what the two networks are compared on, for those that take none of 64x96, 97x131, 160x128.
+        image: what the two networks are compared on first, for those that take none of 64x96, 97x131, 160x128.
 
     Returns:
         The network in the mode of the given one. Each of its maps holds the old map at every s-th position from the
-        first on, s being the old stride over the new one, within 1e-5 of the largest value.
+        first on, s being the old stride over the new one, within 1e-5 of the largest value. Attention and averages over
+        parts of a map are those of the old map, each value repeated for the positions up to the next.
 
     Raises:
-        NotConvertible: a layer has no exact counterpart, or the network cannot be followed; the message names it.
+        NotConvertible: a layer has no exact counterpart, the result depends on the size of the image in another way, or
+            the network cannot be followed; the message names the layer.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 8, 3, padding=1))
     >>> dilated = dilate(network, output_stride=1)
@@ -69,21 +79,62 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
     before = copy_in_float64(network)
     fill_zeros(before)
-    images, tree = probe_images(before, image, sizes=PROBES), _copy_on_same_tensors(before)
-    rewriter = DilationRewriter(trace(before), tree, images, output_stride)
-    rewriter.follow(partial(dilate_node, rewriter))
-    with torch.no_grad():
-        outputs = list(tensors_of(before(images[0].clone())))
-    refuse_other_outputs(before, outputs, list(tensors_of(rewriter.old(rewriter.output_node()))))
+    rewriter, sizes = _rewrite_until_equal(before, image, output_stride)
     result = copy.deepcopy(network)
     apply_settings(result, rewriter.settings)
     for name, module in rewriter.added.items():
         result.add_module(name, module.train(result.training))
-    properties: dict[str, Any] = {"changes": tuple(rewriter.changes), "channels": (), "strides": ()}
+    properties: dict[str, Any] = {
+        "changes": tuple(rewriter.changes),
+        "channels": (),
+        "strides": (),
+        "compared_at": tuple(sizes),
+    }
     if isinstance(network, Backbone):
         properties["channels"] = network.channels
         properties["strides"] = tuple(min(s, output_stride) for s in network.strides)
     return Dilated(result, rewriter.graph, properties)
+
+
+def _rewrite_until_equal(
+    before: nn.Module, image: Tensor | None, output_stride: int
+) -> tuple[DilationRewriter, list[tuple[int, int]]]:
+    """The rewriter of a graph that equals the network at every size tried, and these sizes.
+
+    The last of them is for the proof alone: no graph is made on it.
+    """
+    images = probe_images(before, image, sizes=PROBES)
+    graph = trace(before)
+    for turn in range(ROUNDS):
+        rewriter, tree = _rewrite(graph, before, images, output_stride)
+        dilated = fx.GraphModule(tree, rewriter.graph)
+        proofs = proof_images(before, images, rewriter.coarsest_stride())
+        error, failing = first_difference((before, dilated), proofs, rewriter.output_layouts)
+        if failing is None:
+            return rewriter, [(x.shape[2], x.shape[3]) for x in (*images, *proofs)]
+        if failing is proofs[-1] or turn == ROUNDS - 1:
+            height, width = failing.shape[2:]
+            raise NotConvertible(
+                f"{type(before).__name__} cannot be dilated to stride {output_stride}: at {height}x{width} {error}, so "
+                "that it depends on the size of the image in a way that cannot be followed"
+            )
+        images = [*images, failing]  # so that the next graph holds there too, or the layer is named
+    raise AssertionError("the last round returns or raises")
+
+
+def _rewrite(
+    graph: fx.GraphModule, before: nn.Module, images: list[Tensor], output_stride: int
+) -> tuple[DilationRewriter, nn.Module]:
+    """The rewriter of a graph that equals the network on these images, operation by operation, and its modules."""
+    tree = _copy_on_same_tensors(before)
+    rewriter = DilationRewriter(graph, tree, images, output_stride)
+    rewriter.follow(partial(dilate_node, rewriter))
+    with torch.no_grad():
+        outputs = list(tensors_of(before(images[0].clone())))
+    refuse_other_outputs(before, outputs, list(tensors_of(rewriter.old(rewriter.output_node()))))
+    for name, module in rewriter.added.items():
+        tree.add_module(name, module)
+    return rewriter, tree
 
 
 def _copy_on_same_tensors(network: nn.Module) -> nn.Module:

@@ -82,7 +82,7 @@ def pad_same(x: Tensor, reach: Pair, stride: Pair, grid: Pair, value: float = 0.
 
 
 def _same_before(size: Any, reach: int, stride: int, step: int) -> Any:
-    coarse = (size + step - 1) // step
+    coarse = coarse_size(size, step)
     total = ((coarse + stride - 1) // stride - 1) * stride + reach + 1 - coarse
     return torch.sym_max(total, 0) // 2
 
@@ -123,6 +123,24 @@ def crop_like(x: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x
 
 
+def repeat_between(x: Tensor, like: Tensor, axes: tuple[int, ...], grid: tuple[int, ...]) -> Tensor:
+    """Repeats each value of a coarse tensor for the positions of a finer one, up to the next value.
+
+    Args:
+        x: as large along `axes` as the coarse map in `like`.
+        like: the finer tensor.
+        axes: counted from the end.
+        grid: positions of `like` between neighbours of `x`, by axis.
+
+    >>> repeat_between(torch.tensor([1, 2, 3]), torch.zeros(2, 5), (-1,), (2,))
+    tensor([1, 1, 2, 2, 3])
+    """
+    for axis, step in zip(axes, grid, strict=True):
+        positions = torch.arange(like.shape[axis], device=x.device)
+        x = x.index_select(axis, torch.div(positions, step, rounding_mode="floor"))
+    return x
+
+
 def split_shifts(x: Tensor, grid: Pair, count: Pair) -> Tensor:
     """Returns shifts of a fine map as one batch of coarse maps: shift s has the positions s, s + grid, s + 2 grid, ...
 
@@ -140,7 +158,7 @@ def split_shifts(x: Tensor, grid: Pair, count: Pair) -> Tensor:
     """
     for axis, step, number in ((2, grid[0], count[0]), (3, grid[1], count[1])):
         size = x.shape[axis]
-        first = torch.arange(coarse_size(size, grid=(step, step)), device=x.device) * step
+        first = torch.arange(coarse_size(size, step), device=x.device) * step
         index = first[:, None] + torch.arange(number, device=x.device)  # (h, number)
         index = torch.where(index < size, index, (index - step).clamp(min=0))
         x = x.index_select(axis, index.flatten())
@@ -154,11 +172,17 @@ def join_shifts(x: Tensor, count: Pair) -> Tensor:
     return x.flatten(4, 5).flatten(2, 3)
 
 
-def coarse_size(size: Any, grid: Pair) -> Any:
-    """Size of the coarse map that lies in a map of this size: one number for one, rows and columns for a tuple."""
-    if isinstance(size, tuple):
-        return tuple((n + step - 1) // step for n, step in zip(size[-2:], grid, strict=True))
-    return (size + grid[0] - 1) // grid[0]
+def coarse_shape(x: Tensor, axes: Pair, grid: Pair) -> tuple[Any, ...]:
+    """Shape of the coarse map that lies in a finer one."""
+    shape = list(x.shape)
+    for axis, step in zip(axes, grid, strict=True):
+        shape[axis] = coarse_size(x.shape[axis], step)
+    return tuple(shape)
+
+
+def coarse_size(size: Any, grid: int) -> Any:
+    """How many positions of a coarse map lie in so many of a finer one."""
+    return (size + grid - 1) // grid
 
 
 def max_pool(x: Tensor, *, kernel: Pair, stride: Pair, dilation: Pair, before: Pair, after: Pair) -> Tensor:

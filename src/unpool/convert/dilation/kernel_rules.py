@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_arg
 
-from unpool.convert.dilation import grid_operations
+from unpool.convert.dilation import grid_operations, map_rules
 from unpool.convert.dilation.kernel_axis import KernelAxis
 from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair, Settings
 from unpool.tracing.arguments import (
@@ -38,22 +39,18 @@ def conv(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
     """
     module: Any = rewriter.module(node)
     layout = _input_layout(rewriter, node, module.stride)
-    if layout is None:
-        rewriter.copy(node)
-        return None
-    axes = _kernel_axes(rewriter, node, layout, vars(module))
-    if all(axis.is_unchanged for axis in axes):
-        rewriter.set_module(node, Settings({}))
-        rewriter.copy(node)
-        return _layout_after(layout, axes)
+    axes = _kernel_axes(rewriter, node, layout, vars(module)) if layout is not None else []
+    if layout is None or all(axis.is_unchanged for axis in axes):
+        rewriter.put(node, rewriter.call_convolution(node, rewriter.new_node(input_node(node)), Settings({})))
+        return None if layout is None else _layout_after(layout, axes)
     x, padding = _pad_input(rewriter, node, axes, module)
     step, dilation = _pair_of(axes, "step"), _pair_of(axes, "new_dilation")
     settings = {"stride": step, "dilation": dilation, "padding": padding, "padding_mode": "zeros"}
     pads_itself = axes[0].same and "same_pad" in vars(module)
     if pads_itself:
         settings["same_pad"] = False
-    rewriter.set_module(node, Settings(settings, is_plain=axes[0].same and not pads_itself))
-    return _finish(rewriter, node, rewriter.emit("call_module", node.target, (x,)), layout, axes)
+    new = rewriter.call_convolution(node, x, Settings(settings, is_plain=axes[0].same and not pads_itself))
+    return _finish(rewriter, node, new, layout, axes)
 
 
 def conv_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
@@ -98,6 +95,8 @@ def _pool(
     rewriter: DilationRewriter, node: fx.Node, signature: Signature, call: Callable[..., fx.Node]
 ) -> MapLayout | None:
     arguments = read_pool_arguments(signature, node, rewriter.module(node))
+    if _is_computed(arguments):
+        return _pool_of_computed_size(rewriter, node)
     layout = _input_layout(rewriter, node, arguments["stride"])
     if layout is None:
         rewriter.copy(node)
@@ -109,6 +108,19 @@ def _pool(
     if arguments.get("return_indices"):
         rewriter.refuse(node, "it returns the indices of its maxima, which name pixels of another grid")
     return _finish(rewriter, node, call(rewriter, node, axes, arguments), layout, axes)
+
+
+def _is_computed(arguments: Mapping[str, Any]) -> bool:
+    nodes: list[fx.Node] = []
+    map_arg([value for name, value in arguments.items() if name != "input"], nodes.append)
+    return bool(nodes)
+
+
+def _pool_of_computed_size(rewriter: DilationRewriter, node: fx.Node) -> None:
+    """Pools the old map, whose size the kernel follows, as where it covers all of the map."""
+    if any(max(size) > 1 for size in rewriter.old_sizes(node, (-2, -1))):
+        rewriter.refuse(node, "its kernel is computed from the size of the map: write it as numbers")
+    map_rules.subsample(rewriter, node)
 
 
 def _call_max_pool(rewriter: DilationRewriter, node: fx.Node, axes: Axes, arguments: Mapping[str, Any]) -> fx.Node:
@@ -143,7 +155,7 @@ def _input_layout(rewriter: DilationRewriter, node: fx.Node, stride: Any) -> Map
     layout = rewriter.layouts[input_node(node)]
     x = rewriter.old(input_node(node))
     if layout is None and max(pair(stride)) > 1 and max(x.shape[-2:]) > 1:
-        rewriter.refuse(node, "it reads no map whose stride is known")
+        rewriter.refuse(node, "it reads no map whose stride is known, or one computed from all of a map at once")
     if layout is not None and tuple(axis % x.dim() for axis in layout.axes) != (x.dim() - 2, x.dim() - 1):
         rewriter.refuse(node, "its rows and columns are not the last axes")
     return layout

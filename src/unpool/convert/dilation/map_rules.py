@@ -5,9 +5,12 @@ from typing import Any
 from torch import Tensor, fx
 
 from unpool.convert.dilation import grid_operations
+from unpool.convert.dilation.joining import joined
 from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair
 from unpool.tracing.arguments import FLATTEN, GROUP_NORM, input_node, read_arguments
 from unpool.tracing.recorder import tensors_of
+
+NO_DILATION = "it makes the map smaller in a way that has no dilation"
 
 
 def keep_operation(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
@@ -15,10 +18,7 @@ def keep_operation(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | Non
 
     It is exact where the operation computes each position by itself, which the comparison in `finish` checks.
     """
-    layouts = [layout for used, layout in rewriter.input_maps(node) if isinstance(rewriter.old(used), Tensor)]
-    if len({layout.grid for layout in layouts}) > 1:
-        rewriter.refuse(node, "it joins maps of different grids")
-    rewriter.copy(node, rewriter.aligned(node))
+    rewriter.copy(node, joined(rewriter, node))
     return _layout_from_sizes(rewriter, node)
 
 
@@ -26,22 +26,23 @@ def _layout_from_sizes(rewriter: DilationRewriter, node: fx.Node) -> MapLayout |
     """The layout of an output, found by comparing its sizes with those of the input maps."""
     if next(tensors_of(rewriter.old(node)), None) is None:
         return None
-    maps = list(rewriter.input_maps(node))
+    maps = sorted(rewriter.input_maps(node), key=lambda one: not one[1].is_dense)
     for used, layout in maps:
-        axes = _axes_of_sizes(rewriter, node, rewriter.old_sizes(used, layout.axes), layout.axes)
+        axes = axes_after(rewriter, node, used, layout)
         if axes is not None:
             return layout._replace(axes=axes)
     if not maps:
-        return rewriter.layout_of_same_sizes(node)
+        return None
     used, layout = maps[0]
     if layout.is_dense or next(tensors_of(rewriter.old(node))).dim() != next(tensors_of(rewriter.old(used))).dim():
         return None
     return _layout_of_smaller_map(rewriter, node, used, layout)
 
 
-def _axes_of_sizes(rewriter: DilationRewriter, node: fx.Node, sizes: list[Pair], axes: Pair) -> Pair | None:
-    dims = next(tensors_of(rewriter.old(node))).dim()
-    pairs = [axes, *((i, i + 1) for i in reversed(range(dims - 1)))]
+def axes_after(rewriter: DilationRewriter, node: fx.Node, used: fx.Node, layout: MapLayout) -> Pair | None:
+    """Axes of a result that are as long as rows and columns of the map `used`; None where none are."""
+    dims, sizes = next(tensors_of(rewriter.old(node))).dim(), rewriter.old_sizes(used, layout.axes)
+    pairs = [layout.axes, *((i, i + 1) for i in reversed(range(dims - 1)))]
     return next((pair for pair in pairs if max(pair) < dims and rewriter.old_sizes(node, pair) == sizes), None)
 
 
@@ -49,19 +50,12 @@ def _layout_of_smaller_map(
     rewriter: DilationRewriter, node: fx.Node, used: fx.Node, layout: MapLayout
 ) -> MapLayout | None:
     """The layout of a map that an operation without a rule made smaller, while nothing is dilated yet."""
-    stride = _stride_after(rewriter, node, used, layout)
-    if rewriter.old_sizes(node, layout.axes) == [(1, 1)] * len(rewriter.old_values[node]):
+    stride = rewriter.stride_after(node, used, layout)
+    if stride is None or rewriter.old_sizes(node, layout.axes) == [(1, 1)] * len(rewriter.old_values[node]):
         return None
     if max(stride) > rewriter.output_stride:
-        rewriter.refuse(node, "it makes the map smaller in a way that has no dilation")
+        rewriter.refuse(node, NO_DILATION)
     return layout._replace(stride=stride)
-
-
-def _stride_after(rewriter: DilationRewriter, node: fx.Node, used: fx.Node, layout: MapLayout) -> Pair:
-    """Stride of an output, from the old sizes before and after."""
-    before, after = rewriter.old_sizes(used, layout.axes)[-1], rewriter.old_sizes(node, layout.axes)[-1]
-    rows, columns = (max(1, round(s * a / b)) for s, a, b in zip(layout.stride, before, after, strict=True))
-    return rows, columns
 
 
 def subsample(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
@@ -69,11 +63,11 @@ def subsample(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
     rewriter.copy(node, {used: rewriter.subsampled(used) for used, _ in rewriter.input_maps(node)})
     for _, layout in rewriter.input_maps(node):
         if layout.is_dense:
-            rewriter.note_change(node, "of all positions", _of_every(layout))
+            rewriter.note_change(node, "of all positions", of_every(layout))
     return None
 
 
-def _of_every(layout: MapLayout) -> str:
+def of_every(layout: MapLayout) -> str:
     return f"of every {layout.grid[0]}x{layout.grid[1]}th position"
 
 
@@ -97,8 +91,6 @@ def reduce(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
     inside = [axis for axis in layout.axes if axis in dims]
     if not inside:
         return keep_operation(rewriter, node)
-    if len(inside) == 1 and layout.is_dense:
-        rewriter.refuse(node, "it reads one axis of the map as a whole")
     return subsample(rewriter, node)
 
 
@@ -150,11 +142,13 @@ def resize(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
     layout = rewriter.layouts[used]
     if layout is None:
         return keep_operation(rewriter, node)
-    stride = _stride_after(rewriter, node, used, layout)
-    if max(stride) > rewriter.output_stride and layout.is_dense:
-        return _resize_shifts(rewriter, node, layout, stride)
+    stride = rewriter.stride_after(node, used, layout)
+    if stride is not None and max(stride) > rewriter.output_stride:
+        if layout.is_dense:
+            return _resize_shifts(rewriter, node, layout, stride)
+        rewriter.refuse(node, NO_DILATION)
     rewriter.copy(node, {used: rewriter.subsampled(used)})
-    return MapLayout(layout.axes, stride, (1, 1))
+    return None if stride is None else MapLayout(layout.axes, stride, (1, 1))
 
 
 def _resize_shifts(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, stride: Pair) -> MapLayout:
@@ -164,11 +158,8 @@ def _resize_shifts(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout,
     if not (rows.is_integer() and columns.is_integer()):
         rewriter.refuse(node, f"it goes to stride {max(stride)}, which the map has no whole number of shifts for")
     grid = (int(rows), int(columns))
-    replaced = {used: rewriter.call(grid_operations.split_shifts, rewriter.new_node(used), layout.grid, grid)}
-    for size in node.all_input_nodes[1:]:
-        if not rewriter.is_unchanged(size):
-            replaced[size] = rewriter.call(grid_operations.coarse_size, rewriter.new_node(size), grid)
-    shifts = rewriter.emit_copy(node, replaced)
+    shifts = rewriter.call(grid_operations.split_shifts, rewriter.new_node(used), layout.grid, grid)
+    shifts = rewriter.emit_copy(node, {used: shifts})
     rewriter.put(node, rewriter.call(grid_operations.join_shifts, shifts, grid))
     rewriter.note_change(node, "of all positions", f"of each of {grid[0]}x{grid[1]} shifts by itself")
     return MapLayout(layout.axes, stride, grid)
@@ -207,5 +198,5 @@ def _group_norm(rewriter: DilationRewriter, node: fx.Node, groups: int, *rest: A
     x = rewriter.new_node(used)
     new = rewriter.call(grid_operations.group_norm, x, weight, bias, groups=groups, eps=rest[2], steps=layout.grid)
     rewriter.put(node, new)
-    rewriter.note_change(node, "of all positions", _of_every(layout))
+    rewriter.note_change(node, "of all positions", of_every(layout))
     return layout

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 
-from unpool.convert.dilation.grid_operations import crop_like, every
+from unpool.convert.dilation.grid_operations import every
+from unpool.convert.dilation.strides import scaled_strides
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import GraphInputs, Rewriter
@@ -55,6 +57,7 @@ class DilationRewriter(Rewriter[MapLayout]):
 
     Attributes:
         settings: of the modules of `tree` that were changed, by name.
+        output_layouts: of each tensor of the output.
     """
 
     def __init__(self, source: fx.GraphModule, tree: nn.Module, images: list[Tensor], output_stride: int) -> None:
@@ -66,33 +69,39 @@ class DilationRewriter(Rewriter[MapLayout]):
         )
         self.output_stride = output_stride
         self.settings: dict[str, Settings] = {}
-        self._tree = tree
-        self._settings_before: dict[int, tuple[nn.Module, Settings]] = {}  # a module that lives keeps its id
-        self._layout_by_sizes: dict[tuple[Any, ...], MapLayout] = {}
+        self.output_layouts: list[MapLayout | None] = []
+        self._source, self._tree = source, tree
+        self._settings_of: dict[nn.Module, Settings] = {}
+        self._stride_of_sizes: dict[tuple[Pair, ...], Pair] = {}
 
     def copy(self, node: fx.Node, replaced: Mapping[fx.Node, fx.Node] | None = None) -> None:
         """Puts the same operation, with other inputs for those in `replaced`."""
         self.put(node, self.emit_copy(node, replaced))
 
-    def is_unchanged(self, node: fx.Node) -> bool:
-        """Whether a number is the same in both networks."""
-        return self.old_values[node] == self.new_values[self.new_node(node)]
+    def module(self, node: fx.Node) -> nn.Module | None:
+        """Returns the module of the network before that `node` calls; None if `node` is no module call."""
+        return self._source.get_submodule(str(node.target)) if node.op == "call_module" else None
 
-    def set_module(self, node: fx.Node, settings: Settings) -> None:
-        """Changes the module that `node` calls.
+    def call_convolution(self, node: fx.Node, x: fx.Node, settings: Settings) -> fx.Node:
+        """Calls the convolution that `node` calls, changed by `settings`.
+
+        Where an earlier call of it has other settings, its weights are given to the function.
 
         Raises:
-            NotConvertible: an earlier node calls it too and gave it other settings.
+            NotConvertible: it has a forward of its own, which no function stands for.
         """
-        name = str(node.target)
-        module = self._tree.get_submodule(name)
-        _, before = self._settings_before.setdefault(id(module), (module, settings))
-        if before != settings:
+        name, layer = str(node.target), self._source.get_submodule(str(node.target))
+        if self._settings_of.setdefault(layer, settings) == settings:
+            self.settings[name] = settings
+            apply_settings(self._tree, {name: settings})
+            return self.emit("call_module", name, (x,))
+        values = {**vars(layer), **settings.attributes}
+        if type(layer) is not nn.Conv2d or values["padding_mode"] != "zeros":
             self.refuse(node, "it is called twice, on maps of different grids")
-        self.settings[name] = settings
-        apply_settings(self._tree, {name: settings})
-        module = self._tree.get_submodule(name)
-        self._settings_before[id(module)] = (module, settings)
+        weight = self.emit("get_attr", f"{name}.weight", ())
+        bias = None if layer.bias is None else self.emit("get_attr", f"{name}.bias", ())
+        numbers = (values[key] for key in ("stride", "padding", "dilation", "groups"))
+        return self.call(nn.functional.conv2d, x, weight, bias, *numbers)
 
     def kept_step(self, node: fx.Node, stride: int, map_stride: int, grid: int) -> int:
         """Returns the part of a layer's stride that does not make its map coarser than the output stride."""
@@ -104,13 +113,48 @@ class DilationRewriter(Rewriter[MapLayout]):
             self.refuse(node, f"it goes from stride {now} to {now * stride} and the output stride does not divide that")
         return kept
 
-    def layout_of_same_sizes(self, node: fx.Node) -> MapLayout | None:
-        """The layout of an earlier map whose old and new sizes are those of `node`; None where there is none."""
+    def stride_after(self, node: fx.Node, used: fx.Node, layout: MapLayout) -> Pair | None:
+        """Stride of a map made of another one, from their old sizes; None where these have no whole ratio."""
+        before, after = self.old_sizes(used, layout.axes), self.old_sizes(node, layout.axes)
+        if (known := self._stride_of_sizes.get(tuple(after))) is not None:
+            return known
+        return scaled_strides(layout.stride, before, after)
+
+    def stride_of_map(self, node: fx.Node, axes: Pair) -> Pair | None:
+        """Stride of a node whose old sizes are in a whole ratio to those of the image; None for other nodes."""
+        sizes = self.old_sizes(node, axes)
+        if any(min(size) < 2 for size in sizes):
+            return None
+        images = [(x.shape[2], x.shape[3]) for x in self._old.images]
+        return self._stride_of_sizes.get(tuple(sizes)) or scaled_strides((1, 1), images, sizes)
+
+    def map_that_is_fine(self, node: fx.Node) -> MapLayout | None:
+        """The layout of a map that equals the old one and needs no dilation; None for other nodes."""
         if not isinstance(self.old(node), Tensor) or self.old(node).dim() != 4:
             return None
-        values = (*self.old_values[node], *self.new_values[self.new_node(node)])
-        layout = self._layout_by_sizes.get(tuple(tuple(x.shape[-2:]) for x in values))
-        return layout if layout and max(self.old(node).shape[-2:]) > 1 else None
+        stride = self.stride_of_map(node, (2, 3))
+        return MapLayout((2, 3), stride, (1, 1)) if stride and max(stride) <= self.output_stride else None
+
+    def coarsest_stride(self) -> int:
+        """The largest stride of all maps in the network before."""
+        return max((max(layout.stride) for layout in self.layouts.values() if layout is not None), default=1)
+
+    def finish_output(self, node: fx.Node) -> None:
+        """Notes the layouts of all tensors of the output.
+
+        Raises:
+            NotConvertible: one is a map that stayed at its old stride.
+        """
+        map_arg(node.args, self._finish_result)
+
+    def _finish_result(self, node: fx.Node) -> None:
+        layout, tensors = self.layouts[node], list(tensors_of(self.old(node)))
+        self.output_layouts += [layout] * len(tensors)
+        pairs = [(i, i + 1) for i in range(1, tensors[0].dim() - 1)] if tensors and layout is None else []
+        for axes in pairs:
+            stride = self.stride_of_map(node, axes)
+            if stride is not None and max(stride) > self.output_stride:
+                self.refuse(node, f"it reads all of a map at once, and its own map would stay at stride {max(stride)}")
 
     def old_sizes(self, node: fx.Node, axes: Pair) -> list[Pair]:
         """Rows and columns of the old node's map for each image."""
@@ -130,21 +174,6 @@ class DilationRewriter(Rewriter[MapLayout]):
             return new
         return self.call(every, new, layout.axes, layout.grid)
 
-    def aligned(self, node: fx.Node) -> dict[fx.Node, fx.Node]:
-        """New nodes for the maps that `node` reads, cropped to one size where borders made them differ."""
-        maps = [(used, layout) for used, layout in self.input_maps(node) if isinstance(self.old(used), Tensor)]
-        dense = [(used, layout) for used, layout in maps if layout.is_dense]
-        result = {used: self.new_node(used) for used, _ in maps}
-        for used, layout in dense:
-            for other, _ in dense:
-                if self._is_longer(result[used], result[other], layout.axes):
-                    result[used] = self.call(crop_like, result[used], result[other], layout.axes)
-        return result
-
-    def _is_longer(self, one: fx.Node, other: fx.Node, axes: Pair) -> bool:
-        pairs = zip(self.new_values[one], self.new_values[other], strict=True)
-        return any(a.shape[axis] > b.shape[axis] > 1 for a, b in pairs for axis in axes)
-
     def finish(self, node: fx.Node, layout: MapLayout | None) -> None:
         """Notes the layout of a node and compares its new values with the old ones.
 
@@ -152,13 +181,11 @@ class DilationRewriter(Rewriter[MapLayout]):
             NotConvertible: they differ.
         """
         self.layouts[node] = layout
-        if node.op == "output":
-            return
-        new = self.new_values[self.new_node(node)]
         if layout is not None and isinstance(self.old(node), Tensor):
-            sizes = [tuple(x.shape[axis] for axis in layout.axes) for x in (*self.old_values[node], *new)]
-            self._layout_by_sizes.setdefault(tuple(sizes), layout)
-        for before, after in zip(self.old_values[node], new, strict=True):
+            self._stride_of_sizes.setdefault(tuple(self.old_sizes(node, layout.axes)), layout.stride)
+        for before, after in zip(self.old_values[node], self.new_values[self.new_node(node)], strict=True):
+            if isinstance(before, int | float | tuple) and next(tensors_of(before), None) is None and before != after:
+                self.refuse(node, f"it gives {after} where {before} was")
             for a, b in zip(tensors_of(before), tensors_of(after), strict=True):
                 kept = b if layout is None else every(b, layout.axes, layout.grid)
                 if kept.shape != a.shape:

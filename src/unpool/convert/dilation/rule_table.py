@@ -5,9 +5,9 @@ import operator
 import torch
 from torch import fx, nn
 
-from unpool.convert.dilation import border_rules, kernel_rules, map_rules
+from unpool.convert.dilation import border_rules, kernel_rules, map_rules, size_rules
 from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout
-from unpool.ops.upsampling import upsample
+from unpool.ops.upsampling import fit, upsample
 from unpool.tracing.rewriter import RuleTable
 
 F = nn.functional
@@ -30,6 +30,8 @@ RULES = RuleTable(
         "permute": map_rules.permute,
         **dict.fromkeys(("transpose", "swapaxes"), map_rules.transpose),
         "flatten": map_rules.flatten,
+        "size": size_rules.size,
+        **dict.fromkeys(("view", "reshape", "expand"), size_rules.view),
     },
     functions={
         F.conv2d: kernel_rules.conv_function,
@@ -39,12 +41,14 @@ RULES = RuleTable(
         F.avg_pool2d: kernel_rules.average_pool,
         F.adaptive_avg_pool2d: map_rules.subsample,
         F.adaptive_max_pool2d: map_rules.subsample,
-        **dict.fromkeys((F.interpolate, upsample), map_rules.resize),
+        **dict.fromkeys((F.interpolate, upsample, fit), map_rules.resize),
         F.conv_transpose2d: map_rules.resize,
         F.pixel_shuffle: map_rules.resize,
         F.pad: border_rules.pad_function,
         operator.getitem: border_rules.slice_map,
         torch.flatten: map_rules.flatten,
+        getattr: size_rules.attribute,
+        torch.reshape: size_rules.view,
         **{getattr(torch, name): map_rules.reduce for name in REDUCTIONS},
         torch.permute: map_rules.permute,
         **dict.fromkeys((torch.transpose, torch.swapaxes), map_rules.transpose),
@@ -64,9 +68,12 @@ def dilate_node(rewriter: DilationRewriter, node: fx.Node) -> None:
     if node.op == "placeholder":
         rewriter.put(node, rewriter.emit("placeholder", node.target, node.args))
         rewriter.finish(node, MapLayout((2, 3), (1, 1), (1, 1)) if rewriter.old(node).dim() == 4 else None)
-    elif node.op in ("get_attr", "output"):
+    elif node.op == "get_attr":
         rewriter.copy(node)
         rewriter.finish(node, None)
+    elif node.op == "output":
+        rewriter.copy(node)
+        rewriter.finish_output(node)
     else:
         rule = RULES.rule_for(node, rewriter.module(node))
-        rewriter.finish(node, rule(rewriter, node))
+        rewriter.finish(node, rule(rewriter, node) or rewriter.map_that_is_fine(node))
