@@ -6,7 +6,7 @@ modules inside and Python that cannot be followed. All other modules are taken a
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -42,6 +42,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
             others than in evaluation.
     """
     modes = [(module, module.training) for module in network.modules()]
+    attributes = set(vars(network))
     graphs: list[fx.Graph] = []
     try:
         with foreign_code() as failure:
@@ -50,12 +51,19 @@ def trace(network: nn.Module) -> fx.GraphModule:
     finally:
         for module, was_training in modes:
             module.training = was_training
+        for name in set(vars(network)) - attributes:  # tensors that the tracer keeps
+            delattr(network, name)
     if failure:
         raise NotConvertible(
             f"{type(network).__name__} cannot be followed: {failure}. Python that branches on the image must stand "
             "in a function marked with torch.fx.wrap"
         ) from failure.error
     training, evaluation = graphs
+    if constant := next(_constants(evaluation), None):
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be followed: {layer_of(constant).partition(':')[0]!r} makes a tensor "
+            "while it runs, from no image (from numbers, sizes or buffers): make it once, and keep it as a buffer"
+        )
     if layer := _first_difference(training, evaluation):
         raise NotConvertible(
             f"{type(network).__name__} acts differently while it trains, from {layer!r} on: "
@@ -81,9 +89,23 @@ def layer_of(node: fx.Node) -> str:
     return f"{module}:{name}" if module else str(name)
 
 
+def _constants(graph: fx.Graph) -> Iterator[fx.Node]:
+    """Nodes that read a tensor which was made while the graph was recorded."""
+    return (node for node in graph.nodes if node.op == "get_attr" and str(node.target).startswith("_tensor_constant"))
+
+
 class _Tracer(fx.Tracer):
     def __init__(self, kept_whole: tuple[Callable[..., Any], ...] = ()) -> None:
         super().__init__(autowrap_functions=(upsample, fit, *kept_whole))
+
+    def create_args_for_root(self, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
+        """The first argument is the image; others that the network can do without are as if none were passed."""
+        forward, values = super().create_args_for_root(*args, **kwargs)
+        for i, value in enumerate(values):
+            if i > 1 and isinstance(value, fx.Proxy) and value.node.args:
+                values[i] = value.node.args[0]
+                self.graph.erase_node(value.node)
+        return forward, values
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, LAYERS):
@@ -93,11 +115,50 @@ class _Tracer(fx.Tracer):
         return next(m.children(), None) is None and not _can_be_followed(m)
 
 
+class _BranchFinder(_Tracer):
+    """Follows all modules but torch's layers, up to the first branch.
+
+    Attributes:
+        branching: dotted name of the module whose Python branches on its input; None before that.
+    """
+
+    branching: str | None = None
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LAYERS) or (type(m).__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        self.branching = self.scope.module_path
+        return super().to_bool(obj)
+
+
+def why_other_images_may_differ(network: nn.Module) -> str:
+    """Why another image may run other operations than those seen; empty where every image runs the same.
+
+    Args:
+        network: in evaluation mode. What torch's layers and those derived from its convolutions do inside is theirs.
+
+    >>> why_other_images_may_differ(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
+    ''
+    """
+    finder = _BranchFinder()
+    if finder.is_leaf_module(network, ""):
+        return ""
+    with foreign_code() as failure:
+        finder.trace(network)
+    if not failure:
+        return ""
+    if finder.branching is None:
+        return f"its Python cannot be followed ({failure})"
+    return f"{finder.branching or 'its own forward'} branches on the size or the values of its input"
+
+
 def _can_be_followed(module: nn.Module) -> bool:
     graphs: list[fx.Graph] = []
     with foreign_code():
         graphs = [_Tracer().trace(copy.copy(module).train(mode)) for mode in (True, False)]
-    return len(graphs) == 2 and not _first_difference(*graphs)
+    is_same = len(graphs) == 2 and not _first_difference(*graphs)
+    return is_same and next(_constants(graphs[1]), None) is None
 
 
 def _first_difference(one: fx.Graph, other: fx.Graph) -> str:

@@ -6,9 +6,9 @@ and t = bias - s mean. Nothing is read from the network's code: it runs, every o
 recorded, and afterwards each folded layer and the output are compared with those before.
 
 Compared are all norms and the whole output on two images in float64 (float32 where the code asks for that), and the
-output in the network's own precision. Not compared are branches that no such image takes, by its size or its values;
-what a second call returns after a first; and what hooks of convolutions keep outside of the network, which from now on
-is the output of the norm.
+output in the network's own precision. Not compared are branches that no such image takes, by its size or its values (the
+result names the first module that has one), what a second call returns after a first, and what hooks of convolutions
+keep outside of the network, which from now on is the output of the norm.
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ from unpool.convert.folding.flow import Flow, observe
 from unpool.convert.folding.weights import Site, find_overflowing, fold_sites, folded_weights, has_hooks
 from unpool.errors import NotConvertible
 from unpool.tracing.foreign import foreign_code
+from unpool.tracing.graph import why_other_images_may_differ
 from unpool.tracing.probes import copy_network
 from unpool.tracing.rewriter import Change
 
@@ -45,11 +46,16 @@ class Folded(NamedTuple):
             activation that their module holds.
         changes: which norm was folded into which layers, in the order in which they run.
         left: the norms that were not folded.
+        compared_at: shapes of the images on which the networks were compared.
+        caution: why images of other sizes or values may run operations that were not compared; empty where all run the
+            same.
     """
 
     network: nn.Module
     changes: tuple[Change, ...]
     left: tuple[Left, ...]
+    compared_at: tuple[tuple[int, ...], ...] = ()
+    caution: str = ""
 
     def __str__(self) -> str:
         count = len(self.changes) + len(self.left)
@@ -60,7 +66,9 @@ class Folded(NamedTuple):
             )
         left = "; ".join(f"{layer or 'the network itself'} stays: {reason}" for layer, reason in self.left)
         done = f"{len(self.changes)} of {count} batch norms were folded" if self.changes else "no batch norm was folded"
-        return f"{done}; {left}" if left else done
+        compared = " and ".join("x".join(map(str, shape)) for shape in self.compared_at)
+        caution = f"compared on images of {compared} alone, others may run what was not compared: {self.caution}"
+        return "; ".join([done, *([left] if left else []), *([caution] if self.caution else [])])
 
 
 def fold_batch_norm(network: nn.Module, *, image: Tensor | None = None) -> Folded:
@@ -109,7 +117,13 @@ def _fold(network: nn.Module, image: Tensor | None) -> Folded:
     if sites:
         require_same_outputs(network, result, list(sites), images[0].float() if image is None else image)
     changes = tuple(_change(network, site) for site in sites.values())
-    return Folded(result, changes, tuple(Left(*item) for item in left.items()))
+    return Folded(
+        result,
+        changes,
+        tuple(Left(*item) for item in left.items()),
+        compared_at=tuple(tuple(x.shape) for x in images),
+        caution=why_other_images_may_differ(before),
+    )
 
 
 @contextmanager
