@@ -6,9 +6,9 @@ and t = bias - s mean. Nothing is read from the network's code: it runs, every o
 recorded, and afterwards each folded layer and the output are compared with those before.
 
 Compared are all norms and the whole output on two images in float64 (float32 where the code asks for that), and the
-output in the network's own precision. Not compared are branches that no such image takes, by its size or its values (the
-result names the first module that has one), what a second call returns after a first, and what hooks of convolutions
-keep outside of the network, which from now on is the output of the norm.
+output in the network's own precision. Not compared are branches that no such image takes, by its size or its values
+(the result names the first module that has one), what a second call returns after a first, and what hooks of
+convolutions keep outside of the network, which from now on is the output of the norm.
 """
 
 from collections.abc import Iterator
