@@ -154,3 +154,10 @@ def test_pixels_nearer_than_half_a_stride_to_a_centre_are_covered():
 def test_class_of_the_highest_mean_probability_is_chosen():
     scores = torch.tensor([[9.0, 0.0, 0.0, torch.nan], [0.0, 4.0, 4.0, torch.nan]])[:, None]
     assert likeliest(scores) == 1
+
+
+def test_stride_whose_maps_would_be_too_large_is_not_chosen(monkeypatch):
+    x = noise((160, 160))
+    assert score_windows(classifier(), x, window_hw=WINDOW, patience_s=1e9).fine_stride == (1, 1)
+    monkeypatch.setattr(dense, "LARGEST_MAP", 170_000)  # less than eight channels at every pixel
+    assert score_windows(classifier(), x, window_hw=WINDOW, patience_s=1e9).fine_stride == (2, 2)

@@ -9,6 +9,7 @@ from torch import nn
 from tests.convert.dilation.dilated import conv, image, keeps, sequential
 from unpool import models
 from unpool.convert import dilate
+from unpool.convert.dilation.grid_operations import join_shifts, split_shifts
 from unpool.errors import NotConvertible
 from unpool.models import BACKBONES
 
@@ -124,3 +125,32 @@ def test_images_to_compare_on_can_be_given():
 
 def test_network_that_rearranges_its_image_first_is_compared_on_three_channels():
     keeps(sequential(nn.PixelUnshuffle(2), conv(12, 4, stride=2, padding=1)), 2, [4], sizes=[(64, 96)])
+
+
+def test_network_that_needs_no_dilation_keeps_its_operations():
+    network = sequential(conv(3, 4, stride=2, padding=1), nn.Upsample(scale_factor=2), nn.AdaptiveAvgPool2d(1))
+    dilated = dilate(network, output_stride=2)
+    assert [node.op for node in dilated.graph.nodes] == ["placeholder", *["call_module"] * 3, "output"]
+
+
+def test_buffers_keep_their_order():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("one", torch.ones(1))
+            self.register_buffer("two", torch.ones(1))
+            self.conv = conv(3, 4, stride=2)
+
+        def forward(self, x):
+            return self.conv(x) + self.two
+
+    assert list(dilate(Shifted(), output_stride=1).state_dict()) == list(Shifted().state_dict())
+
+
+def test_shifts_of_rows_and_columns_have_steps_of_their_own():
+    x = image((4, 9))
+    shifts = split_shifts(x, (2, 3), (2, 3))
+    for a in range(2):
+        for b in range(3):
+            torch.testing.assert_close(shifts[a * 3 + b], x[0, :, a::2, b::3])
+    torch.testing.assert_close(join_shifts(shifts, (2, 3)), x)

@@ -5,6 +5,7 @@ from torch import nn
 
 from tests.convert.folding.folded import sequential
 from unpool.convert import fold_batch_norm
+from unpool.convert.folding.norm_modules import NormModules
 
 F = nn.functional
 
@@ -71,3 +72,10 @@ def test_norm_with_a_hook_stays(register):
     network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     register(network[1], lambda *given: None)
     assert str(fold_batch_norm(network)).endswith("; 1 stays: it has hooks, which would be lost")
+
+
+def test_network_that_was_followed_has_no_hooks_left():
+    network = sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    with NormModules(network):
+        assert all(module._forward_hooks and module._forward_pre_hooks for module in network.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())

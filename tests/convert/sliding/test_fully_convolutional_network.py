@@ -237,3 +237,15 @@ def test_network_with_auxiliary_heads_while_it_trains_is_refused():
     given = torchvision.models.googlenet(weights=None, num_classes=5, init_weights=False)
     with pytest.raises(NotConvertible, match="GoogLeNet acts differently while it trains, from 'aux1"):
         fully_convolutional(given, image=image((64, 64)))
+
+
+def test_slice_reads_single_rows_and_columns():
+    class Sliced(nn.Module):
+        def forward(self, x):
+            return x[:, :, 1::2, 1::2]
+
+    torch.manual_seed(0)
+    classifier = nn.Sequential(nn.Conv2d(3, 4, 3), Sliced(), nn.Flatten(), nn.Linear(4 * 3 * 3, 5))
+    network = fully_convolutional(classifier, image=torch.zeros(1, 3, 8, 8))
+    assert (network.margin, network.stride) == (((0, 0), (0, 0)), (2, 2))
+    assert network.inside((12, 14)) == (slice(0, 3), slice(0, 4))
