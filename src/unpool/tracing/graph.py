@@ -42,8 +42,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
             others than in evaluation.
     """
     graphs: list[fx.Graph] = []
-    followed = copy_on_same_tensors(network)  # which may keep what its code saw while it was followed
     with foreign_code() as failure:
+        followed = copy_on_same_tensors(network)  # which may keep what its code sees while it is followed
         kept_whole = _functions_of_graphs(network)
         graphs = [_Tracer(kept_whole).trace(followed.train(mode)) for mode in (True, False)]
     if failure:
@@ -139,11 +139,11 @@ def why_other_images_may_differ(network: nn.Module) -> str:
     >>> why_other_images_may_differ(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
     ''
     """
-    finder, followed = _BranchFinder(), copy_on_same_tensors(network)
+    finder = _BranchFinder()
     if finder.is_leaf_module(network, ""):
         return ""
     with foreign_code() as failure:
-        finder.trace(followed)
+        finder.trace(copy_on_same_tensors(network))  # which may keep what it sees
     if not failure:
         return ""
     if finder.branching is None:
