@@ -43,3 +43,18 @@ def test_tensor_made_while_the_graph_is_recorded_is_refused_and_not_left_in_the_
     with pytest.raises(NotConvertible, match="makes a tensor while it runs, from no image"):
         trace(network)
     assert set(vars(network)) == before
+
+
+def test_network_that_keeps_what_it_computes_stays_as_it_was():
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.seen = nn.Conv2d(3, 3, 3), []
+
+        def forward(self, x):
+            self.seen.append(self.conv(x))
+            return self.seen[-1]
+
+    network = Keeping().train()
+    assert len(trace(network).graph.nodes) == 3
+    assert (network.seen, network.training) == ([], True)

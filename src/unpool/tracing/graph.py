@@ -41,18 +41,11 @@ def trace(network: nn.Module) -> fx.GraphModule:
         NotConvertible: the network's Python branches on the values of the image, or its operations in training are
             others than in evaluation.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    attributes = set(vars(network))
     graphs: list[fx.Graph] = []
-    try:
-        with foreign_code() as failure:
-            kept_whole = _functions_of_graphs(network)
-            graphs = [_Tracer(kept_whole).trace(network.train(mode)) for mode in (True, False)]
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
-        for name in set(vars(network)) - attributes:  # tensors that the tracer keeps
-            delattr(network, name)
+    with foreign_code() as failure:
+        followed = copy_on_same_tensors(network)  # which may keep what its code sees while it is followed
+        kept_whole = _functions_of_graphs(network)
+        graphs = [_Tracer(kept_whole).trace(followed.train(mode)) for mode in (True, False)]
     if failure:
         raise NotConvertible(
             f"{type(network).__name__} cannot be followed: {failure}. Python that branches on the image must stand "
@@ -70,6 +63,11 @@ def trace(network: nn.Module) -> fx.GraphModule:
             "give the part of it that does not"
         )
     return fx.GraphModule(network, evaluation)
+
+
+def copy_on_same_tensors(network: nn.Module) -> nn.Module:
+    """A copy whose modules can be changed, with the same parameters and buffers."""
+    return copy.deepcopy(network, {id(x): x for x in (*network.parameters(), *network.buffers())})
 
 
 def _functions_of_graphs(network: nn.Module) -> tuple[Callable[..., Any], ...]:
@@ -145,7 +143,7 @@ def why_other_images_may_differ(network: nn.Module) -> str:
     if finder.is_leaf_module(network, ""):
         return ""
     with foreign_code() as failure:
-        finder.trace(network)
+        finder.trace(copy_on_same_tensors(network))  # which may keep what it sees
     if not failure:
         return ""
     if finder.branching is None:

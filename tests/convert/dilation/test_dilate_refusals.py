@@ -24,7 +24,10 @@ class FirstRow(nn.Module):
     ("layers", "told"),
     [
         ((conv(3, 4, stride=2), Backwards()), r"1:flip cannot be dilated to stride 1: .*differs"),
-        ((conv(3, 4, stride=2, padding=1), nn.PixelUnshuffle(2)), "1 cannot be dilated to stride 1: it gives"),
+        (
+            (conv(3, 4, stride=2, padding=1), nn.PixelUnshuffle(2)),
+            "1 cannot be dilated to stride 1: no rule follows it on a finer grid .it gives",
+        ),
         ((nn.PixelUnshuffle(2),), "0 cannot be dilated to stride 1: it makes the map smaller in a way that has no dil"),
         (
             (nn.MaxPool2d(2, return_indices=True),),

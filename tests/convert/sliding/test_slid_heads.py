@@ -72,3 +72,22 @@ def test_convolution_over_averaged_columns_is_refused():
     layers = (Act(lambda x: x.mean(-1)), nn.Conv1d(4, 5, 3), nn.Flatten())
     with pytest.raises(NotConvertible, match="6 cannot be made convolutional"):
         fully_convolutional(sequential(*body(), *layers), image=image(NATIVE))
+
+
+def test_map_that_a_learned_number_scales_from_the_left_slides():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.full((1,), 0.7))
+
+        def forward(self, x):
+            return self.scale * x
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), Scaled(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    ).double()
+    sliding = fully_convolutional(network, image=torch.zeros(1, 3, 8, 8))
+    x = image((11, 13))
+    with torch.no_grad():
+        torch.testing.assert_close(sliding(x)[:, :, 2, 4], network(x[:, :, 2:10, 4:12]))

@@ -19,7 +19,7 @@ from unpool.convert.dilation.proof import first_difference, proof_images
 from unpool.convert.dilation.rewriter import DilationRewriter, apply_settings
 from unpool.convert.dilation.rule_table import dilate_node
 from unpool.errors import NotConvertible
-from unpool.tracing.graph import refuse_other_outputs, trace
+from unpool.tracing.graph import copy_on_same_tensors, refuse_other_outputs, trace
 from unpool.tracing.probes import copy_in_float64, fill_zeros, probe_images
 from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import Rewritten
@@ -126,7 +126,7 @@ def _rewrite(
     graph: fx.GraphModule, before: nn.Module, images: list[Tensor], output_stride: int
 ) -> tuple[DilationRewriter, nn.Module]:
     """The rewriter of a graph that equals the network on these images, operation by operation, and its modules."""
-    tree = _copy_on_same_tensors(before)
+    tree = copy_on_same_tensors(before)
     rewriter = DilationRewriter(graph, tree, images, output_stride)
     rewriter.follow(partial(dilate_node, rewriter))
     with torch.no_grad():
@@ -135,8 +135,3 @@ def _rewrite(
     for name, module in rewriter.added.items():
         tree.add_module(name, module)
     return rewriter, tree
-
-
-def _copy_on_same_tensors(network: nn.Module) -> nn.Module:
-    """A copy whose modules can be changed, with the same parameters and buffers."""
-    return copy.deepcopy(network, {id(x): x for x in (*network.parameters(), *network.buffers())})

@@ -189,7 +189,10 @@ class DilationRewriter(Rewriter[MapLayout]):
             for a, b in zip(tensors_of(before), tensors_of(after), strict=True):
                 kept = b if layout is None else every(b, layout.axes, layout.grid)
                 if kept.shape != a.shape:
-                    self.refuse(node, f"it gives {tuple(kept.shape)} where {tuple(a.shape)} was")
+                    self.refuse(
+                        node,
+                        f"no rule follows it on a finer grid (it gives {tuple(kept.shape)} where {tuple(a.shape)} was)",
+                    )
                 if (off := strict_difference(a, kept)) > TOLERANCE:
                     self.refuse(
                         node, f"no rule keeps it exact on a finer grid (it differs by {off:.1e} of its largest value)"

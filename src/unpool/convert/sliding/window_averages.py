@@ -43,12 +43,13 @@ def pool_window(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, 
     Then a pooling of stride 1 is put for it, and nothing where only axes are dropped.
     """
     is_plain = layout.spacing == (1, 1) and layout.averaged_to is None and layout.axes in ((2, 3), (1, 2))
-    if layout.is_flat or not is_plain or len(rewriter.map_inputs(node)) != 1:
+    if layout.is_flat or not is_plain or rewriter.map_inputs(node) != [input_node(node)]:
         return False
-    pooling = _find_pooling(rewriter.new(rewriter.new_node(input_node(node))), layout, expected)
+    x = rewriter.new_node(input_node(node))
+    pooling = _find_pooling(rewriter.new(x), layout, expected)
     if pooling is None:
         return False
-    x, after = rewriter.new_node(input_node(node)), pooling.layout
+    after = pooling.layout
     is_last, has_kernel = layout.axes == (1, 2), pooling.kernel != (1, 1)
     if has_kernel or after.is_flat:
         x = rewriter.call(torch.permute, x, (0, 3, 1, 2)) if is_last else x
