@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from tests.data.encoding import png
 from unpool.data.decode import decode_image, notes, readable
@@ -101,3 +102,12 @@ def test_pages_are_no_bands(pages, decoding, tmp_path):
         first = decode_image(tmp_path / name, Decoding(channels=1, range=(0, 255)))[0]
         assert np.array_equal(first.numpy(), values[0])
     assert readable(tmp_path / "a.tif", GREY).frames == pages
+
+
+@pytest.mark.parametrize("bands", [(3, 2, 1), (2,), (2, 2, 1)])
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM"])
+def test_bands_of_an_image_of_three_colours_are_those_asked_for_in_that_order(form, bands):
+    values, stream = samples(3), io.BytesIO()
+    Image.fromarray(values).save(stream, form)
+    chosen = decode_image(stream.getvalue(), Decoding(channels=len(bands), bands=bands)).numpy()
+    assert np.array_equal(chosen, values.transpose(2, 0, 1)[[band - 1 for band in bands]])

@@ -141,3 +141,13 @@ def test_the_oldest_is_dropped_where_there_is_too_much(tmp_path, monkeypatch):
     with ContentCache(tmp_path) as cache:
         known = [sum(cache.recall(b"1" * 32, f"{day} {i}") is not None for i in range(60)) for day in range(3)]
     assert known == [0, 0, 50]
+
+
+def test_facts_are_written_for_others_once_they_are_as_many_as_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(content_cache, "_FLUSH_ROWS", 5)
+    known = []
+    with ContentCache(tmp_path) as cache, ContentCache(tmp_path) as other:
+        for i in range(7):
+            cache.remember(b"1" * 32, str(i), b"yes")
+            known.append(sum(other.recall(b"1" * 32, str(j)) is not None for j in range(7)))
+    assert known == [0, 0, 0, 0, 5, 5, 5]

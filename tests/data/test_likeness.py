@@ -131,3 +131,11 @@ def test_small_picture_is_compared_by_its_pixels():
 def test_image_of_many_bands_has_a_hash_of_all_of_them():
     bands = torch.stack([torch.zeros(40, 40, dtype=torch.uint8), *tensor(photograph(40, 40))])
     assert hashes_of(bands) != hashes_of(bands[:1])
+
+
+@pytest.mark.parametrize(("change", "are"), [((15, 15, -15, -15), True), ((15, 16, -15, -16), False)])
+def test_pictures_are_copies_up_to_the_largest_difference_of_a_block(change, are):
+    first = np.tile(np.linspace(20, 230, 32).round().astype(np.uint8), (32, 1))
+    second = first.copy()
+    second[4, 8:12] += np.array(change).astype(np.uint8)  # 4 of 16 pixels: a root mean square of 15 / 2 and a bit more
+    assert are_copies(first[None], second[None])[0] == are

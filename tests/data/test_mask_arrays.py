@@ -8,7 +8,7 @@ import pytest
 from tests.data.mask_files import npy, palette_gif, stack_tiff
 from tests.data.readers.trees import encoded, pixels, written
 from unpool.data.image_file import Unreadable, Unusable
-from unpool.data.mask_file import read_stored
+from unpool.data.mask_file import probe_mask, read_stored
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.store import scan
 from unpool.errors import DataError
@@ -110,3 +110,11 @@ def test_folder_without_images_says_what_it_holds(tmp_path):
         path.rename(path.with_suffix(".txt"))
     with pytest.raises(DataError, match=r"images holds 3 \.txt files, which are no images; put the images there"):
         FolderMasks(tmp_path, "train")
+
+
+@pytest.mark.parametrize("read", [read_stored, probe_mask])
+def test_array_of_more_pixels_than_are_allowed_is_refused_with_the_way_to_allow_them(read, tmp_path):
+    path = written(tmp_path / "m.npy", npy(IDS))
+    read(path, max_pixels=12)
+    with pytest.raises(Unusable, match=r"m\.npy: image is 4x3 = 12 pixels; the limit is 11: .*data\.max_pixels=12"):
+        read(path, max_pixels=11)

@@ -79,3 +79,19 @@ def test_unknown_classes_splits_and_sizes_are_refused() -> None:
         Scenes(split="dev")  # pyright: ignore[reportArgumentType]
     with pytest.raises(DataError, match="side 8"):
         Scenes(side=8)
+
+
+def test_disc_that_nothing_hides_is_round() -> None:
+    scenes, seen = Scenes(count=100), 0
+    for scene in (scenes[i] for i in range(100)):
+        boxes, discs = scene["boxes"], (scene["labels"] == 1).nonzero().flatten().tolist()
+        for i in discs:
+            left, top, right, bottom = boxes[i].tolist()
+            others = torch.cat([boxes[:i], boxes[i + 1 :]])
+            apart = (others[:, 2] <= left) | (others[:, 0] >= right) | (others[:, 3] <= top) | (others[:, 1] >= bottom)
+            if min(left, top) > 0 and max(right, bottom) < 96 and apart.all():
+                area = int((scene["mask"][int(top) : int(bottom), int(left) : int(right)] == 1).sum())
+                assert abs((right - left) - (bottom - top)) <= 1
+                assert area == pytest.approx(torch.pi / 4 * (right - left) * (bottom - top), rel=0.06)
+                seen += 1
+    assert seen >= 8

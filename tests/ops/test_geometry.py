@@ -163,3 +163,12 @@ def test_mask_is_filled_where_a_single_corner_lies_outside(corner, x, y):
     matrix = torch.stack([row(*x), row(*y), row(0, 0, 1)])
     moved = geometry.warp(torch.zeros(1, 8, 8, dtype=torch.uint8), matrix, (8, 8), mode="nearest", fill=IGNORE)
     assert (moved[0] == IGNORE).nonzero().tolist() == [corner]
+
+
+def test_picture_that_is_turned_and_shrunk_along_one_side_is_averaged_along_that_side_alone() -> None:
+    across = torch.tensor([[0.0, 4.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)  # x from 4 y
+    columns = torch.tensor([0.0, 200.0]).repeat(24).expand(1, 12, 48)  # every other one is bright
+    rows = torch.tensor([0.0, 200.0]).repeat(6)[:, None].expand(1, 12, 48)
+    grey = geometry.warp(columns, across, (12, 12))
+    assert (grey[..., 1:-1, :] - 100).abs().max() < 30  # every fourth column alone would be 0
+    assert torch.allclose(geometry.warp(rows, across, (12, 12)), rows[0, :, 0].expand(1, 12, 12), atol=1e-3)

@@ -116,3 +116,11 @@ def test_of_equal_pixels_the_first_row_by_row_is_the_point():
     points, heights = heatmaps.decode(maps)
     assert points[:, 0].tolist() == [[0.0, 0.0], [5.0, 2.0]]
     assert heights[:, 0].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("x", [1, 4])
+@pytest.mark.parametrize("y", [1, 3])
+def test_peak_beside_the_border_is_moved(x, y):
+    maps = torch.zeros(1, 1, 5, 6)
+    maps[0, 0, y, x], maps[0, 0, y + 1, x], maps[0, 0, y, x - 1] = 2.0, 1.0, 1.0
+    assert heatmaps.decode(maps)[0].tolist() == [[[x - 0.25, y + 0.25]]]

@@ -167,3 +167,9 @@ def test_batch_without_valid_boxes_or_sizes_is_its_input():
         Layout.of(batch | {"size_hw": torch.tensor([[80, 60]] * 2)}).points_to_image(torch.zeros(2, 1, 2)).tolist()
         == [[[4.5, 4.5]]] * 2
     )
+
+
+def test_pixel_with_its_centre_on_the_near_edge_of_the_image_shows_it_and_on_the_far_edge_does_not():
+    box = torch.tensor([[0.5, 1.5, 2.5, 4.5]])
+    valid = Layout(box, torch.tensor([[3, 2]]), (6, 5)).is_valid()[0]
+    assert valid.nonzero().tolist() == [[y, x] for y in (1, 2, 3) for x in (0, 1)]

@@ -87,3 +87,11 @@ def test_limbs_of_the_left_are_warm_and_of_the_right_cold_however_they_are_named
     limbs, shown = ((0, 1), (2, 3), (4, 5)), torch.ones(1, 6, dtype=torch.bool)
     picture = draw_skeletons(torch.zeros(3, 200, 200, dtype=torch.uint8), people, shown, limbs=limbs, sides=names)
     assert [picture[:, y, 100].tolist() for y in (20, 90, 160)] == [[240, 150, 40], [50, 140, 240], [90, 200, 90]]
+
+
+def test_joint_of_a_small_image_is_drawn_on_its_pixel_of_the_enlarged_one():
+    image, joint = torch.zeros(1, 40, 48, dtype=torch.uint8), torch.tensor([[[30.0, 10.0]]])
+    picture = draw_skeletons(image, joint, torch.ones(1, 1, dtype=torch.bool), limbs=[])
+    assert picture.shape == (3, 160, 192)  # each pixel is 4 x 4
+    rows, columns = (picture == 255).all(0).nonzero().double().mean(0).tolist()
+    assert (rows, columns) == pytest.approx((41.5, 121.5), abs=0.6)  # the middle of rows 40 to 43, columns 120 to 123

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.ops.tiling import pieces, predict_scores, resized_bands, spans
+from tests.ops.test_layout import resample_slowly
+from unpool.ops.tiling import pieces, predict_scores, resized_bands, spans, tile_sides
 
 
 class SmallNetwork(nn.Module):
@@ -144,3 +145,28 @@ def test_tiles_of_an_untrained_unet_change_few_classes():
         whole = network(image).argmax(1)
         tiled = predict_scores(network, image, limit=0, tile=256, overlap=128, stride=32).argmax(1)
     assert float((whole != tiled).float().mean()) < 0.002
+
+
+def test_bands_of_a_box_between_pixels_show_nothing_beyond_it():
+    scores, box = torch.rand(1, 2, 9, 8, generator=torch.Generator().manual_seed(0)), (1.4, 2.6, 6.8, 7.2)
+    joined = torch.cat([piece.scores for piece in resized_bands(scores, (10, 12), limit=36, valid_xyxy=box)], dim=2)
+    expected = torch.stack([resample_slowly(one, box, (10, 12)) for one in scores[0]])
+    torch.testing.assert_close(joined[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("stride", "multiple", "tile", "overlap", "sides"),
+    [
+        (32, 48, 1024, 8, (1056, 96)),  # 11 times the least common multiple
+        (32, 48, 96, 8, (192, 96)),  # room for a step of 96 beside the 8 that are shared
+        (48, 48, 100, 8, (144, 48)),
+        (1, 8, 1, 56, (64, 8)),
+        (1, 8, 64, 0, (64, 8)),
+    ],
+)
+def test_side_of_a_tile_is_the_least_multiple_that_is_large_enough(stride, multiple, tile, overlap, sides):
+    network = nn.Identity()
+    network.stride = stride
+    side, step = sides
+    expected = {"tile": side, "overlap": overlap, "stride": step}
+    assert tile_sides(network, multiple=multiple, tile=tile, overlap=overlap) == expected

@@ -134,3 +134,12 @@ def test_boxes_of_the_public_set_are_sizes_and_as_corners_refused(split, shared_
     assert [note.partition(", ")[0] for note in check_boxes(content.people, sizes)] == known
     with pytest.raises(ValueError, match="subtract the first two numbers"):
         check_boxes([as_corners(one) for one in content.people], sizes)
+
+
+def test_person_with_a_single_labelled_joint_is_counted():
+    made = people(12)
+    swapped = {**made[0], "keypoints": made[3]["keypoints"]}
+    single = [{**one, "keypoints": [*one["keypoints"][:3], *[0] * 48]} for one in made[1:8]]
+    none = [{**one, "keypoints": [0] * 51} for one in made[8:]]
+    (note,) = check_boxes([swapped, *single, *none], SIZES)
+    assert note.startswith("1 of 8 people have most of their joints outside of their box")
