@@ -195,18 +195,18 @@ def _pale(image: Tensor) -> Tensor:
 
 
 def rows_of(name: str, fill: str, found: Measured, output_stride: int) -> list[Row]:
-    """Three lines: the centres, the pixels, the time."""
+    """Two lines: the centres, the pixels with the time."""
     told = {"upsampled": "upsampled", "dilated": f"dilated to {output_stride}", "slid": f"crops every {output_stride}"}
     pictures = f"the pictures alone: {found.alone:.1%}"
+    seconds = ", ".join(f"{told[way]} {found.seconds[way]:.2g}" for way in WAYS)
     rows = []
     for what, shares, reference in (
         ("centres of pictures", found.centres, pictures),
-        ("pixels of pictures", found.pixels, "chance: 10.0%"),
+        ("pixels of pictures", found.pixels, f"chance: 10.0%; seconds a scene: {seconds}"),
     ):
         figure = ", ".join(f"{told[way]} {shares[way]:.1%}" for way in WAYS)
         rows.append(Row(what=f"{name}, {fill} between: {what} with their class", figure=figure, reference=reference))
-    figure = ", ".join(f"{told[way]} {found.seconds[way]:.2g}" for way in WAYS)
-    return [*rows, Row(what=f"{name}, {fill} between: seconds a scene", figure=figure)]
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
