@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import unpool
 from tests.test_run import StopAfter
+from unpool import conduct
 from unpool import run as verbs
 from unpool.errors import ModelFileError, RecipeError, Stopped, UnpoolError
 from unpool.models.weights import save_weights
@@ -108,9 +109,14 @@ def test_override_of_another_key_says_which_may_be_changed(run, key):
     assert all(name in str(error.value) for name in RESUMABLE)
 
 
-def test_changes_on_resume_are_told_with_the_rate_that_more_epochs_stretch(run, caplog):
+def test_changes_on_resume_are_told_with_the_rate_that_more_epochs_stretch(run, caplog, monkeypatch):
+    choose = conduct.speed.choose
+    monkeypatch.setattr(
+        conduct.speed, "choose", lambda *args, **kwargs: choose(*args, **kwargs)._replace(seconds_per_step=5.0)
+    )
     caplog.set_level(logging.INFO)
     verbs.resume(run, {"train.epochs": 4, "train.device": "cpu"})
+    assert "about 80 s for 16 steps, evaluation not counted" in caplog.text
     assert "train.epochs: 2 -> 4" in caplog.text
     assert "train.device: auto -> cpu" in caplog.text
     assert "data.root" not in caplog.text

@@ -212,3 +212,10 @@ def test_long_values_names_and_paths_are_cut_in_every_message():
             attempt()
         assert len(str(caught.value)) < MOST, str(caught.value)[:300]
         assert "n" * 101 not in str(caught.value)
+
+
+def test_network_of_one_stage_takes_one_weight():
+    weights = TypeAdapter(options_of(TASKS["pose"], DERIVED["task"])["stage_weights"].kind)
+    assert list(weights.validate_python([0.5])) == [0.5]
+    with pytest.raises(ValueError, match="at least 1 item"):
+        weights.validate_python([])

@@ -76,6 +76,13 @@ def make(run, examples=(), worst=(), described=DESCRIBED, best="mean_iou"):
     return write_report(run, described=described, best=best, examples=examples, worst=worst).read_text(encoding="utf-8")
 
 
+def test_loss_of_an_evaluation_is_no_point_of_the_training_curve(run):
+    before = make(run)
+    log = run / "log.jsonl"
+    log.write_text(log.read_text().replace('"mean_iou": 0.3', '"mean_iou": 0.3, "loss": 1000.0'))
+    assert make(run) == before
+
+
 def test_report_is_one_file_in_the_run(run):
     before = {path.name for path in run.iterdir()}
     path = write_report(
