@@ -1,12 +1,15 @@
 """Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from unpool.errors import STOP_SIGNALS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
@@ -17,6 +20,15 @@ def _subnormal_numbers() -> Iterator[None]:
     """A command called in this process has them rounded to zero, which is no business of the tests after it."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """All signals, also where `nohup` or a shell that runs the tests in the background has some ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -133,6 +133,7 @@ class StopWithin(Callback):
         self.monkeypatch.setattr(files.os, "fsync", interrupted)
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_sigterm_within_a_save_lets_it_end_and_the_run_goes_on_from_it(settings, tmp_path, monkeypatch):
     run.train("folder_resnet18", settings, run=tmp_path / "peace")
     with pytest.raises(Stopped) as stop:
@@ -143,6 +144,7 @@ def test_sigterm_within_a_save_lets_it_end_and_the_run_goes_on_from_it(settings,
     assert weights_of(tmp_path / "run") == weights_of(tmp_path / "peace")
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_second_interrupt_within_a_save_damages_nothing(settings, tmp_path, monkeypatch):
     run.train("folder_resnet18", settings, run=tmp_path / "peace")
     with pytest.raises(KeyboardInterrupt):
@@ -153,6 +155,7 @@ def test_second_interrupt_within_a_save_damages_nothing(settings, tmp_path, monk
     assert not list((tmp_path / "run").rglob(f"{files.TEMPORARY}*"))
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_sigterm_in_the_first_batch_stops_before_the_first_step(settings, tmp_path, monkeypatch):
     from unpool import conduct
 

@@ -10,7 +10,7 @@ from unpool import models
 def spread(layer):
     """Standard deviation of the weights, times the square root of the inputs of one value."""
     inputs = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.weight[:, 0].numel()
-    return float(layer.weight.std() * inputs**0.5)
+    return float(layer.weight.detach().std() * inputs**0.5)
 
 
 @pytest.mark.parametrize("name", ["unet", "semantic_fpn"])

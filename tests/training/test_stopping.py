@@ -9,13 +9,7 @@ from unpool.errors import STOP_SIGNALS, Stopped, TimeLimit
 from unpool.training.stopping import StopRequest
 
 
-@pytest.fixture(autouse=True)
-def _heard():
-    """All signals, also where nohup runs the tests."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("heard_signals")
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
