@@ -8,7 +8,6 @@ import pytest
 from unpool.errors import STOP_SIGNALS, Stopped, TimeLimit
 from unpool.training.stopping import StopRequest
 
-
 pytestmark = pytest.mark.usefixtures("heard_signals")
 
 
