@@ -25,3 +25,13 @@ def test_mean_and_deviation_are_on_the_range_of_the_values(value_range, mean, st
     made = with_statistics(Preprocessing(value_range=value_range, mean=(0.0,) * 2, std=(1.0,) * 2), Halves(5))
     assert made.mean == pytest.approx(mean)
     assert made.std == pytest.approx((std, std))
+
+
+class OneColour(Numbers):
+    def __getitem__(self, index: int) -> Sample:
+        return {"image": torch.full((1, 4, 4), 51, dtype=torch.uint8)}
+
+
+def test_deviation_of_one_colour_is_one_step_of_8_bits() -> None:
+    made = with_statistics(Preprocessing(value_range=(0.0, 1.0), mean=(0.0,), std=(1.0,)), OneColour(3))
+    assert (made.mean, made.std) == (pytest.approx((0.2,)), pytest.approx((1 / 255,), abs=1e-4))

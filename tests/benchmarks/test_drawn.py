@@ -69,7 +69,7 @@ def test_draw_is_a_function_of_its_seed_and_spreads_over_operators() -> None:
     assert {one.file for one in draw(ROOT, count=2000, seed=1)} <= set(computing_files(ROOT))
 
 
-def test_tests_nearest_to_a_file_are_its_own_then_its_folder_s_or_its_package_s(tmp_path: Path) -> None:
+def test_tests_nearest_to_a_file_are_its_test_file_and_its_folder(tmp_path: Path) -> None:
     for name in ("ops/test_boxes.py", "ops/test_a.py", "ops/deep/test_b.py", "test_recipe.py", "test_recipe_more.py"):
         (tmp_path / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "tests" / name).touch()

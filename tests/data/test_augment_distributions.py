@@ -45,6 +45,20 @@ def test_windows_are_as_often_flat_as_high_and_of_every_area_alike() -> None:
     assert_even(width * height / 9e6, 0.1, 0.2)
 
 
+def test_window_is_the_first_that_fits() -> None:
+    matrix, _ = maps("resized_crop", {"area": (0.5, 0.5), "aspect": (0.25, 4)}, (1000, 1000), target_hw=(64, 64))
+    aspect = matrix[:, 0, 0] / matrix[:, 1, 1]
+    assert_even(aspect.log(), math.log(0.5), math.log(2))  # others have a side above 1000 and do not fit
+    area = matrix[:, 0, 0] * matrix[:, 1, 1] * 64**2
+    assert ((area / 5e5 - 1).abs() < 2e-3).double().mean() > 0.99  # ten misfits are one in a thousand
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_windows_are_anywhere_alike(axis: int) -> None:
+    matrix, _ = maps("resized_crop", {"area": (0.25, 0.25), "aspect": (1, 1)}, (1000, 1000), target_hw=(64, 64))
+    assert_even(matrix[:, axis, 2] / 500, 0, 1)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_windows_are_whole_pixels_on_whole_pixels_of_the_image(axis: int) -> None:
     matrix, _ = maps("resized_crop", {}, (37, 53), target_hw=(20, 30))
@@ -66,6 +80,11 @@ def test_images_are_made_smaller_as_often_as_larger() -> None:
     assert_even((scaled[:, 1] / 2000).log(), math.log(0.25), math.log(4))
 
 
+def test_sides_of_a_scaled_image_are_rounded_to_the_nearest() -> None:
+    _, scaled = maps("scale", {"range": (0.5, 1.5)}, (1000, 10), target_hw=(7, 10))
+    assert ((scaled[:, 1] - scaled[:, 0] / 100).abs() <= 0.505).all()
+
+
 def test_contrast_keeps_the_mean_grey_of_the_image_as_brightness_left_it() -> None:
     assert torch.allclose(of_grey(jitter(contrast=0.8), GREY), torch.tensor(GREY), atol=1e-3)
     both, bright = jitter(brightness=0.5, contrast=0.8), jitter(brightness=0.5)
@@ -78,6 +97,18 @@ def test_factors_are_drawn_evenly_about_one(name: str) -> None:
     assert_even(jitter(**{name: 0.4})[:, 1, 1], 0.6, 1.4)
 
 
+def test_saturation_is_drawn_evenly_about_one() -> None:
+    matrix = jitter(saturation=0.4)  # green of green is l + f (1 - l), l being its share of the luma
+    assert_even((matrix[:, 1, 1] - 0.587) / (1 - 0.587), 0.6, 1.4)
+
+
+def test_hue_is_turned_evenly_either_way() -> None:
+    red = torch.tensor([[[[200.0]], [[0.0]], [[0.0]]]]).expand(COUNT, 3, 1, 1)
+    to_iq = torch.tensor([[0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+    i, q = (colour.recolour(red, jitter(hue=0.2)).flatten(1) @ to_iq.T).unbind(1)
+    assert_even(torch.atan2(q, i) - math.atan2(0.211456, 0.595716), -0.2 * math.tau, 0.2 * math.tau)
+
+
 def test_lighting_of_one_channel_is_independent_of_the_others() -> None:
     light = jitter(lighting=0.1)[:, :, 3]
     assert (light.mean(0).abs() < 2).all()
@@ -88,3 +119,9 @@ def test_lighting_of_one_channel_is_independent_of_the_others() -> None:
 def test_translation_states_its_largest_shift_in_pixels() -> None:
     assert AUGMENTATIONS["translate"](pixels=4).shift == 4
     assert AUGMENTATIONS["translate"](fraction=0.1).shift == 0
+
+
+def test_translation_is_a_share_of_its_axis_rounded_down() -> None:
+    matrix, _ = maps("translate", {"fraction": 0.1}, (39, 75), target_hw=(39, 75))
+    for axis, most in ((0, 7), (1, 3)):
+        assert matrix[:, axis, 2].unique().tolist() == list(range(-most, most + 1))

@@ -10,7 +10,7 @@ from unpool.data.readers.folder import Folder
 from unpool.data.store import scan
 
 
-def test_scan_of_a_reader_of_ones_own_says_that_changes_of_its_files_go_unnoticed(caplog):
+def test_scan_by_a_registered_reader_says_that_changes_of_its_files_go_unnoticed(caplog):
     caplog.set_level(logging.INFO)
     scan(Listed([segmented()] * 3))
     assert "the files of a reader of your own are not known: a change of their contents is not noticed" in caplog.text

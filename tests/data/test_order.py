@@ -256,7 +256,7 @@ def test_order_by_class_of_a_set_without_labels_is_refused_with_the_reason():
         ORDERS["weighted"](numbers, Batching(batch=4, seed=0, drop_last=False))
 
 
-def test_rounds_of_classes_go_by_streams_of_their_own_as_in_runs_that_may_be_resumed():
+def test_rounds_of_classes_keep_the_streams_of_runs_that_may_be_resumed():
     labels = [0, 1, 2, 3, 4] * 3
     batches = PTimesK(labels, classes=5, samples=1, seed=7).batches(2)
     for number, batch in enumerate(batches):  # one round each, of 1 stream for the classes and 5 for their samples

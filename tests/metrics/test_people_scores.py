@@ -40,6 +40,14 @@ def test_person_is_ignored_where_more_than_half_of_its_joints_are_on_the_ignored
     assert scores(PERSON, mask=[mask]).compute()["people_ratio"] == ratio
 
 
+@pytest.mark.parametrize(("off", "ratio"), [(0.4, 0.0), (0.6, 1.0)])
+def test_joint_is_on_the_ignored_where_its_nearest_pixel_is(off: float, ratio: float) -> None:
+    mask = torch.zeros(60, 60, dtype=torch.uint8)
+    for x, y in PERSON[0].long().tolist():
+        mask[y, x] = IGNORE
+    assert scores(PERSON + off, mask=[mask]).compute()["people_ratio"] == ratio
+
+
 @pytest.mark.parametrize("off", [0.0, 2.0, 3.0])
 def test_person_of_a_box_alone_has_the_area_that_people_cover_of_theirs(off: float) -> None:
     box, area = torch.tensor([[5.0, 5.0, 35.0, 55.0]]), torch.tensor([0.53 * 30 * 50])

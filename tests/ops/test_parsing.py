@@ -40,14 +40,36 @@ def test_halves_of_a_person_that_a_limb_joins_keep_the_scores_of_both():
     assert (people.joints - person).abs().max() < 0.3
 
 
-def test_people_come_by_their_sums_and_who_is_weak_by_found_joint_is_none():
-    limbs = [(0, 1), (1, 2)]
-    people = torch.tensor([[[8.0, y], [20.0, y], [32.0, y]] for y in (5.0, 15.0, 25.0)])
-    maps = torch.stack([gaussians(one, (32, 64), 2.0) for one in people])
-    weights = torch.tensor([0.3, 1.0, 0.11])  # of peaks and limbs: (3 w + 2 w) / 3 a joint, at least 0.2
-    fields = sum(w * affinity_fields(one[None], limbs, (32, 64), 1.5) for w, one in zip(weights, people, strict=True))
-    scores = parse((weights[:, None, None, None] * maps).amax(0), fields, limbs).scores
-    assert scores.tolist() == pytest.approx([5 / 3, 0.5], rel=0.02)
+LINE = [(0, 1), (1, 2), (2, 3)]
+
+
+def scores_of(rows, size_hw=(64, 64)):
+    """Of people in rows, each (weight of its peaks and limbs, joints that it shows of four)."""
+    maps, fields = torch.zeros(4, *size_hw), torch.zeros(6, *size_hw)
+    for number, (weight, joints) in enumerate(rows):
+        person = torch.tensor([[[x, 6.0 + 16 * number] for x in (8.0, 20.0, 32.0, 44.0)]])
+        person[0, joints:] = NAN
+        joint_maps, limb_fields = maps_of(person, LINE, size_hw)
+        maps, fields = maps.maximum(weight * joint_maps), fields + weight * limb_fields
+    return parse(maps, fields, LINE).scores.tolist()
+
+
+def test_people_are_sorted_by_their_sums_and_not_by_their_means():
+    whole, part = 0.6 * 7, 0.8 * 5  # 4.2 of four joints, 4.0 of three
+    assert scores_of([(0.8, 3), (0.6, 4)]) == pytest.approx([whole / 4, part / 4], rel=0.02)
+
+
+@pytest.mark.parametrize(("weight", "is_person"), [(0.13, True), (0.11, False)])  # 0.217 and 0.183 by visible joint
+def test_person_needs_a_score_of_a_fifth_by_joint_that_it_shows(weight, is_person):
+    assert scores_of([(weight, 3)]) == pytest.approx([weight * 5 / 4] if is_person else [], rel=0.02)
+
+
+@pytest.mark.parametrize(("height", "share"), [(80, 1.0), (24, 1.0), (16, 8 / 12)])
+def test_limb_longer_than_half_of_the_height_counts_less(height, share):
+    people = torch.tensor([[[8.0, 8.0], [20.0, 8.0], [32.0, 8.0]]])  # limbs of 12 pixels
+    limbs = LINE[:2]
+    (score,) = parse(*maps_of(people, limbs, (height, 64)), limbs).scores
+    assert score == pytest.approx((3 + 2 * share) / 3, rel=0.02)
 
 
 @pytest.mark.parametrize(("agreeing", "is_limb"), [(10, True), (9, True), (8, False), (0, False)])

@@ -141,7 +141,7 @@ def _smooth(
     position = np.arange(size)
     centre = position * ((len(window) - 1) / max(size - 1, 1)) if corners else (position + 0.5) * ratio - 0.5
     support = reach * max(ratio, 1.0) if antialias else float(reach)
-    centre = np.maximum(centre, 0) if reach == 1 and not antialias else centre
+    centre = np.maximum(centre, 0)
     first = np.floor(centre - support + 1e-9).astype(np.int64) + 1
     last = np.ceil(centre + support - 1e-9).astype(np.int64) - 1
     steps = range(int((last - first).max()) + 1)

@@ -55,7 +55,7 @@ def parse(maps: Tensor, fields: Tensor, limbs: Sequence[tuple[int, int]]) -> Peo
     Args:
         maps: (K, H, W) heatmap of each joint, without a background.
         fields: (2 * limbs, H, W) as `affinity_fields` draws them.
-        limbs: pairs of joints.
+        limbs: pairs of joints; the score of one that is longer than half of the height is reduced.
 
     Example:
         >>> from unpool.ops.fields import affinity_fields

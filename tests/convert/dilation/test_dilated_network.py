@@ -147,7 +147,7 @@ def test_buffers_keep_their_order():
     assert list(dilate(Shifted(), output_stride=1).state_dict()) == list(Shifted().state_dict())
 
 
-def test_shifts_of_rows_and_columns_have_steps_of_their_own():
+def test_shifts_of_rows_and_columns_differ():
     x = image((4, 9))
     shifts = split_shifts(x, (2, 3), (2, 3))
     for a in range(2):
