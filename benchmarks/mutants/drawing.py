@@ -74,7 +74,7 @@ def restored(root: Path, details: Iterable[dict[str, Any]]) -> list[Drawn]:
         same = [edit for edit in current.get(one.file, []) if _is_same(edit, one, texts[one.file])]
         if same:
             one.edit = min(same, key=lambda edit: abs(edit.start - one.edit.start))
-        elif one.result != "killed":
+        else:
             one.result = "gone"
     return drawn
 

@@ -21,7 +21,7 @@ from benchmarks.mutants.pool import preload
 from benchmarks.mutants.tree import copy_tree
 from benchmarks.record import ROOT, Row, write_result
 
-SEED = 20261129
+SEED = 20261130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,23 +89,22 @@ def _summary(drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]]) -> No
         print(f"equivalent  {one}: {reason(one, equivalent)}")
     for one in alive:
         print(f"alive ({one.result})  {one}")
-    print(
-        f"{figure} killed; {len(same)} equivalent and {len(drawn) - len([o for o in drawn if o.result != 'gone'])} gone"
-    )
+    print(f"{figure} killed; {len(same)} equivalent and {sum(one.result == 'gone' for one in drawn)} gone")
 
 
 def _write(options: argparse.Namespace, drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]], *, wall_s: float):
     alive, same, figure = _counts(drawn, equivalent)
+    operators, gone = {one.edit.operator for one in drawn}, sum(one.result == "gone" for one in drawn)
     rows = [
-        Row(what="drawn mistakes caught by the tests", figure=figure, reference="90 %"),
-        Row(what="drawn mistakes that change nothing, not counted", figure=str(len(same))),
+        Row(what=f"drawn mistakes of {len(operators)} kinds, equally many, caught", figure=figure, reference="90 %"),
+        Row(what="not counted: changes nothing; line changed since", figure=f"{len(same)}; {gone}"),
     ]
     details = {
         "alive": [str(one) for one in alive],
         "equivalent": {str(one): reason(one, equivalent) for one in same},
         "drawn": [asdict(one) for one in drawn],
     }
-    arguments = ["--count", str(options.count), "--json", str(options.json)]
+    arguments = ["--count", str(options.count), "--json", str(options.json), *["--again"][: options.again]]
     command = shlex.join(["python", "-m", "benchmarks.mutants.drawn", *arguments])
     write_result(options.json, rows, command=command, seed=options.seed, wall_s=wall_s, details=details)
 

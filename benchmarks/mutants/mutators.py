@@ -18,8 +18,15 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Mult: ast.Div,
     ast.And: ast.Or,
     ast.Or: ast.And,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
 }
+OPERATORS: dict[type[ast.AST], str] = {ast.Mult: "factor", ast.BitAnd: "and/or", ast.BitOr: "and/or"}
 AXES = ("dim", "axis")
+ROUNDINGS = {"floor": "ceil", "ceil": "floor", "round": "floor"}
+TYPES = ("bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple")
+CLAMPS = ("clamp", "clamp_min", "clamp_max", "clip")
+LEAST_DECIMAL = 0.01  # smaller ones are there against a division by 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def edits(source: str) -> list[Edit]:
 
 def _mistakes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, tuple[str, str]]]:
     for node in _running(tree):
-        for mutate in (_swap, _sign, _constant, _axis, _negation, _deletion):
+        for mutate in (_swap, _sign, _constant, _axis, _rounding, _clamp, _negation, _deletion):
             for mistake in mutate(node):
                 yield node, mistake
 
@@ -79,14 +86,13 @@ def _running(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
 
 
 def _swap(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Comparisons, plus and minus, times, and/or: each for its neighbour."""
+    """Comparisons, plus and minus, times, and/or, of tensors too: each for its neighbour."""
     if isinstance(node, ast.Compare):
         for position, op in enumerate(node.ops):
             if type(op) in SWAPS:
                 yield "comparison", _changed(node, lambda n, p=position: n.ops.__setitem__(p, SWAPS[type(n.ops[p])]()))
-    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS and not _is_text(node.left) and not _is_text(node.right):
-        operator = "factor" if isinstance(node.op, ast.Mult) else "sign"
-        yield operator, _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS and not _is_no_number(node.left, node.right):
+        yield OPERATORS.get(type(node.op), "sign"), _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
     if isinstance(node, ast.BoolOp):
         yield "and/or", _changed(node, lambda n: setattr(n, "op", SWAPS[type(n.op)]()))
 
@@ -100,6 +106,8 @@ def _constant(node: ast.AST) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.Constant) and type(node.value) is int:
         yield "constant", f"{node.value + 1}"
         yield "constant", f"({node.value - 1})"
+    if isinstance(node, ast.Constant) and type(node.value) is float and node.value >= LEAST_DECIMAL:
+        yield "decimal", f"{2 * node.value}"
 
 
 def _axis(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -114,6 +122,21 @@ def _axis(node: ast.AST) -> Iterator[tuple[str, str]]:
         if keyword.arg in AXES and type(value) is int:
             other = ast.Constant(value - 1 if value > 0 else value + 1)
             yield "axis", _changed(node, lambda n, p=position, o=other: setattr(n.keywords[p], "value", o))
+
+
+def _rounding(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Up for down: of a call, or of a division of whole numbers."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ROUNDINGS:
+        yield "rounding", _changed(node, lambda n: setattr(n.func, "attr", ROUNDINGS[n.func.attr]))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
+        yield "rounding", f"(-(-({ast.unparse(node.left)}) // ({ast.unparse(node.right)})))"
+
+
+def _clamp(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """The tensor as it is."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLAMPS:
+        is_function = isinstance(node.func.value, ast.Name) and node.func.value.id in ("torch", "np")
+        yield "clamp", f"({ast.unparse(node.args[0] if is_function else node.func.value)})"
 
 
 def _negation(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -139,5 +162,12 @@ def _changed(node: ast.expr, change: Callable[[Any], None]) -> str:
     return f"({ast.unparse(changed)})"
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+def _is_no_number(*nodes: ast.expr) -> bool:
+    """True where one is a text, a table or a type, as those of `"a" + b`, `settings | {...}` and `int | None`."""
+    return any(
+        isinstance(node, ast.JoinedStr | ast.Dict)
+        or (isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, str)))
+        or (isinstance(node, ast.Name) and (node.id[:1].isupper() or node.id in TYPES))
+        or (isinstance(node, ast.Attribute) and node.attr[:1].isupper())
+        for node in nodes
+    )

@@ -25,7 +25,7 @@ class Bench:
 
     Args:
         trees: copies to plant in, one run at a time in each.
-        plain: a copy that stays as it is: what is red there too is no notice.
+        plain: a copy for single runs, without a mistake or once more with it, while the others are in use.
         time_limit_s: of each run.
     """
 
@@ -34,13 +34,16 @@ class Bench:
         self.green: dict[tuple[str, ...], bool] = {}
 
     def each(self, pairs: Sequence[tuple[Drawn, tuple[str, ...]]]) -> Iterator[tuple[Drawn, str]]:
-        """Each mistake alone, and the first of its tests that notices it; empty where none does."""
+        """Each mistake alone, and the first of its tests that notices it; empty where none does.
+
+        A test counts where it is red again with the mistake, and green without it.
+        """
         red = []
         for number, outcome in run_all([self._job([one], tests) for one, tests in pairs], self.trees):
             one, tests = pairs[number]
             if outcome.is_green or (outcome.ended, outcome.code) in (("exit", 0), ("exit", 5)):
                 yield one, ""
-            elif self._is_green(tuple(outcome.failed[:1]) or tests):
+            elif self._is_noticed(one, tuple(outcome.failed[:1]) or tests):
                 yield one, how(outcome)
             else:
                 red.append((one, (*tests, f"--deselect={self._red_test(outcome, tests)}")))
@@ -56,10 +59,10 @@ class Bench:
         workers = ("-n", str(len(self.trees)), "--dist", "worksteal") if len(self.trees) > 1 else ()
         tests = (*workers, *WHOLE, "--continue-on-collection-errors")
         outcome = run_tests(self.trees[0], self._job(group, tests, stop_at_first=False))
-        if outcome.ended == "exit" and outcome.code in (0, 1):
+        if _is_whole(outcome):
             yield from self._attributed(group, sorted({*outcome.failed, *outcome.broken}))
         elif len(group) == 1:
-            if run_tests(self.plain, self._job([], tests, stop_at_first=False)).ended != "exit":
+            if not _is_whole(run_tests(self.plain, self._job([], tests, stop_at_first=False))):
                 raise RuntimeError(f"the whole suite ends by {how(outcome)} without a mistake too; see --time-limit")
             yield group[0], how(outcome)
         else:  # one of them ends the run before its end
@@ -76,16 +79,20 @@ class Bench:
         plant = planted(self.plain, group)
         return Job(tuple(tests), self.time_limit_s, stop_at_first=stop_at_first, marks=None, plant=plant)
 
-    def _is_green(self, tests: tuple[str, ...]) -> bool:
+    def _is_noticed(self, one: Drawn, tests: tuple[str, ...]) -> bool:
         if tests not in self.green:
             self.green[tests] = run_tests(self.plain, self._job([], tests)).is_green
-        return self.green[tests]
+        return self.green[tests] and not run_tests(self.plain, self._job([one], tests)).is_green
 
     def _red_test(self, outcome: Outcome, tests: Sequence[str]) -> str:
         if not outcome.failed:
             raise RuntimeError(f"{' '.join(tests)}: {how(outcome)} without a mistake too; see --time-limit")
-        print(f"red without a mistake too, so not counted: {outcome.failed[0]}", flush=True)
+        print(f"not counted, red without a mistake or green with it: {outcome.failed[0]}", flush=True)
         return outcome.failed[0]
+
+
+def _is_whole(outcome: Outcome) -> bool:
+    return outcome.ended == "exit" and outcome.code in (0, 1)
 
 
 def how(outcome: Outcome) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def _results(source: str) -> set[str]:
         ("a.append(1)", "pass"),
         ("a.x = b", "pass"),
         ("a += b", "pass"),
+        ("y = a & b", "y = (a | b)"),
+        ("y = a // b", "y = (-(-(a) // (b)))"),
+        ("y = x.floor()", "y = (x.ceil())"),
+        ("y = x.clamp(min=0)", "y = (x)"),
+        ("y = np.clip(x, 0, 1)", "y = (x)"),
+        ("y = 0.5", "y = 1.0"),
         ("é = 'é' if a < b else 'ü'", "é = 'é' if (a <= b) else 'ü'"),
         ("if True:\n    y = (a\n      - b)", "if True:\n    y = ((a + b))"),
     ],
@@ -56,17 +63,26 @@ def test_edits_hold_each_kind_of_mistake(source: str, mistake: str) -> None:
         "x = True",
         "x = folder / 'name'",
         "x = 'a' + b",
+        "x = {'a': b} | c",
+        "x = isinstance(a, int | None)",
+        "x = 1e-6",
     ],
 )
 def test_edits_spare_texts_annotations_and_errors(source: str) -> None:
     assert edits(source) == []
 
 
-def test_draw_is_a_function_of_its_seed_and_spreads_over_operators() -> None:
-    first, again, other = (draw(ROOT, count=16, seed=seed) for seed in (1, 1, 2))
+def test_draw_is_a_function_of_its_seed_and_spreads_over_kinds_and_files(tmp_path: Path) -> None:
+    names = ("data/decode.py", "ops/parsing.py", "ops/tiling.py", "tracing/graph.py", "training/averaging.py")
+    for name in (f"src/unpool/{name}" for name in names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    first, again, other = (draw(tmp_path, count=33, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
-    assert len({one.edit.operator for one in first}) == 8
-    assert {one.file for one in draw(ROOT, count=2000, seed=1)} <= set(computing_files(ROOT))
+    kinds = Counter(one.edit.operator for one in first)
+    assert len(kinds) == 11
+    assert max(kinds.values()) - min(kinds.values()) <= 3  # few kinds go as far as that
+    assert {one.file for one in draw(tmp_path, count=400, seed=1)} == set(computing_files(tmp_path))
 
 
 def test_tests_nearest_to_a_file_are_its_test_file_and_its_folder(tmp_path: Path) -> None:
@@ -101,6 +117,7 @@ def test_drawing_goes_on_where_its_lines_are_now_and_without_those_that_changed(
     (tmp_path / "src/unpool/f.py").write_text(f"X = 1\n\n\n{SOURCE}", encoding="utf-8")
     assert [one.edit.line for one in restored(tmp_path, saved)] == [5, 5, 5]
     (tmp_path / "src/unpool/f.py").write_text(SOURCE.replace("* (a", "* 2 * (a"), encoding="utf-8")
+    saved[0]["result"] = "killed"  # which is of another program
     assert [one.result for one in restored(tmp_path, saved)] == ["gone"] * 3
 
 
@@ -135,7 +152,7 @@ def test_drawn_run_tells_killed_from_survived_and_goes_on(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     state = tmp_path / "drawn.json"
-    command = [sys.executable, "-m", "benchmarks.mutants.drawn", "--root", str(tmp_path), "--count", "3", "--jobs", "1"]
+    command = [sys.executable, "-m", "benchmarks.mutants.drawn", "--root", str(tmp_path), "--count", "3"]
     command += ["--json", str(state), "--equivalent", str(tmp_path / "equivalent.yaml")]
 
     def output(*more: str) -> str:

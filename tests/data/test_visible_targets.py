@@ -1,4 +1,4 @@
-"""Which keypoints and people a window shows: its pixels are squares, so that it begins and ends half a pixel outside."""
+"""Which keypoints and people a window shows: it begins half a pixel before the middle of its first one."""
 
 import pytest
 import torch
