@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 
 def first_line(error: BaseException) -> str:
     """First line of an error's message that is not blank; the name of its type where it has none.
@@ -50,3 +52,11 @@ def foreign_code(*, passing: type[Exception] | None = None) -> Iterator[Failure]
         if passing is not None and isinstance(error, passing):
             raise
         failure.error = error
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Restores the random state afterwards, and records no gradients inside."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.inference_mode(mode=False), torch.no_grad(), torch.random.fork_rng(devices):
+        yield

@@ -28,6 +28,7 @@ LAYERS = (
     nn.LayerNorm,
     nn.Linear,
 )
+KNOWN = ("torch", "torchvision", "timm")  # libraries whose layers do the same on images of every size
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
@@ -41,15 +42,19 @@ def trace(network: nn.Module) -> fx.GraphModule:
         NotConvertible: the network's Python branches on the values of the image, or its operations in training are
             others than in evaluation.
     """
-    graphs: list[fx.Graph] = []
+    graphs, tracer = [], _Tracer(_functions_of_graphs(network))
     with foreign_code() as failure:
         followed = copy_on_same_tensors(network)  # which may keep what its code sees while it is followed
-        kept_whole = _functions_of_graphs(network)
-        graphs = [_Tracer(kept_whole).trace(followed.train(mode)) for mode in (True, False)]
+        graphs = [tracer.trace(followed.train(mode)) for mode in (True, False)]
+    if tracer.branching is not None:
+        raise NotConvertible(
+            f"{type(network).__name__} cannot be followed: {tracer.branching or 'its own forward'} branches on its "
+            "input. Python that does must stand in a function marked with torch.fx.wrap; compare at your sizes then"
+        ) from failure.error
     if failure:
         raise NotConvertible(
-            f"{type(network).__name__} cannot be followed: {failure}. Python that branches on the image must stand "
-            "in a function marked with torch.fx.wrap"
+            f"{type(network).__name__} cannot be followed: {failure}. Give the part of it that can, or the network "
+            "itself where this one is compiled or wrapped"
         ) from failure.error
     training, evaluation = graphs
     if constant := next(_constants(evaluation), None):
@@ -74,7 +79,7 @@ def _functions_of_graphs(network: nn.Module) -> tuple[Callable[..., Any], ...]:
     """Python functions that traced modules inside of the network call; they stay one node each when traced again."""
     graphs = [module.graph for module in network.modules() if isinstance(module, fx.GraphModule)]
     called = [node.target for graph in graphs for node in graph.nodes if node.op == "call_function"]
-    return tuple(f for f in called if isinstance(f, FunctionType) and not f.__module__.startswith("torch"))
+    return tuple(f for f in called if isinstance(f, FunctionType) and not _source(f).startswith("torch"))
 
 
 def layer_of(node: fx.Node) -> str:
@@ -93,6 +98,14 @@ def _constants(graph: fx.Graph) -> Iterator[fx.Node]:
 
 
 class _Tracer(fx.Tracer):
+    """Follows Python up to a branch, which the network's own code may catch.
+
+    Attributes:
+        branching: dotted name of the module whose Python branched on its input last; None where none did.
+    """
+
+    branching: str | None = None
+
     def __init__(self, kept_whole: tuple[Callable[..., Any], ...] = ()) -> None:
         super().__init__(autowrap_functions=(upsample, fit, *kept_whole))
 
@@ -106,56 +119,85 @@ class _Tracer(fx.Tracer):
         return forward, values
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, LAYERS):
+        if isinstance(m, LAYERS) or _is_of_torch(m):
             return True
-        if type(m).__module__.startswith("torch.nn"):
-            return not isinstance(m, nn.Sequential)
         return next(m.children(), None) is None and not _can_be_followed(m)
-
-
-class _BranchFinder(_Tracer):
-    """Follows all modules but torch's layers, up to the first branch.
-
-    Attributes:
-        branching: dotted name of the module whose Python branches on its input; None before that.
-    """
-
-    branching: str | None = None
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LAYERS) or (type(m).__module__.startswith("torch.nn") and not isinstance(m, nn.Sequential))
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         self.branching = self.scope.module_path
         return super().to_bool(obj)
 
 
+def _is_of_torch(module: nn.Module) -> bool:
+    """Whether what a module does is written in torch's layers, so not in a class derived from them; no container."""
+    return _source(module.forward).startswith("torch.nn.modules") and not isinstance(module, nn.Sequential)
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """The Python module in which a function is written; empty where it is generated."""
+    return function.__module__ or ""
+
+
+class _BranchFinder(_Tracer):
+    """Follows all modules but layers of known libraries."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return _is_of_torch(m) or (isinstance(m, LAYERS) and _source(m.forward).partition(".")[0] in KNOWN)
+
+
 def why_other_images_may_differ(network: nn.Module) -> str:
     """Why another image may run other operations than those seen; empty where every image runs the same.
 
+    Not seen are values that are looked up by a size, and errors that Python catches.
+
     Args:
-        network: in evaluation mode. What torch's layers and those derived from its convolutions do inside is theirs.
+        network: in evaluation mode. What layers of torch, torchvision and timm do inside is taken to be the same.
 
     >>> why_other_images_may_differ(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
     ''
     """
-    finder = _BranchFinder()
+    network = _not_compiled(network)
+    finder, graph = _BranchFinder(_functions_of_graphs(network)), fx.Graph()
     if finder.is_leaf_module(network, ""):
         return ""
     with foreign_code() as failure:
-        finder.trace(copy_on_same_tensors(network))  # which may keep what it sees
-    if not failure:
-        return ""
-    if finder.branching is None:
+        graph = finder.trace(_without_checks(copy_on_same_tensors(network)))  # which may keep what it sees
+    if finder.branching is not None:
+        return f"{finder.branching or 'its own forward'} branches on its input"
+    if failure:
         return f"its Python cannot be followed ({failure})"
-    return f"{finder.branching or 'its own forward'} branches on the size or the values of its input"
+    whole = [node for node in graph.nodes if node.op == "call_function" and _is_of_user(node.target)]
+    return f"{layer_of(whole[0])} was not looked into, since torch.fx.wrap keeps it whole" if whole else ""
+
+
+def _without_checks(network: nn.Module) -> nn.Module:
+    """The network, whose norms no longer ask how many axes their input has, and of which nothing is compiled."""
+    for module in list(network.modules()):
+        if isinstance(module, batchnorm._NormBase):
+            setattr(module, "_check_input_dim", _nothing)  # noqa: B010
+        for name, child in module.named_children():
+            setattr(module, name, _not_compiled(child))
+    return network
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+def _not_compiled(module: nn.Module) -> nn.Module:
+    """What `torch.compile` was called with."""
+    return getattr(module, "_orig_mod", module)
+
+
+def _is_of_user(function: Any) -> bool:
+    return isinstance(function, FunctionType) and _source(function).partition(".")[0] not in ("torch", "unpool")
 
 
 def _can_be_followed(module: nn.Module) -> bool:
-    graphs: list[fx.Graph] = []
+    graphs, tracer = [], _Tracer()
     with foreign_code():
-        graphs = [_Tracer().trace(copy.copy(module).train(mode)) for mode in (True, False)]
-    is_same = len(graphs) == 2 and not _first_difference(*graphs)
+        graphs = [tracer.trace(copy.copy(module).train(mode)) for mode in (True, False)]
+    is_same = len(graphs) == 2 and tracer.branching is None and not _first_difference(*graphs)
     return is_same and next(_constants(graphs[1]), None) is None
 
 

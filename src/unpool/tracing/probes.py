@@ -5,12 +5,31 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from unpool.errors import NotConvertible
 from unpool.tracing.foreign import foreign_code
 
 # (H, W) from cheap to expensive; odd ones among them, and those of classifiers that take one size only
 SIZES = ((64, 96), (67, 93), (97, 131), (32, 32), (28, 28), (128, 128), (224, 224), (227, 227), (299, 299))
+
+
+def check_network(network: nn.Module, image: Tensor | None) -> None:
+    """Raises where a conversion was called with something else than a network and, if at all, an image.
+
+    Raises:
+        NotConvertible: `network` is no module or has layers without weights, or `image` no tensor with values.
+    """
+    if not isinstance(network, nn.Module):
+        raise NotConvertible(f"the network is a {type(network).__name__}: give a torch.nn.Module")
+    lazy = next((name for name, p in network.named_parameters() if isinstance(p, UninitializedParameter)), None)
+    if lazy is not None:
+        raise NotConvertible(
+            f"{lazy} of {type(network).__name__} has no shape before the first image: run the network on one first"
+        )
+    if image is not None and not (isinstance(image, Tensor) and image.dim() and image.numel()):
+        kind = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise NotConvertible(f"image= is {kind}: give one tensor with values in it, (B, C, H, W) for most networks")
 
 
 def copy_network(network: nn.Module) -> nn.Module:
@@ -86,7 +105,8 @@ def probe_images(
     if not accepted:
         tried = ", ".join(dict.fromkeys(f"{'x'.join(map(str, x.shape[-2:]))}" for x in candidates))
         raise NotConvertible(
-            f"the network does not take an image of {tried} ({complaint}): give one that it takes as image="
+            f"the network does not take an image of {tried} ({complaint}): give one that it takes as image=, or a "
+            "network that takes one image alone"
         )
     return accepted
 
@@ -100,11 +120,6 @@ def _candidates(network: nn.Module, sizes: Sequence[tuple[int, int]], dtype: tor
 def noise(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Tensor:
     """Returns one image (1, *shape) of normal noise, the same in every call."""
     return torch.randn(1, *shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
-
-
-def is_taken(network: nn.Module, image: Tensor) -> bool:
-    """Whether a network runs on an image."""
-    return not _complaint(network, image)
 
 
 def _complaint(network: nn.Module, image: Tensor) -> str:

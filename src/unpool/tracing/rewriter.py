@@ -223,10 +223,12 @@ class Rewritten(fx.GraphModule):
     Args:
         root: the network whose modules, parameters and buffers are taken over.
         graph: the operations, which call these by name.
-        properties: kept in `meta`, which copies keep; must hold "changes".
+        properties: kept in `meta`, which copies keep; must hold "changes" and "caution".
 
     Attributes:
         changes: what was done to which layer, in the order in which they run.
+        caution: why images of other sizes or values may run operations that were not compared; empty where all run the
+            same.
     """
 
     def __init__(self, root: nn.Module, graph: fx.Graph, properties: dict[str, Any]) -> None:
@@ -243,6 +245,10 @@ class Rewritten(fx.GraphModule):
     @property
     def changes(self) -> tuple[Change, ...]:
         return self.meta["changes"]
+
+    @property
+    def caution(self) -> str:
+        return self.meta["caution"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copied = super().__deepcopy__(memo)

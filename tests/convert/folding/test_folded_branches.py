@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from unpool.convert import fold_batch_norm
 
@@ -28,11 +29,11 @@ def folded(branch):
 )
 def test_branch_on_size_or_value_is_named_in_the_result(branch):
     result = folded(branch)
-    assert result.caution == "1 branches on the size or the values of its input"
+    assert result.caution == "1 branches on its input"
     shapes = " and ".join("x".join(map(str, shape)) for shape in result.compared_at)
     assert str(result) == (
         f"1 of 1 batch norms were folded; compared on images of {shapes} alone, others may run what was not compared: "
-        "1 branches on the size or the values of its input"
+        "1 branches on its input"
     )
     assert all(len(shape) == 4 for shape in result.compared_at)
 
@@ -53,7 +54,7 @@ def test_module_without_modules_inside_that_branches_is_named():
             return x if x.shape[2] < 300 else x[:, :, :300]
 
     result = fold_batch_norm(nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), Cut()))
-    assert result.caution == "2 branches on the size or the values of its input"
+    assert result.caution == "2 branches on its input"
 
 
 def test_network_whose_python_cannot_be_followed_says_so():
@@ -64,3 +65,68 @@ def test_network_whose_python_cannot_be_followed_says_so():
     assert "its Python cannot be followed (" in str(
         fold_batch_norm(nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), Numbers()))
     )
+
+
+class Caught(Block):
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        try:
+            return x * 2 if x.shape[2] > 300 else x
+        except Exception:
+            return x
+
+
+class Scaling(nn.Conv2d):
+    def forward(self, x):
+        x = super().forward(x)
+        return x * 2 if x.shape[2] > 300 else x
+
+
+class Norm(nn.BatchNorm2d):
+    """As those of libraries, which call the norm that they are made from."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class Same(nn.Module):
+    def forward(self, x):
+        return x
+
+
+def parametrized(module):
+    module.register_parameter("unused", nn.Parameter(torch.ones(1)))
+    parametrize.register_parametrization(module, "unused", Same())
+    return module
+
+
+def branches(self, x):
+    return x.shape[2] > 300
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Caught(None), "0"),
+        (lambda: parametrized(Block(branches)), "0"),
+        (lambda: nn.DataParallel(Block(branches)), "0.module"),
+        (lambda: torch.compile(Block(branches), backend="eager"), "0"),
+        (lambda: nn.Sequential(Scaling(3, 3, 3), nn.BatchNorm2d(3)), "0.0"),
+    ],
+    ids=["caught", "parametrized", "parallel", "compiled", "derived"],
+)
+def test_branch_is_seen_behind_what_python_does(make, name):
+    assert fold_batch_norm(nn.Sequential(make())).caution == f"{name} branches on its input"
+
+
+def test_whole_network_that_is_compiled_is_looked_into():
+    network = torch.compile(Block(branches).eval(), backend="eager")
+    assert fold_batch_norm(network).caution == "its own forward branches on its input"
+
+
+def test_norm_that_counts_the_axes_of_its_input_needs_no_caution():
+    network = nn.Sequential(nn.Conv2d(3, 3, 3), Norm(3))
+    assert fold_batch_norm(network).caution == ""
+    assert network.train()(torch.ones(2, 3, 8, 8)).shape == (2, 3, 6, 6)
+    with pytest.raises(ValueError, match="expected 4D input"):
+        network[1](torch.ones(3))

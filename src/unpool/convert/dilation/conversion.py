@@ -9,24 +9,27 @@ whole at sizes with every remainder that the coarsest stride leaves. A network t
 """
 
 import copy
+import logging
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
-from unpool.convert.dilation.proof import first_difference, proof_images
+from unpool.convert.dilation.proof import first_difference, run_proofs
 from unpool.convert.dilation.rewriter import DilationRewriter, apply_settings
 from unpool.convert.dilation.rule_table import dilate_node
 from unpool.errors import NotConvertible
-from unpool.tracing.graph import copy_on_same_tensors, refuse_other_outputs, trace
-from unpool.tracing.probes import copy_in_float64, fill_zeros, probe_images
+from unpool.tracing.foreign import isolated
+from unpool.tracing.graph import copy_on_same_tensors, refuse_other_outputs, trace, why_other_images_may_differ
+from unpool.tracing.outputs import outputs_of
+from unpool.tracing.probes import check_network, copy_in_float64, fill_zeros, noise, probe_images
 from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import Rewritten
 from unpool.types import Backbone
 
 # (H, W): even and odd at every stride up to 32, and for networks that take no odd ones
 PROBES = ((64, 96), (97, 131), (160, 128))
+_log = logging.getLogger(__name__)
 ROUNDS = 4  # of graphs, each of which follows the network at one more size
 
 
@@ -57,7 +60,8 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     Args:
         network: takes one image (B, C, H, W); it is not changed.
         output_stride: pixels of the image between neighbours of the coarsest map; it must divide the strides above it.
-        image: what the two networks are compared on first, for those that take none of 64x96, 97x131, 160x128.
+        image: (B, C, H, W) of the size on which the two networks are compared first, for those that take none of 64x96,
+            97x131, 160x128; its values are not used.
 
     Returns:
         The network in the mode of the given one. Each of its maps holds the old map at every s-th position from the
@@ -68,6 +72,7 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
         NotConvertible: a layer has no exact counterpart, the result depends on the size of the image in another way, or
             the network cannot be followed; the message names the layer.
 
+    >>> import torch
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 8, 3, padding=1))
     >>> dilated = dilate(network, output_stride=1)
     >>> dilated(torch.zeros(1, 3, 32, 32)).shape
@@ -77,9 +82,14 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     """
     if isinstance(output_stride, bool) or not isinstance(output_stride, int) or output_stride < 1:
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
+    check_network(network, image)
     before = copy_in_float64(network)
     fill_zeros(before)
-    rewriter, sizes = _rewrite_until_equal(before, image, output_stride)
+    with isolated():
+        rewriter, sizes = _rewrite_until_equal(before, None if image is None else noise(image.shape[1:]), output_stride)
+        caution = why_other_images_may_differ(before)
+    if caution:
+        _log.warning("dilated, and compared up to %dx%d; %s, so that others may differ", *max(sizes), caution)
     result = copy.deepcopy(network)
     apply_settings(result, rewriter.settings)
     for name, module in rewriter.added.items():
@@ -89,6 +99,7 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
         "channels": (),
         "strides": (),
         "compared_at": tuple(sizes),
+        "caution": caution,
     }
     if isinstance(network, Backbone):
         properties["channels"] = network.channels
@@ -104,22 +115,22 @@ def _rewrite_until_equal(
     The last of them is for the proof alone: no graph is made on it.
     """
     images = probe_images(before, image, sizes=PROBES)
-    graph = trace(before)
-    for turn in range(ROUNDS):
+    graph, proofs, most = trace(before), [], len(images) + ROUNDS - 1
+    while True:
         rewriter, tree = _rewrite(graph, before, images, output_stride)
-        dilated = fx.GraphModule(tree, rewriter.graph)
-        proofs = proof_images(before, images, rewriter.coarsest_stride())
-        error, failing = first_difference((before, dilated), proofs, rewriter.output_layouts)
-        if failing is None:
-            return rewriter, [(x.shape[2], x.shape[3]) for x in (*images, *proofs)]
-        if failing is proofs[-1] or turn == ROUNDS - 1:
-            height, width = failing.shape[2:]
+        proofs = proofs or list(run_proofs(before, images, rewriter.coarsest_stride()))
+        difference = first_difference(fx.GraphModule(tree, rewriter.graph), proofs, rewriter.output_layouts)
+        if difference is None:
+            tried = [*images, *(proof.image for proof in proofs)]
+            return rewriter, list(dict.fromkeys((x.shape[2], x.shape[3]) for x in tried))
+        if difference.image is proofs[-1].image or len(images) == most:
+            height, width = difference.image.shape[2:]
             raise NotConvertible(
-                f"{type(before).__name__} cannot be dilated to stride {output_stride}: at {height}x{width} {error}, so "
-                "that it depends on the size of the image in a way that cannot be followed"
+                f"{type(before).__name__} cannot be dilated to stride {output_stride}: at {height}x{width} "
+                f"{difference.how}. It depends on the size of the image in a way that cannot be followed: give the "
+                "part of it that does not"
             )
-        images = [*images, failing]  # so that the next graph holds there too, or the layer is named
-    raise AssertionError("the last round returns or raises")
+        images = [*images, difference.image]  # so that the next graph holds there too, or the layer is named
 
 
 def _rewrite(
@@ -129,8 +140,7 @@ def _rewrite(
     tree = copy_on_same_tensors(before)
     rewriter = DilationRewriter(graph, tree, images, output_stride)
     rewriter.follow(partial(dilate_node, rewriter))
-    with torch.no_grad():
-        outputs = list(tensors_of(before(images[0].clone())))
+    outputs = [part for part in outputs_of(before, images[0]) if isinstance(part, Tensor)]
     refuse_other_outputs(before, outputs, list(tensors_of(rewriter.old(rewriter.output_node()))))
     for name, module in rewriter.added.items():
         tree.add_module(name, module)

@@ -11,11 +11,8 @@ output in the network's own precision. Not compared are branches that no such im
 convolutions keep outside of the network, which from now on is the output of the norm.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
@@ -25,9 +22,9 @@ from unpool.convert.folding.copies import comparable_copies
 from unpool.convert.folding.flow import Flow, observe
 from unpool.convert.folding.weights import Site, find_overflowing, fold_sites, folded_weights, has_hooks
 from unpool.errors import NotConvertible
-from unpool.tracing.foreign import foreign_code
+from unpool.tracing.foreign import foreign_code, isolated
 from unpool.tracing.graph import why_other_images_may_differ
-from unpool.tracing.probes import copy_network
+from unpool.tracing.probes import check_network, copy_network
 from unpool.tracing.rewriter import Change
 
 
@@ -94,10 +91,8 @@ def fold_batch_norm(network: nn.Module, *, image: Tensor | None = None) -> Folde
     >>> folded.network[1]
     Identity()
     """
-    if image is not None and not (isinstance(image, Tensor) and image.dim() and image.numel()):
-        kind = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-        raise NotConvertible(f"image= is {kind}: give one tensor with values in it, (B, C, H, W) for most networks")
-    with foreign_code(passing=NotConvertible) as failure, _isolated():
+    check_network(network, image)
+    with foreign_code(passing=NotConvertible) as failure, isolated():
         return _fold(network, image)
     kind = type(failure.error).__name__
     raise NotConvertible(
@@ -124,14 +119,6 @@ def _fold(network: nn.Module, image: Tensor | None) -> Folded:
         compared_at=tuple(tuple(x.shape) for x in images),
         caution=why_other_images_may_differ(before),
     )
-
-
-@contextmanager
-def _isolated() -> Iterator[None]:
-    """Restores the random state afterwards, and records no gradients inside."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.inference_mode(mode=False), torch.no_grad(), torch.random.fork_rng(devices):
-        yield
 
 
 def _plan(network: nn.Module, flow: Flow) -> tuple[dict[str, Site], dict[str, str]]:

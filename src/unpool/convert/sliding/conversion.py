@@ -25,6 +25,7 @@ has another average there, so that nothing is shared. So are those that pad by t
 """
 
 import copy
+import logging
 from functools import partial
 from typing import Any
 
@@ -36,11 +37,13 @@ from unpool.convert.sliding.map_layout import Pair, WindowLayout
 from unpool.convert.sliding.rewriter import SlidingRewriter, coarsest_stride, values_for_size
 from unpool.convert.sliding.rule_table import slide_node
 from unpool.errors import NotConvertible
-from unpool.tracing.foreign import foreign_code
-from unpool.tracing.graph import refuse_other_outputs, run_node, trace
-from unpool.tracing.probes import copy_in_float64, fill_zeros, noise
+from unpool.tracing.foreign import foreign_code, isolated
+from unpool.tracing.graph import refuse_other_outputs, run_node, trace, why_other_images_may_differ
+from unpool.tracing.probes import check_network, copy_in_float64, fill_zeros, noise
 from unpool.tracing.recorder import tensors_of, without_values
 from unpool.tracing.rewriter import Rewritten
+
+_log = logging.getLogger(__name__)
 
 
 class FullyConvolutional(Rewritten):
@@ -99,14 +102,19 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
     >>> network.size_hw, network.stride
     ((8, 8), (2, 2))
     """
+    check_network(classifier, image)
     image = _image_of_input_size(classifier, image)
     size = (image.shape[2], image.shape[3])
     before = copy_in_float64(classifier)
     fill_zeros(before)
-    output = _output(before, image)
-    rewriter = _rewrite(trace(before), before, image)
-    layout = _layout_of_scores(rewriter)
-    refuse_other_outputs(before, [output.flatten(1)], [x.flatten(1) for x in _output_of_graph(rewriter, image)])
+    with isolated():
+        output = _output(before, image)
+        rewriter = _rewrite(trace(before), before, image)
+        layout = _layout_of_scores(rewriter)
+        refuse_other_outputs(before, [output.flatten(1)], [x.flatten(1) for x in _output_of_graph(rewriter, image)])
+        caution = why_other_images_may_differ(before)
+    if caution:
+        _log.warning("compared on an image of %dx%d; %s, so that larger ones may differ", *size, caution)
     result = copy.deepcopy(classifier)
     _replace_linear(result, rewriter.linear)
     for name, module in rewriter.added.items():
@@ -117,6 +125,7 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
         for low, high, window in zip(layout.low, layout.high, size, strict=True)
     )
     properties = {"changes": tuple(rewriter.changes), "size_hw": size, "stride": layout.stride, "margin": margin}
+    properties["caution"] = caution
     return FullyConvolutional(result, rewriter.graph, properties)
 
 
