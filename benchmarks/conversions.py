@@ -2,8 +2,9 @@
 
 Each of 60 drawn architectures is folded, made fully convolutional and dilated; what was converted runs beside the
 network before it, in float64, at five sizes drawn by the seed among those that the network takes (a network of one size
-takes that alone). Maps of a dilated network are compared at every s-th position. Scores of a fully convolutional one
-are compared with the head of the classifier on each window of its maps, which is what is promised where layers pad.
+takes that alone, and gets other noise than the conversion). Maps of a dilated network are compared at every s-th
+position. Scores of a fully convolutional one are compared with the head of the classifier on each window of its maps,
+which is what is promised where layers pad.
 
 Verdicts: exact (within 1e-5 of the largest value), refused (NotConvertible), wrong, crashed (any other error).
 """
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks import conversion_networks as networks
 from benchmarks.conversion_networks import SEED, noise, takes
 from benchmarks.dilation import difference
-from benchmarks.record import RESULTS, Row, write_result
+from benchmarks.record import Row, write_result
 from unpool.convert import FullyConvolutional, dilate, fold_batch_norm, fully_convolutional
 from unpool.convert.dilation.conversion import PROBES
 from unpool.errors import NotConvertible
@@ -53,7 +54,7 @@ def fold(name: str) -> dict[str, Any]:
             pairs = zip(outputs_of(network, image), outputs_of(folded.network, image), strict=True)
             return max(difference_of_parts(a, b) for a, b in pairs)
 
-    sizes = _sizes(name, network, RANGE) if is_free else iter([tuple(size)] * NUM_SIZES)
+    sizes = _sizes(name, network, RANGE) if is_free else iter([tuple(size)])
     reasons = Counter(kind_of(reason) for _, reason in folded.left)
     return {"folded": len(folded.changes), "left": dict(reasons), **_compare(channels, sizes, check)}
 
@@ -104,7 +105,7 @@ def dilate_to(name: str, output_stride: int | None) -> dict[str, Any]:
         return max(difference_of_parts(a, b) for a, b in zip(old, new, strict=True))
 
     probes = dilated.meta.get("compared_at", ())
-    sizes = _sizes(name, network, RANGE, probes) if is_free else iter([tuple(size)] * NUM_SIZES)
+    sizes = _sizes(name, network, RANGE, probes) if is_free else iter([tuple(size)])
     return {"output_stride": output_stride, "strides": list(strides), **_compare(channels, sizes, check)}
 
 
@@ -119,16 +120,16 @@ def _sizes(
     name: str, network: nn.Module, limits: tuple[int, int], probes: Sequence[tuple[int, int]] = ()
 ) -> Iterator[tuple[int, ...]]:
     """Five sizes (H, W) that the network takes and that no conversion probes with; fewer where it takes few."""
-    generator, channels, count = random.Random(f"{SEED} {name}"), networks.published_size(network)[0], 0
+    generator, channels = random.Random(f"{SEED} {name}"), networks.published_size(network)[0]
+    seen, left = {*PROBES, *MORE_PROBES, *probes}, NUM_SIZES
     for number in range(TRIES):
         step = 1 if number < TRIES // 2 else 32  # networks that take multiples of 32 alone
         first, last = -(-limits[0] // step), limits[1] // step
         size = (step * generator.randint(first, last), step * generator.randint(first, last))
-        if size not in (*PROBES, *MORE_PROBES, *probes) and takes(network, noise((channels, *size), number)):
+        if left and size not in seen and takes(network, noise((channels, *size), number)):
             yield size
-            count += 1
-        if count == NUM_SIZES:
-            return
+            left -= 1
+        seen.add(size)
 
 
 def _compare(channels: int, sizes: Iterator[tuple[int, ...]], check: Check) -> dict[str, Any]:
@@ -137,10 +138,19 @@ def _compare(channels: int, sizes: Iterator[tuple[int, ...]], check: Check) -> d
     for number, size in enumerate(sizes):
         off: float | str = ""
         with foreign_code() as failure:
-            off = check(noise((channels, *size), SEED + number))
+            off = check(noise((channels, *size), SEED + 1 + number))
         differences.append(("x".join(map(str, size)), f"does not run: {failure}" if failure else off))
     is_exact = differences and all(isinstance(off, float) and off <= TOLERANCE for _, off in differences)
     return {"verdict": "exact" if is_exact else "wrong" if differences else "no size", "differences": differences}
+
+
+def _full_verdict(line: Mapping[str, Any]) -> str:
+    """The verdict, and whether it says less than most: nothing was there to convert, or the network takes one size."""
+    if line["verdict"] != "exact":
+        return line["verdict"]
+    if line.get("folded") == 0:
+        return "without a norm to fold"
+    return "exact" if len(line["differences"]) > 1 else "exact at their one size"
 
 
 CONVERSIONS: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -171,17 +181,17 @@ def kind_of(reason: str) -> str:
     'it joins maps of strides N and N'
     """
     head = r"^\S* cannot be (dilated to stride \d+|made convolutional|followed|folded|copied)[^:]*: "
-    return re.sub(r"\d+(x\d+)*", "N", re.split(r" \(|: |, so ", re.sub(head, "", reason))[0])[:90]
+    return re.sub(r"\d+(x\d+)*", "N", re.split(r"(?<!it gives) \(|: |, so ", re.sub(head, "", reason))[0])[:90]
 
 
 def rows_of(lines: Mapping[str, Mapping[str, Any]], left_out: int) -> list[Row]:
     """One row of RESULTS.md for all, with the verdicts by conversion."""
     texts = []
     for conversion in CONVERSIONS:
-        verdicts = Counter(line[conversion]["verdict"] for line in lines.values() if conversion in line)
+        verdicts = Counter(_full_verdict(line[conversion]) for line in lines.values() if conversion in line)
         texts.append(f"{conversion}: {', '.join(f'{count} {verdict}' for verdict, count in sorted(verdicts.items()))}")
     families = len({networks.family_of(name) for name in lines})
-    what = f"{len(lines)} drawn architectures of {families} families, {left_out} too large, at five sizes each"
+    what = f"{len(lines)} drawn architectures of {families} families, {left_out} too large, at up to five sizes each"
     return [Row(what=what, figure="; ".join(texts), reference="0 wrong, 0 crashed")]
 
 
@@ -206,18 +216,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.conversions", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="architectures whose name holds this")
     parser.add_argument("--conversions", nargs="+", default=list(CONVERSIONS), choices=list(CONVERSIONS))
-    parser.add_argument("--again", action="store_true", help="also what the JSON file holds already")
-    parser.add_argument("--json", type=Path, default=RESULTS / "conversions.json")
+    parser.add_argument("--json", type=Path, help="also write the verdicts here")
+    parser.add_argument("--resume", action="store_true", help="keep what that file holds already")
     options = parser.parse_args(arguments)
-    kept = json.loads(options.json.read_text(encoding="utf-8"))["details"] if options.json.exists() else {}
+    is_kept = options.resume and options.json.exists()
+    kept = json.loads(options.json.read_text(encoding="utf-8"))["details"] if is_kept else {}
     drawing = kept.get("drawing") or vars(networks.draw())
     lines: dict[str, dict[str, Any]] = {name: {} for name in drawing["names"]} | kept.get("lines", {})
     for conversion in options.conversions:
         for name in (name for name in lines if options.only in name):
-            if options.again or conversion not in lines[name]:
+            if conversion not in lines[name]:
                 lines[name][conversion] = examine(name, conversion)
                 print(f"{conversion}, {name}: {_cell(lines[name][conversion])}", flush=True)
-                _write(options.json, drawing, lines)
+                if options.json:
+                    _write(options.json, drawing, lines)
     answers = [answer for line in lines.values() for answer in line.values()]
     return int(any(answer["verdict"] in ("wrong", "crashed") for answer in answers))
 
@@ -227,7 +239,7 @@ def _write(path: Path, drawing: Mapping[str, Any], lines: Mapping[str, Mapping[s
     write_result(
         path,
         rows_of(lines, len(drawing["left_out"])),
-        command=shlex.join(["python", "-m", "benchmarks.conversions"]),
+        command=shlex.join(["python", "-m", "benchmarks.conversions", "--json", str(path)]),
         seed=SEED,
         wall_s=seconds,
         details={"drawing": drawing, "lines": lines},
