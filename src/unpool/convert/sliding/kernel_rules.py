@@ -87,8 +87,9 @@ def _pad(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, pads: A
         return
     if any(isinstance(p, fx.Node) for p in pads) or layout.axes != (2, 3) or layout.spacing != (1, 1):
         rewriter.refuse(node, "its padding is computed from the size of the map, or not that of rows and columns")
-    left, _, top, _ = (*pads, 0, 0)[:4]
-    _keep_inside(rewriter, node, layout, layout.through_kernel((1, 1), padding=(top, left)))
+    left, right, top, bottom = (*pads, 0, 0)[:4]
+    dropped = (max(0, -bottom), max(0, -right))
+    _keep_inside(rewriter, node, layout, layout.through_kernel((1, 1), padding=(top, left), dropped=dropped))
 
 
 def pad_module(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
@@ -107,8 +108,10 @@ def slice_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) ->
         head_rules.keep_operation(rewriter, node, layout)
         return
     steps, starts = ([(i.step or 1) for i in index[2:]], [(i.start or 0) for i in index[2:]])
-    ends = [-1 if i.stop is None else i.stop for i in index[2:]]
-    if not all(isinstance(n, int) for n in (*steps, *starts, *ends)) or min(starts) < 0 or max(ends) >= 0:
+    ends = [i.stop for i in index[2:] if i.stop is not None]
+    if not all(isinstance(n, int) for n in (*steps, *starts, *ends)) or min(starts) < 0 or max(ends, default=-1) >= 0:
         rewriter.refuse(node, "it crops the map by numbers that depend on its size")
-    after = layout.through_kernel((1, 1), stride=(steps[0], steps[1]), padding=(-starts[0], -starts[1]))
+    bottom, right = (-(i.stop or 0) for i in index[2:])
+    padding, stride = (-starts[0], -starts[1]), (steps[0], steps[1])
+    after = layout.through_kernel((1, 1), stride=stride, padding=padding, dropped=(bottom, right))
     _keep_inside(rewriter, node, layout, after)

@@ -22,7 +22,8 @@ class WindowLayout:
     Attributes:
         size: rows and columns of the window.
         stride: pixels of the image between neighbours of the map.
-        low, high: first and last row and column of the image that the map's first value reads, padding included.
+        low, high: the first and last row and column that the image must have for the map's first value to read no
+            padding; `low` is never above 0.
         spacing: rows and columns of the map between neighbours of the window.
         axes: which axes of the map are rows and columns.
         is_flat: the classifier has the window as one vector, (B, features).
@@ -70,13 +71,25 @@ class WindowLayout:
         return replace(self, squeezed=(), is_flat=True, axes=(2, 3)) if len(self.squeezed) == 2 else self
 
     def through_kernel(
-        self, kernel: Pair, *, stride: Pair = (1, 1), dilation: Pair = (1, 1), padding: Pair = (0, 0)
+        self,
+        kernel: Pair,
+        *,
+        stride: Pair = (1, 1),
+        dilation: Pair = (1, 1),
+        padding: Pair = (0, 0),
+        dropped: Pair = (0, 0),
     ) -> "WindowLayout":
-        """The layout with stride, low and high of a convolution's output, `padding` being rows above, columns left."""
-        axes = list(zip(self.stride, self.low, self.high, kernel, stride, dilation, padding, strict=True))
-        steps = [jump * step for jump, _, _, _, step, _, _ in axes]
-        low = [at - pad * jump for jump, at, _, _, _, _, pad in axes]
-        high = [at + (d * (k - 1) - pad) * jump for jump, _, at, k, _, d, pad in axes]
+        """The layout with stride, low and high of a convolution's output.
+
+        Args:
+            kernel, stride, dilation: of the convolution.
+            padding: rows above and columns at the left; negative where these are left out.
+            dropped: rows below and columns at the right that are left out, so that what follows pads in their stead.
+        """
+        axes = list(zip(self.stride, self.low, self.high, kernel, stride, dilation, padding, dropped, strict=True))
+        steps = [jump * step for jump, _, _, _, step, *_ in axes]
+        low = [min(0, at - pad * jump) for jump, at, *_, pad, _ in axes]
+        high = [at + (d * (k - 1) - pad + last) * jump for jump, _, at, k, _, d, pad, last in axes]
         return replace(self, stride=(steps[0], steps[1]), low=(low[0], low[1]), high=(high[0], high[1]))
 
 
