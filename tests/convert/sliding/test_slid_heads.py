@@ -9,6 +9,7 @@ from tests.convert.sliding.test_fully_convolutional import NATIVE, body, slid
 from unpool.convert import fully_convolutional
 from unpool.errors import NotConvertible
 
+F = nn.functional
 SIZES = [(19, 17), (23, 31), (30, 22), (18, 29), (37, 16)]  # the conversion runs on (18, 16) and (22, 25)
 HEADS = {
     "columns, then rows": (Act(lambda x: x.mean(-1).mean(-1)), nn.Linear(4, 5)),
@@ -22,6 +23,15 @@ HEADS = {
         nn.Flatten(),
     ),
     "largest": (Act(lambda x: x.amax(-1).amax(-1)), nn.Linear(4, 5)),
+    "largest by a pooling of the map's size": (
+        Act(lambda x: F.max_pool2d(x, kernel_size=(x.shape[2], x.shape[3])).flatten(1)),
+        nn.Linear(4, 5),
+    ),
+    "pooled by the size of one position": (
+        conv(4, 5, 3),
+        Act(lambda x: F.avg_pool2d(x, x.shape[2:]) + F.max_pool2d(x, (x.shape[2], 1))),
+        nn.Flatten(),
+    ),
     "largest of averages": (Act(lambda x: x.mean(-1).amax(-1)), nn.Linear(4, 5)),
     "changed between": (Act(lambda x: x.mean(-1).relu().mean(-1)), nn.Linear(4, 5)),
     "rows flattened": (Act(lambda x: x.mean(-1).flatten(1)), nn.Linear(12, 5)),
@@ -91,3 +101,18 @@ def test_map_that_a_learned_number_scales_from_the_left_slides():
     x = image((11, 13))
     with torch.no_grad():
         torch.testing.assert_close(sliding(x)[:, :, 2, 4], network(x[:, :, 2:10, 4:12]))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Act(lambda x: F.max_pool2d(x, (x.shape[2] // 2, 1))),
+        Act(lambda x: F.avg_pool2d(x, 2, stride=(x.shape[2] - 2, 1))),
+        Act(lambda x: F.conv2d(x, x.new_ones(4, 4, 1, 1), padding=(x.shape[2] // 9, 0))),
+    ],
+    ids=["max_pool2d", "avg_pool2d", "conv2d"],
+)
+def test_kernel_that_the_size_of_the_map_decides_is_refused_with_what_to_do(layer):
+    layers = (conv(3, 4), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(NotConvertible, match=r"2d cannot be made .*computed from the size of the map: write it"):
+        fully_convolutional(sequential(*layers), image=image(NATIVE))

@@ -22,6 +22,11 @@ from unpool.tracing.arguments import (
 )
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 
+COMPUTED = (
+    "its kernel, stride or padding is computed from the size of the map: write it as numbers, those that it has for the "
+    "classifier's input size"
+)
+
 
 def conv(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     _slide_kernel(rewriter, node, layout, vars(rewriter.module(node)))
@@ -31,6 +36,8 @@ def conv_function(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout
     arguments = read_arguments(CONV2D, node)
     if arguments["input"] is not input_node(node) or len(rewriter.map_inputs(node)) != 1:
         rewriter.refuse(node, "its weights are computed from the image")
+    if not {arguments[name] for name in ("input", "weight", "bias")}.issuperset(node.all_input_nodes):
+        rewriter.refuse(node, COMPUTED)
     kernel = tuple(rewriter.new(rewriter.new_node(arguments["weight"])).shape[-2:])
     _slide_kernel(rewriter, node, layout, {**arguments, "kernel_size": kernel})
 
@@ -39,21 +46,37 @@ def max_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> 
     arguments = read_pool_arguments(MAX_POOL2D, node, rewriter.module(node))
     if arguments["return_indices"]:
         rewriter.refuse(node, "it returns the indices of its maxima")
-    _slide_kernel(rewriter, node, layout, arguments)
+    if not _pool_by_size(rewriter, node, layout):
+        _slide_kernel(rewriter, node, layout, arguments)
 
 
 def average_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     arguments = read_pool_arguments(AVG_POOL2D, node, rewriter.module(node))
-    if not window_averages.pool_window(rewriter, node, layout, rewriter.expected(node)):
+    is_whole = window_averages.pool_window(rewriter, node, layout, rewriter.expected(node))
+    if not is_whole and not _pool_by_size(rewriter, node, layout):
         _slide_kernel(rewriter, node, layout, arguments)
+
+
+def _pool_by_size(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
+    """Whether a pooling has numbers computed from the size of the map; then puts what it does to a window.
+
+    Raises:
+        NotConvertible: it neither covers all of the window nor leaves it as it is.
+    """
+    if node.all_input_nodes == [input_node(node)]:
+        return False
+    expected = rewriter.expected(node)
+    if window_averages.equals(expected, rewriter.windows(input_node(node))):
+        rewriter.put(node, rewriter.new_node(input_node(node)), layout)
+    elif not window_averages.pool_window(rewriter, node, layout, expected):
+        rewriter.refuse(node, COMPUTED)
+    return True
 
 
 def _slide_kernel(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, arguments: Mapping[str, Any]) -> None:
     """Keeps a convolution or pooling, and compares it where it does not read beyond the window."""
     if layout.is_flat or layout.squeezed or layout.axes != (2, 3) or layout.spacing != (1, 1):
         rewriter.refuse(node, "it reads no map of rows and columns that lie side by side")
-    if any(isinstance(arguments[key], fx.Node) for key in ("kernel_size", "stride", "padding")):
-        rewriter.refuse(node, "its kernel, stride or padding is computed from the size of the map")
     kernel, stride, dilation = (pair(arguments.get(key, 1)) for key in ("kernel_size", "stride", "dilation"))
     padding = arguments["padding"]
     if isinstance(padding, str):

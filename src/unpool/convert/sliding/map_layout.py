@@ -82,7 +82,9 @@ class WindowLayout:
         """The layout with stride, low and high of a convolution's output.
 
         Args:
-            kernel, stride, dilation: of the convolution.
+            kernel: rows and columns of the convolution's.
+            stride: of the convolution.
+            dilation: of the convolution.
             padding: rows above and columns at the left; negative where these are left out.
             dropped: rows below and columns at the right that are left out, so that what follows pads in their stead.
         """
