@@ -114,5 +114,7 @@ def test_map_that_a_learned_number_scales_from_the_left_slides():
 )
 def test_kernel_that_the_size_of_the_map_decides_is_refused_with_what_to_do(layer):
     layers = (conv(3, 4), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(NotConvertible, match=r"2d cannot be made .*computed from the size of the map: write it"):
+    with pytest.raises(
+        NotConvertible, match=r"2d cannot be made .*computed from the size of the map: write it as the numbers"
+    ):
         fully_convolutional(sequential(*layers), image=image(NATIVE))

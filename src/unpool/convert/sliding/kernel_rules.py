@@ -23,7 +23,7 @@ from unpool.tracing.arguments import (
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 
 COMPUTED = (
-    "its kernel, stride or padding is computed from the size of the map: write it as numbers, those that it has for the "
+    "its kernel, stride or padding is computed from the size of the map: write it as the numbers that it is for the "
     "classifier's input size"
 )
 
@@ -105,7 +105,7 @@ def _keep_inside(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout,
 
 
 def _pad(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, pads: Any) -> None:
-    if layout.is_flat or not window_averages.is_map(rewriter, node, layout) or pads[:4] == (0,) * len(pads[:4]):
+    if layout.is_flat or not _is_map(rewriter, node, layout) or pads[:4] == (0,) * len(pads[:4]):
         head_rules.keep_operation(rewriter, node, layout)
         return
     if any(isinstance(p, fx.Node) for p in pads) or layout.axes != (2, 3) or layout.spacing != (1, 1):
@@ -113,6 +113,11 @@ def _pad(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, pads: A
     left, right, top, bottom = (*pads, 0, 0)[:4]
     dropped = (max(0, -bottom), max(0, -right))
     _keep_inside(rewriter, node, layout, layout.through_kernel((1, 1), padding=(top, left), dropped=dropped))
+
+
+def _is_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
+    """Whether the input is (B, C, H, W) or (B, H, W, C)."""
+    return rewriter.windows(input_node(node)).dim() == 4 and layout.axes in ((2, 3), (1, 2))
 
 
 def pad_module(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
@@ -126,8 +131,8 @@ def pad_function(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout)
 def slice_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     """Keeps a slice of every n-th row and column, which is a kernel of one position; one of channels is compared."""
     index: Any = full_index(node.args[1], 4)
-    is_map = not layout.is_flat and not layout.squeezed and layout.axes == (2, 3) and len(index) == 4
-    if not is_map or not all(isinstance(i, slice) for i in index) or index[2:] == [slice(None)] * 2:
+    is_whole = not layout.is_flat and not layout.squeezed and layout.axes == (2, 3) and len(index) == 4
+    if not is_whole or not all(isinstance(i, slice) for i in index) or index[2:] == [slice(None)] * 2:
         head_rules.keep_operation(rewriter, node, layout)
         return
     steps, starts = ([(i.step or 1) for i in index[2:]], [(i.start or 0) for i in index[2:]])
