@@ -22,6 +22,36 @@ HEADS = {
         nn.Linear(4, 5),
         nn.Flatten(),
     ),
+    "list of positions by a view": (Act(lambda x: x.view(x.size(0), x.size(1), -1).mean(-1)), nn.Linear(4, 5)),
+    "list of positions": (Act(lambda x: x.flatten(2).mean(2)), nn.Linear(4, 5)),
+    "list of positions, one kept": (
+        Act(lambda x: x.flatten(2).relu().amax(-1, keepdim=True)),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    ),
+    "list of positions, vector": (Act(lambda x: x.reshape(-1, 4, 9).tanh().flatten(1)), nn.Linear(36, 5)),
+    "list of positions, map again": (
+        Act(lambda x: x.flatten(2).sigmoid().view(x.shape) * x),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ),
+    "list of vectors": (
+        Act(lambda x: x.flatten(2).transpose(1, 2)),
+        nn.LayerNorm(4),
+        Act(lambda x: x.mean(1)),
+        nn.Linear(4, 5),
+    ),
+    "list of vectors, changed each": (
+        Act(lambda x: x.permute(0, 2, 3, 1).flatten(1, 2)),
+        nn.Linear(4, 6),
+        nn.GELU(),
+        Act(lambda x: x.amax(dim=1)),
+        nn.Linear(6, 5),
+    ),
+    "list of vectors, moved back": (
+        Act(lambda x: x.flatten(2).transpose(1, 2).relu().transpose(1, 2).mean(-1)),
+        nn.Linear(4, 5),
+    ),
     "largest": (Act(lambda x: x.amax(-1).amax(-1)), nn.Linear(4, 5)),
     "largest by a pooling of the map's size": (
         Act(lambda x: F.max_pool2d(x, kernel_size=(x.shape[2], x.shape[3])).flatten(1)),
@@ -57,6 +87,13 @@ def test_head_gives_the_scores_of_every_crop_at_every_size(head):
             torch.testing.assert_close(network(x), slid(classifier, x, NATIVE, 4), rtol=0, atol=1e-10)
 
 
+def test_dropout_of_a_list_of_positions_is_kept_for_training():
+    layers = (Act(lambda x: x.flatten(2)), nn.Dropout(0.5), Act(lambda x: x.mean(-1)), nn.Linear(4, 5))
+    network = fully_convolutional(sequential(*body(), *layers), image=image(NATIVE)).train()
+    x = image((22, 20))
+    assert not torch.equal(network(x), network(x))
+
+
 def test_change_says_which_axis_was_averaged():
     network = fully_convolutional(sequential(*body(), *HEADS["columns, then rows"]), image=image(NATIVE))
     assert [change[1:] for change in network.changes[:2]] == [
@@ -71,6 +108,10 @@ def test_change_says_which_axis_was_averaged():
         (Act(lambda x: x.mean(-1).cumsum(-1).mean(-1)), "it does not work value by value"),
         (Act(lambda x: x.mean(-1)[:, :, :2].amax(-1)), "it does not run for an image of another size"),
         (Act(lambda x: x.mean(-1).sum(-1)), "it reads all of its map"),
+        (Act(lambda x: x.flatten(2).softmax(-1).mean(-1)), "it does not work value by value"),
+        (Act(lambda x: x.flatten(2)[..., :4].mean(-1)), "it reads all of its map"),
+        (Act(lambda x: (x.flatten(2) @ x.flatten(2).mT).mean(-1)), "it reads all of its map"),
+        (Act(lambda x: x.flatten(2).topk(3)[0].mean(-1)), "it reads all of its map"),
     ],
 )
 def test_rows_that_are_not_read_alike_are_refused(head, reason):

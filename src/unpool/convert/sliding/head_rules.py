@@ -31,7 +31,7 @@ def keep_operation(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayou
     if isinstance(expected, Tensor):
         if _flatten(rewriter, node, layout, expected) or _restore_map(rewriter, node, layout, expected):
             return
-        if pool_window(rewriter, node, layout, expected):
+        if pool_window(rewriter, node, layout, expected) or _join(rewriter, node, layout, expected):
             return
     if layout.is_flat and layout.size == (1, 1):
         _apply_to_vectors(rewriter, node, layout, expected)
@@ -54,14 +54,33 @@ def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, exp
     if layout.is_flat or expected.dim() != 2 or not is_alone or not (is_last or layout.axes == (2, 3)):
         return False
     x = rewriter.new_node(input_node(node))
-    window = replace(layout, squeezed=()).two_windows(rewriter.new(x))
+    window = replace(layout, squeezed=(), is_joined=False).two_windows(rewriter.new(x))
     if window.dim() != 4 or not equals(expected, window.flatten(1)):
         return False
     if layout.size != (1, 1):
         rewriter.note_change(node, f"{describe(layout.size)} positions made one vector", "left as a map")
     x = rewriter.call(torch.permute, x, (0, 3, 1, 2)) if is_last else x
-    rewriter.put(node, x, replace(layout, axes=(2, 3), squeezed=(), is_flat=True, is_channels_last=is_last))
+    flat = replace(layout, axes=(2, 3), squeezed=(), is_joined=False, is_flat=True, is_channels_last=is_last)
+    rewriter.put(node, x, flat)
     return True
+
+
+def _join(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation makes rows and columns one axis, moves that, or makes it two again: the map keeps both."""
+    is_plain = not layout.is_flat and not layout.squeezed and layout.averaged_to is None and layout.spacing == (1, 1)
+    if not is_plain or rewriter.map_inputs(node) != [input_node(node)]:
+        return False
+    is_joined = expected.dim() == 3
+    if not (is_joined or layout.is_joined) or layout.axes not in ((2, 3), (1, 2)):
+        return False
+    x = rewriter.new_node(input_node(node))
+    for axes, order in (((2, 3), (0, 3, 1, 2)), ((1, 2), (0, 2, 3, 1))):
+        after = replace(layout, axes=axes, is_joined=is_joined)
+        moved = rewriter.new(x) if axes == layout.axes else rewriter.new(x).permute(order)
+        if after != layout and equals(expected, after.two_windows(moved)):
+            rewriter.put(node, x if axes == layout.axes else rewriter.call(torch.permute, x, order), after)
+            return True
+    return False
 
 
 def _restore_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:

@@ -75,7 +75,7 @@ def _pool_by_size(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout
 
 def _slide_kernel(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, arguments: Mapping[str, Any]) -> None:
     """Keeps a convolution or pooling, and compares it where it does not read beyond the window."""
-    if layout.is_flat or layout.squeezed or layout.axes != (2, 3) or layout.spacing != (1, 1):
+    if layout.is_flat or layout.squeezed or layout.is_joined or layout.axes != (2, 3) or layout.spacing != (1, 1):
         rewriter.refuse(node, "it reads no map of rows and columns that lie side by side")
     kernel, stride, dilation = (pair(arguments.get(key, 1)) for key in ("kernel_size", "stride", "dilation"))
     padding = arguments["padding"]
@@ -131,7 +131,7 @@ def pad_function(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout)
 def slice_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     """Keeps a slice of every n-th row and column, which is a kernel of one position; one of channels is compared."""
     index: Any = full_index(node.args[1], 4)
-    is_whole = not layout.is_flat and not layout.squeezed and layout.axes == (2, 3) and len(index) == 4
+    is_whole = not (layout.is_flat or layout.squeezed or layout.is_joined) and layout.axes == (2, 3) and len(index) == 4
     if not is_whole or not all(isinstance(i, slice) for i in index) or index[2:] == [slice(None)] * 2:
         head_rules.keep_operation(rewriter, node, layout)
         return

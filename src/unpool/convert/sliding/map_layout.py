@@ -30,6 +30,7 @@ class WindowLayout:
         is_channels_last: that vector runs over (rows, columns, channels) instead of (channels, rows, columns).
         averaged_to: rows and columns to which the classifier averages the window; None where it does not.
         squeezed: rows (0) or columns (1) of one position that the classifier has not as an axis.
+        is_joined: the classifier has rows and columns as one axis, (B, C, H * W) or (B, H * W, C).
     """
 
     size: Pair
@@ -42,6 +43,7 @@ class WindowLayout:
     is_channels_last: bool = False
     averaged_to: Pair | None = None
     squeezed: tuple[int, ...] = ()
+    is_joined: bool = False
 
     def two_windows(self, larger: Tensor) -> Tensor:
         """Cuts the upper right and the lower left window out of a map (1, ...), in the classifier's form: (2, ...)."""
@@ -61,10 +63,10 @@ class WindowLayout:
         return (window.permute(0, 2, 3, 1) if self.is_channels_last else window).flatten(1)
 
     def squeeze(self, window: Tensor) -> Tensor:
-        """Drops the axes of rows and columns that the classifier's map has not."""
+        """Drops the axes of rows and columns that the classifier's map has not, and makes them one where it does."""
         for axis in sorted((self.axes[i] for i in self.squeezed), reverse=True):
             window = window.squeeze(axis)
-        return window
+        return window.flatten(*self.axes) if self.is_joined else window
 
     def without_lost_axes(self) -> "WindowLayout":
         """The layout; that of a vector where rows and columns were both dropped."""
@@ -132,7 +134,7 @@ def layout_of_output(native: Any, larger: Any, layout: WindowLayout) -> Layouts:
         return None
     if not isinstance(larger, Tensor):
         return tuple(layout_of_output(n, v, layout) for n, v in zip(native, larger, strict=True))
-    if layout.is_flat or layout.squeezed:
+    if layout.is_flat or layout.squeezed or layout.is_joined:
         return layout if native.dim() == (2 if layout.is_flat else 3) and larger.dim() == 4 else None
     axes = [i for i, (a, b) in enumerate(zip(native.shape, larger.shape, strict=False)) if i and a != b]
     if native.dim() != larger.dim() or len(axes) != 2:

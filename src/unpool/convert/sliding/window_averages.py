@@ -65,7 +65,7 @@ def _pool(rewriter: SlidingRewriter, x: fx.Node, axes: Pair, pooling: Pooling) -
 
 def _find_pooling(larger: Tensor, layout: WindowLayout, expected: Tensor) -> Pooling | None:
     """The pooling that computes what is expected of two windows of a map; None where none does."""
-    window = replace(layout, squeezed=()).two_windows(larger)
+    window = replace(layout, squeezed=(), is_joined=False).two_windows(larger)
     for dropped, pooling in _poolings(layout) if window.dim() == 4 else ():
         result = REDUCTIONS[pooling.name][1](window, [layout.axes[i] for i in dropped], keepdim=True)
         if equals(expected, pooling.layout.squeeze(result)):
@@ -78,12 +78,11 @@ def _poolings(layout: WindowLayout) -> Iterator[tuple[tuple[int, ...], Pooling]]
     for dropped, name in product(AXES, REDUCTIONS):
         rows, columns = (n if i in dropped else 1 for i, n in enumerate(layout.size))
         size = (layout.size[0] // rows, layout.size[1] // columns)
-        after = replace(layout.through_kernel((rows, columns)), size=size)
-        if (rows, columns) != (1, 1):
-            yield dropped, Pooling(name, (rows, columns), after)
-        if not set(dropped) <= set(layout.squeezed):
-            squeezed = tuple(sorted({*layout.squeezed, *dropped}))
-            yield dropped, Pooling(name, (rows, columns), replace(after, squeezed=squeezed))
+        after = replace(layout.through_kernel((rows, columns)), size=size, is_joined=False)
+        kept = (0,) if layout.is_joined else layout.squeezed
+        for squeezed in sorted({kept, tuple(sorted({*layout.squeezed, *dropped}))}):
+            if (rows, columns) != (1, 1) or squeezed != layout.squeezed:
+                yield dropped, Pooling(name, (rows, columns), replace(after, squeezed=squeezed))
 
 
 def _put_unless_mismatch(
