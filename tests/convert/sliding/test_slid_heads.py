@@ -108,6 +108,10 @@ def test_change_says_which_axis_was_averaged():
         (Act(lambda x: x.mean(-1).cumsum(-1).mean(-1)), "it does not work value by value"),
         (Act(lambda x: x.mean(-1)[:, :, :2].amax(-1)), "it does not run for an image of another size"),
         (Act(lambda x: x.mean(-1).sum(-1)), "it reads all of its map"),
+        (
+            Act(lambda x: F.conv1d(x.flatten(2), x.new_ones(4, 4, 3)).mean(-1)),
+            "it reads rows and columns as one axis",
+        ),
         (Act(lambda x: x.flatten(2).softmax(-1).mean(-1)), "it does not work value by value"),
         (Act(lambda x: x.flatten(2)[..., :4].mean(-1)), "it reads all of its map"),
         (Act(lambda x: (x.flatten(2) @ x.flatten(2).mT).mean(-1)), "it reads all of its map"),

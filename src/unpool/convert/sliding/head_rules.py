@@ -18,6 +18,10 @@ FLATTENED = (
     "it reads a flattened map of several positions, which only linear layers and operations on single values can: put "
     "a norm before the flattening, or behind the first linear layer"
 )
+JOINED = (
+    "it reads rows and columns as one axis, of which only averages, maxima and operations on single values slide: "
+    "average it first, as x.mean((2, 3))"
+)
 RESHAPES = ("view", "reshape", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze)
 
 
@@ -40,12 +44,13 @@ def keep_operation(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayou
 
 
 def _emit_copy(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
-    if not layout.is_flat:
+    if not (layout.is_flat or layout.is_joined):
         return rewriter.emit_copy(node)
     nodes: list[fx.Node] = []
     with foreign_code() as failure:
         nodes.append(rewriter.emit_copy(node))
-    return nodes[0] if nodes else rewriter.refuse(node, FLATTENED, cause=failure.error)
+    reason = FLATTENED if layout.is_flat else JOINED
+    return nodes[0] if nodes else rewriter.refuse(node, reason, cause=failure.error)
 
 
 def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:

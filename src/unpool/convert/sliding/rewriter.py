@@ -18,8 +18,8 @@ from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import GraphInputs, Rewriter
 
 ALL_OF_MAP = (
-    "it reads all of its map, so that each position of the classifier has a value of its own: averages and maxima of the "
-    "map slide, as x.mean((2, 3)) and x.amax((2, 3))"
+    "it reads all of its map, so that each position of the classifier has a value of its own: averages and maxima of "
+    "the map slide, as x.mean((2, 3)) and x.amax((2, 3))"
 )
 FAR = 4032  # pixels added to measure strides; a multiple of every stride up to 10, and of 12, 14, 16, 32, 64
 
