@@ -9,7 +9,8 @@ from torch import fx, nn
 
 from unpool.convert.dilation import grid_operations, map_rules
 from unpool.convert.dilation.kernel_axis import KernelAxis
-from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair, Settings
+from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Settings
+from unpool.convert.dilation.strides import Pair
 from unpool.tracing.arguments import (
     AVG_POOL2D,
     CONV2D,

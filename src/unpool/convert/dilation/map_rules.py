@@ -6,7 +6,8 @@ from torch import Tensor, fx
 
 from unpool.convert.dilation import grid_operations
 from unpool.convert.dilation.joining import joined
-from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair
+from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout
+from unpool.convert.dilation.strides import Pair
 from unpool.tracing.arguments import FLATTEN, GROUP_NORM, input_node, read_arguments
 from unpool.tracing.recorder import tensors_of
 
