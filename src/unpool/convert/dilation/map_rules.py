@@ -159,9 +159,9 @@ def resize(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
         return keep_operation(rewriter, node)
     stride = rewriter.stride_after(node, used, layout)
     if stride is not None and max(stride) > rewriter.output_stride:
-        if not layout.is_dense or any(after > before for after, before in zip(stride, layout.stride, strict=True)):
-            _refuse_smaller_map(rewriter, node, layout, stride)
-        return _resize_shifts(rewriter, node, layout, stride)
+        if layout.is_dense and all(after <= before for after, before in zip(stride, layout.stride, strict=True)):
+            return _resize_shifts(rewriter, node, layout, stride)
+        _refuse_smaller_map(rewriter, node, layout, stride)
     rewriter.copy(node, {used: rewriter.subsampled(used)})
     return None if stride is None else MapLayout(layout.axes, stride, (1, 1))
 

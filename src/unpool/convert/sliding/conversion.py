@@ -116,8 +116,7 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
         if name not in rewriter.linear:
             result.add_module(name, module.train(result.training))
     margin = tuple(
-        (max(0, -low), max(0, high - window + 1))
-        for low, high, window in zip(layout.low, layout.high, size, strict=True)
+        (-low, max(0, high - window + 1)) for low, high, window in zip(layout.low, layout.high, size, strict=True)
     )
     properties = {"changes": tuple(rewriter.changes), "size_hw": size, "stride": layout.stride, "margin": margin}
     return FullyConvolutional(result, rewriter.graph, properties)
