@@ -131,6 +131,19 @@ def test_branches_whose_borders_differ_in_size_are_cut_to_one():
     keeps(sequential(Branches(branch, conv(3, 4, 1, stride=2)), conv(4, 2, padding=1)), 1, [2])
 
 
+def test_branches_with_rows_and_columns_on_other_axes_are_cut_along_their_own():
+    class Joined(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.padded, self.plain = nn.Sequential(nn.ZeroPad2d(1), conv(3, 4, stride=2)), conv(3, 4, 1, stride=2)
+
+        def forward(self, x):
+            last, second = self.padded(x).permute(0, 2, 3, 1), self.plain(x)
+            return torch.einsum("bhwc,bchw->bchw", last, second)
+
+    keeps(sequential(Joined(), conv(4, 2, padding=1)), 1, [2])
+
+
 def test_pooling_without_padding_keeps_every_position_up_to_the_next_that_there_was_not():
     dilated = dilate(sequential(nn.MaxPool2d(2), nn.MaxPool2d(2)), output_stride=1)
     assert dilated(image((64, 67))).shape[2:] == (64, 64)

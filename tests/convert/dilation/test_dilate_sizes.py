@@ -146,10 +146,21 @@ def test_space_to_depth_by_view_before_the_first_dilation_is_exact():
         (Act(lambda y: y + y[:, :, y.shape[2] // 2].unsqueeze(2)), "3:getitem cannot .* picks single rows"),
         (
             Act(lambda y: F.avg_pool2d(y, (y.shape[2] // 2, 1))),
-            "3:avg_pool2d cannot .* kernel is computed",
+            "3:avg_pool2d cannot .* kernel, stride or padding is computed .*: choose an output stride of at least 4,",
+        ),
+        (
+            Act(lambda y: F.conv2d(y, y.new_ones(4, 4, 3, 3), padding=(y.shape[2] // 9, 1))),
+            "3:conv2d cannot .* kernel, stride or padding is computed from the size",
         ),
         (Act(lambda y: y + y.flip(2)), "3:flip cannot be dilated to stride 2"),
-        (Act(lambda y: F.interpolate(y, scale_factor=0.5)), None),
+        (
+            Act(lambda y: F.interpolate(y, scale_factor=0.5)),
+            "3:interpolate cannot .* makes the map smaller .*, or choose an output stride of at least 8",
+        ),
+        (
+            Act(lambda y: y + F.interpolate(F.interpolate(y, size=(y.shape[2] // 2, y.shape[3] // 2)), y.shape[2:])),
+            "3:interpolate cannot .* makes the map smaller",
+        ),
         (Act(lambda y: y.view(y.shape[0], 4, -1).softmax(-1).view(y.shape)), None),
     ],
     ids=lambda value: str(value)[:12],
@@ -157,6 +168,40 @@ def test_space_to_depth_by_view_before_the_first_dilation_is_exact():
 def test_layer_that_reads_the_map_in_another_way_is_refused_by_name(layer, words):
     with pytest.raises(NotConvertible, match=words):
         dilate(network(layer), output_stride=2)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Act(lambda y: F.avg_pool2d(y, (y.shape[2] // 99 + 3, 3), 1, 1)),
+        Act(lambda y: F.conv2d(y, y.new_ones(4, 4, 3, 3), padding=(y.shape[2] // 9, 1))),
+    ],
+    ids=["average", "convolution"],
+)
+def test_layer_whose_kernel_or_padding_the_size_decides_is_kept_where_its_map_stays(layer):
+    stem = (conv(3, 3, padding=1), nn.MaxPool2d(2), conv(3, 4, padding=1), nn.ReLU())
+    keeps(sequential(*stem, layer, conv(4, 2, padding=1)), 2, [2], sizes=SIZES)
+
+
+def test_stride_over_averages_of_a_fixed_size_and_over_attention_are_told_apart():
+    layers = (nn.AdaptiveAvgPool2d(6), conv(4, 4, stride=2))
+    with pytest.raises(
+        NotConvertible, match=r"4 cannot .* strides over 6x6 positions that follow .* in no whole ratio"
+    ):
+        dilate(sequential(*network(nn.Identity())[:3], *layers), output_stride=2)
+    layers = (Act(lambda y: y.flatten(2).softmax(-1).view(y.shape)), conv(4, 4, stride=2, padding=1))
+    with pytest.raises(NotConvertible, match=r"4 cannot .* all of another at once.* stays at stride 4: choose an"):
+        dilate(sequential(*network(nn.Identity())[:3], *layers), output_stride=2)
+
+
+def test_fixed_size_that_one_image_makes_look_like_a_part_of_it_is_refused_with_what_to_do():
+    layer = Act(lambda y: y + F.interpolate(F.adaptive_avg_pool2d(y, 32).relu(), size=y.shape[2:]))
+    image = torch.zeros(1, 3, 64, 64)
+    with pytest.raises(
+        NotConvertible, match=r"3:interpolate cannot .* one size of image does not tell: leave image= out"
+    ):
+        dilate(network(layer), output_stride=2, image=image)
+    keeps(network(layer), 2, [4], sizes=SIZES)
 
 
 def test_every_remainder_of_the_coarsest_stride_is_compared():

@@ -24,3 +24,8 @@ BEFORE = [(8, 12), (13, 17)]
 )
 def test_stride_follows_a_whole_ratio_that_holds_at_every_size(after, strides):
     assert scaled_strides((8, 8), BEFORE, after) == strides
+
+
+def test_largest_map_decides_whichever_image_is_the_last():
+    assert scaled_strides((8, 8), [(13, 17), (1, 1)], [(27, 35), (3, 3)]) == (4, 4)  # transposed, 3x3 by 2
+    assert scaled_strides((8, 8), [(13, 17), (3, 3)], [(6, 8), (1, 1)]) == (16, 16)

@@ -9,6 +9,7 @@ from tests.convert.sliding.test_fully_convolutional import NATIVE, body, slid
 from unpool.convert import fully_convolutional
 from unpool.errors import NotConvertible
 
+F = nn.functional
 SIZES = [(19, 17), (23, 31), (30, 22), (18, 29), (37, 16)]  # the conversion runs on (18, 16) and (22, 25)
 HEADS = {
     "columns, then rows": (Act(lambda x: x.mean(-1).mean(-1)), nn.Linear(4, 5)),
@@ -21,7 +22,46 @@ HEADS = {
         nn.Linear(4, 5),
         nn.Flatten(),
     ),
+    "list of positions by a view": (Act(lambda x: x.view(x.size(0), x.size(1), -1).mean(-1)), nn.Linear(4, 5)),
+    "list of positions": (Act(lambda x: x.flatten(2).mean(2)), nn.Linear(4, 5)),
+    "list of positions, one kept": (
+        Act(lambda x: x.flatten(2).relu().amax(-1, keepdim=True)),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    ),
+    "list of positions, vector": (Act(lambda x: x.reshape(-1, 4, 9).tanh().flatten(1)), nn.Linear(36, 5)),
+    "list of positions, map again": (
+        Act(lambda x: x.flatten(2).sigmoid().view(x.shape) * x),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ),
+    "list of vectors": (
+        Act(lambda x: x.flatten(2).transpose(1, 2)),
+        nn.LayerNorm(4),
+        Act(lambda x: x.mean(1)),
+        nn.Linear(4, 5),
+    ),
+    "list of vectors, changed each": (
+        Act(lambda x: x.permute(0, 2, 3, 1).flatten(1, 2)),
+        nn.Linear(4, 6),
+        nn.GELU(),
+        Act(lambda x: x.amax(dim=1)),
+        nn.Linear(6, 5),
+    ),
+    "list of vectors, moved back": (
+        Act(lambda x: x.flatten(2).transpose(1, 2).relu().transpose(1, 2).mean(-1)),
+        nn.Linear(4, 5),
+    ),
     "largest": (Act(lambda x: x.amax(-1).amax(-1)), nn.Linear(4, 5)),
+    "largest by a pooling of the map's size": (
+        Act(lambda x: F.max_pool2d(x, kernel_size=(x.shape[2], x.shape[3])).flatten(1)),
+        nn.Linear(4, 5),
+    ),
+    "pooled by the size of one position": (
+        conv(4, 5, 3),
+        Act(lambda x: F.avg_pool2d(x, x.shape[2:]) + F.max_pool2d(x, (x.shape[2], 1))),
+        nn.Flatten(),
+    ),
     "largest of averages": (Act(lambda x: x.mean(-1).amax(-1)), nn.Linear(4, 5)),
     "changed between": (Act(lambda x: x.mean(-1).relu().mean(-1)), nn.Linear(4, 5)),
     "rows flattened": (Act(lambda x: x.mean(-1).flatten(1)), nn.Linear(12, 5)),
@@ -47,6 +87,13 @@ def test_head_gives_the_scores_of_every_crop_at_every_size(head):
             torch.testing.assert_close(network(x), slid(classifier, x, NATIVE, 4), rtol=0, atol=1e-10)
 
 
+def test_dropout_of_a_list_of_positions_is_kept_for_training():
+    layers = (Act(lambda x: x.flatten(2)), nn.Dropout(0.5), Act(lambda x: x.mean(-1)), nn.Linear(4, 5))
+    network = fully_convolutional(sequential(*body(), *layers), image=image(NATIVE)).train()
+    x = image((22, 20))
+    assert not torch.equal(network(x), network(x))
+
+
 def test_change_says_which_axis_was_averaged():
     network = fully_convolutional(sequential(*body(), *HEADS["columns, then rows"]), image=image(NATIVE))
     assert [change[1:] for change in network.changes[:2]] == [
@@ -61,6 +108,14 @@ def test_change_says_which_axis_was_averaged():
         (Act(lambda x: x.mean(-1).cumsum(-1).mean(-1)), "it does not work value by value"),
         (Act(lambda x: x.mean(-1)[:, :, :2].amax(-1)), "it does not run for an image of another size"),
         (Act(lambda x: x.mean(-1).sum(-1)), "it reads all of its map"),
+        (
+            Act(lambda x: F.conv1d(x.flatten(2), x.new_ones(4, 4, 3)).mean(-1)),
+            "it reads rows and columns as one axis",
+        ),
+        (Act(lambda x: x.flatten(2).softmax(-1).mean(-1)), "it does not work value by value"),
+        (Act(lambda x: x.flatten(2)[..., :4].mean(-1)), "it reads all of its map"),
+        (Act(lambda x: (x.flatten(2) @ x.flatten(2).mT).mean(-1)), "it reads all of its map"),
+        (Act(lambda x: x.flatten(2).topk(3)[0].mean(-1)), "it reads all of its map"),
     ],
 )
 def test_rows_that_are_not_read_alike_are_refused(head, reason):
@@ -91,3 +146,20 @@ def test_map_that_a_learned_number_scales_from_the_left_slides():
     x = image((11, 13))
     with torch.no_grad():
         torch.testing.assert_close(sliding(x)[:, :, 2, 4], network(x[:, :, 2:10, 4:12]))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Act(lambda x: F.max_pool2d(x, (x.shape[2] // 2, 1))),
+        Act(lambda x: F.avg_pool2d(x, 2, stride=(x.shape[2] - 2, 1))),
+        Act(lambda x: F.conv2d(x, x.new_ones(4, 4, 1, 1), padding=(x.shape[2] // 9, 0))),
+    ],
+    ids=["max_pool2d", "avg_pool2d", "conv2d"],
+)
+def test_kernel_that_the_size_of_the_map_decides_is_refused_with_what_to_do(layer):
+    layers = (conv(3, 4), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(
+        NotConvertible, match=r"2d cannot be made .*computed from the size of the map: write it as the numbers"
+    ):
+        fully_convolutional(sequential(*layers), image=image(NATIVE))

@@ -7,7 +7,8 @@ from torch import Tensor, fx, nn
 
 from unpool.convert.dilation import grid_operations
 from unpool.convert.dilation.map_rules import keep_operation
-from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair
+from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout
+from unpool.convert.dilation.strides import Pair
 from unpool.tracing.arguments import PAD, full_index, input_node, read_arguments
 
 

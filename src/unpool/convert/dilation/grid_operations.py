@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Pair = tuple[int, int]
+from unpool.convert.dilation.strides import Pair
+
 Limit = tuple[int, int, int, int, int]  # grid before, slack, stride, last start or -1, grid after; see `keep_positions`
 
 
@@ -116,10 +117,10 @@ def _output_size(size: Any, rule: Limit) -> Any:
     return result if start < 0 else torch.sym_min(result, (coarse + start - 1) // stride + 1)
 
 
-def crop_like(x: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Crops x along `axes` to its first positions, at most as many as `like` has."""
-    for axis in axes:
-        x = _first(x, axis, like.shape[axis])
+def crop_like(x: Tensor, like: Tensor, axes: Pair, like_axes: Pair) -> Tensor:
+    """Crops x along `axes` to its first positions, at most as many as `like` has along `like_axes`."""
+    for axis, other in zip(axes, like_axes, strict=True):
+        x = _first(x, axis, like.shape[other])
     return x
 
 

@@ -3,7 +3,8 @@
 from torch import Tensor, fx
 
 from unpool.convert.dilation.grid_operations import crop_like, repeat_between
-from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair
+from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout
+from unpool.convert.dilation.strides import Pair
 
 
 def joined(rewriter: DilationRewriter, node: fx.Node) -> dict[fx.Node, fx.Node]:
@@ -21,19 +22,21 @@ def joined(rewriter: DilationRewriter, node: fx.Node) -> dict[fx.Node, fx.Node]:
         rewriter.refuse(node, "it joins maps of different grids")
     result = {used: rewriter.new_node(used) for used in tensors}
     for used, layout in dense.items():
-        for other in dense:
-            if _is_longer(rewriter, result[used], result[other], layout.axes):
-                result[used] = rewriter.call(crop_like, result[used], result[other], layout.axes)
-    for one, layout in list(dense.items())[:1]:
+        for other, like in dense.items():
+            if _is_longer(rewriter, result[used], result[other], list(zip(layout.axes, like.axes, strict=True))):
+                result[used] = rewriter.call(crop_like, result[used], result[other], layout.axes, like.axes)
+    if dense:
+        one, layout = next(iter(dense.items()))
         for used in tensors:
             if used not in dense and (axes := _axes_of_map(rewriter, used, one, layout)):
                 result[used] = rewriter.call(repeat_between, result[used], result[one], *zip(*axes, strict=True))
     return result
 
 
-def _is_longer(rewriter: DilationRewriter, one: fx.Node, other: fx.Node, axes: Pair) -> bool:
+def _is_longer(rewriter: DilationRewriter, one: fx.Node, other: fx.Node, axes: list[Pair]) -> bool:
+    """Whether a map is longer than another of several positions, along one of `axes`: its own and the other's."""
     pairs = zip(rewriter.new_values[one], rewriter.new_values[other], strict=True)
-    return any(a.shape[axis] > b.shape[axis] > 1 for a, b in pairs for axis in axes)
+    return any(a.shape[i] > b.shape[j] > 1 for a, b in pairs for i, j in axes)
 
 
 def _axes_of_map(rewriter: DilationRewriter, used: fx.Node, dense: fx.Node, layout: MapLayout) -> list[Pair]:

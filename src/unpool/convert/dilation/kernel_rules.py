@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.node import map_arg
 
 from unpool.convert.dilation import grid_operations, map_rules
 from unpool.convert.dilation.kernel_axis import KernelAxis
-from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair, Settings
+from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Settings
+from unpool.convert.dilation.strides import Pair
 from unpool.tracing.arguments import (
     AVG_POOL2D,
     CONV2D,
@@ -22,6 +22,18 @@ from unpool.tracing.arguments import (
 )
 
 Axes = list[KernelAxis]  # rows, columns
+COMPUTED = (
+    "its kernel, stride or padding is computed from the size of the map and has no dilation: choose an output stride "
+    "of at least {stride}, which leaves this map as it is"
+)
+AT_ONCE = (
+    "it strides over a map that was computed from all of another at once, as by attention, and stays at stride "
+    "{stride}: choose an output stride of at least that"
+)
+NO_STRIDE = (
+    "it strides over {rows}x{columns} positions that follow the size of the image in no whole ratio, as averages to a "
+    "fixed size do: use a layer without stride here"
+)
 # classes of timm that pad as TensorFlow does, by the size of the image
 TENSORFLOW = {
     "timm.layers.conv2d_same.Conv2dSame",
@@ -63,6 +75,8 @@ def conv_function(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None
     if layout is None:
         rewriter.copy(node)
         return None
+    if not {arguments[name] for name in ("input", "weight", "bias")}.issuperset(node.all_input_nodes):
+        return _keep_computed(rewriter, node)
     kernel = rewriter.old(arguments["weight"]).shape[-2:]
     axes = _kernel_axes(rewriter, node, layout, {**arguments, "kernel_size": tuple(kernel)})
     if all(axis.is_unchanged for axis in axes):
@@ -95,8 +109,8 @@ def _pool(
     rewriter: DilationRewriter, node: fx.Node, signature: Signature, call: Callable[..., fx.Node]
 ) -> MapLayout | None:
     arguments = read_pool_arguments(signature, node, rewriter.module(node))
-    if _is_computed(arguments):
-        return _pool_of_computed_size(rewriter, node)
+    if node.all_input_nodes != [input_node(node)]:
+        return _keep_computed(rewriter, node)
     layout = _input_layout(rewriter, node, arguments["stride"])
     if layout is None:
         rewriter.copy(node)
@@ -110,16 +124,15 @@ def _pool(
     return _finish(rewriter, node, call(rewriter, node, axes, arguments), layout, axes)
 
 
-def _is_computed(arguments: Mapping[str, Any]) -> bool:
-    nodes: list[fx.Node] = []
-    map_arg([value for name, value in arguments.items() if name != "input"], nodes.append)
-    return bool(nodes)
+def _keep_computed(rewriter: DilationRewriter, node: fx.Node) -> None:
+    """Keeps an operation whose kernel, stride or padding follows the size of the map, as where it covers all of it.
 
-
-def _pool_of_computed_size(rewriter: DilationRewriter, node: fx.Node) -> None:
-    """Pools the old map, whose size the kernel follows, as where it covers all of the map."""
-    if any(max(size) > 1 for size in rewriter.old_sizes(node, (-2, -1))):
-        rewriter.refuse(node, "its kernel is computed from the size of the map: write it as numbers")
+    Raises:
+        NotConvertible: its map is on a finer grid, and it reads parts of that.
+    """
+    layout = rewriter.layouts[input_node(node)]
+    if layout is not None and layout.is_dense and any(max(size) > 1 for size in rewriter.old_sizes(node, (-2, -1))):
+        rewriter.refuse(node, COMPUTED.format(stride=max(layout.stride)))
     map_rules.subsample(rewriter, node)
 
 
@@ -155,7 +168,9 @@ def _input_layout(rewriter: DilationRewriter, node: fx.Node, stride: Any) -> Map
     layout = rewriter.layouts[input_node(node)]
     x = rewriter.old(input_node(node))
     if layout is None and max(pair(stride)) > 1 and max(x.shape[-2:]) > 1:
-        rewriter.refuse(node, "it reads no map whose stride is known, or one computed from all of a map at once")
+        known = rewriter.stride_of_map(input_node(node), (-2, -1))
+        text = AT_ONCE.format(stride=max(known)) if known else NO_STRIDE.format(rows=x.shape[-2], columns=x.shape[-1])
+        rewriter.refuse(node, text)
     if layout is not None and tuple(axis % x.dim() for axis in layout.axes) != (x.dim() - 2, x.dim() - 1):
         rewriter.refuse(node, "its rows and columns are not the last axes")
     return layout

@@ -1,16 +1,24 @@
 """Rules for operations without a kernel: those that keep a grid, that read all of a map, or that make it finer."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
 from unpool.convert.dilation import grid_operations
 from unpool.convert.dilation.joining import joined
-from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout, Pair
+from unpool.convert.dilation.rewriter import DilationRewriter, MapLayout
+from unpool.convert.dilation.strides import Pair
 from unpool.tracing.arguments import FLATTEN, GROUP_NORM, input_node, read_arguments
 from unpool.tracing.recorder import tensors_of
 
-NO_DILATION = "it makes the map smaller in a way that has no dilation"
+NO_DILATION = (
+    "it makes the map smaller in a way that has no dilation: use a convolution or pooling whose stride is a number, or "
+    "choose an output stride of at least {stride}"
+)
+ONE_SIZE = (
+    "it gives {rows}x{columns} positions, which may be a part of the map's or a fixed number, and one size of image "
+    "does not tell: leave image= out, or give an image of another size"
+)
 
 
 def keep_operation(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
@@ -54,8 +62,15 @@ def _layout_of_smaller_map(
     if stride is None or rewriter.old_sizes(node, layout.axes) == [(1, 1)] * len(rewriter.old_values[node]):
         return None
     if max(stride) > rewriter.output_stride:
-        rewriter.refuse(node, NO_DILATION)
+        _refuse_smaller_map(rewriter, node, layout, stride)
     return layout._replace(stride=stride)
+
+
+def _refuse_smaller_map(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, stride: Pair) -> NoReturn:
+    sizes = rewriter.old_sizes(node, layout.axes)
+    if len(sizes) == 1:
+        rewriter.refuse(node, ONE_SIZE.format(rows=sizes[0][0], columns=sizes[0][1]))
+    rewriter.refuse(node, NO_DILATION.format(stride=max(stride)))
 
 
 def subsample(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
@@ -144,9 +159,9 @@ def resize(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
         return keep_operation(rewriter, node)
     stride = rewriter.stride_after(node, used, layout)
     if stride is not None and max(stride) > rewriter.output_stride:
-        if layout.is_dense:
+        if layout.is_dense and all(after <= before for after, before in zip(stride, layout.stride, strict=True)):
             return _resize_shifts(rewriter, node, layout, stride)
-        rewriter.refuse(node, NO_DILATION)
+        _refuse_smaller_map(rewriter, node, layout, stride)
     rewriter.copy(node, {used: rewriter.subsampled(used)})
     return None if stride is None else MapLayout(layout.axes, stride, (1, 1))
 

@@ -7,12 +7,10 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from unpool.convert.dilation.grid_operations import every
-from unpool.convert.dilation.strides import scaled_strides
+from unpool.convert.dilation.strides import Pair, scaled_strides
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import GraphInputs, Rewriter
-
-Pair = tuple[int, int]
 
 
 class MapLayout(NamedTuple):
@@ -115,10 +113,7 @@ class DilationRewriter(Rewriter[MapLayout]):
 
     def stride_after(self, node: fx.Node, used: fx.Node, layout: MapLayout) -> Pair | None:
         """Stride of a map made of another one, from their old sizes; None where these have no whole ratio."""
-        before, after = self.old_sizes(used, layout.axes), self.old_sizes(node, layout.axes)
-        if (known := self._stride_of_sizes.get(tuple(after))) is not None:
-            return known
-        return scaled_strides(layout.stride, before, after)
+        return self._stride(layout.stride, self.old_sizes(used, layout.axes), self.old_sizes(node, layout.axes))
 
     def stride_of_map(self, node: fx.Node, axes: Pair) -> Pair | None:
         """Stride of a node whose old sizes are in a whole ratio to those of the image; None for other nodes."""
@@ -126,7 +121,11 @@ class DilationRewriter(Rewriter[MapLayout]):
         if any(min(size) < 2 for size in sizes):
             return None
         images = [(x.shape[2], x.shape[3]) for x in self._old.images]
-        return self._stride_of_sizes.get(tuple(sizes)) or scaled_strides((1, 1), images, sizes)
+        return self._stride((1, 1), images, sizes)
+
+    def _stride(self, stride: Pair, before: list[Pair], after: list[Pair]) -> Pair | None:
+        """Stride of maps of sizes `after`: that of an earlier map of these, else in ratio to `before` of `stride`."""
+        return self._stride_of_sizes.get(tuple(after)) or scaled_strides(stride, before, after)
 
     def map_that_is_fine(self, node: fx.Node) -> MapLayout | None:
         """The layout of a map that equals the old one and needs no dilation; None for other nodes."""

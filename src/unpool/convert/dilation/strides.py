@@ -20,9 +20,11 @@ def scaled_strides(stride: Pair, before: Sequence[Pair], after: Sequence[Pair]) 
 
 
 def _scaled(stride: int, before: Sequence[int], after: Sequence[int]) -> int | None:
-    factor = max(1, round(after[-1] / before[-1]))
+    """Stride along one axis: the ratio of the largest map, where a border weighs least, if it holds for all of them."""
+    large, result = max(zip(before, after, strict=True))
+    factor = max(1, round(result / large))
     # a transposed convolution may give up to a factor more or less than a multiple
     if all(abs(a - factor * b) <= (factor if factor > 1 else 0) for b, a in zip(before, after, strict=True)):
         return stride // factor if stride % factor == 0 else None
-    step = max(1, round(before[-1] / after[-1]))
+    step = max(1, round(large / result))
     return stride * step if all(b // step <= a <= -(-b // step) for b, a in zip(before, after, strict=True)) else None

@@ -10,11 +10,12 @@ compared with the classifier's operation.
 What the scores equal. The score at (i, j) belongs to the window of the classifier's input size that starts i * stride
 rows and j * stride columns into the image.
 
-- Without padding in the classifier, it is the classifier's output for that crop, at every position.
+- Where no layer of the classifier pads, nor reads beyond its map by `ceil_mode`, it is the classifier's output for that
+  crop, at every position; `margin` is zero all round then, and only then.
 - With padding it cannot be: around a crop each layer reads the zeros of its padding, around the window it reads the
-  rest of the image. The score is the output of the classifier's head on the window of the maps of the whole image. It
-  reads `margin` pixels beyond its window. Where these lie within the image (`inside` returns the positions), the
-  border of the image does not count; elsewhere the padding of the image takes part.
+  rest of the image. The score is the output of the classifier's head on the window of the maps of the whole image.
+  Where `margin` pixels around its window lie within the image (`inside` returns the positions), no padding takes part
+  and the border of the image does not count; elsewhere the padding of the image does.
 - On an image of the classifier's input size, it is the classifier's output.
 
 Where a classifier leaves its last rows or columns unread, there are scores also for windows that reach beyond the image
@@ -54,8 +55,10 @@ class FullyConvolutional(Rewritten):
     Attributes:
         size_hw: the classifier's input size, which is that of the window of a score.
         stride: pixels of the image between the windows of neighbouring scores, by axis.
-        margin: pixels before and after its window that a score reads, ((above, below), (left, right)); zeros where
-            nothing is padded.
+        margin: pixels before and after its window that the image must have so that a score reads no padding,
+            ((above, below), (left, right)). All are zero exactly where the classifier pads nothing for an image of its
+            input size: then, and only then, a score is its output for the crop. A layer that pads a map which was
+            cropped before counts, though the score may read no pixel beyond its window.
     """
 
     @property
@@ -71,7 +74,7 @@ class FullyConvolutional(Rewritten):
         return self.meta["margin"]
 
     def inside(self, size_hw: Pair) -> tuple[slice, slice]:
-        """Rows and columns of the score map that read nothing beyond an image of this size."""
+        """Rows and columns of the score map that read no padding, for an image of this size."""
         return tuple(  # pyright: ignore[reportReturnType]
             slice(first := -(-before // stride), max(first, (size - window - after) // stride + 1))
             for size, window, stride, (before, after) in zip(
@@ -83,7 +86,7 @@ class FullyConvolutional(Rewritten):
 def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -> FullyConvolutional:
     """Returns a copy of a classifier that takes larger images and computes a score for each window of them.
 
-    The scores equal the classifier's for the window where it pads nothing; see the module's docstring for the rest.
+    The scores equal the classifier's for the window where `margin` is zero; the module's docstring has the rest.
 
     Args:
         classifier: takes images (B, C, H, W) of one size and returns (B, K); it is not changed.
@@ -121,8 +124,7 @@ def fully_convolutional(classifier: nn.Module, *, image: Tensor | None = None) -
         if name not in rewriter.linear:
             result.add_module(name, module.train(result.training))
     margin = tuple(
-        (max(0, -low), max(0, high - window + 1))
-        for low, high, window in zip(layout.low, layout.high, size, strict=True)
+        (-low, max(0, high - window + 1)) for low, high, window in zip(layout.low, layout.high, size, strict=True)
     )
     properties = {"changes": tuple(rewriter.changes), "size_hw": size, "stride": layout.stride, "margin": margin}
     properties["caution"] = caution

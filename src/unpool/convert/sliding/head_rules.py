@@ -18,6 +18,10 @@ FLATTENED = (
     "it reads a flattened map of several positions, which only linear layers and operations on single values can: put "
     "a norm before the flattening, or behind the first linear layer"
 )
+JOINED = (
+    "it reads rows and columns as one axis, of which only averages, maxima and operations on single values slide: "
+    "average it first, as x.mean((2, 3))"
+)
 RESHAPES = ("view", "reshape", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze)
 
 
@@ -31,7 +35,7 @@ def keep_operation(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayou
     if isinstance(expected, Tensor):
         if _flatten(rewriter, node, layout, expected) or _restore_map(rewriter, node, layout, expected):
             return
-        if pool_window(rewriter, node, layout, expected):
+        if pool_window(rewriter, node, layout, expected) or _join(rewriter, node, layout, expected):
             return
     if layout.is_flat and layout.size == (1, 1):
         _apply_to_vectors(rewriter, node, layout, expected)
@@ -40,12 +44,13 @@ def keep_operation(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayou
 
 
 def _emit_copy(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> fx.Node:
-    if not layout.is_flat:
+    if not (layout.is_flat or layout.is_joined):
         return rewriter.emit_copy(node)
     nodes: list[fx.Node] = []
     with foreign_code() as failure:
         nodes.append(rewriter.emit_copy(node))
-    return nodes[0] if nodes else rewriter.refuse(node, FLATTENED, cause=failure.error)
+    reason = FLATTENED if layout.is_flat else JOINED
+    return nodes[0] if nodes else rewriter.refuse(node, reason, cause=failure.error)
 
 
 def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
@@ -54,14 +59,33 @@ def _flatten(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, exp
     if layout.is_flat or expected.dim() != 2 or not is_alone or not (is_last or layout.axes == (2, 3)):
         return False
     x = rewriter.new_node(input_node(node))
-    window = replace(layout, squeezed=()).two_windows(rewriter.new(x))
+    window = replace(layout, squeezed=(), is_joined=False).two_windows(rewriter.new(x))
     if window.dim() != 4 or not equals(expected, window.flatten(1)):
         return False
     if layout.size != (1, 1):
         rewriter.note_change(node, f"{describe(layout.size)} positions made one vector", "left as a map")
     x = rewriter.call(torch.permute, x, (0, 3, 1, 2)) if is_last else x
-    rewriter.put(node, x, replace(layout, axes=(2, 3), squeezed=(), is_flat=True, is_channels_last=is_last))
+    flat = replace(layout, axes=(2, 3), squeezed=(), is_joined=False, is_flat=True, is_channels_last=is_last)
+    rewriter.put(node, x, flat)
     return True
+
+
+def _join(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:
+    """Whether the operation makes rows and columns one axis, moves that, or makes it two again: the map keeps both."""
+    is_plain = not layout.is_flat and not layout.squeezed and layout.averaged_to is None and layout.spacing == (1, 1)
+    if not is_plain or rewriter.map_inputs(node) != [input_node(node)]:
+        return False
+    is_joined = expected.dim() == 3
+    if not (is_joined or layout.is_joined) or layout.axes not in ((2, 3), (1, 2)):
+        return False
+    x = rewriter.new_node(input_node(node))
+    for axes, order in (((2, 3), (0, 3, 1, 2)), ((1, 2), (0, 2, 3, 1))):
+        after = replace(layout, axes=axes, is_joined=is_joined)
+        moved = rewriter.new(x) if axes == layout.axes else rewriter.new(x).permute(order)
+        if after != layout and equals(expected, after.two_windows(moved)):
+            rewriter.put(node, x if axes == layout.axes else rewriter.call(torch.permute, x, order), after)
+            return True
+    return False
 
 
 def _restore_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, expected: Tensor) -> bool:

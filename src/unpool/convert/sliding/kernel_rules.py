@@ -22,6 +22,11 @@ from unpool.tracing.arguments import (
 )
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 
+COMPUTED = (
+    "its kernel, stride or padding is computed from the size of the map: write it as the numbers that it is for the "
+    "classifier's input size"
+)
+
 
 def conv(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     _slide_kernel(rewriter, node, layout, vars(rewriter.module(node)))
@@ -31,6 +36,8 @@ def conv_function(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout
     arguments = read_arguments(CONV2D, node)
     if arguments["input"] is not input_node(node) or len(rewriter.map_inputs(node)) != 1:
         rewriter.refuse(node, "its weights are computed from the image")
+    if not {arguments[name] for name in ("input", "weight", "bias")}.issuperset(node.all_input_nodes):
+        rewriter.refuse(node, COMPUTED)
     kernel = tuple(rewriter.new(rewriter.new_node(arguments["weight"])).shape[-2:])
     _slide_kernel(rewriter, node, layout, {**arguments, "kernel_size": kernel})
 
@@ -39,21 +46,37 @@ def max_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> 
     arguments = read_pool_arguments(MAX_POOL2D, node, rewriter.module(node))
     if arguments["return_indices"]:
         rewriter.refuse(node, "it returns the indices of its maxima")
-    _slide_kernel(rewriter, node, layout, arguments)
+    if not _pool_by_size(rewriter, node, layout):
+        _slide_kernel(rewriter, node, layout, arguments)
 
 
 def average_pool(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     arguments = read_pool_arguments(AVG_POOL2D, node, rewriter.module(node))
-    if not window_averages.pool_window(rewriter, node, layout, rewriter.expected(node)):
+    is_whole = window_averages.pool_window(rewriter, node, layout, rewriter.expected(node))
+    if not is_whole and not _pool_by_size(rewriter, node, layout):
         _slide_kernel(rewriter, node, layout, arguments)
+
+
+def _pool_by_size(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
+    """Whether a pooling has numbers computed from the size of the map; then puts what it does to a window.
+
+    Raises:
+        NotConvertible: it neither covers all of the window nor leaves it as it is.
+    """
+    if node.all_input_nodes == [input_node(node)]:
+        return False
+    expected = rewriter.expected(node)
+    if window_averages.equals(expected, rewriter.windows(input_node(node))):
+        rewriter.put(node, rewriter.new_node(input_node(node)), layout)
+    elif not window_averages.pool_window(rewriter, node, layout, expected):
+        rewriter.refuse(node, COMPUTED)
+    return True
 
 
 def _slide_kernel(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, arguments: Mapping[str, Any]) -> None:
     """Keeps a convolution or pooling, and compares it where it does not read beyond the window."""
-    if layout.is_flat or layout.squeezed or layout.axes != (2, 3) or layout.spacing != (1, 1):
+    if layout.is_flat or layout.squeezed or layout.is_joined or layout.axes != (2, 3) or layout.spacing != (1, 1):
         rewriter.refuse(node, "it reads no map of rows and columns that lie side by side")
-    if any(isinstance(arguments[key], fx.Node) for key in ("kernel_size", "stride", "padding")):
-        rewriter.refuse(node, "its kernel, stride or padding is computed from the size of the map")
     kernel, stride, dilation = (pair(arguments.get(key, 1)) for key in ("kernel_size", "stride", "dilation"))
     padding = arguments["padding"]
     if isinstance(padding, str):
@@ -82,13 +105,19 @@ def _keep_inside(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout,
 
 
 def _pad(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, pads: Any) -> None:
-    if layout.is_flat or not window_averages.is_map(rewriter, node, layout) or pads[:4] == (0,) * len(pads[:4]):
+    if layout.is_flat or not _is_map(rewriter, node, layout) or pads[:4] == (0,) * len(pads[:4]):
         head_rules.keep_operation(rewriter, node, layout)
         return
     if any(isinstance(p, fx.Node) for p in pads) or layout.axes != (2, 3) or layout.spacing != (1, 1):
         rewriter.refuse(node, "its padding is computed from the size of the map, or not that of rows and columns")
-    left, _, top, _ = (*pads, 0, 0)[:4]
-    _keep_inside(rewriter, node, layout, layout.through_kernel((1, 1), padding=(top, left)))
+    left, right, top, bottom = (*pads, 0, 0)[:4]
+    dropped = (max(0, -bottom), max(0, -right))
+    _keep_inside(rewriter, node, layout, layout.through_kernel((1, 1), padding=(top, left), dropped=dropped))
+
+
+def _is_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
+    """Whether the input is (B, C, H, W) or (B, H, W, C)."""
+    return rewriter.windows(input_node(node)).dim() == 4 and layout.axes in ((2, 3), (1, 2))
 
 
 def pad_module(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
@@ -102,13 +131,15 @@ def pad_function(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout)
 def slice_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> None:
     """Keeps a slice of every n-th row and column, which is a kernel of one position; one of channels is compared."""
     index: Any = full_index(node.args[1], 4)
-    is_map = not layout.is_flat and not layout.squeezed and layout.axes == (2, 3) and len(index) == 4
-    if not is_map or not all(isinstance(i, slice) for i in index) or index[2:] == [slice(None)] * 2:
+    is_whole = not (layout.is_flat or layout.squeezed or layout.is_joined) and layout.axes == (2, 3) and len(index) == 4
+    if not is_whole or not all(isinstance(i, slice) for i in index) or index[2:] == [slice(None)] * 2:
         head_rules.keep_operation(rewriter, node, layout)
         return
     steps, starts = ([(i.step or 1) for i in index[2:]], [(i.start or 0) for i in index[2:]])
-    ends = [-1 if i.stop is None else i.stop for i in index[2:]]
-    if not all(isinstance(n, int) for n in (*steps, *starts, *ends)) or min(starts) < 0 or max(ends) >= 0:
+    ends = [i.stop for i in index[2:] if i.stop is not None]
+    if not all(isinstance(n, int) for n in (*steps, *starts, *ends)) or min(starts) < 0 or max(ends, default=-1) >= 0:
         rewriter.refuse(node, "it crops the map by numbers that depend on its size")
-    after = layout.through_kernel((1, 1), stride=(steps[0], steps[1]), padding=(-starts[0], -starts[1]))
+    bottom, right = (-(i.stop or 0) for i in index[2:])
+    padding, stride = (-starts[0], -starts[1]), (steps[0], steps[1])
+    after = layout.through_kernel((1, 1), stride=stride, padding=padding, dropped=(bottom, right))
     _keep_inside(rewriter, node, layout, after)

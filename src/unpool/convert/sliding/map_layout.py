@@ -22,13 +22,15 @@ class WindowLayout:
     Attributes:
         size: rows and columns of the window.
         stride: pixels of the image between neighbours of the map.
-        low, high: first and last row and column of the image that the map's first value reads, padding included.
+        low, high: the first and last row and column that the image must have for the map's first value to read no
+            padding; `low` is never above 0.
         spacing: rows and columns of the map between neighbours of the window.
         axes: which axes of the map are rows and columns.
         is_flat: the classifier has the window as one vector, (B, features).
         is_channels_last: that vector runs over (rows, columns, channels) instead of (channels, rows, columns).
         averaged_to: rows and columns to which the classifier averages the window; None where it does not.
         squeezed: rows (0) or columns (1) of one position that the classifier has not as an axis.
+        is_joined: the classifier has rows and columns as one axis, (B, C, H * W) or (B, H * W, C).
     """
 
     size: Pair
@@ -41,6 +43,7 @@ class WindowLayout:
     is_channels_last: bool = False
     averaged_to: Pair | None = None
     squeezed: tuple[int, ...] = ()
+    is_joined: bool = False
 
     def two_windows(self, larger: Tensor) -> Tensor:
         """Cuts the upper right and the lower left window out of a map (1, ...), in the classifier's form: (2, ...)."""
@@ -60,23 +63,37 @@ class WindowLayout:
         return (window.permute(0, 2, 3, 1) if self.is_channels_last else window).flatten(1)
 
     def squeeze(self, window: Tensor) -> Tensor:
-        """Drops the axes of rows and columns that the classifier's map has not."""
+        """Drops the axes of rows and columns that the classifier's map has not, and makes them one where it does."""
         for axis in sorted((self.axes[i] for i in self.squeezed), reverse=True):
             window = window.squeeze(axis)
-        return window
+        return window.flatten(*self.axes) if self.is_joined else window
 
     def without_lost_axes(self) -> "WindowLayout":
         """The layout; that of a vector where rows and columns were both dropped."""
         return replace(self, squeezed=(), is_flat=True, axes=(2, 3)) if len(self.squeezed) == 2 else self
 
     def through_kernel(
-        self, kernel: Pair, *, stride: Pair = (1, 1), dilation: Pair = (1, 1), padding: Pair = (0, 0)
+        self,
+        kernel: Pair,
+        *,
+        stride: Pair = (1, 1),
+        dilation: Pair = (1, 1),
+        padding: Pair = (0, 0),
+        dropped: Pair = (0, 0),
     ) -> "WindowLayout":
-        """The layout with stride, low and high of a convolution's output, `padding` being rows above, columns left."""
-        axes = list(zip(self.stride, self.low, self.high, kernel, stride, dilation, padding, strict=True))
-        steps = [jump * step for jump, _, _, _, step, _, _ in axes]
-        low = [at - pad * jump for jump, at, _, _, _, _, pad in axes]
-        high = [at + (d * (k - 1) - pad) * jump for jump, _, at, k, _, d, pad in axes]
+        """The layout with stride, low and high of a convolution's output.
+
+        Args:
+            kernel: rows and columns of the convolution's.
+            stride: of the convolution.
+            dilation: of the convolution.
+            padding: rows above and columns at the left; negative where these are left out.
+            dropped: rows below and columns at the right that are left out, so that what follows pads in their stead.
+        """
+        axes = list(zip(self.stride, self.low, self.high, kernel, stride, dilation, padding, dropped, strict=True))
+        steps = [jump * step for jump, _, _, _, step, *_ in axes]
+        low = [min(0, at - pad * jump) for jump, at, *_, pad, _ in axes]
+        high = [at + (d * (k - 1) - pad + last) * jump for jump, _, at, k, _, d, pad, last in axes]
         return replace(self, stride=(steps[0], steps[1]), low=(low[0], low[1]), high=(high[0], high[1]))
 
 
@@ -117,7 +134,7 @@ def layout_of_output(native: Any, larger: Any, layout: WindowLayout) -> Layouts:
         return None
     if not isinstance(larger, Tensor):
         return tuple(layout_of_output(n, v, layout) for n, v in zip(native, larger, strict=True))
-    if layout.is_flat or layout.squeezed:
+    if layout.is_flat or layout.squeezed or layout.is_joined:
         return layout if native.dim() == (2 if layout.is_flat else 3) and larger.dim() == 4 else None
     axes = [i for i, (a, b) in enumerate(zip(native.shape, larger.shape, strict=False)) if i and a != b]
     if native.dim() != larger.dim() or len(axes) != 2:

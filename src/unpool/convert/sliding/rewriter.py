@@ -17,6 +17,10 @@ from unpool.tracing.outputs import TOLERANCE, strict_difference
 from unpool.tracing.recorder import tensors_of
 from unpool.tracing.rewriter import GraphInputs, Rewriter
 
+ALL_OF_MAP = (
+    "it reads all of its map, so that each position of the classifier has a value of its own: averages and maxima of "
+    "the map slide, as x.mean((2, 3)) and x.amax((2, 3))"
+)
 FAR = 4032  # pixels added to measure strides; a multiple of every stride up to 10, and of 12, 14, 16, 32, 64
 
 
@@ -81,7 +85,7 @@ class SlidingRewriter(Rewriter[Layouts]):
         """Says how the windows of a new node differ from the expected ones; empty where they agree."""
         for a, b in zip(tensors_of(expected), tensors_of(two_windows(layouts, self.new(new))), strict=True):
             if a.shape != b.shape:
-                return "it reads all of its map, so that each position of the classifier has a value of its own"
+                return ALL_OF_MAP
             if not (off := strict_difference(a, b)) <= TOLERANCE:
                 return f"it does not work value by value (windows differ by {off:.1e} of the largest value)"
         return ""

@@ -1,7 +1,8 @@
 """Rules for averages and maxima of a window, over both of its axes or one after the other, and for dropped axes."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -23,16 +24,12 @@ class Pooling(NamedTuple):
     """A pooling of stride 1 that does what an operation does to a window.
 
     Attributes:
-        name: what it computes.
-        of: what it computes that of, in words.
-        function: called with a map (B, C, H, W), the kernel and the stride.
+        name: what it computes, of `REDUCTIONS`.
         kernel: rows and columns.
         layout: of its output.
     """
 
     name: str
-    of: str
-    function: Callable[..., Tensor]
     kernel: Pair
     layout: WindowLayout
 
@@ -49,39 +46,43 @@ def pool_window(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout, 
     pooling = _find_pooling(rewriter.new(x), layout, expected)
     if pooling is None:
         return False
-    after = pooling.layout
-    is_last, has_kernel = layout.axes == (1, 2), pooling.kernel != (1, 1)
-    if has_kernel or after.is_flat:
-        x = rewriter.call(torch.permute, x, (0, 3, 1, 2)) if is_last else x
-        x = rewriter.call(pooling.function, x, pooling.kernel, 1) if has_kernel else x
-        x = rewriter.call(torch.permute, x, (0, 2, 3, 1)) if is_last and not after.is_flat else x
-    if has_kernel:
+    if pooling.kernel != (1, 1):
+        axes = AXES[tuple(i for i in (0, 1) if pooling.kernel[i] > 1)]
         new_text = f"{pooling.name} of {describe(pooling.kernel)} positions, stride 1"
-        rewriter.note_change(node, f"{pooling.name} of {pooling.of}", new_text)
-    _put_unless_mismatch(rewriter, node, x, after, expected)
+        rewriter.note_change(node, f"{pooling.name} of {axes}", new_text)
+    _put_unless_mismatch(rewriter, node, _pool(rewriter, x, layout.axes, pooling), pooling.layout, expected)
     return True
+
+
+def _pool(rewriter: SlidingRewriter, x: fx.Node, axes: Pair, pooling: Pooling) -> fx.Node:
+    """The pooling of a map of these axes of rows and columns; a vector has its channels second."""
+    has_kernel, is_flat = pooling.kernel != (1, 1), pooling.layout.is_flat
+    if axes == (1, 2) and (has_kernel or is_flat):
+        x = _pool(rewriter, rewriter.call(torch.permute, x, (0, 3, 1, 2)), (2, 3), pooling)
+        return x if is_flat else rewriter.call(torch.permute, x, (0, 2, 3, 1))
+    return rewriter.call(REDUCTIONS[pooling.name][0], x, pooling.kernel, 1) if has_kernel else x
 
 
 def _find_pooling(larger: Tensor, layout: WindowLayout, expected: Tensor) -> Pooling | None:
     """The pooling that computes what is expected of two windows of a map; None where none does."""
-    window = replace(layout, squeezed=()).two_windows(larger)
-    for dropped in AXES if window.dim() == 4 else ():
-        kernel = (layout.size[0] if 0 in dropped else 1, layout.size[1] if 1 in dropped else 1)
-        size = (layout.size[0] // kernel[0], layout.size[1] // kernel[1])
-        for name, (function, reduce) in REDUCTIONS.items():
-            result = reduce(window, [layout.axes[i] for i in dropped], keepdim=True)
-            for squeezed in (layout.squeezed, tuple(sorted({*layout.squeezed, *dropped}))):
-                after = replace(layout.through_kernel(kernel), size=size, squeezed=squeezed)
-                is_change = kernel != (1, 1) or squeezed != layout.squeezed
-                if is_change and equals(expected, after.squeeze(result)):
-                    text = AXES[tuple(i for i in (0, 1) if kernel[i] > 1) or dropped]
-                    return Pooling(name, text, function, kernel, after.without_lost_axes())
+    window = replace(layout, squeezed=(), is_joined=False).two_windows(larger)
+    for dropped, pooling in _poolings(layout) if window.dim() == 4 else ():
+        result = REDUCTIONS[pooling.name][1](window, [layout.axes[i] for i in dropped], keepdim=True)
+        if equals(expected, pooling.layout.squeeze(result)):
+            return pooling._replace(layout=pooling.layout.without_lost_axes())
     return None
 
 
-def is_map(rewriter: SlidingRewriter, node: fx.Node, layout: WindowLayout) -> bool:
-    """Whether the input is (B, C, H, W) or (B, H, W, C)."""
-    return rewriter.windows(input_node(node)).dim() == 4 and layout.axes in ((2, 3), (1, 2))
+def _poolings(layout: WindowLayout) -> Iterator[tuple[tuple[int, ...], Pooling]]:
+    """Every pooling over all rows, all columns or both of a window, which are kept as axes or dropped; with these."""
+    for dropped, name in product(AXES, REDUCTIONS):
+        rows, columns = (n if i in dropped else 1 for i, n in enumerate(layout.size))
+        size = (layout.size[0] // rows, layout.size[1] // columns)
+        after = replace(layout.through_kernel((rows, columns)), size=size, is_joined=False)
+        kept = (0,) if layout.is_joined else layout.squeezed
+        for squeezed in sorted({kept, tuple(sorted({*layout.squeezed, *dropped}))}):
+            if (rows, columns) != (1, 1) or squeezed != layout.squeezed:
+                yield dropped, Pooling(name, (rows, columns), replace(after, squeezed=squeezed))
 
 
 def _put_unless_mismatch(
