@@ -16,8 +16,8 @@ NO_DILATION = (
     "choose an output stride of at least {stride}"
 )
 ONE_SIZE = (
-    "it gives {rows}x{columns} positions, which may be a part of the map's or a fixed number, and one size of image "
-    "does not tell: leave image= out, or give an image of another size"
+    "it goes from {before} to {after} positions, of which either may be a fixed number and no part of the image's, "
+    "and one size of image does not tell: leave image= out, or give an image of another size"
 )
 
 
@@ -62,14 +62,17 @@ def _layout_of_smaller_map(
     if stride is None or rewriter.old_sizes(node, layout.axes) == [(1, 1)] * len(rewriter.old_values[node]):
         return None
     if max(stride) > rewriter.output_stride:
-        _refuse_smaller_map(rewriter, node, layout, stride)
+        _refuse_smaller_map(rewriter, node, used, layout, stride)
     return layout._replace(stride=stride)
 
 
-def _refuse_smaller_map(rewriter: DilationRewriter, node: fx.Node, layout: MapLayout, stride: Pair) -> NoReturn:
-    sizes = rewriter.old_sizes(node, layout.axes)
-    if len(sizes) == 1:
-        rewriter.refuse(node, ONE_SIZE.format(rows=sizes[0][0], columns=sizes[0][1]))
+def _refuse_smaller_map(
+    rewriter: DilationRewriter, node: fx.Node, used: fx.Node, layout: MapLayout, stride: Pair
+) -> NoReturn:
+    sizes = [rewriter.old_sizes(one, layout.axes) for one in (used, node)]
+    if len(sizes[0]) == 1:
+        before, after = (f"{rows}x{columns}" for ((rows, columns),) in sizes)
+        rewriter.refuse(node, ONE_SIZE.format(before=before, after=after))
     rewriter.refuse(node, NO_DILATION.format(stride=max(stride)))
 
 
@@ -161,7 +164,7 @@ def resize(rewriter: DilationRewriter, node: fx.Node) -> MapLayout | None:
     if stride is not None and max(stride) > rewriter.output_stride:
         if layout.is_dense and all(after <= before for after, before in zip(stride, layout.stride, strict=True)):
             return _resize_shifts(rewriter, node, layout, stride)
-        _refuse_smaller_map(rewriter, node, layout, stride)
+        _refuse_smaller_map(rewriter, node, used, layout, stride)
     rewriter.copy(node, {used: rewriter.subsampled(used)})
     return None if stride is None else MapLayout(layout.axes, stride, (1, 1))
 
