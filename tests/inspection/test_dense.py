@@ -151,6 +151,11 @@ def test_pixels_nearer_than_half_a_stride_to_a_centre_are_covered():
     assert covered((2, 3), window_hw=(8, 4), stride=(4, 4)) == (slice(2, 10), slice(0, 12))
 
 
+def test_of_pixels_half_a_stride_from_two_centres_the_first_is_covered_and_the_last_is_not():
+    # centres of 8 pixels at 3.5 and 6.5, each of them 1.5 pixels wide on either side
+    assert covered((2, 1), window_hw=(8, 5), stride=(3, 2)) == (slice(2, 8), slice(1, 3))
+
+
 def test_class_of_the_highest_mean_probability_is_chosen():
     scores = torch.tensor([[9.0, 0.0, 0.0, torch.nan], [0.0, 4.0, 4.0, torch.nan]])[:, None]
     assert likeliest(scores) == 1

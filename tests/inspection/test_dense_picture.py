@@ -67,3 +67,10 @@ def test_grey_photograph_is_drawn_too():
 def test_colours_get_lighter_all_the_way():
     lightness = ramp(torch.linspace(0, 1, 50)[None]).mean(0)[0]
     assert bool((lightness.diff() > 0).all())
+
+
+def test_photograph_is_pale_where_nothing_is_known():
+    photo = torch.full((3, 40, 80), 100, dtype=torch.uint8)
+    sheet = draw(photo, dense(), label=0, classes=("a", "b"))
+    for x in (1, 3):  # of the fine map, which begins 6 pixels within the image
+        assert (panel(sheet, x, 1)[:, 2, 2] - (100 / 2 + 110)).abs().max() <= 1, x

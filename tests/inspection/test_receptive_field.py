@@ -165,3 +165,19 @@ def test_gradient_is_not_fooled_by_weights_of_zero_and_leaves_the_network_alone(
     assert gradient_field(model, (3, 16, 16)) == (4, 4)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
+
+
+class Gate(nn.Module):
+    """A map of one position, which sees the upper left of the image, multiplied with a map of the whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.Conv2d(3, 4, 3, padding=1)
+        self.gate = nn.Conv2d(3, 4, 2, stride=16)
+
+    def forward(self, image):
+        return self.gate(image) * self.maps(image)
+
+
+def test_map_of_one_position_is_seen_from_everywhere_on_whichever_side_it_stands():
+    assert receptive_field(Gate(), (3, 16, 16))[0] == (17, 17)  # the last position: from the first pixel to its border

@@ -13,6 +13,7 @@ from torchvision.models.vgg import VGG, make_layers
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.models.segmentation.deeplab import torchvision_head
+from unpool.models.torchvision_names import our_names
 from unpool.models.weights import assign_weights, from_torchvision, load_weights, read_weights, save_weights
 
 
@@ -234,6 +235,13 @@ def test_every_name_of_torchvisions_segmentation_networks_is_one_of_ours(head):
 def test_unknown_name_of_torchvision_is_refused(name):
     with pytest.raises(ModelFileError, match=rf"{name} is no name of torchvision's ResNets"):
         from_torchvision({name: torch.zeros(1)})
+
+
+def test_names_of_which_half_are_known_are_kept_for_the_network_to_refuse():
+    tensors = {"layer1.0.conv1.weight": torch.zeros(1), "layer1.0.se.weight": torch.zeros(1)}
+    assert "layer1.0.se.weight" in our_names(tensors, strict=False).values()
+    with pytest.raises(ModelFileError, match=r"layer1\.0\.se\.weight is no name"):
+        our_names({**tensors, "layer1.0.se.bias": torch.zeros(1)}, strict=False)
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,10 @@ def test_pixel_with_its_centre_on_the_near_edge_of_the_image_shows_it_and_on_the
     box = torch.tensor([[0.5, 1.5, 2.5, 4.5]])
     valid = Layout(box, torch.tensor([[3, 2]]), (6, 5)).is_valid()[0]
     assert valid.nonzero().tolist() == [[y, x] for y in (1, 2, 3) for x in (0, 1)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (2.1, 2.4), (5.0, 5.0)])
+def test_box_between_the_centres_of_pixels_shows_the_one_that_it_lies_in(low, high):
+    layout = Layout(torch.tensor([[low, low, high, high]]), torch.tensor([[1, 1]]), (5, 5))
+    nearest = min(int(low), 4)
+    assert layout.is_valid()[0].nonzero().tolist() == [[nearest, nearest]]

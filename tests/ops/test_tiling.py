@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -36,7 +38,7 @@ def image_of(height, width, seed=0):
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 65, 95, 96, 97, 130, 333])
-@pytest.mark.parametrize(("tile", "overlap", "stride"), [(32, 8, 8), (64, 32, 4), (64, 0, 32), (96, 31, 1)])
+@pytest.mark.parametrize(("tile", "overlap", "stride"), [(32, 8, 8), (64, 32, 4), (64, 0, 32), (96, 31, 1), (32, 5, 8)])
 def test_spans_keep_every_pixel_once_and_stay_clear_of_inner_edges(size, tile, overlap, stride):
     found = spans(size, tile=tile, overlap=overlap, stride=stride)
     kept = [pixel for span in found for pixel in range(span.first, span.last)]
@@ -46,6 +48,7 @@ def test_spans_keep_every_pixel_once_and_stay_clear_of_inner_edges(size, tile, o
         assert span.stop - span.start <= tile
         assert span.start == 0 or span.first - span.start >= overlap // 2
         assert span.stop == size or span.stop - span.last >= overlap // 2
+    assert all(one.stop - other.start >= overlap for one, other in pairwise(found))
     assert (found[0].start, found[-1].stop) == (0, size)
 
 

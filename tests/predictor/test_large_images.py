@@ -127,3 +127,13 @@ def test_statistics_of_a_large_image_are_those_of_the_whole(monkeypatch):
     bands = preprocessing.fixed(image)
     assert bands.mean == pytest.approx(whole.mean, abs=1e-6)
     assert bands.std == pytest.approx(whole.std, abs=1e-6)
+
+
+def test_deviation_of_a_large_image_of_one_colour_is_that_of_the_whole(monkeypatch):
+    preprocessing = Preprocessing(normalization="image")
+    image = torch.full((1, 3, 120, 90), 77, dtype=torch.uint8)
+    whole = preprocessing.fixed(image)
+    monkeypatch.setattr(cutting, "LARGE", 1000)
+    monkeypatch.setattr(cutting, "BAND", 1000)
+    assert preprocessing.fixed(image).std == pytest.approx(whole.std)
+    assert min(whole.std) > 0

@@ -90,6 +90,8 @@ def test_best_weights_are_asked_for_by_name_and_missed_by_name(run):
         ({"network__options": {"widths": [16000, 16000]}}, "parameters; config and weights are of different networks"),
         ({"network__options": {"widths": [8, 9]}}, "net|layer|shape|weight"),
         ({"network": []}, "damaged"),
+        ({"network__name": 5}, "network.name must be a text and network.options an object"),
+        ({"network__options": []}, "network.name must be a text and network.options an object"),
         ({"task__name": "telepathy"}, "task 'telepathy'"),
         ({"preprocessing": {"size_hw": None}}, "lacks 'rule'; nothing is guessed"),
         ({"info": {}}, "lacks 'classes'"),

@@ -525,3 +525,11 @@ def test_pose_learns_to_find_dots(options):
         metric.update(task.decode(task.forward(model.eval(), batch), batch), batch)
     assert metric.compute()["pck_person@0.2"] > 0.95
     assert metric.compute()["mean_error"] < 0.8
+
+
+@pytest.mark.parametrize(
+    ("map_", "image", "stride"),
+    [(3, 27, 8), (4, 27, 8), (7, 15, 2), (8, 15, 2), (5, 15, 3), (16, 64, 4)],  # 27 / 3 is whole too, and no power
+)
+def test_stride_is_the_power_of_two_that_rounds_to_the_map(map_, image, stride):
+    assert map_stride(map_, image) == stride

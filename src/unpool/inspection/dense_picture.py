@@ -83,7 +83,7 @@ def seconds(value: float) -> str:
 def ramp(values: Tensor) -> Tensor:
     """Colours (3, H, W), 0 to 255, of values (H, W) from 0 to 1."""
     table = torch.tensor(RAMP, dtype=torch.float32)
-    at = values.clamp(0, 1).nan_to_num(0.0) * (len(RAMP) - 1)
+    at = values.nan_to_num(0.0) * (len(RAMP) - 1)
     before = at.floor().long().clamp(max=len(RAMP) - 2)
     share = (at - before)[..., None]
     return (table[before] * (1 - share) + table[before + 1] * share).permute(2, 0, 1)

@@ -84,7 +84,7 @@ def median_frequency(class_pixels: Tensor, image_pixels: Tensor) -> Tensor:
     seen = class_pixels > 0
     if not seen.any():
         raise DataError("no labelled pixel in the training set: class weights need at least one mask that has classes")
-    frequency = class_pixels.double() / image_pixels.double().clamp_min(1)
+    frequency = class_pixels.double() / image_pixels  # NaN where a class is not seen
     weights = torch.ones_like(frequency)
     weights[seen] = frequency[seen].quantile(0.5) / frequency[seen]
     return weights.float()

@@ -134,8 +134,8 @@ def match(field: Tensor, starts: Peaks, ends: Peaks, *, longest: float) -> list[
         return []
     parts = along_lines(field, starts.points, ends.points)  # (M, N, samples)
     agrees = parts > ALONG
-    mean = torch.where(agrees, parts, 0.0).sum(2) / agrees.sum(2).clamp_min(1)
-    length = torch.cdist(starts.points, ends.points).clamp_min(1e-6)
+    mean = torch.where(agrees, parts, 0.0).sum(2) / agrees.sum(2)  # NaN, which makes no limb, where none does
+    length = torch.cdist(starts.points, ends.points)
     score = mean + (longest / length - 1).clamp_max(0)
     is_limb = (score > 0) & (agrees.float().mean(2) > AGREEING)
     first, second = is_limb.nonzero().unbind(1)

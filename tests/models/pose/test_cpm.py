@@ -116,3 +116,11 @@ def test_input_without_a_centre_map_is_refused():
 def test_single_stage_is_refused(name):
     with pytest.raises(RecipeError, match="stages is 1; it must be 2 or more"):
         network(name, stages=1)
+
+
+@pytest.mark.parametrize(("width", "quarter"), [(8, 2), (10, 2), (128, 32)])
+def test_later_stages_see_a_quarter_of_the_width_and_the_maps_of_the_stage_before(width, quarter):
+    with torch.device("meta"):
+        model = models.build("cpm", width=width, num_classes=3, stages=2)
+    weights = [m.weight.shape[1] for m in model.refine[0].modules() if isinstance(m, torch.nn.Conv2d)]
+    assert weights[0] == quarter + 3 + 1  # and the centre map

@@ -100,3 +100,8 @@ def test_width_that_leaves_the_stem_nothing_is_refused():
     assert models.build("hourglass1", width=4)(torch.rand(2, 3, 64, 64)).heatmaps[0].shape == (2, 16, 16, 16)
     with pytest.raises(RecipeError, match="width is 3; the stem has a quarter of it: give 4 or more"):
         models.build("hourglass1", width=3)
+
+
+def test_width_that_four_does_not_divide_is_rounded_down_in_all_layers_of_the_stem():
+    network = models.build("hourglass1", width=10)
+    assert network(torch.rand(2, 3, 64, 64)).heatmaps[0].shape == (2, 16, 16, 16)

@@ -99,3 +99,12 @@ def test_dropout_acts_only_at_the_two_coarsest_places_while_training():
 def test_batch_norm_replaces_the_biases():
     assert [p.shape for p in conv_norm_twice(2, 3)[0].parameters()] == [(3, 2, 3, 3), (3,), (3,)]
     assert [p.shape for p in conv_twice(2, 3, padding=1)[0].parameters()] == [(3, 2, 3, 3), (3,)]
+
+
+@pytest.mark.parametrize("name", ["unet_valid", "unet_mirror"])
+def test_half_of_the_values_is_dropped_unless_another_share_is_set(name):
+    """The paper names no share; half is the default of Caffe, in which it was made."""
+    for share, options in ((0.5, {}), (0.2, {"dropout": 0.2})):
+        drops = [m.p for m in models.build(name, width=4, **options).modules() if isinstance(m, torch.nn.Dropout)]
+        assert drops
+        assert set(drops) == {share}
