@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 
 from tests.small_figures import SMALL
 from unpool import run
@@ -29,3 +30,18 @@ def test_picture_of_a_target_shows_the_file_without_the_noise_of_the_run(tmp_pat
     run.train("figures_hourglass", overrides, run=tmp_path / "run")
     options = load_recipe(tmp_path / "run" / "recipe.yaml").data.options
     assert torch.equal(seen[0].image, Figures(None, "val", **options)[0]["image"])
+
+
+def test_noise_beyond_the_range_of_a_pixel_is_drawn_white_and_not_black(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    seen = []
+    monkeypatch.setattr("unpool.conduct.write_report", lambda run, *, examples, **others: seen.append(examples[0]))
+    for split in ("train", "val"):
+        for number in range(2):
+            (tmp_path / "set" / split).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16), 252 - number).save(tmp_path / "set" / split / f"{split}{number}.png")
+    small = {"data.root": str(tmp_path / "set"), "data.train_size": [16, 16], "data.workers": 0, "train.epochs": 1}
+    fast = {"train.batch": 2, "train.precision": "float32", "train.memory_format": "contiguous", "model.width": 4}
+    run.train("folder_dncnn", {**small, **fast}, run=tmp_path / "run")
+    assert 255 in seen[0].image
+    assert seen[0].image.float().mean() > 200

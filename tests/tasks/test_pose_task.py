@@ -10,7 +10,7 @@ from unpool.ops import heatmaps
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks.joints import map_stride, map_strides, points_to_image, points_to_maps
-from unpool.tasks.map_losses import as_scores
+from unpool.tasks.map_losses import as_scores, map_loss
 from unpool.tasks.pose import LEAST_RADIUS, Pose
 from unpool.tasks.pose_coordinates import WHOLE, PoseCoordinates
 from unpool.training.step import total_loss
@@ -533,3 +533,11 @@ def test_pose_learns_to_find_dots(options):
 )
 def test_stride_is_the_power_of_two_that_rounds_to_the_map(map_, image, stride):
     assert map_stride(map_, image) == stride
+
+
+def test_label_that_misses_the_map_is_not_known_to_softmax():
+    maps, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    labels[0, 0, 1, 2] = 1.0
+    known, shown = torch.ones(1, 2, dtype=torch.bool), torch.ones(1, 1, 4, 4)
+    term = map_loss(maps, labels, known, shown=shown, loss="softmax", foreground=1.0, mass=1.0)
+    assert (term.count, term.sum) == (1, pytest.approx(math.log(16)))

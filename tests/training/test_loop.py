@@ -7,7 +7,7 @@ from tests.training.toy_run import CLASSES, SAMPLES, Broken, Loader, Task, make_
 from unpool.errors import DataError, Diverged, EnvironmentFault
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate
-from unpool.training.loop import fit, step_seed
+from unpool.training.loop import _scale_can_fall, fit, step_seed
 from unpool.training.state import final_state
 
 SETTINGS = {
@@ -268,3 +268,9 @@ def test_signal_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM)
     fit(make_job(epochs=1))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("scale", "can_fall"), [(2.0**16, True), (2.0, True), (1.0, False)])
+def test_scale_of_float16_falls_down_to_one(scale, can_fall):
+    assert _scale_can_fall(torch.amp.GradScaler("cpu", init_scale=scale)) == can_fall
+    assert not _scale_can_fall(torch.amp.GradScaler("cpu", init_scale=scale, enabled=False))
