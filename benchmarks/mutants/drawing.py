@@ -24,6 +24,7 @@ class Drawn:
         result: "open"; "nearby" where the nearest tests let it live, "survived" where the whole suite did; "killed";
             "gone" where the source was changed since.
         by: the test that noticed it, or how the tests ended.
+        is_again: it lived once, and was taken up again since tests were written.
     """
 
     file: str
@@ -32,6 +33,7 @@ class Drawn:
     new: str
     result: str = "open"
     by: str = ""
+    is_again: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}:{self.edit.line}  {self.edit.operator}: {self.old[:110]}  ->  {self.new[:110]}"

@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _write(options, drawn, equivalent, wall_s=before_s + time.monotonic() - started)
 
     if options.again:
-        for one in drawn:
-            one.result = "open" if one.result in ("nearby", "survived") else one.result
+        for one in (one for one in drawn if one.result in ("nearby", "survived")):
+            one.result, one.is_again = "open", True
     preload()
     with tempfile.TemporaryDirectory(prefix="unpool-drawn-") as folder:
         trees = [copy_tree(Path(folder) / f"tree{slot}", options.root) for slot in range(options.jobs)]
@@ -75,12 +75,14 @@ def _note(verdicts, save: Callable[[], None], *, otherwise: str) -> None:
 
 
 def _counts(drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]]) -> tuple[list[Drawn], list[Drawn], str]:
-    """Those that live, those that change nothing, and how many of how many were killed."""
+    """Those that live, those that change nothing, and how many of how many were killed, by the tests at first too."""
     present = [one for one in drawn if one.result != "gone"]
     same = [one for one in present if one.result != "killed" and reason(one, equivalent)]
     alive = [one for one in present if one.result != "killed" and one not in same]
     counted = len(present) - len(same)
-    return alive, same, f"{counted - len(alive)} of {counted}"
+    at_first = sum(one.result == "killed" and not one.is_again for one in present)
+    figure = f"{counted - len(alive)} of {counted}"
+    return alive, same, figure + (f" (when drawn {at_first})" if any(one.is_again for one in present) else "")
 
 
 def _summary(drawn: Sequence[Drawn], equivalent: Sequence[dict[str, str]]) -> None:

@@ -166,5 +166,9 @@ def test_drawn_run_tells_killed_from_survived_and_goes_on(tmp_path: Path) -> Non
     assert "2 of 3 killed" in output()  # a distant test notices `>`, and one that is red anyway nothing
     row = "{file: src/unpool/ops/less.py, old: return a < b, new: return (a <= b), why: a toy}"
     (tmp_path / "equivalent.yaml").write_text(f"- {row}\n", encoding="utf-8")
-    assert "2 of 2 killed; 1 equivalent and 0 gone" in output("--again")
-    assert json.loads(state.read_text(encoding="utf-8"))["rows"][0]["figure"] == "2 of 2"
+    assert "2 of 2 killed; 1 equivalent and 0 gone" in output()
+    (tmp_path / "equivalent.yaml").unlink()
+    with (tmp_path / "tests/ops/test_less.py").open("a", encoding="utf-8") as file:
+        file.write("    assert not less(1, 1)\n")
+    assert "3 of 3 (when drawn 2) killed; 0 equivalent and 0 gone" in output("--again")
+    assert json.loads(state.read_text(encoding="utf-8"))["rows"][0]["figure"] == "3 of 3 (when drawn 2)"
