@@ -17,7 +17,7 @@ from torch.nn.modules import batchnorm, conv, pooling
 
 from unpool.errors import NotConvertible
 from unpool.ops.upsampling import fit, upsample
-from unpool.tracing.foreign import foreign_code
+from unpool.tracing.foreign import Failure, foreign_code
 from unpool.tracing.outputs import TOLERANCE, strict_difference
 
 LAYERS = (
@@ -53,8 +53,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
         ) from failure.error
     if failure:
         raise NotConvertible(
-            f"{type(network).__name__} cannot be followed: {failure}. Give the part of it that can, or the network "
-            "itself where this one is compiled or wrapped"
+            f"{type(network).__name__} cannot be followed: {_sentence(failure)}. Give the part of it that can, or "
+            "the network itself where this one is compiled or wrapped"
         ) from failure.error
     training, evaluation = graphs
     if constant := next(_constants(evaluation), None):
@@ -165,9 +165,14 @@ def why_other_images_may_differ(network: nn.Module) -> str:
     if finder.branching is not None:
         return f"{finder.branching or 'its own forward'} branches on its input"
     if failure:
-        return f"its Python cannot be followed ({failure})"
+        return f"its Python cannot be followed ({_sentence(failure)})"
     whole = [node for node in graph.nodes if node.op == "call_function" and _is_of_user(node.target)]
     return f"{layer_of(whole[0])} was not looked into, since torch.fx.wrap keeps it whole" if whole else ""
+
+
+def _sentence(failure: Failure) -> str:
+    """The first sentence of an error; torch adds paragraphs about itself."""
+    return str(failure).partition(". ")[0].removesuffix(".")
 
 
 def _without_checks(network: nn.Module) -> nn.Module:
