@@ -1,8 +1,11 @@
 """What a recipe says is what the objects do."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.tiny_trees import write_tree
 from unpool import tasks
@@ -18,6 +21,7 @@ from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.model import make_task
 from unpool.data.augment import Augment, Collate
 from unpool.data.order import Grouped
+from unpool.data.replacing import Replacing
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.model_file import describe
 from unpool.ops.preprocessing import Preprocessing
@@ -258,3 +262,35 @@ def test_joints_without_sides_are_told_where_images_are_mirrored(steps, flip_tes
     assert [warning[: len(expected[0])] for warning in warned(UNPAIRED)] == expected
     assert warned(DataInfo(keypoints=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))) == []
     assert warned(DataInfo(keypoints=("nose",))) == []
+
+
+@pytest.mark.parametrize(
+    ("order", "size", "group"),
+    [
+        ("grouped", None, "side"),
+        ("shuffled", [8, 8], "set"),
+        ("weighted", [8, 8], "class"),
+        ({"p_times_k": {"per_class": 2}}, None, "both"),
+    ],
+    ids=["grouped", "shuffled", "weighted", "p_times_k"],
+)
+def test_image_that_cannot_be_read_is_replaced_by_one_that_fits_its_batch(order, size, group, tmp_path, monkeypatch):
+    """The same size where images are not resized, the same class where batches are made by class; else any."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for i in range(24):
+        path = tmp_path / "set" / "train" / ("ant", "bee")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        side = (40, 48)[i // 2 % 2]
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (side, side, 3), np.uint8)).save(path)
+    shutil.copytree(tmp_path / "set" / "train", tmp_path / "set" / "val")
+    damaged = tmp_path / "set" / "train" / "bee" / "1.png"
+    damaged.write_bytes(damaged.read_bytes()[:900])
+    chosen = {"data.size": size, "data.train_size": None, "data.order": order, "data.verify": "headers"}
+    chosen |= {"data.root": str(tmp_path / "set"), "data.memory": False, "data.allow_duplicates": True}
+    recipe = load_recipe("folder_resnet18", {**chosen, "data.augment": [], "data.workers": 0, "train.batch": 4})
+    samples = make_train_loader(recipe, data_of(recipe)).samples
+    assert isinstance(samples, Replacing)
+    drawn = [samples.read(list(samples.names).index("train/bee/1.png"), epoch) for epoch in range(60)]
+    sides, classes = {len(one["image"][0]) for one in drawn}, {int(one["label"]) for one in drawn}
+    assert sides == ({40} if group in ("side", "both") else {40, 48})
+    assert classes == ({1} if group in ("class", "both") else {0, 1})

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.data.loading import Numbers
 from tests.data.test_likeness import encoded, photograph, scaled
 from unpool import run
+from unpool.assemble.copies import CopiesOfSet, Part, look_for_copies, require_small_groups
 from unpool.assemble.data import make_reader, read_data
 from unpool.data.classes import held_out
+from unpool.data.looking import Binding
+from unpool.data.store import scan
+from unpool.data.synthetic import Scenes
 from unpool.errors import DataError
 from unpool.recipe import load_recipe
 
@@ -113,6 +118,28 @@ def test_set_of_one_scene_is_not_drawn_as_one_picture(tmp_path):
     with pytest.raises(DataError, match=r"images are nearly one picture, such as .* set data.allow_duplicates=true"):
         read(tmp_path / "set")
     assert len(read(tmp_path / "set", **{"data.allow_duplicates": True}).train.samples) > 0
+
+
+@pytest.mark.parametrize(("total", "most"), [(11, 10), (199, 10), (200, 10), (219, 10), (220, 11), (1000, 50)])
+def test_largest_group_kept_together_is_ten_images_or_a_twentieth_of_the_set(total, most):
+    names = [str(i) for i in range(total)]
+    for size in (most, most + 1):
+        # the smaller group is not the one that is judged
+        pairs = [(0, 1, "mirrored"), *((total - size, other, "mirrored") for other in range(total - size + 1, total))]
+        copies = CopiesOfSet(names, total, pairs if total > size + 2 else pairs[1:], [], is_near=True)
+        if size <= most:
+            require_small_groups(copies)
+        else:
+            with pytest.raises(DataError, match=rf"^{size} of {total} images are nearly one picture, such as"):
+                require_small_groups(copies)
+
+
+def test_set_without_files_has_no_equal_files():
+    custom = Numbers(4)
+    custom.faults = []
+    for reader in (custom, Scenes(count=4)):
+        part = Part(reader, scan(reader, memory=False, binding=Binding("headers"))._replace(likeness=None))
+        assert look_for_copies(part, part).pairs == []
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -4,7 +4,7 @@ from unpool.data.augment import AUGMENTATIONS
 from unpool.data.noise import NOISES
 from unpool.data.order import ORDERS
 from unpool.data.readers import READERS
-from unpool.models import MODELS
+from unpool.models import MODELS, known_options
 from unpool.recipe import recipe_schema
 from unpool.tasks import TASKS
 
@@ -38,3 +38,15 @@ def test_schema_lets_in_the_names_of_timm_unlisted():
     known = recipe_schema()["$defs"]["Model"]["properties"]
     assert known["name"]["anyOf"][1] == known["backbone"]["anyOf"][1] == {"type": "string", "pattern": "^timm/"}
     assert known["backbone"]["anyOf"][0]["enum"][-1] is None
+
+
+def test_schema_gives_a_composed_network_the_options_of_its_backbone_too():
+    rows = recipe_schema()["$defs"]["Model"]["allOf"]
+    takes = {
+        row["if"]["properties"]["name"]["const"]: row["then"]["properties"]
+        for row in rows
+        if "name" in row["if"]["properties"]
+    }
+    for name, row in MODELS.items():
+        assert set(takes.get(name, ())) == set(known_options(name))
+        assert row.kind != "composed" or "width" in takes[name]

@@ -372,14 +372,16 @@ def test_images_that_grouped_batches_never_use_are_counted(camvid, tmp_path, cap
     assert "data.order grouped never uses 1 of 6 images: their groups are smaller than a batch of 2" in caplog.text
 
 
-def test_signal_while_files_are_read_leaves_no_folder(camvid, tmp_path):
+def test_signal_while_files_are_read_stops_at_the_next_one_and_leaves_no_folder(camvid, tmp_path):
+    seen = []
+
+    def stop(done, total):
+        seen.append((done, total))
+        os.kill(os.getpid(), signal.SIGTERM)
+
     with pytest.raises(Stopped, match="SIGTERM"):
-        run.train(
-            "camvid_unet",
-            settings(camvid),
-            run=tmp_path / "run",
-            progress=lambda done, total: os.kill(os.getpid(), signal.SIGTERM),
-        )
+        run.train("camvid_unet", settings(camvid), run=tmp_path / "run", progress=stop)
+    assert seen == [(1, 6)]
     assert not (tmp_path / "run").exists()
 
 

@@ -151,3 +151,38 @@ def test_facts_are_written_for_others_once_they_are_as_many_as_the_limit(tmp_pat
             cache.remember(b"1" * 32, str(i), b"yes")
             known.append(sum(other.recall(b"1" * 32, str(j)) is not None for j in range(7)))
     assert known == [0, 0, 0, 0, 5, 5, 5]
+
+
+def test_file_that_another_process_holds_is_left_as_it_is(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(content_cache, "_BUSY_S", 0.01)
+    caplog.set_level("INFO")
+    with ContentCache(tmp_path) as cache:
+        cache.remember(b"1" * 32, "decodes", b"yes")
+    cache = ContentCache(tmp_path)
+    cache.remember(b"2" * 32, "decodes", b"lost")
+    holder = sqlite3.connect(tmp_path / "contents.sqlite", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    cache.close()
+    holder.close()
+    assert "is not kept from run to run" in caplog.text
+    assert "is made anew" not in caplog.text
+    with ContentCache(tmp_path) as cache:
+        assert cache.recall(b"1" * 32, "decodes") == b"yes"
+        assert cache.recall(b"2" * 32, "decodes") is None
+
+
+def test_damage_that_shows_only_when_a_row_is_read_is_mended_for_the_next_run(tmp_path, caplog):
+    with ContentCache(tmp_path) as cache:
+        cache.remember(b"1" * 32, "decodes", b"yes")
+    file = tmp_path / "contents.sqlite"
+    with sqlite3.connect(file) as database:
+        page = database.execute("PRAGMA page_size").fetchone()[0]
+    data = file.read_bytes()
+    file.write_bytes(data[:page] + b"\xff" * (len(data) - page))  # the first page, with the names of tables, is whole
+    with ContentCache(tmp_path) as cache:
+        assert cache.recall(b"1" * 32, "decodes") is None
+    assert "is made anew: it is damaged" in caplog.text
+    with ContentCache(tmp_path) as cache:
+        cache.remember(b"1" * 32, "decodes", b"again")
+    with ContentCache(tmp_path) as cache:
+        assert cache.recall(b"1" * 32, "decodes") == b"again"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.data.test_synthetic import lone_values
 from unpool.data.figures import Figures
 from unpool.errors import DataError
 from unpool.ops.fields import affinity_fields
@@ -44,6 +45,21 @@ def test_things_in_front_hide_joints():
     covered = Figures(count=20, side=64, occlusion=6)
     shown = torch.stack([covered[i]["visible"] for i in range(20)]).float().mean()
     assert 0.5 < shown < 0.95
+
+
+def test_things_in_front_lie_wholly_inside_the_picture():
+    """Their ends are 15 % of the side from the border at least, and half their width is 9 % of it at most."""
+    bare, covered = (Figures(count=30, side=100, occlusion=occlusion) for occlusion in (0, 6))
+    for i in range(30):  # the same figure: things are drawn after it; noise of a standard deviation of 6 is not
+        changed = (bare[i]["image"].int() - covered[i]["image"].int()).abs().amax(0) > 70
+        rows, columns = changed.nonzero().unbind(1)
+        assert ((rows >= 6) & (rows <= 94) & (columns >= 6) & (columns <= 94)).all()
+
+
+def test_bright_and_dark_limbs_stay_so_under_noise():
+    """A value beyond 0 to 255 would become one of the other end, alone among its neighbours."""
+    figures = Figures(count=8)
+    assert sum(lone_values(figures[i]["image"]) for i in range(8)) == 0
 
 
 def test_figures_face_the_viewer():
@@ -94,5 +110,12 @@ def test_people_whose_necks_are_hidden_hold_together_by_their_trunks():
 def test_figures_refuse_what_cannot_be_drawn():
     with pytest.raises(DataError, match="no split 'all'"):
         Figures(split="all")
-    with pytest.raises(DataError, match="people 0"):
-        Figures(people=0)
+    for wrong, words in (
+        ({"people": 0}, "people 0"),
+        ({"side": 31}, "side 31"),
+        ({"occlusion": -1}, "occlusion -1"),
+        ({"count": 0}, "number 0"),
+    ):
+        with pytest.raises(DataError, match=words):
+            Figures(**wrong)
+    assert Figures(count=1, side=32, people=1, occlusion=0)[0]["image"].shape == (3, 32, 32)

@@ -84,6 +84,22 @@ def test_torch_generator_and_threads_of_the_caller_stay() -> None:
         torch.set_num_threads(threads)
 
 
+def test_threads_that_the_caller_starts_meanwhile_compute_as_the_caller_does() -> None:
+    """A thread takes the number of the process when it first asks, which the thread of the loader sets too."""
+    threads, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        stream = make(transform=augmented(8)).stream(0, 0, 1)
+        next(stream)
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        stream.close()
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [2]
+
+
 def test_the_thread_computes_on_one_core() -> None:
     seen = []
 

@@ -218,6 +218,9 @@ def test_signals_to_the_group_are_left_to_the_parent() -> None:
 
 
 def test_more_workers_than_fit_into_memory_are_refused_before_any_starts(monkeypatch):
-    monkeypatch.setattr(workers, "free_bytes", lambda: 3 * workers._WORKER_BYTES)
-    with pytest.raises(EnvironmentFault, match=r"200 loader workers need 58.6 GiB .* set data.workers=3 or fewer"):
-        workers.Pool(Numbers(4), plain, workers=200, timeout_s=5)
+    for free in (3 * workers._WORKER_BYTES, 4 * workers._WORKER_BYTES - 1):
+        monkeypatch.setattr(workers, "free_bytes", lambda free=free: free)
+        for count, needed in ((4, "1.2"), (200, "58.6")):
+            message = rf"{count} loader workers need {needed} GiB .* set data.workers=3 or fewer"
+            with pytest.raises(EnvironmentFault, match=message):
+                workers.Pool(Numbers(4), plain, workers=count, timeout_s=5)

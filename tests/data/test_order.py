@@ -263,3 +263,10 @@ def test_rounds_of_classes_keep_the_streams_of_runs_that_may_be_resumed():
         order = permutation(7, 2, 5, stream=4 + 6 * number).tolist()
         assert [labels[i] for i in batch] == order
         assert [i // 5 for i in batch] == [permutation(7, 2, 3, stream=5 + c).tolist()[number] for c in order]
+
+
+def test_samples_of_a_class_are_those_of_its_permutation_in_turn():
+    order = permutation(7, 2, 5, stream=4 + 1).tolist()  # of the only class, in the first round
+    assert PTimesK([0] * 5, classes=1, samples=2, seed=7).batches(2) == [order[:2], order[2:4]]
+    few = PTimesK([0] * 5, classes=1, samples=12, seed=7).batches(2)
+    assert few == [[*order, *order, *order[:2]]], "repeated in turn where they are fewer than K"

@@ -9,6 +9,13 @@ from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.types import BATCH_KEYS
 
 
+def lone_values(image: torch.Tensor) -> int:
+    """How many values of the inner pixels differ by more than 150 from those of all 8 neighbours."""
+    around = torch.nn.functional.unfold(image.float()[:, None], 3)  # (3, 9, pixels)
+    apart = (around - around[:, 4:5]).abs()
+    return int((apart[:, [0, 1, 2, 3, 5, 6, 7, 8]].amin(1) > 150).sum())
+
+
 def test_a_scene_depends_on_seed_split_and_index_only() -> None:
     scene = Scenes(count=9)[7]
     again = Scenes(split="train", count=500)[7]
@@ -65,6 +72,12 @@ def test_colour_alone_scores_low() -> None:
     assert colour_bin_baseline(Scenes(count=100), Scenes(split="val", count=30), 5) < 0.4
 
 
+def test_noise_leaves_bright_and_dark_colours_so() -> None:
+    """A value beyond 0 to 255 would become one of the other end, alone among its neighbours."""
+    scenes = Scenes(count=100)
+    assert sum(lone_values(scenes[i]["image"]) for i in (30, 39, 54, 71, 87, 89)) == 0  # in these it happens
+
+
 def test_classes_may_stand_in_another_order() -> None:
     own, turned = Scenes(count=1), Scenes(count=1, classes=["cross", "triangle", "square", "disc", "background"])
     assert torch.equal(turned[0]["mask"], 4 - own[0]["mask"])
@@ -77,8 +90,10 @@ def test_unknown_classes_splits_and_sizes_are_refused() -> None:
         Scenes(classes=["background", "square", "triangle", "cross", "dis"])
     with pytest.raises(DataError, match="no split 'dev'"):
         Scenes(split="dev")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match="side 8"):
-        Scenes(side=8)
+    for side, count in ((8, 1), (31, 1), (32, 0)):
+        with pytest.raises(DataError, match=f"side {side} and number {count};"):
+            Scenes(side=side, count=count)
+    assert Scenes(count=1, side=32)[0]["image"].shape == (3, 32, 32)
 
 
 def test_disc_that_nothing_hides_is_round() -> None:

@@ -264,6 +264,17 @@ def test_every_step_seed_is_its_own():
     assert all(0 <= seed < 1 << 63 for seed in seeds)
 
 
+def test_step_seed_is_splitmix64_of_a_state_that_the_step_moves():
+    """The states lie a golden ratio apart; the numbers are the first five of the seed 1234567 (Rosetta Code)."""
+    golden = 0x9E3779B97F4A7C15
+    apart = pow(0xD1342543DE82EF95, -1, 1 << 64)  # a multiplier of Steele and Vigna 2021, arXiv:2001.05304
+    numbers = (6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821)
+    for i, number in enumerate(numbers, start=1):
+        step = (1234567 + i * golden) * apart - 1
+        assert step_seed(0, step) == number >> 1
+        assert step_seed(3, step - 3 * golden) == number >> 1, "a seed is that many golden ratios ahead"
+
+
 def test_signal_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM)
     fit(make_job(epochs=1))

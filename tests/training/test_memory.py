@@ -79,3 +79,12 @@ def test_bytes_that_a_step_keeps_grow_with_its_images():
     job, batch = batch_of(32)
     two, four = kept_bytes(job, head(batch, 2)), kept_bytes(job, head(batch, 4))
     assert two < four <= 2 * two
+
+
+def test_batch_no_larger_than_what_is_measured_is_tried_at_once(monkeypatch):
+    """Measuring takes a forward pass of two images: all that a batch of two would do."""
+    monkeypatch.setattr(memory, "free_bytes", lambda: 0)
+    for size in (1, 2):
+        require_memory(*batch_of(size))
+    with pytest.raises(EnvironmentFault, match="a step of 3 images keeps"):
+        require_memory(*batch_of(3))

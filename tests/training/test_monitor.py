@@ -193,6 +193,21 @@ def test_progress_without_a_terminal_is_a_line_an_evaluation():
     assert [line.split(":")[0] for line in screen.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2"]
 
 
+def test_progress_says_how_long_the_steps_that_are_left_take(monkeypatch):
+    now, screen, losses = [0.0], io.StringIO(), Losses()
+    monkeypatch.setattr("unpool.training.progress.time.monotonic", lambda: now[0])
+
+    class Clock(Callback):
+        def after_step(self, job, record):
+            now[0] += 40.0
+
+    fit(make_job(), [Clock(), losses, Progress(Console(file=screen, width=160))])
+    shown = screen.getvalue().splitlines()
+    assert [line.rpartition(", ")[2] for line in shown] == [f"{as_time(40 * (12 - i))} left" for i in range(1, 13)]
+    assert f"step 1/12 loss {losses.losses[0]:.4f} " in shown[0]
+    assert " 0.1 images/s" in shown[0]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (89, "89 s"), (600, "10 min"), (11_100, "3 h 05 min")])
 def test_times_read_as_said(seconds, text):
     assert as_time(seconds) == text

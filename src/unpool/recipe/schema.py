@@ -26,7 +26,7 @@ def recipe_schema() -> dict[str, Any]:
     data, model, task = (schema["$defs"][name] for name in ("Data", "Model", "Task"))
     _choose(data, "reader", {name: options_of(row, DERIVED["data"]) for name, row in READERS.items()})
     _choose(task, "name", {name: options_of(row, DERIVED["task"]) for name, row in TASKS.items()})
-    _choose(model, "name", {name: _row_options(name) for name in MODELS})
+    _choose(model, "name", {name: model_options(name, None) for name in MODELS})
     _choose(model, "backbone", {name: options_of(row.build, DERIVED["model"]) for name, row in BACKBONES.items()})
     model["properties"]["name"] = {"anyOf": [model["properties"]["name"], TIMM]}
     model["properties"]["backbone"]["enum"].append(None)
@@ -38,14 +38,6 @@ def recipe_schema() -> dict[str, Any]:
     orders = [_step(name, options_of(row)) for name, row in ORDERS.items()]
     data["properties"]["order"] = {"anyOf": [{"enum": list(ORDERS)}, *orders], "default": "shuffled"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _row_options(name: str) -> Options:
-    from unpool.models import MODELS
-
-    row = MODELS[name]
-    needs_backbone = row.kind == "composed" and row.backbone is None
-    return options_of(row.build, DERIVED["model"]) if needs_backbone else model_options(name, None)
 
 
 def _choose(section: dict[str, Any], key: str, rows: Mapping[str, Options]) -> None:

@@ -32,7 +32,6 @@ class Save(Callback):
         self.folder = folder
         self.callbacks = callbacks
         self.every_s = every_s
-        self._due_s = 0.0
         self._saved: tuple[Any, ...] | None = None
 
     def start(self, job: Job) -> None:

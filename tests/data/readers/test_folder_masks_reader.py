@@ -108,6 +108,15 @@ def test_mapping_to_no_class_and_double_meaning_are_refused(tmp_path):
         FolderMasks(tmp_path, "train", mask_values={0: 1}, ignore=0)
 
 
+def test_ids_are_those_that_a_mask_of_16_bits_can_hold(tmp_path):
+    root = one(tmp_path, pixels(4, 4, most=2))
+    for stored in (65536, -1):
+        for options in ({"ignore": stored}, {"mask_values": {stored: 1}}):
+            with pytest.raises(RecipeError, match=rf"ids in masks are 0 to 65535; .* give \[.*{stored}"):
+                FolderMasks(root, "train", **options)
+    assert len(FolderMasks(root, "val", val_share=1, ignore=65535)) == 3
+
+
 def test_mapping_gaps_are_refused(tmp_path):
     one(tmp_path, np.array([[3, 4, 5]], np.uint8))
     with pytest.raises(DataError, match=r"mask has ids \{3, 4, 5\} .* so \[4\] mean nothing"):

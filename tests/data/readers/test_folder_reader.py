@@ -90,8 +90,6 @@ def test_val_that_rounds_to_nothing_is_refused(tmp_path, image):
 
 def test_the_whole_folder_can_be_the_val_split(tmp_path, image):
     assert len(Folder(flat(tmp_path, image), "val", val_share=1.0)) == 20
-    with pytest.raises(RecipeError, match=r"data\.val_share is 0; expected more than 0"):
-        Folder(tmp_path, "val", val_share=0)
 
 
 def test_all_of_a_flat_root_is_val_and_test_where_all_is_held_out(tmp_path, image):

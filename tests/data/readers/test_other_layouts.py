@@ -83,6 +83,10 @@ REFUSED = {
         [f"{side}/{name}.png" for side in ("x", "y") for name in ("ward", "hill", "lane")],
         r"or pairs_unet for pairs \(noisy, clean\). If .* all the same, set data.classes=\[x,y\]",
     ),
+    "nine of ten names equal": (
+        [f"{side}/{name}.png" for side, names in (("x", "abcdefghij"), ("y", "abcdefghiz")) for name in names],
+        "'x' and 'y' in ROOT hold files of the same names, as",
+    ),
     "masks beside their images": (
         ["good/a*4.png", "good/a0_mask.png", "good/a1_mask_1.png", "bad/b*4.png"],
         r"good holds 2 masks beside their images, such as a0_mask.png, .*set data.classes=\[bad,good\]",
@@ -129,6 +133,12 @@ ACCEPTED = {
     "numbers as names": (["cat/*8.jpg", "dog/*8.jpg"], ("cat", "dog"), "'cat' and 'dog' in ROOT hold files of the"),
     "numbers as names of three": (["ant/*8.jpg", "cat/*8.jpg", "dog/*8.jpg"], ("ant", "cat", "dog"), None),
     "plain": (["ant/a*4.jpg", "bee/b*4.jpg"], ("ant", "bee"), None),
+    "eight of ten names equal": (
+        [f"{side}/{name}.png" for side, names in (("x", "abcdefghij"), ("y", "abcdefghyz")) for name in names],
+        ("x", "y"),
+        None,
+    ),
+    "two names equal": ([f"{side}/{name}.png" for side in ("x", "y") for name in ("ward", "hill")], ("x", "y"), None),
     "names near to splits": (["brain/a*4.jpg", "grain/a*4.jpg", "trains/b*4.jpg"], ("brain", "grain", "trains"), None),
     "one name of a split": (["evaluation/a*4.jpg", "cat/b*4.jpg"], ("cat", "evaluation"), None),
     "images among classes": (

@@ -12,6 +12,7 @@ from tests.data.readers.trees import TREES
 from unpool.data.readers import READERS
 from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan
+from unpool.errors import RecipeError
 from unpool.types import IGNORE, DataInfo, Decoding
 
 GENERATED = {"figures", "scenes"}
@@ -33,6 +34,16 @@ def reader(request, tmp_path, untouched):
     root = TREES[request.param](tmp_path)
     untouched()
     return READERS[request.param](root, "train")
+
+
+@pytest.mark.parametrize("name", ["folder", "folder_masks", "images", "image_pairs"])
+def test_share_to_be_drawn_is_more_than_nothing_and_at_most_all(name, tmp_path):
+    """Whether or not anything is drawn: a mistake in a recipe shows before the set changes."""
+    root = TREES[name](tmp_path)
+    for share in (0, -0.5, 1.01):
+        with pytest.raises(RecipeError, match=rf"^data\.val_share is {share}; expected more than 0 and at most 1"):
+            READERS[name](root, "val", val_share=share)
+    assert len(READERS[name](root, "val", val_share=1)) > 0
 
 
 def test_every_reader_on_disk_has_a_tree():

@@ -30,7 +30,6 @@ from unpool.data.readers.splits import (
     require_exif,
     require_named_split,
     require_root,
-    require_share,
     require_split,
 )
 from unpool.errors import DataError
@@ -66,7 +65,6 @@ class Folder:
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_share(val_share)
         require_exif(exif)
         self.root, self.set_files = require_root(root), ()
         self.decoding = replace(decoding, exif=exif)

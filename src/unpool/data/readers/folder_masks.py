@@ -25,7 +25,6 @@ from unpool.data.readers.splits import (
     require_exif,
     require_named_split,
     require_root,
-    require_share,
     require_split,
 )
 from unpool.data.readers.stacks import draw_stacks, split_pages
@@ -65,7 +64,6 @@ class FolderMasks(MaskPairs):
         together: Together = (),
     ) -> None:
         require_split(split)
-        require_share(val_share)
         require_exif(exif, of_target=True)
         source, drawn = _source(require_root(root), split, Drawn.of(val_share, seed, together))
         labels = _Labels.of(read_class_file(root / "classes.txt"), ignore, mask_values)

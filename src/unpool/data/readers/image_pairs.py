@@ -21,7 +21,6 @@ from unpool.data.readers.splits import (
     empty_split,
     require_exif,
     require_root,
-    require_share,
 )
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.limits import Seed, ValShare
@@ -56,7 +55,6 @@ class ImagePairs:
         seed: Seed = 0,
         together: Together = (),
     ) -> None:
-        require_share(val_share)
         require_exif(exif, of_target=True)
         self.root, self.set_files = require_root(root), ()
         folder, drawn = source(self.root, split, folders, drawn=Drawn.of(val_share, seed, together))

@@ -26,7 +26,6 @@ from unpool.data.readers.splits import (
     require_exif,
     require_named_split,
     require_root,
-    require_share,
     require_split,
 )
 from unpool.errors import DataError, RecipeError
@@ -63,7 +62,6 @@ class Images:
         seed: Seed = 0,
         together: Together = (),
     ) -> None:
-        require_share(val_share)
         require_exif(exif)
         self.root, self.set_files = require_root(root), ()
         folder, drawn = source(self.root, split, folders, drawn=Drawn.of(val_share, seed, together))

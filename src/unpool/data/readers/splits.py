@@ -32,7 +32,9 @@ class Drawn(NamedTuple):
 
     @classmethod
     def of(cls, share: float, seed: int, together: Together) -> Self:
-        """Returns the drawing for the options of a reader."""
+        """Returns the drawing for the options of a reader; raises RecipeError unless 0 < share <= 1."""
+        if not 0 < share <= 1:
+            raise RecipeError(f"data.val_share is {share}; expected more than 0 and at most 1, such as 0.2")
         return cls(share, seed, tuple(map(tuple, together)))
 
     def gives(self, split: Split) -> bool:
@@ -86,12 +88,6 @@ def require_split(split: str) -> None:
     """Raises RecipeError unless the split is train, val or test."""
     if split not in SPLIT_NAMES:
         raise RecipeError(f"split is '{split}'; expected train, val or test")
-
-
-def require_share(val_share: float) -> None:
-    """Raises RecipeError unless the share is above 0 and at most 1."""
-    if not 0 < val_share <= 1:
-        raise RecipeError(f"data.val_share is {val_share}; expected more than 0 and at most 1, such as 0.2")
 
 
 def require_exif(exif: str, *, of_target: bool = False) -> None:
