@@ -131,6 +131,11 @@ def test_what_is_no_folder_of_classes_is_refused_with_what_fits(case, tmp_path):
 
 ACCEPTED = {
     "numbers as names": (["cat/*8.jpg", "dog/*8.jpg"], ("cat", "dog"), "'cat' and 'dog' in ROOT hold files of the"),
+    "high numbers as names": (
+        [f"{side}/img_{number}.jpg" for side in ("cat", "dog") for number in range(101, 109)],
+        ("cat", "dog"),
+        "'cat' and 'dog' in ROOT hold files of the",
+    ),
     "numbers as names of three": (["ant/*8.jpg", "cat/*8.jpg", "dog/*8.jpg"], ("ant", "cat", "dog"), None),
     "plain": (["ant/a*4.jpg", "bee/b*4.jpg"], ("ant", "bee"), None),
     "eight of ten names equal": (
