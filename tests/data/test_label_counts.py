@@ -187,3 +187,11 @@ def test_masks_of_ids_from_1_up_to_the_number_of_classes_name_the_mapping(tmp_pa
         read_data(recipe(root))
     counts = read_data(recipe(root, "data.mask_values={1: 0, 2: 1}")).train.counts
     assert counts.by_class("mask").tolist() == [48, 48]
+
+
+@pytest.mark.parametrize(("labels", "ratio"), [([2] * 8 + [1] * 2, 4.0), ([1] * 3, None), ([0, 1, 2], 1.0)])
+def test_ratio_is_that_of_the_most_frequent_class_to_the_rarest_that_occurs(labels, ratio):
+    counts = LabelCounts(["a", "b", "c"])
+    for label in labels:
+        counts.add(count_sample({"label": torch.tensor(label)}, 3))
+    assert counts.ratio("label") == ratio

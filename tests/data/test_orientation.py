@@ -5,11 +5,13 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from tests.data.encoding import chunk
 from tests.data.tiffs import tiff
 from unpool.data.decode import decode_image, notes
 from unpool.data.image_file import probe
+from unpool.data.orientation import turned
 from unpool.types import RGB, Decoding
 
 VALUES = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
@@ -106,3 +108,11 @@ def test_orientation_of_xmp_counts_where_exif_has_none():
 
 def test_fault_of_an_orientation_that_is_ignored_is_not_said():
     assert notes("a", probe(jpeg_with(block(0))), Decoding(exif="ignore")) == ()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_are_turned_as_a_viewer_turns_them(orientation):
+    values = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    image = Image.fromarray(values)
+    image.getexif()[274] = orientation
+    assert turned(values, orientation).tolist() == np.asarray(ImageOps.exif_transpose(image)).tolist()
