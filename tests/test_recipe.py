@@ -475,3 +475,7 @@ def test_recipe_of_a_run_older_than_the_square_loads_with_its_default():
 @pytest.mark.parametrize("entries", ["{}", "{shuffled: {}, grouped: {}}"])
 def test_setting_of_one_entry_says_that_it_has_one(sound, entries):
     assert "it must be a mapping with one entry" in refused(sound, f"data.order={entries}")
+
+
+def test_format_is_a_number_and_true_is_none(write):
+    assert "format is true" in refused(write(SOUND.replace("format: 1", "format: true")))

@@ -57,3 +57,11 @@ def test_resume_meets_the_joints_that_it_began_with(trained, changed, told):
         reader.info = replace(reader.info, **changed)
     with pytest.raises(DataError, match=f"not that of this run: {told}"):
         check_same_set(directory, read_data(recipe, train=readers[0], val=readers[1]))
+
+
+@pytest.mark.parametrize(("count", "told"), [(7, "train has besides"), (5, "train lacks")])
+def test_resume_meets_as_many_images_as_it_began_with(trained, count, told):
+    readers = Figures(None, "train", count=count, side=40), Figures(None, "val", count=6, side=40)
+    recipe, directory = load_recipe(trained / "recipe.yaml"), RunDirectory(trained)
+    with pytest.raises(DataError, match=f"not that of this run: {told}"):
+        check_same_set(directory, read_data(recipe, train=readers[0], val=readers[1]))

@@ -128,3 +128,9 @@ def test_chart_of_any_two_values_has_every_mark_inside(scale):
 def test_ticks_of_tiny_values_are_apart():
     ticks = axis([1e-30, 7e-30], start=0, end=100).ticks
     assert len(set(ticks)) == len(ticks) > 3
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-16, 1e-12, 0.9e-9])
+def test_axis_of_values_that_it_cannot_tell_apart_is_as_long_as_they_are_large(share):
+    made = axis([4.0, 4.0 * (1 + share)], start=0, end=100)
+    assert made.ticks[0] <= 2.0 < 6.0 <= made.ticks[-1]
