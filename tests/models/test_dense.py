@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from unpool import models
 from unpool.convert import dilate
 from unpool.errors import RecipeError
 from unpool.models import dense
@@ -120,7 +121,7 @@ def test_backbone_without_values_is_compared_on_finite_numbers_of_a_usual_size(m
         seen.append(network.eval()(image.float())[-1])
         return dilate(network, output_stride=output_stride, image=image)
 
-    monkeypatch.setattr(dense, "dilate", watched)
+    monkeypatch.setattr(dense, "dilate_known", watched)
     with torch.device("meta"):
         dilated(small_resnet(), 8)
     assert 1e-3 < seen[0].std() < 1e3
@@ -139,3 +140,30 @@ def test_dilation_keeps_the_weights_and_the_state_of_the_generator():
     assert finer.strides == (2, 4, 8, 16, 16)
     assert finer.channels == backbone.channels
     assert all(torch.equal(a, b) for a, b in zip(finer.parameters(), backbone.parameters(), strict=True))
+
+
+FAMILIES = ("plain18", "resnet18", "resnet50", "resnet50_v1", "vgg11", "vgg11_bn", "googlenet", "googlenet_bn")
+FAMILIES += (
+    "resnet18_a",
+    "resnet18_c",
+    "resnet50_deep",
+    "vgg11_lrn",
+    "googlenet_torchvision",
+    "preresnet50",
+    "preresnet110",
+)
+FAMILIES += ("cifar_plain20", "cifar_resnet20", "cifar_resnet20_b")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_backbone_that_is_not_compared_at_each_start_is_exact_at_every_remainder_of_its_stride(name):
+    torch.manual_seed(0)
+    narrow = {"width": 4} if "width" in models.known_options(name) else {}
+    backbone = models.build(name, num_classes=2, **narrow).backbone.eval()
+    finer = dilate(backbone, output_stride=max(backbone.strides) // 2)
+    assert type(backbone).__module__.startswith(dense.KNOWN)
+    assert finer.caution == ""
+    sizes = finer.compared_at
+    assert {height % max(backbone.strides) for height, _ in sizes} == set(range(max(backbone.strides)))
+    known = dilated(backbone, max(backbone.strides) // 2)
+    assert known.code == finer.code

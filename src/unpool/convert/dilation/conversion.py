@@ -80,14 +80,29 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
     >>> [(change.layer, change.new) for change in dilated.changes]
     [('0', 'stride 1, dilation 1, padding 1'), ('1', 'stride 1, dilation 2, padding 2')]
     """
+    check_network(network, image)
+    return _dilate(network, output_stride, image, is_known=False)
+
+
+def dilate_known(network: nn.Module, *, output_stride: int, image: Tensor) -> Dilated:
+    """As `dilate`, compared at the size of `image` alone: for networks of which tests have shown that all sizes agree.
+
+    >>> import torch
+    >>> dilate_known(nn.Conv2d(3, 8, 3, stride=2), output_stride=1, image=torch.zeros(1, 3, 33, 65)).compared_at
+    ((33, 65),)
+    """
+    return _dilate(network, output_stride, image, is_known=True)
+
+
+def _dilate(network: nn.Module, output_stride: int, image: Tensor | None, *, is_known: bool) -> Dilated:
     if isinstance(output_stride, bool) or not isinstance(output_stride, int) or output_stride < 1:
         raise NotConvertible(f"output_stride is {output_stride!r}; it must be a whole number of at least 1")
-    check_network(network, image)
     before = copy_in_float64(network)
     fill_zeros(before)
     with isolated():
-        rewriter, sizes = _rewrite_until_equal(before, None if image is None else noise(image.shape[1:]), output_stride)
-        caution = why_other_images_may_differ(before)
+        first = None if image is None else noise(image.shape[1:])
+        rewriter, sizes = _rewrite_until_equal(before, first, output_stride, is_known=is_known)
+        caution = "" if is_known else why_other_images_may_differ(before)
     if caution:
         _log.warning("dilated, and compared up to %dx%d; %s, so that others may differ", *max(sizes), caution)
     result = copy.deepcopy(network)
@@ -108,17 +123,18 @@ def dilate(network: nn.Module, *, output_stride: int, image: Tensor | None = Non
 
 
 def _rewrite_until_equal(
-    before: nn.Module, image: Tensor | None, output_stride: int
+    before: nn.Module, image: Tensor | None, output_stride: int, *, is_known: bool
 ) -> tuple[DilationRewriter, list[tuple[int, int]]]:
     """The rewriter of a graph that equals the network at every size tried, and these sizes.
 
-    The last of them is for the proof alone: no graph is made on it.
+    The last of them is for the proof alone: no graph is made on it. A known network needs no proof.
     """
     images = probe_images(before, image, sizes=PROBES)
     graph, proofs, most = trace(before), [], len(images) + ROUNDS - 1
     while True:
         rewriter, tree = _rewrite(graph, before, images, output_stride)
-        proofs = proofs or list(run_proofs(before, images, rewriter.coarsest_stride()))
+        if not (proofs or is_known):
+            proofs = list(run_proofs(before, images, rewriter.coarsest_stride()))
         difference = first_difference(fx.GraphModule(tree, rewriter.graph), proofs, rewriter.output_layouts)
         if difference is None:
             tried = [*images, *(proof.image for proof in proofs)]
