@@ -3,12 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from unpool import machine
 from unpool.assemble.data import (
@@ -18,6 +17,7 @@ from unpool.assemble.data import (
 )
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
+from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped
 from unpool.model_file import describe
@@ -41,24 +41,9 @@ from unpool.training.saving import Save
 from unpool.training.state import final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
-from unpool.types import Batch, Reader
+from unpool.types import Batch
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CustomParts:
-    """Objects that a caller from Python passes to replace parts that the recipe names."""
-
-    model: nn.Module | None = None
-    train: Reader | None = None
-    val: Reader | None = None
-    callbacks: Sequence[Callback] = ()
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the parts that are not None."""
-        return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
 
 
 def train_to_end(
@@ -91,7 +76,7 @@ def train_to_end(
 
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
-        loader = make_train_loader(recipe, data)
+        loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         job, recipe = _settle(recipe, data, loader, job=job)
         stop.check()
@@ -103,7 +88,7 @@ def train_to_end(
             restore(job, callbacks, tensors=state[0], meta=state[1])
             job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
-        _describe(directory, recipe, job, data=data, custom=custom.names)
+        _describe(directory, recipe, job, data=data, custom=custom)
         fit(job, callbacks)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
@@ -213,7 +198,7 @@ def _tell_changes(directory: RunDirectory, recipe: Recipe, job: Job, evaluation:
         )
 
 
-def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: Sequence[str]) -> None:
+def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: CustomParts) -> None:
     """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
     model = recipe.model
     config = describe(
@@ -222,10 +207,11 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         options=recipe.task.options,
         preprocessing=data.preprocessing,
         info=data.info,
-        custom=custom,
+        custom=custom.names,
     )
+    record = {"train": data.train.record(), "val": data.val.record(), "copies": data.copies.to_json()}
     files = {
-        DATA: as_bytes({"train": data.train.record(), "val": data.val.record(), "copies": data.copies.to_json()}),
+        DATA: as_bytes({**record, "why_no_resume": custom.why_no_resume}),
         CONFIG: as_bytes(config),
         RECIPE: dump_recipe(recipe).encode(),
     }

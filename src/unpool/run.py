@@ -14,7 +14,9 @@ from unpool.assemble.copies import kept_together
 from unpool.assemble.data import check_gives, give_set_range, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
-from unpool.conduct import CustomParts, train_to_end
+from unpool.assemble.plain import wrap
+from unpool.conduct import train_to_end
+from unpool.custom_parts import CustomParts, again, begin
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled
 from unpool.data.looking import Binding
@@ -27,7 +29,7 @@ from unpool.machine import cache_folder
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
 from unpool.published import only_counted, published_on
-from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, recipe_name, resumed_recipe
+from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, parse_overrides, resumed_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import RunDirectory
 from unpool.task import with_facts
@@ -47,25 +49,37 @@ _log = logging.getLogger(__name__)
 
 
 def train(  # noqa: PLR0913, a public verb
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | None = None,
     overrides: Overrides = (),
     *,
-    model: nn.Module | None = None,
-    train: Reader | None = None,
-    val: Reader | None = None,
+    task: str | None = None,
+    model: nn.Module | str | None = None,
+    train: Any = None,
+    val: Any = None,
+    classes: Sequence[str] | DataInfo | None = None,
+    epochs: int | None = None,
     callbacks: Sequence[Callback] = (),
     run: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_start: OnStart | None = None,
 ) -> dict[str, Any]:
-    """Trains a recipe and leaves a run directory.
+    """Trains a recipe, or a task on data sets of your own, and leaves a run directory.
 
     Args:
-        recipe: name of a shipped recipe, a file, or a loaded one.
+        recipe: name of a shipped recipe, a file, or a loaded one; None with `task`.
         overrides: `section.key=value` texts, or values by dotted key.
-        model: a network that replaces the recipe's; such a run needs it again when it is resumed.
-        train: a reader that replaces the recipe's.
+        task: "classification", "segmentation", "denoising", "pose", "pose_coordinates" or "people", with `train` and
+            `val`: the recipe is `dataset_<task>`, in which a few samples decide channels, size and the like; the log
+            says so, and recipe.yaml of the run has it all.
+        model: a network that replaces the recipe's, which a resume needs again; or the name of one.
+        train: what replaces the recipe's training images: a `torch.utils.data.Dataset`, `IterableDataset` or
+            `DataLoader` of (image, target) or of dicts by batch key, a list of such, or a reader. Images are PIL
+            images, arrays (H, W, C) or tensors (C, H, W) of uint8, or of floats from 0 to 1; targets are as
+            `data/plain/targets.py` takes them.
         val: the same, of validation.
+        classes: names of the classes by number, or of the joints; or a `DataInfo`. None takes those that the data set
+            has as `classes`.
+        epochs: as `train.epochs` among the overrides.
         callbacks: called at every step (see `unpool.training.callbacks.Callback`).
         run: folder to make; `runs/<recipe>-<n>` where None.
         progress: called with (files done, files in all) while the data is read.
@@ -87,11 +101,13 @@ def train(  # noqa: PLR0913, a public verb
         >>> metrics["training"]["images_seen"], sorted(metrics["iou"])
         (8, ['background', 'cross', 'disc', 'square', 'triangle'])
     """
-    settings = load_recipe(recipe, overrides)
-    directory = RunDirectory.create(recipe_name(recipe), run)
+    if epochs is not None:
+        overrides = {**parse_overrides(overrides), "train.epochs": epochs}
+    parts = {"model": model, "train": train, "val": val, "classes": classes}
+    settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=callbacks)
+    directory = RunDirectory.create(name, run)
     if on_start is not None:
         on_start(directory.path)
-    custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
         metrics = train_to_end(settings, directory, custom, progress=progress)
     return with_facts(metrics, run=str(directory.path))
@@ -102,8 +118,8 @@ def resume(
     overrides: Overrides = (),
     *,
     model: nn.Module | None = None,
-    train: Reader | None = None,
-    val: Reader | None = None,
+    train: Any = None,
+    val: Any = None,
     callbacks: Sequence[Callback] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -141,7 +157,11 @@ def resume(
     directory.check()
     if directory.is_finished(settings.train.epochs):
         return with_facts(directory.read_json("metrics.json"), run=str(directory.path), already_complete=True)
-    custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
+    if reason := directory.read_json("data.json").get("why_no_resume"):
+        raise RecipeError(f"{run} cannot be resumed: {reason}; start a new run")
+    info = read_config(directory / "config.json").info
+    parts = {"model": model, "train": train, "val": val}
+    custom = again(settings, info, parts, callbacks=callbacks)
     _require_same_parts(directory, custom)
     with directory.held():
         metrics = train_to_end(settings, directory, custom, progress=progress)
@@ -155,7 +175,7 @@ def evaluate(
     split: Literal["train", "val", "test"] = "val",
     weights: predictor.Weights = "last",
     model: nn.Module | None = None,
-    reader: Reader | None = None,
+    reader: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Metrics of a run's network, or of a published one, on one split, as `unpool evaluate --json` prints them.
@@ -168,7 +188,7 @@ def evaluate(
         split: the part of the set to measure on.
         weights: of the last step, or the best seen in validation; or published ones, as in `unpool.load`.
         model: as given to `train`; takes the weights.
-        reader: a reader to measure on that replaces the recipe's.
+        reader: what to measure on in place of the recipe's set: a reader, or what `train` takes as `val`.
         progress: as in `train`.
 
     Raises:
@@ -230,7 +250,7 @@ def _measured_on(
     overrides: Overrides,
     split: Literal["train", "val", "test"],
     *,
-    reader: Reader | None,
+    reader: Any,
     known: DataInfo,
 ) -> tuple[Recipe, Reader]:
     """The recipe as overridden, and the reader to measure on."""
@@ -241,7 +261,9 @@ def _measured_on(
         overrides,
         only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
     )
-    if reader is None:
+    if reader is not None:
+        reader = wrap(reader, settings, known, part="reader").reader
+    else:
         if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
         reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)

@@ -54,6 +54,8 @@ def _differences(before: Mapping[str, Any], now: ScanResult, may_differ: Collect
         removed = [f"{n} ({reasons[n][1]})" if n in reasons else n for n in sorted(set(before["names"]) - set(names))]
         others = listed("lacks", removed) + listed("has besides", sorted(set(names) - set(before["names"])))
         others = others or ["lists its images in another order"]
+    elif changed := [n for n, a, b in zip(names, *_checksums(before, now), strict=False) if a != b]:
+        others = listed("has changed", changed)
     files = before["files"]
     if (files is None) != (now.contents is None):
         others.append("is read by another kind of reader")
@@ -62,6 +64,11 @@ def _differences(before: Mapping[str, Any], now: ScanResult, may_differ: Collect
     changed = changed_files(files, now.contents)
     listing = [f"{path} ({what})" for path, what in changed.items() if path not in may_differ]
     return listed("has changed", listing) + (others or other_files(files, now.contents))
+
+
+def _checksums(before: Mapping[str, Any], now: ScanResult) -> tuple[list[str], list[str]]:
+    """Of samples that no files are known of, then and now; empty where they are read from files or drawn anew."""
+    return before.get("checksums", []), now.manifest.get("checksums", [])
 
 
 def _files_of(result: ScanResult, names: Collection[str]) -> dict[str, list[str]]:

@@ -1,7 +1,6 @@
 """From a recipe's data section to scanned splits."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,12 +10,14 @@ from typing import Any
 
 from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies, require_small_groups
 from unpool.assemble.mirror import with_flip_pairs
+from unpool.assemble.processes import check_processes, may_share
 from unpool.assemble.statistics import with_statistics
 from unpool.data.augment import AUGMENTATIONS, Geometry
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
 from unpool.data.looking import Binding
 from unpool.data.noise import AddNoise
+from unpool.data.plain import is_random
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
 from unpool.data.readers.splits import Together
@@ -133,6 +134,7 @@ def read_data(
         DataError: files that cannot be used, all of them in one message; the two splits differ in their names; or too
             many images are in both.
     """
+    check_processes(recipe)
     together = () if recorded is None else kept_together(recorded)
     read = partial(_read_once, recipe, recorded=recorded, progress=progress)
     data = read(train=train, val=val, together=together)
@@ -171,7 +173,7 @@ def _read_once(
             give_set_range(reader, set_range_of(train))
             # a validation image is measured, which no other can stand in for
             binding = Binding(recipe.data.verify if part == "train" else "decode", cache, (recorded or {}).get(part))
-            memory, shared = _memory(recipe, binding), num_workers(recipe) > 0
+            memory, shared = _memory(recipe, binding, reader), may_share(recipe, reader)
             results.append(scan(reader, memory=memory, shared=shared, binding=binding, progress=progress))
     needs = TASKS[recipe.task.name].needs
     require_labels(results[0].counts, needs)
@@ -186,8 +188,13 @@ def _read_once(
     return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info, copies=copies)
 
 
-def _memory(recipe: Recipe, binding: Binding) -> bool | None:
-    """Whether to hold a set; a resumed run does not decode images that it did not decode when it began."""
+def _memory(recipe: Recipe, binding: Binding, reader: Reader) -> bool | None:
+    """Whether to hold a set; a resumed run does not decode images that it did not decode when it began.
+
+    Samples that differ from one reading to the next are never held: each epoch would meet the same ones.
+    """
+    if is_random(reader):
+        return False
     was_streamed = binding.verify == "headers" and binding.recorded is not None and not binding.recorded["memory"]
     if recipe.data.memory == "auto":
         return False if was_streamed else None
@@ -253,10 +260,3 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
         sizes_hw=data.train.samples.sizes_hw,
         chooses_pairs=recipe.data.flip_pairs is not None,
     )
-
-
-def num_workers(recipe: Recipe) -> int:
-    """Processes that make training batches: one for each core but one, at least one and at most eight."""
-    if recipe.data.workers != "auto":
-        return int(recipe.data.workers)
-    return max(1, min(8, (os.cpu_count() or 1) - 1))

@@ -1,11 +1,12 @@
 """The loaders over scanned splits: augmentation, noise, and the order of an epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from unpool.assemble.data import Data, num_workers
+from unpool.assemble.data import Data
+from unpool.assemble.processes import num_workers
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
@@ -19,8 +20,8 @@ from unpool.recipe import Recipe
 from unpool.types import Samples, Transform
 
 
-def make_train_loader(recipe: Recipe, data: Data) -> Loader:
-    """Augmented batches in the recipe's order."""
+def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], Order] | None = None) -> Loader:
+    """Augmented batches in the recipe's order, or in another one."""
     size = recipe.data.train_size or recipe.data.size
     steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
     _require_in_view(steps, min(map(min, [recipe.data.size] if recipe.data.size else data.train.samples.sizes_hw)))
@@ -39,8 +40,9 @@ def make_train_loader(recipe: Recipe, data: Data) -> Loader:
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
-        order=make_train_order(recipe, samples),
-        workers=num_workers(recipe),
+        order=make_train_order(recipe, samples) if order is None else order(samples),
+        workers=num_workers(recipe, data.train.samples),
+        seed=recipe.train.seed,
     )
 
 

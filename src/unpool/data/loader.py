@@ -45,6 +45,7 @@ class Loader:
         order: of these samples.
         workers: processes, spawned at the first `stream` and kept until `close`; 0 is one thread of this process.
         timeout_s: longest time for one sample.
+        seed: of the numbers that a data set of the caller's own draws in a process.
 
     Attributes:
         waited_s: time spent waiting for data since the start.
@@ -61,6 +62,7 @@ class Loader:
     order: Order
     workers: int
     timeout_s: float = 120.0
+    seed: int = 0
     waited_s: float = field(default=0.0, init=False)
     ready_s: float = field(default=0.0, init=False)
     _pool: Pool | None = field(default=None, init=False, repr=False)
@@ -140,7 +142,7 @@ class Loader:
             )
 
     def _new_pool(self) -> Pool:
-        return Pool(self.samples, self.transform, workers=self.workers, timeout_s=self.timeout_s)
+        return Pool(self.samples, self.transform, workers=self.workers, timeout_s=self.timeout_s, seed=self.seed)
 
     def _tasks(self, epoch: int, position: int, epochs: int) -> Iterator[Task]:
         plans = ((e, self.order.batches(e)[position if e == epoch else 0 :]) for e in range(epoch, epochs))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ from unpool.data.image_file import printable
 from unpool.data.label_counts import count_sample
 from unpool.data.likeness import Likeness, hashes_of
 from unpool.data.measure import MeasuringReader
+from unpool.data.plain import is_random
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.remarks import collected
 from unpool.errors import DataError
@@ -51,6 +53,7 @@ class Look(NamedTuple):
     Attributes:
         likeness: hashes by which copies are found; None of an image that was never decoded.
         remarks: what its decoding found odd.
+        checksum: of the values of a sample that no file is known of; empty where files are, or it is drawn anew.
     """
 
     size_hw: Size
@@ -59,6 +62,7 @@ class Look(NamedTuple):
     likeness: Likeness | None = None
     remarks: Sequence[str] = ()
     files: Sequence[Content] = ()
+    checksum: tuple[str, ...] = ()
 
 
 @dataclass
@@ -125,7 +129,9 @@ class Looking:
         size = int(image.shape[-2]), int(image.shape[-1])
         _check_targets(sample, self.reader.info, size)
         counts = count_sample(sample, len(self.reader.info.classes))
-        return Look(size, sample, counts, hashes_of(image) if known is None else known.likeness, remarks)
+        likeness = hashes_of(image) if known is None else known.likeness
+        has_no_files = not isinstance(self.reader, MeasuringReader) and not is_random(self.reader)
+        return Look(size, sample, counts, likeness, remarks, checksum=_checksum(sample) if has_no_files else ())
 
     def check_forms(self, look: Look, index: int) -> Look:
         """The look, where its values are of the kinds of the samples before.
@@ -146,10 +152,8 @@ class Looking:
             self.contents.add(files)
 
     def report(self, time_s: float) -> None:
-        """Logs what was decoded of a set that is not held, and a set whose contents are not bound."""
-        if not isinstance(self.reader, MeasuringReader):
-            _log.info("the files of a reader of your own are not known: a change of their contents is not noticed")
-        elif not self.in_memory and self._decoded:
+        """Logs what was decoded of a set that is not held."""
+        if not self.in_memory and self._decoded:
             _log.info("decoded %d images before training in %.0f s, to be sure of them", self._decoded, time_s)
 
     def _targets(self, reader: MeasuringReader, index: int, known: "_Known | None" = None) -> Look:
@@ -193,6 +197,13 @@ def _from_bytes(value: bytes | None) -> _Known | None:
         return None
     likeness, remarks = json.loads(value)
     return _Known(Likeness(*likeness), remarks)
+
+
+def _checksum(sample: Sample) -> tuple[str, ...]:
+    total = 0
+    for key in sorted(sample):
+        total = zlib.crc32(sample[key].contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
+    return (f"{total:08x}",)
 
 
 def _check_targets(sample: Sample, info: DataInfo, size: Size) -> None:

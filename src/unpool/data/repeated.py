@@ -20,7 +20,7 @@ class Repeated:
         self.info = samples.info
         self.names: Sequence[str] = [name for name in samples.names for _ in range(times)]
         self.sizes_hw: Sequence[tuple[int, int]] = [size for size in samples.sizes_hw for _ in range(times)]
-        self._samples = samples
+        self.samples = samples
         self._times = times
 
     def __len__(self) -> int:
@@ -29,7 +29,7 @@ class Repeated:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
-        return self._samples[index // self._times] | {"index": torch.tensor(index)}
+        return self.samples[index // self._times] | {"index": torch.tensor(index)}
 
     def targets(self, index: int) -> Sample:
-        return self._samples.targets(index // self._times)
+        return self.samples.targets(index // self._times)

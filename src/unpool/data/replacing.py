@@ -31,7 +31,7 @@ class Replacing:
         self.info = samples.info
         self.names: Sequence[str] = samples.names
         self.sizes_hw = samples.sizes_hw
-        self._samples = samples
+        self.samples = samples
         self._seed = seed
         self._groups = groups
         self._by_group = groups.argsort(stable=True)
@@ -39,13 +39,13 @@ class Replacing:
         self._first = self._counts.cumsum(0) - self._counts
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
+        return self.samples[index]
 
     def targets(self, index: int) -> Sample:
-        return self._samples.targets(index)
+        return self.samples.targets(index)
 
     def read(self, index: int, epoch: int) -> Sample:
         """The sample, or the one that replaces it, whose `index` is its own.
@@ -54,12 +54,12 @@ class Replacing:
             Unusable: neither can be read, nor can those tried after it.
         """
         try:
-            return self._samples[index]
+            return self.samples[index]
         except Unusable as error:
             require_files(error)
             for other in self._others(index, epoch):
                 try:
-                    return self._samples[other]
+                    return self.samples[other]
                 except Unusable as failure:
                     require_files(failure)
 

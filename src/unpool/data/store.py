@@ -93,6 +93,7 @@ def scan(
     kept: list[int] = []
     sizes: list[Size] = []
     likeness: list[Likeness | None] = []
+    checksums: list[str] = []
     counts = LabelCounts(reader.info.classes)
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
     seen = called_in_order(partial(findings.attempt, looking), candidates, threads=_threads(needed, len(candidates)))
@@ -106,6 +107,7 @@ def scan(
             sizes.append(item.size_hw)
             counts.add(item.counts)
             likeness.append(item.likeness)
+            checksums += item.checksum
             findings.note(reader.names[index], item.remarks)
             looking.add_files(item.files)
             for key, column in columns.items():
@@ -123,6 +125,7 @@ def scan(
         watch = None if looking.contents is None else looking.contents.watch()
         samples = StreamedSamples(reader, kept, names=names, sizes_hw=sizes, watch=watch)
     manifest = {**findings.manifest(names), "labels": counts.to_json(), "memory": in_memory, "decoded_bytes": needed}
+    manifest |= {"checksums": checksums} if checksums else {}
     return ScanResult(samples, findings.skipped, manifest, counts, looking.contents, _stacked(likeness))
 
 

@@ -7,6 +7,7 @@ import torch
 from unpool.data.contents import Watch
 from unpool.data.image_file import Unreadable
 from unpool.data.measure import MeasuringReader
+from unpool.data.plain import is_random
 from unpool.errors import DataError
 from unpool.types import Reader, Sample
 
@@ -35,7 +36,7 @@ class StreamedSamples:
         self.info = reader.info
         self.names = names
         self.sizes_hw = sizes_hw
-        self._reader = reader
+        self.reader = reader
         self._kept = torch.tensor(kept, dtype=torch.int64)
         self._watch = watch
 
@@ -52,7 +53,7 @@ class StreamedSamples:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
         try:
-            sample = self._reader[int(self._kept[index])]
+            sample = self.reader[int(self._kept[index])]
         except OSError as error:
             self._require_unchanged(index)
             raise Unreadable(self.names[index], f"cannot read ({error.strerror or error})") from error
@@ -61,19 +62,21 @@ class StreamedSamples:
             raise
         self._require_unchanged(index)  # after reading: what was read is what was there
         size = self.sizes_hw[index]
-        if tuple(sample["image"].shape[-2:]) != size:
+        if is_random(self.reader):
+            size = sample["image"].shape[-2], sample["image"].shape[-1]
+        elif tuple(sample["image"].shape[-2:]) != size:
             raise DataError(f"{self.names[index]}: no longer {size} (height, width); it was changed while in use")
         return {**sample, "index": torch.tensor(index), "size_hw": torch.tensor(size)}
 
     def targets(self, index: int) -> Sample:
         """The targets of one sample; raises as a whole sample does."""
-        if not isinstance(self._reader, MeasuringReader):
-            return self._reader[int(self._kept[index])]
+        if not isinstance(self.reader, MeasuringReader):
+            return self.reader[int(self._kept[index])]
         try:
-            return self._reader.targets(int(self._kept[index]))
+            return self.reader.targets(int(self._kept[index]))
         finally:
             self._require_unchanged(index)
 
     def _require_unchanged(self, index: int) -> None:
-        if self._watch is not None and isinstance(self._reader, MeasuringReader):
-            self._watch.check(index, self._reader.files(int(self._kept[index])))
+        if self._watch is not None and isinstance(self.reader, MeasuringReader):
+            self._watch.check(index, self.reader.files(int(self._kept[index])))

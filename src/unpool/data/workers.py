@@ -12,7 +12,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
@@ -25,6 +26,7 @@ import torch.multiprocessing
 from torch import Tensor
 
 from unpool.data.replacing import Replacing
+from unpool.data.seeding import draws_itself, seed_generators
 from unpool.errors import (
     STOP_SIGNALS,
     DataError,
@@ -53,11 +55,23 @@ class Task(NamedTuple):
     indices: list[int]
 
 
-def read_batch(samples: Samples, transform: Transform, task: Task, *, clock: MutableSequence[float]) -> Batch:
-    """The batch of `task`; `clock` gets what is in work, the monotonic time when that began, and the last sample."""
+def read_batch(
+    samples: Samples,
+    transform: Transform,
+    task: Task,
+    *,
+    clock: MutableSequence[float],
+    before: Callable[[int, int], None] | None = None,
+) -> Batch:
+    """The batch of `task`; `clock` gets what is in work, the monotonic time when that began, and the last sample.
+
+    `before` is called with epoch and position before each sample is read.
+    """
     read = []
     for index in task.indices:
         clock[:] = [index, time.monotonic(), index]
+        if before is not None:
+            before(task.epoch, index)
         read.append(samples.read(index, task.epoch) if isinstance(samples, Replacing) else samples[index])
     clock[:2] = [_TRANSFORMING, time.monotonic()]
     batch = transform(read, task.epoch)
@@ -109,9 +123,12 @@ class Pool:
         samples, transform: sent to each worker once; sets in shared memory are not copied.
         workers: number of processes.
         timeout_s: longest time for one sample.
+        seed: of the numbers that a data set of the caller's own draws.
     """
 
-    def __init__(self, samples: Samples, transform: Transform, *, workers: int, timeout_s: float) -> None:
+    def __init__(
+        self, samples: Samples, transform: Transform, *, workers: int, timeout_s: float, seed: int = 0
+    ) -> None:
         if workers * _WORKER_BYTES > (free := free_bytes()):
             problem = f"{workers} loader workers need {workers * _WORKER_BYTES / 2**30:.1f} GiB of memory at least"
             fitting = free // _WORKER_BYTES
@@ -123,7 +140,7 @@ class Pool:
         self._ending = Finalize(self, _end_all, args=(self._workers,), exitpriority=10)
         try:
             for _ in range(workers):
-                self._workers.append(_Worker(samples, transform, timeout_s=timeout_s))
+                self._workers.append(_Worker(samples, transform, timeout_s=timeout_s, seed=seed))
         except BaseException:
             self.close()
             raise
@@ -158,14 +175,14 @@ def _end_all(workers: "list[_Worker]") -> None:
 
 
 class _Worker:
-    def __init__(self, samples: Samples, transform: Transform, *, timeout_s: float) -> None:
+    def __init__(self, samples: Samples, transform: Transform, *, timeout_s: float, seed: int) -> None:
         context = torch.multiprocessing.get_context("spawn")
         self._names = samples.names
         self.clock = context.RawArray("d", [_STARTING, time.monotonic(), _STARTING])
         self.watch = Watch(self.clock, samples, timeout_s)
         self._channel, theirs = context.Pipe()
         self._process = context.Process(
-            target=_work, args=(samples, transform, theirs, self.clock), name="unpool-worker", daemon=True
+            target=_work, args=(samples, transform, theirs, self.clock, seed), name="unpool-worker", daemon=True
         )
         try:
             with _signals_held_back():
@@ -252,7 +269,9 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(samples: Samples, transform: Transform, channel: Connection, clock: MutableSequence[float]) -> None:
+def _work(
+    samples: Samples, transform: Transform, channel: Connection, clock: MutableSequence[float], seed: int
+) -> None:
     torch.set_num_threads(1)
     for number in STOP_SIGNALS:  # they reach the whole group; the parent decides, and saves first
         signal.signal(number, signal.SIG_IGN)
@@ -260,16 +279,16 @@ def _work(samples: Samples, transform: Transform, channel: Connection, clock: Mu
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    before = partial(seed_generators, seed) if draws_itself(samples) else None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            _answer(channel, samples, transform, task=channel.recv(), clock=clock)
+            task = channel.recv()
+            _answer(channel, partial(read_batch, samples, transform, task, clock=clock, before=before))
 
 
-def _answer(
-    channel: Connection, samples: Samples, transform: Transform, *, task: Task, clock: MutableSequence[float]
-) -> None:
+def _answer(channel: Connection, make: Callable[[], Batch]) -> None:
     try:
-        header, tensors = _pack(read_batch(samples, transform, task, clock=clock))
+        header, tensors = _pack(make())
     except UnpoolError as error:
         channel.send(("error", ([c.__name__ for c in type(error).__mro__], str(error))))
     except BaseException:  # sent to the parent, which raises it

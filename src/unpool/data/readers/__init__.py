@@ -8,6 +8,7 @@ from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.coco_scenes import CocoScenes
+from unpool.data.readers.dataset import dataset
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
@@ -22,6 +23,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "cifar": Cifar,
     "coco_people": CocoPeople,
     "coco_scenes": CocoScenes,
+    "dataset": dataset,
     "figures": Figures,
     "folder": Folder,
     "folder_masks": FolderMasks,

@@ -1,0 +1,344 @@
+"""From plain PyTorch objects to readers, and to the recipe that their samples ask for."""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from unpool.data.loader import Order
+from unpool.data.noise import AddNoise
+from unpool.data.order import Sequential
+from unpool.data.plain import (
+    DatasetReader,
+    Levels,
+    Source,
+    draws_numbers,
+    find_levels,
+    find_normalization,
+    look_at,
+    unwrapped,
+)
+from unpool.data.plain.sampled import Sampled
+from unpool.errors import DataError, RecipeError
+from unpool.ops.sides import flip_pairs
+from unpool.recipe import Recipe, load_recipe, recipe_names
+from unpool.tasks import TASKS
+from unpool.types import DataInfo, Reader, Samples
+
+PREFIX = "dataset_"  # of the recipes of plain data sets; the task's name follows
+_LOOKED_AT = 64  # samples of a set, before anything is decided
+_READ_TWICE = 8
+_SMALL_SIDE = 64  # up to which images are those of small networks
+_WINDOW = [256, 256]
+_NAMES = {"label": "classes", "mask": "classes", "keypoints": "keypoints", "people": "keypoints"}
+_log = logging.getLogger(__name__)
+
+
+class Wrapped(NamedTuple):
+    """A set as the rest reads it.
+
+    Attributes:
+        reader: of its samples.
+        order: from the samples that can be read to the order in which an epoch uses them; None for the recipe's.
+        why_no_resume: why a run on it cannot be resumed; empty where it can.
+    """
+
+    reader: Reader
+    order: Callable[[Samples], Order] | None = None
+    why_no_resume: str = ""
+
+
+def is_reader(data: Any) -> bool:
+    """Whether an object is a reader already."""
+    return all(hasattr(data, name) for name in ("gives", "info", "names", "faults"))
+
+
+def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str) -> Wrapped:
+    """A reader on a data set, a DataLoader or an iterable; a reader is returned as it is.
+
+    Args:
+        data: what the caller passed.
+        recipe: its task says what samples hold; its data section may say which values are black and white.
+        info: names of the classes or joints; None for those that the data set has itself.
+        part: "train", "val" or another name of the argument.
+
+    Raises:
+        RecipeError: it is nothing that has samples, or names of classes are missing.
+        DataError: its samples are not what the task needs.
+    """
+    if is_reader(data):
+        return Wrapped(data)
+    return _wrap(_source(data, part=part), recipe, info, part=part)
+
+
+def _source(data: Any, *, part: str) -> Source:
+    source = unwrapped(data, name=part)
+    for note in source.notes:
+        _log.warning(note)
+    if not len(source.dataset):
+        raise DataError(f"{part} has no samples")
+    if part != "train" and source.batches is not None:  # measured once each, whatever their order
+        indices = sorted(set(chain.from_iterable(source.batches)))
+        return source._replace(dataset=Subset(source.dataset, indices), batches=None, why_no_resume="")
+    return source
+
+
+def _wrap(source: Source, recipe: Recipe, info: DataInfo | None, *, part: str) -> Wrapped:
+    gives = gives_of(recipe)
+    info = info or info_of(None, source.dataset, gives, part=part)
+    draws = draws_numbers(source.dataset, _spread(source, _READ_TWICE))
+    if draws and part == "train":
+        _log.info("the training samples differ from one reading to the next: they are read anew in each epoch")
+    elif draws:
+        _log.warning(
+            "samples of %s differ from one reading to the next, so that scores differ too: leave random transforms out "
+            "of it",
+            part,
+        )
+    reader = DatasetReader(
+        source.dataset,
+        gives=gives,
+        info=info,
+        levels=_levels_of(recipe) or _find_levels(source, gives),
+        part=part,
+        is_random=part == "train" and (draws or source.is_iterated),
+    )
+    order: Callable[[Samples], Order] | None = None
+    if part == "train" and source.is_iterated:
+        order = _in_order(recipe.train.batch, drop_last=recipe.train.drop_last)
+    elif source.batches is not None:
+        order = _sampled(source.batches, count=len(source.dataset), batch=recipe.train.batch)
+    return Wrapped(reader, order, source.why_no_resume if part == "train" else "")
+
+
+def gives_of(recipe: Recipe) -> tuple[str, ...]:
+    """Batch keys that a sample must have; noise that the recipe adds needs no clean image beside it."""
+    added = AddNoise.gives if recipe.data.noise else ()
+    return tuple(key for key in TASKS[recipe.task.name].needs if key not in added)
+
+
+def info_of(classes: Sequence[str] | DataInfo | None, dataset: Any, gives: Sequence[str], *, part: str) -> DataInfo:
+    """Names of the classes or joints: those passed, else those that the data set has as its `classes`.
+
+    Raises:
+        RecipeError: the targets need names and there are none, or two are equal.
+    """
+    field = next((_NAMES[key] for key in gives if key in _NAMES), None)
+    if field is None or isinstance(classes, DataInfo):
+        return classes if isinstance(classes, DataInfo) else DataInfo()
+    names = classes if classes is not None else _classes_of(dataset)
+    if names is None:
+        what = "the names of the classes" if field == "classes" else "the names of the joints"
+        raise RecipeError(
+            f"{what} are not known, and {part} has no `classes`: give classes=[NAME, ...], in the order of numbers"
+        )
+    names = tuple(str(name) for name in names)
+    if isinstance(classes, str) or len(set(names)) != len(names):
+        raise RecipeError(f"classes is {classes!r}; expected a list of names, each of them once")
+    if field == "classes":
+        return DataInfo(classes=names)
+    return DataInfo(keypoints=names, flip_pairs=flip_pairs(names))
+
+
+def _classes_of(dataset: Any) -> Sequence[str] | None:
+    while dataset is not None:
+        names = getattr(dataset, "classes", None)
+        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+            return names
+        dataset = getattr(dataset, "dataset", None)
+    return None
+
+
+class Plan(NamedTuple):
+    """What is trained, where no recipe was named.
+
+    Attributes:
+        recipe: with everything that was decided by the samples.
+        info: names of the classes or joints.
+        train, val: sets as the recipe reads them.
+    """
+
+    recipe: Recipe
+    info: DataInfo
+    train: Wrapped
+    val: Wrapped
+
+
+def plan(
+    recipe: Recipe,
+    asked: Collection[str],
+    *,
+    model: nn.Module | None,
+    train: Any,
+    val: Any,
+    classes: Sequence[str] | DataInfo | None,
+) -> Plan:
+    """The recipe for a task on two data sets, of which it looks at a few samples; the log says what was decided.
+
+    Args:
+        recipe: as `recipe_of` returns it, with the caller's overrides.
+        asked: the keys that these set, which are not decided here.
+        model: a network of the caller's, or None for that of the recipe.
+        train: a data set, DataLoader, iterable, or reader.
+        val: the same.
+        classes: names by number, or all that is known of the set; None takes the data set's own.
+
+    Raises:
+        RecipeError: a set or the names of classes are missing.
+        DataError: samples are not what the task needs.
+    """
+    for part, data in (("train", train), ("val", val)):
+        if data is None:
+            raise RecipeError(
+                f"{part} is missing: give both train and val, as torch.utils.data.random_split makes them of one set"
+            )
+    if is_reader(train):
+        info = train.info
+        return Plan(recipe, info, Wrapped(train), wrap(val, recipe, info, part="val"))
+    source = _source(train, part="train")
+    info = info_of(classes, source.dataset, gives_of(recipe), part="train")
+    values = _decided(recipe, source, info, model=model)
+    recipe = load_recipe(recipe, {key: value for key, value in values.items() if key not in asked})
+    return Plan(
+        recipe, info, _wrap(source, recipe, info, part="train"), wrap(val, recipe, _same(info, val), part="val")
+    )
+
+
+def _same(info: DataInfo, val: Any) -> DataInfo | None:
+    """The names of the validation set: those of training, unless it has its own."""
+    own = None if is_reader(val) else _classes_of(val)
+    return info if own is None or tuple(own) == info.classes or not info.classes else None
+
+
+def recipe_of(task: str) -> str:
+    """Name of the recipe of plain data sets for a task; raises RecipeError where there is no such task."""
+    known = [name.removeprefix(PREFIX) for name in recipe_names() if name.startswith(PREFIX)]
+    if task not in known:
+        raise RecipeError(f"task is {task!r}; expected one of {', '.join(known)}")
+    return PREFIX + task
+
+
+def _decided(recipe: Recipe, source: Source, info: DataInfo, *, model: nn.Module | None) -> dict[str, Any]:
+    """Values of the recipe that the samples and their loader decide, by dotted key."""
+    gives = gives_of(recipe)
+    images = look_at(source.dataset, _spread(source, _LOOKED_AT), gives)
+    levels = _levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
+    values: dict[str, Any] = {
+        **{f"data.{key}": value for key, value in _options_of(levels).items()},
+        **_colours(images, levels, model=model),
+        **_sizes(recipe, images),
+    }
+    if source.batch is not None:
+        values |= {"train.batch": source.batch, "train.drop_last": bool(source.drop_last)}
+    if "limbs" in recipe.model.options:
+        values["model.limbs"] = len(info.limbs)
+    sides = [max(image.shape[-2:]) for image in images]
+    if model is None and recipe.model.name == "resnet18" and max(sides) <= _SMALL_SIDE:
+        values["model.name"] = "resnet20"
+        _log.info("images have sides of at most %d pixels: the network is resnet20, which is made for such", max(sides))
+    return values
+
+
+def _levels_of(recipe: Recipe) -> Levels | None:
+    """What the recipe says of values; None where images have to be asked."""
+    options = recipe.data.options if recipe.data.reader == "dataset" else {}
+    black, white = options.get("black") or 0.0, options.get("white")
+    if options.get("normalized"):
+        return Levels(black, 1.0 if white is None else white, recipe.data.mean, recipe.data.std)
+    return None if white is None else Levels(black, white)
+
+
+def _find_levels(source: Source, gives: Sequence[str]) -> Levels:
+    images = look_at(source.dataset, _spread(source, _LOOKED_AT), gives)
+    return find_levels(images, find_normalization(source.dataset))
+
+
+def _options_of(levels: Levels) -> Mapping[str, Any]:
+    return {"black": levels.black, "white": levels.white, "normalized": bool(levels.mean)}
+
+
+def _colours(images: Sequence[Tensor], levels: Levels, *, model: nn.Module | None) -> dict[str, Any]:
+    """Channels, mean and deviation: what the network of a caller gets is what the data set gives, where that is float.
+
+    Raises:
+        DataError: images have unequal numbers of channels.
+    """
+    counts = sorted({len(image) for image in images})
+    if len(counts) > 1:
+        raise DataError(f"images have {' and '.join(map(str, counts))} channels: convert them to one number")
+    values: dict[str, Any] = {"data.channels": counts[0]}
+    text = f"images are {_kind(images)}, black at {levels.black:g} and white at {levels.white:g}"
+    if levels.mean:
+        values |= {"data.mean": list(levels.mean), "data.std": list(levels.std)}
+        text += (
+            " once the normalisation of the data set is undone; the network gets them by the same mean and deviation"
+        )
+    elif model is not None and images[0].is_floating_point():
+        values |= {"data.mean": counts[0] * [0.0], "data.std": counts[0] * [1.0]}
+        text += "; the network gets these values: data.mean and data.std would normalise them"
+    _log.info(text)
+    return values
+
+
+def _kind(images: Sequence[Tensor]) -> str:
+    kinds = sorted({str(image.dtype).removeprefix("torch.") for image in images})
+    return " and ".join(kinds)
+
+
+def _sizes(recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
+    """The size of the network's input: that of the images where they have one, else the recipe's, or windows."""
+    sizes = sorted({(image.shape[-2], image.shape[-1]) for image in images})
+    shown = " and ".join(f"{width}x{height}" for height, width in sizes[:: max(1, len(sizes) - 1)])
+    if recipe.data.size is not None and len(sizes) == 1:
+        _log.info(
+            "images are %s and stay so; photographs of other sizes are brought to it by data.rule %s",
+            shown,
+            recipe.data.rule,
+        )
+        return {"data.size": list(sizes[0]), "data.crop": 1.0}
+    if recipe.data.size is not None:
+        height, width = recipe.data.size
+        _log.info(
+            "images have several sizes, such as %s: data.rule %s makes each %dx%d",
+            shown,
+            recipe.data.rule,
+            width,
+            height,
+        )
+        return {}
+    if len(sizes) > 1:
+        smallest = min(min(size) for size in sizes)
+        window = [min(side, smallest) for side in _WINDOW]
+        _log.info("images have several sizes, such as %s: windows of %dx%d are trained on", shown, *window)
+        return {"data.train_size": window, "data.augment": [{"crop": {}}]}
+    return {}
+
+
+def _spread(source: Source, most: int) -> list[int]:
+    """Positions over the whole set; of an iterable the first."""
+    count = min(len(source.dataset), most)
+    last = count - 1 if source.is_iterated else len(source.dataset) - 1
+    return np.linspace(0, last, count).astype(int).tolist()
+
+
+def _in_order(batch: int, *, drop_last: bool) -> Callable[[Samples], Order]:
+    def order(samples: Samples) -> Order:
+        return Sequential(len(samples), batch=min(batch, len(samples)), drop_last=drop_last)
+
+    return order
+
+
+def _sampled(batches: Any, *, count: int, batch: int) -> Callable[[Samples], Order]:
+    def order(samples: Samples) -> Order:
+        if len(samples) != count:
+            raise DataError(
+                f"{count - len(samples)} of {count} samples cannot be read, and a sampler goes by their positions: "
+                "leave them out of the data set"
+            )
+        return Sampled(batches, num_samples=count, batch=batch)
+
+    return order

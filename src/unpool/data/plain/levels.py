@@ -1,0 +1,155 @@
+"""Images of a data set as uint8: which values are black and white, found in a few images and held to in all others."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unpool.errors import DataError
+
+_CHANNELS = (1, 3)  # by which an array is known to have its channels first or last
+_PILLOW_MODES = ("1", "L", "RGB", "I", "F", "I;16", "I;16B", "I;16L")
+_PLAIN = "give it as a PIL image, as an array (H, W) or (H, W, C), or as a tensor (C, H, W)"
+_ROUNDING = 1e-3  # of the range from black to white, by which floating point may miss it
+
+
+class Levels(NamedTuple):
+    """How the values of a data set's images become 0 to 255.
+
+    Attributes:
+        black, white: the values that are 0 and 255.
+        mean, std: of each channel, of a normalisation that is undone first; empty for none.
+    """
+
+    black: float = 0.0
+    white: float = 255.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def to_uint8(self, image: Tensor) -> Tensor:
+        """The image (C, H, W) uint8, each value rounded to the nearest level.
+
+        Raises:
+            DataError: a value is no number, or lies beyond black or white by more than half a level.
+        """
+        if image.dtype == torch.uint8 and self == Levels():
+            return image
+        values = image.to(torch.float64)
+        if self.mean:
+            mean, std = (torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (self.mean, self.std))
+            values = values * std + mean
+        levels = (values - self.black) * (255 / (self.white - self.black))
+        low, high = (float(end) for end in levels.aminmax()) if levels.numel() else (0.0, 0.0)
+        if not (low >= -0.5 and high <= 255.5):
+            raise DataError(self._refusal(values))
+        return levels.round().clamp(0, 255).to(torch.uint8)
+
+    def _refusal(self, values: Tensor) -> str:
+        low, high = (float(end) for end in values.aminmax())
+        seen = f"its values are {low:.6g} to {high:.6g}{' once the normalisation is undone' if self.mean else ''}"
+        return (
+            f"{seen}, and black is {self.black:g} and white {self.white:g}: set data.black and data.white to the "
+            "values that are, or clip them in the data set"
+        )
+
+
+def find_levels(images: Sequence[Tensor], normalization: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Levels:
+    """The levels of a data set, from a few of its images (C, H, W).
+
+    Whole numbers from 0 to 255 are taken as they are; floating point from 0 to 1 has its white at 1, also where the
+    normalisation that the data set names has to be undone first.
+
+    Raises:
+        DataError: the values are none of these.
+    """
+    low, high = _ends(images)
+    if all(x.dtype == torch.bool for x in images):
+        return Levels(white=1.0)
+    is_whole = all(not x.is_floating_point() or bool((x == x.round()).all()) for x in images)
+    if is_whole and low >= 0 and 1 < high <= 255:
+        return Levels()
+    is_floating = any(x.is_floating_point() for x in images)
+    if is_floating and low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return Levels(white=1.0)
+    if normalization is not None and {len(x) for x in images} == {len(normalization[0])}:
+        undone = Levels(0.0, 1.0, *normalization)
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in normalization)
+        low_undone, high_undone = _ends([x * std + mean for x in images])
+        if low_undone >= -_ROUNDING and high_undone <= 1 + _ROUNDING:
+            return undone
+    raise DataError(
+        f"the images of the data set hold {'whole numbers' if is_whole else 'floating point'} from {low:.6g} to "
+        f"{high:.6g}, and which of them are black and white is not known: set data.black and data.white; or leave the "
+        "normalisation out of the data set, since data.mean and data.std say how the network gets its images; or set "
+        "data.normalized=true and data.mean, data.std to those by which the data set normalises"
+    )
+
+
+def _ends(images: Sequence[Tensor]) -> tuple[float, float]:
+    ends = [tuple(float(end) for end in image.aminmax()) for image in images if image.numel()]
+    if not ends:
+        raise DataError("the images of the data set have no pixels")
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def image_of(value: Any) -> Tensor:
+    """(C, H, W) of the type in which the values are stored.
+
+    Args:
+        value: a PIL image, an array (H, W), (H, W, C) or (C, H, W) with 1 or 3 channels, or a tensor (H, W) or
+            (C, H, W).
+
+    Raises:
+        DataError: it is none of these, or could be two of them.
+
+    >>> import numpy as np
+    >>> image_of(np.zeros((4, 5, 3))).shape, image_of(np.zeros((4, 5))).shape
+    (torch.Size([3, 4, 5]), torch.Size([1, 4, 5]))
+    """
+    if isinstance(value, Image.Image):
+        return _of_pillow(value)
+    if isinstance(value, Tensor):
+        return _of_tensor(value.detach())
+    if isinstance(value, np.ndarray):
+        return _of_array(value)
+    raise DataError(f"an image is a {type(value).__name__}: {_PLAIN}")
+
+
+def _of_pillow(image: Image.Image) -> Tensor:
+    if image.mode == "P":
+        image = image.convert("RGB")
+    if image.mode not in _PILLOW_MODES:
+        raise DataError(f"an image has Pillow's mode {image.mode}: convert it in the data set, as image.convert('RGB')")
+    array = np.array(image)  # a copy: Pillow's own memory is read-only
+    if image.mode.startswith("I;16"):
+        array = array.astype(np.int32)
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def _of_tensor(image: Tensor) -> Tensor:
+    if image.dim() == 2:
+        return image[None]
+    if image.dim() != 3:
+        raise DataError(f"an image is a tensor {tuple(image.shape)}: {_PLAIN}")
+    if image.shape[0] not in _CHANNELS and image.shape[2] in _CHANNELS:
+        raise DataError(f"an image is a tensor {tuple(image.shape)}, which looks like (H, W, C): permute it (2, 0, 1)")
+    return image
+
+
+def _of_array(array: np.ndarray) -> Tensor:
+    if array.dtype == np.uint16:
+        array = array.astype(np.int32)
+    if array.dtype.kind not in "buif" or array.ndim not in (2, 3):
+        raise DataError(f"an image is an array {array.dtype} {array.shape}: {_PLAIN}")
+    if array.ndim == 2:
+        return torch.from_numpy(np.ascontiguousarray(array[None]))
+    if array.shape[2] in _CHANNELS:
+        return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    if array.shape[0] in _CHANNELS:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    raise DataError(
+        f"an image is an array {array.shape}, whose channels may come first or last: give a tensor (C, H, W)"
+    )
