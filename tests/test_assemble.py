@@ -12,13 +12,13 @@ from unpool import tasks
 from unpool.assemble.data import (
     make_preprocessing,
     make_reader,
-    num_workers,
     read_data,
     training_setup,
 )
 from unpool.assemble.job import Prepare, make_device, make_job
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.model import make_task
+from unpool.assemble.processes import num_workers
 from unpool.data.augment import Augment, Collate
 from unpool.data.order import Grouped
 from unpool.data.replacing import Replacing
@@ -202,7 +202,14 @@ def test_cuda_without_a_gpu_is_an_environment_fault(camvid):
 
 def test_one_core_still_gets_a_worker(camvid, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert num_workers(recipe_of(camvid, **{"data.workers": "auto"})) == 1
+    samples = data_of(recipe_of(camvid, **{"data.workers": 0})).train.samples
+    assert num_workers(recipe_of(camvid, **{"data.workers": "auto", "train.epochs": 10_000}), samples) == 1
+
+
+def test_a_small_run_starts_no_process(camvid):
+    samples = data_of(recipe_of(camvid, **{"data.workers": 0})).train.samples
+    assert num_workers(recipe_of(camvid, **{"data.workers": "auto"}), samples) == 0
+    assert num_workers(recipe_of(camvid, **{"data.workers": 2}), samples) == 2
 
 
 @pytest.mark.parametrize(("step", "options"), [("rotate", {"degrees": 5}), ("scale", {}), ("resized_crop", {})])

@@ -66,14 +66,14 @@ def begin(
         raise RecipeError(f"{both} are named: give one, as unpool.train('folder_resnet18', ...) or task='segmentation'")
     name = recipe_name(recipe) if recipe is not None else str(task)
     source = recipe if recipe is not None else recipe_of(name)
+    asked = {*parse_overrides(overrides), *(["model.name"] if isinstance(model, str) else [])}
     if isinstance(model, str):  # none of the options of the recipe's own network
         source, model = load_recipe(source).model_copy(update={"model": Model(name=model)}), None
     settings = load_recipe(source, overrides)
     if task is None:
         return settings, _wrapped(settings, parts, model=model, callbacks=callbacks, info=None), name
-    planned = plan(
-        settings, parse_overrides(overrides), model=model, **{k: parts[k] for k in ("train", "val", "classes")}
-    )
+    sets = {key: parts[key] for key in ("train", "val", "classes")}
+    planned = plan(settings, asked, model=model, **sets)
     custom = CustomParts(
         model=model,
         train=planned.train.reader,

@@ -10,10 +10,13 @@ from unpool.data.readers.folder import Folder
 from unpool.data.store import scan
 
 
-def test_scan_by_a_registered_reader_says_that_changes_of_its_files_go_unnoticed(caplog):
-    caplog.set_level(logging.INFO)
-    scan(Listed([segmented()] * 3))
-    assert "the files of a reader of your own are not known: a change of their contents is not noticed" in caplog.text
+def test_samples_that_no_files_are_known_of_have_checksums_of_image_and_target():
+    first, other, masked = segmented(), segmented(), segmented()
+    other["image"] = other["image"] ^ 1
+    masked["mask"] = 1 - masked["mask"]
+    sums = scan(Listed([first, first, other, masked])).manifest["checksums"]
+    assert sums[0] == sums[1]
+    assert len(set(sums)) == 3
 
 
 def test_scan_of_a_set_that_is_not_held_says_how_many_images_it_decoded(tmp_path, caplog):

@@ -25,7 +25,8 @@ from unpool.data.plain import (
 from unpool.data.plain.sampled import Sampled
 from unpool.errors import DataError, RecipeError
 from unpool.ops.sides import flip_pairs
-from unpool.recipe import Recipe, load_recipe, recipe_names
+from unpool.recipe import Model, Recipe, load_recipe, recipe_names
+from unpool.recipe.settings import GREY_MEAN, GREY_STD, RGB_MEAN
 from unpool.tasks import TASKS
 from unpool.types import DataInfo, Reader, Samples
 
@@ -201,17 +202,13 @@ def plan(
         return Plan(recipe, info, Wrapped(train), wrap(val, recipe, info, part="val"))
     source = _source(train, part="train")
     info = info_of(classes, source.dataset, gives_of(recipe), part="train")
-    values = _decided(recipe, source, info, model=model)
+    images = look_at(source.dataset, _spread(source, _LOOKED_AT), gives_of(recipe))
+    values = _decided(recipe, source, info, images=images, model=model)
+    if model is None and not any(key.startswith("model.") for key in asked):
+        recipe = _for_size(recipe, max(max(image.shape[-2:]) for image in images))
     recipe = load_recipe(recipe, {key: value for key, value in values.items() if key not in asked})
-    return Plan(
-        recipe, info, _wrap(source, recipe, info, part="train"), wrap(val, recipe, _same(info, val), part="val")
-    )
-
-
-def _same(info: DataInfo, val: Any) -> DataInfo | None:
-    """The names of the validation set: those of training, unless it has its own."""
-    own = None if is_reader(val) else _classes_of(val)
-    return info if own is None or tuple(own) == info.classes or not info.classes else None
+    known = info if classes is not None else None  # else those of the validation set, to be compared
+    return Plan(recipe, info, _wrap(source, recipe, info, part="train"), wrap(val, recipe, known, part="val"))
 
 
 def recipe_of(task: str) -> str:
@@ -222,24 +219,28 @@ def recipe_of(task: str) -> str:
     return PREFIX + task
 
 
-def _decided(recipe: Recipe, source: Source, info: DataInfo, *, model: nn.Module | None) -> dict[str, Any]:
+def _for_size(recipe: Recipe, side: int) -> Recipe:
+    """The recipe with another network where images are smaller than its own was made for."""
+    if recipe.model.name != "resnet18" or side > _SMALL_SIDE:
+        return recipe
+    _log.info("sides are of at most %d pixels: the network is cifar_resnet20, which is made for such", side)
+    return recipe.model_copy(update={"model": Model(name="cifar_resnet20")})
+
+
+def _decided(
+    recipe: Recipe, source: Source, info: DataInfo, *, images: Sequence[Tensor], model: nn.Module | None
+) -> dict[str, Any]:
     """Values of the recipe that the samples and their loader decide, by dotted key."""
-    gives = gives_of(recipe)
-    images = look_at(source.dataset, _spread(source, _LOOKED_AT), gives)
     levels = _levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
     values: dict[str, Any] = {
         **{f"data.{key}": value for key, value in _options_of(levels).items()},
-        **_colours(images, levels, model=model),
+        **_colours(recipe, images, levels, model=model),
         **_sizes(recipe, images),
     }
     if source.batch is not None:
         values |= {"train.batch": source.batch, "train.drop_last": bool(source.drop_last)}
     if "limbs" in recipe.model.options:
         values["model.limbs"] = len(info.limbs)
-    sides = [max(image.shape[-2:]) for image in images]
-    if model is None and recipe.model.name == "resnet18" and max(sides) <= _SMALL_SIDE:
-        values["model.name"] = "resnet20"
-        _log.info("images have sides of at most %d pixels: the network is resnet20, which is made for such", max(sides))
     return values
 
 
@@ -261,7 +262,7 @@ def _options_of(levels: Levels) -> Mapping[str, Any]:
     return {"black": levels.black, "white": levels.white, "normalized": bool(levels.mean)}
 
 
-def _colours(images: Sequence[Tensor], levels: Levels, *, model: nn.Module | None) -> dict[str, Any]:
+def _colours(recipe: Recipe, images: Sequence[Tensor], levels: Levels, *, model: nn.Module | None) -> dict[str, Any]:
     """Channels, mean and deviation: what the network of a caller gets is what the data set gives, where that is float.
 
     Raises:
@@ -270,7 +271,7 @@ def _colours(images: Sequence[Tensor], levels: Levels, *, model: nn.Module | Non
     counts = sorted({len(image) for image in images})
     if len(counts) > 1:
         raise DataError(f"images have {' and '.join(map(str, counts))} channels: convert them to one number")
-    values: dict[str, Any] = {"data.channels": counts[0]}
+    values: dict[str, Any] = {"data.channels": counts[0], **_usual_colours(recipe, counts[0])}
     text = f"images are {_kind(images)}, black at {levels.black:g} and white at {levels.white:g}"
     if levels.mean:
         values |= {"data.mean": list(levels.mean), "data.std": list(levels.std)}
@@ -282,6 +283,18 @@ def _colours(images: Sequence[Tensor], levels: Levels, *, model: nn.Module | Non
         text += "; the network gets these values: data.mean and data.std would normalise them"
     _log.info(text)
     return values
+
+
+def _usual_colours(recipe: Recipe, channels: int) -> dict[str, Any]:
+    """Mean and deviation of the recipe for another number of channels than its own."""
+    mean, std = recipe.data.mean, recipe.data.std
+    if len(mean) == channels:
+        return {}
+    if mean == RGB_MEAN:  # of other than colours and grey they are counted in the training images
+        mean, std = (GREY_MEAN, GREY_STD) if channels == 1 else ((), ())
+    else:
+        mean, std = channels * mean[:1], channels * std[:1]
+    return {"data.mean": list(mean), "data.std": list(std)}
 
 
 def _kind(images: Sequence[Tensor]) -> str:

@@ -27,7 +27,9 @@ def check_processes(recipe: Recipe) -> None:
 
 def may_share(recipe: Recipe, reader: Reader) -> bool:
     """Whether processes may read the samples of a reader, so that those that are held lie in shared memory."""
-    return recipe.data.workers != 0 and not _is_small(recipe, len(reader)) and not why_script_cannot()
+    if recipe.data.workers != "auto":
+        return recipe.data.workers > 0
+    return not _is_small(recipe, len(reader)) and not why_script_cannot()
 
 
 def num_workers(recipe: Recipe, samples: Samples) -> int:

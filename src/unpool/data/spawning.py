@@ -5,8 +5,6 @@ would start another one; what is defined in a notebook or at a prompt is in no f
 """
 
 import ast
-import io
-import pickle
 import pickletools
 import sys
 from multiprocessing.reduction import ForkingPickler
@@ -29,14 +27,14 @@ def why_script_cannot() -> str:
 
 def why_unsendable(value: object) -> str:
     """Why another process could not be sent an object; empty where it could."""
-    buffer = io.BytesIO()
+    packed = b""
     with foreign_code() as failure:
-        ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+        packed = bytes(ForkingPickler.dumps(value))
     if failure:
         return f"the data set cannot be sent to a process ({failure})"
     if getattr(sys.modules.get(_MAIN), "__file__", None):
         return ""
-    names = {text for _, text, _ in pickletools.genops(buffer.getvalue()) if text == _MAIN}
+    names = {text for _, text, _ in pickletools.genops(packed) if text == _MAIN}
     return "the data set is defined in a notebook or at a prompt, which no process can import" if names else ""
 
 

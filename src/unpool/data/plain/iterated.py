@@ -15,11 +15,11 @@ class Iterated:
     What is passed over on the way to a position is kept until it is asked for, so that threads may ask in any order.
 
     Args:
-        items: each iteration gives the same number of items; counted by one iteration where it has no length.
+        dataset: each iteration gives the same number of items; counted by one iteration where it has no length.
     """
 
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items = items
+    def __init__(self, dataset: Iterable[Any]) -> None:
+        self.dataset = dataset
         self._iterator: Iterator[Any] | None = None
         self._next = 0
         self._passed: dict[int, Any] = {}
@@ -32,7 +32,7 @@ class Iterated:
         if index in self._passed:
             return self._passed.pop(index)
         if self._iterator is None or index < self._next:
-            self._iterator, self._next, self._passed = iter(self._items), 0, {}
+            self._iterator, self._next, self._passed = iter(self.dataset), 0, {}
         for item in self._iterator:
             self._next += 1
             if self._next > index:
@@ -43,7 +43,7 @@ class Iterated:
 
     def _count(self) -> int:
         try:
-            return len(self._items)  # type: ignore[arg-type]
+            return len(self.dataset)  # type: ignore[arg-type]
         except TypeError:
-            _log.info("counting the samples of %s by one iteration of it", type(self._items).__name__)
-            return sum(1 for _ in self._items)
+            _log.info("counting the samples of %s by one iteration of it", type(self.dataset).__name__)
+            return sum(1 for _ in self.dataset)

@@ -101,8 +101,7 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
     needed = [key for key in gives if key != "visible"]
     if isinstance(item, Mapping):
         if missing := [key for key in needed if key not in item]:
-            found = ", ".join(map(str, item))
-            raise DataError(f"a sample is a dict of {found}, and lacks {', '.join(missing)}: use these names")
+            raise DataError(f"a sample is a dict of {', '.join(map(str, item))}, and lacks {', '.join(missing)}: use these names")
         return {key: item[key] for key in item if key in needed or (key in BATCH_KEYS and key in _OPTIONAL)}
     if not isinstance(item, tuple | list):
         item = (item,)
@@ -164,4 +163,4 @@ def is_iterated(reader: object) -> bool:
 
 def is_in_turn(dataset: Any) -> bool:
     """Whether a data set, or the one that it collates, is read in turn only."""
-    return isinstance(getattr(dataset, "dataset", dataset), Iterated)
+    return any(isinstance(one, Iterated) for one in (dataset, getattr(dataset, "dataset", None)))

@@ -8,13 +8,13 @@ from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.coco_scenes import CocoScenes
-from unpool.data.readers.dataset import dataset
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.images import Images
 from unpool.data.readers.lsp import Lsp
 from unpool.data.readers.mnist import Mnist
+from unpool.data.readers.plain_set import dataset
 from unpool.data.synthetic import Scenes
 from unpool.types import Reader
 

@@ -1,0 +1,113 @@
+"""Targets of data sets: what they mean, and what they must not be taken for."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unpool.data.plain import Levels
+from unpool.data.plain.reader import by_key
+from unpool.data.plain.targets import Setting, target_of
+from unpool.errors import DataError
+from unpool.types import DataInfo
+
+SETTING = Setting(DataInfo(classes=("ant", "bee"), keypoints=("nose", "tail")), Levels())
+MASK = torch.tensor([[0, 1], [1, 255]])
+
+
+@pytest.mark.parametrize("value", [1, np.int64(1), torch.tensor(1), torch.tensor([1]), np.array([1]), True, "bee"])
+def test_labels_of_every_kind(value):
+    assert target_of("label", value, SETTING)["label"].item() == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.tensor([0, 1]), "one-hot"),
+        (np.array([0.0, 1.0]), "one-hot"),
+        (1.0, "as an int"),
+        (torch.tensor(0.5), "as an int"),
+        ("wasp", "none of the classes: ant, bee"),
+        (None, "as an int"),
+    ],
+)
+def test_what_is_no_label_is_refused(value, said):
+    with pytest.raises(DataError, match=said):
+        target_of("label", value, SETTING)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        MASK,
+        MASK[None],
+        MASK.numpy(),
+        MASK.to(torch.uint8),
+        Image.fromarray(MASK.numpy().astype(np.uint8)),
+        MASK.where(MASK != 255, -100),
+    ],
+    ids=["tensor", "with a channel", "array", "uint8", "pillow", "ignored by torch"],
+)
+def test_masks_of_every_kind(value):
+    assert target_of("mask", value, SETTING)["mask"].tolist() == MASK.tolist()
+
+
+def test_a_boolean_mask_has_two_classes():
+    assert target_of("mask", MASK == 1, SETTING)["mask"].tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (MASK / 255, "ToTensor"),
+        (MASK[None].expand(3, -1, -1), r"\(3, 2, 2\)"),
+        (Image.new("RGB", (2, 2)), "mode RGB"),
+        (torch.tensor([[-1, 0]]), "-1 to 0"),
+        (torch.tensor([[0, 300]]), "0 to 300"),
+    ],
+)
+def test_what_is_no_mask_is_refused(value, said):
+    with pytest.raises(DataError, match=said):
+        target_of("mask", value, SETTING)
+
+
+def test_joints_are_visible_unless_the_third_number_or_nan_says_not():
+    two = target_of("keypoints", [[1, 2], [np.nan, 4]], SETTING)
+    assert two["visible"].tolist() == [True, False]
+    assert two["keypoints"].tolist() == [[1, 2], [0, 0]]
+    three = target_of("keypoints", torch.tensor([[1.0, 2, 0], [3, 4, 2]]), SETTING)
+    assert three["visible"].tolist() == [False, True]
+
+
+def test_people_keep_unknown_joints_as_nan():
+    people = target_of("people", np.array([[[1, 2, 1], [3, 4, 0]]]), SETTING)["people"]
+    assert people[0, 0].tolist() == [1, 2]
+    assert people[0, 1].isnan().all()
+    assert target_of("people", [], SETTING)["people"].shape == (0, 2, 2)
+
+
+def test_another_number_of_joints_is_refused():
+    with pytest.raises(DataError, match=r"expected \(2, 2\)"):
+        target_of("keypoints", np.zeros((3, 2)), SETTING)
+
+
+def test_a_clean_image_has_the_levels_of_the_image():
+    setting = Setting(DataInfo(), Levels(white=1.0))
+    assert target_of("clean", torch.full((1, 2, 2), 0.5), setting)["clean"].unique().tolist() == [128]
+
+
+def test_samples_are_pairs_or_dicts():
+    gives = ("image", "keypoints", "visible")
+    assert by_key(("a", "b", "ignored"), gives) == {"image": "a", "keypoints": "b"}
+    assert by_key({"image": "a", "keypoints": "b", "name": "n", "area": 3}, gives) == {
+        "image": "a",
+        "keypoints": "b",
+        "area": 3,
+    }
+    assert by_key("a", ("image",)) == {"image": "a"}
+
+
+@pytest.mark.parametrize(("item", "said"), [(("a",), "1 value"), ({"img": 1}, "a dict of img, and lacks image, label")])
+def test_a_sample_that_lacks_something_names_it(item, said):
+    with pytest.raises(DataError, match=said):
+        by_key(item, ("image", "label"))
