@@ -241,6 +241,20 @@ def test_what_is_missing_or_wrong_is_named_before_a_folder_is_made(tmp_path, cha
     assert not (tmp_path / "run").exists()
 
 
+def test_sets_whose_classes_differ_are_refused(tmp_path):
+    class Swapped(Stripes):
+        classes = ("upright", "level")
+
+    with pytest.raises(DataError, match="the classes are"):
+        train(tmp_path / "run", val=Swapped(8, first=10_000))
+    train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["level", "upright"], epochs=1)
+
+
+def test_a_recipe_of_plain_sets_says_how_it_is_started(tmp_path):
+    with pytest.raises(RecipeError, match=r"call unpool\.train\(task=\.\.\., train=DATASET"):
+        unpool.train("dataset_classification", run=tmp_path / "run")
+
+
 def test_a_label_that_is_no_class_names_its_sample(tmp_path):
     with pytest.raises(DataError, match=r"train\[1\]: label \[1\], allowed are 0 to 0"):
         train(tmp_path / "run", classes=["level"])

@@ -1,5 +1,6 @@
 """Scripts without a main guard, in real processes: nothing is spawned, and one line says why."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -41,7 +42,7 @@ def main(**changes):
 
 def run(tmp_path, end, *, by=("script.py",)):
     (tmp_path / "script.py").write_text(SCRIPT + textwrap.dedent(end))
-    environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *by]
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
