@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from unpool.predictor.dense import show_dense
     from unpool.recipe import load_recipe, recipe_names
     from unpool.run import evaluate, predict, resume, train
+    from unpool.types import DataInfo
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DataInfo",
     "build",
     "dilate",
     "evaluate",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _SOURCES = {
+    "DataInfo": "unpool.types",
     "build": "unpool.models",
     "dilate": "unpool.convert",
     "evaluate": "unpool.run",
