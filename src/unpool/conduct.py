@@ -26,7 +26,7 @@ from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, RunDirectory, as_bytes
 from unpool.same_set import check_same_set
-from unpool.task import with_facts
+from unpool.task import is_above, with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import load
@@ -107,7 +107,15 @@ def train_to_end(
         fit(job, callbacks)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
-        write_report(directory.path, described=job.task.described, best=job.task.best, examples=examples, worst=worst)
+        task = job.task
+        write_report(
+            directory.path,
+            described=task.described,
+            best=task.best,
+            legend=task.legend,
+            examples=examples,
+            worst=worst,
+        )
         return metrics
 
 
@@ -252,10 +260,12 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         },
     }
     if data.train.manifest["memory"] and data.val.manifest["memory"]:
-        baseline = job.task.baseline(data.train.samples, data.val.samples)
+        baseline = job.task.baseline(data.train.samples, data.val.samples, evaluation.history[-1])
         if baseline is not None:
             facts["baseline"] = baseline._asdict()
             _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
+            if not is_above(evaluation.history[-1], baseline, job.task.description(baseline.metric)):
+                _log.warning("the network's %s is not above that", baseline.metric)
     metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
     directory.write_json(METRICS, as_json(metrics))
     return metrics

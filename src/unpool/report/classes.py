@@ -10,6 +10,7 @@ from unpool.report.words import MOST_BARS, Described, in_words
 from unpool.task import Description
 
 MOST_MATRIX = 20
+MANY = 100_000  # from which on counts are too long for a table
 
 
 def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
@@ -22,7 +23,7 @@ def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Ma
     parts = [element("h3", None, f"{one.title} of each {one.each}"), *_bars(values, one)]
     for key, description in described.items():
         if description.is_matrix and metrics.get(key):
-            parts += _confusion(metrics[key], list(values))
+            parts += _confusion(metrics[key], list(values), unit=description.unit)
     return parts
 
 
@@ -42,10 +43,12 @@ def _bars(values: Mapping[str, float | None], description: Description) -> list[
     return [blocks.bars(rows[:half]), element("hr"), blocks.bars(rows[-half:]), left_out]
 
 
-def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Markup]:
+def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, unit: str) -> list[Markup]:
     if len(names) <= MOST_MATRIX:
-        table = blocks.matrix(counts, names, rows="truth", columns="prediction")
-        return [element("h3", None, "Confusion"), table]
+        in_shares = max(map(max, counts)) >= MANY
+        title = f"Confusion, % of the {unit} of each true class" if in_shares else f"Confusion, {unit}"
+        table = blocks.matrix(counts, names, rows="truth", columns="prediction", in_shares=in_shares)
+        return [element("h3", None, title), table]
     pairs = [
         (count, names[truth], names[taken])
         for truth, row in enumerate(counts)
@@ -56,5 +59,5 @@ def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Ma
     rows = [(truth, taken, count) for count, truth, taken in most]
     return [
         element("h3", None, "Most frequent mistakes"),
-        blocks.table(rows, headings=("truth", "prediction", "images")),
+        blocks.table(rows, headings=("truth", "prediction", unit)),
     ]

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from unpool.errors import ModelFileError
 from unpool.pages import blocks
 from unpool.pages.images import Card, Picture, grid
@@ -18,30 +16,30 @@ from unpool.report.facts import data_section, machine_section
 from unpool.report.result import result_section
 from unpool.report.words import Described
 from unpool.run_directory import RunDirectory
+from unpool.task import Exhibit
 
+Legend = Sequence[tuple[str, tuple[int, int, int]]]
 WORST = (
     "Images of the validation set on which the loss is highest, among those looked at: a wrong label shows here first."
 )
 
 
 class Example(NamedTuple):
-    """One image of the report.
-
-    Attributes:
-        name: of its file.
-        image, truth, prediction: (3, H, W) uint8, drawn as they are to be shown; no truth where there is none.
-        caption: one line about it.
-    """
+    """One image of the report: the name of its file, how it is shown, and its loss."""
 
     name: str
-    image: Tensor
-    truth: Tensor | None
-    prediction: Tensor
-    caption: str
+    exhibit: Exhibit
+    loss: float
 
 
 def write_report(
-    run: Path, *, described: Described, best: str, examples: Sequence[Example], worst: Sequence[Example]
+    run: Path,
+    *,
+    described: Described,
+    best: str,
+    examples: Sequence[Example],
+    worst: Sequence[Example],
+    legend: Legend = (),
 ) -> Path:
     """Makes report.html of a finished run, from recipe.yaml, config.json, log.jsonl and metrics.json.
 
@@ -51,6 +49,7 @@ def write_report(
         best: name of the metric that chose the best weights.
         examples: images with truth and prediction to look at.
         worst: those that went worst, the worst first.
+        legend: names and RGB of the colours in their pictures.
 
     Returns:
         The path of the page: one file, with everything in it.
@@ -63,7 +62,7 @@ def write_report(
     metrics = directory.read_json("metrics.json")
     config = directory.read_json("config.json") if (directory / "config.json").is_file() else {}
     log = _read_log(directory / "log.jsonl")
-    key = _colours(config)
+    key = blocks.legend(legend) if legend else Markup()
     sections = [
         Section("Result", result_section(metrics, described, best)),
         Section("Training", curves_section(metrics, log, described)),
@@ -110,19 +109,14 @@ def _subtitle(config: Mapping[str, Any]) -> str:
     return ", ".join(part for part in (name, task) if part)
 
 
-def _colours(config: Mapping[str, Any]) -> Markup:
-    info = config.get("info", {})
-    if not info.get("palette"):
-        return Markup()
-    return blocks.legend(info.get("classes", ()), [(r, g, b) for r, g, b in info["palette"]])
-
-
 def _cards(examples: Sequence[Example]) -> list[Card]:
     return [
         Card(
             one.name,
-            one.caption,
-            (Picture("image", one.image), Picture("truth", one.truth), Picture("prediction", one.prediction)),
+            f"{one.exhibit.caption}, loss {one.loss:.3f}".removeprefix(", "),
+            [Picture(label, image) for label, image in one.exhibit.pictures],
+            is_right=one.exhibit.is_right,
+            is_exact=one.exhibit.is_exact,
         )
         for one in examples
     ]

@@ -1,20 +1,55 @@
-"""What a run reached."""
+"""What a run reached: one main score, a table of the others, and what to doubt in them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from unpool.pages import blocks
 from unpool.pages.markup import Markup
-from unpool.report.words import MOST_BARS, Described, duration, in_words, is_number, shown_metrics, training_facts
+from unpool.report.words import (
+    MOST_BARS,
+    Described,
+    duration,
+    in_words,
+    is_number,
+    shown_metrics,
+    training_facts,
+)
+from unpool.task import Baseline, is_above
 
 
 def result_section(metrics: Mapping[str, Any], described: Described, best: str) -> list[Markup]:
     shown = shown_metrics(metrics, described)
-    tiles = [(description.title, in_words(description, metrics[name])) for name, description in shown.items()]
+    main = best if best in shown else next(iter(shown), "")
+    rows = [(one.title, in_words(one, metrics[name])) for name, one in shown.items() if name != main]
     if (time_s := training_facts(metrics).get("time_s")) is not None:
-        tiles.append(("time", duration(time_s)))
+        rows.append(("time", duration(time_s)))
     notes = [_best(metrics, described, best), *_absent(metrics), _baseline(metrics, described)]
-    return [blocks.tiles(tiles), *(blocks.note(text) for text in notes if text)]
+    return [
+        *_warning(metrics, described),
+        *([blocks.headline(shown[main].title, in_words(shown[main], metrics[main]))] if main else []),
+        *([blocks.table(rows)] if rows else []),
+        *(blocks.note(text) for text in notes if text),
+    ]
+
+
+def _warning(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
+    """That the network is no better than a trivial answer, where it is not."""
+    baseline = _measured_baseline(metrics)
+    description = described.get(baseline.metric) if baseline else None
+    if baseline is None or description is None or is_above(metrics, baseline, description):
+        return []
+    value, trivial = (in_words(description, number) for number in (metrics[baseline.metric], baseline.value))
+    return [
+        blocks.warning(
+            f"{description.title} is {value} and a trivial answer reaches {trivial}: what this network learned is of "
+            f"no use yet. The trivial answer: {baseline.about}"
+        )
+    ]
+
+
+def _measured_baseline(metrics: Mapping[str, Any]) -> Baseline | None:
+    kept = metrics.get("baseline")
+    return Baseline(**kept) if kept and is_number(kept["value"]) else None
 
 
 def _absent(metrics: Mapping[str, Any]) -> list[str]:
@@ -33,11 +68,12 @@ def _absent(metrics: Mapping[str, Any]) -> list[str]:
 
 def _baseline(metrics: Mapping[str, Any], described: Described) -> str:
     """What a trivial answer reaches, where the run measured that."""
-    baseline = metrics.get("baseline")
-    description = described.get(baseline["metric"]) if baseline else None
+    baseline = _measured_baseline(metrics)
+    description = described.get(baseline.metric) if baseline else None
     if baseline is None or description is None:
         return ""
-    return f"{baseline['about']} It reaches {description.title} {in_words(description, baseline['value'])}."
+    reached = f"{description.title} {in_words(description, baseline.value)}"
+    return f"To compare with, a trivial answer: {baseline.about} It reaches {reached}."
 
 
 def _best(metrics: Mapping[str, Any], described: Described, name: str) -> str:
