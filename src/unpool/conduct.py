@@ -24,16 +24,16 @@ from unpool.model_file import describe
 from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
-from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, RunDirectory, as_bytes
+from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, STATES, RunDirectory, as_bytes
 from unpool.same_set import check_same_set
 from unpool.task import is_above, with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
-from unpool.training.checkpoint import load
+from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
-from unpool.training.loop import fit
+from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
@@ -81,7 +81,7 @@ def train_to_end(
     stopwatch = Stopwatch(time.monotonic())
     if recipe.train.threads != "auto":
         torch.set_num_threads(recipe.train.threads)
-    state = load(directory / "last")
+    state = load(directory / STATES)
     with StopRequest(recipe.train.time_limit_s) as stop:
 
         def tick(done: int, total: int) -> None:
@@ -104,7 +104,7 @@ def train_to_end(
             job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom.names)
-        fit(job, callbacks)
+        _fit(job, callbacks, directory)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
         task = job.task
@@ -116,7 +116,17 @@ def train_to_end(
             examples=examples,
             worst=worst,
         )
+        keep_newest(directory / STATES)
         return metrics
+
+
+def _fit(job: Job, callbacks: Sequence[Callback], directory: RunDirectory) -> None:
+    """Trains; notes in the directory where not even one step was taken and nothing was saved to go on with."""
+    try:
+        fit(job, callbacks)
+    except BaseException as error:
+        directory.is_unused = job.counters.step == 0 and not isinstance(error, SAVED)
+        raise
 
 
 def _same_data(
@@ -203,7 +213,7 @@ def _make_callbacks(
     if has_tensorboard():
         every.append(TensorBoard(directory / "events"))
     every += [*callbacks, Progress()]
-    saving = Save(directory / "last", callbacks=every, every_s=recipe.train.save_every_s)
+    saving = Save(directory / STATES, callbacks=every, every_s=recipe.train.save_every_s)
     return [*every, saving], evaluation
 
 

@@ -89,10 +89,10 @@ def train(  # noqa: PLR0913, a public verb
     """
     settings = load_recipe(recipe, overrides)
     directory = RunDirectory.create(recipe_name(recipe), run)
-    if on_start is not None:
-        on_start(directory.path)
     custom = CustomParts(model=model, train=train, val=val, callbacks=callbacks)
     with directory.held(), directory.removed_if_unused():
+        if on_start is not None:
+            on_start(directory.path)
         metrics = train_to_end(settings, directory, custom, progress=progress)
     return with_facts(metrics, run=str(directory.path))
 
