@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from unpool.pages.axes import POINTS, axis, finite, number, shortened
+from unpool.pages.axes import POINTS, axis, finite, number, numbers, shortened
 from unpool.pages.chart import WIDTH, Series, line_chart
 
 
@@ -50,6 +50,11 @@ def test_axis_of_one_value_has_room(value):
 )
 def test_numbers_are_short(value, text):
     assert number(value) == text
+
+
+def test_numbers_of_ticks_are_exact():
+    assert numbers([19.6800, 19.6825, 19.685]) == ["19.68", "19.6825", "19.685"]
+    assert numbers([0.5, 1, 12000]) == ["0.5", "1", "12,000"]
 
 
 def test_points_that_cannot_be_drawn_are_left_out():

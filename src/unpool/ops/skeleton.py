@@ -31,8 +31,8 @@ COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_P
 )
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("neck", "head_top")
-MIDDLE = (90, 200, 90)  # RGB of a limb on neither side
-SIDES = (("the person's left", (240, 150, 40)), ("the person's right", (50, 140, 240)), ("neither side", MIDDLE))
+WARM, COLD, MIDDLE = (240, 150, 40), (50, 140, 240), (90, 200, 90)  # RGB of limbs
+SIDES = (("the person's left", WARM), ("the person's right", COLD), ("neither side", MIDDLE))
 _LEAST_SIDE = 192  # pixels; smaller images are enlarged so that a skeleton is visible
 
 
@@ -89,4 +89,6 @@ def draw_skeletons(
 
 def _side_colour(first: str, second: str) -> tuple[int, int, int]:
     sides = {side_of(first), side_of(second)}
-    return next((colour for (_, colour), side in zip(SIDES, ("left", "right"), strict=False) if side in sides), MIDDLE)
+    if "left" in sides:
+        return WARM
+    return COLD if "right" in sides else MIDDLE

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from unpool.pages.axes import Axis, Bucket, axis, finite, number, shortened
+from unpool.pages.axes import Axis, Bucket, axis, finite, number, numbers, shortened
 from unpool.pages.markup import Markup, element, joined
 
 WIDTH, HEIGHT = 480, 260  # about as wide as on the page, so that its texts are as large as those around it
@@ -84,14 +84,14 @@ def _axes(lines: Sequence[Sequence[Bucket]], *, scale: Scale, span: Sequence[flo
 
 def _grid(across: Axis, up: Axis) -> Markup:
     parts = []
-    for tick in up.ticks:
+    for tick, text in zip(up.ticks, numbers(up.ticks), strict=True):
         at = up.pixel(tick)
-        parts += [_rule(LEFT, at, WIDTH - RIGHT, at), _text(LEFT - 8, at + 4, number(tick), anchor="end")]
-    for tick in across.ticks:
+        parts += [_rule(LEFT, at, WIDTH - RIGHT, at), _text(LEFT - 8, at + 4, text, anchor="end")]
+    for tick, text in zip(across.ticks, numbers(across.ticks), strict=True):
         at = across.pixel(tick)
         parts += [
             _rule(at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 4),
-            _text(at, HEIGHT - BOTTOM + 17, number(tick), anchor="middle"),
+            _text(at, HEIGHT - BOTTOM + 17, text, anchor="middle"),
         ]
     return joined(*parts)
 

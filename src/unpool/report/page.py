@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from unpool.errors import ModelFileError
 from unpool.pages import blocks
+from unpool.pages.axes import number
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup
 from unpool.pages.page import Section, build_page
@@ -113,7 +114,7 @@ def _cards(examples: Sequence[Example]) -> list[Card]:
     return [
         Card(
             one.name,
-            f"{one.exhibit.caption}, loss {one.loss:.3f}".removeprefix(", "),
+            f"{one.exhibit.caption}, loss {number(one.loss)}".removeprefix(", "),
             [Picture(label, image) for label, image in one.exhibit.pictures],
             is_right=one.exhibit.is_right,
             is_exact=one.exhibit.is_exact,

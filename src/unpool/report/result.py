@@ -23,9 +23,10 @@ def result_section(metrics: Mapping[str, Any], described: Described, best: str) 
     rows = [(one.title, in_words(one, metrics[name])) for name, one in shown.items() if name != main]
     if (time_s := training_facts(metrics).get("time_s")) is not None:
         rows.append(("time", duration(time_s)))
-    notes = [_best(metrics, described, best), *_absent(metrics), _baseline(metrics, described)]
+    warning = _warning(metrics, described)
+    notes = [_best(metrics, described, best), *_absent(metrics), "" if warning else _baseline(metrics, described)]
     return [
-        *_warning(metrics, described),
+        *warning,
         *([blocks.headline(shown[main].title, in_words(shown[main], metrics[main]))] if main else []),
         *([blocks.table(rows)] if rows else []),
         *(blocks.note(text) for text in notes if text),

@@ -164,8 +164,8 @@ class Denoising(Maps):
         pictures = {f"noisy, {before:.2f} dB": noisy, "clean": clean, f"result, {after:.2f} dB": answer}
         shown = [(label, _middle(_picture(one)).expand(3, -1, -1)) for label, one in pictures.items()]
         height, width = clean.shape[-2:]
-        part = f"the middle of {width} x {height} pixels, " if max(height, width) > SHOWN else ""
-        return Exhibit(shown, caption=f"{part}PSNR {before:.2f} dB noisy, {after:.2f} dB result", is_exact=True)
+        part = f"the middle of {width} x {height} pixels" if max(height, width) > SHOWN else ""
+        return Exhibit(shown, caption=part, is_exact=True)
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The images as the network saw them, left as they are."""
