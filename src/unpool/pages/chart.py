@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 from unpool.pages.axes import Axis, Bucket, axis, finite, number, numbers, shortened
 from unpool.pages.markup import Markup, element, joined
 
-WIDTH, HEIGHT = 480, 260  # about as wide as on the page, so that its texts are as large as those around it
-LEFT, RIGHT, TOP, BOTTOM = 76, 16, 12, 44
+WIDTH, HEIGHT = 480, 270  # about as wide as on the page, so that its texts are as large as those around it
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 36, 48
 COLOURS = 6  # series colours in the page's style
 FEW = 40  # points up to which each is marked
 LOG_FROM = 30  # factor between the largest and the smallest value from which an axis turns logarithmic
@@ -57,7 +57,7 @@ def line_chart(
         _grid(across, up),
         *marks,
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x, anchor="middle"),
-        _upright(15, (TOP + HEIGHT - BOTTOM) / 2, y),
+        _text(4, 15, y, anchor="start"),
     )
     return _figure(title, list(drawn), sketch)
 
@@ -91,7 +91,7 @@ def _grid(across: Axis, up: Axis) -> Markup:
         at = across.pixel(tick)
         parts += [
             _rule(at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 4),
-            _text(at, HEIGHT - BOTTOM + 17, text, anchor="middle"),
+            _text(at, HEIGHT - BOTTOM + 20, text, anchor="middle"),
         ]
     return joined(*parts)
 
@@ -128,9 +128,3 @@ def _rule(x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 def _text(x: float, y: float, text: str, *, anchor: str) -> Markup:
     return element("text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}, text)
-
-
-def _upright(x: float, y: float, text: str) -> Markup:
-    """A text that is read from below, around a point."""
-    turn = f"rotate(-90 {x:.1f} {y:.1f})"
-    return element("text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": "middle", "transform": turn}, text)

@@ -63,7 +63,7 @@ tbody tr + tr td { border-top: 1px solid var(--line); }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .matrix { font-size: 13px; } .matrix td, .matrix tbody td:first-child { padding: 3px 6px; text-align: right;
   min-width: 34px; border: 1px solid var(--line); color: var(--ink); font-variant-numeric: tabular-nums; }
-.matrix td.wrong { background: rgba(var(--wrong), calc(var(--share) * 1.6)); }
+.matrix td.wrong { background: rgba(var(--wrong), min(calc(var(--share) * 1.6), .6)); }
 .matrix td.right { background: rgba(var(--right), calc(var(--share) * .45)); }
 .matrix td, .matrix th { overflow-wrap: normal; white-space: nowrap; }
 .matrix .side { font-weight: 500; white-space: nowrap; text-align: right; padding-right: 10px; }
