@@ -99,17 +99,6 @@ def test_failed_run_takes_away_the_folders_that_it_made_and_no_others(tmp_path, 
     assert not list(Path("mine").iterdir())
 
 
-def test_what_a_user_laid_into_a_failing_run_stays(tmp_path):
-    def lay(path):
-        (path / "note.txt").write_text("mine")
-
-    with pytest.raises(DataError):
-        run.train(
-            "folder_resnet18", {"data.root": str(broken_set(tmp_path / "set"))}, run=tmp_path / "run", on_start=lay
-        )
-    assert (tmp_path / "run" / "note.txt").read_text() == "mine"
-
-
 def test_interrupt_as_soon_as_the_folder_is_there_leaves_none(tmp_path):
     def interrupt(path):
         raise KeyboardInterrupt
@@ -142,6 +131,15 @@ def test_run_that_diverges_stays_if_it_took_a_step(tmp_path, steps, stays):
     with pytest.raises(Diverged, match=says):
         run.train("scenes_unet", SMALL, run=tmp_path / "run", callbacks=[Diverging(steps)])
     assert (tmp_path / "run" / "last").exists() == stays == (tmp_path / "run").exists()
+
+
+def test_what_a_user_laid_into_a_failing_run_stays(tmp_path):
+    def lay(path):
+        (path / "note.txt").write_text("mine")
+
+    with pytest.raises(Diverged):
+        run.train("scenes_unet", SMALL, run=tmp_path / "run", on_start=lay, callbacks=[Diverging(0)])
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["note.txt"]
 
 
 def test_run_that_another_process_holds_is_not_taken_away(tmp_path):

@@ -246,6 +246,7 @@ def test_report_names_as_the_best_what_chose_the_best_weights(tmp_path):
     rows = [{"epoch": e, "step": e, "share": e / 10, "error": e} for e in (1, 2, 3)]
     text = make(lay_run(tmp_path / "run", {**rows[-1], "history": rows}), described=described, best="error")
     assert "The best error was 1 after epoch 1" in text
+    assert '<p class="headline"><b>3</b><span>error</span></p>' in text
 
 
 def test_report_of_many_classes_shows_the_extremes_and_the_most_frequent_mistakes(tmp_path):

@@ -73,7 +73,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 0 0 14px; }
 .cards { display: grid; gap: 22px 24px; }
 .cards.single { grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
-.cards.tiny { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
+.cards.tiny { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); } .cards.tiny .title b { display: block; }
 .card { min-width: 0; } .card .row { display: grid; gap: 8px; align-items: start; }
 .card .row.n2 { grid-template-columns: repeat(2, minmax(0, 1fr)); max-width: 720px; }
 .card .row.n3 { grid-template-columns: repeat(3, minmax(0, 1fr)); }
