@@ -14,7 +14,7 @@ from unpool.pages.markup import Markup, element
 LARGEST = 480  # pixels of the longer side; a page of 50 images then has a few MB
 ALONE = 800  # the same, of the only picture of a card
 SMALLEST = 96  # images below are shown enlarged, pixel by pixel
-QUALITY, EXACT = 88, 95  # of a JPEG, and of one whose pixels are to be seen
+QUALITY, EXACT = 88, 91  # of a JPEG, and of one whose pixels are to be seen
 
 
 class Picture(NamedTuple):
