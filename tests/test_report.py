@@ -7,7 +7,7 @@ import torch
 from tests.bound import bind
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.report import Example, write_report
-from unpool.task import Description
+from unpool.task import Description, Exhibit
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.segmentation import Segmentation
@@ -72,8 +72,13 @@ def lay_run(folder, metrics):
     return folder
 
 
-def make(run, examples=(), worst=(), described=DESCRIBED, best="mean_iou"):
-    return write_report(run, described=described, best=best, examples=examples, worst=worst).read_text(encoding="utf-8")
+def make(run, examples=(), worst=(), described=DESCRIBED, best="mean_iou", legend=()):
+    path = write_report(run, described=described, best=best, examples=examples, worst=worst, legend=legend)
+    return path.read_text(encoding="utf-8")
+
+
+def example(name, caption=""):
+    return Example(name, Exhibit((("image", IMAGE), ("prediction", IMAGE)), caption=caption), 0.25)
 
 
 def test_loss_of_an_evaluation_is_no_point_of_the_training_curve(run):
@@ -85,15 +90,13 @@ def test_loss_of_an_evaluation_is_no_point_of_the_training_curve(run):
 
 def test_report_is_one_file_in_the_run(run):
     before = {path.name for path in run.iterdir()}
-    path = write_report(
-        run, described=DESCRIBED, best="mean_iou", examples=[Example("a", IMAGE, IMAGE, IMAGE, "")], worst=[]
-    )
+    path = write_report(run, described=DESCRIBED, best="mean_iou", examples=[example("a")], worst=[])
     assert path == run / "report.html"
     assert {entry.name for entry in run.iterdir()} == before | {"report.html"}
 
 
 def test_report_takes_nothing_from_elsewhere_and_runs_nothing(run):
-    text = make(run, [Example(HOSTILE, IMAGE, IMAGE, IMAGE, HOSTILE)], [Example(HOSTILE, IMAGE, None, IMAGE, HOSTILE)])
+    text = make(run, [example(HOSTILE, HOSTILE)], [example(HOSTILE, HOSTILE)], legend=[(HOSTILE, (1, 2, 3))])
     assert "<script" not in text
     assert "onerror=alert(1)>" not in text
     assert set(re.findall(r"<img src=\"([^,]*),", text)) == {"data:image/jpeg;base64"}
@@ -103,8 +106,10 @@ def test_report_takes_nothing_from_elsewhere_and_runs_nothing(run):
 
 def test_report_names_figures_by_their_words(run):
     text = make(run)
-    for value, name in (("58.0 %", "mean IoU"), ("91.3 %", "pixel accuracy"), ("0.7", "loss"), ("1 h 02 min", "time")):
-        assert f"<b>{value}</b><span>{name}</span>" in text
+    assert '<p class="headline"><b>58.0 %</b><span>mean IoU</span></p>' in text
+    for value, name in (("91.3 %", "pixel accuracy"), ("0.7", "loss"), ("1 h 02 min", "time")):
+        assert f"<td>{name}</td><td>{value}</td>" in text
+    assert "<td>mean IoU</td>" not in text
     assert "unet on resnet34, segmentation" in text
 
 
@@ -142,13 +147,41 @@ def test_report_shows_how_many_targets_each_class_has(tmp_path):
 
 
 def test_report_compares_with_colour_alone(run):
-    assert "Colour alone. It reaches mean IoU 27.1 %." in make(run)
+    text = make(run)
+    assert "a trivial answer: Colour alone. It reaches mean IoU 27.1 %." in text
+    assert 'class="warning"' not in text
+
+
+@pytest.mark.parametrize("value", [0.271, 0.1])
+def test_report_warns_above_all_else_of_a_score_that_is_not_above_the_trivial_one(tmp_path, value):
+    text = make(lay_run(tmp_path / "run", segmentation_metrics(mean_iou=value)))
+    warned = text.index('class="warning"')
+    assert warned < text.index('class="headline"')
+    assert f"mean IoU is {100 * value:.1f} % and a trivial answer reaches 27.1 %" in text[warned:]
+
+
+def test_report_warns_of_an_error_that_is_not_below_the_trivial_one(tmp_path):
+    described = {"error": Description("error", unit="pixels", higher_is_better=False)}
+    for error, warns in ((2.0, False), (4.0, True)):
+        metrics = {"error": error, "baseline": {"metric": "error", "value": 3.0, "about": "The middle."}}
+        text = make(lay_run(tmp_path / f"run{error}", metrics), described=described, best="error")
+        assert ('class="warning"' in text) == warns
 
 
 def test_report_draws_training_and_validation_and_leaves_out_a_cut_line(run):
     text = make(run)
     assert re.findall(r"<figcaption><b>([^<]+)", text) == ["Loss", "Validation", "Learning rate", "Images a second"]
     assert "Loss: training, validation" in text
+
+
+def test_charts_are_over_epochs_and_name_both_axes(run):
+    text = make(run)
+    assert re.findall(r">([a-z%, ]+)</text>", text) == [
+        *("epoch", "loss", "epoch", "%", "epoch", "learning rate", "epoch", "images a second")
+    ]
+    marks = re.findall(r"<title>validation ([\d.]+) at ([\d.]+)</title>", text)
+    assert marks == [("1.2", "1"), ("0.8", "2"), ("0.7", "3")]
+    assert "<title>mean IoU 62 at 2</title>" in text
 
 
 def test_report_says_how_long_training_waited_for_data(run):
@@ -180,13 +213,23 @@ def test_report_of_a_classifier_shows_recall_and_confusion(tmp_path):
     assert "Recall of each class" in text
     assert "top-5" not in text  # of two classes
     assert re.findall(r'--share:[\d.]+">(\d+)<', text) == ["3", "1", "2", "11"]
+    assert "<h3>Confusion, images</h3>" in text
+
+
+def test_report_of_very_many_pixels_writes_their_confusion_in_percent(tmp_path):
+    metrics = segmentation_metrics(confusion=[[900_000, 100_000, 0], [0, 0, 0], [1, 0, 3]])
+    text = make(lay_run(tmp_path / "run", metrics))
+    assert "<h3>Confusion, % of the pixels of each true class</h3>" in text
+    assert re.findall(r'title="([^"]* of [^"]*)">([\d.]+)<', text) == [
+        *(("900,000 of 1,000,000", "90.0"), ("100,000 of 1,000,000", "10.0"), ("1 of 4", "25.0"), ("3 of 4", "75.0"))
+    ]
 
 
 def test_report_calls_a_number_a_share_only_where_its_description_says_so(tmp_path):
     metrics = {"ssim": 0.91, "psnr": 28.5, "left_out": 0.5, "loss": 0.25, "history": history()}
     text = make(lay_run(tmp_path / "run", metrics), described=Denoising(DataInfo()).described)
     for value, name in (("28.5 dB", "PSNR"), ("0.91", "SSIM"), ("0.25", "loss")):
-        assert f"<b>{value}</b><span>{name}</span>" in text
+        assert f"<b>{value}</b><span>{name}</span>" in text or f"<td>{name}</td><td>{value}</td>" in text
     assert "91.0 %" not in text
     assert "left_out" not in text
 
@@ -203,6 +246,7 @@ def test_report_names_as_the_best_what_chose_the_best_weights(tmp_path):
     rows = [{"epoch": e, "step": e, "share": e / 10, "error": e} for e in (1, 2, 3)]
     text = make(lay_run(tmp_path / "run", {**rows[-1], "history": rows}), described=described, best="error")
     assert "The best error was 1 after epoch 1" in text
+    assert '<p class="headline"><b>3</b><span>error</span></p>' in text
 
 
 def test_report_of_many_classes_shows_the_extremes_and_the_most_frequent_mistakes(tmp_path):

@@ -29,7 +29,7 @@ def test_picture_of_a_target_shows_the_file_without_the_noise_of_the_run(tmp_pat
     overrides = SMALL | {"data.noise": {"gaussian": {"level": 25}}, "model.width": 4, "train.epochs": 1}
     run.train("figures_hourglass", overrides, run=tmp_path / "run")
     options = load_recipe(tmp_path / "run" / "recipe.yaml").data.options
-    assert torch.equal(seen[0].image, Figures(None, "val", **options)[0]["image"])
+    assert torch.equal(seen[0].exhibit.pictures[0][1], Figures(None, "val", **options)[0]["image"])
 
 
 def test_noise_beyond_the_range_of_a_pixel_is_drawn_white_and_not_black(tmp_path, monkeypatch):
@@ -43,5 +43,6 @@ def test_noise_beyond_the_range_of_a_pixel_is_drawn_white_and_not_black(tmp_path
     small = {"data.root": str(tmp_path / "set"), "data.train_size": [16, 16], "data.workers": 0, "train.epochs": 1}
     fast = {"train.batch": 2, "train.precision": "float32", "train.memory_format": "contiguous", "model.width": 4}
     run.train("folder_dncnn", {**small, **fast}, run=tmp_path / "run")
-    assert 255 in seen[0].image
-    assert seen[0].image.float().mean() > 200
+    noisy = seen[0].exhibit.pictures[0][1]
+    assert 255 in noisy
+    assert noisy.float().mean() > 200

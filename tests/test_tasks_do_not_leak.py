@@ -19,7 +19,7 @@ DOORS = {"TASKS", "Maps"}  # what may be imported from `tasks`: the table, and t
 OTHERS = {
     ("data/readers/coco_regions.py", "segmentation"): "a key of COCO's files",
     ("conduct.py", "precision"): "of the numbers in training",
-    ("report.py", "precision"): "the same, in metrics.json",
+    ("report/facts.py", "precision"): "the same, in metrics.json",
 }
 
 

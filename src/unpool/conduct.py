@@ -24,16 +24,16 @@ from unpool.model_file import describe
 from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
-from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, RunDirectory, as_bytes
+from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, STATES, RunDirectory, as_bytes
 from unpool.same_set import check_same_set
-from unpool.task import with_facts
+from unpool.task import is_above, with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
-from unpool.training.checkpoint import load
+from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
-from unpool.training.loop import fit
+from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress, as_time
@@ -66,7 +66,7 @@ def train_to_end(
     stopwatch = Stopwatch(time.monotonic())
     if recipe.train.threads != "auto":
         torch.set_num_threads(recipe.train.threads)
-    state = load(directory / "last")
+    state = load(directory / STATES)
     with StopRequest(recipe.train.time_limit_s) as stop:
 
         def tick(done: int, total: int) -> None:
@@ -89,11 +89,29 @@ def train_to_end(
             job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom)
-        fit(job, callbacks)
+        _fit(job, callbacks, directory)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
-        write_report(directory.path, described=job.task.described, best=job.task.best, examples=examples, worst=worst)
+        task = job.task
+        write_report(
+            directory.path,
+            described=task.described,
+            best=task.best,
+            legend=task.legend,
+            examples=examples,
+            worst=worst,
+        )
+        keep_newest(directory / STATES)
         return metrics
+
+
+def _fit(job: Job, callbacks: Sequence[Callback], directory: RunDirectory) -> None:
+    """Trains; notes in the directory where not even one step was taken and nothing was saved to go on with."""
+    try:
+        fit(job, callbacks)
+    except BaseException as error:
+        directory.is_unused = job.counters.step == 0 and not isinstance(error, SAVED)
+        raise
 
 
 def _same_data(
@@ -180,7 +198,7 @@ def _make_callbacks(
     if has_tensorboard():
         every.append(TensorBoard(directory / "events"))
     every += [*callbacks, Progress()]
-    saving = Save(directory / "last", callbacks=every, every_s=recipe.train.save_every_s)
+    saving = Save(directory / STATES, callbacks=every, every_s=recipe.train.save_every_s)
     return [*every, saving], evaluation
 
 
@@ -238,10 +256,12 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         },
     }
     if data.train.manifest["memory"] and data.val.manifest["memory"]:
-        baseline = job.task.baseline(data.train.samples, data.val.samples)
+        baseline = job.task.baseline(data.train.samples, data.val.samples, evaluation.history[-1])
         if baseline is not None:
             facts["baseline"] = baseline._asdict()
             _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
+            if not is_above(evaluation.history[-1], baseline, job.task.description(baseline.metric)):
+                _log.warning("the network's %s is not above that", baseline.metric)
     metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
     directory.write_json(METRICS, as_json(metrics))
     return metrics

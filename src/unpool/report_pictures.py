@@ -58,10 +58,5 @@ def _example(job: Job, data: Data, collate: Transform, *, index: int) -> Example
     if job.task.is_image:  # what the network saw, which may have noise that the file has not
         sample = {**sample, **{key: batch[key][0] for key in job.task.needs}}
     image = drawable(sample["image"].round().clamp(0, 255).to(torch.uint8)).expand(3, -1, -1)
-    return Example(
-        data.val.samples.names[index],
-        image,
-        job.task.draw(image, sample),
-        job.task.draw(image, job.task.thinned(job.task.record(prediction), 1)),
-        f"loss {loss:.3f}",
-    )
+    exhibit = job.task.exhibit(image, sample, job.task.thinned(job.task.record(prediction), 1))
+    return Example(data.val.samples.names[index], exhibit, loss)

@@ -106,9 +106,9 @@ def train(  # noqa: PLR0913, a public verb
     parts = {"model": model, "train": train, "val": val, "classes": classes}
     settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=callbacks)
     directory = RunDirectory.create(name, run)
-    if on_start is not None:
-        on_start(directory.path)
     with directory.held(), directory.removed_if_unused():
+        if on_start is not None:
+            on_start(directory.path)
         metrics = train_to_end(settings, directory, custom, progress=progress)
     return with_facts(metrics, run=str(directory.path))
 

@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,10 @@ except ImportError:  # Windows: two trainers of one run are not kept apart there
 
 RECIPE, DATA, CONFIG, METRICS = "recipe.yaml", "data.json", "config.json", "metrics.json"
 LAST, BEST, REPORT = "model.safetensors", "best.safetensors", "report.html"
+STATES = "last"  # folder of the states to resume from
 _log = logging.getLogger(__name__)
+_BEFORE = {"lock", NAME, DATA, CONFIG}  # what a run leaves that ends before its recipe is written,
+_OF_NO_STEP = {*_BEFORE, RECIPE, STATES, "log.jsonl", "events"}  # and one that ends before its first step
 _MADE_ANEW = {  # by a run that is resumed without the file
     LAST: "it is made anew from the saved state",
     METRICS: "it is made anew from the saved state",
@@ -38,10 +42,13 @@ class RunDirectory:
     Attributes:
         path: absolute folder; holds recipe.yaml, config.json, data.json, model.safetensors, best.safetensors, last/,
             log.jsonl, metrics.json, manifest.json and report.html.
+        is_unused: the run was described and ended before its first step.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, made: Sequence[Path] = ()) -> None:
         self.path = Path(path).absolute()
+        self.is_unused = False
+        self._made = [folder.absolute() for folder in made]
 
     @classmethod
     def create(cls, recipe_name: str, run: Path | None) -> "RunDirectory":
@@ -61,15 +68,17 @@ class RunDirectory:
                     raise RecipeError(
                         f"{path} exists already; give another --run, or continue it with: unpool train --resume {path}"
                     )
+                made = _missing(path) or ([path] if any(path.iterdir()) else [])  # the latter by a killed run
                 path.mkdir(parents=True, exist_ok=True)
-                return cls(path)
+                return cls(path, made=made)
             for number in range(1, 1_000_000):
                 path = Path("runs") / f"{recipe_name}-{number}"
+                made = _missing(path)
                 try:
                     path.mkdir(parents=True)
                 except FileExistsError:
                     continue
-                return cls(path)
+                return cls(path, made=made)
         except OSError as error:
             raise EnvironmentFault(
                 f"cannot make the run directory {shortened(str(error.filename))}: {error.strerror}; choose a writable "
@@ -195,16 +204,24 @@ class RunDirectory:
 
     @contextmanager
     def removed_if_unused(self) -> Iterator[None]:
-        """Takes the folder away again where what happens inside fails before the run could be resumed."""
+        """Takes away what `create` made where what happens inside fails before the run's first step.
+
+        A folder that was there before stays, as empty as it was.
+        """
         try:
             yield
         except BaseException:
-            if _never_began(self.path):
-                for path in self.path.iterdir():
-                    path.unlink(missing_ok=True)
-                with suppress(OSError):
-                    self.path.rmdir()
+            if self.is_unused or _never_began(self.path):
+                self._remove()
             raise
+
+    def _remove(self) -> None:
+        for path in self.path.iterdir():
+            if path.name in _OF_NO_STEP or path.name.startswith(TEMPORARY):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with suppress(OSError):  # of another run, or of the user, is what they hold besides
+            for folder in self._made:
+                folder.rmdir()
 
 
 def as_bytes(values: Mapping[str, Any]) -> bytes:
@@ -212,8 +229,12 @@ def as_bytes(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(values, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
 
 
+def _missing(path: Path) -> list[Path]:
+    """The folder and those around it that do not exist, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
 def _never_began(path: Path) -> bool:
     """Whether a folder holds nothing but what a run leaves that ended before its recipe was written."""
     names = {child.name for child in path.iterdir()}
-    known = {"lock", NAME, DATA, CONFIG}
-    return not names or ("lock" in names and all(name in known or name.startswith(TEMPORARY) for name in names))
+    return not names or ("lock" in names and all(name in _BEFORE or name.startswith(TEMPORARY) for name in names))

@@ -59,6 +59,22 @@ class Baseline(NamedTuple):
     about: str
 
 
+class Exhibit(NamedTuple):
+    """One validation image as the report shows it.
+
+    Attributes:
+        pictures: (label, (3, H, W) uint8) side by side.
+        caption: one line: truth, answer, and the score of this image where there is one.
+        is_right: whether the answer is right; None where there is more than yes and no.
+        is_exact: the pictures are shown pixel by pixel, neither enlarged nor made smaller.
+    """
+
+    pictures: Sequence[tuple[str, Tensor]]
+    caption: str = ""
+    is_right: bool | None = None
+    is_exact: bool = False
+
+
 class TrainingSetup(NamedTuple):
     """What of a run's data may make its task useless.
 
@@ -177,6 +193,16 @@ class Task(nn.Module, ABC):
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with a sample's targets or a thinned record drawn on it: (3, H', W') uint8."""
 
+    @property
+    def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
+        """Names and RGB of what has a colour in the pictures of `draw` and `exhibit`."""
+        return ()
+
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """The image (3, H, W) uint8, truth and answer, both at its size, as the report shows them."""
+        drawn = (("truth", self.draw(image, target)), ("prediction", self.draw(image, record)))
+        return Exhibit((("image", image), *drawn))
+
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """Writes raw files `<stem>_<ending>`, one for each of `files`; returns the record as JSON."""
         return dict(record)
@@ -185,8 +211,11 @@ class Task(nn.Module, ABC):
         """The record for an image of which each `step`-th pixel is shown."""
         return {k: v[..., ::step, ::step] if isinstance(v, Tensor) else v for k, v in record.items()}
 
-    def baseline(self, train: Samples, val: Samples) -> Baseline | None:
-        """What a trivial answer, learned from `train`, scores on `val`; None where none is worth knowing."""
+    def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
+        """What a trivial answer, learned from `train`, scores on `val`; None where none is worth knowing.
+
+        `metrics` are those of the network on `val`.
+        """
         return None
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
@@ -251,6 +280,17 @@ def split_state(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
     model = {name: value for name, value in tensors.items() if not name.startswith(_PREFIX)}
     task = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
     return model, task
+
+
+def is_above(metrics: Mapping[str, Any], baseline: Baseline, description: Description) -> bool:
+    """Whether a network scores better than a trivial answer; also where its score is not known.
+
+    >>> is_above({"accuracy": 0.5}, Baseline("accuracy", 0.5, "Always yes."), Description("accuracy"))
+    False
+    """
+    value = metrics.get(baseline.metric)
+    sign = 1 if description.higher_is_better else -1
+    return value is None or sign * value > sign * baseline.value
 
 
 def first_sample(prediction: Prediction) -> Prediction:

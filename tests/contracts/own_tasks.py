@@ -168,7 +168,7 @@ class Angle(Task):
     def draw(self, image: Tensor, target: Any) -> Tensor:
         return draw_line(image, float(target["degrees"] if "degrees" in target else target["angle_deg"]))
 
-    def baseline(self, train: Any, val: Any) -> Baseline:
+    def baseline(self, train: Any, val: Any, metrics: Any) -> Baseline:
         return Baseline("angle_error", 45.0, "A guess at random.")
 
 

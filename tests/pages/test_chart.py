@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from unpool.pages.axes import POINTS, axis, finite, number, shortened
+from unpool.pages.axes import POINTS, axis, finite, number, numbers, shortened
 from unpool.pages.chart import WIDTH, Series, line_chart
 
 
@@ -52,6 +52,11 @@ def test_numbers_are_short(value, text):
     assert number(value) == text
 
 
+def test_numbers_of_ticks_are_exact():
+    assert numbers([19.6800, 19.6825, 19.685]) == ["19.68", "19.6825", "19.685"]
+    assert numbers([0.5, 1, 12000]) == ["0.5", "1", "12,000"]
+
+
 def test_points_that_cannot_be_drawn_are_left_out():
     assert finite([(0, 1.0), (1, None), (2, math.nan), (3, math.inf), (4, 2)]) == [(0, 1.0), (4, 2)]
 
@@ -69,7 +74,9 @@ def test_a_short_series_is_kept_as_it_is():
 
 
 def test_chart_draws_one_line_a_series_at_the_right_height():
-    made = line_chart("Loss", [Series("a", [(0, 0.0), (1, 1.0)]), Series("b", [(0, 1.0), (1, 0.0)])], x="step")
+    made = line_chart(
+        "Loss", [Series("a", [(0, 0.0), (1, 1.0)]), Series("b", [(0, 1.0), (1, 0.0)])], x="step", y="loss"
+    )
     lines = re.findall(r'class="line (s\d)" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', made)
     assert [line[0] for line in lines] == ["s0", "s1"]
     (_, x1, bottom, x2, top), falling = lines
@@ -79,32 +86,40 @@ def test_chart_draws_one_line_a_series_at_the_right_height():
 
 
 def test_chart_writes_the_numbers_of_both_axes():
-    made = line_chart("Loss", [Series("a", [(0, 3.0), (2000, 41.0)])], x="step")
+    made = line_chart("Loss", [Series("a", [(0, 3.0), (2000, 41.0)])], x="step", y="loss")
     assert {"500", "1,000", "1,500", "10", "20", "30"} <= set(re.findall(r">([\d,]+)</text>", made))
 
 
 def test_chart_names_its_lines_where_there_are_several_and_marks_the_points_of_short_ones():
     short, long = Series("a", [(0, 1.0), (1, 2.0)]), Series("b", [(x, 1.0) for x in range(500)])
-    alone = line_chart("t", [short], x="step")
-    both = line_chart("t", [short, long], x="step")
+    alone = line_chart("t", [short], x="step", y="loss")
+    both = line_chart("t", [short, long], x="step", y="loss")
     assert (alone.count('class="key"'), both.count('class="key"')) == (0, 2)
     assert both.count("<circle") == 2
     assert "<title>a 2 at 1</title>" in alone
 
 
+def test_chart_names_both_axes_and_shows_all_of_its_span():
+    made = line_chart("Loss", [Series("a", [(2, 1.0), (3, 2.0)])], x="epoch", y="loss, nats", span=(0, 6))
+    assert re.findall(r">([a-z, ]+)</text>", made) == ["epoch", "loss, nats"]
+    assert {"0", "6"} <= set(re.findall(r'text-anchor="middle">([\d.]+)</text>', made))
+
+
 def test_chart_of_nothing_says_so():
-    assert "no values" in line_chart("Loss", [Series("a", [(0, None), (1, math.nan)])], x="step")
+    assert "no values" in line_chart("Loss", [Series("a", [(0, None), (1, math.nan)])], x="step", y="loss")
 
 
 def test_chart_escapes_its_names():
-    made = line_chart("<script>", [Series("<i>", [(0, 1.0)]), Series("</svg>", [(0, 2.0)])], x="<x>")
-    assert not {"<script>", "<i>", "<x>"} & set(re.findall(r"<[^/ ]+>", made))
+    made = line_chart("<script>", [Series("<i>", [(0, 1.0)]), Series("</svg>", [(0, 2.0)])], x="<x>", y="<y>")
+    assert not {"<script>", "<i>", "<x>", "<y>"} & set(re.findall(r"<[^/ ]+>", made))
     assert made.count("</svg>") == 1
 
 
 def test_auto_scale_is_logarithmic_only_for_wide_positive_values():
     def ticks(points, scale):
-        return re.findall(r'text-anchor="end">([^<]+)<', line_chart("t", [Series("a", points)], x="x", scale=scale))
+        return re.findall(
+            r'text-anchor="end">([^<]+)<', line_chart("t", [Series("a", points)], x="x", y="y", scale=scale)
+        )
 
     assert ticks([(0, 1.0), (1, 0.001)], "auto") == ["0.001", "0.01", "0.1", "1"]
     assert ticks([(0, 1.0), (1, 0.0)], "log")[0] == "0"
@@ -118,7 +133,7 @@ EXTREME = [0.0, 5e-324, 1e-310, 1e-300, 1e-12, 1.0, 1.0 + 2**-52, 1e12, 1e300, 1
 @pytest.mark.parametrize("scale", ["auto", "linear", "zero", "log"])
 def test_chart_of_any_two_values_has_every_mark_inside(scale):
     for low, high in itertools.product([*EXTREME, *(-value for value in EXTREME)], repeat=2):
-        drawn = line_chart("lr", [Series("lr", [(0, low), (1, high), (2, None)])], x="step", scale=scale)
+        drawn = line_chart("lr", [Series("lr", [(0, low), (1, high), (2, None)])], x="step", y="lr", scale=scale)
         numbers = [float(text) for text in re.findall(r'(?:cx|cy|[xy][12])="([^"]*)"', drawn)]
         numbers += [float(text) for path in re.findall(r' d="M([^"Z]*)', drawn) for text in re.split("[ L]", path)]
         assert all(0 <= number <= WIDTH for number in numbers), (low, high)

@@ -61,6 +61,46 @@ def test_small_pictures_are_enlarged_pixel_by_pixel_and_large_ones_are_not():
     assert 'class="pixels"' not in card(200)
 
 
+def test_only_picture_of_a_card_is_large():
+    image = torch.zeros(3, 900, 600, dtype=torch.uint8)
+    alone = grid([Card("x", "", [Picture("", image)])])
+    beside = grid([Card("x", "", [Picture("a", image), Picture("b", image)])])
+    sizes = [[read_jpeg(uri).size for uri in re.findall(r'src="([^"]*)"', made)] for made in (alone, beside)]
+    assert sizes == [[(533, 800)], [(320, 480), (320, 480)]]
+    assert 'class="cards single"' in alone
+    assert 'class="cards wide"' in beside
+
+
+def test_right_and_wrong_are_said_in_words_and_not_in_colour_alone():
+    def verdicts(is_right):
+        card = Card("x", "", [Picture("", torch.zeros(3, 8, 8, dtype=torch.uint8))], is_right=is_right)
+        return re.findall(r'class="verdict (\w+)">(\w+)<', grid([card]))
+
+    assert [verdicts(one) for one in (True, False, None)] == [[("right", "right")], [("wrong", "wrong")], []]
+
+
+def test_exact_pictures_keep_their_pixels():
+    noise = torch.randint(0, 256, (1, 300, 310), dtype=torch.uint8)
+    made = grid([Card("x", "", [Picture("noisy", noise), Picture("clean", noise)], is_exact=True)])
+    shown = read_jpeg(re.findall(r'src="([^"]*)"', made)[0])
+    assert shown.size == (310, 300)
+    assert np.abs(np.array(shown).astype(int) - noise[0].numpy()).mean() < 5
+    assert 'class="row exact"' in made
+
+
+def test_warning_begins_with_the_word():
+    assert blocks.warning("<b>") == '<p class="warning"><b>Warning: </b>&lt;b&gt;</p>'
+
+
+def test_matrix_of_large_counts_writes_shares_and_keeps_the_counts():
+    made = blocks.matrix([[3, 1], [0, 0]], ["a", "b"], rows="truth", columns="prediction", in_shares=True)
+    assert re.findall(r'title="([^"]*)">([\d.]*)<', made)[:3] == [
+        ("3 of 4", "75.0"),
+        ("1 of 4", "25.0"),
+        ("0 of 0", ""),
+    ]
+
+
 def test_bar_is_as_long_as_its_share_and_absent_ones_are_empty():
     made = blocks.bars([blocks.Bar("a", 0.25, "25 %"), blocks.Bar("b", None, "absent"), blocks.Bar("c", 7.0, "700 %")])
     assert re.findall(r"width:[\d.]+%?", made) == ["width:25.0%", "width:0", "width:100.0%"]
@@ -82,7 +122,7 @@ def test_table_puts_numbers_at_the_right():
 
 
 def test_legend_shows_the_colour_of_each_class():
-    assert 'style="background:rgb(1,2,3)"></i>&lt;car&gt;' in blocks.legend(["<car>"], [(1, 2, 3)])
+    assert 'style="background:rgb(1,2,3)"></i>&lt;car&gt;' in blocks.legend([("<car>", (1, 2, 3))])
 
 
 def test_listing_keeps_lines_and_escapes():

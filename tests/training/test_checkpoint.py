@@ -209,3 +209,18 @@ def test_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
         files.write_tensors(path, {"weight": torch.zeros(2)})
     assert torch.equal(load_file(path)["weight"], torch.ones(2))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_finished_run_keeps_the_newest_state_alone(tmp_path):
+    saved(tmp_path, 1, 2)
+    checkpoint.keep_newest(tmp_path)
+    assert [state.name for state in checkpoint.states(tmp_path)] == ["step-00000002"]
+    checkpoint.keep_newest(tmp_path / "empty")
+
+
+def test_newest_state_that_is_damaged_takes_no_older_one_away(tmp_path, caplog):
+    saved(tmp_path, 1, 2)
+    (tmp_path / "step-00000002" / "state.safetensors").write_bytes(b"damaged")
+    checkpoint.keep_newest(tmp_path)
+    assert checkpoint.load(tmp_path)[1]["step"] == 1
+    assert "the states before it are kept" in caplog.text

@@ -6,8 +6,6 @@ from typing import Any
 from unpool.metrics.confusion import Confusion, mean
 from unpool.types import Batch, Prediction
 
-CONFUSION_LIMIT = 100  # classes up to which the confusion counts are returned: they grow with the square
-
 
 class LabelScores:
     """Top-1 and top-5 accuracy, recall and precision by class, and confusion counts, over a whole set."""
@@ -44,5 +42,5 @@ class LabelScores:
             "classes_measured": self.confusion.measured(),
             "recall": dict(zip(self.classes, recall, strict=True)),
             "precision": dict(zip(self.classes, self.confusion.precision(), strict=True)),
-            "confusion": counts.tolist() if len(self.classes) <= CONFUSION_LIMIT else None,
+            "confusion": self.confusion.table(),
         }

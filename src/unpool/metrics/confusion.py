@@ -7,6 +7,8 @@ from torch import Tensor
 
 from unpool.types import Batch, Prediction
 
+LARGEST = 100  # classes of a written table: it grows with the square
+
 
 class Confusion:
     """Confusion counts of a whole set; row = reference, column = prediction.
@@ -88,6 +90,10 @@ class Confusion:
     def measured(self) -> int:
         """Returns the number of classes that are in the reference."""
         return int((self.counts.sum(1) > 0).sum())
+
+    def table(self) -> list[list[int]] | None:
+        """Returns the counts as rows by reference; None of more than `LARGEST` classes."""
+        return self.counts.tolist() if len(self.counts) <= LARGEST else None
 
     def _of_measured(self, wholes: Tensor) -> list[float | None]:
         """Returns the share of each whole that was predicted correctly; None for a class not in the reference."""

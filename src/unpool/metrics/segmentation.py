@@ -26,7 +26,8 @@ class MaskScores:
 
         Returns:
             mean_iou over the classes_measured, those in the reference; pixel_accuracy, class_accuracy (mean recall),
-            and by class name: iou, recall, precision, None for a class that is not in the reference.
+            and by class name: iou, recall, precision, None for a class that is not in the reference; confusion, rows of
+            pixel counts by reference class (None beyond 100 classes).
         """
         iou, recall = self.confusion.iou(), self.confusion.recall()
         return {
@@ -37,4 +38,5 @@ class MaskScores:
             "iou": dict(zip(self.classes, iou, strict=True)),
             "recall": dict(zip(self.classes, recall, strict=True)),
             "precision": dict(zip(self.classes, self.confusion.precision(), strict=True)),
+            "confusion": self.confusion.table(),
         }

@@ -11,6 +11,7 @@ from torch import Tensor
 from unpool.types import IGNORE
 
 Colours = Sequence[tuple[int, int, int]]
+WRONG = (255, 0, 200)  # RGB of a wrong pixel, as bright on dark grey for every kind of sight
 LONGEST = 4096  # largest side in pixels to which an image is enlarged
 
 
@@ -114,6 +115,26 @@ def overlay(image: Tensor, mask: Tensor, palette: Colours, *, opacity: float = 0
     share[mask == IGNORE] = 0.0
     mixed = image.float() * (1 - share) + paint(mask, palette).float() * share  # (3, H, W)
     return mixed.round().to(torch.uint8)
+
+
+def show_errors(image: Tensor, is_wrong: Tensor) -> Tensor:
+    """Shows an image in dim grey, and what is wrong in one bright colour.
+
+    Args:
+        image: (C, H, W) uint8, C 1 or 3.
+        is_wrong: (H, W) bool.
+
+    Returns:
+        (3, H, W) uint8.
+
+    Example:
+        >>> show_errors(torch.full((3, 1, 2), 90, dtype=torch.uint8), torch.tensor([[False, True]]))[:, 0]
+        tensor([[ 45, 255],
+                [ 45,   0],
+                [ 45, 200]], dtype=torch.uint8)
+    """
+    grey = (image.cpu().float().mean(0) / 2).round().to(torch.uint8)
+    return torch.where(is_wrong, torch.tensor(WRONG, dtype=torch.uint8)[:, None, None], grey)
 
 
 def caption(image: Tensor, text: str) -> Tensor:

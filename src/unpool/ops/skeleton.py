@@ -31,6 +31,8 @@ COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_P
 )
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("neck", "head_top")
+WARM, COLD, MIDDLE = (240, 150, 40), (50, 140, 240), (90, 200, 90)  # RGB of limbs
+SIDES = (("the person's left", WARM), ("the person's right", COLD), ("neither side", MIDDLE))
 _LEAST_SIDE = 192  # pixels; smaller images are enlarged so that a skeleton is visible
 
 
@@ -88,5 +90,5 @@ def draw_skeletons(
 def _side_colour(first: str, second: str) -> tuple[int, int, int]:
     sides = {side_of(first), side_of(second)}
     if "left" in sides:
-        return (240, 150, 40)
-    return (50, 140, 240) if "right" in sides else (90, 200, 90)
+        return WARM
+    return COLD if "right" in sides else MIDDLE

@@ -102,6 +102,19 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def numbers(values: Sequence[float]) -> list[str]:
+    """Returns each number as short text, all with more digits where it needs them to be exact, as at a tick."""
+    texts = list(map(number, values))
+    for digits in range(5, 13):
+        if all(
+            math.isclose(float(text.replace(",", "")), value, abs_tol=SMALLEST)
+            for text, value in zip(texts, values, strict=True)
+        ):
+            break
+        texts = [f"{value:.{digits}g}" for value in values]
+    return texts
+
+
 def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
     """Returns the points (x, y) of which both numbers are finite; beyond LARGEST they are that, below SMALLEST 0."""
     return [(_drawable(x), _drawable(y)) for x, y in points if y is not None and math.isfinite(y) and math.isfinite(x)]

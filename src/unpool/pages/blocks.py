@@ -52,7 +52,9 @@ def bars(values: Sequence[Bar]) -> Markup:
     return element("div", {"class": "bars"}, *rows)
 
 
-def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, rows: str, columns: str) -> Markup:
+def matrix(
+    counts: Sequence[Sequence[int]], names: Sequence[str], *, rows: str, columns: str, in_shares: bool = False
+) -> Markup:
     """Makes a table of counts in which a cell is darker the larger its share of its row.
 
     Args:
@@ -60,36 +62,50 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], *, rows: str, 
         names: of the rows and of the columns.
         rows: title of the rows, such as "truth".
         columns: title of the columns.
+        in_shares: write percents of the row in place of counts, which stand where the pointer rests.
     """
     corner = element("th", {"class": "corner"}, f"{rows} \\ {columns}")
     head = element(
         "tr", None, corner, *(element("th", {"class": "turned"}, element("span", None, name)) for name in names)
     )
     body = [
-        element("tr", None, element("th", {"class": "side"}, name), *_matrix_row(row, i))
+        element("tr", None, element("th", {"class": "side"}, name), *_matrix_row(row, i, in_shares=in_shares))
         for i, (name, row) in enumerate(zip(names, counts, strict=True))
     ]
     whole = element("table", {"class": "matrix"}, element("thead", None, head), element("tbody", None, *body))
     return element("div", {"class": "scroll"}, whole)
 
 
-def _matrix_row(row: Sequence[int], index: int) -> list[Markup]:
+def _matrix_row(row: Sequence[int], index: int, *, in_shares: bool) -> list[Markup]:
     total = sum(row) or 1
     cells = []
     for column, count in enumerate(row):
         kind = "right" if column == index else "wrong"
-        strength = f"--share:{count / total:.3f}"
-        cells.append(element("td", {"class": kind, "style": strength}, count if count else ""))
+        attributes = {"class": kind, "style": f"--share:{count / total:.3f}"}
+        if in_shares:
+            attributes["title"] = f"{count:,} of {sum(row):,}"
+        text = f"{100 * count / total:.1f}" if in_shares else f"{count:,}"
+        cells.append(element("td", attributes, text if count else ""))
     return cells
 
 
-def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> Markup:
-    """Makes a line of class names, each with its colour."""
-    entries = [
+def legend(entries: Sequence[tuple[str, tuple[int, int, int]]]) -> Markup:
+    """Makes a line of names, each with its RGB colour."""
+    keys = [
         element("span", {"class": "key"}, element("i", {"style": f"background:rgb({r},{g},{b})"}), name)
-        for name, (r, g, b) in zip(names, colours, strict=False)
+        for name, (r, g, b) in entries
     ]
-    return element("p", {"class": "legend"}, *entries)
+    return element("p", {"class": "legend"}, *keys)
+
+
+def headline(name: str, value: str) -> Markup:
+    """Makes the one figure that counts, large, with its name."""
+    return element("p", {"class": "headline"}, element("b", None, value), element("span", None, name))
+
+
+def warning(text: str) -> Markup:
+    """Makes a box that cannot be overlooked; it begins with the word itself, for those who see no colour."""
+    return element("p", {"class": "warning"}, element("b", None, "Warning: "), text)
 
 
 def note(text: str) -> Markup:

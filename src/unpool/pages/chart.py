@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from unpool.pages.axes import Axis, Bucket, axis, finite, number, shortened
+from unpool.pages.axes import Axis, Bucket, axis, finite, number, numbers, shortened
 from unpool.pages.markup import Markup, element, joined
 
-WIDTH, HEIGHT = 640, 280
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 12, 40
+WIDTH, HEIGHT = 480, 270  # about as wide as on the page, so that its texts are as large as those around it
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 36, 48
 COLOURS = 6  # series colours in the page's style
 FEW = 40  # points up to which each is marked
 LOG_FROM = 30  # factor between the largest and the smallest value from which an axis turns logarithmic
@@ -22,13 +22,23 @@ class Series(NamedTuple):
     points: Sequence[tuple[float, float | None]]
 
 
-def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "auto") -> Markup:
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    span: tuple[float, float] | None = None,
+    scale: Scale = "auto",
+) -> Markup:
     """Draws a figure with one line per series; of long series it draws the mean, and a band for the spread.
 
     Args:
         title: above the chart.
         series: the lines; those without points are left out.
         x: title of the horizontal axis.
+        y: title of the vertical axis, with the unit where it has one.
+        span: what the horizontal axis shows at least; that of the values alone where None.
         scale: of the vertical axis: "linear"; "zero", which is linear and contains 0, so that heights can be compared;
             "log"; "auto" chooses "linear" or "log" by the values.
     """
@@ -36,7 +46,7 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "
     if not drawn:
         return _figure(title, [], element("p", {"class": "none"}, "no values"))
     lines = [shortened(points) for points in drawn.values()]
-    across, up = _axes(lines, scale=scale)
+    across, up = _axes(lines, scale=scale, span=span or ())
     marks = [
         _line(name, buckets, across=across, up=up, index=i)
         for i, (name, buckets) in enumerate(zip(drawn, lines, strict=True))
@@ -47,6 +57,7 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, scale: Scale = "
         _grid(across, up),
         *marks,
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x, anchor="middle"),
+        _text(4, 15, y, anchor="start"),
     )
     return _figure(title, list(drawn), sketch)
 
@@ -60,27 +71,27 @@ def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
     return element("figure", {"class": "chart"}, caption, inside)
 
 
-def _axes(lines: Sequence[Sequence[Bucket]], *, scale: Scale) -> tuple[Axis, Axis]:
+def _axes(lines: Sequence[Sequence[Bucket]], *, scale: Scale, span: Sequence[float]) -> tuple[Axis, Axis]:
     buckets = [bucket for line in lines for bucket in line]
     heights = [bucket.mean for bucket in buckets]
     wide = scale == "auto" and min(heights) > 0 and max(heights) / min(heights) > LOG_FROM
     log = min(heights) > 0 and (wide or scale == "log")
     if scale == "zero":
         heights += [0.0, *(bucket.high for bucket in buckets)]
-    across = axis([bucket.x for bucket in buckets], start=LEFT, end=WIDTH - RIGHT, tight=True)
+    across = axis([*span, *(bucket.x for bucket in buckets)], start=LEFT, end=WIDTH - RIGHT, tight=True)
     return across, axis(heights, start=HEIGHT - BOTTOM, end=TOP, log=log)
 
 
 def _grid(across: Axis, up: Axis) -> Markup:
     parts = []
-    for tick in up.ticks:
+    for tick, text in zip(up.ticks, numbers(up.ticks), strict=True):
         at = up.pixel(tick)
-        parts += [_rule(LEFT, at, WIDTH - RIGHT, at), _text(LEFT - 8, at + 4, number(tick), anchor="end")]
-    for tick in across.ticks:
+        parts += [_rule(LEFT, at, WIDTH - RIGHT, at), _text(LEFT - 8, at + 4, text, anchor="end")]
+    for tick, text in zip(across.ticks, numbers(across.ticks), strict=True):
         at = across.pixel(tick)
         parts += [
             _rule(at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 4),
-            _text(at, HEIGHT - BOTTOM + 17, number(tick), anchor="middle"),
+            _text(at, HEIGHT - BOTTOM + 20, text, anchor="middle"),
         ]
     return joined(*parts)
 

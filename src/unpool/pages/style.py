@@ -4,11 +4,11 @@ STYLE = """
 :root { color-scheme: light dark;
   --back: #f6f7f9; --sheet: #ffffff; --ink: #1b1f24; --soft: #5b6472; --line: #dfe3e8; --track: #e9ecf0;
   --s0: #2563eb; --s1: #d9480f; --s2: #0b8457; --s3: #8b3fd9; --s4: #a16207; --s5: #be185d; --wrong: 217,72,15;
-  --right: 37,99,235; }
+  --right: 37,99,235; --good: #0b6e4f; --bad: #b42318; --alarm: #fff1e6; }
 @media (prefers-color-scheme: dark) { :root {
   --back: #111418; --sheet: #1a1e24; --ink: #e7eaee; --soft: #9aa4b2; --line: #2d343d; --track: #2a3038;
   --s0: #6ea8fe; --s1: #ff9457; --s2: #4cc38a; --s3: #c297ff; --s4: #e3b341; --s5: #f783ac; --wrong: 255,148,87;
-  --right: 110,168,254; } }
+  --right: 110,168,254; --good: #4cc38a; --bad: #ff8a75; --alarm: #3a2317; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 24px 20px 64px; max-width: 1120px; background: var(--back); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -21,9 +21,13 @@ a { color: var(--s0); text-decoration: none; } a:hover { text-decoration: underl
 section { background: var(--sheet); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin-bottom: 16px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 14px 20px; }
+.headline { margin: 0 0 8px; }
+.headline b { display: block; font-size: 44px; line-height: 1.1; color: var(--s0); font-variant-numeric: tabular-nums; }
+.headline span { color: var(--soft); font-size: 15px; }
+.warning { margin: 0 0 16px; padding: 10px 14px; border: 2px solid var(--bad); border-radius: 8px;
+  background: var(--alarm); } .warning b { color: var(--bad); }
 .tile b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
-#part0 .tile:first-child b { color: var(--s0); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px 28px; }
 figure { margin: 0; min-width: 0; }
 .chart figcaption { display: flex; flex-wrap: wrap; gap: 2px 14px; align-items: baseline; font-size: 14px;
@@ -59,7 +63,7 @@ tbody tr + tr td { border-top: 1px solid var(--line); }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .matrix { font-size: 13px; } .matrix td, .matrix tbody td:first-child { padding: 3px 6px; text-align: right;
   min-width: 34px; border: 1px solid var(--line); color: var(--ink); font-variant-numeric: tabular-nums; }
-.matrix td.wrong { background: rgba(var(--wrong), calc(var(--share) * 1.6)); }
+.matrix td.wrong { background: rgba(var(--wrong), min(calc(var(--share) * 1.6), .6)); }
 .matrix td.right { background: rgba(var(--right), calc(var(--share) * .45)); }
 .matrix td, .matrix th { overflow-wrap: normal; white-space: nowrap; }
 .matrix .side { font-weight: 500; white-space: nowrap; text-align: right; padding-right: 10px; }
@@ -67,19 +71,31 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .matrix .turned span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 130px; overflow: hidden; }
 .matrix .corner { vertical-align: bottom; font-size: 12px; font-weight: 400; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 0 0 14px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); gap: 18px 24px; }
-.card { min-width: 0; } .card .row { display: flex; gap: 8px; align-items: flex-start; }
-.card .row figure { flex: 1 1 0; max-width: 240px; }
-.card .title { margin: 0 0 6px; font-size: 13px; display: flex; justify-content: space-between; gap: 12px; }
-.card .title b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.card .title span { color: var(--soft); white-space: nowrap; }
+.cards { display: grid; gap: 22px 24px; }
+.cards.single { grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
+.cards.tiny { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); } .cards.tiny .title b { display: block; }
+.card { min-width: 0; } .card .row { display: grid; gap: 8px; align-items: start; }
+.card .row.n2 { grid-template-columns: repeat(2, minmax(0, 1fr)); max-width: 720px; }
+.card .row.n3 { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+.card .row.n4 { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+.card .row.exact { display: flex; flex-wrap: wrap; }
+.card .title { margin: 0 0 6px; font-size: 14px; overflow-wrap: anywhere; } .card .title b { font-weight: 600; }
+.card .text { margin: 4px 0 0; font-size: 14px; overflow-wrap: anywhere; }
+.verdict { display: inline-block; margin-right: 8px; padding: 0 8px; border-radius: 4px; border: 2px solid;
+  font-size: 13px; font-weight: 600; }
+.verdict.right { color: var(--good); } .verdict.wrong { color: var(--sheet); background: var(--bad);
+  border-color: var(--bad); }
 .card img { display: block; width: 100%; height: auto; border-radius: 4px; background: var(--track); }
-.card img.pixels { image-rendering: pixelated; }
-.card figcaption { color: var(--soft); font-size: 12px; text-align: center; margin-top: 2px; }
+.card img.pixels { image-rendering: pixelated; } .card .row.exact img { width: auto; max-width: 100%; }
+.card figcaption { color: var(--soft); font-size: 13px; text-align: center; margin-top: 2px; }
 .note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--s0); font-size: 14px; }
 h2 + h3 { margin-top: 0; } h3 { font-size: 14px; margin: 18px 0 8px; }
 hr { border: none; border-top: 1px solid var(--line); margin: 12px 0; }
+@media (max-width: 600px) {
+  body { padding: 16px 8px 40px; } section { padding: 14px 12px; } svg text { font-size: 17px; }
+  .card .row.n3, .card .row.n4 { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .bars { columns: 1; } }
 @media print { body { background: #fff; max-width: none; } section { break-inside: avoid; } }
 """

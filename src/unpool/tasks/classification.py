@@ -7,6 +7,7 @@ added with `auxiliary_weight`.
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
@@ -16,10 +17,10 @@ from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
 from unpool.ops.losses import label_cross_entropy
 from unpool.ops.targets import check_classes
-from unpool.task import Description
+from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.one_forward import OneForward
-from unpool.types import Batch, DataInfo, Losses, Prediction, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
 TOP = 5  # classes that an answer ranks
 SMOOTHING = Interval(ge=0, lt=1)
@@ -67,7 +68,7 @@ class Classification(OneForward):
             "class_accuracy": Description("class accuracy", is_share=True),
             "recall": Description("Recall", is_share=True, each="class"),
             "precision": Description("Precision", is_share=True, each="class"),
-            "confusion": Description("Confusion", each="class", is_matrix=True),
+            "confusion": Description("Confusion", unit="images", each="class", is_matrix=True),
         }
 
     def forward(self, model: nn.Module, inputs: Batch) -> Output:
@@ -129,3 +130,20 @@ class Classification(OneForward):
         name = self.info.classes[int(target["label"])]
         score = target.get("score")
         return caption(image, name if score is None else f"{name} {float(score):.0%}")
+
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """The image alone; truth, answer and probability stand below it."""
+        truth, answer = int(target["label"]), int(record["label"])
+        text = f"truth: {self.info.classes[truth]}, answer: {self.info.classes[answer]} {record['score']:.1%}"
+        return Exhibit((("", image),), caption=text, is_right=truth == answer)
+
+    def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
+        """The class most frequent in training, as the answer to every image."""
+        counts = [torch.bincount(_labels(samples), minlength=self.outputs) for samples in (train, val)]
+        frequent = int(counts[0].argmax())
+        share = int(counts[1][frequent]) / max(1, int(counts[1].sum()))
+        return Baseline("top1", share, f"{self.info.classes[frequent]}, the most frequent class, as every answer.")
+
+
+def _labels(samples: Samples) -> Tensor:
+    return torch.tensor([int(samples.targets(index)["label"]) for index in range(len(samples))])

@@ -5,6 +5,7 @@ in a recipe, or a reader of pairs); what is done here is the same for every kind
 range of an image before it is measured, as papers store it; the image with noise never is.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +15,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.metrics.image_quality import ImageScores
+from unpool.metrics.image_quality import ImageScores, psnr
 from unpool.ops.drawing import caption
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import predict_scores, tile_sides
-from unpool.task import Description, TrainingSetup
+from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import Maps
-from unpool.types import Batch, DataInfo, Losses, Prediction, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 GAIN = 3  # of the removed noise in a picture: it is faint
+SHOWN = 320  # pixels of a side in the report, where noise can only be seen pixel by pixel
 
 Loss = Literal["half_squares", "mse", "mae"]
 
@@ -154,6 +156,24 @@ class Denoising(Maps):
         }
         return torch.cat([caption(part, name) for name, part in parts.items()], dim=-1)
 
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """What the network saw, the clean image and the answer, of large ones the middle, pixel by pixel."""
+        clean = target["clean"].cpu().float() / 255
+        noisy, answer = target["image"].cpu()[: len(clean)].float() / 255, record["clean"].cpu()
+        before, after = (float(psnr(one[None], clean[None])) for one in (noisy, answer))
+        pictures = {f"noisy, {before:.2f} dB": noisy, "clean": clean, f"result, {after:.2f} dB": answer}
+        shown = [(label, _middle(_picture(one)).expand(3, -1, -1)) for label, one in pictures.items()]
+        height, width = clean.shape[-2:]
+        part = f"the middle of {width} x {height} pixels" if max(height, width) > SHOWN else ""
+        return Exhibit(shown, caption=part, is_exact=True)
+
+    def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
+        """The images as the network saw them, left as they are."""
+        value = metrics.get("input_psnr")
+        if value is None or not math.isfinite(value):
+            return None
+        return Baseline("psnr", value, "The images with their noise, left as they are.")
+
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """`<stem>_clean.png`, the answer in 8 bits, one channel as grey."""
         path = stem.with_name(f"{stem.name}_clean.png")
@@ -182,6 +202,11 @@ class Denoising(Maps):
             f"{small} of {len(setup.sizes_hw)} training images are smaller than data.train_size {[height, width]}, so "
             "that the rest of their patches is fill of one colour: make data.train_size smaller, or leave these out"
         ]
+
+
+def _middle(image: Tensor) -> Tensor:
+    top, left = (max(0, (side - SHOWN) // 2) for side in image.shape[-2:])
+    return image[:, top : top + SHOWN, left : left + SHOWN]
 
 
 def _picture(image: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from unpool.ops.heatmaps import mirror_order
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.sides import side_of
-from unpool.ops.skeleton import TORSO, draw_skeletons, joints_named
-from unpool.task import Description, TrainingSetup
+from unpool.ops.skeleton import SIDES, TORSO, draw_skeletons, joints_named
+from unpool.task import Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import OneForward
 from unpool.types import DataInfo, Prediction
 
@@ -76,6 +76,18 @@ class Joints(OneForward):
         visible = target.get("visible")
         shown = torch.ones(joints.shape[:2], dtype=torch.bool) if visible is None else torch.as_tensor(visible)[None]
         return draw_skeletons(image, joints, shown, limbs=self.info.limbs, sides=self.info.keypoints)
+
+    @property
+    def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
+        """Colours of the person's sides, where joints are named by them."""
+        return SIDES if any(map(side_of, self.info.keypoints)) else ()
+
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """Image, truth and answer, and how far apart the joints are."""
+        visible = torch.as_tensor(target["visible"])
+        apart = (torch.as_tensor(record["keypoints"]) - torch.as_tensor(target["keypoints"])).norm(dim=1)[visible]
+        text = f"mean error {float(apart.mean()):.1f} pixels, {len(apart)} joints" if len(apart) else "no visible joint"
+        return super().exhibit(image, target, record)._replace(caption=text)
 
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         return {**record, "keypoints": [[x / step, y / step] for x, y in record["keypoints"]]}

@@ -22,7 +22,7 @@ from unpool.ops.layout import Layout
 from unpool.ops.parsing import parse
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.skeleton import draw_skeletons
-from unpool.task import Description, TrainingSetup
+from unpool.task import Description, Exhibit, TrainingSetup
 from unpool.tasks.joints import points_to_image, points_to_maps, share_of_maps, unpaired_joints
 from unpool.tasks.one_forward import OneForward
 from unpool.types import IGNORE, Batch, DataInfo, FieldStages, Losses, Prediction, Term
@@ -132,6 +132,11 @@ class People(OneForward):
         people = torch.as_tensor(target["people"]).reshape(-1, len(self.info.keypoints), 2)
         shown = ~people.isnan().any(2)
         return draw_skeletons(image, people.nan_to_num(), shown, limbs=self.info.limbs)
+
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """Image, truth and answer, and how many people each has."""
+        text = f"people: {len(target['people'])} in truth, {len(record['people'])} in the answer"
+        return super().exhibit(image, target, record)._replace(caption=text)
 
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         people = [

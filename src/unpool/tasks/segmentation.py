@@ -7,7 +7,7 @@ The heads beside a network's own (PSPNet, arXiv:1612.01105, section 3.3) take pa
 added with `auxiliary_weight`, and their scores must have the size of the mask too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.segmentation import MaskScores
-from unpool.ops.drawing import complete_palette, overlay
+from unpool.ops.drawing import WRONG, complete_palette, overlay, show_errors
 from unpool.ops.layout import Layout, resample, shown_part
 from unpool.ops.losses import LEAST_COUNT, pixel_cross_entropy
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
-from unpool.task import Baseline, Description
+from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
@@ -96,6 +96,7 @@ class Segmentation(Maps):
             "iou": Description("IoU", is_share=True, each="class"),
             "recall": Description("Recall", is_share=True, each="class"),
             "precision": Description("Precision", is_share=True, each="class"),
+            "confusion": Description("Confusion", unit="pixels", each="class", is_matrix=True),
         }
 
     def forward(self, model: nn.Module, inputs: Batch) -> Output:
@@ -167,6 +168,20 @@ class Segmentation(Maps):
         """The image (C, H, W) uint8 under the colours of its mask (H, W)."""
         return overlay(image, target["mask"], self.palette)
 
+    @property
+    def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
+        """The colour of each class, and that of a wrong pixel on the map of errors."""
+        return (*zip(self.info.classes, self.palette, strict=True), ("wrong, on the map of errors", WRONG))
+
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """Image, truth, answer, and where the two differ."""
+        truth, answer = target["mask"].cpu(), record["mask"].cpu()
+        is_wrong = (truth != answer) & (truth != IGNORE)
+        labelled = int((truth != IGNORE).sum())
+        share = f"{1 - int(is_wrong.sum()) / labelled:.1%} of the labelled pixels right" if labelled else "no labels"
+        shown = super().exhibit(image, target, record)
+        return Exhibit((*shown.pictures, ("errors", show_errors(image, is_wrong))), caption=share)
+
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """`<stem>_mask.png`, whose values are classes, in the palette's colours; the record has the share of each."""
         path = stem.with_name(f"{stem.name}_mask.png")
@@ -178,7 +193,7 @@ class Segmentation(Maps):
         shares = {name: int(counts[i]) / mask.numel() for i, name in enumerate(self.info.classes) if counts[i]}
         return {"mask": path.name, "shares": shares}
 
-    def baseline(self, train: Samples, val: Samples) -> Baseline:
+    def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline:
         about = "A classifier that sees only the colour of each pixel; what is above it is owed to shape and texture."
         return Baseline("mean_iou", colour_bin_baseline(train, val, len(self.info.classes)), about)
 

@@ -87,6 +87,19 @@ def states(folder: Path) -> list[Path]:
     return [path for _, path in sorted(finished, key=lambda pair: _order(pair[0]), reverse=True)]
 
 
+def keep_newest(folder: Path) -> None:
+    """Removes every state but the newest, which a finished run goes on from; none where that one does not verify."""
+    newest, *older = states(folder) or [folder]
+    try:
+        if older:
+            _read(newest)
+    except ModelFileError as error:
+        _log.warning("%s; the states before it are kept", error)
+        return
+    for state in older:
+        _remove(state)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Removes what a crash left half-written; nobody else may be writing to `folder`."""
     if not folder.is_dir():

@@ -25,6 +25,9 @@ class TooManyUnreadable(DataError):
     """The state is saved before it is raised: the run can go on once the files are repaired."""
 
 
+SAVED = (Stopped, TimeLimit, TooManyUnreadable)  # ends of a run that save its state: it can go on
+
+
 def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
     """Trains from where `job.counters` stand to the last epoch; the loader is closed at the end.
 
@@ -59,7 +62,7 @@ def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
         callback.start(job)
     try:
         _run(job, callbacks)
-    except (Stopped, TimeLimit, TooManyUnreadable):
+    except SAVED:
         for callback in callbacks:
             callback.stopped(job)
         raise
@@ -188,9 +191,10 @@ def _diverged(job: Job, step_gradients: Gradients, batches: Sequence[Batch]) -> 
             return DataError(f"images hold values that are not finite: {_listed(names)} (step {step})")
     names = [name for batch in batches for name in names_of(batch, job.names)]
     terms = ", ".join(f"{name} {value.item():g}" for name, value in step_gradients.terms.items())
+    saved = "the last save is from before it" if step > 1 else "nothing was learned before it"
     return Diverged(
         f"the loss is not finite at step {step}, epoch {job.counters.epoch} ({terms}), on {_listed(names)}; "
-        "the last save is from before it: lower train.lr, set train.clip_norm, or use train.precision=float32"
+        f"{saved}: lower train.lr, set train.clip_norm, or use train.precision=float32"
     )
 
 
