@@ -69,11 +69,12 @@ class Short:
         return self.ratio <= MOST or bool(self.note)
 
 
+# training and validation images are of one size: the loss of denoising is a sum over the pixels of an image
 SQUARE: dict[str, Any] = {"data.size": [SIDE, SIDE]}
 CASES = {
     "folder_resnet18": Case(folder="classes", overrides=SQUARE),
     "folder_unet": Case(folder="scenes", overrides={"data.train_size": [SIDE, SIDE]}),
-    "folder_dncnn": Case(folder="photographs", overrides={"data.repeat": 1, "data.train_size": [32, 32]}),
+    "folder_dncnn": Case(folder="photographs", overrides={"data.repeat": 1, "data.train_size": [SIDE, SIDE]}),
     "scenes_unet": Case(overrides={"data.side": SIDE, "data.count": STEPS * BATCH}),
     "lsp_hourglass": Case(people=1, overrides=SQUARE),
     "lsp_simple_baselines": Case(people=1, overrides=SQUARE),
