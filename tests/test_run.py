@@ -354,10 +354,19 @@ def test_file_that_training_left_out_is_left_out_of_evaluation(camvid, tmp_path)
     assert len(measured["skipped"]) == 1
 
 
-def test_warm_up_as_long_as_the_run_is_refused(camvid, tmp_path):
-    with pytest.raises(RecipeError, match=r"warmup_epochs is 2 and epochs is 2.*lower warmup_epochs too"):
-        run.train("camvid_unet", settings(camvid, **{"train.warmup_epochs": 2}), run=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+def test_warm_up_as_long_as_the_run_is_shortened_and_said(camvid, tmp_path, caplog):
+    run.train("camvid_unet", settings(camvid, **{"train.warmup_epochs": 2}), run=tmp_path / "run")
+    assert "train.warmup_epochs is 2 and train.epochs 2: the warm-up is shortened to 0.4 epochs" in caplog.text
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").train.warmup_epochs == 0.4
+    run.train("camvid_unet", settings(camvid, **{"train.warmup_epochs": 0.4}), run=tmp_path / "same")
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "same"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_milestones_that_a_run_does_not_reach_are_named(camvid, tmp_path, caplog):
+    steps = {"train.schedule": "step", "train.milestones": [1, 2, 30]}
+    run.train("camvid_unet", settings(camvid, **steps), run=tmp_path / "run")
+    assert "train.milestones ['2', '30'] of ['1', '2', '30'] are never reached in 2 epochs" in caplog.text
 
 
 def test_batch_larger_than_the_set_is_told(camvid, tmp_path, caplog):

@@ -21,13 +21,14 @@ from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped
 from unpool.model_file import describe
-from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe
+from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, STATES, RunDirectory, as_bytes
 from unpool.same_set import check_same_set
 from unpool.task import is_above, with_facts
 from unpool.training import speed
+from unpool.training.calibration import warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
@@ -64,6 +65,7 @@ def train_to_end(
         DataError: a set cannot be used, or is not the one that a resumed run began with.
     """
     stopwatch = Stopwatch(time.monotonic())
+    recipe = fit_to_length(recipe)
     if recipe.train.threads != "auto":
         torch.set_num_threads(recipe.train.threads)
     state = load(directory / STATES)
@@ -82,7 +84,7 @@ def train_to_end(
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
         callbacks, evaluation = _make_callbacks(
-            recipe, directory, eval_loader, callbacks=[*custom.callbacks, stopwatch]
+            recipe, directory, (loader, eval_loader), callbacks=[*custom.callbacks, stopwatch]
         )
         if state is not None:
             restore(job, callbacks, tensors=state[0], meta=state[1])
@@ -151,6 +153,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
             *_batch_warnings(recipe, loader),
             *job.task.warnings(training_setup(recipe, data)),
             *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
+            *warn_of_statistics(job),
         ):
             _log.warning(warning)
         choice = speed.choose(
@@ -187,12 +190,14 @@ def _first_batch(loader: Loader) -> Batch:
 
 
 def _make_callbacks(
-    recipe: Recipe, directory: RunDirectory, loader: Loader, *, callbacks: Sequence[Callback]
+    recipe: Recipe, directory: RunDirectory, loaders: tuple[Loader, Loader], *, callbacks: Sequence[Callback]
 ) -> tuple[list[Callback], Evaluate]:
+    training, measured = loaders
     evaluation = Evaluate(
-        loader,
+        measured,
         every=recipe.train.evaluate_every,
         best=partial(directory.write_tensors, BEST),
+        calibrating=lambda: (training.batch_of(indices, 0) for indices in training.order.batches(0)),
     )
     every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
     if has_tensorboard():

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.training.toy_run import Loader, Task, make_job, same_bits, weights
 from unpool.errors import DataError, Diverged, RecipeError
-from unpool.training import speed
+from unpool.training import remembered_speed
 from unpool.training.evaluation import evaluate
 from unpool.training.job import count_images, lay_out, to_device
 from unpool.training.loop import fit
@@ -181,7 +181,8 @@ def test_to_device_carries_lists_of_any_depth_and_refuses_the_rest_by_key():
 
 
 def key_of(**batch) -> str:
-    return speed._key(network(), Counting(), {"image": torch.zeros(2, 1, 6, 6), **batch}, names=["float32 contiguous"])
+    image = torch.zeros(2, 1, 6, 6)
+    return remembered_speed.key_of(network(), Counting(), {"image": image, **batch}, names=["float32 contiguous"])
 
 
 def test_measured_speed_is_remembered_whatever_the_number_of_boxes():
@@ -209,5 +210,5 @@ def test_measured_speed_tells_lists_apart_from_none_and_by_what_they_hold():
 
 def test_measured_speed_has_a_form_for_lists_of_lists_and_of_several_numbers_of_axes():
     nested, uneven = [[torch.zeros(2)], []], [torch.zeros(2), torch.zeros(2, 3)]
-    assert speed._form(nested) != speed._form(uneven)
-    assert speed._form(nested) == speed._form([[torch.zeros(5)], [torch.zeros(1)]])
+    assert remembered_speed._form(nested) != remembered_speed._form(uneven)
+    assert remembered_speed._form(nested) == remembered_speed._form([[torch.zeros(5)], [torch.zeros(1)]])

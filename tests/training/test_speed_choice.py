@@ -1,26 +1,16 @@
-import errno
-import json
-import math
-from pathlib import Path
-
 import pytest
 import torch
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits
 from unpool import machine
 from unpool.errors import RecipeError
-from unpool.machine import cache_folder
 from unpool.training import speed
 from unpool.training.loop import fit
-from unpool.training.speed import (
-    allowed_formats,
-    allowed_precisions,
-    choose,
-    has_fast_bf16,
-    processor_name,
-)
+from unpool.training.remembered_speed import processor_name
+from unpool.training.speed import allowed_formats, allowed_precisions, choose, has_fast_bf16
 
 CPU = torch.device("cpu")
+FLOAT = {"precision": "float32", "memory_format": "contiguous"}
 
 
 @pytest.fixture
@@ -94,19 +84,100 @@ def test_float16_on_a_processor_and_unknown_names_are_refused():
         allowed_formats("nhwc")
 
 
-def test_choice_is_the_fastest_candidate_by_a_clear_margin(monkeypatch, batch):
-    times = iter([1.0, 0.97, 0.5, 0.4, 1.0, 0.97])
-    monkeypatch.setattr(speed, "_time", lambda *_, **__: next(times))
-    found = chosen(network(), batch, precisions=("float32", "bfloat16"))
-    assert (found.precision, found.memory_format, found.seconds_per_step) == ("bfloat16", "channels_last", 0.4)
-    assert found.measured == {
-        "float32 contiguous": 1.0,
-        "float32 channels_last": 0.97,
-        "bfloat16 contiguous": 0.5,
-        "bfloat16 channels_last": 0.4,
-    }
-    found = chosen(network(), batch)
-    assert found.memory_format == "contiguous"
+FOUR = ("float32 contiguous", "float32 channels_last", "bfloat16 contiguous", "bfloat16 channels_last")
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Puts times of a script, by candidate, in the place of those measured; returns the order of the samples."""
+    order = []
+
+    def put(times: dict[str, list[float]], *, first: float | dict[str, float] = 0.1) -> list[str]:
+        left = {name: iter(values) for name, values in times.items()}
+
+        def sample(timer):
+            order.append(timer.name)
+            return next(left[timer.name])
+
+        monkeypatch.setattr(speed.Timer, "sample", sample)
+        monkeypatch.setattr(speed.Timer, "warm_up", lambda it: first[it.name] if isinstance(first, dict) else first)
+        order.clear()
+        return order
+
+    return put
+
+
+def timed(batch, **settings):
+    return chosen(network(), batch, precisions=("float32", "bfloat16"), **settings)
+
+
+def test_choice_is_the_fastest_candidate_by_a_clear_margin(scripted, batch):
+    scripted(dict(zip(FOUR, ([0.8] * 7, [0.75] * 7, [0.6] * 7, [0.5] * 7), strict=True)))
+    found = timed(batch)
+    assert (found.precision, found.memory_format, found.seconds_per_step) == ("bfloat16", "channels_last", 0.5)
+    assert found.measured == dict(zip(FOUR, (0.8, 0.75, 0.6, 0.5), strict=True))
+    scripted(dict(zip(FOUR, ([0.8] * 7, [0.75] * 7, [0.74] * 7, [0.73] * 7), strict=True)))
+    assert timed(batch)[:3] == ("float32", "contiguous", 0.8)
+
+
+def test_candidates_alternate_and_the_order_turns_from_round_to_round(scripted, batch):
+    order = scripted({name: [0.1] * 7 for name in FOUR})
+    timed(batch)
+    assert order == [*FOUR, *FOUR[::-1]] * 3 + [*FOUR]
+
+
+def test_what_slows_a_round_down_or_one_step_of_it_changes_no_choice(scripted, batch):
+    slow, fast = (
+        [1.0, 3.0, 9.0, 1.0, 2.0, 1.0, 1.0],
+        [0.6, 1.8, 5.4, 99.0, 1.2, 0.6, 0.6],
+    )  # of every round 0.6, one step disturbed
+    scripted(dict(zip(FOUR, (slow, [10.0] * 7, fast, [10.0] * 7), strict=True)))
+    found = timed(batch)
+    assert (found.precision, found.memory_format, found.seconds_per_step) == ("bfloat16", "contiguous", 1.2)
+
+
+def test_candidate_that_is_faster_only_where_others_were_disturbed_is_left(scripted, batch):
+    scripted(dict(zip(FOUR, ([1.0, *[1.6] * 6], [9.0] * 7, [0.95] * 7, [9.0] * 7), strict=True)))
+    assert timed(batch)[:2] == ("float32", "contiguous")
+
+
+def test_single_candidate_is_timed_twice(scripted, batch):
+    order = scripted({"float32 contiguous": [0.3, 0.5]})
+    assert chosen(network(), batch, memory_formats=("contiguous",)).seconds_per_step == 0.4
+    assert len(order) == 2
+
+
+def test_hopeless_candidate_is_timed_once(scripted, batch):
+    order = scripted(dict(zip(FOUR, ([0.5] * 7, [0.5] * 7, [1.0], [1.1]), strict=True)))
+    found = timed(batch)
+    assert found.measured["bfloat16 contiguous"] == 1.0
+    assert [order.count(name) for name in FOUR] == [7, 7, 1, 1]
+
+
+def test_steps_that_take_long_are_timed_once_and_slow_ones_beside_them_not_again(scripted, batch):
+    order = scripted({}, first=dict(zip(FOUR, (9.0, 8.9, 4.0, 3.9), strict=True)))
+    assert timed(batch)[:3] == ("bfloat16", "contiguous", 4.0)
+    assert order == []
+    order = scripted({name: [0.4] * 7 for name in FOUR[2:]}, first=dict(zip(FOUR, (1.5, 1.4, 0.5, 0.4), strict=True)))
+    assert timed(batch).measured == dict(zip(FOUR, (1.5, 1.4, 0.4, 0.4), strict=True))
+    assert set(order) == set(FOUR[2:])
+
+
+def test_timing_ends_after_a_few_seconds(scripted, batch, monkeypatch):
+    clock = iter(range(0, 1000, 2))  # seconds: a round takes 2
+    order = scripted({name: [0.5] * 7 for name in FOUR})
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    timed(batch)
+    assert len(order) == 2 * len(FOUR)
+
+
+def test_short_steps_are_timed_several_at_once(batch, monkeypatch):
+    steps, clock = [], iter(i / 100 for i in range(100))
+    monkeypatch.setattr(speed.Timer, "_take", lambda _: steps.append(1))
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    timer = speed.Timer(speed.Step(network(), Task(), precision="float32", device=CPU), batch, **FLOAT)
+    assert timer.sample() == pytest.approx(0.01)
+    assert len(steps) == 2
 
 
 def test_choosing_leaves_the_network_and_the_generator_alone(batch):
@@ -117,79 +188,6 @@ def test_choosing_leaves_the_network_and_the_generator_alone(batch):
     assert torch.equal(torch.get_rng_state(), state)
     assert 0 < found.seconds_per_step < 5
     assert all(weight.grad is None for weight in model.parameters())
-
-
-def test_choice_is_remembered_by_network_and_shapes(tmp_path, batch, monkeypatch):
-    first = chosen(network(), batch, cache=tmp_path)
-    monkeypatch.setattr(speed, "_time", lambda *_, **__: pytest.fail("measured again"))
-    assert chosen(network(seed=5), batch, cache=tmp_path) == first
-    monkeypatch.setattr(speed, "_time", lambda *_, **__: 3.0)
-    smaller = {key: value[:2] for key, value in batch.items()}
-    assert chosen(network(), smaller, cache=tmp_path).seconds_per_step == 3.0
-
-
-GOOD = {"format": 1, "precision": "float32", "memory_format": "contiguous", "seconds_per_step": 0.5, "measured": {}}
-DAMAGED = [
-    *("", "{", "[]", "null", '{"precision": "x"}', "\x00", "[" * 50_000, " " * 200_000),
-    *(json.dumps(GOOD | change) for change in ({"format": 2}, {"precision": "int8"}, {"new": 1}, {"measured": [1]})),
-    *(json.dumps(GOOD | {"seconds_per_step": value}) for value in (None, "1", -1.0, math.nan, math.inf, 1e300, True)),
-    json.dumps(GOOD | {"measured": {"float32 contiguous": "fast"}}),
-    json.dumps({key: value for key, value in GOOD.items() if key != "format"}),
-]
-
-
-@pytest.mark.parametrize("content", DAMAGED, ids=lambda text: repr(text[:60]))
-def test_damaged_or_newer_memory_is_measured_again_and_said(tmp_path, batch, content, caplog):
-    chosen(network(), batch, cache=tmp_path)
-    file = next(tmp_path.iterdir())
-    good = file.read_text()
-    file.write_text(content)
-    assert chosen(network(), batch, cache=tmp_path).precision == "float32"
-    assert f"the speed remembered in {file}" in caplog.text
-    assert "measured anew" in caplog.text
-    assert json.loads(file.read_text()).keys() == json.loads(good).keys()
-
-
-def test_folder_in_the_file_of_a_memory_is_no_trouble(tmp_path, batch, caplog):
-    chosen(network(), batch, cache=tmp_path)
-    file = next(tmp_path.iterdir())
-    file.unlink()
-    file.mkdir()
-    assert chosen(network(), batch, cache=tmp_path).precision == "float32"
-    assert "cannot be read (Is a directory): it is measured anew" in caplog.text
-
-
-def test_memory_that_may_not_be_read_is_no_trouble(tmp_path, batch, caplog, monkeypatch):
-    def refuse(_):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    chosen(network(), batch, cache=tmp_path)
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert chosen(network(), batch, cache=tmp_path).precision == "float32"
-    assert "cannot be read (Permission denied): it is measured anew" in caplog.text
-
-
-def test_memory_that_does_not_exist_yet_is_nothing_to_say(tmp_path, batch, caplog):
-    chosen(network(), batch, cache=tmp_path)
-    assert caplog.text == ""
-
-
-def test_cache_that_cannot_be_written_costs_nothing_else(tmp_path, batch):
-    (tmp_path / "file").write_text("in the way")
-    assert chosen(network(), batch, cache=tmp_path / "file").precision == "float32"
-
-
-def test_cache_folder_follows_the_users_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder("speed") == tmp_path / "unpool" / "speed"
-
-
-def test_cache_is_never_relative_to_the_working_directory(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder("speed") == tmp_path / ".cache" / "unpool" / "speed"
-    monkeypatch.setenv("HOME", "somewhere")
-    assert cache_folder("speed") is None
 
 
 def test_chosen_settings_train():

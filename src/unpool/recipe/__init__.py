@@ -1,5 +1,6 @@
 """Recipes: YAML to checked settings. Text becomes settings in this part only."""
 
+from unpool.recipe.length import fit_to_length
 from unpool.recipe.of_run import RESUMABLE, check_recipe, load_run_recipe, resumed_recipe
 from unpool.recipe.options import check_network
 from unpool.recipe.overrides import Overrides, parse_options, parse_overrides
@@ -20,6 +21,7 @@ __all__ = [
     "check_network",
     "check_recipe",
     "dump_recipe",
+    "fit_to_length",
     "load_recipe",
     "load_run_recipe",
     "parse_options",

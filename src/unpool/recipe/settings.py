@@ -256,7 +256,7 @@ class Train(_Section):
         schedule: of the learning rate over all steps, after the warm-up.
         milestones: epochs at which "step" multiplies the rate by `gamma`.
         power: of "poly".
-        warmup_epochs: epochs over which the rate rises from zero.
+        warmup_epochs: epochs over which the rate rises from zero; in a run of no more epochs, a fifth of it.
         clip_norm: largest norm of the gradient of all parameters; longer ones are scaled down. None does not clip.
         ema: decay of the averaged weights.
         accumulate: batches whose gradients are added before a step.
@@ -305,11 +305,6 @@ class Train(_Section):
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones is {quoted(list(self.milestones))}; each must be later than the one before")
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs:g} and epochs is {self.epochs}; the warm-up must end before the "
-                "run does: lower warmup_epochs too"
-            )
         return self
 
 

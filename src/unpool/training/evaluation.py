@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unpool.errors import DataError
 from unpool.task import Task, with_facts
 from unpool.training.averaging import Averaging
+from unpool.training.calibration import recalibrate
 from unpool.training.callbacks import Callback
 from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out, streamed
 from unpool.training.log import without_tables
@@ -114,6 +115,7 @@ class Evaluate(Callback):
         every: epochs between two measurements.
         best: called with the best weights so far, by name, to keep them; None keeps none.
         prepare: as in `evaluate`; the job's own where None.
+        calibrating: gives batches of the training set, for averaged weights (see `calibration`); none where None.
     """
 
     def __init__(
@@ -123,11 +125,13 @@ class Evaluate(Callback):
         every: int = 1,
         best: Callable[[Mapping[str, Tensor]], None] | None = None,
         prepare: Callable[[Batch], Batch] | None = None,
+        calibrating: Callable[[], Iterable[Batch]] | None = None,
     ) -> None:
         self.loader = loader
         self.every = every
         self.best = best
         self.prepare = prepare
+        self.calibrating = calibrating
         self.history: list[dict[str, Any]] = []
         self.best_value: float | None = None
         self.best_step: int | None = None
@@ -136,6 +140,8 @@ class Evaluate(Callback):
         epoch = job.counters.epoch + 1
         if epoch % self.every and epoch < job.epochs:
             return None
+        if self.calibrating is not None:
+            recalibrate(job, self.calibrating())
         averaging = job.averaging or Averaging(0.0)
         with averaging.applied(job.learned):
             metrics = evaluate(

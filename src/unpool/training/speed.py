@@ -1,51 +1,36 @@
-"""Chooses precision and memory format by timing a few steps of each candidate on this machine."""
+"""Chooses precision and memory format by timing steps of every candidate in turns on this machine.
+
+Candidates alternate, so that whatever else the machine does slows all of them alike, and the order turns round from
+round to round. Compared are the medians of the ratios within a round, and the shortest times; in both, a candidate must
+be faster than the one before it by a clear margin, so that noise does not choose.
+"""
 
 import copy
-import hashlib
-import json
-import logging
-import os
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unpool import machine
-from unpool.errors import EnvironmentFault, RecipeError, quoted
+from unpool.errors import RecipeError, quoted
 from unpool.task import Task
-from unpool.training.files import replace_file
 from unpool.training.job import MemoryFormat, Precision, lay_out, move
 from unpool.training.optim import build_optimizer
+from unpool.training.remembered_speed import Choice, key_of, recall, remember
 from unpool.training.step import Step, total_loss
 from unpool.types import Batch
 
 FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
-GAIN = 1.05  # a later candidate must be faster than the one kept by this factor
-SLOW = 1.3  # a candidate this much slower in its first timed step is given up
-TIMED_STEPS = 3
-ENOUGH_S = 2.0  # timing of one candidate ends after this
-_FORMAT = 1  # of a remembered choice
-_LARGEST_FILE = 100_000  # bytes
-_LONGEST_S = 1e6
-_log = logging.getLogger(__name__)
+MARGIN = 1.1  # a later candidate must be faster than the one kept by this factor
+HOPELESS = 2.0  # a candidate this much slower than the fastest is not timed again
+ROUNDS, LEAST_ROUNDS = 7, 2  # timed after the first step of each, which warms up
+SAMPLE_S = 0.02  # short steps are timed several at once, for this long
+LONG_S = 1.0  # where the first steps take longer, they are the measurement
+ENOUGH_S = 5.0  # a round that would end later is left out
 EMULATED = "this processor emulates bfloat16 (no amx_bf16, no avx512_bf16), some 13 times slower than float32"
-
-
-class Choice(NamedTuple):
-    """How to train here.
-
-    Attributes:
-        seconds_per_step: of the chosen candidate, for one batch.
-        measured: seconds of one step by "precision memory_format", the slow ones after fewer steps.
-    """
-
-    precision: Precision
-    memory_format: MemoryFormat
-    seconds_per_step: float
-    measured: dict[str, float]
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -119,135 +104,89 @@ def choose(
         cache: folder that remembers choices by network, shapes, machine and versions; None remembers nothing.
     """
     names = [f"{precision} {layout}" for precision in precisions for layout in memory_formats]
-    file = None if cache is None else cache / f"{_key(model, task, batch, names=names)}.json"
-    known = _recall(file, names)
+    file = None if cache is None else cache / f"{key_of(model, task, batch, names=names)}.json"
+    known = recall(file, names)
     if known is not None:
         return known
     device = next(model.parameters()).device
-    best: Choice | None = None
-    measured: dict[str, float] = {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for precision in precisions:
-            for layout in memory_formats:
-                limit_s = best.seconds_per_step * SLOW if best else float("inf")
-                step = Step(copy.deepcopy(model), copy.deepcopy(task), precision=precision, device=device)
-                move(step, device, memory_format=layout).train()
-                taken_s = _time(step, lay_out(prepare(batch), layout), limit_s=limit_s)
-                measured[f"{precision} {layout}"] = taken_s
-                if best is None or taken_s * GAIN < best.seconds_per_step:
-                    best = Choice(precision, layout, taken_s, measured)
-    if best is None:
-        raise ValueError("no candidate to time: give at least one precision and one memory format")
-    _remember(file, best)
-    return best
+        timers = []
+        for layout in memory_formats:
+            step = Step(copy.deepcopy(model), copy.deepcopy(task), precision="float32", device=device)
+            move(step, device, memory_format=layout).train()
+            prepared = lay_out(prepare(batch), layout)
+            timers += [Timer(step, prepared, precision=precision, memory_format=layout) for precision in precisions]
+        timers.sort(key=lambda timer: names.index(timer.name))
+        _time_in_turns(timers)
+    choice = _fastest(timers)
+    remember(file, choice)
+    return choice
 
 
-def processor_name(device: torch.device) -> str:
-    """Name of the GPU or processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return machine.processor()
+class Timer:
+    """The training steps of one candidate, and the seconds that a step took in each round."""
+
+    def __init__(self, step: Step, batch: Batch, *, precision: Precision, memory_format: MemoryFormat) -> None:
+        self.step, self.batch = step, batch
+        self.precision: Precision = precision
+        self.memory_format: MemoryFormat = memory_format
+        self.name = f"{precision} {memory_format}"
+        self.times: list[float] = []
+        self._optimizer = build_optimizer(step, name="sgd", lr=0.0)
+        self._scaler = torch.amp.GradScaler(step.device.type, enabled=precision == "float16")
+
+    def warm_up(self) -> float:
+        """Seconds of the first step; on a GPU of the first two."""
+        started_s = time.perf_counter()
+        for _ in range(2 if self.step.device.type == "cuda" else 1):
+            self._take()
+        return time.perf_counter() - started_s
+
+    def sample(self) -> float:
+        """Mean seconds of one step, over SAMPLE_S or one step."""
+        started_s, count, taken_s = time.perf_counter(), 0, 0.0
+        while taken_s < SAMPLE_S:
+            self._take()
+            count, taken_s = count + 1, time.perf_counter() - started_s
+        return taken_s / count
+
+    def _take(self) -> None:
+        self.step.precision = self.precision
+        self._scaler.scale(total_loss(self.step(self.batch))).backward()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad()
+        if self.step.device.type == "cuda":
+            torch.cuda.synchronize(self.step.device)
 
 
-def _time(step: Step, batch: Batch, *, limit_s: float) -> float:
-    """Seconds of the quickest of a few steps, the first left out unless it alone took long enough."""
-    optimizer = build_optimizer(step, name="sgd", lr=0.0)
-    scaler = torch.amp.GradScaler(step.device.type, enabled=step.precision == "float16")
-    warm_up = _one_step(step, batch, optimizer, scaler)
-    if warm_up > ENOUGH_S:
-        return warm_up
-    if step.device.type == "cuda":
-        _one_step(step, batch, optimizer, scaler)
-    times = [_one_step(step, batch, optimizer, scaler)]
-    while len(times) < TIMED_STEPS and sum(times) < ENOUGH_S and times[0] < limit_s:
-        times.append(_one_step(step, batch, optimizer, scaler))
-    return min(times)
-
-
-def _one_step(step: Step, batch: Batch, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> float:
+def _time_in_turns(timers: Sequence[Timer]) -> None:
+    """Fills the times of all timers, in rounds; one that is hopeless takes no further part."""
     started_s = time.perf_counter()
-    loss = total_loss(step(batch))
-    scaler.scale(loss).backward()
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad()
-    if step.device.type == "cuda":
-        torch.cuda.synchronize(step.device)
-    return time.perf_counter() - started_s
+    first = {timer: timer.warm_up() for timer in timers}
+    limit_s = max(LONG_S, HOPELESS * min(first.values()))
+    for timer, taken_s in first.items():
+        if taken_s > limit_s or min(first.values()) > LONG_S:
+            timer.times.append(taken_s)
+    alive = [timer for timer in timers if not timer.times]
+    rounds = min(len(alive), 1) * (ROUNDS if len(timers) > 1 else LEAST_ROUNDS)
+    for number in range(rounds):
+        begun_s = time.perf_counter()
+        for timer in alive if number % 2 == 0 else reversed(alive):
+            timer.times.append(timer.sample())
+        ended_s = time.perf_counter()
+        fastest_s = min(min(timer.times) for timer in alive)
+        alive = [timer for timer in alive if min(timer.times) < HOPELESS * fastest_s]
+        if number + 1 >= LEAST_ROUNDS and 2 * ended_s - begun_s - started_s > ENOUGH_S:
+            return
 
 
-def _key(model: nn.Module, task: Task, batch: Batch, *, names: Sequence[str]) -> str:
-    device = next(model.parameters()).device
-    known: list[Any] = [
-        [(name, list(weight.shape)) for name, weight in model.named_parameters()],
-        [repr(model), repr(task), [(name, list(weight.shape)) for name, weight in task.named_parameters()]],
-        {key: _form(value) for key, value in batch.items()},
-        [processor_name(device), torch.get_num_threads(), torch.__version__, *names],
-        sorted(name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))),
-    ]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
-
-
-def _form(value: Tensor | list[Any]) -> Any:
-    """What a cache key holds of a batch value; for a list, only what is the same in every batch.
-
-    The first axis of what a list holds counts boxes, words or people, and changes from batch to batch; so it is left
-    out, and so are axes on which the tensors of this batch differ. The number of tensors, that of their axes, and the
-    sizes on which all agree (4 of boxes (N, 4), the window of masks (N, H, W)) stay. Where all agree by chance on an
-    axis that varies, the key is another one, which costs one more timing.
-    """
-    if isinstance(value, Tensor):
-        return list(value.shape)
-    if any(isinstance(item, list) for item in value):
-        return {"list": len(value), "of": "lists"}
-    if len({item.dim() for item in value}) > 1:
-        return {"list": len(value), "of": "tensors of several numbers of axes"}
-    axes = list(zip(*(item.shape for item in value), strict=True))
-    return {"list": len(value), "trailing": [sizes[0] if len(set(sizes)) == 1 else None for sizes in axes[1:]]}
-
-
-def _recall(file: Path | None, names: Sequence[str]) -> Choice | None:
-    """A remembered choice; None where there is none, or this version did not write the file, which is logged."""
-    if file is None:
-        return None
-    try:
-        values = json.loads(file.read_bytes()[:_LARGEST_FILE])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        _log.warning("the speed remembered in %s cannot be read (%s): it is measured anew", file, _reason(error))
-        return None
-    if not _is_choice(values, names):
-        _log.warning("the speed remembered in %s is damaged or of another version: it is measured anew", file)
-        return None
-    return Choice(**{key: values[key] for key in Choice._fields})
-
-
-def _is_choice(values: Any, names: Sequence[str]) -> bool:
-    if not isinstance(values, dict) or values.keys() != {"format", *Choice._fields} or values["format"] != _FORMAT:
-        return False
-    measured = values["measured"]
-    is_measured = isinstance(measured, dict) and set(measured) <= set(names) and all(map(_is_time, measured.values()))
-    return is_measured and _is_time(values["seconds_per_step"]) and _name(values) in names
-
-
-def _is_time(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < _LONGEST_S
-
-
-def _name(values: dict[str, Any]) -> str:
-    return " ".join(str(values[name]) for name in Choice._fields[:2])
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or "") if isinstance(error, OSError) else "it is no JSON"
-
-
-def _remember(file: Path | None, choice: Choice) -> None:
-    if file is None:
-        return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, json.dumps({"format": _FORMAT, **choice._asdict()}).encode())
-    except (OSError, EnvironmentFault):
-        return  # a cache that cannot be written costs a few seconds the next time, nothing else
+def _fastest(timers: Sequence[Timer]) -> Choice:
+    """The first candidate, or a later one that is faster in the median and at best, which other work disturbs least."""
+    best = timers[0]
+    for timer in timers[1:]:
+        ratios = [kept_s / taken_s for kept_s, taken_s in zip(best.times, timer.times, strict=False)]
+        if min(statistics.median(ratios), min(best.times) / min(timer.times)) > MARGIN:
+            best = timer
+    medians = {timer.name: statistics.median(timer.times) for timer in timers}
+    return Choice(best.precision, best.memory_format, medians[best.name], medians)

@@ -1,0 +1,29 @@
+"""Fits the schedule of a recipe to the length of its run."""
+
+import logging
+
+from unpool.recipe.reading import load_recipe
+from unpool.recipe.settings import Recipe
+
+# between the 5 of 90 epochs of Goyal et al. 2017 (arXiv:1706.02677) and the 0.3 that a one-cycle schedule rises
+SHORT_WARMUP = 0.2
+_log = logging.getLogger(__name__)
+
+
+def fit_to_length(recipe: Recipe) -> Recipe:
+    """The recipe with a warm-up that ends before the run does; the log says what was changed or is never reached."""
+    train = recipe.train
+    if late := [epoch for epoch in train.milestones if epoch >= train.epochs]:
+        _log.warning(
+            "train.milestones %s of %s are never reached in %d epochs: the learning rate does not fall there; lower "
+            "train.milestones too",
+            *([f"{epoch:g}" for epoch in late], [f"{epoch:g}" for epoch in train.milestones], train.epochs),
+        )
+    if train.warmup_epochs < train.epochs:
+        return recipe
+    used = SHORT_WARMUP * train.epochs
+    _log.warning(
+        "train.warmup_epochs is %g and train.epochs %d: the warm-up is shortened to %g epochs, a fifth of the run",
+        *(train.warmup_epochs, train.epochs, used),
+    )
+    return load_recipe(recipe, {"train.warmup_epochs": used})
