@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError, shortened
 from unpool.manifest import NAME, Manifest, differences, read_bound, read_manifest, sum_of
+from unpool.network_names import not_a_run
 from unpool.training.files import TEMPORARY, replace_file, serialize
 
 try:
@@ -23,7 +24,7 @@ except ImportError:  # Windows: two trainers of one run are not kept apart there
 
 
 RECIPE, DATA, CONFIG, METRICS = "recipe.yaml", "data.json", "config.json", "metrics.json"
-LAST, BEST, REPORT = "model.safetensors", "best.safetensors", "report.html"
+LAST, BEST, REPORT, VARIABLES = "model.safetensors", "best.safetensors", "report.html", "variables.txt"
 _log = logging.getLogger(__name__)
 _MADE_ANEW = {  # by a run that is resumed without the file
     LAST: "it is made anew from the saved state",
@@ -83,10 +84,11 @@ class RunDirectory:
 
         Raises:
             ModelFileError: it is missing or is no run directory.
+            RecipeError: it is the name of a network.
         """
         path = Path(run)
         if not path.is_dir():
-            raise ModelFileError(f"no run directory {path}; `unpool train` prints the path of each run at its end")
+            raise not_a_run(path)
         if not (path / RECIPE).is_file():
             if (path / "lock").is_file() and _never_began(path):
                 raise ModelFileError(
@@ -205,6 +207,12 @@ class RunDirectory:
                 with suppress(OSError):
                     self.path.rmdir()
             raise
+
+
+def shown_path(directory: Path) -> str:
+    """The path relative to the working directory, if it is inside it."""
+    path, here = directory.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def as_bytes(values: Mapping[str, Any]) -> bytes:
