@@ -43,7 +43,7 @@ def test_pairs_of_the_recipe_replace_those_of_the_names():
 
 
 def test_log_says_who_trades_places_and_who_is_taken_as_lying_on_the_middle(caplog):
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG"):
         with_flip_pairs(ANIMAL, None)
         with_flip_pairs(ANIMAL, [])
     first, second = caplog.messages

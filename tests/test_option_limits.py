@@ -93,7 +93,8 @@ def overrides(row: str, name: str, value: Any) -> dict[str, Any]:
     if part == "reader":
         return {"data.reader": rest, "data.root": "/nowhere", f"data.{name}": value}
     if part == "task":
-        return {"task.name": rest, f"task.{name}": value}
+        fitting = next(model for model in MODELS if MODELS[model].gives in TASKS[rest].takes)
+        return {"task.name": rest, "model.name": fitting, f"task.{name}": value}
     backbone = (
         {"model.backbone": "resnet18"} if MODELS[rest].kind == "composed" and MODELS[rest].backbone is None else {}
     )

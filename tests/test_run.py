@@ -197,6 +197,21 @@ def test_set_aside_fifth_is_recorded_and_apart_from_training(tmp_path):
     assert len(train | val) == 8
 
 
+def test_predictions_lie_in_the_run_where_no_folder_is_named(camvid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run.train("camvid_unet_small", settings(camvid, **{"train.epochs": 1}), run=tmp_path / "run")
+    images, seen = [camvid / "CamVid" / "val", "no*.png"], []
+    for name in ("predictions", "predictions-2"):
+        records = run.predict(tmp_path / "run", images, csv=True, on_answer=lambda *one: seen.append(one))
+        rows = (tmp_path / "run" / name / "predictions.csv").read_text().splitlines()
+        assert len(rows) == 1 + len(records)
+        assert [record for record, _ in seen] == records
+        assert seen[-1][1] == ""  # of the pattern that nothing fits
+        assert "%" in seen[0][1]
+        seen.clear()
+    assert run.default_output("resnet50", "imagenet").as_posix() == "predictions"
+
+
 def test_predictions_have_the_size_of_their_images(camvid, tmp_path):
     run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
     Image.new("RGB", (101, 67), (90, 120, 30)).save(tmp_path / "street.png")

@@ -21,10 +21,23 @@ from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped
 from unpool.model_file import describe
+from unpool.overview import six_lines
 from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
-from unpool.run_directory import BEST, CONFIG, DATA, LAST, METRICS, RECIPE, REPORT, STATES, RunDirectory, as_bytes
+from unpool.run_directory import (
+    BEST,
+    CONFIG,
+    DATA,
+    LAST,
+    METRICS,
+    RECIPE,
+    REPORT,
+    STATES,
+    VARIABLES,
+    RunDirectory,
+    as_bytes,
+)
 from unpool.same_set import check_same_set
 from unpool.task import is_above, with_facts
 from unpool.training import speed
@@ -37,7 +50,7 @@ from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, 
 from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
-from unpool.training.progress import Progress, as_time
+from unpool.training.progress import Progress
 from unpool.training.saving import Save
 from unpool.training.state import final_state, restore, use_final
 from unpool.training.stopping import StopRequest
@@ -80,7 +93,7 @@ def train_to_end(
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
-        job, recipe = _settle(recipe, data, loader, job=job)
+        job, recipe, batch_s = _settle(recipe, data, loader, job=job)
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
         callbacks, evaluation = _make_callbacks(
@@ -91,6 +104,8 @@ def train_to_end(
             job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom)
+        network = recipe.model.name if custom.model is None else f"{type(custom.model).__name__} of your own"
+        _log.info(six_lines(recipe, job, data, loader, network=network, run=directory.path, batch_s=batch_s))
         _fit(job, callbacks, directory)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
         examples, worst = draw_examples(job, data, eval_loader.transform)
@@ -145,8 +160,8 @@ def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
     return warnings
 
 
-def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe]:
-    """The job in the way that is fastest here, and the recipe with everything that was chosen written into it."""
+def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe, float]:
+    """The job in the way that is fastest here, the recipe with everything that was chosen, and seconds per batch."""
     batch = _first_batch(loader)
     with batch_that_fits(job, batch):
         for warning in (
@@ -156,22 +171,24 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
             *warn_of_statistics(job),
         ):
             _log.warning(warning)
+        precisions = speed.allowed_precisions(
+            recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
+        )
+        memory_formats = speed.allowed_formats(recipe.train.memory_format)
+        if (ways := len(precisions) * len(memory_formats)) > 1:
+            _log.info("choosing the fastest of %d settings of precision and memory format", ways)
         choice = speed.choose(
             job.model,
             job.task,
             batch,
             prepare=job.prepare,
-            precisions=speed.allowed_precisions(
-                recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
-            ),
-            memory_formats=speed.allowed_formats(recipe.train.memory_format),
+            precisions=precisions,
+            memory_formats=memory_formats,
             cache=machine.cache_folder("speed"),
         )
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
-    _log.info("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
+    _log.debug("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
     job = replace(job, precision=choice.precision, memory_format=choice.memory_format)
-    steps = job.total_steps * recipe.train.accumulate
-    _log.info("about %s for %d steps, evaluation not counted", as_time(choice.seconds_per_step * steps), steps)
     settled = {
         "data.mean": list(data.preprocessing.mean),
         "data.std": list(data.preprocessing.std),
@@ -180,7 +197,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
         "train.precision": choice.precision,
         "train.memory_format": choice.memory_format,
     }
-    return job, load_recipe(recipe, settled)
+    return job, load_recipe(recipe, settled), choice.seconds_per_step
 
 
 def _first_batch(loader: Loader) -> Batch:
@@ -239,7 +256,9 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         RECIPE: dump_recipe(recipe).encode(),
     }
     directory.write(files, recipe=recipe.model_dump(mode="json"))
-    _log.info(list_variables(job.model))
+    variables = list_variables(job.model)
+    directory.write_page(VARIABLES, f"{variables}\n")
+    _log.debug(variables)
 
 
 def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evaluate, time_s: float) -> dict[str, Any]:

@@ -319,20 +319,38 @@ def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, Memory
     return (asked if fits and asked != "auto" else "float32"), ("contiguous" if layout == "auto" else layout)
 
 
-def predict(
+def predict(  # noqa: PLR0913, a public verb
     run: Path,
-    images: Sequence[Path],
-    out: Path,
+    images: Sequence[str | Path],
+    out: Path | None = None,
     *,
     weights: predictor.Weights = "last",
     black_white: Range | None = None,
     max_pixels: int = MOST_PIXELS,
+    csv: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_answer: Callable[[dict[str, Any], str], None] = lambda record, brief: None,
 ) -> list[dict[str, Any]]:
-    """Predicts files and writes pictures and raw results to `out`, each at the size of its image.
+    """Predicts files and writes pictures and raw results to a folder, each at the size of its image.
 
-    `run` and `weights` are as in `unpool.load`: of a run "last" or "best", of a network published ones.
-    `black_white` is `data.range` of these files, where it is not that of training. Images of more than `max_pixels` are
-    refused.
+    Args:
+        run: as in `unpool.load`: a run's directory, or a network's name.
+        images: files, folders of them at any depth, or patterns such as `photos/*.jpg`.
+        out: the folder; None makes `predictions` in the run's directory, of a published network in the working
+            directory, or where that exists already `predictions-2` and so on.
+        weights: as in `unpool.load`: of a run "last" or "best", of a network published ones.
+        black_white: `data.range` of these files, where it is not that of training.
+        max_pixels: images of more are refused.
+        csv: whether to write predictions.csv too, a row an image.
+        progress: called with (images done, images in all).
+        on_answer: called with each record and its answer in a few words.
+
+    Returns:
+        What predictions.json lists.
+
+    Raises:
+        RecipeError, ModelFileError, DataError, EnvironmentFault: see `unpool.load` and
+            `unpool.predictor.write_predictions`.
 
     Example:
         >>> import tempfile
@@ -352,4 +370,10 @@ def predict(
     loaded = predictor.load(source, weights, max_pixels=max_pixels)
     if black_white is not None:
         loaded.preprocessing = replace(loaded.preprocessing, range=black_white)
-    return predictor.write_predictions(loaded, images, out)
+    out = default_output(run, weights) if out is None else out
+    return predictor.write_predictions(loaded, images, out, csv=csv, progress=progress, on_answer=on_answer)
+
+
+def default_output(run: Path, weights: predictor.Weights) -> Path:
+    """The folder that `predict` writes into where none is named; it does not exist yet."""
+    return predictor.free_folder((Path(run) if weights not in WORDS else Path()) / "predictions")

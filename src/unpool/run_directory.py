@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError, shortened
 from unpool.manifest import NAME, Manifest, differences, read_bound, read_manifest, sum_of
+from unpool.network_names import not_a_run
 from unpool.training.files import TEMPORARY, replace_file, serialize
 
 try:
@@ -24,11 +25,11 @@ except ImportError:  # Windows: two trainers of one run are not kept apart there
 
 
 RECIPE, DATA, CONFIG, METRICS = "recipe.yaml", "data.json", "config.json", "metrics.json"
-LAST, BEST, REPORT = "model.safetensors", "best.safetensors", "report.html"
+LAST, BEST, REPORT, VARIABLES = "model.safetensors", "best.safetensors", "report.html", "variables.txt"
 STATES = "last"  # folder of the states to resume from
 _log = logging.getLogger(__name__)
 _BEFORE = {"lock", NAME, DATA, CONFIG}  # what a run leaves that ends before its recipe is written,
-_OF_NO_STEP = {*_BEFORE, RECIPE, STATES, "log.jsonl", "events"}  # and one that ends before its first step
+_OF_NO_STEP = {*_BEFORE, RECIPE, STATES, VARIABLES, "log.jsonl", "events"}  # and one that ends before its first step
 _MADE_ANEW = {  # by a run that is resumed without the file
     LAST: "it is made anew from the saved state",
     METRICS: "it is made anew from the saved state",
@@ -92,10 +93,11 @@ class RunDirectory:
 
         Raises:
             ModelFileError: it is missing or is no run directory.
+            RecipeError: it is the name of a network.
         """
         path = Path(run)
         if not path.is_dir():
-            raise ModelFileError(f"no run directory {path}; `unpool train` prints the path of each run at its end")
+            raise not_a_run(path)
         if not (path / RECIPE).is_file():
             if (path / "lock").is_file() and _never_began(path):
                 raise ModelFileError(
@@ -222,6 +224,12 @@ class RunDirectory:
         with suppress(OSError):  # of another run, or of the user, is what they hold besides
             for folder in self._made:
                 folder.rmdir()
+
+
+def shown_path(directory: Path) -> str:
+    """The path relative to the working directory, if it is inside it."""
+    path, here = directory.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def as_bytes(values: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,13 @@ from torch import Tensor, nn
 from unpool.types import Batch, Losses, Metric, Prediction, Samples
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
+OUTPUTS = {  # of networks, in words; `Variant.gives` in models/catalog.py says which by the shapes
+    "scores": "one score for each class",
+    "coordinates": "two coordinates for each joint",
+    "maps": "a map for each class, of at least half the sides of the image",
+    "heatmaps": "a small map for each joint",
+    "fields": "maps for joints and for limbs",
+}
 _ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
 FACTS = (
     frozenset(  # names that no metric may have: they stand beside metrics in metrics.json, log.jsonl and evaluations
@@ -113,6 +120,7 @@ class Task(nn.Module, ABC):
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
         published: the kinds of published weights whose networks this task answers with.
         files: endings of the raw files that `write` makes of one answer.
+        takes: the kinds of output, of OUTPUTS, that it can learn from; empty where any may do.
     """
 
     best: str
@@ -123,6 +131,7 @@ class Task(nn.Module, ABC):
     slides: bool = False
     published: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         """Raises TypeError for a task whose answers could see the truth in evaluation."""
@@ -206,6 +215,10 @@ class Task(nn.Module, ABC):
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """Writes raw files `<stem>_<ending>`, one for each of `files`; returns the record as JSON."""
         return dict(record)
+
+    def brief(self, written: Mapping[str, Any]) -> str:
+        """What `write` returned, in a few words for one line, such as `bees 0.93`; empty where there are none."""
+        return ""
 
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         """The record for an image of which each `step`-th pixel is shown."""

@@ -42,8 +42,14 @@ class FakeRun(ModuleType):
 
     def predict(self, run: Path, images: list[Path], out: Path, **options: Any) -> list[dict]:
         self.calls.append(("predict", run, images, out, *options.values()))
+        for done, record in enumerate(self.records):
+            options["progress"](done, len(self.records))
+            options["on_answer"](record, record.get("brief", ""))
         self._done(run)
         return self.records
+
+    def default_output(self, run: Path, weights: str) -> Path:
+        return run / "predictions"
 
     def _done(self, place: Path) -> dict:
         sys.stdout.write("a library prints\n")

@@ -26,6 +26,8 @@ ENDS = [
     (NotConvertible("the words"), 2),
     (EnvironmentFault("the words"), 4),
     (Diverged("the words"), 5),
+]
+STOPS = [
     (TimeLimit("the words"), 75),
     (Stopped("the words", signal.SIGINT), 130),
     (Stopped("the words", signal.SIGTERM), 143),
@@ -41,8 +43,19 @@ def test_error_is_one_message_with_its_exit_code(fake, capsys, error, code):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(("error", "code"), STOPS, ids=lambda value: type(value).__name__)
+def test_stop_that_was_asked_for_is_one_line_and_no_error(fake, capsys, error, code):
+    error.__notes__ = ["saved at step 7"]
+    fake.error = error
+    assert main(["evaluate", "r"]) == code
+    err = capsys.readouterr().err
+    assert err.endswith("\nthe words: saved at step 7\n")
+    assert "error" not in err
+    assert "Traceback" not in err
+
+
 def test_every_kind_of_error_has_its_exit_code_tested():
-    assert {type(error) for error, _ in ENDS} == set(UnpoolError.__subclasses__())
+    assert {type(error) for error, _ in (*ENDS, *STOPS)} == set(UnpoolError.__subclasses__())
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -90,10 +103,12 @@ def test_fault_of_ours_is_not_hidden(fake, error):
 @pytest.mark.parametrize("error", [Stopped("halt", signal.SIGINT), TimeLimit("halt"), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("place", ["runs/plain", "runs/with space"])
 def test_stopped_training_prints_the_command_that_resumes(fake, capsys, error, place):
+    error.__notes__ = []
     fake.error = error
     assert main(["train", "camvid_unet", "--run", place]) in (130, 75)
     quoted = f"'{place}'" if " " in place else place
-    assert capsys.readouterr().err.endswith(f"\nresume with: unpool train --resume {quoted}\n")
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == f"{str(error) or 'stopped'}: resume with: unpool train --resume {quoted}"
 
 
 def test_stopped_resume_prints_the_command_that_resumes(fake, capsys, tmp_path):
@@ -106,7 +121,7 @@ def test_stopped_resume_prints_the_command_that_resumes(fake, capsys, tmp_path):
 def test_nothing_to_resume_is_not_offered(fake, capsys):
     fake.error = KeyboardInterrupt()
     assert main(["train", "--resume", "r"]) == 130
-    assert capsys.readouterr().err.endswith("error: interrupted\n")
+    assert capsys.readouterr().err.endswith("\nstopped\n")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +138,6 @@ def test_nothing_to_resume_is_not_offered(fake, capsys):
         (["evaluate"], "required: RUN; see unpool evaluate --help"),
         (["evaluate", "r", "--split", "dev"], "invalid choice: 'dev'"),
         (["evaluate", "r", "--spli", "val"], "unrecognized arguments"),
-        (["predict", "r", "a.png"], "required: -o/--out"),
         (["predict", "r", "-o", "out"], "required: IMAGE"),
         (["recipes", "nope"], "no recipe is called 'nope'"),
         (["recipes", "camvid_unet", "--schema"], "leave 'camvid_unet' out"),
@@ -133,8 +147,11 @@ def test_nothing_to_resume_is_not_offered(fake, capsys):
         (["summary", "resnet18", "width=wide"], "it must be a whole number"),
         (["summary", "resnet18", "num_classes=0"], "num_classes is 0"),
         (["summary", "resnet18", "name=vgg11"], "leave name=... out"),
-        (["summary", "resnet18", "--size", "0", "5"], "'0' is no number of pixels"),
-        (["summary", "resnet18", "--size", "5"], "expected 2 arguments"),
+        (["summary", "resnet18", "--size", "0", "5"], "'0' is not a number of pixels"),
+        (["summary", "resnet18", "--size", "5x6x7"], "'5x6x7' has 3 sides"),
+        (["summary", "resnet18", "--size"], "expected one argument"),
+        (["summary", "resnet18", "--depth", "0"], "'0' is not a depth from 1"),
+        (["recipes", "--all"], "say which: unpool recipes NAME --all"),
         (["summary", "unet_valid", "--size", "33", "47"], "cannot take an image of (1, 33, 47)"),
     ],
 )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +21,9 @@ from unpool.cli.environment import signals_held_back
 me = os.getpid()
 """
 ENDS = [
-    (signal.SIGINT, 130, "error: interrupted\n"),
-    (signal.SIGTERM, 143, "error: stopped by SIGTERM\n"),
-    (signal.SIGHUP, 129, "error: stopped by SIGHUP\n"),
+    (signal.SIGINT, 130, "stopped\n"),
+    (signal.SIGTERM, 143, "stopped by SIGTERM\n"),
+    (signal.SIGHUP, 129, "stopped by SIGHUP\n"),
 ]
 
 
@@ -71,7 +72,7 @@ def test_signal_while_the_process_restarts_itself_is_not_lost(number, code, line
 
 def test_restart_that_fails_lets_signals_through_again():
     code = "signals.end_at_once()\nwith signals_held_back():\n    pass\nos.kill(me, 15)\ntime.sleep(9)"
-    assert run(code) == (143, "error: stopped by SIGTERM\n")
+    assert run(code) == (143, "stopped by SIGTERM\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -88,7 +89,7 @@ def test_first_signal_of_a_verb_raises_and_the_second_ends_it(number):
     """
     code, output = run(twice, str(int(number)))
     assert code == 128 + number
-    assert output.startswith(f"raised {int(number)}\nerror: ")
+    assert output.startswith(f"raised {int(number)}\nstopped")
     assert output.count("\n") == 2
 
 
@@ -103,7 +104,7 @@ def test_signal_whose_exception_is_lost_ends_the_process_in_time():
             pass
         time.sleep(9)
     """
-    assert run(lost) == (143, "error: stopped by SIGTERM\n")
+    assert run(lost) == (143, "stopped by SIGTERM\n")
 
 
 def test_signal_after_all_is_done_changes_no_exit_code():
@@ -123,7 +124,7 @@ def test_interrupt_of_the_program_before_its_imports_is_one_line(tmp_path, way):
         pass
     started.stop(signal.SIGINT)
     assert started.end() == 130
-    assert started.output.decode().rpartition("\x1b[?25h")[2].strip() == "error: interrupted"
+    assert started.output.decode().rpartition("\x1b[?25h")[2].strip().splitlines()[-1] == "stopped"
     assert not (tmp_path / "run").exists()
 
 
@@ -137,6 +138,7 @@ def test_program_holds_its_handlers_until_it_ends(fake, monkeypatch):
     before = [signal.getsignal(number) for number, _, _ in ENDS]
     monkeypatch.setattr(sys, "argv", ["unpool", "evaluate", "r"])
     monkeypatch.setenv("UNPOOL_RESTARTED", "1")
+    Path("r").mkdir()
     ends = []
     monkeypatch.setattr(os, "_exit", ends.append)
     fake.error = KeyboardInterrupt()

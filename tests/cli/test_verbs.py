@@ -1,13 +1,14 @@
 """What each verb prints and hands on."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from unpool.cli.main import main
 from unpool.cli.verbs import VERBS
-from unpool.models import MODELS, names
+from unpool.models import AREAS, MODELS, names
 from unpool.recipe import recipe_names, recipe_path
 
 
@@ -57,8 +58,9 @@ def test_schema_is_one_json_object(capsys):
 def test_models_are_listed_with_size_and_source(capsys):
     assert main(["models", "resnet18"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "parameters", "GMACs", "source"]
-    assert next(line for line in lines if line.startswith("resnet18 ")).split()[1] == "11,689,512"
+    assert lines[0].split() == ["name", "task", "weights", "parameters", "GMACs", "source"]
+    row = next(line for line in lines if line.startswith("resnet18 "))
+    assert row.split()[1:4] == ["classification", "imagenet", "11,689,512"]
 
 
 def test_models_as_json_are_the_table(capsys):
@@ -139,17 +141,32 @@ def test_evaluate_measures_the_last_weights_on_val_by_default(fake):
 
 def test_predict_hands_on_images_and_prints_the_folder(fake, capsys):
     assert main(["predict", "r", "-o", "out", "a.png", "b é.png"]) == 0
-    [(_, run, images, out, weights, black_white, _)] = fake.calls
+    [(_, run, images, out, weights, black_white, _, csv, *_)] = fake.calls
     assert [str(image) for image in images] == ["a.png", "b é.png"]
-    assert (str(run), str(out), weights, black_white) == ("r", "out", "last", None)
-    assert capsys.readouterr().out == "out\n"
+    assert (str(run), str(out), weights, black_white, csv) == ("r", "out", "last", None, False)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.endswith("pictures and predictions.json are in out\n")
+
+
+def test_predict_writes_a_line_for_each_image_to_standard_output_and_nothing_else(fake, capsys):
+    fake.records = [{"image": "a.png", "brief": "bee 0.93"}, {"image": "b.png", "error": "b.png: file is empty"}]
+    fake.records.append({"image": "c.png", "brief": "", "view": "c_view.jpg"})
+    assert main(["predict", "r", "a.png", "b.png", "c.png", "--csv"]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == "a.png  bee 0.93\nb.png  not answered\nc.png  c_view.jpg\n"
+    assert "\npredicting 3 images\n" in f"\n{shown.err}"
+    assert "pictures and predictions.json and predictions.csv are in r/predictions\n" in shown.err
 
 
 def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, capsys):
-    fake.records = [{"image": "a.png"}, {"image": "b.png", "error": "b.png: file is empty"}, {"image": "c.png"}]
+    fake.records = [
+        {"image": "a.png", "brief": "x"},
+        {"image": "b.png", "error": "b.png: file is empty"},
+        {"image": "c.png", "brief": "x"},
+    ]
     assert main(["predict", "r", "-o", "out", "a.png", "b.png", "c.png"]) == 3
     shown = capsys.readouterr()
-    assert shown.out == "out\n"
     assert "error: 1 of 3 images not answered; predictions.json has the reason of each" in shown.err
 
 
@@ -190,3 +207,14 @@ def test_misprints_are_listed_with_what_is_true(capsys):
     assert main(["models", "vgg16", "--misprints", "--json"]) == 0
     assert {row["about"] for row in json.loads(capsys.readouterr().out)["misprints"]} == {"vgg16"}
     assert main(["models", "--misprints", "xyz"]) == 2
+
+
+def test_models_of_a_task_and_timm_s_are_offered(capsys):
+    assert main(["models", "denoising", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["models"]
+    assert [row["name"] for row in rows] == list(AREAS["denoising"])
+    assert {row["task"] for row in rows} == {"denoising"}
+    assert main(["models", "efficientnet_b"]) == 2
+    assert re.search(r"timm has \d+: unpool models 'timm/\*efficientnet_b\*'", capsys.readouterr().err)
+    assert main(["models", "restnet18"]) == 2
+    assert "did you mean 'resnet18'?" in capsys.readouterr().err

@@ -118,7 +118,7 @@ def counted(key, *numbers, classes=None):
 
 
 def test_count_of_each_class_is_told_with_the_largest_to_the_smallest(caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         log_balance(counted("label", 120, 40, classes=("cat", "dog")), ("label",))
     assert caplog.messages == [
         "images of each class in the training set: 'cat' 120, 'dog' 40; largest : smallest = 3.0 : 1"
@@ -126,7 +126,7 @@ def test_count_of_each_class_is_told_with_the_largest_to_the_smallest(caplog):
 
 
 def test_counts_of_many_classes_are_the_largest_and_the_smallest(caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         log_balance(counted("label", *range(40, 90)), ("label",))
     (line,) = caplog.messages
     assert ": 'c49' 89, 'c48' 88, " in line
@@ -155,7 +155,7 @@ def test_hint_is_not_given_to_who_followed_it(overrides, tmp_path, caplog):
     for name, count in (("ant", 40), ("bee", 3)):
         for i in range(count):
             written(tmp_path / name / f"{name}{i}.png", encoded(pixels(8, 8, 3, seed=100 * count + i)))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         read_data(load_recipe("folder_resnet18", [f"data.root={tmp_path}", "data.workers=0", *overrides]))
     assert (
         "images of each class in the training set: 'ant' 32, 'bee' 2; largest : smallest = 16.0 : 1" in caplog.messages

@@ -112,7 +112,7 @@ def test_one_bad_image_is_recorded_and_the_others_answered(labels, tmp_path):
     )
     assert [record.get("class") for record in records] == ["bright", None, "dark"]
     assert "empty" in records[1]["error"]
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_no_readable_image_is_an_error_that_lists_reasons(labels, tmp_path):

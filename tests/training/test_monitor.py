@@ -9,9 +9,10 @@ from tests.training.toy_run import Loader, make_job, network
 from unpool.errors import EnvironmentFault
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate
+from unpool.training.job import StepRecord
 from unpool.training.log import Monitor, TensorBoard, as_json, list_variables
 from unpool.training.loop import fit
-from unpool.training.progress import Progress, as_time
+from unpool.training.progress import Progress, _four_digits, as_time
 
 
 class Losses(Callback):
@@ -184,13 +185,43 @@ def test_progress_shows_step_loss_and_speed_on_a_terminal():
     fit(job, [Slow(), Evaluate(Loader()), Progress(console)])
     assert "images/s" in screen.getvalue()
     assert "/12 loss" in screen.getvalue()
-    assert "epoch 2/2: top1" in screen.getvalue()
+    assert "epoch 2/2  training loss" in screen.getvalue()
 
 
 def test_progress_without_a_terminal_is_a_line_an_evaluation():
     screen = io.StringIO()
     fit(make_job(), [Evaluate(Loader()), Progress(Console(file=screen, width=160))])
-    assert [line.split(":")[0] for line in screen.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert [line.split("  ")[0] for line in screen.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_line_of_an_epoch_has_the_mean_training_loss_since_the_one_before():
+    screen, losses, evaluate = io.StringIO(), Losses(), Evaluate(Loader())
+    fit(make_job(), [losses, evaluate, Progress(Console(file=screen, width=160))])
+    seen, half = losses.losses, len(losses.losses) // 2
+    means = [sum(seen[:half]) / half, sum(seen[half:]) / half]
+    assert screen.getvalue().splitlines() == [
+        f"epoch {1 + i}/2  training loss {mean:.4f}  validation loss {line['loss']:.4f}  top1 {line['top1']:.4f}"
+        for i, (mean, line) in enumerate(zip(means, evaluate.history, strict=True))
+    ]
+
+
+def test_columns_of_numbers_stay_aligned_as_they_grow():
+    assert [_four_digits(value) for value in (0.69314, 9.99, 1726.2166, None)] == [
+        "0.6931",
+        "9.9900",
+        "1726.2",
+        "   n/a",
+    ]
+
+
+def test_mean_training_loss_of_an_epoch_is_saved_with_the_run():
+    half = Progress(Console(file=io.StringIO()))
+    record = StepRecord(1, 0, 3.0, {}, 0.1, 1.0, 4, True)  # noqa: FBT003, a tuple
+    half._note(record, 0.1)
+    rest = Progress(Console(file=io.StringIO()))
+    rest.load_state_dict(half.state_dict())
+    rest._note(record._replace(loss=5.0), 0.1)
+    assert rest._losses.take() == 4.0
 
 
 def test_progress_says_how_long_the_steps_that_are_left_take(monkeypatch):

@@ -103,6 +103,7 @@ def test_sigterm_after_a_step_saves_and_the_resumed_run_is_the_same(tmp_path, st
     with pytest.raises(Stopped, match="stopped by SIGTERM") as stop:
         run(tmp_path / "killed", [StopAfter(step)], every_s=every_s, ema=0.9)
     assert stop.value.exit_code == 143
+    assert stop.value.__notes__ == [f"saved at step {step}"]
     assert load(tmp_path / "killed" / "last")[1]["step"] == step
     resumed, again = run(tmp_path / "killed", ema=0.9)
     assert same_bits(job_state(resumed)[0], job_state(whole)[0])

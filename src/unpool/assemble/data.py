@@ -32,6 +32,7 @@ from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
 from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader
 
+_MANY = 10_000  # images among which copies are looked for in silence
 _log = logging.getLogger(__name__)
 
 
@@ -184,6 +185,8 @@ def _read_once(
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
+    if (count := len(results[0].samples) + len(results[1].samples)) >= _MANY:
+        _log.info("looking for copies among %d images", count)
     copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))
     return Data(train=results[0], val=results[1], preprocessing=preprocessing, info=info, copies=copies)
 

@@ -38,7 +38,8 @@ def with_flip_pairs(info: DataInfo, chosen: Sequence[tuple[str, str]] | None) ->
         raise DataError(f"the training reader's info: {error}") from error
     pairs = ", ".join(f"{info.keypoints[a]} and {info.keypoints[b]}" for a, b in info.flip_pairs)
     middle = ", ".join(name for i, name in enumerate(info.keypoints) if order[i] == i)
-    _log.info(
+    _log.log(
+        logging.INFO if info.flip_pairs else logging.DEBUG,
         "in a mirror trade places: %s; taken as lying on the middle: %s (data.flip_pairs changes it)",
         pairs or "no joints",
         middle or "none",

@@ -4,15 +4,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOWrapper
-from typing import Any, Self
-
-from rich.console import Console
-from rich.progress import Progress
+from typing import TYPE_CHECKING, Any, Self
 
 from unpool.streams import lasting
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def escape_unencodable() -> None:
@@ -40,6 +40,18 @@ def write_result(text: str) -> None:
     """Writes a line of the result to standard output."""
     if sys.stdout is not None:  # closed by the caller
         sys.stdout.write(text + "\n")
+
+
+def result_writer() -> Callable[[str], None]:
+    """A function that writes a line to what is standard output now, at once, whatever stands for it later."""
+    stream = sys.stdout
+
+    def write(text: str) -> None:
+        if stream is not None:
+            stream.write(text + "\n")
+            stream.flush()
+
+    return write
 
 
 def write_message(text: str) -> None:
@@ -75,6 +87,11 @@ def library_output_to_stderr() -> Iterator[None]:
         yield
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def flush() -> None:
     """Writes out the buffer of standard output, while its errors can still be reported."""
     if sys.stdout is not None:
@@ -88,12 +105,12 @@ def abandon_output() -> None:
 
 
 @contextmanager
-def log_to_stderr() -> Iterator[None]:
-    """Writes the log of `unpool` to standard error, from level INFO on."""
+def log_to_stderr(*, verbose: bool = False) -> Iterator[None]:
+    """Writes the log of `unpool` to standard error, from level INFO on; where `verbose`, from DEBUG on."""
     log, handler = logging.getLogger("unpool"), _StderrHandler()
     level = log.level
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
     try:
         yield
     finally:
@@ -102,13 +119,20 @@ def log_to_stderr() -> Iterator[None]:
 
 
 class ReadingBar:
-    """Context manager that shows a progress bar on standard error; call it with (done, total).
+    """Context manager that says on standard error how many images are read; call it with (done, total).
 
-    The bar disappears when done = total.
+    On a terminal a bar, which disappears when done = total; else a line.
+
+    Args:
+        verb: what is done with the images.
+        only_line: no bar on a terminal either, since other lines are written meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str = "reading", *, only_line: bool = False) -> None:
+        self.verb = verb
+        self.only_line = only_line
         self._bar: Progress | None = None
+        self._is_reading = False
 
     def __enter__(self) -> Self:
         return self
@@ -117,15 +141,27 @@ class ReadingBar:
         self._stop()
 
     def __call__(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._bar.add_task("reading")
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        if not self._is_reading:
+            self._is_reading = True
+            self._start(f"{self.verb} {total:,} {'image' if total == 1 else 'images'}")
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
         if done >= total:
             self._stop()
 
+    def _start(self, text: str) -> None:
+        if self.only_line or sys.stderr is None or not sys.stderr.isatty():
+            write_message(text)
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar.add_task(text)
+        self._bar.start()
+
     def _stop(self) -> None:
+        self._is_reading = False
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -44,7 +44,7 @@ def keep_memory() -> None:
 
     Settings of the user are kept. Where the system does not allow a restart, the run is slower, not wrong.
     """
-    environment = {**SETTINGS, **os.environ, GUARD: "1"}
+    environment = {**SETTINGS, **os.environ, GUARD: str(os.getpid())}
     if GUARD in os.environ or not sys.executable or not _has_glibc() or SETTINGS.keys() <= os.environ.keys():
         return
     for stream in (sys.stdout, sys.stderr):
@@ -52,6 +52,11 @@ def keep_memory() -> None:
             stream.flush()
     with suppress(OSError), signals_held_back():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def is_restarted() -> bool:
+    """Whether `keep_memory` has restarted this process: a restart keeps its number, which GUARD then has."""
+    return os.environ.get(GUARD) == str(os.getpid())
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_json
+from unpool.cli.early import start_answering
 from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
@@ -31,6 +32,8 @@ def parser() -> Parser:
 
 def run(values: Namespace) -> int:
     """Evaluates the run on the split, prints its metrics and returns 0."""
+    if values.from_shell:
+        start_answering("evaluating", values.run, is_published=values.weights not in ("last", "best"))
     prepare(from_shell=values.from_shell)
     from unpool.run import evaluate
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from unpool.cli.console import flush, library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.parser import Parser
-from unpool.errors import RecipeError, quoted
+from unpool.errors import EnvironmentFault, RecipeError, quoted, shortened
 
-ABOUT = "list the networks: parameters, multiply-adds, source"
+ABOUT = "list the networks: task, published weights, parameters, multiply-adds, source"
 DETAILS = """Counts are of the published network: see its default input and classes in --json.
 examples: unpool models 'fcn*'
           unpool models 'timm/*' --probe         which of timm's networks can be a backbone, and why others cannot
@@ -18,7 +18,7 @@ def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("models", ABOUT, details=DETAILS)
     verb.add_argument(
-        "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/..."
+        "pattern", nargs="?", default="*", metavar="PATTERN", help="part of a name, or with * and ?; timm/...; a task"
     )
     other = verb.add_mutually_exclusive_group()
     other.add_argument(
@@ -34,13 +34,13 @@ def parser() -> Parser:
 
 def run(values: Namespace) -> int:
     """Prints the networks that the arguments ask for; returns 1 if `--count` finds a wrong count, else 0."""
-    from unpool.models import names
+    from unpool.models import AREAS, names
 
     if values.misprints:
         return _misprints(values.pattern, as_json=values.json)
-    matches = names(values.pattern)
+    matches = list(AREAS.get(values.pattern, ())) or names(values.pattern)
     if not matches:
-        raise RecipeError(f"no network fits {quoted(values.pattern)}; `unpool models` lists all")
+        raise RecipeError(_nothing_fits(values.pattern))
     if values.probe:
         return _probe(values.pattern, matches, as_json=values.json)
     if values.count:
@@ -48,8 +48,26 @@ def run(values: Namespace) -> int:
     if values.json:
         write_json({"models": [_row(name) for name in matches]})
     else:
-        write_table([("name", "parameters", "GMACs", "source"), *(_cells(_row(name)) for name in matches)])
+        heads = ("name", "task", "weights", "parameters", "GMACs", "source")
+        write_table([heads, *(_cells(_row(name)) for name in matches)])
     return 0
+
+
+def _nothing_fits(pattern: str) -> str:
+    """What to look for where no network fits: the nearest name, and timm's networks."""
+    from unpool.models import MODELS, timm_backbone
+    from unpool.recipe.mistakes import nearest
+
+    near = nearest(pattern, MODELS)
+    text = f"no network fits {quoted(pattern)}{near if 'did you mean' in near else '; `unpool models` lists all'}"
+    theirs = f"{timm_backbone.PREFIX}*{pattern.strip('*')}*"
+    if pattern.startswith(timm_backbone.PREFIX):
+        return text
+    try:
+        count = len(timm_backbone.names(theirs))
+    except EnvironmentFault:  # it is not installed
+        return f"{text}; timm has more: pip install 'unpool[timm]', then unpool models 'timm/*'"
+    return f"{text}; timm has {count}: unpool models {shortened(repr(theirs))}" if count else text
 
 
 def _probe(pattern: str, names: list[str], *, as_json: bool) -> int:
@@ -86,11 +104,14 @@ def _probed(name: str) -> dict[str, Any]:
 
 
 def _row(name: str) -> dict[str, Any]:
-    from unpool.models import row_of
+    from unpool.models import area_of, row_of
+    from unpool.models.pretrained import words_of
 
     row = row_of(name)
     return {
         "name": name,
+        "task": area_of(name),
+        "weights": list(words_of(name)),
         "kind": row.kind,
         "params": row.params,
         "gmacs": row.gmacs,
@@ -103,10 +124,11 @@ def _row(name: str) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     gmacs = "-" if row["gmacs"] is None else f"{row['gmacs']:.2f}"
     params = "-" if row["params"] is None else f"{row['params']:,}"
-    return row["name"], f"{params:>13}", f"{gmacs:>7}", row["source"]
+    weights = " ".join(row["weights"]) or "-"
+    return row["name"], row["task"], weights, f"{params:>13}", f"{gmacs:>7}", row["source"]
 
 
 def _count(names: list[str], *, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from unpool.cli.console import abandon_output, flush, write_message
 from unpool.cli.signals import Interrupted, line_of
-from unpool.errors import EnvironmentFault, UnpoolError, is_out_of_memory, require_files, shortened
+from unpool.errors import EnvironmentFault, Stopped, TimeLimit, UnpoolError, is_out_of_memory, require_files, shortened
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space, or choose another path",
@@ -44,8 +44,12 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
     except KeyboardInterrupt as error:
         abandon_output()
         number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        write_message("\n".join([line_of(number), *_notes(error)]))
+        write_message(_stop(line_of(number), error))
         return 128 + number
+    except (Stopped, TimeLimit) as error:
+        abandon_output()
+        write_message(_stop(str(error), error))
+        return error.exit_code
     except (UnpoolError, MemoryError, OSError, RuntimeError, ImportError) as error:
         fault = _fault(error)
         if fault is None:
@@ -60,6 +64,12 @@ def _refuse(fault: UnpoolError, *, debug: bool) -> int:
         traceback.print_exc()
     write_message("\n".join([f"error: {fault}", *_notes(fault)]))
     return fault.exit_code
+
+
+def _stop(text: str, error: BaseException) -> str:
+    """One line, since a stop that was asked for is no error: `stopped: saved at step 7; resume with: ...`."""
+    notes = "; ".join(_notes(error))
+    return f"{text}: {notes}" if notes else text
 
 
 def _notes(error: BaseException) -> list[str]:

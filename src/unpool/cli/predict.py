@@ -1,25 +1,40 @@
-"""`unpool predict`: writes pictures of the predictions and raw results, at the size of the input."""
+"""`unpool predict`: a line for each image; pictures of the predictions and raw results, at the size of the input."""
 
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from unpool.cli.console import library_output_to_stderr, log_to_stderr, write_message, write_result
+from unpool.cli.console import (
+    ReadingBar,
+    is_terminal,
+    library_output_to_stderr,
+    log_to_stderr,
+    result_writer,
+    write_message,
+)
+from unpool.cli.early import start_answering
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.errors import DataError, RecipeError
 
 ABOUT = "predict on images with the network of a run, or a published one"
-EXAMPLES = """examples: unpool predict runs/camvid_unet-1 street.jpg -o out
-          unpool predict resnet50 photo.jpg --weights imagenet -o out"""
+EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json, pictures and raw results.
+examples: unpool predict runs/camvid_unet-1 street.jpg more/ -o out
+          unpool predict runs/folder_resnet18-1 'photos/*.jpg' --csv
+          unpool predict resnet50 photo.jpg --weights imagenet"""
 
 
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("predict", ABOUT, details=EXAMPLES)
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a network's name")
-    verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
-    verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where to write the results")
+    verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, folders, patterns in quotes")
+    verb.add_argument(
+        "-o", "--out", type=Path, metavar="DIR", help="for the results; by default RUN/predictions, or ./predictions"
+    )
+    verb.add_argument("--csv", action="store_true", help="write predictions.csv too, a row for each image")
     verb.add_argument(
         "--weights",
         choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
@@ -44,26 +59,47 @@ def parser() -> Parser:
 
 
 def run(values: Namespace) -> int:
-    """Writes the predictions, prints their folder and returns 0; `DataError.exit_code` if an image failed."""
+    """Writes the predictions, prints a line for each and returns 0; `DataError.exit_code` if an image failed."""
+    black_white = _range(values.range)
+    if values.from_shell:
+        published = values.weights not in ("last", "best")
+        start_answering("predicting with", values.run, is_published=published, images=values.images)
     prepare(from_shell=values.from_shell)
-    from unpool.run import predict
+    from unpool.run import default_output, predict
 
-    with library_output_to_stderr(), log_to_stderr():
+    out = values.out or default_output(values.run, values.weights)
+    answered = _line_writer(result_writer())
+    bar = ReadingBar("predicting", only_line=is_terminal())
+    with library_output_to_stderr(), log_to_stderr(), bar as progress:
         records = predict(
             values.run,
             values.images,
-            values.out,
+            out,
             weights=values.weights,
-            black_white=_range(values.range),
+            black_white=black_white,
             max_pixels=_most(values.max_pixels),
+            csv=values.csv,
+            progress=progress,
+            on_answer=answered,
         )
     for note, count in Counter(note for record in records for note in record.get("notes", ())).items():
         write_message(f"warning: {note} ({count} of {len(records)} images)")
     failed = sum("error" in record for record in records)
     if failed:
         write_message(f"error: {failed} of {len(records)} images not answered; predictions.json has the reason of each")
-    write_result(str(values.out))
+    tables = "predictions.json and predictions.csv" if values.csv else "predictions.json"
+    write_message(f"pictures and {tables} are in {out}")
     return DataError.exit_code if failed else 0
+
+
+def _line_writer(write: Callable[[str], None]) -> Callable[[dict[str, Any], str], None]:
+    """What writes the line of a record: the image, and the answer in a few words, or the name of its picture."""
+
+    def answered(record: dict[str, Any], brief: str) -> None:
+        answer = "not answered" if "error" in record else brief or record["view"]
+        write(f"{record['image']}  {answer}")
+
+    return answered
 
 
 def _most(pixels: int | None) -> int:

@@ -7,7 +7,6 @@ from types import ModuleType
 from unpool.cli import show_dense
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
-from unpool.recipe.mistakes import nearest
 
 ABOUT = "show how a network works, as numbers and a picture: dense"
 SHOWN: dict[str, ModuleType] = {
@@ -24,6 +23,8 @@ class _Chooser(Parser):
             return super().read(words or ["--help"])
         what, *rest = words
         if what not in SHOWN:
+            from unpool.recipe.mistakes import nearest
+
             raise RecipeError(f"there is nothing called {quoted(what)} to show{nearest(what, SHOWN)}")
         values = SHOWN[what].parser().read(rest)
         values.what = what

@@ -41,8 +41,8 @@ def exit_with(code: int) -> None:
 
 
 def line_of(number: int) -> str:
-    """What is written of the end by a signal."""
-    return "error: interrupted" if number == signal.SIGINT else f"error: stopped by {signal.Signals(number).name}"
+    """What is written of the end by a signal; Ctrl-C is what the user wanted."""
+    return "stopped" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
 
 
 def _handle(handler: Callable[[int, object], object]) -> None:

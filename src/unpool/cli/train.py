@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any
 
 from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_message, write_result
+from unpool.cli.early import start_resuming, start_training
 from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
@@ -28,6 +29,7 @@ def parser() -> Parser:
     )
     verb.add_argument("--run", type=Path, metavar="DIR", help="the run directory; by default runs/RECIPE-N")
     verb.add_argument("--resume", type=Path, metavar="RUN", help="resume this run")
+    verb.add_argument("--verbose", action="store_true", help="show more: every parameter, how long each setting took")
     return verb
 
 
@@ -35,28 +37,32 @@ def run(values: Namespace) -> int:
     """Trains a recipe, or resumes a run, prints its metrics and directory, and returns 0."""
     if values.resume is None:
         recipe, overrides = _recipe_of(values.items)
+        if values.from_shell:
+            start_training(recipe, overrides)
         prepare(from_shell=values.from_shell)
-        return _start(recipe, overrides, values.run)
+        return _start(recipe, overrides, values.run, verbose=values.verbose)
     if values.run is not None:
         raise RecipeError("--resume writes to the directory of the run; leave --run out")
     overrides = _only_overrides(values.items)
+    if values.from_shell:
+        start_resuming(values.resume)
     prepare(from_shell=values.from_shell)
-    return _resume(values.resume, overrides)
+    return _resume(values.resume, overrides, verbose=values.verbose)
 
 
-def _start(recipe: str, overrides: Sequence[str], run: Path | None) -> int:
+def _start(recipe: str, overrides: Sequence[str], run: Path | None, *, verbose: bool) -> int:
     from unpool.run import train
 
     started: list[Path] = []
-    with _resumable(started), library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
+    with _resumable(started), library_output_to_stderr(), log_to_stderr(verbose=verbose), ReadingBar() as progress:
         metrics = train(recipe, overrides, run=run, progress=progress, on_start=started.append)
     return _finish(metrics)
 
 
-def _resume(run: Path, overrides: Sequence[str]) -> int:
+def _resume(run: Path, overrides: Sequence[str], *, verbose: bool) -> int:
     from unpool.run import resume
 
-    with _resumable([run]), library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
+    with _resumable([run]), library_output_to_stderr(), log_to_stderr(verbose=verbose), ReadingBar() as progress:
         metrics = resume(run, overrides, progress=progress)
     if metrics.get("already_complete"):
         write_message("this run is complete; nothing was done")
@@ -64,10 +70,12 @@ def _resume(run: Path, overrides: Sequence[str]) -> int:
 
 
 def _finish(metrics: Mapping[str, Any]) -> int:
+    from unpool.run_directory import shown_path
+
     write_metrics(metrics)
     run = Path(metrics["run"])
-    write_result(f"report: {_shown(run / 'report.html')}")
-    write_result(_shown(run))
+    write_result(f"report: {shown_path(run / 'report.html')}")
+    write_result(shown_path(run))
     return 0
 
 
@@ -78,7 +86,9 @@ def _resumable(runs: Sequence[Path]) -> Iterator[None]:
         yield
     except (Stopped, TimeLimit, KeyboardInterrupt) as error:
         if runs and (runs[0] / "last").is_dir():
-            error.add_note(f"resume with: unpool train --resume {quote(_shown(runs[0]))}")
+            from unpool.run_directory import shown_path
+
+            error.add_note(f"resume with: unpool train --resume {quote(shown_path(runs[0]))}")
         raise
 
 
@@ -96,9 +106,3 @@ def _only_overrides(items: Sequence[str]) -> list[str]:
         if "=" not in item:
             raise RecipeError(f"{quoted(item)} is no section.key=value; give one recipe or one run, then overrides")
     return list(items)
-
-
-def _shown(directory: Path) -> str:
-    """The path relative to the working directory, if it is inside it."""
-    path, here = directory.absolute(), Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

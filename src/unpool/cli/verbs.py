@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from unpool import __version__
-from unpool.cli import evaluate, models, predict, recipes, show, summary, train
+from unpool.cli import completion, evaluate, models, predict, recipes, show, summary, train
 from unpool.cli.console import write_result
 from unpool.errors import RecipeError, quoted
-from unpool.recipe.mistakes import nearest
 
 VERBS: dict[str, ModuleType] = {
     "recipes": recipes,
@@ -17,6 +16,7 @@ VERBS: dict[str, ModuleType] = {
     "models": models,
     "summary": summary,
     "show": show,
+    "completion": completion,
 }
 
 
@@ -41,6 +41,8 @@ def run_verb(words: Sequence[str], *, from_shell: bool) -> int:
         write_result(f"unpool {__version__}")
         return 0
     if verb not in VERBS:
+        from unpool.recipe.mistakes import nearest
+
         raise RecipeError(f"there is no verb {quoted(verb)}{nearest(verb, VERBS)}")
     try:
         values = VERBS[verb].parser().read(rest)

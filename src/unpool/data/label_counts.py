@@ -11,6 +11,7 @@ from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, Sample
 
 _SHOWN = 20
+_BRIEF = 4  # classes in a line that has more to say
 _UNITS = {"label": "images", "labels": "boxes", "mask": "pixels"}
 # largest : smallest class, from which on a hint is logged; pixels of small objects are few in any set
 UNBALANCED = {"label": 10, "labels": 100, "mask": 100}
@@ -102,6 +103,19 @@ class LabelCounts:
             return f"{what} data.mask_values): check these two, and how the masks were exported"
         return f"the {self.samples:,} samples have no {key.removesuffix('s')}"
 
+    def brief(self, keys: Collection[str]) -> str:
+        """Such as "2 classes (ants 18, bees 18)"; of masks the share of each; empty in a set without classes."""
+        key = next((key for key in CLASS_TARGETS if key in keys and key in self._counts), None)
+        if key is None or len(self.classes) < 2:
+            return ""
+        counts = self.by_class(key)
+        total = max(int(counts.sum()), 1)
+        largest = (-counts).argsort(kind="stable") if len(counts) > _BRIEF else range(len(counts))
+        values = [f"{count / total:.0%}" if key == "mask" else f"{count:,}" for count in counts]
+        named = [f"{self.classes[i]} {values[i]}" for i in largest]
+        more = f", {len(named) - _BRIEF} more down to {named[-1]}" if len(named) > _BRIEF else ""
+        return f"{len(named)} classes ({', '.join(named[:_BRIEF])}{more})"
+
     def sentence_of_counts(self, key: str, part: str) -> str:
         """Says how often each class occurs under a key; empty where the set has fewer than two classes."""
         if key not in self._counts or len(self.classes) < 2:
@@ -163,7 +177,7 @@ def log_balance(counts: LabelCounts, keys: Collection[str], *, is_balanced: bool
     """
     for key in CLASS_TARGETS:
         if key in keys and (sentence := counts.sentence_of_counts(key, "training")):
-            _log.info(sentence)
+            _log.debug(sentence)
             ratio = counts.ratio(key) or 1
             if ratio >= UNBALANCED[key] and not is_balanced:
                 unit = _UNITS[key]

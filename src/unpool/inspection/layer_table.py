@@ -5,8 +5,10 @@ a dropout, a flattening) can work in place and counts none. Weights are without 
 `params` has both.
 """
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -14,7 +16,10 @@ from torch import nn
 
 from unpool.inspection.field import Field
 from unpool.inspection.field_by_formula import seen
+from unpool.inspection.shapes import without_drawing
+from unpool.inspection.table_text import shape_text, text_of
 from unpool.inspection.traced import Traced, trace
+from unpool.models import build, row_of
 from unpool.tracing.recorder import Call
 
 MIB = 1024**2
@@ -54,11 +59,12 @@ class Row:
         return self.activations * BYTES / MIB
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Summary:
     """The rows of a network in the order of the forward pass, and their sums.
 
     Attributes:
+        network: its name, or the class of the module.
         params: of the whole network, also those that this input did not use.
         trainable: those of them that training changes.
         unused: parameters that no operation used for this input.
@@ -91,11 +97,36 @@ class Summary:
             values["rows"][i]["memory_mib"] = row.memory_mib
         return values | {"rows": list(values["rows"])}
 
-    def to_text(self) -> str:
-        """The table, one row a layer, then the sums; no line is wider than its content."""
-        lines = _aligned([HEADINGS, *map(_cells, self.rows)])
+    def to_text(self, width: int | None = None) -> str:
+        """The table, one row a layer, then the sums.
+
+        Args:
+            width: characters that a line has; where they are too few, counts are shortened, then columns left out and
+                named, then names cut. None prints all.
+        """
+        lines, lacks = text_of(self.rows, width)
         rule = "-" * max(map(len, lines))
-        return "\n".join([f"{self.network} on {_shape(self.input)}", *lines[:1], rule, *lines[1:], rule, *self._sums()])
+        parts = [f"{self.network} on {shape_text(self.input)}", lines[0], rule, *lines[1:], rule, *self._sums()]
+        left_out = [f"left out to fit {width} columns: {', '.join(lacks)}"] if lacks else []
+        return "\n".join(parts + left_out)
+
+    def at_depth(self, depth: int) -> "Summary":
+        """The same with one row for all layers whose names agree in their first `depth` parts.
+
+        Counts are summed; output, field and stride are those of the last of these layers.
+
+        Raises:
+            ValueError: depth is below 1.
+        """
+        if depth < 1:
+            raise ValueError(f"depth is {depth}; it must be at least 1")
+        groups = groupby(self.rows, lambda row: row.name.split(".")[:depth])
+        return replace(self, rows=tuple(_joined(".".join(name), list(rows)) for name, rows in groups))
+
+    def __str__(self) -> str:
+        return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
+
+    __repr__ = __str__
 
     def _sums(self) -> list[str]:
         kept, stored = self.activations * BYTES / MIB, self.params * BYTES / MIB
@@ -113,28 +144,35 @@ class Summary:
         return sums
 
 
-HEADINGS = ("name", "layer", "output", "activations", "weights", "params", "MACs", "field", "stride")
-LEFT = 3  # columns of text; the others are numbers
-
-
-def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: nn.Module | str, input_shape: Sequence[int] | None = None) -> Summary:
     """Lists output, memory, parameters, multiply-adds and receptive field of each layer, for one image.
 
     Nothing is computed where the network allows it: shapes only, so a large one takes a second and no memory.
 
     Args:
-        model: any network of one image, on any device; it is not changed.
-        input_shape: (C, H, W) of one image, without the batch.
+        model: any network of one image, on any device, which is not changed; or the name of one that `unpool models`
+            lists.
+        input_shape: (C, H, W) of one image, without the batch; None for that of a network by name.
 
     Raises:
-        ValueError: the network takes more than one image, or `input_shape` is no shape of one.
+        RecipeError: no network has this name.
+        ValueError: the network takes more than one image, or `input_shape` is missing or no shape of one.
         ValueError, RuntimeError: the network's errors for such an input.
 
     Example:
         >>> found = summary(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), (3, 32, 32))
         >>> found.params, found.macs, found.rows[1].field_size
         (224, 221184, (3, 3))
+        >>> print(summary("lenet5_28").at_depth(1).to_text().splitlines()[0])
+        lenet5_28 on 1x28x28
     """
+    if isinstance(model, str):
+        row = row_of(model)
+        with without_drawing():  # shapes only: even the largest network needs no memory
+            network = build(model)
+        return replace(summary(network, input_shape or row.input), network=model)
+    if input_shape is None:
+        raise ValueError("a module does not say the size of its images: give input_shape, such as (3, 224, 224)")
     traced = trace(model, input_shape)
     shape = tuple(input_shape)
     reasons = [field for field in traced.fields if isinstance(field, str)]
@@ -218,35 +256,9 @@ def _side(kernel: int | tuple[int, ...]) -> str:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    counts = (row.activations, row.weights, row.params, row.macs)
-    field = "?" if row.field_size is None else _per_axis(row.field_size)
-    stride = "?" if row.field_stride is None else _per_axis(row.field_stride)
-    return (
-        row.name,
-        row.layer,
-        _shape(row.output),
-        *(f"{count:,}" if count else "-" for count in counts),
-        field,
-        stride,
-    )
-
-
-def _per_axis(values: Sequence[float]) -> str:
-    return "x".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1])) or "-"
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "-"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < LEFT else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+def _joined(name: str, rows: Sequence[Row]) -> Row:
+    """One row for several, which follow one another."""
+    if len(rows) == 1:
+        return rows[0]
+    sums = {key: sum(getattr(row, key) for row in rows) for key in ("activations", "weights", "params", "macs")}
+    return replace(rows[-1], name=name, layer=f"{len(rows)} layers", kind="", **sums)

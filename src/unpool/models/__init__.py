@@ -21,13 +21,13 @@ from unpool.types import Backbone
 
 _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default options or smaller ones
 
-MODELS: dict[str, Variant] = {
-    **BACKBONES,
-    **classifiers.MODELS,
-    **segmentation.MODELS,
-    **pose.MODELS,
-    **denoising.MODELS,
+AREAS: dict[str, dict[str, Variant]] = {  # what the published networks of each table were made for
+    "classification": {**BACKBONES, **classifiers.MODELS},
+    "segmentation": segmentation.MODELS,
+    "pose": pose.MODELS,
+    "denoising": denoising.MODELS,
 }
+MODELS: dict[str, Variant] = {name: row for rows in AREAS.values() for name, row in rows.items()}
 
 
 def names(pattern: str = "*") -> list[str]:
@@ -45,6 +45,16 @@ def names(pattern: str = "*") -> list[str]:
     pattern = pattern.lower()
     wild = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     return [name for name in MODELS if fnmatch(name, wild)]
+
+
+def area_of(name: str) -> str:
+    """Returns what a network was made for, a key of AREAS; timm's are classifiers.
+
+    Example:
+        >>> area_of("unet"), area_of("timm/resnet18")
+        ('segmentation', 'classification')
+    """
+    return next((area for area, rows in AREAS.items() if name in rows), "classification")
 
 
 def row_of(name: str) -> Variant:

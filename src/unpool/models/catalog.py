@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import Parameter, signature
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import nn
 
@@ -46,6 +46,17 @@ class Variant:
     head: Callable[[int, int], nn.Module] | None = None
     backbone: str | None = None
 
+    @property
+    def gives(self) -> str:
+        """What its outputs are, by their shapes: a key of `task.OUTPUTS`."""
+        shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
+        first, *more = cast(list[tuple[int, ...]], shapes)
+        if len(first) == 1:
+            return "scores" if first[0] == self.classes else "coordinates"
+        if any(shape[0] != first[0] for shape in more):
+            return "fields"
+        return "maps" if 2 * first[1] >= self.input[1] else "heatmaps"
+
     def options(self) -> dict[str, Any]:
         """Returns the name and default of each option: a keyword-only argument of `build` that is not in RESERVED."""
         parameters = signature(self.build).parameters.values()
@@ -65,8 +76,8 @@ def find(table: Mapping[str, Variant], name: str, *, what: str = "network") -> V
     """
     if name not in table:
         near = get_close_matches(shortened(name).lower(), table, n=3, cutoff=0.5)
-        hint = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}"
-        raise RecipeError(f"no {what} is called {quoted(name)}; {hint}")
+        hint = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}."
+        raise RecipeError(f"no {what} is called {quoted(name)}; {hint} Those of timm are called timm/NAME")
     return table[name]
 
 

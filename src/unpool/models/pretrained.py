@@ -23,7 +23,7 @@ from unpool.models.catalog import Variant
 from unpool.models.download import fetch
 from unpool.models.fitting import Destination
 from unpool.models.packaged import PACKAGED, Package, read_package
-from unpool.models.timm_backbone import PREFIX
+from unpool.models.timm_backbone import PREFIX, is_trained
 from unpool.models.weights import assign_weights, from_torchvision
 from unpool.ops.drawing import voc_palette
 
@@ -79,6 +79,18 @@ class Origin(NamedTuple):
     order: Literal["rgb", "bgr"] = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     synsets: tuple[str, ...] = ()
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Returns the weights that are published for a network, those of its backbone not counted.
+
+    Example:
+        >>> words_of("vgg16"), words_of("unet")
+        (('imagenet', 'hed_vgg16'), ())
+    """
+    packaged = [word for word, package in PACKAGED.items() if package.network == name]
+    timms = ["imagenet"] if name.startswith(PREFIX) and is_trained(name) else []
+    return (*timms, *(word for word, names in PUBLISHED.items() if name in names), *packaged)
 
 
 def with_published_options(weights: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:

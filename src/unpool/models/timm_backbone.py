@@ -79,6 +79,11 @@ def names(pattern: str = "*") -> list[str]:
     return [name for name in (PREFIX + plain for plain in _timm().list_models()) if fnmatch(name, wild)]
 
 
+def is_trained(name: str) -> bool:
+    """Whether timm has weights for `name`, which begins with "timm/"."""
+    return _timm().is_model_pretrained(_known(name))
+
+
 def classifier_row(name: str) -> Variant:
     """`name`, which begins with "timm/", as a whole classifier.
 

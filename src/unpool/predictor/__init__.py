@@ -1,7 +1,8 @@
 """From a run directory to predictions on images of any kind and size."""
 
-from unpool.predictor.files import list_images, write_predictions
+from unpool.predictor.asked import free_folder, list_images
+from unpool.predictor.files import write_predictions
 from unpool.predictor.loading import Weights, load
 from unpool.predictor.predictor import Predictor
 
-__all__ = ["Predictor", "Weights", "list_images", "load", "write_predictions"]
+__all__ = ["Predictor", "Weights", "free_folder", "list_images", "load", "write_predictions"]

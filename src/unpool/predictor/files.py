@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -12,44 +12,18 @@ from PIL import Image
 from torch import Tensor
 
 from unpool.data.decode import Pixels, notes, read_pixels
-from unpool.data.findings import listing
 from unpool.data.image_file import printable, probe
-from unpool.data.listing import walk
 from unpool.data.range_of_set import range_of_files
 from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
+from unpool.predictor.asked import list_images, reasons, stems
 from unpool.predictor.predictor import Predictor
-from unpool.types import Fault
+from unpool.predictor.table import as_csv
 
-LIST = "predictions.json"
+LIST, TABLE = "predictions.json", "predictions.csv"
 VIEW_SIDE = 2048  # pixels; larger pictures are thinned out for looking
-LONGEST_STEM = 180  # bytes; file systems take 255 in all
 _log = logging.getLogger(__name__)
-
-
-def list_images(paths: Iterable[str | Path]) -> tuple[list[Path], dict[Path, str]]:
-    """The files as given, a folder replaced by the image files below it, and the reason for each that cannot be read.
-
-    Raises:
-        DataError: none of them can be read.
-    """
-    images: list[Path] = []
-    problems: dict[Path, str] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            listing = walk(path)
-            bad = {Path(fault.path): f"{fault.path}: {fault.reason}" for fault in listing.faults}
-            if not listing.files and not bad:
-                bad = {path: "no image below it"}
-            images += [*(path / name for name in listing.files), *bad]
-            problems |= bad
-        else:
-            images.append(path)
-            problems |= {} if path.exists() else {path: "no such file"}
-    if problems and len(problems) == len(set(images)):
-        raise DataError(f"no image can be read:\n{_listing(problems)}")
-    return images, problems
 
 
 def write_predictions(
@@ -57,7 +31,9 @@ def write_predictions(
     images: Sequence[str | Path],
     out: Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    csv: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_answer: Callable[[dict[str, Any], str], None] = lambda record, brief: None,
 ) -> list[dict[str, Any]]:
     """Predicts each image and writes the predictions into `out`, one image in memory at a time.
 
@@ -72,9 +48,11 @@ def write_predictions(
 
     Args:
         predictor: what to ask.
-        images: files, or folders of them.
+        images: files, folders of them, or patterns; see `list_images`.
         out: made where it is missing; no file in it is ever replaced.
-        progress: called with (images done, images in all).
+        csv: whether to write predictions.csv too, a row an image.
+        progress: called with (images done, images in all), first with none done.
+        on_answer: called with each record and its answer in a few words, which is empty where there is none.
 
     Returns:
         One record an image, in order: image, size_hw and the answer, or image and error.
@@ -86,24 +64,24 @@ def write_predictions(
     """
     out = Path(out)
     files, problems = list_images(images)
-    stems = _stems(files)
-    _refuse_existing(out, stems, endings=(*predictor.task.files, "view.jpg"))
+    names = stems(files)
+    _refuse_existing(out, names, endings=(*predictor.task.files, "view.jpg"), csv=csv)
     records: list[dict[str, Any]] = []
     predictor = _with_range(predictor, [path for path in files if path not in problems])
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path, stem in zip(files, stems, strict=True):
-            if path in problems:
-                records.append(_failed(path, problems[path]))
-            else:
-                records.append(_predict_one(predictor, path, out, stem=stem))
-            if progress is not None:
-                progress(len(records), len(files))
+        for path, stem in zip(files, names, strict=True):
+            progress(len(records), len(files))
+            fails = path in problems
+            record = _failed(path, problems[path]) if fails else _predict_one(predictor, path, out, stem=stem)
+            records.append(record)
+            on_answer(record, _brief(predictor, record))
+        progress(len(records), len(files))
         if records and all("error" in record for record in records):
-            raise DataError("no image can be answered:\n" + _listing({r["image"]: r["error"] for r in records}))
-        _write_list(predictor, records, out)
+            raise DataError("no image can be answered:\n" + reasons({r["image"]: r["error"] for r in records}))
+        _write_list(predictor, records, out, csv=csv)
     except KeyboardInterrupt as interrupt:
-        _write_list(predictor, records, out)
+        _write_list(predictor, records, out, csv=csv)
         interrupt.add_note(
             f"{len(records)} of {len(files)} images were done; they are listed in {printable(out / LIST)}"
         )
@@ -139,15 +117,16 @@ def write_picture(picture: Tensor, path: Path) -> None:
         raise EnvironmentFault(f"cannot write {printable(path)}: {error.strerror}; choose another path") from error
 
 
-def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Path) -> None:
+def _brief(predictor: Predictor, record: dict[str, Any]) -> str:
+    return "" if "error" in record else predictor.task.brief(record)
+
+
+def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Path, *, csv: bool) -> None:
     listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
     (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _listing(reasons: Mapping[Any, str]) -> str:
-    """The reason of each image, as `findings.listing` lists them."""
-    names = {printable(path): reason for path, reason in reasons.items()}
-    return listing([Fault(name, reason.removeprefix(f"{name}: ")) for name, reason in names.items()])
+    if csv:
+        table = as_csv(records, [_brief(predictor, record) for record in records])
+        (out / TABLE).write_text(table, encoding="utf-8")
 
 
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
@@ -219,25 +198,8 @@ def _lost(path: Path, predictor: Predictor) -> list[str]:
     return sentences
 
 
-def _stems(files: Sequence[Path]) -> list[str]:
-    """One name a file, no two alike even where case does not count."""
-    taken: set[str] = set()
-    stems = []
-    for path in files:
-        stem = path.stem
-        while len(stem.encode("utf-8", "surrogateescape")) > LONGEST_STEM:
-            stem = stem[:-1]
-        name, number = stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name.casefold())
-        stems.append(name)
-    return stems
-
-
-def _refuse_existing(out: Path, stems: Sequence[str], *, endings: Sequence[str]) -> None:
-    names = [LIST, *(f"{stem}_{kind}" for stem in stems for kind in endings)]
+def _refuse_existing(out: Path, stems: Sequence[str], *, endings: Sequence[str], csv: bool) -> None:
+    names = [LIST, *([TABLE] if csv else []), *(f"{stem}_{kind}" for stem in stems for kind in endings)]
     for name in names:
         if (out / name).exists():
             raise RecipeError(

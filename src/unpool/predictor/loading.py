@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from unpool import models, tasks
-from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
+from unpool.errors import EnvironmentFault, RecipeError
 from unpool.model_file import FILES, load_network, read_config
 from unpool.models.pretrained import WORDS, origin
+from unpool.network_names import not_a_run
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
 from unpool.recipe import check_recipe
@@ -62,13 +63,15 @@ def load(
     if weights not in FILES:
         raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *WORDS))}")
     if not run.is_dir():
-        raise ModelFileError(f"no run directory {run}; `unpool train` prints the path of each run at its end")
+        raise not_a_run(run)
     if (run / "recipe.yaml").exists():  # a copy of a run needs none to predict
         check_recipe(run)
     config = read_config(run / "config.json")
     network = load_network(config, run / FILES[weights], model=model)
     task = config.task.to(_device(device))
-    return Predictor(network.to(_device(device)), config.preprocessing, config.info, task, max_pixels=max_pixels)
+    name = f"{config.network['name']} of {run}, {weights} weights"
+    network = network.to(_device(device))
+    return Predictor(network, config.preprocessing, config.info, task, max_pixels=max_pixels, name=name)
 
 
 def load_published(
@@ -109,7 +112,8 @@ def load_published(
     with torch.random.fork_rng(devices=[]):
         model = models.build(name, weights=weights)
     task = task.to(_device(device))
-    return Predictor(model.to(_device(device)), preprocessing, info, task, max_pixels=max_pixels)
+    model = model.to(_device(device))
+    return Predictor(model, preprocessing, info, task, max_pixels=max_pixels, name=f"{name}, weights {weights}")
 
 
 def _device(chosen: Device) -> torch.device:

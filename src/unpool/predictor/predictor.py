@@ -20,6 +20,8 @@ from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
 from unpool.types import MOST_PIXELS, DataInfo, Decoding, Prediction
 
+_LISTED = 8  # names of classes
+
 
 class Predictor:
     """Answers at the size of the image, for images of any size; memory beyond the answer itself is bounded.
@@ -33,6 +35,7 @@ class Predictor:
             that share `overlap`. A network that sees further than overlap / 2 answers a little differently there.
             Where the answer is made of points, the image is made smaller instead.
         max_pixels: of an image in a file; larger ones are refused by their header.
+        name: of the network and where its weights come from, for `print`.
     """
 
     def __init__(  # noqa: PLR0913, four of them bounds
@@ -46,13 +49,30 @@ class Predictor:
         tile: int = 1024,
         overlap: int = 256,
         max_pixels: int = MOST_PIXELS,
+        name: str = "",
     ) -> None:
+        self.name = name
         self.model = model
         self.preprocessing = preprocessing
         self.info = info
         self.task = task
         self.limit, self.tile, self.overlap = limit, tile, overlap
         self.max_pixels = max_pixels
+
+    def __repr__(self) -> str:
+        """What it answers, by which network, and what that sees."""
+        names = self.info.classes or self.info.keypoints
+        listed = ", ".join(names[:_LISTED]) + (f", {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+        size = self.preprocessing.size_hw
+        seen = "images of any size" if size is None else f"images of {size[0]}x{size[1]}, {self.preprocessing.rule}"
+        count = sum(weight.numel() for weight in self.model.parameters())
+        lines = {
+            "predictor": f"{type(self.task).__name__}, on {self.device}",
+            "network": f"{self.name or type(self.model).__name__}, {count:,} parameters",
+            "classes" if self.info.classes else "joints": f"{len(names)}: {listed}" if names else "none",
+            "sees": f"{seen}, {self.preprocessing.channels} channels",
+        }
+        return "\n".join(f"{name:11}{text}" for name, text in lines.items())
 
     @property
     def decoding(self) -> Decoding:

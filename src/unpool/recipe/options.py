@@ -17,6 +17,7 @@ from unpool.limits import SHARE
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
 from unpool.recipe.settings import Model, Recipe
 
+_SHOWN = 5  # networks that fit a task
 # keyword arguments that `assemble` derives from other keys or from the data: no options of a recipe
 DERIVED = {
     "data": {
@@ -54,6 +55,7 @@ def check_options(recipe: Recipe) -> list[Mistake]:
         *_check_order(recipe),
         *_check_model(recipe.model),
         *_check_task(recipe),
+        *_check_output(recipe),
     ]
 
 
@@ -240,6 +242,25 @@ def _check_task(recipe: Recipe) -> Iterator[Mistake]:
     yield from _misfits(
         ("task",), f"task ({quoted(name)})", recipe.task.options, options_of(TASKS[name], DERIVED["task"])
     )
+
+
+def _check_output(recipe: Recipe) -> Iterator[Mistake]:
+    """A network whose kind of output the task cannot learn from; both names are in their tables, or nothing is said."""
+    from unpool.models import MODELS, area_of, row_of
+    from unpool.task import OUTPUTS
+    from unpool.tasks import TASKS
+
+    name, task = recipe.model.name, recipe.task.name
+    try:
+        gives, takes = row_of(name).gives, TASKS[task].takes if task in TASKS else ()
+    except RecipeError:
+        return
+    if takes and gives not in takes:
+        fitting = sorted((one for one in MODELS if MODELS[one].gives in takes), key=lambda one: area_of(one) != task)
+        wanted = " or ".join(OUTPUTS[kind] for kind in takes)
+        text = f"model {quoted(name)} gives {OUTPUTS[gives]}, and task {quoted(task)} learns from {wanted}"
+        more = f", and {len(fitting) - _SHOWN} more that `unpool models` lists" if len(fitting) > _SHOWN else ""
+        yield Mistake(("model", "name"), f"{text}; networks that fit: {', '.join(fitting[:_SHOWN])}{more}")
 
 
 def _misfits(

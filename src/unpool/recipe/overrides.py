@@ -1,16 +1,19 @@
 """Parses overrides, `section.key=value`, and applies them to a recipe."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from unpool.errors import RecipeError, quoted, shortened
-from unpool.recipe.mistakes import nearest
+from unpool.recipe.mistakes import MEANT, nearest
+from unpool.recipe.settings import Data, Model, Task, Train
 from unpool.recipe.yaml_text import read_yaml
 
 # not parsed as YAML: a folder's name may be 2024, or contain a colon
 TEXT = {"about", "data.reader", "data.root", "model.name", "model.backbone", "task.name"}
-SECTIONS = ("data", "model", "task", "train")
+SECTION_CLASSES = {"data": Data, "model": Model, "task": Task, "train": Train}
+SECTIONS = tuple(SECTION_CLASSES)
 
 Overrides = Sequence[str] | Mapping[str, Any]
 
@@ -32,8 +35,8 @@ def parse_overrides(overrides: Overrides, *, only: Sequence[str] | None = None) 
         values = {key: _from_python(value) for key, value in overrides.items()}
     else:
         values = dict(_split(text) for text in overrides)
-    for key in values:
-        _check_key(key)
+    for key, value in values.items():
+        _check_key(key, value)
         if only is not None and key not in only:
             raise RecipeError(f"{shortened(key)} cannot be overridden here; only {' and '.join(only)} can")
     return values
@@ -79,13 +82,25 @@ def _split(text: str) -> tuple[str, Any]:
     return key, read_yaml(value, where=f"override {quoted(text)}")
 
 
-def _check_key(key: str) -> None:
+def _check_key(key: str, value: Any) -> None:
     section, dot, name = key.partition(".")
     if key == "about" or (section in SECTIONS and dot and name and "." not in name):
         return
     if section in SECTIONS:
         raise RecipeError(f"override {quoted(key)} must name one key of {section}: {section}.key=value")
+    if not dot and (meant := _in_sections(key)):
+        likely = " or ".join(f"{one}={shortened(str(value))}" for one in meant)
+        raise RecipeError(f"override {quoted(key)} lacks its section; did you mean {likely}?")
     raise RecipeError(f"override {quoted(key)}: there is no section {quoted(section)}{nearest(section, SECTIONS)}")
+
+
+def _in_sections(word: str) -> list[str]:
+    """The keys `section.key` that are called `word`, in other tools too; else the nearest of all keys."""
+    fields = {section: list(kind.model_fields) for section, kind in SECTION_CLASSES.items()}
+    name = word if any(word in keys for keys in fields.values()) else MEANT.get(word, word)
+    exact = [f"{section}.{name}" for section, keys in fields.items() if name in keys]
+    every = {key: f"{section}.{key}" for section, keys in fields.items() for key in keys}
+    return exact or [every[near] for near in get_close_matches(shortened(word).lower(), every, n=1, cutoff=0.7)]
 
 
 def _from_python(value: Any) -> Any:

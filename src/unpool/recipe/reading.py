@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -32,6 +32,44 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
         >>> load_recipe("scenes_unet", ["train.lr=1e-3"]).train.lr
         0.001
     """
+    recipe, sheet = _read_sections(source, overrides, only=only)
+    if wrong := check_options(recipe):
+        raise sheet.refusal(wrong)
+    return fill_options(recipe)
+
+
+def early_recipe(source: str | Path, overrides: Overrides = ()) -> Recipe:
+    """Loads a recipe without a look into the tables of readers, networks and tasks, and so without torch.
+
+    Raises:
+        RecipeError: as `load_recipe`, for all but names and options of those tables.
+    """
+    return _read_sections(source, overrides, with_tables=False)[0]
+
+
+class _Sheet(NamedTuple):
+    """Where a recipe was read: its name for messages, its text, and the keys that overrides set."""
+
+    where: str
+    text: str
+    overridden: Iterable[str]
+
+    def refusal(self, wrong: Sequence[Mistake]) -> RecipeError:
+        """The error that lists all mistakes, each with its line."""
+        lines = [f"{mistake.text}{_location(mistake.path, self.text, self.overridden)}" for mistake in wrong]
+        if len(lines) == 1:
+            return RecipeError(f"{self.where}: {lines[0]}")
+        return RecipeError("\n  ".join([f"{self.where}: {len(lines)} mistakes", *lines]))
+
+
+def _read_sections(
+    source: str | Path | Recipe,
+    overrides: Overrides,
+    *,
+    only: Sequence[str] | None = None,
+    with_tables: bool = True,
+) -> tuple[Recipe, _Sheet]:
+    """The recipe with its keys and their kinds checked, the names and options of the tables not yet."""
     values = parse_overrides(overrides, only=only)
     if isinstance(source, Recipe):
         where, text, tree = "the recipe", "", source.model_dump(mode="json")
@@ -43,16 +81,16 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
         kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
     _refuse_newer(tree.get("format"), where)
-    tree = _with_colours_of_weights(_with_absolute_paths(apply_overrides(tree, values)))
+    tree = _with_absolute_paths(apply_overrides(tree, values))
+    tree = _with_colours_of_weights(tree) if with_tables else tree
+    sheet = _Sheet(where, text, values)
     try:
         recipe = Recipe.model_validate_json(json.dumps(spell_out(tree), ensure_ascii=False).encode())
     except UnicodeEncodeError as error:
         raise RecipeError(f"{where}: {quoted(error.object[error.start :])} is no text; write names in UTF-8") from error
     except ValidationError as error:
-        raise _refusal(mistakes_of(error, Recipe), where=where, text=text, overridden=values) from error
-    if wrong := check_options(recipe):
-        raise _refusal(wrong, where=where, text=text, overridden=values)
-    return fill_options(recipe)
+        raise sheet.refusal(mistakes_of(error, Recipe)) from error
+    return recipe, sheet
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -132,13 +170,6 @@ def _with_colours_of_weights(tree: dict[str, Any]) -> dict[str, Any]:
     except (RecipeError, EnvironmentFault):  # the check of the whole recipe says so, beside its other mistakes
         return tree
     return tree if colours is None or colours["mean"] == RGB_MEAN else {**tree, "data": {**data, **colours}}
-
-
-def _refusal(wrong: Sequence[Mistake], *, where: str, text: str, overridden: Iterable[str]) -> RecipeError:
-    lines = [f"{mistake.text}{_location(mistake.path, text, overridden)}" for mistake in wrong]
-    if len(lines) == 1:
-        return RecipeError(f"{where}: {lines[0]}")
-    return RecipeError("\n  ".join([f"{where}: {len(lines)} mistakes", *lines]))
 
 
 def _location(path: tuple[str | int, ...], text: str, overridden: Iterable[str]) -> str:

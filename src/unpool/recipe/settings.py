@@ -57,7 +57,7 @@ class Data(_OpenSection):
     """The data: its reader, preprocessing, augmentation and noise.
 
     Attributes:
-        reader: a row of `READERS`.
+        reader: the format of the data.
         root: the folder to read, absolute once loaded; None for generated data.
         size: (height, width) of the network's input; None keeps the size of the images.
         train_size: (height, width) of the training crops; None for `size`.
@@ -88,10 +88,10 @@ class Data(_OpenSection):
         verify: "decode" decodes every image that is not kept in memory once before training; "headers" reads headers
             only, and a training image that cannot be decoded later is replaced by another one.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
-        augment: (name, options) of each augmentation of training images, in order; rows of `AUGMENTATIONS`.
+        augment: (name, options) of each augmentation of training images, in order.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
-        order: name and options of the order in which an epoch uses the training images; a row of `ORDERS`.
-        noise: name and options of the noise added to every image, in evaluation too; a row of `NOISES`.
+        order: name and options of the order in which an epoch uses the training images.
+        noise: name and options of the noise added to every image, in evaluation too; None adds none.
         noise_seed: seed of the noise in evaluation; in training it is the run's seed.
     """
 
@@ -227,7 +227,9 @@ class Model(_OpenSection):
     """The network: a row of `MODELS`, and options of the row.
 
     Attributes:
-        backbone: a row of `BACKBONES`, for a composed network; None for the published one.
+        name: a network that `unpool models` lists, or timm/ and a name of timm's.
+        backbone: a classifier that `unpool models` lists, or one of timm's, for a network composed of it and a decoder;
+            None for the published one.
         weights: initial weights: "imagenet", "voc", "efficientnet_lite0", "hed_vgg16", or a .safetensors or .pth file,
             absolute once loaded; None draws them.
         new_head: whether the last layer, as far as its shape depends on the classes, is drawn and not loaded.
@@ -240,7 +242,11 @@ class Model(_OpenSection):
 
 
 class Task(_OpenSection):
-    """The task: a row of `TASKS`, and options of the row."""
+    """The task: a row of `TASKS`, and options of the row.
+
+    Attributes:
+        name: what the network is to learn.
+    """
 
     name: Name
 
@@ -252,14 +258,21 @@ class Train(_Section):
         epochs: passes over the training set.
         batch: images per step, before accumulation.
         lr: peak learning rate.
+        optimizer: the rule of a step.
         momentum: of sgd.
+        weight_decay: share of each weight, times the learning rate, that a step takes away.
         schedule: of the learning rate over all steps, after the warm-up.
         milestones: epochs at which "step" multiplies the rate by `gamma`.
-        power: of "poly".
+        gamma: factor of "step".
+        power: exponent of "poly".
         warmup_epochs: epochs over which the rate rises from zero; in a run of no more epochs, a fifth of it.
         clip_norm: largest norm of the gradient of all parameters; longer ones are scaled down. None does not clip.
         ema: decay of the averaged weights.
         accumulate: batches whose gradients are added before a step.
+        seed: of initial weights, order, augmentation and dropout.
+        device: where to train; "auto" takes the accelerator where there is one.
+        precision: of the network; "auto" times what this machine can do.
+        memory_format: of images and maps; "auto" times both.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
         eval_batch: images per batch in evaluation; None for `batch`.
         save_every_s: seconds between saved states.
@@ -267,6 +280,7 @@ class Train(_Section):
         drop_last: leave out the last batch of an epoch if it is not full.
         log_every: steps between lines of the log.
         allow_emulated: accept a precision that the processor only emulates.
+        threads: of the processor; "auto" leaves torch's choice.
     """
 
     epochs: Count

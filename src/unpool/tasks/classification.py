@@ -39,6 +39,7 @@ class Classification(OneForward):
     slides = True
     published = ("imagenet", "efficientnet_lite0")
     best = "top1"
+    takes = ("scores",)
 
     def __init__(
         self,
@@ -121,6 +122,9 @@ class Classification(OneForward):
             "top_labels": prediction["top_labels"].tolist(),
             "top_scores": prediction["top_scores"].tolist(),
         }
+
+    def brief(self, written: Mapping[str, Any]) -> str:
+        return f"{written['class']} {written['score']:.2f}"
 
     def metric(self) -> LabelScores:
         return LabelScores(self.info.classes)

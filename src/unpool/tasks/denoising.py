@@ -46,6 +46,7 @@ class Denoising(Maps):
     needs = ("image", "clean")
     is_image = True
     files = ("clean.png",)
+    takes = ("maps",)
     maps: Mapping[str, torch.dtype] = {"clean": torch.float32}
     best = "psnr"
 
@@ -180,6 +181,10 @@ class Denoising(Maps):
         values = (record["clean"] * 255).round().to(torch.uint8).permute(1, 2, 0).squeeze(2)
         Image.fromarray(values.contiguous().numpy()).save(path)
         return {"clean": path.name}
+
+    def brief(self, written: Mapping[str, Any]) -> str:
+        """The file of the clean image."""
+        return written["clean"]
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
         """Refuses to take real noise out of images before training; warns of patches that hold no image.

@@ -67,6 +67,11 @@ class Joints(OneForward):
             "score": prediction["score"].tolist(),
         }
 
+    def brief(self, written: Mapping[str, Any]) -> str:
+        """The number of joints, and how sure they are on average."""
+        scores = written["score"]
+        return f"{len(scores)} joints {sum(scores) / len(scores):.2f}"
+
     def metric(self) -> PoseScores:
         return PoseScores(self.info)
 

@@ -41,6 +41,7 @@ class People(OneForward):
     needs = ("image", "people")
     points = ("people",)
     best = "limbs"
+    takes = ("fields",)
 
     def __init__(
         self,
@@ -123,6 +124,11 @@ class People(OneForward):
         """The joints' names, of each person the place of each joint or None, and how sure the person is."""
         people = [[None if x != x else [x, y] for x, y in one] for one in prediction["people"].tolist()]  # NaN != NaN
         return {"joints": list(self.info.keypoints), "people": people, "score": prediction["score"].tolist()}
+
+    def brief(self, written: Mapping[str, Any]) -> str:
+        """The number of people, and how sure each is."""
+        count, scores = len(written["people"]), " ".join(f"{score:.2f}" for score in written["score"])
+        return f"{count} {'person' if count == 1 else 'people'} {scores}".rstrip()
 
     def metric(self) -> PeopleScores:
         return PeopleScores(self.info)

@@ -49,6 +49,8 @@ class Pose(Joints):
         preprocessing: what the images go through.
     """
 
+    takes = ("maps", "heatmaps")
+
     def __init__(  # noqa: PLR0913, one keyword for each choice that papers differ in
         self,
         info: DataInfo,

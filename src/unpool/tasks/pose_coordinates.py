@@ -25,6 +25,8 @@ class PoseCoordinates(Joints):
         preprocessing: what the images go through.
     """
 
+    takes = ("coordinates",)
+
     def __init__(self, info: DataInfo, *, flip_test: bool = False, preprocessing: Preprocessing | None = None) -> None:
         super().__init__(info, preprocessing, flip_test=flip_test)
 

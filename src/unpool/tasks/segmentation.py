@@ -32,6 +32,7 @@ from unpool.tasks.one_forward import Maps
 from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
+BRIEF = 3  # classes in one line about an image
 BAND = 2**24  # scores (B * N * H * W) that are resized, or of which loss and answer are taken, at once
 
 
@@ -59,6 +60,7 @@ class Segmentation(Maps):
     files = ("mask.png",)
     maps: Mapping[str, torch.dtype] = {"mask": torch.uint8, "score": torch.float32}
     best = "mean_iou"
+    takes = ("maps",)
     class_weights: Tensor | None
 
     def __init__(
@@ -192,6 +194,11 @@ class Segmentation(Maps):
         counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
         shares = {name: int(counts[i]) / mask.numel() for i, name in enumerate(self.info.classes) if counts[i]}
         return {"mask": path.name, "shares": shares}
+
+    def brief(self, written: Mapping[str, Any]) -> str:
+        """The largest shares of the image."""
+        largest = sorted(written["shares"].items(), key=lambda pair: -pair[1])[:BRIEF]
+        return ", ".join(f"{name} {share:.0%}" for name, share in largest)
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline:
         about = "A classifier that sees only the colour of each pixel; what is above it is owed to shape and texture."

@@ -62,9 +62,10 @@ def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
         callback.start(job)
     try:
         _run(job, callbacks)
-    except SAVED:
+    except SAVED as error:
         for callback in callbacks:
             callback.stopped(job)
+        error.add_note(f"saved at step {job.counters.step}")
         raise
     for callback in callbacks:
         callback.end(job)

@@ -20,6 +20,8 @@ SMOOTH = 0.9  # share of the old value in a shown loss and speed
 class Progress(Callback):
     """A bar with loss, learning rate, images/s and the time left; plain lines where there is no terminal.
 
+    After each evaluation a line with the mean training loss since the one before, and what was measured.
+
     Args:
         console: where to write; standard error where None.
     """
@@ -31,6 +33,7 @@ class Progress(Callback):
         self._shown_s = 0.0
         self._last_s = 0.0
         self._loss: float | None = None
+        self._losses = _Mean()
         self._step_s: float | None = None
         self._images_per_s: float | None = None
 
@@ -51,10 +54,12 @@ class Progress(Callback):
             self._shown_s = now_s
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        named = [job.task.best, "loss"]
-        shown = {name: metrics[name] for name in named if isinstance(metrics.get(name), float)}
-        text = ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
-        self.console.print(f"epoch {job.counters.epoch + 1}/{job.epochs}: {text}", highlight=False, markup=False)
+        shown = {"training loss": self._losses.take(), "validation loss": metrics.get("loss")}
+        if job.task.best != "loss":
+            shown[job.task.best] = metrics.get(job.task.best)
+        text = "  ".join(f"{name} {_four_digits(value)}" for name, value in shown.items())
+        epoch = f"{job.counters.epoch + 1:{len(str(job.epochs))}}"
+        self.console.print(f"epoch {epoch}/{job.epochs}  {text}", highlight=False, markup=False, soft_wrap=True)
         self._last_s = time.monotonic()
 
     def close(self) -> None:
@@ -62,7 +67,14 @@ class Progress(Callback):
             self._bar.stop()
             self._bar = None
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"sum": self._losses.sum, "count": self._losses.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._losses.sum, self._losses.count = state["sum"], state["count"]
+
     def _note(self, record: StepRecord, step_s: float) -> None:
+        self._losses.add(record.loss)
         self._loss = _smoothed(self._loss, record.loss)
         self._step_s = _smoothed(self._step_s, step_s)
         self._images_per_s = _smoothed(self._images_per_s, record.images / max(step_s, 1e-9))
@@ -77,6 +89,28 @@ class Progress(Callback):
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             self._bar.update(self._task, completed=record.step, description=text, refresh=True)
+
+
+class _Mean:
+    """The mean of what was added since it was taken last."""
+
+    def __init__(self) -> None:
+        self.sum, self.count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        self.sum, self.count = self.sum + value, self.count + 1
+
+    def take(self) -> float | None:
+        mean = self.sum / self.count if self.count else None
+        self.sum, self.count = 0.0, 0
+        return mean
+
+
+def _four_digits(value: object) -> str:
+    """A number in a column that its neighbours in other lines share: `0.6931`, ` 1726`."""
+    if not isinstance(value, float):
+        return "   n/a"
+    return f"{value:6.4f}" if abs(value) < 10 else f"{value:6.5g}"
 
 
 def as_time(seconds: float) -> str:

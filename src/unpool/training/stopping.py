@@ -52,8 +52,8 @@ class StopRequest:
             TimeLimit: the time is over.
         """
         if self.number is not None:
-            name = signal.Signals(self.number).name
-            raise Stopped(f"stopped by {name}", self.number)
+            by = "" if self.number == signal.SIGINT else f" by {signal.Signals(self.number).name}"
+            raise Stopped(f"stopped{by}", self.number)
         if self.time_limit_s is None or self._started_s is None:
             return
         if time.monotonic() - self._started_s >= self.time_limit_s:

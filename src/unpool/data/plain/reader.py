@@ -101,7 +101,9 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
     needed = [key for key in gives if key != "visible"]
     if isinstance(item, Mapping):
         if missing := [key for key in needed if key not in item]:
-            raise DataError(f"a sample is a dict of {', '.join(map(str, item))}, and lacks {', '.join(missing)}: use these names")
+            raise DataError(
+                f"a sample is a dict of {', '.join(map(str, item))}, and lacks {', '.join(missing)}: use these names"
+            )
         return {key: item[key] for key in item if key in needed or (key in BATCH_KEYS and key in _OPTIONAL)}
     if not isinstance(item, tuple | list):
         item = (item,)

@@ -11,7 +11,8 @@ from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.mask_rule import find_reading
 from unpool.data.readers.pairs import MaskPairs, MaskValues, Pair
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError
 from unpool.types import IGNORE, RGB, DataInfo, Decoding, TargetExif

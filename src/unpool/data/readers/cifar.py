@@ -20,7 +20,8 @@ from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, is_junk
 from unpool.data.measure import Measure
-from unpool.data.readers.splits import Split, missing_split, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_split
+from unpool.data.root import require_root
 from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError
 from unpool.types import RGB, DataInfo, Decoding, Fault, Sample

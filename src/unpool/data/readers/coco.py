@@ -19,7 +19,8 @@ from unpool.data.image_file import printable
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import PERSON, require_consistent
 from unpool.data.readers.person_crops import misplaced
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
 from unpool.errors import DataError, RecipeError
 from unpool.ops.sides import flip_pairs

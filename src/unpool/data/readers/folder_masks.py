@@ -24,10 +24,10 @@ from unpool.data.readers.splits import (
     missing_split,
     require_exif,
     require_named_split,
-    require_root,
     require_split,
 )
 from unpool.data.readers.stacks import draw_stacks, split_pages
+from unpool.data.root import require_root
 from unpool.errors import DataError, RecipeError
 from unpool.limits import MASK_ID, Seed, ValShare
 from unpool.ops.drawing import distinct_colours

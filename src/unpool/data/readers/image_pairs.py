@@ -20,8 +20,8 @@ from unpool.data.readers.splits import (
     Together,
     empty_split,
     require_exif,
-    require_root,
 )
+from unpool.data.root import require_root
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample, TargetExif

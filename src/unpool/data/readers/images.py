@@ -25,9 +25,9 @@ from unpool.data.readers.splits import (
     missing_split,
     require_exif,
     require_named_split,
-    require_root,
     require_split,
 )
+from unpool.data.root import require_root
 from unpool.errors import DataError, RecipeError
 from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault, Sample

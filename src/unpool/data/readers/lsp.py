@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from unpool.data.image_file import printable
 from unpool.data.matlab import read_matrix
 from unpool.data.readers.person_crops import FARTHEST, Person, PersonCrops, require_square
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError
 from unpool.limits import Square

@@ -19,7 +19,8 @@ from torch import Tensor
 from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.measure import Measure
-from unpool.data.readers.splits import Split, missing_split, require_root, require_split
+from unpool.data.readers.splits import Split, missing_split, require_split
+from unpool.data.root import require_root
 from unpool.errors import DataError, RecipeError
 from unpool.types import GREY, DataInfo, Decoding, Fault, Sample
 

@@ -75,15 +75,6 @@ class Drawn(NamedTuple):
         return described | ({"together": [list(group) for group in self.together]} if self.together else {})
 
 
-def require_root(root: Path) -> Path:
-    """Returns the root; raises DataError if it does not exist or is no folder."""
-    if not root.exists():
-        raise DataError(f"data.root is {printable(root)}, which does not exist; give the folder of the data set")
-    if not root.is_dir():
-        raise DataError(f"data.root is {printable(root)}, which is no folder; give the folder of the data set")
-    return root
-
-
 def require_split(split: str) -> None:
     """Raises RecipeError unless the split is train, val or test."""
     if split not in SPLIT_NAMES:

@@ -1,0 +1,118 @@
+"""A recipe with every key that it can have, each with a line of help from the docstrings that define it."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import getdoc, getmro, isclass, signature
+from typing import Any
+
+from pydantic import BaseModel
+
+from unpool.recipe.options import DERIVED, Option, model_options, options_of
+from unpool.recipe.settings import Recipe
+from unpool.recipe.yaml_text import write_yaml
+
+COLUMN = 36  # where help begins
+_ENTRY = re.compile(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", re.MULTILINE)
+
+
+def explain(recipe: Recipe) -> str:
+    """The recipe as YAML with every key, also those of its reader, network and task, and help behind each.
+
+    What a recipe sets, and every default that YAML can express, stands as a value; a key without one is a comment.
+    Loading the text gives the recipe again. Imports torch, for the tables.
+
+    Args:
+        recipe: as `load_recipe` returns it.
+    """
+    from unpool.data.augment import AUGMENTATIONS
+    from unpool.data.noise import NOISES
+    from unpool.data.order import ORDERS
+    from unpool.data.readers import READERS
+    from unpool.models import backbone_row_of, row_of
+    from unpool.tasks import TASKS
+
+    data, model, task = recipe.data, recipe.model, recipe.task
+    builds = [row_of(model.name).build, *([backbone_row_of(model.backbone).build] if model.backbone else [])]
+    rows = {
+        "data": ([READERS[data.reader]], options_of(READERS[data.reader], DERIVED["data"])),
+        "model": (builds, model_options(model.name, model.backbone)),
+        "task": ([TASKS[task.name]], options_of(TASKS[task.name], DERIVED["task"])),
+        "train": ([], {}),
+    }
+    tables = {
+        "data": {"reader": READERS, "augment": AUGMENTATIONS, "order": ORDERS, "noise": NOISES},
+        "task": {"name": TASKS},
+    }
+    lines = [_line("format", recipe.format, "", 0), _line("about", recipe.about, "", 0)]
+    for section, (builders, options) in rows.items():
+        lines.append(f"{section}:")
+        lines += _section(getattr(recipe, section), builders, options, tables=tables.get(section, {}))
+    return "\n".join(lines)
+
+
+def _section(
+    settings: BaseModel,
+    builds: list[Callable[..., Any]],
+    options: Mapping[str, Option],
+    *,
+    tables: Mapping[str, Iterable[str]],
+) -> Iterator[str]:
+    from unpool.types import Decoding
+
+    values = settings.model_dump(mode="json")
+    general = help_of(type(settings))
+    schema = type(settings).model_json_schema()["properties"]
+    for key in type(settings).model_fields:
+        choices = tables.get(key) or schema[key].get("enum", ())
+        yield _line(key, values[key], _with_choices(general.get(key, ""), choices), 2)
+    theirs = {key: text for build in (Decoding, *reversed(builds)) for key, text in help_of(build).items()}
+    for key in options:
+        if key in values:
+            yield _line(key, values[key], theirs.get(key, ""), 2)
+        else:
+            yield _comment(f"  # {key}:", theirs.get(key, ""))
+
+
+def help_of(build: Callable[..., Any]) -> dict[str, str]:
+    """The first sentence about each argument or attribute in the docstring of a class or function, by name.
+
+    Those of the bases of a class, and of the class that a function returns, count where it says nothing itself.
+
+    Example:
+        >>> from unpool.recipe.settings import Train
+        >>> help_of(Train)["batch"]
+        'images per step, before accumulation'
+    """
+    while hasattr(build, "func"):  # a partial
+        build = build.func  # type: ignore[attr-defined]
+    returned = None if isclass(build) else signature(build, eval_str=True).return_annotation
+    sources = [*(getmro(build) if isclass(build) else (build,)), *(getmro(returned) if isclass(returned) else ())]
+    texts: dict[str, str] = {}
+    for source in reversed(sources):
+        here: dict[str, str] = {}
+        for names, text in _ENTRY.findall(getdoc(source) or "" if source is not object else ""):
+            sentence = re.split(r"\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+            here |= {name: sentence for name in re.split(r",\s*", names) if name not in here}  # arguments come first
+        texts |= here
+    return texts
+
+
+def _with_choices(text: str, choices: Iterable[str]) -> str:
+    """The help, with the words that the value is chosen from where it does not name them."""
+    words = list(map(str, choices))
+    return text if not words or all(word in text for word in words) else f"{text}: {', '.join(words)}".lstrip(": ")
+
+
+def _line(key: str, value: Any, text: str, indent: int) -> str:
+    """`key: value  # help`; of a value of several lines, the help before it."""
+    plain = write_yaml({key: value}).strip()
+    plain = plain[1:-1] if plain.startswith("{") else plain
+    lines = [" " * indent + line for line in plain.split("\n")]
+    if len(lines) == 1:
+        return _comment(lines[0], text)
+    return "\n".join([_comment("  #", text), *lines] if text else lines)
+
+
+def _comment(line: str, text: str) -> str:
+    mark = "" if line.lstrip().startswith("#") else "# "
+    return f"{line:{COLUMN}}{mark if len(line) < COLUMN else f'  {mark}'}{text}" if text else line

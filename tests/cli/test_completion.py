@@ -1,0 +1,59 @@
+"""Completion in a real bash."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from unpool.cli.main import main
+from unpool.cli.verbs import VERBS
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash")
+
+
+@pytest.fixture
+def completed(capsys):
+    """What a press of Tab offers for a line whose last word is begun."""
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+
+    def complete(*words: str) -> list[str]:
+        line = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _unpool 2> /dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
+        command = ["bash", "--norc", "-c", f"{script}\n{line}", "bash", "unpool", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+
+    return complete
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["tr"], ["train"]),
+        (["train", "folder_"], ["folder_dncnn", "folder_resnet18", "folder_unet"]),
+        (["train", "folder_unet", "train.ep"], ["train.epochs="]),
+        (["train", "folder_unet", "data.root", "=", ""], []),  # files, which the shell completes by itself
+        (["train", "folder_unet", "--ru"], ["--run"]),
+        (["train", "folder_unet", "--run", ""], []),
+        (["predict", "r", "--weights", "v"], ["voc"]),
+        (["evaluate", "r", "--split", ""], ["train", "val", "test"]),
+        (["summary", "lenet5"], ["lenet5", "lenet5_28"]),
+        (["predict", "une"], []),  # none has published weights
+        (["show", ""], ["dense"]),
+        (["completion", ""], ["bash", "zsh"]),
+    ],
+)
+def test_tab_offers_what_fits(completed, words, offered):
+    assert completed(*words) == offered
+
+
+def test_tab_after_the_program_offers_every_verb(completed):
+    assert completed("") == [*VERBS, "--help", "--version"]
+
+
+def test_script_for_zsh_loads_bash_s_completion_first(capsys):
+    main(["completion", "zsh"])
+    script = capsys.readouterr().out
+    assert script.startswith("autoload -U +X compinit")
+    assert "train.epochs=" not in script
+    if zsh := shutil.which("zsh"):
+        subprocess.run([zsh, "-f", "-n"], input=script, text=True, check=True, timeout=30)

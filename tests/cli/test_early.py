@@ -1,0 +1,136 @@
+"""What is refused before torch is imported, and what is said first."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from unpool.cli import early, environment
+from unpool.cli.environment import GUARD, SETTINGS
+from unpool.data.readers.folder import Folder
+from unpool.data.root import require_root
+from unpool.errors import DataError, ModelFileError, RecipeError
+
+BARE = {key: value for key, value in os.environ.items() if key not in (*SETTINGS, GUARD)}
+WATCHED = """
+import sys
+from unpool.cli.main import main
+sys.argv = ["unpool", *sys.argv[1:]]
+code = main()
+print("with torch" if "torch" in sys.modules else "without torch")
+sys.exit(code)
+"""
+
+
+def program(*words: str, folder) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", WATCHED, *words]
+    return subprocess.run(command, capture_output=True, text=True, env=BARE, cwd=folder, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["train", "folder_resnet18", "data.root=/nowhere"], 3, "data.root is /nowhere, which does not exist"),
+        (["train", "folder_resnet18", "epochs=5"], 2, "did you mean train.epochs=5?"),
+        (["train", "folder_resnet18", "train.epoch=5"], 2, "did you mean 'epochs'?"),
+        (["train", "folder_resnet81"], 2, "no recipe is called 'folder_resnet81'"),
+        (["train", "--resume", "gone"], 3, "no run directory gone"),
+        (["evaluate", "gone"], 3, "no run directory gone"),
+        (["predict", "gone", "a.png"], 3, "no run directory gone"),
+        (["predict", "resnet50", "a.png"], 2, "'resnet50' is a network, not a run: add --weights imagenet"),
+        (["predict", "unet", "a.png"], 2, "no weights of it are published: train it first"),
+        (["predict", "resnet50", "--weights", "imagenet", "a.png", "b*.png"], 3, "no file, folder or match of a.png"),
+    ],
+)
+def test_what_needs_no_torch_is_refused_without_it(tmp_path, words, code, says):
+    done = program(*words, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "without torch\n")
+    assert says in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["completion", "bash"], ["train", "--help"]])
+def test_what_looks_nothing_up_imports_no_torch(tmp_path, words):
+    assert program(*words, folder=tmp_path).stdout.endswith("without torch\n")
+
+
+def test_first_line_is_on_the_screen_before_torch_is_imported(tmp_path):
+    (tmp_path / "set").mkdir()
+    command = [sys.executable, "-X", "importtime", "-m", "unpool", "train", "folder_resnet18", "data.root=set"]
+    done = subprocess.run(command, capture_output=True, text=True, env=BARE, cwd=tmp_path, check=False, timeout=120)
+    lines = done.stderr.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("unpool 0."))
+    assert lines[first].endswith(": training folder_resnet18 on set; importing torch")
+    assert not any(line.endswith(" torch") for line in lines[:first] if "import time" in line)
+    assert sum(line.startswith("unpool 0.") for line in lines) == 1  # the process restarts itself meanwhile
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    monkeypatch.delenv(GUARD, raising=False)
+    lines: list[str] = []
+    monkeypatch.setattr(early, "write_message", lines.append)
+    return lines
+
+
+def test_recipe_s_own_folder_is_checked_too(said, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "about: x\ndata: {reader: folder, root: /nowhere}\nmodel: {name: resnet18}\n"
+        "task: {name: classification}\ntrain: {epochs: 1, batch: 1, lr: 0.1}\n"
+    )
+    with pytest.raises(DataError, match=r"data\.root is /nowhere"):
+        early.start_training(str(tmp_path / "mine.yaml"), [])
+
+
+def test_last_of_two_roots_counts_as_it_does_in_the_recipe(said, tmp_path):
+    early.start_training("folder_resnet18", ["data.root=/nowhere", f"data.root={tmp_path}"])
+    assert said[0].endswith(f": training folder_resnet18 on {tmp_path}; importing torch")
+
+
+def test_restarted_process_says_and_checks_nothing_again(said, monkeypatch):
+    monkeypatch.setenv(GUARD, str(os.getpid()))
+    early.start_training("folder_resnet18", ["data.root=/nowhere"])
+    early.start_answering("evaluating", "gone", is_published=False)
+    assert said == []
+    monkeypatch.setenv(GUARD, str(os.getpid() + 1))  # a process that a restarted one has started
+    assert not environment.is_restarted()
+
+
+def test_one_image_that_exists_is_enough_to_go_on(said, tmp_path):
+    (tmp_path / "a1.png").touch()
+    images = [tmp_path / "gone.png", tmp_path / "a*.png"]
+    early.start_answering("predicting with", "resnet50", is_published=True, images=images)
+    assert said[0].endswith(": predicting with resnet50; importing torch")
+
+
+def test_root_that_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file, which is no folder; give the folder of the data set"):
+        require_root(tmp_path / "file")
+    with pytest.raises(DataError, match=r"a\\nb, which does not exist"):
+        require_root(tmp_path / "a\nb")
+    with pytest.raises(DataError, match="which does not exist"):
+        Folder(tmp_path / "gone", "train")
+
+
+def test_wrong_path_is_refused_in_a_fraction_of_a_second(tmp_path):
+    def seconds() -> float:
+        started = time.monotonic()
+        program("train", "folder_resnet18", "data.root=/nowhere", folder=tmp_path)
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(5)) < 0.6
+
+
+@pytest.mark.parametrize("name", ["resnet50", "timm/resnet18"])
+def test_python_is_told_of_missing_weights_as_well(name):
+    import unpool
+
+    for verb in (unpool.load, lambda run: unpool.predict(run, ["a.png"])):
+        with pytest.raises(RecipeError, match=r"is a network, not a run: .*weights='imagenet'"):
+            verb(name)
+    with pytest.raises(ModelFileError, match="no run directory"):
+        unpool.load("resnet5")

@@ -1,0 +1,57 @@
+"""names.txt, which is read where no network may be imported."""
+
+from pathlib import Path
+
+import pytest
+
+from unpool.models import AREAS, MODELS, area_of
+from unpool.models.pretrained import words_of
+from unpool.network_names import FILE, listed_networks, not_a_run
+from unpool.task import OUTPUTS
+
+HOW = "write it anew: .venv/bin/python -m tests.models.test_names"
+
+
+def lines() -> list[str]:
+    return [" ".join([name, area_of(name), *words_of(name)]) for name in MODELS]
+
+
+def test_list_is_the_tables():
+    assert FILE.read_text().splitlines() == lines(), HOW
+
+
+def test_every_network_is_of_one_area():
+    assert sum(map(len, AREAS.values())) == len(MODELS)
+    assert {listed.task for listed in listed_networks().values()} == set(AREAS)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("deeplabv3_resnet50", "add --weights voc"),
+        ("timm/resnet18", "add --weights imagenet"),
+        ("hourglass1", "no weights of it are published"),
+        ("runs/x", "no run directory runs/x"),
+    ],
+)
+def test_name_in_place_of_a_run_says_what_is_missing(name, says):
+    assert says in str(not_a_run(Path(name)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "some"),
+    [
+        ("scores", {"resnet18", "googlenet_aux", "mlp"}),
+        ("coordinates", {"deeppose", "deeppose_grouped", "deeppose3"}),
+        ("maps", {"unet", "unet_valid", "fcn_resnet50_aux", "dncnn_s", "fcgn"}),
+        ("heatmaps", {"hourglass1", "cpm", "simple_baselines"}),
+        ("fields", {"openpose", "openpose_mpi"}),
+    ],
+)
+def test_kind_of_output_follows_from_the_shapes(kind, some):
+    assert some <= {name for name, row in MODELS.items() if row.gives == kind}
+    assert kind in OUTPUTS
+
+
+if __name__ == "__main__":
+    FILE.write_text("\n".join([*lines(), ""]))

@@ -1,0 +1,118 @@
+"""Folders and patterns become files; a line and a row for each answer."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from unpool.errors import DataError
+from unpool.predictor.asked import free_folder, list_images, stems
+from unpool.predictor.table import as_csv
+from unpool.tasks import TASKS
+from unpool.types import DataInfo
+
+INFO = DataInfo(classes=("ant", "bee", "wasp", "fly"), keypoints=("nose", "tail"), limbs=((0, 1),))
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch) -> Path:
+    for name in ("b/2.png", "b/1.png", "b/deep/3.jpg", "a/1.png", "c.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(path)
+    (tmp_path / "b" / "notes.txt").write_text("no image")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("asked", "files"),
+    [
+        (["b"], ["b/1.png", "b/2.png", "b/deep/3.jpg"]),
+        (["b/*"], ["b/1.png", "b/2.png", "b/deep/3.jpg"]),
+        (["*/1.png"], ["a/1.png", "b/1.png"]),
+        (["**/*.jpg"], ["b/deep/3.jpg"]),
+        (["c.png", "[ab]/1.png"], ["c.png", "a/1.png", "b/1.png"]),
+        (["b/2.png", "b/2.png"], ["b/2.png", "b/2.png"]),
+    ],
+)
+def test_folders_and_patterns_are_replaced_by_the_images_in_order(tree, asked, files):
+    images, problems = list_images(asked)
+    assert [path.as_posix() for path in images] == files
+    assert problems == {}
+
+
+def test_name_with_signs_of_a_pattern_is_a_file_where_it_exists(tree):
+    for name in ("[ab].png", "a.png"):
+        Image.new("RGB", (4, 3)).save(name)
+    assert list_images(["[ab].png"])[0] == [Path("[ab].png")]
+
+
+def test_pattern_without_a_match_is_named(tree):
+    images, problems = list_images(["c.png", "x*.png"])
+    assert (images, problems) == ([Path("c.png"), Path("x*.png")], {Path("x*.png"): "no such file"})
+    with pytest.raises(DataError, match=r"x\*\.png: no such file"):
+        list_images(["x*.png"])
+
+
+def test_equal_names_in_different_folders_get_numbers():
+    assert stems([Path("a/x.jpg"), Path("b/X.png"), Path("x-2.jpg")]) == ["x", "X-2", "x-2-2"]
+
+
+def test_folder_that_exists_is_never_chosen(tmp_path):
+    assert free_folder(tmp_path / "out") == tmp_path / "out"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out-2").mkdir()
+    assert free_folder(tmp_path / "out") == tmp_path / "out-3"
+
+
+BRIEFS = {
+    "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
+    "segmentation": ({"shares": {"ant": 0.1, "bee": 0.6, "wasp": 0.05, "fly": 0.25}}, "bee 60%, fly 25%, ant 10%"),
+    "denoising": ({"clean": "x_clean.png"}, "x_clean.png"),
+    "pose": ({"score": [0.5, 0.75]}, "2 joints 0.62"),
+    "pose_coordinates": ({"score": [1.0, 0.0]}, "2 joints 0.50"),
+    "people": ({"people": [[], []], "score": [0.9, 0.5]}, "2 people 0.90 0.50"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_answer_in_a_few_words(name):
+    written, brief = BRIEFS[name]
+    assert TASKS[name](INFO).brief(written) == brief
+
+
+def test_table_has_a_row_for_each_image_with_numbers_and_texts_but_no_lists():
+    records = [
+        {"image": "a, b.jpg", "size_hw": [2, 3], "shares": {"road": 0.5}, "top": [1, 2], "notes": ["x", "y"]},
+        {"image": "c.jpg", "error": "c.jpg: file is empty"},
+    ]
+    rows = list(csv.DictReader(io.StringIO(as_csv(records, ["road 50%", ""]))))
+    assert [row["image"] for row in rows] == ["a, b.jpg", "c.jpg"]
+    assert {key: rows[0][key] for key in ("width", "height", "answer", "shares.road", "notes")} == {
+        "width": "3",
+        "height": "2",
+        "answer": "road 50%",
+        "shares.road": "0.5",
+        "notes": "x; y",
+    }
+    assert rows[1]["error"] == "c.jpg: file is empty"
+    assert "top" not in rows[0]
+
+
+def test_predictor_prints_what_it_is():
+    from unpool.ops.preprocessing import Preprocessing
+    from unpool.predictor import Predictor
+
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 4, 1)
+    predictor = Predictor(network, Preprocessing(size_hw=(32, 48)), INFO, TASKS["classification"](INFO), name="small")
+    assert str(predictor).splitlines() == [
+        "predictor  Classification, on cpu",
+        "network    small, 16 parameters",
+        "classes    4: ant, bee, wasp, fly",
+        "sees       images of 32x48, stretch, 3 channels",
+    ]
