@@ -7,8 +7,8 @@ import pytest
 
 import unpool
 from unpool import conduct
-from unpool.cli.console import ReadingBar, log_to_stderr
 from unpool.run_directory import shown_path
+from unpool.screen import ReadingBar, log_to_stderr
 
 SMALL = {
     "data.count": 8,

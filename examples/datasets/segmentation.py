@@ -13,7 +13,7 @@ class Discs(torch.utils.data.Dataset):  # a data set of your own: (image, class 
     def __getitem__(self, index):
         y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
         mask = ((x - 13 * index % 64) ** 2 + (y - 29 * index % 64) ** 2 < 300).long()
-        return 0.5 * self.noise[index] + 0.4 * mask, mask
+        return 0.6 * self.noise[index] + 0.2 + 0.4 * mask * (x // 2 % 2 - 0.5), mask
 
 
 sets = {"train": Discs(64, seed=0), "val": Discs(16, seed=1), "classes": ["ground", "disc"]}

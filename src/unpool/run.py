@@ -1,7 +1,7 @@
 """The verbs, as functions. The command line prints what these return."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,10 +28,12 @@ from unpool.errors import RecipeError
 from unpool.machine import cache_folder
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
+from unpool.notebook import Metrics
 from unpool.published import only_counted, published_on
 from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, parse_overrides, resumed_recipe
 from unpool.recipe.options import DERIVED, options_of
-from unpool.run_directory import RunDirectory
+from unpool.run_directory import CONFIG, RunDirectory
+from unpool.screen import audible
 from unpool.task import with_facts
 from unpool.training import speed
 from unpool.training.callbacks import Callback
@@ -104,13 +106,14 @@ def train(  # noqa: PLR0913, a public verb
     if epochs is not None:
         overrides = {**parse_overrides(overrides), "train.epochs": epochs}
     parts = {"model": model, "train": train, "val": val, "classes": classes}
-    settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=callbacks)
-    directory = RunDirectory.create(name, run)
-    with directory.held(), directory.removed_if_unused():
-        if on_start is not None:
-            on_start(directory.path)
-        metrics = train_to_end(settings, directory, custom, progress=progress)
-    return with_facts(metrics, run=str(directory.path))
+    with audible(progress) as tell:
+        settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=callbacks)
+        directory = RunDirectory.create(name, run)
+        with directory.held(), directory.removed_if_unused():
+            if on_start is not None:
+                on_start(directory.path)
+            metrics = train_to_end(settings, directory, custom, progress=tell)
+    return _of_run(directory, metrics)
 
 
 def resume(
@@ -156,16 +159,22 @@ def resume(
     settings = resumed_recipe(directory.path, overrides)
     directory.check()
     if directory.is_finished(settings.train.epochs):
-        return with_facts(directory.read_json("metrics.json"), run=str(directory.path), already_complete=True)
+        return _of_run(directory, directory.read_json("metrics.json"), already_complete=True)
     if reason := directory.read_json("data.json").get("why_no_resume"):
         raise RecipeError(f"{run} cannot be resumed: {reason}; start a new run")
-    info = read_config(directory / "config.json").info
+    info = read_config(directory / CONFIG).info
     parts = {"model": model, "train": train, "val": val}
-    custom = again(settings, info, parts, callbacks=callbacks)
-    _require_same_parts(directory, custom)
-    with directory.held():
-        metrics = train_to_end(settings, directory, custom, progress=progress)
-    return with_facts(metrics, run=str(directory.path))
+    with audible(progress) as tell:
+        custom = again(settings, info, parts, callbacks=callbacks)
+        _require_same_parts(directory, custom)
+        with directory.held():
+            metrics = train_to_end(settings, directory, custom, progress=tell)
+    return _of_run(directory, metrics)
+
+
+def _of_run(directory: RunDirectory, metrics: Mapping[str, Any], **facts: Any) -> Metrics:
+    task = read_config(directory / CONFIG).task
+    return Metrics(with_facts(metrics, run=str(directory.path), **facts), task.described, task.best)
 
 
 def evaluate(
@@ -216,15 +225,17 @@ def evaluate(
         settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     give_set_range(reader, trained.preprocessing.set_range)
     memory = None if settings.data.memory == "auto" else settings.data.memory
-    with ContentCache(cache_folder("contents")) as cache:
-        result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=progress)
+    with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
+        result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
     skipped = [fault._asdict() for fault in result.faults]
+    facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}
     if weights in WORDS:  # of a published network's classes a set may have some only
-        return with_facts(only_counted(metrics), split=split, weights=weights, skipped=skipped)
-    not_measured = result.counts.absent(trained.task.needs)
-    return with_facts(metrics, split=split, weights=weights, skipped=skipped, not_measured=not_measured)
+        metrics = only_counted(metrics)
+    else:
+        facts["not_measured"] = result.counts.absent(trained.task.needs)
+    return Metrics(with_facts(metrics, **facts), trained.task.described, trained.task.best)
 
 
 def _measured(trained: predictor.Predictor, settings: Recipe, samples: Samples) -> dict[str, Any]:

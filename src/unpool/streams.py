@@ -2,6 +2,7 @@
 
 import errno
 import io
+import sys
 from collections.abc import Callable
 from typing import TextIO, cast
 
@@ -59,3 +60,10 @@ class Lasting(io.TextIOBase):
 def lasting(stream: TextIO | None, *, raises: bool = False) -> TextIO | None:
     """The stream as one that outlasts its reader; None, for a stream that is closed, stays None."""
     return None if stream is None else cast(TextIO, Lasting(stream, raises=raises))
+
+
+def write_message(text: str) -> None:
+    """Writes a line to standard error, at once."""
+    if sys.stderr is not None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

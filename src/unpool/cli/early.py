@@ -8,11 +8,11 @@ from glob import glob
 from pathlib import Path
 
 from unpool import __version__
-from unpool.cli.console import write_message
 from unpool.cli.environment import is_restarted
 from unpool.data.root import require_root
 from unpool.errors import DataError, shortened
 from unpool.network_names import not_a_run
+from unpool.streams import write_message
 
 _ROOT = "data.root="
 _LISTED = 5

@@ -3,11 +3,12 @@
 from argparse import Namespace
 from pathlib import Path
 
-from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_json
+from unpool.cli.console import library_output_to_stderr, write_json
 from unpool.cli.early import start_answering
 from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
+from unpool.screen import ReadingBar, log_to_stderr
 
 ABOUT = "evaluate a run on a split of its data, or of other data; or a published network"
 EXAMPLES = """examples: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test

@@ -6,9 +6,10 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from unpool.cli.console import abandon_output, flush, write_message
+from unpool.cli.console import abandon_output, flush
 from unpool.cli.signals import Interrupted, line_of
 from unpool.errors import EnvironmentFault, Stopped, TimeLimit, UnpoolError, is_out_of_memory, require_files, shortened
+from unpool.streams import write_message
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space, or choose another path",

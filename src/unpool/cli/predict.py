@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from unpool.cli.console import (
-    ReadingBar,
     is_terminal,
     library_output_to_stderr,
-    log_to_stderr,
     result_writer,
-    write_message,
 )
 from unpool.cli.early import start_answering
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.errors import DataError, RecipeError
+from unpool.screen import ReadingBar, log_to_stderr
+from unpool.streams import write_message
 
 ABOUT = "predict on images with the network of a run, or a published one"
 EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json, pictures and raw results.

@@ -3,10 +3,12 @@
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
-from unpool.cli.console import library_output_to_stderr, log_to_stderr, write_json, write_message, write_result
+from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.errors import quoted
+from unpool.screen import log_to_stderr
+from unpool.streams import write_message
 
 ABOUT = "slide a classifier over a photograph; the same in one pass, and dilated against upsampled"
 EXAMPLES = """examples: unpool show dense runs/mnist_convnet-1 page.png --window 28 28

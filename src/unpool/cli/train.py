@@ -7,12 +7,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from unpool.cli.console import ReadingBar, library_output_to_stderr, log_to_stderr, write_message, write_result
+from unpool.cli.console import library_output_to_stderr, write_result
 from unpool.cli.early import start_resuming, start_training
 from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, Stopped, TimeLimit, quoted
+from unpool.screen import ReadingBar, log_to_stderr
+from unpool.streams import write_message
 
 ABOUT = "train a recipe, or resume a run"
 _DETAILS = """examples:

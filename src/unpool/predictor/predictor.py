@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from unpool.data.range_of_set import range_of_files
 from unpool.errors import ModelFileError
 from unpool.ops.cutting import resize_to
+from unpool.ops.drawing import drawable
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
+from unpool.predictor.answers import Answers
 from unpool.predictor.images import ImageLike, read_image
 from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
@@ -105,7 +108,13 @@ class Predictor:
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
         paths = [Path(image) for image in many if isinstance(image, str | Path)]
         decoding = range_of_files(paths, self.decoding)
-        return [self.predict(read_image(image, decoding)) for image in many]
+        records = [self.predict(read_image(image, decoding)) for image in many]
+        return Answers(records, many, partial(self._drawn, decoding))
+
+    def _drawn(self, decoding: Decoding, image: ImageLike, record: dict[str, Any]) -> Tensor:
+        """The answer on its image, (3, H, W) uint8."""
+        shown = drawable(read_image(image, decoding)).expand(3, -1, -1)
+        return self.task.draw(shown, self.task.thinned(record, 1))
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from unpool.streams import lasting
 from unpool.training.callbacks import Callback
 from unpool.training.job import Job, StepRecord
+from unpool.training.notebook_bar import NotebookBar, is_notebook
 
 SHORTEST_S = 0.1  # between two pictures of the bar
 LINE_EVERY_S = 30.0  # between two lines where standard error is no terminal
@@ -28,7 +29,7 @@ class Progress(Callback):
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=lasting(sys.stderr), stderr=True)
-        self._bar: Bar | None = None
+        self._bar: Bar | NotebookBar | None = None
         self._task = TaskID(0)
         self._shown_s = 0.0
         self._last_s = 0.0
@@ -39,11 +40,14 @@ class Progress(Callback):
 
     def start(self, job: Job) -> None:
         self._last_s = self._shown_s = time.monotonic()
-        if self.console.is_terminal:
+        if is_notebook():
+            self._bar = NotebookBar(job.total_steps)
+        elif self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-            self._bar = Bar(*columns, console=self.console, auto_refresh=False, transient=True)
-            self._task = self._bar.add_task("starting", total=job.total_steps, completed=job.counters.step)
-            self._bar.start()
+            bar = Bar(*columns, console=self.console, auto_refresh=False, transient=True)
+            self._task = bar.add_task("starting", total=job.total_steps, completed=job.counters.step)
+            bar.start()
+            self._bar = bar
 
     def after_step(self, job: Job, record: StepRecord) -> None:
         now_s = time.monotonic()

@@ -1,0 +1,98 @@
+"""What a run says while it goes on: its log, and how many images are read, on standard error."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from unpool.streams import write_message
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+@contextmanager
+def audible(progress: Callable[[int, int], None] | None) -> Iterator[Callable[[int, int], None] | None]:
+    """Inside, a program that listens to no log of `unpool` is told what happens, as the command line is.
+
+    Args:
+        progress: of the caller; called in place of the bar.
+
+    Returns:
+        What is to be called with (images done, images in all).
+    """
+    if logging.getLogger("unpool").hasHandlers():
+        yield progress
+        return
+    with log_to_stderr(), ReadingBar() as bar:
+        yield bar if progress is None else progress
+
+
+@contextmanager
+def log_to_stderr(*, verbose: bool = False) -> Iterator[None]:
+    """Writes the log of `unpool` to standard error, from level INFO on; where `verbose`, from DEBUG on."""
+    log, handler = logging.getLogger("unpool"), _StderrHandler()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class ReadingBar:
+    """Context manager that says on standard error how many images are read; call it with (done, total).
+
+    On a terminal a bar, which disappears when done = total; else a line.
+
+    Args:
+        verb: what is done with the images.
+        only_line: no bar on a terminal either, since other lines are written meanwhile.
+    """
+
+    def __init__(self, verb: str = "reading", *, only_line: bool = False) -> None:
+        self.verb = verb
+        self.only_line = only_line
+        self._bar: Progress | None = None
+        self._is_reading = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._is_reading:
+            self._is_reading = True
+            self._start(f"{self.verb} {total:,} {'image' if total == 1 else 'images'}")
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        if done >= total:
+            self._stop()
+
+    def _start(self, text: str) -> None:
+        if self.only_line or sys.stderr is None or not sys.stderr.isatty():
+            write_message(text)
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar.add_task(text)
+        self._bar.start()
+
+    def _stop(self) -> None:
+        self._is_reading = False
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class _StderrHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        write_message(f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text)
