@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup weights demo test slow lint mutants fuzz speed results
+.PHONY: setup weights demo test slow lint mutants fuzz speed results pictures
 
 setup: .venv/ready
 
@@ -43,3 +43,7 @@ speed: setup
 
 results: setup
 	$(BIN)/python -m benchmarks.results
+
+# docs/report.jpg and docs/answer.jpg of the README; needs Chromium
+pictures: setup
+	$(BIN)/python -m benchmarks.pictures
