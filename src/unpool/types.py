@@ -78,6 +78,9 @@ class DataInfo:
         limbs: keypoints that a line joins.
         mask_rule: how mask files are read (`data/mask_ids.py`); empty where there are none.
         mask_colours: class and the colour that palettes show it in, where their indices are ids.
+
+    >>> DataInfo(keypoints=("head", "tail"), limbs=((0, 1),)).to_json()["limbs"]
+    ((0, 1),)
     """
 
     classes: tuple[str, ...] = ()

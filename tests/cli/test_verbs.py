@@ -60,7 +60,7 @@ def test_models_are_listed_with_size_and_source(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "task", "weights", "parameters", "GMACs", "source"]
     row = next(line for line in lines if line.startswith("resnet18 "))
-    assert row.split()[1:4] == ["classification", "imagenet", "11,689,512"]
+    assert row.split()[1:4] == ["classifiers", "imagenet", "11,689,512"]
 
 
 def test_models_as_json_are_the_table(capsys):

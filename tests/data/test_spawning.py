@@ -40,11 +40,13 @@ def main(**changes):
 """
 
 
-def run(tmp_path, end, *, by=("script.py",)):
+def run(tmp_path, end, *, by=("script.py",), text=None):
     (tmp_path / "script.py").write_text(SCRIPT + textwrap.dedent(end))
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *by]
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, input=text, timeout=300
+    )
 
 
 def test_a_small_set_needs_no_guard(tmp_path):
@@ -82,6 +84,13 @@ def test_a_set_that_is_defined_at_a_prompt_is_read_by_a_thread(tmp_path):
     done = run(tmp_path, "", by=("-c", code))
     assert "trained 12" in done.stdout, done.stderr
     assert "defined in a notebook or at a prompt" in done.stderr
+
+
+def test_a_program_from_standard_input_uses_a_thread(tmp_path):
+    end = 'from unpool.assemble import processes\nprocesses._SMALL_PIXELS = 0\nmain(**{"data.memory": False})'
+    done = run(tmp_path, "", by=("-",), text=SCRIPT + end)
+    assert "trained 12" in done.stdout, done.stderr
+    assert "batches are made by a thread: the program is not in a file" in done.stderr
 
 
 def test_here_the_test_program_is_guarded():

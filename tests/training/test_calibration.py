@@ -37,6 +37,18 @@ def test_averaged_network_has_the_mean_statistics_of_the_batches_with_its_weight
     assert same_bits(job.averaging.averages, again)
 
 
+def test_too_few_values_leave_the_average_as_it_was(caplog):
+    job = make_job(epochs=1, ema=0.9)
+    fit(job)
+    before = {name: value.clone() for name, value in job.averaging.averages.items()}
+    few = [{key: value[:1] for key, value in batch.items()} for batch in batches()[:1]]
+    few[0]["image"] = few[0]["image"][..., :6, :6]
+    with caplog.at_level("INFO", logger="unpool"):
+        recalibrate(job, few)
+    assert "give none" in caplog.text
+    assert same_bits(job.averaging.averages, before)
+
+
 def test_trained_weights_statistics_modes_and_generators_are_left_alone():
     job = make_job(epochs=1, ema=0.9)
     fit(job)

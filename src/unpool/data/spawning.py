@@ -19,6 +19,8 @@ _MAIN = "__main__"
 def why_script_cannot() -> str:
     """Why the running script must not spawn processes; empty where it may."""
     file = getattr(sys.modules.get(_MAIN), "__file__", None)
+    if file and not Path(file).is_file():
+        return f"the program is not in a file ({file}), which each process would import:"
     line = _line_of_script(sys._getframe())
     if not file or line is None or _is_guarded(Path(file), line):
         return ""

@@ -21,11 +21,9 @@ from unpool.types import Backbone
 
 _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default options or smaller ones
 
-AREAS: dict[str, dict[str, Variant]] = {  # what the published networks of each table were made for
-    "classification": {**BACKBONES, **classifiers.MODELS},
-    "segmentation": segmentation.MODELS,
-    "pose": pose.MODELS,
-    "denoising": denoising.MODELS,
+AREAS: dict[str, dict[str, Variant]] = {  # what the published networks of each folder were made for
+    folder.__name__.rpartition(".")[2]: {**(BACKBONES if folder is classifiers else {}), **folder.MODELS}
+    for folder in (classifiers, segmentation, pose, denoising)
 }
 MODELS: dict[str, Variant] = {name: row for rows in AREAS.values() for name, row in rows.items()}
 
@@ -51,10 +49,10 @@ def area_of(name: str) -> str:
     """Returns what a network was made for, a key of AREAS; timm's are classifiers.
 
     Example:
-        >>> area_of("unet"), area_of("timm/resnet18")
-        ('segmentation', 'classification')
+        >>> area_of("vgg16"), area_of("timm/resnet18")
+        ('classifiers', 'classifiers')
     """
-    return next((area for area, rows in AREAS.items() if name in rows), "classification")
+    return next((area for area, rows in AREAS.items() if name in rows), next(iter(AREAS)))
 
 
 def row_of(name: str) -> Variant:

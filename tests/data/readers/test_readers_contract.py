@@ -16,7 +16,7 @@ from unpool.errors import RecipeError
 from unpool.types import IGNORE, DataInfo, Decoding
 
 GENERATED = {"figures", "scenes"}
-ON_DISK = sorted(set(READERS) - GENERATED)
+ON_DISK = sorted(set(READERS) - GENERATED - {"dataset"})  # which reads no folder
 
 
 def same(value, other):
