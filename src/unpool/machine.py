@@ -66,6 +66,11 @@ def versions() -> dict[str, str]:
     return result
 
 
+def is_busy() -> bool:
+    """Whether more than twice as many threads want to run as there are processors, so that times mean little."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+
+
 def free_bytes() -> int:
     """Returns how many bytes this process can allocate without swapping, by machine, control group and `ulimit -v`."""
     limits = [UNKNOWN_FREE]

@@ -336,6 +336,7 @@ def predict(  # noqa: PLR0913, a public verb
     out: Path | None = None,
     *,
     weights: predictor.Weights = "last",
+    model: nn.Module | None = None,
     black_white: Range | None = None,
     max_pixels: int = MOST_PIXELS,
     csv: bool = False,
@@ -350,6 +351,7 @@ def predict(  # noqa: PLR0913, a public verb
         out: the folder; None makes `predictions` in the run's directory, of a published network in the working
             directory, or where that exists already `predictions-2` and so on.
         weights: as in `unpool.load`: of a run "last" or "best", of a network published ones.
+        model: as given to `train`; takes the weights.
         black_white: `data.range` of these files, where it is not that of training.
         max_pixels: images of more are refused.
         csv: whether to write predictions.csv too, a row an image.
@@ -378,7 +380,7 @@ def predict(  # noqa: PLR0913, a public verb
         (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
     source = RunDirectory.open(run).path if weights in ("last", "best") else run
-    loaded = predictor.load(source, weights, max_pixels=max_pixels)
+    loaded = predictor.load(source, weights, model=model, max_pixels=max_pixels)
     if black_white is not None:
         loaded.preprocessing = replace(loaded.preprocessing, range=black_white)
     out = default_output(run, weights) if out is None else out

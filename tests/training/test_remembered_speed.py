@@ -1,6 +1,7 @@
 import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ def batch():
 def chosen(model, batch, *, cache):
     formats = ("contiguous", "channels_last")
     return choose(model, Task(), batch, prepare=prepare, precisions=("float32",), memory_formats=formats, cache=cache)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+
+
+def test_choice_of_a_busy_machine_is_for_its_run_alone(tmp_path, batch, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (2.0 * (os.cpu_count() or 1) + 0.1, 0.0, 0.0))
+    chosen(network(), batch, cache=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_choice_is_remembered_by_network_and_shapes(tmp_path, batch, monkeypatch):

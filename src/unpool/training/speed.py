@@ -6,6 +6,7 @@ be faster than the one before it by a clear margin, so that noise does not choos
 """
 
 import copy
+import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from unpool.training.optim import build_optimizer
 from unpool.training.remembered_speed import Choice, key_of, recall, remember
 from unpool.training.step import Step, total_loss
 from unpool.types import Batch
+
+_log = logging.getLogger(__name__)
 
 FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
 MARGIN = 1.1  # a later candidate must be faster than the one kept by this factor
@@ -101,7 +104,8 @@ def choose(
         prepare: as in training.
         precisions: candidates, the preferred first.
         memory_formats: candidates, the preferred first.
-        cache: folder that remembers choices by network, shapes, machine and versions; None remembers nothing.
+        cache: folder that remembers choices by network, shapes, machine and versions; None remembers nothing, and so
+            does a busy machine.
     """
     names = [f"{precision} {layout}" for precision in precisions for layout in memory_formats]
     file = None if cache is None else cache / f"{key_of(model, task, batch, names=names)}.json"
@@ -119,7 +123,10 @@ def choose(
         timers.sort(key=lambda timer: names.index(timer.name))
         _time_in_turns(timers)
     choice = _fastest(timers)
-    remember(file, choice)
+    if machine.is_busy():
+        _log.info("the machine is busy with other work, so that this choice is for this run alone")
+    else:
+        remember(file, choice)
     return choice
 
 
