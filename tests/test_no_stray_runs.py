@@ -57,6 +57,7 @@ def test_process_with_broken_data_leaves_no_run_and_no_folder_of_runs(tmp_path):
     assert list((tmp_path / "here").iterdir()) == []
 
 
+@pytest.mark.usefixtures("heard_signals")
 def test_process_that_is_interrupted_while_it_reads_leaves_no_run(tmp_path):
     root, here = tmp_path / "set", tmp_path / "here"
     rng = np.random.default_rng(0)

@@ -16,5 +16,5 @@ class Noisy(torch.utils.data.Dataset):  # a data set of your own: (noisy image, 
         return self.noisy[index], self.clean[index]
 
 
-metrics = unpool.train(task="denoising", train=Noisy(48, seed=0), val=Noisy(16, seed=1), epochs=2)
+metrics = unpool.train(task="denoising", train=Noisy(48, 0), val=Noisy(16, 1), overrides=["model.width=16"], epochs=2)
 print(f"PSNR {metrics['psnr']:.1f} dB, report in {metrics['run']}/report.html")

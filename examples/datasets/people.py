@@ -17,4 +17,4 @@ class Bars(torch.utils.data.Dataset):  # a data set of your own: (image, x and y
 
 info = unpool.DataInfo(keypoints=("top", "bottom"), limbs=((0, 1),))
 sets = {"train": Bars(32, seed=0), "val": Bars(8, seed=1), "classes": info}
-print("limbs joined:", unpool.train(task="people", epochs=1, **sets)["limbs"])
+print("limbs joined:", unpool.train(task="people", overrides=["model.width=16"], epochs=1, **sets)["limbs"])

@@ -17,4 +17,4 @@ class Discs(torch.utils.data.Dataset):  # a data set of your own: (image, class 
 
 
 sets = {"train": Discs(64, seed=0), "val": Discs(16, seed=1), "classes": ["ground", "disc"]}
-print(unpool.train(task="segmentation", model="unet_same_bn", epochs=3, **sets)["iou"])
+print(unpool.train(task="segmentation", model="unet_same_bn", overrides=["model.width=16"], epochs=3, **sets)["iou"])

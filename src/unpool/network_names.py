@@ -27,7 +27,7 @@ def listed_networks() -> dict[str, Listed]:
 
     Example:
         >>> listed_networks()["resnet50"]
-        Listed(name='resnet50', task='classification', weights=('imagenet',))
+        Listed(name='resnet50', task='classifiers', weights=('imagenet',))
     """
     lines = [line.split() for line in FILE.read_text(encoding="ascii").splitlines()]
     return {name: Listed(name, task, tuple(weights)) for name, task, *weights in lines}
