@@ -1,9 +1,11 @@
 """The shortest program for each task: a data set of one's own, twenty lines, no guard."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ PRINTED = {
     "denoising": "PSNR ",
     "people": "limbs joined: ",
     "pose": "pixels off: ",
-    "pose_coordinates": "pixels off: ",
+    "pose_coordinates": "off by ",
     "segmentation": "{'ground': 0.",
 }
 
@@ -26,13 +28,21 @@ def test_each_task_has_a_program_of_twenty_lines() -> None:
     assert max(lengths.values()) <= 20
 
 
-@pytest.mark.parametrize("task", PRINTED)
-def test_program_runs_as_it_stands(task: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    command = [sys.executable, str(FOLDER / f"{task}.py")]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(PRINTED[task])
+@pytest.mark.parametrize("task", sorted(set(PRINTED) - {"classification"}))
+def test_program_runs_as_it_stands(task: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    runpy.run_path(str(FOLDER / f"{task}.py"), run_name="__main__")
+    assert capsys.readouterr().out.startswith(PRINTED[task])
     assert (tmp_path / "runs" / f"{task}-1" / "report.html").is_file()
+
+
+def test_program_in_a_process_of_its_own_says_what_it_does(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, str(FOLDER / "classification.py")]
+    ways: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, **ways, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(PRINTED["classification"])
+    for said in ("images are float32", "reading 96 images", "network  cifar_resnet20", "epoch 2/2"):
+        assert said in done.stderr

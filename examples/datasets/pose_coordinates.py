@@ -17,6 +17,4 @@ class Squares(torch.utils.data.Dataset):  # a data set of your own: (image, x an
 
 
 sets = {"train": Squares(32, seed=0), "val": Squares(8, seed=1), "classes": ["left_corner", "right_corner"]}
-print(
-    "pixels off:", unpool.train(task="pose_coordinates", overrides=["model.width=16"], epochs=1, **sets)["mean_error"]
-)
+print("off by", unpool.train(task="pose_coordinates", overrides=["model.width=16"], epochs=1, **sets)["mean_error"])
