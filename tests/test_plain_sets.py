@@ -176,7 +176,7 @@ def test_the_same_samples_in_both_parts_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_set_that_draws_is_read_anew_in_each_epoch(tmp_path, workers):
+def test_a_set_that_draws_is_read_anew_in_each_epoch(tmp_path, workers, caplog):
     seen = []
 
     class Watched(Turned):
@@ -189,8 +189,10 @@ def test_a_set_that_draws_is_read_anew_in_each_epoch(tmp_path, workers):
         train(tmp_path / "two", data=Turned(24), over={"data.workers": 1})
         assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))  # by seed, epoch and position
     else:
-        train(tmp_path / "run", data=Watched(24), epochs=3, over={"data.workers": 0})
+        with caplog.at_level(logging.WARNING, logger="unpool"):
+            train(tmp_path / "run", data=Watched(24), epochs=3, over={"data.workers": 0})
         assert seen.count(5) >= 4
+        assert "another run, or a resumed one, draws others" in caplog.text
 
 
 def test_a_validation_set_that_draws_is_named(tmp_path, caplog):

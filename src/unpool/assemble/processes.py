@@ -42,8 +42,14 @@ def num_workers(recipe: Recipe, samples: Samples) -> int:
         RecipeError: the recipe asks for processes, to which the samples cannot be sent.
     """
     asked, reader = recipe.data.workers, samples.reader if isinstance(samples, StreamedSamples) else None
-    if asked == 0 or is_iterated(reader):
-        return 0
+    count = 0 if asked == 0 or is_iterated(reader) else _count(recipe, samples, reader)
+    if not count and is_random(reader):
+        _log.warning("a thread reads a data set that draws random numbers: another run, or a resumed one, draws others")
+    return count
+
+
+def _count(recipe: Recipe, samples: Samples, reader: Reader | None) -> int:
+    asked = recipe.data.workers
     reason = "" if reader is None or isinstance(reader, MeasuringReader) else why_unsendable(samples)
     if asked != "auto":
         if reason:
