@@ -68,6 +68,12 @@ def test_a_loader_gives_its_set_and_its_batches(order):
     assert source.batches is None
 
 
+def test_an_order_that_is_not_kept_is_named():
+    assert "shuffled all the same" in source_of(DataLoader(Numbers(), 4)).notes[0]
+    assert not source_of(DataLoader(Numbers(), 4, shuffle=True)).notes
+    assert not unwrapped(DataLoader(Numbers(), 4), name="val").notes
+
+
 def test_a_random_part_is_that_part():
     source = source_of(DataLoader(Numbers(), 2, sampler=SubsetRandomSampler([3, 5, 8])))
     assert [source.dataset[i][1] for i in range(len(source.dataset))] == [3, 5, 8]

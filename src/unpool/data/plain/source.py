@@ -92,6 +92,9 @@ def _ordered(loader: "DataLoader[Any]", inner: Source, *, name: str) -> Source:
         subset = Subset(inner.dataset, list(sampler.indices))
         return inner._replace(dataset=subset, batch=loader.batch_size, drop_last=loader.drop_last)
     if is_plain and (type(sampler) is SequentialSampler or _takes_all_once(sampler)):
+        if name == "train" and type(sampler) is SequentialSampler:
+            note = "train is a DataLoader that does not shuffle: its samples are shuffled all the same"
+            inner = inner._replace(notes=(*inner.notes, f"{note}; a sampler of your own fixes their order"))
         return inner._replace(batch=loader.batch_size, drop_last=loader.drop_last)
     kind = type(sampler if is_plain else batches).__name__
     reason = f"{name} has a sampler of its own ({kind}), whose order cannot be drawn again"
