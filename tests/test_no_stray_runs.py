@@ -4,7 +4,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +66,7 @@ def test_process_that_is_interrupted_while_it_reads_leaves_no_run(tmp_path):
         blocks = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
         blocks.resize((1600, 1200)).save(folder / f"{number}.jpg")
     process = started(here, "folder_resnet18", f"data.root={root}", "data.workers=0")
-    until_s = time.monotonic() + 60
-    while not list(here.glob("runs/*/lock")) and time.monotonic() < until_s:
-        time.sleep(0.01)
+    assert any(line.startswith("reading") for line in process.stderr)
     assert list(here.glob("runs/*/lock"))
     process.send_signal(signal.SIGINT)
     assert process.wait(100) == 130
