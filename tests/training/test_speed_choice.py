@@ -91,6 +91,7 @@ FOUR = ("float32 contiguous", "float32 channels_last", "bfloat16 contiguous", "b
 def scripted(monkeypatch):
     """Puts times of a script, by candidate, in the place of those measured; returns the order of the samples."""
     order = []
+    monkeypatch.setattr(machine, "is_busy", lambda: False)
 
     def put(times: dict[str, list[float]], *, first: float | dict[str, float] = 0.1) -> list[str]:
         left = {name: iter(values) for name, values in times.items()}
@@ -128,17 +129,31 @@ def test_candidates_alternate_and_the_order_turns_from_round_to_round(scripted, 
 
 def test_what_slows_a_round_down_or_one_step_of_it_changes_no_choice(scripted, batch):
     slow, fast = (
-        [1.0, 3.0, 9.0, 1.0, 2.0, 1.0, 1.0],
-        [0.6, 1.8, 5.4, 99.0, 1.2, 0.6, 0.6],
+        [1.0, 3.0, 9.0, 1.0, 1.2, 1.0, 1.0],
+        [0.6, 1.8, 5.4, 99.0, 0.7, 0.6, 0.6],
     )  # of every round 0.6, one step disturbed
     scripted(dict(zip(FOUR, (slow, [10.0] * 7, fast, [10.0] * 7), strict=True)))
     found = timed(batch)
-    assert (found.precision, found.memory_format, found.seconds_per_step) == ("bfloat16", "contiguous", 1.2)
+    assert (found.precision, found.memory_format, found.seconds_per_step) == ("bfloat16", "contiguous", 0.7)
 
 
 def test_candidate_that_is_faster_only_where_others_were_disturbed_is_left(scripted, batch):
-    scripted(dict(zip(FOUR, ([1.0, *[1.6] * 6], [9.0] * 7, [0.95] * 7, [9.0] * 7), strict=True)))
+    scripted(dict(zip(FOUR, ([1.0, *[1.35] * 6], [9.0] * 7, [0.95] * 7, [9.0] * 7), strict=True)))
     assert timed(batch)[:2] == ("float32", "contiguous")
+
+
+def test_times_that_differ_among_themselves_ask_for_a_wide_margin(scripted, batch):
+    unsteady = [0.2, *[0.5] * 6]
+    for factor, precision in ((0.6, "float32"), (0.4, "bfloat16")):
+        scripted(dict(zip(FOUR, (unsteady, [9.0] * 7, [factor * one for one in unsteady], [9.0] * 7), strict=True)))
+        assert timed(batch).precision == precision
+
+
+def test_busy_machine_asks_for_a_wide_margin(scripted, batch, monkeypatch):
+    monkeypatch.setattr(machine, "is_busy", lambda: True)
+    for factor, precision in ((0.6, "float32"), (0.4, "bfloat16")):
+        scripted(dict(zip(FOUR, ([0.5] * 7, [9.0] * 7, [factor * 0.5] * 7, [9.0] * 7), strict=True)))
+        assert timed(batch).precision == precision
 
 
 def test_single_candidate_is_timed_twice(scripted, batch):

@@ -2,7 +2,8 @@
 
 Candidates alternate, so that whatever else the machine does slows all of them alike, and the order turns round from
 round to round. Compared are the medians of the ratios within a round, and the shortest times; in both, a candidate must
-be faster than the one before it by a clear margin, so that noise does not choose.
+be faster than the one before it by a clear margin, and by a wide one where the times of one candidate differ as much
+among themselves, as beside other work they do.
 """
 
 import copy
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
 MARGIN = 1.1  # a later candidate must be faster than the one kept by this factor
+DISTURBED = 1.4  # from this ratio of the median to the shortest of a candidate's times on, the margin is WIDE
+WIDE = 2.0
 HOPELESS = 2.0  # a candidate this much slower than the fastest is not timed again
 ROUNDS, LEAST_ROUNDS = 7, 2  # timed after the first step of each, which warms up
 SAMPLE_S = 0.02  # short steps are timed several at once, for this long
@@ -193,7 +196,9 @@ def _fastest(timers: Sequence[Timer]) -> Choice:
     best = timers[0]
     for timer in timers[1:]:
         ratios = [kept_s / taken_s for kept_s, taken_s in zip(best.times, timer.times, strict=False)]
-        if min(statistics.median(ratios), min(best.times) / min(timer.times)) > MARGIN:
+        is_disturbed = any(statistics.median(one.times) > DISTURBED * min(one.times) for one in (best, timer))
+        margin = WIDE if is_disturbed or machine.is_busy() else MARGIN
+        if min(statistics.median(ratios), min(best.times) / min(timer.times)) > margin:
             best = timer
     medians = {timer.name: statistics.median(timer.times) for timer in timers}
     return Choice(best.precision, best.memory_format, medians[best.name], medians)
