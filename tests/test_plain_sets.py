@@ -273,8 +273,9 @@ def test_sets_whose_classes_differ_are_refused(tmp_path):
         train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["level", "upright"])
     with pytest.raises(DataError, match="`classes` of train is level, upright, by number"):
         train(tmp_path / "run", classes=["upright", "level"])
-    with pytest.raises(DataError, match="val differs in its names"):
-        train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["flach", "hoch"])
+    for by in ({}, {"task": None, "recipe": "dataset_classification"}):
+        with pytest.raises(DataError, match="val differs in its names"):
+            train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["flach", "hoch"], **by)
 
 
 def test_a_recipe_of_plain_sets_says_how_it_is_started(tmp_path):
