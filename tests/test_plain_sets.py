@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, WeightedRandomSampler
 
 import unpool
+from unpool.assemble.plain import wrap
 from unpool.errors import DataError, RecipeError
-from unpool.recipe import load_run_recipe
+from unpool.recipe import load_recipe, load_run_recipe
 
 PLAIN = {"train.precision": "float32", "train.memory_format": "contiguous", "train.batch": 8}
 
@@ -52,6 +53,14 @@ class Stream(IterableDataset):
 
     def __iter__(self):
         yield from (self.data[i] for i in range(len(self.data)))
+
+
+class Named(list):
+    """Samples in a list, and names of their classes."""
+
+    def __init__(self, samples, classes):
+        super().__init__(samples)
+        self.classes = classes
 
 
 def network():
@@ -205,6 +214,14 @@ def test_evaluate_and_predict_on_what_was_trained(tmp_path):
     run = Path(train(tmp_path / "run", model="cifar_resnet20", over={"train.batch": 8})["run"])
     again = unpool.evaluate(run, reader=VAL)
     assert again["top1"] == unpool.resume(run, train=TRAIN, val=VAL)["top1"]
+    swapped = [(image, 1 - label) for image, label in (VAL[i] for i in range(8))]
+    assert unpool.evaluate(run, reader=Named(swapped, ["upright", "level"]))["top1"] == again["top1"]  # by name
+    for changed, said in [
+        (Named(swapped, ["upright", "oblique"]), "unknown classes 'oblique'"),
+        (Stripes(8, form=lambda image: (image * 255).byte()), "the images of reader hold whole numbers"),
+    ]:
+        with pytest.raises(DataError, match=said):
+            unpool.evaluate(run, reader=changed)
     array = (VAL[1][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     Image.fromarray(array).save(tmp_path / "stripes.png")
     (record,) = unpool.predict(run, [tmp_path / "stripes.png"], tmp_path / "out")
@@ -252,7 +269,13 @@ def test_sets_whose_classes_differ_are_refused(tmp_path):
 
     with pytest.raises(DataError, match="the classes are"):
         train(tmp_path / "run", val=Swapped(8, first=10_000))
-    train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["level", "upright"], epochs=1)
+    with pytest.raises(DataError, match="`classes` of val is upright, level, by number"):
+        train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["level", "upright"])
+    with pytest.raises(DataError, match="`classes` of train is level, upright, by number"):
+        train(tmp_path / "run", classes=["upright", "level"])
+    for by in ({}, {"task": None, "recipe": "dataset_classification"}):
+        with pytest.raises(DataError, match="val differs in its names"):
+            train(tmp_path / "run", val=Swapped(8, first=10_000), classes=["flach", "hoch"], **by)
 
 
 def test_a_recipe_of_plain_sets_says_how_it_is_started(tmp_path):
@@ -272,8 +295,19 @@ def test_an_error_of_the_data_set_names_its_sample(tmp_path):
                 raise KeyError("label")
             return super().__getitem__(index)
 
-    with pytest.raises(DataError, match=r"the data set raised KeyError: 'label'"):
+    with pytest.raises(DataError, match=r"train\[13\]: the data set raised KeyError: 'label'"):
         train(tmp_path / "run", data=Broken(24))
+
+
+def test_a_file_that_is_missing_is_left_out_of_the_first_look_too():
+    class Incomplete(Stripes):
+        def __getitem__(self, index):
+            if index == 0:
+                raise FileNotFoundError("0.png")
+            return super().__getitem__(index)
+
+    reader = wrap(Incomplete(24), load_recipe("dataset_classification"), None, part="train").reader
+    assert reader[1]["image"].shape == (3, 16, 16)
 
 
 def test_a_normalised_set_trains_on_what_it_gives(tmp_path):

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from unpool.assemble.plain import gives_of, info_of, is_reader, plan, recipe_of, wrap
+from unpool.assemble.names import check_alike, info_of
+from unpool.assemble.plain import gives_of, is_reader, plan, recipe_of, wrap
 from unpool.data.loader import Order
 from unpool.errors import RecipeError
 from unpool.recipe import Model, Overrides, Recipe, load_recipe, parse_overrides, recipe_name
@@ -105,6 +106,8 @@ def _wrapped(
         info = _info(recipe, parts["classes"], train)
     reading = None if train is None else wrap(train, recipe, info, part="train")
     measuring = None if val is None else wrap(val, recipe, info or (reading and reading.reader.info), part="val")
+    if reading and measuring:
+        check_alike(reading.reader, measuring.reader, gives_of(recipe))
     return CustomParts(
         model=model,
         train=reading and reading.reader,

@@ -197,7 +197,8 @@ def evaluate(
         split: the part of the set to measure on.
         weights: of the last step, or the best seen in validation; or published ones, as in `unpool.load`.
         model: as given to `train`; takes the weights.
-        reader: what to measure on in place of the recipe's set: a reader, or what `train` takes as `val`.
+        reader: what to measure on in place of the recipe's set: a reader, or what `train` takes as `val`, whose
+            `classes` are matched by name.
         progress: as in `train`.
 
     Raises:
@@ -273,7 +274,7 @@ def _measured_on(
         only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
     )
     if reader is not None:
-        reader = wrap(reader, settings, known, part="reader").reader
+        reader = wrap(reader, settings, known, part="reader", by_name=True).reader
     else:
         if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
             raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")

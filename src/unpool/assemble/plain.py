@@ -9,13 +9,17 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from unpool.assemble.names import check_alike, check_numbers, info_of, numbers_by_name
 from unpool.data.loader import Order
 from unpool.data.noise import AddNoise
 from unpool.data.order import Sequential
 from unpool.data.plain import (
     DatasetReader,
     Levels,
+    Setting,
     Source,
+    Values,
+    check_looked,
     draws_numbers,
     find_levels,
     find_normalization,
@@ -24,7 +28,6 @@ from unpool.data.plain import (
 )
 from unpool.data.plain.sampled import Sampled
 from unpool.errors import DataError, RecipeError
-from unpool.ops.sides import flip_pairs
 from unpool.recipe import Model, Recipe, load_recipe, recipe_names
 from unpool.recipe.settings import GREY_MEAN, GREY_STD, RGB_MEAN
 from unpool.tasks import TASKS
@@ -35,7 +38,6 @@ _LOOKED_AT = 64  # samples of a set, before anything is decided
 _READ_TWICE = 8
 _SMALL_SIDE = 64  # up to which images are those of small networks
 _WINDOW = [256, 256]
-_NAMES = {"label": "classes", "mask": "classes", "keypoints": "keypoints", "people": "keypoints"}
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,7 @@ def is_reader(data: Any) -> bool:
     return all(hasattr(data, name) for name in ("gives", "info", "names", "faults"))
 
 
-def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str) -> Wrapped:
+def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str, by_name: bool = False) -> Wrapped:
     """A reader on a data set, a DataLoader or an iterable; a reader is returned as it is.
 
     Args:
@@ -66,14 +68,25 @@ def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str) -> Wrap
         recipe: its task says what samples hold; its data section may say which values are black and white.
         info: names of the classes or joints; None for those that the data set has itself.
         part: "train", "val" or another name of the argument.
+        by_name: classes that the data set names are matched with those of `info` by name; else they must agree.
 
     Raises:
         RecipeError: it is nothing that has samples, or names of classes are missing.
-        DataError: its samples are not what the task needs.
+        DataError: its samples are not what the task needs, its classes are others, or its values mean other levels.
     """
     if is_reader(data):
         return Wrapped(data)
-    return _wrap(_source(data, part=part), recipe, info, part=part)
+    source, gives = _source(data, part=part), gives_of(recipe)
+    numbers: tuple[int, ...] = ()
+    if info is None:
+        info = info_of(None, source.dataset, gives, part=part)
+    elif by_name:
+        numbers = numbers_by_name(source.dataset, info, gives, part=part)
+    else:
+        check_numbers(source.dataset, info, gives, part=part)
+    looked = _look(source, gives, part=part)
+    levels = _levels_of(recipe) or find_levels(_images(looked), find_normalization(source.dataset))
+    return _wrap(source, recipe, Setting(info, levels, numbers), looked, part=part)
 
 
 def _source(data: Any, *, part: str) -> Source:
@@ -88,10 +101,9 @@ def _source(data: Any, *, part: str) -> Source:
     return source
 
 
-def _wrap(source: Source, recipe: Recipe, info: DataInfo | None, *, part: str) -> Wrapped:
-    gives = gives_of(recipe)
-    info = info or info_of(None, source.dataset, gives, part=part)
-    draws = draws_numbers(source.dataset, _spread(source, _READ_TWICE))
+def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int, Values], *, part: str) -> Wrapped:
+    check_looked(looked.values(), find_normalization(source.dataset), setting, part=part)
+    draws = draws_numbers(source.dataset, _spread(source, _READ_TWICE, of=list(looked)))
     if draws and part == "train":
         _log.info("the training samples differ from one reading to the next: they are read anew in each epoch")
     elif draws:
@@ -102,9 +114,10 @@ def _wrap(source: Source, recipe: Recipe, info: DataInfo | None, *, part: str) -
         )
     reader = DatasetReader(
         source.dataset,
-        gives=gives,
-        info=info,
-        levels=_levels_of(recipe) or _find_levels(source, gives),
+        gives=gives_of(recipe),
+        info=setting.info,
+        levels=setting.levels,
+        numbers=setting.numbers,
         part=part,
         is_random=part == "train" and (draws or source.is_iterated),
     )
@@ -120,38 +133,6 @@ def gives_of(recipe: Recipe) -> tuple[str, ...]:
     """Batch keys that a sample must have; noise that the recipe adds needs no clean image beside it."""
     added = AddNoise.gives if recipe.data.noise else ()
     return tuple(key for key in TASKS[recipe.task.name].needs if key not in added)
-
-
-def info_of(classes: Sequence[str] | DataInfo | None, dataset: Any, gives: Sequence[str], *, part: str) -> DataInfo:
-    """Names of the classes or joints: those passed, else those that the data set has as its `classes`.
-
-    Raises:
-        RecipeError: the targets need names and there are none, or two are equal.
-    """
-    field = next((_NAMES[key] for key in gives if key in _NAMES), None)
-    if field is None or isinstance(classes, DataInfo):
-        return classes if isinstance(classes, DataInfo) else DataInfo()
-    names = classes if classes is not None else _classes_of(dataset)
-    if names is None:
-        what = "the names of the classes" if field == "classes" else "the names of the joints"
-        raise RecipeError(
-            f"{what} are not known, and {part} has no `classes`: give classes=[NAME, ...], in the order of numbers"
-        )
-    names = tuple(str(name) for name in names)
-    if isinstance(classes, str) or len(set(names)) != len(names):
-        raise RecipeError(f"classes is {classes!r}; expected a list of names, each of them once")
-    if field == "classes":
-        return DataInfo(classes=names)
-    return DataInfo(keypoints=names, flip_pairs=flip_pairs(names))
-
-
-def _classes_of(dataset: Any) -> Sequence[str] | None:
-    while dataset is not None:
-        names = getattr(dataset, "classes", None)
-        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
-            return names
-        dataset = getattr(dataset, "dataset", None)
-    return None
 
 
 class Plan(NamedTuple):
@@ -198,17 +179,23 @@ def plan(
                 f"{part} is missing: give both train and val, as torch.utils.data.random_split makes them of one set"
             )
     if is_reader(train):
-        info = train.info
-        return Plan(recipe, info, Wrapped(train), wrap(val, recipe, info, part="val"))
+        planned = Plan(recipe, train.info, Wrapped(train), wrap(val, recipe, train.info, part="val"))
+        check_alike(train, planned.val.reader, gives_of(recipe))
+        return planned
     source = _source(train, part="train")
     info = info_of(classes, source.dataset, gives_of(recipe), part="train")
-    images = look_at(source.dataset, _spread(source, _LOOKED_AT), gives_of(recipe))
+    looked = _look(source, gives_of(recipe), part="train")
+    images = _images(looked)
     values = _decided(recipe, source, info, images=images, model=model)
     if model is None and not any(key.startswith("model.") for key in asked):
         recipe = _for_size(recipe, max(max(image.shape[-2:]) for image in images))
     recipe = load_recipe(recipe, {key: value for key, value in values.items() if key not in asked})
     known = info if classes is not None else None  # else those of the validation set, to be compared
-    return Plan(recipe, info, _wrap(source, recipe, info, part="train"), wrap(val, recipe, known, part="val"))
+    levels = _levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
+    reading = _wrap(source, recipe, Setting(info, levels), looked, part="train")
+    planned = Plan(recipe, info, reading, wrap(val, recipe, known, part="val"))
+    check_alike(planned.train.reader, planned.val.reader, gives_of(recipe))
+    return planned
 
 
 def recipe_of(task: str) -> str:
@@ -253,9 +240,12 @@ def _levels_of(recipe: Recipe) -> Levels | None:
     return None if white is None else Levels(black, white)
 
 
-def _find_levels(source: Source, gives: Sequence[str]) -> Levels:
-    images = look_at(source.dataset, _spread(source, _LOOKED_AT), gives)
-    return find_levels(images, find_normalization(source.dataset))
+def _look(source: Source, gives: Sequence[str], *, part: str) -> dict[int, Values]:
+    return look_at(source.dataset, _spread(source, _LOOKED_AT), gives, part=part)
+
+
+def _images(looked: Mapping[int, Values]) -> list[Tensor]:
+    return [values["image"] for values in looked.values()]
 
 
 def _options_of(levels: Levels) -> Mapping[str, Any]:
@@ -272,7 +262,9 @@ def _colours(recipe: Recipe, images: Sequence[Tensor], levels: Levels, *, model:
     if len(counts) > 1:
         raise DataError(f"images have {' and '.join(map(str, counts))} channels: convert them to one number")
     values: dict[str, Any] = {"data.channels": counts[0], **_usual_colours(recipe, counts[0])}
+    is_rounded = not all(map(levels.keeps, images))
     text = f"images are {_kind(images)}, black at {levels.black:g} and white at {levels.white:g}"
+    text += ", rounded to 256 levels" if is_rounded else ""
     if levels.mean:
         values |= {"data.mean": list(levels.mean), "data.std": list(levels.std)}
         text += (
@@ -331,11 +323,12 @@ def _sizes(recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
     return {}
 
 
-def _spread(source: Source, most: int) -> list[int]:
-    """Positions over the whole set; of an iterable the first."""
-    count = min(len(source.dataset), most)
-    last = count - 1 if source.is_iterated else len(source.dataset) - 1
-    return np.linspace(0, last, count).astype(int).tolist()
+def _spread(source: Source, most: int, *, of: Sequence[int] = ()) -> list[int]:
+    """Positions over the whole set, or `of` these; of an iterable the first."""
+    positions = of or range(len(source.dataset))
+    count = min(len(positions), most)
+    last = count - 1 if source.is_iterated else len(positions) - 1
+    return [positions[index] for index in np.linspace(0, last, count).astype(int).tolist()]
 
 
 def _in_order(batch: int, *, drop_last: bool) -> Callable[[Samples], Order]:

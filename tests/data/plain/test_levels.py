@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import Compose, Normalize, ToTensor, v2
 
 from unpool.data.plain import Levels, find_levels, find_normalization
-from unpool.data.plain.levels import image_of
+from unpool.data.plain.levels import check_levels, image_of
 from unpool.errors import DataError
 
 BYTES = torch.arange(192, dtype=torch.uint8).view(3, 8, 8)
@@ -40,14 +40,17 @@ def test_pictures_with_palettes_show_their_colours():
 
 def test_sixteen_bits_keep_their_values():
     values = np.array([[0, 40_000], [65_535, 7]], np.uint16)
-    for value in (values, Image.fromarray(values)):
+    for value in (values, Image.fromarray(values), torch.from_numpy(values)):
         assert image_of(value).tolist() == values[None].tolist()
+        assert image_of(value).aminmax().max == 65_535  # of a type that torch computes with
 
 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
         (torch.zeros(8, 8, 3), "permute it"),
+        (torch.zeros(8, 8, 4), "permute it"),
+        (torch.zeros(3, 8, 8, dtype=torch.complex64), "complex64"),
         (np.zeros((5, 8, 8)), "first or last"),
         (torch.zeros(1, 3, 8, 8), "(1, 3, 8, 8)"),
         (Image.new("RGBA", (4, 4)), "mode RGBA"),
@@ -93,6 +96,54 @@ def test_levels_are_those_that_the_values_show(image, levels):
 def test_values_that_could_mean_several_things_are_refused(image):
     with pytest.raises(DataError, match=r"set data\.black and data\.white"):
         find_levels([image], None)
+
+
+def test_floats_that_rounding_would_lose_are_refused_and_bytes_that_are_as_dark_are_not():
+    dark = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(DataError, match=r"from .* to 0\.0099.*set data\.white to the value"):
+        find_levels([dark * 0.01], None)
+    with pytest.raises(DataError, match=r"data\.normalized=true and its data\.mean"):
+        find_levels([(dark * 0.01 - 0.5) / 0.5], ((0.5,) * 3, (0.5,) * 3))
+    assert find_levels([BYTES // 4 / 255], None) == find_levels([dark], None) == Levels(white=1.0)
+
+
+NORMALIZED = ((0.5,), (0.25,))
+UNDONE = Levels(0.0, 1.0, *NORMALIZED)
+GREY = torch.tensor([[[0, 100, 255]]], dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "named", "levels"),
+    [
+        (GREY / 255, None, Levels()),
+        (GREY, None, Levels(white=1.0)),
+        (GREY, None, Levels(white=4095.0)),
+        (GREY > 9, None, Levels()),
+        (GREY / 255, None, UNDONE),
+        ((GREY / 255 - 0.5) / 0.25, NORMALIZED, Levels(white=1.0)),
+        ((GREY / 255 - 0.4) / 0.25, ((0.4,), (0.25,)), UNDONE),
+    ],
+)
+def test_images_of_other_values_than_those_of_training_are_refused(image, named, levels):
+    with pytest.raises(DataError, match=r"the images of val hold .* and would be read with black at 0"):
+        check_levels([image], named, levels, what="the images of val")
+
+
+@pytest.mark.parametrize(
+    ("image", "named", "levels"),
+    [
+        (GREY, None, Levels()),
+        (GREY.int(), None, Levels(white=4095.0)),  # of 12 bits, and dark
+        (GREY // 2, None, Levels(white=200.0)),
+        (GREY / 255, None, Levels(white=1.5)),
+        (GREY * 0, None, Levels(white=1.0)),
+        (GREY * 0.0, None, Levels()),
+        (GREY / 510, NORMALIZED, UNDONE),  # bright
+        ((GREY / 255 - 0.5) / 0.25, None, UNDONE),
+    ],
+)
+def test_images_that_may_have_the_values_of_training_are_read_as_those(image, named, levels):
+    check_levels([image], named, levels, what="the images of val")
 
 
 def test_images_of_all_samples_decide_together():

@@ -7,7 +7,7 @@ from PIL import Image
 
 from unpool.data.plain import Levels
 from unpool.data.plain.reader import by_key
-from unpool.data.plain.targets import Setting, target_of
+from unpool.data.plain.targets import Setting, target_of, visibility
 from unpool.errors import DataError
 from unpool.types import DataInfo
 
@@ -52,6 +52,20 @@ def test_masks_of_every_kind(value):
     assert target_of("mask", value, SETTING)["mask"].tolist() == MASK.tolist()
 
 
+def test_bytes_hold_class_156_and_no_minus_100():
+    assert target_of("mask", torch.full((1, 1), 156, dtype=torch.uint8), SETTING)["mask"].item() == 156
+
+
+def test_targets_of_a_set_with_other_numbers_have_those_of_the_names():
+    setting = Setting(SETTING.info, SETTING.levels, numbers=(1, 0))
+    assert target_of("label", 0, setting)["label"].item() == 1
+    assert target_of("label", "bee", setting)["label"].item() == 1  # a name has no number
+    assert target_of("mask", MASK, setting)["mask"].tolist() == [[1, 0], [0, 255]]
+    for key, value in (("label", 2), ("label", -1), ("mask", MASK + MASK.eq(1))):
+        with pytest.raises(DataError, match=r"holds 2|is -?\d, and the data set names 2 classes"):
+            target_of(key, value, setting)
+
+
 def test_a_boolean_mask_has_two_classes():
     assert target_of("mask", MASK == 1, SETTING)["mask"].tolist() == [[0, 1], [1, 0]]
 
@@ -64,6 +78,8 @@ def test_a_boolean_mask_has_two_classes():
         (Image.new("RGB", (2, 2)), "mode RGB"),
         (torch.tensor([[-1, 0]]), "-1 to 0"),
         (torch.tensor([[0, 300]]), "0 to 300"),
+        (MASK[:0], r"\(0, 2\)"),
+        (None, "mask is None: give an array"),
     ],
 )
 def test_what_is_no_mask_is_refused(value, said):
@@ -79,6 +95,13 @@ def test_joints_are_visible_unless_the_third_number_or_nan_says_not():
     assert three["visible"].tolist() == [False, True]
 
 
+def test_visible_says_which_joints_are():
+    assert visibility([0, 2, np.True_], 3).tolist() == [False, True, True]
+    for value in ("left.png", [True], torch.ones(2, 1)):
+        with pytest.raises(DataError, match="give 2 numbers, above 0 where"):
+            visibility(value, 2)
+
+
 def test_people_keep_unknown_joints_as_nan():
     people = target_of("people", np.array([[[1, 2, 1], [3, 4, 0]]]), SETTING)["people"]
     assert people[0, 0].tolist() == [1, 2]
@@ -89,6 +112,8 @@ def test_people_keep_unknown_joints_as_nan():
 def test_another_number_of_joints_is_refused():
     with pytest.raises(DataError, match=r"expected \(2, 2\)"):
         target_of("keypoints", np.zeros((3, 2)), SETTING)
+    with pytest.raises(DataError, match="joints is 'none': give an array"):
+        target_of("keypoints", "none", SETTING)
 
 
 def test_a_clean_image_has_the_levels_of_the_image():
@@ -98,7 +123,8 @@ def test_a_clean_image_has_the_levels_of_the_image():
 
 def test_samples_are_pairs_or_dicts():
     gives = ("image", "keypoints", "visible")
-    assert by_key(("a", "b", "ignored"), gives) == {"image": "a", "keypoints": "b"}
+    assert by_key(("a", "b"), gives) == {"image": "a", "keypoints": "b"}
+    assert by_key(("a", "b", "c", "unused"), gives) == {"image": "a", "keypoints": "b", "visible": "c"}
     assert by_key({"image": "a", "keypoints": "b", "name": "n", "area": 3}, gives) == {
         "image": "a",
         "keypoints": "b",

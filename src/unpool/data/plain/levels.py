@@ -1,6 +1,6 @@
 """Images of a data set as uint8: which values are black and white, found in a few images and held to in all others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ _CHANNELS = (1, 3)  # by which an array is known to have its channels first or l
 _PILLOW_MODES = ("1", "L", "RGB", "I", "F", "I;16", "I;16B", "I;16L")
 _PLAIN = "give it as a PIL image, as an array (H, W) or (H, W, C), or as a tensor (C, H, W)"
 _ROUNDING = 1e-3  # of the range from black to white, by which floating point may miss it
+_DARK = 0.25  # of the range from black to white: images that reach no further are likely to have another white
+_WIDE = (torch.uint16, torch.uint32, torch.uint64)  # which torch can hold, and compute nothing with
+Normalization = tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and deviation of each channel
 
 
 class Levels(NamedTuple):
@@ -37,18 +40,34 @@ class Levels(NamedTuple):
         """
         if image.dtype == torch.uint8 and self == Levels():
             return image
-        values = image.to(torch.float64)
-        if self.mean:
-            mean, std = (torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (self.mean, self.std))
-            values = values * std + mean
-        levels = (values - self.black) * (255 / (self.white - self.black))
+        levels = self.positions(image)
         low, high = (float(end) for end in levels.aminmax()) if levels.numel() else (0.0, 0.0)
         if not (low >= -0.5 and high <= 255.5):
-            raise DataError(self._refusal(values))
+            raise DataError(self._refusal(image))
         return levels.round().clamp(0, 255).to(torch.uint8)
 
-    def _refusal(self, values: Tensor) -> str:
-        low, high = (float(end) for end in values.aminmax())
+    def positions(self, image: Tensor) -> Tensor:
+        """The image (C, H, W) float64, black at 0 and white at 255, not rounded."""
+        return (self._undone(image) - self.black) * (255 / (self.white - self.black))
+
+    def keeps(self, image: Tensor) -> bool:
+        """Whether rounding the image to 256 levels changes none of its values by more than floating point does."""
+        positions = self.positions(image)
+        return bool(((positions - positions.round()).abs() < 0.05).all())
+
+    def __str__(self) -> str:
+        undone = f" once mean {_listed(self.mean)} and deviation {_listed(self.std)} are undone" if self.mean else ""
+        return f"black at {self.black:g} and white at {self.white:g}{undone}"
+
+    def _undone(self, image: Tensor) -> Tensor:
+        values = image.to(torch.float64)
+        if not self.mean:
+            return values
+        mean, std = (torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (self.mean, self.std))
+        return values * std + mean
+
+    def _refusal(self, image: Tensor) -> str:
+        low, high = (float(end) for end in self._undone(image).aminmax())
         seen = f"its values are {low:.6g} to {high:.6g}{' once the normalisation is undone' if self.mean else ''}"
         return (
             f"{seen}, and black is {self.black:g} and white {self.white:g}: set data.black and data.white to the "
@@ -56,39 +75,96 @@ class Levels(NamedTuple):
         )
 
 
-def find_levels(images: Sequence[Tensor], normalization: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Levels:
+def find_levels(images: Sequence[Tensor], normalization: Normalization) -> Levels:
     """The levels of a data set, from a few of its images (C, H, W).
 
     Whole numbers from 0 to 255 are taken as they are; floating point from 0 to 1 has its white at 1, also where the
     normalisation that the data set names has to be undone first.
 
     Raises:
-        DataError: the values are none of these.
+        DataError: the values are none of these, or so dark that rounding to 256 levels would lose them.
     """
+    levels = _shown_levels(images, normalization)
+    if levels is None:
+        raise DataError(
+            f"the images of the data set hold {_values(images)}, and which of them are black and white is not known: "
+            "set data.black and data.white; or leave the normalisation out of the data set, since data.mean and "
+            "data.std say how the network gets its images; or set data.normalized=true and data.mean, data.std to "
+            "those by which the data set normalises"
+        )
+    if not _is_whole(images) and _highest(images, levels) <= 255 * _DARK and not all(map(levels.keeps, images)):
+        undone = ", with data.normalized=true and its data.mean and data.std," if levels.mean else ""
+        raise DataError(
+            f"the images of the data set hold {_values(images)}, nearly black where white is {levels.white:g}, and "
+            f"are rounded to 256 levels, which would lose most of them: set data.white{undone} to the value that is "
+            f"white, or data.white={levels.white:g} if the images are as dark as that"
+        )
+    return levels
+
+
+def check_levels(images: Sequence[Tensor], normalization: Normalization, levels: Levels, *, what: str) -> None:
+    """Raises DataError where images show other values of black and white than those by which they would be read.
+
+    Args:
+        images: a few of a set, (C, H, W).
+        normalization: that their set names.
+        levels: by which they would be read, those of the training images.
+        what: the images, for the message.
+    """
+    shown = _shown_levels(images, normalization)
+    if shown is None or (levels.mean and normalization == (levels.mean, levels.std)):
+        return  # each image is held to the levels when it is read
+    is_sure = shown.white == 1 or all(x.dtype == torch.uint8 for x in images)  # others may hold values beyond 255
+    is_other = (shown.mean, shown.std) != (levels.mean, levels.std)
+    if not is_other:
+        highest = _highest(images, levels)
+        is_darker = shown.white < levels.white and is_sure and highest <= 255 * _DARK
+        is_other = is_darker or (shown.white > levels.white and highest >= 255 / _DARK)
+    if is_other:
+        raise DataError(
+            f"{what} hold {_values(images)}, which show {shown}, and would be read with {levels}, as the recipe "
+            "says: give the images of training and of what is measured with the same values"
+        )
+
+
+def _shown_levels(images: Sequence[Tensor], normalization: Normalization) -> Levels | None:
+    """The levels that the values show; None where they show none."""
     low, high = _ends(images)
     if all(x.dtype == torch.bool for x in images):
         return Levels(white=1.0)
-    is_whole = all(not x.is_floating_point() or bool((x == x.round()).all()) for x in images)
-    if is_whole and low >= 0 and 1 < high <= 255:
+    if low == high == 0:
+        return None
+    if _is_whole(images) and low >= 0 and 1 < high <= 255:
         return Levels()
     is_floating = any(x.is_floating_point() for x in images)
     if is_floating and low >= -_ROUNDING and high <= 1 + _ROUNDING:
         return Levels(white=1.0)
     if normalization is not None and {len(x) for x in images} == {len(normalization[0])}:
         undone = Levels(0.0, 1.0, *normalization)
-        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in normalization)
-        low_undone, high_undone = _ends([x * std + mean for x in images])
-        if low_undone >= -_ROUNDING and high_undone <= 1 + _ROUNDING:
+        low, high = _ends(undone.positions(image) / 255 for image in images)
+        if low >= -_ROUNDING and high <= 1 + _ROUNDING:
             return undone
-    raise DataError(
-        f"the images of the data set hold {'whole numbers' if is_whole else 'floating point'} from {low:.6g} to "
-        f"{high:.6g}, and which of them are black and white is not known: set data.black and data.white; or leave the "
-        "normalisation out of the data set, since data.mean and data.std say how the network gets its images; or set "
-        "data.normalized=true and data.mean, data.std to those by which the data set normalises"
-    )
+    return None
 
 
-def _ends(images: Sequence[Tensor]) -> tuple[float, float]:
+def _highest(images: Sequence[Tensor], levels: Levels) -> float:
+    return _ends(levels.positions(image) for image in images)[1]
+
+
+def _is_whole(images: Sequence[Tensor]) -> bool:
+    return all(not x.is_floating_point() or bool((x == x.round()).all()) for x in images)
+
+
+def _values(images: Sequence[Tensor]) -> str:
+    low, high = _ends(images)
+    return f"{'whole numbers' if _is_whole(images) else 'floating point'} from {low:.6g} to {high:.6g}"
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _ends(images: Iterable[Tensor]) -> tuple[float, float]:
     ends = [tuple(float(end) for end in image.aminmax()) for image in images if image.numel()]
     if not ends:
         raise DataError("the images of the data set have no pixels")
@@ -130,11 +206,13 @@ def _of_pillow(image: Image.Image) -> Tensor:
 
 
 def _of_tensor(image: Tensor) -> Tensor:
+    if image.dtype in _WIDE:
+        image = image.to(torch.int64)
     if image.dim() == 2:
         return image[None]
-    if image.dim() != 3:
-        raise DataError(f"an image is a tensor {tuple(image.shape)}: {_PLAIN}")
-    if image.shape[0] not in _CHANNELS and image.shape[2] in _CHANNELS:
+    if image.dim() != 3 or image.is_complex():
+        raise DataError(f"an image is a tensor {image.dtype} {tuple(image.shape)}: {_PLAIN}")
+    if image.shape[0] not in _CHANNELS and image.shape[2] <= 4 and image.shape[2] < image.shape[0]:
         raise DataError(f"an image is a tensor {tuple(image.shape)}, which looks like (H, W, C): permute it (2, 0, 1)")
     return image
 

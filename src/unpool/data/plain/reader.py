@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
-from unpool.data.plain.targets import Setting, target_of
+from unpool.data.plain.targets import Setting, target_of, visibility
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
 from unpool.types import BATCH_KEYS, DataInfo, Fault, Sample
@@ -22,8 +22,8 @@ _LOCK = threading.Lock()  # a data set that seeks in one open file is not safe i
 class DatasetReader:
     """Samples of any object with `len(set)` and `set[i]`.
 
-    A sample is a tuple of the image and what `gives` names after it, in this order, or a dict of these keys. See
-    `image_of` and `target_of` for the kinds of values.
+    A sample is a tuple of the image and what `gives` names after it, in this order, or a dict of these keys; `visible`
+    may be missing. See `image_of` and `target_of` for the kinds of values.
 
     Args:
         dataset: read by one thread at a time.
@@ -32,6 +32,7 @@ class DatasetReader:
         levels: of the images.
         part: name of the split, of which the names of samples are made.
         is_random: samples differ from one reading to the next, so that none is held.
+        numbers: of each class that the data set numbers, its number in `info`; empty where they are the same.
 
     Raises:
         DataError: by `reader[i]`, where the data set fails, or gives something else.
@@ -46,11 +47,12 @@ class DatasetReader:
         levels: Levels,
         part: str,
         is_random: bool = False,
+        numbers: tuple[int, ...] = (),
     ) -> None:
         self.dataset = dataset
         self.gives = tuple(gives)
         self.info = info
-        self.levels = levels
+        self.setting = Setting(info, levels, numbers)
         self.is_random = is_random
         self.names: Sequence[str] = [f"{part}[{index}]" for index in range(len(dataset))]
         self.faults: list[Fault] = []
@@ -62,13 +64,15 @@ class DatasetReader:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
         values = by_key(item_of(self.dataset, index), self.gives)
-        setting = Setting(self.info, self.levels)
-        sample = {"image": self.levels.to_uint8(image_of(values["image"]))}
+        sample = {"image": self.setting.levels.to_uint8(image_of(values["image"]))}
         for key, value in values.items():
             if key not in ("image", "visible"):
-                sample |= target_of(key, value, setting)
+                sample |= target_of(key, value, self.setting)
         if "visible" in values and "visible" in sample:
-            sample["visible"] &= torch.as_tensor(values["visible"]).bool()
+            sample["visible"] &= visibility(values["visible"], len(sample["visible"]))
+        if "clean" in sample and sample["clean"].shape != sample["image"].shape:
+            shapes = [tuple(sample[key].shape) for key in ("clean", "image")]
+            raise DataError(f"clean is {shapes[0]} and its image {shapes[1]} (C, H, W): give both the same size")
         return sample
 
 
@@ -112,19 +116,10 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
             f"a sample has {len(item)} {'value' if len(item) == 1 else 'values'}, and {len(needed)} are needed: give "
             f"({', '.join(needed)}), or a dict of these"
         )
-    return dict(zip(needed, item, strict=False))
+    return dict(zip(gives, item, strict=False))  # `visible`, the last, may be missing
 
 
 _OPTIONAL = ("visible", "area", "areas", "boxes")  # that scores of poses are computed from where they are known
-
-
-def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str]) -> list[Tensor]:
-    """The images at some positions as the data set gives them, (C, H, W).
-
-    Raises:
-        DataError: as a `DatasetReader` does.
-    """
-    return [image_of(by_key(item_of(dataset, index), gives)["image"]) for index in indices]
 
 
 def draws_numbers(dataset: Any, indices: Sequence[int]) -> bool:

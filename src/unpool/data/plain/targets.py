@@ -17,10 +17,17 @@ TORCH_IGNORED = -100  # the default ignore_index of torch's losses
 
 
 class Setting(NamedTuple):
-    """What is known of the whole set."""
+    """What is known of the whole set.
+
+    Attributes:
+        info: names of the classes or joints.
+        levels: of the images.
+        numbers: of each class that the set numbers, its number in `info`; empty where they are the same.
+    """
 
     info: DataInfo
     levels: Levels
+    numbers: tuple[int, ...] = ()
 
 
 def target_of(key: str, value: Any, setting: Setting) -> Sample:
@@ -46,10 +53,13 @@ def _label(key: str, value: Any, setting: Setting) -> Sample:
         value = value.item()
     if isinstance(value, float) or not hasattr(value, "__index__"):
         raise DataError(f"label is {quoted(value)}: give the number of its class, from 0 on, as an int")
-    return {key: torch.tensor(operator.index(value))}
+    number = operator.index(value)
+    if setting.numbers and not 0 <= number < len(setting.numbers):
+        raise DataError(f"label is {number}, and the data set names {len(setting.numbers)} classes")
+    return {key: torch.tensor(setting.numbers[number] if setting.numbers else number)}
 
 
-def _mask(key: str, value: Any, _: Setting) -> Sample:
+def _mask(key: str, value: Any, setting: Setting) -> Sample:
     if isinstance(value, Image.Image):
         if value.mode not in ("1", "L", "P", "I", "I;16"):
             raise DataError(
@@ -57,10 +67,10 @@ def _mask(key: str, value: Any, _: Setting) -> Sample:
                 "hold it, or an array"
             )
         value = np.array(value)
-    mask = torch.as_tensor(value)
+    mask = _numbers(value, "mask")
     if mask.dim() == 3 and mask.shape[0] == 1:
         mask = mask[0]
-    if mask.dim() != 2:
+    if mask.dim() != 2 or not mask.numel():
         raise DataError(f"mask is {tuple(mask.shape)}: give (H, W), the number of a class for each pixel")
     if mask.is_floating_point():
         low, high = (float(end) for end in mask.aminmax())
@@ -68,11 +78,30 @@ def _mask(key: str, value: Any, _: Setting) -> Sample:
             f"mask is {mask.dtype} from {low:.6g} to {high:.6g}: give whole numbers of classes; ToTensor divides them "
             "by 255, so use torch.as_tensor(np.array(mask))"
         )
-    mask = torch.where(mask == TORCH_IGNORED, IGNORE, mask.long())
+    mask = mask.long()  # torch compares no -100 with bytes, in which it is 156
+    mask = torch.where(mask == TORCH_IGNORED, IGNORE, mask)
     low, high = (int(end) for end in mask.aminmax())
     if low < 0 or high > IGNORE:
         raise DataError(f"mask holds {low} to {high}; classes are 0 to {IGNORE - 1}, and {IGNORE} is no label")
-    return {key: mask.to(torch.uint8)}
+    return {key: _renumbered(mask, setting.numbers).to(torch.uint8)}
+
+
+def _numbers(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError):  # of what is no array of numbers
+        raise DataError(f"{name} is {quoted(value)}: give an array or a tensor of numbers") from None
+
+
+def _renumbered(mask: Tensor, numbers: tuple[int, ...]) -> Tensor:
+    if not numbers:
+        return mask
+    is_class = mask != IGNORE
+    if (highest := int(mask.where(is_class, 0).max())) >= len(numbers):
+        raise DataError(f"mask holds {highest}, and the data set names {len(numbers)} classes")
+    return torch.tensor(numbers)[mask.where(is_class, 0)].where(is_class, IGNORE)
 
 
 def _clean(key: str, value: Any, setting: Setting) -> Sample:
@@ -82,6 +111,21 @@ def _clean(key: str, value: Any, setting: Setting) -> Sample:
 def _keypoints(key: str, value: Any, setting: Setting) -> Sample:
     points, visible = _points(value, len(setting.info.keypoints), axes=2)
     return {key: points.masked_fill(~visible[:, None], 0.0), "visible": visible}
+
+
+def visibility(value: Any, count: int) -> Tensor:
+    """(K,) bool of the `visible` of a sample, whose numbers above 0 are visible joints.
+
+    Raises:
+        DataError: it is no such list.
+    """
+    values = np.asarray(value)
+    if values.dtype.kind not in "buif" or values.shape != (count,):
+        raise DataError(
+            f"visible is {quoted(value)}: give {count} numbers, above 0 where the joint is visible; a sample is "
+            "(image, keypoints, visible), or a dict of these"
+        )
+    return torch.as_tensor(values > 0)
 
 
 def _people(key: str, value: Any, setting: Setting) -> Sample:
@@ -94,7 +138,7 @@ def _people(key: str, value: Any, setting: Setting) -> Sample:
 
 def _points(value: Any, count: int, *, axes: int) -> tuple[Tensor, Tensor]:
     """(..., K, 2) float32, and (..., K) whether each is known: by a third number, and by being no NaN."""
-    points = torch.as_tensor(np.asarray(value, np.float32))
+    points = _numbers(value, "joints").float()
     whole = f"{'(people, ' if axes == 3 else '('}{count}, 2)"
     if points.dim() != axes or points.shape[-2] != count or points.shape[-1] not in (2, 3):
         raise DataError(

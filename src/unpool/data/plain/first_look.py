@@ -1,0 +1,120 @@
+"""What a few samples of a data set show of all of it, before anything is decided: values that mean something else."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from unpool.data.plain.levels import Normalization, check_levels, image_of
+from unpool.data.plain.reader import by_key, item_of
+from unpool.data.plain.targets import Setting, target_of, visibility
+from unpool.errors import DataError, require_files
+from unpool.types import IGNORE
+
+_SMALL_SIDE = 8  # of images in which joints may well lie on the first pixels
+_log = logging.getLogger(__name__)
+
+Values = Mapping[str, Any]  # of one sample as the data set gives them, by batch key; images as (C, H, W)
+
+
+def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str], *, part: str) -> dict[int, Values]:
+    """The values at some positions; those whose files cannot be read are left out, as a scan leaves them out.
+
+    Raises:
+        DataError: as a `DatasetReader` does, with the name of the sample; or none of the files can be read.
+    """
+    looked: dict[int, Values] = {}
+    faults = []
+    for index in indices:
+        name = f"{part}[{index}]"
+        try:
+            item = item_of(dataset, index)
+            values = by_key(item, gives)
+            looked[index] = values | {key: image_of(values[key]) for key in ("image", "clean") if key in values}
+        except OSError as error:
+            require_files(error)
+            faults.append(f"{name}: {error}")
+            continue
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
+        if len(looked) == 1 and (unused := _unused(item, values)):
+            _log.info("samples of %s hold %s, and %s are used", part, unused, ", ".join(values))
+    if not looked:
+        raise DataError(f"{len(faults)} samples of {part} were looked at, and none can be read; {faults[0]}")
+    return looked
+
+
+def _unused(item: Any, values: Values) -> str:
+    """What a sample holds beside the values that are used, in words."""
+    if isinstance(item, Mapping):
+        return ", ".join(str(key) for key in item if key not in values)
+    count = len(item) - len(values) if isinstance(item, tuple | list) else 0
+    return f"{count} more value{'s' if count > 1 else ''}" if count else ""
+
+
+def check_looked(looked: Iterable[Values], normalization: Normalization, setting: Setting, *, part: str) -> None:
+    """Raises DataError where the values of a few samples mean something else than they would be read as.
+
+    Args:
+        looked: of `look_at`.
+        normalization: that the data set names.
+        setting: by which the set would be read.
+        part: name of the set, for messages.
+    """
+    looked = list(looked)
+    check_levels([one["image"] for one in looked], normalization, setting.levels, what=f"the images of {part}")
+    if "clean" in looked[0]:
+        check_levels([one["clean"] for one in looked], None, setting.levels, what=f"the clean images of {part}")
+    if "mask" in looked[0] and len(setting.info.classes) == 2:
+        _check_masks([one["mask"] for one in looked], part=part)
+    for key in ("keypoints", "people"):
+        if key in looked[0]:
+            _check_joints(looked, key, setting, part=part)
+
+
+def _check_masks(masks: Sequence[Any], *, part: str) -> None:
+    arrays = [np.asarray(mask) for mask in masks if isinstance(mask, Tensor | np.ndarray | Image.Image)]
+    values = {value for array in arrays for value in np.unique(array).tolist()}
+    if IGNORE in values and values <= {0, IGNORE}:
+        raise DataError(
+            f"the masks of {part} hold 0 and {IGNORE} only, and {IGNORE} is no label: give 1 in its stead where it is "
+            "the second class, as torch.as_tensor(np.array(mask) > 0) does, or -100 where it is no label indeed"
+        )
+
+
+def _check_joints(looked: Sequence[Values], key: str, setting: Setting, *, part: str) -> None:
+    """Joints of all samples that are fractions of the image, or of another image."""
+    points, sides = [], []
+    for one in looked:
+        for x, y in _known_points(one, key, setting):
+            points.append((x, y))
+            sides.append((one["image"].shape[-1], one["image"].shape[-2]))
+    if not points:
+        return
+    positions, limits = np.array(points), np.array(sides)  # (N, 2) of x and y
+    seen = f"the joints of {part} are at {positions.min():.4g} to {positions.max():.4g}"
+    if np.abs(positions).max() <= 1 and limits.min() > _SMALL_SIDE:
+        raise DataError(f"{seen}, which are fractions of the image: give pixels, x times its width and y its height")
+    outside = np.any((positions < 0) | (positions > limits), axis=1)
+    where = f"{seen}, {outside.sum()} of {len(points)} outside of their images, such as {points[outside.argmax()]}"
+    advice = f"of {sides[outside.argmax()]} (width, height): give x, then y, in pixels of the image of the sample"
+    if outside.all():
+        raise DataError(f"{where} {advice}")
+    if outside.mean() > 0.5:
+        _log.warning("%s %s", where, advice)
+
+
+def _known_points(one: Values, key: str, setting: Setting) -> list[list[float]]:
+    """x and y of the joints that are known; none of a sample that is wrong in itself, which a scan names."""
+    try:
+        sample = target_of(key, one[key], setting)
+        points = sample[key]
+        known = sample["visible"] if key == "keypoints" else ~points.isnan().any(-1)
+        if "visible" in one and key == "keypoints":
+            known = known & visibility(one["visible"], len(known))
+    except DataError:
+        return []
+    return points[known].tolist()
