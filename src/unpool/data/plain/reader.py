@@ -1,20 +1,24 @@
 """A data set of (image, target) as a reader."""
 
-import random
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
 from unpool.data.plain.targets import Setting, target_of
+from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
-from unpool.types import BATCH_KEYS, DataInfo, Fault, Sample
+from unpool.types import BATCH_KEYS, DataInfo, Fault, Reader, Sample
+
+Drawing = Literal["", "shared", "private"]
+"""Where the random numbers of a data set come from: it draws none; from torch, NumPy and `random`, which can be seeded;
+or from a generator of its own, or what cannot be seeded."""
 
 _LOCK = threading.Lock()  # a data set that seeks in one open file is not safe in threads, nor are two that share it
 
@@ -32,6 +36,7 @@ class DatasetReader:
         levels: of the images.
         part: name of the split, of which the names of samples are made.
         is_random: samples differ from one reading to the next, so that none is held.
+        drawing: whether reading draws random numbers, and from which generators.
 
     Raises:
         DataError: by `reader[i]`, where the data set fails, or gives something else.
@@ -46,12 +51,14 @@ class DatasetReader:
         levels: Levels,
         part: str,
         is_random: bool = False,
+        drawing: Drawing = "",
     ) -> None:
         self.dataset = dataset
         self.gives = tuple(gives)
         self.info = info
         self.levels = levels
         self.is_random = is_random
+        self.drawing: Drawing = drawing
         self.names: Sequence[str] = [f"{part}[{index}]" for index in range(len(dataset))]
         self.faults: list[Fault] = []
 
@@ -59,9 +66,16 @@ class DatasetReader:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
+        return self._read(index)
+
+    def seeded(self, index: int) -> Sample:
+        """The sample that is drawn by known numbers of the shared generators, which are left as they were."""
+        return self._read(index, is_seeded=True)
+
+    def _read(self, index: int, *, is_seeded: bool = False) -> Sample:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
-        values = by_key(item_of(self.dataset, index), self.gives)
+        values = by_key(item_of(self.dataset, index, is_seeded=is_seeded), self.gives)
         setting = Setting(self.info, self.levels)
         sample = {"image": self.levels.to_uint8(image_of(values["image"]))}
         for key, value in values.items():
@@ -72,15 +86,17 @@ class DatasetReader:
         return sample
 
 
-def item_of(dataset: Any, index: int) -> Any:
-    """What the data set gives at a position.
+def item_of(dataset: Any, index: int, *, is_seeded: bool = False) -> Any:
+    """What the data set gives at a position, by known numbers of the shared generators where `is_seeded`.
 
     Raises:
         DataError: its code raised an error, which is the cause of this one.
         OSError: it could not read a file.
     """
     item = None
-    with _LOCK, foreign_code(passing=OSError) as failure:
+    with _LOCK, foreign_code(passing=OSError) as failure, shared_restored() if is_seeded else nullcontext():
+        if is_seeded:
+            seed_generators(0, 0, index)
         item = dataset[index]
     if isinstance(failure.error, DataError):
         raise failure.error
@@ -127,30 +143,14 @@ def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str]) -> list[
     return [image_of(by_key(item_of(dataset, index), gives)["image"]) for index in indices]
 
 
-def draws_numbers(dataset: Any, indices: Sequence[int]) -> bool:
-    """Whether reading items at these positions draws random numbers, or gives others when they are read again."""
-    before = _states()
-    items = [item_of(dataset, index) for index in indices]
-    if _states() != before:
-        return True
-    return any(not equal_items(item, item_of(dataset, index)) for item, index in zip(items, indices, strict=True))
+def drawing_of(reader: object) -> Drawing:
+    """Whether reading samples of a reader draws random numbers, and from which generators."""
+    return reader.drawing if isinstance(reader, DatasetReader) else ""
 
 
-def _states() -> tuple[Any, ...]:
-    """Of the generators that everybody shares."""
-    return torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002, that which others draw from
-
-
-def equal_items(one: Any, other: Any) -> bool:
-    if isinstance(one, Mapping):
-        return isinstance(other, Mapping) and all(equal_items(one[key], other.get(key)) for key in one)
-    if isinstance(one, tuple | list):
-        return len(one) == len(other) and all(map(equal_items, one, other))
-    if hasattr(one, "tobytes") and hasattr(other, "tobytes"):  # arrays and PIL images
-        return bool(one.tobytes() == other.tobytes())
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-    return bool(one == other)
+def read_seeded(reader: Reader, index: int) -> Sample:
+    """A sample; one that is drawn from the shared generators is the same each time."""
+    return reader.seeded(index) if isinstance(reader, DatasetReader) and reader.drawing else reader[index]
 
 
 def is_random(reader: object) -> bool:
