@@ -1,6 +1,7 @@
 """Plain data sets, loaders and iterables go through every verb, and what cannot be known of them is never guessed."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 import unpool
 from unpool.assemble.plain import wrap
@@ -204,10 +213,83 @@ def test_a_set_that_draws_is_read_anew_in_each_epoch(tmp_path, workers, caplog):
         assert "another run, or a resumed one, draws others" in caplog.text
 
 
-def test_a_validation_set_that_draws_is_named(tmp_path, caplog):
+def test_parts_of_a_set_that_draws_are_named_and_resumed_and_no_others_are(tmp_path, caplog):
+    whole, quick = Turned(32), {"over": {"data.workers": 0}, "epochs": 1}
+    sets = {"train": Subset(whole, range(24)), "val": Subset(whole, range(24, 32))}
     with caplog.at_level(logging.WARNING, logger="unpool"):
-        train(tmp_path / "run", val=Turned(8, first=10_000), epochs=1)
+        run = Path(train(tmp_path / "run", data=sets["train"], val=sets["val"], **quick)["run"])
     assert "leave random transforms out of it" in caplog.text
+    with pytest.raises(DataError, match=r"train has changed train\[0\]"):
+        unpool.resume(run, {"train.epochs": 2}, model=network(), train=Turned(24, first=99), val=sets["val"])
+    assert len(unpool.resume(run, {"train.epochs": 2}, model=network(), **sets)["history"]) == 2
+
+
+def test_a_set_with_a_generator_of_its_own_is_named_and_resumed(tmp_path, caplog):
+    class Own(Stripes):
+        generator = None
+
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return (image.flip(-1) if self.generator.random() < 0.5 else image), label
+
+    quick = {"over": {"data.workers": 0}, "epochs": 1}
+    data = Own(24)
+    data.generator = np.random.default_rng(0)
+    with caplog.at_level(logging.WARNING, logger="unpool"):
+        run = Path(train(tmp_path / "run", data=data, **quick)["run"])
+    assert "train draws random numbers that cannot be seeded" in caplog.text
+    assert "a thread reads" not in caplog.text
+    assert unpool.resume(run, {"train.epochs": 2}, model=network(), train=data, val=VAL)["run"]
+
+
+@pytest.mark.parametrize("reading", [DataLoader(VAL, sampler=WeightedRandomSampler([1.0] * 8, 4)), VAL])
+def test_a_sampler_that_measures_other_samples_each_time_is_refused(tmp_path, reading):
+    torch.manual_seed(0)
+    expected = pytest.raises(RecipeError, match="the sampler of val takes other samples each time")
+    with nullcontext() if reading is VAL else expected:
+        train(tmp_path / "run", val=reading, epochs=1)
+
+
+class Noted(nn.Sequential):
+    """Notes which images it learns from."""
+
+    def forward(self, image):
+        if self.training and torch.is_grad_enabled():
+            self.seen += [bytes(one.numpy().tobytes()) for one in image]
+        return super().forward(image)
+
+
+def normed():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_statistics_of_batch_norm_ask_a_sampler_no_more_often(tmp_path):
+    class Counting(SequentialSampler):
+        asked = 0
+
+        def __iter__(self):
+            self.asked += 1
+            return super().__iter__()
+
+    sampler = Counting(TRAIN)
+    train(tmp_path / "run", data=DataLoader(TRAIN, 12, sampler=sampler), model=normed())
+    assert sampler.asked == 2
+
+
+def test_a_stream_is_read_whole_in_each_epoch_beside_statistics_of_batch_norm(tmp_path, caplog):
+    class Shuffled(Stream):
+        begun = 0
+
+        def __iter__(self):
+            self.begun += 1
+            yield from (self.data[i] for i in np.random.default_rng(self.begun).permutation(len(self.data)).tolist())
+
+    model = Noted(*normed())
+    model.seen = []
+    with caplog.at_level(logging.WARNING, logger="unpool"):
+        train(tmp_path / "run", data=Shuffled(Stripes(120)), model=model, epochs=2)
+    assert [len(set(model.seen[first:][:120])) for first in (-240, -120)] == [120, 120]
+    assert "draws random numbers" not in caplog.text
 
 
 def test_evaluate_and_predict_on_what_was_trained(tmp_path):

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped
+from unpool.data.plain import is_iterated
 from unpool.model_file import describe
 from unpool.overview import six_lines
 from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe
@@ -41,7 +42,7 @@ from unpool.run_directory import (
 from unpool.same_set import check_same_set
 from unpool.task import is_above, with_facts
 from unpool.training import speed
-from unpool.training.calibration import warn_of_statistics
+from unpool.training.calibration import BATCHES, warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
@@ -96,8 +97,13 @@ def train_to_end(
         job, recipe, batch_s = _settle(recipe, data, loader, job=job)
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
+        is_held = job.averaging is not None and is_iterated(custom.train)  # training reads on in it meanwhile
         callbacks, evaluation = _make_callbacks(
-            recipe, directory, (loader, eval_loader), callbacks=[*custom.callbacks, stopwatch]
+            recipe,
+            directory,
+            eval_loader,
+            callbacks=[*custom.callbacks, stopwatch],
+            calibrating=_calibrating(loader, is_held=is_held),
         )
         if state is not None:
             restore(job, callbacks, tensors=state[0], meta=state[1])
@@ -206,15 +212,29 @@ def _first_batch(loader: Loader) -> Batch:
     return loader.batch_of(indices, 0)
 
 
+def _calibrating(loader: Loader, *, is_held: bool) -> Callable[[], Iterable[Batch]]:
+    """The first training batches, made anew each time, or once.
+
+    Their order is asked for now, in epoch 0: a sampler may count how often it is asked.
+    """
+    first = loader.order.batches(0)[:BATCHES]
+    held = [loader.batch_of(indices, 0) for indices in first] if is_held else []
+    return lambda: held or (loader.batch_of(indices, 0) for indices in first)
+
+
 def _make_callbacks(
-    recipe: Recipe, directory: RunDirectory, loaders: tuple[Loader, Loader], *, callbacks: Sequence[Callback]
+    recipe: Recipe,
+    directory: RunDirectory,
+    measured: Loader,
+    *,
+    callbacks: Sequence[Callback],
+    calibrating: Callable[[], Iterable[Batch]],
 ) -> tuple[list[Callback], Evaluate]:
-    training, measured = loaders
     evaluation = Evaluate(
         measured,
         every=recipe.train.evaluate_every,
         best=partial(directory.write_tensors, BEST),
-        calibrating=lambda: (training.batch_of(indices, 0) for indices in training.order.batches(0)),
+        calibrating=calibrating,
     )
     every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
     if has_tensorboard():

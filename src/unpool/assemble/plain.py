@@ -20,7 +20,7 @@ from unpool.data.plain import (
     Source,
     Values,
     check_looked,
-    draws_numbers,
+    find_drawing,
     find_levels,
     find_normalization,
     look_at,
@@ -35,7 +35,7 @@ from unpool.types import DataInfo, Reader, Samples
 
 PREFIX = "dataset_"  # of the recipes of plain data sets; the task's name follows
 _LOOKED_AT = 64  # samples of a set, before anything is decided
-_READ_TWICE = 8
+_READ_TWICE = 16
 _SMALL_SIDE = 64  # up to which images are those of small networks
 _WINDOW = [256, 256]
 _log = logging.getLogger(__name__)
@@ -96,14 +96,25 @@ def _source(data: Any, *, part: str) -> Source:
     if not len(source.dataset):
         raise DataError(f"{part} has no samples")
     if part != "train" and source.batches is not None:  # measured once each, whatever their order
-        indices = sorted(set(chain.from_iterable(source.batches)))
+        indices, again = (sorted(set(chain.from_iterable(source.batches))) for _ in range(2))
+        if indices != again:
+            raise RecipeError(
+                f"the sampler of {part} takes other samples each time, so that scores differ: give {part} without it"
+            )
         return source._replace(dataset=Subset(source.dataset, indices), batches=None, why_no_resume="")
     return source
 
 
 def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int, Values], *, part: str) -> Wrapped:
     check_looked(looked.values(), find_normalization(source.dataset), setting, part=part)
-    draws = draws_numbers(source.dataset, _spread(source, _READ_TWICE, of=list(looked)))
+    draws = find_drawing(source.dataset, _spread(source, _READ_TWICE, of=list(looked)), gives_of(recipe))
+    if draws == "private" and not source.is_iterated:
+        _log.warning(
+            "%s draws random numbers that cannot be seeded, such as those of a generator of its own: another number of "
+            "processes, another run or a resumed one draws others, processes may draw the same, and a resume does not "
+            "notice other samples; draw from torch, np.random or random",
+            part,
+        )
     if draws and part == "train":
         _log.info("the training samples differ from one reading to the next: they are read anew in each epoch")
     elif draws:
@@ -119,7 +130,8 @@ def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int,
         levels=setting.levels,
         numbers=setting.numbers,
         part=part,
-        is_random=part == "train" and (draws or source.is_iterated),
+        is_random=part == "train" and (draws != "" or source.is_iterated),
+        drawing=draws,
     )
     order: Callable[[Samples], Order] | None = None
     if part == "train" and source.is_iterated:

@@ -4,7 +4,7 @@ import logging
 import os
 
 from unpool.data.measure import MeasuringReader
-from unpool.data.plain import is_iterated, is_random
+from unpool.data.plain import drawing_of, is_iterated, is_random
 from unpool.data.spawning import why_script_cannot, why_unsendable
 from unpool.data.streamed import StreamedSamples
 from unpool.errors import RecipeError
@@ -43,7 +43,7 @@ def num_workers(recipe: Recipe, samples: Samples) -> int:
     """
     asked, reader = recipe.data.workers, samples.reader if isinstance(samples, StreamedSamples) else None
     count = 0 if asked == 0 or is_iterated(reader) else _count(recipe, samples, reader)
-    if not count and is_random(reader):
+    if not count and drawing_of(reader) == "shared":
         _log.warning("a thread reads a data set that draws random numbers: another run, or a resumed one, draws others")
     return count
 

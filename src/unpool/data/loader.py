@@ -3,12 +3,16 @@
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Protocol
 
 from unpool.data.image_file import Unusable
 from unpool.data.prefetch import Prefetch
+from unpool.data.seeding import seed_generators, shared_restored
+from unpool.data.streamed import draws_itself
 from unpool.data.workers import Pool, Task, Watch, read_batch
 from unpool.errors import DataError
 from unpool.types import Batch, Samples, Transform
@@ -149,8 +153,10 @@ class Loader:
         return chain.from_iterable((Task(e, indices) for indices in batches) for e, batches in plans)
 
     def batch_of(self, indices: list[int], epoch: int) -> Batch:
-        """One batch made at once, in this thread."""
-        batch = read_batch(self.samples, self.transform, Task(epoch, indices), clock=[0.0, 0.0])
+        """One batch made at once, in this thread; where processes make the others, by the numbers that they draw."""
+        before = partial(seed_generators, self.seed) if self.workers and draws_itself(self.samples) else None
+        with shared_restored() if before else nullcontext():
+            batch = read_batch(self.samples, self.transform, Task(epoch, indices), clock=[0.0, 0.0], before=before)
         batch.pop("replaced", None)
         return batch
 

@@ -20,7 +20,7 @@ from unpool.data.image_file import printable
 from unpool.data.label_counts import count_sample
 from unpool.data.likeness import Likeness, hashes_of
 from unpool.data.measure import MeasuringReader
-from unpool.data.plain import is_random
+from unpool.data.plain import drawing_of, read_seeded
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.remarks import collected
 from unpool.errors import DataError
@@ -53,7 +53,7 @@ class Look(NamedTuple):
     Attributes:
         likeness: hashes by which copies are found; None of an image that was never decoded.
         remarks: what its decoding found odd.
-        checksum: of the values of a sample that no file is known of; empty where files are, or it is drawn anew.
+        checksum: of the values of a sample that no file is known of; empty where files are, or none can be.
     """
 
     size_hw: Size
@@ -122,7 +122,7 @@ class Looking:
     def whole(self, index: int, known: "_Known | None" = None) -> Look:
         """Decodes the sample; `known` is what a decoding of the same content found."""
         with collected() as remarks:
-            sample = self.reader[index]
+            sample = read_seeded(self.reader, index)
         image = sample["image"]
         if image.dtype != torch.uint8 or image.ndim != 3:
             raise DataError(f"image is {image.dtype} {tuple(image.shape)}; a reader gives uint8 (C, H, W)")
@@ -130,7 +130,7 @@ class Looking:
         _check_targets(sample, self.reader.info, size)
         counts = count_sample(sample, len(self.reader.info.classes))
         likeness = hashes_of(image) if known is None else known.likeness
-        has_no_files = not isinstance(self.reader, MeasuringReader) and not is_random(self.reader)
+        has_no_files = not isinstance(self.reader, MeasuringReader) and drawing_of(self.reader) != "private"
         return Look(size, sample, counts, likeness, remarks, checksum=_checksum(sample) if has_no_files else ())
 
     def check_forms(self, look: Look, index: int) -> Look:

@@ -17,6 +17,7 @@ from unpool.data.likeness import Likeness
 from unpool.data.looking import Binding, Look, Looking
 from unpool.data.measure import Measure, MeasuringReader
 from unpool.data.memory import MOST_BYTES, ColumnWriter, MemorySamples
+from unpool.data.plain import is_iterated
 from unpool.data.range_of_set import settle_range
 from unpool.data.streamed import StreamedSamples
 from unpool.errors import EnvironmentFault
@@ -96,7 +97,8 @@ def scan(
     checksums: list[str] = []
     counts = LabelCounts(reader.info.classes)
     columns = {key: ColumnWriter(is_shared=shared) for key in reader.gives} if in_memory else {}
-    seen = called_in_order(partial(findings.attempt, looking), candidates, threads=_threads(needed, len(candidates)))
+    threads = 1 if is_iterated(reader) else _threads(needed, len(candidates))
+    seen = called_in_order(partial(findings.attempt, looking), candidates, threads=threads)
     for done, (index, item) in enumerate(zip(candidates, seen, strict=True), start=1):
         if not isinstance(item, Fault):
             item = findings.attempt(partial(looking.check_forms, item), index)
@@ -149,8 +151,9 @@ def _measure(reader: MeasuringReader, indices: Sequence[int], findings: Findings
 
 
 def _estimate(reader: Reader, findings: Findings, look: Callable[[int], Look]) -> int:
-    """Bytes of all samples, from a few spread over the set."""
-    probed = np.linspace(0, len(reader) - 1, min(len(reader), _PROBED)).astype(int).tolist()
+    """Bytes of all samples, from a few spread over the set; of an iterable the first."""
+    count = min(len(reader), _PROBED)
+    probed = np.linspace(0, (count if is_iterated(reader) else len(reader)) - 1, count).astype(int).tolist()
     looks = [findings.attempt(look, i) for i in probed]
     sizes = [sum(value.nbytes for value in look.sample.values()) for look in looks if not isinstance(look, Fault)]
     return len(reader) * sum(sizes) // max(len(sizes), 1)

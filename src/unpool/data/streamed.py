@@ -7,9 +7,16 @@ import torch
 from unpool.data.contents import Watch
 from unpool.data.image_file import Unreadable
 from unpool.data.measure import MeasuringReader
-from unpool.data.plain import is_random
+from unpool.data.plain import drawing_of, is_random
 from unpool.errors import DataError
-from unpool.types import Reader, Sample
+from unpool.types import Reader, Sample, Samples
+
+
+def draws_itself(samples: Samples) -> bool:
+    """Whether samples are read of a caller's own code, which may draw numbers."""
+    while hasattr(samples, "samples"):
+        samples = samples.samples  # type: ignore[attr-defined]
+    return isinstance(samples, StreamedSamples) and not isinstance(samples.reader, MeasuringReader)
 
 
 class StreamedSamples:
@@ -62,7 +69,7 @@ class StreamedSamples:
             raise
         self._require_unchanged(index)  # after reading: what was read is what was there
         size = self.sizes_hw[index]
-        if is_random(self.reader):
+        if is_random(self.reader) or drawing_of(self.reader):
             size = sample["image"].shape[-2], sample["image"].shape[-1]
         elif tuple(sample["image"].shape[-2:]) != size:
             raise DataError(f"{self.names[index]}: no longer {size} (height, width); it was changed while in use")

@@ -26,7 +26,8 @@ import torch.multiprocessing
 from torch import Tensor
 
 from unpool.data.replacing import Replacing
-from unpool.data.seeding import draws_itself, seed_generators
+from unpool.data.seeding import seed_generators
+from unpool.data.streamed import draws_itself
 from unpool.errors import (
     STOP_SIGNALS,
     DataError,

@@ -1,9 +1,10 @@
 """Data sets of a caller's own: `torch.utils.data.Dataset`, `DataLoader`, lists, iterables of (image, target)."""
 
+from unpool.data.plain.drawing import find_drawing
 from unpool.data.plain.first_look import Values, check_looked, look_at
 from unpool.data.plain.levels import Levels, find_levels
 from unpool.data.plain.normalization import find_normalization
-from unpool.data.plain.reader import DatasetReader, draws_numbers, is_iterated, is_random
+from unpool.data.plain.reader import DatasetReader, drawing_of, is_iterated, is_random, read_seeded
 from unpool.data.plain.source import Source, unwrapped
 from unpool.data.plain.targets import Setting
 
@@ -14,11 +15,13 @@ __all__ = [
     "Source",
     "Values",
     "check_looked",
-    "draws_numbers",
+    "drawing_of",
+    "find_drawing",
     "find_levels",
     "find_normalization",
     "is_iterated",
     "is_random",
     "look_at",
+    "read_seeded",
     "unwrapped",
 ]

@@ -1,20 +1,21 @@
 """A data set of (image, target) as a reader."""
 
-import random
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from contextlib import nullcontext
+from typing import Any, Literal
 
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
 from unpool.data.plain.targets import Setting, target_of, visibility
+from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
-from unpool.types import BATCH_KEYS, DataInfo, Fault, Sample
+from unpool.types import BATCH_KEYS, DataInfo, Fault, Reader, Sample
+
+Drawing = Literal["", "shared", "private"]
+"""Where the random numbers of a data set come from: it draws none; from torch, NumPy and `random`, which can be seeded;
+or from a generator of its own, or what cannot be seeded."""
 
 _LOCK = threading.Lock()  # a data set that seeks in one open file is not safe in threads, nor are two that share it
 
@@ -33,12 +34,13 @@ class DatasetReader:
         part: name of the split, of which the names of samples are made.
         is_random: samples differ from one reading to the next, so that none is held.
         numbers: of each class that the data set numbers, its number in `info`; empty where they are the same.
+        drawing: whether reading draws random numbers, and from which generators.
 
     Raises:
         DataError: by `reader[i]`, where the data set fails, or gives something else.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, what a set is read by
         self,
         dataset: Any,
         *,
@@ -48,12 +50,14 @@ class DatasetReader:
         part: str,
         is_random: bool = False,
         numbers: tuple[int, ...] = (),
+        drawing: Drawing = "",
     ) -> None:
         self.dataset = dataset
         self.gives = tuple(gives)
         self.info = info
         self.setting = Setting(info, levels, numbers)
         self.is_random = is_random
+        self.drawing: Drawing = drawing
         self.names: Sequence[str] = [f"{part}[{index}]" for index in range(len(dataset))]
         self.faults: list[Fault] = []
 
@@ -61,9 +65,16 @@ class DatasetReader:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
+        return self._read(index)
+
+    def seeded(self, index: int) -> Sample:
+        """The sample that is drawn by known numbers of the shared generators, which are left as they were."""
+        return self._read(index, is_seeded=True)
+
+    def _read(self, index: int, *, is_seeded: bool = False) -> Sample:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
-        values = by_key(item_of(self.dataset, index), self.gives)
+        values = by_key(item_of(self.dataset, index, is_seeded=is_seeded), self.gives)
         sample = {"image": self.setting.levels.to_uint8(image_of(values["image"]))}
         for key, value in values.items():
             if key not in ("image", "visible"):
@@ -76,15 +87,17 @@ class DatasetReader:
         return sample
 
 
-def item_of(dataset: Any, index: int) -> Any:
-    """What the data set gives at a position.
+def item_of(dataset: Any, index: int, *, is_seeded: bool = False) -> Any:
+    """What the data set gives at a position, by known numbers of the shared generators where `is_seeded`.
 
     Raises:
         DataError: its code raised an error, which is the cause of this one.
         OSError: it could not read a file.
     """
     item = None
-    with _LOCK, foreign_code(passing=OSError) as failure:
+    with _LOCK, foreign_code(passing=OSError) as failure, shared_restored() if is_seeded else nullcontext():
+        if is_seeded:
+            seed_generators(0, 0, index)
         item = dataset[index]
     if isinstance(failure.error, DataError):
         raise failure.error
@@ -122,30 +135,14 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
 _OPTIONAL = ("visible", "area", "areas", "boxes")  # that scores of poses are computed from where they are known
 
 
-def draws_numbers(dataset: Any, indices: Sequence[int]) -> bool:
-    """Whether reading items at these positions draws random numbers, or gives others when they are read again."""
-    before = _states()
-    items = [item_of(dataset, index) for index in indices]
-    if _states() != before:
-        return True
-    return any(not equal_items(item, item_of(dataset, index)) for item, index in zip(items, indices, strict=True))
+def drawing_of(reader: object) -> Drawing:
+    """Whether reading samples of a reader draws random numbers, and from which generators."""
+    return reader.drawing if isinstance(reader, DatasetReader) else ""
 
 
-def _states() -> tuple[Any, ...]:
-    """Of the generators that everybody shares."""
-    return torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state(legacy=False))  # noqa: NPY002, that which others draw from
-
-
-def equal_items(one: Any, other: Any) -> bool:
-    if isinstance(one, Mapping):
-        return isinstance(other, Mapping) and all(equal_items(one[key], other.get(key)) for key in one)
-    if isinstance(one, tuple | list):
-        return len(one) == len(other) and all(map(equal_items, one, other))
-    if hasattr(one, "tobytes") and hasattr(other, "tobytes"):  # arrays and PIL images
-        return bool(one.tobytes() == other.tobytes())
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-    return bool(one == other)
+def read_seeded(reader: Reader, index: int) -> Sample:
+    """A sample; one that is drawn from the shared generators is the same each time."""
+    return reader.seeded(index) if isinstance(reader, DatasetReader) and reader.drawing else reader[index]
 
 
 def is_random(reader: object) -> bool:
