@@ -218,6 +218,9 @@ def test_a_network_of_ones_own_is_asked_for_again(tmp_path):
     with pytest.raises(RecipeError, match="model="):
         unpool.evaluate(run, reader=VAL)
     assert unpool.evaluate(run, reader=VAL, model=network())["images"] == 8
+    assert "Sequential (a network of your own)" in str(unpool.load(run, model=network()))
+    assert all("Sequential" in (run / name).read_text() for name in ("config.json", "recipe.yaml", "report.html"))
+    assert "resnet18" not in (run / "config.json").read_text()
     Image.new("RGB", (16, 16)).save(tmp_path / "black.png")
     (record,) = unpool.predict(run, [tmp_path / "black.png"], tmp_path / "out", model=network())
     assert record["class"] in Stripes.classes
