@@ -235,6 +235,7 @@ def test_a_network_of_ones_own_is_asked_for_again(tmp_path):
         ({"val": None}, "val is missing: .*random_split"),
         ({"model": "resnet999"}, "resnet999"),
         ({"model": 3}, "model is a int"),
+        ({"model": network().half()}, "weight 0.weight of the network is float16"),
         ({"data": "photos"}, "train is a str"),
         ({"data": []}, "train has no samples"),
         ({"data": [(np.zeros((8, 8)), 0)]}, "no `classes`: give classes="),
