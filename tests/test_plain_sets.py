@@ -9,11 +9,23 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 import unpool
+from unpool.assemble.copies import Part, judge_copies, look_for_copies
+from unpool.assemble.plain import wrap
+from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
-from unpool.recipe import load_run_recipe
+from unpool.recipe import load_recipe, load_run_recipe
+from unpool.types import DataInfo
 
 PLAIN = {"train.precision": "float32", "train.memory_format": "contiguous", "train.batch": 8}
 
@@ -173,6 +185,26 @@ def test_parts_of_one_set_by_samplers_share_no_sample(tmp_path):
 def test_the_same_samples_in_both_parts_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"validation images .*are training images too"):
         train(tmp_path / "run", val=Subset(TRAIN, range(8)))
+
+
+class Anew(Stripes):
+    """No picture looks like one before."""
+
+    def __getitem__(self, index):
+        return torch.rand(3, 16, 16), index % 2
+
+
+def test_the_same_samples_are_known_by_their_positions_where_images_are_drawn_anew(caplog):
+    whole = Anew(24)
+    parts = [Subset(whole, range(4, 24)), ConcatDataset([Anew(2), Subset(whole, range(5))])]
+    recipe, info = load_recipe("dataset_classification", {"data.white": 1.0}), DataInfo(classes=Stripes.classes)
+    readers = [wrap(data, recipe, info, part=name).reader for data, name in zip(parts, ("train", "val"), strict=True)]
+    copies = look_for_copies(*(Part(reader, scan(reader, memory=False)) for reader in readers))
+    assert copies.across == [(0, 20 + 6, "the same sample")]
+    assert "not looked for" in copies.to_json()["looked_for"]
+    with caplog.at_level(logging.INFO, logger="unpool"), pytest.raises(DataError, match=r"val\[6\] is train\[0\]"):
+        judge_copies(copies, allowed=False)
+    assert "drawn anew in each reading, so that copies of pictures are not looked for" in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 1])
