@@ -16,13 +16,13 @@ from unpool.assemble.data import (
     training_setup,
 )
 from unpool.assemble.job import Prepare, make_device, make_job
-from unpool.assemble.loaders import make_eval_loader, make_train_loader
+from unpool.assemble.loaders import make_eval_loader, make_train_loader, require_one_size
 from unpool.assemble.model import make_task
 from unpool.assemble.processes import num_workers
 from unpool.data.augment import Augment, Collate
 from unpool.data.order import Grouped
 from unpool.data.replacing import Replacing
-from unpool.errors import EnvironmentFault, RecipeError
+from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.model_file import describe
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
@@ -118,6 +118,18 @@ def test_order_is_the_recipes_and_shuffled_where_it_says_none(camvid):
     loader = make_train_loader(recipe, data_of(recipe))
     assert isinstance(loader.order, Grouped)
     assert loader.order.num_samples == 12
+
+
+def test_image_of_another_size_is_named_before_it_meets_others_in_a_batch(camvid):
+    recipe = recipe_of(camvid, **{"data.train_size": None, "data.augment": []})
+    data = data_of(recipe)
+    loader = make_train_loader(recipe, data)
+    require_one_size(recipe, loader)
+    loader.samples.sizes_hw = [(48, 64)] * (len(loader.samples) - 1) + [(40, 64)]
+    with pytest.raises(DataError, match=r"is 64x\d+ and others of its batch are 64x\d+: set data.size"):
+        make_job(recipe, data, loader, model=None, stop=StopRequest())
+    require_one_size(recipe_of(camvid, **{"data.train_size": [16, 16]}), loader)
+    require_one_size(recipe, make_train_loader(recipe_of(camvid, **{"data.order": "grouped"}), data))
 
 
 def test_order_by_class_needs_labels(camvid):

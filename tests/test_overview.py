@@ -8,7 +8,7 @@ import pytest
 import unpool
 from unpool import conduct
 from unpool.run_directory import shown_path
-from unpool.screen import ReadingBar, log_to_stderr
+from unpool.screen import ReadingBar, audible, log_to_stderr
 
 SMALL = {
     "data.count": 8,
@@ -56,6 +56,33 @@ def test_screen_shows_what_is_below_info_only_with_verbose(verbose, capsys):
         logging.getLogger("unpool.x").debug("much")
         logging.getLogger("unpool.x").info("little")
     assert capsys.readouterr().err == ("much\n" if verbose else "") + "little\n"
+
+
+@pytest.mark.parametrize(
+    ("hears", "heard", "written"),
+    [
+        (None, [], "little\nwarning: much\n"),
+        (logging.WARNING, ["much"], "little\n"),
+        (logging.INFO, ["little", "much"], ""),
+    ],
+)
+def test_what_no_handler_of_a_program_hears_is_written(hears, heard, written, capsys, monkeypatch):
+    records: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            records.append(record.getMessage())
+
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [logging.NullHandler() if hears is None else Listener()])
+    monkeypatch.setattr(root, "level", hears or logging.WARNING)
+    logging.getLogger("unpool").manager._clear_cache()
+    with audible(None):
+        logging.getLogger("unpool.x").info("little")
+        logging.getLogger("unpool.x").warning("much")
+    assert (records, capsys.readouterr().err) == (heard, written)
+    logging.getLogger("unpool.x").info("after")
+    assert records == heard + ["after"] * (hears == logging.INFO)
 
 
 def test_reading_is_said_once_for_each_set_where_there_is_no_terminal(capsys):

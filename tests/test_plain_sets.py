@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import (
+    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -21,9 +22,12 @@ from torch.utils.data import (
 )
 
 import unpool
+from unpool.assemble.copies import Part, judge_copies, look_for_copies
 from unpool.assemble.plain import wrap
+from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
 from unpool.recipe import load_recipe, load_run_recipe
+from unpool.types import DataInfo
 
 PLAIN = {"train.precision": "float32", "train.memory_format": "contiguous", "train.batch": 8}
 
@@ -193,6 +197,26 @@ def test_the_same_samples_in_both_parts_are_refused(tmp_path):
         train(tmp_path / "run", val=Subset(TRAIN, range(8)))
 
 
+class Anew(Stripes):
+    """No picture looks like one before."""
+
+    def __getitem__(self, index):
+        return torch.rand(3, 16, 16), index % 2
+
+
+def test_the_same_samples_are_known_by_their_positions_where_images_are_drawn_anew(caplog):
+    whole = Anew(24)
+    parts = [Subset(whole, range(4, 24)), ConcatDataset([Anew(2), Subset(whole, range(5))])]
+    recipe, info = load_recipe("dataset_classification", {"data.white": 1.0}), DataInfo(classes=Stripes.classes)
+    readers = [wrap(data, recipe, info, part=name).reader for data, name in zip(parts, ("train", "val"), strict=True)]
+    copies = look_for_copies(*(Part(reader, scan(reader, memory=False)) for reader in readers))
+    assert copies.across == [(0, 20 + 6, "the same sample")]
+    assert "not looked for" in copies.to_json()["looked_for"]
+    with caplog.at_level(logging.INFO, logger="unpool"), pytest.raises(DataError, match=r"val\[6\] is train\[0\]"):
+        judge_copies(copies, allowed=False)
+    assert "drawn anew in each reading, so that copies of pictures are not looked for" in caplog.text
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_set_that_draws_is_read_anew_in_each_epoch(tmp_path, workers, caplog):
     seen = []
@@ -317,6 +341,9 @@ def test_a_network_of_ones_own_is_asked_for_again(tmp_path):
     with pytest.raises(RecipeError, match="model="):
         unpool.evaluate(run, reader=VAL)
     assert unpool.evaluate(run, reader=VAL, model=network())["images"] == 8
+    assert "Sequential (a network of your own)" in str(unpool.load(run, model=network()))
+    assert all("Sequential" in (run / name).read_text() for name in ("config.json", "recipe.yaml", "report.html"))
+    assert "resnet18" not in (run / "config.json").read_text()
     Image.new("RGB", (16, 16)).save(tmp_path / "black.png")
     (record,) = unpool.predict(run, [tmp_path / "black.png"], tmp_path / "out", model=network())
     assert record["class"] in Stripes.classes
@@ -331,6 +358,7 @@ def test_a_network_of_ones_own_is_asked_for_again(tmp_path):
         ({"val": None}, "val is missing: .*random_split"),
         ({"model": "resnet999"}, "resnet999"),
         ({"model": 3}, "model is a int"),
+        ({"model": network().half()}, "weight 0.weight of the network is float16"),
         ({"data": "photos"}, "train is a str"),
         ({"data": []}, "train has no samples"),
         ({"data": [(np.zeros((8, 8)), 0)]}, "no `classes`: give classes="),

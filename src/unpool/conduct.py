@@ -110,7 +110,7 @@ def train_to_end(
             job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom)
-        network = recipe.model.name if custom.model is None else f"{type(custom.model).__name__} of your own"
+        network = recipe.model.name if custom.model is None else custom.network
         _log.info(six_lines(recipe, job, data, loader, network=network, run=directory.path, batch_s=batch_s))
         _fit(job, callbacks, directory)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
@@ -260,12 +260,16 @@ def _tell_changes(directory: RunDirectory, recipe: Recipe, job: Job, evaluation:
 
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: CustomParts) -> None:
     """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
-    model = recipe.model
+    model, text = recipe.model, dump_recipe(recipe)
+    network = {"name": model.name, "backbone": model.backbone, "options": model.options}
+    if custom.model is not None:
+        network = {"name": custom.network, "backbone": None, "options": {}}
+        text = f"# trained was {custom.network}, in place of what stands below model\n{text}"
     config = describe(
-        {"name": model.name, "backbone": model.backbone, "options": model.options},
+        network,
         (recipe.task.name, job.task),
         options=recipe.task.options,
-        preprocessing=data.preprocessing,
+        preprocessing=replace(data.preprocessing, crop=recipe.data.crop),  # of photographs, see `as_sized`
         info=data.info,
         custom=custom.names,
     )
@@ -273,7 +277,7 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
     files = {
         DATA: as_bytes({**record, "why_no_resume": custom.why_no_resume}),
         CONFIG: as_bytes(config),
-        RECIPE: dump_recipe(recipe).encode(),
+        RECIPE: text.encode(),
     }
     directory.write(files, recipe=recipe.model_dump(mode="json"))
     variables = list_variables(job.model)

@@ -37,6 +37,11 @@ class CustomParts:
         """Names of the parts that are not None."""
         return [name for name in ("model", "train", "val") if getattr(self, name) is not None]
 
+    @property
+    def network(self) -> str:
+        """Words for a network of the caller's."""
+        return f"{type(self.model).__name__} (a network of your own)"
+
 
 def begin(
     recipe: str | Path | Recipe | None,

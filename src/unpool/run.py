@@ -11,7 +11,7 @@ from torch import nn
 
 from unpool import predictor
 from unpool.assemble.copies import kept_together
-from unpool.assemble.data import check_gives, give_set_range, make_reader
+from unpool.assemble.data import as_sized, check_gives, give_set_range, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
 from unpool.assemble.plain import wrap
@@ -229,6 +229,7 @@ def evaluate(
     with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
+    trained.preprocessing = as_sized(trained.preprocessing, reader, result.samples)
     metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
     skipped = [fault._asdict() for fault in result.faults]
     facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def audible(progress: Callable[[int, int], None] | None) -> Iterator[Callable[[int, int], None] | None]:
-    """Inside, a program that listens to no log of `unpool` is told what happens, as the command line is.
+    """Inside, what of the log of `unpool` no handler of the program listens to is written to standard error.
+
+    A program whose handlers hear level INFO gets nothing more; after `logging.basicConfig()`, which hears warnings,
+    these go to its handlers alone, and the rest is written.
 
     Args:
         progress: of the caller; called in place of the bar.
@@ -22,11 +25,20 @@ def audible(progress: Callable[[int, int], None] | None) -> Iterator[Callable[[i
     Returns:
         What is to be called with (images done, images in all).
     """
-    if logging.getLogger("unpool").hasHandlers():
+    log = logging.getLogger("unpool")
+    rest = _RestHandler(log)
+    if rest.listeners(logging.INFO):
         yield progress
         return
-    with log_to_stderr(), ReadingBar() as bar:
-        yield bar if progress is None else progress
+    level, propagates, handlers = log.level, log.propagate, log.handlers
+    log.handlers, log.propagate = [rest], False
+    log.setLevel(logging.INFO)
+    try:
+        with ReadingBar() as bar:
+            yield bar if progress is None else progress
+    finally:
+        log.handlers, log.propagate = handlers, propagates
+        log.setLevel(level)
 
 
 @contextmanager
@@ -96,3 +108,26 @@ class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         write_message(f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text)
+
+
+class _RestHandler(_StderrHandler):
+    """Passes each record to the handlers that listened to it when this was made, and writes those that none did."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__()
+        self._least = log.getEffectiveLevel()
+        self._handlers: list[logging.Handler] = []
+        above: logging.Logger | None = log
+        while above is not None:
+            self._handlers += [one for one in above.handlers if not isinstance(one, logging.NullHandler)]
+            above = above.parent if above.propagate else None
+
+    def listeners(self, level: int) -> list[logging.Handler]:
+        return [handler for handler in self._handlers if level >= max(self._least, handler.level)]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        listeners = self.listeners(record.levelno)
+        for handler in listeners:
+            handler.handle(record)
+        if not listeners:
+            super().emit(record)

@@ -384,6 +384,8 @@ def test_networks_of_equal_shapes_are_not_taken_for_one_another(tmp_path):
     with pytest.raises(ModelFileError, match="saved from lenet5, and this is lenet5_28"):
         models.build("lenet5_28", weights=path)
     models.build("lenet5", weights=path)
+    (run / "config.json").write_text(json.dumps({"network": {"name": "Net", "backbone": None}, "custom": ["model"]}))
+    models.build("lenet5", weights=path)  # of a network of the caller's the shapes decide
 
 
 def of_run(folder, network, name, backbone=None, **options):

@@ -1,9 +1,13 @@
+from collections import OrderedDict
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
 
 from unpool.errors import DataError, RecipeError
 from unpool.tasks import TASKS
+from unpool.tasks.auxiliary import heads, main_head
 from unpool.tasks.classification import Classification
 from unpool.training.step import total_loss
 from unpool.types import Auxiliary, DataInfo
@@ -166,3 +170,49 @@ def stripes(number, generator):
     across, down = wave[:, None, :, None].expand(-1, 1, 16, 16), wave[:, None, None, :].expand(-1, 1, 16, 16)
     clean = torch.stack((across, down, torch.zeros_like(down)), 1)[torch.arange(number), label]
     return {"image": clean + 0.5 * torch.randn(number, 1, 16, 16, generator=generator), "label": label}
+
+
+class Named(NamedTuple):
+    logits: torch.Tensor
+    aux_logits: torch.Tensor | None
+
+
+@pytest.mark.parametrize("kind", [lambda **values: values, lambda **values: OrderedDict(values)])
+@pytest.mark.parametrize("name", ["logits", "out"])
+def test_heads_are_known_by_their_names(kind, name):
+    main, other = torch.zeros(2, 3), torch.ones(2, 3)
+    output = heads(kind(features=other, aux2=other + 1, aux1=other, **{name: main}))
+    assert output.logits is main
+    assert [int(one.max()) for one in output.auxiliary] == [1, 2]
+    assert main_head(kind(**{name: main})) is main
+
+
+def test_heads_of_a_named_tuple_are_those_that_are_tensors():
+    main = torch.zeros(2, 3)
+    assert heads(Named(main, None)) is main
+    assert heads(Named(main, main + 1)).auxiliary[0].max() == 1
+    terms = Classification(INFO).loss(Named(main, main + 1), {"label": torch.tensor([0, 1])})
+    assert list(terms) == ["cross_entropy", "auxiliary_1"]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ({"scores": torch.zeros(2, 3)}, "gives a dict of scores: return a tensor"),
+        ({"out": torch.zeros(2, 3), "logits": torch.zeros(2, 3)}, "a dict of out, logits"),
+        ((torch.zeros(2, 3), torch.zeros(2, 3)), "gives a tuple: return"),
+        (None, "gives a NoneType"),
+    ],
+)
+def test_an_output_whose_main_head_is_not_known_is_refused(output, said):
+    with pytest.raises(RecipeError, match=said):
+        Classification(INFO).forward(Always(output).eval(), {"image": torch.zeros(2, 3)})
+
+
+class Always(nn.Module):
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, image):
+        return self.output

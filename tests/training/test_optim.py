@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.training.optim import OPTIMIZERS, build_optimizer, set_lr
+from unpool.errors import RecipeError
+from unpool.training.optim import OPTIMIZERS, build_optimizer, check_weights, set_lr
 
 
 def small() -> nn.Sequential:
@@ -55,7 +56,7 @@ def test_frozen_weights_are_not_given_to_the_optimizer():
 
 
 def test_network_without_trained_weights_is_refused():
-    with pytest.raises(ValueError, match="no weight that requires a gradient: unfreeze"):
+    with pytest.raises(RecipeError, match="no weight that requires a gradient: unfreeze"):
         build_optimizer(small().requires_grad_(requires_grad=False), name="sgd", lr=0.1)
 
 
@@ -68,3 +69,18 @@ def test_set_lr_reaches_every_group():
     optimizer = build_optimizer(small(), name="adamw", lr=0.1)
     set_lr(optimizer, 0.7)
     assert [group["lr"] for group in optimizer.param_groups] == [0.7, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (small().half(), "weight 0.weight of the network is float16; expected float32: call its float"),
+        (small().double(), "is float64"),
+        (small().to("meta"), "on device meta"),
+        (nn.LazyLinear(2), "has no shape yet"),
+    ],
+)
+def test_weights_from_which_no_training_starts_are_named(model, said):
+    with pytest.raises(RecipeError, match=said):
+        check_weights(model)
+    check_weights(small())

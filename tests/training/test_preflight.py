@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.toy_run import Loader, Task, make_job, same_bits, weights
+from tests.training.toy_run import Loader, Task, make_job, network, same_bits, weights
 from unpool.errors import DataError, RecipeError
+from unpool.training.memory import kept_bytes
 from unpool.training.preflight import dry_run
 
 
@@ -78,3 +79,54 @@ def test_target_out_of_range_is_found():
     batch = {**first(job), "label": torch.full((4,), 8)}
     with pytest.raises(DataError, match=r"label \[8\]"):
         dry_run(job, batch, smallest=2)
+
+
+class OfTwo(nn.Module):
+    def forward(self, image, label):
+        return image
+
+
+class OfDict(nn.Module):
+    def forward(self, image):
+        return {"scores": image}
+
+
+@pytest.mark.parametrize(("model", "said"), [(OfTwo(), "TypeError: .*'label'"), (OfDict(), "AttributeError: 'dict'")])
+@pytest.mark.parametrize("run", [lambda job, batch: dry_run(job, batch, smallest=2), kept_bytes])
+def test_any_error_of_a_networks_code_says_on_which_batch(model, said, run):
+    job = make_job()
+    job.model = model
+    with pytest.raises(RecipeError, match=rf"cannot take a batch of \(4, 1, 6, 6\) \(B, C, H, W\): {said}"):
+        run(job, first(job))
+
+
+class CrossEntropy(Task):
+    def loss(self, output, batch):
+        return {"cross_entropy": super().loss(output, batch)["entropy"]}
+
+
+@pytest.mark.parametrize(
+    ("last", "is_doubtful"),
+    [
+        (nn.Softmax(1), True),
+        (nn.Sequential(nn.Identity(), nn.Sigmoid()), True),
+        (nn.ReLU(), False),
+        (nn.LogSoftmax(1), False),
+    ],
+)
+def test_a_network_that_gives_shares_in_place_of_logits_is_warned_of(last, is_doubtful):
+    job = make_job(task=CrossEntropy())
+    job.model = nn.Sequential(job.model, last)
+    warnings = dry_run(job, first(job), smallest=2)
+    assert [("softmax or sigmoid" in warning) for warning in warnings] == [True] * is_doubtful
+    job.task = Task()  # its loss may well take shares
+    assert dry_run(job, first(job), smallest=2) == []
+
+
+def test_shares_are_known_by_their_sums_where_no_module_makes_them():
+    class Shares(nn.Sequential):
+        def forward(self, image):
+            return super().forward(image).softmax(1)
+
+    job = make_job(task=CrossEntropy(), model=Shares(*network()))
+    assert len(dry_run(job, first(job), smallest=2)) == 1

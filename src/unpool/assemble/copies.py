@@ -13,6 +13,8 @@ from unpool.data.duplicates import equal_files
 from unpool.data.image_file import printable
 from unpool.data.likeness import thumbnail
 from unpool.data.measure import MeasuringReader
+from unpool.data.plain import DatasetReader, is_random
+from unpool.data.plain.positions import origin
 from unpool.data.readers.splits import Together
 from unpool.data.store import ScanResult
 from unpool.errors import DataError
@@ -26,6 +28,7 @@ CIFAR-10 has 3.3 % and is used all the same; CIFAR-100 has 10 %, and copies chan
 """
 _LISTED = 5
 _SMALL_GROUP, _LARGEST_GROUP = 10, 0.05  # images, and share of all, that a drawn split keeps together
+_NOT_LOOKED = "training images are drawn anew in each reading, so that copies of pictures are not looked for"
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,7 @@ class CopiesOfSet(NamedTuple):
         pairs: (first, second, how the second repeats the first), the lower position first.
         labels: class of each sample; empty where there are none.
         is_near: whether mirrored, scaled and re-encoded copies were looked for, beside equal files.
+        is_drawn: whether training images differ from one reading to the next, so that a copy need not look like one.
     """
 
     names: list[str]
@@ -52,6 +56,7 @@ class CopiesOfSet(NamedTuple):
     pairs: list[tuple[int, int, str]]
     labels: list[int]
     is_near: bool
+    is_drawn: bool = False
 
     @property
     def across(self) -> list[tuple[int, int, str]]:
@@ -70,8 +75,9 @@ class CopiesOfSet(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """All pairs across the splits, and those of two classes in training."""
+        looked_for = "near and equal" if self.is_near else "equal files"
         return {
-            "looked_for": "near and equal" if self.is_near else "equal files",
+            "looked_for": f"the same samples of one data set; {_NOT_LOOKED}" if self.is_drawn else looked_for,
             "share_of_val": round(self.share, 6),
             "across": [{"train": self.names[a], "val": self.names[b], "how": how} for a, b, how in self.across],
             "two_classes": [[self.names[a], self.names[b]] for a, b in self.two_classes()],
@@ -93,10 +99,11 @@ def look_for_copies(train: Part, val: Part) -> CopiesOfSet:
     likeness = [part.result.likeness for part in parts if part.result.likeness is not None]
     is_near = len(likeness) == len(parts)
     pairs = _near(np.concatenate(likeness), _Both([p.result.samples for p in parts])) if is_near else _equal(parts)
+    pairs = _with_same_samples(parts, pairs)
     labels = []
     if "label" in train.result.samples.gives and "label" in val.result.samples.gives and pairs:
         labels = [int(s.targets(i)["label"]) for s in (p.result.samples for p in parts) for i in range(len(s))]
-    return CopiesOfSet(names, num_train, pairs, labels, is_near)
+    return CopiesOfSet(names, num_train, pairs, labels, is_near, is_random(train.reader))
 
 
 def kept_together(recorded: Mapping[str, Any]) -> Together:
@@ -117,7 +124,9 @@ def require_small_groups(copies: CopiesOfSet) -> None:
 
 def judge_copies(copies: CopiesOfSet, *, allowed: bool) -> None:
     """Warns of copies; raises DataError where too many are in both splits and not `allowed`."""
-    if not copies.is_near:
+    if copies.is_drawn:
+        _log.info("%s: only the same samples of one data set are found in both splits", _NOT_LOOKED)
+    elif not copies.is_near:
         _log.info("images were not decoded (data.verify=headers): of copies in both splits only equal files are found")
     across, classes = copies.across, copies.two_classes()
     if classes:
@@ -163,6 +172,24 @@ def _near(hashes: NDArray[np.uint64], images: _Both) -> list[tuple[int, int, str
     how = ("the same picture", "mirrored")
     pairs, mirrored = copies.pairs.tolist(), copies.is_mirrored.tolist()
     return [(first, second, how[flag]) for (first, second), flag in zip(pairs, mirrored, strict=True)]
+
+
+def _with_same_samples(parts: tuple[Part, Part], pairs: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """The pairs, and those of samples of one data set at one position, whatever transforms make of them."""
+    train, val = (_origins(part) for part in parts)
+    first = {where: index for index, where in reversed(list(enumerate(train)))}
+    known = {(a, b) for a, b, _ in pairs}
+    same = [(first[where], len(train) + index) for index, where in enumerate(val) if where in first]
+    return sorted([*pairs, *((a, b, "the same sample") for a, b in same if (a, b) not in known)])
+
+
+def _origins(part: Part) -> list[tuple[int, int]]:
+    """The object and position of each sample of a plain data set; empty for other readers."""
+    reader = part.reader
+    if not isinstance(reader, DatasetReader):
+        return []
+    index_of = {name: index for index, name in enumerate(reader.names)}
+    return [origin(reader.dataset, index_of[name]) for name in part.result.samples.names]
 
 
 def _equal(parts: Sequence[Part]) -> list[tuple[int, int, str]]:

@@ -17,7 +17,7 @@ from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
 from unpool.data.looking import Binding
 from unpool.data.noise import AddNoise
-from unpool.data.plain import is_random
+from unpool.data.plain import DatasetReader, is_random
 from unpool.data.range_of_set import DecodingReader
 from unpool.data.readers import READERS
 from unpool.data.readers.splits import Together
@@ -30,7 +30,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
-from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader
+from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader, Samples
 
 _MANY = 10_000  # images among which copies are looked for in silence
 _log = logging.getLogger(__name__)
@@ -183,6 +183,7 @@ def _read_once(
     log_unlabelled(results[1].counts, needs, part="validation")
     read_by = train if set_range_of(train) or not set_range_of(val) else val
     preprocessing = make_preprocessing(recipe, read_by.decoding if isinstance(read_by, DecodingReader) else None)
+    preprocessing = as_sized(preprocessing, train, results[0].samples)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
     if (count := len(results[0].samples) + len(results[1].samples)) >= _MANY:
@@ -240,6 +241,13 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
         multiple=data.multiple,
         exif="ignore" if data.options.get("exif") == "ignore" and not TASKS[recipe.task.name].points else "apply",
     )
+
+
+def as_sized(preprocessing: Preprocessing, reader: Reader, samples: Samples) -> Preprocessing:
+    """The preprocessing of samples: images that a data set has brought to the size lose no borders a second time."""
+    if isinstance(reader, DatasetReader) and set(samples.sizes_hw) == {preprocessing.size_hw}:
+        return replace(preprocessing, crop=1.0)
+    return preprocessing
 
 
 def _mean_image(recipe: Recipe) -> str | None:

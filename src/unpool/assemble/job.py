@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from unpool.assemble.data import Data
+from unpool.assemble.loaders import require_one_size
 from unpool.assemble.model import make_model, make_task
 from unpool.data.findings import most_skipped
 from unpool.data.loader import Loader
@@ -12,7 +13,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job, to_device
-from unpool.training.optim import build_optimizer
+from unpool.training.optim import build_optimizer, check_weights
 from unpool.training.schedules import Schedule, build_schedule
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
@@ -36,10 +37,16 @@ def make_job(
         model: a network of the caller's; None builds the recipe's.
         stop: asked after every step.
         is_resumed: a saved state will replace the weights.
+
+    Raises:
+        DataError: images of several sizes would meet in a batch.
+        RecipeError: training does not start from the weights of the caller's network.
     """
+    require_one_size(recipe, loader)
     device, train = make_device(recipe), recipe.train
     task = make_task(recipe, data)
     model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
+    check_weights(model)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
     optimizer = build_optimizer(
         learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay

@@ -1,5 +1,6 @@
 """The loaders over scanned splits: augmentation, noise, and the order of an epoch."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from unpool.data.noise import NOISES, AddNoise
 from unpool.data.order import ORDERS, Batching, Sequential
 from unpool.data.repeated import Repeated
 from unpool.data.replacing import Replacing
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.types import Samples, Transform
@@ -44,6 +45,22 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
         workers=num_workers(recipe, data.train.samples),
         seed=recipe.train.seed,
     )
+
+
+def require_one_size(recipe: Recipe, loader: Loader) -> None:
+    """Raises DataError where images of several sizes meet in a batch of the first epoch, and no size is set."""
+    every = list(map(tuple, loader.samples.sizes_hw))
+    if recipe.data.size or recipe.data.train_size or len(set(every)) < 2:
+        return
+    for batch in loader.order.batches(0):
+        sizes = Counter(every[index] for index in batch).most_common()
+        if len(sizes) > 1:
+            (height, width), odd = sizes[0][0], sizes[-1][0]
+            name = loader.samples.names[next(index for index in batch if every[index] == odd)]
+            raise DataError(
+                f"{name} is {odd[1]}x{odd[0]} and others of its batch are {width}x{height}: set data.size, such as "
+                "[224, 224], data.train_size with a crop, or data.order={grouped: {by: size}}"
+            )
 
 
 def _alike(recipe: Recipe, samples: Samples) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from unpool.assemble.inputs import colours, say_colours, say_sizes, sizes
 from unpool.assemble.names import check_alike, check_numbers, info_of, numbers_by_name
 from unpool.data.loader import Order
 from unpool.data.noise import AddNoise
@@ -27,9 +28,10 @@ from unpool.data.plain import (
     unwrapped,
 )
 from unpool.data.plain.sampled import Sampled
+from unpool.data.plain.sizing import Sizing, find_sizing
 from unpool.errors import DataError, RecipeError
 from unpool.recipe import Model, Recipe, load_recipe, recipe_names
-from unpool.recipe.settings import GREY_MEAN, GREY_STD, RGB_MEAN
+from unpool.recipe.levels import levels_of
 from unpool.tasks import TASKS
 from unpool.types import DataInfo, Reader, Samples
 
@@ -37,7 +39,6 @@ PREFIX = "dataset_"  # of the recipes of plain data sets; the task's name follow
 _LOOKED_AT = 64  # samples of a set, before anything is decided
 _READ_TWICE = 16
 _SMALL_SIDE = 64  # up to which images are those of small networks
-_WINDOW = [256, 256]
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +78,12 @@ def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str, by_name
     if is_reader(data):
         return Wrapped(data)
     source, gives = _source(data, part=part), gives_of(recipe)
+    if part == "train" and source.batches is None and source.batch not in (None, recipe.train.batch):
+        _log.warning(
+            "train is a DataLoader of %d samples a batch and train.batch is %d, which is used",
+            source.batch,
+            recipe.train.batch,
+        )
     numbers: tuple[int, ...] = ()
     if info is None:
         info = info_of(None, source.dataset, gives, part=part)
@@ -85,7 +92,7 @@ def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str, by_name
     else:
         check_numbers(source.dataset, info, gives, part=part)
     looked = _look(source, gives, part=part)
-    levels = _levels_of(recipe) or find_levels(_images(looked), find_normalization(source.dataset))
+    levels = levels_of(recipe) or find_levels(_images(looked), find_normalization(source.dataset))
     return _wrap(source, recipe, Setting(info, levels, numbers), looked, part=part)
 
 
@@ -198,12 +205,16 @@ def plan(
     info = info_of(classes, source.dataset, gives_of(recipe), part="train")
     looked = _look(source, gives_of(recipe), part="train")
     images = _images(looked)
-    values = _decided(recipe, source, info, images=images, model=model)
+    is_unknown = is_reader(val) or "data.size" in asked
+    sizing = Sizing() if is_unknown else find_sizing(unwrapped(val, name="val").dataset)
+    values = _decided(recipe, source, info, images=images, model=model, sizing=sizing)
     if model is None and not any(key.startswith("model.") for key in asked):
         recipe = _for_size(recipe, max(max(image.shape[-2:]) for image in images))
     recipe = load_recipe(recipe, {key: value for key, value in values.items() if key not in asked})
+    say_colours(recipe, images)
+    say_sizes(recipe, images, sizing)
     known = info if classes is not None else None  # else those of the validation set, to be compared
-    levels = _levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
+    levels = levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
     reading = _wrap(source, recipe, Setting(info, levels), looked, part="train")
     planned = Plan(recipe, info, reading, wrap(val, recipe, known, part="val"))
     check_alike(planned.train.reader, planned.val.reader, gives_of(recipe))
@@ -227,29 +238,26 @@ def _for_size(recipe: Recipe, side: int) -> Recipe:
 
 
 def _decided(
-    recipe: Recipe, source: Source, info: DataInfo, *, images: Sequence[Tensor], model: nn.Module | None
+    recipe: Recipe,
+    source: Source,
+    info: DataInfo,
+    *,
+    images: Sequence[Tensor],
+    model: nn.Module | None,
+    sizing: Sizing,
 ) -> dict[str, Any]:
     """Values of the recipe that the samples and their loader decide, by dotted key."""
-    levels = _levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
+    levels = levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
     values: dict[str, Any] = {
         **{f"data.{key}": value for key, value in _options_of(levels).items()},
-        **_colours(recipe, images, levels, model=model),
-        **_sizes(recipe, images),
+        **colours(recipe, images, levels, model=model),
+        **sizes(recipe, images, sizing),
     }
     if source.batch is not None:
         values |= {"train.batch": source.batch, "train.drop_last": bool(source.drop_last)}
     if "limbs" in recipe.model.options:
         values["model.limbs"] = len(info.limbs)
     return values
-
-
-def _levels_of(recipe: Recipe) -> Levels | None:
-    """What the recipe says of values; None where images have to be asked."""
-    options = recipe.data.options if recipe.data.reader == "dataset" else {}
-    black, white = options.get("black") or 0.0, options.get("white")
-    if options.get("normalized"):
-        return Levels(black, 1.0 if white is None else white, recipe.data.mean, recipe.data.std)
-    return None if white is None else Levels(black, white)
 
 
 def _look(source: Source, gives: Sequence[str], *, part: str) -> dict[int, Values]:
@@ -262,77 +270,6 @@ def _images(looked: Mapping[int, Values]) -> list[Tensor]:
 
 def _options_of(levels: Levels) -> Mapping[str, Any]:
     return {"black": levels.black, "white": levels.white, "normalized": bool(levels.mean)}
-
-
-def _colours(recipe: Recipe, images: Sequence[Tensor], levels: Levels, *, model: nn.Module | None) -> dict[str, Any]:
-    """Channels, mean and deviation: what the network of a caller gets is what the data set gives, where that is float.
-
-    Raises:
-        DataError: images have unequal numbers of channels.
-    """
-    counts = sorted({len(image) for image in images})
-    if len(counts) > 1:
-        raise DataError(f"images have {' and '.join(map(str, counts))} channels: convert them to one number")
-    values: dict[str, Any] = {"data.channels": counts[0], **_usual_colours(recipe, counts[0])}
-    is_rounded = not all(map(levels.keeps, images))
-    text = f"images are {_kind(images)}, black at {levels.black:g} and white at {levels.white:g}"
-    text += ", rounded to 256 levels" if is_rounded else ""
-    if levels.mean:
-        values |= {"data.mean": list(levels.mean), "data.std": list(levels.std)}
-        text += (
-            " once the normalisation of the data set is undone; the network gets them by the same mean and deviation"
-        )
-    elif model is not None and images[0].is_floating_point():
-        values |= {"data.mean": counts[0] * [0.0], "data.std": counts[0] * [1.0]}
-        text += "; the network gets these values: data.mean and data.std would normalise them"
-    _log.info(text)
-    return values
-
-
-def _usual_colours(recipe: Recipe, channels: int) -> dict[str, Any]:
-    """Mean and deviation of the recipe for another number of channels than its own."""
-    mean, std = recipe.data.mean, recipe.data.std
-    if len(mean) == channels:
-        return {}
-    if mean == RGB_MEAN:  # of other than colours and grey they are counted in the training images
-        mean, std = (GREY_MEAN, GREY_STD) if channels == 1 else ((), ())
-    else:
-        mean, std = channels * mean[:1], channels * std[:1]
-    return {"data.mean": list(mean), "data.std": list(std)}
-
-
-def _kind(images: Sequence[Tensor]) -> str:
-    kinds = sorted({str(image.dtype).removeprefix("torch.") for image in images})
-    return " and ".join(kinds)
-
-
-def _sizes(recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
-    """The size of the network's input: that of the images where they have one, else the recipe's, or windows."""
-    sizes = sorted({(image.shape[-2], image.shape[-1]) for image in images})
-    shown = " and ".join(f"{width}x{height}" for height, width in sizes[:: max(1, len(sizes) - 1)])
-    if recipe.data.size is not None and len(sizes) == 1:
-        _log.info(
-            "images are %s and stay so; photographs of other sizes are brought to it by data.rule %s",
-            shown,
-            recipe.data.rule,
-        )
-        return {"data.size": list(sizes[0]), "data.crop": 1.0}
-    if recipe.data.size is not None:
-        height, width = recipe.data.size
-        _log.info(
-            "images have several sizes, such as %s: data.rule %s makes each %dx%d",
-            shown,
-            recipe.data.rule,
-            width,
-            height,
-        )
-        return {}
-    if len(sizes) > 1:
-        smallest = min(min(size) for size in sizes)
-        window = [min(side, smallest) for side in _WINDOW]
-        _log.info("images have several sizes, such as %s: windows of %dx%d are trained on", shown, *window)
-        return {"data.train_size": window, "data.augment": [{"crop": {}}]}
-    return {}
 
 
 def _spread(source: Source, most: int, *, of: Sequence[int] = ()) -> list[int]:

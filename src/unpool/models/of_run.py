@@ -39,8 +39,9 @@ def refuse_other_run(path: Path, destination: Destination, fit: Fit) -> None:
     Raises:
         ModelFileError: the run says that its network, its backbone or one of its options is another one.
     """
-    network = run_config(path).get("network")
-    if not network:
+    config = run_config(path)
+    network = config.get("network")
+    if not network or "model" in config.get("custom", ()):  # of a network of the caller's no more than shapes is known
         return
     if fit.goal.part:
         theirs, ours = network.get("backbone") or network.get("name"), destination.backbone_name

@@ -11,6 +11,8 @@ from torch import Tensor
 from unpool.data.bands import as_channels
 from unpool.data.decode import pixels_of, read_pixels
 from unpool.data.image_file import printable
+from unpool.data.plain import Levels
+from unpool.data.plain.levels import image_of
 from unpool.data.remarks import collected
 from unpool.errors import DataError
 from unpool.types import Decoding
@@ -21,16 +23,17 @@ _log = logging.getLogger(__name__)
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
-def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
+def read_image(image: ImageLike, decoding: Decoding, levels: Levels | None = None) -> Tensor:
     """(channels, H, W) uint8.
 
     Args:
         image: a path; a PIL image; an array uint8, (H, W) or (H, W, C); or a tensor uint8, (H, W) or
             (C, H, W). C is `channels`, 1, or 3 in RGB order where those make grey or colours.
         decoding: all of it applies to files, `exif` and `background` to PIL images; arrays have their bands chosen.
+        levels: by which arrays and tensors of other kinds than uint8 are read; None refuses them.
 
     Raises:
-        DataError: the file or the PIL image cannot be used.
+        DataError: the file or the PIL image cannot be used, or values lie beyond the levels.
         TypeError: no image, or values that are not uint8.
         ValueError: an array or tensor of another shape.
     """
@@ -38,6 +41,8 @@ def read_image(image: ImageLike, decoding: Decoding) -> Tensor:
         return _from_file(Path(image), decoding)
     if isinstance(image, Image.Image):
         return _from_pil(ImageOps.exif_transpose(image) if decoding.exif == "apply" else image, decoding)
+    if levels is not None and isinstance(image, Tensor | np.ndarray) and image.dtype not in (torch.uint8, np.uint8):
+        image = _levelled(image_of(image), levels)
     if isinstance(image, Tensor):
         image = _last(image.cpu(), decoding.channels).numpy()
     if isinstance(image, np.ndarray):
@@ -80,6 +85,14 @@ def _from_array(image: np.ndarray, channels: int) -> Tensor:
         raise ValueError(f"array of shape {image.shape}: expected one image, {expected}; tensors (C, H, W)")
     channelled = as_channels(values, Decoding(channels=channels))
     return torch.from_numpy(np.array(channelled.transpose(2, 0, 1), order="C"))
+
+
+def _levelled(image: Tensor, levels: Levels) -> Tensor:
+    if levels.mean and len(image) != len(levels.mean):
+        raise ValueError(
+            f"image of {len(image)} channels: expected {len(levels.mean)}, by whose mean and deviation it is normalised"
+        )
+    return levels.to_uint8(image)
 
 
 def _last(image: Tensor, channels: int) -> Tensor:

@@ -13,7 +13,8 @@ from unpool.models.pretrained import WORDS, origin
 from unpool.network_names import not_a_run
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
-from unpool.recipe import check_recipe
+from unpool.recipe import check_recipe, load_run_recipe
+from unpool.recipe.levels import levels_of
 from unpool.types import MOST_PIXELS, DataInfo
 
 Weights = Literal["last", "best", "imagenet", "voc", "efficientnet_lite0"]
@@ -64,14 +65,16 @@ def load(
         raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *WORDS))}")
     if not run.is_dir():
         raise not_a_run(run)
+    levels = None
     if (run / "recipe.yaml").exists():  # a copy of a run needs none to predict
         check_recipe(run)
+        levels = levels_of(load_run_recipe(run))
     config = read_config(run / "config.json")
     network = load_network(config, run / FILES[weights], model=model)
     task = config.task.to(_device(device))
     name = f"{config.network['name']} of {run}, {weights} weights"
     network = network.to(_device(device))
-    return Predictor(network, config.preprocessing, config.info, task, max_pixels=max_pixels, name=name)
+    return Predictor(network, config.preprocessing, config.info, task, max_pixels=max_pixels, name=name, levels=levels)
 
 
 def load_published(

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unpool.data.plain import Levels
 from unpool.data.range_of_set import range_of_files
 from unpool.errors import ModelFileError
 from unpool.ops.cutting import resize_to
@@ -39,6 +42,8 @@ class Predictor:
             Where the answer is made of points, the image is made smaller instead.
         max_pixels: of an image in a file; larger ones are refused by their header.
         name: of the network and where its weights come from, for `print`.
+        levels: of the data set that was trained on, where that was a plain one: what images of other kinds than uint8
+            are read by.
     """
 
     def __init__(  # noqa: PLR0913, four of them bounds
@@ -53,6 +58,7 @@ class Predictor:
         overlap: int = 256,
         max_pixels: int = MOST_PIXELS,
         name: str = "",
+        levels: Levels | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -61,6 +67,7 @@ class Predictor:
         self.task = task
         self.limit, self.tile, self.overlap = limit, tile, overlap
         self.max_pixels = max_pixels
+        self.levels = levels
 
     def __repr__(self) -> str:
         """What it answers, by which network, and what that sees."""
@@ -92,7 +99,9 @@ class Predictor:
         """One answer an image, in order.
 
         Args:
-            images: one or many paths, PIL images, uint8 arrays (H, W, C) or uint8 tensors (C, H, W).
+            images: one or many paths, PIL images, uint8 arrays (H, W, C) or uint8 tensors (C, H, W); of a network that
+                was trained on a plain data set also arrays and tensors as that gives them. Arrays and tensors of just
+                the size that it gave are not resized.
 
         Returns:
             What the task's `record` documents: names and plain numbers; maps as tensors of the size of the image;
@@ -108,12 +117,20 @@ class Predictor:
         many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
         paths = [Path(image) for image in many if isinstance(image, str | Path)]
         decoding = range_of_files(paths, self.decoding)
-        records = [self.predict(read_image(image, decoding)) for image in many]
+        records = [self._asked(image, decoding) for image in many]
         return Answers(records, many, partial(self._drawn, decoding))
+
+    def _asked(self, image: ImageLike, decoding: Decoding) -> dict[str, Any]:
+        decoded, asked = read_image(image, decoding, self.levels), self
+        is_of_set = self.levels is not None and isinstance(image, Tensor | np.ndarray)
+        if is_of_set and tuple(decoded.shape[-2:]) == self.preprocessing.size_hw:
+            asked = copy(self)
+            asked.preprocessing = replace(self.preprocessing, crop=1.0)
+        return asked.predict(decoded)
 
     def _drawn(self, decoding: Decoding, image: ImageLike, record: dict[str, Any]) -> Tensor:
         """The answer on its image, (3, H, W) uint8."""
-        shown = drawable(read_image(image, decoding)).expand(3, -1, -1)
+        shown = drawable(read_image(image, decoding, self.levels)).expand(3, -1, -1)
         return self.task.draw(shown, self.task.thinned(record, 1))
 
     def predict(self, image: Tensor) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
-from unpool.errors import quoted
+from unpool.errors import RecipeError, quoted
 
 OPTIMIZERS = ("sgd", "adamw", "adam")
 FUSED_ON = ("cpu", "cuda")
@@ -25,11 +26,12 @@ def build_optimizer(
         weight_decay: of weights of two and more dimensions.
 
     Raises:
-        ValueError: unknown name, or nothing to train.
+        RecipeError: nothing to train.
+        ValueError: unknown name.
     """
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     if not trained:
-        raise ValueError(f"{type(model).__name__} has no weight that requires a gradient: unfreeze a layer")
+        raise RecipeError("the network has no weight that requires a gradient: unfreeze a layer")
     groups = [
         {"params": [weight for weight in trained if weight.dim() > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in trained if weight.dim() <= 1], "weight_decay": 0.0},
@@ -43,6 +45,23 @@ def build_optimizer(
     if name == "adam":
         return torch.optim.Adam(groups, lr=lr, fused=fused)
     raise ValueError(f"optimizer {quoted(name)} is unknown; choose one of {', '.join(OPTIMIZERS)}")
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises RecipeError where weights of a network are not numbers in float32, from which training starts."""
+    for name, weight in model.named_parameters():
+        if isinstance(weight, UninitializedParameter):
+            raise RecipeError(
+                f"weight {name} of the network has no shape yet: run the network once on a batch of images"
+            )
+        if weight.is_meta:
+            raise RecipeError(f"weight {name} of the network is on device meta, without values: build it on the cpu")
+        if weight.dtype != torch.float32:
+            kind = str(weight.dtype).removeprefix("torch.")
+            raise RecipeError(
+                f"weight {name} of the network is {kind}; expected float32: call its float(), and train.precision "
+                "chooses what it computes in"
+            )
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -1,6 +1,6 @@
 """A dry run of a full batch and of the smallest one of an epoch, before anything is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +10,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.errors import RecipeError, UnpoolError, is_out_of_memory
 from unpool.ops.targets import check_classes
+from unpool.tracing.foreign import foreign_code
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.step import Step
-from unpool.types import Batch
+from unpool.types import Batch, Losses
+
+_ROUNDING = 1e-3  # of a sum of shares
+_SHARES = (
+    "the network ends in softmax or sigmoid, and cross-entropy takes logits: it learns badly, and the scores of "
+    "its answers are wrong; leave the last layer out"
+)
 
 
 def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
@@ -36,32 +43,66 @@ def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     norms = _batch_norms(job.learned)
     with unchanged(job), torch.no_grad():
         job.learned.train()
-        for size in dict.fromkeys((full, smallest)):
-            _run_once(job, head(batch, size), norms)
+        takes_shares = [_run_once(job, head(batch, size), norms) for size in dict.fromkeys((full, smallest))]
         alive = [name for name, norm in norms.items() if norm.training]
+    warnings = [_SHARES] if all(takes_shares) else []
     if alive and smallest == 1 < full:
-        return [
+        warnings.append(
             f"the smallest batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes "
             "its statistics from one image there: set train.drop_last=true or another train.batch"
-        ]
-    return []
+        )
+    return warnings
 
 
-def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> None:
+def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> bool:
+    """Forward and loss; whether the loss is a cross-entropy and the network gives it shares in place of logits."""
     step = Step(job.model, job.task, precision=job.precision, device=job.device)
     prepared = lay_out(job.prepare(batch), job.memory_format)
     hooks = [norm.register_forward_pre_hook(_refuse_one_value(name)) for name, norm in norms.items()]
+    outputs: list[Any] = []
+    squashed: list[Any] = []
+    hooks.append(job.model.register_forward_hook(lambda *passed: outputs.append(passed[-1])))
+    for module in job.model.modules():
+        if isinstance(module, nn.Sigmoid | nn.Softmax | nn.Softmax2d):
+            hooks.append(module.register_forward_hook(lambda *passed: squashed.append(passed[-1])))
+    losses: Losses = {}
     try:
-        step(prepared)
-    except UnpoolError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, RuntimeError) and is_out_of_memory(error):
-            raise
-        raise RecipeError(f"the network cannot take a batch of {_shape(prepared)}: {error}") from error
+        with taking(prepared):
+            losses = step(prepared)
     finally:
         for hook in hooks:
             hook.remove()
+    return "cross_entropy" in losses and any(_has_shares(output, squashed) for output in outputs)
+
+
+def _has_shares(output: Any, squashed: Sequence[Any]) -> bool:
+    """Whether a tensor of an output left a sigmoid or softmax last, or sums to 1 over the classes as softmax does."""
+    if isinstance(output, Tensor):
+        is_squashed = any(output is one for one in squashed)
+        has_classes = output.dim() > 1 and output.shape[1] > 1 and output.numel() > 0
+        return is_squashed or (has_classes and bool((output >= 0).all()) and _sums_to_one(output))
+    values = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
+    return any(_has_shares(value, squashed) for value in values)
+
+
+def _sums_to_one(output: Tensor) -> bool:
+    return bool(((output.float().sum(1) - 1).abs() < _ROUNDING).all())
+
+
+@contextmanager
+def taking(batch: Batch) -> Iterator[None]:
+    """Inside, an error of a network's code on a batch is a RecipeError with the batch's shape.
+
+    Errors that say what was wrong, and those of memory, are raised as they are.
+    """
+    with foreign_code() as failure:
+        yield
+    error = failure.error
+    if error is None:
+        return
+    if isinstance(error, UnpoolError) or (isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error)):
+        raise error
+    raise RecipeError(f"the network cannot take a batch of {_shape(batch)}: {type(error).__name__}: {error}") from error
 
 
 def _shape(batch: Batch) -> str:
