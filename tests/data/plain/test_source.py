@@ -1,6 +1,7 @@
 """What is taken out of a DataLoader, and what is not."""
 
 from collections import UserDict
+from threading import get_ident
 from weakref import ref
 
 import numpy as np
@@ -18,9 +19,11 @@ from torch.utils.data import (
     default_collate,
 )
 
-from unpool.data.plain import Source, unwrapped
+from unpool.data.plain import DatasetReader, Levels, Source, unwrapped
 from unpool.data.plain.sampled import Sampled
+from unpool.data.store import scan
 from unpool.errors import DataError, RecipeError
+from unpool.types import DataInfo
 
 
 class Numbers(Dataset):
@@ -277,6 +280,23 @@ def test_no_sample_of_a_stream_is_kept():
     data = source_of(Watched(100, length=100)).dataset
     data[99]
     assert sum(sample() is not None for sample in samples) <= 1
+
+
+def test_a_scan_reads_a_stream_in_turn_in_one_thread_after_its_first_samples():
+    read, threads = [], set()
+
+    class Watched(Sized):
+        def __iter__(self):
+            for index in range(self.count):
+                read.append(index)
+                threads.add(get_ident())
+                yield torch.zeros(1, 65, 65, dtype=torch.uint8), index
+
+    data = source_of(Watched(40, length=40)).dataset
+    names = tuple(map(str, range(40)))
+    scan(DatasetReader(data, gives=("image", "label"), info=DataInfo(classes=names), levels=Levels(), part="val"))
+    assert read == [*range(8), *range(40)]
+    assert len(threads) == 1
 
 
 def test_the_samples_of_a_stream_are_counted_aloud(caplog):
