@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ def tree(tmp_path, monkeypatch) -> Path:
         (["**/*.jpg"], ["b/deep/3.jpg"]),
         (["c.png", "[ab]/1.png"], ["c.png", "a/1.png", "b/1.png"]),
         (["b/2.png", "b/2.png"], ["b/2.png", "b/2.png"]),
+        (["b/**"], ["b/1.png", "b/2.png", "b/deep/3.jpg"]),
+        (["b", "./b/deep", "b/../b/1.png"], ["b/1.png", "b/2.png", "b/deep/3.jpg"]),
+        (["b/2.png", "b/*.png", "b/2.png"], ["b/2.png", "b/1.png", "b/2.png"]),
     ],
 )
 def test_folders_and_patterns_are_replaced_by_the_images_in_order(tree, asked, files):
@@ -56,6 +60,29 @@ def test_pattern_without_a_match_is_named(tree):
     assert (images, problems) == ([Path("c.png"), Path("x*.png")], {Path("x*.png"): "no such file"})
     with pytest.raises(DataError, match=r"x\*\.png: no such file"):
         list_images(["x*.png"])
+
+
+@pytest.mark.parametrize("asked", ["b", "b/**", "b/*"])
+def test_what_predict_wrote_is_left_out_of_folders_and_patterns_and_said(tree, caplog, asked):
+    Image.new("RGB", (4, 3)).save("b/1_view.jpg")
+    Image.new("RGB", (4, 3)).save("b/1_mask.png")
+    (tree / "b" / "deep" / "empty").mkdir()
+    record = {"image": "b/1.png", "class": "1.png", "mask": "1_mask.png", "view": "1_view.jpg"}
+    Path("b/predictions.json").write_text(json.dumps({"format": 1, "predictions": [record, {"error": "x"}]}))
+    images, problems = list_images([asked, "b/1_mask.png"])
+    assert ([path.as_posix() for path in images], problems) == (
+        ["b/1.png", "b/2.png", "b/deep/3.jpg", "b/1_mask.png"],
+        {},
+    )
+    assert caplog.messages == ["2 images are left out, which predict wrote into b"]
+    with pytest.raises(DataError, match="no image below it but those that predict wrote; name one itself"):
+        list_images(["b/*_view.jpg"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"predictions": 3}', '{"predictions": [3, {"view": 3}]}', "[" * 10_000])
+def test_list_of_another_program_leaves_nothing_out(tree, text):
+    Path("b/predictions.json").write_text(text)
+    assert len(list_images(["b"])[0]) == 3
 
 
 def test_equal_names_in_different_folders_get_numbers():
