@@ -170,6 +170,29 @@ def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, caps
     assert "error: 1 of 3 images not answered; predictions.json has the reason of each" in shown.err
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("predict,,a.png", "RUN"),
+        ("predict,r,", "IMAGE"),
+        ("predict,r,a.png,-o,", "-o/--out"),
+        ("predict,r,a.png,--out=", "-o/--out"),
+        ("evaluate,", "RUN"),
+        ("train,", "RECIPE key=value"),
+        ("train,--resume,", "--resume"),
+        ("train,x,--run,", "--run"),
+        ("show,dense,,a.png", "RUN|MODEL"),
+        ("show,dense,r,", "IMAGE"),
+        ("recipes,", "NAME"),
+        ("models,", "PATTERN"),
+    ],
+)
+def test_empty_argument_is_refused_by_name_and_is_not_the_working_directory(fake, capsys, words, names):
+    assert main(words.split(",")) == 2
+    assert f"error: argument {names}: it is empty; give a name or a path" in capsys.readouterr().err
+    assert fake.calls == []
+
+
 def test_predict_takes_a_network_that_was_published(fake):
     assert main(["predict", "resnet50", "a.png", "--weights", "imagenet", "-o", "out"]) == 0
     assert (str(fake.calls[0][1]), fake.calls[0][4]) == ("resnet50", "imagenet")
