@@ -98,7 +98,7 @@ def test_folder_that_exists_is_never_chosen(tmp_path):
 
 BRIEFS = {
     "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
-    "segmentation": ({"shares": {"ant": 0.1, "bee": 0.6, "wasp": 0.05, "fly": 0.25}}, "bee 60%, fly 25%, ant 10%"),
+    "segmentation": ({"shares": {"ant": 0.0, "bee": 0.6, "wasp": 0.0, "fly": 0.4}}, "bee 60%, fly 40%"),
     "denoising": ({"clean": "x_clean.png"}, "x_clean.png"),
     "pose": ({"score": [0.5, 0.75]}, "2 joints 0.62"),
     "pose_coordinates": ({"score": [1.0, 0.0]}, "2 joints 0.50"),
@@ -128,6 +128,15 @@ def test_table_has_a_row_for_each_image_with_numbers_and_texts_but_no_lists():
     }
     assert rows[1]["error"] == "c.jpg: file is empty"
     assert "top" not in rows[0]
+
+
+def test_table_has_place_and_score_of_every_joint():
+    record = {"image": "a.jpg", "joints": ["nose", "tail"], "keypoints": [[1.5, 2.0], [3.0, 4.0]], "score": [0.5, 0.75]}
+    (row,) = csv.DictReader(io.StringIO(as_csv([record], ["2 joints 0.62"])))
+    assert [row[f"{name}.{what}"] for name in ("nose", "tail") for what in ("x", "y", "score")] == [
+        *("1.5", "2.0", "0.5"),
+        *("3.0", "4.0", "0.75"),
+    ]
 
 
 def test_predictor_prints_what_it_is():
