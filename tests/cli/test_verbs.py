@@ -10,6 +10,7 @@ from unpool.cli.main import main
 from unpool.cli.verbs import VERBS
 from unpool.models import AREAS, MODELS, names
 from unpool.recipe import recipe_names, recipe_path
+from unpool.tasks import TASKS
 
 
 def test_help_names_every_verb(capsys):
@@ -60,7 +61,7 @@ def test_models_are_listed_with_size_and_source(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "task", "weights", "parameters", "GMACs", "source"]
     row = next(line for line in lines if line.startswith("resnet18 "))
-    assert row.split()[1:4] == ["classifiers", "imagenet", "11,689,512"]
+    assert row.split()[1:4] == ["classification", "imagenet", "11,689,512"]
 
 
 def test_models_as_json_are_the_table(capsys):
@@ -230,6 +231,15 @@ def test_misprints_are_listed_with_what_is_true(capsys):
     assert main(["models", "vgg16", "--misprints", "--json"]) == 0
     assert {row["about"] for row in json.loads(capsys.readouterr().out)["misprints"]} == {"vgg16"}
     assert main(["models", "--misprints", "xyz"]) == 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_models_are_listed_by_the_names_of_tasks(task, capsys):
+    assert main(["models", task, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["models"]
+    fitting = [name for name, row in MODELS.items() if row.gives in TASKS[task].takes]
+    assert [row["name"] for row in rows] == list(AREAS.get(task, fitting))
+    assert {row["task"] for row in rows} == {task if task in AREAS else "pose"}
 
 
 def test_models_of_a_task_and_timm_s_are_offered(capsys):

@@ -34,11 +34,11 @@ def parser() -> Parser:
 
 def run(values: Namespace) -> int:
     """Prints the networks that the arguments ask for; returns 1 if `--count` finds a wrong count, else 0."""
-    from unpool.models import AREAS, names
+    from unpool.models import names
 
     if values.misprints:
         return _misprints(values.pattern, as_json=values.json)
-    matches = list(AREAS.get(values.pattern, ())) or names(values.pattern)
+    matches = _of_task(values.pattern) or names(values.pattern)
     if not matches:
         raise RecipeError(_nothing_fits(values.pattern))
     if values.probe:
@@ -51,6 +51,15 @@ def run(values: Namespace) -> int:
         heads = ("name", "task", "weights", "parameters", "GMACs", "source")
         write_table([heads, *(_cells(_row(name)) for name in matches)])
     return 0
+
+
+def _of_task(task: str) -> list[str]:
+    """The networks that were made for a task; of one that is a kind of another, such as people, those that fit it."""
+    from unpool.models import AREAS, MODELS
+    from unpool.tasks import TASKS
+
+    takes = TASKS[task].takes if task in TASKS else ()
+    return list(AREAS.get(task, ())) or [name for name, row in MODELS.items() if row.gives in takes]
 
 
 def _nothing_fits(pattern: str) -> str:
