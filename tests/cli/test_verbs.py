@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from unpool.cli import console
 from unpool.cli.main import main
 from unpool.cli.verbs import VERBS
 from unpool.models import AREAS, MODELS, names
@@ -19,6 +20,34 @@ def test_help_names_every_verb(capsys):
     main([])
     shown = capsys.readouterr().out
     assert all(f"  {verb:10} {module.ABOUT}\n" in shown for verb, module in VERBS.items())
+
+
+@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS), ["show", "dense"]])
+def test_help_fits_into_80_columns(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main([*words, "--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_table_fits_into_a_terminal_and_a_pipe_gets_all(columns, capsys, monkeypatch):
+    rows = [("name", "12", "x" * 30, "y" * 60), ("a longer name", "1,234,567", "x", "y")]
+    console.write_table(rows)
+    assert capsys.readouterr().out.splitlines()[0] == f"name           12         {'x' * 30}  {'y' * 60}"
+    monkeypatch.setattr(console, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    console.write_table(rows)
+    first, second = capsys.readouterr().out.splitlines()
+    assert len(first) == columns
+    assert first.endswith("...")
+    assert second.startswith("a longer name  1,234,567  x")
+
+
+def test_number_is_never_shortened_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(console, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    console.write_table([("a name that is long", "1,234,567")])
+    assert capsys.readouterr().out == "a name that is long  1,234,567\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)

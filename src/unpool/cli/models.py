@@ -7,10 +7,11 @@ from unpool.cli.console import flush, library_output_to_stderr, write_json, writ
 from unpool.cli.parser import Parser
 from unpool.errors import EnvironmentFault, RecipeError, quoted, shortened
 
-ABOUT = "list the networks: task, published weights, parameters, multiply-adds, source"
-DETAILS = """Counts are of the published network: see its default input and classes in --json.
+ABOUT = "list the networks: task, weights, parameters, multiply-adds, source"
+DETAILS = """A terminal gets as many columns as fit; a pipe and --json get all. Counts are of
+the published network: see its default input and classes in --json.
 examples: unpool models 'fcn*'
-          unpool models 'timm/*' --probe         which of timm's networks can be a backbone, and why others cannot
+          unpool models 'timm/*' --probe   which can be backbones, and why not
           unpool models 'timm/convnext*' --probe --json"""
 
 

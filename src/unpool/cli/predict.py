@@ -19,7 +19,8 @@ from unpool.screen import ReadingBar, log_to_stderr
 from unpool.streams import write_message
 
 ABOUT = "predict on images with the network of a run, or a published one"
-EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json, pictures and raw results.
+EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json,
+pictures and raw results.
 examples: unpool predict runs/camvid_unet-1 street.jpg more/ -o out
           unpool predict runs/folder_resnet18-1 'photos/*.jpg' --csv
           unpool predict resnet50 photo.jpg --weights imagenet"""
