@@ -126,6 +126,12 @@ def test_train_prints_metrics_then_report_then_the_run(fake, capsys):
     assert (report, run) == ("report: runs/fake-1/report.html", "runs/fake-1")
 
 
+def test_number_of_a_trivial_answer_is_printed_under_its_metric(fake, capsys):
+    fake.metrics = {"top1": 0.5, "baseline": {"metric": "top1", "value": 1 / 3, "about": "Always bees."}}
+    main(["train", "camvid_unet"])
+    assert capsys.readouterr().out.splitlines()[:3] == ["top1      0.5000", "baseline", "  top1    0.3333"]
+
+
 def test_train_prints_the_numbers_of_a_group_and_leaves_out_its_texts(fake, capsys):
     fake.metrics = {
         "training": {"precision": "float32", "time_s": 2.5, "hardware": {"cores": 2}},
@@ -186,7 +192,7 @@ def test_predict_writes_a_line_for_each_image_to_standard_output_and_nothing_els
     shown = capsys.readouterr()
     assert shown.out == "a.png  bee 0.93\nb.png  not answered\nc.png  c_view.jpg\n"
     assert "\npredicting 3 images\n" in f"\n{shown.err}"
-    assert "pictures and predictions.json and predictions.csv are in r/predictions\n" in shown.err
+    assert "pictures, predictions.json and predictions.csv are in r/predictions\n" in shown.err
 
 
 def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, capsys):

@@ -87,8 +87,8 @@ def run(values: Namespace) -> int:
     failed = sum("error" in record for record in records)
     if failed:
         write_message(f"error: {failed} of {len(records)} images not answered; predictions.json has the reason of each")
-    tables = "predictions.json and predictions.csv" if values.csv else "predictions.json"
-    write_message(f"pictures and {tables} are in {out}")
+    written = "pictures, predictions.json and predictions.csv" if values.csv else "pictures and predictions.json"
+    write_message(f"{written} are in {out}")
     return DataError.exit_code if failed else 0
 
 
