@@ -7,8 +7,11 @@ import pytest
 
 import unpool
 from unpool import conduct
+from unpool.conduct import tell_baseline
+from unpool.recipe import Model
 from unpool.run_directory import shown_path
 from unpool.screen import ReadingBar, audible, log_to_stderr
+from unpool.task import Baseline, Description
 
 SMALL = {
     "data.count": 8,
@@ -42,6 +45,19 @@ def test_six_lines_say_what_is_trained(told):
     assert lines[3] == "steps    2 in 2 epochs, 4 images a batch of 2 batches"
     assert lines[4] == "run      run"
     assert re.fullmatch(r"time     about .*, evaluation not counted", lines[5])
+
+
+def test_network_is_named_with_its_backbone():
+    assert Model(name="unet", backbone="resnet34").described == "unet on resnet34"
+    assert Model(name="resnet18").described == "resnet18"
+
+
+@pytest.mark.parametrize(("higher_is_better", "measured"), [(True, 0.25), (False, 0.75)])
+def test_score_no_better_than_a_trivial_answer_is_told_with_both_numbers(caplog, higher_is_better, measured):
+    description = Description("score", higher_is_better=higher_is_better)
+    tell_baseline(Baseline("score", 0.5, "Always yes."), {"score": measured}, description)
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert warning == f"the network's score is {measured:.4f}, not better than the 0.5000 of a trivial answer"
 
 
 def test_table_of_parameters_is_in_the_run_and_on_the_screen_only_with_verbose(told, tmp_path):

@@ -7,6 +7,7 @@ import torch
 from tests.bound import bind
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.report import Example, write_report
+from unpool.report.classes import classes_title
 from unpool.task import Description, Exhibit
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
@@ -281,3 +282,8 @@ def test_report_that_cannot_be_written_is_an_environment_fault(run):
     (run / "report.html").mkdir()
     with pytest.raises(EnvironmentFault, match=r"report\.html"):
         make(run)
+
+
+def test_section_of_each_joint_is_not_called_classes():
+    assert classes_title({"mean_error": Description("error"), "pck": Description("PCK", each="joint")}) == "Joints"
+    assert classes_title({"iou": Description("IoU", each="class")}) == classes_title({}) == "Classes"

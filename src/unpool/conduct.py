@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ from unpool.run_directory import (
     as_bytes,
 )
 from unpool.same_set import check_same_set
-from unpool.task import is_above, with_facts
+from unpool.task import Baseline, Description, is_above, with_facts
 from unpool.training import speed
 from unpool.training.calibration import BATCHES, warn_of_statistics
 from unpool.training.callbacks import Callback
@@ -110,7 +110,7 @@ def train_to_end(
             job.counters.unreadable = unreadable
             _tell_changes(directory, recipe, job, evaluation)
         _describe(directory, recipe, job, data=data, custom=custom)
-        network = recipe.model.name if custom.model is None else custom.network
+        network = recipe.model.described if custom.model is None else custom.network
         _log.info(six_lines(recipe, job, data, loader, network=network, run=directory.path, batch_s=batch_s))
         _fit(job, callbacks, directory)
         metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
@@ -307,12 +307,19 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         baseline = job.task.baseline(data.train.samples, data.val.samples, evaluation.history[-1])
         if baseline is not None:
             facts["baseline"] = baseline._asdict()
-            _log.info("%s It reaches %s %.4f", baseline.about, baseline.metric, baseline.value)
-            if not is_above(evaluation.history[-1], baseline, job.task.description(baseline.metric)):
-                _log.warning("the network's %s is not above that", baseline.metric)
+            tell_baseline(baseline, evaluation.history[-1], job.task.description(baseline.metric))
     metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
     directory.write_json(METRICS, as_json(metrics))
     return metrics
+
+
+def tell_baseline(baseline: Baseline, measured: Mapping[str, Any], description: Description) -> None:
+    """Logs what a trivial answer reaches, and warns where the network's measured score is not better."""
+    metric = baseline.metric
+    _log.info("%s It reaches %s %.4f", baseline.about, metric, baseline.value)
+    if not is_above(measured, baseline, description):
+        text = "the network's %s is %.4f, not better than the %.4f of a trivial answer"
+        _log.warning(text, metric, measured[metric], baseline.value)
 
 
 def _training(job: Job, *, best_step: int | None, time_s: float) -> dict[str, Any]:

@@ -10,13 +10,6 @@ from torch import Tensor, nn
 from unpool.types import Batch, Losses, Metric, Prediction, Samples
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
-OUTPUTS = {  # of networks, in words; `Variant.gives` in models/catalog.py says which by the shapes
-    "scores": "one score for each class",
-    "coordinates": "two coordinates for each joint",
-    "maps": "a map for each class, of at least half the sides of the image",
-    "heatmaps": "a small map for each joint",
-    "fields": "maps for joints and for limbs",
-}
 _ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
 FACTS = (
     frozenset(  # names that no metric may have: they stand beside metrics in metrics.json, log.jsonl and evaluations
@@ -120,7 +113,7 @@ class Task(nn.Module, ABC):
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
         published: the kinds of published weights whose networks this task answers with.
         files: endings of the raw files that `write` makes of one answer.
-        takes: the kinds of output, of OUTPUTS, that it can learn from; empty where any may do.
+        takes: the kinds of output, of `network_names.OUTPUTS`, that it can learn from; empty where any may do.
     """
 
     best: str

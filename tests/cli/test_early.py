@@ -35,6 +35,9 @@ def program(*words: str, folder) -> subprocess.CompletedProcess:
         (["train", "folder_resnet18", "data.root=/nowhere"], 3, "data.root is /nowhere, which does not exist"),
         (["train", "folder_resnet18", "epochs=5"], 2, "did you mean train.epochs=5?"),
         (["train", "folder_resnet18", "train.epoch=5"], 2, "did you mean 'epochs'?"),
+        (["train", "folder_resnet18"], 2, "needs a folder; say which: data.root=DIR"),
+        (["train", "folder_resnet18", "data.root=.", "data.val_shar=0.3"], 2, "did you mean 'val_share'?"),
+        (["train", "folder_resnet18", "data.root=.", "model.name=unet"], 2, "networks that fit: resnet18"),
         (["train", "folder_resnet81"], 2, "no recipe is called 'folder_resnet81'"),
         (["train", "--resume", "gone"], 3, "no run directory gone"),
         (["evaluate", "gone"], 3, "no run directory gone"),
@@ -88,6 +91,12 @@ def test_recipe_s_own_folder_is_checked_too(said, tmp_path):
 def test_last_of_two_roots_counts_as_it_does_in_the_recipe(said, tmp_path):
     early.start_training("folder_resnet18", ["data.root=/nowhere", f"data.root={tmp_path}"])
     assert said[0].endswith(f": training folder_resnet18 on {tmp_path}; importing torch")
+
+
+def test_root_without_a_value_is_not_the_working_directory(said):
+    with pytest.raises(RecipeError, match=r"override 'data\.root=' has no value"):
+        early.start_training("folder_resnet18", ["data.root="])
+    assert said[0].endswith(": training folder_resnet18; importing torch")
 
 
 def test_restarted_process_says_and_checks_nothing_again(said, monkeypatch):

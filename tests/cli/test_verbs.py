@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from unpool.cli import console
 from unpool.cli.main import main
 from unpool.cli.verbs import VERBS
 from unpool.models import AREAS, MODELS, names
 from unpool.recipe import recipe_names, recipe_path
+from unpool.tasks import TASKS
 
 
 def test_help_names_every_verb(capsys):
@@ -18,6 +20,34 @@ def test_help_names_every_verb(capsys):
     main([])
     shown = capsys.readouterr().out
     assert all(f"  {verb:10} {module.ABOUT}\n" in shown for verb, module in VERBS.items())
+
+
+@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS), ["show", "dense"]])
+def test_help_fits_into_80_columns(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main([*words, "--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_table_fits_into_a_terminal_and_a_pipe_gets_all(columns, capsys, monkeypatch):
+    rows = [("name", "12", "x" * 30, "y" * 60), ("a longer name", "1,234,567", "x", "y")]
+    console.write_table(rows)
+    assert capsys.readouterr().out.splitlines()[0] == f"name           12         {'x' * 30}  {'y' * 60}"
+    monkeypatch.setattr(console, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    console.write_table(rows)
+    first, second = capsys.readouterr().out.splitlines()
+    assert len(first) == columns
+    assert first.endswith("...")
+    assert second.startswith("a longer name  1,234,567  x")
+
+
+def test_number_is_never_shortened_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(console, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    console.write_table([("a name that is long", "1,234,567")])
+    assert capsys.readouterr().out == "a name that is long  1,234,567\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -60,7 +90,7 @@ def test_models_are_listed_with_size_and_source(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "task", "weights", "parameters", "GMACs", "source"]
     row = next(line for line in lines if line.startswith("resnet18 "))
-    assert row.split()[1:4] == ["classifiers", "imagenet", "11,689,512"]
+    assert row.split()[1:4] == ["classification", "imagenet", "11,689,512"]
 
 
 def test_models_as_json_are_the_table(capsys):
@@ -94,6 +124,12 @@ def test_train_prints_metrics_then_report_then_the_run(fake, capsys):
     *metrics, report, run = capsys.readouterr().out.splitlines()
     assert metrics == ["mean_iou  0.5000", "iou", "  car     0.2500", "  sky     n/a"]
     assert (report, run) == ("report: runs/fake-1/report.html", "runs/fake-1")
+
+
+def test_number_of_a_trivial_answer_is_printed_under_its_metric(fake, capsys):
+    fake.metrics = {"top1": 0.5, "baseline": {"metric": "top1", "value": 1 / 3, "about": "Always bees."}}
+    main(["train", "camvid_unet"])
+    assert capsys.readouterr().out.splitlines()[:3] == ["top1      0.5000", "baseline", "  top1    0.3333"]
 
 
 def test_train_prints_the_numbers_of_a_group_and_leaves_out_its_texts(fake, capsys):
@@ -156,7 +192,7 @@ def test_predict_writes_a_line_for_each_image_to_standard_output_and_nothing_els
     shown = capsys.readouterr()
     assert shown.out == "a.png  bee 0.93\nb.png  not answered\nc.png  c_view.jpg\n"
     assert "\npredicting 3 images\n" in f"\n{shown.err}"
-    assert "pictures and predictions.json and predictions.csv are in r/predictions\n" in shown.err
+    assert "pictures, predictions.json and predictions.csv are in r/predictions\n" in shown.err
 
 
 def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, capsys):
@@ -168,6 +204,29 @@ def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, caps
     assert main(["predict", "r", "-o", "out", "a.png", "b.png", "c.png"]) == 3
     shown = capsys.readouterr()
     assert "error: 1 of 3 images not answered; predictions.json has the reason of each" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("predict,,a.png", "RUN"),
+        ("predict,r,", "IMAGE"),
+        ("predict,r,a.png,-o,", "-o/--out"),
+        ("predict,r,a.png,--out=", "-o/--out"),
+        ("evaluate,", "RUN"),
+        ("train,", "RECIPE key=value"),
+        ("train,--resume,", "--resume"),
+        ("train,x,--run,", "--run"),
+        ("show,dense,,a.png", "RUN|MODEL"),
+        ("show,dense,r,", "IMAGE"),
+        ("recipes,", "NAME"),
+        ("models,", "PATTERN"),
+    ],
+)
+def test_empty_argument_is_refused_by_name_and_is_not_the_working_directory(fake, capsys, words, names):
+    assert main(words.split(",")) == 2
+    assert f"error: argument {names}: it is empty; give a name or a path" in capsys.readouterr().err
+    assert fake.calls == []
 
 
 def test_predict_takes_a_network_that_was_published(fake):
@@ -207,6 +266,15 @@ def test_misprints_are_listed_with_what_is_true(capsys):
     assert main(["models", "vgg16", "--misprints", "--json"]) == 0
     assert {row["about"] for row in json.loads(capsys.readouterr().out)["misprints"]} == {"vgg16"}
     assert main(["models", "--misprints", "xyz"]) == 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_models_are_listed_by_the_names_of_tasks(task, capsys):
+    assert main(["models", task, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["models"]
+    fitting = [name for name, row in MODELS.items() if row.gives in TASKS[task].takes]
+    assert [row["name"] for row in rows] == list(AREAS.get(task, fitting))
+    assert {row["task"] for row in rows} == {task if task in AREAS else "pose"}
 
 
 def test_models_of_a_task_and_timm_s_are_offered(capsys):

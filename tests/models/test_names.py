@@ -6,14 +6,13 @@ import pytest
 
 from unpool.models import AREAS, MODELS, area_of
 from unpool.models.pretrained import words_of
-from unpool.network_names import FILE, listed_networks, not_a_run
-from unpool.task import OUTPUTS
+from unpool.network_names import FILE, OUTPUTS, listed_networks, not_a_run
 
 HOW = "write it anew: .venv/bin/python -m tests.models.test_names"
 
 
 def lines() -> list[str]:
-    return [" ".join([name, area_of(name), *words_of(name)]) for name in MODELS]
+    return [" ".join([name, area_of(name), row.gives, *words_of(name)]) for name, row in MODELS.items()]
 
 
 def test_list_is_the_tables():

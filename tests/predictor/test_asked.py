@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ def tree(tmp_path, monkeypatch) -> Path:
         (["**/*.jpg"], ["b/deep/3.jpg"]),
         (["c.png", "[ab]/1.png"], ["c.png", "a/1.png", "b/1.png"]),
         (["b/2.png", "b/2.png"], ["b/2.png", "b/2.png"]),
+        (["b/**"], ["b/1.png", "b/2.png", "b/deep/3.jpg"]),
+        (["b", "./b/deep", "b/../b/1.png"], ["b/1.png", "b/2.png", "b/deep/3.jpg"]),
+        (["b/2.png", "b/*.png", "b/2.png"], ["b/2.png", "b/1.png", "b/2.png"]),
     ],
 )
 def test_folders_and_patterns_are_replaced_by_the_images_in_order(tree, asked, files):
@@ -58,6 +62,29 @@ def test_pattern_without_a_match_is_named(tree):
         list_images(["x*.png"])
 
 
+@pytest.mark.parametrize("asked", ["b", "b/**", "b/*"])
+def test_what_predict_wrote_is_left_out_of_folders_and_patterns_and_said(tree, caplog, asked):
+    Image.new("RGB", (4, 3)).save("b/1_view.jpg")
+    Image.new("RGB", (4, 3)).save("b/1_mask.png")
+    (tree / "b" / "deep" / "empty").mkdir()
+    record = {"image": "b/1.png", "class": "1.png", "mask": "1_mask.png", "view": "1_view.jpg"}
+    Path("b/predictions.json").write_text(json.dumps({"format": 1, "predictions": [record, {"error": "x"}]}))
+    images, problems = list_images([asked, "b/1_mask.png"])
+    assert ([path.as_posix() for path in images], problems) == (
+        ["b/1.png", "b/2.png", "b/deep/3.jpg", "b/1_mask.png"],
+        {},
+    )
+    assert caplog.messages == ["2 images are left out, which predict wrote into b"]
+    with pytest.raises(DataError, match="no image below it but those that predict wrote; name one itself"):
+        list_images(["b/*_view.jpg"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"predictions": 3}', '{"predictions": [3, {"view": 3}]}', "[" * 10_000])
+def test_list_of_another_program_leaves_nothing_out(tree, text):
+    Path("b/predictions.json").write_text(text)
+    assert len(list_images(["b"])[0]) == 3
+
+
 def test_equal_names_in_different_folders_get_numbers():
     assert stems([Path("a/x.jpg"), Path("b/X.png"), Path("x-2.jpg")]) == ["x", "X-2", "x-2-2"]
 
@@ -71,7 +98,7 @@ def test_folder_that_exists_is_never_chosen(tmp_path):
 
 BRIEFS = {
     "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
-    "segmentation": ({"shares": {"ant": 0.1, "bee": 0.6, "wasp": 0.05, "fly": 0.25}}, "bee 60%, fly 25%, ant 10%"),
+    "segmentation": ({"shares": {"ant": 0.0, "bee": 0.6, "wasp": 0.0, "fly": 0.4}}, "bee 60%, fly 40%"),
     "denoising": ({"clean": "x_clean.png"}, "x_clean.png"),
     "pose": ({"score": [0.5, 0.75]}, "2 joints 0.62"),
     "pose_coordinates": ({"score": [1.0, 0.0]}, "2 joints 0.50"),
@@ -101,6 +128,15 @@ def test_table_has_a_row_for_each_image_with_numbers_and_texts_but_no_lists():
     }
     assert rows[1]["error"] == "c.jpg: file is empty"
     assert "top" not in rows[0]
+
+
+def test_table_has_place_and_score_of_every_joint():
+    record = {"image": "a.jpg", "joints": ["nose", "tail"], "keypoints": [[1.5, 2.0], [3.0, 4.0]], "score": [0.5, 0.75]}
+    (row,) = csv.DictReader(io.StringIO(as_csv([record], ["2 joints 0.62"])))
+    assert [row[f"{name}.{what}"] for name in ("nose", "tail") for what in ("x", "y", "score")] == [
+        *("1.5", "2.0", "0.5"),
+        *("3.0", "4.0", "0.75"),
+    ]
 
 
 def test_predictor_prints_what_it_is():

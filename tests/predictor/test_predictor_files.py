@@ -68,6 +68,17 @@ def test_mask_file_holds_class_indices_in_the_palette_of_the_data(masks, tmp_pat
     assert record["size_hw"] == [6, 8]
 
 
+def test_share_of_a_class_that_an_image_lacks_is_zero_and_classes_keep_their_order(masks, tmp_path):
+    records = write_predictions(masks, [save(tmp_path / f"{v}.png", v) for v in (250, 0)], tmp_path / "out", csv=True)
+    assert [list(record["shares"].items()) for record in records] == [
+        [("dark", 0.0), ("bright", 1.0)],
+        [("dark", 1.0), ("bright", 0.0)],
+    ]
+    heads, *rows = (line.split(",") for line in (tmp_path / "out" / "predictions.csv").read_text().splitlines())
+    at = heads.index("shares.dark")
+    assert (heads[at + 1], [row[at : at + 2] for row in rows]) == ("shares.bright", [["0.0", "1.0"], ["1.0", "0.0"]])
+
+
 def test_list_of_predictions_is_that_which_is_returned(labels, tmp_path):
     paths = [save(tmp_path / "a.png", 250), save(tmp_path / "b.png", 5)]
     records = write_predictions(labels, paths, tmp_path / "out")
@@ -280,7 +291,7 @@ def test_strip_is_answered_at_its_size_in_tiles_of_bounded_memory(size_hw, size,
     preprocessing = Preprocessing(size_hw=size_hw, mean=(0.0,) * 3, std=(1.0,) * 3)
     predictor = Predictor(network, preprocessing, INFO, Segmentation(INFO))
     (record,) = write_predictions(predictor, [save(tmp_path / "strip.png", 250, size)], tmp_path / "out")
-    assert record["shares"] == {"dark": 1.0}
+    assert record["shares"] == {"dark": 1.0, "bright": 0.0}
     assert record["size_hw"] == [size[1], size[0]]
     assert network.largest <= predictor.limit
     with Image.open(tmp_path / "out" / "strip_mask.png") as mask:

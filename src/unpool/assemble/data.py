@@ -28,6 +28,7 @@ from unpool.machine import cache_folder
 from unpool.ops import mean_image
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
+from unpool.recipe.listed import needs_folder
 from unpool.task import TrainingSetup
 from unpool.tasks import TASKS
 from unpool.types import MOST_PIXELS, RGB, DataInfo, Decoding, Range, Reader, Samples
@@ -66,7 +67,7 @@ def make_reader(recipe: Recipe, split: str, *, classes: Sequence[str] | None = N
     kind = READERS[recipe.data.reader]
     accepted = signature(kind).parameters
     if recipe.data.root is None and accepted["root"].default is Parameter.empty:
-        raise RecipeError(f"reader {recipe.data.reader} needs a folder; say which: data.root=DIR")
+        raise RecipeError(needs_folder(recipe.data.reader))
     options = dict(recipe.data.options)
     if "decoding" in accepted:
         options["decoding"] = decoding_of(recipe)

@@ -14,27 +14,43 @@ ABOUT = "print a script for completion with Tab: bash or zsh"
 DETAILS = """bash: echo 'source <(unpool completion bash)' >> ~/.bashrc
 zsh:  echo 'source <(unpool completion zsh)' >> ~/.zshrc"""
 SHELLS = ("bash", "zsh")
+_FIRST = ("--help", "--version", "--debug")  # before a verb
 _ZSH = "autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n"
 _SCRIPT = """_unpool() {
-    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="${COMP_WORDS[1]}"
-    local words="" first="" rest="" options=""
+    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" count=0 i word
+    local words="" first="" rest="" options="" folders=""
     COMPREPLY=()
     if [ "$cur" = "=" ] || [ "$prev" = "=" ]; then return; fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word="${COMP_WORDS[i]}"
+        case " @TAKES@ " in *" ${COMP_WORDS[i-1]} "*) continue ;; esac
+        case "$verb $word" in
+        *" -"*) ;;
+        " "*) verb="$word" ;;
+@DEEPER@
+        *) count=$((count + 1)) ;;
+        esac
+    done
     case "$verb $prev" in
 @VALUES@
     *)
         case "$verb" in
+        "") first="@VERBS@" options="@FIRST@" ;;
 @WORDS@
         esac
-        case "$COMP_CWORD $cur" in
-        "1 "*) words="@VERBS@" ;;
+        case "$count $cur" in
         *" -"*) words="$options" ;;
-        "2 "*) words="$first" ;;
-        *) words="$rest" ;;
+        "0 "*) words="$first" ;;
+        *) words="$rest" folders="" ;;
         esac ;;
     esac
     COMPREPLY=( $(compgen -W "$words" -- "$cur") )
     case "${COMPREPLY[0]}" in *=) type compopt > /dev/null 2>&1 && compopt -o nospace ;; esac
+    if [ "$folders" ]; then
+        local IFS=$'\\n'
+        COMPREPLY+=( $(compgen -d -- "$cur") )
+        type compopt > /dev/null 2>&1 && compopt -o filenames
+    fi
 }
 complete -o bashdefault -o default -F _unpool unpool"""
 
@@ -62,18 +78,28 @@ def _script(*, keys: Sequence[str]) -> str:
 
     networks = listed_networks()
     published = [name for name, known in networks.items() if known.weights]
+    asked = ("predict", "evaluate", "show dense")  # which take a run, or a network with weights
     first = {"train": recipe_names(), "recipes": recipe_names(), "show": SHOWN, "summary": networks}
-    first |= {"models": networks, "predict": published, "evaluate": published, "completion": SHELLS}
-    rest = {"train": keys}
-    values, words = [], []
-    for verb, module in VERBS.items():
+    first |= {"models": {**_tasks(), **networks}, "completion": SHELLS, **dict.fromkeys(asked, published)}
+    rest = {"train": keys, "evaluate": [key for key in keys if key.startswith("data.")]}
+    deeper = {f"show {name}": module for name, module in SHOWN.items()}
+    values, words, takes = [], [], set()
+    for verb, module in {**VERBS, **deeper}.items():
         actions = [action for action in module.parser()._actions if action.option_strings]
         names = [name for action in actions for name in action.option_strings]
+        takes |= {name for action in actions if action.nargs != 0 for name in action.option_strings}
         values += [_value(f"{verb} {name}", action) for action in actions for name in action.option_strings]
         lists = {"first": first.get(verb, ()), "rest": rest.get(verb, ()), "options": names}
-        words.append(f"        {verb}) " + " ".join(f'{name}="{" ".join(one)}"' for name, one in lists.items()) + " ;;")
-    script = _SCRIPT.replace("@VERBS@", " ".join([*VERBS, "--help", "--version"]))
-    return script.replace("@VALUES@", "\n".join(filter(None, values))).replace("@WORDS@", "\n".join(words))
+        lists["folders"] = ["yes"] if verb in asked else []
+        texts = " ".join(f'{name}="{" ".join(one)}"' for name, one in lists.items())
+        words.append(f'        "{verb}") {texts} ;;')
+    parts = {"TAKES": " ".join(sorted(takes)), "VALUES": "\n".join(filter(None, values)), "WORDS": "\n".join(words)}
+    parts |= {"VERBS": " ".join([*VERBS, *_FIRST]), "FIRST": " ".join(_FIRST)}
+    parts["DEEPER"] = "\n".join(f'        "{verb}") verb="{verb}" ;;' for verb in deeper)
+    script = _SCRIPT
+    for name, text in parts.items():
+        script = script.replace(f"@{name}@", text)
+    return script
 
 
 def _value(pattern: str, action: Action) -> str:
@@ -82,6 +108,16 @@ def _value(pattern: str, action: Action) -> str:
 
 
 def _keys() -> list[str]:
+    from unpool.recipe.listed import listed_rows
     from unpool.recipe.overrides import SECTION_CLASSES
 
-    return [f"{section}.{key}=" for section, kind in SECTION_CLASSES.items() for key in kind.model_fields]
+    keys = [f"{section}.{key}=" for section, kind in SECTION_CLASSES.items() for key in kind.model_fields]
+    for section, rows in listed_rows().items():
+        keys += [f"{section}.{key}=" for row in rows.values() for key in row.options]
+    return list(dict.fromkeys(keys))
+
+
+def _tasks() -> dict[str, None]:
+    from unpool.recipe.listed import listed_rows
+
+    return dict.fromkeys(listed_rows()["task"])

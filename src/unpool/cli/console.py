@@ -2,16 +2,16 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unpool.streams import lasting
 
-if TYPE_CHECKING:
-    pass
+_LEAST = 12  # characters of a last column that are worth a place on a narrow terminal
 
 
 def escape_unencodable() -> None:
@@ -61,12 +61,23 @@ def write_json(values: Mapping[str, Any]) -> None:
 def write_table(rows: Sequence[Sequence[str]]) -> None:
     """Writes rows of cells to standard output, each column as wide as its longest cell.
 
-    Cells of the last column are not padded.
+    A terminal gets lines that fit: the last column is shortened, and columns behind the second that have no room are
+    left out. A pipe gets all.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size().columns if is_terminal() else None
+    if room is not None:
+        while len(widths) > 2 and sum(widths[:-1]) + 2 * (len(widths) - 1) + min(_LEAST, widths[-1]) > room:
+            widths.pop()
+        widths[-1] = max(_LEAST, room - sum(widths[:-1]) - 2 * (len(widths) - 1))
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        write_result("  ".join([*cells, row[-1]]).rstrip())
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        last = row[len(widths) - 1]
+        write_result("  ".join([*cells[:-1], last if room is None else _cut(last, widths[-1])]).rstrip())
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 @contextmanager

@@ -27,7 +27,8 @@ def start_training(recipe: str, overrides: Sequence[str]) -> None:
     """
     if is_restarted():
         return
-    roots = [Path(text.removeprefix(_ROOT)).expanduser() for text in overrides if text.startswith(_ROOT)]
+    texts = [text.removeprefix(_ROOT) for text in overrides if text.startswith(_ROOT)]
+    roots = [Path(text).expanduser() for text in texts if text]
     for root in roots[-1:]:
         require_root(root)
     on = f" on {roots[-1]}" if roots else ""

@@ -10,9 +10,9 @@ from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
-ABOUT = "evaluate a run on a split of its data, or of other data; or a published network"
+ABOUT = "evaluate a run, or a published network, on a split of a data set"
 EXAMPLES = """examples: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test
-          unpool evaluate timm/efficientnet_lite0 data.root=DIR --weights efficientnet_lite0"""
+          unpool evaluate resnet50 data.root=DIR --weights imagenet"""
 
 
 def parser() -> Parser:

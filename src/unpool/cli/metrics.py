@@ -10,7 +10,9 @@ def write_metrics(metrics: Mapping[str, Any]) -> None:
     """Writes the numbers, one per line; those of a group, such as by class, are indented below its name."""
     rows: list[tuple[str, str]] = []
     for name, value in metrics.items():
-        if isinstance(value, Mapping):
+        if name == "baseline":  # its one number belongs to the metric that it names
+            rows += [(name, ""), (f"  {value['metric']}", _shown(value["value"]))]
+        elif isinstance(value, Mapping):
             inner = [(f"  {inner}", _shown(number)) for inner, number in value.items() if _is_number(number)]
             rows += [(name, ""), *inner] if inner else []
         elif _is_number(value):

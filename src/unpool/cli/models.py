@@ -7,10 +7,11 @@ from unpool.cli.console import flush, library_output_to_stderr, write_json, writ
 from unpool.cli.parser import Parser
 from unpool.errors import EnvironmentFault, RecipeError, quoted, shortened
 
-ABOUT = "list the networks: task, published weights, parameters, multiply-adds, source"
-DETAILS = """Counts are of the published network: see its default input and classes in --json.
+ABOUT = "list the networks: task, weights, parameters, multiply-adds, source"
+DETAILS = """A terminal gets as many columns as fit; a pipe and --json get all. Counts are of
+the published network: see its default input and classes in --json.
 examples: unpool models 'fcn*'
-          unpool models 'timm/*' --probe         which of timm's networks can be a backbone, and why others cannot
+          unpool models 'timm/*' --probe   which can be backbones, and why not
           unpool models 'timm/convnext*' --probe --json"""
 
 
@@ -34,11 +35,11 @@ def parser() -> Parser:
 
 def run(values: Namespace) -> int:
     """Prints the networks that the arguments ask for; returns 1 if `--count` finds a wrong count, else 0."""
-    from unpool.models import AREAS, names
+    from unpool.models import names
 
     if values.misprints:
         return _misprints(values.pattern, as_json=values.json)
-    matches = list(AREAS.get(values.pattern, ())) or names(values.pattern)
+    matches = _of_task(values.pattern) or names(values.pattern)
     if not matches:
         raise RecipeError(_nothing_fits(values.pattern))
     if values.probe:
@@ -51,6 +52,15 @@ def run(values: Namespace) -> int:
         heads = ("name", "task", "weights", "parameters", "GMACs", "source")
         write_table([heads, *(_cells(_row(name)) for name in matches)])
     return 0
+
+
+def _of_task(task: str) -> list[str]:
+    """The networks that were made for a task; of one that is a kind of another, such as people, those that fit it."""
+    from unpool.models import AREAS, MODELS
+    from unpool.tasks import TASKS
+
+    takes = TASKS[task].takes if task in TASKS else ()
+    return list(AREAS.get(task, ())) or [name for name, row in MODELS.items() if row.gives in takes]
 
 
 def _nothing_fits(pattern: str) -> str:

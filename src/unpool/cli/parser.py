@@ -1,14 +1,15 @@
 """Parses the arguments of one verb: options and positional arguments in any order, errors in one line."""
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from unpool.errors import RecipeError, shortened
 
 
 class Parser(ArgumentParser):
-    """An ArgumentParser that raises RecipeError, refuses abbreviated options and has `--debug`.
+    """An ArgumentParser that raises RecipeError, refuses abbreviated options and empty texts, and has `--debug`.
 
     Args:
         verb: name of the verb.
@@ -24,6 +25,8 @@ class Parser(ArgumentParser):
             allow_abbrev=False,
             formatter_class=RawDescriptionHelpFormatter,
         )
+        self.register("type", None, _text)
+        self.register("type", Path, lambda word: Path(_text(word)))
         self.add_argument("--debug", action="store_true", help="show where in the code an error arose")
 
     def read(self, arguments: Sequence[str]) -> Namespace:
@@ -37,3 +40,10 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         words = " ".join(shortened(word) for word in message.split(" "))  # argparse repeats what was typed
         raise RecipeError(f"{words}; see {self.prog} --help")
+
+
+def _text(word: str) -> str:
+    """The word; an empty one, such as a variable of the shell that is not set, would be the working directory."""
+    if not word:
+        raise ArgumentTypeError("it is empty; give a name or a path, or leave it out")
+    return word

@@ -19,7 +19,8 @@ from unpool.screen import ReadingBar, log_to_stderr
 from unpool.streams import write_message
 
 ABOUT = "predict on images with the network of a run, or a published one"
-EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json, pictures and raw results.
+EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json,
+pictures and raw results.
 examples: unpool predict runs/camvid_unet-1 street.jpg more/ -o out
           unpool predict runs/folder_resnet18-1 'photos/*.jpg' --csv
           unpool predict resnet50 photo.jpg --weights imagenet"""
@@ -86,8 +87,8 @@ def run(values: Namespace) -> int:
     failed = sum("error" in record for record in records)
     if failed:
         write_message(f"error: {failed} of {len(records)} images not answered; predictions.json has the reason of each")
-    tables = "predictions.json and predictions.csv" if values.csv else "predictions.json"
-    write_message(f"pictures and {tables} are in {out}")
+    written = "pictures, predictions.json and predictions.csv" if values.csv else "pictures and predictions.json"
+    write_message(f"{written} are in {out}")
     return DataError.exit_code if failed else 0
 
 

@@ -6,7 +6,7 @@ from unpool.cli.console import write_json, write_result, write_table
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "list the shipped recipes, print one, all its keys, or the JSON Schema of all"
+ABOUT = "list the shipped recipes, print one, or the JSON Schema of all"
 
 
 def parser() -> Parser:

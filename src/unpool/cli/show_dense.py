@@ -10,9 +10,9 @@ from unpool.errors import quoted
 from unpool.screen import log_to_stderr
 from unpool.streams import write_message
 
-ABOUT = "slide a classifier over a photograph; the same in one pass, and dilated against upsampled"
+ABOUT = "slide a classifier over a photograph, by windows and in one pass"
 EXAMPLES = """examples: unpool show dense runs/mnist_convnet-1 page.png --window 28 28
-          unpool show dense resnet18 photo.jpg --weights imagenet --class "tabby" -o out"""
+          unpool show dense resnet18 photo.jpg --weights imagenet --class tabby"""
 LARGEST_SIDE = 16_384
 
 

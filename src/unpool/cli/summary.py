@@ -13,10 +13,10 @@ from unpool.errors import RecipeError, quoted
 if TYPE_CHECKING:
     from unpool.inspection.layer_table import Summary
 
-ABOUT = "show output, parameters, MACs, memory and receptive field of every layer"
+ABOUT = "show output, parameters, MACs, memory, receptive field by layer"
 DETAILS = """A terminal gets as many columns as fit; a pipe and --json get all.
 examples: unpool summary resnet50 --size 224
-          unpool summary unet backbone=resnet34 num_classes=11 --size 360 480 --depth 3"""
+          unpool summary unet backbone=resnet34 --size 360 480 --depth 3"""
 LARGEST_SIDE = 65_536
 DEEPEST = 100
 

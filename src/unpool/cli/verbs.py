@@ -65,7 +65,7 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "`unpool VERB --help` shows the arguments of a verb, `unpool --version` the version.",
+            "`unpool VERB --help` shows its arguments, `unpool --version` the version.",
             "--debug shows where in the code an error arose.",
         ]
     )

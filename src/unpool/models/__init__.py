@@ -21,9 +21,11 @@ from unpool.types import Backbone
 
 _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default options or smaller ones
 
-AREAS: dict[str, dict[str, Variant]] = {  # what the published networks of each folder were made for
-    folder.__name__.rpartition(".")[2]: {**(BACKBONES if folder is classifiers else {}), **folder.MODELS}
-    for folder in (classifiers, segmentation, pose, denoising)
+AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for
+    "classification": {**BACKBONES, **classifiers.MODELS},
+    "segmentation": segmentation.MODELS,
+    "pose": pose.MODELS,
+    "denoising": denoising.MODELS,
 }
 MODELS: dict[str, Variant] = {name: row for rows in AREAS.values() for name, row in rows.items()}
 
@@ -46,11 +48,11 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def area_of(name: str) -> str:
-    """Returns what a network was made for, a key of AREAS; timm's are classifiers.
+    """Returns what a network was made for, a key of AREAS; timm's are for classification.
 
     Example:
         >>> area_of("vgg16"), area_of("timm/resnet18")
-        ('classifiers', 'classifiers')
+        ('classification', 'classification')
     """
     return next((area for area, rows in AREAS.items() if name in rows), next(iter(AREAS)))
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from torch import nn
 
 from unpool.errors import RecipeError, quoted, shortened
+from unpool.network_names import not_listed
 
 MOST = 65_536  # of a count among the options of a network: channels, units, cells
 MOST_OF = {"depth": 16, "stages": 100, "output_stride": 1024}  # halvings: 2**16 is more than the side of an image
@@ -48,7 +49,7 @@ class Variant:
 
     @property
     def gives(self) -> str:
-        """What its outputs are, by their shapes: a key of `task.OUTPUTS`."""
+        """What its outputs are, by their shapes: a key of `network_names.OUTPUTS`."""
         shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
         first, *more = cast(list[tuple[int, ...]], shapes)
         if len(first) == 1:
@@ -75,9 +76,7 @@ def find(table: Mapping[str, Variant], name: str, *, what: str = "network") -> V
         RecipeError: there is no such row; the message has the nearest names.
     """
     if name not in table:
-        near = get_close_matches(shortened(name).lower(), table, n=3, cutoff=0.5)
-        hint = f"did you mean: {', '.join(near)}?" if near else f"there are: {', '.join(sorted(table))}."
-        raise RecipeError(f"no {what} is called {quoted(name)}; {hint} Those of timm are called timm/NAME")
+        raise RecipeError(not_listed(name, table, what=what))
     return table[name]
 
 

@@ -17,11 +17,11 @@ from unpool.data.range_of_set import range_of_files
 from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
-from unpool.predictor.asked import list_images, reasons, stems
+from unpool.predictor.asked import LIST, VIEW, list_images, reasons, stems
 from unpool.predictor.predictor import Predictor
 from unpool.predictor.table import as_csv
 
-LIST, TABLE = "predictions.json", "predictions.csv"
+TABLE = "predictions.csv"
 VIEW_SIDE = 2048  # pixels; larger pictures are thinned out for looking
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def write_predictions(
     out = Path(out)
     files, problems = list_images(images)
     names = stems(files)
-    _refuse_existing(out, names, endings=(*predictor.task.files, "view.jpg"), csv=csv)
+    _refuse_existing(out, names, endings=(*predictor.task.files, VIEW[1:]), csv=csv)
     records: list[dict[str, Any]] = []
     predictor = _with_range(predictor, [path for path in files if path not in problems])
     try:
@@ -162,9 +162,7 @@ def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path, *, rem
     task, size_hw = predictor.task, image.shape[-2:]
     step = -(-max(size_hw) // VIEW_SIDE)
     view = task.draw(drawable(image[..., ::step, ::step]), task.thinned(answer, step))
-    Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(
-        stem.with_name(f"{stem.name}_view.jpg"), quality=92
-    )
+    Image.fromarray(view.permute(1, 2, 0).contiguous().numpy()).save(stem.with_name(f"{stem.name}{VIEW}"), quality=92)
     written = {f"{stem.name}_{ending}" for ending in task.files}
     kept = {
         key: printable(value) if isinstance(value, str) and value in written else value
@@ -174,7 +172,7 @@ def _answer(predictor: Predictor, path: Path, pixels: Pixels, stem: Path, *, rem
     texts += [text for text in (shade.sentence, shade.doubt) if text] if shade else []
     has_notes = texts or task.is_image or task.points
     record: dict[str, Any] = {"image": printable(path), "size_hw": list(size_hw), **kept}
-    return record | ({"notes": texts} if has_notes else {}) | {"view": printable(f"{stem.name}_view.jpg")}
+    return record | ({"notes": texts} if has_notes else {}) | {"view": printable(f"{stem.name}{VIEW}")}
 
 
 def _with_range(predictor: Predictor, files: Sequence[Path]) -> Predictor:

@@ -18,7 +18,8 @@ def as_csv(records: Sequence[Mapping[str, Any]], briefs: Sequence[str]) -> str:
 
     Returns:
         A line of names, then a line a record: `image`, `width`, `height`, `answer`; every value that is one number or
-        text; those of a mapping as `shares.road`; notes joined by "; "; and `error`. Lists are in predictions.json.
+        text; those of a mapping as `shares.road`; of each joint `nose.x`, `nose.y` and `nose.score`; notes joined by
+        "; "; and `error`. Other lists, such as those of several people, are in predictions.json.
 
     Example:
         >>> print(as_csv([{"image": "a.jpg", "size_hw": [2, 3], "class": "bee"}], ["bee 0.9"]).strip())
@@ -45,4 +46,7 @@ def _row(record: Mapping[str, Any], brief: str) -> dict[str, Any]:
             row |= {f"{key}.{name}": inner for name, inner in value.items()}
         elif not isinstance(value, list | tuple):
             row[key] = value
+    if "keypoints" in record:
+        for name, (x, y), score in zip(record["joints"], record["keypoints"], record["score"], strict=True):
+            row |= {f"{name}.x": x, f"{name}.y": y, f"{name}.score": score}
     return row

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import getdoc, getmro, isclass, signature
+from textwrap import wrap
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,12 +12,12 @@ from unpool.recipe.options import DERIVED, Option, model_options, options_of
 from unpool.recipe.settings import Recipe
 from unpool.recipe.yaml_text import write_yaml
 
-COLUMN = 36  # where help begins
+COLUMN, WIDTH = 36, 80  # where help begins behind a value, and where lines end
 _ENTRY = re.compile(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def explain(recipe: Recipe) -> str:
-    """The recipe as YAML with every key, also those of its reader, network and task, and help behind each.
+    """The recipe as YAML with every key, also those of its reader, network and task, and help at each.
 
     What a recipe sets, and every default that YAML can express, stands as a value; a key without one is a comment.
     Loading the text gives the recipe again. Imports torch, for the tables.
@@ -76,7 +77,8 @@ def _section(
 def help_of(build: Callable[..., Any]) -> dict[str, str]:
     """The first sentence about each argument or attribute in the docstring of a class or function, by name.
 
-    Those of the bases of a class, and of the class that a function returns, count where it says nothing itself.
+    None is called null, as in YAML. Those of the bases of a class, and of the class that a function returns, count
+    where it says nothing itself.
 
     Example:
         >>> from unpool.recipe.settings import Train
@@ -92,6 +94,7 @@ def help_of(build: Callable[..., Any]) -> dict[str, str]:
         here: dict[str, str] = {}
         for names, text in _ENTRY.findall(getdoc(source) or "" if source is not object else ""):
             sentence = re.split(r"\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+            sentence = re.sub(r"\bNone\b", "null", sentence)
             here |= {name: sentence for name in re.split(r",\s*", names) if name not in here}  # arguments come first
         texts |= here
     return texts
@@ -104,15 +107,21 @@ def _with_choices(text: str, choices: Iterable[str]) -> str:
 
 
 def _line(key: str, value: Any, text: str, indent: int) -> str:
-    """`key: value  # help`; of a value of several lines, the help before it."""
+    """`key: value  # help`; long help, and that of a value of several lines, above it."""
     plain = write_yaml({key: value}).strip()
     plain = plain[1:-1] if plain.startswith("{") else plain
     lines = [" " * indent + line for line in plain.split("\n")]
     if len(lines) == 1:
         return _comment(lines[0], text)
-    return "\n".join([_comment("  #", text), *lines] if text else lines)
+    return "\n".join([*_above(text), *lines])
 
 
 def _comment(line: str, text: str) -> str:
+    """The line with its help behind it, or where that is too long above it."""
     mark = "" if line.lstrip().startswith("#") else "# "
-    return f"{line:{COLUMN}}{mark if len(line) < COLUMN else f'  {mark}'}{text}" if text else line
+    whole = f"{line:{COLUMN}}{mark if len(line) < COLUMN else f'  {mark}'}{text}" if text else line
+    return whole if len(whole) <= WIDTH or not text else "\n".join([*_above(text), line])
+
+
+def _above(text: str) -> list[str]:
+    return [f"  #   {part}" for part in wrap(text, WIDTH - 6, break_long_words=False, break_on_hyphens=False)]

@@ -14,6 +14,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapt
 
 from unpool.errors import RecipeError, quoted
 from unpool.limits import SHARE
+from unpool.network_names import OUTPUTS, listed_networks
 from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
 from unpool.recipe.settings import Model, Recipe
 
@@ -36,6 +37,9 @@ class Option(NamedTuple):
     default: Any
 
 
+Rows = Mapping[str, Mapping[str, Option]]  # of a table, by name
+
+
 def options_of(build: Callable[..., Any], derived: Mapping[str, str] | None = None) -> dict[str, Option]:
     """Returns the keyword-only arguments of a class or function by name, without those in `derived`."""
     parameters = signature(build, eval_str=True).parameters.values()
@@ -48,13 +52,16 @@ def options_of(build: Callable[..., Any], derived: Mapping[str, str] | None = No
 
 def check_options(recipe: Recipe) -> list[Mistake]:
     """Returns a mistake for every name that is in no table and every option that its row does not take."""
+    from unpool.data.readers import READERS
+    from unpool.tasks import TASKS
+
     return [
-        *_check_data(recipe),
+        *check_data(recipe, {name: options_of(row, DERIVED["data"]) for name, row in READERS.items()}),
         *_check_augment(recipe),
         *_check_noise(recipe),
         *_check_order(recipe),
         *_check_model(recipe.model),
-        *_check_task(recipe),
+        *check_task(recipe, {name: options_of(row, DERIVED["task"]) for name, row in TASKS.items()}),
         *_check_output(recipe),
     ]
 
@@ -142,16 +149,14 @@ def _limited(name: str, kind: Any) -> Any:
     return kinds.get(kind, kind) if isinstance(kind, Hashable) else kind
 
 
-def _check_data(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.readers import READERS
-
+def check_data(recipe: Recipe, readers: Rows) -> Iterator[Mistake]:
+    """An unknown reader, or options that it does not take; `readers` has the options of each."""
     name = recipe.data.reader
-    if name not in READERS:
-        yield Mistake(("data", "reader"), f"no reader is called {quoted(name)}{nearest(name, READERS)}")
+    if name not in readers:
+        yield Mistake(("data", "reader"), f"no reader is called {quoted(name)}{nearest(name, readers)}")
         return
-    known = options_of(READERS[name], DERIVED["data"])
-    fields = [field for field in type(recipe.data).model_fields if field != "reader"]
-    yield from _misfits(("data",), f"data (reader {quoted(name)})", recipe.data.options, known, extra=fields)
+    fields = list(type(recipe.data).model_fields)
+    yield from _misfits(("data",), f"data (reader {quoted(name)})", recipe.data.options, readers[name], extra=fields)
 
 
 def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
@@ -227,27 +232,27 @@ def _check_model(model: Model) -> Iterator[Mistake]:
         pretrained.check(model.name, row, backbone=model.backbone, weights=model.weights, new_head=model.new_head)
     except RecipeError as error:
         yield Mistake(("model", "weights"), str(error))
-    yield from _misfits(
-        ("model",), f"model ({quoted(model.name)})", model.options, known, extra=("backbone", "weights", "new_head")
-    )
+    yield from check_model(model, known)
 
 
-def _check_task(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.tasks import TASKS
+def check_model(model: Model, known: Mapping[str, Option]) -> Iterator[Mistake]:
+    """Options that are none of the `known` ones of its network."""
+    fields = list(type(model).model_fields)
+    yield from _misfits(("model",), f"model ({quoted(model.name)})", model.options, known, extra=fields)
 
+
+def check_task(recipe: Recipe, tasks: Rows) -> Iterator[Mistake]:
+    """An unknown task, or options that it does not take; `tasks` has the options of each."""
     name = recipe.task.name
-    if name not in TASKS:
-        yield Mistake(("task", "name"), f"no task is called {quoted(name)}{nearest(name, TASKS)}")
+    if name not in tasks:
+        yield Mistake(("task", "name"), f"no task is called {quoted(name)}{nearest(name, tasks)}")
         return
-    yield from _misfits(
-        ("task",), f"task ({quoted(name)})", recipe.task.options, options_of(TASKS[name], DERIVED["task"])
-    )
+    yield from _misfits(("task",), f"task ({quoted(name)})", recipe.task.options, tasks[name], extra=("name",))
 
 
 def _check_output(recipe: Recipe) -> Iterator[Mistake]:
     """A network whose kind of output the task cannot learn from; both names are in their tables, or nothing is said."""
-    from unpool.models import MODELS, area_of, row_of
-    from unpool.task import OUTPUTS
+    from unpool.models import row_of
     from unpool.tasks import TASKS
 
     name, task = recipe.model.name, recipe.task.name
@@ -255,8 +260,16 @@ def _check_output(recipe: Recipe) -> Iterator[Mistake]:
         gives, takes = row_of(name).gives, TASKS[task].takes if task in TASKS else ()
     except RecipeError:
         return
+    yield from check_output(recipe, gives=gives, takes=takes)
+
+
+def check_output(recipe: Recipe, *, gives: str, takes: Sequence[str]) -> Iterator[Mistake]:
+    """A network that gives what is not among the kinds of output that the task takes; no kind where any will do."""
     if takes and gives not in takes:
-        fitting = sorted((one for one in MODELS if MODELS[one].gives in takes), key=lambda one: area_of(one) != task)
+        name, task = recipe.model.name, recipe.task.name
+        networks = listed_networks().values()
+        kin = sorted((one for one in networks if one.gives in takes), key=lambda one: one.task != task)
+        fitting = [one.name for one in kin]
         wanted = " or ".join(OUTPUTS[kind] for kind in takes)
         text = f"model {quoted(name)} gives {OUTPUTS[gives]}, and task {quoted(task)} learns from {wanted}"
         more = f", and {len(fitting) - _SHOWN} more that `unpool models` lists" if len(fitting) > _SHOWN else ""

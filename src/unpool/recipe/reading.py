@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from unpool.errors import EnvironmentFault, RecipeError, quoted, shortened
+from unpool.recipe.listed import early_mistakes
 from unpool.recipe.mistakes import Mistake, mistakes_of, nearest
 from unpool.recipe.options import check_options, fill_options
 from unpool.recipe.overrides import Overrides, apply_overrides, parse_overrides
@@ -39,12 +40,16 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
 
 
 def early_recipe(source: str | Path, overrides: Overrides = ()) -> Recipe:
-    """Loads a recipe without a look into the tables of readers, networks and tasks, and so without torch.
+    """Loads a recipe by the list of what the tables of readers, networks and tasks hold, and so without torch.
 
     Raises:
-        RecipeError: as `load_recipe`, for all but names and options of those tables.
+        RecipeError: as `load_recipe`, for all but values of the options of those tables, augmentations, noise and
+            order, weights, timm's networks and backbones; and where the folder of the data set is left out.
     """
-    return _read_sections(source, overrides, with_tables=False)[0]
+    recipe, sheet = _read_sections(source, overrides, with_tables=False)
+    if wrong := list(early_mistakes(recipe)):
+        raise sheet.refusal(wrong)
+    return recipe
 
 
 class _Sheet(NamedTuple):

@@ -240,6 +240,11 @@ class Model(_OpenSection):
     weights: FilePath | None = None
     new_head: bool = False
 
+    @property
+    def described(self) -> str:
+        """The network, with its backbone where it has one, such as "unet on resnet34"."""
+        return " on ".join(filter(None, (self.name, self.backbone)))
+
 
 class Task(_OpenSection):
     """The task: a row of `TASKS`, and options of the row.

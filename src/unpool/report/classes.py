@@ -13,6 +13,17 @@ MOST_MATRIX = 20
 MANY = 100_000  # from which on counts are too long for a table
 
 
+def classes_title(described: Described) -> str:
+    """What the metrics with a number for each are about.
+
+    Example:
+        >>> classes_title({"pck_of_joints": Description("PCK", each="joint")}), classes_title({})
+        ('Joints', 'Classes')
+    """
+    each = next((one.each for one in described.values() if one.each), "class")
+    return "Classes" if each == "class" else f"{each.capitalize()}s"
+
+
 def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
     """The first metric that has a number for each class, and the confusion of the classes."""
     tables = {name: one for name, one in described.items() if one.each and not one.is_matrix}

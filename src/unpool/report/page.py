@@ -11,7 +11,7 @@ from unpool.pages.axes import number
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup
 from unpool.pages.page import Section, build_page
-from unpool.report.classes import classes_section
+from unpool.report.classes import classes_section, classes_title
 from unpool.report.curves import curves_section
 from unpool.report.facts import data_section, machine_section
 from unpool.report.result import result_section
@@ -21,7 +21,7 @@ from unpool.task import Exhibit
 
 Legend = Sequence[tuple[str, tuple[int, int, int]]]
 WORST = (
-    "Images of the validation set on which the loss is highest, among those looked at: a wrong label shows here first."
+    "Images of the validation set on which the loss is highest, among those looked at: mistakes in the data show here."
 )
 
 
@@ -67,7 +67,7 @@ def write_report(
     sections = [
         Section("Result", result_section(metrics, described, best)),
         Section("Training", curves_section(metrics, log, described)),
-        Section("Classes", classes_section(metrics, described)),
+        Section(classes_title(described), classes_section(metrics, described)),
         Section("Examples", [key, grid(_cards(examples))] if examples else []),
         Section("Worst", [key, grid(_cards(worst)), blocks.note(WORST)] if worst else []),
         Section("Data", data_section(metrics)),

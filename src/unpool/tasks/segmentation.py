@@ -185,20 +185,20 @@ class Segmentation(Maps):
         return Exhibit((*shown.pictures, ("errors", show_errors(image, is_wrong))), caption=share)
 
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
-        """`<stem>_mask.png`, whose values are classes, in the palette's colours; the record has the share of each."""
+        """`<stem>_mask.png`, whose values are classes, in the palette's colours; the record has each class's share."""
         path = stem.with_name(f"{stem.name}_mask.png")
         mask: Tensor = record["mask"]
         picture = Image.fromarray(mask.numpy())
         picture.putpalette([value for colour in self.palette for value in colour])
         picture.save(path)
         counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
-        shares = {name: int(counts[i]) / mask.numel() for i, name in enumerate(self.info.classes) if counts[i]}
+        shares = {name: int(counts[i]) / mask.numel() for i, name in enumerate(self.info.classes)}
         return {"mask": path.name, "shares": shares}
 
     def brief(self, written: Mapping[str, Any]) -> str:
         """The largest shares of the image."""
         largest = sorted(written["shares"].items(), key=lambda pair: -pair[1])[:BRIEF]
-        return ", ".join(f"{name} {share:.0%}" for name, share in largest)
+        return ", ".join(f"{name} {share:.0%}" for name, share in largest if share)
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline:
         about = "A classifier that sees only the colour of each pixel; what is above it is owed to shape and texture."
