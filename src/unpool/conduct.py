@@ -42,7 +42,7 @@ from unpool.run_directory import (
 from unpool.same_set import check_same_set
 from unpool.task import Baseline, Description, is_above, with_facts
 from unpool.training import speed
-from unpool.training.calibration import BATCHES, warn_of_statistics
+from unpool.training.calibration import BATCHES, LEAST, warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
@@ -212,14 +212,16 @@ def _first_batch(loader: Loader) -> Batch:
     return loader.batch_of(indices, 0)
 
 
-def _calibrating(loader: Loader, *, is_held: bool) -> Callable[[], Iterable[Batch]]:
-    """The first training batches, made anew each time, or once.
+def _calibrating(loader: Loader, *, is_held: bool) -> Callable[[int], Iterable[Batch]]:
+    """By epoch the first training batches, made anew each time, or a few of epoch 0 that are made once.
 
     Their order is asked for now, in epoch 0: a sampler may count how often it is asked.
     """
-    first = loader.order.batches(0)[:BATCHES]
-    held = [loader.batch_of(indices, 0) for indices in first] if is_held else []
-    return lambda: held or (loader.batch_of(indices, 0) for indices in first)
+    first = loader.order.batches(0)[: BATCHES if is_held else LEAST]
+    if not is_held:
+        return lambda epoch: (loader.batch_of(indices, epoch) for indices in first)
+    held = [loader.batch_of(indices, 0) for indices in first]
+    return lambda epoch: [] if epoch else held
 
 
 def _make_callbacks(
@@ -228,7 +230,7 @@ def _make_callbacks(
     measured: Loader,
     *,
     callbacks: Sequence[Callback],
-    calibrating: Callable[[], Iterable[Batch]],
+    calibrating: Callable[[int], Iterable[Batch]],
 ) -> tuple[list[Callback], Evaluate]:
     evaluation = Evaluate(
         measured,
