@@ -41,7 +41,7 @@ from unpool.run_directory import (
 from unpool.same_set import check_same_set
 from unpool.task import is_above, with_facts
 from unpool.training import speed
-from unpool.training.calibration import warn_of_statistics
+from unpool.training.calibration import LEAST, warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
@@ -210,11 +210,12 @@ def _make_callbacks(
     recipe: Recipe, directory: RunDirectory, loaders: tuple[Loader, Loader], *, callbacks: Sequence[Callback]
 ) -> tuple[list[Callback], Evaluate]:
     training, measured = loaders
+    first = training.order.batches(0)[:LEAST]  # asked for once: a sampler may draw each time
     evaluation = Evaluate(
         measured,
         every=recipe.train.evaluate_every,
         best=partial(directory.write_tensors, BEST),
-        calibrating=lambda: (training.batch_of(indices, 0) for indices in training.order.batches(0)),
+        calibrating=lambda epoch: (training.batch_of(indices, epoch) for indices in first),
     )
     every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
     if has_tensorboard():

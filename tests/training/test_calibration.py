@@ -10,8 +10,21 @@ from unpool.training.loop import fit
 from unpool.training.state import final_state
 
 
-def batches():
-    return list(Loader().stream(0, 0, 1))[:4]
+def batches(epoch=0):
+    return list(Loader().stream(epoch, 0, epoch + 1))
+
+
+def one_batch(epoch):
+    return batches(epoch)[:1]
+
+
+def pooled():
+    """The norm at 4 sees one value of a channel in an image."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8)),
+        *(nn.Upsample(size=(6, 6)), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(288, 3)),
+    )
 
 
 def by_hand(weight):
@@ -27,34 +40,72 @@ def by_hand(weight):
 def test_averaged_network_has_the_mean_statistics_of_the_batches_with_its_weights():
     job = make_job(epochs=1, ema=0.9)
     fit(job)
-    recalibrate(job, batches())
+    recalibrate(job, batches)
     state = {name.removeprefix("model."): value for name, value in job.averaging.averages.items()}
     mean, variance = by_hand(state)
     torch.testing.assert_close(state["1.running_mean"], mean)
     torch.testing.assert_close(state["1.running_var"], variance)
     again = {name: value.clone() for name, value in job.averaging.averages.items()}
-    recalibrate(job, batches())
+    recalibrate(job, batches)
     assert same_bits(job.averaging.averages, again)
 
 
-def test_too_few_values_leave_the_average_as_it_was(caplog):
-    job = make_job(epochs=1, ema=0.9)
+def trained(model):
+    """A job whose network is trained for an epoch and averaged, and the averages."""
+    job = make_job(epochs=1, ema=0.9, model=model)
     fit(job)
-    before = {name: value.clone() for name, value in job.averaging.averages.items()}
-    few = [{key: value[:1] for key, value in batch.items()} for batch in batches()[:1]]
-    few[0]["image"] = few[0]["image"][..., :6, :6]
-    with caplog.at_level("INFO", logger="unpool"):
-        recalibrate(job, few)
-    assert "give none" in caplog.text
-    assert same_bits(job.averaging.averages, before)
+    return job, {name.removeprefix("model."): value for name, value in job.averaging.averages.items()}
+
+
+def test_norm_that_sees_one_value_in_an_image_reads_on_through_further_epochs():
+    (job, state), asked = trained(pooled()), []
+    assert recalibrate(job, lambda epoch: asked.append(epoch) or batches(epoch)) == []
+    assert asked == [0, 1, 2, 3, 4]  # of 22 images each
+    means = []
+    for batch in [batch for epoch in asked for batch in batches(epoch)][:27]:
+        map_ = nn.functional.conv2d(batch["image"].float() / 255, state["0.weight"], state["0.bias"])
+        normal = nn.functional.batch_norm(map_, None, None, state["1.weight"], state["1.bias"], training=True)
+        means.append(normal.relu().mean((0, 2, 3)))
+    torch.testing.assert_close(state["4.running_mean"], torch.stack(means).mean(0))
+
+
+def test_norm_that_sees_too_few_values_keeps_its_average_and_the_others_see_what_it_answers():
+    job, state = trained(pooled())
+    before = {name: value.clone() for name, value in state.items()}
+    warnings = recalibrate(job, one_batch)  # of 4 images
+    assert len(warnings) == 1
+    assert "in 10 epochs of the training set batch norm sees 40 values of a channel at 4 (1 such)" in warnings[0]
+    assert torch.equal(state["4.running_var"], before["4.running_var"])
+    assert not torch.equal(state["1.running_var"], before["1.running_var"])
+    with torch.no_grad(), job.averaging.applied(job.learned):
+        job.model.eval()
+        job.model[1].train()
+        answers = [job.model[:6](batch["image"] / 255) for epoch in range(6) for batch in one_batch(epoch)]
+    mean = torch.stack([map_.mean((0, 2, 3)) for map_ in answers]).mean(0)
+    torch.testing.assert_close(state["6.running_mean"], mean)
+
+
+def test_statistics_that_cannot_be_computed_are_warned_of_once(caplog):
+    measure = Evaluate(Loader(), calibrating=one_batch)
+    fit(make_job(epochs=3, ema=0.9, model=pooled()), [measure])
+    assert caplog.text.count("trust neither validation loss nor averaged weights before: train on more") == 1
+
+
+def test_norm_that_is_not_used_keeps_the_statistics_of_no_other_from_being_computed():
+    model = network()
+    model[5].unused = nn.BatchNorm2d(8)
+    job, state = trained(model)
+    assert recalibrate(job, batches) == []
+    torch.testing.assert_close(state["1.running_mean"], by_hand(state)[0])
+    assert torch.equal(state["5.unused.running_mean"], torch.zeros(8))
 
 
 def test_trained_weights_statistics_modes_and_generators_are_left_alone():
-    job = make_job(epochs=1, ema=0.9)
+    job = make_job(epochs=2, ema=0.9)
     fit(job)
     job.model[4].eval()
     before, state, momentum = weights(job), torch.get_rng_state(), job.model[1].momentum
-    recalibrate(job, batches())
+    recalibrate(job, batches)
     assert same_bits(weights(job), before)
     assert torch.equal(torch.get_rng_state(), state)
     assert job.model[1].momentum == momentum
@@ -66,7 +117,7 @@ def test_norm_that_does_not_train_keeps_its_average():
     fit(job)
     job.model[1].eval()
     before = job.averaging.averages["model.1.running_mean"].clone()
-    recalibrate(job, batches())
+    recalibrate(job, batches)
     assert torch.equal(job.averaging.averages["model.1.running_mean"], before)
 
 
@@ -75,7 +126,7 @@ def test_older_run_keeps_the_average_of_its_running_statistics(monkeypatch):
     fit(job)
     monkeypatch.setattr(calibration, "YOUNG", 6)
     before = job.averaging.averages["model.1.running_mean"].clone()
-    recalibrate(job, batches())
+    recalibrate(job, batches)
     assert torch.equal(job.averaging.averages["model.1.running_mean"], before)
 
 

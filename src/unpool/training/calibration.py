@@ -4,19 +4,21 @@ The running statistics follow weights that still move fast, and lag behind them:
 validation losses of 120 to 1000 beside training losses of 5 to 8, with averaged weights and without, and of 3 to 18
 with statistics of its present weights. So the averaged network gets means over a few training batches with its weights
 held still: Izmailov et al. 2018 (arXiv:1803.05407) do so for averaged weights, over the whole set, Wu and Johnson 2021
-(arXiv:2105.07576) for the early epochs of any training. Later the average of the running statistics is kept; so it is
-where a norm would see fewer than LEAST values a channel, such as of two images of one position each: a channel that is
-constant in these by chance would be divided by nothing.
+(arXiv:2105.07576) for the early epochs of any training. Later the average of the running statistics is kept.
+
+A norm that sees few values of a channel, one an image behind a global pooling, reads on until it saw LEAST, with other
+augmentations through EPOCHS epochs of a small set: a channel that is constant in a few values by chance would be
+divided by nothing. Where the set has too few for that, the norm keeps its average, which is warned of, and the others
+see what it answers with that.
 """
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
-from typing import cast
+from itertools import chain
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.ops.targets import check_classes
@@ -26,50 +28,71 @@ from unpool.types import Batch
 
 YOUNG = 100  # steps; ten times the window of running statistics of momentum 0.1
 BATCHES = 8
+EPOCHS = 10
 LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the root of 2 / LEAST
-_log = logging.getLogger(__name__)
 
 
-def recalibrate(job: Job, batches: Iterable[Batch]) -> None:
-    """Puts the statistics of the averaged network over the first BATCHES of the batches into the average.
+def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str]:
+    """Puts the statistics of the averaged network over a few batches into the average; returns warnings.
 
     Does nothing where the job does not average, or has taken YOUNG steps. Norms that do not train keep theirs.
 
     Args:
         job: in training mode; its trained weights and statistics, modes and generators are left as they are.
-        batches: of the training loader, each at least as large as training allows.
+        batches: epoch -> batches of the training set, each at least as large as training allows; as many are read as
+            statistics need, at least BATCHES or an epoch and at most EPOCHS epochs.
     """
     if job.averaging is None or job.counters.step >= YOUNG:
-        return
+        return []
     norms = _training_norms(job)
     if not norms:
-        return
+        return []
     with _restored(job, norms), job.averaging.applied(job.learned), torch.no_grad():  # the average's own tensors
-        before = [[value.clone() for value in _statistics(norm)] for norm in norms]
-        least = _compute(job, norms, batches)
-        if least < LEAST:
-            _log.info("statistics of batch norm stay as they are, since %d values of a channel give none", least)
-            for norm, statistics in zip(norms, before, strict=True):
-                for value, kept in zip(_statistics(norm), statistics, strict=True):
-                    value.copy_(kept)
+        counts = _compute(job, norms, batches)
+        poor = {norms[norm]: count for norm, count in counts.items() if 0 < count < LEAST}
+        if 0 < len(poor) < len(norms):
+            _compute(job, [norm for norm, name in norms.items() if name not in poor], batches)
+    return _warn_of_few_values(poor)
 
 
-def _compute(job: Job, norms: Sequence[_BatchNorm], batches: Iterable[Batch]) -> int:
-    """Means over the batches; returns how many values of a channel the norm saw that saw the fewest."""
+def _compute(
+    job: Job, norms: Collection[_BatchNorm], batches: Callable[[int], Iterable[Batch]]
+) -> dict[_BatchNorm, int]:
+    """Gives norms that see LEAST values of a channel their means over the batches; returns how many each saw."""
+    before = [(norm, [value.clone() for value in _statistics(norm)]) for norm in norms]
     step = Step(job.model, job.task, precision=job.precision, device=job.device).eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.train().momentum = None  # the mean over all batches
     with _counting(norms) as counts:
-        for batch in islice(batches, BATCHES):
+        for number, batch in enumerate(chain.from_iterable(map(batches, range(EPOCHS))), start=1):
             if job.num_classes is not None:
                 check_classes(batch, job.num_classes, names=job.names)
             step(lay_out(job.prepare(batch), job.memory_format))
-    return min(counts.values())
+            fewest = min(filter(None, counts.values()), default=LEAST)  # a norm that is not used sees none
+            if fewest >= LEAST and number >= min(BATCHES, job.loader.steps_per_epoch):
+                break
+    for norm, statistics in before:
+        if counts[norm] < LEAST:
+            for value, kept in zip(_statistics(norm), statistics, strict=True):
+                value.copy_(kept)
+    return counts
+
+
+def _warn_of_few_values(counts: Mapping[str, int]) -> list[str]:
+    if not counts:
+        return []
+    name = min(counts, key=counts.__getitem__)
+    return [
+        f"in {EPOCHS} epochs of the training set batch norm sees {counts[name]} values of a channel at {name} "
+        f"({len(counts)} such), and {LEAST} are needed: these statistics of batch norm lag behind the weights for "
+        f"about {YOUNG} steps; trust neither validation loss nor averaged weights before: train on more or larger "
+        "images, or for more steps"
+    ]
 
 
 @contextmanager
-def _restored(job: Job, norms: Sequence[_BatchNorm]) -> Iterator[None]:
+def _restored(job: Job, norms: Collection[_BatchNorm]) -> Iterator[None]:
     """Puts back modes, momenta and counts of batches."""
     kept = [(norm, norm.momentum, _batches_seen(norm), _batches_seen(norm).clone()) for norm in norms]
     modes = {module: module.training for module in job.learned.modules()}
@@ -84,11 +107,11 @@ def _restored(job: Job, norms: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 @contextmanager
-def _counting(norms: Sequence[_BatchNorm]) -> Iterator[dict[nn.Module, int]]:
+def _counting(norms: Collection[_BatchNorm]) -> Iterator[dict[_BatchNorm, int]]:
     """Inside, the values of a channel that each norm saw so far."""
-    counts: dict[nn.Module, int] = dict.fromkeys(norms, 0)
+    counts = dict.fromkeys(norms, 0)
 
-    def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def count(norm: Any, inputs: tuple[Tensor, ...]) -> None:
         counts[norm] += inputs[0].numel() // inputs[0].shape[1]
 
     hooks = [norm.register_forward_pre_hook(count) for norm in norms]
@@ -118,7 +141,8 @@ def warn_of_statistics(job: Job) -> list[str]:
     ]
 
 
-def _training_norms(job: Job) -> list[_BatchNorm]:
-    """Those that keep running statistics."""
-    norms = [module for module in job.learned.modules() if isinstance(module, _BatchNorm) and module.training]
-    return [norm for norm in norms if norm.num_batches_tracked is not None]
+def _training_norms(job: Job) -> dict[_BatchNorm, str]:
+    """Those that keep running statistics, with their names."""
+    named = [(module, name.removeprefix("model.")) for name, module in job.learned.named_modules()]
+    norms = [(module, name) for module, name in named if isinstance(module, _BatchNorm) and module.training]
+    return {norm: name for norm, name in norms if norm.num_batches_tracked is not None}

@@ -115,7 +115,7 @@ class Evaluate(Callback):
         every: epochs between two measurements.
         best: called with the best weights so far, by name, to keep them; None keeps none.
         prepare: as in `evaluate`; the job's own where None.
-        calibrating: gives batches of the training set, for averaged weights (see `calibration`); none where None.
+        calibrating: epoch -> batches of the training set, for averaged weights (see `calibration`); none where None.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Evaluate(Callback):
         every: int = 1,
         best: Callable[[Mapping[str, Tensor]], None] | None = None,
         prepare: Callable[[Batch], Batch] | None = None,
-        calibrating: Callable[[], Iterable[Batch]] | None = None,
+        calibrating: Callable[[int], Iterable[Batch]] | None = None,
     ) -> None:
         self.loader = loader
         self.every = every
@@ -135,13 +135,17 @@ class Evaluate(Callback):
         self.history: list[dict[str, Any]] = []
         self.best_value: float | None = None
         self.best_step: int | None = None
+        self._said: set[str] = set()
 
     def after_epoch(self, job: Job) -> dict[str, Any] | None:
         epoch = job.counters.epoch + 1
         if epoch % self.every and epoch < job.epochs:
             return None
         if self.calibrating is not None:
-            recalibrate(job, self.calibrating())
+            warnings = recalibrate(job, self.calibrating)
+            for warning in set(warnings) - self._said:
+                _log.warning(warning)
+            self._said.update(warnings)
         averaging = job.averaging or Averaging(0.0)
         with averaging.applied(job.learned):
             metrics = evaluate(
