@@ -38,8 +38,15 @@ def test_choice_is_remembered_by_network_and_shapes(tmp_path, batch, monkeypatch
     monkeypatch.setattr(speed.Timer, "warm_up", lambda _: pytest.fail("measured again"))
     assert chosen(network(seed=5), batch, cache=tmp_path) == first
     monkeypatch.setattr(speed.Timer, "warm_up", lambda _: 3.0)
+    monkeypatch.setattr(speed.Timer, "sample", lambda _: 2.0)
     smaller = {key: value[:2] for key, value in batch.items()}
-    assert chosen(network(), smaller, cache=tmp_path).seconds_per_step == 3.0
+    assert chosen(network(), smaller, cache=tmp_path).seconds_per_step == 2.0
+
+
+def test_choice_by_one_step_of_each_is_for_its_run_alone(tmp_path, batch, monkeypatch):
+    monkeypatch.setattr(speed.Timer, "warm_up", lambda _: 11.0)
+    assert chosen(network(), batch, cache=tmp_path).seconds_per_step == 11.0
+    assert not list(tmp_path.iterdir())
 
 
 GOOD = {"format": 1, "precision": "float32", "memory_format": "contiguous", "seconds_per_step": 0.5, "measured": {}}

@@ -169,13 +169,26 @@ def test_hopeless_candidate_is_timed_once(scripted, batch):
     assert [order.count(name) for name in FOUR] == [7, 7, 1, 1]
 
 
-def test_steps_that_take_long_are_timed_once_and_slow_ones_beside_them_not_again(scripted, batch):
-    order = scripted({}, first=dict(zip(FOUR, (9.0, 8.9, 4.0, 3.9), strict=True)))
-    assert timed(batch)[:3] == ("bfloat16", "contiguous", 4.0)
-    assert order == []
-    order = scripted({name: [0.4] * 7 for name in FOUR[2:]}, first=dict(zip(FOUR, (1.5, 1.4, 0.5, 0.4), strict=True)))
-    assert timed(batch).measured == dict(zip(FOUR, (1.5, 1.4, 0.4, 0.4), strict=True))
-    assert set(order) == set(FOUR[2:])
+def test_steps_of_seconds_are_timed_in_turns_after_the_warm_up(scripted, batch):
+    times = dict(zip(FOUR, ([2.0] * 7, [1.9] * 7, [1.9] * 7, [1.9] * 7), strict=True))
+    order = scripted(times, first=dict(zip(FOUR, (6.0, 2.5, 2.4, 2.3), strict=True)))  # the first one warms up for all
+    assert timed(batch)[:3] == ("float32", "contiguous", 2.0)
+    assert set(order) == set(FOUR)
+
+
+def test_steps_that_take_very_long_are_timed_once_and_ask_for_a_wide_margin(scripted, batch):
+    for factor, precision in ((0.6, "float32"), (0.4, "bfloat16")):
+        first = (30.0, 29.0, factor * 30.0, factor * 30.0)
+        order = scripted({}, first=dict(zip(FOUR, first, strict=True)))
+        assert timed(batch).precision == precision
+        assert order == []
+
+
+def test_candidate_whose_first_step_is_hopeless_is_not_timed_again(scripted, batch):
+    times = {name: [0.4] * 7 for name in FOUR if name != FOUR[1]}
+    order = scripted(times, first=dict(zip(FOUR, (1.5, 1.4, 0.5, 0.4), strict=True)))
+    assert timed(batch).measured == dict(zip(FOUR, (0.4, 1.4, 0.4, 0.4), strict=True))
+    assert FOUR[1] not in order
 
 
 def test_timing_ends_after_a_few_seconds(scripted, batch, monkeypatch):

@@ -3,7 +3,7 @@
 Candidates alternate, so that whatever else the machine does slows all of them alike, and the order turns round from
 round to round. Compared are the medians of the ratios within a round, and the shortest times; in both, a candidate must
 be faster than the one before it by a clear margin, and by a wide one where the times of one candidate differ as much
-among themselves, as beside other work they do.
+among themselves, as beside other work they do, or where one was timed once.
 """
 
 import copy
@@ -34,7 +34,8 @@ WIDE = 2.0
 HOPELESS = 2.0  # a candidate this much slower than the fastest is not timed again
 ROUNDS, LEAST_ROUNDS = 7, 2  # timed after the first step of each, which warms up
 SAMPLE_S = 0.02  # short steps are timed several at once, for this long
-LONG_S = 1.0  # where the first steps take longer, they are the measurement
+SLOW_S = 1.0  # a first step that takes longer may show that a candidate is hopeless; a shorter one is mostly warm-up
+LONG_S = 10.0  # where all first steps take longer, they are the measurement, for this run alone
 ENOUGH_S = 5.0  # a round that would end later is left out
 EMULATED = "this processor emulates bfloat16 (no amx_bf16, no avx512_bf16), some 13 times slower than float32"
 
@@ -108,7 +109,7 @@ def choose(
         precisions: candidates, the preferred first.
         memory_formats: candidates, the preferred first.
         cache: folder that remembers choices by network, shapes, machine and versions; None remembers nothing, and so
-            does a busy machine.
+            does a busy machine, and where a step takes longer than LONG_S.
     """
     names = [f"{precision} {layout}" for precision in precisions for layout in memory_formats]
     file = None if cache is None else cache / f"{key_of(model, task, batch, names=names)}.json"
@@ -128,7 +129,7 @@ def choose(
     choice = _fastest(timers)
     if machine.is_busy():
         _log.info("the machine is busy with other work, so that this choice is for this run alone")
-    else:
+    elif max(len(timer.times) for timer in timers) >= LEAST_ROUNDS:
         remember(file, choice)
     return choice
 
@@ -171,12 +172,16 @@ class Timer:
 
 
 def _time_in_turns(timers: Sequence[Timer]) -> None:
-    """Fills the times of all timers, in rounds; one that is hopeless takes no further part."""
+    """Fills the times of all timers, in rounds; one that is hopeless takes no further part.
+
+    The first step of the first candidate says nothing of it: it waits for all that the process does once.
+    """
     started_s = time.perf_counter()
     first = {timer: timer.warm_up() for timer in timers}
-    limit_s = max(LONG_S, HOPELESS * min(first.values()))
+    fastest_s = min(first.values())
     for timer, taken_s in first.items():
-        if taken_s > limit_s or min(first.values()) > LONG_S:
+        is_hopeless = taken_s > max(SLOW_S, HOPELESS * fastest_s) and timer is not timers[0]
+        if is_hopeless or fastest_s > LONG_S:
             timer.times.append(taken_s)
     alive = [timer for timer in timers if not timer.times]
     rounds = min(len(alive), 1) * (ROUNDS if len(timers) > 1 else LEAST_ROUNDS)
@@ -197,7 +202,8 @@ def _fastest(timers: Sequence[Timer]) -> Choice:
     for timer in timers[1:]:
         ratios = [kept_s / taken_s for kept_s, taken_s in zip(best.times, timer.times, strict=False)]
         is_disturbed = any(statistics.median(one.times) > DISTURBED * min(one.times) for one in (best, timer))
-        margin = WIDE if is_disturbed or machine.is_busy() else MARGIN
+        is_single = min(len(best.times), len(timer.times)) < LEAST_ROUNDS
+        margin = WIDE if is_disturbed or is_single or machine.is_busy() else MARGIN
         if min(statistics.median(ratios), min(best.times) / min(timer.times)) > margin:
             best = timer
     medians = {timer.name: statistics.median(timer.times) for timer in timers}
