@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unpool.errors import STOP_SIGNALS
+from unpool.training import speed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
@@ -20,6 +21,12 @@ def _subnormal_numbers() -> Iterator[None]:
     """A command called in this process has them rounded to zero, which is no business of the tests after it."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of precision and memory format are timed in two rounds, whichever wins."""
+    monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
 
 
 @pytest.fixture

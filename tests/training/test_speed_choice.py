@@ -13,6 +13,11 @@ CPU = torch.device("cpu")
 FLOAT = {"precision": "float32", "memory_format": "contiguous"}
 
 
+@pytest.fixture(autouse=True)
+def _whole_timing(monkeypatch):
+    monkeypatch.setattr(speed, "ENOUGH_S", 5.0)
+
+
 @pytest.fixture
 def batch():
     return next(Loader().stream(0, 0, 1))

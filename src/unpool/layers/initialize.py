@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def he_normal(module: nn.Module, *, mode: Literal["fan_in", "fan_out"]) -> None:
@@ -16,6 +16,8 @@ def he_normal(module: nn.Module, *, mode: Literal["fan_in", "fan_out"]) -> None:
         mode: "fan_in" counts the inputs of an output, "fan_out" the outputs of an input.
     """
     for layer in module.modules():
+        if isinstance(weight := getattr(layer, "weight", None), Tensor) and weight.is_meta:
+            continue  # a shape without values, for which torch takes 10 ms a layer to draw nothing
         if isinstance(layer, nn.ConvTranspose2d):
             # an output of a transposed convolution sums over every stride-th tap of its filter
             fan = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
