@@ -104,7 +104,7 @@ def test_summary_prints_itself_as_wide_as_the_terminal(table, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert str(table) == repr(table) == table.to_text(80)
     monkeypatch.delenv("COLUMNS")
-    monkeypatch.setattr("shutil.get_terminal_size", os.terminal_size)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda fallback=(80, 24): os.terminal_size(fallback))
     assert str(table) == table.to_text()
 
 
