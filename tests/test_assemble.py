@@ -213,7 +213,7 @@ def test_cuda_without_a_gpu_is_an_environment_fault(camvid):
 
 
 def test_one_core_still_gets_a_worker(camvid, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("unpool.launched.cores", lambda: 1)
     samples = data_of(recipe_of(camvid, **{"data.workers": 0})).train.samples
     assert num_workers(recipe_of(camvid, **{"data.workers": "auto", "train.epochs": 10_000}), samples) == 1
 

@@ -19,8 +19,9 @@ from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
-from unpool.data.order import Grouped
+from unpool.data.order import Grouped, whole_of
 from unpool.data.plain import is_iterated
+from unpool.errors import EnvironmentFault
 from unpool.model_file import describe
 from unpool.overview import six_lines
 from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe
@@ -41,8 +42,8 @@ from unpool.run_directory import (
 )
 from unpool.same_set import check_same_set
 from unpool.task import Baseline, Description, is_above, with_facts
-from unpool.training import speed
-from unpool.training.calibration import BATCHES, LEAST, warn_of_statistics
+from unpool.training import processes, speed
+from unpool.training.calibration import BATCHES, LEAST, warn_of_processes, warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
@@ -50,10 +51,10 @@ from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
-from unpool.training.preflight import dry_run
+from unpool.training.preflight import dry_run, has_unused_weights
 from unpool.training.progress import Progress
 from unpool.training.saving import Save
-from unpool.training.state import final_state, restore, use_final
+from unpool.training.state import count_of, final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch
@@ -80,9 +81,10 @@ def train_to_end(
     """
     stopwatch = Stopwatch(time.monotonic())
     recipe = fit_to_length(recipe)
-    if recipe.train.threads != "auto":
-        torch.set_num_threads(recipe.train.threads)
     state = load(directory / STATES)
+    is_other_count = state is not None and count_of(state[1]) != processes.world_size()  # cores are shared otherwise
+    if recipe.train.threads != "auto" and not is_other_count:
+        torch.set_num_threads(recipe.train.threads)
     with StopRequest(recipe.train.time_limit_s) as stop:
 
         def tick(done: int, total: int) -> None:
@@ -92,8 +94,10 @@ def train_to_end(
 
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
+        _require_same_start(data, state)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
+        processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
         job, recipe, batch_s = _settle(recipe, data, loader, job=job)
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
@@ -113,19 +117,40 @@ def train_to_end(
         network = recipe.model.described if custom.model is None else custom.network
         _log.info(six_lines(recipe, job, data, loader, network=network, run=directory.path, batch_s=batch_s))
         _fit(job, callbacks, directory)
-        metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=stopwatch.time_s())
-        examples, worst = draw_examples(job, data, eval_loader.transform)
-        task = job.task
-        write_report(
-            directory.path,
-            described=task.described,
-            best=task.best,
-            legend=task.legend,
-            examples=examples,
-            worst=worst,
+        return processes.by_leader(
+            lambda: _results(directory, job, data, eval_loader, evaluation=evaluation, time_s=stopwatch.time_s())
         )
-        keep_newest(directory / STATES)
-        return metrics
+
+
+def _require_same_start(data: Data, state: tuple[Any, dict[str, Any]] | None) -> None:
+    """Raises EnvironmentFault where the processes have read other images, or another saved state."""
+    step = 0 if state is None else state[1]["step"]
+    starts = processes.gathered((step, as_bytes({"train": data.train.record(), "val": data.val.record()})))
+    if len(set(starts)) > 1:
+        what = "saved states" if len({step for step, _ in starts}) > 1 else "images"
+        raise EnvironmentFault(
+            f"the processes read other {what} than one another: the data and the run's folder must be the same on "
+            "every machine, such as on a file system that they share"
+        )
+
+
+def _results(
+    directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, evaluation: Evaluate, time_s: float
+) -> dict[str, Any]:
+    """Writes weights, metrics and report."""
+    metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=time_s)
+    examples, worst = draw_examples(job, data, eval_loader.transform)
+    task = job.task
+    write_report(
+        directory.path,
+        described=task.described,
+        best=task.best,
+        legend=task.legend,
+        examples=examples,
+        worst=worst,
+    )
+    keep_newest(directory / STATES)
+    return metrics
 
 
 def _fit(job: Job, callbacks: Sequence[Callback], directory: RunDirectory) -> None:
@@ -153,15 +178,15 @@ def _same_data(
 
 
 def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
-    warnings, order = [], loader.order
-    if loader.batch < recipe.train.batch:
+    warnings, order = [], whole_of(loader.order)
+    if order.batch < recipe.train.batch:
         warnings.append(
-            f"train.batch is {recipe.train.batch} and the training set has {loader.batch} images: a step takes all"
+            f"train.batch is {recipe.train.batch} and the training set has {order.batch} images: a step takes all"
         )
     if isinstance(order, Grouped) and order.never_used:
         warnings.append(
             f"data.order grouped never uses {order.never_used} of {order.num_samples} images: their groups are smaller "
-            f"than a batch of {loader.batch}; lower train.batch or set train.drop_last=false"
+            f"than a batch of {order.batch}; lower train.batch or set train.drop_last=false"
         )
     return warnings
 
@@ -175,22 +200,27 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
             *job.task.warnings(training_setup(recipe, data)),
             *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
             *warn_of_statistics(job),
+            *warn_of_processes(job, whole_of(loader.order).batch),
         ):
             _log.warning(warning)
+        if processes.world_size() > 1:
+            job.has_unused_weights = has_unused_weights(job, batch)
         precisions = speed.allowed_precisions(
             recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
         )
         memory_formats = speed.allowed_formats(recipe.train.memory_format)
         if (ways := len(precisions) * len(memory_formats)) > 1:
             _log.info("choosing the fastest of %d settings of precision and memory format", ways)
-        choice = speed.choose(
-            job.model,
-            job.task,
-            batch,
-            prepare=job.prepare,
-            precisions=precisions,
-            memory_formats=memory_formats,
-            cache=machine.cache_folder("speed"),
+        choice = processes.by_leader(
+            lambda: speed.choose(
+                job.model,
+                job.task,
+                batch,
+                prepare=job.prepare,
+                precisions=precisions,
+                memory_formats=memory_formats,
+                cache=machine.cache_folder("speed"),
+            )
         )
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
     _log.debug("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
@@ -238,6 +268,8 @@ def _make_callbacks(
         best=partial(directory.write_tensors, BEST),
         calibrating=calibrating,
     )
+    if not processes.is_leader():
+        return [evaluation, *callbacks], evaluation
     every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
     if has_tensorboard():
         every.append(TensorBoard(directory / "events"))

@@ -9,9 +9,15 @@ MOST_SHOWN = 100  # characters of a value that a message repeats
 
 
 class UnpoolError(Exception):
-    """Base of these errors; the message has the value, what was expected, and what to do."""
+    """Base of these errors; the message has the value, what was expected, and what to do.
+
+    Attributes:
+        exit_code: of the program that it ends.
+        is_of_all: whether every process of a run raises it, so that one of them may say it for all.
+    """
 
     exit_code = 4
+    is_of_all = False
 
 
 class RecipeError(UnpoolError, ValueError):
@@ -61,7 +67,12 @@ class Stopped(UnpoolError):
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        """So that processes can send it to one another."""
+        return type(self), (str(self), self.signal_number)
 
 
 def quoted(value: object) -> str:

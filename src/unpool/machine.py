@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from unpool.launched import environment
+
 try:
     import resource
 except ImportError:  # Windows
@@ -72,7 +74,10 @@ def is_busy() -> bool:
 
 
 def free_bytes() -> int:
-    """Returns how many bytes this process can allocate without swapping, by machine, control group and `ulimit -v`."""
+    """Returns how many bytes this process can allocate without swapping, by machine, control group and `ulimit -v`.
+
+    Of several processes of one run each gets its share.
+    """
     limits = [UNKNOWN_FREE]
     if MEMINFO.is_file():
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
@@ -84,7 +89,7 @@ def free_bytes() -> int:
         address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
         if address_space != resource.RLIM_INFINITY:
             limits.append(address_space - int(STATM.read_text().split()[0]) * resource.getpagesize())
-    return max(min(limits), 0)
+    return max(min(limits), 0) // environment().local_world_size
 
 
 def _reclaimable_bytes() -> int:

@@ -7,9 +7,11 @@ import torch
 
 from unpool.assemble.data import Data
 from unpool.data.loader import Loader
+from unpool.data.order import whole_of
 from unpool.recipe import Recipe
 from unpool.run_directory import shown_path
 from unpool.training.job import Job
+from unpool.training.processes import world_size
 from unpool.training.progress import as_time
 
 _SIDE = 9  # characters of the names
@@ -47,16 +49,22 @@ def _data(data: Data, keys: Sequence[str]) -> str:
 
 def _device(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        name = torch.cuda.get_device_name(device)
+        return f"{world_size()} processes, {name}" if world_size() > 1 else name
     threads = torch.get_num_threads()
-    return f"{device.type} ({threads} {'thread' if threads == 1 else 'threads'})"
+    of_each = f"{threads} {'thread' if threads == 1 else 'threads'}"
+    return (
+        f"{device.type} ({of_each})"
+        if world_size() == 1
+        else f"{device.type} ({world_size()} processes, {of_each} each)"
+    )
 
 
 def _steps(recipe: Recipe, job: Job, loader: Loader) -> str:
     accumulated = f" of {recipe.train.accumulate} batches" if recipe.train.accumulate > 1 else ""
     done = f", {job.counters.step:,} of them done" if job.counters.step else ""
     epochs = f"{job.epochs:,} {'epoch' if job.epochs == 1 else 'epochs'}"
-    return f"{job.total_steps:,} in {epochs}, {loader.batch} images a batch{accumulated}{done}"
+    return f"{job.total_steps:,} in {epochs}, {whole_of(loader.order).batch} images a batch{accumulated}{done}"
 
 
 def _time(job: Job, step_s: float) -> str:

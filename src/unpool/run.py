@@ -35,7 +35,7 @@ from unpool.recipe.options import DERIVED, options_of
 from unpool.run_directory import CONFIG, RunDirectory
 from unpool.screen import audible
 from unpool.task import with_facts
-from unpool.training import speed
+from unpool.training import processes, speed
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move
@@ -106,9 +106,14 @@ def train(  # noqa: PLR0913, a public verb
     if epochs is not None:
         overrides = {**parse_overrides(overrides), "train.epochs": epochs}
     parts = {"model": model, "train": train, "val": val, "classes": classes}
-    with audible(progress) as tell:
+    with audible(progress) as tell, processes.joined():
         settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=callbacks)
-        directory = RunDirectory.create(name, run)
+        processes.check_count(settings.train.processes)
+        is_restarted = processes.is_restarted()
+        left = processes.by_leader(lambda: RunDirectory.left_by_restart(name, run) if is_restarted else None)
+        if left is not None:
+            return resume(left, model=custom.model, train=train, val=val, callbacks=callbacks, progress=progress)
+        directory = processes.by_leader(lambda: RunDirectory.create(name, run))
         with directory.held(), directory.removed_if_unused():
             if on_start is not None:
                 on_start(directory.path)
@@ -155,16 +160,17 @@ def resume(
         >>> metrics["training"]["images_seen"]
         16
     """
-    directory = RunDirectory.open(run)
-    settings = resumed_recipe(directory.path, overrides)
-    directory.check()
-    if directory.is_finished(settings.train.epochs):
-        return _of_run(directory, directory.read_json("metrics.json"), already_complete=True)
-    if reason := directory.read_json("data.json").get("why_no_resume"):
-        raise RecipeError(f"{run} cannot be resumed: {reason}; start a new run")
-    info = read_config(directory / CONFIG).info
-    parts = {"model": model, "train": train, "val": val}
-    with audible(progress) as tell:
+    with audible(progress) as tell, processes.joined():
+        directory = RunDirectory.open(run)
+        settings = resumed_recipe(directory.path, overrides)
+        processes.check_count(settings.train.processes)
+        directory.check()
+        if directory.is_finished(settings.train.epochs):
+            return _of_run(directory, directory.read_json("metrics.json"), already_complete=True)
+        if reason := directory.read_json("data.json").get("why_no_resume"):
+            raise RecipeError(f"{run} cannot be resumed: {reason}; start a new run")
+        info = read_config(directory / CONFIG).info
+        parts = {"model": model, "train": train, "val": val}
         custom = again(settings, info, parts, callbacks=callbacks)
         _require_same_parts(directory, custom)
         with directory.held():

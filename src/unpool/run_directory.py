@@ -14,8 +14,10 @@ from typing import IO, Any
 from torch import Tensor
 
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError, shortened
+from unpool.launched import environment
 from unpool.manifest import NAME, Manifest, differences, read_bound, read_manifest, sum_of
 from unpool.network_names import not_a_run
+from unpool.training import processes
 from unpool.training.files import TEMPORARY, replace_file, serialize
 
 try:
@@ -88,6 +90,17 @@ class RunDirectory:
         raise EnvironmentFault("runs/ holds a million runs of this recipe; give --run")
 
     @classmethod
+    def left_by_restart(cls, recipe_name: str, run: Path | None) -> Path | None:
+        """The run that the processes began before they were all started anew, where it can go on; else None.
+
+        It is `run`; where none is named, the newest of the recipe that the same `torchrun` has started.
+        """
+        asked = [Path(run)] if run is not None else sorted(Path("runs").glob(f"{recipe_name}-*"), key=_number)
+        begun = [path for path in asked if (path / RECIPE).is_file()]
+        ours = [path for path in begun if run is not None or _lock_text(path).endswith(_starter())]
+        return ours[-1] if ours else None
+
+    @classmethod
     def open(cls, run: Path) -> "RunDirectory":
         """An existing run.
 
@@ -113,9 +126,14 @@ class RunDirectory:
     def held(self) -> Iterator[None]:
         """Keeps every other trainer out of this folder, and removes what a killed one left half-written.
 
+        Of several processes of one run the leader does so, which alone writes.
+
         Raises:
             RecipeError: another process trains here.
         """
+        if not processes.is_leader():
+            yield
+            return
         with (self / "lock").open("a+") as lock:
             if self._take_lock(lock):
                 for left in self.path.glob(f"{TEMPORARY}*"):  # by a kill, and nobody else writes here now
@@ -135,7 +153,7 @@ class RunDirectory:
             _log.warning("%s has no locks (%s): start no second trainer of this run", self.path, error.strerror)
             return False
         lock.truncate(0)
-        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        lock.write(f"pid {os.getpid()}{_starter() or f' on {socket.gethostname()}'}")
         lock.flush()
         return True
 
@@ -146,6 +164,8 @@ class RunDirectory:
             files: the new content of each.
             recipe: the values that manifest.json keeps from now on; None leaves them.
         """
+        if not processes.is_leader():
+            return
         manifest = read_manifest(self.path) if (self / NAME).is_file() else Manifest()
         if recipe is not None:
             manifest = replace(manifest, recipe=recipe)
@@ -164,7 +184,8 @@ class RunDirectory:
 
     def write_page(self, name: str, text: str) -> None:
         """Replaces a file that nothing reads, and that manifest.json does not bind."""
-        replace_file(self / name, text.encode())
+        if processes.is_leader():
+            replace_file(self / name, text.encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The object in a file of the run.
@@ -213,7 +234,7 @@ class RunDirectory:
         try:
             yield
         except BaseException:
-            if self.is_unused or _never_began(self.path):
+            if processes.is_leader() and (self.is_unused or _never_began(self.path)):
                 self._remove()
             raise
 
@@ -224,6 +245,23 @@ class RunDirectory:
         with suppress(OSError):  # of another run, or of the user, is what they hold besides
             for folder in self._made:
                 folder.rmdir()
+
+
+def _starter() -> str:
+    """Who has started the processes of this run, such as `torchrun`, for the lock; empty for a process by itself."""
+    return f" on {socket.gethostname()}, started by {os.getppid()}" if environment().world_size > 1 else ""
+
+
+def _lock_text(path: Path) -> str:
+    try:
+        return (path / "lock").read_text()
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int:
+    last = path.name.rpartition("-")[2]
+    return int(last) if last.isdigit() else 0
 
 
 def shown_path(directory: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from unpool.launched import environment
 from unpool.streams import write_message
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def audible(progress: Callable[[int, int], None] | None) -> Iterator[Callable[[i
     """Inside, what of the log of `unpool` no handler of the program listens to is written to standard error.
 
     A program whose handlers hear level INFO gets nothing more; after `logging.basicConfig()`, which hears warnings,
-    these go to its handlers alone, and the rest is written.
+    these go to its handlers alone, and the rest is written. Of several processes of one run the leader alone says it.
 
     Args:
         progress: of the caller; called in place of the bar.
@@ -31,7 +32,7 @@ def audible(progress: Callable[[int, int], None] | None) -> Iterator[Callable[[i
         yield progress
         return
     level, propagates, handlers = log.level, log.propagate, log.handlers
-    log.handlers, log.propagate = [rest], False
+    log.handlers, log.propagate = [logging.NullHandler() if environment().rank else rest], False
     log.setLevel(logging.INFO)
     try:
         with ReadingBar() as bar:
@@ -43,9 +44,12 @@ def audible(progress: Callable[[int, int], None] | None) -> Iterator[Callable[[i
 
 @contextmanager
 def log_to_stderr(*, verbose: bool = False) -> Iterator[None]:
-    """Writes the log of `unpool` to standard error, from level INFO on; where `verbose`, from DEBUG on."""
-    log, handler = logging.getLogger("unpool"), _StderrHandler()
-    level = log.level
+    """Writes the log of `unpool` to standard error, from level INFO on; where `verbose`, from DEBUG on.
+
+    Of several processes of one run the leader alone does.
+    """
+    log = logging.getLogger("unpool")
+    level, handler = log.level, logging.NullHandler() if environment().rank else _StderrHandler()
     log.addHandler(handler)
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     try:
@@ -78,6 +82,8 @@ class ReadingBar:
         self._stop()
 
     def __call__(self, done: int, total: int) -> None:
+        if environment().rank:
+            return
         if not self._is_reading:
             self._is_reading = True
             self._start(f"{self.verb} {total:,} {'image' if total == 1 else 'images'}")

@@ -200,6 +200,17 @@ class FieldStages(NamedTuple):
     heatmaps: tuple[Tensor, ...]
 
 
+class Part(NamedTuple):
+    """The samples of a whole batch that one of several processes takes: `count` of its `total`, from `first` on.
+
+    Where `count` is 0 the process has a sample of another's, to go through the step with, which counts nowhere.
+    """
+
+    first: int
+    count: int  # type: ignore[assignment]  # stands before tuple.count
+    total: int
+
+
 class Metric(Protocol):
     """Counts over a whole set; `compute` reads plain numbers from them, None where there is nothing to count."""
 

@@ -35,7 +35,7 @@ def completed(capsys, tmp_path):
         (["train", "folder_"], ["folder_dncnn", "folder_resnet18", "folder_unet"]),
         (["train", "folder_unet", "train.ep"], ["train.epochs="]),
         (["train", "folder_unet", "data.root", "=", ""], []),  # files, which the shell completes by itself
-        (["train", "folder_unet", "--ru"], ["--run"]),
+        (["train", "folder_unet", "--ru"], ["--run", "--run-dir"]),
         (["train", "folder_unet", "--run", ""], []),
         (["predict", "r", "--weights", "v"], ["voc"]),
         (["evaluate", "r", "--split", ""], ["train", "val", "test"]),

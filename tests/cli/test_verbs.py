@@ -216,7 +216,7 @@ def test_predict_ends_with_the_count_of_images_that_were_not_answered(fake, caps
         ("evaluate,", "RUN"),
         ("train,", "RECIPE key=value"),
         ("train,--resume,", "--resume"),
-        ("train,x,--run,", "--run"),
+        ("train,x,--run,", "--run/--run-dir"),
         ("show,dense,,a.png", "RUN|MODEL"),
         ("show,dense,r,", "IMAGE"),
         ("recipes,", "NAME"),

@@ -17,6 +17,7 @@ from unpool.data.order import (
     Sequential,
     Shuffled,
     WeightedByClass,
+    WholeBatches,
 )
 from unpool.errors import RecipeError
 
@@ -193,16 +194,27 @@ def test_p_times_k_refuses_more_classes_than_there_are():
 @pytest.mark.parametrize("name", MAKERS)
 def test_ranks_together_take_each_batch_once_whatever_their_number(name, world_size):
     whole = MAKERS[name](0)
-    parts = [ByRank(whole, rank=rank, world_size=world_size) for rank in range(world_size)]
-    assert {part.steps_per_epoch for part in parts} == {whole.steps_per_epoch}
-    for batch, *shares in zip(whole.batches(1), *(part.batches(1) for part in parts), strict=True):
-        assert max(map(len, shares)) - min(map(len, shares)) <= 1
-        assert max(map(len, shares)) <= parts[0].batch
-        if len(batch) >= world_size:
-            assert flat(shares) == batch
-        else:
-            assert set(flat(shares)) == set(batch)
-            assert {len(share) for share in shares} == {1}
+    ranks = [ByRank(whole, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert {rank.steps_per_epoch for rank in ranks} == {whole.steps_per_epoch}
+    for position, (batch, *shares) in enumerate(
+        zip(whole.batches(1), *(rank.batches(1) for rank in ranks), strict=True)
+    ):
+        parts = [rank.part(1, position) for rank in ranks]
+        assert max(part.count for part in parts) - min(part.count for part in parts) <= 1
+        assert max(map(len, shares)) <= ranks[0].batch
+        assert {part.total for part in parts} == {len(batch)}
+        assert flat([batch[part.first : part.first + part.count] for part in parts]) == batch
+        for part, share in zip(parts, shares, strict=True):  # without samples of its own a rank has one of another's
+            assert share == (batch[part.first : part.first + part.count] or batch[:1])
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 12])
+def test_ranks_together_take_whole_batches_once(world_size):
+    whole = Sequential(20, batch=3)
+    ranks = [WholeBatches(whole, rank=rank, world_size=world_size) for rank in range(world_size)]
+    taken = [rank.batches(0) for rank in ranks]
+    assert sorted(flat(taken)) == whole.batches(0)
+    assert [rank.steps_per_epoch for rank in ranks] == [len(batches) for batches in taken]
 
 
 def test_ranks_of_p_times_k_hold_whole_classes():

@@ -8,11 +8,13 @@ from unpool.assemble.loaders import require_one_size
 from unpool.assemble.model import make_model, make_task
 from unpool.data.findings import most_skipped
 from unpool.data.loader import Loader
+from unpool.data.order import ByRank
 from unpool.errors import EnvironmentFault
+from unpool.launched import environment
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
 from unpool.training.averaging import Averaging
-from unpool.training.job import Job, to_device
+from unpool.training.job import Job, to_device, whole
 from unpool.training.optim import build_optimizer, check_weights
 from unpool.training.schedules import Schedule, build_schedule
 from unpool.training.stopping import StopRequest
@@ -68,6 +70,8 @@ def make_job(
         num_classes=len(data.info.classes),
         averaging=None if train.ema is None else Averaging(train.ema),
         stop=stop,
+        part=loader.order.part if isinstance(loader.order, ByRank) else whole,
+        synchronizes_norms=recipe.model.sync_batch_norm,
     )
 
 
@@ -95,7 +99,7 @@ def make_device(recipe: Recipe) -> torch.device:
         raise EnvironmentFault("train.device is cuda, but torch finds no GPU here; use train.device=cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return torch.device(name, environment().local_rank) if name == "cuda" else torch.device(name)
 
 
 class Prepare:

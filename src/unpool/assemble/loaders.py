@@ -12,12 +12,13 @@ from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometr
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
-from unpool.data.order import ORDERS, Batching, Sequential
+from unpool.data.order import ORDERS, Batching, ByRank, Sequential, WholeBatches
 from unpool.data.repeated import Repeated
 from unpool.data.replacing import Replacing
 from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
+from unpool.training.processes import rank, world_size
 from unpool.types import Samples, Transform
 
 
@@ -38,10 +39,16 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
         samples = Repeated(samples, recipe.data.repeat)
     if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
         samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
+    whole = make_train_order(recipe, samples) if order is None else order(samples)
+    if order is not None and world_size() > 1:
+        raise RecipeError(
+            "a sampler of your own, or an iterable, gives each process samples of its own order, so that some would be "
+            "used twice and others never: pass the data set itself, or train by one process"
+        )
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
-        order=make_train_order(recipe, samples) if order is None else order(samples),
+        order=whole if world_size() == 1 else ByRank(whole, rank=rank(), world_size=world_size()),
         workers=num_workers(recipe, data.train.samples),
         seed=recipe.train.seed,
     )
@@ -97,14 +104,15 @@ def make_train_order(recipe: Recipe, samples: Samples) -> Order:
 
 def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
     """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`."""
+    whole = Sequential(
+        len(samples),
+        batch=recipe.train.eval_batch or recipe.train.batch,
+        groups=None if preprocessing.size_hw else samples.sizes_hw,
+    )
     return Loader(
         samples,
         _with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True),
-        order=Sequential(
-            len(samples),
-            batch=recipe.train.eval_batch or recipe.train.batch,
-            groups=None if preprocessing.size_hw else samples.sizes_hw,
-        ),
+        order=whole if world_size() == 1 else WholeBatches(whole, rank=rank(), world_size=world_size()),
         workers=0,
     )
 

@@ -1,8 +1,8 @@
 """How many processes make training batches, and whether this program may start any."""
 
 import logging
-import os
 
+from unpool import launched
 from unpool.data.measure import MeasuringReader
 from unpool.data.plain import drawing_of, is_iterated, is_random
 from unpool.data.spawning import why_script_cannot, why_unsendable
@@ -60,7 +60,7 @@ def _count(recipe: Recipe, samples: Samples, reader: Reader | None) -> int:
     if reason := reason or why_script_cannot():
         _log.info("batches are made by a thread: %s", reason.removesuffix(":"))
         return 0
-    return max(1, min(8, (os.cpu_count() or 1) - 1))
+    return max(1, min(8, launched.cores() - 1))
 
 
 def _is_small(recipe: Recipe, count: int) -> bool:

@@ -3,6 +3,7 @@
 The verbs check all of it again, for callers from Python.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
@@ -11,6 +12,7 @@ from unpool import __version__
 from unpool.cli.environment import is_restarted
 from unpool.data.root import require_root
 from unpool.errors import DataError, shortened
+from unpool.launched import STORE, environment
 from unpool.network_names import not_a_run
 from unpool.streams import write_message
 
@@ -82,4 +84,5 @@ def _require_run(run: Path) -> None:
 
 
 def _say(text: str) -> None:
-    write_message(f"unpool {__version__}: {shortened(text)}; importing torch")
+    if environment().rank == 0 and STORE not in os.environ:
+        write_message(f"unpool {__version__}: {shortened(text)}; importing torch")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from unpool.cli.console import abandon_output, flush
 from unpool.cli.signals import Interrupted, line_of
 from unpool.errors import EnvironmentFault, Stopped, TimeLimit, UnpoolError, is_out_of_memory, require_files, shortened
+from unpool.launched import environment
 from unpool.streams import write_message
 
 _ADVICE = {
@@ -49,7 +50,8 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
         return 128 + number
     except (Stopped, TimeLimit) as error:
         abandon_output()
-        write_message(_stop(str(error), error))
+        if not environment().rank:
+            write_message(_stop(str(error), error))
         return error.exit_code
     except (UnpoolError, MemoryError, OSError, RuntimeError, ImportError) as error:
         fault = _fault(error)
@@ -63,7 +65,10 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
 def _refuse(fault: UnpoolError, *, debug: bool) -> int:
     if debug and sys.stderr is not None:
         traceback.print_exc()
-    write_message("\n".join([f"error: {fault}", *_notes(fault)]))
+    rank = environment().rank
+    if not (rank and fault.is_of_all):
+        by = f"process {rank}: " if rank else ""
+        write_message("\n".join([f"{by}error: {fault}", *_notes(fault)]))
     return fault.exit_code
 
 

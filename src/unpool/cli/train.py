@@ -12,7 +12,9 @@ from unpool.cli.early import start_resuming, start_training
 from unpool.cli.environment import prepare
 from unpool.cli.metrics import write_metrics
 from unpool.cli.parser import Parser
+from unpool.cli.starting import more_processes, start_processes
 from unpool.errors import RecipeError, Stopped, TimeLimit, quoted
+from unpool.launched import environment
 from unpool.screen import ReadingBar, log_to_stderr
 from unpool.streams import write_message
 
@@ -29,7 +31,12 @@ def parser() -> Parser:
     verb.add_argument(
         "items", nargs="*", default=[], metavar="RECIPE key=value", help="name or file of a recipe, then overrides"
     )
-    verb.add_argument("--run", type=Path, metavar="DIR", help="the run directory; by default runs/RECIPE-N")
+    verb.add_argument(
+        *("--run", "--run-dir"),  # the former is short for an option of torchrun, which refuses it
+        type=Path,
+        metavar="DIR",
+        help="the run directory; by default runs/RECIPE-N",
+    )
     verb.add_argument("--resume", type=Path, metavar="RUN", help="resume this run")
     verb.add_argument("--verbose", action="store_true", help="show more: every parameter, how long each setting took")
     return verb
@@ -41,6 +48,8 @@ def run(values: Namespace) -> int:
         recipe, overrides = _recipe_of(values.items)
         if values.from_shell:
             start_training(recipe, overrides)
+            if processes := more_processes(recipe, overrides):
+                return start_processes(processes)
         prepare(from_shell=values.from_shell)
         return _start(recipe, overrides, values.run, verbose=values.verbose)
     if values.run is not None:
@@ -48,6 +57,9 @@ def run(values: Namespace) -> int:
     overrides = _only_overrides(values.items)
     if values.from_shell:
         start_resuming(values.resume)
+        recipe = values.resume / "recipe.yaml"
+        if recipe.is_file() and (processes := more_processes(recipe, overrides)):
+            return start_processes(processes)
     prepare(from_shell=values.from_shell)
     return _resume(values.resume, overrides, verbose=values.verbose)
 
@@ -74,6 +86,8 @@ def _resume(run: Path, overrides: Sequence[str], *, verbose: bool) -> int:
 def _finish(metrics: Mapping[str, Any]) -> int:
     from unpool.run_directory import shown_path
 
+    if environment().rank:
+        return 0
     write_metrics(metrics)
     run = Path(metrics["run"])
     write_result(f"report: {shown_path(run / 'report.html')}")

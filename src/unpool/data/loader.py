@@ -80,7 +80,7 @@ class Loader:
             raise ValueError(f"the order is of {self.order.num_samples} samples and the set has {count}")
         if not count:
             raise DataError("there are no samples to load: check data.root and the split")
-        if not self.steps_per_epoch:
+        if not getattr(self.order, "whole", self.order).steps_per_epoch:  # of several processes some may have none
             raise DataError(
                 f"{count} samples do not fill one batch of {self.batch} and train.drop_last leaves out the "
                 f"rest: set train.batch={count} or train.drop_last=false"

@@ -13,7 +13,10 @@ from unpool.recipe.settings import Recipe
 
 NAME = "recipe.yaml"
 # by an override; all else is that of the run's first step. Workers, memory and time limit change no result
-RESUMABLE = ("data.root", "data.memory", "data.workers", "train.epochs", "train.device", "train.time_limit_s")
+RESUMABLE = (
+    *("data.root", "data.memory", "data.workers"),
+    *("train.epochs", "train.device", "train.time_limit_s", "train.processes"),
+)
 _SHOWN = 100  # characters of a value
 _log = logging.getLogger(__name__)
 

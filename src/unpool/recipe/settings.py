@@ -233,12 +233,14 @@ class Model(_OpenSection):
         weights: initial weights: "imagenet", "voc", "efficientnet_lite0", "hed_vgg16", or a .safetensors or .pth file,
             absolute once loaded; None draws them.
         new_head: whether the last layer, as far as its shape depends on the classes, is drawn and not loaded.
+        sync_batch_norm: whether batch norm takes its statistics from the batch of all processes, where several train.
     """
 
     name: Name
     backbone: Name | None = None
     weights: FilePath | None = None
     new_head: bool = False
+    sync_batch_norm: bool = False
 
     @property
     def described(self) -> str:
@@ -286,6 +288,7 @@ class Train(_Section):
         log_every: steps between lines of the log.
         allow_emulated: accept a precision that the processor only emulates.
         threads: of the processor; "auto" leaves torch's choice.
+        processes: that train together, which `unpool train` starts on this machine; `batch` is that of all of them.
     """
 
     epochs: Count
@@ -314,6 +317,7 @@ class Train(_Section):
     drop_last: bool = True
     log_every: Count = 1
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

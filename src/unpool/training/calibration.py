@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.ops.targets import check_classes
+from unpool.training import processes
 from unpool.training.job import Job, lay_out
 from unpool.training.step import Step
 from unpool.types import Batch
@@ -60,23 +61,37 @@ def _compute(
 ) -> dict[_BatchNorm, int]:
     """Gives norms that see LEAST values of a channel their means over the batches; returns how many each saw."""
     before = [(norm, [value.clone() for value in _statistics(norm)]) for norm in norms]
-    step = Step(job.model, job.task, precision=job.precision, device=job.device).eval()
+    step = Step(
+        job.model,
+        job.task,
+        precision=job.precision,
+        device=job.device,
+        synchronizes_norms=job.synchronizes_norms,
+    ).eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.train().momentum = None  # the mean over all batches
+    seen = dict.fromkeys(norms, 0)
     with _counting(norms) as counts:
         for number, batch in enumerate(chain.from_iterable(map(batches, range(EPOCHS))), start=1):
             if job.num_classes is not None:
                 check_classes(batch, job.num_classes, names=job.names)
-            step(lay_out(job.prepare(batch), job.memory_format))
-            fewest = min(filter(None, counts.values()), default=LEAST)  # a norm that is not used sees none
+            position = (number - 1) % min(job.loader.steps_per_epoch, LEAST)
+            step(lay_out(job.prepare(batch), job.memory_format), job.part(0, position))
+            seen = _of_all(counts) if job.synchronizes_norms else dict(counts)
+            fewest = min(filter(None, seen.values()), default=LEAST)  # a norm that is not used sees none
             if fewest >= LEAST and number >= min(BATCHES, job.loader.steps_per_epoch):
                 break
     for norm, statistics in before:
-        if counts[norm] < LEAST:
+        if seen[norm] < LEAST:
             for value, kept in zip(_statistics(norm), statistics, strict=True):
                 value.copy_(kept)
-    return counts
+    return seen
+
+
+def _of_all(counts: Mapping[_BatchNorm, int]) -> dict[_BatchNorm, int]:
+    """The sums over all processes, so that all read as many batches."""
+    return dict(zip(counts, processes.add_up(torch.tensor(list(counts.values()))).tolist(), strict=True))
 
 
 def _warn_of_few_values(counts: Mapping[str, int]) -> list[str]:
@@ -138,6 +153,16 @@ def warn_of_statistics(job: Job) -> list[str]:
         f"the run takes {job.total_steps} steps, and the running statistics of batch norm lag behind the weights for "
         f"about {YOUNG}: the validation loss may lie far above the training loss; train longer, or set train.ema=0.9, "
         "for which they are computed anew"
+    ]
+
+
+def warn_of_processes(job: Job, batch: int) -> list[str]:
+    """A warning where each of several processes takes batch norm's statistics from its own part of a batch."""
+    if processes.world_size() == 1 or job.synchronizes_norms or not _training_norms(job):
+        return []
+    return [
+        f"batch norm takes its statistics from each process's part, some {batch // processes.world_size()} of {batch} "
+        "images, so that the run learns otherwise than by one process: model.sync_batch_norm=true takes all of them"
     ]
 
 

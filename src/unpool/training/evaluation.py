@@ -2,22 +2,23 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unpool.errors import DataError
+from unpool.errors import DataError, Stopped, TimeLimit
 from unpool.task import Task, with_facts
+from unpool.training import processes
 from unpool.training.averaging import Averaging
 from unpool.training.calibration import recalibrate
 from unpool.training.callbacks import Callback
 from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out, streamed
 from unpool.training.log import without_tables
-from unpool.training.state import final_state
+from unpool.training.state import final_state, share_statistics
 from unpool.training.step import Step
-from unpool.types import Batch, Losses
+from unpool.types import Batch, Losses, Metric
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The task's metrics over every batch of epoch 0, with `loss` and `images`; every module's mode is restored.
 
+    Where the loaders of several processes share the set, each gets the metrics of all of it.
+
     A loss that is not finite is logged: in evaluation mode a network can exceed what it did in training.
 
     Args:
@@ -52,11 +55,12 @@ def evaluate(
     Raises:
         DataError: the set is empty.
     """
-    if loader.steps_per_epoch < 1:
+    if not processes.add_up(torch.tensor(loader.steps_per_epoch)):
         raise DataError("the set to evaluate is empty: give it at least one sample")
     step = Step(model, task, precision=precision, device=_device_of(model))
     modes = {module: module.training for module in step.modules()}
     metric, total, images = task.metric(), _LossTotal(), 0
+    stopped: Stopped | TimeLimit | None = None
     step.eval()
     try:
         with torch.inference_mode(), streamed(loader, 0, 0, epochs=1) as stream:
@@ -68,9 +72,12 @@ def evaluate(
                 metric.update(prediction, prepared)
                 images += count_images(batch)
                 del losses, prediction  # else they are held beside the next ones
+    except (Stopped, TimeLimit) as error:
+        stopped = error  # raised once the other processes know of it
     finally:
         for module, mode in modes.items():
             module.training = mode
+    metric, total, images = _merged(processes.gathered((metric, total, images, stopped)))
     loss = total.value()
     if not math.isfinite(loss):
         _log.warning(
@@ -79,6 +86,22 @@ def evaluate(
             loss,
         )
     return with_facts(metric.compute(), loss=loss, images=images)
+
+
+def _merged(
+    parts: Sequence[tuple[Metric, "_LossTotal", int, Stopped | TimeLimit | None]],
+) -> tuple[Metric, "_LossTotal", int]:
+    """What the processes counted, in one; raises where one of them was asked to stop."""
+    for *_, stopped in parts:
+        if stopped is not None:
+            stopped.is_of_all = True
+            raise stopped
+    (metric, total, images, _), *others = parts
+    for other_metric, other_total, other_images, _ in others:
+        metric.merge(other_metric)
+        total.merge(other_total)
+        images += other_images
+    return metric, total, images
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -99,6 +122,12 @@ class _LossTotal:
             self.sums[name] = self.sums.get(name, 0.0) + float(term.sum)
             self.counts[name] = self.counts.get(name, 0.0) + float(term.count)
             self.weights[name] = term.weight
+
+    def merge(self, other: "_LossTotal") -> None:
+        for name in other.sums:
+            self.sums[name] = self.sums.get(name, 0.0) + other.sums[name]
+            self.counts[name] = self.counts.get(name, 0.0) + other.counts[name]
+        self.weights |= other.weights
 
     def value(self) -> float:
         return sum(self.weights[name] * self.sums[name] / (self.counts[name] or 1.0) for name in self.sums)
@@ -146,6 +175,7 @@ class Evaluate(Callback):
             for warning in set(warnings) - self._said:
                 _log.warning(warning)
             self._said.update(warnings)
+        share_statistics(job)
         averaging = job.averaging or Averaging(0.0)
         with averaging.applied(job.learned):
             metrics = evaluate(

@@ -11,7 +11,7 @@ from torch import nn
 from unpool.task import Task
 from unpool.training.averaging import Averaging
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch
+from unpool.types import Batch, Part
 
 Precision = Literal["float32", "bfloat16", "float16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -89,6 +89,11 @@ def _same(batch: Batch) -> Batch:
     return batch
 
 
+def whole(epoch: int, position: int) -> None:
+    """The part of a process by itself, which has the whole batch."""
+    return
+
+
 @dataclass(kw_only=True, eq=False)
 class Job:
     """One training run: its parts, its settings, its counters. What is learned is moved to `device` and laid out.
@@ -104,6 +109,9 @@ class Job:
         num_classes: `label`, `labels` and `mask` are checked against it on the host; None does not check.
         averaging: None trains without averaged weights.
         stop: asked after every step and every evaluated batch.
+        part: (epoch, position) -> which part of the whole batch this process takes; None of a process by itself.
+        synchronizes_norms: whether batch norm takes its statistics from the batch of all processes.
+        has_unused_weights: whether some weights that are trained get no gradient, which several processes must know.
     """
 
     model: nn.Module
@@ -125,6 +133,9 @@ class Job:
     averaging: Averaging | None = None
     counters: Counters = field(default_factory=Counters)
     stop: StopRequest = field(default_factory=StopRequest)
+    part: Callable[[int, int], Part | None] = whole
+    synchronizes_norms: bool = False
+    has_unused_weights: bool = False
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:

@@ -3,14 +3,16 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import torch
+from torch import nn
 
 from unpool.errors import DataError, Diverged, EnvironmentFault, Stopped, TimeLimit
 from unpool.ops.targets import check_classes, names_of
+from unpool.training import processes
 from unpool.training.callbacks import Callback
-from unpool.training.gradients import Gradients, compute_gradients
+from unpool.training.gradients import Gradients, compute_gradients, distributed
 from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, streamed
 from unpool.training.optim import set_lr
 from unpool.training.step import Step
@@ -65,6 +67,7 @@ def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
     except SAVED as error:
         for callback in callbacks:
             callback.stopped(job)
+        processes.wait()  # for who saves
         error.add_note(f"saved at step {job.counters.step}")
         raise
     for callback in callbacks:
@@ -77,17 +80,24 @@ def _run(job: Job, callbacks: Sequence[Callback]) -> None:
         _finish_epoch(job, callbacks)
     if counters.epoch >= job.epochs:
         return
-    step = Step(job.model, job.task, precision=job.precision, device=job.device)
+    step = Step(
+        job.model,
+        job.task,
+        precision=job.precision,
+        device=job.device,
+        synchronizes_norms=job.synchronizes_norms,
+    )
     job.learned.train()
+    forward = distributed(step, accumulate=job.accumulate, has_unused_weights=job.has_unused_weights)
     with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:
         while counters.epoch < job.epochs:
             batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
             _count_replaced(job, batches)
-            record = _step(job, step, batches)
+            record = _step(job, step, batches, forward=forward)
             counters.position += len(batches)
             for callback in callbacks:
                 callback.after_step(job, record)
-            job.stop.check()
+            _check_stop(job)
             if counters.position >= batches_per_epoch:
                 _finish_epoch(job, callbacks)
 
@@ -100,7 +110,15 @@ def _finish_epoch(job: Job, callbacks: Sequence[Callback]) -> None:
                 listener.after_evaluation(job, metrics)
     job.counters.epoch += 1
     job.counters.position = 0
-    job.stop.check()
+    _check_stop(job)
+
+
+def _check_stop(job: Job) -> None:
+    """Raises Stopped or TimeLimit in every process at once, where any of them is asked to stop."""
+    for reason in processes.gathered(job.stop.reason()):
+        if reason is not None:
+            reason.is_of_all = True
+            raise reason
 
 
 def _take(stream: Iterator[Batch], count: int) -> list[Batch]:
@@ -113,7 +131,8 @@ def _take(stream: Iterator[Batch], count: int) -> list[Batch]:
 def _count_replaced(job: Job, batches: Sequence[Batch]) -> None:
     """Raises before the step that uses the batches where too many images cannot be read."""
     counters = job.counters
-    positions = [int(i) for batch in batches for i in batch.pop("replaced", ()) if i >= 0]
+    replaced = [int(i) for batch in batches for i in batch.pop("replaced", ()) if i >= 0]
+    positions = list(chain.from_iterable(processes.gathered(replaced)))
     asked = [job.names[i] for i in positions]
     counters.unreadable = sorted({*counters.unreadable, *asked})
     if asked and len(counters.unreadable) > job.most_unreadable:
@@ -125,7 +144,7 @@ def _count_replaced(job: Job, batches: Sequence[Batch]) -> None:
     counters.replaced += len(asked)
 
 
-def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
+def _step(job: Job, step: Step, batches: Sequence[Batch], *, forward: nn.Module) -> StepRecord:
     """One optimiser step, taken or left out; moves every counter but `position`."""
     counters = job.counters
     torch.manual_seed(step_seed(job.seed, counters.step))
@@ -135,7 +154,8 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
         for batch in batches:
             check_classes(batch, job.num_classes, names=job.names)
     prepared = [lay_out(job.prepare(batch), job.memory_format) for batch in batches]
-    step_gradients = compute_gradients(step, prepared, job.scaler)
+    parts = [job.part(counters.epoch, counters.position + number) for number in range(len(batches))]
+    step_gradients = compute_gradients(step, prepared, job.scaler, parts=parts, forward=forward)
     norm = _clip(job, step)
     loss, length, *terms = torch.stack([step_gradients.loss, norm, *step_gradients.terms.values()]).tolist()
     if not math.isfinite(loss):
@@ -143,7 +163,9 @@ def _step(job: Job, step: Step, batches: Sequence[Batch]) -> StepRecord:
     taken = math.isfinite(length)
     _apply(job, taken=taken)
     counters.step += 1
-    images = sum(count_images(batch) for batch in batches)
+    images = sum(
+        count_images(batch) if part is None else part.total for batch, part in zip(batches, parts, strict=True)
+    )
     counters.images += images
     named = dict(zip(step_gradients.terms, terms, strict=True))
     return StepRecord(counters.step, counters.epoch, loss, named, lr, length, images, taken)

@@ -12,7 +12,8 @@ from unpool.errors import RecipeError, UnpoolError, is_out_of_memory
 from unpool.ops.targets import check_classes
 from unpool.tracing.foreign import foreign_code
 from unpool.training.job import Job, count_images, lay_out
-from unpool.training.step import Step
+from unpool.training.processes import gathered
+from unpool.training.step import Step, total_loss
 from unpool.types import Batch, Losses
 
 _ROUNDING = 1e-3  # of a sum of shares
@@ -46,7 +47,7 @@ def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
         takes_shares = [_run_once(job, head(batch, size), norms) for size in dict.fromkeys((full, smallest))]
         alive = [name for name, norm in norms.items() if norm.training]
     warnings = [_SHARES] if all(takes_shares) else []
-    if alive and smallest == 1 < full:
+    if alive and smallest == 1 < full and not job.synchronizes_norms:
         warnings.append(
             f"the smallest batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes "
             "its statistics from one image there: set train.drop_last=true or another train.batch"
@@ -58,7 +59,8 @@ def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> bool:
     """Forward and loss; whether the loss is a cross-entropy and the network gives it shares in place of logits."""
     step = Step(job.model, job.task, precision=job.precision, device=job.device)
     prepared = lay_out(job.prepare(batch), job.memory_format)
-    hooks = [norm.register_forward_pre_hook(_refuse_one_value(name)) for name, norm in norms.items()]
+    refused = {} if job.synchronizes_norms else norms  # which see those of the other processes too
+    hooks = [norm.register_forward_pre_hook(_refuse_one_value(name)) for name, norm in refused.items()]
     outputs: list[Any] = []
     squashed: list[Any] = []
     hooks.append(job.model.register_forward_hook(lambda *passed: outputs.append(passed[-1])))
@@ -122,6 +124,16 @@ def _refuse_one_value(name: str) -> Any:
             )
 
     return refuse
+
+
+def has_unused_weights(job: Job, batch: Batch) -> bool:
+    """Whether a batch gives some weights that are trained no gradient, in any of the processes."""
+    with unchanged(job):
+        job.learned.train()
+        step = Step(job.model, job.task, precision=job.precision, device=job.device)
+        loss = total_loss(step(lay_out(job.prepare(head(batch, 2)), job.memory_format)))
+        gradients = torch.autograd.grad(loss, step.weights, allow_unused=True) if step.weights else ()
+    return any(gathered(any(gradient is None for gradient in gradients)))
 
 
 def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:

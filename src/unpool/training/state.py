@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from unpool import machine
-from unpool.errors import ModelFileError
+from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.manifest import check_format
 from unpool.task import joined_state, split_state
+from unpool.training import processes
 from unpool.training.callbacks import Callback
 from unpool.training.files import host_copy
 from unpool.training.job import Counters, Job
@@ -30,6 +31,28 @@ def final_state(job: Job) -> dict[str, Tensor]:
     if job.averaging is not None:
         state.update(job.averaging.averages)
     return joined_state(*({name: value.clone() for name, value in part.items()} for part in _parts(host_copy(state))))
+
+
+def share_statistics(job: Job) -> None:
+    """Gives every process the leader's buffers, such as the running statistics of batch norm, and their averages.
+
+    Weights are the same in all of them, which is checked.
+
+    Raises:
+        EnvironmentFault: weights differ from those of another process.
+    """
+    if processes.world_size() == 1:
+        return
+    learned, averages = job.learned, {} if job.averaging is None else job.averaging.averages
+    weights = {name for name, _ in learned.named_parameters()}
+    with torch.no_grad():
+        sums = [float(weight.detach().double().sum()).hex() for weight in learned.parameters()]
+        if any(other != sums for other in processes.gathered(sums)):
+            raise EnvironmentFault(
+                f"after step {job.counters.step} the weights of the processes differ: they must run the same versions "
+                "on processors of one kind, and a data set or callback of your own must not change the network"
+            )
+        processes.share([*learned.buffers(), *(value for name, value in averages.items() if name not in weights)])
 
 
 def use_final(job: Job, weights: Mapping[str, Tensor]) -> None:
@@ -89,7 +112,13 @@ def restore(
 
 def _environment() -> dict[str, Any]:
     """What decides how numbers are rounded: processor, threads, versions."""
-    return {"processor": machine.processor(), "threads": torch.get_num_threads(), **machine.versions()}
+    counts = {"threads": torch.get_num_threads(), "processes": processes.world_size()}
+    return {"processor": machine.processor(), **counts, **machine.versions()}
+
+
+def count_of(meta: Mapping[str, Any]) -> int:
+    """How many processes trained the run that was saved."""
+    return int(meta.get("made_on", {}).get("processes", 1))
 
 
 def _compare_environments(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from unpool.task import Task
 from unpool.training.job import DTYPES, Precision
-from unpool.types import Batch, Losses, Prediction
+from unpool.training.whole_batch import as_one
+from unpool.types import Batch, Losses, Part, Prediction
 
 
 class Step(nn.Module):
@@ -14,18 +15,31 @@ class Step(nn.Module):
     The network runs in `precision`; losses and predictions are made in float32.
     """
 
-    def __init__(self, model: nn.Module, task: Task, *, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        *,
+        precision: Precision,
+        device: torch.device,
+        synchronizes_norms: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.task = task
         self.precision: Precision = precision
         self.device = device
+        self.synchronizes_norms = synchronizes_norms
         # listed once: walking the modules of a deep network takes longer than a step of a small one
         self.weights = [weight for weight in self.parameters() if weight.requires_grad]
 
-    def forward(self, batch: Batch) -> Losses:
-        with autocast(self.device, self.precision):
-            return self.task.losses(self.model, batch)
+    def forward(self, batch: Batch, part: Part | None = None) -> Losses:
+        """Losses of a batch, or of this process's part of one; those of a sample that stands in are 0 of 0."""
+        with autocast(self.device, self.precision), as_one(part, norms=self.synchronizes_norms):
+            losses = self.task.losses(self.model, batch)
+        if part is None or part.count:
+            return losses
+        return {name: term._replace(sum=term.sum * 0, count=term.count * 0) for name, term in losses.items()}
 
     def evaluated(self, batch: Batch) -> tuple[Losses, Prediction]:
         """Losses and answers of a batch, the answers from the task's inputs alone."""

@@ -51,13 +51,21 @@ class StopRequest:
             Stopped: a signal has come.
             TimeLimit: the time is over.
         """
+        reason = self.reason()
+        if reason is not None:
+            raise reason
+
+    def reason(self) -> Stopped | TimeLimit | None:
+        """What `check` raises."""
         if self.number is not None:
             by = "" if self.number == signal.SIGINT else f" by {signal.Signals(self.number).name}"
-            raise Stopped(f"stopped{by}", self.number)
-        if self.time_limit_s is None or self._started_s is None:
-            return
-        if time.monotonic() - self._started_s >= self.time_limit_s:
-            raise TimeLimit(f"stopped at the time limit of {self.time_limit_s:g} s")
+            return Stopped(f"stopped{by}", self.number)
+        is_over = (
+            self.time_limit_s is not None
+            and self._started_s is not None
+            and time.monotonic() - self._started_s >= self.time_limit_s
+        )
+        return TimeLimit(f"stopped at the time limit of {self.time_limit_s:g} s") if is_over else None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.number == signal.SIGINT:

@@ -11,13 +11,29 @@ from typing import Annotated, Literal, NamedTuple
 from unpool.data.labels import read_labels
 from unpool.data.loader import Order
 from unpool.data.order.by_class import PTimesK, WeightedByClass
-from unpool.data.order.by_rank import ByRank
+from unpool.data.order.by_rank import ByRank, WholeBatches
 from unpool.data.order.every_sample import Grouped, Sequential, Shuffled
 from unpool.errors import RecipeError
 from unpool.limits import MANY, Weights
 from unpool.types import Samples
 
-__all__ = ["ORDERS", "Batching", "ByRank", "Grouped", "PTimesK", "Sequential", "Shuffled", "WeightedByClass"]
+__all__ = [
+    "ORDERS",
+    "Batching",
+    "ByRank",
+    "Grouped",
+    "PTimesK",
+    "Sequential",
+    "Shuffled",
+    "WeightedByClass",
+    "WholeBatches",
+    "whole_of",
+]
+
+
+def whole_of(order: Order) -> Order:
+    """The order of all processes together, of one that is shared out among them."""
+    return order.whole if isinstance(order, ByRank | WholeBatches) else order
 
 
 class Batching(NamedTuple):

@@ -1,0 +1,79 @@
+"""A process's part of a batch drops what those rows drop in the whole batch."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unpool.training.whole_batch import AsOne
+from unpool.types import Part
+
+PARTS = [Part(0, 3, 7), Part(3, 2, 7), Part(5, 2, 7)]
+
+
+def rows_of(values: Tensor, part: Part, *, each: int = 1) -> Tensor:
+    return values[each * part.first : each * (part.first + part.count)]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(nn.Dropout(0.4), nn.Dropout(0.4, inplace=True), nn.Dropout1d(0.4), nn.Dropout2d(0.4), nn.Dropout3d(0.4)),
+        *(nn.AlphaDropout(0.4), nn.FeatureAlphaDropout(0.4)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_parts_drop_what_the_whole_batch_drops(layer, layout):
+    dims = {nn.Dropout1d: (5, 4), nn.Dropout3d: (5, 2, 2, 2)}.get(type(layer), (5, 4, 3))
+    values = torch.randn(7, *dims)
+    values = values.contiguous(memory_format=layout) if values.dim() == 4 else values
+    torch.manual_seed(3)
+    whole = layer(values.clone())
+    for part in PARTS:
+        torch.manual_seed(3)
+        with AsOne(part, norms=False):
+            assert torch.equal(layer(rows_of(values, part).clone()), rows_of(whole, part))
+
+
+def test_several_rows_of_a_sample_stay_together():
+    values = torch.randn(14, 5)  # two windows of each of seven images
+    torch.manual_seed(3)
+    whole = functional.dropout(values, 0.4)
+    for part in PARTS:
+        torch.manual_seed(3)
+        with AsOne(part, norms=False):
+            assert torch.equal(functional.dropout(rows_of(values, part, each=2), 0.4), rows_of(whole, part, each=2))
+
+
+def test_stochastic_depth_drops_the_samples_that_the_whole_batch_drops():
+    torch.manual_seed(3)
+    whole = torch.empty(7, 1, 1, 1).bernoulli_(0.5)
+    for part in PARTS:
+        torch.manual_seed(3)
+        with AsOne(part, norms=False):
+            assert torch.equal(torch.empty(part.count, 1, 1, 1).bernoulli_(0.5), rows_of(whole, part))
+
+
+def test_weights_are_dropped_alike_in_all_processes():
+    weight = nn.Parameter(torch.ones(6, 4))
+    results = []
+    for part in (Part(0, 3, 6), Part(3, 3, 6)):
+        torch.manual_seed(3)
+        with AsOne(part, norms=False):
+            results.append(functional.dropout(weight, 0.5))
+    assert torch.equal(*results)
+
+
+def test_gradients_reach_the_rows_that_were_kept():
+    values = torch.ones(2, 50, requires_grad=True)
+    with AsOne(Part(3, 2, 7), norms=False):
+        dropped = functional.dropout(values * 1, 0.5)
+    dropped.sum().backward()
+    assert torch.equal(values.grad, dropped.detach())
+
+
+def test_evaluation_drops_nothing_and_takes_running_statistics():
+    layer, values = nn.Sequential(nn.BatchNorm1d(5), nn.Dropout(0.5)).eval(), torch.randn(2, 5)
+    with AsOne(Part(0, 2, 7), norms=True):
+        assert torch.allclose(layer(values), values, atol=1e-4)
