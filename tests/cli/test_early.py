@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -123,15 +122,6 @@ def test_root_that_is_no_folder_is_refused(tmp_path):
         require_root(tmp_path / "a\nb")
     with pytest.raises(DataError, match="which does not exist"):
         Folder(tmp_path / "gone", "train")
-
-
-def test_wrong_path_is_refused_in_a_fraction_of_a_second(tmp_path):
-    def seconds() -> float:
-        started = time.monotonic()
-        program("train", "folder_resnet18", "data.root=/nowhere", folder=tmp_path)
-        return time.monotonic() - started
-
-    assert min(seconds() for _ in range(5)) < 0.6
 
 
 @pytest.mark.parametrize("name", ["resnet50", "timm/resnet18"])
