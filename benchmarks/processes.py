@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from benchmarks import fingerprints
 from benchmarks.fingerprints import Some
 from benchmarks.record import RESULTS, Row, write_result
 from unpool.assemble.data import make_reader, read_data
@@ -37,17 +38,11 @@ from unpool.types import Batch
 
 BATCH, SAMPLES, EPOCHS, MEASURED = 8, 49, 3, 17  # 7 steps an epoch, the last of one sample
 FIXED = {
-    "train.device": "cpu",
-    "train.precision": "float32",
-    "train.memory_format": "contiguous",
-    "train.threads": 1,
-    "train.warmup_epochs": 0,
+    **fingerprints.FIXED,
     "train.epochs": EPOCHS,
     "train.batch": BATCH,
     "train.drop_last": False,
     "train.evaluate_every": EPOCHS,
-    "train.eval_batch": 4,
-    "data.workers": 0,
     "data.repeat": 1,
     "model.sync_batch_norm": True,
 }

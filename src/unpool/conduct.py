@@ -22,6 +22,7 @@ from unpool.data.loader import Loader
 from unpool.data.order import Grouped, whole_of
 from unpool.data.plain import is_iterated
 from unpool.errors import EnvironmentFault
+from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
 from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe
@@ -124,8 +125,10 @@ def train_to_end(
 
 def _require_same_start(data: Data, state: tuple[Any, dict[str, Any]] | None) -> None:
     """Raises EnvironmentFault where the processes have read other images, or another saved state."""
+    if processes.world_size() == 1:
+        return
     step = 0 if state is None else state[1]["step"]
-    starts = processes.gathered((step, as_bytes({"train": data.train.record(), "val": data.val.record()})))
+    starts = processes.gathered((step, sum_of(as_bytes({"train": data.train.record(), "val": data.val.record()}))))
     if len(set(starts)) > 1:
         what = "saved states" if len({step for step, _ in starts}) > 1 else "images"
         raise EnvironmentFault(

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unpool.errors import RecipeError
 from unpool.training.whole_batch import AsOne
 from unpool.types import Part
 
@@ -77,3 +78,8 @@ def test_evaluation_drops_nothing_and_takes_running_statistics():
     layer, values = nn.Sequential(nn.BatchNorm1d(5), nn.Dropout(0.5)).eval(), torch.randn(2, 5)
     with AsOne(Part(0, 2, 7), norms=True):
         assert torch.allclose(layer(values), values, atol=1e-4)
+
+
+def test_one_value_a_channel_of_all_processes_is_refused():
+    with AsOne(Part(0, 1, 1), norms=True), pytest.raises(RecipeError, match="one value a channel"):
+        nn.BatchNorm2d(5)(torch.randn(1, 5, 1, 1))

@@ -16,6 +16,7 @@ from unpool.recipe import Recipe, Train
 from unpool.training.averaging import Averaging
 from unpool.training.job import Job, to_device, whole
 from unpool.training.optim import build_optimizer, check_weights
+from unpool.training.processes import world_size
 from unpool.training.schedules import Schedule, build_schedule
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
@@ -71,7 +72,7 @@ def make_job(
         averaging=None if train.ema is None else Averaging(train.ema),
         stop=stop,
         part=loader.order.part if isinstance(loader.order, ByRank) else whole,
-        synchronizes_norms=recipe.model.sync_batch_norm,
+        synchronizes_norms=recipe.model.sync_batch_norm and world_size() > 1,
     )
 
 

@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from unpool.ops.targets import check_classes
 from unpool.training import processes
 from unpool.training.job import Job, lay_out
-from unpool.training.step import Step
+from unpool.training.step import step_of
 from unpool.types import Batch
 
 YOUNG = 100  # steps; ten times the window of running statistics of momentum 0.1
@@ -61,13 +61,7 @@ def _compute(
 ) -> dict[_BatchNorm, int]:
     """Gives norms that see LEAST values of a channel their means over the batches; returns how many each saw."""
     before = [(norm, [value.clone() for value in _statistics(norm)]) for norm in norms]
-    step = Step(
-        job.model,
-        job.task,
-        precision=job.precision,
-        device=job.device,
-        synchronizes_norms=job.synchronizes_norms,
-    ).eval()
+    step = step_of(job).eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.train().momentum = None  # the mean over all batches

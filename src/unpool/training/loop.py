@@ -15,7 +15,7 @@ from unpool.training.callbacks import Callback
 from unpool.training.gradients import Gradients, compute_gradients, distributed
 from unpool.training.job import Counters, Job, StepRecord, count_images, lay_out, streamed
 from unpool.training.optim import set_lr
-from unpool.training.step import Step
+from unpool.training.step import Step, step_of
 from unpool.types import Batch
 
 SKIPS_IN_A_ROW = 3
@@ -80,13 +80,7 @@ def _run(job: Job, callbacks: Sequence[Callback]) -> None:
         _finish_epoch(job, callbacks)
     if counters.epoch >= job.epochs:
         return
-    step = Step(
-        job.model,
-        job.task,
-        precision=job.precision,
-        device=job.device,
-        synchronizes_norms=job.synchronizes_norms,
-    )
+    step = step_of(job)
     job.learned.train()
     forward = distributed(step, accumulate=job.accumulate, has_unused_weights=job.has_unused_weights)
     with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:

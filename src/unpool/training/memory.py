@@ -12,7 +12,7 @@ from unpool.errors import EnvironmentFault, is_out_of_memory
 from unpool.machine import free_bytes
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.preflight import head, taking, unchanged
-from unpool.training.step import Step, total_loss
+from unpool.training.step import Step, step_of, total_loss
 from unpool.types import Batch
 
 
@@ -67,7 +67,7 @@ def kept_bytes(job: Job, batch: Batch) -> int:
 
     with unchanged(job), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         job.learned.train()
-        step = Step(job.model, job.task, precision=job.precision, device=job.device)
+        step = step_of(job)
         prepared = lay_out(job.prepare(batch), job.memory_format)
         with taking(prepared):
             losses = step(prepared)

@@ -13,7 +13,7 @@ from unpool.ops.targets import check_classes
 from unpool.tracing.foreign import foreign_code
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.processes import gathered
-from unpool.training.step import Step, total_loss
+from unpool.training.step import step_of, total_loss
 from unpool.types import Batch, Losses
 
 _ROUNDING = 1e-3  # of a sum of shares
@@ -57,7 +57,7 @@ def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
 
 def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> bool:
     """Forward and loss; whether the loss is a cross-entropy and the network gives it shares in place of logits."""
-    step = Step(job.model, job.task, precision=job.precision, device=job.device)
+    step = step_of(job)
     prepared = lay_out(job.prepare(batch), job.memory_format)
     refused = {} if job.synchronizes_norms else norms  # which see those of the other processes too
     hooks = [norm.register_forward_pre_hook(_refuse_one_value(name)) for name, norm in refused.items()]
@@ -130,7 +130,7 @@ def has_unused_weights(job: Job, batch: Batch) -> bool:
     """Whether a batch gives some weights that are trained no gradient, in any of the processes."""
     with unchanged(job):
         job.learned.train()
-        step = Step(job.model, job.task, precision=job.precision, device=job.device)
+        step = step_of(job)
         loss = total_loss(step(lay_out(job.prepare(head(batch, 2)), job.memory_format)))
         gradients = torch.autograd.grad(loss, step.weights, allow_unused=True) if step.weights else ()
     return any(gathered(any(gradient is None for gradient in gradients)))

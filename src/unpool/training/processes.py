@@ -119,7 +119,7 @@ def meet(store: Store, *, rank: int, world_size: int) -> str:
 
 
 def check_count(asked: int) -> None:
-    """Raises RecipeError where a recipe asks for several processes, and a function is called, which starts none."""
+    """Raises RecipeError where a recipe asks for several processes and one runs: a function starts none."""
     count = world_size()
     if asked > 1 and count == 1:
         raise RecipeError(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.task import Task
-from unpool.training.job import DTYPES, Precision
+from unpool.training.job import DTYPES, Job, Precision
 from unpool.training.whole_batch import as_one
 from unpool.types import Batch, Losses, Part, Prediction
 
@@ -45,6 +45,17 @@ class Step(nn.Module):
         """Losses and answers of a batch, the answers from the task's inputs alone."""
         with autocast(self.device, self.precision):
             return self.task.evaluated(self.model, batch)
+
+
+def step_of(job: Job) -> Step:
+    """The step of a job: its network and task, in its precision."""
+    return Step(
+        job.model,
+        job.task,
+        precision=job.precision,
+        device=job.device,
+        synchronizes_norms=job.synchronizes_norms,
+    )
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

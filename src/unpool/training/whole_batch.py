@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from unpool.errors import RecipeError
 from unpool.types import Part
 
 _DROPOUTS = {
@@ -77,6 +78,11 @@ class AsOne(TorchFunctionMode):
         rows: Tensor = values["input"]
         if not values["training"]:
             return functional.batch_norm(**values)
+        if self._part.total * rows[0, 0].numel() < 2:
+            raise RecipeError(
+                "a batch of one sample gives batch norm one value a channel, which has no variance: set "
+                "train.drop_last=true, train.batch, or larger images"
+            )
         is_counted = self._part.count > 0
         statistics = _statistics_of_all(rows.detach(), is_counted=is_counted)
         if values["running_mean"] is not None:
