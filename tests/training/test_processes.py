@@ -153,6 +153,16 @@ def test_metrics_are_of_the_whole_set_also_where_a_process_has_no_batch():
         assert found["images"] == 9
 
 
+def test_gradients_that_some_processes_do_not_have_are_added_to_their_own_weights():
+    def work(rank):
+        weights = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
+        weights[rank].grad = torch.full((2,), 1.0 + rank)
+        processes.add_up_gradients(weights)
+        return [None if weight.grad is None else weight.grad.tolist() for weight in weights]
+
+    assert by_ranks(2, work) == 2 * [[[1.0, 1.0], [2.0, 2.0], None]]
+
+
 def test_error_of_the_leader_is_raised_by_all():
     def work(rank):
         def make():
