@@ -49,6 +49,7 @@ def broken_set(folder):
     return root
 
 
+@pytest.mark.slow
 def test_process_with_broken_data_leaves_no_run_and_no_folder_of_runs(tmp_path):
     root = broken_set(tmp_path / "set")
     process = started(tmp_path / "here", "folder_resnet18", f"data.root={root}")
@@ -60,7 +61,7 @@ def test_process_with_broken_data_leaves_no_run_and_no_folder_of_runs(tmp_path):
 def test_process_that_is_interrupted_while_it_reads_leaves_no_run(tmp_path):
     root, here = tmp_path / "set", tmp_path / "here"
     rng = np.random.default_rng(0)
-    for number in range(100):
+    for number in range(60):
         folder = root / ("ant", "bee")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         blocks = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
@@ -74,6 +75,7 @@ def test_process_that_is_interrupted_while_it_reads_leaves_no_run(tmp_path):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_process_on_a_full_disk_leaves_no_run(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))

@@ -29,7 +29,7 @@ SMALL = {
     "train.memory_format": "contiguous",
     "train.ema": 0.9,
     "data.workers": 0,
-    "data.train_size": [32, 32],
+    "data.train_size": [64, 64],
     "model.width": 4,
 }
 

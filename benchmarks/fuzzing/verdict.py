@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from unpool.cli.outcome import guarded
-from unpool.tracing.foreign import foreign_code
 
 SAME, REFUSED, ACCEPTED = "same", "refused by name", "accepted"
 GOOD = (SAME, REFUSED, ACCEPTED, "trained", "refused in training", "stopped")
@@ -72,6 +71,8 @@ def answer(verb: Callable[[], Any]) -> Answer:
     def run() -> int:
         values.append(verb())
         return 0
+
+    from unpool.tracing.foreign import foreign_code  # imports torch, which a child of which nothing is asked need not
 
     with redirect_stderr(said), foreign_code() as failure:
         codes.append(guarded(run, debug=False))

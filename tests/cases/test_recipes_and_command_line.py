@@ -209,7 +209,13 @@ def on(root):
     return {**small, "train.epochs": 2, "data.size": [32, 32], "data.root": str(root)}
 
 
-@pytest.mark.parametrize(("clock", "memory"), list(zip(CLOCKS.values(), cycle([True, False]))), ids=CLOCKS)
+@pytest.mark.parametrize(
+    ("clock", "memory"),
+    [
+        pytest.param(clock, memory, id=name, marks=() if name == "backwards" else pytest.mark.slow)
+        for (name, clock), memory in zip(CLOCKS.items(), cycle([True, False]))
+    ],
+)
 def test_no_clock_and_no_time_of_a_file_changes_a_run(peace, tmp_path, monkeypatch, memory, clock):
     """The clock of the day jumps with each look, the zone changes, files are of years far off."""
     root, calls = shutil.copytree(peace / "set", tmp_path / "set"), iter(range(10**9))

@@ -21,8 +21,10 @@ FAR = {"fcgn": {"side": 256, "margin": 192, "lines": 96}}  # reads half the imag
 NETWORKS = [
     name for name in (*segmentation.MODELS, *denoising.MODELS, *pose.MODELS) if name not in (*OF_ONE_SIZE, *OF_NO_MAP)
 ]
-ALIKE = ("frrn_b", "hourglass8", "openpose_mpi")  # as their smaller siblings, which run each time
+# as their siblings, which run each time
+ALIKE = ("frrn_b", "hourglass8", "openpose_mpi", "deeplabv3_resnet50", "deeplabv3_resnet50_aux", "fcn_resnet50_aux")
 ON_TIMM = ("convnext_atto", "mobilenetv3_small_050", "regnetx_002", "tf_efficientnet_lite0")
+DILATED_FOR_LONG = ("convnext_atto", "regnetx_002", "tf_efficientnet_lite0")
 
 
 def some_slow(names):
@@ -93,8 +95,14 @@ def test_answer_lies_at_every_size_where_it_does_at_a_size_that_the_stride_divid
     assert largest_difference(small(name), MODELS[name].input[0], **FAR.get(name, {})) < 1e-4
 
 
-@pytest.mark.parametrize("backbone", ON_TIMM)
-@pytest.mark.parametrize("decoder", ["unet", "fpn", "fcn"])
+@pytest.mark.parametrize(
+    ("decoder", "backbone"),
+    [
+        *((decoder, backbone) for decoder in ("unet", "fpn") for backbone in ON_TIMM),
+        ("fcn", "mobilenetv3_small_050"),
+        *(pytest.param("fcn", backbone, marks=pytest.mark.slow) for backbone in DILATED_FOR_LONG),
+    ],
+)
 def test_answer_of_a_decoder_on_timms_networks_is_not_shifted(decoder, backbone):
     assert largest_difference(small(decoder, backbone=f"timm/{backbone}"), 3) < 1e-4
 

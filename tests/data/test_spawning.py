@@ -49,6 +49,7 @@ def run(tmp_path, end, *, by=("script.py",), text=None):
     )
 
 
+@pytest.mark.slow
 def test_a_small_set_needs_no_guard(tmp_path):
     done = run(tmp_path, "main()")
     assert done.stdout.split("\n")[:2] == ["started", "trained 12"], done.stderr
@@ -78,6 +79,7 @@ def test_processes_behind_a_guard_read_a_set_of_the_script(tmp_path):
     assert done.stdout.count("trained 12") == 1, done.stderr
 
 
+@pytest.mark.slow
 def test_a_set_that_is_defined_at_a_prompt_is_read_by_a_thread(tmp_path):
     end = 'from unpool.assemble import processes\nprocesses._SMALL_PIXELS = 0\nmain(**{"data.memory": False})'
     code = f"exec({SCRIPT + end!r})"
@@ -86,6 +88,7 @@ def test_a_set_that_is_defined_at_a_prompt_is_read_by_a_thread(tmp_path):
     assert "defined in a notebook or at a prompt" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_program_from_standard_input_uses_a_thread(tmp_path):
     end = 'from unpool.assemble import processes\nprocesses._SMALL_PIXELS = 0\nmain(**{"data.memory": False})'
     done = run(tmp_path, "", by=("-",), text=SCRIPT + end)
@@ -102,7 +105,9 @@ def test_what_cannot_be_sent_is_named():
     assert "cannot be sent to a process" in why_unsendable(lambda: 1)
 
 
-@pytest.mark.parametrize("guard", ['if __name__ == "__main__":', 'if "__main__" == __name__:'])
+@pytest.mark.parametrize(
+    "guard", ['if __name__ == "__main__":', pytest.param('if "__main__" == __name__:', marks=pytest.mark.slow)]
+)
 def test_both_ways_to_write_the_guard_are_known(tmp_path, guard):
     (tmp_path / "guarded.py").write_text(
         f"from unpool.data.spawning import why_script_cannot\n{guard}\n    print(repr(why_script_cannot()))\n"

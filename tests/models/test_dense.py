@@ -142,17 +142,10 @@ def test_dilation_keeps_the_weights_and_the_state_of_the_generator():
     assert all(torch.equal(a, b) for a, b in zip(finer.parameters(), backbone.parameters(), strict=True))
 
 
-FAMILIES = ("plain18", "resnet18", "resnet50", "resnet50_v1", "vgg11", "vgg11_bn", "googlenet", "googlenet_bn")
-FAMILIES += (
-    "resnet18_a",
-    "resnet18_c",
-    "resnet50_deep",
-    "vgg11_lrn",
-    "googlenet_torchvision",
-    "preresnet50",
-    "preresnet110",
-)
-FAMILIES += ("cifar_plain20", "cifar_resnet20", "cifar_resnet20_b")
+FAMILIES = ("plain18", "resnet18", "resnet18_a", "resnet18_c", "resnet50_v1", "resnet50_deep", "vgg11", "vgg11_bn")
+FAMILIES += ("vgg11_lrn", "googlenet", "preresnet50", "cifar_plain20", "cifar_resnet20", "cifar_resnet20_b")
+DEEP = ("resnet50", "googlenet_bn", "googlenet_torchvision", "preresnet110")  # as their siblings
+FAMILIES += tuple(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
