@@ -25,6 +25,7 @@ SMALL = {
     "train.epochs": 1,
     "train.warmup_epochs": 0,
     "train.batch": 4,
+    "model.width": 4,
 }
 SMALL |= {"train.precision": "float32", "train.memory_format": "contiguous", "data.memory": True}
 

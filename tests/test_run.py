@@ -88,7 +88,7 @@ def test_metrics_are_flat_json_under_plain_names(camvid, tmp_path):
     assert set(metrics["iou"]) > {"Sky", "Road"}
 
 
-@pytest.mark.parametrize("steps", [1, 3, 4])
+@pytest.mark.parametrize("steps", [3, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 4))])
 def test_resumed_run_has_the_bits_of_one_that_never_stopped(camvid, tmp_path, steps):
     run.train("camvid_unet", settings(camvid), run=tmp_path / "whole")
     with pytest.raises(Stopped):
