@@ -33,7 +33,6 @@ from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job, StepRecord
 from unpool.training.loop import fit
-from unpool.training.preflight import has_unused_weights
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
 
@@ -93,8 +92,6 @@ def work(
             return {key: _double(value) for key, value in prepared.items()} if in_double else prepared
 
         job.prepare = noting
-        if processes.world_size() > 1:
-            job.has_unused_weights = has_unused_weights(job, loader.batch_of(loader.order.batches(0)[0], 0))
         evaluation = Evaluate(make_eval_loader(recipe, data.val.samples, data.preprocessing), every=EPOCHS)
         fit(job, [noted, evaluation])
         seen = processes.gathered(noted.seen)

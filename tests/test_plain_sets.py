@@ -450,3 +450,9 @@ def test_augmentation_is_asked_for_by_the_recipe_alone(tmp_path):
     train(tmp_path / "flipped", epochs=1, over={"data.augment": [{"flip": {}}]})
     assert load_run_recipe(tmp_path / "plain").data.augment == ()
     assert not equal(weights(tmp_path / "plain"), weights(tmp_path / "flipped"))
+
+
+def test_several_processes_whose_threads_would_draw_alike_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("unpool.assemble.processes.world_size", lambda: 2)
+    with pytest.raises(RecipeError, match="several processes would draw equal ones for different samples"):
+        train(tmp_path / "run", data=Turned(24), over={"data.workers": 0})

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -21,11 +22,11 @@ from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped, whole_of
 from unpool.data.plain import is_iterated
-from unpool.errors import EnvironmentFault
+from unpool.errors import EnvironmentFault, RecipeError
 from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
-from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe
+from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe, settings_in_common
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import (
@@ -52,7 +53,7 @@ from unpool.training.job import Job
 from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
 from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
-from unpool.training.preflight import dry_run, has_unused_weights
+from unpool.training.preflight import dry_run
 from unpool.training.progress import Progress
 from unpool.training.saving import Save
 from unpool.training.state import count_of, final_state, restore, use_final
@@ -95,7 +96,7 @@ def train_to_end(
 
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
-        _require_same_start(data, state)
+        _require_same_start(recipe, data, state)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
@@ -123,10 +124,16 @@ def train_to_end(
         )
 
 
-def _require_same_start(data: Data, state: tuple[Any, dict[str, Any]] | None) -> None:
-    """Raises EnvironmentFault where the processes have read other images, or another saved state."""
+def _require_same_start(recipe: Recipe, data: Data, state: tuple[Any, dict[str, Any]] | None) -> None:
+    """Raises RecipeError or EnvironmentFault where the processes have other settings, images, or saved states."""
     if processes.world_size() == 1:
         return
+    first, *others = processes.gathered(settings_in_common(recipe))
+    if differ := sorted({key for other in others for key, _ in first.items() ^ other.items()}):
+        raise RecipeError(
+            f"the processes have other settings than one another, {', '.join(differ)}: give every process the same, "
+            "train.seed too, from which each takes its part"
+        )
     step = 0 if state is None else state[1]["step"]
     starts = processes.gathered((step, sum_of(as_bytes({"train": data.train.record(), "val": data.val.record()}))))
     if len(set(starts)) > 1:
@@ -196,18 +203,22 @@ def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
 
 def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe, float]:
     """The job in the way that is fastest here, the recipe with everything that was chosen, and seconds per batch."""
-    batch = _first_batch(loader)
+    batch, largest, smallest = _first_batch(loader)
     with batch_that_fits(job, batch):
-        for warning in (
+        found = [
             *_batch_warnings(recipe, loader),
             *job.task.warnings(training_setup(recipe, data)),
-            *dry_run(job, batch, smallest=min(map(len, loader.order.batches(0)))),
+            *dry_run(
+                job,
+                batch,
+                smallest=len(loader.order.batches(0)[smallest]),
+                parts=(job.part(0, largest), job.part(0, smallest)),
+            ),
             *warn_of_statistics(job),
             *warn_of_processes(job, whole_of(loader.order).batch),
-        ):
+        ]
+        for warning in dict.fromkeys(chain.from_iterable(processes.gathered(found))):
             _log.warning(warning)
-        if processes.world_size() > 1:
-            job.has_unused_weights = has_unused_weights(job, batch)
         precisions = speed.allowed_precisions(
             recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated
         )
@@ -239,10 +250,11 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Jo
     return job, load_recipe(recipe, settled), choice.seconds_per_step
 
 
-def _first_batch(loader: Loader) -> Batch:
-    """The first of the largest batches of epoch 0."""
-    indices = max(loader.order.batches(0), key=len)
-    return loader.batch_of(indices, 0)
+def _first_batch(loader: Loader) -> tuple[Batch, int, int]:
+    """The first of the largest batches of epoch 0, its position, and that of a smallest one; of all processes alike."""
+    sizes = [len(indices) for indices in whole_of(loader.order).batches(0)]
+    largest, smallest = (sizes.index(extreme(sizes)) for extreme in (max, min))
+    return loader.batch_of(loader.order.batches(0)[largest], 0), largest, smallest
 
 
 def _calibrating(loader: Loader, *, is_held: bool) -> Callable[[int], Iterable[Batch]]:
@@ -268,7 +280,7 @@ def _make_callbacks(
     evaluation = Evaluate(
         measured,
         every=recipe.train.evaluate_every,
-        best=partial(directory.write_tensors, BEST),
+        best=partial(directory.write_tensors, BEST) if processes.is_leader() else None,
         calibrating=calibrating,
     )
     if not processes.is_leader():
@@ -366,6 +378,7 @@ def _training(job: Job, *, best_step: int | None, time_s: float) -> dict[str, An
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
         "images_replaced": job.counters.replaced,
+        "processes": processes.world_size(),
         "precision": job.precision,
         "memory_format": job.memory_format,
         "time_s": round(time_s, 1),

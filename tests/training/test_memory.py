@@ -47,6 +47,15 @@ def test_step_that_does_not_fit_names_the_largest_batch_that_was_tried(error):
         dry_run(job, batch, smallest=2)
 
 
+def test_several_processes_are_told_the_batch_of_all_of_them(monkeypatch):
+    monkeypatch.setattr(memory, "world_size", lambda: 3)
+    job, batch = batch_of(32)
+    job.model = Small(job.model, 5, ERRORS[0])
+    said = r"a step of 96 images, 32 in each of 3 processes; lower train.batch: a step of 12 fits"
+    with pytest.raises(EnvironmentFault, match=said), batch_that_fits(job, batch):
+        dry_run(job, batch, smallest=2)
+
+
 def test_step_of_which_not_one_image_fits_says_what_else_to_lower():
     job, batch = batch_of(8)
     job.model = Small(job.model, 0, ERRORS[0])

@@ -9,14 +9,18 @@ import torch
 from torch import nn
 
 from tests.training.ranks import by_ranks, start
-from tests.training.toy_run import Loader, make_job, network, prepare, same_bits, weights
+from tests.training.toy_run import CLASSES, Loader, make_job, network, prepare, same_bits, weights
+from unpool import conduct
 from unpool.data.order import ByRank, Sequential
 from unpool.errors import RecipeError, Stopped
 from unpool.launched import environment
-from unpool.training import heartbeat, processes
+from unpool.recipe import load_recipe
+from unpool.training import gradients, heartbeat, processes
 from unpool.training.callbacks import Callback
 from unpool.training.evaluation import Evaluate, evaluate
 from unpool.training.loop import fit
+from unpool.training.preflight import dry_run
+from unpool.types import Part
 
 
 class PartOfLoader(Loader):
@@ -77,6 +81,23 @@ class WholeLoader(Loader):
             yield {"image": self.image[rows], "label": self.label[rows]}
 
 
+class Sometimes(nn.Module):
+    """A layer that one coin a step decides on, as LayerDrop does."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(8, 8, 1)
+
+    def forward(self, value):
+        return value if self.training and torch.rand(()) < 0.5 else value + self.layer(value)
+
+
+def sometimes_used():
+    model = network()
+    model[1] = nn.Sequential(model[1], Sometimes())
+    return model
+
+
 def unused_part():
     model = network()
     model[1].spare = nn.Parameter(torch.ones(1))  # which the layer does not use
@@ -90,7 +111,8 @@ def unused_part():
         (3, {"ema": 0.9}),
         (4, {"clip_norm": 0.1}),  # the last batch has two samples, so that two processes have none
         (3, {"accumulate": 2}),
-        (2, {"model": unused_part, "has_unused_weights": True}),
+        (2, {"model": unused_part}),
+        (2, {"model": sometimes_used}),
     ],
 )
 def test_processes_learn_what_one_learns(world_size, settings):
@@ -100,6 +122,56 @@ def test_processes_learn_what_one_learns(world_size, settings):
             assert ours == pytest.approx(theirs, rel=1e-4)
         assert metrics == pytest.approx(alone[1], rel=1e-4)
         assert all(torch.allclose(trained[name], value, atol=1e-4) for name, value in alone[2].items())
+
+
+def test_dry_run_sees_the_values_of_all_processes_and_says_the_doubts():
+    class Depth(nn.Module):
+        def forward(self, value):
+            return value * torch.empty(len(value), 1).bernoulli_(0.9)
+
+    def work(rank):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, CLASSES), nn.BatchNorm1d(CLASSES), Depth())
+        job = make_job(model=model, synchronizes_norms=True)
+        batch = {"image": torch.rand(1, 1, 6, 6), "label": torch.zeros(1, dtype=torch.int64)}
+        part = Part(rank, 1, 2)
+        return dry_run(job, batch, smallest=1, parts=(part, part))
+
+    for doubts in by_ranks(2, work):
+        assert len(doubts) == 1
+        assert "draws one number in a process that has one sample" in doubts[0]
+
+
+def test_other_settings_in_another_process_are_named():
+    def work(rank):
+        recipe = load_recipe("scenes_unet", {"train.seed": rank, "train.threads": 1 + rank})
+        with pytest.raises(RecipeError, match=r"other settings than one another, train\.seed: give every process"):
+            conduct._require_same_start(recipe, None, None)
+
+    by_ranks(2, work)
+
+
+def test_losses_of_other_names_are_not_added_up():
+    def work(rank):
+        losses = {("a", "b")[rank]: torch.ones(())}
+        with pytest.raises(RecipeError, match="losses of other names"):
+            gradients._over_all(losses, losses)
+
+    by_ranks(2, work)
+
+
+def test_values_are_gathered_where_any_process_has_one():
+    assert by_ranks(2, lambda rank: processes.gathered_where_any([])) == [[[]], [[]]]
+    assert by_ranks(2, lambda rank: processes.gathered_where_any([7] * rank)) == [[[], [7]]] * 2
+
+
+def test_every_kind_of_number_is_shared():
+    def work(rank):
+        tensors = [torch.full((2, 3, 2, 2), rank, dtype=dtype) for dtype in (torch.int16, torch.bool, torch.float64)]
+        tensors += [torch.tensor(rank), torch.full((2, 3, 2, 2), float(rank)).to(memory_format=torch.channels_last)]
+        processes.share(tensors)
+        return [bool(value.any()) for value in tensors]
+
+    assert by_ranks(2, work) == [[False] * 5] * 2
 
 
 def test_without_synchronized_norms_each_process_normalizes_its_own_part():

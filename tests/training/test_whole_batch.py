@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unpool.errors import RecipeError
-from unpool.training.whole_batch import AsOne
+from unpool.training.whole_batch import AsOne, noted_doubts
 from unpool.types import Part
 
 PARTS = [Part(0, 3, 7), Part(3, 2, 7), Part(5, 2, 7)]
@@ -54,6 +54,13 @@ def test_stochastic_depth_drops_the_samples_that_the_whole_batch_drops():
         torch.manual_seed(3)
         with AsOne(part, norms=False):
             assert torch.equal(torch.empty(part.count, 1, 1, 1).bernoulli_(0.5), rows_of(whole, part))
+
+
+@pytest.mark.parametrize(("count", "total", "doubts"), [(1, 3, 1), (2, 3, 0), (1, 1, 0)])
+def test_one_number_in_a_process_of_one_sample_is_a_doubt(count, total, doubts):
+    with noted_doubts() as found, AsOne(Part(0, count, total), norms=False):
+        torch.empty(1, 1, 1, 1).bernoulli_(0.5)
+    assert len(found) == doubts
 
 
 def test_weights_are_dropped_alike_in_all_processes():

@@ -9,6 +9,7 @@ from unpool.data.spawning import why_script_cannot, why_unsendable
 from unpool.data.streamed import StreamedSamples
 from unpool.errors import RecipeError
 from unpool.recipe import Recipe
+from unpool.training.processes import world_size
 from unpool.types import Reader, Samples
 
 _SMALL_PIXELS = 150e6  # of a whole run, which one thread augments in the time in which a process starts
@@ -44,6 +45,11 @@ def num_workers(recipe: Recipe, samples: Samples) -> int:
     asked, reader = recipe.data.workers, samples.reader if isinstance(samples, StreamedSamples) else None
     count = 0 if asked == 0 or is_iterated(reader) else _count(recipe, samples, reader)
     if not count and drawing_of(reader) == "shared":
+        if world_size() > 1:
+            raise RecipeError(
+                "the data set draws random numbers, and a thread reads it: several processes would draw equal ones for "
+                'different samples; set data.workers=1, and start the program behind `if __name__ == "__main__":`'
+            )
         _log.warning("a thread reads a data set that draws random numbers: another run, or a resumed one, draws others")
     return count
 

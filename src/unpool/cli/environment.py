@@ -14,6 +14,7 @@ from importlib import import_module
 
 from unpool.cli import signals
 from unpool.errors import STOP_SIGNALS
+from unpool.launched import environment
 
 GUARD = "UNPOOL_RESTARTED"  # set it to any value to keep the process as it is
 SETTINGS = {
@@ -73,7 +74,12 @@ def signals_held_back() -> Iterator[None]:
 
 
 def prepare_torch() -> None:
-    """Imports torch and has the processor round subnormal numbers to zero: it computes with them 100 times slower."""
+    """Imports torch and has the processor round subnormal numbers to zero: it computes with them 100 times slower.
+
+    One of several processes is spared torch's advice to look for fewer unused weights: which they are may change.
+    """
+    if environment().world_size > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is imported
     import torch
 
     torch.set_flush_denormal(True)

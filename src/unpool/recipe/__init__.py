@@ -2,7 +2,7 @@
 
 from unpool.recipe.explained import explain
 from unpool.recipe.length import fit_to_length
-from unpool.recipe.of_run import RESUMABLE, check_recipe, load_run_recipe, resumed_recipe
+from unpool.recipe.of_run import RESUMABLE, check_recipe, load_run_recipe, resumed_recipe, settings_in_common
 from unpool.recipe.options import check_network
 from unpool.recipe.overrides import Overrides, parse_options, parse_overrides
 from unpool.recipe.reading import dump_recipe, early_recipe, load_recipe, recipe_name
@@ -34,4 +34,5 @@ __all__ = [
     "recipe_path",
     "recipe_schema",
     "resumed_recipe",
+    "settings_in_common",
 ]

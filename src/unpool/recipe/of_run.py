@@ -17,6 +17,7 @@ RESUMABLE = (
     *("data.root", "data.memory", "data.workers"),
     *("train.epochs", "train.device", "train.time_limit_s", "train.processes"),
 )
+_OF_A_MACHINE = {*RESUMABLE, "train.threads"} - {"train.epochs"}
 _SHOWN = 100  # characters of a value
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,12 @@ def resumed_recipe(run: Path, overrides: Overrides = ()) -> Recipe:
         if before[key] != now[key]:
             _log.info("%s: %s -> %s", key, _text(before[key]), _text(now[key]))
     return recipe
+
+
+def settings_in_common(recipe: Recipe) -> dict[str, str]:
+    """By dotted key, what several processes that train one run must all have."""
+    flat = _by_key(recipe.model_dump(mode="json"))
+    return {key: str(value) for key, value in flat.items() if key not in _OF_A_MACHINE}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

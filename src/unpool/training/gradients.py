@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from itertools import zip_longest
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from unpool.errors import RecipeError
 from unpool.training.processes import add_up, add_up_gradients, add_up_later, world_size
 from unpool.training.step import Step, at_least_one, total_loss
 from unpool.types import Batch, Part
@@ -63,14 +65,15 @@ def compute_gradients(
     return Gradients(loss.detach(), {name: sums[name] / at_least_one(counts[name]) for name in sums})
 
 
-def distributed(step: Step, *, accumulate: int, has_unused_weights: bool) -> nn.Module:
+def distributed(step: Step, *, accumulate: int) -> nn.Module:
     """The step, in several processes such that its backward pass adds up gradients while it still computes others.
 
-    Where gradients are accumulated, they are added up once all of them are there, and the step stays as it is.
+    Where gradients are accumulated, they are added up once all of them are there, and the step stays as it is. A weight
+    may be used in one step and not in the next, or by some processes only: each backward pass looks for those.
     """
     if world_size() == 1 or accumulate > 1 or not step.weights:
         return step
-    options: dict[str, Any] = {"find_unused_parameters": has_unused_weights, "init_sync": False, _SHARES_BUFFERS: False}
+    options: dict[str, Any] = {"find_unused_parameters": True, "init_sync": False, _SHARES_BUFFERS: False}
     if step.device.type == "cuda":
         options["device_ids"] = [step.device]
     shared = DistributedDataParallel(step, **options)
@@ -83,8 +86,12 @@ def _over_all(sums: Mapping[str, Tensor], counts: Mapping[str, Tensor]) -> tuple
     if world_size() == 1:
         return dict(sums), dict(counts)
     values = [*sums.values(), *counts.values()]
-    total = add_up(torch.stack([value.detach().double() for value in values]))
-    of_all = [part.to(value.dtype) for part, value in zip(total, values, strict=True)]
+    names = float(crc32(",".join(sums).encode()))
+    name = torch.tensor(names, dtype=torch.float64, device=values[0].device)
+    total = add_up(torch.stack([*(value.detach().double() for value in values), name]))
+    if total[-1] != world_size() * names:
+        raise RecipeError("the processes have losses of other names: a task must give the same terms for every batch")
+    of_all = [part.to(value.dtype) for part, value in zip(total[:-1], values, strict=True)]
     return dict(zip(sums, of_all, strict=False)), dict(zip(counts, of_all[len(sums) :], strict=True))
 
 

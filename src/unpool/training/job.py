@@ -111,7 +111,6 @@ class Job:
         stop: asked after every step and every evaluated batch.
         part: (epoch, position) -> which part of the whole batch this process takes; None of a process by itself.
         synchronizes_norms: whether batch norm takes its statistics from the batch of all processes.
-        has_unused_weights: whether some weights that are trained get no gradient, which several processes must know.
     """
 
     model: nn.Module
@@ -135,7 +134,6 @@ class Job:
     stop: StopRequest = field(default_factory=StopRequest)
     part: Callable[[int, int], Part | None] = whole
     synchronizes_norms: bool = False
-    has_unused_weights: bool = False
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:

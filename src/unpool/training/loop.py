@@ -82,7 +82,7 @@ def _run(job: Job, callbacks: Sequence[Callback]) -> None:
         return
     step = step_of(job)
     job.learned.train()
-    forward = distributed(step, accumulate=job.accumulate, has_unused_weights=job.has_unused_weights)
+    forward = distributed(step, accumulate=job.accumulate)
     with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:
         while counters.epoch < job.epochs:
             batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
@@ -109,7 +109,7 @@ def _finish_epoch(job: Job, callbacks: Sequence[Callback]) -> None:
 
 def _check_stop(job: Job) -> None:
     """Raises Stopped or TimeLimit in every process at once, where any of them is asked to stop."""
-    for reason in processes.gathered(job.stop.reason()):
+    for reason in processes.gathered_where_any(job.stop.reason()):
         if reason is not None:
             reason.is_of_all = True
             raise reason
@@ -126,7 +126,7 @@ def _count_replaced(job: Job, batches: Sequence[Batch]) -> None:
     """Raises before the step that uses the batches where too many images cannot be read."""
     counters = job.counters
     replaced = [int(i) for batch in batches for i in batch.pop("replaced", ()) if i >= 0]
-    positions = list(chain.from_iterable(processes.gathered(replaced)))
+    positions = list(chain.from_iterable(processes.gathered_where_any(replaced)))
     asked = [job.names[i] for i in positions]
     counters.unreadable = sorted({*counters.unreadable, *asked})
     if asked and len(counters.unreadable) > job.most_unreadable:

@@ -12,6 +12,7 @@ from unpool.errors import EnvironmentFault, is_out_of_memory
 from unpool.machine import free_bytes
 from unpool.training.job import Job, count_images, lay_out
 from unpool.training.preflight import head, taking, unchanged
+from unpool.training.processes import world_size
 from unpool.training.step import Step, step_of, total_loss
 from unpool.types import Batch
 
@@ -33,7 +34,7 @@ def batch_that_fits(job: Job, batch: Batch) -> Iterator[None]:
         return
     full = count_images(batch)  # from here on, nothing of the failed step is held
     size = _largest(job, batch, full // 2)
-    raise EnvironmentFault(f"memory is used up by a step of {full} images; {_advice(size)}")
+    raise EnvironmentFault(f"memory is used up by a step of {_images(full)}; {_advice(size)}")
 
 
 def require_memory(job: Job, batch: Batch) -> None:
@@ -50,7 +51,7 @@ def require_memory(job: Job, batch: Batch) -> None:
     if needed > free:
         size = _largest(job, batch, int(full * free / needed / 2))  # as much again for gradients of maps and workers
         raise EnvironmentFault(
-            f"a step of {full} images keeps {needed / 2**30:.1f} GiB for its gradients and {free / 2**30:.1f} GiB of "
+            f"a step of {_images(full)} keeps {needed / 2**30:.1f} GiB for its gradients and {free / 2**30:.1f} GiB of "
             f"memory are free; {_advice(size)}"
         )
 
@@ -101,7 +102,14 @@ def _whole_step(job: Job, batch: Batch) -> None:
         optimizer.step()
 
 
+def _images(count: int) -> str:
+    """Of a step of this process and, where it is one of several, of all of them: what train.batch counts."""
+    processes = world_size()
+    each = f", {count} in each of {processes} processes" if processes > 1 else ""
+    return f"{count * processes} images{each}"
+
+
 def _advice(size: int) -> str:
     if size:
-        return f"lower train.batch: a step of {size} fits"
+        return f"lower train.batch: a step of {size * world_size()} fits"
     return "not even one image fits: lower data.size or data.train_size, or take a smaller network"

@@ -12,9 +12,9 @@ from unpool.errors import RecipeError, UnpoolError, is_out_of_memory
 from unpool.ops.targets import check_classes
 from unpool.tracing.foreign import foreign_code
 from unpool.training.job import Job, count_images, lay_out
-from unpool.training.processes import gathered
-from unpool.training.step import step_of, total_loss
-from unpool.types import Batch, Losses
+from unpool.training.step import step_of
+from unpool.training.whole_batch import noted_doubts
+from unpool.types import Batch, Losses, Part
 
 _ROUNDING = 1e-3  # of a sum of shares
 _SHARES = (
@@ -23,13 +23,16 @@ _SHARES = (
 )
 
 
-def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
+def dry_run(
+    job: Job, batch: Batch, *, smallest: int, parts: tuple[Part | None, Part | None] = (None, None)
+) -> list[str]:
     """Runs forward and loss on a full batch and on one of `smallest` samples; weights and generators stay as they are.
 
     Args:
         job: its model's modes and statistics are put back.
         batch: a full one of the loader.
         smallest: samples in the smallest batch of an epoch.
+        parts: which part of the whole batch each of the two is, of one of several processes.
 
     Returns:
         Warnings: what works but is doubtful.
@@ -42,11 +45,12 @@ def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     if job.num_classes is not None:
         check_classes(batch, job.num_classes, names=job.names)
     norms = _batch_norms(job.learned)
-    with unchanged(job), torch.no_grad():
+    with unchanged(job), torch.no_grad(), noted_doubts() as doubts:
         job.learned.train()
-        takes_shares = [_run_once(job, head(batch, size), norms) for size in dict.fromkeys((full, smallest))]
+        sizes = dict.fromkeys(zip((full, smallest), parts, strict=True))
+        takes_shares = [_run_once(job, head(batch, size), part, norms) for size, part in sizes]
         alive = [name for name, norm in norms.items() if norm.training]
-    warnings = [_SHARES] if all(takes_shares) else []
+    warnings = [*([_SHARES] if all(takes_shares) else []), *doubts]
     if alive and smallest == 1 < full and not job.synchronizes_norms:
         warnings.append(
             f"the smallest batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes "
@@ -55,7 +59,7 @@ def dry_run(job: Job, batch: Batch, *, smallest: int) -> list[str]:
     return warnings
 
 
-def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> bool:
+def _run_once(job: Job, batch: Batch, part: Part | None, norms: dict[str, _BatchNorm]) -> bool:
     """Forward and loss; whether the loss is a cross-entropy and the network gives it shares in place of logits."""
     step = step_of(job)
     prepared = lay_out(job.prepare(batch), job.memory_format)
@@ -70,7 +74,7 @@ def _run_once(job: Job, batch: Batch, norms: dict[str, _BatchNorm]) -> bool:
     losses: Losses = {}
     try:
         with taking(prepared):
-            losses = step(prepared)
+            losses = step(prepared, part)
     finally:
         for hook in hooks:
             hook.remove()
@@ -124,16 +128,6 @@ def _refuse_one_value(name: str) -> Any:
             )
 
     return refuse
-
-
-def has_unused_weights(job: Job, batch: Batch) -> bool:
-    """Whether a batch gives some weights that are trained no gradient, in any of the processes."""
-    with unchanged(job):
-        job.learned.train()
-        step = step_of(job)
-        loss = total_loss(step(lay_out(job.prepare(head(batch, 2)), job.memory_format)))
-        gradients = torch.autograd.grad(loss, step.weights, allow_unused=True) if step.weights else ()
-    return any(gathered(any(gradient is None for gradient in gradients)))
 
 
 def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:

@@ -176,6 +176,13 @@ def gathered(value: _T) -> list[_T]:
     return values
 
 
+def gathered_where_any(value: _T) -> list[_T]:
+    """The value of each process, by rank; where all are empty or None, this one's alone, after one sum."""
+    if world_size() == 1 or not add_up(torch.tensor(int(bool(value)))):
+        return [value]
+    return gathered(value)
+
+
 def by_leader(make: Callable[[], _T]) -> _T:
     """What `make` returns to the leader, in every process; an UnpoolError is raised by every process."""
     if world_size() == 1:
@@ -197,7 +204,9 @@ def share(tensors: list[Tensor]) -> None:
     """Puts the leader's values into the tensors of every process."""
     if world_size() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor.detach(), 0)
+            values = tensor.detach().flatten().view(torch.uint8)  # Gloo does not know every kind of number
+            dist.broadcast(values, 0)
+            tensor.detach().copy_(values.view(tensor.dtype).view_as(tensor))
 
 
 def wait() -> None:

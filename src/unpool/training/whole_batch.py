@@ -1,6 +1,8 @@
 """Makes the processes of one step draw and normalise as one process with the whole batch does."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from inspect import signature
 from typing import Any
 
@@ -19,6 +21,25 @@ _DROPOUTS = {
 }
 
 
+_ONE_NUMBER = (
+    "the network draws one number in a process that has one sample of the batch: it is taken for one of the sample, as "
+    "in stochastic depth by sample; if it is one of the whole batch, give each process two samples: raise train.batch, "
+    "set train.drop_last=true, or start fewer processes"
+)
+_DOUBTS: ContextVar[set[str] | None] = ContextVar("_DOUBTS", default=None)
+
+
+@contextmanager
+def noted_doubts() -> Iterator[set[str]]:
+    """Inside, what `AsOne` cannot know of a draw is noted, a sentence each."""
+    found: set[str] = set()
+    token = _DOUBTS.set(found)
+    try:
+        yield found
+    finally:
+        _DOUBTS.reset(token)
+
+
 def as_one(part: Part | None, *, norms: bool) -> AbstractContextManager[Any]:
     """`AsOne`, or nothing for a process by itself."""
     return nullcontext() if part is None else AsOne(part, norms=norms)
@@ -29,7 +50,8 @@ class AsOne(TorchFunctionMode):
 
     Dropout, and masks of one value a sample as stochastic depth draws them, are drawn for the whole batch in every
     process, each of which takes its rows: so N processes drop what one drops. It goes by the first axis, that of
-    samples. Numbers drawn in another way, such as inside fused attention, are equal in all processes.
+    samples. Numbers drawn in another way, such as inside fused attention, are equal in all processes. A single number
+    of a part of one sample is taken for that sample's, though it may be the whole batch's: see `noted_doubts`.
 
     Args:
         part: of the batch.
@@ -50,6 +72,8 @@ class AsOne(TorchFunctionMode):
             return self._normalized(_named(func, args, kwargs))
         if func is Tensor.bernoulli_ and self._is_mask(args[0]):
             value, *rest = args
+            if self._rows == 1 < self._part.total and (doubts := _DOUBTS.get()) is not None:
+                doubts.add(_ONE_NUMBER)
             whole = value.new_empty(self._part.total, *value.shape[1:])
             first = min(self._part.first, self._part.total - self._rows)
             return value.copy_(func(whole, *rest, **kwargs)[first : first + self._rows])
