@@ -7,7 +7,8 @@ from unpool.ops import geometry
 from unpool.ops.heatmaps import mirror_order
 from unpool.types import IGNORE, Batch, Sample
 
-_OF_ONE = ("boxes", "labels", "masks", "people", "areas")  # one row a thing; what goes, goes from all
+# one row a thing; what goes, goes from all
+_OF_ONE = ("boxes", "labels", "crowd", "difficult", "masks", "people", "areas")
 _LISTS = (*_OF_ONE, "ignored", "captions")  # their number differs from sample to sample
 _LEAST_SHARE = 0.1  # a box of which less than this is left is dropped with its label
 
