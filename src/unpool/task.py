@@ -75,6 +75,18 @@ class Exhibit(NamedTuple):
     is_exact: bool = False
 
 
+class Results(NamedTuple):
+    """Answers about many images in a format of the field.
+
+    Attributes:
+        content: of predictions.json, as JSON.
+        records: of images.json: those of the images, with what `content` refers to.
+    """
+
+    content: list[dict[str, Any]]
+    records: list[dict[str, Any]]
+
+
 class TrainingSetup(NamedTuple):
     """What of a run's data may make its task useless.
 
@@ -208,6 +220,10 @@ class Task(nn.Module, ABC):
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """Writes raw files `<stem>_<ending>`, one for each of `files`; returns the record as JSON."""
         return dict(record)
+
+    def results(self, records: Sequence[Mapping[str, Any]]) -> Results | None:
+        """The written records of many images in a format of the field; None where predictions.json lists them alone."""
+        return None
 
     def brief(self, written: Mapping[str, Any]) -> str:
         """What `write` returned, in a few words for one line, such as `bees 0.93`; empty where there are none."""

@@ -73,6 +73,7 @@ class DataInfo:
 
     Attributes:
         classes: names by index.
+        class_ids: numbers that the data set's own files have for the classes, where they have any.
         palette: one RGB colour a class, for masks and drawings.
         ignore: the value of unlabelled pixels in the user's own mask files.
         keypoints: names by index.
@@ -86,6 +87,7 @@ class DataInfo:
     """
 
     classes: tuple[str, ...] = ()
+    class_ids: tuple[int, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     ignore: int | None = None
     keypoints: tuple[str, ...] = ()
@@ -102,10 +104,11 @@ class DataInfo:
         """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
 
         Raises:
-            KeyError: a key other than "limbs" and those of masks is missing.
+            KeyError: a key other than "limbs", "class_ids" and those of masks is missing.
         """
         return cls(
             classes=tuple(values["classes"]),
+            class_ids=tuple(int(one) for one in values.get("class_ids", ())),
             palette=tuple((int(r), int(g), int(b)) for r, g, b in values["palette"]),
             ignore=values["ignore"],
             keypoints=tuple(values["keypoints"]),
@@ -210,11 +213,13 @@ class AnchoredBoxes(NamedTuple):
             classes that exclude one another.
         deltas: (B, A, 4) from anchors to boxes.
         anchors: (A, 4) xyxy in pixels of the input.
+        level: (A,) int64 the map that each anchor belongs to.
     """
 
     scores: Tensor
     deltas: Tensor
     anchors: Tensor
+    level: Tensor
 
 
 class ProposedRegions(NamedTuple):

@@ -63,7 +63,8 @@ def draw_boxes(
 
 
 def _words(labels: Tensor, classes: Sequence[str], scores: Tensor | None) -> list[str]:
-    names = [classes[label] if _is_in_font(classes[label]) else f"class {label}" for label in labels.tolist()]
+    numbers: list[int] = labels.tolist()
+    names = [classes[label] if _is_in_font(classes[label]) else f"class {label}" for label in numbers]
     if scores is None:
         return names
     return [f"{name} {score:.0%}" for name, score in zip(names, scores.tolist(), strict=True)]
