@@ -213,7 +213,7 @@ class AnchoredBoxes(NamedTuple):
             classes that exclude one another.
         deltas: (B, A, 4) from anchors to boxes.
         anchors: (A, 4) xyxy in pixels of the input.
-        level: (A,) int64 the map that each anchor belongs to.
+        level: (A,) int64 the map that each anchor belongs to; of each map the best answers are kept.
     """
 
     scores: Tensor

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.pyramid import ASPP, FeaturePyramid, PyramidPooling, set_rate, with_pooled_level
+from unpool.layers.pyramid import ASPP, FeaturePyramid, PooledLevel, PyramidPooling, set_rate
 
 RESNET50 = (256, 512, 1024, 2048)
 
@@ -90,7 +90,7 @@ def test_odd_sizes_are_those_of_the_maps():
 @pytest.mark.parametrize(("size", "half"), [(7, 4), (8, 4)])
 def test_pooled_level_is_every_second_pixel_of_the_coarsest(size, half):
     maps = (torch.rand(1, 2, 2 * size, 2 * size), torch.rand(1, 2, size, size))
-    *kept, last = with_pooled_level(maps)
+    *kept, last = PooledLevel()(maps)
     assert all(torch.equal(a, b) for a, b in zip(kept, maps, strict=True))
     assert last.shape[-1] == half
     assert torch.equal(last, maps[1][..., ::2, ::2])

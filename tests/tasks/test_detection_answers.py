@@ -75,7 +75,7 @@ def test_proposals_are_those_of_torchvision():
     generator = torch.Generator().manual_seed(0)
     anchors, level = anchors_of(8, 8)
     scores, deltas = torch.randn(1, 128, generator=generator), torch.randn(1, 128, 4, generator=generator)
-    output = ProposedRegions((torch.zeros(1), torch.zeros(1)), scores, deltas, anchors, level)
+    output = ProposedRegions((torch.zeros(1),), scores, deltas, anchors, level)
     numbers = replace(FEW.proposing, candidates=50, most=30)
     found = propose(output, WHOLE, numbers, is_training=False)[0]
     asked = SimpleNamespace(
@@ -90,7 +90,7 @@ def test_proposals_are_those_of_torchvision():
 def test_training_keeps_more_proposals_than_answers():
     anchors, level = anchors_of(8, 8)
     output = ProposedRegions(
-        (torch.zeros(1), torch.zeros(1)), torch.zeros(1, 128), torch.zeros(1, 128, 4), anchors, level
+        (torch.zeros(1),), torch.zeros(1, 128), torch.zeros(1, 128, 4), anchors, level
     )
     counts = [len(propose(output, WHOLE, FEW.proposing, is_training=flag)[0]) for flag in (True, False)]
     assert counts == [40, 30]

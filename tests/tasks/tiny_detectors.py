@@ -61,7 +61,7 @@ class TwoStages(nn.Module):
 
     def forward(self, image):
         maps, given, (anchors, level) = self.body(image)
-        return ProposedRegions((maps, maps), given[..., 4], given[..., :4], anchors, level)
+        return ProposedRegions((maps,), given[..., 4], given[..., :4], anchors, level)
 
     def classify(self, maps, boxes, input_hw):
         pooled = roi_align(maps[0].float(), boxes, 3, 1 / STRIDE, aligned=True)

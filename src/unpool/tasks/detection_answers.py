@@ -45,7 +45,7 @@ def propose(output: ProposedRegions, valid_xyxy: Tensor, practice: Proposing, *,
     """
     before = practice.train_candidates if is_training else practice.candidates
     after = practice.train_most if is_training else practice.most
-    maps = [(output.level == number).nonzero()[:, 0] for number in range(len(output.maps))]
+    maps = [(output.level == number).nonzero()[:, 0] for number in range(int(output.level.max()) + 1)]
     proposals = []
     for scores, deltas, valid in zip(output.objectness, output.deltas, valid_xyxy, strict=True):
         chosen = torch.cat([one[scores[one].topk(min(before, len(one))).indices] for one in maps])

@@ -86,4 +86,4 @@ PAPER = Practice(
 )
 FPN = Practice(samples=512, beta=1 / 9, proposing=Proposing())
 SSD = Practice(best_is_positive=True, negatives=3, score=0.01, nms=0.45, candidates_of_class=400, most=200)
-FOCAL = Practice(negative=0.4, best_is_positive=True, beta=0.0, nms=0.5, candidates_of_map=1000)
+FOCAL = Practice(negative=0.4, best_is_positive=True, beta=0.0, candidates_of_map=1000, most=300)
