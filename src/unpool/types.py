@@ -73,7 +73,6 @@ class DataInfo:
 
     Attributes:
         classes: names by index.
-        class_ids: numbers that the data set's own files have for the classes, where they have any.
         palette: one RGB colour a class, for masks and drawings.
         ignore: the value of unlabelled pixels in the user's own mask files.
         keypoints: names by index.
@@ -81,13 +80,13 @@ class DataInfo:
         limbs: keypoints that a line joins.
         mask_rule: how mask files are read (`data/mask_ids.py`); empty where there are none.
         mask_colours: class and the colour that palettes show it in, where their indices are ids.
+        class_ids: id of each class in the annotation file, where that has ids of its own, such as COCO's.
 
     >>> DataInfo(keypoints=("head", "tail"), limbs=((0, 1),)).to_json()["limbs"]
     ((0, 1),)
     """
 
     classes: tuple[str, ...] = ()
-    class_ids: tuple[int, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     ignore: int | None = None
     keypoints: tuple[str, ...] = ()
@@ -95,6 +94,7 @@ class DataInfo:
     limbs: tuple[tuple[int, int], ...] = ()
     mask_rule: str = ""
     mask_colours: tuple[tuple[int, tuple[int, int, int]], ...] = ()
+    class_ids: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,7 +108,6 @@ class DataInfo:
         """
         return cls(
             classes=tuple(values["classes"]),
-            class_ids=tuple(int(one) for one in values.get("class_ids", ())),
             palette=tuple((int(r), int(g), int(b)) for r, g, b in values["palette"]),
             ignore=values["ignore"],
             keypoints=tuple(values["keypoints"]),
@@ -116,6 +115,7 @@ class DataInfo:
             limbs=tuple((int(a), int(b)) for a, b in values.get("limbs", ())),
             mask_rule=str(values.get("mask_rule", "")),
             mask_colours=tuple((int(c), (int(r), int(g), int(b))) for c, (r, g, b) in values.get("mask_colours", ())),
+            class_ids=tuple(map(int, values.get("class_ids", ()))),
         )
 
 

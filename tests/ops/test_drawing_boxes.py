@@ -19,7 +19,8 @@ def test_borders_are_the_outer_pixels_of_each_box_in_the_colour_of_its_class():
         for y, x in ((top, left), (bottom - 1, right - 1)):
             assert tuple(picture[:, y, x].tolist()) == colour
         assert picture[:, top + 1, left + 1].tolist() == 3 * [90]
-        assert picture[:, bottom, right].tolist() == 3 * [90]
+        assert tuple(picture[:, top + 5, right - 1].tolist()) == colour
+        assert picture[:, top + 5, right].tolist() == picture[:, bottom, left + 5].tolist() == 3 * [90]
 
 
 def test_first_box_lies_on_top():

@@ -89,11 +89,16 @@ def test_proposals_are_those_of_torchvision():
 
 def test_training_keeps_more_proposals_than_answers():
     anchors, level = anchors_of(8, 8)
-    output = ProposedRegions(
-        (torch.zeros(1),), torch.zeros(1, 128), torch.zeros(1, 128, 4), anchors, level
-    )
+    output = ProposedRegions((torch.zeros(1),), torch.zeros(1, 128), torch.zeros(1, 128, 4), anchors, level)
     counts = [len(propose(output, WHOLE, FEW.proposing, is_training=flag)[0]) for flag in (True, False)]
     assert counts == [40, 30]
+
+
+@pytest.mark.parametrize(("level", "count"), [([0, 1], 2), ([0, 0], 1)])
+def test_proposals_of_one_map_leave_those_of_another(level, count):
+    maps, anchors = (torch.zeros(1), torch.zeros(1)), TWO[:1].repeat(2, 1)
+    output = ProposedRegions(maps, torch.zeros(1, 2), torch.zeros(1, 2, 4), anchors, torch.tensor(level))
+    assert len(propose(output, WHOLE, FEW.proposing, is_training=True)[0]) == count
 
 
 def test_where_no_proposal_is_left_the_image_is_one():

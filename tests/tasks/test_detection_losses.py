@@ -13,7 +13,7 @@ from unpool.models.detection.practice import FOCAL, FPN, SSD
 from unpool.ops.boxes import encode
 from unpool.ops.matching import match
 from unpool.tasks.detection import Detection
-from unpool.tasks.detection_losses import Regions, draw_regions, one_stage_losses, second_stage_losses
+from unpool.tasks.detection_losses import Regions, best_of, draw_regions, one_stage_losses, second_stage_losses
 from unpool.tasks.detection_truth import match_anchors, truths
 from unpool.training.step import total_loss
 from unpool.types import AnchoredBoxes, ClassifiedRegions, DataInfo
@@ -197,3 +197,8 @@ def test_first_stage_is_divided_by_the_anchors_drawn():
         "classes": 32.0,
         "boxes": 32.0,
     }
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("focal", "every"), ("exclusive", "one"), ("two", "none")], ids=KINDS)
+def test_boxes_get_their_best_anchor_as_published(kind, rule):
+    assert best_of(detector(kind).practice) == rule

@@ -28,7 +28,7 @@ from unpool.models.backbones.resnet import ResNet
 from unpool.models.catalog import Variant
 from unpool.models.dense import map_indices
 from unpool.models.detection.detector import round_up, shapes_of
-from unpool.models.detection.practice import FPN, PAPER
+from unpool.models.detection.practice import FPN, PAPER, SMALL, Practice
 from unpool.models.detection.two_stages import ProposalHead, RegionClassifier, TwoStages, hidden_head
 from unpool.types import Backbone, ClassifiedRegions
 
@@ -38,16 +38,17 @@ NINE = (tuple((scale * w, scale * h) for w, h in ((23, 12), (16, 16), (11, 22)) 
 
 
 class Cells(NamedTuple):
-    """Where the cells of a pyramid's maps lie: sizes of its anchors, and see `Anchors` and `RegionPooling`."""
+    """Where the cells of a pyramid's maps lie: sizes of its anchors, and see `Anchors` and `RegionPooling`; practice."""
 
     sizes: tuple[int, ...]
     centre: float
     is_whole: bool
     kind: Kind
+    practice: Practice
 
 
-EXACT = Cells((16, 32, 64, 128, 256), centre=0.5, is_whole=False, kind="align")
-TORCHVISION = Cells((32, 64, 128, 256, 512), centre=0.0, is_whole=True, kind="align_by_corners")
+EXACT = Cells((16, 32, 64, 128, 256), centre=0.5, is_whole=False, kind="align", practice=SMALL)
+TORCHVISION = Cells((32, 64, 128, 256, 512), centre=0.0, is_whole=True, kind="align_by_corners", practice=FPN)
 
 
 def on_pyramid(
@@ -80,7 +81,7 @@ def on_pyramid(
         backbone,
         reader="fasterrcnn",
         norms=norms,
-        practice=FPN,
+        practice=cells.practice,
         neck=nn.Sequential(OrderedDict(pyramid=pyramid, more=PooledLevel())),
         proposals=ProposalHead(neck_width, neck_width, count=len(shapes[0]), scores=1),
         anchors=Anchors(shapes, (*STRIDES, 64), centre=cells.centre, is_whole=cells.is_whole),
