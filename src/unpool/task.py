@@ -32,6 +32,7 @@ class Description(NamedTuple):
         higher_is_better: whether it is to rise.
         each: empty for one number; else what a number of it belongs to, such as class or joint.
         is_matrix: rows of counts by truth, columns by prediction, in the order of the classes.
+        is_curve: a row for each class, of its values at evenly spaced places from 0 to 1 of what `unit` names.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Description(NamedTuple):
     higher_is_better: bool = True
     each: str = ""
     is_matrix: bool = False
+    is_curve: bool = False
 
 
 LOSS = Description("loss", higher_is_better=False)  # measured of every task under the name "loss"

@@ -34,6 +34,11 @@ from unpool.tasks.one_forward import OneForward
 from unpool.types import AnchoredBoxes, Batch, DataInfo, Losses, Prediction, Samples
 
 SURE = 0.5  # score from which on a box is drawn and counted in words; all are in the answer
+_MORE = {
+    "precision": Description("Precision at IoU 0.5", unit="recall", is_share=True, each="class", is_curve=True),
+    "mistake_costs": Description("AP at IoU 0.5 lost to mistakes", is_share=True, higher_is_better=False, each="kind"),
+    "mistakes": Description("Mistakes", higher_is_better=False, each="kind"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +91,7 @@ class Detection(OneForward):
                 "voc_ap": Description("AP at IoU 0.5 (VOC)", is_share=True),
                 "voc_ap_11": Description("AP at IoU 0.5, 11 points (VOC)", is_share=True),
                 "voc_ap_by_class": Description("AP at IoU 0.5", is_share=True, each="class"),
+                **_MORE,
             }
         shares = {
             "ap": "AP at IoU 0.5 to 0.95",
@@ -98,7 +104,8 @@ class Detection(OneForward):
         }
         by_class = {"ap_by_class": "AP at IoU 0.5 to 0.95", "ap50_by_class": "AP at IoU 0.5"}
         return {name: Description(title, is_share=True) for name, title in shares.items()} | {
-            name: Description(title, is_share=True, each="class") for name, title in by_class.items()
+            **{name: Description(title, is_share=True, each="class") for name, title in by_class.items()},
+            **_MORE,
         }
 
     def forward(self, model: nn.Module, inputs: Batch) -> Seen:

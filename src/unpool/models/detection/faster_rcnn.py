@@ -38,7 +38,7 @@ NINE = (tuple((scale * w, scale * h) for w, h in ((23, 12), (16, 16), (11, 22)) 
 
 
 class Cells(NamedTuple):
-    """Where the cells of a pyramid's maps lie: sizes of its anchors, and see `Anchors` and `RegionPooling`; practice."""
+    """Sizes of the anchors of a pyramid, where its cells lie (see `Anchors` and `RegionPooling`), and its practice."""
 
     sizes: tuple[int, ...]
     centre: float
