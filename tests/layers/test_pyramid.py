@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.pyramid import ASPP, FeaturePyramid, PooledLevel, PyramidPooling, set_rate
+from unpool.layers.pyramid import ASPP, ConvolvedLevels, FeaturePyramid, PooledLevel, PyramidPooling, set_rate
 
 RESNET50 = (256, 512, 1024, 2048)
 
@@ -100,3 +100,13 @@ def test_neck_has_neither_norm_nor_activation():
     kinds = {type(m) for m in FeaturePyramid((2, 3), 4).modules()}
     assert kinds == {FeaturePyramid, nn.ModuleList, nn.Conv2d}
     assert ConvNormAct not in kinds
+
+
+def test_convolved_levels_halve_the_coarsest_map_and_the_second_reads_the_first_rectified():
+    torch.manual_seed(0)
+    levels, maps = ConvolvedLevels(3), (torch.rand(1, 3, 10, 14), torch.rand(1, 3, 5, 7))
+    *kept, p6, p7 = levels(maps)
+    assert all(a is b for a, b in zip(kept, maps, strict=True))
+    assert (p6.shape[2:], p7.shape[2:]) == ((3, 4), (2, 2))
+    torch.testing.assert_close(p6, levels.p6(maps[1]))
+    torch.testing.assert_close(p7, levels.p7(p6.clamp(min=0)))

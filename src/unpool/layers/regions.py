@@ -1,9 +1,9 @@
 """Regions of maps, brought to one size by torchvision's operators.
 
-A region is a box in pixels of the input, from the outer edge of the first pixel. RoI pooling rounds its edges to whole
-cells and takes maxima (Girshick 2015, arXiv:1504.08083); its code counts a box to its last pixel, so that right and
-bottom are made one less. RoI align rounds nothing and averages what lies at the sampled points (He et al. 2017,
-arXiv:1703.06870). Both are computed in float32 at least.
+A region is a box in pixels of the input, from the outer edge of the first pixel. RoI pooling takes maxima over whole
+cells, from the one nearest to the first pixel to the one nearest to the last, as in its release (Girshick 2015,
+arXiv:1504.08083), for which right and bottom are made one less. RoI align rounds nothing and averages what lies at the
+sampled points (He et al. 2017, arXiv:1703.06870). Both are computed in float32 at least.
 """
 
 from collections.abc import Sequence

@@ -3,9 +3,8 @@
 `ssd300` has the default boxes of the paper for Pascal VOC, `ssd300_vgg16` those that torchvision 0.28.0 has for COCO;
 both are made for 300x300 and take every image that leaves a position to the coarsest map. Sides of default boxes are
 shares of the image and at most 1, as torchvision has them. The backbone's poolings round up, as Caffe's do. `ssd` is
-small, for images of 64 pixels and more: it reads the map of stride 32 in place of the dilated fc6 and fc7, and
-convolutions of its own have batch norm. Convolutions start from Glorot's uniform weights. `num_classes` counts the
-things: the background is added.
+small, for images of 64 pixels and more: it reads the map of stride 32 in place of the dilated fc6 and fc7. Convolutions
+start from Glorot's uniform weights. `num_classes` counts the things: the background is added.
 """
 
 import math
@@ -18,7 +17,6 @@ from torch import Tensor, fx, nn
 
 from unpool.errors import DataError
 from unpool.layers.anchors import Anchors, Shape, per_anchor
-from unpool.layers.conv import ConvNormAct
 from unpool.layers.frozen import Norms
 from unpool.layers.norm import L2Norm
 from unpool.models.catalog import Variant
@@ -174,7 +172,7 @@ class HalvedMaps(nn.Module):
     def __init__(self, channels: Sequence[int], *, width: int) -> None:
         super().__init__()
         self.more = nn.ModuleList(
-            nn.Sequential(ConvNormAct(before, width // 2, 1), ConvNormAct(width // 2, width, stride=2))
+            nn.Sequential(*_conv(before, width // 2, 1), *_conv(width // 2, width, 3, stride=2, padding=1))
             for before in (channels[-1], width)
         )
         self.channels = (*channels, width, width)
@@ -213,7 +211,7 @@ def ssd300(
     return SSD(backbone, extra, maps, num_classes=num_classes, anchors=anchors, norms=norms)
 
 
-def ssd(
+def small_ssd(
     backbone: Backbone,
     /,
     *,
@@ -255,10 +253,10 @@ _SMALL_COUNT = 4 * 16**2 + 6 * (8**2 + 4**2 + 2**2) + 4
 
 VARIANTS = {
     "ssd": Variant(
-        build=ssd,
+        build=small_ssd,
         kind="composed",
         backbone="resnet18",
-        params=13_594_826,
+        params=13_594_058,
         source="Liu et al. 2016, smaller; counted by unpool summary",
         input=(3, 128, 128),
         output=((_SMALL_COUNT, 21), (_SMALL_COUNT, 4), (4,), ()),
