@@ -14,6 +14,7 @@ import numpy as np
 
 from unpool.data.classes import match, nfc
 from unpool.data.image_file import printable
+from unpool.data.listing import is_below
 from unpool.data.readers.box_checks import Things
 from unpool.data.readers.boxed_images import (
     UNKNOWN,
@@ -35,7 +36,7 @@ from unpool.data.readers.splits import (
     require_split,
 )
 from unpool.data.root import require_root
-from unpool.errors import DataError
+from unpool.errors import DataError, quoted
 from unpool.limits import Seed, ValShare
 from unpool.types import RGB, DataInfo, Decoding, Exif, Fault
 
@@ -125,7 +126,9 @@ def _by_image(root: Path, files: Sequence[Path]) -> Rows:
 
 
 def _find_image(root: Path, stem: str, row: BoxRow) -> str:
-    """Returns the path of the image of a row; raises DataError where two have its name."""
+    """Returns the path of the image of a row; raises DataError where two have its name, or it leaves the root."""
+    if not is_below(row.file):
+        raise DataError(f"{row.where}: the file is {quoted(printable(row.file))}; expected a path below data.root")
     below = ("", "images/", f"{stem}/", f"images/{stem}/")
     held = [f"{folder}{row.file}" for folder in below if (root / folder / row.file).is_file()]
     if len(held) > 1:

@@ -87,7 +87,9 @@ class CocoInstances(BoxedImages):
         self._regions = [drawn[row] for row in self.kept] if masks else None
         if masks:
             self.gives = (*self.gives, "masks")
-        self.info = DataInfo(classes=known)
+        id_of = {label: number for number, label in label_of.items()}
+        has_ids = len(id_of) == len(known)  # another set's classes may be more
+        self.info = DataInfo(classes=known, class_ids=tuple(id_of[i] for i in range(len(known))) if has_ids else ())
         self.notes = [*doubts, *self.notes, *backgrounds]
         self.set_files = (path,)
         self.origin = origin_of(root, split)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below
 from unpool.data.readers.numbers import FARTHEST, is_position, number_of
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted, shortened
@@ -111,8 +110,8 @@ def _columns(name: str, line: Sequence[str]) -> dict[str, int]:
 def _row(where: str, line: Sequence[str], columns: Mapping[str, int]) -> BoxRow | str:
     """Returns a row, or what is wrong with it."""
     cells = {column: line[position].strip() for column, position in columns.items()}
-    if not cells["file"] or not is_below(cells["file"]):
-        return f"{where}: the file is {quoted(cells['file'])}; expected a path below data.root"
+    if not cells["file"]:
+        return f"{where}: has no file"
     size_hw = None
     if "width" in cells and "height" in cells:
         sides = [number_of(cells[side]) for side in ("height", "width")]
@@ -121,10 +120,11 @@ def _row(where: str, line: Sequence[str], columns: Mapping[str, int]) -> BoxRow 
         size_hw = (int(sides[0] or 0), int(sides[1] or 0))
     if not any(cells[column] for column in COLUMNS[1:]):
         return BoxRow(where, cells["file"], None, "", size_hw)
-    for column in _SIDES:
-        if not is_position(number_of(cells[column])):
+    box = [number_of(cells[column]) for column in _SIDES]
+    for column, value in zip(_SIDES, box, strict=True):
+        if not is_position(value):
             return f"{where}: {column} is {quoted(cells[column])}; expected a finite number of pixels, such as 12.5"
     if not cells["class"]:
         return f"{where}: has no class"
-    left, top, right, bottom = (float(number_of(cells[column]) or 0) for column in _SIDES)
+    left, top, right, bottom = (float(value or 0) for value in box)
     return BoxRow(where, cells["file"], (left, top, right, bottom), cells["class"], size_hw)
