@@ -95,7 +95,9 @@ def test_difficult_things_are_neither_missed_nor_detected(protocol):
 def test_any_number_of_detections_may_lie_in_a_crowd(protocol):
     inside = [((x, 55.0, x + 5, 60.0), 0, 0.9) for x in (52.0, 60.0, 70.0)]
     data = one_image([(FIRST, 0), (SECOND, 0)], [*inside, (FIRST, 0, 0.5)], crowd=[False, True])
-    assert ours(data, protocol=protocol).compute()[{"coco": "ap50", "voc": "voc_ap"}[protocol]] == 1.0
+    scores = ours(data, protocol=protocol)
+    assert scores.compute()[{"coco": "ap50", "voc": "voc_ap"}[protocol]] == 1.0
+    assert curves(scores.record, rule=protocol)["cat"].average == 1.0
 
 
 def test_second_detection_of_a_thing_is_wrong_by_voc_though_another_thing_is_left():
@@ -149,6 +151,12 @@ def test_average_of_a_curve_is_the_precision_of_its_class(seed):
     found = curves(scores.record)
     assert {name: curve.average for name, curve in found.items()} == pytest.approx(expected)
     assert all((np.diff(curve.precision) <= 0).all() for curve in found.values())
+
+
+def test_curve_counts_the_hundred_best_of_a_class_in_an_image():
+    boxes = [(float(x), 0.0, x + 1.0, 1.0) for x in range(120)]
+    data = one_image([(box, 0) for box in boxes], [(box, 0, 1 - n / 200) for n, box in enumerate(boxes)])
+    assert curves(ours(data).record)["cat"].precision == [1.0] * 84 + [0.0] * 17
 
 
 def test_curve_says_the_score_at_each_recall():

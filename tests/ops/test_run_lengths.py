@@ -72,10 +72,11 @@ def test_runs_go_down_the_columns_as_list_and_as_letters(counts):
         ({"size": [3, 4], "counts": "111 0N3"}, r"have b' ' as letter 4; expected \"0\" to \"o\""),
         ({"size": [3, 4], "counts": "11120é3"}, "as letter 6"),
         ({"size": [3, 4], "counts": "11\ud8001"}, "as letter 3"),
-        ({"size": [3, 4], "counts": "1112N9"}, "the shortest -"),
+        ({"size": [3, 4], "counts": "1112N4"}, "cover 12 pixels, the shortest -1"),
         ({"size": [3, 4], "counts": "PPPPPPP1"}, "numbers of up to 8 letters"),
         ({"size": [3, 4], "counts": "0" * 14}, "have 14 numbers"),
         ({"size": [3, 4], "counts": "oooooo7" * 9}, "cover"),
+        ({"size": [3, 4], "counts": "1112~N3"}, "as letter 5"),
     ],
 )
 def test_malformed_run_lengths_are_refused_with_what_they_are(segmentation, words):
