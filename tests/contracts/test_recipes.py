@@ -65,6 +65,8 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     for size in ("train_size", "size"):
         if getattr(recipe.data, size) is not None:
             small[f"data.{size}"] = [side, side]
+    if recipe.data.shorter is not None:
+        small |= {"data.shorter": side, "data.longest": 2 * side}
     options = known_options(recipe.model.name, backbone=recipe.model.backbone)
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     sets = plain_sets(recipe) if recipe.data.reader == "dataset" else {"recipe": name}

@@ -66,8 +66,7 @@ def _move_boxes(
     """(N, 4) boxes in the window, and (N,) whether each stays; `masks` (N, H, W) have been moved."""
     boxes, share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
     centre = geometry.map_points((sample["boxes"][:, :2] + sample["boxes"][:, 2:]) / 2, matrix)
-    limit = torch.tensor([size_hw[1], size_hw[0]])
-    stays = ((centre >= 0) & (centre < limit)).all(1)
+    stays = ((centre >= 0) & (centre < torch.tensor(size_hw).flip(0))).all(1)
     if "crowd" in sample:
         stays = torch.where(sample["crowd"], share >= _LEAST_SHARE, stays)
     if masks is not None:
