@@ -56,7 +56,7 @@ def find_images(root: Path, split: Split, names: YoloNames, drawn: Drawn) -> Lis
         source, drawing, entries = split, drawn, {split: ("images",)}
     else:
         looked_for = [names.path.name, *(f"images/{name}" for name in SPLIT_NAMES[split])]
-        raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []))
+        raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []), "yolo_ssd")
     search = _Search(root, names)
     others = ({"train", "val"} & set(entries)) - {source} if drawing is None else set()
     listed = {name: search.images(name, entries[name]) for name in sorted(others)}
@@ -64,7 +64,7 @@ def find_images(root: Path, split: Split, names: YoloNames, drawn: Drawn) -> Lis
     images = listed[source] = search.images(source, entries[source])
     require_apart(root, listed, source)
     if not images:
-        raise missing_split(root, split, entries[source])
+        raise missing_split(root, split, entries[source], "yolo_ssd")
     return Listed(images, drawing, tuple(search.set_files), search.faults, search.notes, search.ignored)
 
 

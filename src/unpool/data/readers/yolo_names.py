@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from unpool.data.classes import nfc
@@ -19,6 +20,8 @@ from unpool.data.image_file import printable
 from unpool.data.readers.split_names import SPLIT_NAMES
 from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError, quoted, shortened
+
+_DEEPEST = 10  # mappings and lists within one another
 
 
 class YoloNames(NamedTuple):
@@ -44,12 +47,7 @@ def read_yolo_names(root: Path) -> YoloNames:
         DataError: there is no such file, it is no YAML, or its names are missing, repeated or not `nc` many.
     """
     path = _find(root)
-    try:
-        node = YAML(typ="safe", pure=True).compose(read_text(path, most=MOST_CLASSES))
-    except (YAMLError, ValueError, RecursionError) as error:
-        problem = shortened(" ".join(str(error).split()))
-        raise DataError(f"{printable(path)} is not plain YAML: {problem}: correct it") from error
-    values = _mapping(node, path)
+    values = _mapping(_compose(path), path)
     classes = _classes(values, path)
     entries = {
         split: _texts(values[key], key, path)
@@ -59,6 +57,26 @@ def read_yolo_names(root: Path) -> YoloNames:
     }
     base = _texts(values["path"], "path", path)[0] if "path" in values and not _is_empty(values["path"]) else ""
     return YoloNames(path, classes, base, entries)
+
+
+def _compose(path: Path) -> Node | None:
+    """Returns the document of a file, which is nested as little as a data.yaml."""
+    try:
+        text, depth = read_text(path, most=MOST_CLASSES), 0
+        for event in _yaml().parse(text):  # as it is read, before anything recurses
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise DataError(f"{printable(path)} is nested more than {_DEEPEST} deep; a data.yaml is nested twice")
+        return _yaml().compose(text)
+    except DataError:  # also a ValueError, as that of a file which is no UTF-8
+        raise
+    except (YAMLError, ValueError) as error:
+        problem = shortened(" ".join(str(error).split()))
+        raise DataError(f"{printable(path)} is not plain YAML: {problem}: correct it") from error
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)
 
 
 def _find(root: Path) -> Path:
