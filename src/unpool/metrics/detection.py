@@ -5,7 +5,7 @@ from typing import Any, Literal
 from unpool.metrics.coco import coco_scores
 from unpool.metrics.detection_record import DetectionRecord
 from unpool.metrics.matching import curves
-from unpool.metrics.mistakes import mistakes
+from unpool.metrics.mistakes import count_mistakes
 from unpool.metrics.voc import voc_scores
 from unpool.types import Batch, DataInfo, Prediction
 
@@ -44,10 +44,10 @@ class DetectionScores:
         where the set has no such thing; and by kind of mistake (`metrics.mistakes`) `mistakes`, how many there are, and
         `mistake_costs`, the AP50 that is lost to them.
         """
-        by_class, costs = curves(self.record, rule=self.protocol), mistakes(self.record)
+        by_class, costs = curves(self.record, rule=self.protocol), count_mistakes(self.record)
         more = {
             "precision": [by_class[name].precision if name in by_class else [] for name in self.record.classes],
-            "mistakes": {kind: cost.count for kind, cost in costs.items()},
+            "mistakes": {kind: cost.number for kind, cost in costs.items()},
             "mistake_costs": {kind: cost.gain for kind, cost in costs.items()},
         }
         if self.protocol == "voc":
