@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align, roi_pool
 
 Kind = Literal["pool", "align", "align_by_corners"]
 
@@ -51,6 +50,8 @@ class RegionPooling(nn.Module):
         return result
 
     def _read(self, x: Tensor, regions: Tensor, stride: int) -> Tensor:
+        from torchvision.ops import roi_align, roi_pool  # not with every network: it takes a second
+
         size, scale = (self.side, self.side), 1 / stride
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(regions.dtype)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError, quoted
+from unpool.errors import ModelFileError, RecipeError, quoted
 from unpool.models import timm_weights
 from unpool.models.adapting import adapted
 from unpool.models.catalog import Variant
@@ -25,7 +25,7 @@ from unpool.models.download import fetch
 from unpool.models.fitting import Destination
 from unpool.models.packaged import PACKAGED, Package, read_package
 from unpool.models.timm_backbone import PREFIX, is_trained
-from unpool.models.weights import assign_weights, from_torchvision
+from unpool.models.weights import assign_weights, from_torchvision, some
 from unpool.ops.drawing import voc_palette
 
 _log = logging.getLogger(__name__)
@@ -216,6 +216,12 @@ def load_published(destination: Destination, weights: str, *, num_classes: int |
     fitting = adapted(
         tensors, initial, num_classes=None if is_body else num_classes, in_channels=destination.in_channels
     )
+    wrong = [key for key, t in fitting.items() if key in initial and t.shape != initial[key].shape]
+    if wrong and not is_body and set(wrong) <= destination.by_class():
+        raise ModelFileError(
+            f"{source} has another number of classes, and nothing of {some(wrong)} can be derived from it: leave the "
+            "last layers new with model.new_head=true (Python: new_head=True), or num_classes as published"
+        )
     assign_weights(module, {**{key: initial[key] for key in new}, **fitting}, source=source)
     _log_derived(tensors, fitting, source=source)
 

@@ -145,8 +145,10 @@ class PaperMaps(nn.Module):
         return result
 
 
-def _conv(before: int, after: int, kernel: int, **options: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(before, after, kernel, **options), nn.ReLU()
+def _conv(
+    before: int, after: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(before, after, kernel, stride, padding, dilation), nn.ReLU()
 
 
 @fx.wrap
