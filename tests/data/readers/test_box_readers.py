@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pycocotools.mask
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from tests.data.readers.box_trees import BOXES, HEIGHT, WIDTH, picture, voc_text
 from tests.data.readers.files import written
 from tests.data.readers.trees import TREES
 from unpool.data.readers import READERS
-from unpool.data.readers.coco_regions import draw_region, region_of
+from unpool.data.readers.coco_regions import Region, draw_instance, region_of
 from unpool.errors import DataError
 
 ANT, BEE = (list(map(float, box)) for box in BOXES)
@@ -117,11 +118,20 @@ def test_masks_of_coco_are_drawn_where_they_are_asked_for(tmp_path):
     assert sample["crowd"].tolist() == [False, False, True]
     assert sample["masks"].shape == (3, HEIGHT, WIDTH)
     left, top, right, bottom = BOXES[0]
-    assert sample["masks"][0, top + 1 : bottom - 1, left + 1 : right - 1].all()
-    assert sample["masks"].sum((1, 2)).tolist() == pytest.approx([480, 720, 128], abs=60)
-    assert sample["areas"].tolist() == [480, 720, 128]
+    assert sample["masks"][0, top:bottom, left:right].all()
+    assert sample["masks"].sum((1, 2)).tolist() == sample["areas"].tolist() == [480, 720, 128]
     assert reader[2]["masks"].shape == (0, HEIGHT, WIDTH)
     assert reader.measure(0).num_bytes - read("coco_instances", root).measure(0).num_bytes == 3 * HEIGHT * WIDTH
+
+
+def test_mask_of_polygons_is_that_of_cocos_own_tools():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        polygons = [rng.uniform(-10, 60, (int(rng.integers(3, 9)), 2)).astype(np.float32) for _ in range(2)]
+        encoded = pycocotools.mask.frPyObjects([one.reshape(-1).tolist() for one in polygons], HEIGHT, WIDTH)
+        expected = pycocotools.mask.decode(pycocotools.mask.merge(encoded))
+        drawn = draw_instance(Region(1, polygons=tuple(polygons)), (HEIGHT, WIDTH))
+        assert np.array_equal(drawn, expected.astype(bool))
 
 
 def test_masks_stay_with_their_boxes_where_one_is_left_out(tmp_path):
@@ -132,7 +142,7 @@ def test_masks_stay_with_their_boxes_where_one_is_left_out(tmp_path):
     sample = read("coco_instances", tmp_path, masks=True)[0]
     assert sample["labels"].tolist() == [1, 0]
     bee = region_of(content["annotations"][1])
-    assert np.array_equal(sample["masks"][0].numpy(), draw_region(bee, (HEIGHT, WIDTH)))
+    assert np.array_equal(sample["masks"][0].numpy(), draw_instance(bee, (HEIGHT, WIDTH)))
 
 
 @pytest.mark.parametrize(("masks", "segmentation"), [(True, []), (True, None), (False, [])])
@@ -370,3 +380,22 @@ def test_real_sets_have_the_boxes_that_their_makers_count(shared_data, case):
         else:
             assert torch.bincount(labels).tolist()[: len(counts)] == counts
         assert any("1 of" in note and "no extent" in note for note in reader.notes) == (case == "bccd")
+
+
+def test_names_by_number_are_in_the_order_of_the_numbers(tmp_path):
+    written(TREES["yolo"](tmp_path) / "data.yaml", b"names:\n  1: bee\n  0: ant\n")
+    assert read("yolo", tmp_path).info.classes == ("ant", "bee")
+
+
+def test_label_file_is_below_the_last_folder_of_images(tmp_path):
+    root = TREES["yolo"](tmp_path)
+    (root / "images" / "train").rename(root / "images" / "images")
+    (root / "labels" / "train").rename(root / "images" / "labels")
+    written(root / "data.yaml", b"names: [ant, bee]\ntrain: images/images\nval: images/val\n")
+    assert read("yolo", root)[0]["labels"].tolist() == [0, 1]
+
+
+def test_box_of_voc_that_is_one_pixel_is_a_click_and_left_out(tmp_path):
+    text = voc_text(("ant", (504, 337, 504, 337)), ("ant", (5, 7, 6, 8)), size=(HEIGHT, WIDTH))
+    written(TREES["voc"](tmp_path) / "Annotations" / "1.xml", text.encode())
+    assert read("voc", tmp_path)[1]["boxes"].tolist() == [[4, 6, 6, 8]]

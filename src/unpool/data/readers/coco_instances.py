@@ -26,7 +26,7 @@ from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.boxed_images import BoxedImages, origin_of
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
-from unpool.data.readers.coco_regions import Region, draw_region, region_of
+from unpool.data.readers.coco_regions import Region, draw_instance, region_of
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
@@ -111,7 +111,7 @@ class CocoInstances(BoxedImages):
         """Returns (N, H, W) bool."""
         size_hw = self.sizes_hw[index]
         try:
-            drawn = [draw_region(region, size_hw) for region in regions[self.rows(index)]]
+            drawn = [draw_instance(region, size_hw) for region in regions[self.rows(index)]]
         except ValueError as error:
             raise Unusable(self.names[index], f"{error}: correct the annotations") from error
         return torch.from_numpy(np.array(drawn, bool).reshape(-1, *size_hw))
