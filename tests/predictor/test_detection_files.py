@@ -10,6 +10,7 @@ from tests.tasks.tiny_detectors import detector
 from unpool.errors import RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.files import write_predictions
+from unpool.predictor.loading import load_published
 from unpool.predictor.predictor import Predictor
 from unpool.tasks.detection import Detection
 from unpool.types import DataInfo
@@ -57,3 +58,20 @@ def test_list_of_images_is_not_replaced(predictor, tmp_path):
     (tmp_path / "images.json").write_text("mine")
     with pytest.raises(RecipeError, match=r"images\.json exists already"):
         write_predictions(predictor, [photographs(tmp_path / "in")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "sides", "first"),
+    [
+        ("retinanet_resnet50_fpn", {"shorter": 800, "longest": 1333, "size_hw": None}, 0),
+        ("ssd300_vgg16", {"shorter": None, "size_hw": (300, 300), "rule": "stretch"}, 1),
+    ],
+)
+def test_published_detector_sees_all_of_an_image_and_answers_with_the_numbers_of_coco(name, sides, first, monkeypatch):
+    monkeypatch.setattr("unpool.models.build", lambda *given, **more: detector("focal"))
+    predictor = load_published(name, "coco")
+    assert {key: getattr(predictor.preprocessing, key) for key in sides} == sides
+    box = {"boxes": [[0.0, 0.0, 4.0, 4.0]], "labels": [1 - first], "score": [0.5]}  # of a person, COCO's 1
+    (one,) = predictor.task.results([{"image": "a.jpg", **box}]).content
+    assert one["category_id"] == 1
+    assert predictor.info.classes[1 - first] == "person"

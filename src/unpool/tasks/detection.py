@@ -57,6 +57,7 @@ class Detection(OneForward):
 
     needs = ("image", "boxes", "labels")
     points = ("boxes",)
+    published = ("coco",)
     takes = ("boxes",)
 
     def __init__(
