@@ -311,5 +311,8 @@ def test_curves_of_many_classes_are_their_mean():
         "ap": Description("AP", each="class"),
         "precision": Description("Precision", unit="recall", each="class", is_curve=True),
     }
-    metrics = {"ap": {str(i): 0.5 for i in range(9)}, "precision": [[1.0, 0.0]] * 9}
-    assert "mean of 9" in str(classes_section(metrics, described)[-1])
+    metrics = {"ap": {str(i): 0.5 for i in range(9)}, "precision": [[1.0, 0.5, 0.0]] * 9}
+    chart = str(classes_section(metrics, described)[-1])
+    assert "mean of 9" in chart
+    assert ">1</text>" in chart
+    assert ">2</text>" not in chart

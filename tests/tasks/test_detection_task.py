@@ -173,3 +173,12 @@ def test_set_without_classes_and_cut_borders_are_refused():
         Detection(DataInfo())
     with pytest.raises(RecipeError, match="cuts borders off on which things may lie"):
         Detection(INFO, preprocessing=Preprocessing(size_hw=(8, 8), rule="cover"))
+
+
+def test_mistakes_and_curves_are_measured():
+    metric, batch = Detection(INFO).metric(), scenes(TWO, labels=[torch.tensor([0, 1])])
+    metric.update({"boxes": [TWO], "labels": [torch.tensor([0, 2])], "score": [torch.tensor([0.9, 0.8])]}, batch)
+    measured = metric.compute()
+    assert measured["mistakes"]["class"] == 1
+    assert measured["mistake_costs"]["class"] == pytest.approx(0.5)
+    assert [len(row) for row in measured["precision"]] == [101, 101, 0]

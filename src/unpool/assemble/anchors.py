@@ -179,7 +179,8 @@ def _anchors_wh(recipe: Recipe, data: Data) -> Tensor:
         in_channels=recipe.data.channels,
         **recipe.model.options,
     ).eval()
-    size_hw = data.preprocessing.layout(tuple(data.train.samples.sizes_hw[0])).input_hw
+    height, width = data.train.samples.sizes_hw[0]
+    size_hw = data.preprocessing.layout((height, width)).input_hw
     with torch.inference_mode():
         return sides_of_anchors(network(torch.zeros(1, recipe.data.channels, *size_hw)).anchors)
 

@@ -27,7 +27,7 @@ class DetectionScores:
     def __init__(self, info: DataInfo, *, protocol: Protocol = "coco", masks: bool = False) -> None:
         if protocol == "voc" and masks:
             raise ValueError('VOC\'s protocol scores no masks of things; use protocol "coco" for masks')
-        self.protocol = protocol
+        self.protocol: Protocol = protocol
         self.record = DetectionRecord(info.classes, masks=masks)
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
