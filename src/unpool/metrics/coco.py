@@ -80,6 +80,12 @@ def count_matches(
 
     Returns:
         (thresholds, recalls, classes, sizes, limits) and (thresholds, classes, sizes, limits).
+
+    Example:
+        >>> thing = {"bbox": [0.0, 0.0, 10.0, 10.0], "area": 100.0, "category_id": 1, "iscrowd": 0}
+        >>> precision, recall = count_matches([[thing]], [[{**thing, "score": 0.9}]], "bbox")
+        >>> precision.shape, recall[:, 0, 0, -1].tolist()
+        ((10, 101, 1, 4, 3), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     from faster_coco_eval.core import COCO, COCOeval_faster  # not at import: it imports OpenCV where there is one
 

@@ -8,6 +8,7 @@ no crowds.
 Source: cocodataset.org, "Detection evaluation"; Everingham et al. 2010, "The PASCAL visual object classes challenge".
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,52 +26,62 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 def match(image: Detections, rule: Rule = "coco") -> NDArray[np.int64]:
-    """Returns for each detection (M,) the index of the thing that it finds, `WRONG` or `UNCOUNTED`."""
+    """Returns for each detection (M,) the index of the thing that it finds, `WRONG` or `UNCOUNTED`.
+
+    Example:
+        >>> record, box = DetectionRecord(["cat"]), torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        >>> truth = {"boxes": [box], "labels": [torch.tensor([0])], "size_hw": torch.tensor([[20, 20]])}
+        >>> two = {"boxes": [box.repeat(2, 1)], "labels": [torch.tensor([0, 0])], "score": [torch.tensor([0.9, 0.5])]}
+        >>> record.update(two, truth | {"index": torch.tensor([0])})
+        >>> match(record.images[0]).tolist()
+        [0, -1]
+    """
     matched = np.full(len(image.labels), WRONG, np.int64)
-    for label in np.unique(image.labels):
+    shares, ignored, crowd = _shares(image), image.truth.ignored, image.truth.crowd
+    labels = np.unique(image.labels)
+    if len(image.labels) <= _MOST:  # else the limit holds for classes of which there is nothing, too
+        labels = np.intersect1d(labels, image.truth.labels)
+    for label in labels:
         rows, columns = np.flatnonzero(image.labels == label), np.flatnonzero(image.truth.labels == label)
-        shares = _shares(image, rows, columns)
-        ignored, crowd = image.truth.ignored[columns], image.truth.crowd[columns]
-        taken = (_by_coco if rule == "coco" else _by_voc)(shares, ignored, crowd)
-        matched[rows] = [columns[n] if n >= 0 else n for n in taken]
+        by_rule = _by_coco if rule == "coco" else _by_voc
+        columns_of_rows = by_rule(shares[np.ix_(rows, columns)], ignored[columns], crowd[columns])
+        matched[rows] = [columns[n] if n >= 0 else n for n in columns_of_rows]
     return matched
 
 
-def _shares(image: Detections, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(m, n) IoU of detections and things; of crowds the share of the detection that is in them."""
-    boxes, things = torch.from_numpy(image.boxes[rows]), torch.from_numpy(image.truth.boxes[columns])
+def _shares(image: Detections) -> NDArray[np.float64]:
+    """(M, N) IoU of detections and things; of crowds the share of the detection that is in them."""
+    boxes, things = torch.from_numpy(image.boxes), torch.from_numpy(image.truth.boxes)
     inside = overlaps(boxes, things) / areas(boxes).clamp(min=torch.finfo(torch.float64).tiny)[:, None]
-    return np.where(image.truth.crowd[columns], inside.numpy(), iou(boxes, things).numpy())
+    return np.where(image.truth.crowd, inside.numpy(), iou(boxes, things).numpy())
 
 
 def _by_coco(shares: NDArray[np.float64], ignored: NDArray[np.bool_], crowd: NDArray[np.bool_]) -> list[int]:
     """The column of each row, the best detection first; of equal things the last, as pycocotools takes them."""
-    is_free, matched = np.ones(len(ignored), bool), []
-    for row in shares[:_MOST]:
-        result = WRONG
+    is_free, near = np.ones(len(ignored), bool), shares >= RIGHT
+    matched = [WRONG] * len(shares[:_MOST]) + [UNCOUNTED] * len(shares[_MOST:])
+    for row in np.flatnonzero(near[:_MOST].any(1)).tolist():
         for group in (is_free & ~ignored, (is_free | crowd) & ignored):
-            columns = np.flatnonzero(group & (row >= RIGHT))
+            columns = np.flatnonzero(group & near[row])
             if len(columns):
-                best = columns[len(columns) - 1 - row[columns][::-1].argmax()]
+                best = int(columns[len(columns) - 1 - shares[row, columns][::-1].argmax()])
                 is_free[best] = False
-                result = UNCOUNTED if ignored[best] else int(best)
+                matched[row] = UNCOUNTED if ignored[best] else best
                 break
-        matched.append(result)
-    return matched + [UNCOUNTED] * (len(shares) - len(matched))
+    return matched
 
 
 def _by_voc(shares: NDArray[np.float64], ignored: NDArray[np.bool_], crowd: NDArray[np.bool_]) -> list[int]:
     """The column of each row, the best detection first; of equal things the first."""
-    is_free, matched = np.ones(len(ignored), bool), []
-    for row in shares:
-        best = int(np.where(crowd, 0.0, row).argmax()) if len(row) else 0
-        result = WRONG
-        if len(row) and row[best] >= RIGHT and not crowd[best]:
-            result = UNCOUNTED if ignored[best] else best if is_free[best] else WRONG
+    is_free, near = np.ones(len(ignored), bool), shares >= RIGHT
+    matched = [WRONG] * len(shares)
+    for row in np.flatnonzero(near.any(1)).tolist():
+        best = int(np.where(crowd, 0.0, shares[row]).argmax())
+        if near[row, best] and not crowd[best]:
+            matched[row] = UNCOUNTED if ignored[best] else best if is_free[best] else WRONG
             is_free[best] = False
-        if result == WRONG and (crowd & (row >= RIGHT)).any():
-            result = UNCOUNTED
-        matched.append(result)
+        if matched[row] == WRONG and (crowd & near[row]).any():
+            matched[row] = UNCOUNTED
     return matched
 
 
@@ -89,6 +100,13 @@ class Outcomes(NamedTuple):
     is_right: NDArray[np.bool_]
     things: NDArray[np.int64]
 
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[NDArray, NDArray, NDArray]], things: NDArray[np.int64]) -> "Outcomes":
+        """Returns those of images with labels, score and is_right each."""
+        none = (np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.bool_))
+        labels, score, is_right = (np.concatenate(columns) for columns in zip(none, *parts, strict=True))
+        return cls(labels, score, is_right, things)
+
     def ranked(self, label: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Returns which detections of a class are right, the best first, and their scores."""
         of_class = np.flatnonzero(self.labels == label)
@@ -97,23 +115,19 @@ class Outcomes(NamedTuple):
 
 
 def outcomes(record: DetectionRecord, rule: Rule = "coco") -> Outcomes:
-    """Returns the detections of a whole set with what each is worth."""
-    images = record.ordered()
-    matched = [match(image, rule) for image in images]
-    kept = [one != UNCOUNTED for one in matched]
-    things = np.zeros(len(record.classes), np.int64)
-    for image in images:
+    """Returns the detections of a whole set, and which of them are right.
+
+    Example:
+        >>> outcomes(DetectionRecord(["cat", "dog"])).things.tolist()
+        [0, 0]
+    """
+    parts, things = [], np.zeros(len(record.classes), np.int64)
+    for image in record.ordered():
+        matched = match(image, rule)
+        keep = matched != UNCOUNTED
+        parts.append((image.labels[keep], image.score[keep], matched[keep] >= 0))
         things += np.bincount(image.truth.labels[~image.truth.ignored], minlength=len(things))
-    return Outcomes(
-        labels=_joined([image.labels[keep] for image, keep in zip(images, kept, strict=True)], np.int64),
-        score=_joined([image.score[keep] for image, keep in zip(images, kept, strict=True)], np.float64),
-        is_right=_joined([one[keep] >= 0 for one, keep in zip(matched, kept, strict=True)], np.bool_),
-        things=things,
-    )
-
-
-def _joined(parts: list[NDArray], dtype: type) -> NDArray:
-    return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype)
+    return Outcomes.joined(parts, things)
 
 
 class Curve(NamedTuple):
@@ -151,7 +165,14 @@ def curves(record: DetectionRecord, *, rule: Rule = "coco") -> dict[str, Curve]:
 
 
 def curve_of(results: Outcomes, label: int) -> Curve:
-    """Returns the curve of a class of which there is a thing."""
+    """Returns the curve of a class of which there is a thing.
+
+    Example:
+        >>> labels, right = np.zeros(2, np.int64), np.array([True, False])
+        >>> curve = curve_of(Outcomes(labels, np.array([0.9, 0.5]), right, things=np.array([2])), 0)
+        >>> curve.precision[50], curve.precision[51], round(curve.average, 2)
+        (1.0, 0.0, 0.5)
+    """
     right, score = results.ranked(label)
     recall, precision = reached(right, int(results.things[label]))
     highest = np.maximum.accumulate(precision[::-1])[::-1]
@@ -165,6 +186,11 @@ def curve_of(results: Outcomes, label: int) -> Curve:
 
 
 def reached(right: NDArray[np.bool_], things: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns recall and precision (n,) after each detection, the best first."""
+    """Returns recall and precision (n,) after each detection, the best first.
+
+    Example:
+        >>> [share.tolist() for share in reached(np.array([True, False]), things=4)]
+        [[0.25, 0.25], [1.0, 0.5]]
+    """
     hits = right.cumsum()
     return hits / things, hits / np.arange(1, len(right) + 1)

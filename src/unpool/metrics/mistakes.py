@@ -54,7 +54,16 @@ class Cost(NamedTuple):
 
 
 def mistakes_of(image: Detections) -> Mistakes:
-    """Returns the kind of each mistake in an image."""
+    """Returns the kind of each mistake in an image.
+
+    Example:
+        >>> record, box = DetectionRecord(["cat"]), torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        >>> truth = {"boxes": [box], "labels": [torch.tensor([0])], "size_hw": torch.tensor([[20, 20]])}
+        >>> beside = {"boxes": [box + 4.0], "labels": truth["labels"], "score": [torch.tensor([0.9])]}
+        >>> record.update(beside, truth | {"index": torch.tensor([0])})
+        >>> mistakes_of(record.images[0]).kinds
+        ['place']
+    """
     truth, matched = image.truth, match(image)
     overlap = iou(torch.from_numpy(image.boxes), torch.from_numpy(truth.boxes)).numpy()
     overlap = np.where(truth.ignored, 0.0, overlap)
@@ -95,7 +104,7 @@ def count_mistakes(record: DetectionRecord) -> dict[str, Cost]:
         Cost(number=1, gain=1.0)
     """
     examined = [(image, mistakes_of(image)) for image in record.ordered()]
-    base = _average(_mended(record, examined, None))
+    base = _average(_mended(record, examined, ""))
     costs = {}
     for kind in KINDS:
         number = sum(int(one.missed.sum()) if kind == "missed" else one.kinds.count(kind) for _, one in examined)
@@ -109,20 +118,19 @@ def _average(results: Outcomes) -> float | None:
     return mean([curve_of(results, label).average for label in np.flatnonzero(results.things).tolist()])
 
 
-def _mended(record: DetectionRecord, examined: list[tuple[Detections, Mistakes]], kind: str | None) -> Outcomes:
+def _mended(record: DetectionRecord, examined: list[tuple[Detections, Mistakes]], kind: str) -> Outcomes:
     """The detections of a set after the mistakes of one kind are mended."""
-    things = np.zeros(len(record.classes), np.int64)
-    rows: list[tuple[int, float, bool]] = []
+    parts, things = [], np.zeros(len(record.classes), np.int64)
     for image, one in examined:
-        counted = ~image.truth.ignored & ~(one.missed if kind == "missed" else np.zeros_like(one.missed))
-        things += np.bincount(image.truth.labels[counted], minlength=len(things))
+        is_missed = one.missed & (kind == "missed")
+        things += np.bincount(image.truth.labels[~image.truth.ignored & ~is_missed], minlength=len(things))
+        labels, is_right, keep = image.labels.copy(), one.matched >= 0, one.matched != UNCOUNTED
         free = set(range(len(image.truth.labels))) - set(one.matched.tolist())
-        for d in np.flatnonzero(one.matched != UNCOUNTED).tolist():
-            label, score = int(image.labels[d]), float(image.score[d])
-            if kind is None or one.kinds[d] != kind:
-                rows.append((label, score, bool(one.matched[d] >= 0)))
-            elif one.meant[d] in free:
-                free.remove(int(one.meant[d]))
-                rows.append((int(image.truth.labels[one.meant[d]]), score, True))
-    labels, score, is_right = zip(*rows, strict=True) if rows else ((), (), ())
-    return Outcomes(np.array(labels, np.int64), np.array(score, np.float64), np.array(is_right, np.bool_), things)
+        for d in [d for d, name in enumerate(one.kinds) if name == kind]:
+            thing = int(one.meant[d])
+            keep[d] = is_right[d] = thing in free
+            if thing in free:
+                free.remove(thing)
+                labels[d] = image.truth.labels[thing]
+        parts.append((labels[keep], image.score[keep], is_right[keep]))
+    return Outcomes.joined(parts, things)
