@@ -8,6 +8,7 @@ from tests.bound import bind
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.report import Example, write_report
 from unpool.report.classes import classes_section, classes_title
+from unpool.report.facts import data_section
 from unpool.task import Description, Exhibit
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
@@ -146,6 +147,13 @@ def test_report_shows_how_many_targets_each_class_has(tmp_path):
     text = make(lay_run(tmp_path / "run", metrics))
     assert "Classes of the training set (label): largest to smallest 40 to 1" in text
     assert re.findall(r'class="value">([^<]+)<', text)[-2:] == ["1,200", "30"]
+
+
+def test_report_says_on_how_many_images_the_boxes_of_each_class_are():
+    boxes = {"counts": {"RBC": 2381, "WBC": 214}, "images": {"RBC": 205, "WBC": 1}}
+    text = "".join(map(str, data_section({"data": {"train": 205, "val": 87, "classes": {"labels": boxes}}})))
+    assert "2,381 on 205 images" in text
+    assert re.search(r"214 on 1 image\b", text)
 
 
 def test_report_compares_with_colour_alone(run):

@@ -10,10 +10,10 @@ from unpool.errors import DataError
 
 
 def test_boxes_masks_and_areas_are_those_of_the_pixels_that_show() -> None:
-    scenes = BoxScenes(count=8, side=64, masks=True)
+    scenes = BoxScenes(count=12, side=32, masks=True)
     assert scenes.gives == tuple(scenes[0]) == ("image", "boxes", "labels", "areas", "masks")
     assert scenes.info.classes == ("disc", "square", "triangle")
-    for sample in (scenes[i] for i in range(8)):
+    for sample in (scenes[i] for i in range(12)):
         assert sample["masks"].sum(0).max() <= 1  # a pixel shows one object
         assert sample["areas"].tolist() == sample["masks"].sum((1, 2)).tolist()
         assert (sample["areas"] >= 40).all()

@@ -4,7 +4,7 @@ Source: cocodataset.org, "Data format"; run lengths as in pycocotools, uncompres
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from faster_coco_eval.core import mask
@@ -124,7 +124,7 @@ def draw_instance(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]
     if region.runs is not None:
         return draw_region(region, size_hw)
     encoded = mask.frPyObjects([corners.reshape(-1).tolist() for corners in region.polygons], *size_hw)
-    return np.ascontiguousarray(mask.decode(mask.merge(encoded))).astype(bool)
+    return mask.decode(mask.merge(cast("list[dict]", encoded))).view(bool)
 
 
 def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
