@@ -82,7 +82,7 @@ CASES = (
     *(Case(name, 28) for name in ("mlp", "mnist_convnet", "lenet5_28")),
     Case("lenet5"),
     # weights from N(0, 0.01^2) need the width that they were chosen for, or nothing comes through
-    *(Case(name, 67, 1e-3, options={"width": 48}) for name in ("alexnet", "alexnet_grouped", "caffenet")),
+    *(Case(name, 67, 1e-3, options={"width": 48}) for name in ("alexnet", "alexnet_grouped", "caffenet", "zf")),
     Case("alexnet_torchvision", 67),
     *(Case(name, 64, options={"backbone": "vgg11"}, square=32, rim=8) for name in ("fcn32s", "fcn16s", "fcn8s")),
     Case("fcn_alexnet", 64, square=32, rim=8),

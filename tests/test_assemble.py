@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.tiny_trees import write_tree
 from unpool import tasks
+from unpool.assemble import loaders
 from unpool.assemble.data import (
     make_preprocessing,
     make_reader,
@@ -130,6 +131,49 @@ def test_image_of_another_size_is_named_before_it_meets_others_in_a_batch(camvid
         make_job(recipe, data, loader, model=None, stop=StopRequest())
     require_one_size(recipe_of(camvid, **{"data.train_size": [16, 16]}), loader)
     require_one_size(recipe, make_train_loader(recipe_of(camvid, **{"data.order": "grouped"}), data))
+
+
+def test_images_of_several_sizes_meet_in_a_batch_where_they_are_shortened(camvid):
+    chosen = {"data.size": None, "data.train_size": None, "data.shorter": 24, "data.longest": 40, "data.multiple": 16}
+    recipe = recipe_of(camvid, **chosen, **{"data.augment": [{"translate": {"pixels": 20}}]})
+    data = data_of(recipe)
+    assert (data.preprocessing.shorter, data.preprocessing.longest, data.preprocessing.size_hw) == (24, 40, None)
+    loader = make_train_loader(recipe, data)
+    loader.samples.sizes_hw = [(48, 64)] * (len(loader.samples) - 1) + [(40, 64)]
+    require_one_size(recipe, loader)
+    (height, width), *_ = data.train.samples.sizes_hw
+    batch = next(iter(loader.stream(0, 0, 1)))
+    assert batch["size_hw"][0].tolist() == [24, 24 * width // height]
+    assert batch["image"].shape[-2:] == (32, 32)
+    assert training_setup(recipe, data).keeps_scale is False
+    shifting = recipe_of(camvid, **chosen, **{"data.augment": [{"translate": {"pixels": 24}}]})
+    with pytest.raises(RecipeError, match="by up to 24 pixels and the smallest has a side of 24"):
+        make_train_loader(shifting, data)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("iou_crop", "iou_crop, which chooses windows by boxes, and samples give image, label: take resized_crop"),
+        ("mosaic", "mosaic, which makes one picture of several, and samples give label, of which a picture has one"),
+    ],
+)
+def test_augmentations_of_boxes_are_refused_where_there_are_labels(name, words, tmp_path):
+    root = {"data.root": str(write_tree("folder", tmp_path)), "data.workers": 0}
+    recipe = load_recipe("folder_resnet18", root | {"data.augment": [name]})
+    with pytest.raises(RecipeError, match=words):
+        make_train_loader(recipe, data_of(recipe))
+
+
+def test_joining_images_of_a_batch_is_refused_where_processes_share_it(camvid, monkeypatch):
+    recipe = recipe_of(camvid, **{"data.augment": ["mosaic"]})
+    data = data_of(recipe)
+    assert len(next(iter(make_train_loader(recipe, data).stream(0, 0, 1)))["image"]) > 1
+    monkeypatch.setattr(loaders, "world_size", lambda: 2)
+    with pytest.raises(
+        RecipeError, match="mosaic, which joins images of one batch, and each of 2 processes has a part"
+    ):
+        make_train_loader(recipe, data)
 
 
 def test_order_by_class_needs_labels(camvid):

@@ -42,7 +42,7 @@ def test_help_is_the_first_sentence_of_the_docstring_with_the_words_to_choose_fr
     shown = " ".join(explain(load_recipe("folder_resnet18")).replace("\n  #   ", " ").split())
     for text in (
         "the learning rate over all steps, after the warm-up: constant, step, cosine, poly, onecycle schedule: cosine",
-        "the format of the data: camvid, cifar, ",
+        "the format of the data: box_scenes, boxes_csv, camvid, cifar, ",
         "channels of the stem and width of the first stage; it doubles with each stage width: 64",
         "folders with other names are refused # classes:",
         "batch: 32 # images per step, before accumulation ",

@@ -78,6 +78,14 @@ def test_order_by_aspect_without_a_size_names_both_ways_out(sound):
     load_recipe(sound, ["data.size=null", "data.order=grouped"])
 
 
+def test_sides_of_shortened_images_are_two_in_order_and_stand_in_place_of_a_size(sound):
+    both = ["data.shorter=60", "data.longest=100"]
+    assert "shorter is 60 and size [48, 64], and both say how large" in refused(sound, "data.size=[48, 64]", *both)
+    assert "expected shorter at most longest" in refused(sound, "data.size=null", "data.shorter=60", "data.longest=59")
+    data = load_recipe(sound, ["data.size=null", *both, "data.order={grouped: {by: aspect}}"]).data
+    assert (data.shorter, data.longest, data.keeps_size) == (60, 100, False)
+
+
 def test_defaults_and_options_are_all_stated_once_loaded(sound):
     recipe = load_recipe(sound)
     assert recipe.train.momentum == 0.9
@@ -294,6 +302,8 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("data.value_range=[1, 0]", "value_range is [1.0, 0.0]; expected two numbers, the lower one first"),
         ("data.normalize=location", "normalize 'location' and mean_image need one another"),
         ("data.multiple=0", "multiple"),
+        ("data.shorter=0", "a whole number at least 1"),
+        ("data.shorter=60", "shorter is 60 and longest None; set both, such as 600 and 1000"),
         ("data.rule=squeeze", "rule"),
         ("data.std=[1, 1, 0]", "at least 1e-06"),
         ("data.memory=yes", "auto or true or false"),

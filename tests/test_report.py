@@ -7,10 +7,12 @@ import torch
 from tests.bound import bind
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.report import Example, write_report
-from unpool.report.classes import classes_title
+from unpool.report.classes import classes_section, classes_title
+from unpool.report.facts import data_section
 from unpool.task import Description, Exhibit
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
+from unpool.tasks.detection import Detection
 from unpool.tasks.segmentation import Segmentation
 from unpool.types import DataInfo
 
@@ -145,6 +147,13 @@ def test_report_shows_how_many_targets_each_class_has(tmp_path):
     text = make(lay_run(tmp_path / "run", metrics))
     assert "Classes of the training set (label): largest to smallest 40 to 1" in text
     assert re.findall(r'class="value">([^<]+)<', text)[-2:] == ["1,200", "30"]
+
+
+def test_report_says_on_how_many_images_the_boxes_of_each_class_are():
+    boxes = {"counts": {"RBC": 2381, "WBC": 214}, "images": {"RBC": 205, "WBC": 1}}
+    text = "".join(map(str, data_section({"data": {"train": 205, "val": 87, "classes": {"labels": boxes}}})))
+    assert "2,381 on 205 images" in text
+    assert re.search(r"214 on 1 image\b", text)
 
 
 def test_report_compares_with_colour_alone(run):
@@ -287,3 +296,31 @@ def test_report_that_cannot_be_written_is_an_environment_fault(run):
 def test_section_of_each_joint_is_not_called_classes():
     assert classes_title({"mean_error": Description("error"), "pck": Description("PCK", each="joint")}) == "Joints"
     assert classes_title({"iou": Description("IoU", each="class")}) == classes_title({}) == "Classes"
+
+
+def test_report_of_a_detector_shows_curves_and_what_mistakes_cost(tmp_path):
+    metrics = {
+        "ap": 0.5,
+        "ap_by_class": {"cat": 0.6, "dog": 0.4, "emu": None},
+        "precision": [[1.0, 0.5, 0.0], [0.5, 0.5, 0.0], []],
+        "mistake_costs": {"class": 0.125, "missed": 0.0},
+        "mistakes": {"class": 3, "missed": 0},
+    }
+    task = Detection(DataInfo(classes=("cat", "dog", "emu")))
+    text = make(lay_run(tmp_path / "run", metrics), described=task.described, best="ap")
+    assert "Precision at IoU 0.5 by recall: cat, dog" in text
+    assert "AP at IoU 0.5 to 0.95 of each class" in text
+    assert "AP at IoU 0.5 lost to mistakes of each kind" in text
+    assert text.index("12.5 %") > text.index("lost to mistakes")
+
+
+def test_curves_of_many_classes_are_their_mean():
+    described = {
+        "ap": Description("AP", each="class"),
+        "precision": Description("Precision", unit="recall", each="class", is_curve=True),
+    }
+    metrics = {"ap": {str(i): 0.5 for i in range(9)}, "precision": [[1.0, 0.5, 0.0]] * 9}
+    chart = str(classes_section(metrics, described)[-1])
+    assert "mean of 9" in chart
+    assert ">1</text>" in chart
+    assert ">2</text>" not in chart

@@ -112,6 +112,8 @@ class Recipes:
         for size in ("train_size", "size"):
             if getattr(recipe.data, size) is not None:
                 small[f"data.{size}"] = [side, side]
+        if recipe.data.shorter is not None:
+            small |= {"data.shorter": side, "data.longest": 2 * side}
         options = known_options(recipe.model.name, backbone=recipe.model.backbone)
         return small | {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
 

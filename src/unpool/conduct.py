@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from unpool import machine
+from unpool.assemble.anchors import with_planned_anchors
 from unpool.assemble.data import (
     Data,
     read_data,
@@ -97,6 +98,7 @@ def train_to_end(
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         _require_same_start(recipe, data, state)
+        recipe = with_planned_anchors(recipe, data)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew

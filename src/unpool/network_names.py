@@ -19,6 +19,8 @@ OUTPUTS = {  # of networks, in words; `Variant.gives` in models/catalog.py says 
     "maps": "a map for each class, of at least half the sides of the image",
     "heatmaps": "a small map for each joint",
     "fields": "maps for joints and for limbs",
+    "boxes": "any number of boxes, each with a class",
+    "scores_and_boxes": "one score for each class, and boxes of a known number of things",
 }
 
 

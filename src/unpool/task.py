@@ -32,6 +32,7 @@ class Description(NamedTuple):
         higher_is_better: whether it is to rise.
         each: empty for one number; else what a number of it belongs to, such as class or joint.
         is_matrix: rows of counts by truth, columns by prediction, in the order of the classes.
+        is_curve: a row for each class, of its values at evenly spaced places from 0 to 1 of what `unit` names.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Description(NamedTuple):
     higher_is_better: bool = True
     each: str = ""
     is_matrix: bool = False
+    is_curve: bool = False
 
 
 LOSS = Description("loss", higher_is_better=False)  # measured of every task under the name "loss"
@@ -73,6 +75,18 @@ class Exhibit(NamedTuple):
     caption: str = ""
     is_right: bool | None = None
     is_exact: bool = False
+
+
+class Results(NamedTuple):
+    """Answers about many images in a format of the field.
+
+    Attributes:
+        content: of predictions.json, as JSON.
+        records: of images.json: those of the images, with what `content` refers to.
+    """
+
+    content: list[dict[str, Any]]
+    records: list[dict[str, Any]]
 
 
 class TrainingSetup(NamedTuple):
@@ -208,6 +222,10 @@ class Task(nn.Module, ABC):
     def write(self, record: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         """Writes raw files `<stem>_<ending>`, one for each of `files`; returns the record as JSON."""
         return dict(record)
+
+    def results(self, records: Sequence[Mapping[str, Any]]) -> Results | None:
+        """The written records of many images in a format of the field; None where predictions.json lists them alone."""
+        return None
 
     def brief(self, written: Mapping[str, Any]) -> str:
         """What `write` returned, in a few words for one line, such as `bees 0.93`; empty where there are none."""

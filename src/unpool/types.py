@@ -21,11 +21,13 @@ BATCH_KEYS = {
     "visible": "(B, K) bool",
     "clean": "(B, C, H, W) the image before noise",
     "identity": "(B,) int64 person",
-    "boxes": "list of B tensors (N, 4) float32 xyxy",
-    "labels": "list of B tensors (N,) int64",
+    "boxes": "list of B tensors (N, 4) float32 xyxy, from the outer edge of the first pixel",
+    "labels": "list of B tensors (N,) int64 class of each box",
+    "crowd": "list of B tensors (N,) bool: the box surrounds many things, and answers within it are not counted",
+    "difficult": "list of B tensors (N,) bool: nobody need find it, and who does is not counted",
     "masks": "list of B tensors (N, H, W) bool",
     "people": "list of B tensors (N, K, 2) float32, NaN where a joint is not known",
-    "areas": "list of B tensors (N,) float32 pixels that each of the people covers",
+    "areas": "list of B tensors (N,) float32 pixels that each thing or person covers",
     "ignored": "list of B tensors (N, 6) float32 xyxy, area, 1 for a crowd, else 0: people that OKS-AP does not count",
     "replaced": "(B,) int64 position of the sample that could not be read, in whose stead this one is; -1 for none",
     "captions": "list of B tensors (T,) int64",
@@ -78,6 +80,7 @@ class DataInfo:
         limbs: keypoints that a line joins.
         mask_rule: how mask files are read (`data/mask_ids.py`); empty where there are none.
         mask_colours: class and the colour that palettes show it in, where their indices are ids.
+        class_ids: id of each class in the annotation file, where that has ids of its own, such as COCO's.
 
     >>> DataInfo(keypoints=("head", "tail"), limbs=((0, 1),)).to_json()["limbs"]
     ((0, 1),)
@@ -91,6 +94,7 @@ class DataInfo:
     limbs: tuple[tuple[int, int], ...] = ()
     mask_rule: str = ""
     mask_colours: tuple[tuple[int, tuple[int, int, int]], ...] = ()
+    class_ids: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,7 +104,7 @@ class DataInfo:
         """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
 
         Raises:
-            KeyError: a key other than "limbs" and those of masks is missing.
+            KeyError: a key other than "limbs", "class_ids" and those of masks is missing.
         """
         return cls(
             classes=tuple(values["classes"]),
@@ -111,6 +115,7 @@ class DataInfo:
             limbs=tuple((int(a), int(b)) for a, b in values.get("limbs", ())),
             mask_rule=str(values.get("mask_rule", "")),
             mask_colours=tuple((int(c), (int(r), int(g), int(b))) for c, (r, g, b) in values.get("mask_colours", ())),
+            class_ids=tuple(map(int, values.get("class_ids", ()))),
         )
 
 
@@ -198,6 +203,66 @@ class FieldStages(NamedTuple):
 
     fields: tuple[Tensor, ...]
     heatmaps: tuple[Tensor, ...]
+
+
+class AnchoredBoxes(NamedTuple):
+    """Output of a detector of one stage, in every mode; its attribute `box_weights` goes with `ops.boxes.decode`.
+
+    Attributes:
+        scores: (B, A, K) logits of each anchor for independent classes, or (B, A, K + 1) with the background first for
+            classes that exclude one another.
+        deltas: (B, A, 4) from anchors to boxes.
+        anchors: (A, 4) xyxy in pixels of the input.
+        level: (A,) int64 the map that each anchor belongs to; of each map the best answers are kept.
+    """
+
+    scores: Tensor
+    deltas: Tensor
+    anchors: Tensor
+    level: Tensor
+
+
+class ProposedRegions(NamedTuple):
+    """What a detector of two stages gives for an image, in every mode; `model.classify(maps, boxes, input_hw)` goes on.
+
+    Attributes:
+        maps: (B, C, h, w) each, of which the second stage reads regions.
+        objectness: (B, A) logit of each anchor.
+        deltas: (B, A, 4) from anchors to boxes, all weights 1.
+        anchors: (A, 4) xyxy in pixels of the input.
+        level: (A,) int64 the map that each anchor belongs to; proposals of one map suppress one another.
+    """
+
+    maps: tuple[Tensor, ...]
+    objectness: Tensor
+    deltas: Tensor
+    anchors: Tensor
+    level: Tensor
+
+
+class ClassifiedRegions(NamedTuple):
+    """What the second stage says of R regions of a batch, image after image; `box_weights` goes with its deltas.
+
+    Attributes:
+        scores: (R, K + 1) logits, the background first.
+        deltas: (R, K + 1, 4) from regions to boxes, one of each class.
+    """
+
+    scores: Tensor
+    deltas: Tensor
+
+
+class LocatedBoxes(NamedTuple):
+    """Output of a classifier that also regresses boxes, in every mode.
+
+    Attributes:
+        scores: (B, K) logits; of exactly N things an image (B, N, K).
+        boxes: (B, 4) left, top, right, bottom, the image from -0.5 to 0.5; (B, K, 4) one for each class; of exactly N
+            things (B, N, 4) or (B, N, K, 4).
+    """
+
+    scores: Tensor
+    boxes: Tensor
 
 
 class Part(NamedTuple):

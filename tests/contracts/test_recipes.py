@@ -47,6 +47,26 @@ def plain_sets(recipe):
     return {"task": recipe.task.name, "train": pairs[:8], "val": pairs[8:], "classes": classes}
 
 
+def smaller(recipe):
+    """Overrides that make a recipe's images, network and repeats as small as they may be."""
+    small = {}
+    if recipe.data.repeat > 1:
+        small["data.repeat"] = 2
+    side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
+    for size in ("train_size", "size"):
+        if getattr(recipe.data, size) is not None:
+            small[f"data.{size}"] = [side, side]
+    if recipe.data.shorter is not None:
+        small |= {"data.shorter": side, "data.longest": 2 * side}
+    if recipe.model.options.get("anchors") == "planned":  # from more boxes than a tiny set has
+        small["model.anchors"] = []
+    options = known_options(recipe.model.name, backbone=recipe.model.backbone)
+    small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
+    if recipe.task.name == "detection":
+        small |= {f"model.{name}": 8 for name in ("neck_width", "head_width", "extra_width") if name in options}
+    return small
+
+
 @pytest.mark.parametrize("name", some_slow(recipe_names()))
 def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -59,14 +79,7 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
         known = signature(READERS[reader]).parameters
         assert "count" in known, f"add a writer of a tiny set for the reader {reader} to tests/tiny_trees.py"
         small["data.count"] = 6
-    if recipe.data.repeat > 1:
-        small["data.repeat"] = 2
-    side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
-    for size in ("train_size", "size"):
-        if getattr(recipe.data, size) is not None:
-            small[f"data.{size}"] = [side, side]
-    options = known_options(recipe.model.name, backbone=recipe.model.backbone)
-    small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
+    small |= smaller(recipe)
     sets = plain_sets(recipe) if recipe.data.reader == "dataset" else {"recipe": name}
     metrics = run.train(overrides=small, run=tmp_path / "run", **sets)
     assert metrics["images"] >= 2

@@ -6,23 +6,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry, Joining
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
 from unpool.types import IGNORE, DataInfo, Sample
 
-OPTIONS = {"translate": {"fraction": 0.2}, "rotate": {"degrees": 30}, "color_jitter": {"brightness": 0.4, "hue": 0.1}}
+OPTIONS = {
+    "translate": {"fraction": 0.2},
+    "rotate": {"degrees": 30},
+    "color_jitter": {"brightness": 0.4, "hue": 0.1},
+    "expand": {"largest": 1.4},
+}
 GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
-def step(name: str) -> Geometry | Colour:
+def step(name: str) -> Geometry | Colour | Joining:
     return AUGMENTATIONS[name](**OPTIONS.get(name, {}))
 
 
 def augment(
-    *steps: Geometry | Colour,
+    *steps: Geometry | Colour | Joining,
     size_hw: tuple[int, int] | None = None,
     preprocessing: Preprocessing = GREY,
     info: DataInfo | None = None,
@@ -67,7 +72,7 @@ def test_mask_stays_on_its_image(name: str, size_hw: tuple[int, int] | None) -> 
     assert ((image[inner] - 20 * mask[inner]).abs() <= 1).all()
 
 
-@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+@pytest.mark.parametrize("name", [name for name, kind in AUGMENTATIONS.items() if not issubclass(kind, Joining)])
 def test_what_a_sample_gets_depends_on_seed_epoch_and_index_only(name: str) -> None:
     items = samples()
     both = augment(step("flip"), step(name))
@@ -289,7 +294,7 @@ def test_crop_of_a_small_image_shows_all_of_it() -> None:
 class Shift(Geometry):
     """Four pixels to the left."""
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         return geometry.translation(torch.tensor([4.0]), torch.tensor([0.0])), size_hw
 
 
@@ -320,8 +325,8 @@ def test_translate_by_pixels_is_padding_and_cropping() -> None:
 def draw_maps(name: str, options: dict, count: int, size_hw: tuple[int, int], target_hw: tuple[int, int]) -> Tensor:
     made = AUGMENTATIONS[name](**options)
     assert isinstance(made, Geometry)
-    size = torch.tensor([size_hw] * count, dtype=torch.float64)
-    return made.map(Draws(0, 0, index=torch.arange(count)), size, target_hw=target_hw)[0]
+    size, target = (torch.tensor([hw] * count, dtype=torch.float64) for hw in (size_hw, target_hw))
+    return made.map(Draws(0, 0, index=torch.arange(count)), size, target_hw=target)[0]
 
 
 def test_scale_keeps_to_its_range_and_reaches_its_ends() -> None:
@@ -461,16 +466,16 @@ class Quarters:
 @pytest.mark.parametrize("quarters", range(4))
 def test_turn_shows_whole_pixels_of_the_image_turned(quarters: int) -> None:
     image = torch.arange(2 * 5 * 7, dtype=torch.uint8).view(2, 1, 5, 7) * 3
-    matrix, sizes = AUGMENTATIONS["turn"]().map(Quarters(quarters), torch.tensor([[5.0, 7.0]] * 2), target_hw=(5, 7))
+    size = torch.tensor([[5.0, 7.0]] * 2)
+    matrix, sizes = AUGMENTATIONS["turn"]().map(Quarters(quarters), size, target_hw=size)
     expected = torch.rot90(image, quarters, (2, 3))
     assert sizes.tolist() == [list(expected.shape[2:])] * 2
     assert torch.equal(geometry.warp(image, matrix, tuple(expected.shape[2:])), expected)
 
 
 def test_turn_takes_each_of_the_four_as_often() -> None:
-    matrix, _ = AUGMENTATIONS["turn"]().map(
-        Draws(0, 0, index=torch.arange(400)), torch.tensor([[5.0, 5.0]] * 400), target_hw=(5, 5)
-    )
+    size = torch.tensor([[5.0, 5.0]] * 400)
+    matrix, _ = AUGMENTATIONS["turn"]().map(Draws(0, 0, index=torch.arange(400)), size, target_hw=size)
     counts = torch.unique(matrix, dim=0, return_counts=True)[1]
     assert len(counts) == 4
     assert counts.min() > 70
@@ -486,3 +491,65 @@ def test_targets_of_a_batch_lie_on_its_window() -> None:
         assert batch["size_hw"].tolist() == [size]
         share = (batch["keypoints"][0, 0] + 0.5) / torch.tensor(size[::-1])
         assert share.tolist() == [0.5, 0.5]
+
+
+SHORTER = Preprocessing(shorter=30, longest=60, multiple=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+UNEVEN = [(40, 56), (80, 64), (16, 80), (24, 40)]
+
+
+def uneven() -> list[Sample]:
+    return [sample(i, *size) for i, size in enumerate(UNEVEN)]
+
+
+def test_without_steps_shortened_images_are_those_of_evaluation() -> None:
+    trained, evaluated = augment(preprocessing=SHORTER)(uneven(), 0), Collate(SHORTER)(uneven(), 0)
+    assert trained["image"].shape == evaluated["image"].shape == (4, 3, 48, 64)
+    assert torch.equal(trained["valid_xyxy"], evaluated["valid_xyxy"])
+    assert (trained["image"].int() - evaluated["image"].int()).abs().max() <= 1
+    assert trained["size_hw"].tolist() == [[30, 42], [37, 30], [12, 60], [30, 50]]  # targets lie on the windows
+    assert [tuple(mask.shape) for mask in trained["mask"]] == [(30, 42), (37, 30), (12, 60), (30, 50)]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in AUGMENTATIONS.items() if issubclass(kind, Geometry)])
+def test_windows_of_several_sizes_are_padded_with_the_mean_colour_and_said(name: str) -> None:
+    items = [item | {"clean": item["image"]} for item in uneven()]
+    change = augment(step(name), preprocessing=SHORTER)
+    batch = change(items, 0)
+    assert batch["image"].shape[-2] % 16 == batch["image"].shape[-1] % 16 == 0
+    assert torch.equal(batch["image"], batch["clean"])
+    for i, mask in enumerate(batch["mask"]):
+        height, width = mask.shape
+        assert batch["valid_xyxy"][i].tolist() == [0, 0, width, height]
+        assert batch["size_hw"][i].tolist() == [height, width]
+        image = batch["image"][i]
+        assert image[:, height:].eq(128).all()
+        assert image[:, :, width:].eq(128).all()
+        known = mask != IGNORE
+        assert (image[0, :height, :width][~known] == 128).all()
+        alone = change([items[i]], 0)  # no window depends on the others of its batch
+        assert torch.equal(alone["image"][0, :, :height, :width], image[:, :height, :width])
+
+
+def test_shortened_image_that_is_turned_or_scaled_is_seen_whole() -> None:
+    grown = augment(AUGMENTATIONS["scale"](range=[1.5, 1.5]), preprocessing=SHORTER)(uneven(), 0)
+    assert grown["size_hw"].tolist() == [[45, 63], [56, 45], [18, 90], [45, 75]]
+    turned = augment(step("turn"), preprocessing=SHORTER)([sample(i) for i in range(12)], 0)
+    assert set(map(tuple, turned["size_hw"].tolist())) == {(30, 42), (42, 30)}
+    assert all((mask != IGNORE).all() for mask in turned["mask"])
+
+
+def test_windows_of_a_chosen_size_are_cut_from_shortened_images() -> None:
+    batch = augment(step("crop"), size_hw=(16, 16), preprocessing=SHORTER)(uneven(), 0)
+    assert batch["image"].shape == (4, 3, 16, 16)
+    assert batch["valid_xyxy"].tolist() == [[0, 0, 16, 16]] * 4
+
+
+def test_box_of_normalisation_by_image_is_that_of_each_window() -> None:
+    by_image = Preprocessing(shorter=30, longest=60, normalization="image")
+    batch = augment(preprocessing=by_image)(uneven(), 0)
+    assert batch["shown_xyxy"].tolist() == batch["valid_xyxy"].tolist()
+
+
+def test_joining_behind_another_step_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"mosaic behind another step, or twice.*put it first"):
+        augment(step("flip"), step("mosaic"))

@@ -17,8 +17,8 @@ GREY = float(MEAN @ torch.tensor([0.299, 0.587, 0.114]))
 
 
 def maps(name: str, options: dict, size_hw: tuple[int, int], *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    size = torch.tensor([size_hw] * COUNT, dtype=torch.float64)
-    return AUGMENTATIONS[name](**options).map(Draws(0, 0, index=torch.arange(COUNT)), size, target_hw=target_hw)
+    size, target = (torch.tensor([hw] * COUNT, dtype=torch.float64) for hw in (size_hw, target_hw))
+    return AUGMENTATIONS[name](**options).map(Draws(0, 0, index=torch.arange(COUNT)), size, target_hw=target)
 
 
 def jitter(**values: float) -> Tensor:

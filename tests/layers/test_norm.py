@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.layers.norm import LocalResponseNorm, LocationBatchNorm, batch_norm
+from unpool.layers.norm import L2Norm, LocalResponseNorm, LocationBatchNorm, batch_norm
 
 LEARNED = ["scale_and_shift", "shift", "nothing"]
 
@@ -208,3 +208,18 @@ def test_gradient_passes_through_the_statistics_in_training_only():
 def test_norm_per_location_refuses_another_size():
     with pytest.raises(ValueError, match=r"the input is \(2, 4, 3\) and this norm was made for \(2, 3, 4\)"):
         LocationBatchNorm((2, 3, 4))(torch.zeros(2, 2, 4, 3))
+
+
+def test_l2_norm_scales_every_position_to_the_learned_length():
+    torch.manual_seed(0)
+    norm, x = L2Norm(3, scale=20.0), torch.randn(2, 3, 4, 5)
+    expected = 20 * x / x.square().sum(1, keepdim=True).sqrt()
+    torch.testing.assert_close(norm(x), expected)
+    norm.weight.data = torch.tensor([1.0, 2.0, 3.0])
+    torch.testing.assert_close(norm(x), expected / 20 * torch.tensor([1.0, 2.0, 3.0])[:, None, None])
+
+
+def test_l2_norm_of_half_precision_is_computed_in_single():
+    norm, x = L2Norm(512), torch.full((1, 512, 1, 1), 300.0, dtype=torch.float16)  # the sum of squares is 46 million
+    assert norm(x).isfinite().all()
+    assert norm(x).dtype == torch.float16

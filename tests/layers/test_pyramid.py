@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.pyramid import ASPP, FeaturePyramid, PyramidPooling, set_rate, with_pooled_level
+from unpool.layers.pyramid import ASPP, ConvolvedLevels, FeaturePyramid, PooledLevel, PyramidPooling, set_rate
 
 RESNET50 = (256, 512, 1024, 2048)
 
@@ -90,7 +90,7 @@ def test_odd_sizes_are_those_of_the_maps():
 @pytest.mark.parametrize(("size", "half"), [(7, 4), (8, 4)])
 def test_pooled_level_is_every_second_pixel_of_the_coarsest(size, half):
     maps = (torch.rand(1, 2, 2 * size, 2 * size), torch.rand(1, 2, size, size))
-    *kept, last = with_pooled_level(maps)
+    *kept, last = PooledLevel()(maps)
     assert all(torch.equal(a, b) for a, b in zip(kept, maps, strict=True))
     assert last.shape[-1] == half
     assert torch.equal(last, maps[1][..., ::2, ::2])
@@ -100,3 +100,13 @@ def test_neck_has_neither_norm_nor_activation():
     kinds = {type(m) for m in FeaturePyramid((2, 3), 4).modules()}
     assert kinds == {FeaturePyramid, nn.ModuleList, nn.Conv2d}
     assert ConvNormAct not in kinds
+
+
+def test_convolved_levels_halve_the_coarsest_map_and_the_second_reads_the_first_rectified():
+    torch.manual_seed(0)
+    levels, maps = ConvolvedLevels(3), (torch.rand(1, 3, 10, 14), torch.rand(1, 3, 5, 7))
+    *kept, p6, p7 = levels(maps)
+    assert all(a is b for a, b in zip(kept, maps, strict=True))
+    assert (p6.shape[2:], p7.shape[2:]) == ((3, 4), (2, 2))
+    torch.testing.assert_close(p6, levels.p6(maps[1]))
+    torch.testing.assert_close(p7, levels.p7(p6.clamp(min=0)))

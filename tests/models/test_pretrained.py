@@ -80,7 +80,11 @@ def test_weights_that_do_not_fit_an_option_are_refused(published):
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("resnet18", {"weights": "imagnet"}, "weights is 'imagnet'; it must be imagenet or voc or efficientnet_lite0"),
+        (
+            "resnet18",
+            {"weights": "imagnet"},
+            "weights is 'imagnet'; it must be imagenet or voc or coco or efficientnet_lite0",
+        ),
         ("resnet18", {"weights": "voc"}, "no weights 'voc' are published for resnet18; there are for fcn_resnet50"),
         ("cifar_resnet20", {"weights": "imagenet"}, "no weights 'imagenet' are published for cifar_resnet20"),
         ("unet", {"weights": "imagenet", "backbone": "vgg16_c"}, "are published for vgg16_c"),
@@ -229,3 +233,35 @@ def test_timms_origin_is_what_timm_says():
     assert len(come.classes) == 1000
     assert come.classes[0].startswith("tench")
     assert (come.size_hw, come.crop) == ((224, 224), 0.95)
+
+
+def test_published_detector_has_torchvisions_norms_and_its_classes_without_the_background(monkeypatch):
+    """On the meta device, where weights are shapes alone; answers are compared beside the detectors."""
+    build = torchvision.models.detection.fasterrcnn_resnet50_fpn
+    with torch.device("meta"):
+        tensors = build(weights=None, weights_backbone=None).state_dict()
+        monkeypatch.setattr(pretrained, "fetch", lambda _: tensors)
+        network = models.build("fasterrcnn_resnet50_fpn", weights="coco")
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {norm.eps for norm in norms} == {0.0}
+    assert not list(norms[0].parameters())
+    origins = {name: pretrained.origin(name, "coco") for name in pretrained.PUBLISHED["coco"]}
+    assert {name: (len(one.classes), one.classes[0]) for name, one in origins.items()} == {
+        "fasterrcnn_resnet50_fpn": (90, "person"),
+        "retinanet_resnet50_fpn": (91, "__background__"),
+        "ssd300_vgg16": (90, "person"),
+    }
+    assert origins["ssd300_vgg16"].std == (1 / 255,) * 3
+
+
+def test_another_number_of_classes_of_a_published_detector_needs_a_new_head(monkeypatch):
+    build = torchvision.models.detection.retinanet_resnet50_fpn
+    with torch.device("meta"):
+        tensors = build(weights=None, weights_backbone=None).state_dict()
+        monkeypatch.setattr(pretrained, "fetch", lambda _: tensors)
+        with pytest.raises(
+            ModelFileError, match=r"another number of classes, and nothing of scores\.last.*model\.new_head=true"
+        ):
+            models.build("retinanet_resnet50_fpn", weights="coco", num_classes=3)
+        network = models.build("retinanet_resnet50_fpn", weights="coco", num_classes=3, new_head=True)
+    assert network.num_classes == 3

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from unpool.errors import DataError
 from unpool.ops import mean_image, preprocessing
@@ -257,3 +258,67 @@ def test_values_that_make_no_preprocessing_are_refused(options, message):
 def test_preprocessing_comes_back_from_json_as_it_was():
     chosen = Preprocessing(size_hw=(4, 6), rule="cover", multiple=8, order="bgr", value_range=(0.0, 255.0))
     assert Preprocessing.from_json(chosen.to_json()) == chosen
+
+
+SHORTENED = Preprocessing(shorter=60, longest=100, multiple=32)
+
+
+def shapes(count: int) -> list[tuple[int, int]]:
+    generator = torch.Generator().manual_seed(0)
+    return [(int(h), int(w)) for h, w in torch.randint(1, 200, (count, 2), generator=generator)]
+
+
+@pytest.mark.parametrize(("shorter", "longest"), [(60, 100), (33, 77)])
+def test_shorter_side_gets_the_size_that_torchvision_gives_it(shorter, longest):
+    theirs = GeneralizedRCNNTransform(shorter, longest, [0.0] * 3, [1.0] * 3)
+    ours = Preprocessing(shorter=shorter, longest=longest, multiple=32)
+    for height, width in shapes(50):
+        if longest / max(height, width) * min(height, width) < 1:
+            continue  # torchvision makes no image of it
+        box = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+        images, targets = theirs([torch.zeros(3, height, width)], [{"boxes": box}])
+        layout = ours.layout((height, width))
+        right, bottom = layout.valid_xyxy[0, 2:].int().tolist()
+        assert (bottom, right) == images.image_sizes[0]
+        assert layout.input_hw == tuple(images.tensors.shape[-2:])
+        assert torch.allclose(layout.boxes_to_input([box])[0], targets[0]["boxes"], atol=1e-4)
+        assert ours.resize(torch.zeros(3, height, width, dtype=torch.uint8)).shape[-2:] == layout.input_hw
+
+
+def test_strip_keeps_one_pixel_of_its_shorter_side():
+    assert SHORTENED.boxes(torch.tensor([[1, 5000]])).tolist() == [[0, 0, 100, 1]]
+    assert SHORTENED.resize(picture(1, 5000)).shape == (3, 32, 128)
+
+
+def test_shortened_image_is_the_plain_resize_and_all_else_the_mean_colour():
+    images = [picture(90, 120), picture(50, 200), picture(50, 61)]
+    sizes = [(60, 80), (25, 100), (60, 73)]
+    batch, valid = SHORTENED.collate(images)
+    assert batch.shape == (3, 3, 64, 128)
+    assert valid.tolist() == [[0, 0, width, height] for height, width in sizes]
+    for image, one, (height, width) in zip(images, batch, sizes, strict=True):
+        assert torch.equal(one[:, :height, :width], resize_to(image, (height, width)))
+        for rest in (one[:, height:], one[:, :, width:]):
+            assert rest.eq(torch.tensor([124, 116, 104])[:, None, None]).all()
+    assert torch.equal(SHORTENED.resize(images[0]), batch[0, :, :, :96])
+    assert SHORTENED.normalize(batch).shape == batch.shape
+
+
+def test_shortened_images_are_mapped_as_they_are_resized():
+    for whole in (False, True):
+        maps, extent = SHORTENED.maps(torch.tensor([[90, 120], [50, 200]]), whole=whole)
+        assert extent.tolist() == [[60, 80], [25, 100]]
+        assert (maps @ torch.tensor([80.0, 60.0, 1.0], dtype=torch.float64))[0, :2].tolist() == [120, 90]
+    assert not SHORTENED.keeps_size
+    assert Preprocessing().keeps_size
+    assert not Preprocessing(size_hw=(4, 4)).keeps_size
+    assert Preprocessing.from_json(SHORTENED.to_json()) == SHORTENED
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"shorter": 60}, {"longest": 60}, {"shorter": 61, "longest": 60}, {"shorter": 6, "longest": 9, "size_hw": (6, 9)}],
+)
+def test_sides_that_contradict_one_another_are_refused(options):
+    with pytest.raises(ValueError, match=r"expected the first two, shorter at most longest, or size_hw"):
+        Preprocessing(**options)

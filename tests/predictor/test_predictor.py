@@ -103,6 +103,19 @@ def test_mask_of_a_fitted_image_has_its_size_and_nothing_of_the_bars():
         assert answer["mask"].eq(1).all()
 
 
+def test_mask_of_a_shortened_image_has_its_size_and_nothing_of_what_it_is_padded_by():
+    image = torch.full((3, 90, 40), 255, dtype=torch.uint8)
+    shortened = Preprocessing(shorter=30, longest=60, multiple=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    for limit in (10_000, 2_000):
+        model = Threshold()
+        predictor = predictor_of(shortened, model, limit=limit)
+        (answer,) = predictor(image)
+        assert answer["mask"].shape == (90, 40)
+        assert answer["mask"].eq(1).all()
+        assert model.sizes == [(64, 32)]  # of 60 x 26
+    assert "images whose sides are 30 and at most 60" in repr(predictor)
+
+
 def test_resized_image_is_answered_at_its_own_size_in_bands_as_at_once():
     image = picture(90, 61)
     small = Preprocessing(size_hw=(24, 40), mean=(0.0,) * 3, std=(1.0,) * 3)

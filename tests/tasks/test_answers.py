@@ -5,19 +5,32 @@ import torch
 from torch import nn
 
 from unpool import tasks
+from unpool.models.detection.practice import FOCAL
 from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
+from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, Stages
 
 B, SIDE = 3, 16
 INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
 GENERATOR = torch.Generator().manual_seed(0)
 
 
+def as_boxes(maps):
+    """Scores and deltas of an anchor of 6 pixels at every second pixel."""
+    grid = torch.arange(0.0, SIDE, 2)
+    x, y = torch.meshgrid(grid, grid, indexing="xy")
+    centres = torch.stack([x, y], dim=-1).reshape(-1, 2)
+    anchors = torch.cat([centres - 3, centres + 3], dim=1)
+    given = maps[..., ::2, ::2].flatten(2).mT  # (B, A, classes)
+    return AnchoredBoxes(given, given[..., :1].expand(-1, -1, 4), anchors, torch.zeros(len(anchors)).long())
+
+
 class Network(nn.Module):
     """Outputs of the kind that a task asks for, which depend on the image."""
+
+    practice, box_weights = FOCAL, (1.0, 1.0, 1.0, 1.0)
 
     def __init__(self, outputs, *, kind):
         super().__init__()
@@ -33,6 +46,8 @@ class Network(nn.Module):
             return Stages((maps, 2 * maps))
         if self.kind == "coordinates":
             return CoordinateStages((maps.mean((2, 3)).repeat(1, 2), maps.amax((2, 3)).repeat(1, 2)))
+        if self.kind == "boxes":
+            return as_boxes(maps)
         if self.kind == "fields":
             return FieldStages((maps[:, :2],), (maps,))
         return maps
@@ -41,6 +56,7 @@ class Network(nn.Module):
 KINDS = {
     "classification": "vector",
     "denoising": "maps",
+    "detection": "boxes",
     "people": "fields",
     "pose": "stages",
     "pose_coordinates": "coordinates",
@@ -52,11 +68,17 @@ def points(*shape):
     return SIDE * torch.rand(*shape, 2, generator=GENERATOR)
 
 
+def boxes(count):
+    low = points(count) / 2
+    return torch.cat([low, low + 4 + points(count) / 4], dim=1)
+
+
 def targets(name):
     """Random targets of the shapes that a task needs, other ones at each call."""
     integers = {"generator": GENERATOR, "dtype": torch.int64}
     return {
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
+        "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
         "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},

@@ -163,6 +163,8 @@ def test_denoising_refuses_what_gives_no_image():
     for rule in ("cover", "stretch"):
         with pytest.raises(RecipeError, match=r"data.size is \[8, 8\]; a denoised image must have the pixels of its"):
             task(Preprocessing(size_hw=(8, 8), rule=rule))
+    with pytest.raises(RecipeError, match=r"data.shorter is 8; .* leave data.shorter out"):
+        task(Preprocessing(shorter=8, longest=9))
 
 
 def test_denoising_needs_as_many_outputs_as_the_image_has_channels():

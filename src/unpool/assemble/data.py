@@ -226,6 +226,8 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
     decoding = decoding or decoding_of(recipe)
     return Preprocessing(
         size_hw=None if data.size is None else (data.size[0], data.size[1]),
+        shorter=data.shorter,
+        longest=data.longest,
         rule=data.rule,
         crop=data.crop,
         channels=data.channels,
@@ -268,7 +270,7 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
         augmentations=tuple(kinds),
         interpolating=tuple(name for name, kind in geometry.items() if not kind.keeps_pixels),
         window_hw=None if window is None else (window[0], window[1]),
-        keeps_scale=recipe.data.size is None and not any(kind.chooses_scale for kind in geometry.values()),
+        keeps_scale=recipe.data.keeps_size and not any(kind.chooses_scale for kind in geometry.values()),
         sizes_hw=data.train.samples.sizes_hw,
         chooses_pairs=recipe.data.flip_pairs is not None,
     )

@@ -87,7 +87,7 @@ def sizes(recipe: Recipe, images: Sequence[Tensor], sizing: Sizing) -> dict[str,
         takes = recipe.data.rule == "cover" or sizing.rule == "stretch"  # where borders matter, none are cut off
         rule = {"data.rule": sizing.rule} if sizing.rule and takes else {}
         return {"data.size": list(every[0]), "data.crop": sizing.crop if rule else 1.0, **rule}
-    if recipe.data.size is None and len(every) > 1:
+    if recipe.data.keeps_size and len(every) > 1:
         return {"data.train_size": _window(every), "data.augment": [{"crop": {}}]}
     return {}
 
@@ -96,8 +96,10 @@ def say_sizes(recipe: Recipe, images: Sequence[Tensor], sizing: Sizing) -> None:
     """Logs the size that the network gets; warns where `predict` brings photographs to it in another way."""
     every, data = _sizes_of(images), recipe.data
     shown = " and ".join(f"{width}x{height}" for height, width in every[:: max(1, len(every) - 1)])
-    if data.size is None:
+    if data.keeps_size:
         _say_of_any_size(recipe, every, sizing, shown=shown)
+    elif data.size is None:
+        _log.info("images are %s: data.shorter %s and data.longest %s resize each", shown, data.shorter, data.longest)
     elif every != [data.size]:
         several = "of several sizes, such as " if len(every) > 1 else ""
         _log.info(f"images are {several}{shown}: data.rule {data.rule} makes each {data.size[1]}x{data.size[0]}")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unpool.assemble.data import Data
 from unpool.assemble.processes import num_workers
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry, Joining
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
@@ -26,7 +26,8 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     """Augmented batches in the recipe's order, or in another one."""
     size = recipe.data.train_size or recipe.data.size
     steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
-    _require_in_view(steps, min(map(min, [recipe.data.size] if recipe.data.size else data.train.samples.sizes_hw)))
+    _require_in_view(steps, _shortest_side(data))
+    _require_targets(recipe, data.train.samples.gives)
     transform = Augment(
         steps,
         size_hw=None if size is None else (size[0], size[1]),
@@ -57,7 +58,7 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
 def require_one_size(recipe: Recipe, loader: Loader) -> None:
     """Raises DataError where images of several sizes meet in a batch of the first epoch, and no size is set."""
     every = list(map(tuple, loader.samples.sizes_hw))
-    if recipe.data.size or recipe.data.train_size or len(set(every)) < 2:
+    if not recipe.data.keeps_size or recipe.data.train_size or len(set(every)) < 2:
         return
     for batch in loader.order.batches(0):
         sizes = Counter(every[index] for index in batch).most_common()
@@ -73,14 +74,45 @@ def require_one_size(recipe: Recipe, loader: Loader) -> None:
 def _alike(recipe: Recipe, samples: Samples) -> Tensor:
     """(n,) int64: samples of one number can stand in for one another in a batch of the recipe's order."""
     keys = torch.zeros(len(samples), 3, dtype=torch.int64)
-    if recipe.data.size is None and recipe.data.train_size is None:
+    if recipe.data.keeps_size and recipe.data.train_size is None:
         keys[:, :2] = torch.tensor(samples.sizes_hw)
     if {"weighted", "p_times_k"} & set(recipe.data.order):
         keys[:, 2] = torch.as_tensor(read_labels(samples))
     return keys.unique(dim=0, return_inverse=True)[1]
 
 
-def _require_in_view(steps: Sequence[Geometry | Colour], side: int) -> None:
+def _shortest_side(data: Data) -> int:
+    """Pixels of the smallest image as augmentations get it."""
+    size_hw = data.preprocessing.size_hw
+    if size_hw is not None:
+        return min(size_hw)
+    return int(data.preprocessing.maps(torch.tensor(data.train.samples.sizes_hw), whole=True)[1].min())
+
+
+def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:
+    """Raises RecipeError for an augmentation that needs other targets than the samples have, or all of a batch."""
+    for name, kind in ((name, AUGMENTATIONS[name]) for name, _ in recipe.data.steps):
+        if issubclass(kind, Geometry) and kind.reads_boxes and "boxes" not in gives:
+            raise RecipeError(
+                f"data.augment has {name}, which chooses windows by boxes, and samples give {', '.join(gives)}: take "
+                "resized_crop, or a reader that gives boxes"
+            )
+        if not issubclass(kind, Joining):
+            continue
+        if alone := sorted(set(gives) - kind.joins):
+            raise RecipeError(
+                f"data.augment has {name}, which makes one picture of several, and samples give {', '.join(alone)}, of "
+                f"which a picture has one: leave {name} out"
+            )
+        if world_size() > 1:
+            raise RecipeError(
+                f"data.augment has {name}, which joins images of one batch, and each of {world_size()} processes has a "
+                f"part of the batch, so that the pictures would be others than those of one process: leave {name} out, "
+                "or train by one process"
+            )
+
+
+def _require_in_view(steps: Sequence[Geometry | Colour | Joining], side: int) -> None:
     """Raises RecipeError for a step that may move all of an image of that side out of the window."""
     for step in steps:
         if isinstance(step, Geometry) and step.shift >= side:

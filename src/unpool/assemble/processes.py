@@ -70,5 +70,7 @@ def _count(recipe: Recipe, samples: Samples, reader: Reader | None) -> int:
 
 
 def _is_small(recipe: Recipe, count: int) -> bool:
-    height, width = recipe.data.train_size or recipe.data.size or (_USUAL_SIDE, _USUAL_SIDE)
+    data = recipe.data
+    shortened = (data.shorter, data.longest) if data.shorter and data.longest else None
+    height, width = data.train_size or data.size or shortened or (_USUAL_SIDE, _USUAL_SIDE)
     return count * recipe.train.epochs * recipe.data.repeat * height * width < _SMALL_PIXELS

@@ -37,9 +37,9 @@ def parser() -> Parser:
     verb.add_argument("--csv", action="store_true", help="write predictions.csv too, a row for each image")
     verb.add_argument(
         "--weights",
-        choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
+        choices=["last", "best", "imagenet", "voc", "coco", "efficientnet_lite0"],
         default="last",
-        help="of a run: last (default) or best in validation; of a network: imagenet or voc, downloaded once, "
+        help="of a run: last (default) or best in validation; of a network: imagenet, voc or coco, downloaded, "
         "or efficientnet_lite0, of an installed package",
     )
     verb.add_argument(

@@ -4,13 +4,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_dense
+from unpool.cli import show_anchors, show_dense, show_errors
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works, as numbers and a picture: dense"
+ABOUT = "show how a network works, as numbers and pictures: anchors, dense, errors"
 SHOWN: dict[str, ModuleType] = {
+    "anchors": show_anchors,
     "dense": show_dense,
+    "errors": show_errors,
 }
 
 

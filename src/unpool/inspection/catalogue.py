@@ -90,7 +90,7 @@ def _shapes(output: Sequence[Any]) -> Shapes:
 def _text(shapes: Shapes) -> str:
     """ "3 x 1000" of three outputs of one shape, "21x500x500" of one."""
     kinds = {shape: shapes.count(shape) for shape in shapes}
-    return ", ".join(f"{n} x " * (n > 1) + "x".join(map(str, shape)) for shape, n in kinds.items())
+    return ", ".join(f"{n} x " * (n > 1) + "x".join(map(str, shape)) for shape, n in kinds.items() if shape)
 
 
 def _are_close(counted: float, published: float) -> bool:

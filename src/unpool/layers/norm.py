@@ -1,4 +1,4 @@
-"""Batch norm per filter or per location (Ioffe and Szegedy 2015, arXiv:1502.03167), and local response norm.
+"""Batch norm per filter or per location (Ioffe and Szegedy 2015, arXiv:1502.03167), local response norm and L2 norm.
 
 Local response norm is the one of Krizhevsky et al. 2012 (AlexNet), section 3.3: `alpha` multiplies the sum of squares.
 Torch's module of that name and Caffe divide `alpha` by the number of filters first, so that they need 5e-4. Squares and
@@ -122,3 +122,23 @@ class LocalResponseNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class L2Norm(nn.Module):
+    """Scales each position's channels to length 1, times a learned factor for each: (B, C, H, W) -> the same shape.
+
+    Early maps of VGG have larger values than later ones, which are read beside them. Lengths are computed in float32 at
+    least. Source: Liu et al. 2015 (ParseNet), arXiv:1506.04579, section 3.3.
+
+    Args:
+        channels: C.
+        scale: of every channel before training.
+    """
+
+    def __init__(self, channels: int, scale: float = 20.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return (nn.functional.normalize(wide) * self.weight[:, None, None]).to(x.dtype)

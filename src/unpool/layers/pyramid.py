@@ -99,6 +99,31 @@ class FeaturePyramid(nn.Module):
         return tuple(smooth(x) for smooth, x in zip(self.smooth, reversed(sums), strict=True))
 
 
-def with_pooled_level(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Returns the maps and one more, P6: every second pixel of the coarsest (max pooling of side 1, stride 2)."""
-    return (*maps, nn.functional.max_pool2d(maps[-1], 1, stride=2))
+class PooledLevel(nn.Module):
+    """Adds one map at twice the coarsest stride, P6: every second pixel of it (max pooling of side 1, stride 2)."""
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return (*maps, nn.functional.max_pool2d(maps[-1], 1, stride=2))
+
+
+class ConvolvedLevels(nn.Module):
+    """Adds two maps at twice and four times the coarsest stride, P6 and P7, by 3x3 convolutions of stride 2.
+
+    The second reads the first through a ReLU. Source: Lin et al. 2017, arXiv:1708.02002, section 4; P6 is computed from
+    P5, as in torchvision 0.28.0, and in the paper from the backbone's map below it.
+
+    Args:
+        width: channels of every map.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.p6 = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.p7 = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        for conv in (self.p6, self.p7):
+            nn.init.xavier_uniform_(conv.weight)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        p6 = self.p6(maps[-1])
+        return (*maps, p6, self.p7(nn.functional.relu(p6)))

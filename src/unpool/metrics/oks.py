@@ -6,15 +6,13 @@ person gets may get one of them, by its distance from the box of twice the size.
 by size, and that areas are estimated from boxes if the data set has no areas (`metrics.people`).
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from faster_coco_eval.core import COCO, COCOeval_faster
 from torch import Tensor
 
+from unpool.metrics.coco import count_matches
 from unpool.ops.sides import unsided
 
 _DEVIATIONS = {  # of COCO's joints; the neck and the top of the head as in CrowdPose
@@ -23,8 +21,7 @@ _DEVIATIONS = {  # of COCO's joints; the neck and the top of the head as in Crow
 }
 _OTHERS = 0.079
 _FAR = -1e6  # pixels: where a joint is that was not predicted; a similarity of 0 to any joint
-_PERSON = 1  # the only category
-_log = logging.getLogger(__name__)
+_PERSON = 1  # the only class
 
 
 class Annotated(NamedTuple):
@@ -88,29 +85,10 @@ class AveragePrecision:
         if not any(one["num_keypoints"] and not one["iscrowd"] for _, people, _ in self.images for one in people):
             return {}
         ordered = sorted(self.images, key=lambda image: image[0])
-        people, poses = _content([image[1] for image in ordered]), _content([image[2] for image in ordered])
-        counted = COCOeval_faster(
-            people, poses, "keypoints", print_function=_log.debug, kpt_oks_sigmas=list(self.sigmas)
-        )
-        counted.params.areaRng, counted.params.areaRngLbl = [[0, np.inf]], ["all"]
-        counted.evaluate()
-        each = np.asarray(counted.eval["precision"]).reshape(len(counted.params.iouThrs), -1).mean(1)
+        people, poses = [image[1] for image in ordered], [image[2] for image in ordered]
+        precision, _ = count_matches(people, poses, "keypoints", sigmas=self.sigmas.tolist())
+        each = precision[:, :, 0, 0, 0].mean(1)  # of people of any size
         return {"oks_ap": float(each.mean()), "oks_ap50": float(each[0]), "oks_ap75": float(each[5])}
-
-
-def _content(images: Sequence[Sequence[dict[str, Any]]]) -> COCO:
-    """The records of each image under ids counted from 1, in COCO's format."""
-    records = [
-        {**record, "image_id": number, "category_id": _PERSON}
-        for number, image in enumerate(images, 1)
-        for record in image
-    ]
-    content = {
-        "images": [{"id": number} for number in range(1, len(images) + 1)],
-        "categories": [{"id": _PERSON}],
-        "annotations": [{**record, "id": number} for number, record in enumerate(records, 1)],
-    }
-    return COCO(content, print_function=_log.debug)
 
 
 def _people(truth: Annotated) -> list[dict[str, Any]]:
@@ -122,7 +100,8 @@ def _people(truth: Annotated) -> list[dict[str, Any]]:
     columns = (joints.flatten(1), visible.sum(1), truth.area, boxes, crowds.int())
     names = ("keypoints", "num_keypoints", "area", "bbox", "iscrowd")
     records: list[dict[str, Any]] = [
-        dict(zip(names, row, strict=True)) for row in zip(*(x.tolist() for x in columns), strict=True)
+        {**dict(zip(names, row, strict=True)), "category_id": _PERSON}
+        for row in zip(*(x.tolist() for x in columns), strict=True)
     ]
     return [one for one in records if one["num_keypoints"] or truth.boxes is not None]
 
@@ -132,6 +111,6 @@ def _poses(predicted: Tensor, score: Tensor) -> list[dict[str, Any]]:
     flat = torch.cat([joints, torch.ones_like(joints[..., :1])], dim=2).flatten(1).tolist()
     scores = score.nan_to_num(nan=-torch.inf).tolist()
     return [
-        {"keypoints": pose, "score": value, "area": 1.0, "bbox": [0.0] * 4}
+        {"keypoints": pose, "score": value, "area": 1.0, "bbox": [0.0] * 4, "category_id": _PERSON}
         for pose, value in zip(flat, scores, strict=True)
     ]

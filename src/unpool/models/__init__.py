@@ -11,7 +11,16 @@ from torch import nn
 
 from unpool.errors import RecipeError, UnpoolError, quoted, shortened
 from unpool.machine import free_bytes
-from unpool.models import classification, classifiers, denoising, pose, pretrained, segmentation, timm_backbone
+from unpool.models import (
+    classification,
+    classifiers,
+    denoising,
+    detection,
+    pose,
+    pretrained,
+    segmentation,
+    timm_backbone,
+)
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF, Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
@@ -23,7 +32,7 @@ _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default op
 
 _ROWS = (
     (classification, {**BACKBONES, **classifiers.MODELS}),
-    *((area, area.MODELS) for area in (segmentation, pose, denoising)),
+    *((area, area.MODELS) for area in (segmentation, detection, pose, denoising)),
 )
 AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for
     area.__name__.rpartition(".")[2]: rows for area, rows in _ROWS
@@ -141,11 +150,12 @@ def build(
     Args:
         name: a row of MODELS, or "timm/" and a name of timm's for its classifier.
         weights: None for initial weights; "imagenet" for torchvision's or timm's, which a composed network takes for
-            its backbone; "voc" for torchvision's segmentation networks; "efficientnet_lite0" or "hed_vgg16" for those
-            of an installed package (`models.packaged`); or a .safetensors or .pth file of any tool (`models.foreign`),
-            for the whole network or its backbone. Where num_classes or in_channels differs from that of published
-            weights, the last or first layer is derived from them: see `adapting.adapted`. From a file, the first alone.
-            "voc" sets align="sizes" where `align` is left out, so that answers are torchvision's.
+            its backbone; "voc" for torchvision's segmentation networks, "coco" for its detectors; "efficientnet_lite0"
+            or "hed_vgg16" for those of an installed package (`models.packaged`); or a .safetensors or .pth file of any
+            tool (`models.foreign`), for the whole network or its backbone. Where num_classes or in_channels differs
+            from that of published weights, the last or first layer is derived from them: see `adapting.adapted`; of a
+            detector, the first alone, and from a file too. "voc" sets align="sizes" and "coco" norms="frozen_no_eps"
+            where they are left out, so that answers are torchvision's.
         backbone: a row of BACKBONES or "timm/" and a name of timm's, for composed networks; None takes that of the
             published network.
         num_classes: logits; None takes the published number.

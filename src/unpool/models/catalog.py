@@ -29,7 +29,8 @@ class Variant:
             paper, what `unpool summary` counts; None for networks of other packages.
         source: paper, table and row, or the release that the count was taken from.
         input: (C, H, W) that the published counts are for.
-        output: shape without B at that input; several where the network returns a NamedTuple, in its order.
+        output: shape without B at that input; several where the network returns a NamedTuple, in its order. Of anchors
+            (A, 4) and their maps (A,), which have no B, without A.
         classes: classes of the published network.
         gmacs: published 1e9 multiply-adds of convolutions and linear layers at `input`.
         head: of a backbone's row: makes the module from the last map to logits out of (channels, classes).
@@ -52,6 +53,8 @@ class Variant:
         """What its outputs are, by their shapes: a key of `network_names.OUTPUTS`."""
         shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
         first, *more = cast(list[tuple[int, ...]], shapes)
+        if (4,) in more[1:]:  # anchors, behind scores and deltas at least
+            return "boxes"
         if len(first) == 1:
             return "scores" if first[0] == self.classes else "coordinates"
         if any(shape[0] != first[0] for shape in more):

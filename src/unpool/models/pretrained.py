@@ -1,12 +1,13 @@
 """Loads weights that others trained: torchvision's on ImageNet and on COCO with the classes of VOC, timm's, those of an
 installed package (`packaged`), or a file (`foreign`).
 
-`imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1. For timm's
-networks `imagenet` is timm's default, which may have been trained on more than ImageNet. Networks without auxiliary
-heads ignore those of the file. The auxiliary heads in GoogLeNet's file are untrained, as torchvision says; that file
-needs mean = deviation = 0.5, which torchvision computes inside of the network. A composed network loads ImageNet's
-weights, and those of a package, into its backbone; its decoder keeps its initial weights, also where the paper copies
-linear layers (FCN on VGG).
+`imagenet` is torchvision's first release of each network (IMAGENET1K_V1), `voc` its COCO_WITH_VOC_LABELS_V1, `coco` the
+first release of its detectors (COCO_V1), whose norms add nothing to the variance. For timm's networks `imagenet` is
+timm's default, which may have been trained on more than ImageNet. Networks without auxiliary heads ignore those of the
+file. The auxiliary heads in GoogLeNet's file are untrained, as torchvision says; that file needs mean = deviation =
+0.5, which torchvision computes inside of the network. A composed network loads ImageNet's weights, and those of a
+package, into its backbone; its decoder keeps its initial weights, also where the paper copies linear layers (FCN on
+VGG).
 """
 
 import logging
@@ -16,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError, quoted
+from unpool.errors import ModelFileError, RecipeError, quoted
 from unpool.models import timm_weights
 from unpool.models.adapting import adapted
 from unpool.models.catalog import Variant
@@ -24,7 +25,7 @@ from unpool.models.download import fetch
 from unpool.models.fitting import Destination
 from unpool.models.packaged import PACKAGED, Package, read_package
 from unpool.models.timm_backbone import PREFIX, is_trained
-from unpool.models.weights import assign_weights, from_torchvision
+from unpool.models.weights import assign_weights, from_torchvision, some
 from unpool.ops.drawing import voc_palette
 
 _log = logging.getLogger(__name__)
@@ -47,12 +48,17 @@ PUBLISHED: dict[str, dict[str, str]] = {  # value of weights=, name of the row, 
         for depth in ("50", "101")
         for heads in ("", "_aux")
     },
+    "coco": {
+        "fasterrcnn_resnet50_fpn": "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "retinanet_resnet50_fpn": "RetinaNet_ResNet50_FPN_Weights.COCO_V1",
+        "ssd300_vgg16": "SSD300_VGG16_Weights.COCO_V1",
+    },
 }
 
 
 WORDS = (*PUBLISHED, *PACKAGED)  # that a recipe's weights may be instead of a file
 OF_CLASSIFIERS = ("imagenet", *PACKAGED)  # those that a composed network loads into its backbone
-OPTIONS = {"voc": {"align": "sizes"}}  # value of weights=, options that give the publisher's answers
+OPTIONS = {"voc": {"align": "sizes"}, "coco": {"norms": "frozen_no_eps"}}  # those that give the publisher's answers
 
 
 class Origin(NamedTuple):
@@ -160,11 +166,24 @@ def origin(name: str, weights: str) -> Origin:
     source = f"torchvision {enum}, {enum.url}"
     if weights == "voc":
         return Origin(classes, tuple(transforms.mean), tuple(transforms.std), source, palette=voc_palette(len(classes)))
+    if weights == "coco":
+        return _detectors_origin(name, classes, source)
     (side,) = transforms.crop_size
     half = (0.5, 0.5, 0.5)
     is_googlenet = name.startswith("googlenet")
     mean, std = (half, half) if is_googlenet else (tuple(transforms.mean), tuple(transforms.std))
     return Origin(classes, mean, std, source, (side, side), synsets=timm_weights.synsets_of_imagenet())
+
+
+def _detectors_origin(name: str, classes: tuple[str, ...], source: str) -> Origin:
+    """Of COCO's numbers 1 to 90 some have no class, "N/A"; RetinaNet has one more, the background, which is no answer.
+
+    torchvision's detectors normalise images inside of the network: SSD subtracts the mean and keeps 0 to 255.
+    """
+    if name.startswith("ssd"):
+        return Origin(classes[1:], (0.48235, 0.45882, 0.40784), (1 / 255,) * 3, source, (300, 300), crop=1.0)
+    answers = classes if name.startswith("retinanet") else classes[1:]
+    return Origin(answers, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), source)
 
 
 def load_published(destination: Destination, weights: str, *, num_classes: int | None) -> None:
@@ -197,6 +216,12 @@ def load_published(destination: Destination, weights: str, *, num_classes: int |
     fitting = adapted(
         tensors, initial, num_classes=None if is_body else num_classes, in_channels=destination.in_channels
     )
+    wrong = [key for key, t in fitting.items() if key in initial and t.shape != initial[key].shape]
+    if wrong and not is_body and set(wrong) <= destination.by_class():
+        raise ModelFileError(
+            f"{source} has another number of classes, and nothing of {some(wrong)} can be derived from it: leave the "
+            "last layers new with model.new_head=true (Python: new_head=True), or num_classes as published"
+        )
     assign_weights(module, {**{key: initial[key] for key in new}, **fitting}, source=source)
     _log_derived(tensors, fitting, source=source)
 

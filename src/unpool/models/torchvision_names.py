@@ -50,6 +50,35 @@ DEEPLABV3: Rules = (
     (r"classifier\.2\.", "head.conv.norm."),
     (r"classifier\.4\.", "head.classify."),
 )
+PYRAMID: Rules = (  # a ResNet and the neck of a detector; files of before torchvision 0.14 have no ".0" behind a layer
+    *((rf"backbone\.body\.{theirs}", ours) for theirs, ours in RESNET if theirs != r"fc\."),
+    (r"backbone\.fpn\.inner_blocks\.(\d)\.(0\.|)", lambda m: f"neck.pyramid.lateral.{m[1]}."),
+    (r"backbone\.fpn\.layer_blocks\.(\d)\.(0\.|)", lambda m: f"neck.pyramid.smooth.{m[1]}."),
+)
+FASTER_RCNN: Rules = (
+    *PYRAMID,
+    (r"rpn\.head\.conv\.(0\.0\.|)", "proposals.conv."),
+    (r"rpn\.head\.cls_logits\.", "proposals.objectness."),
+    (r"rpn\.head\.bbox_pred\.", "proposals.deltas."),
+    (r"roi_heads\.box_head\.", "head."),
+    (r"roi_heads\.box_predictor\.cls_score\.", "classifier.scores."),
+    (r"roi_heads\.box_predictor\.bbox_pred\.", "classifier.deltas."),
+)
+_SUBNETS = {"classification": "scores", "regression": "deltas"}
+RETINANET: Rules = (
+    *PYRAMID,
+    (r"backbone\.fpn\.extra_blocks\.", "neck.more."),
+    (r"head\.(classification|regression)_head\.conv\.(\d)\.0\.", lambda m: f"{_SUBNETS[m[1]]}.conv{m[2]}."),
+    (r"head\.(classification|regression)_head\.conv\.(\d)\.(?!0)", lambda m: f"{_SUBNETS[m[1]]}.conv{int(m[2]) // 2}."),
+    (r"head\.(classification|regression)_head\.(?:cls_logits|bbox_reg)\.", lambda m: f"{_SUBNETS[m[1]]}.last."),
+)
+SSD_BEHIND_VGG: Rules = (
+    (r"backbone\.scale_weight", "extra.norm.weight"),
+    (r"backbone\.extra\.0\.([135])\.", lambda m: f"backbone.stages.4.{_before(m[1]) // 2}.conv."),
+    (r"backbone\.extra\.0\.7\.", "extra.fc."),
+    (r"backbone\.extra\.([1-4])\.", lambda m: f"extra.more.{_before(m[1])}."),
+    (r"head\.(classification|regression)_head\.module_list\.", lambda m: f"{_SUBNETS[m[1]]}."),
+)
 _PART = r"(conv|bn)\."
 _OURS = {"conv": "conv.", "bn": "norm."}
 GOOGLENET: Rules = (
@@ -121,6 +150,11 @@ def _rules_of(tensors: Mapping[str, Tensor]) -> tuple[Rules, str]:
     if "backbone.conv1.weight" in tensors:
         is_deeplab = "classifier.0.project.0.weight" in tensors
         return (DEEPLABV3, "DeepLabv3") if is_deeplab else (FCN, "FCN")
+    if "backbone.body.conv1.weight" in tensors:
+        return (FASTER_RCNN, "Faster R-CNN") if "rpn.head.cls_logits.weight" in tensors else (RETINANET, "RetinaNet")
+    if "backbone.scale_weight" in tensors:
+        vgg = _vgg_layers({name.removeprefix("backbone."): tensor for name, tensor in tensors.items()})
+        return (*((rf"backbone\.{theirs}", ours) for theirs, ours in vgg), *SSD_BEHIND_VGG), "SSD300"
     if "features.0.weight" not in tensors:
         return RESNET, "ResNets, and there is no sign of a VGG, AlexNet or GoogLeNet either"
     if "classifier.1.weight" in tensors:

@@ -35,7 +35,11 @@ class Preprocessing:
     """From decoded images (uint8, RGB or grey) to a network's input.
 
     Attributes:
-        size_hw: size of the input before it is padded to `multiple`; None keeps the size of each image.
+        size_hw: size of the input before it is padded to `multiple`; None keeps the size of each image, or brings it to
+            `shorter`.
+        shorter, longest: pixels of the shorter side to which each image is resized at its aspect, and the most that its
+            longer side gets, as detectors are trained; padded to `multiple` at bottom and right with the mean colour.
+            Sides are rounded down, as torchvision does. Both or none, and never with `size_hw`.
         rule: "stretch" resizes to `size_hw`; "cover" resizes until both sides reach `size_hw / crop`, then takes the
             centre; "fit" shows the whole image at its own aspect, centred between bars of the mean colour.
         crop: share of the resized image that "cover" keeps, 0.875 being 224 of 256.
@@ -48,13 +52,16 @@ class Preprocessing:
         mean, std: per channel, in the network's order and on `value_range`; `mean` is also the colour of bars.
         mean_image: (C, *size_hw) on `value_range`, as `mean_image.pack` makes it; None where not "location".
         exif: whether images are turned as their EXIF orientation says when they are decoded.
-        multiple: height and width are padded at bottom and right, by mirroring, up to a multiple of this.
+        multiple: height and width are padded at bottom and right, by mirroring, up to a multiple of this; under
+            `shorter` with the mean colour.
 
     Raises:
         ValueError: values out of range, or that contradict one another.
     """
 
     size_hw: tuple[int, int] | None = None
+    shorter: int | None = None
+    longest: int | None = None
     rule: Rule = "stretch"
     crop: float = 0.875
     channels: int = 3
@@ -80,6 +87,7 @@ class Preprocessing:
             raise ValueError(
                 f"multiple is {self.multiple} and value_range {[low, high]}; expected at least 1, and low below high"
             )
+        self._check_sides()
         colour = self.background if isinstance(self.background, tuple) else (self.background or 0,)
         if not all(0 <= value <= 255 for value in colour):
             raise ValueError(f"background is {self.background}; expected 0 to 255")
@@ -89,6 +97,11 @@ class Preprocessing:
             if self.size_hw is None:
                 raise ValueError("a mean image needs images of one size: set size_hw to its size")
             unpack(self.mean_image, (self.channels, *self.size_hw))
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether images stay as large as they are."""
+        return self.size_hw is None and self.shorter is None
 
     @property
     def decoding(self) -> Decoding:
@@ -118,7 +131,7 @@ class Preprocessing:
         """(B, 4) float64 xyxy of the input that shows each whole image, from their sizes (B, 2); see `Layout`."""
         size = size_hw.double()
         if self.size_hw is None:
-            return torch.cat([torch.zeros_like(size), size.flip(1)], dim=1)
+            return torch.cat([torch.zeros_like(size), self._shortened(size).flip(1)], dim=1)
         seen = torch.tensor(self.size_hw, dtype=torch.float64, device=size.device)
         if self.rule == "fit":
             inner, frame, before = self._frames(size)
@@ -135,8 +148,14 @@ class Preprocessing:
     def layout(self, size_hw: tuple[int, int]) -> Layout:
         """Where an image of that size lies in its input."""
         sizes = torch.tensor([size_hw])
-        height, width = (-(-side // self.multiple) * self.multiple for side in self.size_hw or size_hw)
-        return Layout(self.boxes(sizes).float(), sizes, (height, width))
+        boxes = self.boxes(sizes)
+        right, bottom = boxes[0, 2:].int().tolist()
+        return Layout(boxes.float(), sizes, self.padded(self.size_hw or (bottom, right)))
+
+    def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size, each side up to a multiple of `multiple`."""
+        height, width = (-(-side // self.multiple) * self.multiple for side in size_hw)
+        return height, width
 
     def maps(self, size_hw: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
         """What `resize` does as coordinate maps, see `ops.geometry`.
@@ -148,13 +167,13 @@ class Preprocessing:
         Returns:
             (B, 3, 3) from the resized image to the decoded one, and (B, 2) float64 sizes of the resized.
         """
-        if self.size_hw is None:
+        if self.keeps_size:
             return geometry.identity(len(size_hw)), size_hw.double()
         boxes = self.boxes(size_hw)
         extent = (boxes[:, 2:] - boxes[:, :2]).flip(1)
         share = extent / size_hw
         matrix = geometry.zoom(share[:, 1], share[:, 0])
-        if whole:
+        if whole or self.size_hw is None:
             return matrix, extent
         seen = torch.tensor(self.size_hw, dtype=torch.float64)
         return matrix @ geometry.translation(-boxes[:, 0], -boxes[:, 1]), seen.expand_as(extent)
@@ -166,15 +185,16 @@ class Preprocessing:
         pixels of its centre and more than `LARGE`, only the centre is made, which may differ by one level from that of
         the whole.
         """
-        if self.size_hw is None:
+        if self.keeps_size:
             return image
         size = torch.tensor([image.shape[-2:]])
-        if self.rule == "fit":
+        if self.size_hw and self.rule == "fit":
             inner, frame, before = ([int(side) for side in value[0]] for value in self._frames(size))
             framed = Frame(-before[1], -before[0], frame[0], frame[1])
             return resize_to(cut(resize_to(image, (inner[0], inner[1])), framed, self.fill), self.size_hw)
         left, top, right, bottom = (int(side) for side in self.boxes(size)[0])
-        whole, shown = (bottom - top, right - left), Frame(-left, -top, *self.size_hw)
+        whole = (bottom - top, right - left)
+        shown = Frame(-left, -top, *(self.size_hw or self.padded(whole)))
         if whole[0] * whole[1] > max(STRIP * shown.height * shown.width, LARGE):
             return resized_part(image, whole, shown)
         return cut(resize_to(image, whole), shown, self.fill)
@@ -244,6 +264,8 @@ class Preprocessing:
         size = values["size_hw"]
         return cls(
             size_hw=None if size is None else (int(size[0]), int(size[1])),
+            shorter=None if values["shorter"] is None else int(values["shorter"]),
+            longest=None if values["longest"] is None else int(values["longest"]),
             rule=values["rule"],
             crop=float(values["crop"]),
             channels=int(values["channels"]),
@@ -260,6 +282,25 @@ class Preprocessing:
             exif="ignore" if values["exif"] == "ignore" else "apply",
             multiple=int(values["multiple"]),
         )
+
+    def _check_sides(self) -> None:
+        sides = (self.shorter, self.longest)
+        if sides == (None, None):
+            return
+        if self.shorter is None or self.longest is None or not 1 <= self.shorter <= self.longest or self.size_hw:
+            raise ValueError(
+                f"shorter is {self.shorter}, longest {self.longest} and size_hw {self.size_hw}; expected the first "
+                "two, shorter at most longest, or size_hw"
+            )
+
+    def _shortened(self, size: Tensor) -> Tensor:
+        """(B, 2) float64 sizes of images that keep their size, or of those brought to `shorter`."""
+        if self.shorter is None or self.longest is None:
+            return size
+        least, most = size.aminmax(dim=1, keepdim=True)
+        # two tensors: a number over a tensor is a reciprocal times it, which may round to one pixel less
+        scale = torch.minimum(torch.full_like(least, self.shorter) / least, torch.full_like(most, self.longest) / most)
+        return (size * scale).floor().clamp_min(1)
 
     def _ordered(self, image: Tensor) -> Tensor:
         return image.flip(-3) if self.order == "bgr" else image

@@ -17,6 +17,7 @@ from unpool.types import Fault
 
 LONGEST_STEM = 180  # bytes; file systems take 255 in all
 LIST, VIEW = "predictions.json", "_view.jpg"  # of a folder that `predict` wrote into
+IMAGES = "images.json"  # has what LIST has where that is in a format of the task's field
 _LISTED = 3  # folders in a line
 _log = logging.getLogger(__name__)
 
@@ -105,8 +106,9 @@ def _below(path: Path) -> dict[Path, str]:
 
 def _written_in(folder: Path) -> frozenset[str]:
     """Names of the files that `write_predictions` wrote into a folder, by the list that it left there."""
+    name = IMAGES if (folder / IMAGES).is_file() else LIST
     try:
-        listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        listed = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         require_files(error)
         return frozenset()

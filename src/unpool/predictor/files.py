@@ -17,7 +17,7 @@ from unpool.data.range_of_set import range_of_files
 from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
-from unpool.predictor.asked import LIST, VIEW, list_images, reasons, stems
+from unpool.predictor.asked import IMAGES, LIST, VIEW, list_images, reasons, stems
 from unpool.predictor.predictor import Predictor
 from unpool.predictor.table import as_csv
 
@@ -44,7 +44,8 @@ def write_predictions(
     For an image `x.jpg`: `x_view.jpg` to look at, and the raw files of the task (`Task.write`), such as `x_mask.png`.
     The record notes what of the file the network has not seen (other frames, alpha, depth) or what was read
     differently, and where it saw a photograph made smaller. Where the answer is an image itself, also that its
-    colours are lost. `predictions.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
+    colours are lost. `predictions.json` lists all; where the task's field has a format for that (`Task.results`), it is
+    written in that, and `images.json` lists all. Images of equal stems get numbers: `x-2_view.jpg`.
 
     Args:
         predictor: what to ask.
@@ -65,7 +66,8 @@ def write_predictions(
     out = Path(out)
     files, problems = list_images(images)
     names = stems(files)
-    _refuse_existing(out, names, endings=(*predictor.task.files, VIEW[1:]), csv=csv)
+    lists = [LIST, *([IMAGES] if predictor.task.results([]) else []), *([TABLE] if csv else [])]
+    _refuse_existing(out, [*lists, *(f"{name}_{kind}" for name in names for kind in (*predictor.task.files, VIEW[1:]))])
     records: list[dict[str, Any]] = []
     predictor = _with_range(predictor, [path for path in files if path not in problems])
     try:
@@ -122,11 +124,20 @@ def _brief(predictor: Predictor, record: dict[str, Any]) -> str:
 
 
 def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Path, *, csv: bool) -> None:
-    listed = {"format": 1, "classes": list(predictor.info.classes), "predictions": records}
-    (out / LIST).write_text(json.dumps(listed, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    results = predictor.task.results(records)
+    listed = {"format": 1, "classes": list(predictor.info.classes)}
+    if results is None:
+        _write_json(out / LIST, listed | {"predictions": records})
+    else:
+        _write_json(out / LIST, results.content)
+        _write_json(out / IMAGES, listed | {"predictions": results.records})
     if csv:
         table = as_csv(records, [_brief(predictor, record) for record in records])
         (out / TABLE).write_text(table, encoding="utf-8")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
@@ -196,8 +207,7 @@ def _lost(path: Path, predictor: Predictor) -> list[str]:
     return sentences
 
 
-def _refuse_existing(out: Path, stems: Sequence[str], *, endings: Sequence[str], csv: bool) -> None:
-    names = [LIST, *([TABLE] if csv else []), *(f"{stem}_{kind}" for stem in stems for kind in endings)]
+def _refuse_existing(out: Path, names: Sequence[str]) -> None:
     for name in names:
         if (out / name).exists():
             raise RecipeError(

@@ -1,7 +1,7 @@
 """From a run directory, or a network's name and published weights, to a Predictor."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from torch import nn
 from unpool import models, tasks
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.model_file import FILES, load_network, read_config
-from unpool.models.pretrained import WORDS, origin
+from unpool.models.pretrained import WORDS, Origin, origin
 from unpool.network_names import not_a_run
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.predictor import Predictor
@@ -17,8 +17,9 @@ from unpool.recipe import check_recipe, load_run_recipe
 from unpool.recipe.levels import levels_of
 from unpool.types import MOST_PIXELS, DataInfo
 
-Weights = Literal["last", "best", "imagenet", "voc", "efficientnet_lite0"]
+Weights = Literal["last", "best", "imagenet", "voc", "coco", "efficientnet_lite0"]
 Device = Literal["auto", "cpu", "cuda"]
+_BACKGROUND = "__background__"  # a class of torchvision's RetinaNet that is never right
 
 
 def load(
@@ -33,8 +34,8 @@ def load(
 
     Args:
         run: a run directory, with config.json and the weights; or a network's name, for published weights.
-        weights: of a run "last", or "best" on the validation set; of a network "imagenet" or "voc", downloaded once,
-            or "efficientnet_lite0" of an installed package.
+        weights: of a run "last", or "best" on the validation set; of a network "imagenet", "voc" or "coco",
+            downloaded once, or "efficientnet_lite0" of an installed package.
         device: "auto" takes the accelerator where there is one.
         model: the network of your own that the run trained; takes the weights.
         max_pixels: of an image; larger ones are refused by their header. No run and no file of weights can raise it.
@@ -101,10 +102,11 @@ def load_published(
     source = origin(name, weights)
     if not source.classes:
         raise RecipeError(f"weights {weights!r} of {name} have no names of classes, so there is no answer: train first")
-    info = DataInfo(classes=classes or source.classes, palette=source.palette)
+    has_background = source.classes[0] == _BACKGROUND  # numbered from 0 then, as COCO numbers it
+    ids = tuple(range(len(source.classes))) if has_background else ()
+    info = DataInfo(classes=classes or source.classes, class_ids=ids, palette=source.palette)
     preprocessing = Preprocessing(
-        size_hw=source.size_hw,
-        rule="stretch" if source.size_hw is None else "cover",
+        **_sides(source, is_detector=weights == "coco"),
         crop=source.crop,
         order=source.order,
         value_range=source.value_range,
@@ -117,6 +119,13 @@ def load_published(
     task = task.to(_device(device))
     model = model.to(_device(device))
     return Predictor(model, preprocessing, info, task, max_pixels=max_pixels, name=f"{name}, weights {weights}")
+
+
+def _sides(source: Origin, *, is_detector: bool) -> dict[str, Any]:
+    """How images get their size, as keywords of Preprocessing; detectors see all of an image."""
+    if is_detector and source.size_hw is None:
+        return {"shorter": 800, "longest": 1333, "multiple": 32}
+    return {"size_hw": source.size_hw, "rule": "stretch" if is_detector or source.size_hw is None else "cover"}
 
 
 def _device(chosen: Device) -> torch.device:

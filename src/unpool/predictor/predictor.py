@@ -73,14 +73,12 @@ class Predictor:
         """What it answers, by which network, and what that sees."""
         names = self.info.classes or self.info.keypoints
         listed = ", ".join(names[:_LISTED]) + (f", {len(names) - _LISTED} more" if len(names) > _LISTED else "")
-        size = self.preprocessing.size_hw
-        seen = "images of any size" if size is None else f"images of {size[0]}x{size[1]}, {self.preprocessing.rule}"
         count = sum(weight.numel() for weight in self.model.parameters())
         lines = {
             "predictor": f"{type(self.task).__name__}, on {self.device}",
             "network": f"{self.name or type(self.model).__name__}, {count:,} parameters",
             "classes" if self.info.classes else "joints": f"{len(names)}: {listed}" if names else "none",
-            "sees": f"{seen}, {self.preprocessing.channels} channels",
+            "sees": f"{_sees(self.preprocessing)}, {self.preprocessing.channels} channels",
         }
         return "\n".join(f"{name:11}{text}" for name, text in lines.items())
 
@@ -145,7 +143,8 @@ class Predictor:
         if not self.task.points:
             return self.task.record(self._whole(image, size_hw))
         stride = math.lcm(declared_stride(self.model), self.preprocessing.multiple)
-        smaller_hw = size_hw if self.preprocessing.size_hw else within(size_hw, self.limit, least=stride)
+        keeps_size = self.preprocessing.keeps_size
+        smaller_hw = within(size_hw, self.limit, least=stride) if keeps_size else size_hw
         smaller = image if smaller_hw == size_hw else resize_to(image, smaller_hw)
         record = self.task.record(self._whole(smaller, size_hw))
         (height, width), (rows, columns) = size_hw, smaller_hw
@@ -187,13 +186,23 @@ class Predictor:
             inputs = {"image": resized, "valid_xyxy": valid, "size_hw": torch.tensor([[height, width]])}
             yield Piece(slice(0, height), slice(0, width), scores), task.decode(scores, inputs)
             return
-        if preprocessing.size_hw is None:
+        if preprocessing.keeps_size:
             parts = pieces(scores_of, resized, **sides)
         else:
             scores = predict_scores(scores_of, resized, limit=self.limit, **sides)
             parts = resized_bands(scores, (height, width), limit=self.limit, valid_xyxy=valid[0].tolist())
         for piece in parts:
             yield piece, task.decode(piece.scores, {"image": piece.scores})
+
+
+def _sees(preprocessing: Preprocessing) -> str:
+    """The images that the network gets, in words."""
+    if preprocessing.size_hw is not None:
+        height, width = preprocessing.size_hw
+        return f"images of {height}x{width}, {preprocessing.rule}"
+    if preprocessing.shorter is not None:
+        return f"images whose sides are {preprocessing.shorter} and at most {preprocessing.longest}"
+    return "images of any size"
 
 
 def within(size_hw: tuple[int, int], limit: int, *, least: int = 1) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Interval, Len
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
@@ -37,6 +37,7 @@ class Option(NamedTuple):
     default: Any
 
 
+PLANNED = "planned"  # model.anchors: by the boxes of the training set, see `assemble.anchors`
 Rows = Mapping[str, Mapping[str, Option]]  # of a table, by name
 
 
@@ -145,6 +146,8 @@ def _limited(name: str, kind: Any) -> Any:
     from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF
 
     count = Annotated[int, Interval(ge=1, le=MOST_OF.get(name, MOST))]
+    if name == "anchors":
+        return Literal["planned"] | Annotated[Sequence[count], Len(0, MOST_ITEMS)]
     kinds = {int: count, float: Annotated[float, SHARE], Sequence[int]: Annotated[Sequence[count], Len(0, MOST_ITEMS)]}
     return kinds.get(kind, kind) if isinstance(kind, Hashable) else kind
 

@@ -59,7 +59,10 @@ class Data(_OpenSection):
     Attributes:
         reader: the format of the data.
         root: the folder to read, absolute once loaded; None for generated data.
-        size: (height, width) of the network's input; None keeps the size of the images.
+        size: (height, width) of the network's input; None keeps the size of the images, or brings them to `shorter`.
+        shorter, longest: in place of `size`, pixels of the shorter side to which each image is resized at its aspect,
+            and the most that its longer side gets, such as 600 and 1000; a batch is padded to its largest image with
+            the mean colour.
         train_size: (height, width) of the training crops; None for `size`.
         rule: "stretch" resizes to `size`; "cover" resizes until both sides reach `size / crop`, then crops the centre;
             "fit" shows the whole image at its own aspect, between bars of the mean colour.
@@ -79,7 +82,8 @@ class Data(_OpenSection):
         mean, std: per channel, in `color_order` and on `value_range`; if left out, those of ImageNet, and of the
             training images where there are not 1 or 3 channels.
         mean_image: a .npy file of (channels, height, width), in `color_order` and on `value_range`.
-        multiple: height and width of the network's input are padded up to a multiple of this, by mirroring.
+        multiple: height and width of the network's input are padded up to a multiple of this, by mirroring; under
+            `shorter` with the mean colour.
         flip_pairs: names of the joints that trade places in a mirror, in pairs; empty for none, None for those that the
             reader knows, or that are left and right by their names.
         allow_duplicates: whether a run goes on where many validation images are copies of training images, which it
@@ -98,6 +102,8 @@ class Data(_OpenSection):
     reader: Name
     root: FilePath | None = None
     size: tuple[Size, Size] | None = None
+    shorter: Size | None = None
+    longest: Size | None = None
     train_size: tuple[Size, Size] | None = None
     rule: Literal["stretch", "cover", "fit"] = "stretch"
     crop: Annotated[float, Field(ge=0.01, le=1)] = 0.875
@@ -142,13 +148,28 @@ class Data(_OpenSection):
             raise ValueError("normalize 'location' and mean_image need one another")
         if self.mean_image is not None and (self.size is None or self.train_size is not None):
             raise ValueError("mean_image needs images of its size: set size to it, and leave train_size out")
+        self._agree_on_sides()
         by_aspect = self.order.get("grouped", {}).get("by") == "aspect"
-        if by_aspect and self.size is None and self.train_size is None:
+        if by_aspect and self.keeps_size and self.train_size is None:
             raise ValueError(
                 "order grouped by aspect joins images of unequal sizes, and no size is set: set size, such as "
                 "[224, 224], or order={grouped: {by: size}}"
             )
         return self
+
+    def _agree_on_sides(self) -> None:
+        if (self.shorter is None) != (self.longest is None):
+            raise ValueError(
+                f"shorter is {self.shorter} and longest {self.longest}; set both, such as 600 and 1000: pixels of the "
+                "shorter side of each image, and the most that the longer one gets"
+            )
+        if self.shorter is not None and self.longest is not None and self.shorter > self.longest:
+            raise ValueError(f"shorter is {self.shorter} and longest {self.longest}; expected shorter at most longest")
+        if self.shorter is not None and self.size is not None:
+            raise ValueError(
+                f"shorter is {self.shorter} and size {list(self.size)}, and both say how large images get: leave one "
+                "out, such as by size: null"
+            )
 
     def _agree_on_files(self) -> None:
         if self.bands is not None and len(self.bands) != self.channels and (len(self.bands), self.channels) != (1, 3):
@@ -173,6 +194,11 @@ class Data(_OpenSection):
                 f"augment has color_jitter with saturation or hue, which RGB has, and channels is {self.channels}; "
                 "leave both out"
             )
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether the network sees images as large as they are."""
+        return self.size is None and self.shorter is None
 
     @property
     def steps(self) -> tuple[tuple[str, dict[str, Any]], ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unpool.pages import blocks
+from unpool.pages.chart import COLOURS, Series, line_chart
 from unpool.pages.markup import Markup, element
 from unpool.report.words import MOST_BARS, Described, in_words
 from unpool.task import Description
@@ -25,17 +26,36 @@ def classes_title(described: Described) -> str:
 
 
 def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
-    """The first metric that has a number for each class, and the confusion of the classes."""
-    tables = {name: one for name, one in described.items() if one.each and not one.is_matrix}
-    name = next((name for name in tables if isinstance(metrics.get(name), dict)), None)
-    if name is None:
-        return []
-    one, values = tables[name], metrics[name]
-    parts = [element("h3", None, f"{one.title} of each {one.each}"), *_bars(values, one)]
+    """The first metric that has a number for each class, or for each of something else; confusion and curves."""
+    tables = {name: one for name, one in described.items() if one.each and not (one.is_matrix or one.is_curve)}
+    first: dict[str, str] = {}  # metrics by what they have a number for each of
+    for name, one in tables.items():
+        if isinstance(metrics.get(name), dict):
+            first.setdefault(one.each, name)
+    parts = []
+    for each, name in first.items():
+        parts += [element("h3", None, f"{tables[name].title} of each {each}"), *_bars(metrics[name], tables[name])]
+    names = list(metrics[next(iter(first.values()))]) if first else []
     for key, description in described.items():
-        if description.is_matrix and metrics.get(key):
-            parts += _confusion(metrics[key], list(values), unit=description.unit)
+        if first and description.is_matrix and metrics.get(key):
+            parts += _confusion(metrics[key], names, unit=description.unit)
+        if first and description.is_curve and metrics.get(key):
+            parts.append(_curves(metrics[key], names, description))
     return parts
+
+
+def _curves(rows: Sequence[Sequence[float]], names: Sequence[str], description: Description) -> Markup:
+    """A line for each class; of more than there are colours, one for their mean."""
+    known = {name: row for name, row in zip(names, rows, strict=True) if row}
+    if len(known) > COLOURS:
+        columns = list(zip(*known.values(), strict=True))
+        known = {f"mean of {len(known)}": [sum(column) / len(column) for column in columns]}
+    series = [
+        Series(name, [(number / (len(row) - 1), value) for number, value in enumerate(row)])
+        for name, row in known.items()
+    ]
+    title = f"{description.title} by {description.unit}"
+    return line_chart(title, series, x=description.unit, y="", span=(0.0, 1.0), scale="zero")
 
 
 def _bars(values: Mapping[str, float | None], description: Description) -> list[Markup]:

@@ -62,10 +62,12 @@ class Denoising(Maps):
         if loss not in ("half_squares", "mse", "mae"):
             raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse or mae")
         preprocessing = preprocessing or Preprocessing()
-        if preprocessing.size_hw is not None:
+        if not preprocessing.keeps_size:
+            size = preprocessing.size_hw
+            key, value = ("shorter", preprocessing.shorter) if size is None else ("size", list(size))
             raise RecipeError(
-                f"data.size is {list(preprocessing.size_hw)}; a denoised image must have the pixels of its file, and "
-                "one made smaller comes back blurred: leave data.size out (train_size cuts windows in training), and "
+                f"data.{key} is {value}; a denoised image must have the pixels of its file, and one made smaller comes "
+                f"back blurred: leave data.{key} out (train_size cuts windows in training), and "
                 "bring the images to one size yourself where the network needs it"
             )
         if preprocessing.channels not in (1, 3):

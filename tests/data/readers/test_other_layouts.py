@@ -57,9 +57,15 @@ REFUSED = {
         [f"fold{i}/{name}/{i}{name}*3.jpg" for i in (1, 2, 3) for name in ("ant", "bee")],
         r"'fold3' in ROOT hold the same folders, 'ant' and 'bee': .*data.classes=\[fold1,fold2,fold3\]",
     ),
-    "YOLO": (["images/a*3.jpg", "labels/a*3.txt"], r"images and their boxes \(YOLO\): no recipe learns boxes"),
+    "YOLO": (
+        ["images/a*3.jpg", "labels/a*3.txt"],
+        r"images and their boxes \(YOLO\): use yolo_ssd with data.root=ROOT; for",
+    ),
     "YOLO with splits": (["train/images/a*3.jpg", "train/labels/a*3.txt"], r"their boxes \(YOLO\)"),
-    "COCO": (["images/a*3.jpg", "annotations/instances.json"], "a set of COCO: use coco_simple_baselines"),
+    "COCO": (
+        ["images/a*3.jpg", "annotations/instances.json"],
+        "a set of COCO: use coco_fasterrcnn for boxes, or coco_simple_baselines",
+    ),
     "VOC": (["JPEGImages/a*3.jpg", "Annotations/a*3.xml", "ImageSets/Main/t.txt"], r"their boxes \(PASCAL VOC\)"),
     "VOC with empty lists": (["JPEGImages/a*3.jpg", "Annotations/a*3.xml", "ImageSets/"], "a folder of its own$"),
     "VOC, nested": (

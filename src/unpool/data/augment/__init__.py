@@ -2,18 +2,22 @@
 
 from unpool.data.augment.color_jitter import ColorJitter
 from unpool.data.augment.crop import Crop
+from unpool.data.augment.expand import Expand
 from unpool.data.augment.flip import Flip
+from unpool.data.augment.iou_crop import IouCrop
+from unpool.data.augment.mosaic import Mosaic
 from unpool.data.augment.pipeline import Augment, Collate
 from unpool.data.augment.resized_crop import ResizedCrop
 from unpool.data.augment.rotate import Rotate
 from unpool.data.augment.scale import Scale
-from unpool.data.augment.step import Colour, Geometry
+from unpool.data.augment.step import Colour, Geometry, Joining
 from unpool.data.augment.translate import Translate
 from unpool.data.augment.turn import Turn
 
-__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Geometry"]
+__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Geometry", "Joining"]
 
-AUGMENTATIONS: dict[str, type[Geometry] | type[Colour]] = {
+AUGMENTATIONS: dict[str, type[Geometry] | type[Colour] | type[Joining]] = {
+    "mosaic": Mosaic,
     "scale": Scale,
     "crop": Crop,
     "flip": Flip,
@@ -22,4 +26,6 @@ AUGMENTATIONS: dict[str, type[Geometry] | type[Colour]] = {
     "turn": Turn,
     "color_jitter": ColorJitter,
     "resized_crop": ResizedCrop,
+    "expand": Expand,
+    "iou_crop": IouCrop,
 }

@@ -21,5 +21,5 @@ class Flip(Geometry):
     def __init__(self, *, p: Annotated[float, SHARE] = 0.5) -> None:
         self._p = check_number("flip.p", p, SHARE)
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         return geometry.mirror(draws.coin(self._p), size_hw[:, 1]), size_hw

@@ -9,91 +9,130 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unpool.data.augment.step import Colour, Geometry
+from unpool.data.augment.step import Colour, Geometry, Joining
 from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
-from unpool.errors import DataError
+from unpool.errors import DataError, RecipeError
 from unpool.ops import colour, geometry
+from unpool.ops.cutting import Frame, cut
 from unpool.ops.preprocessing import Preprocessing
 from unpool.types import Batch, DataInfo, Sample
 
+Pair = tuple[int, int]
+
 
 class Augment:
-    """Training batches: uint8 images of one size with everything that lies on them.
+    """Training batches: uint8 images with everything that lies on them.
 
-    Where no step chooses the scale (`resized_crop`), the image is first resized as in evaluation and the steps act on
-    that: objects are as large in training as they will be. Where no step chooses a window (`crop`, `resized_crop`), it
-    is the middle.
+    Where no step chooses the scale (`resized_crop`, `iou_crop`), the image is first resized as in evaluation and the
+    steps act on that: objects are as large in training as they will be. Where no step chooses a window (`crop` and
+    those two), it is the middle; of images that are brought to `Preprocessing.shorter`, all that the steps made of
+    each. These have windows of several sizes, padded at bottom and right with the mean colour to the largest of the
+    batch; `valid_xyxy` and `size_hw` say what is no padding.
 
     Args:
-        steps: augmentations in the order in which they act.
-        size_hw: size of the batch; None keeps the size of the images, which must then agree.
+        steps: augmentations in the order in which they act; one that joins images is the first.
+        size_hw: size of the windows; None takes that at which evaluation shows each image, and images that keep their
+            size must then agree.
         preprocessing: for its size rule, and for its mean colour, which fills what lies outside of an image.
         info: for the keypoints that trade names in a mirror.
         seed: of the run.
+
+    Raises:
+        RecipeError: a step that joins images is not the first.
     """
 
     def __init__(
         self,
-        steps: Sequence[Geometry | Colour],
+        steps: Sequence[Geometry | Colour | Joining],
         *,
-        size_hw: tuple[int, int] | None,
+        size_hw: Pair | None,
         preprocessing: Preprocessing,
         info: DataInfo,
         seed: int,
     ) -> None:
+        self._joining = [(i, s) for i, s in enumerate(steps) if isinstance(s, Joining)]
         self._geometry = [(i, s) for i, s in enumerate(steps) if isinstance(s, Geometry)]
         self._colour = [(i, s) for i, s in enumerate(steps) if isinstance(s, Colour)]
+        if any(i for i, _ in self._joining):
+            raise RecipeError(
+                "data.augment has mosaic behind another step, or twice; it joins images before all else: put it first"
+            )
         self._size_hw = size_hw
         self._preprocessing = preprocessing
         self._info = info
         self._seed = seed
 
     def __call__(self, samples: list[Sample], epoch: int) -> Batch:
-        images = [sample["image"] for sample in samples]
-        target_hw = self._size_hw or _common_size(images)
         index = torch.stack([sample["index"] for sample in samples])
-        maps = self._maps(index, epoch, images=images, target_hw=target_hw)
+        samples, is_sized = self._joined(samples, index, epoch)
+        images = [sample["image"] for sample in samples]
+        maps, windows = self._maps(samples, index, epoch, is_sized=is_sized)
         colours = self._colours(images, index, epoch)
-        window = torch.tensor([0.0, 0.0, target_hw[1], target_hw[0]])
-        batch = {"image": self._warp(images, maps, target_hw, colours=colours)}
-        batch["valid_xyxy"] = window.repeat(len(samples), 1)
+        batch = {"image": self._warp(images, maps, windows, colours=colours)}
+        batch["valid_xyxy"] = torch.tensor([[0.0, 0.0, width, height] for height, width in windows])
         if self._preprocessing.normalization == "image":
-            batch["shown_xyxy"] = _shown_boxes(images, maps, target_hw)
+            batch["shown_xyxy"] = _shown_boxes(images, maps, windows)
         if "clean" in samples[0]:  # moves and changes colour with its image
-            batch["clean"] = self._warp([sample["clean"] for sample in samples], maps, target_hw, colours=colours)
+            batch["clean"] = self._warp([sample["clean"] for sample in samples], maps, windows, colours=colours)
         moved = [
-            warp_targets(s, m, target_hw, flip_pairs=self._info.flip_pairs) for s, m in zip(samples, maps, strict=True)
+            warp_targets(s, m, hw, flip_pairs=self._info.flip_pairs)
+            for s, m, hw in zip(samples, maps, windows, strict=True)
         ]
         targets = [{k: v for k, v in one.items() if k != "clean"} for one in moved]
         if "size_hw" in samples[0]:
-            targets = [one | {"size_hw": torch.tensor(target_hw)} for one in targets]
+            targets = [one | {"size_hw": torch.tensor(hw)} for one, hw in zip(targets, windows, strict=True)]
         return stack_targets(targets) | batch
 
-    def _maps(self, index: Tensor, epoch: int, *, images: list[Tensor], target_hw: tuple[int, int]) -> Tensor:
-        """(B, 3, 3): from the batch's pixels to those of the images."""
-        size_hw = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float64)
-        target = torch.tensor(target_hw, dtype=torch.float64)
-        total = geometry.identity(len(images))
+    def _joined(self, samples: list[Sample], index: Tensor, epoch: int) -> tuple[list[Sample], Tensor]:
+        """The samples, some of them made of several, and (B,) whether each has the size of evaluation already."""
+        for position, step in self._joining:
+            draws = Draws(self._seed, epoch, index=index, stream=position)
+            joined = step.join(samples, draws, preprocessing=self._preprocessing)
+            is_sized = torch.tensor([one is not None for one in joined])
+            return [new or old for new, old in zip(joined, samples, strict=True)], is_sized
+        return samples, torch.zeros(len(samples), dtype=torch.bool)
+
+    def _maps(self, samples: list[Sample], index: Tensor, epoch: int, *, is_sized: Tensor) -> tuple[Tensor, list[Pair]]:
+        """(B, 3, 3) from the pixels of each window to those of its image, and the sizes of the windows."""
+        chooses_window = any(step.chooses_window for _, step in self._geometry)
+        total, size_hw = geometry.identity(len(samples)), _sizes([sample["image"] for sample in samples])
+        target = self._targets(size_hw, is_sized=is_sized)
         if not any(step.chooses_scale for _, step in self._geometry):
-            whole = any(step.chooses_window for _, step in self._geometry)
-            total, size_hw = self._preprocessing.maps(size_hw, whole=whole)
+            maps, resized = self._preprocessing.maps(size_hw, whole=chooses_window)
+            total = torch.where(is_sized[:, None, None], total, maps)
+            size_hw = torch.where(is_sized[:, None], size_hw, resized)
         for position, step in self._geometry:
             draws = Draws(self._seed, epoch, index=index, stream=position)
-            matrix, size_hw = step.map(draws, size_hw, target_hw=target_hw)
+            boxes = _boxes(samples, total, size_hw) if step.reads_boxes else []
+            matrix, size_hw = step.map_around(boxes, draws, size_hw, target_hw=target)
             total = total @ matrix
+        if self._size_hw is None and self._preprocessing.shorter is not None and not chooses_window:
+            target = size_hw.round()
         top, left = ((size_hw - target) / 2).floor().unbind(1)
-        return total @ geometry.translation(left, top)
+        windows = [(height, width) for height, width in target.int().tolist()]
+        return total @ geometry.translation(left, top), windows
 
-    def _warp(
-        self, images: list[Tensor], maps: Tensor, target_hw: tuple[int, int], *, colours: Tensor | None
-    ) -> Tensor:
+    def _targets(self, size_hw: Tensor, *, is_sized: Tensor) -> Tensor:
+        """(B, 2) float64: sizes that the network sees, from those of the images."""
+        if self._size_hw is not None:
+            return torch.tensor(self._size_hw, dtype=torch.float64).expand_as(size_hw)
+        if self._preprocessing.keeps_size:
+            _require_one(size_hw)
+        return torch.where(is_sized[:, None], size_hw, self._preprocessing.maps(size_hw, whole=True)[1])
+
+    def _warp(self, images: list[Tensor], maps: Tensor, windows: list[Pair], *, colours: Tensor | None) -> Tensor:
         fill = self._preprocessing.fill
-        if len({image.shape for image in images}) == 1 and images[0].numel() <= _SMALL:
-            return geometry.warp(torch.stack(images), maps, target_hw, fill=fill, colours=colours)
+        is_even = len(set(windows)) == 1 and self._preprocessing.shorter is None
+        if is_even and len({image.shape for image in images}) == 1 and images[0].numel() <= _SMALL:
+            return geometry.warp(torch.stack(images), maps, windows[0], fill=fill, colours=colours)
         each = [None] * len(images) if colours is None else list(colours)
-        parts = zip(images, maps, each, strict=True)
-        return torch.stack([geometry.warp(i, m, target_hw, fill=fill, colours=c) for i, m, c in parts])
+        parts = zip(images, maps, windows, each, strict=True)
+        warped = [geometry.warp(i, m, hw, fill=fill, colours=c) for i, m, hw, c in parts]
+        if is_even:
+            return torch.stack(warped)
+        height, width = self._preprocessing.padded((max(h for h, _ in windows), max(w for _, w in windows)))
+        return torch.stack([cut(image, Frame(0, 0, height, width), fill) for image in warped])
 
     def _colours(self, images: list[Tensor], index: Tensor, epoch: int) -> Tensor | None:
         """(B, C, C + 1), None where no step changes colours."""
@@ -108,10 +147,22 @@ class Augment:
         return total
 
 
-def _shown_boxes(images: list[Tensor], maps: Tensor, target_hw: tuple[int, int]) -> Tensor:
-    """(B, 4) float32: the box around what each window of `target_hw` shows of its image."""
+def _shown_boxes(images: list[Tensor], maps: Tensor, windows: list[Pair]) -> Tensor:
+    """(B, 4) float32: the box around what each window shows of its image."""
     wholes = [torch.tensor([[0.0, 0.0, image.shape[-1], image.shape[-2]]]) for image in images]
-    return torch.cat([geometry.map_boxes(w, m, size_hw=target_hw)[0] for w, m in zip(wholes, maps, strict=True)])
+    parts = zip(wholes, maps, windows, strict=True)
+    return torch.cat([geometry.map_boxes(whole, m, size_hw=hw)[0] for whole, m, hw in parts])
+
+
+def _boxes(samples: list[Sample], maps: Tensor, size_hw: Tensor) -> list[Tensor]:
+    """The boxes of each sample as the steps so far show them, cut to the image; without crowds and what has left."""
+    shown = []
+    for sample, matrix, (height, width) in zip(samples, maps, size_hw.tolist(), strict=True):
+        boxes = sample["boxes"] if "boxes" in sample else torch.zeros(0, 4)
+        moved, share = geometry.map_boxes(boxes, matrix, size_hw=(height, width))
+        counts = share > 0
+        shown.append(moved[counts & ~sample["crowd"] if "crowd" in sample else counts])
+    return shown
 
 
 _SMALL = (
@@ -146,15 +197,14 @@ class Collate:
         return batch
 
 
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]
+def _sizes(images: list[Tensor]) -> Tensor:
+    return torch.tensor([image.shape[-2:] for image in images], dtype=torch.float64)
 
 
-def _common_size(images: list[Tensor]) -> tuple[int, int]:
-    sizes = sorted({_size(image) for image in images})
+def _require_one(size_hw: Tensor) -> None:
+    sizes = sorted({(int(height), int(width)) for height, width in size_hw.tolist()})
     if len(sizes) > 1:
         raise DataError(
             f"images of one batch have sizes {sizes[:3]} (H, W) and no size is set: set data.size, such as [224, 224], "
             "or data.order={grouped: {by: size}}"
         )
-    return sizes[0]

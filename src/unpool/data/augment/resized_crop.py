@@ -43,12 +43,11 @@ class ResizedCrop(Geometry):
         self._area = check_range("resized_crop.area", area, AREA)
         self._aspect = [math.log(a) for a in check_range("resized_crop.aspect", aspect, ASPECT)]
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         window = self._window(draws, size_hw)
         top, left = (draws.integer(0, size_hw[:, i] - window[:, i]) for i in (0, 1))
-        target = torch.tensor(target_hw, dtype=torch.float64).expand_as(size_hw)
-        share = target / window
-        return geometry.translation(left, top) @ geometry.zoom(share[:, 1], share[:, 0]), target
+        share = target_hw / window
+        return geometry.translation(left, top) @ geometry.zoom(share[:, 1], share[:, 0]), target_hw
 
     def _window(self, draws: Draws, size_hw: Tensor) -> Tensor:
         """(B, 2) height and width in whole pixels."""

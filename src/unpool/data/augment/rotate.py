@@ -19,5 +19,5 @@ class Rotate(Geometry):
     def __init__(self, *, degrees: Annotated[float, DEGREES]) -> None:
         self._degrees = check_number("rotate.degrees", degrees, DEGREES)
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         return geometry.rotation(draws.uniform(-self._degrees, self._degrees), size_hw), size_hw

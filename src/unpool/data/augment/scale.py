@@ -25,7 +25,7 @@ class Scale(Geometry):
     def __init__(self, *, range: Annotated[Sequence[Annotated[float, FACTOR]], PAIR] = (0.8, 1.25)) -> None:  # noqa: A002
         self._range = torch.tensor(check_range("scale.range", range, FACTOR)).double().log().tolist()
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         factor = draws.uniform(*self._range).exp()
         scaled = (size_hw * factor[:, None]).round().clamp(min=1)
         share = scaled / size_hw

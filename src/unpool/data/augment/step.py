@@ -1,10 +1,13 @@
-"""Base classes of augmentations: maps of positions and matrices of colours, drawn for a whole batch at once."""
+"""Base classes of augmentations: maps of positions, matrices of colours, one sample of several; for a whole batch."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from unpool.data.draws import Draws
+from unpool.ops.preprocessing import Preprocessing
+from unpool.types import Sample
 
 
 class Geometry(ABC):
@@ -15,21 +18,29 @@ class Geometry(ABC):
         chooses_scale: takes the image as decoded and resizes a window of it to the network's size. Without such a
             step the image is first resized as in evaluation.
         keeps_pixels: moves whole pixels. A step that mixes neighbours removes the noise of an image.
+        reads_boxes: chooses by the boxes of each sample, in `map_around`.
         shift: pixels by which an image may be moved, whatever its size; one as large as its side may leave nothing.
     """
 
     chooses_window = False
     chooses_scale = False
     keeps_pixels = False
+    reads_boxes = False
     shift = 0
 
     @abstractmethod
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The step's maps for images of `size_hw` (B, 2) float64.
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
+        """The step's maps for images of `size_hw` (B, 2) float64; `target_hw` (B, 2) float64 is what the network sees.
 
         Returns:
             (B, 3, 3) float64 maps from the step's output to its input, and the (B, 2) sizes of the output.
         """
+
+    def map_around(
+        self, boxes: Sequence[Tensor], draws: Draws, size_hw: Tensor, *, target_hw: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`map` for samples with boxes (N, 4) each, as the steps before have moved them; written by `reads_boxes`."""
+        return self.map(draws, size_hw, target_hw=target_hw)
 
 
 class Colour(ABC):
@@ -43,3 +54,19 @@ class Colour(ABC):
             draws: numbers for each sample: coin, uniform, normal, integer.
             mean: (B, C) mean colour of each image; pixels and mean run from 0 to 255.
         """
+
+
+class Joining(ABC):
+    """Makes one sample of several of a batch, before all other steps.
+
+    What a sample becomes depends on the others of its batch, so that only one process can make it.
+
+    Attributes:
+        joins: batch keys that it can join; samples with others are refused.
+    """
+
+    joins: frozenset[str]
+
+    @abstractmethod
+    def join(self, samples: Sequence[Sample], draws: Draws, *, preprocessing: Preprocessing) -> list[Sample | None]:
+        """What each sample becomes, of the size at which evaluation shows its image; None for one that stays."""

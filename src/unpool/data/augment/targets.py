@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 
 from unpool.ops import geometry
+from unpool.ops.boxes import areas
 from unpool.ops.heatmaps import mirror_order
 from unpool.types import IGNORE, Batch, Sample
 
-_OF_ONE = ("boxes", "labels", "masks", "people", "areas")  # one row a thing; what goes, goes from all
+# one row a thing; what goes, goes from all
+_OF_ONE = ("boxes", "labels", "crowd", "difficult", "masks", "people", "areas")
 _LISTS = (*_OF_ONE, "ignored", "captions")  # their number differs from sample to sample
-_LEAST_SHARE = 0.1  # a box of which less than this is left is dropped with its label
+_LEAST_SHARE = 0.1  # of a crowd or of ignored people: what shows less is dropped
 
 
 def warp_targets(
@@ -17,11 +19,16 @@ def warp_targets(
 ) -> Sample:
     """Everything of a sample but its image, as the map `matrix` (3, 3) shows it in a window of `size_hw`.
 
-    Keypoints outside of the window turn invisible. Joints of `people` keep their places there: a limb that leaves the
-    window still shows within it, and its field with it, so that nothing of labelled people need be masked (W(p) = 0 in
-    Cao et al. 2017 is for people without labels). Who lies beside the window, from the first joint to the last, goes
-    with their `boxes`, `labels`, `masks` and `areas`; without people, boxes of which less than a tenth is left go, as
-    those of `ignored` people do.
+    Keypoints outside of the window turn invisible. A box is that around its moved corners, clipped to the window; where
+    `masks` has pixels of its thing, that around the pixels of the moved mask, which is tighter where an image turns.
+    One rule says which things stay, with their `labels`, `masks` and all else: those whose box, before it is clipped,
+    has its centre in the window, and of which something shows. That is the rule of SSD's crops (Liu et al. 2016,
+    section 2.2): half of the height and the width of what stays shows, unless it is larger than the window. A crowd,
+    for whose things nobody is corrected, stays where a tenth of its box shows, and so do `ignored` people.
+
+    Joints of `people` keep their places beside the window: a limb that leaves it still shows within it, and its field
+    with it, so that nothing of labelled people need be masked (W(p) = 0 in Cao et al. 2017 is for people without
+    labels). With `people`, who lies beside the window from the first joint to the last goes, by no other rule.
     `area` and `areas` grow and shrink with the image, whatever part of a person the window shows: they say how large
     who stands there is.
     """
@@ -41,8 +48,7 @@ def warp_targets(
         moved["ignored"] = _move_ignored(sample["ignored"], matrix, size_hw)
     is_left = None
     if "boxes" in sample:
-        moved["boxes"], share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
-        is_left = share >= _LEAST_SHARE
+        moved["boxes"], is_left = _move_boxes(sample, moved.get("masks"), matrix, size_hw)
     if "people" in sample:
         moved["people"] = _move_keypoints(sample["people"], matrix, flip_pairs)
         is_left = _meets(moved["people"], size_hw)
@@ -52,6 +58,32 @@ def warp_targets(
 def _scaled_areas(sample: Sample, matrix: Tensor) -> Sample:
     shrunk = torch.linalg.det(matrix[:2, :2]).abs()
     return {key: (sample[key] / shrunk).to(sample[key].dtype) for key in ("area", "areas") if key in sample}
+
+
+def _move_boxes(
+    sample: Sample, masks: Tensor | None, matrix: Tensor, size_hw: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """(N, 4) boxes in the window, and (N,) whether each stays; `masks` (N, H, W) have been moved."""
+    boxes, share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
+    centre = geometry.map_points((sample["boxes"][:, :2] + sample["boxes"][:, 2:]) / 2, matrix)
+    stays = ((centre >= 0) & (centre < torch.tensor(size_hw).flip(0))).all(1)
+    if "crowd" in sample:
+        stays = torch.where(sample["crowd"], share >= _LEAST_SHARE, stays)
+    if masks is not None:
+        around = _around(masks)
+        boxes = torch.where(sample["masks"].flatten(1).any(1)[:, None], around.to(boxes.dtype), boxes)
+    return boxes, stays & (areas(boxes) > 0)
+
+
+def _around(masks: Tensor) -> Tensor:
+    """(N, 4) boxes around the pixels of masks (N, H, W); zeros where there are none."""
+    ends = []
+    for dim in (1, 2):  # over rows: which columns; then over columns: which rows
+        is_set = masks.any(dim)
+        first = is_set.int().argmax(1)
+        last = is_set.shape[1] - is_set.flip(1).int().argmax(1)
+        ends.append(torch.stack((first, torch.where(is_set.any(1), last, first)), dim=1))
+    return torch.stack(ends, dim=2).flatten(1)
 
 
 def _move_ignored(ignored: Tensor, matrix: Tensor, size_hw: tuple[int, int]) -> Tensor:

@@ -36,7 +36,7 @@ class Translate(Geometry):
         self.shift = pixels or 0
         self._fraction = None if fraction is None else check_number("translate.fraction", fraction, SHARE)
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         if self._pixels is not None:
             most = torch.full_like(size_hw, self._pixels)
         else:

@@ -16,7 +16,7 @@ class Turn(Geometry):
 
     keeps_pixels = True
 
-    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
         quarters = draws.integer(0, 3).long()
         height, width = size_hw.double().unbind(1)
         zero, one = torch.zeros_like(height), torch.ones_like(height)

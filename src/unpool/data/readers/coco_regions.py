@@ -4,9 +4,10 @@ Source: cocodataset.org, "Data format"; run lengths as in pycocotools, uncompres
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -110,6 +111,20 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         fill = fill_polygon if len(corners) > _MANY else _fill_by_pillow
         drawn |= fill(corners - np.float32(0.5), size_hw)
     return drawn
+
+
+def draw_instance(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Returns what `draw_region` does, the pixels of polygons as COCO itself has them: true to half a pixel.
+
+    `draw_region` also fills the pixels to the left of and above an edge, which hides people well and makes masks large.
+
+    Raises:
+        ValueError: as `draw_region`.
+    """
+    if region.runs is not None:
+        return draw_region(region, size_hw)
+    encoded = mask.frPyObjects([corners.reshape(-1).tolist() for corners in region.polygons], *size_hw)
+    return mask.decode(mask.merge(cast("list[dict]", encoded))).view(bool)
 
 
 def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ _TARGETS = frozenset(
 )
 _BESIDE = frozenset({"imagesets", "overlays", "visualizations"})  # what may lie beside these
 _COLLECTIVE = frozenset({"all", "data", "dataset", "images", "new folder", "other files", "untitled folder"})
-_BOXES = {".txt": "YOLO", ".xml": "PASCAL VOC"}
+_BOXES = {".txt": ("YOLO", "yolo_ssd"), ".xml": ("PASCAL VOC", "voc_fasterrcnn")}  # form of the files and its recipe
 
 
 class Look(NamedTuple):
@@ -135,14 +135,14 @@ def _look_at_targets(root: Path, whole: Path | None = None) -> Look | None:
             return Look(what, instead, "folder_unet", renamed)
     kinds = _suffixes(root / names[targets[0]])
     if kinds[".json"]:
-        return Look(f"{_named(root, pairs)} are a set of COCO", "use coco_simple_baselines for the joints of people")
-    form = next((form for suffix, form in _BOXES.items() if kinds[suffix]), None)
-    boxes = f"{_named(root, pairs)} are images and their boxes{f' ({form})' if form else ''}"
-    return (
-        Look(boxes, "no recipe learns boxes; for classes, put the images of each into a folder of its own")
-        if form
-        else None
-    )
+        recipes = "coco_fasterrcnn for boxes, or coco_simple_baselines for the joints of people"
+        return Look(f"{_named(root, pairs)} are a set of COCO", f"use {recipes}")
+    form, recipe = next((known for suffix, known in _BOXES.items() if kinds[suffix]), ("", ""))
+    if not form:
+        return None
+    boxes = f"{_named(root, pairs)} are images and their boxes ({form})"
+    advice = f"use {recipe} with data.root={printable(whole or root)}; for classes alone, put the images of each into a"
+    return Look(boxes, f"{advice} folder of its own", recipe)
 
 
 def _look_at_samples(root: Path) -> Look | None:

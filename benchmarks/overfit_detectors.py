@@ -1,0 +1,112 @@
+"""Lets every detector learn four generated scenes by heart: AP at IoU 0.5 of 0.95 within 400 steps.
+
+Each row is trained with Adam on one batch of all four images, backbones being narrow and weights new, and measured on
+the same four in evaluation mode, every 50 steps. Rows of the papers' size share the modules of the small ones.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.record import Row, write_result
+from unpool import models
+from unpool.data.box_scenes import BoxScenes
+from unpool.tasks.detection import Detection
+from unpool.training.step import total_loss
+from unpool.types import Batch
+
+IMAGES, STEPS, EVERY, ENOUGH = 4, 400, 50, 0.95
+ROWS = {
+    "fasterrcnn": {"backbone": "resnet18", "width": 32, "neck_width": 64},
+    "ssd": {"backbone": "resnet18", "width": 32},
+    "retinanet": {"backbone": "resnet18", "width": 32, "neck_width": 64},
+}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one detector reached: AP at IoU 0.5, and after how many steps."""
+
+    name: str
+    params: int
+    ap50: float
+    steps: int
+    wall_s: float
+
+    @property
+    def passes(self) -> bool:
+        return self.ap50 >= ENOUGH
+
+
+def overfit(name: str, *, side: int = 96, steps: int = STEPS) -> Learned:
+    """Trains a row of `ROWS` until it passes or the steps are over."""
+    torch.manual_seed(0)
+    started = time.monotonic()
+    scenes = BoxScenes(None, "train", count=IMAGES, side=side)
+    task, batch = Detection(scenes.info), _batch(scenes)
+    network = models.build(name, num_classes=task.outputs, **ROWS[name])
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    params, ap50, step = sum(p.numel() for p in network.parameters()), 0.0, 0
+    for step in range(1, steps + 1):
+        torch.manual_seed(step)
+        network.train()
+        total_loss(task.losses(network, batch)).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % EVERY == 0 and (ap50 := _measured(network, task, batch)) >= ENOUGH:
+            break
+    return Learned(name, params, ap50, step, time.monotonic() - started)
+
+
+def _batch(scenes: BoxScenes) -> Batch:
+    samples = [scenes[number] for number in range(len(scenes))]
+    image = torch.stack([sample["image"] for sample in samples]).float() / 64 - 2
+    sizes = torch.tensor([one.shape[-2:] for one in image])
+    lists = {key: [sample[key] for sample in samples] for key in ("boxes", "labels")}
+    return {"image": image, "size_hw": sizes, "index": torch.arange(len(samples)), **lists}
+
+
+@torch.inference_mode()
+def _measured(network: torch.nn.Module, task: Detection, batch: Batch) -> float:
+    network.eval()
+    metric = task.metric()
+    metric.update(task.answer(network, batch), batch)
+    return metric.compute()["ap50"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.overfit_detectors", description=__doc__)
+    parser.add_argument("--only", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="NETWORK")
+    parser.add_argument("--json", type=Path, help="also write what was reached here")
+    options = parser.parse_args(arguments)
+    started, shown = time.monotonic(), []
+    for name in options.only:
+        one = overfit(name)
+        shown.append(one)
+        print(
+            f"{one.name:12} AP50 {one.ap50:.3f} after {one.steps} steps, {one.params:,} parameters, {one.wall_s:.0f} s"
+        )
+    if options.json:
+        rows = [
+            Row(
+                what=f"{one.name}, AP at IoU 0.5 on four scenes learned",
+                figure=f"{one.ap50:.3f}",
+                reference=f"{ENOUGH}",
+            )
+            for one in shown
+        ]
+        command = shlex.join(["python", "-m", "benchmarks.overfit_detectors", *(arguments or sys.argv[1:])])
+        details = {"networks": [asdict(one) for one in shown]}
+        write_result(options.json, rows, command=command, seed=0, wall_s=time.monotonic() - started, details=details)
+    return int(not all(one.passes for one in shown))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

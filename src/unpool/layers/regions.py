@@ -1,0 +1,78 @@
+"""Regions of maps, brought to one size by torchvision's operators.
+
+A region is a box in pixels of the input, from the outer edge of the first pixel. RoI pooling takes maxima over whole
+cells, from the one nearest to the first pixel to the one nearest to the last, as in its release (Girshick 2015,
+arXiv:1504.08083), for which right and bottom are made one less. RoI align rounds nothing and averages what lies at the
+sampled points (He et al. 2017, arXiv:1703.06870). Both are computed in float32 at least.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["pool", "align", "align_by_corners"]
+
+CANONICAL = 224  # side in pixels of a region that is read from the map of stride 16
+SAMPLES = 2  # points along each side of a bin
+
+
+class RegionPooling(nn.Module):
+    """Reads regions: maps (B, C, h, w) and B lists of boxes (N, 4) -> (R, C, side, side), image after image.
+
+    Of several maps, each region is read from the one that suits its size (`level_of`).
+
+    Args:
+        strides: of the maps, fine to coarse, each twice the one before.
+        side: cells of the result along each side.
+        kind: "pool"; "align", where the first cell's middle is half a stride from the edge; or "align_by_corners",
+            where it is on the edge, as torchvision's published detectors have it: half a cell off.
+    """
+
+    def __init__(self, strides: Sequence[int], side: int, *, kind: Kind) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.side = side
+        self.kind = kind
+
+    def forward(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        kind = torch.promote_types(maps[0].dtype, torch.float32)
+        owner = torch.cat([torch.full_like(of_image[:, :1], i) for i, of_image in enumerate(boxes)])
+        regions = torch.cat([owner, torch.cat(list(boxes))], dim=1).to(kind)  # (R, 5): index of the image, xyxy
+        if len(maps) == 1:
+            return self._read(maps[0], regions, self.strides[0])
+        levels = level_of(regions[:, 1:], self.strides)
+        result = maps[0].new_zeros(len(regions), maps[0].shape[1], self.side, self.side)
+        for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
+            (rows,) = torch.where(levels == level)
+            result = result.index_copy(0, rows, self._read(x, regions[rows], stride).to(result.dtype))
+        return result
+
+    def _read(self, x: Tensor, regions: Tensor, stride: int) -> Tensor:
+        from torchvision.ops import roi_align, roi_pool  # not with every network: it takes a second
+
+        size, scale = (self.side, self.side), 1 / stride
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(regions.dtype)
+            if self.kind == "pool":
+                return roi_pool(x, regions - regions.new_tensor([0, 0, 0, 1, 1]), size, scale)
+            return roi_align(x, regions, size, scale, SAMPLES, aligned=self.kind == "align")
+
+    def extra_repr(self) -> str:
+        return f"strides={self.strides}, side={self.side}, kind={self.kind}"
+
+
+def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:
+    """Index (R,) of the map that each region (R, 4) is read from: a square of 224 pixels from that of stride 16.
+
+    floor(log2(sqrt(width * height) / 224)) maps further, within those there are (Lin et al. 2017, arXiv:1612.03144,
+    equation 1).
+
+    >>> level_of(torch.tensor([[0.0, 0, 224, 224], [0, 0, 112, 112], [0, 0, 448, 448]]), (4, 8, 16, 32)).tolist()
+    [2, 1, 3]
+    """
+    side = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sqrt()
+    steps = (torch.log2(side / CANONICAL) + 1e-6).floor()  # the summand is torchvision's, against rounding
+    canonical = torch.log2(torch.tensor(16 / strides[0])).round()  # index of stride 16, within the maps or beyond
+    return (canonical.to(steps) + steps).clamp(0, len(strides) - 1).to(torch.int64)

@@ -1,0 +1,78 @@
+"""Boxes as corners (left, top, right, bottom) in pixels from the outer edge of the first: one of w pixels is w wide.
+
+Deltas are those of R-CNN: shifts of the centre in sides of the anchor, logarithms of the ratios of the sides. The
+papers of 2014 to 2016 count a box from the first to the last pixel and add 1 to each side; here nothing is added, as in
+every later code.
+
+Source: Girshick et al. 2014, arXiv:1311.2524, appendix C.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+LARGEST = math.log(1000 / 16)  # of a logarithm of sides, so that none overflows; Detectron's limit
+
+
+def encode(boxes: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Tensor:
+    """Deltas (..., 4) that lead from anchors (..., 4) to boxes (..., 4), times the weights.
+
+    >>> encode(torch.tensor([2.0, 0.0, 6.0, 8.0]), torch.tensor([0.0, 0.0, 4.0, 4.0])).tolist()
+    [0.5, 0.5, 0.0, 0.6931471824645996]
+    """
+    centre, size = _centres(boxes)
+    anchor_centre, anchor_size = _centres(anchors)
+    deltas = torch.cat([(centre - anchor_centre) / anchor_size, (size / anchor_size).log()], dim=-1)
+    return deltas * deltas.new_tensor(weights)
+
+
+def decode(deltas: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Tensor:
+    """Boxes (..., 4) that deltas (..., 4), times the weights, lead to from anchors (..., 4); the inverse of `encode`.
+
+    >>> decode(torch.tensor([0.5, 0.5, 0.0, 0.6931471824645996]), torch.tensor([0.0, 0.0, 4.0, 4.0])).tolist()
+    [2.0, 0.0, 6.0, 8.0]
+    """
+    shift, growth = (deltas / deltas.new_tensor(weights)).split(2, dim=-1)
+    centre, size = _centres(anchors)
+    centre = centre + shift * size
+    half = growth.clamp(max=LARGEST).exp() * size / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def _centres(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Centres and sizes, (..., 2) x, y each."""
+    low, high = boxes.split(2, dim=-1)
+    return (low + high) / 2, high - low
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """(...) pixels that boxes (..., 4) cover, 0 of one whose sides are turned about.
+
+    >>> areas(torch.tensor([[0.0, 0.0, 4.0, 2.0], [3.0, 0.0, 1.0, 2.0]])).tolist()
+    [8.0, 0.0]
+    """
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+    """(N, M) pixels that boxes (N, 4) and others (M, 4) share.
+
+    >>> overlaps(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[2.0, 2.0, 6.0, 6.0], [5.0, 5.0, 6.0, 6.0]]))
+    tensor([[4., 0.]])
+    """
+    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return (high - low).clamp(min=0).prod(-1)
+
+
+def iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """(N, M) intersection over union of boxes (N, 4) and others (M, 4), 0 where both are empty.
+
+    >>> iou(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[0.0, 0.0, 4.0, 2.0]]))
+    tensor([[0.5000]])
+    """
+    shared = overlaps(boxes, others)
+    union = areas(boxes)[:, None] + areas(others)[None] - shared
+    return torch.where(union > 0, shared / union, 0.0)

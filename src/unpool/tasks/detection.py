@@ -1,0 +1,235 @@
+"""Detection: any number of things in an image, each a box and a class.
+
+One task for every detector. What the network returns says which losses and answers are due: `AnchoredBoxes` of one
+stage, whose classes are independent or exclude one another by the number of scores, or `ProposedRegions` of two. The
+published numbers that go with a network, such as thresholds and the size of samples, are its attribute `practice`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.metrics.detection import DetectionScores
+from unpool.ops.drawing import complete_palette
+from unpool.ops.drawing_boxes import draw_boxes
+from unpool.ops.layout import Layout
+from unpool.ops.preprocessing import Preprocessing
+from unpool.task import Description, Exhibit, Results, TrainingSetup
+from unpool.tasks.detection_anchors import Sides, sides_of, warning_of
+from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip
+from unpool.tasks.detection_losses import (
+    draw_regions,
+    first_stage_losses,
+    one_stage_losses,
+    second_stage_losses,
+)
+from unpool.tasks.detection_output import Seen, look
+from unpool.tasks.detection_results import as_results, image_ids
+from unpool.tasks.detection_truth import truths
+from unpool.tasks.one_forward import OneForward
+from unpool.types import AnchoredBoxes, Batch, DataInfo, Losses, Prediction, Samples
+
+SURE = 0.5  # score from which on a box is drawn and counted in words; all are in the answer
+_MORE = {
+    "precision": Description("Precision at IoU 0.5", unit="recall", is_share=True, each="class", is_curve=True),
+    "mistake_costs": Description("AP at IoU 0.5 lost to mistakes", is_share=True, higher_is_better=False, each="kind"),
+    "mistakes": Description("Mistakes", higher_is_better=False, each="kind"),
+}
+_log = logging.getLogger(__name__)
+
+
+class Detection(OneForward):
+    """The losses of one stage or two, boxes without their weaker doubles, average precision.
+
+    Crowds and things that are difficult take no part in the losses: what lies in them is neither to be detected nor
+    background. How the metric counts them, the protocol says.
+
+    Args:
+        info: class names, without a background.
+        protocol: of the metric, "coco" or "voc".
+        preprocessing: what the images go through; refused where it cuts borders off, on which things may lie.
+        samples: the training set, whose boxes are compared with the network's anchors.
+    """
+
+    needs = ("image", "boxes", "labels")
+    points = ("boxes",)
+    published = ("coco",)
+    takes = ("boxes",)
+
+    def __init__(
+        self,
+        info: DataInfo,
+        *,
+        protocol: Literal["coco", "voc"] = "coco",
+        preprocessing: Preprocessing | None = None,
+        samples: Samples | None = None,
+    ) -> None:
+        super().__init__()
+        if not info.classes:
+            raise RecipeError("detection needs class names; the data set gives none")
+        preprocessing = preprocessing or Preprocessing()
+        preprocessing.check_borders("on which things may lie")
+        self.info = info
+        self.protocol: Literal["coco", "voc"] = protocol
+        self.best = "ap" if protocol == "coco" else "voc_ap"
+        self.palette = complete_palette(info.palette, len(info.classes))
+        self._sides: Sides | None = None if samples is None else sides_of(samples, preprocessing)
+        self._is_compared = samples is None
+
+    @property
+    def outputs(self) -> int:
+        """Classes of things; a network whose classes exclude one another adds the background itself."""
+        return len(self.info.classes)
+
+    @property
+    def described(self) -> Mapping[str, Description]:
+        if self.protocol == "voc":
+            return {
+                "voc_ap": Description("AP at IoU 0.5 (VOC)", is_share=True),
+                "voc_ap_11": Description("AP at IoU 0.5, 11 points (VOC)", is_share=True),
+                "voc_ap_by_class": Description("AP at IoU 0.5", is_share=True, each="class"),
+                **_MORE,
+            }
+        shares = {
+            "ap": "AP at IoU 0.5 to 0.95",
+            "ap50": "AP at IoU 0.5",
+            "ap75": "AP at IoU 0.75",
+            "ap_small": "AP of things up to 32x32 pixels",
+            "ap_medium": "AP of things up to 96x96 pixels",
+            "ap_large": "AP of larger things",
+            "ar100": "recall of 100 boxes",
+        }
+        by_class = {"ap_by_class": "AP at IoU 0.5 to 0.95", "ap50_by_class": "AP at IoU 0.5"}
+        return {name: Description(title, is_share=True) for name, title in shares.items()} | {
+            **{name: Description(title, is_share=True, each="class") for name, title in by_class.items()},
+            **_MORE,
+        }
+
+    def forward(self, model: nn.Module, inputs: Batch) -> Seen:
+        """What the network gives for the images.
+
+        Raises:
+            RecipeError: it is no detector, or scores another number of classes.
+        """
+        return look(model, inputs, num_classes=self.outputs)
+
+    def loss(self, output: Seen, batch: Batch) -> Losses:
+        """Of one stage `classes` and `boxes`; of two also `objectness` and `proposals`, of the first.
+
+        Nothing that is drawn depends on anything but the step and the image. An image without boxes is background.
+        """
+        seen, truth, practice = output, truths(batch, is_training=output.is_training), output.detector.practice
+        weights = seen.detector.box_weights
+        if seen.is_training:
+            self._compare(seen.output.anchors)
+        if isinstance(seen.output, AnchoredBoxes):
+            return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=self.outputs)
+        losses = first_stage_losses(seen.output, truth, seen.proposing)
+        regions = [draw_regions(*pair, practice) for pair in zip(seen.proposals, truth, strict=True)]
+        classified = seen.classify([one.boxes for one in regions])
+        return losses | second_stage_losses(classified, regions, practice, weights=weights)
+
+    def decode(self, output: Seen, inputs: Batch) -> Prediction:
+        """boxes (N, 4) on the image of `size_hw`, labels (N,) and score (N,), lists of B, each the best first."""
+        seen, weights = output, output.detector.box_weights
+        valid, practice = seen.valid_xyxy, seen.detector.practice
+        if isinstance(seen.output, AnchoredBoxes):
+            selected = answer_one_stage(seen.output, valid, practice, weights=weights, num_classes=self.outputs)
+        else:
+            classified = seen.classify(seen.proposals)
+            selected = answer_two_stages(classified, seen.proposals, valid, practice, weights=weights)
+        return _on_images(selected, Layout.of(inputs))
+
+    def metric(self) -> DetectionScores:
+        return DetectionScores(self.info, protocol=self.protocol)
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """Of each box its corners, its class by number and name, and how sure it is, the surest first."""
+        labels = prediction["labels"].tolist()
+        return {
+            "boxes": prediction["boxes"].tolist(),
+            "labels": labels,
+            "classes": [self.info.classes[label] for label in labels],
+            "score": prediction["score"].tolist(),
+        }
+
+    def results(self, records: Sequence[Mapping[str, Any]]) -> Results:
+        """The boxes as COCO's result files have them; the records with the number of each image in them.
+
+        Categories have the numbers of the data set's own files; where those have none, 1 and so on.
+        """
+        numbers = image_ids([record["image"] for record in records])
+        numbered = [{"image_id": number, **record} for number, record in zip(numbers, records, strict=True)]
+        return Results(as_results(numbered, self.info.class_ids), numbered)
+
+    def brief(self, written: Mapping[str, Any]) -> str:
+        """How many things of each class there are, of those that are likelier than not."""
+        sure = [name for name, score in zip(written["classes"], written["score"], strict=True) if score >= SURE]
+        counts = {name: sure.count(name) for name in self.info.classes if name in sure}
+        return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+    def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
+        """The image (C, H, W) uint8 with its boxes, of an answer those that are likelier than not.
+
+        Those of a target that do not count, crowds and difficult ones, are thin and without a name.
+        """
+        boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4)
+        labels = torch.as_tensor(target["labels"], dtype=torch.int64)
+        scores = torch.as_tensor(target["score"]) if "score" in target else None
+        shown = torch.ones(len(boxes), dtype=torch.bool) if scores is None else scores >= SURE
+        flags = [torch.as_tensor(target[key]).bool() for key in ("crowd", "difficult") if key in target]
+        is_thin = torch.stack(flags).any(0) if flags else torch.zeros_like(shown)
+        return draw_boxes(
+            image,
+            boxes[shown],
+            labels[shown],
+            classes=self.info.classes,
+            palette=self.palette,
+            scores=None if scores is None else scores[shown],
+            is_thin=is_thin[shown],
+        )
+
+    @property
+    def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
+        """The colour of each class."""
+        return tuple(zip(self.info.classes, self.palette, strict=True))
+
+    def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
+        """Truth and answer, and how many things each has."""
+        sure = sum(score >= SURE for score in record["score"])
+        drawn = (("truth", self.draw(image, target)), ("prediction", self.draw(image, record)))
+        text = f"things: {len(target['boxes'])} in truth, {sure} in the answer from a score of {SURE:.0%} on"
+        return Exhibit(drawn, caption=text)
+
+    def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
+        return {**record, "boxes": [[side / step for side in box] for box in record["boxes"]]}
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """That many images have no box."""
+        count = len(setup.sizes_hw)
+        without = self._sides.without if self._sides is not None else 0
+        if 2 * without <= count:
+            return []
+        return [f"{without} of {count} training images have no box and are learned as background: is that so?"]
+
+    def _compare(self, anchors: Tensor) -> None:
+        """Logs once, with the first batch, which boxes of the training set no anchor reaches."""
+        if not self._is_compared and self._sides is not None:
+            self._is_compared = True
+            if text := warning_of(self._sides, anchors, self.info.classes):
+                _log.warning(text)
+
+
+def _on_images(selected: Sequence[Selection], layout: Layout) -> Prediction:
+    """Answers on the network's input as a prediction on the images."""
+    boxes = layout.boxes_to_image([one.boxes for one in selected])
+    ends = [torch.cat([size.new_zeros(2), size.flip(0)]).float() for size in layout.size_hw]
+    return {
+        "boxes": [clip(one, end) for one, end in zip(boxes, ends, strict=True)],
+        "labels": [one.labels for one in selected],
+        "score": [one.scores for one in selected],
+    }

@@ -1,0 +1,145 @@
+"""From what a detector gives to boxes: proposals for its second stage, and the answer for an image.
+
+Sources: Ren et al. 2015, arXiv:1506.01497, section 3.3; torchvision 0.28, models/detection, whose order this keeps.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from unpool.ops.boxes import decode
+from unpool.tasks.detection_practice import Practice, Proposing
+from unpool.types import AnchoredBoxes, ClassifiedRegions, ProposedRegions
+
+LEAST_SIDE = 1e-2  # pixels of the input: of a box of an answer
+
+
+class Selection(NamedTuple):
+    """The answer for one image, the best first.
+
+    Attributes:
+        boxes: (N, 4) xyxy on the network's input.
+        labels: (N,) class of each.
+        scores: (N,) 0..1.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
+@torch.no_grad()
+def propose(output: ProposedRegions, valid_xyxy: Tensor, practice: Proposing, *, is_training: bool) -> list[Tensor]:
+    """B times (R, 4): the regions of each image worth a second look, on the network's input; no gradient goes back.
+
+    Boxes are clipped to what shows the image. Where none is left, the whole image is the only one.
+
+    Args:
+        output: of the first stage.
+        valid_xyxy: (B, 4) the part of the input that shows each image.
+        practice: numbers to go by.
+        is_training: which of the numbers.
+    """
+    before = practice.train_candidates if is_training else practice.candidates
+    after = practice.train_most if is_training else practice.most
+    maps = [(output.level == number).nonzero()[:, 0] for number in range(int(output.level.max()) + 1)]
+    proposals = []
+    for scores, deltas, valid in zip(output.objectness, output.deltas, valid_xyxy, strict=True):
+        chosen = torch.cat([one[scores[one].topk(min(before, len(one))).indices] for one in maps])
+        boxes = clip(decode(deltas[chosen], output.anchors[chosen]), valid)
+        is_large = _are_large(boxes, practice.least_side)
+        boxes, chosen = boxes[is_large], chosen[is_large]
+        kept = batched_nms(boxes, scores[chosen], output.level[chosen], practice.nms)[:after]
+        proposals.append(boxes[kept] if len(kept) else valid[None].to(boxes))
+    return proposals
+
+
+def answer_one_stage(
+    output: AnchoredBoxes,
+    valid_xyxy: Tensor,
+    practice: Practice,
+    *,
+    weights: Sequence[float],
+    num_classes: int,
+) -> list[Selection]:
+    """The answer for each image of a batch from a detector of one stage."""
+    selected = []
+    for logits, deltas, valid in zip(output.scores, output.deltas, valid_xyxy, strict=True):
+        is_exclusive = logits.shape[1] == num_classes + 1
+        scores = logits.softmax(1)[:, 1:] if is_exclusive else logits.sigmoid()
+        boxes = decode(deltas, output.anchors, weights)
+        selected.append(select(boxes[:, None], scores, valid, practice, level=output.level))
+    return selected
+
+
+def answer_two_stages(
+    output: ClassifiedRegions,
+    proposals: Sequence[Tensor],
+    valid_xyxy: Tensor,
+    practice: Practice,
+    *,
+    weights: Sequence[float],
+) -> list[Selection]:
+    """The answer for each image of a batch from the second stage's word on its proposals."""
+    counts = [len(one) for one in proposals]
+    boxes = decode(output.deltas[:, 1:], torch.cat(list(proposals))[:, None], weights)  # (R, K, 4)
+    scores = output.scores.softmax(1)[:, 1:]
+    parts = zip(boxes.split(counts), scores.split(counts), valid_xyxy, strict=True)
+    return [select(*part, practice) for part in parts]
+
+
+def select(
+    boxes: Tensor, scores: Tensor, valid_xyxy: Tensor, practice: Practice, *, level: Tensor | None = None
+) -> Selection:
+    """The best boxes of an image, clipped to it, without those that overlap a better one of their class.
+
+    Args:
+        boxes: (M, K, 4), or (M, 1, 4) where all classes have one.
+        scores: (M, K), 0..1.
+        valid_xyxy: (4,) what of the input shows the image.
+        practice: numbers to go by.
+        level: (M,) the map of each, where there are several.
+    """
+    at, labels = (scores > practice.score).nonzero().unbind(1)
+    values = scores[at, labels]
+    if practice.candidates_of_map is not None and level is not None:
+        best = _best_of_each(values, level[at], practice.candidates_of_map)
+        at, labels, values = at[best], labels[best], values[best]
+    if practice.candidates_of_class is not None:
+        best = _best_of_each(values, labels, practice.candidates_of_class)
+        at, labels, values = at[best], labels[best], values[best]
+    chosen = clip(boxes[at, labels if boxes.shape[1] > 1 else 0], valid_xyxy)
+    is_large = _are_large(chosen, LEAST_SIDE)
+    chosen, labels, values = chosen[is_large], labels[is_large], values[is_large]
+    kept = batched_nms(chosen, values, labels, practice.nms)[: practice.most]
+    return Selection(chosen[kept], labels[kept], values[kept])
+
+
+def clip(boxes: Tensor, valid_xyxy: Tensor) -> Tensor:
+    """Boxes (N, 4) cut off where the part of the input (4,) ends that shows the image.
+
+    >>> clip(torch.tensor([[0.0, 0.0, 9.0, 9.0]]), torch.tensor([2.0, 1.0, 8.0, 12.0])).tolist()
+    [[2.0, 1.0, 8.0, 9.0]]
+    """
+    low, high = valid_xyxy.to(boxes).split(2)
+    return torch.cat([torch.minimum(torch.maximum(part, low), high) for part in boxes.split(2, dim=1)], dim=1)
+
+
+def _are_large(boxes: Tensor, least: float) -> Tensor:
+    return ((boxes[:, 2:] - boxes[:, :2]) >= least).all(1)
+
+
+def _best_of_each(values: Tensor, kinds: Tensor, most: int) -> Tensor:
+    """Positions of the best `most` values of each kind, in their order where a kind has no more."""
+    if len(values) <= most:
+        return torch.arange(len(values), device=values.device)
+    parts = []
+    for kind in kinds.unique():
+        positions = (kinds == kind).nonzero()[:, 0]
+        if len(positions) > most:
+            positions = positions[values[positions].topk(most).indices]
+        parts.append(positions)
+    return torch.cat(parts)

@@ -1,0 +1,108 @@
+"""What a detector gives for a batch, checked once, and how to go on from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from unpool.errors import RecipeError
+from unpool.ops.layout import Layout
+from unpool.tasks.detection_answers import propose
+from unpool.tasks.detection_practice import Practice, Proposing
+from unpool.tasks.one_forward import to_float32
+from unpool.types import AnchoredBoxes, Batch, ClassifiedRegions, ProposedRegions
+
+
+class Detector(Protocol):
+    """What a network has beside its output; `classify(maps, boxes, input_hw)` too where it has two stages."""
+
+    practice: Practice
+    box_weights: Sequence[float]
+    classify: Callable[[tuple[Tensor, ...], list[Tensor], tuple[int, int]], ClassifiedRegions]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network gave for a batch, in float32 but for the maps of its first stage.
+
+    Attributes:
+        output: of the network.
+        detector: the network.
+        classify: B times regions (R, 4) to the second stage's word on them, in the precision of the first.
+        valid_xyxy: (B, 4) the part of the input that shows each image.
+        is_training: whether the network was in training mode.
+    """
+
+    output: AnchoredBoxes | ProposedRegions
+    detector: Detector
+    classify: Callable[[list[Tensor]], ClassifiedRegions]
+    valid_xyxy: Tensor
+    is_training: bool
+
+    @property
+    def proposing(self) -> Proposing:
+        """Numbers of the first of two stages."""
+        numbers = self.detector.practice.proposing
+        if numbers is None:
+            raise RecipeError(
+                "the network has two stages, and its practice has no `proposing`, the numbers of the first"
+            )
+        return numbers
+
+    @cached_property
+    def proposals(self) -> list[Tensor]:
+        """B times regions (R, 4) of the first of two stages."""
+        output = cast(ProposedRegions, self.output)
+        return propose(output, self.valid_xyxy, self.proposing, is_training=self.is_training)
+
+
+def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
+    """What a network gives for the images of a batch.
+
+    Raises:
+        RecipeError: it is no detector, lacks what one has, or scores another number of classes.
+    """
+    image = inputs["image"]
+    output = model(image)
+    _check(output, model, num_classes)
+    layout = Layout.of(inputs)
+    detector, kind = cast(Detector, model), image.device.type
+    dtype, is_enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+
+    def classify(boxes: list[Tensor]) -> ClassifiedRegions:
+        with torch.autocast(kind, dtype=dtype, enabled=is_enabled):
+            classified = to_float32(detector.classify(output.maps, boxes, layout.input_hw))
+        _check_scores(classified.scores.shape[1], (num_classes + 1,), num_classes)
+        return classified
+
+    full = to_float32(output) if isinstance(output, AnchoredBoxes) else _without_maps(output)
+    return Seen(full, detector, classify, layout.valid_xyxy.to(image.device), model.training)
+
+
+def _without_maps(output: ProposedRegions) -> ProposedRegions:
+    """The output in float32 but for its maps, which stay as they are."""
+    return to_float32(output._replace(maps=()))._replace(maps=output.maps)
+
+
+def _check(output: Any, model: nn.Module, num_classes: int) -> None:
+    if not isinstance(output, AnchoredBoxes | ProposedRegions):
+        raise RecipeError(
+            f"the network gives a {type(output).__name__} and no boxes; detection needs a detector, such as "
+            "fasterrcnn, ssd or retinanet"
+        )
+    lacks = [name for name in ("practice", "box_weights") if not hasattr(model, name)]
+    if lacks:
+        raise RecipeError(f"the network has no {' and no '.join(lacks)}, the numbers that a detector goes by: add it")
+    if isinstance(output, AnchoredBoxes):
+        _check_scores(output.scores.shape[2], (num_classes, num_classes + 1), num_classes)
+
+
+def _check_scores(count: int, allowed: Sequence[int], num_classes: int) -> None:
+    if count not in allowed:
+        raise RecipeError(
+            f"the network gives {count} scores a box where {' or '.join(map(str, allowed))} were due, "
+            f"{num_classes + 1} with the background; build it with num_classes={num_classes}"
+        )

@@ -1,0 +1,46 @@
+"""Detections as COCO's result files have them: one list of dicts for all images.
+
+Source: https://cocodataset.org/#format-results.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+
+def as_results(records: Sequence[Mapping[str, Any]], class_ids: Sequence[int] = ()) -> list[dict[str, Any]]:
+    """One dict a detection: image_id, category_id, bbox (left, top, width, height) and score, best first by image.
+
+    Args:
+        records: of images, each with `image_id`, `boxes`, `labels` and `score`; those without boxes are left out.
+        class_ids: the number of each class in the data set's own files; counted from 1 where empty.
+
+    Example:
+        >>> record = {"image_id": 7, "boxes": [[1.0, 2.0, 4.0, 8.0]], "labels": [0], "score": [0.5]}
+        >>> as_results([record])
+        [{'image_id': 7, 'category_id': 1, 'bbox': [1.0, 2.0, 3.0, 6.0], 'score': 0.5}]
+    """
+    return [
+        {
+            "image_id": record["image_id"],
+            "category_id": class_ids[label] if class_ids else label + 1,
+            "bbox": [left, top, right - left, bottom - top],
+            "score": score,
+        }
+        for record in records
+        for (left, top, right, bottom), label, score in zip(
+            record.get("boxes", ()), record.get("labels", ()), record.get("score", ()), strict=True
+        )
+    ]
+
+
+def image_ids(names: Sequence[str]) -> list[int]:
+    """The number in the name of each image file, as COCO's images have it; else their positions, counted from 1.
+
+    >>> image_ids(["val/000000000139.jpg", "val/000000000285.jpg"]), image_ids(["a/7.jpg", "b/7.jpg"])
+    ([139, 285], [1, 2])
+    """
+    stems = [PurePath(name).stem for name in names]
+    if all(stem.isascii() and stem.isdigit() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        return [int(stem) for stem in stems]
+    return list(range(1, len(stems) + 1))

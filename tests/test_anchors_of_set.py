@@ -1,0 +1,90 @@
+"""Anchors planned from a set's own boxes, and what `unpool show` says of anchors and of mistakes."""
+
+import json
+
+import pytest
+
+from unpool.assemble.anchors import AnchorReport, Unreached, show_anchors, with_planned_anchors
+from unpool.assemble.data import read_data
+from unpool.cli import environment
+from unpool.cli.main import main
+from unpool.errors import DataError, RecipeError
+from unpool.recipe import dump_recipe, load_recipe
+from unpool.tasks.detection_anchors import sides_of
+
+SMALL = {"data.count": 12, "model.width": 8, "model.extra_width": 8}
+REPORT = AnchorReport(40, 0.8, {"cat": 0.8}, [Unreached("a.png", "cat", 90.0, 4.0, 0.25)], [8, 8], 0.9)
+TINY = [4, 4] * 5  # an anchor of 4x4 pixels for each map
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(environment, "prepare_torch", lambda: None)
+
+
+def test_boxes_that_tiny_anchors_do_not_reach_are_listed_worst_first():
+    report = show_anchors("scenes_ssd", SMALL | {"model.anchors": TINY})
+    assert report.share == 0
+    assert set(report.shares.values()) == {0.0}
+    assert len(report.unreached) == min(20, report.boxes)
+    overlaps = [one.iou for one in report.unreached]
+    assert overlaps == sorted(overlaps)
+    first = report.unreached[0]
+    assert first.iou == pytest.approx(16 / (first.width * first.height))
+    assert report.planned_share > 0.9
+    assert json.loads(json.dumps(report.to_json()))["planned"] == report.planned
+    assert f"model.anchors={report.planned}" in report.to_text()
+
+
+def test_recipe_of_a_run_keeps_the_numbers_of_planned_anchors():
+    recipe = load_recipe("scenes_ssd", SMALL | {"model.anchors": "planned"})
+    data = read_data(recipe)
+    settled = with_planned_anchors(recipe, data)
+    numbers = settled.model.options["anchors"]
+    assert len(numbers) % 10 == 0
+    assert str(numbers[:2])[1:-1] in dump_recipe(settled)
+    sides = sides_of(data.train.samples, data.preprocessing).sides_wh
+    assert min(numbers) >= sides.min().floor()
+    assert max(numbers) <= sides.max().ceil()
+    assert with_planned_anchors(settled, data) is settled
+
+
+def test_too_few_boxes_give_no_anchors():
+    recipe = load_recipe("scenes_ssd", SMALL | {"model.anchors": "planned", "data.count": 1, "data.side": 32})
+    with pytest.raises(DataError, match=r"has \d boxes of different sides, and the network asks for one for each of 5"):
+        with_planned_anchors(recipe, read_data(recipe))
+
+
+def test_other_words_for_anchors_are_refused():
+    with pytest.raises(RecipeError, match='anchors is "own"; it must be planned or a list'):
+        load_recipe("scenes_ssd", {"model.anchors": "own"})
+
+
+def test_recipe_without_boxes_has_no_anchors():
+    with pytest.raises(RecipeError, match="learns no boxes"):
+        show_anchors("scenes_unet", {"data.count": 4})
+
+
+def test_show_anchors_prints_shares_and_json(capsys, monkeypatch):
+    words = [f"{key}={value}" for key, value in SMALL.items()]
+    monkeypatch.setattr("unpool.assemble.anchors.show_anchors", lambda *given, **more: REPORT)
+    assert main(["show", "anchors", "scenes_ssd", *words]) == 0
+    assert "  80.0%  of 40 boxes are reached by an anchor of the network at IoU 0.5\n" in capsys.readouterr().out
+    assert main(["show", "anchors", "scenes_ssd", *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unreached"][0]["image"] == "a.png"
+
+
+def test_show_errors_prints_kinds_with_what_they_cost(capsys, monkeypatch):
+    kinds = {"class": 3, "missed": 1200}
+    measured = {"mistakes": kinds, "mistake_costs": {"class": 0.25, "missed": None}}
+    monkeypatch.setattr("unpool.run.evaluate", lambda *given, **more: measured)
+    assert main(["show", "errors", "runs/x"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["mistake", "number", "AP50", "lost"],
+        ["class", "3", "0.2500"],
+        ["missed", "1,200", "n/a"],
+    ]
+    monkeypatch.setattr("unpool.run.evaluate", lambda *given, **more: {"top1": 0.5})
+    assert main(["show", "errors", "runs/x"]) == 2
+    assert "is no run of detection" in capsys.readouterr().err
