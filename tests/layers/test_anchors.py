@@ -66,8 +66,8 @@ def test_first_default_box_of_ssd300_is_the_papers():
 
 
 def test_shares_are_of_width_and_of_height():
-    boxes, _ = Anchors([[(0.5, 0.25)]], [None], is_share=True)(maps((1, 2)), (40, 80))
-    assert boxes.tolist() == [[0, 15, 40, 25], [40, 15, 80, 25]]
+    boxes, _ = Anchors([[(0.5, 0.25)]], [None], is_share=True)(maps((1, 2)), (64, 80))
+    assert boxes.tolist() == [[0, 24, 40, 40], [40, 24, 80, 40]]
 
 
 def test_what_a_convolution_gives_stands_in_the_order_of_the_anchors():

@@ -82,10 +82,13 @@ def test_regions_of_several_images_and_maps_keep_their_order():
     maps = [ramp(stride, 512 // stride).repeat(2, 1, 1, 1) for stride in (4, 8, 16, 32)]
     for x in maps:
         x[1] += 1000
-    boxes = [torch.tensor([[100.0, 100, 400, 400], [8, 8, 40, 40]]), torch.tensor([[50.0, 60, 200, 180]])]
+    boxes = [
+        torch.tensor([[100.0, 100, 400, 400], [8, 8, 40, 40]]),
+        torch.tensor([[50.0, 60, 200, 180], [9, 9, 30, 31]]),
+    ]
     found = pool(maps, boxes)
     expected = torch.stack([middles(box, 2) for of_image in boxes for box in of_image.tolist()])
-    expected[2] += 1000
+    expected[2:] += 1000
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
