@@ -10,7 +10,7 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import DataError, RecipeError
-from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, pose, segmentation
+from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, localization, pose, segmentation
 from unpool.tracing.recorder import tensors_of
 
 ODD = (33, 47)
@@ -24,6 +24,7 @@ SIZES = {  # of networks that do not take ODD
     **NEEDS_ONE_SIZE,
     **dict.fromkeys(("alexnet", "alexnet_grouped", "caffenet", "alexnet_torchvision"), (67, 85)),
     **dict.fromkeys(("deeppose", "deeppose_grouped", "deeppose3"), (67, 83)),
+    **dict.fromkeys(("alexnet_localizer", "alexnet_localizer_per_class"), (67, 85)),
     "fcgn": (67, 95),
 }
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
@@ -84,7 +85,7 @@ def channels_of(name, in_channels):
     row = MODELS[name]
     if name in denoising.MODELS:
         return [in_channels]
-    if name.startswith("deeppose"):
+    if row.gives == "coordinates":
         return [2 * 3 for _ in shapes(row)]
     return [3 if shape[0] == row.classes else shape[0] for shape in shapes(row)]  # limbs stay as they are
 
@@ -288,7 +289,7 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("package", [backbones, classifiers, denoising, pose, segmentation])
+@pytest.mark.parametrize("package", [backbones, classifiers, denoising, localization, pose, segmentation])
 def test_every_file_in_the_folder_is_listed(package):
     files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
     listed = {m.__name__.rpartition(".")[2] for m in getattr(package, "FAMILIES", getattr(package, "MODULES", ()))}

@@ -11,7 +11,16 @@ from torch import nn
 
 from unpool.errors import RecipeError, UnpoolError, quoted, shortened
 from unpool.machine import free_bytes
-from unpool.models import classification, classifiers, denoising, pose, pretrained, segmentation, timm_backbone
+from unpool.models import (
+    classification,
+    classifiers,
+    denoising,
+    localization,
+    pose,
+    pretrained,
+    segmentation,
+    timm_backbone,
+)
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF, Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
@@ -23,7 +32,7 @@ _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default op
 
 _ROWS = (
     (classification, {**BACKBONES, **classifiers.MODELS}),
-    *((area, area.MODELS) for area in (segmentation, pose, denoising)),
+    *((area, area.MODELS) for area in (segmentation, pose, denoising, localization)),
 )
 AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for
     area.__name__.rpartition(".")[2]: rows for area, rows in _ROWS

@@ -53,6 +53,8 @@ class Variant:
         shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
         first, *more = cast(list[tuple[int, ...]], shapes)
         if len(first) == 1:
+            if any(shape[-1] == 4 for shape in more):
+                return "scores_and_boxes"
             return "scores" if first[0] == self.classes else "coordinates"
         if any(shape[0] != first[0] for shape in more):
             return "fields"
