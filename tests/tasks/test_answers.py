@@ -9,7 +9,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import CoordinateStages, DataInfo, FieldStages, Stages
+from unpool.types import CoordinateStages, DataInfo, FieldStages, LocatedBoxes, Stages
 
 B, SIDE = 3, 16
 INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
@@ -35,12 +35,15 @@ class Network(nn.Module):
             return CoordinateStages((maps.mean((2, 3)).repeat(1, 2), maps.amax((2, 3)).repeat(1, 2)))
         if self.kind == "fields":
             return FieldStages((maps[:, :2],), (maps,))
+        if self.kind == "located":
+            return LocatedBoxes(maps.mean((2, 3)), maps.amax((2, 3))[:, :1].expand(-1, 4) / 10)
         return maps
 
 
 KINDS = {
     "classification": "vector",
     "denoising": "maps",
+    "localization": "located",
     "people": "fields",
     "pose": "stages",
     "pose_coordinates": "coordinates",
@@ -58,6 +61,10 @@ def targets(name):
     return {
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
+        "localization": lambda: {
+            "boxes": list(points(B, 1, 2).flatten(2)),
+            "labels": list(torch.randint(0, 3, (B, 1), **integers)),
+        },
         "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},

@@ -94,6 +94,20 @@ def backbone_row_of(name: str) -> Variant:
     return find(BACKBONES, name, what="backbone")
 
 
+def classifier_of(name: str, backbone: str | None) -> str | None:
+    """Returns the row of the classifier that a localizer adds boxes to; None for other networks.
+
+    Raises:
+        RecipeError: the network is unknown.
+
+    Example:
+        >>> classifier_of("localizer", "resnet34"), classifier_of("alexnet_localizer", None), classifier_of("fpn", None)
+        ('resnet34', 'alexnet', None)
+    """
+    row = row_of(name)
+    return backbone or row.backbone if row.gives == "scores_and_boxes" else None
+
+
 def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
     """Returns the name and default of every option that `build(name, backbone=backbone)` takes.
 
@@ -202,11 +216,12 @@ def build(
         network=network,
         name=name,
         backbone_name=body,
+        classifier=classifier_of(name, backbone),
         new=by_class() if new_head else frozenset(),
         by_class=by_class,
         in_channels=in_channels,
         settings={**known, "backbone": body, **options},
-        defaults={**known, "backbone": row.backbone},
+        defaults={**known, "backbone": row.backbone if row.kind == "composed" else None},
     )
     if pretrained.is_file(weights):
         load_file(weights, destination)

@@ -33,7 +33,8 @@ class Variant:
         classes: classes of the published network.
         gmacs: published 1e9 multiply-adds of convolutions and linear layers at `input`.
         head: of a backbone's row: makes the module from the last map to logits out of (channels, classes).
-        backbone: of a composed network's row: the backbone of the published network.
+        backbone: of a composed network's row: the backbone of the published network; of a whole localizer's, the
+            classifier in it.
     """
 
     build: Callable[..., nn.Module]

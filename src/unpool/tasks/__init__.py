@@ -11,6 +11,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
+from unpool.tasks.localization import Localization
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
@@ -20,6 +21,7 @@ from unpool.types import DataInfo, Samples
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "denoising": Denoising,
+    "localization": Localization,
     "people": People,
     "pose": Pose,
     "pose_coordinates": PoseCoordinates,

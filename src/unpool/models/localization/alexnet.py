@@ -41,13 +41,15 @@ class AlexNetLocalizer(nn.Module):
         return LocatedBoxes(scores.unflatten(1, self.scores), boxes.unflatten(1, self.boxes))
 
 
-_SOURCE = "Krizhevsky et al. 2012 on one tower, with a layer of boxes on fc7"
+_ON_FC7 = partial(
+    row,
+    source="Krizhevsky et al. 2012 on one tower, with a layer of boxes on fc7",
+    backbone="alexnet",
+    kind="whole",
+    size=227,
+)
 
 VARIANTS = {
-    "alexnet_localizer": row(
-        partial(AlexNetLocalizer, "agnostic"), 62_378_344 + 16_388, _SOURCE, backbone=None, size=227
-    ),
-    "alexnet_localizer_per_class": row(
-        partial(AlexNetLocalizer, "per_class"), 62_378_344 + 16_388_000, _SOURCE, backbone=None, size=227
-    ),
+    "alexnet_localizer": _ON_FC7(partial(AlexNetLocalizer, "agnostic"), 62_378_344 + 16_388),
+    "alexnet_localizer_per_class": _ON_FC7(partial(AlexNetLocalizer, "per_class"), 62_378_344 + 16_388_000),
 }

@@ -122,11 +122,19 @@ def on_vgg(boxes: Boxes, backbone: Backbone, /, *, num_classes: int = 1000, thin
     return HiddenLocalizer(backbone, head, boxes=boxes, num_classes=num_classes, things=things)
 
 
-def row(build: partial[nn.Module], params: int, source: str, *, backbone: str | None, size: int = 224) -> Variant:
+def row(
+    build: partial[nn.Module],
+    params: int,
+    source: str,
+    *,
+    backbone: str,
+    kind: Literal["composed", "whole"] = "composed",
+    size: int = 224,
+) -> Variant:
     """Makes the row of a localizer of ImageNet's classes; `build` has "agnostic" or "per_class" as its first."""
     return Variant(
         build=build,
-        kind="whole" if backbone is None else "composed",
+        kind=kind,
         backbone=backbone,
         params=params,
         source=source,
