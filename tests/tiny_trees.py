@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.data.readers import trees
+from tests.data.readers import box_trees, trees
 
 CAMVID_CLASSES = 11
 
@@ -96,6 +96,7 @@ WRITERS = {
     "image_pairs": _image_pairs,
     "images": _images,
     "mnist": _mnist,
+    **{name: lambda root, rng, write=write: write(root) for name, write in box_trees.TREES.items()},
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),
     "lsp": lambda root, rng: trees.lsp(root),

@@ -80,6 +80,7 @@ class DataInfo:
         limbs: keypoints that a line joins.
         mask_rule: how mask files are read (`data/mask_ids.py`); empty where there are none.
         mask_colours: class and the colour that palettes show it in, where their indices are ids.
+        class_ids: id of each class in the annotation file, where that has ids of its own, such as COCO's.
 
     >>> DataInfo(keypoints=("head", "tail"), limbs=((0, 1),)).to_json()["limbs"]
     ((0, 1),)
@@ -93,6 +94,7 @@ class DataInfo:
     limbs: tuple[tuple[int, int], ...] = ()
     mask_rule: str = ""
     mask_colours: tuple[tuple[int, tuple[int, int, int]], ...] = ()
+    class_ids: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,7 +104,7 @@ class DataInfo:
         """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
 
         Raises:
-            KeyError: a key other than "limbs" and those of masks is missing.
+            KeyError: a key other than "limbs", "class_ids" and those of masks is missing.
         """
         return cls(
             classes=tuple(values["classes"]),
@@ -113,6 +115,7 @@ class DataInfo:
             limbs=tuple((int(a), int(b)) for a, b in values.get("limbs", ())),
             mask_rule=str(values.get("mask_rule", "")),
             mask_colours=tuple((int(c), (int(r), int(g), int(b))) for c, (r, g, b) in values.get("mask_colours", ())),
+            class_ids=tuple(map(int, values.get("class_ids", ()))),
         )
 
 

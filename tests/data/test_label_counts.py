@@ -45,7 +45,8 @@ def test_every_scan_counts_pixels_by_class(memory, tmp_path):
 def test_labels_and_lists_of_labels_are_counted():
     twice = {"largest_to_smallest": 2.0}
     assert scan(labelled(0, 2, 2)).manifest["labels"] == {"label": {"counts": {"a": 1, "b": 0, "c": 2}, **twice}}
-    assert scan(boxed([1, 1], [], [2])).manifest["labels"] == {"labels": {"counts": {"a": 0, "b": 2, "c": 1}, **twice}}
+    boxes = {"counts": {"a": 0, "b": 2, "c": 1}, "images": {"a": 0, "b": 1, "c": 1}, **twice}
+    assert scan(boxed([1, 1], [], [2])).manifest["labels"] == {"labels": boxes}
 
 
 def test_labels_of_a_set_without_classes_are_any_numbers_and_are_not_counted():

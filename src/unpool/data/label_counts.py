@@ -47,6 +47,7 @@ class LabelCounts:
         self.classes = tuple(classes)
         self.samples = 0
         self._counts: dict[str, np.ndarray] = {}
+        self._images = np.zeros(len(self.classes), np.int64)  # that have a box of each class
 
     def add(self, counted: Mapping[str, np.ndarray]) -> None:
         """Adds what `count_sample` counted of one sample."""
@@ -54,6 +55,8 @@ class LabelCounts:
         for key, counts in counted.items():
             total = self._counts.setdefault(key, np.zeros(max(IGNORE, len(self.classes)) + 1, np.int64))
             total[: len(counts)] += counts
+            if key == "labels":
+                self._images[: len(counts)] += counts[: len(self.classes)] > 0
 
     def by_class(self, key: str) -> np.ndarray:
         """(classes,) how often each class occurs under a key; in a set without classes (1,), of what is labelled."""
@@ -84,10 +87,11 @@ class LabelCounts:
         return len(is_seen) > 1 and not is_seen[0] and bool(is_seen[1:].all())
 
     def to_json(self) -> dict[str, Any]:
-        """The counts by key, for data.json; classes by name, "labelled" in a set without."""
+        """The counts by key, for data.json; classes by name, "labelled" in a set without; of boxes the images too."""
         return {
             key: {
                 "counts": dict(zip(self.classes or ("labelled",), self.by_class(key).tolist(), strict=True)),
+                **({"images": dict(zip(self.classes, self._images.tolist(), strict=True))} if key == "labels" else {}),
                 **({"ignored": self.ignored(key)} if key == "mask" else {}),
                 **({"largest_to_smallest": round(ratio, 2)} if (ratio := self.ratio(key)) else {}),
             }

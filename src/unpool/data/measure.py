@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from unpool.data.decode import deep_files, notes, readable
-from unpool.data.image_file import Unusable, oriented, printable
+from unpool.data.image_file import Probe, Unusable, oriented, printable
 from unpool.data.stack import File
-from unpool.types import Decoding, Reader, Sample
+from unpool.types import Decoding, Exif, Reader, Sample
 
 
 class Measure(NamedTuple):
@@ -67,3 +67,17 @@ def require_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, 
     if size_hw != annotated_hw:
         sizes = f"is {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]} pixels"
         raise Unusable(printable(path), f"{sizes}: restore the image, or set data.exif=ignore where it is turned")
+
+
+def require_annotated_size(path: Path, header: Probe, exif: Exif, annotated_hw: tuple[int, int]) -> None:
+    """As `require_size` for the image of this header, decoded with this `exif`; says where the other one would fit.
+
+    Raises:
+        Unusable: its size is another.
+    """
+    size_hw, other = oriented(header, exif), "ignore" if exif == "apply" else "apply"
+    if size_hw != annotated_hw == oriented(header, other):
+        sizes = f"decodes to {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]}"
+        turned = f"its EXIF orientation {header.orientation} is {'applied' if exif == 'apply' else 'ignored'}"
+        raise Unusable(printable(path), f"{sizes} pixels, and {turned}: set data.exif={other}")
+    require_size(path, size_hw, annotated_hw)

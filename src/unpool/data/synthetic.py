@@ -24,12 +24,12 @@ from unpool.types import DataInfo, Fault, Sample
 Plane = NDArray[np.floating]
 SIDE = Interval(ge=32, le=4096)
 
-_SPLITS = {"train": (0, 1500), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, default size
-_PALETTE = ((70, 70, 70), (230, 75, 60), (60, 150, 230), (245, 190, 50), (60, 180, 110))
-_LEAST_VISIBLE = 40  # pixels; an object with fewer visible pixels has no box
+SPLITS = {"train": (0, 1500), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, default size
+PALETTE = ((70, 70, 70), (230, 75, 60), (60, 150, 230), (245, 190, 50), (60, 180, 110))
+LEAST_VISIBLE = 40  # pixels; an object with fewer visible pixels has no box
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """A class of objects: `shape` tests positions relative to the object, which spans about -1 to 1.
 
     `texture` chooses between the two colours; it takes positions in pixels along the object's axes.
@@ -72,11 +72,11 @@ def _grid(u: Plane, v: Plane) -> NDArray[np.bool_]:
     return np.minimum(u % 7, v % 7) < 1.6
 
 
-_KINDS = (
-    _Kind("disc", _disc, _stripes),
-    _Kind("square", _square, _checks),
-    _Kind("triangle", _triangle, _dots),
-    _Kind("cross", _cross, _grid),
+KINDS = (
+    Kind("disc", _disc, _stripes),
+    Kind("square", _square, _checks),
+    Kind("triangle", _triangle, _dots),
+    Kind("cross", _cross, _grid),
 )
 
 
@@ -106,22 +106,22 @@ class Scenes:
         side: Annotated[int, SIDE] = 96,
         classes: Sequence[str] | None = None,
     ) -> None:
-        defaults = ("background", *(kind.name for kind in _KINDS))
-        if split not in _SPLITS:
-            raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(_SPLITS)}")
+        defaults = ("background", *(kind.name for kind in KINDS))
+        if split not in SPLITS:
+            raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(SPLITS)}")
         if side < 32 or (count is not None and count < 1):
             raise DataError(f"scenes of side {side} and number {count}; expected a side of at least 32 and at least 1")
         named = tuple(classes) if classes is not None else defaults
         self._index = np.array(match(defaults, named, "scenes"))
         self._seed = seed
-        self._stream, usual = _SPLITS[split]
+        self._stream, usual = SPLITS[split]
         self._count = usual if count is None else count
         self._side = side
-        palette = dict(zip(self._index.tolist(), _PALETTE, strict=True))
+        palette = dict(zip(self._index.tolist(), PALETTE, strict=True))
         self.info = DataInfo(
             classes=named,
             palette=tuple(palette.get(i, (0, 0, 0)) for i in range(len(named))),
-            keypoints=tuple(kind.name for kind in _KINDS),
+            keypoints=tuple(kind.name for kind in KINDS),
         )
         self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
         self.faults: list[Fault] = []
@@ -135,9 +135,7 @@ class Scenes:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self._count:
             raise IndexError(f"scene {index} of {self._count}")
-        key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, self._stream], dtype=np.uint64)
-        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
-        return self._sample(*_draw(rng, self._side))
+        return self._sample(*draw_scene(random_of(self._seed, self._stream, index), self._side))
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Returns the files of one sample: none."""
@@ -157,10 +155,10 @@ class Scenes:
         """Returns image and targets; `owner` is the number of the object at each pixel, 0 for the background."""
         kinds = np.array([0, *(1 + kind for kind, _, _ in objects)])
         boxes, labels = [], []
-        keypoints, visible = np.zeros((len(_KINDS), 2), np.float32), np.zeros(len(_KINDS), bool)
+        keypoints, visible = np.zeros((len(KINDS), 2), np.float32), np.zeros(len(KINDS), bool)
         for number, (kind, x, y) in enumerate(objects, start=1):
             rows, columns = np.nonzero(owner == number)
-            shows = len(rows) >= _LEAST_VISIBLE
+            shows = len(rows) >= LEAST_VISIBLE
             if shows:
                 boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
                 labels.append(1 + kind)
@@ -175,21 +173,35 @@ class Scenes:
         }
 
 
-def _draw(rng: Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[tuple[int, float, float]]]:
-    """Returns a (side, side, 3) image, the (side, side) number of the object in front, and (kind, x, y) of each."""
+def random_of(seed: int, stream: int, index: int) -> Generator:
+    """Returns the source of the random numbers of one scene; `stream` is that of a split."""
+    key = np.array([seed & 0xFFFFFFFFFFFFFFFF, stream], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
+
+
+def draw_scene(
+    rng: Generator, side: int, kinds: Sequence[int] = range(len(KINDS))
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[tuple[int, float, float]]]:
+    """Returns a (side, side, 3) image, the (side, side) number of the object in front, and (kind, x, y) of each.
+
+    Args:
+        rng: source of the random numbers.
+        side: height and width in pixels.
+        kinds: of `KINDS`, that are drawn.
+    """
     image = _paint(rng, _background(rng, side))
     owner = np.zeros((side, side), np.int64)
     objects = []
     for number in range(1, int(rng.integers(3, 7)) + 1):
-        kind = int(rng.integers(len(_KINDS)))
+        kind = kinds[int(rng.integers(len(kinds)))]
         centre_x, centre_y = (rng.uniform(0.1, 0.9, 2) * side).tolist()
         radius, angle = rng.uniform(0.12, 0.24) * side, rng.uniform(0, 2 * np.pi)
         phase_u, phase_v = rng.uniform(0, 10, 2)
         rows, columns = _around(centre_y, radius, side), _around(centre_x, radius, side)
         y, x = np.ogrid[rows, columns]
         u, v = _turned((x - centre_x).astype(np.float32), (y - centre_y).astype(np.float32), angle)
-        inside = _KINDS[kind].shape(u / radius, v / radius)
-        texture = _KINDS[kind].texture(u + phase_u, v + phase_v)
+        inside = KINDS[kind].shape(u / radius, v / radius)
+        texture = KINDS[kind].texture(u + phase_u, v + phase_v)
         image[rows, columns][inside] = _paint(rng, texture[inside].astype(np.float32))
         owner[rows, columns][inside] = number
         objects.append((kind, centre_x, centre_y))

@@ -37,7 +37,9 @@ def _counts(name: str, counted: Mapping[str, Any]) -> Markup:
     kept = counts if len(counts) <= MOST_BARS else [*counts[: MOST_BARS // 2], *counts[-MOST_BARS // 2 :]]
     ratio = counted.get("largest_to_smallest")
     title = f"Classes of the training set ({name})" + (f": largest to smallest {number(ratio)} to 1" if ratio else "")
-    rows = [blocks.Bar(one, count / whole, f"{count:,}") for one, count in kept]
+    images = counted.get("images") or {}
+    beside = {one: f" on {count:,} image{'' if count == 1 else 's'}" for one, count in images.items()}
+    rows = [blocks.Bar(one, count / whole, f"{count:,}{beside.get(one, '')}") for one, count in kept]
     return blocks.folded(title, blocks.bars(rows))
 
 

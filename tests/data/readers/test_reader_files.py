@@ -100,7 +100,7 @@ def test_files_lie_below_the_root(made):
     assert reader.root == root or reader.root.parent == root
 
 
-@pytest.mark.parametrize("name", ["figures", "scenes"])
+@pytest.mark.parametrize("name", ["box_scenes", "figures", "scenes"])
 def test_generated_samples_have_no_files(name):
     reader = READERS[name](None, "train", count=2)
     assert isinstance(reader, MeasuringReader)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from itertools import product
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
@@ -13,9 +14,10 @@ from unpool.data.readers import READERS
 from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan
 from unpool.errors import RecipeError
+from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, DataInfo, Decoding
 
-GENERATED = {"figures", "scenes"}
+GENERATED = {"box_scenes", "figures", "scenes"}
 ON_DISK = sorted(set(READERS) - GENERATED - {"dataset"})  # which reads no folder
 
 
@@ -36,7 +38,7 @@ def reader(request, tmp_path, untouched):
     return READERS[request.param](root, "train")
 
 
-@pytest.mark.parametrize("name", ["folder", "folder_masks", "images", "image_pairs"])
+@pytest.mark.parametrize("name", ["boxes_csv", "folder", "folder_masks", "images", "image_pairs", "voc", "yolo"])
 def test_share_to_be_drawn_is_more_than_nothing_and_at_most_all(name, tmp_path):
     """Whether or not anything is drawn: a mistake in a recipe shows before the set changes."""
     root = TREES[name](tmp_path)
@@ -77,6 +79,14 @@ def test_samples_are_what_the_reader_says_it_gives(reader):
             assert sample["people"].shape == (count, len(reader.info.keypoints), 2)
             assert sample["boxes"].shape == (count, 4)
             assert sample["people"].dtype == sample["boxes"].dtype == torch.float32
+        if "labels" in sample:
+            boxes, labels = sample["boxes"], sample["labels"]
+            assert (boxes.dtype, labels.dtype) == (torch.float32, torch.int64)
+            assert boxes.shape == (len(labels), 4)
+            assert ((labels >= 0) & (labels < len(reader.info.classes))).all()
+            assert (boxes[:, :2] >= 0).all()
+            assert (boxes[:, 2:] <= torch.tensor([width, height])).all()
+            assert (boxes[:, 2:] > boxes[:, :2]).all()
         if "clean" in sample:
             assert (sample["clean"].dtype, sample["clean"].shape) == (torch.uint8, sample["image"].shape)
 
@@ -127,8 +137,8 @@ def test_classes_of_a_run_decide_the_numbers(reader, tmp_path):
     own = reader.info.classes
     again = type(reader)(tmp_path, "train", classes=(*reversed(own), "more"))
     assert again.info.classes == (*reversed(own), "more")
-    for i in range(len(reader)):
-        key = reader.gives[1]
+    keys = [key for key in reader.gives if key in CLASS_TARGETS]
+    for i, key in product(range(len(reader)), keys):
         old, new = reader[i][key], again[i][key]
         assert new.equal(torch.where(old == IGNORE, old, len(own) - 1 - old))
 
@@ -141,7 +151,10 @@ def test_options_are_keywords_with_defaults(name):
 
 
 def test_val_is_the_test_split_where_a_set_has_no_other(tmp_path):
-    for name, kind in (("cifar", Cifar), *((name, READERS[name]) for name in ("coco_people", "lsp", "mnist"))):
+    for name, kind in (
+        ("cifar", Cifar),
+        *((name, READERS[name]) for name in ("coco_instances", "coco_people", "cub", "lsp", "mnist")),
+    ):
         root = TREES[name](tmp_path / name)
         val, test = (kind(root, split) for split in ("val", "test"))
         assert val.names == test.names

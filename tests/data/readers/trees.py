@@ -10,23 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-
-def encoded(values: np.ndarray, form: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, form)
-    return stream.getvalue()
-
-
-def written(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def pixels(*shape: int, most: int = 256, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, most, shape).astype(np.uint8)
+from tests.data.readers import box_trees
+from tests.data.readers.files import encoded, pixels, run_lengths, written
 
 
 def camvid(root: Path) -> Path:
@@ -142,14 +128,6 @@ COCO_JOINTS = (
 )
 
 
-def run_lengths(mask: np.ndarray) -> dict:
-    """COCO's own form of a region: pixels outside and inside in turns, column after column."""
-    flat = np.concatenate([[0], mask.T.flatten().astype(int), [1 - int(mask[-1, -1])]])
-    ends = np.flatnonzero(np.diff(flat[1:]))
-    counts = np.diff(np.concatenate([[0], ends + 1])).tolist()
-    return {"size": list(mask.shape), "counts": ([0] if mask[0, 0] else []) + counts}
-
-
 def coco(root: Path) -> Path:
     """Two people an image; on the first also a crowd below them and somebody without joints, right beside it."""
     crowd = np.zeros((40, 30), bool)
@@ -186,4 +164,5 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "images": images,
     "lsp": lsp,
     "mnist": mnist,
+    **box_trees.TREES,
 }

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from unpool.data.box_scenes import BoxScenes
 from unpool.data.figures import Figures
+from unpool.data.readers.boxes_csv import BoxesCsv
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
+from unpool.data.readers.coco_instances import CocoInstances
 from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.coco_scenes import CocoScenes
+from unpool.data.readers.cub import Cub
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
@@ -15,14 +19,20 @@ from unpool.data.readers.images import Images
 from unpool.data.readers.lsp import Lsp
 from unpool.data.readers.mnist import Mnist
 from unpool.data.readers.plain_set import dataset
+from unpool.data.readers.voc import Voc
+from unpool.data.readers.yolo import Yolo
 from unpool.data.synthetic import Scenes
 from unpool.types import Reader
 
 READERS: dict[str, Callable[..., Reader]] = {
+    "box_scenes": BoxScenes,
+    "boxes_csv": BoxesCsv,
     "camvid": CamVid,
     "cifar": Cifar,
+    "coco_instances": CocoInstances,
     "coco_people": CocoPeople,
     "coco_scenes": CocoScenes,
+    "cub": Cub,
     "dataset": dataset,
     "figures": Figures,
     "folder": Folder,
@@ -32,6 +42,8 @@ READERS: dict[str, Callable[..., Reader]] = {
     "lsp": Lsp,
     "mnist": Mnist,
     "scenes": Scenes,
+    "voc": Voc,
+    "yolo": Yolo,
 }
 
 

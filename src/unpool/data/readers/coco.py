@@ -89,17 +89,17 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turns every error that malformed content causes into one DataError that names the file."""
+def reading(path: Path, kind: str = "COCO keypoints") -> Iterator[None]:
+    """Turns every error that malformed content causes into one DataError that names the file and its kind."""
     try:
         yield
     except RecursionError as error:
         raise DataError(
-            f"{printable(path)} is not a valid file of COCO keypoints: nested too deeply; download it again"
+            f"{printable(path)} is not a valid file of {kind}: nested too deeply; download it again"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        problem = f"{printable(path)} is not a valid file of COCO keypoints: {kind}{error}"
+        name = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        problem = f"{printable(path)} is not a valid file of {kind}: {name}{error}"
         raise DataError(f"{problem}: correct the file, or download it again") from error
 
 

@@ -1,4 +1,4 @@
-"""Finds boxes of people that are no [left, top, width, height], by what the whole file says.
+"""Finds boxes of people and things that are no [left, top, width, height], by what the whole file says.
 
 A box votes for corners, [left, top, right, bottom], where that reading agrees better with its image, the extent of its
 polygons, its joints or its area, and for sizes where those do. One box may be a slip of whoever drew it: it is counted
@@ -19,6 +19,7 @@ SLACK = 1.0  # pixel by which annotators round
 _OUTSIDE = 0.1  # of a side of the box, by which joints may lie beyond it: COCO's do in 1 of 200 people
 _SIDE = 8  # pixels; an image of less may have a box of one pixel
 _PART = 1 << 15  # people whose joints are compared at once
+_NO_JOINT = (0, 0, 0)  # of a thing that is no person
 Annotation = Mapping[str, Any]
 
 
@@ -47,7 +48,7 @@ class _Boxes(NamedTuple):
     def of(cls, people: Sequence[Annotation], sizes_hw: Mapping[int, tuple[int, int]]) -> "_Boxes":
         box = np.array([one["bbox"] for one in people], float)
         size = np.array([sizes_hw[one["image_id"]][::-1] for one in people], float)
-        stored = np.array([one["keypoints"] for one in people], float).reshape(len(people), -1, 3)
+        stored = np.array([one.get("keypoints", _NO_JOINT) for one in people], float).reshape(len(people), -1, 3)
         joints = np.where(stored[..., 2:] > 0, stored[..., :2], np.nan)
         extent = np.array([extent_of(one) for one in people])
         area, crowd = (np.array([one[key] for one in people]) for key in ("area", "iscrowd"))
@@ -135,7 +136,7 @@ def _require_pixels(people: Sequence[Annotation], sizes_hw: Mapping[int, tuple[i
     """Raises where all boxes, or all joints, are fractions of the image."""
     large = [one for one in people if min(sizes_hw[one["image_id"]]) >= _SIDE]
     boxes = (value for one in large for value in one["bbox"])
-    joints = (value for one in large for axis in (0, 1) for value in one["keypoints"][axis::3])
+    joints = (value for one in large for axis in (0, 1) for value in one.get("keypoints", _NO_JOINT)[axis::3])
     for what, values in (("boxes", boxes), ("joints", joints)):
         most = 0.0
         for value in values:

@@ -1,4 +1,4 @@
-"""Checks the content of a file of COCO keypoints.
+"""Checks the content of a file of COCO keypoints or instances.
 
 Source: cocodataset.org, "Data format".
 """
@@ -25,11 +25,29 @@ class _Rule(NamedTuple):
 
 
 def require_consistent(content: Any) -> None:
-    """Raises unless each record has valid values for all keys that are read, ids are unique and references resolve.
+    """Raises unless each record of people has valid values for all keys that are read.
 
     Raises:
         ValueError: names the record, its value and the value expected.
     """
+    _require_parts(content)
+    person = _person(content["categories"])
+    person_rules = {**_PERSON, "keypoints": _joints(len(person["keypoints"]))}
+    for position, one in enumerate(content["annotations"]):
+        if one["category_id"] == person["id"]:
+            _require("annotations", position, one, person_rules)
+
+
+def require_instances(content: Any) -> None:
+    """As `require_consistent`, for things of all categories, whose names differ."""
+    _require_parts(content)
+    _require_unique("categories", [one["name"] for one in content["categories"]], "name")
+    for position, one in enumerate(content["annotations"]):
+        _require("annotations", position, one, _THING)
+
+
+def _require_parts(content: Any) -> None:
+    """Raises unless images, annotations and categories are lists of records, ids are unique and references resolve."""
     if not isinstance(content, dict):
         raise ValueError(f"it holds {_shown(content)}; expected an object of images, annotations and categories")
     for part, rules in _RULES.items():
@@ -45,12 +63,8 @@ def require_consistent(content: Any) -> None:
         "image_id": _Rule(numbers["images"].__contains__, "the id of one of its images"),
         "category_id": _Rule(numbers["categories"].__contains__, "the id of one of its categories"),
     }
-    person = _person(content["categories"])
-    person_rules = {**_PERSON, "keypoints": _joints(len(person["keypoints"]))}
     for position, one in enumerate(content["annotations"]):
         _require("annotations", position, one, known)
-        if one["category_id"] == person["id"]:
-            _require("annotations", position, one, person_rules)
 
 
 def _require(part: str, position: int, record: Any, rules: Mapping[str, _Rule]) -> None:
@@ -151,12 +165,12 @@ _RULES = {
     "annotations": {"id": _WHOLE, "image_id": _WHOLE, "category_id": _WHOLE},
     "categories": {"id": _WHOLE, "name": _Rule(lambda value: isinstance(value, str), "a word")},
 }
-_PERSON = {
+_THING = {
     "iscrowd": _Rule(lambda value: type(value) in (int, bool) and value in (0, 1), "0 or 1"),
-    "num_keypoints": _Rule(_is_up_to(MOST, least=0), "a number of joints"),
     "bbox": _Rule(_is_box, "left, top, width and height, finite and the last two not negative"),
     "area": _Rule(
         lambda value: type(value) in (int, float) and 0 <= value <= MOST**2,
         "a number of pixels, finite and not negative",
     ),
 }
+_PERSON = {**_THING, "num_keypoints": _Rule(_is_up_to(MOST, least=0), "a number of joints")}
