@@ -115,8 +115,9 @@ def test_where_classes_name_the_things_each_answer_is_of_its_class():
 
 def test_image_that_lost_its_thing_takes_no_part():
     output = LocatedBoxes(torch.rand(2, 3, requires_grad=True), torch.rand(2, 4, requires_grad=True))
-    whole = Localization(INFO).loss(output, batch([(1, LEFT)], []))
-    alone = Localization(INFO).loss(LocatedBoxes(output.scores[:1], output.boxes[:1]), batch([(1, LEFT)]))
+    truth = batch([], [(1, LEFT)]) | {"size_hw": torch.tensor([[80, 40], HW])}
+    whole = Localization(INFO).loss(output, truth)
+    alone = Localization(INFO).loss(LocatedBoxes(output.scores[1:], output.boxes[1:]), batch([(1, LEFT)]))
     assert all(torch.equal(whole[name].sum, alone[name].sum) for name in alone)
     none = total_loss(Localization(INFO).loss(output, batch([], [])))
     none.backward()
@@ -223,6 +224,12 @@ def learned(model, task):
 )
 def test_step_changes_what_is_to_be_learned_and_nothing_else_statistics_included(learn, changed):
     assert learned(network(), Localization(INFO, learn=learn)) == changed
+
+
+def test_step_that_learns_classes_leaves_no_weight_without_a_gradient():
+    model = network()
+    learned(model, Localization(INFO, learn="classes"))
+    assert all((weight.grad is not None) == weight.requires_grad for weight in model.parameters())
 
 
 def test_network_whose_boxes_have_no_layers_of_their_own_cannot_be_frozen():

@@ -21,9 +21,10 @@ def classifier(folder, name="resnet18", classes=3, **options):
     return network, of_run(folder, name, network, classes=["bee", "ant", "cat"])
 
 
-def of_run(folder, name, network, **info):
+def of_run(folder, name, network, options=None, **info):
     """The file of weights that a run leaves, with its config.json."""
-    (folder / "config.json").write_text(json.dumps({"network": {"name": name, "backbone": None}, "info": info}))
+    config = {"network": {"name": name, "backbone": None, "options": options}, "info": info}
+    (folder / "config.json").write_text(json.dumps(config))
     return save_weights(folder / "model.safetensors", network)
 
 
@@ -49,6 +50,13 @@ def test_whole_localizers_file_gives_the_boxes_too(tmp_path):
     trained = localizer(None)
     tensors = localizer(save_weights(tmp_path / "w.safetensors", trained)).state_dict()
     assert all(torch.equal(value, tensors[key]) for key, value in trained.state_dict().items())
+
+
+def test_run_of_a_whole_localizer_is_taken_for_itself(tmp_path):
+    torch.manual_seed(1)
+    trained = models.build("alexnet_localizer", width=8, num_classes=3)
+    path = of_run(tmp_path, "alexnet_localizer", trained, options={"things": 1, "width": 8})
+    assert torch.equal(localizer(path, "alexnet_localizer").locate.weight, trained.locate.weight)
 
 
 def test_localizer_of_other_boxes_is_refused_and_not_taken_for_a_classifier(tmp_path):
