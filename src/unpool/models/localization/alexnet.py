@@ -1,6 +1,7 @@
 """AlexNet (Krizhevsky et al. 2012) with a layer of boxes on its last hidden layer, as the lecture attaches it."""
 
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ class AlexNetLocalizer(nn.Module):
         network = AlexNet(norm_pool, 1, in_channels=in_channels, num_classes=things * num_classes, width=width)
         self.features, self.head = network.features, network.head
         numbers = 4 * things * (num_classes if boxes == "per_class" else 1)
-        self.locate = coordinate_layer(network.head.fc8.in_features, numbers)
+        self.locate = coordinate_layer(cast(nn.Linear, network.head[-1]).in_features, numbers)
 
     def forward(self, image: Tensor) -> LocatedBoxes:
         scores, boxes = both_heads(self.head, self.locate, self.features(large_enough(image, LEAST)))
