@@ -5,9 +5,9 @@ what the best constant answer, or the image itself where it is to be denoised, w
 each parameter has had a finite gradient that is not zero. Networks are narrow, images small, weights new, in training
 mode with dropout set to 0. A row stands for those of its module that differ in depth or width alone.
 
-What is learned: classifiers tell the four images apart; segmentation finds squares by their colour, pixels at the
-borders of squares being ignored as in Pascal VOC; pose finds three coloured spots, as heatmaps, fields or coordinates;
-denoising finds the squares behind the noise.
+What is learned: classifiers tell the four images apart, and localizers give each of them any boxes; segmentation finds
+squares by their colour, pixels at the borders of squares being ignored as in Pascal VOC; pose finds three coloured
+spots, as heatmaps, fields or coordinates; denoising finds the squares behind the noise.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
-from unpool.models import MODELS, denoising, pose, segmentation
+from unpool.models import MODELS, denoising, localization, pose, segmentation
 from unpool.tracing.recorder import tensors_of
 from unpool.types import IGNORE
 
@@ -99,6 +99,9 @@ CASES = (
     *(Case(name, 64, 4e-3, options={"width": 64}) for name in ("hourglass1", "hourglass2")),
     Case("openpose", 64, 1e-3, options={"limbs": 2, "stages": 3, "width": 16}),
     Case("simple_baselines", 64, options={"widths": (16, 16, 16)}),
+    Case("joint_regression", 64),
+    *(Case(name, 64) for name in ("localizer", "localizer_per_class", "localizer_fc")),
+    Case("alexnet_localizer", 67, 1e-3, options={"width": 48}),
     Case("linear_autoencoder", 28),
     Case("denoising_autoencoder", 28, options={"width": 100}),
     Case("conv_autoencoder", lr=1e-3, options={"width": 32}),
@@ -187,7 +190,11 @@ def problem(case: Case, channels: int) -> tuple[Tensor, Callable[[Tensor], Targe
     image = 4 * clean - 2 + 0.1 * noise
     if case.name in segmentation.MODELS:
         return image, lambda output: _classified(_central(_rimmed(labels, case), output.shape[-1]))
-    return image, lambda output: _classified(torch.arange(IMAGES))
+    told_apart = _classified(torch.arange(IMAGES))
+    if case.name not in localization.MODELS:
+        return image, lambda output: told_apart
+    aims = iter((lambda output: told_apart, lambda output: _towards(torch.rand(output.shape, generator=random) - 0.5)))
+    return image, lambda output: next(aims)(output)  # scores, then boxes
 
 
 def _squares(size: int, side: int, random: torch.Generator) -> Tensor:

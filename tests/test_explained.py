@@ -106,7 +106,7 @@ def test_key_without_its_section_gets_a_suggestion(override, says):
         ("folder_unet", ["model.name=vgg16"], "'vgg16' gives one score for each class.* networks that fit: fcn32s, "),
         ("folder_unet", ["model.name=hourglass1", "model.backbone=null"], "gives a small map for each joint"),
         ("figures_hourglass", ["model.name=openpose"], "gives maps for joints and for limbs"),
-        ("lsp_deeppose", ["model.name=alexnet"], "fit: deeppose, deeppose_grouped, deeppose3 "),
+        ("lsp_deeppose", ["model.name=alexnet"], "fit: deeppose, deeppose_grouped, deeppose3, joint_regression "),
     ],
 )
 def test_network_that_gives_another_kind_of_output_is_refused_with_those_that_fit(recipe, overrides, says):

@@ -97,6 +97,7 @@ WRITERS = {
     "images": _images,
     "mnist": _mnist,
     **{name: lambda root, rng, write=write: write(root) for name, write in box_trees.TREES.items()},
+    "voc_of_one": lambda root, rng: box_trees.voc_of_one(root),
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),
     "lsp": lambda root, rng: trees.lsp(root),

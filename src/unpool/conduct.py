@@ -102,7 +102,8 @@ def train_to_end(
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
-        job, recipe, batch_s = _settle(recipe, data, loader, job=job)
+        starts_new = recipe.model.weights is None and custom.model is None
+        job, recipe, batch_s = _settle(recipe, data, loader, job=job, starts_new=starts_new)
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
         is_held = job.averaging is not None and is_iterated(custom.train)  # training reads on in it meanwhile
@@ -203,13 +204,13 @@ def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
     return warnings
 
 
-def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job) -> tuple[Job, Recipe, float]:
+def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new: bool) -> tuple[Job, Recipe, float]:
     """The job in the way that is fastest here, the recipe with everything that was chosen, and seconds per batch."""
     batch, largest, smallest = _first_batch(loader)
     with batch_that_fits(job, batch):
         found = [
             *_batch_warnings(recipe, loader),
-            *job.task.warnings(training_setup(recipe, data)),
+            *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(
                 job,
                 batch,

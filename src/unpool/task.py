@@ -100,6 +100,8 @@ class TrainingSetup(NamedTuple):
         keeps_scale: windows are cut from images as decoded; no size and no augmentation changes their scale.
         sizes_hw: of the training images.
         chooses_pairs: the recipe says which joints trade places in a mirror.
+        sets: the samples that are learned from, and those that are measured.
+        starts_new: the network starts from drawn weights.
     """
 
     gives: tuple[str, ...]
@@ -109,6 +111,8 @@ class TrainingSetup(NamedTuple):
     keeps_scale: bool
     sizes_hw: Sequence[tuple[int, int]]
     chooses_pairs: bool = False
+    sets: tuple[Samples, ...] = ()
+    starts_new: bool = False
 
 
 class Task(nn.Module, ABC):
@@ -161,6 +165,10 @@ class Task(nn.Module, ABC):
     def added_channels(self) -> int:
         """Channels that the task puts behind those of the image."""
         return 0
+
+    def freeze(self, model: nn.Module) -> None:
+        """Takes the gradient of weights that are not to be learned, once, before the optimiser asks for it."""
+        return
 
     @property
     @abstractmethod

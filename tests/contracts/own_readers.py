@@ -50,6 +50,21 @@ class Things(_Drawn):
         return {"image": image, "boxes": boxes, "labels": torch.tensor(labels, dtype=torch.int64)}
 
 
+class OneThing(_Drawn):
+    """A dark or a light rectangle."""
+
+    gives = ("image", "boxes", "labels")
+    info = DataInfo(classes=("dark", "light"))
+
+    def __getitem__(self, index: int) -> Sample:
+        image, generator = self.noise(index)
+        left, top, width, height = torch.randint(0, 12, (4,), generator=generator).tolist()
+        right, bottom = left + 8 + width, top + 8 + height
+        image[:, top:bottom, left:right] = 220 if index % 2 else 20
+        boxes = torch.tensor([[left, top, right, bottom]], dtype=torch.float32)
+        return {"image": image, "boxes": boxes, "labels": torch.tensor([index % 2])}
+
+
 class Bars(_Drawn):
     """One bright line through the middle, at an angle from 0 to 180 degrees."""
 

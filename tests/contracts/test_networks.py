@@ -10,7 +10,17 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import DataError, RecipeError
-from unpool.models import BACKBONES, MODELS, backbones, classifiers, denoising, detection, pose, segmentation
+from unpool.models import (
+    BACKBONES,
+    MODELS,
+    backbones,
+    classifiers,
+    denoising,
+    detection,
+    localization,
+    pose,
+    segmentation,
+)
 from unpool.tracing.recorder import tensors_of
 from unpool.types import AnchoredBoxes, ProposedRegions
 
@@ -25,6 +35,7 @@ SIZES = {  # of networks that do not take ODD
     **NEEDS_ONE_SIZE,
     **dict.fromkeys(("alexnet", "alexnet_grouped", "caffenet", "alexnet_torchvision"), (67, 85)),
     **dict.fromkeys(("deeppose", "deeppose_grouped", "deeppose3"), (67, 83)),
+    **dict.fromkeys(("alexnet_localizer", "alexnet_localizer_per_class"), (67, 85)),
     "fcgn": (67, 95),
     **dict.fromkeys(("ssd300", "ssd300_vgg16"), (257, 273)),
 }
@@ -102,7 +113,7 @@ def channels_of(name, in_channels):
     row = MODELS[name]
     if name in denoising.MODELS:
         return [in_channels]
-    if name.startswith("deeppose"):
+    if row.gives == "coordinates":
         return [2 * 3 for _ in shapes(row)]
     return [3 if shape[0] == row.classes else shape[0] for shape in shapes(row)]  # limbs stay as they are
 
@@ -309,7 +320,7 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("package", [backbones, classifiers, denoising, detection, pose, segmentation])
+@pytest.mark.parametrize("package", [backbones, classifiers, denoising, detection, localization, pose, segmentation])
 def test_every_file_in_the_folder_is_listed(package):
     folder = Path(package.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "\nVARIANTS = " in path.read_text()}

@@ -5,11 +5,11 @@ from torch import nn
 
 from benchmarks import overfit
 from benchmarks.overfit import CASES, Case, build, learn
-from unpool.models import backbones, classifiers, denoising, pose, segmentation
+from unpool.models import backbones, classifiers, denoising, localization, pose, segmentation
 
 MODULES = [
     *backbones.FAMILIES,
-    *(module for package in (classifiers, denoising, pose, segmentation) for module in package.MODULES),
+    *(module for package in (classifiers, denoising, localization, pose, segmentation) for module in package.MODULES),
 ]
 
 

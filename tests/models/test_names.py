@@ -41,7 +41,8 @@ def test_name_in_place_of_a_run_says_what_is_missing(name, says):
     ("kind", "some"),
     [
         ("scores", {"resnet18", "googlenet_aux", "mlp"}),
-        ("coordinates", {"deeppose", "deeppose_grouped", "deeppose3"}),
+        ("coordinates", {"deeppose", "deeppose_grouped", "deeppose3", "joint_regression"}),
+        ("scores_and_boxes", {"localizer", "localizer_per_class", "alexnet_localizer_per_class"}),
         ("maps", {"unet", "unet_valid", "fcn_resnet50_aux", "dncnn_s", "fcgn"}),
         ("heatmaps", {"hourglass1", "cpm", "simple_baselines"}),
         ("fields", {"openpose", "openpose_mpi"}),

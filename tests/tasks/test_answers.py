@@ -10,7 +10,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, Stages
+from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, LocatedBoxes, Stages
 
 B, SIDE = 3, 16
 INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
@@ -50,6 +50,8 @@ class Network(nn.Module):
             return as_boxes(maps)
         if self.kind == "fields":
             return FieldStages((maps[:, :2],), (maps,))
+        if self.kind == "located":
+            return LocatedBoxes(maps.mean((2, 3)), maps.amax((2, 3))[:, :1].expand(-1, 4) / 10)
         return maps
 
 
@@ -57,6 +59,7 @@ KINDS = {
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
+    "localization": "located",
     "people": "fields",
     "pose": "stages",
     "pose_coordinates": "coordinates",
@@ -80,6 +83,10 @@ def targets(name):
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
+        "localization": lambda: {
+            "boxes": list(points(B, 1, 2).flatten(2)),
+            "labels": list(torch.randint(0, 3, (B, 1), **integers)),
+        },
         "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},

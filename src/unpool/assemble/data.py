@@ -260,7 +260,7 @@ def _mean_image(recipe: Recipe) -> str | None:
     return mean_image.read(Path(data.mean_image), (data.channels, *data.size))
 
 
-def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
+def training_setup(recipe: Recipe, data: Data, *, starts_new: bool = False) -> TrainingSetup:
     """What the task may warn of before training."""
     kinds = {name: AUGMENTATIONS[name] for name, _ in recipe.data.steps}
     geometry = {name: kind for name, kind in kinds.items() if issubclass(kind, Geometry)}
@@ -273,4 +273,6 @@ def training_setup(recipe: Recipe, data: Data) -> TrainingSetup:
         keeps_scale=recipe.data.keeps_size and not any(kind.chooses_scale for kind in geometry.values()),
         sizes_hw=data.train.samples.sizes_hw,
         chooses_pairs=recipe.data.flip_pairs is not None,
+        sets=(data.train.samples, data.val.samples),
+        starts_new=starts_new,
     )

@@ -50,6 +50,7 @@ def make_job(
     task = make_task(recipe, data)
     model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
     check_weights(model)
+    task.freeze(model)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
     optimizer = build_optimizer(
         learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay

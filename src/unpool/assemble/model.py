@@ -1,6 +1,7 @@
 """From a recipe to its task and its network."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -50,7 +51,8 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
     if model.weights is not None and not is_resumed and (warning := _colours_warning(recipe, model.weights)):
         _log.warning(warning)
     if model.weights is not None and not (is_resumed or model.new_head) and is_file(model.weights):
-        _compare_names(Path(model.weights), model.name, info)
+        classifier = models.classifier_of(model.name, model.backbone) or model.name  # which gives it the last layer too
+        _compare_names(Path(model.weights), (model.name, classifier), info)
     return models.build(
         model.name,
         weights=None if is_resumed else model.weights,
@@ -62,11 +64,11 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
     )
 
 
-def _compare_names(path: Path, network: str, info: DataInfo) -> None:
+def _compare_names(path: Path, networks: Collection[str], info: DataInfo) -> None:
     """Warns, or raises, where the rows of the last layer in a run's file belong to other classes or joints."""
     config = run_config(path)
     of_run = config.get("info")
-    if not isinstance(of_run, dict) or config["network"].get("name") != network:  # its last layer is not taken
+    if not isinstance(of_run, dict) or config["network"].get("name") not in networks:  # its last layer is not taken
         return
     for what, ours in (("classes", list(info.classes)), ("keypoints", list(info.keypoints))):
         theirs = of_run.get(what)

@@ -128,7 +128,7 @@ def _row(name: str) -> dict[str, Any]:
         "input": list(row.input),
         "output": list(row.output),
         "classes": row.classes,
-        "backbone": row.backbone,
+        "backbone": row.backbone if row.kind == "composed" else None,
         "options": sorted(row.options()),
         "source": row.source,
     }

@@ -16,6 +16,7 @@ from unpool.models import (
     classifiers,
     denoising,
     detection,
+    localization,
     pose,
     pretrained,
     segmentation,
@@ -32,7 +33,7 @@ _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default op
 
 _ROWS = (
     (classification, {**BACKBONES, **classifiers.MODELS}),
-    *((area, area.MODELS) for area in (segmentation, detection, pose, denoising)),
+    *((area, area.MODELS) for area in (segmentation, detection, localization, pose, denoising)),
 )
 AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for
     area.__name__.rpartition(".")[2]: rows for area, rows in _ROWS
@@ -92,6 +93,20 @@ def backbone_row_of(name: str) -> Variant:
             f"{', '.join(BACKBONES)}"
         )
     return find(BACKBONES, name, what="backbone")
+
+
+def classifier_of(name: str, backbone: str | None) -> str | None:
+    """Returns the row of the classifier that a localizer adds boxes to; None for other networks.
+
+    Raises:
+        RecipeError: the network is unknown.
+
+    Example:
+        >>> classifier_of("localizer", "resnet34"), classifier_of("alexnet_localizer", None), classifier_of("fpn", None)
+        ('resnet34', 'alexnet', None)
+    """
+    row = row_of(name)
+    return backbone or row.backbone if row.gives == "scores_and_boxes" else None
 
 
 def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
@@ -203,11 +218,12 @@ def build(
         network=network,
         name=name,
         backbone_name=body,
+        classifier=classifier_of(name, backbone),
         new=by_class() if new_head else frozenset(),
         by_class=by_class,
         in_channels=in_channels,
         settings={**known, "backbone": body, **options},
-        defaults={**known, "backbone": row.backbone},
+        defaults={**known, "backbone": row.backbone if row.kind == "composed" else None},
     )
     if pretrained.is_file(weights):
         load_file(weights, destination)

@@ -34,7 +34,8 @@ class Variant:
         classes: classes of the published network.
         gmacs: published 1e9 multiply-adds of convolutions and linear layers at `input`.
         head: of a backbone's row: makes the module from the last map to logits out of (channels, classes).
-        backbone: of a composed network's row: the backbone of the published network.
+        backbone: of a composed network's row: the backbone of the published network; of a whole localizer's, the
+            classifier in it.
     """
 
     build: Callable[..., nn.Module]
@@ -56,6 +57,8 @@ class Variant:
         if (4,) in more[1:]:  # anchors, behind scores and deltas at least
             return "boxes"
         if len(first) == 1:
+            if any(shape[-1] == 4 for shape in more):
+                return "scores_and_boxes"
             return "scores" if first[0] == self.classes else "coordinates"
         if any(shape[0] != first[0] for shape in more):
             return "fields"

@@ -35,6 +35,7 @@ class Destination:
         network: built, with its initial weights.
         name: of its row.
         backbone_name: of the row of `network.backbone`, of a composed network; None for other networks.
+        classifier: of the row whose classifier a localizer adds its layers of boxes to; None for other networks.
         new: names that keep their initial weights, of a new head; empty unless the user asks for one.
         by_class: returns the names of the tensors whose shapes depend on the number of classes.
         in_channels: that the user asked for; None where the first layer may not be derived.
@@ -45,6 +46,7 @@ class Destination:
     network: nn.Module
     name: str
     backbone_name: str | None = None
+    classifier: str | None = None
     new: frozenset[str] = frozenset()
     by_class: Callable[[], frozenset[str]] = frozenset
     in_channels: int | None = None
@@ -63,6 +65,7 @@ class Goal:
         new: names that are not taken from the file, such as those of a new head.
         in_channels: that the network was built with; None where the first layer may not be derived from the file's.
         decisive: names of which a file has most only if it is meant for this goal, so that no later one may be chosen.
+        of: the row that the file must be of, where it is not that of the network.
     """
 
     state: Tensors
@@ -71,6 +74,7 @@ class Goal:
     new: frozenset[str] = frozenset()
     in_channels: int | None = None
     decisive: frozenset[str] = frozenset()
+    of: str | None = None
 
 
 class Style(NamedTuple):

@@ -6,6 +6,7 @@ The log says what the names were and what was not used; a network of Unpool's na
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import cast
@@ -67,23 +68,29 @@ def load_file(path: str | Path, destination: Destination) -> None:
 
 
 def _goals(destination: Destination) -> list[Goal]:
-    """The whole network, with a new last layer or a new head where the user asks for it; then the backbone alone."""
+    """The whole network, with a new last layer or a new head where the user asks for it; then the backbone alone.
+
+    Between them, the classifier in a localizer, whose layers of boxes are attached to it.
+    """
     state = destination.network.state_dict()
-    goal = partial(Goal, in_channels=destination.in_channels)
+    goal = partial(Goal, state=state, in_channels=destination.in_channels, may_stay=_is_auxiliary)
+    boxes = frozenset(name for name in state if name.startswith("locate.")) if destination.classifier else frozenset()
+    attached = [goal(new=destination.new | boxes, of=destination.classifier)] if boxes else []
     if destination.backbone_name is None:
         head = frozenset(name for name in state if name.startswith("head.")) if destination.new else frozenset()
         news = dict.fromkeys([destination.new, destination.new | head])
-        return [goal(state=state, new=new, may_stay=_is_auxiliary) for new in news]
+        return [*(goal(new=new) for new in news), *attached]
     rest = frozenset(name for name in state if not name.startswith("backbone."))
     heads = _heads_of_timm(destination.backbone_name)
 
     def is_head(name: str) -> bool:
         return name in heads or name.startswith(("head.", "auxiliary."))
 
-    whole = goal(state=state, new=destination.new, may_stay=_is_auxiliary, decisive=rest)
+    body = destination.network.get_submodule("backbone").state_dict()
     return [
-        whole,
-        goal(state=destination.network.get_submodule("backbone").state_dict(), part="backbone", may_stay=is_head),
+        goal(new=destination.new, decisive=boxes or rest),
+        *(replace(one, decisive=rest - boxes) for one in attached),
+        goal(state=body, part="backbone", may_stay=is_head),
     ]
 
 
@@ -161,7 +168,7 @@ def _reason(path: Path, fit: Fit, destination: Destination, tables: Mapping[str,
     problems = describe_problems(fit.problems)
     shapes = [line.split()[0] for line in fit.problems.get("of another shape", [])]
     only_shapes = set(fit.problems) == {"of another shape"}
-    if only_shapes and set(shapes) <= destination.by_class():
+    if only_shapes and set(shapes) == destination.by_class() & set(fit.tensors):
         return (
             f"{problems}. It was trained on another number of classes: leave the last layer new with "
             "model.new_head=true (Python: new_head=True), or build the network with the classes of the file"

@@ -98,7 +98,7 @@ class AlexNet(nn.Module):
         initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.features(_large_enough(image, LEAST)))
+        return self.head(self.features(large_enough(image, LEAST)))
 
 
 ONES = ("features.conv2", "features.conv4", "features.conv5", "head.fc6", "head.fc7")  # layers whose bias starts at 1
@@ -159,7 +159,7 @@ class OneWeirdTrick(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.features(_large_enough(image, LEAST - 4)))  # two rows of padding on each side
+        return self.head(self.features(large_enough(image, LEAST - 4)))  # two rows of padding on each side
 
 
 def _in_twos(part: int, whole: int) -> int:
@@ -168,7 +168,7 @@ def _in_twos(part: int, whole: int) -> int:
 
 
 @fx.wrap  # one operation of a traced network, which then refuses the same images
-def _large_enough(image: Tensor, least: int) -> Tensor:
+def large_enough(image: Tensor, least: int) -> Tensor:
     if min(image.shape[-2:]) < least:
         raise DataError(
             f"the image is {tuple(image.shape[-2:])} (H, W); AlexNet reduces it by 32: give {least} or more"

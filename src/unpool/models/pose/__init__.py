@@ -4,7 +4,7 @@
 """
 
 from unpool.models.catalog import Variant
-from unpool.models.pose import cpm, deeppose, fcgn, hourglass, openpose, simple_baselines
+from unpool.models.pose import cpm, deeppose, fcgn, hourglass, joint_regression, openpose, simple_baselines
 
-MODULES = (deeppose, fcgn, cpm, hourglass, openpose, simple_baselines)
+MODULES = (deeppose, joint_regression, fcgn, cpm, hourglass, openpose, simple_baselines)
 MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}

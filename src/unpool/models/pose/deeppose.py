@@ -21,6 +21,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from unpool.errors import DataError, RecipeError
+from unpool.layers.coordinates import near_middle
 from unpool.layers.initialize import he_normal
 from unpool.layers.norm import LocalResponseNorm
 from unpool.limits import PAIR
@@ -93,7 +94,7 @@ class DeepPose(nn.Module):
             )
         )
         he_normal(self, mode="fan_in")
-        nn.init.normal_(last.weight, std=0.01 * (2 / hidden) ** 0.5)
+        near_middle(last)
 
     def forward(self, image: Tensor) -> Tensor:
         if min(image.shape[-2:]) < LEAST:
