@@ -4,8 +4,6 @@ from typing import Any, Literal
 
 from unpool.metrics.coco import coco_scores
 from unpool.metrics.detection_record import DetectionRecord
-from unpool.metrics.matching import curves
-from unpool.metrics.mistakes import count_mistakes
 from unpool.metrics.voc import voc_scores
 from unpool.types import Batch, DataInfo, Prediction
 
@@ -38,19 +36,8 @@ class DetectionScores:
         self.record.merge(other.record)
 
     def compute(self) -> dict[str, Any]:
-        """Computes the scores of `coco_scores`, of boxes and where they are recorded of masks, or of `voc_scores`.
-
-        Beside them `precision`, a row for each class with its precisions at recalls 0, 0.01, ... 1 and IoU 0.5, empty
-        where the set has no such thing; and by kind of mistake (`metrics.mistakes`) `mistakes`, how many there are, and
-        `mistake_costs`, the AP50 that is lost to them.
-        """
-        by_class, costs = curves(self.record, rule=self.protocol), count_mistakes(self.record)
-        more = {
-            "precision": [by_class[name].precision if name in by_class else [] for name in self.record.classes],
-            "mistakes": {kind: cost.number for kind, cost in costs.items()},
-            "mistake_costs": {kind: cost.gain for kind, cost in costs.items()},
-        }
+        """Computes the scores of `coco_scores`, of boxes and where they are recorded of masks, or of `voc_scores`."""
         if self.protocol == "voc":
-            return {**voc_scores(self.record), **more}
+            return voc_scores(self.record)
         masks = coco_scores(self.record, "masks") if self.record.has_masks else {}
-        return {**coco_scores(self.record), **masks, **more}
+        return {**coco_scores(self.record), **masks}

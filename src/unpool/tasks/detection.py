@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
-from unpool.metrics.detection import DetectionScores
+from unpool.metrics.detection_figures import DetectionFigures
 from unpool.ops.drawing import complete_palette
 from unpool.ops.drawing_boxes import draw_boxes
 from unpool.ops.layout import Layout
@@ -144,8 +144,8 @@ class Detection(OneForward):
             selected = answer_two_stages(classified, seen.proposals, valid, practice, weights=weights)
         return _on_images(selected, Layout.of(inputs))
 
-    def metric(self) -> DetectionScores:
-        return DetectionScores(self.info, protocol=self.protocol)
+    def metric(self) -> DetectionFigures:
+        return DetectionFigures(self.info, protocol=self.protocol)
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """Of each box its corners, its class by number and name, and how sure it is, the surest first."""
