@@ -59,7 +59,7 @@ def test_stochastic_depth_drops_the_samples_that_the_whole_batch_drops():
 @pytest.mark.parametrize(("count", "total", "doubts"), [(1, 3, 1), (2, 3, 0), (1, 1, 0)])
 def test_one_number_in_a_process_of_one_sample_is_a_doubt(count, total, doubts):
     with noted_doubts() as found, AsOne(Part(0, count, total), norms=False):
-        torch.empty(1, 1, 1, 1).bernoulli_(0.5)
+        torch.empty(count, 1, 1, 1).bernoulli_(0.5)
     assert len(found) == doubts
 
 
