@@ -95,7 +95,8 @@ def work(
         job.prepare = noting
         if processes.world_size() > 1:
             job.has_unused_weights = has_unused_weights(job, loader.batch_of(loader.order.batches(0)[0], 0))
-        evaluation = Evaluate(make_eval_loader(recipe, data.val.samples, data.preprocessing), every=EPOCHS)
+        shared = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
+        evaluation = Evaluate(shared, every=EPOCHS)
         fit(job, [noted, evaluation])
         seen = processes.gathered(noted.seen)
         if processes.is_leader():

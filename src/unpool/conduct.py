@@ -101,7 +101,7 @@ def train_to_end(
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
         job, recipe, batch_s = _settle(recipe, data, loader, job=job)
         stop.check()
-        eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
+        eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
         is_held = job.averaging is not None and is_iterated(custom.train)  # training reads on in it meanwhile
         callbacks, evaluation = _make_callbacks(
             recipe,

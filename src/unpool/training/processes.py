@@ -6,10 +6,12 @@ by itself has nobody to ask: every function then returns what it was given, with
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,13 +20,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import FileStore, GradBucket, PrefixStore, Store, TCPStore
 
-from unpool.errors import EnvironmentFault, RecipeError, UnpoolError
+from unpool.errors import EnvironmentFault, RecipeError, Stopped, UnpoolError
 from unpool.launched import STORE, Environment, environment
-from unpool.training.heartbeat import Heartbeat
+from unpool.training.heartbeat import STILL, Heartbeat
 
 MEETING = timedelta(minutes=15)  # in which all must have been started
 LONGEST = timedelta(hours=24)  # of one exchange; `Heartbeat` finds out sooner who does not answer
+SAME = timedelta(seconds=2)  # in which the leader meets the error of another process, where it is one of all
 _log = logging.getLogger(__name__)
+_HEARTBEATS: list[Heartbeat] = []  # of this process, while it is joined with others
 _SERVED: dict[tuple[str, int], Store] = {}  # by address and port, for as long as this process lives
 _T = TypeVar("_T")
 
@@ -65,18 +69,63 @@ def joined() -> Iterator[None]:
             f"process {here.rank} of {here.world_size} does not reach the others: {error}"
         ) from error
     heartbeat = Heartbeat(PrefixStore(attempt, store_of(here)), rank=here.rank, world_size=here.world_size)
+    _HEARTBEATS.append(heartbeat)
+    try:
+        with _said_once(store, here.rank), _others_watched(heartbeat):
+            yield
+            wait()
+    finally:
+        _HEARTBEATS.clear()
+        dist.destroy_process_group()
+        if heartbeat.is_orphan and here.rank == 0:
+            shutil.rmtree(Path(os.environ[STORE]).parent, ignore_errors=True)  # as its starter would have done
+
+
+@contextmanager
+def _others_watched(heartbeat: Heartbeat) -> Iterator[None]:
+    """Inside, a process that is gone or stands still raises EnvironmentFault, or ends this one."""
     try:
         with heartbeat:
             yield
-            wait()
+    except (Stopped, KeyboardInterrupt) as error:
+        if heartbeat.fault is None:
+            raise
+        raise heartbeat.fault from error
     except RuntimeError as error:
         if not _is_of_exchange(error):
             raise
-        raise EnvironmentFault(
-            f"process {here.rank} of {here.world_size} has lost another one, which ended: its own message says why"
-        ) from error
-    finally:
-        dist.destroy_process_group()
+        raise EnvironmentFault("another process of this run was lost: its own message says why it ended") from error
+
+
+@contextmanager
+def _said_once(store: Store, rank: int) -> Iterator[None]:
+    """Marks an error that several processes meet in the same words, such as a wrong recipe, so that one says it."""
+    try:
+        yield
+    except UnpoolError as error:
+        error.is_of_all = error.is_of_all or _is_said(store, rank, f"said/{type(error).__name__} {error}")
+        raise
+
+
+def _is_said(store: Store, rank: int, words: str) -> bool:
+    """Whether another process says these words: the leader, or, where it does not in time, the first to ask."""
+    try:
+        if rank == 0:
+            store.set(words, "")
+        else:
+            store.wait([words], SAME)
+    except RuntimeError:  # no answer in time, or no store
+        try:
+            return rank > 0 and store.add(f"{words}, by others", 1) > 1
+        except RuntimeError:
+            return False
+    return rank > 0
+
+
+def watch_closely() -> None:
+    """From now on the others must answer within seconds: all have read the data."""
+    for heartbeat in _HEARTBEATS:
+        heartbeat.patience = STILL
 
 
 def store_of(here: Environment) -> Store:
