@@ -3,8 +3,10 @@
 import os
 import pickle
 import signal
+import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,19 +16,17 @@ from tests.training.ranks import by_ranks, start
 from tests.training.test_processes import PartOfLoader
 from tests.training.toy_run import Broken, Loader, make_job, prepare
 from unpool.errors import DataError, Diverged, Stopped
-from unpool.training import heartbeat, processes
+from unpool.training import heartbeat, processes, said_once
 from unpool.training.evaluation import evaluate
 from unpool.training.heartbeat import Heartbeat
 from unpool.training.loop import fit
 from unpool.training.stopping import StopRequest
 
 
-@pytest.fixture(autouse=True)
-def fast(monkeypatch):
+@pytest.fixture
+def beats_fast(monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT_S", 0.02)
-    monkeypatch.setattr(heartbeat, "READING", 50)
-    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.5)
-    monkeypatch.setattr(processes, "SAME", processes.SAME / 10)
+    monkeypatch.setattr(heartbeat, "READING", 10)
 
 
 def end_of_leader(children):
@@ -54,7 +54,9 @@ def test_process_that_dies_is_lost_by_the_others():
     assert "another process of this run was lost" in pickle.loads(queue.get(timeout=20))[1][1]
 
 
-def test_process_that_stands_still_ends_the_others_in_the_midst_of_an_exchange():
+def test_process_that_stands_still_ends_the_others_in_the_midst_of_an_exchange(beats_fast, monkeypatch):
+    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.2)
+
     def work(rank):
         if rank == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -64,7 +66,7 @@ def test_process_that_stands_still_ends_the_others_in_the_midst_of_an_exchange()
     assert end_of_leader(children) == 4
 
 
-def test_process_that_reads_leaves_by_an_exception_where_another_stands_still():
+def test_process_that_reads_leaves_by_an_exception_where_another_stands_still(beats_fast):
     def work(rank):
         if rank == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -78,7 +80,16 @@ def test_process_that_reads_leaves_by_an_exception_where_another_stands_still():
     assert "EnvironmentFault: process 1 has ended or stands still" in pickle.loads(queue.get(timeout=20))[1][1]
 
 
-def test_process_may_take_longer_until_training_begins(monkeypatch):
+def test_process_that_serves_the_store_and_stands_still_is_noticed(beats_fast):
+    over = threading.Event()
+    hung = SimpleNamespace(add=lambda name, count: over.wait(60), check=lambda names: False)
+    with Heartbeat(hung, rank=1, world_size=2) as watching:
+        wait_for(lambda: watching.fault)
+        over.set()
+    assert "process 0 has ended or stands still" in str(watching.fault)
+
+
+def test_process_may_take_longer_until_training_begins(beats_fast, monkeypatch):
     monkeypatch.setattr(heartbeat, "READING", 10**6)
     monkeypatch.setattr(heartbeat, "ANSWER_S", 60.0)
     with Heartbeat(HashStore(), rank=0, world_size=2) as watching:
@@ -91,7 +102,7 @@ def test_process_may_take_longer_until_training_begins(monkeypatch):
     assert "process 1 has ended or stands still" in str(watching.fault)
 
 
-def test_process_stops_once_its_starter_is_gone(monkeypatch, capsys):
+def test_process_stops_once_its_starter_is_gone(beats_fast, monkeypatch, capsys):
     monkeypatch.setenv("UNPOOL_STARTER", str(os.getppid()))
     with StopRequest() as stop, Heartbeat(HashStore(), rank=0, world_size=1) as watching:
         time.sleep(0.1)
@@ -103,7 +114,7 @@ def test_process_stops_once_its_starter_is_gone(monkeypatch, capsys):
     assert capsys.readouterr().err == "the program that started the processes is gone, so they stop\n"
 
 
-def test_watching_others_writes_nothing(tmp_path):
+def test_watching_others_writes_nothing(beats_fast, tmp_path):
     store = FileStore(str(tmp_path / "store"), -1)
     for rank in range(1, 8):
         store.add(f"beats/{rank}", 1)
@@ -115,19 +126,22 @@ def test_watching_others_writes_nothing(tmp_path):
     assert (tmp_path / "store").stat().st_size - before < 60 * (beats + 1)
 
 
-def test_error_that_all_meet_is_said_by_one():
+def test_error_that_all_meet_is_said_by_the_leader(monkeypatch):
+    monkeypatch.setattr(said_once, "SAME", said_once.SAME * 10)
+
     def work(rank):
-        raise DataError("the words" if rank < 3 else "other words")
+        raise DataError("the words")
 
-    queue, _ = start(4, work)
-    outcomes = dict(pickle.loads(queue.get(timeout=20)) for _ in range(4))
-    assert [rank for rank in range(4) if "{'is_of_all': True}" not in outcomes[rank][1]] == [0, 3]
+    queue, _ = start(3, work)
+    outcomes = dict(pickle.loads(queue.get(timeout=20)) for _ in range(3))
+    assert [rank for rank in range(3) if "{'is_of_all': True}" not in outcomes[rank][1]] == [0]
 
 
-def test_error_that_all_but_the_leader_meet_is_said_by_one_of_them():
+def test_error_that_all_but_the_leader_meet_is_said_by_one_of_them(monkeypatch):
+    monkeypatch.setattr(said_once, "SAME", said_once.SAME / 20)
     store, said = HashStore(), []
     for rank in (1, 2, 3):
-        with pytest.raises(DataError) as error, processes._said_once(store, rank):
+        with pytest.raises(DataError) as error, said_once.said_once(store, rank):
             raise DataError("the words")
         said.append(error.value.is_of_all)
     assert said == [False, True, True]

@@ -2,9 +2,9 @@
 
 A process that dies closes its connections, and the others' next exchange fails. One that is stopped, or whose machine
 has gone, keeps them open, and the others would wait for good. So a thread of each process counts in a store that all
-reach, and looks whether the others count: the leader looks at each, each at the leader.
+reach, and another looks whether the others count: the leader looks at each, each at the leader.
 
-The thread needs the interpreter: a process inside one call that keeps it, as json.loads of a large file, does not
+The threads need the interpreter: a process inside one call that keeps it, as json.loads of a large file, does not
 count. Until all have read the data, which has such calls, they get more time.
 """
 
@@ -51,29 +51,39 @@ class Heartbeat:
         self._rank = rank
         self._watched = range(1, world_size) if rank == 0 else (0,)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
+        self._counts = dict.fromkeys(self._watched, b"")
+        self._threads = [
+            threading.Thread(target=run, daemon=True, name="heartbeat") for run in (self._beat, self._watch)
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(BEAT_S)
+        for thread in self._threads:
+            thread.join(BEAT_S)
 
-    def _run(self) -> None:
-        counts, still = dict.fromkeys(self._watched, b""), dict.fromkeys(self._watched, 0)
+    def _beat(self) -> None:
+        """Counts, and notes what the others count."""
         while not self._over.wait(BEAT_S):
             self._stop_orphan()
             try:
                 self._store.add(f"beats/{self._rank}", 1)
-                latest = {rank: self._count(rank) for rank in self._watched}
+                self._counts = {rank: self._count(rank) for rank in self._watched}
             except RuntimeError as error:
                 self._end(f"what the processes meet in does not answer ({error})")
                 return
-            for rank, count in latest.items():
-                still[rank] = 0 if count != counts[rank] else still[rank] + 1
-                counts[rank] = count
+
+    def _watch(self) -> None:
+        """Looks whether what the others count changes; apart from the store, which one that stands still may serve."""
+        counts, still = self._counts, dict.fromkeys(self._watched, 0)
+        while not self._over.wait(BEAT_S):
+            before, counts = counts, self._counts
+            for rank in self._watched:
+                still[rank] = 0 if counts[rank] != before[rank] else still[rank] + 1
                 if still[rank] >= self.patience:
                     self._end(f"process {rank} has ended or stands still for {still[rank] * BEAT_S:.0f} s")
                     return

@@ -23,10 +23,10 @@ from torch._C._distributed_c10d import FileStore, GradBucket, PrefixStore, Store
 from unpool.errors import EnvironmentFault, RecipeError, Stopped, UnpoolError
 from unpool.launched import STORE, Environment, environment
 from unpool.training.heartbeat import STILL, Heartbeat
+from unpool.training.said_once import said_once
 
 MEETING = timedelta(minutes=15)  # in which all must have been started
 LONGEST = timedelta(hours=24)  # of one exchange; `Heartbeat` finds out sooner who does not answer
-SAME = timedelta(seconds=2)  # in which the leader meets the error of another process, where it is one of all
 _log = logging.getLogger(__name__)
 _HEARTBEATS: list[Heartbeat] = []  # of this process, while it is joined with others
 _SERVED: dict[tuple[str, int], Store] = {}  # by address and port, for as long as this process lives
@@ -71,7 +71,7 @@ def joined() -> Iterator[None]:
     heartbeat = Heartbeat(PrefixStore(attempt, store_of(here)), rank=here.rank, world_size=here.world_size)
     _HEARTBEATS.append(heartbeat)
     try:
-        with _said_once(store, here.rank), _others_watched(heartbeat):
+        with _others_watched(heartbeat, store, here.rank):
             yield
             wait()
     finally:
@@ -82,44 +82,21 @@ def joined() -> Iterator[None]:
 
 
 @contextmanager
-def _others_watched(heartbeat: Heartbeat) -> Iterator[None]:
+def _others_watched(heartbeat: Heartbeat, store: Store, rank: int) -> Iterator[None]:
     """Inside, a process that is gone or stands still raises EnvironmentFault, or ends this one."""
     try:
-        with heartbeat:
-            yield
+        with heartbeat, said_once(store, rank):
+            try:
+                yield
+            except RuntimeError as error:
+                if not _is_of_exchange(error):
+                    raise
+                what = "another process of this run was lost: its own message says why it ended"
+                raise EnvironmentFault(what) from error
     except (Stopped, KeyboardInterrupt) as error:
         if heartbeat.fault is None:
             raise
         raise heartbeat.fault from error
-    except RuntimeError as error:
-        if not _is_of_exchange(error):
-            raise
-        raise EnvironmentFault("another process of this run was lost: its own message says why it ended") from error
-
-
-@contextmanager
-def _said_once(store: Store, rank: int) -> Iterator[None]:
-    """Marks an error that several processes meet in the same words, such as a wrong recipe, so that one says it."""
-    try:
-        yield
-    except UnpoolError as error:
-        error.is_of_all = error.is_of_all or _is_said(store, rank, f"said/{type(error).__name__} {error}")
-        raise
-
-
-def _is_said(store: Store, rank: int, words: str) -> bool:
-    """Whether another process says these words: the leader, or, where it does not in time, the first to ask."""
-    try:
-        if rank == 0:
-            store.set(words, "")
-        else:
-            store.wait([words], SAME)
-    except RuntimeError:  # no answer in time, or no store
-        try:
-            return rank > 0 and store.add(f"{words}, by others", 1) > 1
-        except RuntimeError:
-            return False
-    return rank > 0
 
 
 def watch_closely() -> None:
