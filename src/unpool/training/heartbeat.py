@@ -22,7 +22,7 @@ from unpool.streams import write_message
 
 BEAT_S = 5.0
 STILL = 5  # beats without a change, after which a process counts as gone
-READING = 120  # the same until all have read the data
+READING = 24  # the same until all have read the data
 ANSWER_S = 5.0  # in which a process that is interrupted leaves by itself
 
 
