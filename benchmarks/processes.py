@@ -92,7 +92,8 @@ def work(
             return {key: _double(value) for key, value in prepared.items()} if in_double else prepared
 
         job.prepare = noting
-        evaluation = Evaluate(make_eval_loader(recipe, data.val.samples, data.preprocessing), every=EPOCHS)
+        shared = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
+        evaluation = Evaluate(shared, every=EPOCHS)
         fit(job, [noted, evaluation])
         seen = processes.gathered(noted.seen)
         if processes.is_leader():

@@ -21,7 +21,7 @@ from unpool.assemble.loaders import make_eval_loader, make_train_loader, require
 from unpool.assemble.model import make_task
 from unpool.assemble.processes import num_workers
 from unpool.data.augment import Augment, Collate
-from unpool.data.order import Grouped
+from unpool.data.order import Grouped, Sequential, WholeBatches
 from unpool.data.replacing import Replacing
 from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.model_file import describe
@@ -110,6 +110,16 @@ def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):
     assert train[:6] != train[6:]
     assert sorted(train[:6]) == list(range(6))
     assert torch.cat([batch["index"] for batch in val.stream(0, 0, 1)]).tolist() == [0, 1, 2]
+
+
+def test_only_a_run_shares_its_evaluation_among_processes(camvid, monkeypatch):
+    recipe = recipe_of(camvid)
+    data = data_of(recipe)
+    monkeypatch.setattr(loaders, "world_size", lambda: 2)
+    alone = make_eval_loader(recipe, data.val.samples, data.preprocessing)
+    shared = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
+    assert isinstance(alone.order, Sequential)
+    assert isinstance(shared.order, WholeBatches)
 
 
 def test_order_is_the_recipes_and_shuffled_where_it_says_none(camvid):

@@ -105,7 +105,7 @@ def train_to_end(
         starts_new = recipe.model.weights is None and custom.model is None
         job, recipe, batch_s = _settle(recipe, data, loader, job=job, starts_new=starts_new)
         stop.check()
-        eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing)
+        eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
         is_held = job.averaging is not None and is_iterated(custom.train)  # training reads on in it meanwhile
         callbacks, evaluation = _make_callbacks(
             recipe,

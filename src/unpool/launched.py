@@ -6,6 +6,7 @@ from typing import NamedTuple
 from unpool.errors import RecipeError
 
 STORE = "UNPOOL_STORE"  # in the environment of processes that this program started itself: the file they meet in
+STARTER = "UNPOOL_STARTER"  # the same: the number of the process that started them
 
 
 class Environment(NamedTuple):
@@ -42,6 +43,19 @@ def environment() -> Environment:
     if not 0 <= here.rank < here.world_size:
         raise RecipeError(f"RANK is {here.rank} and WORLD_SIZE {here.world_size}: expected 0 <= RANK < WORLD_SIZE")
     return here
+
+
+def is_first_here() -> bool:
+    """Whether this process is the first of this machine, which says what all of them hear, such as a signal."""
+    try:
+        return environment().local_rank == 0
+    except RecipeError:
+        return True
+
+
+def is_starter_gone() -> bool:
+    """Whether the process of this program that started this one has ended; False where there was none."""
+    return os.name == "posix" and STARTER in os.environ and os.environ[STARTER] != str(os.getppid())
 
 
 def cores() -> int:

@@ -54,6 +54,26 @@ def test_stop_that_was_asked_for_is_one_line_and_no_error(fake, capsys, error, c
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("error", [Stopped("stopped by SIGTERM", signal.SIGTERM), DataError("the words")], ids=repr)
+@pytest.mark.parametrize("is_of_all", [True, False])
+def test_process_of_a_run_says_what_the_leader_does_not_meet(fake, capsys, monkeypatch, error, is_of_all):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    error.is_of_all = is_of_all
+    fake.error = error
+    assert main(["evaluate", "r"]) == error.exit_code
+    assert ("process 1: " in capsys.readouterr().err) is not is_of_all
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_interrupt_is_said_by_the_first_process_of_a_machine(fake, capsys, monkeypatch, number):
+    for name, value in {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": number}.items():
+        monkeypatch.setenv(name, value)
+    fake.error = KeyboardInterrupt()
+    assert main(["evaluate", "r"]) == 130
+    assert ("stopped" in capsys.readouterr().err) is (number == "0")
+
+
 def test_every_kind_of_error_has_its_exit_code_tested():
     assert {type(error) for error, _ in (*ENDS, *STOPS)} == set(UnpoolError.__subclasses__())
 

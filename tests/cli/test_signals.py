@@ -70,6 +70,11 @@ def test_signal_while_the_process_restarts_itself_is_not_lost(number, code, line
     assert run(restarting, str(int(number))) == (code, f"held back\n{line}")
 
 
+def test_signal_while_modules_are_imported_is_said_by_the_first_process_of_a_machine():
+    code = "os.environ.update(RANK='1', WORLD_SIZE='2', LOCAL_RANK='1')\nsignals.end_at_once()\nos.kill(me, 15)"
+    assert run(code) == (143, "")
+
+
 def test_restart_that_fails_lets_signals_through_again():
     code = "signals.end_at_once()\nwith signals_held_back():\n    pass\nos.kill(me, 15)\ntime.sleep(9)"
     assert run(code) == (143, "stopped by SIGTERM\n")

@@ -42,5 +42,5 @@ def _be(rank: int, world_size: int, store: str, work: Callable[[int], Any], queu
         with processes.joined():
             result = work(rank)
         queue.put(pickle.dumps((rank, (True, result))))  # torch would send tensors as files of a process that is gone
-    except BaseException:
-        queue.put(pickle.dumps((rank, (False, traceback.format_exc()))))
+    except BaseException as error:
+        queue.put(pickle.dumps((rank, (False, f"{traceback.format_exc()}{vars(error)}"))))

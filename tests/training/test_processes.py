@@ -1,23 +1,21 @@
 """Several processes train as one does: the same losses, weights and metrics, whatever the number of processes."""
 
-import os
-import pickle
 import signal
 
 import pytest
 import torch
 from torch import nn
 
-from tests.training.ranks import by_ranks, start
+from tests.training.ranks import by_ranks
 from tests.training.toy_run import CLASSES, Loader, make_job, network, prepare, same_bits, weights
 from unpool import conduct
 from unpool.data.order import ByRank, Sequential
 from unpool.errors import RecipeError, Stopped
 from unpool.launched import environment
 from unpool.recipe import load_recipe
-from unpool.training import gradients, heartbeat, processes
+from unpool.training import gradients, processes
 from unpool.training.callbacks import Callback
-from unpool.training.evaluation import Evaluate, evaluate
+from unpool.training.evaluation import Evaluate, evaluate, evaluate_together
 from unpool.training.loop import fit
 from unpool.training.preflight import dry_run
 from unpool.types import Part
@@ -200,13 +198,11 @@ def test_one_process_that_is_asked_to_stop_stops_all_at_one_step():
 
 def test_one_process_that_is_asked_to_stop_ends_the_evaluation_of_all():
     def work(rank):
-        def poll():
-            if rank == 1:
-                raise Stopped("stopped", signal.SIGINT)
-
         job = make_job()
+        if rank == 1:
+            job.stop.number = signal.SIGINT
         with pytest.raises(Stopped):
-            evaluate(job.model, job.task, WholeLoader(), prepare=prepare, poll=poll)
+            evaluate_together(job, WholeLoader(), prepare=prepare)
         return True
 
     assert by_ranks(2, work) == [True, True]
@@ -217,8 +213,7 @@ def test_metrics_are_of_the_whole_set_also_where_a_process_has_no_batch():
     alone = evaluate(job.model, job.task, WholeLoader(), prepare=prepare)
 
     def work(rank):
-        job = make_job()
-        return evaluate(job.model, job.task, WholeLoader(), prepare=prepare)
+        return evaluate_together(make_job(), WholeLoader(), prepare=prepare)
 
     for found in by_ranks(4, work):
         assert found == pytest.approx(alone)
@@ -255,27 +250,6 @@ def test_weights_that_differ_are_told():
             fit(job, [Evaluate(WholeLoader(), prepare=prepare)])
 
     by_ranks(2, work)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_process_that_dies_or_stands_still_ends_the_others(number, monkeypatch):
-    monkeypatch.setattr(heartbeat, "BEAT_S", 0.05)
-    monkeypatch.setattr(heartbeat, "STILL", 10)
-
-    def work(rank):
-        if rank == 1:
-            os.kill(os.getpid(), number)
-        processes.wait()
-
-    queue, children = start(2, work)
-    children[0].join(20)
-    ended = children[0].exitcode
-    children[1].kill()
-    children[1].join()
-    if number == signal.SIGKILL:
-        assert "lost another one" in pickle.loads(queue.get(timeout=5))[1][1]
-    else:
-        assert ended == heartbeat.EXIT_CODE
 
 
 def test_environment_of_another_program_is_refused_where_it_makes_no_sense(monkeypatch):

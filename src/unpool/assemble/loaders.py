@@ -134,8 +134,13 @@ def make_train_order(recipe: Recipe, samples: Samples) -> Order:
     return ORDERS[name](samples, batching, **options)
 
 
-def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocessing) -> Loader:
-    """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`."""
+def make_eval_loader(
+    recipe: Recipe, samples: Samples, preprocessing: Preprocessing, *, is_shared: bool = False
+) -> Loader:
+    """Every sample once, in order, neighbours of one size together; the noise is that of `data.noise_seed`.
+
+    Where `is_shared`, the loaders of all processes together give every sample once.
+    """
     whole = Sequential(
         len(samples),
         batch=recipe.train.eval_batch or recipe.train.batch,
@@ -144,7 +149,7 @@ def make_eval_loader(recipe: Recipe, samples: Samples, preprocessing: Preprocess
     return Loader(
         samples,
         _with_noise(recipe, Collate(preprocessing), seed=recipe.data.noise_seed, evaluates=True),
-        order=whole if world_size() == 1 else WholeBatches(whole, rank=rank(), world_size=world_size()),
+        order=WholeBatches(whole, rank=rank(), world_size=world_size()) if is_shared and world_size() > 1 else whole,
         workers=0,
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from unpool.cli.console import abandon_output, flush
 from unpool.cli.signals import Interrupted, line_of
 from unpool.errors import EnvironmentFault, Stopped, TimeLimit, UnpoolError, is_out_of_memory, require_files, shortened
-from unpool.launched import environment
+from unpool.launched import environment, is_first_here
 from unpool.streams import write_message
 
 _ADVICE = {
@@ -46,12 +46,12 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
     except KeyboardInterrupt as error:
         abandon_output()
         number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        write_message(_stop(line_of(number), error))
+        if is_first_here():
+            write_message(_stop(line_of(number), error))
         return 128 + number
     except (Stopped, TimeLimit) as error:
         abandon_output()
-        if not environment().rank:
-            write_message(_stop(str(error), error))
+        _say(error, _stop(str(error), error))
         return error.exit_code
     except (UnpoolError, MemoryError, OSError, RuntimeError, ImportError) as error:
         fault = _fault(error)
@@ -65,11 +65,15 @@ def guarded(verb: Callable[[], int], *, debug: bool) -> int:
 def _refuse(fault: UnpoolError, *, debug: bool) -> int:
     if debug and sys.stderr is not None:
         traceback.print_exc()
-    rank = environment().rank
-    if not (rank and fault.is_of_all):
-        by = f"process {rank}: " if rank else ""
-        write_message("\n".join([f"{by}error: {fault}", *_notes(fault)]))
+    _say(fault, "\n".join([f"error: {fault}", *_notes(fault)]))
     return fault.exit_code
+
+
+def _say(error: UnpoolError, text: str) -> None:
+    """Writes a message, of an error of all processes by the leader alone, and of another process's with its number."""
+    rank = environment().rank
+    if not (rank and error.is_of_all):
+        write_message(f"process {rank}: {text}" if rank else text)
 
 
 def _stop(text: str, error: BaseException) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from unpool.errors import STOP_SIGNALS
+from unpool.launched import is_first_here
 
 LONGEST_S = 30.0  # from a signal that raises to the end
 
@@ -64,6 +65,7 @@ def _raise(number: int, frame: object) -> None:
 def _end(number: int, frame: object) -> None:
     clear = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # a line that was begun, and a cursor that a bar has hidden
     try:
-        os.write(2, f"{clear}{line_of(number)}\n".encode())
+        if is_first_here():
+            os.write(2, f"{clear}{line_of(number)}\n".encode())
     finally:
         os._exit(128 + number)

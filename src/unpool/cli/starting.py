@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from unpool.errors import STOP_SIGNALS
-from unpool.launched import STORE, cores, environment
+from unpool.errors import STOP_SIGNALS, EnvironmentFault
+from unpool.launched import STARTER, STORE, cores, environment
 from unpool.recipe import early_recipe
 from unpool.streams import write_message
 
 _LOOK_S = 0.1
 _PATIENCE_S = 30.0  # from a signal to the end of a process, in which it saves
+_LAST_WORDS_S = 10.0  # for a process that the others have lost, which may be about to leave by a code of its own
+_LOST = EnvironmentFault.exit_code  # of a process that has lost another, among others
 
 
 def more_processes(recipe: str | Path, overrides: Sequence[str]) -> int:
@@ -26,7 +28,7 @@ def more_processes(recipe: str | Path, overrides: Sequence[str]) -> int:
 
 
 def start_processes(count: int) -> int:
-    """Runs this command line again in so many processes; returns the exit code of the one that failed first, or 0.
+    """Runs this command line again in so many processes; returns the exit code of the one that failed, or 0.
 
     They meet in a file that only this user can read, and exchange by the loopback interface alone. Each gets its share
     of the cores, where the user does not say how many threads. A signal to this process reaches each of them.
@@ -38,6 +40,7 @@ def start_processes(count: int) -> int:
             "OMP_NUM_THREADS": threads,
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo"),
             STORE: str(Path(folder, "store")),
+            STARTER: str(os.getpid()),
             **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(count)),
         }
         command = [sys.executable, *sys.orig_argv[1:]]
@@ -53,23 +56,32 @@ def start_processes(count: int) -> int:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]], noted: list[int]) -> int:
-    """Passes signals on, and ends all where one fails."""
-    first, ends_s, passed = 0, float("inf"), 0
-    while any(child.poll() is None for child in children):
+    """Passes signals on, and ends all where one fails; returns the exit code of that one, as a shell gives it."""
+    code, passed, is_ending, failed_s, ends_s = 0, 0, False, float("inf"), float("inf")
+    while None in [child.poll() for child in children]:  # each is looked at, also behind one that runs
+        now_s = time.monotonic()
         for number in noted[passed:]:
             _send(children, number)
-            ends_s = time.monotonic() + _PATIENCE_S
+            ends_s = now_s + _PATIENCE_S
         passed = len(noted)
-        failed = [child.returncode for child in children if child.returncode]
-        if failed and not first:
-            first, ends_s = failed[0], time.monotonic() + _PATIENCE_S
-            _send(children, signal.SIGTERM)
-        if time.monotonic() > ends_s:
+        if not is_ending:
+            code = _code_of(children)
+            failed_s = min(failed_s, now_s) if code else failed_s
+            is_ending = code not in (0, _LOST) or now_s > failed_s + _LAST_WORDS_S
+            if is_ending:
+                _send(children, signal.SIGTERM)
+                ends_s = now_s + _PATIENCE_S
+        if now_s > ends_s:
             _send(children, signal.SIGKILL)
         time.sleep(_LOOK_S)
-    codes = [child.returncode for child in children if child.returncode]
-    code = first or (codes[0] if codes else 0)
+    code = code if is_ending else _code_of(children)
     return code if code >= 0 else 128 - code
+
+
+def _code_of(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Why processes have failed: a code other than that of those that lost another, where there is one; 0 of none."""
+    codes = [child.returncode for child in children if child.returncode]
+    return next((code for code in codes if code != _LOST), codes[0] if codes else 0)
 
 
 def _send(children: Sequence[subprocess.Popen[bytes]], number: int) -> None:

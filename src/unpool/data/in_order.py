@@ -14,11 +14,13 @@ def called_in_order(function: Callable[[int], Item], indices: Sequence[int], *, 
     if threads == 1:
         yield from map(function, indices)
         return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
+    pool, waiting = ThreadPoolExecutor(threads), deque()
+    try:
         for start in range(0, len(indices), _SLICE):
             waiting.append(pool.submit(lambda part: [function(i) for i in part], indices[start : start + _SLICE]))
             if len(waiting) > 3 * threads:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a caller that stops waits for no call, and may be of the pool

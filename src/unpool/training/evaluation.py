@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The task's metrics over every batch of epoch 0, with `loss` and `images`; every module's mode is restored.
 
-    Where the loaders of several processes share the set, each gets the metrics of all of it.
+    A process measures what its loader has, by itself, also inside a run of several.
 
     A loss that is not finite is logged: in evaluation mode a network can exceed what it did in training.
 
@@ -55,8 +55,48 @@ def evaluate(
     Raises:
         DataError: the set is empty.
     """
-    if not processes.add_up(torch.tensor(loader.steps_per_epoch)):
-        raise DataError("the set to evaluate is empty: give it at least one sample")
+    counted = _counted(
+        model, task, loader, prepare=prepare, precision=precision, memory_format=memory_format, poll=poll
+    )
+    return _metrics([counted])
+
+
+def evaluate_together(job: Job, loader: BatchSource, *, prepare: Callable[[Batch], Batch]) -> dict[str, Any]:
+    """As `evaluate`, of a set that the loaders of all processes share: each process gets the metrics of all of it.
+
+    All must call it; a stop that one of them is asked for is raised by all.
+    """
+    counted = _counted(
+        job.model,
+        job.task,
+        loader,
+        prepare=prepare,
+        precision=job.precision,
+        memory_format=job.memory_format,
+        poll=job.stop.check,
+    )
+    return _metrics(processes.gathered(counted))
+
+
+class _Counted(NamedTuple):
+    """What a process has measured, or why it stopped before the end."""
+
+    metric: Metric
+    total: "_LossTotal"
+    images: int
+    stopped: Stopped | TimeLimit | None
+
+
+def _counted(
+    model: nn.Module,
+    task: Task,
+    loader: BatchSource,
+    *,
+    prepare: Callable[[Batch], Batch],
+    precision: Precision,
+    memory_format: MemoryFormat,
+    poll: Callable[[], None],
+) -> _Counted:
     step = Step(model, task, precision=precision, device=_device_of(model))
     modes = {module: module.training for module in step.modules()}
     metric, total, images = task.metric(), _LossTotal(), 0
@@ -77,7 +117,22 @@ def evaluate(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    metric, total, images = _merged(processes.gathered((metric, total, images, stopped)))
+    return _Counted(metric, total, images, stopped)
+
+
+def _metrics(parts: Sequence[_Counted]) -> dict[str, Any]:
+    """The metrics of what the processes counted; raises where one of them was asked to stop."""
+    for part in parts:
+        if part.stopped is not None:
+            part.stopped.is_of_all = len(parts) > 1
+            raise part.stopped
+    (metric, total, images, _), *others = parts
+    for other in others:
+        metric.merge(other.metric)
+        total.merge(other.total)
+        images += other.images
+    if not images:
+        raise DataError("the set to evaluate is empty: give it at least one sample")
     loss = total.value()
     if not math.isfinite(loss):
         _log.warning(
@@ -86,22 +141,6 @@ def evaluate(
             loss,
         )
     return with_facts(metric.compute(), loss=loss, images=images)
-
-
-def _merged(
-    parts: Sequence[tuple[Metric, "_LossTotal", int, Stopped | TimeLimit | None]],
-) -> tuple[Metric, "_LossTotal", int]:
-    """What the processes counted, in one; raises where one of them was asked to stop."""
-    for *_, stopped in parts:
-        if stopped is not None:
-            stopped.is_of_all = True
-            raise stopped
-    (metric, total, images, _), *others = parts
-    for other_metric, other_total, other_images, _ in others:
-        metric.merge(other_metric)
-        total.merge(other_total)
-        images += other_images
-    return metric, total, images
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -178,15 +217,7 @@ class Evaluate(Callback):
         share_statistics(job)
         averaging = job.averaging or Averaging(0.0)
         with averaging.applied(job.learned):
-            metrics = evaluate(
-                job.model,
-                job.task,
-                self.loader,
-                prepare=self.prepare or job.prepare,
-                precision=job.precision,
-                memory_format=job.memory_format,
-                poll=job.stop.check,
-            )
+            metrics = evaluate_together(job, self.loader, prepare=self.prepare or job.prepare)
         self.history = [without_tables(line) for line in self.history]
         self.history.append(with_facts(metrics, epoch=epoch, step=job.counters.step))
         self._keep_best(job, metrics)

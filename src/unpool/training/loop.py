@@ -49,6 +49,7 @@ def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
         )
     if job.averaging is not None:
         job.averaging.start(job.learned)
+    processes.watch_closely()
     try:
         with job.stop:
             _fit(job, ordered)
@@ -200,13 +201,17 @@ def _scale_can_fall(scaler: torch.amp.GradScaler) -> bool:
 
 
 def _diverged(job: Job, step_gradients: Gradients, batches: Sequence[Batch]) -> DataError | Diverged:
+    """Why the loss is not finite, over the samples of all processes; for a step that all of them take."""
     step = job.counters.step + 1
+    broken, names = [], []
     for batch in batches:
         finite = [bool(torch.isfinite(image).all()) for image in batch.get("image", ())]  # also those of a list
-        if not all(finite):
-            names = [name for name, good in zip(names_of(batch, job.names), finite, strict=False) if not good]
-            return DataError(f"images hold values that are not finite: {_listed(names)} (step {step})")
-    names = [name for batch in batches for name in names_of(batch, job.names)]
+        names += names_of(batch, job.names)
+        broken += [name for name, good in zip(names_of(batch, job.names), finite, strict=False) if not good]
+    parts = processes.gathered((broken, names))
+    broken, names = (list(dict.fromkeys(chain.from_iterable(lists))) for lists in zip(*parts, strict=True))
+    if broken:
+        return DataError(f"images hold values that are not finite: {_listed(broken)} (step {step})")
     terms = ", ".join(f"{name} {value.item():g}" for name, value in step_gradients.terms.items())
     saved = "the last save is from before it" if step > 1 else "nothing was learned before it"
     return Diverged(

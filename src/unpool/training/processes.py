@@ -6,10 +6,12 @@ by itself has nobody to ask: every function then returns what it was given, with
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,13 +20,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import FileStore, GradBucket, PrefixStore, Store, TCPStore
 
-from unpool.errors import EnvironmentFault, RecipeError, UnpoolError
+from unpool.errors import EnvironmentFault, RecipeError, Stopped, UnpoolError
 from unpool.launched import STORE, Environment, environment
-from unpool.training.heartbeat import Heartbeat
+from unpool.training.heartbeat import STILL, Heartbeat
+from unpool.training.said_once import said_once
 
 MEETING = timedelta(minutes=15)  # in which all must have been started
 LONGEST = timedelta(hours=24)  # of one exchange; `Heartbeat` finds out sooner who does not answer
 _log = logging.getLogger(__name__)
+_HEARTBEATS: list[Heartbeat] = []  # of this process, while it is joined with others
 _SERVED: dict[tuple[str, int], Store] = {}  # by address and port, for as long as this process lives
 _T = TypeVar("_T")
 
@@ -65,18 +69,40 @@ def joined() -> Iterator[None]:
             f"process {here.rank} of {here.world_size} does not reach the others: {error}"
         ) from error
     heartbeat = Heartbeat(PrefixStore(attempt, store_of(here)), rank=here.rank, world_size=here.world_size)
+    _HEARTBEATS.append(heartbeat)
     try:
-        with heartbeat:
+        with _others_watched(heartbeat, store, here.rank):
             yield
             wait()
-    except RuntimeError as error:
-        if not _is_of_exchange(error):
-            raise
-        raise EnvironmentFault(
-            f"process {here.rank} of {here.world_size} has lost another one, which ended: its own message says why"
-        ) from error
     finally:
+        _HEARTBEATS.clear()
         dist.destroy_process_group()
+        if heartbeat.is_orphan and here.rank == 0:
+            shutil.rmtree(Path(os.environ[STORE]).parent, ignore_errors=True)  # as its starter would have done
+
+
+@contextmanager
+def _others_watched(heartbeat: Heartbeat, store: Store, rank: int) -> Iterator[None]:
+    """Inside, a process that is gone or stands still raises EnvironmentFault, or ends this one."""
+    try:
+        with heartbeat, said_once(store, rank):
+            try:
+                yield
+            except RuntimeError as error:
+                if not _is_of_exchange(error):
+                    raise
+                what = "another process of this run was lost: its own message says why it ended"
+                raise EnvironmentFault(what) from error
+    except (Stopped, KeyboardInterrupt) as error:
+        if heartbeat.fault is None:
+            raise
+        raise heartbeat.fault from error
+
+
+def watch_closely() -> None:
+    """From now on the others must answer within seconds: all have read the data."""
+    for heartbeat in _HEARTBEATS:
+        heartbeat.patience = STILL
 
 
 def store_of(here: Environment) -> Store:
