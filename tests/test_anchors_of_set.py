@@ -10,7 +10,7 @@ from unpool.cli import environment
 from unpool.cli.main import main
 from unpool.errors import DataError, RecipeError
 from unpool.recipe import dump_recipe, load_recipe
-from unpool.tasks.detection_anchors import sides_of
+from unpool.ops.box_sides import sides_of
 
 SMALL = {"data.count": 12, "model.width": 8, "model.extra_width": 8}
 REPORT = AnchorReport(40, 0.8, {"cat": 0.8}, [Unreached("a.png", "cat", 90.0, 4.0, 0.25)], [8, 8], 0.9)
@@ -79,12 +79,13 @@ def test_show_errors_prints_kinds_with_what_they_cost(capsys, monkeypatch):
     kinds = {"class": 3, "missed": 1200}
     measured = {"mistakes": kinds, "mistake_costs": {"class": 0.25, "missed": None}}
     monkeypatch.setattr("unpool.run.evaluate", lambda *given, **more: measured)
+    monkeypatch.setattr("unpool.recipe.load_run_recipe", lambda run: load_recipe("scenes_ssd"))
     assert main(["show", "errors", "runs/x"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["mistake", "number", "AP50", "lost"],
         ["class", "3", "0.2500"],
         ["missed", "1,200", "n/a"],
     ]
-    monkeypatch.setattr("unpool.run.evaluate", lambda *given, **more: {"top1": 0.5})
+    monkeypatch.setattr("unpool.recipe.load_run_recipe", lambda run: load_recipe("scenes_unet"))
     assert main(["show", "errors", "runs/x"]) == 2
-    assert "is no run of detection" in capsys.readouterr().err
+    assert "was trained for segmentation, whose mistakes have no kinds" in capsys.readouterr().err

@@ -22,9 +22,12 @@ PRINTED = {
 }
 
 
+OF_BOXES = {"detection", "localization"}  # read from files in their layouts; a plain set of boxes is refused by name
+
+
 def test_each_task_has_a_program_of_twenty_lines() -> None:
     lengths = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in FOLDER.glob("*.py")}
-    assert set(lengths) == set(TASKS) == set(PRINTED)
+    assert set(lengths) == set(TASKS) - OF_BOXES == set(PRINTED)
     assert max(lengths.values()) <= 20
 
 

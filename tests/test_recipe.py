@@ -454,7 +454,7 @@ def test_weights_to_start_from_are_a_word_or_a_whole_path(sound, tmp_path, monke
     [
         (
             "model.weights=imagnet",
-            "weights is 'imagnet'; it must be imagenet or voc or efficientnet_lite0 or hed_vgg16, or a file",
+            "weights is 'imagnet'; it must be imagenet or voc or coco or efficientnet_lite0 or hed_vgg16, or a file",
         ),
         ("model.weights=voc", "no weights 'voc' are published for resnet18"),
         ("model.wieghts=imagenet", "weights"),

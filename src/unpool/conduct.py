@@ -208,7 +208,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     """The job in the way that is fastest here, the recipe with everything that was chosen, and seconds per batch."""
     batch, largest, smallest = _first_batch(loader)
     with batch_that_fits(job, batch):
-        found = [
+        warnings = [
             *_batch_warnings(recipe, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(
@@ -220,7 +220,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
             *warn_of_statistics(job),
             *warn_of_processes(job, whole_of(loader.order).batch),
         ]
-        for warning in dict.fromkeys(chain.from_iterable(processes.gathered(found))):
+        for warning in dict.fromkeys(chain.from_iterable(processes.gathered(warnings))):
             _log.warning(warning)
         precisions = speed.allowed_precisions(
             recipe.train.precision, job.device, allow_emulated=recipe.train.allow_emulated

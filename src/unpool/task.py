@@ -131,6 +131,8 @@ class Task(nn.Module, ABC):
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
         published: the kinds of published weights whose networks this task answers with.
         files: endings of the raw files that `write` makes of one answer.
+        mistakes: names of two metrics by kind of mistake: how many there are, and what of the score they cost; empty
+            where mistakes have no kinds.
         takes: the kinds of output, of `network_names.OUTPUTS`, that it can learn from; empty where any may do.
     """
 
@@ -142,6 +144,7 @@ class Task(nn.Module, ABC):
     slides: bool = False
     published: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:

@@ -16,7 +16,7 @@ from unpool.ops.tiling import predict_scores
 from unpool.tracing.recorder import tensors_of
 
 OF_ONE_SIZE = ("unet_valid", "linear_autoencoder", "denoising_autoencoder")
-OF_NO_MAP = ("deeppose", "deeppose_grouped", "deeppose3")
+OF_NO_MAP = ("deeppose", "deeppose_grouped", "deeppose3", "joint_regression")
 FAR = {"fcgn": {"side": 256, "margin": 192, "lines": 96}}  # reads half the image too: all windows are twice as wide
 NETWORKS = [
     name for name in (*segmentation.MODELS, *denoising.MODELS, *pose.MODELS) if name not in (*OF_ONE_SIZE, *OF_NO_MAP)

@@ -8,7 +8,7 @@ from unpool.cli import show_anchors, show_dense, show_errors
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works, as numbers and pictures: anchors, dense, errors"
+ABOUT = "show how a network works: anchors, dense, errors"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "dense": show_dense,

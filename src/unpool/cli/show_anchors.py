@@ -7,7 +7,7 @@ from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
-ABOUT = "which boxes of a set no anchor of a detector reaches, and anchors that would"
+ABOUT = "which boxes of a set no anchor reaches, and anchors that would"
 EXAMPLES = """Boxes and anchors are compared by their sides on the network's input. Train with model.anchors=planned
 to use the planned ones; recipe.yaml of the run has their numbers.
 examples: unpool show anchors voc_fasterrcnn data.root=DIR

@@ -31,15 +31,18 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     """Evaluates the run, prints its mistakes by kind and returns 0."""
     prepare(from_shell=values.from_shell)
+    from unpool.recipe import load_run_recipe
     from unpool.run import evaluate
+    from unpool.tasks import TASKS
 
+    task = load_run_recipe(values.run).task.name
+    if not (names := TASKS[task].mistakes):
+        raise RecipeError(f"{values.run} was trained for {task}, whose mistakes have no kinds; give a run of a detector")
     with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         metrics = evaluate(values.run, values.overrides, split=values.split, weights=values.weights, progress=progress)
-    if "mistake_costs" not in metrics:
-        raise RecipeError(f"{values.run} is no run of detection, of whose mistakes there are kinds")
-    counts, costs = metrics["mistakes"], metrics["mistake_costs"]
+    counts, costs = (metrics[name] for name in names)
     if values.json:
-        write_json({"mistakes": counts, "mistake_costs": costs})
+        write_json({name: metrics[name] for name in names})
         return 0
     rows = [
         (kind, f"{count:,}", "n/a" if costs[kind] is None else f"{costs[kind]:.4f}") for kind, count in counts.items()

@@ -258,14 +258,13 @@ class Preprocessing:
         """The inverse of `to_json`.
 
         Raises:
-            KeyError: a value is missing.
+            KeyError: a value is missing, other than `shorter` and `longest`, which older files do not have.
             ValueError, TypeError: a value is of another kind, or out of range.
         """
-        size = values["size_hw"]
+        size, sides = values["size_hw"], {name: values.get(name) for name in ("shorter", "longest")}
         return cls(
             size_hw=None if size is None else (int(size[0]), int(size[1])),
-            shorter=None if values["shorter"] is None else int(values["shorter"]),
-            longest=None if values["longest"] is None else int(values["longest"]),
+            **{name: None if side is None else int(side) for name, side in sides.items()},
             rule=values["rule"],
             crop=float(values["crop"]),
             channels=int(values["channels"]),

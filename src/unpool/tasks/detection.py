@@ -19,7 +19,7 @@ from unpool.ops.drawing_boxes import draw_boxes
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Description, Exhibit, Results, TrainingSetup
-from unpool.tasks.detection_anchors import Sides, sides_of, warning_of
+from unpool.ops.box_sides import Sides, sides_of, warning_of
 from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip
 from unpool.tasks.detection_losses import (
     draw_regions,
@@ -57,6 +57,7 @@ class Detection(OneForward):
 
     needs = ("image", "boxes", "labels")
     points = ("boxes",)
+    mistakes = ("mistakes", "mistake_costs")
     published = ("coco",)
     takes = ("boxes",)
 

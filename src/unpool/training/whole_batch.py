@@ -32,10 +32,10 @@ _DOUBTS: ContextVar[set[str] | None] = ContextVar("_DOUBTS", default=None)
 @contextmanager
 def noted_doubts() -> Iterator[set[str]]:
     """Inside, what `AsOne` cannot know of a draw is noted, a sentence each."""
-    found: set[str] = set()
-    token = _DOUBTS.set(found)
+    doubts: set[str] = set()
+    token = _DOUBTS.set(doubts)
     try:
-        yield found
+        yield doubts
     finally:
         _DOUBTS.reset(token)
 
