@@ -16,7 +16,7 @@ from tests.training.ranks import by_ranks, start
 from tests.training.test_processes import PartOfLoader
 from tests.training.toy_run import Broken, Loader, make_job, prepare
 from unpool.errors import DataError, Diverged, Stopped
-from unpool.training import heartbeat, processes, said_once
+from unpool.training import heartbeat, one_voice, processes
 from unpool.training.evaluation import evaluate
 from unpool.training.heartbeat import Heartbeat
 from unpool.training.loop import fit
@@ -127,7 +127,7 @@ def test_watching_others_writes_nothing(beats_fast, tmp_path):
 
 
 def test_error_that_all_meet_is_said_by_the_leader(monkeypatch):
-    monkeypatch.setattr(said_once, "SAME", said_once.SAME * 10)
+    monkeypatch.setattr(one_voice, "SAME", one_voice.SAME * 10)
 
     def work(rank):
         raise DataError("the words")
@@ -138,10 +138,10 @@ def test_error_that_all_meet_is_said_by_the_leader(monkeypatch):
 
 
 def test_error_that_all_but_the_leader_meet_is_said_by_one_of_them(monkeypatch):
-    monkeypatch.setattr(said_once, "SAME", said_once.SAME / 20)
+    monkeypatch.setattr(one_voice, "SAME", one_voice.SAME / 20)
     store, said = HashStore(), []
     for rank in (1, 2, 3):
-        with pytest.raises(DataError) as error, said_once.said_once(store, rank):
+        with pytest.raises(DataError) as error, one_voice.said_once(store, rank):
             raise DataError("the words")
         said.append(error.value.is_of_all)
     assert said == [False, True, True]

@@ -23,7 +23,7 @@ def parser() -> Parser:
     verb.add_argument("--split", choices=("train", "val", "test"), default="val", help="by default val")
     verb.add_argument(
         "--weights",
-        choices=["last", "best", "imagenet", "voc", "coco", "efficientnet_lite0"],
+        choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
         default="last",
         help="of a run: last (default) or best; of a network: imagenet or voc, or efficientnet_lite0 of a package",
     )

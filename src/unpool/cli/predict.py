@@ -38,6 +38,7 @@ def parser() -> Parser:
     verb.add_argument(
         "--weights",
         choices=["last", "best", "imagenet", "voc", "coco", "efficientnet_lite0"],
+        metavar="NAME",
         default="last",
         help="of a run: last (default) or best in validation; of a network: imagenet, voc or coco, downloaded, "
         "or efficientnet_lite0, of an installed package",

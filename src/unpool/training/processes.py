@@ -23,7 +23,7 @@ from torch._C._distributed_c10d import FileStore, GradBucket, PrefixStore, Store
 from unpool.errors import EnvironmentFault, RecipeError, Stopped, UnpoolError
 from unpool.launched import STORE, Environment, environment
 from unpool.training.heartbeat import STILL, Heartbeat
-from unpool.training.said_once import said_once
+from unpool.training.one_voice import said_once
 
 MEETING = timedelta(minutes=15)  # in which all must have been started
 LONGEST = timedelta(hours=24)  # of one exchange; `Heartbeat` finds out sooner who does not answer
