@@ -53,6 +53,7 @@ def test_voc_that_begins_at_zero_is_said(tmp_path):
         ({"train": "01234"}, {"train": 4, "val": 1, "test": None}),
         ({"trainval": "01234"}, {"train": 4, "val": 1, "test": None}),
         ({}, {"train": 5, "val": 1, "test": None}),
+        ({"person_train": "0", "default": "1"}, {"train": 5, "val": 1, "test": None}),
         ({"val": "45"}, {"train": None, "val": 2, "test": None}),
     ],
 )

@@ -25,7 +25,7 @@ from unpool.data.readers.boxed_images import (
     require_apart,
 )
 from unpool.data.readers.csv_rows import BoxRow, read_box_rows
-from unpool.data.readers.split_names import SPLIT_NAMES
+from unpool.data.readers.split_names import SPLIT_NAMES, lists_of_splits
 from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
@@ -97,11 +97,7 @@ def _find_tables(root: Path, split: Split, drawn: Drawn) -> tuple[dict[str, list
     """Returns the CSV files of each split that is read, and the drawing that selects `split` in those of train."""
     folders = (root, root / "annotations")
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.csv")) if path.is_file()]
-    split_of = {name: part for part, names in SPLIT_NAMES.items() for name in names}
-    parts: dict[str, list[Path]] = {}
-    for path in files:
-        if part := split_of.get(path.stem.casefold()):
-            parts.setdefault(part, []).append(path)
+    parts = lists_of_splits(files)
     if split in parts and (split != "train" or "val" in parts):
         return {part: parts[part] for part in ("train", "val", split) if part in parts}, None
     if split != "test" and "train" in parts:

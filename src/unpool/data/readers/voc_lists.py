@@ -1,7 +1,8 @@
 """Which images of a PASCAL VOC tree belong to a split.
 
-train is train.txt, else trainval.txt, else all images; val is val.txt, test is test.txt. Without val.txt, a share of
-train is drawn for validation, by a seed. No image may be in two of the lists that are used.
+train is train.txt, else trainval.txt, else all images; val is val.txt, test is test.txt, each also by its other names,
+as in Validation.txt. Without a list for val, a share of train is drawn for it, by a seed. No image may be in two of the
+lists that are used.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from unpool.data.image_file import printable
 from unpool.data.listing import Listing, is_below, walk
 from unpool.data.readers.boxed_images import require_apart
+from unpool.data.readers.split_names import lists_of_splits
 from unpool.data.readers.splits import Drawn, Split, missing_split
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
@@ -69,9 +71,14 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
 
 def _find_lists(root: Path) -> dict[str, Path]:
     """Returns the list of each split that has one."""
-    choices = {"train": ("train", "trainval"), "val": ("val",), "test": ("test",)}
-    paths = {split: [root / LISTS / f"{name}.txt" for name in names] for split, names in choices.items()}
-    return {split: path for split, some in paths.items() if (path := next((p for p in some if p.is_file()), None))}
+    files = [path for path in sorted((root / LISTS).glob("*.txt")) if path.is_file()]
+    lists = lists_of_splits(files)
+    for split, paths in lists.items():
+        if len(paths) > 1:
+            named = " and ".join(printable(path.name) for path in paths)
+            raise DataError(f"{printable(root / LISTS)} holds {named}, both lists of {split}: move one of them away")
+    both = {"train": path for path in files if path.stem.casefold() == "trainval"}
+    return both | {split: path for split, (path,) in lists.items()}
 
 
 def _read_list(path: Path) -> list[str]:

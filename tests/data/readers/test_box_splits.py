@@ -1,0 +1,67 @@
+"""A split that a set of boxes states, by whatever name, is used or refused, never trained on in silence."""
+
+import pytest
+
+from tests.data.readers.box_trees import picture
+from tests.data.readers.files import written
+from tests.data.readers.trees import TREES
+from unpool.data.readers import READERS
+from unpool.errors import DataError
+
+
+def read(name, root, split="train", **options):
+    return READERS[name](root, split, **options)
+
+
+@pytest.mark.parametrize("names", [("Train", "Validation", "Test"), ("training", "valid", "TESTING")])
+@pytest.mark.parametrize("name", ["voc", "boxes_csv"])
+def test_list_of_a_split_is_used_by_each_of_its_names_in_any_case(tmp_path, name, names):
+    if name == "voc":
+        root, line = TREES["voc"](tmp_path), "{}\n"
+        for path in (root / "ImageSets" / "Main").iterdir():
+            path.unlink()
+    else:
+        root, line = tmp_path, "{}.png,4,6,24,30,ant\n"
+        for i in range(6):
+            picture(root / f"{i}.png", i)
+    folder, suffix = (root / "ImageSets" / "Main", "txt") if name == "voc" else (root, "csv")
+    for part, numbers in zip(names, ("012", "34", "5"), strict=True):
+        written(folder / f"{part}.{suffix}", "".join(map(line.format, numbers)).encode())
+    readers = [read(name, root, split) for split in ("train", "val", "test")]
+    assert [len(reader) for reader in readers] == [3, 2, 1]
+    assert [reader.origin["drawn"] for reader in readers] == [None] * 3
+
+
+@pytest.mark.parametrize("name", ["val_2", "test_labels", "valid-annotations", "Evaluation"])
+def test_list_that_means_a_split_under_another_name_is_refused(tmp_path, name):
+    split = "test" if "test" in name else "val"
+    says = rf"{name}.(txt|csv) seems to list the images of {split} and would not be used: rename it to {split}\."
+    voc, tables = TREES["voc"](tmp_path / "voc"), tmp_path / "csv"
+    written(voc / "ImageSets" / "Main" / f"{name}.txt", b"5\n")
+    for part in ("train", name):
+        written(tables / f"{part}.csv", b"0.png,4,6,24,30,ant\n")
+    for reader, root in (("voc", voc), ("boxes_csv", tables)):
+        with pytest.raises(DataError, match=says):
+            read(reader, root)
+
+
+def test_two_lists_of_one_split_are_refused(tmp_path):
+    written(TREES["voc"](tmp_path) / "ImageSets" / "Main" / "valid.txt", b"3\n")
+    with pytest.raises(DataError, match=r"Main holds val.txt and valid.txt, both lists of val: move one"):
+        read("voc", tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["val2017", "Testing", "valid"])
+def test_images_in_a_folder_of_another_split_are_not_drawn_from(tmp_path, folder):
+    voc, tables, yolo = (tmp_path / name for name in ("voc", "csv", "yolo"))
+    for i in range(4):
+        inside = f"{folder if i > 2 else 'train2017'}/{i}.png"
+        for path in (voc / "JPEGImages", tables / "images", yolo / "pictures"):
+            picture(path / inside, i)
+        written(tables / "boxes.csv", b"".join(b"train2017/%d.png,4,6,24,30,ant\n" % i for i in range(3)))
+    with (tables / "boxes.csv").open("a") as file:
+        file.write(f"{folder}/3.png,4,6,24,30,ant\n")
+    written(yolo / "data.yaml", b"train: pictures\nnames: [ant]\n")
+    for name, root in (("voc", voc), ("boxes_csv", tables), ("yolo", yolo)):
+        with pytest.raises(DataError, match=f"lie in a folder '{folder}', which is called as one of"):
+            read(name, root)
