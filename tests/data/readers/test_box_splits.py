@@ -65,3 +65,41 @@ def test_images_in_a_folder_of_another_split_are_not_drawn_from(tmp_path, folder
     for name, root in (("voc", voc), ("boxes_csv", tables), ("yolo", yolo)):
         with pytest.raises(DataError, match=f"lie in a folder '{folder}', which is called as one of"):
             read(name, root)
+
+
+@pytest.mark.parametrize(("split", "folder"), [("val", "valid"), ("val", "Val"), ("test", "test")])
+def test_split_of_yolo_that_data_yaml_does_not_name_is_the_folder_that_is_there(tmp_path, split, folder):
+    root = TREES["yolo"](tmp_path)
+    for kind in ("images", "labels"):
+        (root / kind / "val").rename(root / kind / folder)
+    written(root / "data.yaml", b"train: images/train\nnames: [ant, bee]\n")
+    reader = read("yolo", root, split)
+    assert reader.names == [f"images/{folder}/{i}.png" for i in (4, 5)]
+    assert f"data.yaml names no {split}: images/{folder} is taken for it" in reader.notes
+    if split == "val":
+        assert (len(read("yolo", root)), read("yolo", root).origin["drawn"]) == (4, None)
+    picture(root / folder / "images" / "6.png", 6)
+    with pytest.raises(DataError, match=f"images/{folder} and {folder}/images hold images of {split}: name one"):
+        read("yolo", root, split)
+
+
+@pytest.mark.parametrize("through", ["..", "link"])
+def test_absolute_path_in_data_yaml_is_below_the_root_however_it_is_written(tmp_path, through):
+    root = TREES["yolo"](tmp_path / "set")
+    if through == "link":
+        (tmp_path / "link").symlink_to(root)
+        folder = tmp_path / "link"
+    else:
+        folder = tmp_path / "other" / ".." / "set"
+    entries = f"train: {folder}/images/train\nval: {folder}/val.txt\nnames: [ant, bee]\n"
+    written(root / "data.yaml", entries.encode())
+    written(root / "val.txt", f"{folder}/images/val/4.png\n".encode())
+    assert [len(read("yolo", root, split)) for split in ("train", "val")] == [4, 1]
+
+
+def test_note_on_the_path_of_a_split_is_that_of_its_reader(tmp_path):
+    lines = b"train: ../images/train\nval: ../images/val\nnames: [ant, bee]\n"
+    written(TREES["yolo"](tmp_path) / "data.yaml", lines)
+    for split in ("train", "val"):
+        notes = [note for note in read("yolo", tmp_path, split).notes if "read as" in note]
+        assert notes == [f"data.yaml gives '../images/{split}' for {split}, read as images/{split} below data.root"]

@@ -77,8 +77,8 @@ def _find_lists(root: Path) -> dict[str, Path]:
         if len(paths) > 1:
             named = " and ".join(printable(path.name) for path in paths)
             raise DataError(f"{printable(root / LISTS)} holds {named}, both lists of {split}: move one of them away")
-    both = {"train": path for path in files if path.stem.casefold() == "trainval"}
-    return both | {split: path for split, (path,) in lists.items()}
+    both = [("train", path) for path in files if path.stem.casefold() == "trainval"]
+    return dict(both) | {split: path for split, (path,) in lists.items()}
 
 
 def _read_list(path: Path) -> list[str]:

@@ -45,17 +45,20 @@ def read_yolo_names(root: Path) -> YoloNames:
     """Reads data.yaml, or the only YAML file of the root.
 
     Raises:
-        DataError: there is no such file, it is no YAML, or its names are missing, repeated or not `nc` many.
+        DataError: there is no such file, it is no YAML, or its names are missing, repeated or not `nc` many, or two
+            keys are of one split.
     """
     path = _find(root)
     values = _mapping(_compose(path), path)
     classes = _classes(values, path)
-    entries = {
-        split: _texts(values[key], key, path)
+    stated = {
+        split: [key for key in keys if key in values and not _is_empty(values[key])]
         for split, keys in SPLIT_NAMES.items()
-        for key in keys
-        if key in values and not _is_empty(values[key])
     }
+    for split, keys in stated.items():
+        if len(keys) > 1:
+            raise DataError(f"{printable(path)} has {' and '.join(keys)}, both of {split}: delete one of them")
+    entries = {split: _texts(values[key], key, path) for split, keys in stated.items() for key in keys}
     base = _texts(values["path"], "path", path)[0] if "path" in values and not _is_empty(values["path"]) else ""
     return YoloNames(path, classes, base, entries)
 
