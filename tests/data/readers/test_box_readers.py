@@ -171,7 +171,7 @@ def test_thing_without_a_segmentation_is_refused_where_masks_are_asked_for(tmp_p
         ("- ant\n", "holds no `key: value` lines"),
         ("[" * 300, "is nested more than 10 deep"),
         ("a: &a [b]\nnames: [ant]\n\tb", "is not plain YAML: "),
-        ("names: [ant]\ntrain: nowhere\nval: images/val", "gives 'nowhere' for train, and nowhere is not there: correct"),
+        ("names: [ant]\ntrain: nowhere\nval: images/val", "gives 'nowhere' for train, and nowhere is not there"),
         ("names: [ant]\ntrain: ../none/a\n", "gives '../none/a' for train, and none/a is not there: correct"),
         ("names: [ant]\ntrain: images\\train\n", "for train, with backslashes: write a path below data.root with /"),
         ("names: [ant]\nval: images/val\nvalid: images/train\n", "has val and valid, both of val: delete one"),

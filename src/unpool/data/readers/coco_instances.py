@@ -23,6 +23,7 @@ from unpool.data.image_file import Unusable, printable
 from unpool.data.measure import Measure
 from unpool.data.readers import coco
 from unpool.data.readers.box_checks import Things, require_annotated
+from unpool.data.readers.box_forms import SIZES
 from unpool.data.readers.boxed_images import BoxedImages, origin_of
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
@@ -135,4 +136,5 @@ def _things(everything: Sequence[Annotation], row_of: Mapping[int, int], label_o
             "areas": np.array([one["area"] for one in everything], np.float32),
             "crowd": np.array([one["iscrowd"] for one in everything], bool),
         },
+        form=SIZES,
     )

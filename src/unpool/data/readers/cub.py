@@ -21,6 +21,7 @@ from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.data.measure import Measure
 from unpool.data.readers.box_checks import Things
+from unpool.data.readers.box_forms import SIZES
 from unpool.data.readers.boxed_images import BoxedImages, header_sizes, origin_of
 from unpool.data.readers.numbers import is_position, number_of
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
@@ -77,6 +78,7 @@ class Cub(BoxedImages):
             labels=labels,
             record=lambda row: f"{_BOXES}, image {list(paths)[kept[row]]}",
             more={},
+            form=SIZES,
         )
         images = [images[row] for row in kept]
         sizes = header_sizes(root, images, decoding)

@@ -109,7 +109,6 @@ def _things(images: Sequence[str], files: _Files, classes: Sequence[str], where:
     rows = [(index, number, thing) for index, one in annotated for number, thing in enumerate(one.objects, start=1)]
     stored = np.array([thing.box for _, _, thing in rows], np.float32).reshape(-1, 4)
     low, high = stored[:, :2], stored[:, 2:]
-    has_extent = (high > low).all(1, keepdims=True)
     names = sorted({nfc(thing.name) for _, _, thing in rows})
     label_of = dict(zip(names, match(names, classes, where), strict=True))
 
@@ -119,7 +118,7 @@ def _things(images: Sequence[str], files: _Files, classes: Sequence[str], where:
 
     return Things(
         image=np.array([index for index, _, _ in rows], np.int64),
-        boxes=np.concatenate([low - 1, np.where(has_extent, high, low - 1)], axis=1),
+        boxes=np.concatenate([low - 1, np.where(high > low, high, np.minimum(high, low - 1))], axis=1),
         labels=np.array([label_of[nfc(thing.name)] for _, _, thing in rows], np.int64),
         record=record,
         more={"difficult": np.array([thing.is_difficult for _, _, thing in rows], bool)},

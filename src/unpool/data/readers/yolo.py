@@ -16,6 +16,7 @@ import numpy as np
 from unpool.data.classes import match
 from unpool.data.image_file import printable
 from unpool.data.readers.box_checks import Things, require_annotated
+from unpool.data.readers.box_forms import CENTRES
 from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
 from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
 from unpool.data.readers.yolo_labels import YoloBox, label_file, read_label_files
@@ -105,4 +106,5 @@ def _things(
         labels=label_of[np.array([one.number for _, one in rows], np.int64)],
         record=record,
         more={},
+        form=CENTRES,
     )

@@ -143,7 +143,7 @@ class _Search:
         ):
             if (root / below).exists():
                 return below.as_posix()
-        raise DataError(f"{printable(root)}: {stated}, and {printable(path)} is not there: correct it, or set data.root")
+        raise DataError(f"{printable(root)}: {stated}, and {printable(path)} is not there: correct it or data.root")
 
     def _of_list(self, path: str) -> list[str]:
         """Returns the images of a text file of paths: from its folder where they begin with ./, else from the root."""
