@@ -16,6 +16,7 @@ from unpool.data.classes import match, nfc
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.data.readers.box_checks import Things
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import (
     UNKNOWN,
     BoxedImages,
@@ -31,7 +32,6 @@ from unpool.data.readers.splits import (
     Drawn,
     Split,
     Together,
-    missing_split,
     require_exif,
     require_split,
 )
@@ -105,7 +105,7 @@ def _find_tables(root: Path, split: Split, drawn: Drawn) -> tuple[dict[str, list
     if not parts and files and drawn.gives(split):
         return {"train": files}, drawn
     looked_for = [f"{SPLIT_NAMES[split][0]}.csv", f"annotations/{SPLIT_NAMES[split][0]}.csv"]
-    raise missing_split(root, split, looked_for + (["*.csv"] if drawn.gives(split) else []))
+    raise missing_boxes(root, split, looked_for + (["*.csv"] if drawn.gives(split) else []), "boxes_csv")
 
 
 def _by_image(root: Path, files: Sequence[Path]) -> Rows:

@@ -24,11 +24,12 @@ from unpool.data.measure import Measure
 from unpool.data.readers import coco
 from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.box_forms import SIZES
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import BoxedImages, origin_of
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
 from unpool.data.readers.coco_regions import Region, draw_instance, region_of
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample
@@ -62,7 +63,7 @@ class CocoInstances(BoxedImages):
         part = "train2017" if split == "train" else "val2017"
         path = require_root(root) / "annotations" / f"instances_{part}.json"
         if not path.is_file():
-            raise missing_split(root, split, [f"annotations/{path.name}"])
+            raise missing_boxes(root, split, [f"annotations/{path.name}"], "coco_instances")
         with coco.reading(path, _KIND):
             content = json.loads(read_json_text(path))
             require_instances(content)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from unpool.data.image_file import printable
 from unpool.data.listing import Listing, is_below, walk
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.split_names import lists_of_splits
-from unpool.data.readers.splits import Drawn, Split, missing_split
+from unpool.data.readers.splits import Drawn, Split
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
 from unpool.types import Fault
@@ -50,7 +51,7 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
         DataError: the tree has no such split, a list is empty or leaves the folder of images, or two share images.
     """
     if not (root / IMAGES).is_dir():
-        raise missing_split(root, split, [f"{IMAGES}/"], "voc_fasterrcnn")
+        raise missing_boxes(root, split, [f"{IMAGES}/"], "voc")
     paths = _find_lists(root)
     listing = walk(root / IMAGES)
     if split in paths and (split != "train" or "val" in paths):
@@ -61,7 +62,7 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
         stems = dict.fromkeys(_stem(file) for file in listing.files)
         return Listed(_find_files(list(stems), listing, "")[0], [], drawn, (), listing.faults, listing.ignored)
     else:
-        raise missing_split(root, split, [f"{LISTS}/{split}.txt"], "voc_fasterrcnn")
+        raise missing_boxes(root, split, [f"{LISTS}/{split}.txt"], "voc")
     names = {name: _read_list(path) for name, path in paths.items()}
     require_apart(root, names, source)
     images, faults = _find_files(names[source], listing, paths[source].name)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below, is_image_name, subfolders, walk
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
-from unpool.data.readers.splits import Drawn, Split, missing_split
+from unpool.data.readers.splits import Drawn, Split
 from unpool.data.readers.yolo_names import YoloNames
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
@@ -57,7 +58,7 @@ def find_images(root: Path, split: Split, names: YoloNames, drawn: Drawn) -> Lis
         source, drawing, entries = split, drawn, {split: ("images",)}
     else:
         looked_for = [names.path.name, *(f"images/{name}" for name in SPLIT_NAMES[split])]
-        raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []), "yolo_ssd")
+        raise missing_boxes(root, split, looked_for + (["images"] if drawn.gives(split) else []), "yolo")
     search = _Search(root, names)
     others = ({"train", "val"} & set(entries)) - {source} if drawing is None else set()
     listed = {name: search.images(name, entries[name]) for name in sorted(others)}
@@ -68,7 +69,7 @@ def find_images(root: Path, split: Split, names: YoloNames, drawn: Drawn) -> Lis
     images = listed[source] = search.images(source, entries[source])
     require_apart(root, listed, source)
     if not images:
-        raise missing_split(root, split, entries[source], "yolo_ssd")
+        raise missing_boxes(root, split, entries[source], "yolo")
     return Listed(images, drawing, tuple(search.set_files), search.faults, search.notes, search.ignored)
 
 

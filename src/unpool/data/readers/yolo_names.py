@@ -17,7 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from unpool.data.classes import nfc
 from unpool.data.image_file import printable
-from unpool.data.readers.layouts import hint
+from unpool.data.readers.box_layouts import box_hint
 from unpool.data.readers.split_names import SPLIT_NAMES
 from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError, quoted, shortened
@@ -90,7 +90,9 @@ def _find(root: Path) -> Path:
         return (named or files)[0]
     held = ", ".join(printable(path.name) for path in files) or "no YAML file"
     advice = "write the names of the classes into data.yaml, such as `names: [ant, bee]`"
-    raise DataError(f"{printable(root)} holds {held}; expected one data.yaml: {advice}{hint(root, 'yolo_ssd')}")
+    raise DataError(
+        f"{printable(root)} holds {held}; expected one data.yaml: {advice}{box_hint(root, 'train', 'yolo')}"
+    )
 
 
 def _mapping(node: Node | None, path: Path) -> dict[str, Node]:
