@@ -59,7 +59,8 @@ def test_more_than_a_tenth_of_boxes_without_extent_are_refused(count):
     boxes = corners()
     boxes[:count, 2] = boxes[:count, 0]
     ends = np.tile(ENDS, (len(boxes), 1))
-    doubt = f"{count} of 40 boxes have no extent as {CORNERS}, or lie beside their image: check how they were exported"
+    doubt = f"{count} of 40 boxes have no extent as {CORNERS}, or lie beside their image: check how they"
+    doubt += " and the sizes of their images were exported"
     assert doubt_of(boxes, ends, CORNERS) == (doubt if count > 4 else "")
     assert doubt_of(boxes[:19], ends[:19], CORNERS) == ""
 

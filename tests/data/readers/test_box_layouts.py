@@ -1,5 +1,7 @@
 """A reader of boxes that does not find its files says which reader takes those that are there, and what to rename."""
 
+import json
+
 import pytest
 
 from tests.data.readers.box_trees import picture
@@ -87,3 +89,40 @@ def test_labels_of_yolo_without_names_are_said(tmp_path):
     assert refusal("voc", root).endswith(
         ". ROOT/photos holds images and .txt files, as YOLO's do: set data.reader=yolo"
     )
+
+
+@pytest.mark.parametrize("line", ["{}  1", "JPEGImages/{}.png"])
+def test_list_of_voc_that_names_no_image_is_refused_with_the_form_expected(tmp_path, line):
+    root = TREES["voc"](tmp_path)
+    written(root / "ImageSets" / "Main" / "train.txt", "\n".join(map(line.format, "0123")).encode())
+    first = line.format(0)
+    assert f"train.txt names no image of JPEGImages, such as '{first}'; expected names from there" in refusal(
+        "voc", root
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: c["annotations"][0].pop("iscrowd"), "has no iscrowd; expected 0 or 1, which is 0 in a set without"),
+        (
+            lambda c: c["annotations"][0].pop("area"),
+            "has no area; expected a number of pixels, finite and not negative, ",
+        ),
+        (lambda c: c["annotations"].clear(), "instances_train2017.json has no annotations, so that nothing can be"),
+        (
+            lambda c: c["categories"][0].update(name="ant"),
+            "2 categories have the name 'ant'; expected each once: rename",
+        ),
+        (
+            lambda c: c["images"][0].update(file_name="train2017/train20170.png"),
+            "has the file_name 'train2017/train20170.png', which is below data.root; expected names from the folder",
+        ),
+    ],
+)
+def test_file_of_coco_as_others_write_it_is_refused_with_what_to_do(tmp_path, change, says):
+    path = TREES["coco_instances"](tmp_path) / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    assert says in refusal("coco_instances", tmp_path)

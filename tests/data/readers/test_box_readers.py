@@ -153,7 +153,9 @@ def test_thing_without_a_segmentation_is_refused_where_masks_are_asked_for(tmp_p
     content["annotations"][1]["segmentation"] = segmentation
     path.write_text(json.dumps(content))
     if masks:
-        with pytest.raises(DataError, match=r"annotation 1 has no segmentation, and data.masks asks for masks"):
+        with pytest.raises(
+            DataError, match=r"1 of 5 annotations have no segmentation, such as 1, and data.masks=true asks"
+        ):
             read("coco_instances", tmp_path, masks=True)
     else:
         assert len(read("coco_instances", tmp_path)) == 3

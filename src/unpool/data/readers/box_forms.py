@@ -53,7 +53,7 @@ def doubt_of(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str)
         return f"{odd} of {len(boxes)} boxes fit no image as {form}, and all do as {others[0]}: write the former"
     if (lost := int((~_shows(boxes, ends)).sum())) > most:
         problem = f"{lost} of {len(boxes)} boxes have no extent as {form}, or lie beside their image"
-        return f"{problem}: check how they were exported"
+        return f"{problem}: check how they and the sizes of their images were exported"
     return ""  # boxes of things that the border cuts may reach beyond it; they are clipped
 
 

@@ -32,6 +32,7 @@ from unpool.data.readers.coco_regions import Region, draw_instance, region_of
 from unpool.data.readers.splits import Split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
+from unpool.errors import DataError, quoted
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample
 
 Annotation = Mapping[str, Any]
@@ -71,11 +72,18 @@ class CocoInstances(BoxedImages):
             sizes = {one["id"]: (one["height"], one["width"]) for one in images}
             everything = sorted(content["annotations"], key=lambda one: (one["image_id"], one["id"]))
             doubts = check_boxes(everything, sizes)
-            drawn = [_region(one) for one in everything] if masks else []
+            drawn = [region_of(one) for one in everything] if masks else []
+        if not everything:
+            raise DataError(
+                f"{printable(path)} has no annotations, so that nothing can be learned or measured: add them"
+            )
+        if masks:
+            _require_regions(everything, path)
         names = {one["id"]: nfc(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         known = tuple(names.values()) if classes is None else tuple(classes)
         label_of = dict(zip(names, match(list(names.values()), known, printable(path)), strict=True))
         paths = [f"{part}/{one['file_name']}" for one in images]
+        _require_names(root, part, images, path)
         annotated = {one["image_id"] for one in everything}
         backgrounds = require_annotated(
             paths,
@@ -119,10 +127,19 @@ class CocoInstances(BoxedImages):
         return torch.from_numpy(np.array(drawn, bool).reshape(-1, *size_hw))
 
 
-def _region(one: Annotation) -> Region:
-    if not one.get("segmentation"):
-        raise ValueError(f"annotation {one['id']} has no segmentation, and data.masks asks for masks: set it to false")
-    return region_of(one)
+def _require_regions(everything: Sequence[Annotation], path: Path) -> None:
+    """Raises DataError where things have no segmentation."""
+    if lacking := [one["id"] for one in everything if not one.get("segmentation")]:
+        problem = f"{printable(path)}: {len(lacking)} of {len(everything)} annotations have no segmentation"
+        raise DataError(f"{problem}, such as {lacking[0]}, and data.masks=true asks for masks: set data.masks=false")
+
+
+def _require_names(root: Path, part: str, images: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Raises DataError where images are named from the root, not from their folder."""
+    name = images[0]["file_name"] if images else ""
+    if name and not (root / part / name).exists() and (root / name).exists():
+        problem = f"{printable(path)} has the file_name {quoted(printable(name))}, which is below data.root"
+        raise DataError(f"{problem}; expected names from the folder {part}: delete the folders in front")
 
 
 def _things(everything: Sequence[Annotation], row_of: Mapping[int, int], label_of: Mapping[int, int]) -> Things:

@@ -48,7 +48,8 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
     """Finds the images of a split.
 
     Raises:
-        DataError: the tree has no such split, a list is empty or leaves the folder of images, or two share images.
+        DataError: the tree has no such split, a list is empty or leaves the folder of images, names none of them, or
+            two share images.
     """
     if not (root / IMAGES).is_dir():
         raise missing_boxes(root, split, [f"{IMAGES}/"], "voc")
@@ -66,6 +67,9 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
     names = {name: _read_list(path) for name, path in paths.items()}
     require_apart(root, names, source)
     images, faults = _find_files(names[source], listing, paths[source].name)
+    if not images:
+        problem = f"{printable(paths[source])} names no image of {IMAGES}, such as {quoted(names[source][0])}"
+        raise DataError(f"{problem}; expected names from there alone, such as 000005 or 000005.jpg, one a line")
     trained = [] if source == "train" or "train" not in names else _find_files(names["train"], listing, "")[0]
     return Listed(images, trained, drawing, tuple(paths.values()), faults, listing.ignored)
 
