@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unpool.data.classes import match, nfc
+from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.data.readers.box_checks import Things
@@ -76,8 +76,8 @@ class BoxesCsv(BoxedImages):
         source = split if split in rows else "train"
         require_apart(root, {part: list(images) for part, images in rows.items()}, source)
         images = drawn_images(root, sorted(rows[source]), split, drawn)
-        missing = [image for image in images if not (root / image).is_file()]
-        images = [image for image in images if image not in set(missing)]
+        missing = dict.fromkeys(image for image in images if not (root / image).is_file())
+        images = [image for image in images if image not in missing]
         names = {nfc(row.name) for some in rows.get("train", rows[source]).values() for row in some if row.box}
         known = tuple(sorted(names) if classes is None else classes)
         sizes = _sizes(root, images, rows[source], decoding)
@@ -85,6 +85,7 @@ class BoxesCsv(BoxedImages):
         things = _things(images, rows[source], known, where)
         super().__init__(root, images, sizes, things, decoding=decoding)
         self.info = DataInfo(classes=known)
+        self.notes += case_clashes(known)
         self.faults = [
             Fault(printable(image), f"there is no such image; {rows[source][image][0].where} names it")
             for image in missing

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.classes import match, nfc
+from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import Unusable, printable
 from unpool.data.measure import Measure
 from unpool.data.readers import coco
@@ -100,7 +100,7 @@ class CocoInstances(BoxedImages):
         id_of = {label: number for number, label in label_of.items()}
         has_ids = len(id_of) == len(known)  # another set's classes may be more
         self.info = DataInfo(classes=known, class_ids=tuple(id_of[i] for i in range(len(known))) if has_ids else ())
-        self.notes = [*doubts, *self.notes, *backgrounds]
+        self.notes = [*doubts, *self.notes, *backgrounds, *case_clashes(known)]
         self.set_files = (path,)
         self.origin = origin_of(root, split)
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from unpool.data.classes import match, nfc
+from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import Unreadable, printable
 from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
@@ -72,7 +72,7 @@ class Voc(BoxedImages):
         super().__init__(root, images, _sizes(root, images, files, decoding), things, decoding=decoding)
         self.info = DataInfo(classes=known)
         self.faults = [*listed.faults, *(one for image in kept if isinstance(one := files[image], Fault))]
-        self.notes += backgrounds + _counted_from_zero(images, files)
+        self.notes += [*backgrounds, *_counted_from_zero(images, files), *case_clashes(known)]
         annotated = [_annotation(image) for image, one in files.items() if one is not None]
         self.set_files = (*listed.set_files, *(root / file for file in annotated))
         self.origin = origin_of(root, split, ignored=listed.ignored, drawn=listed.drawn)
