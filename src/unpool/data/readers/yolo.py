@@ -19,7 +19,7 @@ from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.box_forms import CENTRES
 from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
 from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
-from unpool.data.readers.yolo_labels import YoloBox, label_file, read_label_files, require_own_labels
+from unpool.data.readers.yolo_labels import YoloBox, label_file, read_label_files, require_one_image_each
 from unpool.data.readers.yolo_lists import find_images
 from unpool.data.readers.yolo_names import read_yolo_names
 from unpool.data.root import require_root
@@ -61,7 +61,7 @@ class Yolo(BoxedImages):
         decoding = replace(decoding, exif=exif)
         names = read_yolo_names(require_root(root))
         listed = find_images(root, split, names, Drawn.of(val_share, seed, together))
-        require_own_labels(root, listed.images)
+        require_one_image_each(root, listed.images)
         images = drawn_images(root, listed.images, split, listed.drawn)
         labels = read_label_files(root, images, len(names.classes))
         folders = sorted({str(PurePosixPath(label_file(image)).parent) for image in images})

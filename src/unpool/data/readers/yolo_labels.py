@@ -42,7 +42,7 @@ def label_file(image: str) -> str:
     return "/".join(parts)
 
 
-def require_own_labels(root: Path, images: Sequence[str]) -> None:
+def require_one_image_each(root: Path, images: Sequence[str]) -> None:
     """Raises DataError where two images, such as a.jpg and a.png, have one label file, which is there."""
     first: dict[str, str] = {}
     for image in images:
