@@ -60,10 +60,10 @@ def doubt_of(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str)
 def fit(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Returns (N,) whether boxes have an extent and lie on their image."""
     low, high = boxes[:, :2], boxes[:, 2:]
-    return ((high > low) & (low >= -SLACK) & (high <= ends + SLACK)).all(1)
+    return np.all((high > low) & (low >= -SLACK) & (high <= ends + SLACK), axis=1)
 
 
 def _shows(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Returns (N,) whether boxes have an extent and a part on their image."""
     low, high = boxes[:, :2], boxes[:, 2:]
-    return ((high > low) & (high > 0) & (low < ends)).all(1)
+    return np.all((high > low) & (high > 0) & (low < ends), axis=1)
