@@ -64,7 +64,9 @@ def _steps(recipe: Recipe, job: Job, loader: Loader) -> str:
     accumulated = f" of {recipe.train.accumulate} batches" if recipe.train.accumulate > 1 else ""
     done = f", {job.counters.step:,} of them done" if job.counters.step else ""
     epochs = f"{job.epochs:,} {'epoch' if job.epochs == 1 else 'epochs'}"
-    return f"{job.total_steps:,} in {epochs}, {whole_of(loader.order).batch} images a batch{accumulated}{done}"
+    batch = whole_of(loader.order).batch
+    images = f"{batch} {'image' if batch == 1 else 'images'} a batch"
+    return f"{job.total_steps:,} in {epochs}, {images}{accumulated}{done}"
 
 
 def _time(job: Job, step_s: float) -> str:

@@ -75,6 +75,7 @@ def test_files_left_out_say_where_all_are_listed(caplog):
         findings.add(fault, fault.path)
     with caplog.at_level(logging.WARNING):
         findings.verdict(35)
+    assert caplog.messages[0] == "5 of 40 files are left out"
     assert "all 5 files left out are listed under `skipped` in data.json" in caplog.text
     assert len(findings.manifest([])["skipped"]) == 5
 

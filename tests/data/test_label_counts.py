@@ -181,6 +181,14 @@ def test_ids_that_begin_at_1_are_told_with_how_to_mend_them(key, hint, caplog):
     assert second.endswith("check how the targets were exported")
 
 
+def test_first_class_without_boxes_may_be_a_category_above_others(caplog):
+    with caplog.at_level(logging.WARNING):
+        require_labels(counted("labels", 0, 7, 9), ("labels",))
+    (line,) = caplog.messages
+    assert "a category above others, such as the supercategory of an export, has no boxes: delete it if so; " in line
+    assert "ids may" not in line
+
+
 def test_masks_of_ids_from_1_up_to_the_number_of_classes_name_the_mapping(tmp_path):
     root = tree(tmp_path, np.array([[1, 1, 1, 2, 2, 2]] * 4, np.uint8))
     says = r"if ids are counted from 1, set data\.mask_values=\{1: 0, 2: 1\}; or data\.ignore=2 if 2 is unlabelled"

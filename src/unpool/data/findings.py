@@ -77,6 +77,8 @@ class Findings:
         if len(self.skipped) > limit or not kept:
             allowed = f"more than the {limit} allowed" if kept else "so that none is left"
             raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{listing(self.skipped)}")
+        if len(self.skipped) > 1:
+            _log.warning("%d of %d files are left out", len(self.skipped), total)
         for line in grouped(self.skipped).splitlines():
             _log.warning("left out %s", line.strip().removeprefix("and "))
         if _is_cut(self.skipped):

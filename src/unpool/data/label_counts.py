@@ -163,6 +163,9 @@ def _ids_from_one(counts: LabelCounts, key: str) -> str:
     """What to do where only the first class is missing; empty where it is not so."""
     if not counts.start_at_one(key):
         return ""
+    if key == "labels":
+        category = "a category above others, such as the supercategory of an export, has no boxes: delete it if so"
+        return f"{category}; numbers in labels of YOLO may have been counted from 1: subtract 1 if so"
     problem = "all others occur, so ids may have been counted from 1, each meaning the class before"
     if key != "mask":
         return f"{problem}: subtract 1 if so"

@@ -143,8 +143,9 @@ def warn_of_statistics(job: Job) -> list[str]:
     """A warning where a run ends while the running statistics of batch norm lag behind the weights."""
     if job.averaging is not None or job.total_steps >= YOUNG or not _training_norms(job):
         return []
+    steps = f"{job.total_steps} {'step' if job.total_steps == 1 else 'steps'}"
     return [
-        f"the run takes {job.total_steps} steps, and the running statistics of batch norm lag behind the weights for "
+        f"the run takes {steps}, and the running statistics of batch norm lag behind the weights for "
         f"about {YOUNG}: the validation loss may lie far above the training loss; train longer, or set train.ema=0.9, "
         "for which they are computed anew"
     ]

@@ -45,49 +45,6 @@ def test_voc_that_begins_at_zero_is_said(tmp_path):
     assert reader[1]["boxes"].tolist() == [[0, 2, 24, 30]]
 
 
-@pytest.mark.parametrize(
-    ("lists", "splits"),
-    [
-        ({"train": "0123", "val": "45"}, {"train": 4, "val": 2, "test": None}),
-        ({"train": "012", "trainval": "01234", "val": "34", "test": "5"}, {"train": 3, "val": 2, "test": 1}),
-        ({"train": "01234"}, {"train": 4, "val": 1, "test": None}),
-        ({"trainval": "01234"}, {"train": 4, "val": 1, "test": None}),
-        ({}, {"train": 5, "val": 1, "test": None}),
-        ({"val": "45"}, {"train": None, "val": 2, "test": None}),
-    ],
-)
-def test_voc_uses_the_lists_that_there_are_and_draws_what_there_is_none_of(tmp_path, lists, splits):
-    root = TREES["voc"](tmp_path)
-    for path in (root / "ImageSets" / "Main").iterdir():
-        path.unlink()
-    for name, numbers in lists.items():
-        written(root / "ImageSets" / "Main" / f"{name}.txt", "\n".join(numbers).encode())
-    readers = {split: read("voc", root, split) for split, count in splits.items() if count}
-    assert {split: len(reader) for split, reader in readers.items()} == {s: n for s, n in splits.items() if n}
-    assert {s: reader.origin["drawn"] is not None for s, reader in readers.items()} == {
-        s: s != "test" and "val" not in lists for s in readers
-    }
-    names = [name for reader in readers.values() for name in reader.names]
-    assert len(names) == len(set(names))
-    for split, count in splits.items():
-        if count is None:
-            with pytest.raises(DataError, match=f"no {split} split; looked for ImageSets/Main/{split}.txt"):
-                read("voc", root, split)
-
-
-@pytest.mark.parametrize("lists", [{"train": "012", "val": "23"}, {"trainval": "01234", "val": "45"}])
-def test_voc_never_trains_on_images_that_it_measures_on(tmp_path, lists):
-    root = TREES["voc"](tmp_path)
-    (root / "ImageSets" / "Main" / "train.txt").unlink()
-    for name, numbers in lists.items():
-        written(root / "ImageSets" / "Main" / f"{name}.txt", "\n".join(numbers).encode())
-    for split in ("train", "val"):
-        with pytest.raises(
-            DataError, match=r"1 images are in both (train and val|val and train), such as \d; expected"
-        ):
-            read("voc", root, split)
-
-
 def test_voc_names_what_is_listed_and_is_no_image(tmp_path):
     written(TREES["voc"](tmp_path) / "ImageSets" / "Main" / "train.txt", b"0\n1.png\n77\n")
     reader = read("voc", tmp_path)
@@ -152,7 +109,9 @@ def test_thing_without_a_segmentation_is_refused_where_masks_are_asked_for(tmp_p
     content["annotations"][1]["segmentation"] = segmentation
     path.write_text(json.dumps(content))
     if masks:
-        with pytest.raises(DataError, match=r"annotation 1 has no segmentation, and data.masks asks for masks"):
+        with pytest.raises(
+            DataError, match=r"1 of 5 annotations have no segmentation, such as 1, and data.masks=true asks"
+        ):
             read("coco_instances", tmp_path, masks=True)
     else:
         assert len(read("coco_instances", tmp_path)) == 3
@@ -170,7 +129,10 @@ def test_thing_without_a_segmentation_is_refused_where_masks_are_asked_for(tmp_p
         ("- ant\n", "holds no `key: value` lines"),
         ("[" * 300, "is nested more than 10 deep"),
         ("a: &a [b]\nnames: [ant]\n\tb", "is not plain YAML: "),
-        ("names: [ant]\ntrain: nowhere\nval: images/val", "gives 'nowhere' for train, which does not exist"),
+        ("names: [ant]\ntrain: nowhere\nval: images/val", "gives 'nowhere' for train, and nowhere is not there"),
+        ("names: [ant]\ntrain: ../none/a\n", "gives '../none/a' for train, and none/a is not there: correct"),
+        ("names: [ant]\ntrain: images\\train\n", "for train, with backslashes: write a path below data.root with /"),
+        ("names: [ant]\nval: images/val\nvalid: images/train\n", "has val and valid, both of val: delete one"),
     ],
 )
 def test_data_yaml_that_cannot_be_meant_is_refused(tmp_path, text, says):

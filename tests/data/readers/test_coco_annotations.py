@@ -138,10 +138,10 @@ def test_there_is_one_category_of_people_with_limbs_between_its_joints(tmp_path,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (again("images", file_name="other.png"), "1 images share their id with others: 0; expected each once"),
-        (again("images", id=77), "1 images share their file_name with others: '0.png'"),
-        (again("annotations"), "1 annotations share their id with others: 0"),
-        (again("categories", name="dog"), "1 categories share their id with others: 1"),
+        (again("images", file_name="other.png"), "2 images have the id 0; expected each once"),
+        (again("images", id=77), "2 images have the file_name '0.png'; expected each once"),
+        (again("annotations"), "2 annotations have the id 0; expected each once"),
+        (again("categories", name="dog"), "2 categories have the id 1; expected each once"),
     ],
 )
 def test_numbers_and_files_are_given_once(tmp_path, change, message):

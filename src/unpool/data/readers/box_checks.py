@@ -1,7 +1,8 @@
 """What is doubtful among the boxes of a whole set, before anything is trained on them.
 
 A box without extent and one beside its image are left out, one that reaches beyond it is clipped, and one that stands
-twice is kept: each is counted, with examples. Images without annotations are backgrounds, up to half of the set.
+twice is kept: each is counted, with examples. Where they are many, the file is of another form, and refused. Images
+without annotations are backgrounds, up to half of the set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpool.data.image_file import printable
+from unpool.data.readers.box_forms import CORNERS, SLACK, doubt_of, fit
 from unpool.errors import DataError
 
-SLACK = 1.0  # pixels beyond the image that are clipped in silence: annotators and exports round
 _SHOWN = 3  # examples in a sentence
 
 
@@ -26,6 +27,7 @@ class Things(NamedTuple):
         labels: (M,) int64 class.
         record: says where a row stands in the files, such as "a.xml, object 2".
         more: (M,) values under further batch keys, such as "crowd".
+        form: of the numbers in the files, see `box_forms`.
     """
 
     image: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Things(NamedTuple):
     labels: NDArray[np.int64]
     record: Callable[[int], str]
     more: Mapping[str, NDArray]
+    form: str = CORNERS
 
 
 class Settled(NamedTuple):
@@ -57,11 +60,17 @@ def settle(things: Things, sizes_hw: NDArray[np.int64]) -> Settled:
     Args:
         things: as they stand in the files.
         sizes_hw: (N, 2) of the images; things of one of size 0 are left out unseen, since its file cannot be read.
+
+    Raises:
+        DataError: the boxes are fractions of the image, or more than a tenth of many fit none, as in another form.
     """
     low, high = things.boxes[:, :2], things.boxes[:, 2:]
     ends = sizes_hw[things.image][:, ::-1].astype(np.float32)
     boxes = np.concatenate([low.clip(min=0), np.minimum(high, ends)], axis=1)
     is_seen = np.all(ends > 0, axis=1)
+    if doubt := doubt_of(things.boxes[is_seen], ends[is_seen], things.form):
+        row = np.flatnonzero(is_seen)[int(fit(things.boxes[is_seen], ends[is_seen]).argmin())]
+        raise DataError(f"boxes such as that of {printable(things.record(row))}: {doubt}")
     has_extent = np.all(high > low, axis=1)
     is_on_image = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
     kept = is_seen & has_extent & is_on_image

@@ -4,7 +4,7 @@ Boxes are left, top, right and bottom in pixels of the image as decoded, from th
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unreadable, Unusable, oriented, printable
 from unpool.data.measure import Measure, require_annotated_size
 from unpool.data.readers.box_checks import Things, settle
+from unpool.data.readers.split_names import split_meant
 from unpool.data.readers.splits import Drawn, Split, empty_split
 from unpool.errors import DataError
 from unpool.types import Decoding, Fault, Sample
@@ -102,15 +103,26 @@ def drawn_images(root: Path, images: Sequence[str], split: Split, drawn: Drawn |
     """Returns those of the images that belong to the split, all of them where nothing is drawn.
 
     Raises:
-        DataError: the drawing leaves no image for the split.
+        DataError: the drawing leaves no image for the split, or draws from a folder that is called val or test.
     """
     if drawn is None:
         return list(images)
+    if drawn.share < 1:
+        _require_one_split(root, images)
     copies = drawn.copies([(image, printable(image), root / image) for image in images])
     kept = drawn.keeps(images, split, copies=copies)
     if not kept:
         raise empty_split(root, split, drawn)
     return [image for image in images if image in kept]
+
+
+def _require_one_split(root: Path, images: Sequence[str]) -> None:
+    for folder in sorted({str(PurePosixPath(image).parent) for image in images}):
+        for part in PurePosixPath(folder).parts:
+            if (meant := split_meant(part)) in ("val", "test"):
+                problem = f"{printable(root)}: images that validation would be drawn from lie in a folder"
+                problem += f" '{printable(part)}', which is called as one of {meant} is"
+                raise DataError(f"{problem}: list them as {meant}, move them away, or rename the folder")
 
 
 def require_apart(root: Path, listed: Mapping[str, Sequence[str]], split: str) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unpool.data.classes import match, nfc
+from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.data.readers.box_checks import Things
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import (
     UNKNOWN,
     BoxedImages,
@@ -25,13 +26,12 @@ from unpool.data.readers.boxed_images import (
     require_apart,
 )
 from unpool.data.readers.csv_rows import BoxRow, read_box_rows
-from unpool.data.readers.split_names import SPLIT_NAMES
+from unpool.data.readers.split_names import SPLIT_NAMES, lists_of_splits
 from unpool.data.readers.splits import (
     WHOLE,
     Drawn,
     Split,
     Together,
-    missing_split,
     require_exif,
     require_split,
 )
@@ -76,8 +76,8 @@ class BoxesCsv(BoxedImages):
         source = split if split in rows else "train"
         require_apart(root, {part: list(images) for part, images in rows.items()}, source)
         images = drawn_images(root, sorted(rows[source]), split, drawn)
-        missing = [image for image in images if not (root / image).is_file()]
-        images = [image for image in images if image not in set(missing)]
+        missing = dict.fromkeys(image for image in images if not (root / image).is_file())
+        images = [image for image in images if image not in missing]
         names = {nfc(row.name) for some in rows.get("train", rows[source]).values() for row in some if row.box}
         known = tuple(sorted(names) if classes is None else classes)
         sizes = _sizes(root, images, rows[source], decoding)
@@ -85,6 +85,7 @@ class BoxesCsv(BoxedImages):
         things = _things(images, rows[source], known, where)
         super().__init__(root, images, sizes, things, decoding=decoding)
         self.info = DataInfo(classes=known)
+        self.notes += case_clashes(known)
         self.faults = [
             Fault(printable(image), f"there is no such image; {rows[source][image][0].where} names it")
             for image in missing
@@ -97,11 +98,7 @@ def _find_tables(root: Path, split: Split, drawn: Drawn) -> tuple[dict[str, list
     """Returns the CSV files of each split that is read, and the drawing that selects `split` in those of train."""
     folders = (root, root / "annotations")
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.csv")) if path.is_file()]
-    split_of = {name: part for part, names in SPLIT_NAMES.items() for name in names}
-    parts: dict[str, list[Path]] = {}
-    for path in files:
-        if part := split_of.get(path.stem.casefold()):
-            parts.setdefault(part, []).append(path)
+    parts = lists_of_splits(files)
     if split in parts and (split != "train" or "val" in parts):
         return {part: parts[part] for part in ("train", "val", split) if part in parts}, None
     if split != "test" and "train" in parts:
@@ -109,7 +106,7 @@ def _find_tables(root: Path, split: Split, drawn: Drawn) -> tuple[dict[str, list
     if not parts and files and drawn.gives(split):
         return {"train": files}, drawn
     looked_for = [f"{SPLIT_NAMES[split][0]}.csv", f"annotations/{SPLIT_NAMES[split][0]}.csv"]
-    raise missing_split(root, split, looked_for + (["*.csv"] if drawn.gives(split) else []))
+    raise missing_boxes(root, split, looked_for + (["*.csv"] if drawn.gives(split) else []), "boxes_csv")
 
 
 def _by_image(root: Path, files: Sequence[Path]) -> Rows:

@@ -41,7 +41,8 @@ def require_consistent(content: Any) -> None:
 def require_instances(content: Any) -> None:
     """As `require_consistent`, for things of all categories, whose names differ."""
     _require_parts(content)
-    _require_unique("categories", [one["name"] for one in content["categories"]], "name")
+    mend = ": rename one, or put the annotations of both under one id"
+    _require_unique("categories", [one["name"] for one in content["categories"]], "name", mend)
     for position, one in enumerate(content["annotations"]):
         _require("annotations", position, one, _THING)
 
@@ -77,11 +78,12 @@ def _require(part: str, position: int, record: Any, rules: Mapping[str, _Rule]) 
             raise ValueError(f"{part}[{position}]{number}: {problem}; expected {rule.expected}")
 
 
-def _require_unique(part: str, values: list[Any], key: str) -> None:
-    twice = [value for value, times in Counter(values).items() if times > 1]
+def _require_unique(part: str, values: list[Any], key: str, mend: str = "") -> None:
+    twice = [(value, times) for value, times in Counter(values).items() if times > 1]
     if twice:
-        listed = ", ".join(_shown(value) for value in twice[:5]) + (", ..." if len(twice) > 5 else "")
-        raise ValueError(f"{len(twice)} {part} share their {key} with others: {listed}; expected each once")
+        value, times = twice[0]
+        more = f", and {len(twice) - 1} more {key}s are of several" if len(twice) > 1 else ""
+        raise ValueError(f"{times} {part} have the {key} {_shown(value)}{more}; expected each once{mend}")
 
 
 def _person(categories: list[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -166,11 +168,13 @@ _RULES = {
     "categories": {"id": _WHOLE, "name": _Rule(lambda value: isinstance(value, str), "a word")},
 }
 _THING = {
-    "iscrowd": _Rule(lambda value: type(value) in (int, bool) and value in (0, 1), "0 or 1"),
+    "iscrowd": _Rule(
+        lambda value: type(value) in (int, bool) and value in (0, 1), "0 or 1, which is 0 in a set without crowds"
+    ),
     "bbox": _Rule(_is_box, "left, top, width and height, finite and the last two not negative"),
     "area": _Rule(
         lambda value: type(value) in (int, float) and 0 <= value <= MOST**2,
-        "a number of pixels, finite and not negative",
+        "a number of pixels, finite and not negative, which is width times height in a set without areas",
     ),
 }
 _PERSON = {**_THING, "num_keypoints": _Rule(_is_up_to(MOST, least=0), "a number of joints")}

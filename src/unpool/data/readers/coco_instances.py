@@ -18,18 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpool.data.classes import match, nfc
+from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import Unusable, printable
 from unpool.data.measure import Measure
 from unpool.data.readers import coco
 from unpool.data.readers.box_checks import Things, require_annotated
+from unpool.data.readers.box_forms import SIZES
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import BoxedImages, origin_of
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
 from unpool.data.readers.coco_regions import Region, draw_instance, region_of
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
+from unpool.errors import DataError, quoted
 from unpool.types import RGB, DataInfo, Decoding, Exif, Sample
 
 Annotation = Mapping[str, Any]
@@ -61,7 +64,7 @@ class CocoInstances(BoxedImages):
         part = "train2017" if split == "train" else "val2017"
         path = require_root(root) / "annotations" / f"instances_{part}.json"
         if not path.is_file():
-            raise missing_split(root, split, [f"annotations/{path.name}"])
+            raise missing_boxes(root, split, [f"annotations/{path.name}"], "coco_instances")
         with coco.reading(path, _KIND):
             content = json.loads(read_json_text(path))
             require_instances(content)
@@ -69,11 +72,18 @@ class CocoInstances(BoxedImages):
             sizes = {one["id"]: (one["height"], one["width"]) for one in images}
             everything = sorted(content["annotations"], key=lambda one: (one["image_id"], one["id"]))
             doubts = check_boxes(everything, sizes)
-            drawn = [_region(one) for one in everything] if masks else []
+            drawn = [region_of(one) for one in everything] if masks else []
+        if not everything:
+            raise DataError(
+                f"{printable(path)} has no annotations, so that nothing can be learned or measured: add them"
+            )
+        if masks:
+            _require_regions(everything, path)
         names = {one["id"]: nfc(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         known = tuple(names.values()) if classes is None else tuple(classes)
         label_of = dict(zip(names, match(list(names.values()), known, printable(path)), strict=True))
         paths = [f"{part}/{one['file_name']}" for one in images]
+        _require_names(root, part, images, path)
         annotated = {one["image_id"] for one in everything}
         backgrounds = require_annotated(
             paths,
@@ -90,7 +100,7 @@ class CocoInstances(BoxedImages):
         id_of = {label: number for number, label in label_of.items()}
         has_ids = len(id_of) == len(known)  # another set's classes may be more
         self.info = DataInfo(classes=known, class_ids=tuple(id_of[i] for i in range(len(known))) if has_ids else ())
-        self.notes = [*doubts, *self.notes, *backgrounds]
+        self.notes = [*doubts, *self.notes, *backgrounds, *case_clashes(known)]
         self.set_files = (path,)
         self.origin = origin_of(root, split)
 
@@ -117,10 +127,19 @@ class CocoInstances(BoxedImages):
         return torch.from_numpy(np.array(drawn, bool).reshape(-1, *size_hw))
 
 
-def _region(one: Annotation) -> Region:
-    if not one.get("segmentation"):
-        raise ValueError(f"annotation {one['id']} has no segmentation, and data.masks asks for masks: set it to false")
-    return region_of(one)
+def _require_regions(everything: Sequence[Annotation], path: Path) -> None:
+    """Raises DataError where things have no segmentation."""
+    if lacking := [one["id"] for one in everything if not one.get("segmentation")]:
+        problem = f"{printable(path)}: {len(lacking)} of {len(everything)} annotations have no segmentation"
+        raise DataError(f"{problem}, such as {lacking[0]}, and data.masks=true asks for masks: set data.masks=false")
+
+
+def _require_names(root: Path, part: str, images: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Raises DataError where images are named from the root, not from their folder."""
+    name = images[0]["file_name"] if images else ""
+    if name and not (root / part / name).exists() and (root / name).exists():
+        problem = f"{printable(path)} has the file_name {quoted(printable(name))}, which is below data.root"
+        raise DataError(f"{problem}; expected names from the folder {part}: delete the folders in front")
 
 
 def _things(everything: Sequence[Annotation], row_of: Mapping[int, int], label_of: Mapping[int, int]) -> Things:
@@ -135,4 +154,5 @@ def _things(everything: Sequence[Annotation], row_of: Mapping[int, int], label_o
             "areas": np.array([one["area"] for one in everything], np.float32),
             "crowd": np.array([one["iscrowd"] for one in everything], bool),
         },
+        form=SIZES,
     )

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, oriented, printable
-from unpool.data.measure import Measure, require_size
+from unpool.data.measure import Measure, require_annotated_size
 from unpool.data.readers import coco
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
@@ -106,7 +106,7 @@ class CocoScenes:
         path = self.root / scene.image
         header = readable(path, self.decoding)
         size = oriented(header, self.decoding.exif)
-        require_size(path, size, scene.size_hw)
+        require_annotated_size(path, header, self.decoding.exif, scene.size_hw)
         sentences = notes(scene.image, header, self.decoding)
         values = self.decoding.channels * size[0] * size[1] + size[0] * size[1]
         listed = sum(value.nbytes for value in (scene.people, scene.boxes, scene.areas, scene.ignored))

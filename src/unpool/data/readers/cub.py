@@ -21,9 +21,11 @@ from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.data.measure import Measure
 from unpool.data.readers.box_checks import Things
+from unpool.data.readers.box_forms import SIZES
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import BoxedImages, header_sizes, origin_of
 from unpool.data.readers.numbers import is_position, number_of
-from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
+from unpool.data.readers.splits import Split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted, shortened
@@ -55,7 +57,7 @@ class Cub(BoxedImages):
         require_exif(exif)
         decoding = replace(decoding, exif=exif)
         if lacking := [name for name in _FILES if not (require_root(root) / name).is_file()]:
-            raise missing_split(root, split, lacking)
+            raise missing_boxes(root, split, lacking, "cub")
         paths, species, parts = (_texts(root, name) for name in ("images.txt", "classes.txt", _PARTS))
         is_train = _numbers(root, _SPLIT, paths, 1)[:, 0]
         number_of_class = _numbers(root, _LABELS, paths, 1)[:, 0]
@@ -77,6 +79,7 @@ class Cub(BoxedImages):
             labels=labels,
             record=lambda row: f"{_BOXES}, image {list(paths)[kept[row]]}",
             more={},
+            form=SIZES,
         )
         images = [images[row] for row in kept]
         sizes = header_sizes(root, images, decoding)

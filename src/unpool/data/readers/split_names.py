@@ -1,4 +1,4 @@
-"""Names of the folders of splits, also misspelt ones, and folders beside them that no split uses."""
+"""Names of the folders and lists of splits, also misspelt ones, and folders beside them that no split uses."""
 
 import difflib
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unpool.data.image_file import printable
 from unpool.data.listing import holds_image, subfolders
+from unpool.errors import DataError
 
 SPLIT_NAMES: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -15,6 +16,7 @@ SPLIT_NAMES: dict[str, tuple[str, ...]] = {
 }
 _ALSO = dict.fromkeys(("dev", "eval", "evaluate", "evaluation", "holdout", "heldout", "validate", "validating"), "val")
 _SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names} | _ALSO
+_CONTENT = re.compile(r"[^a-z]*(labels?|annotations?|boxes|bbox(es)?)$")  # behind the split in the name of a table
 _ADDED = re.compile(r"(images?|imgs?|pictures|photos|data|dataset|set|split|folder)$")
 
 
@@ -37,6 +39,24 @@ def split_meant(name: str) -> str | None:
         if letters == known or (letters[:1] == known[0] and (is_turned or is_near)):
             return split
     return None
+
+
+def lists_of_splits(files: Iterable[Path]) -> dict[str, list[Path]]:
+    """The files of each split, such as lists of images, by their names in any case; those of other names are left out.
+
+    Raises:
+        DataError: a name means a split and is not one of those known, as train_labels does.
+    """
+    split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+    lists: dict[str, list[Path]] = {}
+    for path in files:
+        name = path.stem.casefold()
+        if split := split_of.get(name):
+            lists.setdefault(split, []).append(path)
+        elif split := split_meant(_CONTENT.sub("", name)):
+            problem = f"{printable(path)} seems to list the images of {split} and would not be used"
+            raise DataError(f"{problem}: rename it to {split}{path.suffix}, or move it away")
+    return lists
 
 
 def misnamed(root: Path, split: str) -> list[str]:

@@ -98,9 +98,13 @@ def require_named_split(root: Path, split: Split) -> None:
 
 def missing_split(root: Path, split: str, looked_for: Sequence[str], recipe: str = "") -> DataError:
     """Returns the error for a root that lacks the split, with the paths that were tried; `recipe` is the reader's."""
+    return DataError(not_there(root, split, looked_for) + hint(root, recipe))
+
+
+def not_there(root: Path, split: str, looked_for: Sequence[str]) -> str:
+    """Returns a sentence on a root that lacks the split, with the paths that were tried."""
     tried = ", ".join(looked_for)
-    problem = f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader"
-    return DataError(problem + hint(root, recipe))
+    return f"{printable(root)}: no {split} split; looked for {tried}: check data.root and data.reader"
 
 
 def empty_split(root: Path, split: str, drawn: Drawn) -> DataError:

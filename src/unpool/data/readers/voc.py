@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from unpool.data.classes import match, nfc
+from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import Unreadable, printable
 from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
@@ -72,7 +72,7 @@ class Voc(BoxedImages):
         super().__init__(root, images, _sizes(root, images, files, decoding), things, decoding=decoding)
         self.info = DataInfo(classes=known)
         self.faults = [*listed.faults, *(one for image in kept if isinstance(one := files[image], Fault))]
-        self.notes += backgrounds + _counted_from_zero(images, files)
+        self.notes += [*backgrounds, *_counted_from_zero(images, files), *case_clashes(known)]
         annotated = [_annotation(image) for image, one in files.items() if one is not None]
         self.set_files = (*listed.set_files, *(root / file for file in annotated))
         self.origin = origin_of(root, split, ignored=listed.ignored, drawn=listed.drawn)
@@ -109,7 +109,6 @@ def _things(images: Sequence[str], files: _Files, classes: Sequence[str], where:
     rows = [(index, number, thing) for index, one in annotated for number, thing in enumerate(one.objects, start=1)]
     stored = np.array([thing.box for _, _, thing in rows], np.float32).reshape(-1, 4)
     low, high = stored[:, :2], stored[:, 2:]
-    has_extent = (high > low).all(1, keepdims=True)
     names = sorted({nfc(thing.name) for _, _, thing in rows})
     label_of = dict(zip(names, match(names, classes, where), strict=True))
 
@@ -119,7 +118,7 @@ def _things(images: Sequence[str], files: _Files, classes: Sequence[str], where:
 
     return Things(
         image=np.array([index for index, _, _ in rows], np.int64),
-        boxes=np.concatenate([low - 1, np.where(has_extent, high, low - 1)], axis=1),
+        boxes=np.concatenate([low - 1, np.where(high > low, high, np.minimum(high, low - 1))], axis=1),
         labels=np.array([label_of[nfc(thing.name)] for _, _, thing in rows], np.int64),
         record=record,
         more={"difficult": np.array([thing.is_difficult for _, _, thing in rows], bool)},

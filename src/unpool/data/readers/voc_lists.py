@@ -1,7 +1,8 @@
 """Which images of a PASCAL VOC tree belong to a split.
 
-train is train.txt, else trainval.txt, else all images; val is val.txt, test is test.txt. Without val.txt, a share of
-train is drawn for validation, by a seed. No image may be in two of the lists that are used.
+train is train.txt, else trainval.txt, else all images; val is val.txt, test is test.txt, each also by its other names,
+as in Validation.txt. Without a list for val, a share of train is drawn for it, by a seed. No image may be in two of the
+lists that are used.
 """
 
 from collections import Counter
@@ -11,8 +12,10 @@ from typing import NamedTuple
 
 from unpool.data.image_file import printable
 from unpool.data.listing import Listing, is_below, walk
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import require_apart
-from unpool.data.readers.splits import Drawn, Split, missing_split
+from unpool.data.readers.split_names import lists_of_splits
+from unpool.data.readers.splits import Drawn, Split
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
 from unpool.types import Fault
@@ -45,10 +48,11 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
     """Finds the images of a split.
 
     Raises:
-        DataError: the tree has no such split, a list is empty or leaves the folder of images, or two share images.
+        DataError: the tree has no such split, a list is empty or leaves the folder of images, names none of them, or
+            two share images.
     """
     if not (root / IMAGES).is_dir():
-        raise missing_split(root, split, [f"{IMAGES}/"], "voc_fasterrcnn")
+        raise missing_boxes(root, split, [f"{IMAGES}/"], "voc")
     paths = _find_lists(root)
     listing = walk(root / IMAGES)
     if split in paths and (split != "train" or "val" in paths):
@@ -59,19 +63,27 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
         stems = dict.fromkeys(_stem(file) for file in listing.files)
         return Listed(_find_files(list(stems), listing, "")[0], [], drawn, (), listing.faults, listing.ignored)
     else:
-        raise missing_split(root, split, [f"{LISTS}/{split}.txt"], "voc_fasterrcnn")
+        raise missing_boxes(root, split, [f"{LISTS}/{split}.txt"], "voc")
     names = {name: _read_list(path) for name, path in paths.items()}
     require_apart(root, names, source)
     images, faults = _find_files(names[source], listing, paths[source].name)
+    if not images:
+        problem = f"{printable(paths[source])} names no image of {IMAGES}, such as {quoted(names[source][0])}"
+        raise DataError(f"{problem}; expected names from there alone, such as 000005 or 000005.jpg, one a line")
     trained = [] if source == "train" or "train" not in names else _find_files(names["train"], listing, "")[0]
     return Listed(images, trained, drawing, tuple(paths.values()), faults, listing.ignored)
 
 
 def _find_lists(root: Path) -> dict[str, Path]:
     """Returns the list of each split that has one."""
-    choices = {"train": ("train", "trainval"), "val": ("val",), "test": ("test",)}
-    paths = {split: [root / LISTS / f"{name}.txt" for name in names] for split, names in choices.items()}
-    return {split: path for split, some in paths.items() if (path := next((p for p in some if p.is_file()), None))}
+    files = [path for path in sorted((root / LISTS).glob("*.txt")) if path.is_file()]
+    lists = lists_of_splits(files)
+    for split, paths in lists.items():
+        if len(paths) > 1:
+            named = " and ".join(printable(path.name) for path in paths)
+            raise DataError(f"{printable(root / LISTS)} holds {named}, both lists of {split}: move one of them away")
+    both = [("train", path) for path in files if path.stem.casefold() == "trainval"]
+    return dict(both) | {split: path for split, (path,) in lists.items()}
 
 
 def _read_list(path: Path) -> list[str]:

@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from unpool.data.classes import match
+from unpool.data.classes import case_clashes, match
 from unpool.data.image_file import printable
 from unpool.data.readers.box_checks import Things, require_annotated
+from unpool.data.readers.box_forms import CENTRES
 from unpool.data.readers.boxed_images import BoxedImages, drawn_images, header_sizes, origin_of
 from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, require_exif, require_split
-from unpool.data.readers.yolo_labels import YoloBox, label_file, read_label_files
+from unpool.data.readers.yolo_labels import YoloBox, label_file, read_label_files, require_one_image_each
 from unpool.data.readers.yolo_lists import find_images
 from unpool.data.readers.yolo_names import read_yolo_names
 from unpool.data.root import require_root
@@ -60,6 +61,7 @@ class Yolo(BoxedImages):
         decoding = replace(decoding, exif=exif)
         names = read_yolo_names(require_root(root))
         listed = find_images(root, split, names, Drawn.of(val_share, seed, together))
+        require_one_image_each(root, listed.images)
         images = drawn_images(root, listed.images, split, listed.drawn)
         labels = read_label_files(root, images, len(names.classes))
         folders = sorted({str(PurePosixPath(label_file(image)).parent) for image in images})
@@ -76,7 +78,7 @@ class Yolo(BoxedImages):
         super().__init__(root, images, sizes, _things(images, labels, label_of, sizes), decoding=decoding)
         self.info = DataInfo(classes=known)
         self.faults = listed.faults
-        self.notes += listed.notes + backgrounds
+        self.notes += [*listed.notes, *backgrounds, *case_clashes(known)]
         self.set_files = (names.path, *listed.set_files, *(root / label_file(image) for image in labels))
         self.origin = origin_of(root, split, ignored=listed.ignored, drawn=listed.drawn)
 
@@ -105,4 +107,5 @@ def _things(
         labels=label_of[np.array([one.number for _, one in rows], np.int64)],
         record=record,
         more={},
+        form=CENTRES,
     )

@@ -42,6 +42,16 @@ def label_file(image: str) -> str:
     return "/".join(parts)
 
 
+def require_one_image_each(root: Path, images: Sequence[str]) -> None:
+    """Raises DataError where two images, such as a.jpg and a.png, have one label file, which is there."""
+    first: dict[str, str] = {}
+    for image in images:
+        other = first.setdefault(file := label_file(image), image)
+        if other != image and (root / file).is_file():
+            both = f"{printable(other)} and {printable(image)}"
+            raise DataError(f"{both} have one label file, {printable(file)}: rename one of them, or move it away")
+
+
 def read_label_files(root: Path, images: Sequence[str], num_classes: int) -> Mapping[str, tuple[YoloBox, ...]]:
     """Returns the lines of the label file of each image that has one, which may have none.
 

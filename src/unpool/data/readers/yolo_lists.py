@@ -1,19 +1,21 @@
 """Which images of a set in YOLO's form belong to a split.
 
-They are what data.yaml names for it: folders, image files, or text files of paths. Where it names nothing for any
-split, they lie in images/<split> or <split>/images, or all in images. Without a split for validation, a share of train
-is drawn for it, by a seed. No image may be in both of train and val.
+They are what data.yaml names for it: folders, image files, or text files of paths. Where it names nothing for a split,
+they lie in images/<split> or <split>/images; where it names nothing at all, they may all lie in images. Without a split
+for validation, a share of train is drawn for it, by a seed. No image may be in both of train and val.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below, is_image_name, walk
+from unpool.data.listing import is_below, is_image_name, subfolders, walk
+from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import require_apart
-from unpool.data.readers.split_names import SPLIT_NAMES, has_image
-from unpool.data.readers.splits import Drawn, Split, missing_split
+from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
+from unpool.data.readers.splits import Drawn, Split
 from unpool.data.readers.yolo_names import YoloNames
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted
@@ -47,7 +49,7 @@ def find_images(root: Path, split: Split, names: YoloNames, drawn: Drawn) -> Lis
         DataError: the set has no such split, an entry of data.yaml does not exist or leaves the root, or two splits
             share images.
     """
-    entries = names.entries or _laid_out(root)
+    entries = {**_laid_out(root, names.entries), **names.entries}
     if split in entries and (split != "train" or "val" in entries):
         source, drawing = split, None
     elif split != "test" and "train" in entries:
@@ -56,26 +58,43 @@ def find_images(root: Path, split: Split, names: YoloNames, drawn: Drawn) -> Lis
         source, drawing, entries = split, drawn, {split: ("images",)}
     else:
         looked_for = [names.path.name, *(f"images/{name}" for name in SPLIT_NAMES[split])]
-        raise missing_split(root, split, looked_for + (["images"] if drawn.gives(split) else []), "yolo_ssd")
+        raise missing_boxes(root, split, looked_for + (["images"] if drawn.gives(split) else []), "yolo")
     search = _Search(root, names)
     others = ({"train", "val"} & set(entries)) - {source} if drawing is None else set()
     listed = {name: search.images(name, entries[name]) for name in sorted(others)}
-    search.faults.clear()  # those of another split are its own
+    search.faults.clear()  # those of another split are its own, and so are the notes
+    search.notes.clear()
+    if names.entries and source in entries and source not in names.entries:
+        search.notes.append(f"{names.path.name} names no {source}: {printable(entries[source][0])} is taken for it")
     images = listed[source] = search.images(source, entries[source])
     require_apart(root, listed, source)
     if not images:
-        raise missing_split(root, split, entries[source], "yolo_ssd")
+        raise missing_boxes(root, split, entries[source], "yolo")
     return Listed(images, drawing, tuple(search.set_files), search.faults, search.notes, search.ignored)
 
 
-def _laid_out(root: Path) -> dict[str, tuple[str, ...]]:
-    """Returns the folder of each split that has images, where data.yaml does not say."""
-    choices = {split: [f(one) for one in names for f in _LAYOUTS] for split, names in SPLIT_NAMES.items()}
-    held = {split: [one for one in folders if has_image(root / one)] for split, folders in choices.items()}
-    return {split: (folders[0],) for split, folders in held.items() if folders}
+def _laid_out(root: Path, stated: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the folder of each split that has images, where data.yaml does not say; raises where two have."""
+    folders = [(name, f"images/{name}") for name in subfolders(root / "images")]
+    folders += [(name, f"{name}/images") for name in subfolders(root)]
+    held: dict[str, list[str]] = {}
+    for name, folder in folders:
+        if (split := split_meant(name)) and split not in stated and has_image(root / folder):
+            held.setdefault(split, []).append(folder)
+    for split, both in held.items():
+        if len(both) > 1:
+            named = " and ".join(map(printable, both))
+            raise DataError(f"{printable(root)}: {named} hold images of {split}: name one of them in data.yaml")
+    return {split: tuple(one) for split, one in held.items()}
 
 
-_LAYOUTS = ("images/{}".format, "{}/images".format)
+def _relative(root: Path, path: str) -> str:
+    """Returns an absolute path as one below the root, if it is, also through links; any other path as it stands."""
+    if Path(path).is_absolute():
+        for form in (os.path.abspath, os.path.realpath):
+            if (file := Path(form(path))).is_relative_to(form(root)):
+                return file.relative_to(form(root)).as_posix()
+    return path
 
 
 class _Search:
@@ -110,13 +129,12 @@ class _Search:
         Exports of Roboflow write ../train/images for train/images; Ultralytics reads them so too.
         """
         root, stated = self._root, f"{self._names.path.name} gives {quoted(printable(entry))} for {split}"
-        path = entry.strip()
-        if Path(path).is_absolute() and Path(path).is_relative_to(root.absolute()):
-            path = Path(path).relative_to(root.absolute()).as_posix()
-        path = path.removeprefix("./")
-        if path.startswith("../") and is_below(path[3:]) and (root / path[3:]).exists():
+        path = _relative(root, entry.strip()).removeprefix("./")
+        if path.startswith("../") and is_below(path[3:]):
             path = path[3:]
             self.notes.append(f"{stated}, read as {printable(path)} below data.root")
+        if "\\" in path:
+            raise DataError(f"{printable(root)}: {stated}, with backslashes: write a path below data.root with /")
         if not is_below(path):
             raise DataError(f"{printable(root)}: {stated}, outside of data.root: write a path below it")
         base = self._names.base.removeprefix("./")
@@ -126,7 +144,7 @@ class _Search:
         ):
             if (root / below).exists():
                 return below.as_posix()
-        raise DataError(f"{printable(root)}: {stated}, which does not exist there: correct it, or set data.root")
+        raise DataError(f"{printable(root)}: {stated}, and {printable(path)} is not there: correct it or data.root")
 
     def _of_list(self, path: str) -> list[str]:
         """Returns the images of a text file of paths: from its folder where they begin with ./, else from the root."""
@@ -137,12 +155,12 @@ class _Search:
             raise DataError(f"{printable(self._root / path)}: cannot read ({error}); save it as UTF-8 text") from error
         files = []
         for line in lines:
-            file = (PurePosixPath(path).parent / line).as_posix() if line.startswith("./") else line
-            if Path(file).is_absolute() and Path(file).is_relative_to(self._root.absolute()):
-                file = Path(file).relative_to(self._root.absolute()).as_posix()
+            inside = (PurePosixPath(path).parent / line).as_posix() if line.startswith("./") else line
+            file = _relative(self._root, inside)
             if not is_below(file) or not is_image_name(file):
                 raise DataError(
-                    f"{printable(self._root / path)} lists {quoted(printable(line))}; expected images below data.root"
+                    f"{printable(self._root / path)} lists {quoted(printable(line))}; expected images below data.root, "
+                    "with / between folders"
                 )
             if (self._root / file).is_file():
                 files.append(file)

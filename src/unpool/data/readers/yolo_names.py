@@ -17,7 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from unpool.data.classes import nfc
 from unpool.data.image_file import printable
-from unpool.data.readers.layouts import hint
+from unpool.data.readers.box_layouts import box_hint
 from unpool.data.readers.split_names import SPLIT_NAMES
 from unpool.data.text_file import MOST_CLASSES, read_text
 from unpool.errors import DataError, quoted, shortened
@@ -45,17 +45,20 @@ def read_yolo_names(root: Path) -> YoloNames:
     """Reads data.yaml, or the only YAML file of the root.
 
     Raises:
-        DataError: there is no such file, it is no YAML, or its names are missing, repeated or not `nc` many.
+        DataError: there is no such file, it is no YAML, or its names are missing, repeated or not `nc` many, or two
+            keys are of one split.
     """
     path = _find(root)
     values = _mapping(_compose(path), path)
     classes = _classes(values, path)
-    entries = {
-        split: _texts(values[key], key, path)
+    stated = {
+        split: [key for key in keys if key in values and not _is_empty(values[key])]
         for split, keys in SPLIT_NAMES.items()
-        for key in keys
-        if key in values and not _is_empty(values[key])
     }
+    for split, keys in stated.items():
+        if len(keys) > 1:
+            raise DataError(f"{printable(path)} has {' and '.join(keys)}, both of {split}: delete one of them")
+    entries = {split: _texts(values[key], key, path) for split, keys in stated.items() for key in keys}
     base = _texts(values["path"], "path", path)[0] if "path" in values and not _is_empty(values["path"]) else ""
     return YoloNames(path, classes, base, entries)
 
@@ -87,7 +90,9 @@ def _find(root: Path) -> Path:
         return (named or files)[0]
     held = ", ".join(printable(path.name) for path in files) or "no YAML file"
     advice = "write the names of the classes into data.yaml, such as `names: [ant, bee]`"
-    raise DataError(f"{printable(root)} holds {held}; expected one data.yaml: {advice}{hint(root, 'yolo_ssd')}")
+    raise DataError(
+        f"{printable(root)} holds {held}; expected one data.yaml: {advice}{box_hint(root, 'train', 'yolo')}"
+    )
 
 
 def _mapping(node: Node | None, path: Path) -> dict[str, Node]:

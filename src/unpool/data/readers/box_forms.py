@@ -1,0 +1,69 @@
+"""The forms in which four numbers are a box, and which of them the boxes of a set fit.
+
+A file of another form than its reader takes it for has boxes without extent, beside their image or beyond it; it is
+refused, with the form that fits, rather than trained on what is left of it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLACK = 1.0  # pixels beyond the image that are clipped in silence: annotators and exports round
+LEAST = 20  # boxes, from which on a share of them says something of the set
+SHARE = 0.1  # of the boxes that may be doubtful
+_SIDE = 8  # pixels; an image of less may have boxes of one pixel alone
+
+CORNERS = "left, top, right, bottom"
+SIZES = "left, top, width, height"
+CENTRES = "centre x, centre y, width, height"
+# (4, 4) of each form: numbers @ matrix = left, top, right, bottom
+_MATRICES: Mapping[str, NDArray[np.float64]] = MappingProxyType(
+    {
+        CORNERS: np.eye(4),
+        SIZES: np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]], float),
+        CENTRES: np.array([[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]], float),
+        "left, right, top, bottom": np.eye(4)[[0, 2, 1, 3]],
+    }
+)
+
+
+def doubt_of(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str) -> str:
+    """Returns why the boxes of a set are not what they were taken for, with what to do; empty where they may be.
+
+    Args:
+        boxes: (N, 4) left, top, right, bottom, as `form` gives them.
+        ends: (N, 2) width and height of the image of each.
+        form: that the numbers in the files were taken for.
+
+    >>> doubt_of(np.tile([9.0, 9.0, 4.0, 5.0], (20, 1)), np.tile([64, 48], (20, 1)), CORNERS)
+    '20 of 20 boxes fit no image as left, top, right, bottom, and all do as left, top, width, height: write the former'
+    """
+    large = boxes[(ends >= _SIDE).all(1)]
+    if 0 < np.abs(large).max(initial=0) <= 1:
+        problem = "all boxes are numbers up to 1, fractions of the image; expected pixels"
+        return f"{problem}: multiply x by the width of the image, y by its height"
+    most, odd = SHARE * len(boxes), int((~fit(boxes, ends)).sum())
+    if len(boxes) < LEAST or odd <= most:
+        return ""
+    numbers = boxes @ np.linalg.inv(_MATRICES[form])
+    others = [other for other, matrix in _MATRICES.items() if fit(numbers @ matrix, ends).all()]
+    if others:
+        return f"{odd} of {len(boxes)} boxes fit no image as {form}, and all do as {others[0]}: write the former"
+    if (lost := int((~_shows(boxes, ends)).sum())) > most:
+        problem = f"{lost} of {len(boxes)} boxes have no extent as {form}, or lie beside their image"
+        return f"{problem}: check how they and the sizes of their images were exported"
+    return ""  # boxes of things that the border cuts may reach beyond it; they are clipped
+
+
+def fit(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Returns (N,) whether boxes have an extent and lie on their image."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    return np.all((high > low) & (low >= -SLACK) & (high <= ends + SLACK), axis=1)
+
+
+def _shows(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Returns (N,) whether boxes have an extent and a part on their image."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    return np.all((high > low) & (high > 0) & (low < ends), axis=1)
