@@ -37,7 +37,9 @@ def run(values: Namespace) -> int:
 
     task = load_run_recipe(values.run).task.name
     if not (names := TASKS[task].mistakes):
-        raise RecipeError(f"{values.run} was trained for {task}, whose mistakes have no kinds; give a run of a detector")
+        raise RecipeError(
+            f"{values.run} was trained for {task}, whose mistakes have no kinds; give a run of a detector"
+        )
     with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
         metrics = evaluate(values.run, values.overrides, split=values.split, weights=values.weights, progress=progress)
     counts, costs = (metrics[name] for name in names)
