@@ -9,8 +9,8 @@ from unpool.assemble.data import read_data
 from unpool.cli import environment
 from unpool.cli.main import main
 from unpool.errors import DataError, RecipeError
-from unpool.recipe import dump_recipe, load_recipe
 from unpool.ops.box_sides import sides_of
+from unpool.recipe import dump_recipe, load_recipe
 
 SMALL = {"data.count": 12, "model.width": 8, "model.extra_width": 8}
 REPORT = AnchorReport(40, 0.8, {"cat": 0.8}, [Unreached("a.png", "cat", 90.0, 4.0, 0.25)], [8, 8], 0.9)

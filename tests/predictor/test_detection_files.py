@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from tests.tasks.tiny_detectors import detector
-from unpool.errors import RecipeError
+from unpool.errors import ModelFileError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.files import write_predictions
 from unpool.predictor.loading import load_published
@@ -45,6 +45,17 @@ def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor
     (left, top, right, bottom), *_ = records[0]["boxes"]
     assert first[0]["bbox"] == [left, top, right - left, bottom - top]
     assert len(first) == len(records[0]["boxes"]) > 0
+
+
+def test_second_stage_that_is_not_finite_is_an_error_and_not_nothing():
+    network = detector("two")
+    predictor = Predictor(network, Preprocessing(size_hw=(64, 64)), INFO, Detection(INFO))
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    assert predictor.predict(image)["boxes"]
+    network.last.bias.data[0] = torch.nan
+    with pytest.raises(ModelFileError, match="not finite"):
+        predictor.predict(image)
+    assert "classify" not in vars(network)
 
 
 def test_pictures_that_predict_wrote_are_not_predicted_on_again(predictor, tmp_path):

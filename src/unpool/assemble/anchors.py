@@ -13,9 +13,9 @@ from unpool.assemble.data import Data, read_data
 from unpool.errors import DataError, RecipeError
 from unpool.models.catalog import MOST_ITEMS
 from unpool.ops.anchors import REACHED, Planned, plan, reached
+from unpool.ops.box_sides import Sides, sides_of, sides_of_anchors
 from unpool.recipe import PLANNED, Overrides, Recipe, load_recipe
 from unpool.tasks import TASKS
-from unpool.ops.box_sides import Sides, sides_of, sides_of_anchors
 
 LISTED = 20  # boxes of a report, the ones reached least
 _log = logging.getLogger(__name__)

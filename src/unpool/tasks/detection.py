@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.detection_figures import DetectionFigures
+from unpool.ops.box_sides import Sides, sides_of, warning_of
 from unpool.ops.drawing import complete_palette
 from unpool.ops.drawing_boxes import draw_boxes
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Description, Exhibit, Results, TrainingSetup
-from unpool.ops.box_sides import Sides, sides_of, warning_of
 from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip
 from unpool.tasks.detection_losses import (
     draw_regions,
