@@ -175,6 +175,18 @@ def test_augmentations_of_boxes_are_refused_where_there_are_labels(name, words, 
         make_train_loader(recipe, data_of(recipe))
 
 
+@pytest.mark.parametrize("name", ["iou_crop", "resized_crop"])
+def test_steps_that_stretch_are_refused_where_evaluation_does_not(name):
+    chosen = {"data.count": 8, "data.size": [48, 64], "data.workers": 0, "data.augment": [name]}
+    data = data_of(recipe := load_recipe("scenes_ssd", chosen))
+    make_train_loader(recipe, data)
+    with pytest.raises(RecipeError, match=rf"{name}, which stretches a window .* data\.rule is fit"):
+        make_train_loader(load_recipe("scenes_ssd", chosen | {"data.rule": "fit"}), data)
+    if name == "iou_crop":
+        with pytest.raises(RecipeError, match=r"data\.size is not set"):
+            make_train_loader(load_recipe("scenes_ssd", chosen | {"data.size": None}), data)
+
+
 def test_joining_images_of_a_batch_is_refused_where_processes_share_it(camvid, monkeypatch):
     recipe = recipe_of(camvid, **{"data.augment": ["mosaic"]})
     data = data_of(recipe)
