@@ -1,6 +1,7 @@
 """What `predict` writes of a detector's answers."""
 
 import json
+import logging
 
 import pytest
 import torch
@@ -32,7 +33,8 @@ def photographs(folder):
     return folder
 
 
-def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor, tmp_path):
+def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     records = write_predictions(predictor, [photographs(tmp_path / "in")], tmp_path / "out")
     results = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
@@ -40,6 +42,9 @@ def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor
     images = json.loads((tmp_path / "out" / "images.json").read_text())
     assert images["classes"] == list(INFO.classes)
     assert [one["image_id"] for one in images["predictions"]] == [1, 2, 3]  # one name is no number
+    said = [message for message in caplog.messages if "image_id of each image is" in message]
+    assert len(said) == 1
+    assert "its position among the images, from 1" in said[0]
     assert "error" in images["predictions"][2]
     first = [one for one in results if one["image_id"] == 1]
     (left, top, right, bottom), *_ = records[0]["boxes"]

@@ -161,9 +161,16 @@ class Detection(OneForward):
     def results(self, records: Sequence[Mapping[str, Any]]) -> Results:
         """The boxes as COCO's result files have them; the records with the number of each image in them.
 
-        Categories have the numbers of the data set's own files; where those have none, 1 and so on.
+        What the number of an image is, a line of the log says. Categories have the numbers of the data set's own files;
+        where those have none, 1 and so on.
         """
-        numbers = image_ids([record["image"] for record in records])
+        numbers, what = image_ids([record["image"] for record in records])
+        if records:
+            _log.info(
+                "image_id of each image is %s, as in images.json; to compare with annotations that number images in "
+                "another way, name the files by those numbers",
+                what,
+            )
         numbered = [{"image_id": number, **record} for number, record in zip(numbers, records, strict=True)]
         return Results(as_results(numbered, self.info.class_ids), numbered)
 
