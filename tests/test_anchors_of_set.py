@@ -1,15 +1,18 @@
 """Anchors planned from a set's own boxes, and what `unpool show` says of anchors and of mistakes."""
 
 import json
+import logging
 
 import pytest
+import torch
 
-from unpool.assemble.anchors import AnchorReport, Unreached, show_anchors, with_planned_anchors
+from unpool import models
+from unpool.assemble.anchors import AnchorReport, Unreached, report_anchors, show_anchors, with_planned_anchors
 from unpool.assemble.data import read_data
 from unpool.cli import environment
 from unpool.cli.main import main
 from unpool.errors import DataError, RecipeError
-from unpool.ops.box_sides import sides_of
+from unpool.ops.boxes import iou
 from unpool.recipe import dump_recipe, load_recipe
 
 SMALL = {"data.count": 12, "model.width": 8, "model.extra_width": 8}
@@ -44,10 +47,33 @@ def test_recipe_of_a_run_keeps_the_numbers_of_planned_anchors():
     numbers = settled.model.options["anchors"]
     assert len(numbers) % 10 == 0
     assert str(numbers[:2])[1:-1] in dump_recipe(settled)
-    sides = sides_of(data.train.samples, data.preprocessing).sides_wh
-    assert min(numbers) >= sides.min().floor()
-    assert max(numbers) <= sides.max().ceil()
     assert with_planned_anchors(settled, data) is settled
+
+
+def test_shares_are_of_anchors_where_they_stand():
+    recipe = load_recipe("scenes_ssd", SMALL | {"data.size": [96, 160], "data.rule": "fit"})
+    data = read_data(recipe)
+    options = dict(recipe.model.options)
+    network = models.build("ssd", backbone=recipe.model.backbone, num_classes=len(data.info.classes), **options).eval()
+    with torch.inference_mode():
+        anchors = network(torch.zeros(1, 3, 96, 160)).anchors
+    best = []
+    for index in range(len(data.train.samples)):
+        layout = data.preprocessing.layout(data.train.samples.sizes_hw[index])
+        (boxes,) = layout.boxes_to_input([data.train.samples.targets(index)["boxes"]])
+        best.append(iou(boxes, anchors).amax(1))
+    report = report_anchors(recipe, data)
+    assert report.share == pytest.approx(float((torch.cat(best) >= 0.5).double().mean()))
+    assert 0 < report.share < 1
+
+
+def test_planned_anchors_that_reach_less_are_not_taken(monkeypatch, caplog):
+    monkeypatch.setattr("unpool.assemble.anchors.plan_maps", lambda *given: torch.full((5, 2), 4.0))
+    recipe = load_recipe("scenes_ssd", SMALL | {"model.anchors": "planned"})
+    with caplog.at_level(logging.INFO):
+        settled = with_planned_anchors(recipe, read_data(recipe))
+    assert not settled.model.options["anchors"]
+    assert "would reach 0.0 % of them at IoU 0.5, the default ones" in caplog.text
 
 
 def test_too_few_boxes_give_no_anchors():

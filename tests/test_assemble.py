@@ -1,6 +1,7 @@
 """What a recipe says is what the objects do."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from unpool.assemble.data import (
 )
 from unpool.assemble.job import Prepare, make_device, make_job
 from unpool.assemble.loaders import make_eval_loader, make_train_loader, require_one_size
-from unpool.assemble.model import make_task
+from unpool.assemble.model import make_model, make_task
 from unpool.assemble.processes import num_workers
 from unpool.data.augment import Augment, Collate
 from unpool.data.order import Grouped, Sequential, WholeBatches
@@ -28,6 +29,7 @@ from unpool.model_file import describe
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
 from unpool.task import TrainingSetup
+from unpool.tasks.detection import Detection
 from unpool.tasks.pose import Pose
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.stopping import StopRequest
@@ -173,6 +175,28 @@ def test_augmentations_of_boxes_are_refused_where_there_are_labels(name, words, 
     recipe = load_recipe("folder_resnet18", root | {"data.augment": [name]})
     with pytest.raises(RecipeError, match=words):
         make_train_loader(recipe, data_of(recipe))
+
+
+def test_anchors_that_are_shares_of_a_padded_input_are_refused():
+    chosen = {"data.count": 8, "data.shorter": 48, "data.longest": 64, "model.width": 8, "model.extra_width": 8}
+    data = data_of(load_recipe("scenes_ssd", chosen))
+    make = partial(make_model, task=Detection(data.info), info=data.info)
+    with pytest.raises(RecipeError, match=r"anchors of ssd are shares .* data\.shorter .* set data\.size"):
+        make(load_recipe("scenes_ssd", chosen))
+    make(load_recipe("scenes_ssd", chosen | {"model.anchors": [8, 8] * 5}))
+    make(load_recipe("scenes_ssd", chosen | {"data.shorter": None, "data.longest": None, "data.size": [48, 64]}))
+
+
+@pytest.mark.parametrize("name", ["iou_crop", "resized_crop"])
+def test_steps_that_stretch_are_refused_where_evaluation_does_not(name):
+    chosen = {"data.count": 8, "data.size": [48, 64], "data.workers": 0, "data.augment": [name]}
+    data = data_of(recipe := load_recipe("scenes_ssd", chosen))
+    make_train_loader(recipe, data)
+    with pytest.raises(RecipeError, match=rf"{name}, which stretches a window .* data\.rule is fit"):
+        make_train_loader(load_recipe("scenes_ssd", chosen | {"data.rule": "fit"}), data)
+    if name == "iou_crop":
+        with pytest.raises(RecipeError, match=r"data\.size is not set"):
+            make_train_loader(load_recipe("scenes_ssd", chosen | {"data.size": None}), data)
 
 
 def test_joining_images_of_a_batch_is_refused_where_processes_share_it(camvid, monkeypatch):

@@ -142,12 +142,13 @@ def test_things_stay_whose_centre_is_in_the_window(boxes, stay):
     assert torch.equal(moved["boxes"], clipped[stay])
 
 
-def test_crowd_stays_where_a_tenth_of_it_shows():
+@pytest.mark.parametrize(("key", "other"), [("crowd", "difficult"), ("difficult", "crowd")])
+def test_what_is_not_counted_stays_where_a_tenth_of_it_shows(key, other):
     boxes = [[-8.0, 4.0, 2.0, 8.0], [-9.5, 4.0, 0.5, 8.0], [-8.0, 4.0, 2.0, 8.0]]
-    crowd = torch.tensor([True, True, False])
-    moved = warp_targets(of_boxes(boxes, crowd=crowd, difficult=~crowd), shifted(0, 0), (20, 24))
+    flags = torch.tensor([True, True, False])
+    moved = warp_targets(of_boxes(boxes, **{key: flags, other: flags & False}), shifted(0, 0), (20, 24))
     assert moved["labels"].tolist() == [0]
-    assert (moved["crowd"].tolist(), moved["difficult"].tolist()) == ([True], [False])
+    assert (moved[key].tolist(), moved[other].tolist()) == ([True], [False])
 
 
 def test_thing_without_a_pixel_or_an_area_in_the_window_is_dropped():

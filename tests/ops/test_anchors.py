@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unpool.ops.anchors import iou_of_sides, plan, reached
+from unpool.ops.anchors import best_iou, iou_of_sides, plan, plan_maps, reached
 from unpool.ops.boxes import iou
 
 
@@ -43,6 +43,29 @@ def test_no_more_anchors_than_kinds_of_boxes():
 def test_boxes_without_an_area_are_refused():
     with pytest.raises(ValueError, match="no box of some width and height"):
         plan(torch.tensor([[0.0, 4.0]]), 2)
+
+
+def test_best_anchor_where_it_stands_is_that_of_all_pairs():
+    corners = 90 * torch.rand(200, 2, generator=torch.Generator().manual_seed(2))
+    boxes = torch.cat([corners, corners + drawn(200) / 2], dim=1)
+    maps = []
+    for stride, shapes in ((8, [(10.0, 12.0), (20.0, 9.0)]), (16, [(40.0, 44.0), (10.0, 12.0)])):
+        centres = (torch.cartesian_prod(torch.arange(96 // stride), torch.arange(80 // stride)) + 0.5) * stride
+        halves = [torch.tensor(shape) / 2 for shape in shapes]
+        maps.append(torch.cat([torch.cat([centres - half, centres + half], dim=1) for half in halves]))
+    level = torch.tensor([0] * len(maps[0]) + [1] * len(maps[1]))
+    assert best_iou(boxes, torch.cat(maps), level) == pytest.approx(iou(boxes, torch.cat(maps)).amax(1), abs=1e-5)
+
+
+def test_each_map_is_planned_from_boxes_of_four_to_eight_of_its_strides():
+    sides = torch.tensor([[6.0, 6.0], [40.0, 40.0], [50.0, 40.0], [70.0, 90.0], [100.0, 66.0]])
+    shapes = plan_maps(sides, [8, 16, 32, 64], 2).unflatten(0, (4, 2))
+    side = shapes.prod(2).sqrt()
+    assert shapes[0].tolist() == [[6.0, 6.0], [45.0, 40.0]]
+    assert shapes[1].tolist() == [[70.0, 90.0], [100.0, 66.0]]
+    for i, stride in ((2, 32), (3, 64)):  # no box is so large
+        assert (side[i] >= 4 * stride * 0.999).all()
+        assert (side[i] <= 8 * stride * 1.001).all()
 
 
 def test_without_anchors_nothing_is_reached():

@@ -1,13 +1,14 @@
 """What `predict` writes of a detector's answers."""
 
 import json
+import logging
 
 import pytest
 import torch
 from PIL import Image
 
 from tests.tasks.tiny_detectors import detector
-from unpool.errors import RecipeError
+from unpool.errors import ModelFileError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.files import write_predictions
 from unpool.predictor.loading import load_published
@@ -32,7 +33,8 @@ def photographs(folder):
     return folder
 
 
-def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor, tmp_path):
+def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     records = write_predictions(predictor, [photographs(tmp_path / "in")], tmp_path / "out")
     results = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
@@ -40,11 +42,25 @@ def test_predictions_are_results_of_coco_and_images_say_which_is_which(predictor
     images = json.loads((tmp_path / "out" / "images.json").read_text())
     assert images["classes"] == list(INFO.classes)
     assert [one["image_id"] for one in images["predictions"]] == [1, 2, 3]  # one name is no number
+    said = [message for message in caplog.messages if "image_id of each image is" in message]
+    assert len(said) == 1
+    assert "its position among the images, from 1" in said[0]
     assert "error" in images["predictions"][2]
     first = [one for one in results if one["image_id"] == 1]
     (left, top, right, bottom), *_ = records[0]["boxes"]
     assert first[0]["bbox"] == [left, top, right - left, bottom - top]
     assert len(first) == len(records[0]["boxes"]) > 0
+
+
+def test_second_stage_that_is_not_finite_is_an_error_and_not_nothing():
+    network = detector("two")
+    predictor = Predictor(network, Preprocessing(size_hw=(64, 64)), INFO, Detection(INFO))
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    assert predictor.predict(image)["boxes"]
+    network.last.bias.data[0] = torch.nan
+    with pytest.raises(ModelFileError, match="not finite"):
+        predictor.predict(image)
+    assert "classify" not in vars(network)
 
 
 def test_pictures_that_predict_wrote_are_not_predicted_on_again(predictor, tmp_path):

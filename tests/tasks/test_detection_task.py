@@ -7,6 +7,7 @@ from torch import nn
 
 from tests.tasks.tiny_detectors import KINDS, NONE, ONE, TWO, detector, scenes
 from unpool.errors import RecipeError
+from unpool.ops.box_sides import boxes_of
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import TrainingSetup, check_described, check_measured
 from unpool.tasks.detection import Detection
@@ -144,10 +145,25 @@ def test_boxes_that_no_anchor_reaches_are_remarked_on_once(caplog):
     assert "class red, 3x3 pixels" in message
 
 
-def test_sides_are_those_of_the_network_s_input():
+def test_boxes_are_compared_with_anchors_where_both_stand(caplog):
+    """Of the shape of an anchor, but between two; and only with those of an input of their image's size."""
+    between = torch.tensor([[10.0, 10.0, 22.0, 22.0], [34.0, 42.0, 46.0, 54.0]])
+    task = Detection(INFO, samples=Boxes(between))
+    with caplog.at_level(logging.WARNING):
+        task.losses(detector("focal"), scenes(TWO, side=96))
+        assert not caplog.messages
+        task.losses(detector("focal"), scenes(TWO))
+    assert "2 of 2 boxes of the training set are reached by no anchor" in caplog.text
+
+
+def test_boxes_of_a_set_are_those_on_the_network_s_input():
     samples = Boxes(4 * TWO, size_hw=(128, 64))
-    task = Detection(INFO, samples=samples, preprocessing=Preprocessing(size_hw=(16, 32)))
-    assert task._sides.sides_wh.tolist() == (TWO[:, 2:] - TWO[:, :2]).mul(torch.tensor([2.0, 0.5])).tolist()
+    shown = boxes_of(samples, Preprocessing(size_hw=(16, 32)))
+    assert shown.boxes.tolist() == TWO.mul(torch.tensor([2.0, 0.5, 2.0, 0.5])).tolist()
+    assert shown.input_hw.tolist() == [[16, 32]] * 2
+    framed = boxes_of(Boxes(TWO, size_hw=(64, 128)), Preprocessing(size_hw=(64, 64), rule="fit", multiple=48))
+    assert framed.boxes.tolist() == (TWO / 2 + torch.tensor([0.0, 16.0, 0.0, 16.0])).tolist()
+    assert framed.input_hw.tolist() == [[96, 96]] * 2
 
 
 def test_network_that_is_no_detector_is_refused():

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -11,12 +11,14 @@ from torch import Tensor
 from unpool import models
 from unpool.assemble.data import Data, read_data
 from unpool.errors import DataError, RecipeError
+from unpool.layers.anchors import Anchors, shared_out
 from unpool.models.catalog import MOST_ITEMS
-from unpool.ops.anchors import REACHED, Planned, plan, reached
-from unpool.ops.box_sides import Sides, sides_of, sides_of_anchors
+from unpool.ops.anchors import REACHED, plan_maps
+from unpool.ops.box_sides import SetBoxes, boxes_of, reach
 from unpool.recipe import PLANNED, Overrides, Recipe, load_recipe
 from unpool.tasks import TASKS
 
+Pair = tuple[int, int]
 LISTED = 20  # boxes of a report, the ones reached least
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Unreached(NamedTuple):
 
 
 class AnchorReport(NamedTuple):
-    """How well anchors suit the boxes of a training set, all by their sides alone.
+    """How well anchors suit the boxes of a training set, where both stand on the network's input.
 
     Attributes:
         boxes: number of them, without crowds and what is difficult.
@@ -40,7 +42,7 @@ class AnchorReport(NamedTuple):
         shares: the same of each class that has boxes.
         unreached: those that are reached least, the worst first, at most `LISTED`.
         planned: width, height, width and so on of anchors planned from the boxes: what `model.anchors` takes.
-        planned_share: reached by these.
+        planned_share: reached by these; `model.anchors: planned` takes them where it is not less than by default.
     """
 
     boxes: int
@@ -71,17 +73,24 @@ class AnchorReport(NamedTuple):
 def with_planned_anchors(recipe: Recipe, data: Data) -> Recipe:
     """The recipe with numbers in place of `model.anchors: planned`, from the boxes of the training set.
 
+    Where these reach fewer boxes than the network's default ones, those are kept.
+
     Raises:
         RecipeError: the network has no anchors.
         DataError: there are fewer boxes of different sides than anchors are due for one a map.
     """
     if recipe.model.options.get("anchors") != PLANNED:
         return recipe
-    planned = _plan(recipe, sides_of(data.train.samples, data.preprocessing), len(data.info.classes))
-    numbers = as_numbers(planned)
+    set_boxes, network = boxes_of(data.train.samples, data.preprocessing), _Network(recipe, data)
+    numbers = _plan(network, data, set_boxes)
+    share, kept = _share(network.best(set_boxes, numbers)), _share(network.best(set_boxes))
+    if share < kept and not (network.default.is_share and recipe.data.shorter):
+        text = "anchors planned from %d boxes would reach %.1f %% of them at IoU %.1f, the default ones %.1f %%: kept"
+        _log.info(text, len(set_boxes.boxes), 100 * share, REACHED, 100 * kept)
+        return load_recipe(recipe, {"model.anchors": []})
     _log.info(
-        "anchors planned from %d boxes reach %.1f %% of them at IoU %.1f: model.anchors is %s",
-        *(len(planned.iou), 100 * planned.share_reached, REACHED, numbers),
+        "anchors planned from %d boxes reach %.1f %% of them at IoU %.1f, default ones %.1f %%: model.anchors is %s",
+        *(len(set_boxes.boxes), 100 * share, REACHED, 100 * kept, numbers),
     )
     return load_recipe(recipe, {"model.anchors": numbers})
 
@@ -116,76 +125,99 @@ def show_anchors(
 
 def report_anchors(recipe: Recipe, data: Data) -> AnchorReport:
     """As `show_anchors`, of data that is read."""
-    sides = sides_of(data.train.samples, data.preprocessing)
-    planned = _plan(recipe, sides, len(data.info.classes))
+    set_boxes = boxes_of(data.train.samples, data.preprocessing)
+    network = _Network(recipe, data)
+    planned = _plan(network, data, set_boxes)
     settled = with_planned_anchors(recipe, data)
-    best = reached(sides.sides_wh, _anchors_wh(settled, data))
+    best = network.best(set_boxes, settled.model.options.get("anchors", ()))
     is_reached = best >= REACHED
     shares = {
-        name: float(is_reached[sides.labels == label].double().mean())
+        name: float(is_reached[set_boxes.labels == label].double().mean())
         for label, name in enumerate(data.info.classes)
-        if (sides.labels == label).any()
+        if (set_boxes.labels == label).any()
     }
     worst = [number for number in best.argsort(stable=True).tolist() if not is_reached[number]][:LISTED]
     return AnchorReport(
         boxes=len(best),
-        share=float(is_reached.double().mean()),
+        share=_share(best),
         shares=shares,
-        unreached=[_unreached(sides, data, best, number) for number in worst],
-        planned=as_numbers(planned),
-        planned_share=planned.share_reached,
+        unreached=[_unreached(set_boxes, data, best, number) for number in worst],
+        planned=planned,
+        planned_share=_share(network.best(set_boxes, planned)),
     )
 
 
-def as_numbers(planned: Planned) -> list[int]:
-    """Width, height, width and so on, in whole pixels.
+def _share(best: Tensor) -> float:
+    return float((best >= REACHED).double().mean())
 
-    >>> as_numbers(Planned(torch.tensor([[8.4, 0.2], [20.0, 10.0]]), torch.zeros(0)))
-    [8, 1, 20, 10]
+
+class _Network:
+    """A recipe's network without values, asked where its anchors stand; `default` ones are those of no option.
+
+    Raises:
+        RecipeError: it has none.
     """
-    return planned.sides_wh.round().clamp(min=1).int().flatten().tolist()
+
+    def __init__(self, recipe: Recipe, data: Data) -> None:
+        options = {key: value for key, value in recipe.model.options.items() if key != "anchors"}
+        with torch.device("meta"):
+            self._network = models.build(
+                recipe.model.name,
+                backbone=recipe.model.backbone,
+                num_classes=len(data.info.classes),
+                in_channels=recipe.data.channels,
+                **options,
+            ).eval()
+        self._channels = recipe.data.channels
+        self._maps: dict[Pair, list[Pair]] = {}
+        if not getattr(getattr(self._network, "anchors", None), "counts", ()):
+            raise RecipeError(f"model.name is {recipe.model.name}, which has no anchors; choose a detector of anchors")
+        self.default = cast(Anchors, self._network.anchors)
+
+    def maps_hw(self, input_hw: Pair) -> list[Pair]:
+        """Sizes of the maps that anchors stand on."""
+        if input_hw not in self._maps:
+            seen: list[Pair] = []
+            hook = self.default.register_forward_pre_hook(
+                lambda module, given: seen.extend((x.shape[-2], x.shape[-1]) for x in given[0])
+            )
+            with torch.inference_mode():
+                self._network(torch.zeros(1, self._channels, *input_hw, device="meta"))
+            hook.remove()
+            self._maps[input_hw] = seen
+        return self._maps[input_hw]
+
+    def best(self, set_boxes: SetBoxes, numbers: Sequence[int] = ()) -> Tensor:
+        """(N,) IoU of each box with the best of its anchors, or of those that the numbers say in their stead."""
+        old = self.default
+        anchors = old
+        if numbers:
+            shapes = shared_out(numbers, len(old.counts))
+            anchors = Anchors(shapes, old.strides, centre=old.centre, is_whole=old.is_whole)
+        return reach(set_boxes, lambda hw: anchors([torch.empty(1).expand(one) for one in self.maps_hw(hw)], hw))
 
 
-def _plan(recipe: Recipe, sides: Sides, num_classes: int) -> Planned:
-    """As many anchors for each map of the network as it has by default, on average, or fewer where boxes are few."""
-    counts = _counts(recipe, num_classes)
-    kinds = len(sides.sides_wh[sides.sides_wh.prod(1) > 0].round().unique(dim=0))
+def _plan(network: _Network, data: Data, set_boxes: SetBoxes) -> list[int]:
+    """Width, height, width and so on of as many anchors for each map as there are by default, on average.
+
+    Fewer where boxes are few.
+    """
+    counts, sides = network.default.counts, set_boxes.sides_wh
+    kinds = len(sides[sides.prod(1) > 0].round().unique(dim=0))
     each = min(-(-sum(counts) // len(counts)), kinds // len(counts), MOST_ITEMS // (2 * len(counts)))
     if not each:
         raise DataError(
             f"anchors cannot be planned: the training set has {kinds} boxes of different sides, and the network asks "
             f"for one for each of {len(counts)} maps at least; leave model.anchors out"
         )
-    return plan(sides.sides_wh, each * len(counts))
-
-
-def _counts(recipe: Recipe, num_classes: int) -> Sequence[int]:
-    """Anchors of each position, map by map, as the network has them by default."""
-    options = {key: value for key, value in recipe.model.options.items() if key != "anchors"}
-    with torch.device("meta"):
-        network = models.build(recipe.model.name, backbone=recipe.model.backbone, num_classes=num_classes, **options)
-    counts = getattr(getattr(network, "anchors", None), "counts", ())
-    if not counts:
-        raise RecipeError(f"model.name is {recipe.model.name}, which has no anchors; choose a detector of anchors")
-    return counts
-
-
-def _anchors_wh(recipe: Recipe, data: Data) -> Tensor:
-    """(M, 2) sides of the network's anchors, asked of it with an empty image of the size of the first one's input."""
-    network = models.build(
-        recipe.model.name,
-        backbone=recipe.model.backbone,
-        num_classes=len(data.info.classes),
-        in_channels=recipe.data.channels,
-        **recipe.model.options,
-    ).eval()
     height, width = data.train.samples.sizes_hw[0]
-    size_hw = data.preprocessing.layout((height, width)).input_hw
-    with torch.inference_mode():
-        return sides_of_anchors(network(torch.zeros(1, recipe.data.channels, *size_hw)).anchors)
+    input_hw = data.preprocessing.layout((height, width)).input_hw
+    strides = [input_hw[0] / rows for rows, _ in network.maps_hw(input_hw)]
+    shapes = plan_maps(sides, strides, each).round().clamp(min=1, max=int(set_boxes.input_hw.amax()))
+    return shapes.int().flatten().tolist()
 
 
-def _unreached(sides: Sides, data: Data, best: Tensor, number: int) -> Unreached:
-    width, height = sides.sides_wh[number].tolist()
-    name = data.train.samples.names[int(sides.samples[number])]
-    return Unreached(name, data.info.classes[int(sides.labels[number])], width, height, float(best[number]))
+def _unreached(set_boxes: SetBoxes, data: Data, best: Tensor, number: int) -> Unreached:
+    width, height = set_boxes.sides_wh[number].tolist()
+    name = data.train.samples.names[int(set_boxes.samples[number])]
+    return Unreached(name, data.info.classes[int(set_boxes.labels[number])], width, height, float(best[number]))

@@ -28,6 +28,7 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     steps = [AUGMENTATIONS[name](**options) for name, options in recipe.data.steps]
     _require_in_view(steps, _shortest_side(data))
     _require_targets(recipe, data.train.samples.gives)
+    _require_stretched(recipe)
     transform = Augment(
         steps,
         size_hw=None if size is None else (size[0], size[1]),
@@ -87,6 +88,21 @@ def _shortest_side(data: Data) -> int:
     if size_hw is not None:
         return min(size_hw)
     return int(data.preprocessing.maps(torch.tensor(data.train.samples.sizes_hw), whole=True)[1].min())
+
+
+def _require_stretched(recipe: Recipe) -> None:
+    """Raises RecipeError for a step that stretches windows where evaluation shows images at their aspect."""
+    size, rule = recipe.data.size, recipe.data.rule
+    for name, kind in ((name, AUGMENTATIONS[name]) for name, _ in recipe.data.steps):
+        if not issubclass(kind, Geometry) or not kind.chooses_scale:
+            continue
+        if rule == "fit" if size else kind.reads_boxes:
+            shown = "data.rule is fit" if size else "data.size is not set"
+            raise RecipeError(
+                f"data.augment has {name}, which stretches a window to the network's input, and {shown}, so that "
+                "evaluation shows images at their aspect: things would have another shape in training; set data.size "
+                f"and data.rule=stretch, or take scale and crop for {name}"
+            )
 
 
 def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:

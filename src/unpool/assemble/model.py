@@ -9,7 +9,7 @@ from torch import nn
 
 from unpool import models, tasks
 from unpool.assemble.data import Data
-from unpool.errors import ModelFileError
+from unpool.errors import ModelFileError, RecipeError
 from unpool.models.of_run import run_config
 from unpool.models.pretrained import is_file
 from unpool.models.weights import some
@@ -45,6 +45,7 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
 
     Raises:
         ModelFileError: the file does not fit, or the last layer was trained on the same classes in another order.
+        RecipeError: the network's anchors are shares of its input, and inputs are of several sizes.
     """
     torch.manual_seed(recipe.train.seed)
     model = recipe.model
@@ -53,7 +54,7 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
     if model.weights is not None and not (is_resumed or model.new_head) and is_file(model.weights):
         classifier = models.classifier_of(model.name, model.backbone) or model.name  # which gives it the last layer too
         _compare_names(Path(model.weights), (model.name, classifier), info)
-    return models.build(
+    network = models.build(
         model.name,
         weights=None if is_resumed else model.weights,
         backbone=model.backbone,
@@ -62,6 +63,18 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
         new_head=model.new_head and not is_resumed,
         **model.options,
     )
+    _require_equal_inputs(recipe, network)
+    return network
+
+
+def _require_equal_inputs(recipe: Recipe, network: nn.Module) -> None:
+    """Raises RecipeError where the anchors of an image would change with the others of its batch."""
+    if recipe.data.shorter is not None and getattr(getattr(network, "anchors", None), "is_share", False):
+        raise RecipeError(
+            f"the anchors of {recipe.model.name} are shares of its input, which data.shorter pads to the largest image "
+            "of each batch, so that the same box would be learned from anchors of other sizes each time: set data.size "
+            "in its stead, or anchors in pixels by model.anchors, such as planned"
+        )
 
 
 def _compare_names(path: Path, networks: Collection[str], info: DataInfo) -> None:

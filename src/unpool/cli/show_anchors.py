@@ -8,8 +8,8 @@ from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
 ABOUT = "which boxes of a set no anchor reaches, and anchors that would"
-EXAMPLES = """Boxes and anchors are compared by their sides on the network's input. Train with model.anchors=planned
-to use the planned ones; recipe.yaml of the run has their numbers.
+EXAMPLES = """Boxes and anchors are compared where they stand on the network's input. Train with model.anchors=planned
+to use the planned ones where they reach more; recipe.yaml of the run has their numbers.
 examples: unpool show anchors voc_fasterrcnn data.root=DIR
           unpool show anchors scenes_ssd --json"""
 

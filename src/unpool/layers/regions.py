@@ -43,11 +43,13 @@ class RegionPooling(nn.Module):
         if len(maps) == 1:
             return self._read(maps[0], regions, self.strides[0])
         levels = level_of(regions[:, 1:], self.strides)
-        result = maps[0].new_zeros(len(regions), maps[0].shape[1], self.side, self.side)
+        order, parts = [], []
         for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
             (rows,) = torch.where(levels == level)
-            result = result.index_copy(0, rows, self._read(x, regions[rows], stride).to(result.dtype))
-        return result
+            if len(rows) or not level:
+                order.append(rows)
+                parts.append(self._read(x, regions[rows], stride).to(maps[0].dtype))
+        return torch.cat(parts).index_select(0, torch.cat(order).argsort())
 
     def _read(self, x: Tensor, regions: Tensor, stride: int) -> Tensor:
         from torchvision.ops import roi_align, roi_pool  # not with every network: it takes a second

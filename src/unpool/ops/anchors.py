@@ -1,16 +1,21 @@
-"""Anchors that suit the boxes of a data set.
+"""Anchors that suit the boxes of a data set, and how well anchors of a network do, where they stand.
 
-Boxes and anchors are compared by their sides alone, as if they had one centre. Source: Redmon and Farhadi 2017,
-arXiv:1612.08242, section 2.
+Shapes are planned by sides alone, as if box and anchor had one centre. Source: Redmon and Farhadi 2017,
+arXiv:1612.08242, section 2. Differs: of several maps, each is planned from the boxes that are large enough for its
+stride, since an anchor reaches a small box on a coarse map by chance only.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from unpool.ops.boxes import areas
+
 REACHED = 0.5  # IoU from which on an anchor reaches a box
 _ROUNDS = 100
+_LEAST, _MOST = 4, 8  # sides in strides of the boxes that a map is planned from: 4 meet an anchor of theirs at IoU 0.62
 
 
 class Planned(NamedTuple):
@@ -87,6 +92,64 @@ def reached(sides_wh: Tensor, anchors_wh: Tensor) -> Tensor:
         return sides_wh.new_zeros(len(sides_wh))
     parts = sides_wh.split(max(1, 2**22 // len(anchors_wh)))
     return torch.cat([iou_of_sides(part, anchors_wh).amax(1) for part in parts])
+
+
+def plan_maps(sides_wh: Tensor, strides: Sequence[float], each: int) -> Tensor:
+    """(maps * each, 2) shapes for maps of some strides, as many for each, by area and so fine to coarse.
+
+    A map gets the shapes of boxes of 4 to 8 of its strides, the finest also of smaller ones, the coarsest of larger. Of
+    one with fewer kinds of boxes, the rest are as wide and high as all boxes are, in those sizes.
+
+    Args:
+        sides_wh: (N, 2) of the boxes, in pixels of the network's input.
+        strides: of the maps, fine to coarse.
+        each: shapes of a map, at most as many as there are boxes of different sides.
+
+    Example:
+        >>> plan_maps(torch.tensor([[10.0, 10.0], [12.0, 12.0], [100.0, 50.0]]), [8, 16], 1).tolist()
+        [[11.0, 11.0], [100.0, 50.0]]
+    """
+    boxes = sides_wh[sides_wh.prod(1) > 0]
+    least = _LEAST * torch.tensor(strides, dtype=torch.float32)
+    number = (boxes.prod(1).sqrt()[:, None] >= least[1:]).sum(1)
+    of_all = plan(boxes, each).sides_wh
+    shares = (torch.arange(len(of_all)) + 0.5) / len(of_all)
+    spread = of_all * ((_MOST / _LEAST) ** shares / of_all.prod(1).sqrt())[:, None]  # of sides 1 to 2
+    shapes = []
+    for i, low in enumerate(least.tolist()):
+        of_map = plan(boxes[number == i], each).sides_wh if (number == i).any() else of_all[:0]
+        shapes.append(torch.cat([of_map, spread * low])[:each])
+    return _by_area(torch.cat(shapes))
+
+
+def best_iou(boxes: Tensor, anchors: Tensor, level: Tensor) -> Tensor:
+    """(N,) IoU of each box (N, 4) with the anchor (A, 4) that overlaps it most, both where they stand.
+
+    Those of one shape on one map `level` (A,) stand in rows and columns: the nearest of them overlaps most, so that no
+    other is looked at.
+
+    >>> anchors = torch.tensor([[0.0, 0.0, 4.0, 4.0], [4.0, 0.0, 8.0, 4.0]])
+    >>> best_iou(torch.tensor([[2.0, 0.0, 6.0, 4.0], [4.0, 0.0, 8.0, 4.0]]), anchors, torch.tensor([0, 0]))
+    tensor([0.3333, 1.0000])
+    """
+    best, centre = boxes.new_zeros(len(boxes)), (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides = ((anchors[:, 2:] - anchors[:, :2]) * 100).round()  # to a hundredth of a pixel
+    kinds, number = torch.cat([level[:, None].to(sides), sides], dim=1).unique(dim=0, return_inverse=True)
+    for kind in range(len(kinds)):
+        of_kind = anchors[number == kind]
+        size = of_kind[0, 2:] - of_kind[0, :2]
+        low = torch.stack([_nearest(of_kind[:, i], centre[:, i] - size[i] / 2) for i in (0, 1)], dim=1)
+        shared = torch.minimum(boxes[:, 2:], low + size) - torch.maximum(boxes[:, :2], low)
+        shared = shared.clamp(min=0).prod(1)
+        union = areas(boxes) + size.prod() - shared
+        best = torch.maximum(best, shared / union.clamp(min=torch.finfo(union.dtype).tiny))
+    return best
+
+
+def _nearest(ends: Tensor, wanted: Tensor) -> Tensor:
+    """(N,) of the values (M,) those nearest to `wanted` (N,)."""
+    ordered = ends.unique()
+    return ordered[torch.bucketize(wanted.contiguous(), (ordered[1:] + ordered[:-1]) / 2)]
 
 
 def _moved(boxes: Tensor, anchors: Tensor) -> Tensor:

@@ -143,6 +143,8 @@ def _drawn(positions: Tensor, most: int, generator: torch.Generator | None) -> T
 def hardest(losses: Tensor, matches: Tensor, *, ratio: float) -> Tensor:
     """(A,) bool: anchors for boxes, and of those of background the ones of the highest loss, `ratio` times as many.
 
+    Where none is for a box, background is counted as if one were: an image without things is learned from too.
+
     Args:
         losses: (A,) what each anchor costs.
         matches: (A,) as `match` returns them.
@@ -154,6 +156,6 @@ def hardest(losses: Tensor, matches: Tensor, *, ratio: float) -> Tensor:
     """
     counts = matches >= 0
     is_background = matches == BACKGROUND
-    most = min(int(ratio * int(counts.sum())), int(is_background.sum()))
+    most = min(int(ratio * max(int(counts.sum()), 1)), int(is_background.sum()))
     counts[losses.masked_fill(~is_background, -torch.inf).topk(most).indices] = True
     return counts

@@ -221,15 +221,27 @@ def within(size_hw: tuple[int, int], limit: int, *, least: int = 1) -> tuple[int
 
 @contextmanager
 def _finite_outputs(model: nn.Module) -> Iterator[None]:
-    """Inside, an output of the network that is not finite is an error, before the task reads it."""
-    hook = model.register_forward_hook(_check_finite)
+    """Inside, an output of the network that is not finite is an error, before the task reads it; of `classify` too."""
+    hook = model.register_forward_hook(lambda model, inputs, output: _check_finite(output))
+    second, kept = getattr(model, "classify", None), vars(model).get("classify")
+    if second is not None:  # the second stage of a detector, which the task calls by itself
+
+        def classify(*regions: Any) -> Any:
+            classified = second(*regions)
+            _check_finite(classified)
+            return classified
+
+        vars(model)["classify"] = classify
     try:
         yield
     finally:
         hook.remove()
+        vars(model).pop("classify", None)
+        if kept is not None:
+            vars(model)["classify"] = kept
 
 
-def _check_finite(model: nn.Module, inputs: Any, output: Any) -> None:
+def _check_finite(output: Any) -> None:
     if not _is_finite(output):
         raise ModelFileError(
             "the network's answers are not finite (NaN or infinity); its weights are damaged or it had diverged"

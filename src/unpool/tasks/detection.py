@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.detection_figures import DetectionFigures
-from unpool.ops.box_sides import Sides, sides_of, warning_of
+from unpool.ops.anchors import best_iou
+from unpool.ops.box_sides import SetBoxes, boxes_of, on_input, warning_of
 from unpool.ops.drawing import complete_palette
 from unpool.ops.drawing_boxes import draw_boxes
 from unpool.ops.layout import Layout
@@ -31,7 +32,7 @@ from unpool.tasks.detection_output import Seen, look
 from unpool.tasks.detection_results import as_results, image_ids
 from unpool.tasks.detection_truth import truths
 from unpool.tasks.one_forward import OneForward
-from unpool.types import AnchoredBoxes, Batch, DataInfo, Losses, Prediction, Samples
+from unpool.types import AnchoredBoxes, Batch, DataInfo, Losses, Prediction, ProposedRegions, Samples
 
 SURE = 0.5  # score from which on a box is drawn and counted in words; all are in the answer
 _MORE = {
@@ -78,7 +79,7 @@ class Detection(OneForward):
         self.protocol: Literal["coco", "voc"] = protocol
         self.best = "ap" if protocol == "coco" else "voc_ap"
         self.palette = complete_palette(info.palette, len(info.classes))
-        self._sides: Sides | None = None if samples is None else sides_of(samples, preprocessing)
+        self._set_boxes: SetBoxes | None = None if samples is None else boxes_of(samples, preprocessing)
         self._is_compared = samples is None
 
     @property
@@ -126,7 +127,7 @@ class Detection(OneForward):
         seen, truth, practice = output, truths(batch, is_training=output.is_training), output.detector.practice
         weights = seen.detector.box_weights
         if seen.is_training:
-            self._compare(seen.output.anchors)
+            self._compare(seen.output, (batch["image"].shape[-2], batch["image"].shape[-1]))
         if isinstance(seen.output, AnchoredBoxes):
             return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=self.outputs)
         losses = first_stage_losses(seen.output, truth, seen.proposing)
@@ -161,9 +162,16 @@ class Detection(OneForward):
     def results(self, records: Sequence[Mapping[str, Any]]) -> Results:
         """The boxes as COCO's result files have them; the records with the number of each image in them.
 
-        Categories have the numbers of the data set's own files; where those have none, 1 and so on.
+        What the number of an image is, a line of the log says. Categories have the numbers of the data set's own files;
+        where those have none, 1 and so on.
         """
-        numbers = image_ids([record["image"] for record in records])
+        numbers, what = image_ids([record["image"] for record in records])
+        if records:
+            _log.info(
+                "image_id of each image is %s, as in images.json; to compare with annotations that number images in "
+                "another way, name the files by those numbers",
+                what,
+            )
         numbered = [{"image_id": number, **record} for number, record in zip(numbers, records, strict=True)]
         return Results(as_results(numbered, self.info.class_ids), numbered)
 
@@ -212,16 +220,23 @@ class Detection(OneForward):
     def warnings(self, setup: TrainingSetup) -> list[str]:
         """That many images have no box."""
         count = len(setup.sizes_hw)
-        without = self._sides.without if self._sides is not None else 0
+        without = self._set_boxes.without if self._set_boxes is not None else 0
         if 2 * without <= count:
             return []
         return [f"{without} of {count} training images have no box and are learned as background: is that so?"]
 
-    def _compare(self, anchors: Tensor) -> None:
-        """Logs once, with the first batch, which boxes of the training set no anchor reaches."""
-        if not self._is_compared and self._sides is not None:
-            self._is_compared = True
-            if text := warning_of(self._sides, anchors, self.info.classes):
+    def _compare(self, output: AnchoredBoxes | ProposedRegions, input_hw: tuple[int, int]) -> None:
+        """Logs once which boxes of the training set no anchor reaches where it stands.
+
+        That is with the first batch whose input has the size of some images, and of these images.
+        """
+        if self._is_compared or self._set_boxes is None:
+            return
+        here = on_input(self._set_boxes, input_hw)
+        self._is_compared = len(here.boxes) > 0
+        if self._is_compared:
+            best = best_iou(here.boxes, output.anchors.float().cpu(), output.level.cpu())
+            if text := warning_of(here, best, self.info.classes):
                 _log.warning(text)
 
 

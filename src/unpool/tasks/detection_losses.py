@@ -6,6 +6,8 @@ the focal loss (RetinaNet). Of two stages, terms are divided by the anchors or r
 
 Differs from torchvision, which divides the focal loss image by image and takes the mean: an image of few things then
 counts as much as one of many. The paper divides by anchors, as is done here, and so do several processes together.
+Differs from SSD, which learns nothing from an image without things: here its hardest anchors count, as many as beside
+one positive one, so that photographs against false alarms work.
 
 Sources: Ren et al. 2015, arXiv:1506.01497; Liu et al. 2016, arXiv:1512.02325; Lin et al. 2017, arXiv:1708.02002.
 """

@@ -34,13 +34,17 @@ def as_results(records: Sequence[Mapping[str, Any]], class_ids: Sequence[int] = 
     ]
 
 
-def image_ids(names: Sequence[str]) -> list[int]:
+def image_ids(names: Sequence[str]) -> tuple[list[int], str]:
     """The number in the name of each image file, as COCO's images have it; else their positions, counted from 1.
 
-    >>> image_ids(["val/000000000139.jpg", "val/000000000285.jpg"]), image_ids(["a/7.jpg", "b/7.jpg"])
-    ([139, 285], [1, 2])
+    Which of the two, in words, is the second value: the numbers of a set's own annotations may be others than either.
+
+    >>> image_ids(["val/000000000139.jpg", "val/000000000285.jpg"])
+    ([139, 285], 'the number in its file name')
+    >>> image_ids(["a/7.jpg", "b/7.jpg"])
+    ([1, 2], 'its position among the images, from 1')
     """
     stems = [PurePath(name).stem for name in names]
     if all(stem.isascii() and stem.isdigit() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
-        return [int(stem) for stem in stems]
-    return list(range(1, len(stems) + 1))
+        return [int(stem) for stem in stems], "the number in its file name"
+    return list(range(1, len(stems) + 1)), "its position among the images, from 1"

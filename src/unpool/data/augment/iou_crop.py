@@ -27,7 +27,8 @@ class IouCrop(Geometry):
     Which of the seven is drawn uniformly among those that one of 50 windows meets; of several windows the first is
     taken. A window has 0.1 to 1 of the area of the image, drawn uniformly, and is half to twice as wide as high, drawn
     on a logarithmic scale; it holds the centre of a box with that IoU. Boxes of crowds do not count. An image without
-    boxes is cropped to any window, or not at all.
+    boxes is cropped to any window, or not at all. Recipes take it with `data.rule: stretch` alone, by which evaluation
+    stretches images too.
     """
 
     chooses_window = True

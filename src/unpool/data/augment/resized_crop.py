@@ -24,7 +24,7 @@ _TRIES = 10
 class ResizedCrop(Geometry):
     """Crops the first of ten drawn windows that fits the image, or the last one cut to the image, and stretches it.
 
-    Its position is drawn uniformly in whole pixels.
+    Its position is drawn uniformly in whole pixels. Recipes refuse it with `data.rule: fit`, which stretches nothing.
 
     Args:
         area: smallest and largest share of the area of the image, 0.001 to 1, drawn uniformly.

@@ -11,7 +11,7 @@ from unpool.types import IGNORE, Batch, Sample
 # one row a thing; what goes, goes from all
 _OF_ONE = ("boxes", "labels", "crowd", "difficult", "masks", "people", "areas")
 _LISTS = (*_OF_ONE, "ignored", "captions")  # their number differs from sample to sample
-_LEAST_SHARE = 0.1  # of a crowd or of ignored people: what shows less is dropped
+_LEAST_SHARE = 0.1  # of what is not counted (crowds, difficult things, ignored people): what shows less is dropped
 
 
 def warp_targets(
@@ -23,8 +23,9 @@ def warp_targets(
     `masks` has pixels of its thing, that around the pixels of the moved mask, which is tighter where an image turns.
     One rule says which things stay, with their `labels`, `masks` and all else: those whose box, before it is clipped,
     has its centre in the window, and of which something shows. That is the rule of SSD's crops (Liu et al. 2016,
-    section 2.2): half of the height and the width of what stays shows, unless it is larger than the window. A crowd,
-    for whose things nobody is corrected, stays where a tenth of its box shows, and so do `ignored` people.
+    section 2.2): half of the height and the width of what stays shows, unless it is larger than the window. What no
+    loss counts, a crowd or a difficult thing, stays where a tenth of its box shows, and so do `ignored` people: what is
+    left of it would be background.
 
     Joints of `people` keep their places beside the window: a limb that leaves it still shows within it, and its field
     with it, so that nothing of labelled people need be masked (W(p) = 0 in Cao et al. 2017 is for people without
@@ -67,8 +68,9 @@ def _move_boxes(
     boxes, share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
     centre = geometry.map_points((sample["boxes"][:, :2] + sample["boxes"][:, 2:]) / 2, matrix)
     stays = ((centre >= 0) & (centre < torch.tensor(size_hw).flip(0))).all(1)
-    if "crowd" in sample:
-        stays = torch.where(sample["crowd"], share >= _LEAST_SHARE, stays)
+    for key in ("crowd", "difficult"):
+        if key in sample:
+            stays = torch.where(sample[key], share >= _LEAST_SHARE, stays)
     if masks is not None:
         around = _around(masks)
         boxes = torch.where(sample["masks"].flatten(1).any(1)[:, None], around.to(boxes.dtype), boxes)

@@ -51,7 +51,8 @@ class Practice:
         best_is_positive: whether the best region of each box is positive below `positive` too.
         samples: regions of an image that the loss reads; None for all.
         positive_share: of the samples that may be positive at most.
-        negatives: for each positive one, by their loss; None where the loss chooses otherwise.
+        negatives: for each positive one, or for one where there is none, by their loss; None where the loss chooses
+            otherwise.
         focal_alpha, focal_gamma: of focal loss, for independent classes.
         beta: size of a difference of deltas from which its loss grows linearly; 0 for L1.
         score: answers of a lower score are dropped.
