@@ -4,8 +4,8 @@
 both are made for 300x300 and take every image that leaves a position to the coarsest map. Sides of default boxes are
 shares of the image and at most 1, as torchvision has them. The backbone's poolings round up, as Caffe's do. `ssd` is
 small, for images of 64 pixels and more: it reads the map of stride 32 in place of the dilated fc6 and fc7, and the
-default boxes of its two coarsest maps are spread over the image, whatever its size, as those of `ssd300` are. Convolutions
-start from Glorot's uniform weights. `num_classes` counts the things: the background is added.
+default boxes of its two coarsest maps are spread over the image, whatever its size, as those of `ssd300` are.
+Convolutions start from Glorot's uniform weights. `num_classes` counts the things: the background is added.
 """
 
 import math
