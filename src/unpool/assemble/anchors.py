@@ -179,7 +179,7 @@ class _Network:
         if input_hw not in self._maps:
             seen: list[Pair] = []
             hook = self.default.register_forward_pre_hook(
-                lambda module, given: seen.extend((x.shape[-2], x.shape[-1]) for x in given[0])
+                lambda module, inputs: seen.extend((x.shape[-2], x.shape[-1]) for x in inputs[0])
             )
             with torch.inference_mode():
                 self._network(torch.zeros(1, self._channels, *input_hw, device="meta"))

@@ -38,7 +38,13 @@ class SetBoxes(NamedTuple):
 
 
 def boxes_of(samples: Samples, preprocessing: Preprocessing) -> SetBoxes:
-    """Of all boxes of a set; no image is decoded where the reader's format allows that."""
+    """Of all boxes of a set; no image is decoded where the reader's format allows that.
+
+    >>> from unpool.data.box_scenes import BoxScenes
+    >>> from unpool.data.store import scan
+    >>> boxes_of(scan(BoxScenes(count=1)).samples, Preprocessing()).input_hw[0]
+    tensor([96, 96])
+    """
     each = [samples.targets(index) for index in range(len(samples))]
     counts = [_counts(targets) for targets in each]
     size_hw = torch.tensor(list(samples.sizes_hw)).reshape(-1, 2)
@@ -75,6 +81,10 @@ def reach(set_boxes: SetBoxes, anchors_of: Callable[[Pair], tuple[Tensor, Tensor
     Args:
         set_boxes: of the training set.
         anchors_of: size of an input -> anchors (A, 4) and the map (A,) of each.
+
+    >>> one = SetBoxes(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[8, 8]]), torch.zeros(1), torch.zeros(1), 0)
+    >>> reach(one, lambda size_hw: (torch.tensor([[0.0, 0.0, 4.0, 2.0]]), torch.tensor([0])))
+    tensor([0.5000])
     """
     best = torch.zeros(len(set_boxes.boxes))
     for height, width in set_boxes.input_hw.unique(dim=0).tolist():
@@ -84,7 +94,13 @@ def reach(set_boxes: SetBoxes, anchors_of: Callable[[Pair], tuple[Tensor, Tensor
 
 
 def on_input(set_boxes: SetBoxes, input_hw: Pair) -> SetBoxes:
-    """The boxes of the images whose input has that size."""
+    """The boxes of the images whose input has that size.
+
+    >>> sizes = torch.tensor([[8, 8], [8, 16]])
+    >>> two = SetBoxes(torch.zeros(2, 4), sizes, torch.tensor([3, 5]), torch.tensor([0, 1]), 0)
+    >>> on_input(two, (8, 16)).labels
+    tensor([5])
+    """
     is_here = (set_boxes.input_hw == torch.tensor(input_hw)).all(1)
     return set_boxes._replace(**{k: v[is_here] for k, v in set_boxes._asdict().items() if isinstance(v, Tensor)})
 
@@ -96,6 +112,10 @@ def warning_of(set_boxes: SetBoxes, best: Tensor, classes: Sequence[str]) -> str
         set_boxes: of the training set.
         best: (N,) as `reach` gives it.
         classes: their names.
+
+    >>> one = SetBoxes(torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[8, 8]]), torch.tensor([0]), torch.zeros(1), 0)
+    >>> warning_of(one, torch.tensor([0.4]), ["bee"])[:71]
+    '1 of 1 boxes of the training set are reached by no anchor at IoU 0.5, m'
     """
     missed, count = (best < REACHED).nonzero()[:, 0], len(best)
     if not count or len(missed) / count < MANY_UNREACHED:

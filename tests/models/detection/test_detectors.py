@@ -68,6 +68,13 @@ def test_regions_are_classified_with_the_background_first_and_a_box_for_each_cla
     torch.testing.assert_close(model.classify(alone.maps, boxes[1:], (64, 96)).scores, scores[2:], rtol=1e-4, atol=1e-6)
 
 
+def test_coarsest_default_boxes_of_a_small_ssd_lie_about_the_middle_of_the_image():
+    output = small("ssd", num_classes=3).eval()(torch.rand(1, 3, 96, 160))
+    for level in (3, 4):
+        corners = output.anchors[output.level == level].reshape(-1, 2, 2)
+        assert corners.mean((0, 1)).tolist() == pytest.approx([80, 48])
+
+
 def test_no_region_is_classified_as_none():
     model = small("fasterrcnn", num_classes=3)
     output = model(torch.rand(1, 3, 64, 64))

@@ -6,7 +6,8 @@ on conv4 and the blocks of conv5 in place of the hidden layers, with RoIs of 14x
 appendix A); its proposals' width of 512 is that of Dai et al. 2016 (arXiv:1605.06409, code), since that paper has none.
 `fasterrcnn_resnet50_fpn` is torchvision's 0.28.0, on a pyramid (Lin et al. 2017, arXiv:1612.03144). `fasterrcnn` is
 that with fewer channels and smaller anchors, for images of 100 to 300 pixels; its cells lie exactly, where torchvision
-has anchors around the corners of cells and regions half a cell off, as its published weights need it.
+has anchors around the corners of cells and regions half a cell off, as its published weights need it. Both read regions
+from the map that suits their size by the pyramid's paper: those below 112 pixels from that of stride 4.
 
 Differs from the papers: boxes have no 1 added to their sides; hidden layers start from He's normal weights, since none
 of ImageNet's are copied into them; all layers are trained. `num_classes` counts the things: the background is added.

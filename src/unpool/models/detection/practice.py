@@ -21,7 +21,8 @@ class Proposing:
         samples: anchors of an image that the loss reads.
         positive_share: of them that may be positive at most.
         beta: size of a difference of deltas from which its loss grows linearly.
-        least_side: pixels of the input; proposals with a shorter side are dropped.
+        least_side: pixels of the input; proposals with a shorter side are dropped. PAPER's release has 16 pixels of
+            the image as decoded, times the factor by which it was resized.
         nms: IoU above which the less certain one of two proposals of a map is dropped.
         train_candidates, candidates: best proposals of each map before that, in training and in answers.
         train_most, most: best proposals of an image after it.

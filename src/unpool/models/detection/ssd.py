@@ -3,8 +3,9 @@
 `ssd300` has the default boxes of the paper for Pascal VOC, `ssd300_vgg16` those that torchvision 0.28.0 has for COCO;
 both are made for 300x300 and take every image that leaves a position to the coarsest map. Sides of default boxes are
 shares of the image and at most 1, as torchvision has them. The backbone's poolings round up, as Caffe's do. `ssd` is
-small, for images of 64 pixels and more: it reads the map of stride 32 in place of the dilated fc6 and fc7. Convolutions
-start from Glorot's uniform weights. `num_classes` counts the things: the background is added.
+small, for images of 64 pixels and more: it reads the map of stride 32 in place of the dilated fc6 and fc7, and the
+default boxes of its two coarsest maps are spread over the image, whatever its size, as those of `ssd300` are.
+Convolutions start from Glorot's uniform weights. `num_classes` counts the things: the background is added.
 """
 
 import math
@@ -233,7 +234,7 @@ def small_ssd(
     """
     indices = map_indices(backbone, HalvedMaps.strides, reader="ssd")
     extra = HalvedMaps([backbone.channels[i] for i in indices], width=extra_width)
-    maps = Maps((8, 16, 32, 64, 128), default_shapes(SMALL, RATIOS))
+    maps = Maps((8, 16, 32, None, None), default_shapes(SMALL, RATIOS))
     return SSD(backbone, extra, maps, num_classes=num_classes, anchors=anchors, norms=norms)
 
 
