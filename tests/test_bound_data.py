@@ -105,12 +105,11 @@ def test_image_left_unverified_is_replaced_counted_and_the_run_resumed_bit_for_b
     assert metrics["training"]["images_replaced"] == 2
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [line["replaced"] for line in lines if line["kind"] == "step"][-1] == 2
-    for steps in (1, 4):
-        folder = stopped(camvid, tmp_path / f"run{steps}", HEADERS, steps)
-        resumed = run.resume(folder)
-        assert resumed["training"]["images_replaced"] == 2
-        assert resumed["data"]["unreadable"] == ["train/0.jpg"]
-        assert weights(folder) == weights(tmp_path / "whole")
+    folder = stopped(camvid, tmp_path / "run", HEADERS, 4)  # in the second epoch
+    resumed = run.resume(folder)
+    assert resumed["training"]["images_replaced"] == 2
+    assert resumed["data"]["unreadable"] == ["train/0.jpg"]
+    assert weights(folder) == weights(tmp_path / "whole")
 
 
 def test_run_of_too_many_unreadable_images_ends_by_name_and_goes_on_once_they_are_repaired(

@@ -13,6 +13,7 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_first_epoch_of_eight_steps_of_a_residual_network_does_not_look_broken(root):
     """Its validation loss was 400 beside a training loss of 5, with running statistics of weights long left behind."""
     run = short_run("folder_resnet18", 1, root=root)
