@@ -40,16 +40,14 @@ def ours(side: int, batch: int, steps: int) -> dict[str, float]:
     import unpool
     from benchmarks.ours import Clock, Enough, Repeat
     from unpool.training.job import Job, lay_out
-    from unpool.training.step import step_of
 
     prepare_torch()
 
     class Held(Clock):
         def start(self, job: Job) -> None:
-            with_batch = next(job.loader.stream(0, 0, 1))
+            self.batch = next(job.loader.stream(0, 0, 1))
             job.loader.close()
-            job.loader = Repeat(with_batch)
-            self.batch = with_batch
+            job.loader = Repeat(self.batch)
 
     clock = Held(steps)
     with tempfile.TemporaryDirectory() as folder, suppress(Enough):
@@ -59,7 +57,7 @@ def ours(side: int, batch: int, steps: int) -> dict[str, float]:
     if clock.job is None:
         raise RuntimeError("the run ended before all steps were timed")
     job = clock.job
-    step_of(job).eval()
+    job.learned.eval()
     inputs = lay_out(job.prepare(dict(clock.batch)), job.memory_format)
 
     @torch.inference_mode()

@@ -60,7 +60,7 @@ from unpool.training.saving import Save
 from unpool.training.state import count_of, final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
-from unpool.types import Batch
+from unpool.types import Batch, Part
 
 _log = logging.getLogger(__name__)
 
@@ -206,17 +206,12 @@ def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
 
 def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new: bool) -> tuple[Job, Recipe, float]:
     """The job in the way that is fastest here, the recipe with everything that was chosen, and seconds per batch."""
-    batch, largest, smallest = _first_batch(loader)
+    batch, smallest, parts = _first_batch(loader, job)
     with batch_that_fits(job, batch):
         warnings = [
             *_batch_warnings(recipe, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
-            *dry_run(
-                job,
-                batch,
-                smallest=len(loader.order.batches(0)[smallest]),
-                parts=(job.part(0, largest), job.part(0, smallest)),
-            ),
+            *dry_run(job, batch, smallest=smallest, parts=parts),
             *warn_of_statistics(job),
             *warn_of_processes(job, whole_of(loader.order).batch),
         ]
@@ -253,11 +248,17 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     return job, load_recipe(recipe, settled), choice.seconds_per_step
 
 
-def _first_batch(loader: Loader) -> tuple[Batch, int, int]:
-    """The first of the largest batches of epoch 0, its position, and that of a smallest one; of all processes alike."""
-    sizes = [len(indices) for indices in whole_of(loader.order).batches(0)]
-    largest, smallest = (sizes.index(extreme(sizes)) for extreme in (max, min))
-    return loader.batch_of(loader.order.batches(0)[largest], 0), largest, smallest
+def _first_batch(loader: Loader, job: Job) -> tuple[Batch, int, tuple[Part | None, Part | None]]:
+    """The first of the largest batches of epoch 0, the samples of a smallest one, and which parts the two are.
+
+    All processes choose the same two, by the samples of all.
+    """
+    batches = loader.order.batches(0)
+    whole = batches if whole_of(loader.order) is loader.order else whole_of(loader.order).batches(0)
+    sizes = [len(indices) for indices in whole]
+    largest, smallest = sizes.index(max(sizes)), sizes.index(min(sizes))
+    parts = job.part(0, largest), job.part(0, smallest)
+    return loader.batch_of(batches[largest], 0), len(batches[smallest]), parts
 
 
 def _calibrating(loader: Loader, *, is_held: bool) -> Callable[[int], Iterable[Batch]]:

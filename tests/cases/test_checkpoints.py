@@ -161,9 +161,9 @@ def test_sigterm_in_the_first_batch_stops_before_the_first_step(settings, tmp_pa
 
     first = conduct._first_batch
 
-    def stopped(loader):
+    def stopped(*parts):
         os.kill(os.getpid(), signal.SIGTERM)
-        return first(loader)
+        return first(*parts)
 
     monkeypatch.setattr(conduct, "_first_batch", stopped)
     with pytest.raises(Stopped):

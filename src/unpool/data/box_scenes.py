@@ -5,22 +5,23 @@ The images are drawn as those of `synthetic.Scenes`; of fewer classes they are o
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 
 from unpool.data.classes import match
+from unpool.data.generated import Generated
 from unpool.data.measure import Measure
-from unpool.data.synthetic import KINDS, LEAST_VISIBLE, SIDE, SPLITS, draw_scene, random_of
+from unpool.data.synthetic import KINDS, LEAST_VISIBLE, SIDE, SPLITS, draw_scene
 from unpool.errors import DataError
 from unpool.limits import MANY, Seed
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import DataInfo, Sample
 
 _CLASSES = tuple(kind.name for kind in KINDS[:3])
 
 
-class BoxScenes:
+class BoxScenes(Generated):
     """Textured objects that occlude each other on a textured background; sample i is a function of (seed, split, i).
 
     A box is that of the pixels of an object that show; an object of which fewer than 40 show has none.
@@ -46,33 +47,17 @@ class BoxScenes:
         masks: bool = False,
         classes: Sequence[str] = _CLASSES,
     ) -> None:
-        if split not in SPLITS:
-            raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(SPLITS)}")
-        if side < 32 or (count is not None and count < 1):
-            raise DataError(f"scenes of side {side} and number {count}; expected a side of at least 32 and at least 1")
+        super().__init__("scenes", split, SPLITS, seed=seed, count=count, side=side)
         kinds = match(classes, [kind.name for kind in KINDS], "scenes")
         self._label_of = {kind: label for label, kind in enumerate(kinds)}
         if not classes or len(self._label_of) < len(classes):
             raise DataError(f"scenes have the classes {', '.join(classes) or '(none)'}; expected each shape once")
         self._kinds = sorted(kinds)  # the order of the classes changes no image
-        self._seed, self._side = seed, side
-        self._stream, usual = SPLITS[split]
-        self._count = usual if count is None else count
         self.gives: tuple[str, ...] = ("image", "boxes", "labels", "areas", *(("masks",) if masks else ()))
         self.info = DataInfo(classes=tuple(classes))
-        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
-        self.faults: list[Fault] = []
-        self.notes: list[str] = []
-        self.root, self.set_files = None, ()
-        self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
-
-    def __len__(self) -> int:
-        return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < self._count:
-            raise IndexError(f"scene {index} of {self._count}")
-        image, owner, objects = draw_scene(random_of(self._seed, self._stream, index), self._side, self._kinds)
+        image, owner, objects = draw_scene(self._random_of(index), self._side, self._kinds)
         masks = owner == np.arange(1, len(objects) + 1)[:, None, None]  # (N, H, W)
         areas = masks.sum((1, 2))
         shows = areas >= LEAST_VISIBLE
@@ -86,18 +71,10 @@ class BoxScenes:
         }
         return {key: sample[key] for key in self.gives}
 
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the files of one sample: none."""
-        return ()
-
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all; bytes as of a scene of four and a half objects, the mean."""
         planes = 3 + 4.5 * ("masks" in self.gives)
         return Measure((self._side, self._side), int(planes * self._side * self._side))
-
-    def targets(self, index: int) -> Sample:
-        """Returns the targets of a sample, without its image."""
-        return {key: value for key, value in self[index].items() if key != "image"}
 
 
 def _boxes_around(masks: np.ndarray) -> np.ndarray:

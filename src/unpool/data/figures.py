@@ -5,9 +5,8 @@ the colour: each limb has a random colour, drawn like those of the background. O
 joint is visible if the pixel at its position belongs to its person.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +14,13 @@ from annotated_types import Interval
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from unpool.data.generated import Generated
 from unpool.data.measure import Measure
 from unpool.errors import DataError
 from unpool.limits import MANY, Seed
 from unpool.ops.sides import flip_pairs
 from unpool.ops.skeleton import LSP, LSP_LIMBS, TRUNK_LIMBS
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import DataInfo, Sample
 
 Points = NDArray[np.float64]
 SIDE, PEOPLE, OCCLUSION = Interval(ge=32, le=4096), Interval(ge=1, le=100), Interval(ge=0, le=100)
@@ -43,7 +43,7 @@ class _Scene(NamedTuple):
     people: Points  # (people, 14, 2), from back to front
 
 
-class Figures:
+class Figures(Generated):
     """Generated people with known joints; sample i is a function of (seed, split, people, i) and the options below.
 
     Args:
@@ -69,36 +69,19 @@ class Figures:
         people: Annotated[int, PEOPLE] = 1,
         occlusion: Annotated[int, OCCLUSION] = 2,
     ) -> None:
-        if split not in _SPLITS:
-            raise DataError(f"figures have no split '{split}'; expected one of {', '.join(_SPLITS)}")
-        if side < 32 or people < 1 or occlusion < 0 or (count is not None and count < 1):
-            raise DataError(
-                f"figures of side {side}, people {people}, occlusion {occlusion} and number {count}; expected a side "
-                "of at least 32, and at least one person and scene"
-            )
+        super().__init__("figures", split, _SPLITS, seed=seed, count=count, side=side)
+        if people < 1 or occlusion < 0:
+            raise DataError(f"figures of people {people} and occlusion {occlusion}; expected at least 1 and 0")
         self.gives: tuple[str, ...] = (
             ("image", "keypoints", "visible", "area") if people == 1 else ("image", "people", "boxes", "areas")
         )
         limbs = LSP_LIMBS if people == 1 else LSP_LIMBS + TRUNK_LIMBS
         self.info = DataInfo(keypoints=LSP, flip_pairs=flip_pairs(LSP), limbs=limbs)
-        self._seed, self._side, self._people, self._occlusion = seed, side, people, occlusion
-        self._stream, usual = _SPLITS[split]
-        self._count = usual if count is None else count
-        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
-        self.faults: list[Fault] = []
-        self.notes: list[str] = []
-        self.root, self.set_files = None, ()
-        self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
-
-    def __len__(self) -> int:
-        return self._count
+        self._people, self._occlusion = people, occlusion
+        self._stream += 16 * people
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < self._count:
-            raise IndexError(f"figure {index} of {self._count}")
-        key = np.array([self._seed & 0xFFFFFFFFFFFFFFFF, 16 * self._people + self._stream], dtype=np.uint64)
-        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
-        scene = _draw(rng, self._side, people=self._people, occlusion=self._occlusion)
+        scene = _draw(self._random_of(index), self._side, people=self._people, occlusion=self._occlusion)
         image = torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1)))
         shows = np.stack([_shows(scene, number) for number in range(self._people)])  # (people, 14)
         if self._people > 1:
@@ -110,17 +93,9 @@ class Figures:
             "area": torch.tensor(float((scene.owner == 1).sum())),
         }
 
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the files of one sample: none."""
-        return ()
-
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all."""
         return Measure((self._side, self._side), 3 * self._side * self._side + 200 * self._people)
-
-    def targets(self, index: int) -> Sample:
-        """Returns the targets of a sample, without its image."""
-        return {key: value for key, value in self[index].items() if key != "image"}
 
 
 def _of_many(scene: _Scene, shows: NDArray[np.bool_]) -> Sample:

@@ -7,7 +7,7 @@ shows how little colour alone gives.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from unpool.data.classes import match
+from unpool.data.generated import Generated
 from unpool.data.measure import Measure
-from unpool.errors import DataError
 from unpool.limits import MANY, Seed
-from unpool.types import DataInfo, Fault, Sample
+from unpool.types import DataInfo, Sample
 
 Plane = NDArray[np.floating]
 SIDE = Interval(ge=32, le=4096)
@@ -80,7 +80,7 @@ KINDS = (
 )
 
 
-class Scenes:
+class Scenes(Generated):
     """Textured objects that occlude each other on a textured background; sample i is a function of (seed, split, i).
 
     `keypoints` are the centres of the frontmost visible object of each class; `visible` says whether there is one.
@@ -107,47 +107,22 @@ class Scenes:
         classes: Sequence[str] | None = None,
     ) -> None:
         defaults = ("background", *(kind.name for kind in KINDS))
-        if split not in SPLITS:
-            raise DataError(f"scenes have no split '{split}'; expected one of {', '.join(SPLITS)}")
-        if side < 32 or (count is not None and count < 1):
-            raise DataError(f"scenes of side {side} and number {count}; expected a side of at least 32 and at least 1")
+        super().__init__("scenes", split, SPLITS, seed=seed, count=count, side=side)
         named = tuple(classes) if classes is not None else defaults
         self._index = np.array(match(defaults, named, "scenes"))
-        self._seed = seed
-        self._stream, usual = SPLITS[split]
-        self._count = usual if count is None else count
-        self._side = side
         palette = dict(zip(self._index.tolist(), PALETTE, strict=True))
         self.info = DataInfo(
             classes=named,
             palette=tuple(palette.get(i, (0, 0, 0)) for i in range(len(named))),
             keypoints=tuple(kind.name for kind in KINDS),
         )
-        self.names: Sequence[str] = [f"{split}/{i:05d}" for i in range(self._count)]
-        self.faults: list[Fault] = []
-        self.notes: list[str] = []
-        self.root, self.set_files = None, ()
-        self.origin: dict[str, Any] = {"root": None, "split": split, "seed": seed, "ignored": 0, "drawn": None}
-
-    def __len__(self) -> int:
-        return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < self._count:
-            raise IndexError(f"scene {index} of {self._count}")
-        return self._sample(*draw_scene(random_of(self._seed, self._stream, index), self._side))
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Returns the files of one sample: none."""
-        return ()
+        return self._sample(*draw_scene(self._random_of(index), self._side))
 
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all."""
         return Measure((self._side, self._side), 4 * self._side * self._side)
-
-    def targets(self, index: int) -> Sample:
-        """Returns the targets of a sample, without its image."""
-        return {key: value for key, value in self[index].items() if key != "image"}
 
     def _sample(
         self, image: NDArray[np.uint8], owner: NDArray[np.int64], objects: list[tuple[int, float, float]]
@@ -171,12 +146,6 @@ class Scenes:
             "keypoints": torch.from_numpy(keypoints),
             "visible": torch.from_numpy(visible),
         }
-
-
-def random_of(seed: int, stream: int, index: int) -> Generator:
-    """Returns the source of the random numbers of one scene; `stream` is that of a split."""
-    key = np.array([seed & 0xFFFFFFFFFFFFFFFF, stream], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
 
 
 def draw_scene(

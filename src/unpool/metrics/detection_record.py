@@ -72,7 +72,7 @@ class DetectionRecord:
         masks: whether masks are recorded too, as run lengths.
 
     Attributes:
-        images: in the order in which they came; `ordered` has them by index.
+        images: in the order of the updates; `ordered` has them by index.
     """
 
     def __init__(self, classes: Sequence[str], *, masks: bool = False) -> None:

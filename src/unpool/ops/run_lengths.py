@@ -2,7 +2,7 @@
 
 A segmentation is {"size": [height, width], "counts": runs}: a list of numbers, or letters. In letters each run from the
 fourth on stands as its difference from the one two before it, in groups of five bits, the lowest first; a sixth bit
-says that another group follows, and 48 makes a letter of it. Whatever comes from a file is checked before it is drawn.
+says that another group follows, and 48 makes a letter of it. What a file holds is checked before it is drawn.
 
 Source: cocodataset.org, "Data format"; rleToString of pycocotools 2.0, common/maskApi.c.
 """

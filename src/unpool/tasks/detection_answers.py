@@ -83,7 +83,7 @@ def answer_two_stages(
     *,
     weights: Sequence[float],
 ) -> list[Selection]:
-    """The answer for each image of a batch from the second stage's word on its proposals."""
+    """The answer for each image of a batch from what the second stage says of its proposals."""
     counts = [len(one) for one in proposals]
     boxes = decode(output.deltas[:, 1:], torch.cat(list(proposals))[:, None], weights)  # (R, K, 4)
     scores = output.scores.softmax(1)[:, 1:]

@@ -31,7 +31,7 @@ class Seen:
     Attributes:
         output: of the network.
         detector: the network.
-        classify: B times regions (R, 4) to the second stage's word on them, in the precision of the first.
+        classify: B times regions (R, 4) to what the second stage says of them, in the precision of the first.
         valid_xyxy: (B, 4) the part of the input that shows each image.
         is_training: whether the network was in training mode.
     """

@@ -139,7 +139,7 @@ def meet(store: Store, *, rank: int, world_size: int) -> str:
             if store.check([f"{me}/confirmed/{other}"]):
                 missing.discard(other)
         if time.monotonic() > ends_s:
-            raise EnvironmentFault(f"processes {sorted(missing)} of {world_size} have not come")
+            raise EnvironmentFault(f"processes {sorted(missing)} of {world_size} have not started")
         time.sleep(0.02)
     return me
 
