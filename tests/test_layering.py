@@ -277,6 +277,17 @@ def test_list_of_exceptions_stays_short():
     assert [file for file, name in ALLOWED if name == "except Exception"] == ["tracing/foreign.py"]
 
 
+SLOW_TO_IMPORT = {"torchvision", "timm", "faster_coco_eval", "cv2", "tensorboard"}  # torchvision: two seconds
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_is_slow_to_import_is_imported_by_the_functions_that_need_it(path):
+    at_import = ast.parse(path.read_text(encoding="utf-8")).body
+    named = [name for node in at_import if isinstance(node, ast.Import) for name in (one.name for one in node.names)]
+    named += [node.module or "" for node in at_import if isinstance(node, ast.ImportFrom)]
+    assert SLOW_TO_IMPORT & {name.partition(".")[0] for name in named} == set()
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_module_only_defines_names(path):
     if path.name == "__main__.py":

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from unpool.ops.boxes import decode
 from unpool.tasks.detection_practice import Practice, Proposing
@@ -52,7 +51,7 @@ def propose(output: ProposedRegions, valid_xyxy: Tensor, practice: Proposing, *,
         boxes = clip(decode(deltas[chosen], output.anchors[chosen]), valid)
         is_large = _are_large(boxes, practice.least_side)
         boxes, chosen = boxes[is_large], chosen[is_large]
-        kept = batched_nms(boxes, scores[chosen], output.level[chosen], practice.nms)[:after]
+        kept = _unsuppressed(boxes, scores[chosen], output.level[chosen], practice.nms)[:after]
         proposals.append(boxes[kept] if len(kept) else valid[None].to(boxes))
     return proposals
 
@@ -114,7 +113,7 @@ def select(
     chosen = clip(boxes[at, labels if boxes.shape[1] > 1 else 0], valid_xyxy)
     is_large = _are_large(chosen, LEAST_SIDE)
     chosen, labels, values = chosen[is_large], labels[is_large], values[is_large]
-    kept = batched_nms(chosen, values, labels, practice.nms)[: practice.most]
+    kept = _unsuppressed(chosen, values, labels, practice.nms)[: practice.most]
     return Selection(chosen[kept], labels[kept], values[kept])
 
 
@@ -126,6 +125,13 @@ def clip(boxes: Tensor, valid_xyxy: Tensor) -> Tensor:
     """
     low, high = valid_xyxy.to(boxes).split(2)
     return torch.cat([torch.minimum(torch.maximum(part, low), high) for part in boxes.split(2, dim=1)], dim=1)
+
+
+def _unsuppressed(boxes: Tensor, scores: Tensor, kinds: Tensor, most_iou: float) -> Tensor:
+    """Positions of the boxes that overlap no better one of their kind by more, the best first."""
+    from torchvision.ops import batched_nms  # takes seconds to import, with torch's compiler
+
+    return batched_nms(boxes, scores, kinds, most_iou)
 
 
 def _are_large(boxes: Tensor, least: float) -> Tensor:

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
-from torchvision.ops import sigmoid_focal_loss
 
 from unpool.ops.boxes import encode
 from unpool.ops.matching import LEFT_OUT, Best, draw_balanced, hardest
@@ -75,6 +74,8 @@ def _exclusive(scores: Tensor, matches: Tensor, has_box: Tensor, labels: Tensor,
 
 
 def _independent(scores: Tensor, matches: Tensor, has_box: Tensor, labels: Tensor, *, practice: Practice) -> Tensor:
+    from torchvision.ops import sigmoid_focal_loss  # takes seconds to import, with torch's compiler
+
     target = torch.zeros_like(scores)
     target[has_box, labels] = 1
     counts = matches != LEFT_OUT

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -123,6 +122,8 @@ def draw_instance(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]
     """
     if region.runs is not None:
         return draw_region(region, size_hw)
+    from faster_coco_eval.core import mask  # imports OpenCV where there is one
+
     encoded = mask.frPyObjects([corners.reshape(-1).tolist() for corners in region.polygons], *size_hw)
     return mask.decode(mask.merge(cast("list[dict]", encoded))).view(bool)
 
