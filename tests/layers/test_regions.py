@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.ops import roi_align
 
 from unpool.layers.regions import RegionPooling, level_of
 
@@ -97,3 +98,16 @@ def test_no_region_is_an_empty_answer_with_a_gradient():
     found = RegionPooling([4, 8], 7, kind="align")(maps, [torch.zeros(0, 4)])
     assert found.shape == (0, 3, 7, 7)
     found.sum().backward()
+
+
+@pytest.mark.parametrize("kind", ["align", "align_by_corners"])
+def test_gradient_of_roi_align_on_several_threads_has_the_bits_of_torchvisions(kind, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 12, 10, requires_grad=True)
+    boxes = [torch.tensor([[1.0, 2, 30, 29], [-4, 0, 9, 13]]), torch.tensor([[3.0, 3, 21, 44]])]
+    weight = torch.randn(3, 8, 7, 7)
+    (found,) = torch.autograd.grad((RegionPooling([4], 7, kind=kind)([x], boxes) * weight).sum(), x)
+    whole = roi_align(x, boxes, 7, 1 / 4, sampling_ratio=2, aligned=kind == "align")
+    (expected,) = torch.autograd.grad((whole * weight).sum(), x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -7,7 +7,8 @@ sampled points (He et al. 2017, arXiv:1703.06870). Both are computed in float32 
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +47,11 @@ class RegionPooling(nn.Module):
         order, parts = [], []
         for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
             (rows,) = torch.where(levels == level)
-            if len(rows) or not level:
+            if len(rows) or not (parts or len(regions)):
                 order.append(rows)
                 parts.append(self._read(x, regions[rows], stride).to(maps[0].dtype))
+        if len(parts) == 1:
+            return parts[0]
         return torch.cat(parts).index_select(0, torch.cat(order).argsort())
 
     def _read(self, x: Tensor, regions: Tensor, stride: int) -> Tensor:
@@ -59,10 +62,45 @@ class RegionPooling(nn.Module):
             x = x.to(regions.dtype)
             if self.kind == "pool":
                 return roi_pool(x, regions - regions.new_tensor([0, 0, 0, 1, 1]), size, scale)
-            return roi_align(x, regions, size, scale, SAMPLES, aligned=self.kind == "align")
+            is_aligned = self.kind == "align"
+            if x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling():
+                return _AlignTrainedOnCpu.apply(x, regions, self.side, scale, is_aligned)
+            return roi_align(x, regions, size, scale, SAMPLES, aligned=is_aligned)
 
     def extra_repr(self) -> str:
         return f"strides={self.strides}, side={self.side}, kind={self.kind}"
+
+
+class _AlignTrainedOnCpu(torch.autograd.Function):
+    """torchvision's RoI align, whose gradient it computes on one core, with that on all: each takes some channels.
+
+    No number differs from those of one core, since each channel is added up as there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, regions: Tensor, *settings: Any) -> Tensor:
+        from torchvision.ops import roi_align  # as above
+
+        ctx.save_for_backward(regions)
+        ctx.shape, ctx.settings = x.shape, settings
+        side, scale, is_aligned = settings
+        return roi_align(x, regions, (side, side), scale, SAMPLES, aligned=is_aligned)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (regions,) = ctx.saved_tensors
+        count, _, height, width = ctx.shape
+        side, scale, is_aligned = ctx.settings
+        threads = torch.get_num_threads()
+
+        def of_some(part: Tensor) -> Tensor:
+            sizes = (side, side, count, part.shape[1], height, width)
+            return torch.ops.torchvision._roi_align_backward(part, regions, scale, *sizes, SAMPLES, is_aligned)
+
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(of_some, gradients[0].chunk(threads, dim=1)))
+        return torch.cat(parts, dim=1), None, None, None, None
 
 
 def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:
