@@ -87,7 +87,6 @@ class _AlignTrainedOnCpu(torch.autograd.Function):
         return roi_align(x, regions, (side, side), scale, SAMPLES, aligned=is_aligned)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (regions,) = ctx.saved_tensors
         count, _, height, width = ctx.shape
