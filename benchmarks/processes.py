@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def work(
     recipe = load_recipe(recipe_name, overrides)
     torch.set_num_threads(1)
     if in_double:
-        torch.Tensor.float = as_it_is  # the tasks compute losses in float32 where they can choose
+        torch.Tensor.float = as_it_is  # pyright: ignore[reportAttributeAccessIssue] - the tasks compute losses in float32 where they can choose
     with processes.joined():
         data = read_data(
             recipe, train=Some(make_reader(recipe, "train"), SAMPLES), val=Some(make_reader(recipe, "val"), MEASURED)
@@ -83,7 +83,7 @@ def work(
         if in_double:
             job.learned.double()
         if is_nudged:
-            nudge(job.learned)
+            nudge(job.learned.parameters())
 
         def noting(batch: Batch) -> Batch:
             if job.model.training:
@@ -104,10 +104,10 @@ def work(
 
 
 @torch.no_grad()
-def nudge(learned: torch.nn.Module) -> None:
-    """Moves each weight to a neighbouring number, or leaves it."""
+def nudge(weights: Iterable[Tensor]) -> None:
+    """Moves each number to a neighbouring one, or leaves it."""
     generator = torch.Generator().manual_seed(0)
-    for weight in learned.parameters():
+    for weight in weights:
         towards = torch.randint(-1, 2, weight.shape, generator=generator) * torch.inf
         weight.copy_(torch.where(towards.isnan(), weight, torch.nextafter(weight, towards)))
 
