@@ -1,0 +1,133 @@
+"""Trains three detectors by their shipped recipes, on generated scenes and on blood cells, and sets them side by side.
+
+On BCCD each starts from new weights (ResNet-18) and, where its package is installed, from the ImageNet features of
+EfficientNet-Lite0. Each is trained by `unpool train` as a process of its own; one that was cut off goes on where it
+was saved: call the command again. Two to three hours on two cores without bfloat16.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.accuracy import Metrics, train
+from benchmarks.camvid_small import images_per_s
+from benchmarks.localization import FEATURES
+from benchmarks.record import RESULTS, ROOT, Row, write_result
+from unpool import load_recipe
+from unpool.inspection.catalogue import GIGA
+from unpool.inspection.cost import macs
+from unpool.models import build
+from unpool.models.detection.two_stages import TwoStages
+
+DETECTORS = ("fasterrcnn", "ssd", "retinanet")
+EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16}  # on BCCD from features
+BACKBONE = "timm/efficientnet_lite0"  # as in FEATURES
+SCENES_SIDE, CLASSES = 96, 3
+
+
+class Trained(NamedTuple):
+    """One training: its detector, its set, and whether it starts from ImageNet's features."""
+
+    detector: str
+    data: str
+    has_features: bool = False
+
+    @property
+    def recipe(self) -> str:
+        return f"{self.data}_{self.detector}"
+
+    @property
+    def name(self) -> str:
+        return f"detectors-{self.recipe}" + ("-features" if self.has_features else "")
+
+    @property
+    def start(self) -> str:
+        return "EfficientNet-Lite0, ImageNet's features" if self.has_features else "ResNet-18, new weights"
+
+
+TRAININGS = [
+    *(Trained(detector, "scenes") for detector in DETECTORS),
+    *(Trained(detector, "bccd", has_features) for has_features in (True, False) for detector in DETECTORS),
+]
+
+
+def run(one: Trained, data: Path, runs: Path) -> Metrics:
+    root = [] if one.data == "scenes" else [f"data.root={data / one.data}"]
+    start = (*FEATURES, f"train.epochs={EPOCHS[one.detector]}") if one.has_features else ()
+    return train(one.recipe, [*root, *start], runs / one.name)
+
+
+class Whole(nn.Module):
+    """Both stages on as many regions as an image has at most, for their multiply-adds."""
+
+    def __init__(self, detector: TwoStages) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> Tensor:
+        proposing = self.detector.practice.proposing
+        maps = self.detector(image).maps
+        regions = torch.zeros(proposing.most if proposing else 0, 4)
+        return self.detector.classify(maps, [regions], (image.shape[2], image.shape[3])).scores
+
+
+def size_of(one: Trained) -> tuple[int, float]:
+    """Parameters, and 10^9 multiply-adds of one image."""
+    settings = load_recipe(one.recipe, {"model.backbone": BACKBONE} if one.has_features else {})
+    model = settings.model
+    network = build(model.name, backbone=model.backbone, num_classes=CLASSES, **model.options)
+    params = sum(p.numel() for p in network.parameters())
+    height, width = settings.data.size or (SCENES_SIDE, SCENES_SIDE)
+    whole = Whole(network) if isinstance(network, TwoStages) else network
+    return params, macs(whole, (3, height, width)) / GIGA
+
+
+def cells(one: Trained, metrics: Metrics, log: Path) -> list[str]:
+    params, gmacs = size_of(one)
+    shares = [metrics["ap"], metrics["ap50"], *metrics["ap50_by_class"].values()]
+    cost = [f"{params:,}", f"{gmacs:.2f}", f"{images_per_s(log):.1f}", f"{metrics['training']['time_s'] / 60:.1f}"]
+    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost]
+
+
+def row(one: Trained, metrics: Metrics) -> Row:
+    trained = metrics["training"]
+    seen = f"{trained['images_seen']:,} images in {trained['time_s'] / 60:.1f} min, {trained['precision']}"
+    if one.data == "scenes":
+        return Row(
+            what=f"generated scenes, {one.detector}, {one.start}, AP at IoU 0.5 to 0.95",
+            figure=f"{metrics['ap']:.4f} ({seen})",
+            reference="at least 0.60",
+        )
+    figure = f"{metrics['ap50']:.4f} ({seen})"
+    return Row(what=f"BCCD, {one.detector}, {one.start}, AP at IoU 0.5", figure=figure, reference="mark 0.80, aim 0.90")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.detectors", description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of all data sets")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "proofs", help="where the runs are kept")
+    options = parser.parse_args(arguments)
+    rows, spent_s, table = [], 0.0, [HEAD]
+    for one in TRAININGS:
+        metrics = run(one, options.data.absolute(), options.runs.absolute())
+        rows.append(row(one, metrics))
+        print(f"{rows[-1].what}: {rows[-1].figure}", flush=True)
+        spent_s += metrics["training"]["time_s"]
+        table.append(cells(one, metrics, options.runs / one.name / "log.jsonl"))
+        command = "python -m benchmarks.detectors --data DATA"
+        write_result(RESULTS / "detectors.json", rows, command=command, seed=0, wall_s=spent_s, table=table)
+    return 0
+
+
+HEAD = [
+    *("recipe", "start", "AP at 0.5 to 0.95", "AP at 0.5", "disc / Platelets", "square / RBC", "triangle / WBC"),
+    *("parameters", "GMACs", "images/s", "minutes"),
+]
+
+if __name__ == "__main__":
+    sys.exit(main())
