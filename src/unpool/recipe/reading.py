@@ -1,13 +1,14 @@
 """Loads a recipe by file, name or object and checks it, and writes one as text."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from unpool.errors import EnvironmentFault, RecipeError, quoted, shortened
+from unpool.recipe.exchange import without_options_of
 from unpool.recipe.listed import early_mistakes
 from unpool.recipe.mistakes import Mistake, mistakes_of, nearest
 from unpool.recipe.options import check_options, fill_options
@@ -34,6 +35,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = (), *, only:
         0.001
     """
     recipe, sheet = _read_sections(source, overrides, only=only)
+    recipe = without_options_of(sheet.backbone, recipe, sheet.overridden)
     if wrong := check_options(recipe):
         raise sheet.refusal(wrong)
     return fill_options(recipe)
@@ -53,11 +55,12 @@ def early_recipe(source: str | Path, overrides: Overrides = ()) -> Recipe:
 
 
 class _Sheet(NamedTuple):
-    """Where a recipe was read: its name for messages, its text, and the keys that overrides set."""
+    """Where a recipe was read: its name for messages, its text, the keys that overrides set, its backbone before."""
 
     where: str
     text: str
     overridden: Iterable[str]
+    backbone: str | None
 
     def refusal(self, wrong: Sequence[Mistake]) -> RecipeError:
         """The error that lists all mistakes, each with its line."""
@@ -86,9 +89,10 @@ def _read_sections(
         kind = "is empty" if tree is None else f"holds a {type(tree).__name__} at line 1, column 1"
         raise RecipeError(f"{where} {kind}; a recipe is a mapping with about, data, model, task and train")
     _refuse_newer(tree.get("format"), where)
+    backbone = _backbone_of(tree)
     tree = _with_absolute_paths(apply_overrides(tree, values))
     tree = _with_colours_of_weights(tree) if with_tables else tree
-    sheet = _Sheet(where, text, values)
+    sheet = _Sheet(where, text, values, backbone)
     try:
         recipe = Recipe.model_validate_json(json.dumps(spell_out(tree), ensure_ascii=False).encode())
     except UnicodeEncodeError as error:
@@ -96,6 +100,12 @@ def _read_sections(
     except ValidationError as error:
         raise sheet.refusal(mistakes_of(error, Recipe)) from error
     return recipe, sheet
+
+
+def _backbone_of(tree: Mapping[str, Any]) -> str | None:
+    model = tree.get("model")
+    backbone = model.get("backbone") if isinstance(model, dict) else None
+    return backbone if isinstance(backbone, str) else None
 
 
 def dump_recipe(recipe: Recipe) -> str:
