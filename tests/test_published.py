@@ -1,5 +1,7 @@
 """A published network is measured on a folder whose classes are matched with its own by name."""
 
+import json
+
 import pytest
 import torch
 from PIL import Image
@@ -7,8 +9,10 @@ from PIL import Image
 import unpool
 from unpool.errors import DataError, RecipeError
 from unpool.models import pretrained
+from unpool.models.detection.practice import SSD
 from unpool.models.pretrained import Origin
 from unpool.published import classes_by_name, only_counted
+from unpool.types import AnchoredBoxes
 
 SOURCE = Origin(
     ("tench, Tinca tinca", "crane", "crane", "maillot", "maillot, tank suit", "European fire salamander"),
@@ -34,11 +38,11 @@ def test_folder_is_called_as_a_class_in_any_of_its_forms(name, index):
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["crane"], "'crane' may be 2 classes: call it n02012849 or n03126707"),
+        (["crane"], "'crane' of the set may be 2: call it n02012849 or n03126707"),
         (["tensh"], r"unknown classes 'tensh'"),
         (["n01440765"], "unknown classes 'n01440765'"),
         (["n014407641"], "unknown classes"),
-        (["tench", "n01440764"], "'tench' and 'n01440764' are one class"),
+        (["tench", "n01440764"], "'tench' and 'n01440764' of the set are one"),
     ],
 )
 def test_folder_that_is_none_or_several_or_doubled_is_refused(names, says):
@@ -90,3 +94,52 @@ def test_what_the_weights_prescribe_may_not_be_overridden(published, folder):
         unpool.evaluate("resnet18", {"data.root": str(folder)}, weights="imagenet", model=torch.nn.Identity())
     with pytest.raises(RecipeError, match="no weights 'imagenet' are published for runs/one"):
         unpool.evaluate("runs/one", {"data.root": str(folder)}, weights="imagenet")
+
+
+class OneDog(torch.nn.Module):
+    """A detector with COCO's 90 numbers, that sees a dog in the upper left corner."""
+
+    box_weights, practice = (10.0, 10.0, 5.0, 5.0), SSD
+
+    def forward(self, image):
+        scores = torch.zeros(len(image), 1, 91)
+        scores[..., 18] = 9.0  # behind the background as in COCO
+        anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        return AnchoredBoxes(scores, torch.zeros(len(image), 1, 4), anchors, torch.zeros(1, dtype=torch.int64))
+
+
+@pytest.fixture
+def always_dog(monkeypatch):
+    monkeypatch.setattr("unpool.models.build", lambda *given, **more: OneDog())
+
+
+def write_coco(root, **categories):
+    """Four images with a thing of each category, in turn."""
+    (root / "annotations").mkdir()
+    (root / "val2017").mkdir()
+    images = [{"id": i, "file_name": f"{i}.png", "height": 300, "width": 300} for i in range(4)]
+    for one in images:
+        Image.new("RGB", (300, 300), (one["id"], 9, 9)).save(root / "val2017" / one["file_name"])
+    numbers = list(categories.values())
+    things = [
+        {"id": i, "image_id": i, "category_id": numbers[i % len(numbers)], "bbox": [0, 0, 10, 10], "area": 100}
+        for i in range(4)
+    ]
+    content = {
+        "images": images,
+        "annotations": [one | {"iscrowd": 0} for one in things],
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    return {"data.root": str(root)}
+
+
+def test_published_detector_is_measured_with_the_classes_of_a_file_by_name(always_dog, tmp_path):
+    files = write_coco(tmp_path, cat=18, dog=7)  # COCO's number of a dog is 18
+    metrics = unpool.evaluate("ssd300_vgg16", files, weights="coco")
+    assert metrics["ap50_by_class"] == {"cat": 0.0, "dog": pytest.approx(0.5, abs=0.01)}  # every second one is none
+
+
+def test_published_detector_refuses_a_class_that_it_has_not(always_dog, tmp_path):
+    with pytest.raises(DataError, match=r"the set: unknown classes 'doge' \(did you mean 'dog'"):
+        unpool.evaluate("ssd300_vgg16", write_coco(tmp_path, doge=18), weights="coco")

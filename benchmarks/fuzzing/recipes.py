@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from benchmarks.fuzzing import mutations, recipe_text
 from benchmarks.fuzzing.verdict import ACCEPTED, REFUSED, Verdict, answer, fault_of
+from tests.tiny_recipes import SMALL, smaller, tree_of
 from tests.tiny_trees import WRITERS, write_tree
 from unpool import run
 from unpool.data.readers import READERS
 from unpool.errors import Stopped
-from unpool.models import known_options
 from unpool.recipe import Recipe, dump_recipe, load_recipe, recipe_names, recipe_path
 from unpool.recipe.yaml_text import read_yaml
 from unpool.training.callbacks import Callback
@@ -26,16 +26,6 @@ from unpool.training.job import Job, StepRecord
 TRAINED = 0.35  # share of the accepted recipes
 STEPS = 4
 MOST_WORKERS = 2
-SMALL = {
-    "train.epochs": 1,
-    "train.warmup_epochs": 0,
-    "train.batch": 2,
-    "train.eval_batch": 2,
-    "train.precision": "float32",
-    "train.memory_format": "contiguous",
-    "data.workers": 0,
-    "train.threads": 1,
-}
 
 
 class Enough(Callback):
@@ -99,23 +89,14 @@ class Recipes:
         return Verdict("trained" if is_trained else "refused in training", where, "" if is_trained else trained.message)
 
     def _small(self, recipe: Recipe) -> dict[str, Any]:
-        small: dict[str, Any] = dict(SMALL)
-        reader = recipe.data.reader
-        if reader in WRITERS:
-            root = self.work / "data" / reader
-            small["data.root"] = str(root if root.is_dir() else write_tree(reader, root))
-        elif "count" in signature(READERS[reader]).parameters:
+        small: dict[str, Any] = {**SMALL, "train.threads": 1}
+        if recipe.data.reader in WRITERS:
+            tree = tree_of(recipe)
+            root = self.work / "data" / tree
+            small["data.root"] = str(root if root.is_dir() else write_tree(tree, root))
+        elif "count" in signature(READERS[recipe.data.reader]).parameters:
             small["data.count"] = 6
-        if recipe.data.repeat > 1:
-            small["data.repeat"] = 2
-        side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
-        for size in ("train_size", "size"):
-            if getattr(recipe.data, size) is not None:
-                small[f"data.{size}"] = [side, side]
-        if recipe.data.shorter is not None:
-            small |= {"data.shorter": side, "data.longest": 2 * side}
-        options = known_options(recipe.model.name, backbone=recipe.model.backbone)
-        return small | {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
+        return small | smaller(recipe)
 
 
 def not_finite(directory: Path, said: str, *, is_done: bool) -> tuple[str, str] | None:

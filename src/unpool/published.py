@@ -1,4 +1,4 @@
-"""What `evaluate` measures of a network with published weights: a folder whose classes are among the network's."""
+"""What `evaluate` measures of a network with published weights: a set whose classes are among the network's."""
 
 import logging
 import re
@@ -17,9 +17,14 @@ from unpool.predictor.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.recipe.overrides import parse_overrides
+from unpool.tasks import published_task
 from unpool.types import Reader
 
-CLASSES, MASKS = "folder_resnet18", "folder_unet"  # recipes for the reader and the task
+RECIPES = {  # by the task of the network: for the reader and the task
+    "classification": "folder_resnet18",
+    "segmentation": "folder_unet",
+    "detection": "coco_fasterrcnn",
+}
 _log = logging.getLogger(__name__)
 _SYNSET = re.compile(r"(n\d{8})(?![0-9])")
 
@@ -54,7 +59,7 @@ def published_on(
         DataError: the set cannot be read, or a class is none of the network's, or may be two of them.
     """
     source = origin(name, weights)
-    base = MASKS if source.palette else CLASSES
+    base = RECIPES[published_task(weights)]
     kind = str(parse_overrides(overrides).get("data.reader", load_recipe(base).data.reader))
     options = [key for key in options_of(READERS[kind], DERIVED["data"]) if key != "classes"] if kind in READERS else []
     only = [*allowed, "data.reader", *(f"data.{key}" for key in options)]
@@ -71,13 +76,14 @@ def published_on(
 
 
 def classes_by_name(names: Sequence[str], source: Origin) -> tuple[str, ...]:
-    """Returns the names of a network's classes, those of a folder being called as in the folder.
+    """Returns the names of a network's classes, those of a set being called as in the set.
 
-    A folder is called as the class is, in any case and with "_" for blanks; or by one of its names where it has several
-    ("tench" of "tench, Tinca tinca"); or by its WordNet number, alone or first (n01440764, n01440764_tench).
+    There a class has the network's name, in any case and with "_" for blanks; or one of them where it has several
+    ("tench" of "tench, Tinca tinca"); or its WordNet number, alone or first (n01440764, n01440764_tench). Its position
+    or number in the set says nothing.
 
     Args:
-        names: of the folder.
+        names: of the classes of the set.
         source: classes, and WordNet numbers where they are ImageNet's.
 
     Raises:
@@ -96,13 +102,14 @@ def classes_by_name(names: Sequence[str], source: Origin) -> tuple[str, ...]:
         number = _SYNSET.match(name)
         indices = (exact.get(number[1]) if number else None) or exact.get(_plain(name)) or any_of.get(_plain(name))
         if not indices:
-            match([name], result, "the folder")
+            match([name], result, "the set")
         index, *more = sorted(indices or ())
         if more:
             numbers = [source.synsets[i] if source.synsets else result[i] for i in (index, *more)]
-            raise DataError(f"folder '{name}' may be {len(numbers)} classes: call it {' or '.join(numbers)}")
+            raise DataError(f"class '{name}' of the set may be {len(numbers)}: call it {' or '.join(numbers)}")
         if index in taken:
-            raise DataError(f"folders '{taken[index]}' and '{name}' are one class, {source.classes[index]}: join them")
+            both = f"classes '{taken[index]}' and '{name}' of the set"
+            raise DataError(f"{both} are one of the network, {source.classes[index]}: join them")
         taken[index] = result[index] = name
     return tuple(result)
 

@@ -199,7 +199,7 @@ def evaluate(
         run: its directory, or a network's name for published weights.
         overrides: such as `data.root`, for another set in the same format: its classes are matched by name, and where
             it has no folders for splits all of it is measured. What shapes the network or its input is refused. For
-            published weights also `data.reader`, by default that of class folders, or of images and masks.
+            published weights also `data.reader`, by default that of class folders, images and masks, or COCO's files.
         split: the part of the set to measure on.
         weights: of the last step, or the best seen in validation; or published ones, as in `unpool.load`.
         model: as given to `train`; takes the weights.

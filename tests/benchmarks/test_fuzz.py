@@ -189,3 +189,11 @@ def test_fuzzing_goes_on_where_it_was_and_fails_by_any_fault(
 
 def test_default_counts_are_those_promised() -> None:
     assert fuzz.KINDS == {"recipes": 2000, "flips": 1000, "pictures": 500, "stops": 200}
+
+
+def test_recipes_of_one_thing_an_image_are_tried_on_a_set_of_one(tmp_path: Path) -> None:
+    cases = recipes.Recipes(tmp_path, 0)
+    for name, most in (("fruitveg_localizer", 1), ("voc_fasterrcnn", 2)):
+        root = Path(cases._small(cases.bases[name])["data.root"])
+        texts = [path.read_text() for path in (root / "Annotations").iterdir()]
+        assert max(text.count("<object>") for text in texts) == most

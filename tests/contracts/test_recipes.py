@@ -6,23 +6,13 @@ from inspect import signature
 import pytest
 import torch
 
+from tests.tiny_recipes import SMALL, smaller, tree_of
 from tests.tiny_trees import WRITERS, write_tree
 from unpool import run
 from unpool.data.readers import READERS
-from unpool.models import known_options
 from unpool.ops.skeleton import LSP, LSP_LIMBS
 from unpool.recipe import load_recipe, recipe_names
 from unpool.types import DataInfo
-
-SMALL = {
-    "train.epochs": 1,
-    "train.warmup_epochs": 0,
-    "train.batch": 2,
-    "train.eval_batch": 2,
-    "train.precision": "float32",
-    "train.memory_format": "contiguous",
-    "data.workers": 0,
-}
 
 
 def some_slow(names):
@@ -45,32 +35,6 @@ def plain_sets(recipe):
     names = ("a", "b") if recipe.task.name in ("classification", "segmentation") else LSP
     classes = DataInfo(keypoints=LSP, limbs=LSP_LIMBS) if recipe.task.name == "people" else names
     return {"task": recipe.task.name, "train": pairs[:8], "val": pairs[8:], "classes": classes}
-
-
-def smaller(recipe):
-    """Overrides that make a recipe's images, network and repeats as small as they may be."""
-    small = {}
-    if recipe.data.repeat > 1:
-        small["data.repeat"] = 2
-    side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
-    for size in ("train_size", "size"):
-        if getattr(recipe.data, size) is not None:
-            small[f"data.{size}"] = [side, side]
-    if recipe.data.shorter is not None:
-        small |= {"data.shorter": side, "data.longest": 2 * side}
-    if recipe.model.options.get("anchors") == "planned":  # from more boxes than a tiny set has
-        small["model.anchors"] = []
-    options = known_options(recipe.model.name, backbone=recipe.model.backbone)
-    small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
-    if recipe.task.name == "detection":
-        small |= {f"model.{name}": 8 for name in ("neck_width", "head_width", "extra_width") if name in options}
-    return small
-
-
-def tree_of(recipe):
-    """The writer of the recipe's set: VOC's has two things an image, and localisation knows their number."""
-    reader = recipe.data.reader
-    return "voc_of_one" if (reader, recipe.task.name) == ("voc", "localization") else reader
 
 
 @pytest.mark.parametrize("name", some_slow(recipe_names()))

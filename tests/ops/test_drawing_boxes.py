@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unpool.ops.drawing_boxes import LEAST_SIDE, draw_boxes
+from unpool.ops.drawing_boxes import LEAST_SIDE, draw_boxes, draw_masks
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 IMAGE = torch.full((3, 400, 400), 90, dtype=torch.uint8)
@@ -53,3 +53,47 @@ def test_small_grey_image_is_enlarged_with_its_boxes():
 
 def test_no_box_is_the_image():
     assert shown(boxes=torch.zeros(0, 4), labels=()).equal(IMAGE)
+
+
+def painted(*masks, labels=(0, 1), image=IMAGE[:, :8, :9], **options):
+    labels = torch.tensor(labels[: len(masks)], dtype=torch.int64)
+    return draw_masks(image, torch.stack(masks), labels, palette=(RED, BLUE), **options)
+
+
+def box_mask(top, left, bottom, right):
+    mask = torch.zeros(8, 9, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_mask_is_tinted_outlined_within_and_alone():
+    red = painted(box_mask(1, 2, 6, 7))
+    assert tuple(red[:, 1, 2].tolist()) == tuple(red[:, 5, 6].tolist()) == tuple(red[:, 3, 2].tolist()) == RED
+    assert red[:, 2, 3].tolist() == red[:, 4, 5].tolist() == [134, 54, 54]  # 90 + 0.4 * (200 - 90); 90 - 0.4 * 90
+    assert (red[:, ~box_mask(1, 2, 6, 7)] == 90).all()
+
+
+def test_mask_that_goes_on_beyond_the_image_is_not_outlined_there():
+    assert painted(box_mask(0, 0, 8, 5))[:, 0, 0].tolist() == [134, 54, 54]
+    assert tuple(painted(box_mask(0, 0, 8, 5))[:, 0, 4].tolist()) == RED
+
+
+def test_first_mask_lies_on_top():
+    both = painted(box_mask(1, 1, 6, 6), box_mask(1, 1, 6, 6))
+    assert tuple(both[:, 1, 1].tolist()) == RED
+
+
+def test_mask_that_does_not_count_is_an_outline():
+    thin = painted(box_mask(1, 2, 6, 7), is_thin=torch.tensor([True]))
+    assert tuple(thin[:, 1, 2].tolist()) == RED
+    assert thin[:, 3, 4].tolist() == [90, 90, 90]
+
+
+def test_no_mask_and_an_empty_one_are_the_image():
+    assert draw_masks(IMAGE, torch.zeros(0, 400, 400), torch.zeros(0), palette=(RED,)).equal(IMAGE)
+    assert painted(box_mask(0, 0, 0, 0)).equal(IMAGE[:, :8, :9])
+
+
+def test_masks_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"image is \(8, 8\), masks \(8, 9\) \(H, W\)"):
+        painted(box_mask(0, 0, 3, 3), image=IMAGE[:, :8, :8])

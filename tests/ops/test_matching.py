@@ -54,6 +54,21 @@ def test_each_box_gets_an_anchor_of_its_own_best_pair_first(seed):
     assert len(pairs) > 10
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kept", [2, 5, 1000])
+def test_crowded_boxes_and_ties_are_matched_as_pair_after_pair(kept, seed, monkeypatch):
+    monkeypatch.setattr(matching, "_KEPT", kept)
+    monkeypatch.setattr(matching, "_AT_ONCE", 40 * 17)
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.randint(0, 3, (120, 2), generator=generator).float()
+    size = torch.randint(1, 5, (120, 2), generator=generator).float()
+    boxes, anchors = torch.cat([corner, corner + size], dim=1).split([40, 80])  # whole numbers: many equal IoUs
+    matches = match(anchors, boxes, positive=2.0, negative=2.0, best="one")
+    pairs = slowly_one_each(iou(boxes, anchors))
+    assert {i: n for i, n in enumerate(matches.tolist()) if n >= 0} == pairs
+    assert len(pairs) > 30
+
+
 def test_equal_boxes_each_have_an_anchor():
     anchors = drawn(30, 0, side=10.0)
     boxes = anchors[:1].repeat(5, 1)

@@ -99,6 +99,21 @@ def test_only_sure_boxes_are_drawn_and_those_that_do_not_count_are_thin():
     assert task.draw(IMAGE, {"boxes": NONE, "labels": NONE[:, 0]}).float().mean() == 90
 
 
+def test_masks_are_drawn_below_their_boxes_of_an_answer_the_sure_ones():
+    task, masks = Detection(INFO), torch.zeros(3, 64, 64, dtype=torch.bool)
+    masks[1, 30:50, 30:60] = masks[2, 8:18, 5:17] = masks[0, 55:60, 2:30] = True
+    record = RECORD | {"score": [0.4, 0.9, 0.5]}
+    drawn, plain = (task.draw(IMAGE, one).float() for one in (record | {"masks": masks}, record))
+    differ = (drawn != plain).any(0)[::6, ::6]  # enlarged by 6
+    assert differ[33, 45]
+    assert differ[12, 10]
+    assert not differ[57, 20]  # of a score below 0.5
+    target = {"boxes": TWO, "labels": torch.tensor([0, 1]), "masks": masks[1:]}
+    crowd = task.draw(IMAGE, target | {"crowd": torch.tensor([True, False])})
+    assert crowd[:, 6 * 40, 6 * 45].tolist() == [90, 90, 90]
+    assert task.draw(IMAGE, target)[:, 6 * 40, 6 * 45].tolist() != [90, 90, 90]
+
+
 def test_exhibit_shows_truth_and_answer_and_counts_both():
     shown = Detection(INFO).exhibit(IMAGE, {"boxes": TWO, "labels": torch.tensor([0, 1])}, RECORD)
     assert [label for label, _ in shown.pictures] == ["truth", "prediction"]
@@ -106,7 +121,10 @@ def test_exhibit_shows_truth_and_answer_and_counts_both():
 
 
 def test_thinned_boxes_lie_on_the_thinned_image():
-    assert Detection(INFO).thinned(RECORD, 2)["boxes"][0] == [2.0, 3.0, 9.0, 9.5]
+    record = RECORD | {"masks": torch.zeros(3, 64, 50, dtype=torch.bool)}
+    thinned = Detection(INFO).thinned(record, 2)
+    assert thinned["boxes"][0] == [2.0, 3.0, 9.0, 9.5]
+    assert thinned["masks"].shape == (3, 32, 25)
 
 
 class Boxes:

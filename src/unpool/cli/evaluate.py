@@ -12,7 +12,8 @@ from unpool.screen import ReadingBar, log_to_stderr
 
 ABOUT = "evaluate a run, or a published network, on a split of a data set"
 EXAMPLES = """examples: unpool evaluate runs/camvid_unet-1 data.root=DIR --split test
-          unpool evaluate resnet50 data.root=DIR --weights imagenet"""
+          unpool evaluate resnet50 data.root=DIR --weights imagenet
+          unpool evaluate ssd300_vgg16 data.root=DIR --weights coco"""
 
 
 def parser() -> Parser:
@@ -23,9 +24,11 @@ def parser() -> Parser:
     verb.add_argument("--split", choices=("train", "val", "test"), default="val", help="by default val")
     verb.add_argument(
         "--weights",
-        choices=["last", "best", "imagenet", "voc", "efficientnet_lite0"],
+        choices=["last", "best", "imagenet", "voc", "coco", "efficientnet_lite0"],
+        metavar="NAME",
         default="last",
-        help="of a run: last (default) or best; of a network: imagenet or voc, or efficientnet_lite0 of a package",
+        help="of a run: last (default) or best; of a network: imagenet, voc or coco, or efficientnet_lite0 of a "
+        "package",
     )
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     return verb

@@ -7,9 +7,12 @@ Sources: Ren et al. 2015, arXiv:1506.01497, section 3.1.2; Liu et al. 2016, arXi
 """
 
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unpool.ops.boxes import areas, iou, overlaps
@@ -18,6 +21,7 @@ BACKGROUND, LEFT_OUT = -1, -2  # in place of the number of a box: answers for no
 Best = Literal["none", "every", "one"]
 COVERED = 0.5  # share of an anchor within a box that is not counted from which on it is no background
 _AT_ONCE = 2**22  # overlaps
+_KEPT = 1024  # anchors that a box remembers at once
 
 
 def match(anchors: Tensor, boxes: Tensor, *, positive: float, negative: float, best: Best = "none") -> Tensor:
@@ -84,18 +88,41 @@ def _one_each(tables: _Tables) -> Tensor:
     values = torch.stack([top.values for top in tops])  # (parts, N)
     part = values.argmax(0)
     at = torch.stack([top.indices.cpu() + start for top, start in zip(tops, starts, strict=True)])
-    waiting = values.amax(0).cpu()
-    wanted = at.gather(0, part.cpu()[None])[0]
-    is_taken = torch.zeros(len(tables.anchors), dtype=torch.bool, device=tables.anchors.device)
-    chosen = torch.full_like(wanted, -1)
-    while waiting.max() > 0:
-        number = int(waiting.argmax())
-        anchor = int(wanted[number])
-        if is_taken[anchor]:  # by a box that overlaps it more: this one waits for the best of the others
-            waiting[number], wanted[number] = tables.row(number).masked_fill(is_taken, 0).max(0)
+    wanted = at.gather(0, part.cpu()[None])[0].tolist()
+    waiting = [(-value, number) for number, value in enumerate(values.amax(0).tolist()) if value > 0]
+    heapify(waiting)
+    is_taken = np.zeros(len(tables.anchors), bool)
+    others: dict[int, Iterator[tuple[float, int]]] = {}
+    chosen = torch.full((len(wanted),), -1)
+    while waiting:
+        _, number = heappop(waiting)
+        if not is_taken[wanted[number]]:
+            is_taken[wanted[number]], chosen[number] = True, wanted[number]
             continue
-        is_taken[anchor], chosen[number], waiting[number] = True, anchor, 0
+        if number not in others:  # a box that overlaps it more was first: this one waits for the best of the others
+            others[number] = _free_anchors(tables, number, is_taken)
+        value, wanted[number] = next(others[number], (0.0, -1))
+        if value > 0:
+            heappush(waiting, (-value, number))
     return chosen.to(tables.anchors.device)
+
+
+def _free_anchors(tables: _Tables, number: int, is_taken: NDArray[np.bool_]) -> Iterator[tuple[float, int]]:
+    """IoU and number of the anchors that touch a box, the best first, without those that are taken by then."""
+    while True:
+        anchors, values = _best(tables.row(number).double().cpu().numpy() * ~is_taken)
+        if not len(anchors):
+            return
+        for anchor, value in zip(anchors, values, strict=True):
+            if not is_taken[anchor]:
+                yield float(value), int(anchor)
+
+
+def _best(row: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The positions of the highest numbers above 0, of equal ones the first, and these numbers."""
+    positive = np.flatnonzero(row)
+    best = positive[np.argsort(-row[positive], kind="stable")[:_KEPT]]
+    return best, row[best]
 
 
 def leave_out(matches: Tensor, anchors: Tensor, others: Tensor) -> Tensor:

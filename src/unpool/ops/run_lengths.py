@@ -50,12 +50,21 @@ def decode_rle(segmentation: Any, size_hw: Sequence[int]) -> Tensor:
         [[0, 1, 1], [0, 1, 0]]
     """
     height, width = size_hw
-    runs = _checked_runs(segmentation, height, width)
+    runs = checked_runs(segmentation, height, width)
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return torch.from_numpy(np.ascontiguousarray(inside.reshape(width, height).T))
 
 
-def _checked_runs(segmentation: Any, height: int, width: int) -> NDArray[np.int64]:
+def checked_runs(segmentation: Any, height: int, width: int) -> NDArray[np.int64]:
+    """Returns the numbers of pixels outside and inside by turns, which fill an image, column after column.
+
+    Raises:
+        DataError: the segmentation, of any kind, is no such run lengths; says what it is.
+
+    Example:
+        >>> checked_runs({"size": [2, 3], "counts": "231"}, 2, 3).tolist()
+        [2, 3, 1]
+    """
     if not isinstance(segmentation, Mapping):
         raise DataError(f"run lengths are {quoted(segmentation)}; expected an object with size and counts")
     size, counts = segmentation.get("size"), segmentation.get("counts")

@@ -17,7 +17,7 @@ from unpool.metrics.detection_figures import DetectionFigures
 from unpool.ops.anchors import best_iou
 from unpool.ops.box_sides import SetBoxes, boxes_of, on_input, warning_of
 from unpool.ops.drawing import complete_palette
-from unpool.ops.drawing_boxes import draw_boxes
+from unpool.ops.drawing_boxes import draw_things
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Description, Exhibit, Results, TrainingSetup
@@ -182,25 +182,11 @@ class Detection(OneForward):
         return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
-        """The image (C, H, W) uint8 with its boxes, of an answer those that are likelier than not.
+        """The image (C, H, W) uint8 with its boxes over its masks, of an answer those that are likelier than not.
 
         Those of a target that do not count, crowds and difficult ones, are thin and without a name.
         """
-        boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4)
-        labels = torch.as_tensor(target["labels"], dtype=torch.int64)
-        scores = torch.as_tensor(target["score"]) if "score" in target else None
-        shown = torch.ones(len(boxes), dtype=torch.bool) if scores is None else scores >= SURE
-        flags = [torch.as_tensor(target[key]).bool() for key in ("crowd", "difficult") if key in target]
-        is_thin = torch.stack(flags).any(0) if flags else torch.zeros_like(shown)
-        return draw_boxes(
-            image,
-            boxes[shown],
-            labels[shown],
-            classes=self.info.classes,
-            palette=self.palette,
-            scores=None if scores is None else scores[shown],
-            is_thin=is_thin[shown],
-        )
+        return draw_things(image, target, classes=self.info.classes, palette=self.palette, least=SURE)
 
     @property
     def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
@@ -215,7 +201,8 @@ class Detection(OneForward):
         return Exhibit(drawn, caption=text)
 
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
-        return {**record, "boxes": [[side / step for side in box] for box in record["boxes"]]}
+        boxes = [[side / step for side in box] for box in record["boxes"]]
+        return {**super().thinned(record, step), "boxes": boxes}
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
         """That many images have no box."""

@@ -26,7 +26,7 @@ from unpool.metrics.localization import LEFT_OUT, NEAR, LocalizationScores, coun
 from unpool.ops.assignment import MOST, least_cost
 from unpool.ops.boxes import iou
 from unpool.ops.drawing import complete_palette
-from unpool.ops.drawing_boxes import draw_boxes
+from unpool.ops.drawing_boxes import draw_things
 from unpool.ops.layout import Layout
 from unpool.ops.losses import label_cross_entropy
 from unpool.ops.preprocessing import Preprocessing
@@ -199,10 +199,8 @@ class Localization(OneForward):
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with each box and its class, and the probability where it is known."""
-        boxes, labels = torch.as_tensor(target["boxes"]).reshape(-1, 4), torch.as_tensor(target["labels"])
-        scores = None if target.get("score") is None else torch.as_tensor(target["score"])
         palette = complete_palette(self.info.palette, self.outputs)
-        return draw_boxes(image, boxes, labels, classes=self.info.classes, palette=palette, scores=scores)
+        return draw_things(image, target, classes=self.info.classes, palette=palette)
 
     def exhibit(self, image: Tensor, target: Mapping[str, Any], record: Mapping[str, Any]) -> Exhibit:
         """Truth and answer side by side, and the IoU of the best answer for each thing."""

@@ -91,6 +91,17 @@ def test_mask_of_polygons_is_that_of_cocos_own_tools():
         assert np.array_equal(drawn, expected.astype(bool))
 
 
+def test_run_lengths_in_letters_are_drawn_as_cocos_own_tools_do():
+    rng = np.random.default_rng(0)
+    for share in (0.02, 0.5, 0.98):
+        mask = rng.random((HEIGHT, WIDTH)) < share
+        letters = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        region = region_of({"id": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": letters}})
+        assert np.array_equal(draw_instance(region, (HEIGHT, WIDTH)), mask)
+        with pytest.raises(ValueError, match=rf"annotation 1 is a mask of {WIDTH}x{HEIGHT} .* is {HEIGHT}x{WIDTH}"):
+            draw_instance(region, (WIDTH, HEIGHT))
+
+
 def test_masks_stay_with_their_boxes_where_one_is_left_out(tmp_path):
     path = TREES["coco_instances"](tmp_path) / "annotations" / "instances_train2017.json"
     content = json.loads(path.read_text())

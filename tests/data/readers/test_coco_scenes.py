@@ -269,7 +269,18 @@ def test_runs_that_do_not_fill_the_image_name_annotation_and_file(tmp_path, segm
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: person(c, 90).update(segmentation={"size": [40, 30], "counts": "PPYo"}), "90 has compressed run"),
+        (
+            lambda c: person(c, 90).update(segmentation={"size": [40, 30], "counts": "PPYo"}),
+            "annotation 90: run lengths 'PPYo' are cut off within a number",
+        ),
+        (
+            lambda c: person(c, 90).update(segmentation={"size": [40, 30], "counts": "05"}),
+            "annotation 90: run lengths cover 5 pixels.* the 1200 of an image",
+        ),
+        (
+            lambda c: person(c, 90).update(segmentation={"size": ["40", 30], "counts": "05"}),
+            r"annotation 90: run lengths have size \['40', 30\]",
+        ),
         (lambda c: person(c, 91).update(segmentation=[[1, 2, 3]]), "91 has a polygon of 3 numbers"),
         (lambda c: person(c, 91).update(segmentation=[[1, 2] * 3, [1, 2]]), "91 has a polygon of 2 numbers"),
         (

@@ -1,6 +1,6 @@
 """Draws COCO's regions as masks: polygons, and run lengths column by column.
 
-Source: cocodataset.org, "Data format"; run lengths as in pycocotools, uncompressed.
+Source: cocodataset.org, "Data format"; run lengths as in pycocotools, a list or in letters.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw
 
 from unpool.data.polygons import fill_polygon
 from unpool.data.readers.coco_checks import MOST
+from unpool.errors import DataError
+from unpool.ops.run_lengths import checked_runs
 
 _MANY = 2000  # corners, from which on Pillow is slower
 
@@ -39,13 +41,16 @@ def region_of(one: Mapping[str, Any]) -> Region:
         ValueError: its segmentation is malformed; names the annotation and the problem.
     """
     number, stored = one["id"], one.get("segmentation")
-    if isinstance(stored, dict) and isinstance(stored.get("counts"), str):
-        raise ValueError(f"annotation {number} has compressed run lengths; decompress them to a list of numbers")
     try:
         if isinstance(stored, dict):
             height, width = stored["size"]
+            if isinstance(stored["counts"], str):
+                runs = checked_runs(stored, int(height), int(width))
+                return Region(number, runs=runs, size_hw=(int(height), int(width)))
             return Region(number, runs=np.array(stored["counts"], np.int64), size_hw=(int(height), int(width)))
         polygons = tuple(np.array(corners, np.float32).reshape(-1) for corners in stored or ())
+    except DataError as error:
+        raise ValueError(f"annotation {number}: {error}") from error
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         problem = f"annotation {number} has a segmentation that is neither polygons nor run lengths"
         raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error

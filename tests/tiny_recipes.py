@@ -1,0 +1,39 @@
+"""What makes a shipped recipe run in seconds: overrides, and which tiny set it takes."""
+
+from unpool.models import known_options
+
+SMALL = {
+    "train.epochs": 1,
+    "train.warmup_epochs": 0,
+    "train.batch": 2,
+    "train.eval_batch": 2,
+    "train.precision": "float32",
+    "train.memory_format": "contiguous",
+    "data.workers": 0,
+}
+
+
+def smaller(recipe):
+    """Overrides that make a recipe's images, network and repeats as small as they may be."""
+    small = {}
+    if recipe.data.repeat > 1:
+        small["data.repeat"] = 2
+    side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
+    for size in ("train_size", "size"):
+        if getattr(recipe.data, size) is not None:
+            small[f"data.{size}"] = [side, side]
+    if recipe.data.shorter is not None:
+        small |= {"data.shorter": side, "data.longest": 2 * side}
+    if recipe.model.options.get("anchors") == "planned":  # from more boxes than a tiny set has
+        small["model.anchors"] = []
+    options = known_options(recipe.model.name, backbone=recipe.model.backbone)
+    small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
+    if recipe.task.name == "detection":
+        small |= {f"model.{name}": 8 for name in ("neck_width", "head_width", "extra_width") if name in options}
+    return small
+
+
+def tree_of(recipe):
+    """The writer of the recipe's set: VOC's has two things an image, and localisation knows their number."""
+    reader = recipe.data.reader
+    return "voc_of_one" if (reader, recipe.task.name) == ("voc", "localization") else reader
