@@ -72,6 +72,7 @@ def test_names_of_things_alone_count_from_0_and_other_tasks_keep_their_backgroun
         (("wide", "tall"), ["__background__", "wide", "tall"]),
         (("__background__", "wide", "tall"), ["wide", "tall"]),
         (("__background__", "wide"), ["wide"]),
+        (("wide", "oblique"), ["wide", "tall"]),
     ],
 )
 def test_names_that_a_set_counts_in_another_way_are_refused(own, passed):
@@ -156,6 +157,7 @@ def test_a_set_as_torchvisions_references_have_it_goes_through_every_verb(tmp_pa
             "the boxes of train, .*fractions",
         ),
     ],
+    ids=["labels from 1", "no names", "two things", "fractions"],
 )
 def test_what_cannot_be_learned_is_refused_before_a_folder_is_made(tmp_path, monkeypatch, changes, said):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
