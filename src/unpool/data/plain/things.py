@@ -163,12 +163,9 @@ def _check_sides(boxes: Tensor, size_hw: Size, form: str) -> None:
 def _classes(value: Any, count: int, setting: Setting) -> Tensor:
     """(N,) int64 in the numbers of `setting.info`."""
     names = setting.info.classes
+    numbers = setting.numbers or {label: label for label in range(len(names))}
     if isinstance(value, list | tuple | np.ndarray) and len(value) and all(isinstance(one, str) for one in value):
-        if unknown := [one for one in value if one not in names]:
-            raise DataError(f"labels hold {quoted(unknown[0])}, which is none of the classes: {', '.join(names[:20])}")
-        value, numbers = [names.index(one) for one in value], dict(enumerate(range(len(names))))
-    else:
-        numbers = dict(setting.numbers) or dict(enumerate(range(len(names))))
+        value = _numbers_of_names(value, {names[label]: number for number, label in numbers.items()})
     labels = numbers_in(value, "labels")
     labels = labels.long() if not labels.numel() and labels.dim() == 1 else labels
     is_whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
@@ -178,7 +175,7 @@ def _classes(value: Any, count: int, setting: Setting) -> Tensor:
             "the class of each box, as whole numbers"
         )
     values = labels.tolist()
-    if unknown := sorted({number for number in values if number not in numbers}):
+    if unknown := sorted(set(values) - set(numbers)):
         known = ", ".join(f"{number} {names[label]}" for number, label in list(numbers.items())[:_SHOWN])
         raise DataError(
             f"labels hold {', '.join(map(str, unknown[:_SHOWN]))}, and the classes are {known}"
@@ -187,6 +184,13 @@ def _classes(value: Any, count: int, setting: Setting) -> Tensor:
             "'__background__'; else correct the labels"
         )
     return torch.tensor([numbers[number] for number in values], dtype=torch.int64)
+
+
+def _numbers_of_names(names: Iterable[str], numbers: Mapping[str, int]) -> list[int]:
+    if unknown := [name for name in names if name not in numbers]:
+        known = ", ".join(list(numbers)[:_SHOWN])
+        raise DataError(f"labels hold {quoted(unknown[0])}, which is none of the classes: {known}")
+    return [numbers[name] for name in names]
 
 
 def _of_each(key: str, value: Any, count: int, size_hw: Size) -> Tensor:

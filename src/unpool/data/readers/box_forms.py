@@ -59,7 +59,7 @@ def doubt_of(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str)
 def other_forms(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str) -> list[str]:
     """Returns the forms that all boxes fit their images in; arguments as of `doubt_of`.
 
-    >>> other_forms(np.array([[9.0, 9.0, 4.0, 5.0]]), np.array([[64, 48]]), CORNERS)
+    >>> other_forms(np.array([[50.0, 3.0, 9.0, 20.0]]), np.array([[64, 48]]), CORNERS)
     ['left, top, width, height']
     """
     numbers = boxes @ np.linalg.inv(_MATRICES[form])
