@@ -95,6 +95,15 @@ def test_set_without_any_box_has_nothing_to_learn():
         require_labels(counts, ("image", "boxes", "labels"))
 
 
+def test_labels_of_boxes_of_which_the_first_class_has_none_may_count_from_1(caplog):
+    counts = LabelCounts(("a", "b", "c"))
+    counts.add({"labels": np.array([0, 3, 2])})
+    with caplog.at_level(logging.WARNING):
+        require_labels(counts, ("image", "boxes", "labels"))
+    assert "1 of 3 classes is in no label of the training set: 'a'" in caplog.text
+    assert "of a data set passed from Python, begin classes= with '__background__' if so" in caplog.text
+
+
 def test_targets_that_the_task_does_not_learn_from_may_be_empty(caplog):
     counts = scan(Listed([segmented(value=IGNORE)])).counts
     with caplog.at_level(logging.WARNING):

@@ -1,7 +1,13 @@
-"""Names of the classes or joints of plain data sets: passed, of the set itself, and of another set."""
+"""Names of the classes or joints of plain data sets: passed, of the set itself, and of another set.
+
+A name belongs to a number, its position. Of sets with boxes, classes are things alone: the name of a background, or
+torchvision's for a number that no box has, only takes up its number, and `DataInfo.class_ids` has those of the others.
+Labels that count from 1 are known by such a name alone, and never guessed.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unpool.data.classes import match
@@ -12,7 +18,10 @@ from unpool.ops.sides import flip_pairs
 from unpool.types import DataInfo, Reader
 
 Names = tuple[str, ...]
-_FIELDS = {"label": "classes", "mask": "classes", "keypoints": "keypoints", "people": "keypoints"}  # of DataInfo
+Numbered = dict[int, str]  # names by number
+_FIELDS = {"label": "classes", "labels": "classes", "mask": "classes", "keypoints": "keypoints", "people": "keypoints"}
+_NO_THINGS = ("__background__", "background", "n/a")  # names of numbers that no box has, in small letters
+_SHOWN = 20  # names in a message
 _log = logging.getLogger(__name__)
 
 
@@ -34,12 +43,38 @@ def info_of(classes: Sequence[str] | DataInfo | None, dataset: Any, gives: Seque
         raise RecipeError(
             f"{what} are not known, and {part} has no `classes`: give classes=[NAME, ...], in the order of numbers"
         )
-    names = tuple(str(name) for name in names)
-    if isinstance(classes, str) or len(set(names)) != len(names):
+    numbered = _numbered(tuple(str(name) for name in names), gives)
+    if isinstance(classes, str) or len(set(numbered.values())) != len(numbered):
         raise RecipeError(f"classes is {classes!r}; expected a list of names, each of them once")
-    info = _info(field, names)
+    info = _info(field, tuple(numbered.values()))
+    if list(numbered) != list(range(len(numbered))):
+        info = replace(info, class_ids=tuple(numbered))
     check_numbers(dataset, info, gives, part=part)
     return info
+
+
+def numbers_of(info: DataInfo, gives: Sequence[str]) -> Mapping[int, int]:
+    """The class of each label of boxes, where their set numbers classes by `class_ids`; else empty.
+
+    Raises:
+        RecipeError: there are not as many numbers as classes.
+
+    >>> numbers_of(DataInfo(classes=("cat", "dog"), class_ids=(1, 3)), ("image", "boxes", "labels"))
+    {1: 0, 3: 1}
+    """
+    ids = info.class_ids if "labels" in gives else ()
+    if ids and (len(set(ids)) != len(ids) or len(ids) != len(info.classes)):
+        raise RecipeError(f"class_ids is {ids} of {len(info.classes)} classes; expected a number for each of them")
+    return {number: label for label, number in enumerate(ids)}
+
+
+def say_numbers(info: DataInfo, numbers: Mapping[int, int], gives: Sequence[str]) -> None:
+    """Logs which class each label of boxes is read as; a set may have counted them in another way."""
+    if "labels" in gives:
+        every = numbers or {label: label for label in range(len(info.classes))}
+        listed = [f"{number} {info.classes[label]}" for number, label in every.items()]
+        more = ", ..." if len(listed) > _SHOWN else ""
+        _log.info("labels of boxes are read as %s%s", ", ".join(listed[:_SHOWN]), more)
 
 
 def check_numbers(dataset: Any, info: DataInfo, gives: Sequence[str], *, part: str) -> None:
@@ -47,42 +82,47 @@ def check_numbers(dataset: Any, info: DataInfo, gives: Sequence[str], *, part: s
 
     A set that has none of the names is taken by number, which the log says.
     """
-    field = _field(gives)
-    pair = _pair(dataset, info, field)
-    if field is None or pair is None:
+    pair = _pair(dataset, info, gives)
+    if pair is None:
         return
-    if set(pair[0]).isdisjoint(pair[1]):
+    theirs, ours = pair
+    number_of = {name: number for number, name in ours.items()}
+    if number_of.keys().isdisjoint(theirs.values()):
         _log.info("%s names its classes %s: taken by number as %s", part, *map(_listed, pair))
-    elif any(one != other for one, other in zip(*pair, strict=False)):
+    elif any(ours.get(n, name) != name or number_of.get(name, n) != n for n, name in theirs.items()):
         raise DataError(
-            f"`classes` of {part} is {_listed(pair[0])}, by number, and would be read as {_listed(pair[1])}: leave "
+            f"`classes` of {part} is {_listed(theirs)}, by number, and would be read as {_listed(ours)}: leave "
             "classes= out, or give the set the same names in the same order"
         )
 
 
-def numbers_by_name(dataset: Any, info: DataInfo, gives: Sequence[str], *, part: str) -> tuple[int, ...]:
-    """The number in `info` of each class that the data set names; empty where they are the same, or not known.
+def numbers_by_name(dataset: Any, info: DataInfo, gives: Sequence[str], *, part: str) -> Mapping[int, int]:
+    """The class in `info` of each number that the data set names; as `numbers_of` where they agree, or are not known.
 
     Raises:
         DataError: some of its names are unknown, or joints are others or in another order.
     """
-    field = _field(gives)
-    pair = _pair(dataset, info, field)
-    if field is None or pair is None or pair[0] == pair[1]:
-        return ()
-    if set(pair[0]).isdisjoint(pair[1]):
+    pair = _pair(dataset, info, gives)
+    if pair is None or pair[0] == pair[1]:
+        return numbers_of(info, gives)
+    theirs, ours = pair
+    if set(theirs.values()).isdisjoint(ours.values()):
         _log.warning("%s names its classes %s: taken by number as %s", part, *map(_listed, pair))
-        return ()
-    if field == "keypoints":
-        check_same_names(_info(field, pair[0]), info, reader=part)
-    return match(*pair, f"`classes` of {part}")
+        return numbers_of(info, gives)
+    names, known = tuple(theirs.values()), tuple(ours.values())
+    if _field(gives) == "keypoints":
+        check_same_names(_info("keypoints", names), info, reader=part)
+    return dict(zip(theirs, match(names, known, f"`classes` of {part}"), strict=True))
 
 
 def check_alike(train: Reader, val: Reader, gives: Sequence[str]) -> None:
     """Raises DataError where both sets name classes or joints themselves, and not the same in the same order."""
     field = _field(gives)
     names = [
-        _names_in(one.dataset) if isinstance(one, DatasetReader) else _names_of(one.info, field) for one in (train, val)
+        tuple(_numbered(_names_in(one.dataset) or (), gives).values())
+        if isinstance(one, DatasetReader)
+        else _names_of(one.info, field)
+        for one in (train, val)
     ]
     if field is not None and names[0] and names[1]:
         check_same_names(_info(field, names[1]), _info(field, names[0]), reader="val")
@@ -98,10 +138,17 @@ def _info(field: str, names: Names) -> DataInfo:
     return DataInfo(keypoints=names, flip_pairs=flip_pairs(names))
 
 
-def _pair(dataset: Any, info: DataInfo, field: str | None) -> tuple[Names, Names] | None:
-    """Names that the data set has itself, and those of `info`; None where there are not both."""
-    names, known = _names_in(dataset), _names_of(info, field)
-    return (names, known) if names and known else None
+def _pair(dataset: Any, info: DataInfo, gives: Sequence[str]) -> tuple[Numbered, Numbered] | None:
+    """Names by number that the data set has itself, and those of `info`; None where there are not both."""
+    known, theirs = _names_of(info, _field(gives)), _numbered(_names_in(dataset) or (), gives)
+    ours = dict(zip(numbers_of(info, gives) or range(len(known)), known, strict=True))
+    return (theirs, ours) if theirs and ours else None
+
+
+def _numbered(names: Names, gives: Sequence[str]) -> Numbered:
+    """Names by number; of boxes those of things alone."""
+    is_of_things = "labels" in gives
+    return {i: name for i, name in enumerate(names) if not is_of_things or name.casefold() not in _NO_THINGS}
 
 
 def _names_of(info: DataInfo, field: str | None) -> Names:
@@ -117,5 +164,8 @@ def _names_in(dataset: Any) -> Names | None:
     return None
 
 
-def _listed(names: Names) -> str:
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+def _listed(numbered: Numbered) -> str:
+    """The names, and their numbers where these do not count from 0 on."""
+    counted = list(numbered) == list(range(len(numbered)))
+    names = [name if counted else f"{number} {name}" for number, name in numbered.items()]
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

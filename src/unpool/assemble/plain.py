@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from unpool.assemble.inputs import colours, say_colours, say_sizes, sizes
-from unpool.assemble.names import check_alike, check_numbers, info_of, numbers_by_name
+from unpool.assemble.names import check_alike, check_numbers, info_of, numbers_by_name, numbers_of, say_numbers
 from unpool.data.loader import Order
 from unpool.data.noise import AddNoise
 from unpool.data.order import Sequential
@@ -24,6 +24,7 @@ from unpool.data.plain import (
     find_drawing,
     find_levels,
     find_normalization,
+    known_besides,
     look_at,
     unwrapped,
 )
@@ -84,10 +85,10 @@ def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str, by_name
             source.batch,
             recipe.train.batch,
         )
-    numbers: tuple[int, ...] = ()
     if info is None:
         info = info_of(None, source.dataset, gives, part=part)
-    elif by_name:
+    numbers = numbers_of(info, gives)
+    if by_name:
         numbers = numbers_by_name(source.dataset, info, gives, part=part)
     else:
         check_numbers(source.dataset, info, gives, part=part)
@@ -114,6 +115,8 @@ def _source(data: Any, *, part: str) -> Source:
 
 def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int, Values], *, part: str) -> Wrapped:
     check_looked(looked.values(), find_normalization(source.dataset), setting, part=part)
+    gives = (*gives_of(recipe), *known_besides(looked.values()))
+    say_numbers(setting.info, setting.numbers, gives if part == "train" else ())
     draws = find_drawing(source.dataset, _spread(source, _READ_TWICE, of=list(looked)), gives_of(recipe))
     if draws == "private" and not source.is_iterated:
         _log.warning(
@@ -132,7 +135,7 @@ def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int,
         )
     reader = DatasetReader(
         source.dataset,
-        gives=gives_of(recipe),
+        gives=gives,
         info=setting.info,
         levels=setting.levels,
         numbers=setting.numbers,
@@ -215,7 +218,8 @@ def plan(
     say_sizes(recipe, images, sizing)
     known = info if classes is not None else None  # else those of the validation set, to be compared
     levels = levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
-    reading = _wrap(source, recipe, Setting(info, levels), looked, part="train")
+    setting = Setting(info, levels, numbers_of(info, gives_of(recipe)))
+    reading = _wrap(source, recipe, setting, looked, part="train")
     planned = Plan(recipe, info, reading, wrap(val, recipe, known, part="val"))
     check_alike(planned.train.reader, planned.val.reader, gives_of(recipe))
     return planned

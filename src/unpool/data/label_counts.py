@@ -165,7 +165,8 @@ def _ids_from_one(counts: LabelCounts, key: str) -> str:
         return ""
     if key == "labels":
         category = "a category above others, such as the supercategory of an export, has no boxes: delete it if so"
-        return f"{category}; numbers in labels of YOLO may have been counted from 1: subtract 1 if so"
+        counted = "numbers in labels of YOLO may have been counted from 1: subtract 1 if so"
+        return f"{category}; {counted}; of a data set passed from Python, begin classes= with '__background__' if so"
     problem = "all others occur, so ids may have been counted from 1, each meaning the class before"
     if key != "mask":
         return f"{problem}: subtract 1 if so"

@@ -57,7 +57,7 @@ def test_bytes_hold_class_156_and_no_minus_100():
 
 
 def test_targets_of_a_set_with_other_numbers_have_those_of_the_names():
-    setting = Setting(SETTING.info, SETTING.levels, numbers=(1, 0))
+    setting = Setting(SETTING.info, SETTING.levels, numbers={0: 1, 1: 0})
     assert target_of("label", 0, setting)["label"].item() == 1
     assert target_of("label", "bee", setting)["label"].item() == 1  # a name has no number
     assert target_of("mask", MASK, setting)["mask"].tolist() == [[1, 0], [0, 255]]

@@ -7,6 +7,7 @@ from unpool.data.plain.normalization import find_normalization
 from unpool.data.plain.reader import DatasetReader, drawing_of, is_iterated, is_random, read_seeded
 from unpool.data.plain.source import Source, unwrapped
 from unpool.data.plain.targets import Setting
+from unpool.data.plain.things import known_besides
 
 __all__ = [
     "DatasetReader",
@@ -21,6 +22,7 @@ __all__ = [
     "find_normalization",
     "is_iterated",
     "is_random",
+    "known_besides",
     "look_at",
     "read_seeded",
     "unwrapped",

@@ -11,6 +11,8 @@ from torch import Tensor
 from unpool.data.plain.levels import Normalization, check_levels, image_of
 from unpool.data.plain.reader import by_key, item_of
 from unpool.data.plain.targets import Setting, target_of, visibility
+from unpool.data.plain.things import corners_of, our_key
+from unpool.data.readers.box_forms import CORNERS, doubt_of, fit
 from unpool.errors import DataError, require_files
 from unpool.types import IGNORE
 
@@ -49,8 +51,9 @@ def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str], *, part:
 
 def _unused(item: Any, values: Values) -> str:
     """What a sample holds beside the values that are used, in words."""
-    if isinstance(item, Mapping):
-        return ", ".join(str(key) for key in item if key not in values)
+    target = item[1] if isinstance(item, tuple | list) and "boxes" in values and isinstance(item[1], Mapping) else item
+    if isinstance(target, Mapping):
+        return ", ".join(str(key) for key in target if our_key(key) not in values)
     count = len(item) - len(values) if isinstance(item, tuple | list) else 0
     return f"{count} more value{'s' if count > 1 else ''}" if count else ""
 
@@ -73,6 +76,35 @@ def check_looked(looked: Iterable[Values], normalization: Normalization, setting
     for key in ("keypoints", "people"):
         if key in looked[0]:
             _check_joints(looked, key, setting, part=part)
+    if "labels" in looked[0]:
+        _check_boxes(looked, part=part)
+
+
+def _check_boxes(looked: Sequence[Values], *, part: str) -> None:
+    """Boxes of all samples that are fractions of the image, of another form, or of another image."""
+    rows, ends, form = [], [], CORNERS
+    for one in looked:
+        height, width = one["image"].shape[-2:]
+        try:
+            boxes, form = corners_of(one["boxes"], (height, width))
+        except DataError:  # the scan names it
+            continue
+        rows.append(boxes.numpy())
+        ends += len(boxes) * [(width, height)]
+    boxes, sides = np.concatenate([np.zeros((0, 4)), *rows]), np.array(ends, float).reshape(-1, 2)
+    if doubt := doubt_of(boxes, sides, form):
+        raise DataError(f"the boxes of {part}, {_shown(boxes, sides)}: {doubt}")
+    if len(boxes) and not (np.minimum(boxes[:, 2:], sides) > np.maximum(boxes[:, :2], 0)).all(1).any():
+        raise DataError(
+            f"none of the {len(boxes)} boxes looked at in {part} has an extent on its image, {_shown(boxes, sides)}: "
+            "give left, top, right, bottom in pixels of the image of the sample"
+        )
+
+
+def _shown(boxes: np.ndarray, sides: np.ndarray) -> str:
+    """An example of boxes that are not what they were taken for."""
+    row = int(fit(boxes, sides).argmin())
+    return f"such as {boxes[row].round(3).tolist()} on {sides[row].astype(int).tolist()} (width, height)"
 
 
 def _check_masks(masks: Sequence[Any], *, part: str) -> None:

@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any, Literal
 
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
 from unpool.data.plain.targets import Setting, target_of, visibility
+from unpool.data.plain.things import things_by_key, things_of
 from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
@@ -24,11 +26,12 @@ class DatasetReader:
     """Samples of any object with `len(set)` and `set[i]`.
 
     A sample is a tuple of the image and what `gives` names after it, in this order, or a dict of these keys; `visible`
-    may be missing. See `image_of` and `target_of` for the kinds of values.
+    may be missing. One with boxes may be an image and a dict too, see `things_by_key`. See `image_of`, `target_of` and
+    `things_of` for the kinds of values.
 
     Args:
         dataset: read by one thread at a time.
-        gives: batch keys that the task needs; `visible` comes with `keypoints`.
+        gives: batch keys that the task needs, and of boxes what samples have besides; `visible` comes with `keypoints`.
         info: names of the classes or joints.
         levels: of the images.
         part: name of the split, of which the names of samples are made.
@@ -49,7 +52,7 @@ class DatasetReader:
         levels: Levels,
         part: str,
         is_random: bool = False,
-        numbers: tuple[int, ...] = (),
+        numbers: Mapping[int, int] = MappingProxyType({}),
         drawing: Drawing = "",
     ) -> None:
         self.dataset = dataset
@@ -76,6 +79,9 @@ class DatasetReader:
             raise IndexError(f"sample {index} of {len(self.names)}")
         values = by_key(item_of(self.dataset, index, is_seeded=is_seeded), self.gives)
         sample = {"image": self.setting.levels.to_uint8(image_of(values["image"]))}
+        if "labels" in self.gives:
+            height, width = sample["image"].shape[-2:]
+            return sample | things_of(values, self.gives, self.setting, size_hw=(height, width))
         for key, value in values.items():
             if key not in ("image", "visible"):
                 sample |= target_of(key, value, self.setting)
@@ -115,6 +121,8 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
     >>> by_key(("picture", 3), ("image", "label"))
     {'image': 'picture', 'label': 3}
     """
+    if "labels" in gives:
+        return things_by_key(item)
     needed = [key for key in gives if key != "visible"]
     if isinstance(item, Mapping):
         if missing := [key for key in needed if key not in item]:

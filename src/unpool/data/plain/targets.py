@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Setting(NamedTuple):
 
     info: DataInfo
     levels: Levels
-    numbers: tuple[int, ...] = ()
+    numbers: Mapping[int, int] = MappingProxyType({})
 
 
 def target_of(key: str, value: Any, setting: Setting) -> Sample:
@@ -54,7 +55,7 @@ def _label(key: str, value: Any, setting: Setting) -> Sample:
     if isinstance(value, float) or not hasattr(value, "__index__"):
         raise DataError(f"label is {quoted(value)}: give the number of its class, from 0 on, as an int")
     number = operator.index(value)
-    if setting.numbers and not 0 <= number < len(setting.numbers):
+    if setting.numbers and number not in setting.numbers:
         raise DataError(f"label is {number}, and the data set names {len(setting.numbers)} classes")
     return {key: torch.tensor(setting.numbers[number] if setting.numbers else number)}
 
@@ -67,7 +68,7 @@ def _mask(key: str, value: Any, setting: Setting) -> Sample:
                 "hold it, or an array"
             )
         value = np.array(value)
-    mask = _numbers(value, "mask")
+    mask = numbers_in(value, "mask")
     if mask.dim() == 3 and mask.shape[0] == 1:
         mask = mask[0]
     if mask.dim() != 2 or not mask.numel():
@@ -86,22 +87,27 @@ def _mask(key: str, value: Any, setting: Setting) -> Sample:
     return {key: _renumbered(mask, setting.numbers).to(torch.uint8)}
 
 
-def _numbers(value: Any, name: str) -> Tensor:
+def numbers_in(value: Any, name: str) -> Tensor:
+    """The numbers of a target of any kind; raises DataError where it holds others, by its name.
+
+    >>> numbers_in([1, 2], "labels")
+    tensor([1, 2])
+    """
     if isinstance(value, Tensor):
-        return value
+        return value.as_subclass(Tensor)  # one of torchvision's kinds keeps it through some operations and not others
     try:
         return torch.as_tensor(np.asarray(value))
     except (TypeError, ValueError):  # of what is no array of numbers
         raise DataError(f"{name} is {quoted(value)}: give an array or a tensor of numbers") from None
 
 
-def _renumbered(mask: Tensor, numbers: tuple[int, ...]) -> Tensor:
+def _renumbered(mask: Tensor, numbers: Mapping[int, int]) -> Tensor:
     if not numbers:
         return mask
     is_class = mask != IGNORE
     if (highest := int(mask.where(is_class, 0).max())) >= len(numbers):
         raise DataError(f"mask holds {highest}, and the data set names {len(numbers)} classes")
-    return torch.tensor(numbers)[mask.where(is_class, 0)].where(is_class, IGNORE)
+    return torch.tensor(list(numbers.values()))[mask.where(is_class, 0)].where(is_class, IGNORE)
 
 
 def _clean(key: str, value: Any, setting: Setting) -> Sample:
@@ -138,7 +144,7 @@ def _people(key: str, value: Any, setting: Setting) -> Sample:
 
 def _points(value: Any, count: int, *, axes: int) -> tuple[Tensor, Tensor]:
     """(..., K, 2) float32, and (..., K) whether each is known: by a third number, and by being no NaN."""
-    points = _numbers(value, "joints").float()
+    points = numbers_in(value, "joints").float()
     whole = f"{'(people, ' if axes == 3 else '('}{count}, 2)"
     if points.dim() != axes or points.shape[-2] != count or points.shape[-1] not in (2, 3):
         raise DataError(

@@ -47,14 +47,23 @@ def doubt_of(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str)
     most, odd = SHARE * len(boxes), int((~fit(boxes, ends)).sum())
     if len(boxes) < LEAST or odd <= most:
         return ""
-    numbers = boxes @ np.linalg.inv(_MATRICES[form])
-    others = [other for other, matrix in _MATRICES.items() if fit(numbers @ matrix, ends).all()]
+    others = other_forms(boxes, ends, form)
     if others:
         return f"{odd} of {len(boxes)} boxes fit no image as {form}, and all do as {others[0]}: write the former"
     if (lost := int((~_shows(boxes, ends)).sum())) > most:
         problem = f"{lost} of {len(boxes)} boxes have no extent as {form}, or lie beside their image"
         return f"{problem}: check how they and the sizes of their images were exported"
     return ""  # boxes of things that the border cuts may reach beyond it; they are clipped
+
+
+def other_forms(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: str) -> list[str]:
+    """Returns the forms that all boxes fit their images in; arguments as of `doubt_of`.
+
+    >>> other_forms(np.array([[50.0, 3.0, 9.0, 20.0]]), np.array([[64, 48]]), CORNERS)
+    ['left, top, width, height']
+    """
+    numbers = boxes @ np.linalg.inv(_MATRICES[form])
+    return [other for other, matrix in _MATRICES.items() if fit(numbers @ matrix, ends).all()]
 
 
 def fit(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:
