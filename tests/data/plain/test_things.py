@@ -200,7 +200,6 @@ def test_what_cannot_be_known_of_each_thing_is_refused(besides, said):
 def test_all_samples_of_a_set_say_the_same_of_their_things():
     looked = [{"boxes": (), "labels": ()}, {"boxes": BOXES, "labels": LABELS, "crowd": [0, 0]}]
     assert known_besides(looked) == ("crowd",)
-    assert known_besides([{"people": [], "areas": []}]) == ()
     things_of({"boxes": [], "labels": []}, ("crowd",), SETTING, size_hw=SIZE)
     with pytest.raises(DataError, match="this sample lacks crowd, which others have"):
         things_of({"boxes": BOXES, "labels": LABELS}, ("crowd",), SETTING, size_hw=SIZE)

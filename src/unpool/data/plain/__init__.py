@@ -4,10 +4,9 @@ from unpool.data.plain.drawing import find_drawing
 from unpool.data.plain.first_look import Values, check_looked, look_at
 from unpool.data.plain.levels import Levels, find_levels
 from unpool.data.plain.normalization import find_normalization
-from unpool.data.plain.reader import DatasetReader, drawing_of, is_iterated, is_random, read_seeded
+from unpool.data.plain.reader import DatasetReader, drawing_of, is_iterated, is_random, known_besides, read_seeded
 from unpool.data.plain.source import Source, unwrapped
 from unpool.data.plain.targets import Setting
-from unpool.data.plain.things import known_besides
 
 __all__ = [
     "DatasetReader",

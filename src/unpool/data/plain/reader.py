@@ -1,7 +1,7 @@
 """A data set of (image, target) as a reader."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
 from unpool.data.plain.targets import Setting, target_of, visibility
-from unpool.data.plain.things import things_by_key, things_of
+from unpool.data.plain.things import OPTIONAL, things_by_key, things_of
 from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
@@ -82,6 +82,10 @@ class DatasetReader:
         if "labels" in self.gives:
             height, width = sample["image"].shape[-2:]
             return sample | things_of(values, self.gives, self.setting, size_hw=(height, width))
+        for key in _OF_POSES:
+            if (key in values) != (key in self.gives):
+                has, others = ("has", "lack") if key in values else ("lacks", "have")
+                raise DataError(f"this sample {has} {key}, which others {others}: give {key} with all samples or none")
         for key, value in values.items():
             if key not in ("image", "visible"):
                 sample |= target_of(key, value, self.setting)
@@ -123,7 +127,7 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
     """
     if "labels" in gives:
         return things_by_key(item)
-    needed = [key for key in gives if key != "visible"]
+    needed = [key for key in gives if key not in _OPTIONAL]
     if isinstance(item, Mapping):
         if missing := [key for key in needed if key not in item]:
             raise DataError(
@@ -140,7 +144,20 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
     return dict(zip(gives, item, strict=False))  # `visible`, the last, may be missing
 
 
-_OPTIONAL = ("visible", "area", "areas", "boxes")  # that scores of poses are computed from where they are known
+_OF_POSES = ("area", "areas", "boxes")  # that scores are computed from where they are known
+_OPTIONAL = ("visible", *_OF_POSES)
+
+
+def known_besides(looked: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What samples have beside what their task needs: of things with a class, or of poses.
+
+    >>> known_besides([{"labels": [], "boxes": []}, {"labels": [3], "boxes": [[0, 0, 8, 8]], "crowd": [0]}])
+    ('crowd',)
+    >>> known_besides([{"people": [], "areas": []}])
+    ('areas',)
+    """
+    keys = {key for one in looked for key in one}
+    return tuple(key for key in (OPTIONAL if "labels" in keys else _OF_POSES) if key in keys)
 
 
 def drawing_of(reader: object) -> Drawing:

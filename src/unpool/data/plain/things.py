@@ -51,16 +51,6 @@ def things_by_key(item: Any) -> dict[str, Any]:
     return {key: values[key] for key in (*NEEDED, *OPTIONAL) if key in values}
 
 
-def known_besides(looked: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What samples with boxes have of each thing beside its box and class.
-
-    >>> known_besides([{"labels": [], "boxes": []}, {"labels": [3], "boxes": [[0, 0, 8, 8]], "crowd": [0]}])
-    ('crowd',)
-    """
-    keys = {key for one in looked for key in one if "labels" in one}
-    return tuple(key for key in OPTIONAL if key in keys)
-
-
 def our_key(key: Any) -> Any:
     """Our word for a key of a target.
 
