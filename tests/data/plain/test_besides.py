@@ -27,5 +27,5 @@ def test_area_of_some_samples_is_refused():
     items = [posed() for _ in range(200)]
     items[150] = posed(area=torch.tensor(300.0))
     reader = wrap(items, RECIPE, JOINTS, part="train").reader
-    with pytest.raises(DataError, match="this sample has area, which others lack: give area with all samples or none"):
+    with pytest.raises(DataError, match="this sample has area, which others lack: give area with all samples or with"):
         reader[150]

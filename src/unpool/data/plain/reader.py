@@ -9,7 +9,7 @@ from typing import Any, Literal
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
 from unpool.data.plain.targets import Setting, target_of, visibility
-from unpool.data.plain.things import OPTIONAL, things_by_key, things_of
+from unpool.data.plain.things import OPTIONAL, check_besides, things_by_key, things_of
 from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
@@ -82,10 +82,7 @@ class DatasetReader:
         if "labels" in self.gives:
             height, width = sample["image"].shape[-2:]
             return sample | things_of(values, self.gives, self.setting, size_hw=(height, width))
-        for key in _OF_POSES:
-            if (key in values) != (key in self.gives):
-                has, others = ("has", "lack") if key in values else ("lacks", "have")
-                raise DataError(f"this sample {has} {key}, which others {others}: give {key} with all samples or none")
+        check_besides(values, self.gives, _OF_POSES)
         for key, value in values.items():
             if key not in ("image", "visible"):
                 sample |= target_of(key, value, self.setting)

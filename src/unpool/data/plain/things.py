@@ -73,6 +73,18 @@ def _flat(item: Any) -> Mapping[Any, Any]:
     return dict(zip(NEEDED, item, strict=False))
 
 
+def check_besides(values: Mapping[str, Any], gives: Sequence[str], optional: Sequence[str]) -> None:
+    """Refuses a sample that has one of the keys that a set may leave out where others have none, or lacks it.
+
+    Raises:
+        DataError: it does.
+    """
+    for key in optional:
+        if (key in values) != (key in gives):
+            has, others = ("has", "lack") if key in values else ("lacks", "have")
+            raise DataError(f"this sample {has} {key}, which others {others}: give {key} with all samples or with none")
+
+
 def things_of(values: Mapping[str, Any], gives: Sequence[str], setting: Setting, *, size_hw: Size) -> Sample:
     """The things of a sample that show on its image.
 
@@ -88,10 +100,9 @@ def things_of(values: Mapping[str, Any], gives: Sequence[str], setting: Setting,
     boxes, form = corners_of(values["boxes"], size_hw)
     _check_sides(boxes, size_hw, form)
     sample = {"boxes": boxes, "labels": _classes(values["labels"], len(boxes), setting)}
+    if len(boxes):
+        check_besides(values, gives, OPTIONAL)
     for key in OPTIONAL:
-        if (key in values) != (key in gives) and len(boxes):
-            has, others = ("has", "lack") if key in values else ("lacks", "have")
-            raise DataError(f"this sample {has} {key}, which others {others}: give {key} with all samples or with none")
         if key in gives:
             sample[key] = _of_each(key, values.get(key, ()), len(boxes), size_hw)
     return _shown(sample, size_hw)
