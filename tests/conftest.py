@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -14,6 +15,13 @@ from unpool.training import speed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
+gc.disable()  # until all tests are collected: nothing of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the search for garbage, a second each time, leaves them out from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +33,9 @@ def _subnormal_numbers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of precision and memory format are timed in two rounds, whichever wins."""
+    """Settings of precision and memory format are timed in two rounds of one step, whichever wins."""
     monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
+    monkeypatch.setattr(speed, "SAMPLE_S", 1e-6)
 
 
 @pytest.fixture
