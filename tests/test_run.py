@@ -33,6 +33,7 @@ SMALL = {
     "data.workers": 0,
     "data.train_size": [64, 64],
     "model.width": 4,
+    "model.widths": [8, 8, 8, 8, 8],
 }
 AVERAGED = {"train.ema": 0.9}
 
@@ -200,6 +201,7 @@ def test_run_that_never_began_leaves_no_folder(camvid, tmp_path):
 def test_evaluation_of_another_folder_matches_classes_by_name(tmp_path):
     ours = write_tree("folder", tmp_path / "ours")
     overrides = settings(ours, **{"data.size": [32, 32], "data.train_size": None})
+    del overrides["model.widths"]
     run.train("folder_resnet18", overrides, run=tmp_path / "run")
     theirs = tmp_path / "theirs" / "val"
     for name in ("bee", "cat"):
