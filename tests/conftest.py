@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from unpool import report_pictures
 from unpool.errors import STOP_SIGNALS
 from unpool.training import speed
 
@@ -36,6 +37,12 @@ def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of precision and memory format are timed in two rounds of one step, whichever wins."""
     monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
     monkeypatch.setattr(speed, "SAMPLE_S", 1e-6)
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of a run shows two pictures of each kind; they are a third of a tiny run's time."""
+    monkeypatch.setattr(report_pictures, "SHOWN", 2)
 
 
 @pytest.fixture
