@@ -32,17 +32,17 @@ def _subnormal_numbers() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-@pytest.fixture(autouse=True)
-def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of precision and memory format are timed in two rounds of one step, whichever wins."""
-    monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
-    monkeypatch.setattr(speed, "SAMPLE_S", 1e-6)
+@pytest.fixture(scope="session", autouse=True)
+def _short_runs() -> Iterator[None]:
+    """Settings of precision and memory format are timed in two rounds of one step, whichever wins.
 
-
-@pytest.fixture(autouse=True)
-def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report of a run shows two pictures of each kind; they are a third of a tiny run's time."""
-    monkeypatch.setattr(report_pictures, "SHOWN", 2)
+    A report has two pictures of each kind, which take a third of a tiny run.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "ENOUGH_S", 0.0)
+        patch.setattr(speed, "SAMPLE_S", 1e-6)
+        patch.setattr(report_pictures, "SHOWN", 2)
+        yield
 
 
 @pytest.fixture
