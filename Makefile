@@ -21,6 +21,8 @@ weights: setup
 demo: setup
 	$(BIN)/unpool train scenes_unet
 
+# Python compiles each file once, also where the environment tells it to keep none of them
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(BIN)/python -m pytest -n logical --dist worksteal
 

@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -9,11 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from unpool import report_pictures
 from unpool.errors import STOP_SIGNALS
 from unpool.training import speed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
+gc.disable()  # until all tests are collected: nothing of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the search for garbage, a second each time, leaves them out from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +32,17 @@ def _subnormal_numbers() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-@pytest.fixture(autouse=True)
-def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of precision and memory format are timed in two rounds, whichever wins."""
-    monkeypatch.setattr(speed, "ENOUGH_S", 0.0)
+@pytest.fixture(scope="session", autouse=True)
+def _short_runs() -> Iterator[None]:
+    """Settings of precision and memory format are timed in two rounds of one step, whichever wins.
+
+    A report has two pictures of each kind, which take a third of a tiny run.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "ENOUGH_S", 0.0)
+        patch.setattr(speed, "SAMPLE_S", 1e-6)
+        patch.setattr(report_pictures, "SHOWN", 2)
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.test_run import SMALL, StopAfter
+from tests.test_run import AVERAGED, SMALL, StopAfter
 from tests.tiny_trees import write_tree
 from unpool import run
 from unpool.errors import DataError, Stopped
@@ -99,13 +99,14 @@ def test_image_that_cannot_be_decoded_is_left_out_of_a_streamed_set_before_train
 
 def test_image_left_unverified_is_replaced_counted_and_the_run_resumed_bit_for_bit(camvid, tmp_path):
     halve(camvid / FIRST)
-    metrics = train(camvid, tmp_path / "whole", HEADERS)
+    settings = HEADERS | AVERAGED
+    metrics = train(camvid, tmp_path / "whole", settings)
     assert metrics["data"]["train"] == 6
     assert metrics["data"]["unreadable"] == ["train/0.jpg"]
     assert metrics["training"]["images_replaced"] == 2
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [line["replaced"] for line in lines if line["kind"] == "step"][-1] == 2
-    folder = stopped(camvid, tmp_path / "run", HEADERS, 4)  # in the second epoch
+    folder = stopped(camvid, tmp_path / "run", settings, 4)  # in the second epoch
     resumed = run.resume(folder)
     assert resumed["training"]["images_replaced"] == 2
     assert resumed["data"]["unreadable"] == ["train/0.jpg"]

@@ -14,6 +14,7 @@ SMALL |= {
     "train.precision": "float32",
     "train.memory_format": "contiguous",
     "train.warmup_epochs": 0,
+    "model.width": 4,
 }
 
 
@@ -59,7 +60,7 @@ def test_class_in_no_validation_mask_is_named(tmp_path, monkeypatch):
             mask = pixels(32, 32, most=3 if split == "train" else 2, seed=i)
             written(tmp_path / "set" / split / "images" / f"{i}.png", encoded(pixels(32, 32, 3, seed=i)))
             written(tmp_path / "set" / split / "masks" / f"{i}.png", encoded(mask))
-    small = {key: value for key, value in SMALL.items() if key != "data.size"}
+    small = {key: value for key, value in SMALL.items() if key != "data.size"} | {"model.widths": [8] * 5}
     metrics = run.train("folder_unet", {**small, "data.root": str(tmp_path / "set")}, run=tmp_path / "run")
     assert metrics["data"]["not_measured"] == ["water"]
     assert metrics["data"]["never_learned"] == []

@@ -22,7 +22,7 @@ from unpool.recipe import (
 )
 from unpool.recipe.options import DERIVED, options_of
 from unpool.recipe.settings import Data, Model, Recipe, Task
-from unpool.recipe.yaml_text import line_of
+from unpool.recipe.yaml_text import line_of, read_yaml
 from unpool.tasks import TASKS
 
 SOUND = """\
@@ -140,6 +140,11 @@ def test_alignment_of_no_network_is_a_mistake(sound):
     texts = ["model.name=fcn_resnet50", "data.reader=folder_masks", "task.name=segmentation", "model.align=corners"]
     with pytest.raises(RecipeError, match=r"align.*corners"):
         load_recipe(sound, texts)
+
+
+def test_text_that_is_read_again_has_its_own_values():
+    read_yaml("a: [1, {b: 2}]", where="x")["a"][1]["b"] = 3
+    assert read_yaml("a: [1, {b: 2}]", where="x") == {"a": [1, {"b": 2}]}
 
 
 def test_words_that_old_yaml_turns_into_other_things_stay_words(sound):

@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -27,11 +30,12 @@ SMALL = {
     "train.warmup_epochs": 0,
     "train.precision": "float32",
     "train.memory_format": "contiguous",
-    "train.ema": 0.9,
     "data.workers": 0,
     "data.train_size": [64, 64],
     "model.width": 4,
+    "model.widths": [8, 8, 8, 8, 8],
 }
+AVERAGED = {"train.ema": 0.9}
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +56,37 @@ def tensors_of(path):
     return hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
 
 
+def digest(root):
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in root.rglob("*") if path.is_file()}
+
+
+class Finished(NamedTuple):
+    """A run with averaged weights that has ended, its set, that set's bytes before, and the metrics it gave."""
+
+    run: Path
+    camvid: Path
+    before: dict[Path, bytes]
+    metrics: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    root = write_tree("camvid", folder / "camvid")
+    before = digest(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        return Finished(
+            folder / "run", root, before, run.train("camvid_unet", settings(root, **AVERAGED), run=folder / "run")
+        )
+
+
+@pytest.fixture
+def finished(trained_once, tmp_path):
+    """The finished run as a copy of the test's own, with the times of its files."""
+    return trained_once._replace(run=Path(shutil.copytree(trained_once.run, tmp_path / "run")))
+
+
 class StopAfter(Callback):
     """Asks to stop after so many steps, as a signal would."""
 
@@ -63,38 +98,36 @@ class StopAfter(Callback):
             job.stop.number = self.number
 
 
-def test_evaluate_gives_what_train_left(camvid, tmp_path):
-    trained = run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
-    measured = run.evaluate(tmp_path / "run")
+def test_evaluate_gives_what_train_left(finished):
+    trained, measured = finished.metrics, run.evaluate(finished.run)
     for name in ("mean_iou", "pixel_accuracy", "class_accuracy", "loss"):
         assert measured[name] == pytest.approx(trained[name], abs=1e-6), name
     assert measured["iou"] == pytest.approx(trained["iou"], abs=1e-6)
     assert measured["images"] == 3
 
 
-def test_metrics_of_an_evaluation_are_json_where_the_loss_is_not_finite(camvid, tmp_path, monkeypatch):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+def test_metrics_of_an_evaluation_are_json_where_the_loss_is_not_finite(finished, monkeypatch):
     measure = run.measure
     monkeypatch.setattr(run, "measure", lambda *parts, **options: {**measure(*parts, **options), "loss": float("inf")})
-    metrics = run.evaluate(tmp_path / "run")
+    metrics = run.evaluate(finished.run)
     assert metrics["loss"] is None
     json.dumps(metrics, allow_nan=False)
 
 
-def test_metrics_are_flat_json_under_plain_names(camvid, tmp_path):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+def test_metrics_are_flat_json_under_plain_names(finished):
+    metrics = json.loads((finished.run / "metrics.json").read_text())
     assert {"mean_iou", "pixel_accuracy", "class_accuracy", "iou", "loss", "images"} <= metrics.keys()
     assert set(metrics["iou"]) > {"Sky", "Road"}
 
 
 @pytest.mark.parametrize("steps", [3, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 4))])
-def test_resumed_run_has_the_bits_of_one_that_never_stopped(camvid, tmp_path, steps):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "whole")
+def test_resumed_run_has_the_bits_of_one_that_never_stopped(finished, tmp_path, steps):
     with pytest.raises(Stopped):
-        run.train("camvid_unet", settings(camvid), run=tmp_path / "cut", callbacks=[StopAfter(steps)])
+        run.train(
+            "camvid_unet", settings(finished.camvid, **AVERAGED), run=tmp_path / "cut", callbacks=[StopAfter(steps)]
+        )
     run.resume(tmp_path / "cut")
-    assert tensors_of(tmp_path / "cut") == tensors_of(tmp_path / "whole")
+    assert tensors_of(tmp_path / "cut") == tensors_of(finished.run)
 
 
 def test_resumed_run_goes_on_from_the_step_that_was_saved(camvid, tmp_path):
@@ -113,7 +146,7 @@ def test_run_starts_from_the_weights_it_was_given_and_asks_for_them_once(camvid,
     network = models.build("unet", backbone=known.backbone, num_classes=5, **known.options)
     path = save_weights(tmp_path / "start.safetensors", network)
     start = {"model.weights": str(path), "model.new_head": True}
-    chosen = settings(camvid, **start, **{"train.lr": 1e-9, "train.ema": None})
+    chosen = settings(camvid, **start, **{"train.lr": 1e-9})
     run.train("camvid_unet", chosen, run=tmp_path / "whole")
     with pytest.raises(Stopped):
         run.train("camvid_unet", chosen, run=tmp_path / "cut", callbacks=[StopAfter(1)])
@@ -126,41 +159,34 @@ def test_run_starts_from_the_weights_it_was_given_and_asks_for_them_once(camvid,
     run.evaluate(tmp_path / "whole")
 
 
-def test_same_seed_gives_the_same_bits_and_another_seed_others(camvid, tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run.train("camvid_unet", settings(camvid, **{"train.seed": seed}), run=tmp_path / name)
-    assert tensors_of(tmp_path / "a") == tensors_of(tmp_path / "b")
-    assert tensors_of(tmp_path / "a") != tensors_of(tmp_path / "c")
+def test_same_seed_gives_the_same_bits_and_another_seed_others(finished, tmp_path):
+    for name, seed in (("again", 0), ("other", 1)):
+        chosen = settings(finished.camvid, **AVERAGED, **{"train.seed": seed})
+        run.train("camvid_unet", chosen, run=tmp_path / name)
+    assert tensors_of(tmp_path / "again") == tensors_of(finished.run)
+    assert tensors_of(tmp_path / "other") != tensors_of(finished.run)
 
 
-def test_finished_run_is_left_alone_by_resume(camvid, tmp_path):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert run.resume(tmp_path / "run")["already_complete"]
+def test_finished_run_is_left_alone_by_resume(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.run.rglob("*") if path.is_file()}
+    assert run.resume(finished.run)["already_complete"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_more_epochs_go_on_from_the_finished_run(camvid, tmp_path):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
-    metrics = run.resume(tmp_path / "run", {"train.epochs": 3})
+def test_more_epochs_go_on_from_the_finished_run(finished):
+    metrics = run.resume(finished.run, {"train.epochs": 3})
     assert [line["epoch"] for line in metrics["history"]][-1] == 3
 
 
-def test_training_changes_no_file_of_the_user(camvid, tmp_path):
-    def digest():
-        return {path: hashlib.sha256(path.read_bytes()).digest() for path in camvid.rglob("*") if path.is_file()}
-
-    before = digest()
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
-    run.evaluate(tmp_path / "run")
-    run.predict(tmp_path / "run", [camvid / "CamVid" / "val"], tmp_path / "out")
-    assert digest() == before
+def test_training_changes_no_file_of_the_user(finished, tmp_path):
+    run.evaluate(finished.run)
+    run.predict(finished.run, [finished.camvid / "CamVid" / "val"], tmp_path / "out")
+    assert digest(finished.camvid) == finished.before
 
 
-def test_existing_run_is_refused_with_the_command_that_resumes(camvid, tmp_path):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+def test_existing_run_is_refused_with_the_command_that_resumes(finished):
     with pytest.raises(RecipeError, match=r"exists already.*unpool train --resume"):
-        run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+        run.train("camvid_unet", settings(finished.camvid, **AVERAGED), run=finished.run)
 
 
 def test_run_that_never_began_leaves_no_folder(camvid, tmp_path):
@@ -175,6 +201,7 @@ def test_run_that_never_began_leaves_no_folder(camvid, tmp_path):
 def test_evaluation_of_another_folder_matches_classes_by_name(tmp_path):
     ours = write_tree("folder", tmp_path / "ours")
     overrides = settings(ours, **{"data.size": [32, 32], "data.train_size": None})
+    del overrides["model.widths"]
     run.train("folder_resnet18", overrides, run=tmp_path / "run")
     theirs = tmp_path / "theirs" / "val"
     for name in ("bee", "cat"):
@@ -212,10 +239,9 @@ def test_predictions_lie_in_the_run_where_no_folder_is_named(camvid, tmp_path, m
     assert run.default_output("resnet50", "imagenet").as_posix() == "predictions"
 
 
-def test_predictions_have_the_size_of_their_images(camvid, tmp_path):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+def test_predictions_have_the_size_of_their_images(finished, tmp_path):
     Image.new("RGB", (101, 67), (90, 120, 30)).save(tmp_path / "street.png")
-    run.predict(tmp_path / "run", [tmp_path / "street.png"], tmp_path / "out")
+    run.predict(finished.run, [tmp_path / "street.png"], tmp_path / "out")
     mask = Image.open(tmp_path / "out" / "street_mask.png")
     assert mask.size == (101, 67)
     assert mask.mode == "P"
@@ -248,7 +274,7 @@ def test_report_shows_the_weights_that_are_kept(camvid, tmp_path, monkeypatch):
         return [], []
 
     monkeypatch.setattr("unpool.conduct.draw_examples", note)
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+    run.train("camvid_unet", settings(camvid, **AVERAGED), run=tmp_path / "run")
     kept = load_file(tmp_path / "run" / "model.safetensors")
     assert all(torch.equal(shown[0][name], value) for name, value in kept.items())
 
@@ -339,10 +365,9 @@ def test_an_empty_reader_is_not_replaced_by_that_of_the_recipe(camvid, tmp_path)
 @pytest.mark.parametrize(
     "override", ["data.size=[64,64]", "model.width=8", "task.class_weights=null", "data.channels=1"]
 )
-def test_evaluation_refuses_what_a_trained_network_cannot_change(camvid, tmp_path, override):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+def test_evaluation_refuses_what_a_trained_network_cannot_change(finished, override):
     with pytest.raises(RecipeError, match="cannot be overridden here"):
-        run.evaluate(tmp_path / "run", [override])
+        run.evaluate(finished.run, [override])
 
 
 def test_all_of_another_folder_without_splits_is_measured(tmp_path):
@@ -419,7 +444,6 @@ def test_orientation_ignored_in_training_is_ignored_in_prediction(tmp_path):
     assert Image.open(tmp_path / "out" / "lying_mask.png").size == (48, 32)
 
 
-def test_resume_refuses_to_change_the_recipe(camvid, tmp_path):
-    run.train("camvid_unet", settings(camvid), run=tmp_path / "run")
+def test_resume_refuses_to_change_the_recipe(finished):
     with pytest.raises(RecipeError, match=r"train\.lr cannot be overridden here"):
-        run.resume(tmp_path / "run", {"train.lr": 1.0})
+        run.resume(finished.run, {"train.lr": 1.0})

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,16 @@ def hardware() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the installed packages of SHOWN_PACKAGES, by name."""
-    result = {"python": platform.python_version()}
-    for name in SHOWN_PACKAGES:
-        try:
-            result[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return result
+    installed = {name: number for name in SHOWN_PACKAGES if (number := _installed(name)) is not None}
+    return {"python": platform.python_version(), **installed}
+
+
+@cache  # looked up in folders of packages, and wanted with each save
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def is_busy() -> bool:

@@ -29,11 +29,10 @@ def draw_examples(job: Job, data: Data, collate: Transform) -> tuple[list[Exampl
     samples = data.val.samples
     spread = _spread(len(samples), LOOKED_AT)
     seen = [_Seen(index, _look(job, collate([samples[index]], 0))[1]) for index in spread]
-    worst = sorted(seen, key=lambda one: one.loss, reverse=True)[:SHOWN]
-    return (
-        [_example(job, data, collate, index=index) for index in _spread(len(samples), SHOWN)],
-        [_example(job, data, collate, index=one.position) for one in worst],
-    )
+    worst = [one.position for one in sorted(seen, key=lambda one: one.loss, reverse=True)[:SHOWN]]
+    shown = _spread(len(samples), SHOWN)
+    drawn = {index: _example(job, data, collate, index=index) for index in dict.fromkeys((*shown, *worst))}
+    return [drawn[index] for index in shown], [drawn[index] for index in worst]
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -148,7 +148,7 @@ def test_statistics_of_batch_norm_and_their_counts_are_restored(tmp_path, root, 
 
 EVALUATED = {
     "classification": ("folder_resnet18", {**SMALL, "model.width": 4, "train.epochs": 1}),
-    "segmentation": ("folder_unet", {**SMALL, "model.width": 4, "train.epochs": 1}),
+    "segmentation": ("folder_unet", {**SMALL, "model.width": 4, "model.widths": [8] * 5, "train.epochs": 1}),
 }
 
 
@@ -233,7 +233,8 @@ MATRIX = [
         {"model.name": "vgg11", "model.width": 4},
     )),
     *(("folder_masks", "folder_unet", options) for options in (
-        {"model.width": 4}, {"model.name": "segnet_basic", "model.backbone": None, "model.width": 4},
+        {"model.width": 4, "model.widths": [8] * 5},
+        {"model.name": "segnet_basic", "model.backbone": None, "model.width": 4},
         {"model.name": "unet_same_bn", "model.backbone": None, "model.width": 4, "model.dropout": 0.2},
         {"model.name": "fpn", "model.width": 4, "model.neck_width": 8, "model.head_width": 8},
     )),

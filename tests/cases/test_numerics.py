@@ -46,7 +46,9 @@ def train(tmp_path):
     def train(recipe="folder_resnet18", settings=(), *, root=None, **parts):
         tree = "folder_masks" if recipe == "folder_unet" else "folder"
         root = root or (tmp_path / "set" if (tmp_path / "set").exists() else write_tree(tree, tmp_path / "set"))
-        return run.train(recipe, {**SMALL, "data.root": str(root), **dict(settings)}, run=tmp_path / "run", **parts)
+        narrow = {"model.widths": [8] * 5} if recipe == "folder_unet" else {}
+        chosen = {**SMALL, **narrow, "data.root": str(root), **dict(settings)}
+        return run.train(recipe, chosen, run=tmp_path / "run", **parts)
 
     return train
 

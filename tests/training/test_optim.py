@@ -1,8 +1,11 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from unpool.errors import RecipeError
+from unpool.training import optim
 from unpool.training.optim import OPTIMIZERS, build_optimizer, check_weights, set_lr
 
 
@@ -46,6 +49,36 @@ def test_sgd_momentum_adds_nine_tenths_of_the_step_before():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_is_fused(name):
     assert build_optimizer(small(), name=name, lr=0.1).defaults["fused"] is True
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_calls_nothing_of_torchs_compiler(name):
+    model, files = small(), set()
+    sys.setprofile(lambda frame, event, what: files.add(frame.f_code.co_filename))
+    try:
+        optimizer = build_optimizer(model, name=name, lr=0.1)
+        model(torch.zeros(2, 2, 3, 3)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        optimizer.load_state_dict(optimizer.state_dict())
+    finally:
+        sys.setprofile(None)
+    assert {file.rpartition("/torch/")[2] for file in files} & {"optim/optimizer.py", "_compile.py"} == {
+        "optim/optimizer.py"
+    }
+    assert not [file for file in files if "/torch/_dynamo/" in file]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_step_that_is_not_fused_keeps_no_graph_and_calls_hooks(name, monkeypatch):
+    monkeypatch.setattr(optim, "FUSED_ON", ())
+    model, steps = small(), []
+    optimizer = build_optimizer(model, name=name, lr=0.1)
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    model(torch.zeros(2, 2, 3, 3)).sum().backward()
+    optimizer.step()
+    assert steps == [1]
+    assert all(weight.is_leaf for weight in model.parameters())
 
 
 def test_frozen_weights_are_not_given_to_the_optimizer():

@@ -16,6 +16,7 @@ FLOAT = {"precision": "float32", "memory_format": "contiguous"}
 @pytest.fixture(autouse=True)
 def _whole_timing(monkeypatch):
     monkeypatch.setattr(speed, "ENOUGH_S", 5.0)
+    monkeypatch.setattr(speed, "SAMPLE_S", 0.02)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """Reads and writes YAML 1.2 with plain values only: no tags, no aliases, no duplicate keys."""
 
+import copy
 import datetime
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -27,6 +29,11 @@ def read_yaml(text: str, *, where: str) -> Any:
     Raises:
         RecipeError: the text is no YAML, or has other than plain values; the message has the line and column.
     """
+    return copy.deepcopy(_parse(text, where))
+
+
+@lru_cache(maxsize=64)  # a command reads one recipe several times
+def _parse(text: str, where: str) -> Any:
     if len(text) > LARGEST:
         raise RecipeError(
             f"{where} has {len(text)} characters; a recipe has at most {LARGEST}: is this the right file?"

@@ -1,5 +1,8 @@
 """Optimisers by name, with weight decay kept off biases and normalisation."""
 
+import inspect
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
@@ -8,6 +11,19 @@ from unpool.errors import RecipeError, quoted
 
 OPTIMIZERS = ("sgd", "adamw", "adam")
 FUSED_ON = ("cpu", "cuda")
+
+
+def _without_compiler(kind: type[torch.optim.Optimizer]) -> Any:
+    """The optimiser with its methods as they are written, no gradient in its step.
+
+    torch wraps them to keep its compiler out, and the wrappers import the compiler for that: two seconds of each start.
+    """
+    names = ("step", "zero_grad", "add_param_group", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(methods["step"])})
+
+
+SGD, AdamW, Adam = map(_without_compiler, (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam))
 
 
 def build_optimizer(
@@ -39,11 +55,11 @@ def build_optimizer(
     groups = [group for group in groups if group["params"]]
     fused = all(weight.device.type in FUSED_ON for weight in trained)
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
+        return SGD(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, fused=fused)
+        return AdamW(groups, lr=lr, fused=fused)
     if name == "adam":
-        return torch.optim.Adam(groups, lr=lr, fused=fused)
+        return Adam(groups, lr=lr, fused=fused)
     raise ValueError(f"optimizer {quoted(name)} is unknown; choose one of {', '.join(OPTIMIZERS)}")
 
 
