@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks import fingerprints
 from benchmarks.fingerprints import Some
-from benchmarks.record import RESULTS, Row, write_result
+from benchmarks.record import RESULTS, Row, commit, write_result
 from unpool.assemble.data import make_reader, read_data
 from unpool.assemble.job import make_job
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
@@ -49,6 +49,7 @@ FIXED = {
 RECIPES = {"mnist_convnet": "mnist", "scenes_unet": None, "figures_hourglass": None, "bsd_dncnn_s": "bsd_denoise"}
 # at its own rate for 16 images DnCNN's loss leaps in the first steps of 8, and differences grow fourfold in each
 CALM = {"bsd_dncnn_s": {"train.lr": 1e-4}}
+FILE = RESULTS / "processes.json"
 LOSS, NOISES = 1e-5, 10  # a loss in float32 may differ by so much, or by so many times what the last bits make
 
 
@@ -194,7 +195,11 @@ def main() -> int:
 
 def compare(recipes: Sequence[str], data: Path | None) -> int:
     started_s = time.monotonic()
-    lines, is_good = [], True
+    before = json.loads(FILE.read_text()) if FILE.is_file() and set(recipes) != set(RECIPES) else {}
+    lines = [line for line in before.get("table", [])[1:] if line[0] not in recipes]
+    commits = {line[0]: before["commit"] for line in lines} | before.get("details", {}).get("commits", {})
+    commits |= dict.fromkeys(recipes, commit())
+    is_good = True
     for recipe in recipes:
         folder = RECIPES[recipe]
         root = None if folder is None or data is None else data / folder
@@ -217,11 +222,12 @@ def compare(recipes: Sequence[str], data: Path | None) -> int:
     steps = EPOCHS * -(-SAMPLES // BATCH)
     rows = [Row(what=f"largest differences from one process, {steps} steps", figure="see the table")]
     write_result(
-        RESULTS / "processes.json",
+        FILE,
         rows,
         command="python -m benchmarks.processes --data DIR",
         seed=0,
-        wall_s=time.monotonic() - started_s,
+        wall_s=time.monotonic() - started_s + before.get("wall_s", 0.0),
+        details={"commits": commits},
         table=[head, *lines],
     )
     return 0 if is_good else 1
