@@ -13,11 +13,12 @@ import torch
 from unpool.data.classes import match
 from unpool.data.generated import Generated
 from unpool.data.measure import Measure
-from unpool.data.synthetic import KINDS, LEAST_VISIBLE, SIDE, SPLITS, draw_scene
+from unpool.data.synthetic import KINDS, LEAST_VISIBLE, SIDE, draw_scene
 from unpool.errors import DataError
 from unpool.limits import MANY, Seed
 from unpool.types import DataInfo, Sample
 
+SPLITS = {"train": (0, 6000), "val": (1, 200), "test": (2, 200)}  # stream of random numbers, default size
 _CLASSES = tuple(kind.name for kind in KINDS[:3])
 
 
@@ -30,7 +31,7 @@ class BoxScenes(Generated):
         root: not used; every reader has it.
         split: "train", "val" or "test", which share no image.
         seed: of the images.
-        count: number of images, at most 1,000,000, by default 1500 for training, else 200.
+        count: number of images, at most 1,000,000, by default 6000 for training, else 200.
         side: height and width in pixels, 32 to 4096.
         masks: whether to give the visible pixels of each object too.
         classes: names of the shapes that are drawn, by index: some of disc, square, triangle and cross.
