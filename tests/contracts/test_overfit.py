@@ -3,9 +3,9 @@
 import pytest
 from torch import nn
 
-from benchmarks import overfit
+from benchmarks import overfit, overfit_detectors
 from benchmarks.overfit import CASES, Case, build, learn
-from unpool.models import backbones, classifiers, denoising, localization, pose, segmentation
+from unpool.models import backbones, classifiers, denoising, detection, localization, pose, segmentation
 
 MODULES = [
     *backbones.FAMILIES,
@@ -17,6 +17,12 @@ MODULES = [
 def test_every_module_has_a_network_among_the_cases(module):
     names = sorted(module.VARIANTS)
     assert {case.name for case in CASES} & set(names), f"add a Case for one of {names} to benchmarks/overfit.py"
+
+
+@pytest.mark.parametrize("module", detection.MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_every_module_of_detectors_has_a_row_that_learns_scenes(module):
+    names = sorted(module.VARIANTS)
+    assert set(overfit_detectors.ROWS) & set(names), f"add one of {names} to benchmarks/overfit_detectors.py"
 
 
 @pytest.mark.slow
