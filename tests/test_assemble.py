@@ -179,6 +179,7 @@ def test_augmentations_of_boxes_are_refused_where_there_are_labels(name, words, 
 
 def test_anchors_that_are_shares_of_a_padded_input_are_refused():
     chosen = {"data.count": 8, "data.shorter": 48, "data.longest": 64, "model.width": 8, "model.extra_width": 8}
+    chosen["model.anchors"] = []
     data = data_of(load_recipe("scenes_ssd", chosen))
     make = partial(make_model, task=Detection(data.info), info=data.info)
     with pytest.raises(RecipeError, match=r"anchors of ssd are shares .* data\.shorter .* set data\.size"):

@@ -17,14 +17,9 @@ from unpool.predictor.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.recipe.overrides import parse_overrides
-from unpool.tasks import published_task
+from unpool.tasks import TASKS
 from unpool.types import Reader
 
-RECIPES = {  # by the task of the network: for the reader and the task
-    "classification": "folder_resnet18",
-    "segmentation": "folder_unet",
-    "detection": "coco_fasterrcnn",
-}
 _log = logging.getLogger(__name__)
 _SYNSET = re.compile(r"(n\d{8})(?![0-9])")
 
@@ -59,7 +54,7 @@ def published_on(
         DataError: the set cannot be read, or a class is none of the network's, or may be two of them.
     """
     source = origin(name, weights)
-    base = RECIPES[published_task(weights)]
+    base = next(task.published[weights] for task in TASKS.values() if weights in task.published)
     kind = str(parse_overrides(overrides).get("data.reader", load_recipe(base).data.reader))
     options = [key for key in options_of(READERS[kind], DERIVED["data"]) if key != "classes"] if kind in READERS else []
     only = [*allowed, "data.reader", *(f"data.{key}" for key in options)]

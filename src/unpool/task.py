@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -129,7 +130,8 @@ class Task(nn.Module, ABC):
         points: keys of a prediction that hold coordinates on the image; new images are shown whole and upright then.
         is_image: answers are images themselves, so that what was read of a file differently matters.
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
-        published: the kinds of published weights whose networks this task answers with.
+        published: the kinds of published weights whose networks this task answers with, and for each a shipped recipe
+            whose reader has sets to measure them on.
         files: endings of the raw files that `write` makes of one answer.
         mistakes: names of two metrics by kind of mistake: how many there are, and what of the score they cost; empty
             where mistakes have no kinds.
@@ -142,7 +144,7 @@ class Task(nn.Module, ABC):
     points: tuple[str, ...] = ()
     is_image: bool = False
     slides: bool = False
-    published: tuple[str, ...] = ()
+    published: Mapping[str, str] = MappingProxyType({})
     files: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()

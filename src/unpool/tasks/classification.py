@@ -37,7 +37,7 @@ class Classification(OneForward):
 
     needs = ("image", "label")
     slides = True
-    published = ("imagenet", "efficientnet_lite0")
+    published = dict.fromkeys(("imagenet", "efficientnet_lite0"), "folder_resnet18")
     best = "top1"
     takes = ("scores",)
 

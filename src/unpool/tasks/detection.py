@@ -7,6 +7,7 @@ published numbers that go with a network, such as thresholds and the size of sam
 
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -59,7 +60,7 @@ class Detection(OneForward):
     needs = ("image", "boxes", "labels")
     points = ("boxes",)
     mistakes = ("mistakes", "mistake_costs")
-    published = ("coco",)
+    published = MappingProxyType({"coco": "coco_fasterrcnn"})
     takes = ("boxes",)
 
     def __init__(

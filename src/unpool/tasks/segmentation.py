@@ -9,6 +9,7 @@ added with `auxiliary_weight`, and their scores must have the size of the mask t
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -56,7 +57,7 @@ class Segmentation(Maps):
     """
 
     needs = ("image", "mask")
-    published = ("voc",)
+    published = MappingProxyType({"voc": "folder_unet"})
     files = ("mask.png",)
     maps: Mapping[str, torch.dtype] = {"mask": torch.uint8, "score": torch.float32}
     best = "mean_iou"
