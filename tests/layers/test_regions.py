@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from unpool.layers.regions import RegionPooling, level_of
+from unpool.layers.regions import AT_ONCE, RegionPooling, level_of
 
 
 def ramp(stride, size=24):
@@ -101,13 +101,23 @@ def test_no_region_is_an_empty_answer_with_a_gradient():
 
 
 @pytest.mark.parametrize("kind", ["align", "align_by_corners"])
-def test_gradient_of_roi_align_on_several_threads_has_the_bits_of_torchvisions(kind, monkeypatch):
+def test_roi_align_on_several_threads_has_the_bits_of_torchvisions(kind, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     torch.manual_seed(0)
     x = torch.randn(2, 8, 12, 10, requires_grad=True)
-    boxes = [torch.tensor([[1.0, 2, 30, 29], [-4, 0, 9, 13]]), torch.tensor([[3.0, 3, 21, 44]])]
-    weight = torch.randn(3, 8, 7, 7)
-    (found,) = torch.autograd.grad((RegionPooling([4], 7, kind=kind)([x], boxes) * weight).sum(), x)
+    corners = torch.rand(2, AT_ONCE, 2, 2).mul(torch.tensor([50.0, 58])).sub(4).sort(dim=2).values  # some reach outside
+    boxes = list(corners.flatten(2))
+    weight = torch.randn(2 * AT_ONCE, 8, 7, 7)
+    found = RegionPooling([4], 7, kind=kind)([x], boxes)
     whole = roi_align(x, boxes, 7, 1 / 4, sampling_ratio=2, aligned=kind == "align")
-    (expected,) = torch.autograd.grad((whole * weight).sum(), x)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(found, whole, rtol=0, atol=0)
+    gradients = [torch.autograd.grad((one * weight).sum(), x)[0] for one in (found, whole)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_compiled_regions_keep_their_order():
+    maps = [torch.rand(1, 3, 16, 16), torch.rand(1, 3, 8, 8)]
+    boxes = [torch.tensor([[0.0, 0, 250, 250], [3, 4, 9, 12], [5, 5, 11, 17]])]  # of map 1, 0 and 0
+    pool = RegionPooling([8, 16], 2, kind="align")
+    graph = torch.export.export(pool, (maps, boxes), strict=False).module()
+    torch.testing.assert_close(graph(maps, boxes), pool(maps, boxes), rtol=0, atol=0)

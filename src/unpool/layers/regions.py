@@ -6,7 +6,7 @@ arXiv:1504.08083), for which right and bottom are made one less. RoI align round
 sampled points (He et al. 2017, arXiv:1703.06870). Both are computed in float32 at least.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ Kind = Literal["pool", "align", "align_by_corners"]
 
 CANONICAL = 224  # side in pixels of a region that is read from the map of stride 16
 SAMPLES = 2  # points along each side of a bin
+AT_ONCE = 64  # regions that a core reads before it goes on to others
 
 
 class RegionPooling(nn.Module):
@@ -41,65 +42,79 @@ class RegionPooling(nn.Module):
         kind = torch.promote_types(maps[0].dtype, torch.float32)
         owner = torch.cat([torch.full_like(of_image[:, :1], i) for i, of_image in enumerate(boxes)])
         regions = torch.cat([owner, torch.cat(list(boxes))], dim=1).to(kind)  # (R, 5): index of the image, xyxy
-        if len(maps) == 1:
-            return self._read(maps[0], regions, self.strides[0])
         levels = level_of(regions[:, 1:], self.strides)
-        order, parts = [], []
-        for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
-            (rows,) = torch.where(levels == level)
-            if len(rows) or not (parts or len(regions)):
-                order.append(rows)
-                parts.append(self._read(x, regions[rows], stride).to(maps[0].dtype))
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat(parts).index_select(0, torch.cat(order).argsort())
+        rows = [torch.where(levels == level)[0] for level in range(len(maps))]
+        with torch.autocast(regions.device.type, enabled=False):
+            return self._read([x.to(kind) for x in maps], regions, rows).to(maps[0].dtype)
 
-    def _read(self, x: Tensor, regions: Tensor, stride: int) -> Tensor:
+    def _read(self, maps: Sequence[Tensor], regions: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        if self.kind != "pool" and regions.device.type == "cpu" and not torch.compiler.is_compiling():
+            return _AlignOnCpu.apply(regions, rows, [self._settings(stride) for stride in self.strides], *maps)
+        parts = [
+            self._read_one(x, regions[of_map], stride)
+            for x, of_map, stride in zip(maps, rows, self.strides, strict=True)
+        ]
+        return torch.cat(parts).index_select(0, torch.cat(list(rows)).argsort()) if len(parts) > 1 else parts[0]
+
+    def _read_one(self, x: Tensor, regions: Tensor, stride: int) -> Tensor:
         from torchvision.ops import roi_align, roi_pool  # not with every network: it takes a second
 
-        size, scale = (self.side, self.side), 1 / stride
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.to(regions.dtype)
-            if self.kind == "pool":
-                return roi_pool(x, regions - regions.new_tensor([0, 0, 0, 1, 1]), size, scale)
-            is_aligned = self.kind == "align"
-            if x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling():
-                return _AlignTrainedOnCpu.apply(x, regions, self.side, scale, is_aligned)
-            return roi_align(x, regions, size, scale, SAMPLES, aligned=is_aligned)
+        if self.kind == "pool":
+            return roi_pool(x, regions - regions.new_tensor([0, 0, 0, 1, 1]), (self.side, self.side), 1 / stride)
+        return roi_align(x, regions, *self._settings(stride))
+
+    def _settings(self, stride: int) -> tuple[tuple[int, int], float, int, bool]:
+        return (self.side, self.side), 1 / stride, SAMPLES, self.kind == "align"
 
     def extra_repr(self) -> str:
         return f"strides={self.strides}, side={self.side}, kind={self.kind}"
 
 
-class _AlignTrainedOnCpu(torch.autograd.Function):
-    """torchvision's RoI align, whose gradient it computes on one core, with that on all: each takes some channels.
+class _AlignOnCpu(torch.autograd.Function):
+    """torchvision's RoI align of all maps, which it computes on one core, on all of them.
 
-    No number differs from those of one core, since each channel is added up as there.
+    Each reads some regions going forward and adds up some channels going back, as on one core: no number differs.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, regions: Tensor, *settings: Any) -> Tensor:
+    def forward(ctx: Any, regions: Tensor, rows: Sequence[Tensor], settings: Sequence[Any], *maps: Tensor) -> Tensor:
         from torchvision.ops import roi_align  # as above
 
         ctx.save_for_backward(regions)
-        ctx.shape, ctx.settings = x.shape, settings
-        side, scale, is_aligned = settings
-        return roi_align(x, regions, (side, side), scale, SAMPLES, aligned=is_aligned)
+        ctx.rows, ctx.settings, ctx.shapes = rows, settings, [x.shape for x in maps]
+        height, width = settings[0][0]
+        pooled = maps[0].new_empty(len(regions), maps[0].shape[1], height, width)
+        whole = [x.detach().contiguous() for x in maps]
+
+        @torch.inference_mode()
+        def read(level: int, some: Tensor) -> None:
+            pooled[some] = roi_align(whole[level], regions[some], *settings[level])
+
+        _on_all_cores(read, [(level, some) for level, of_map in enumerate(rows) for some in of_map.split(AT_ONCE)])
+        return pooled
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (regions,) = ctx.saved_tensors
-        count, _, height, width = ctx.shape
-        side, scale, is_aligned = ctx.settings
         threads = torch.get_num_threads()
 
-        def of_some(part: Tensor) -> Tensor:
-            sizes = (side, side, count, part.shape[1], height, width)
-            return torch.ops.torchvision._roi_align_backward(part, regions, scale, *sizes, SAMPLES, is_aligned)
+        def of_some(level: int, gradient: Tensor) -> Tensor:
+            size, scale, samples, is_aligned = ctx.settings[level]
+            count, _, height, width = ctx.shapes[level]
+            sizes = (*size, count, gradient.shape[1], height, width)
+            some = regions[ctx.rows[level]]
+            return torch.ops.torchvision._roi_align_backward(gradient, some, scale, *sizes, samples, is_aligned)
 
-        with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(of_some, gradients[0].chunk(threads, dim=1)))
-        return torch.cat(parts, dim=1), None, None, None, None
+        found = [
+            torch.cat(_on_all_cores(of_some, [(level, part) for part in gradients[0][of_map].chunk(threads, dim=1)]), 1)
+            for level, of_map in enumerate(ctx.rows)
+        ]
+        return None, None, None, *found
+
+
+def _on_all_cores(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(lambda call: function(*call), calls))
 
 
 def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:
