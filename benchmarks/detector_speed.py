@@ -2,12 +2,11 @@
 
 Both get the same generated scenes, already of the size of the network's input, the same batch, and weights that are
 drawn anew. torchvision's step is that of its reference scripts (references/detection/engine.py): eager float32, SGD
-with momentum, the loss read back in each step. Each run is a process of its own, ours with the allocator's settings of
-the command line; what Unpool decides for this machine is kept from one to the next.
+with momentum, the loss read back in each step. Each is a process of its own, ours with the allocator's settings of the
+command line; they take turns call by call, since a machine that others share changes its speed within a minute.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool.cli.environment import SETTINGS, prepare_torch
 
 NETWORK, CLASSES, SEED, WARM_UP = "fasterrcnn_resnet50_fpn", 3, 0, 2
+MARK = "seconds:"  # before what a process says of its turn
 
 RECIPE = """
 about: Generated scenes, one batch again and again.
@@ -35,40 +35,50 @@ train: {{epochs: 1000, batch: {batch}, optimizer: sgd, lr: 1e-4, momentum: 0.9, 
 """
 
 
-def ours(side: int, batch: int, steps: int) -> dict[str, float]:
-    """Seconds of a training step and of an answer, by `unpool.train` and by what `predict` runs."""
+def ours(side: int, batch: int, steps: int) -> None:
+    """Answers each turn by a training step of `unpool.train`, and `steps` of them later by what `predict` runs."""
     import unpool
-    from benchmarks.ours import Clock, Enough, Repeat
-    from unpool.training.job import Job, lay_out
+    from benchmarks.ours import Enough, Repeat
+    from unpool.training.callbacks import Callback
+    from unpool.training.job import Job, StepRecord, lay_out
 
     prepare_torch()
 
-    class Held(Clock):
+    class Turns(Callback):
+        """Waits for its turn before each step, and says how long the step took."""
+
         def start(self, job: Job) -> None:
+            self.job, self.done = job, 0
             self.batch = next(job.loader.stream(0, 0, 1))
             job.loader.close()
             job.loader = Repeat(self.batch)
+            self.began = wait()
 
-    clock = Held(steps)
+        def after_step(self, job: Job, record: StepRecord) -> None:
+            say(self.began)
+            self.done += 1
+            if self.done == WARM_UP + steps:
+                raise Enough
+            self.began = wait()
+
+    turns = Turns()
     with tempfile.TemporaryDirectory() as folder, suppress(Enough):
         recipe = Path(folder, "detector.yaml")
         recipe.write_text(RECIPE.format(network=NETWORK, side=side, batch=batch))
-        unpool.train(recipe, run=Path(folder, "run"), callbacks=[clock])
-    if clock.job is None:
-        raise RuntimeError("the run ended before all steps were timed")
-    job = clock.job
+        unpool.train(recipe, run=Path(folder, "run"), callbacks=[turns])
+    job = turns.job
     job.learned.eval()
-    inputs = lay_out(job.prepare(dict(clock.batch)), job.memory_format)
+    inputs = lay_out(job.prepare(dict(turns.batch)), job.memory_format)
 
     @torch.inference_mode()
     def answer() -> None:
         job.task.answer(job.model, job.task.inputs_of(inputs))
 
-    return {"train": statistics.median(clock.times_s()), "answer": timed(answer, steps)}
+    take_turns(answer, steps)
 
 
-def theirs(side: int, batch: int, steps: int) -> dict[str, float]:
-    """Seconds of torchvision's reference step, and of its answer."""
+def theirs(side: int, batch: int, steps: int) -> None:
+    """Answers each turn by torchvision's reference step, and `steps` of them later by its answer."""
     from torchvision.models import detection
 
     from unpool.data.box_scenes import BoxScenes
@@ -95,55 +105,74 @@ def theirs(side: int, batch: int, steps: int) -> dict[str, float]:
     def answer() -> None:
         model(images)
 
-    taken = timed(train, steps)
+    take_turns(train, steps)
     model.eval()
-    return {"train": taken, "answer": timed(answer, steps)}
+    take_turns(answer, steps)
 
 
-def timed(function: Callable[[], None], steps: int) -> float:
-    """Median seconds of a call, after a warm-up."""
-    taken = []
+def take_turns(function: Callable[[], None], steps: int) -> None:
     for _ in range(WARM_UP + steps):
-        began = time.perf_counter()
+        began = wait()
         function()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[WARM_UP:])
+        say(began)
 
 
-def in_process(who: str, options: argparse.Namespace, cache: Path) -> dict[str, float]:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **(SETTINGS if who == "ours" else {})}
-    numbers = [f"--{name}={getattr(options, name)}" for name in ("side", "batch", "steps")]
-    command = [sys.executable, "-m", "benchmarks.detector_speed", "--who", who, *numbers]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def wait() -> float:
+    """Returns once it is this process's turn: the time."""
+    sys.stdin.readline()
+    return time.perf_counter()
+
+
+def say(began: float) -> None:
+    print(MARK, time.perf_counter() - began, flush=True)
+
+
+class Side:
+    """A process that calls what it times once each turn."""
+
+    def __init__(self, who: str, options: argparse.Namespace, cache: Path) -> None:
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **(SETTINGS if who == "ours" else {})}
+        numbers = [f"--{name}={getattr(options, name)}" for name in ("side", "batch", "steps")]
+        command = [sys.executable, "-m", "benchmarks.detector_speed", "--who", who, *numbers]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+    def turn(self) -> float:
+        """Seconds of one call."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith(MARK):
+                return float(line.split()[1])
+        raise RuntimeError(f"a process ended early, with exit code {self.process.wait()}: its message is above")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5, help="timed ones of each kind in each process")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=15, help="timed ones of each kind")
     parser.add_argument("--json", type=Path, default=RESULTS / "detector_speed.json")
     parser.add_argument("--who", choices=("ours", "theirs"), help="internal: be one of the processes")
     options = parser.parse_args(arguments)
     if options.who:
-        run = ours if options.who == "ours" else theirs
-        print(json.dumps(run(options.side, options.batch, options.steps)))
+        (ours if options.who == "ours" else theirs)(options.side, options.batch, options.steps)
         return 0
-    began_s, rounds = time.monotonic(), []
+    began_s, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory() as cache:
-        for _ in range(options.rounds):
-            rounds.append([in_process(who, options, Path(cache)) for who in ("ours", "theirs")])
-            print(rounds[-1], flush=True)
-    rows = []
-    for kind, name in (("train", "training step"), ("answer", "answer")):
-        own, other = (statistics.median(pair[place][kind] for pair in rounds) for place in (0, 1))
-        ratios = [pair[1][kind] / pair[0][kind] for pair in rounds]
-        what = f"Faster R-CNN, ResNet-50 and a pyramid, {options.batch} images of {options.side}, {name}, s"
-        reference = f"{other:.2f} (torchvision): {other / own:.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
-        rows.append(Row(what=what, figure=f"{own:.2f}", reference=reference))
-        print(f"{what}: {own:.2f}, {reference}")
+        sides = [Side(who, options, Path(cache)) for who in ("ours", "theirs")]
+        for name in ("training step", "answer"):
+            turns = [[side.turn() for side in sides] for _ in range(WARM_UP + options.steps)][WARM_UP:]
+            own, other = (statistics.median(times) for times in zip(*turns, strict=True))
+            lowest, _, highest = statistics.quantiles([theirs / ours for ours, theirs in turns])
+            what = f"Faster R-CNN, ResNet-50 and a pyramid, {options.batch} images of {options.side}, {name}, s"
+            ratio = f"{other / own:.2f} times (half of all turns: {lowest:.2f} to {highest:.2f})"
+            rows.append(Row(what=what, figure=f"{own:.2f}", reference=f"{other:.2f} (torchvision): {ratio}"))
+            print(f"{what}: {own:.2f}, {rows[-1].reference}", flush=True)
+        for side in sides:
+            side.process.wait()
     command, wall_s = "python -m benchmarks.detector_speed", time.monotonic() - began_s
     write_result(options.json, rows, command=command, seed=SEED, wall_s=wall_s)
     return 0
