@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+import unpool
 from benchmarks.accuracy import Metrics, train
 from benchmarks.camvid_small import images_per_s
 from benchmarks.localization import FEATURES
@@ -21,13 +22,15 @@ from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool import load_recipe
 from unpool.inspection.catalogue import GIGA
 from unpool.inspection.cost import macs
-from unpool.models import build
 from unpool.models.detection.two_stages import TwoStages
 
 DETECTORS = ("fasterrcnn", "ssd", "retinanet")
 EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16}  # on BCCD from features
-BACKBONE = "timm/efficientnet_lite0"  # as in FEATURES
-SCENES_SIDE, CLASSES = 96, 3
+SCENES_SIDE = 96
+HEAD = [
+    *("recipe", "start", "AP at 0.5 to 0.95", "AP at 0.5", "disc / Platelets", "square / RBC", "triangle / WBC"),
+    *("parameters", "GMACs", "images/s", "minutes"),
+]
 
 
 class Trained(NamedTuple):
@@ -76,21 +79,24 @@ class Whole(nn.Module):
         return self.detector.classify(maps, [regions], (image.shape[2], image.shape[3])).scores
 
 
-def size_of(one: Trained) -> tuple[int, float]:
+def size_of(run: Path) -> tuple[int, float]:
     """Parameters, and 10^9 multiply-adds of one image."""
-    settings = load_recipe(one.recipe, {"model.backbone": BACKBONE} if one.has_features else {})
-    model = settings.model
-    network = build(model.name, backbone=model.backbone, num_classes=CLASSES, **model.options)
+    settings, network = load_recipe(run / "recipe.yaml"), unpool.load(run).model
     params = sum(p.numel() for p in network.parameters())
     height, width = settings.data.size or (SCENES_SIDE, SCENES_SIDE)
     whole = Whole(network) if isinstance(network, TwoStages) else network
     return params, macs(whole, (3, height, width)) / GIGA
 
 
-def cells(one: Trained, metrics: Metrics, log: Path) -> list[str]:
-    params, gmacs = size_of(one)
+def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
+    params, gmacs = size_of(run)
     shares = [metrics["ap"], metrics["ap50"], *metrics["ap50_by_class"].values()]
-    cost = [f"{params:,}", f"{gmacs:.2f}", f"{images_per_s(log):.1f}", f"{metrics['training']['time_s'] / 60:.1f}"]
+    cost = [
+        f"{params:,}",
+        f"{gmacs:.2f}",
+        f"{images_per_s(run / 'log.jsonl'):.1f}",
+        f"{metrics['training']['time_s'] / 60:.1f}",
+    ]
     return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost]
 
 
@@ -118,16 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(row(one, metrics))
         print(f"{rows[-1].what}: {rows[-1].figure}", flush=True)
         spent_s += metrics["training"]["time_s"]
-        table.append(cells(one, metrics, options.runs / one.name / "log.jsonl"))
+        table.append(cells(one, metrics, options.runs / one.name))
         command = "python -m benchmarks.detectors --data DATA"
         write_result(RESULTS / "detectors.json", rows, command=command, seed=0, wall_s=spent_s, table=table)
     return 0
 
-
-HEAD = [
-    *("recipe", "start", "AP at 0.5 to 0.95", "AP at 0.5", "disc / Platelets", "square / RBC", "triangle / WBC"),
-    *("parameters", "GMACs", "images/s", "minutes"),
-]
 
 if __name__ == "__main__":
     sys.exit(main())
