@@ -27,6 +27,7 @@ from unpool.models.detection.two_stages import TwoStages
 DETECTORS = ("fasterrcnn", "ssd", "retinanet")
 EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16}  # on BCCD from features
 SCENES_SIDE = 96
+BCCD = "bccd/BCCD"  # folder of the set
 HEAD = [
     *("recipe", "start", "AP at 0.5 to 0.95", "AP at 0.5", "disc / Platelets", "square / RBC", "triangle / WBC"),
     *("parameters", "GMACs", "images/s", "minutes"),
@@ -60,7 +61,7 @@ TRAININGS = [
 
 
 def run(one: Trained, data: Path, runs: Path) -> Metrics:
-    root = [] if one.data == "scenes" else [f"data.root={data / one.data}"]
+    root = [] if one.data == "scenes" else [f"data.root={data / BCCD}"]
     start = (*FEATURES, f"train.epochs={EPOCHS[one.detector]}") if one.has_features else ()
     return train(one.recipe, [*root, *start], runs / one.name)
 
