@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry, Joining
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, Step
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
@@ -19,15 +19,16 @@ OPTIONS = {
     "color_jitter": {"brightness": 0.4, "hue": 0.1},
     "expand": {"largest": 1.4},
 }
+TOGETHER = [name for name in AUGMENTATIONS if name != "mixup"]  # a batch is mixed once
 GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
-def step(name: str) -> Geometry | Colour | Joining:
+def step(name: str) -> Step:
     return AUGMENTATIONS[name](**OPTIONS.get(name, {}))
 
 
 def augment(
-    *steps: Geometry | Colour | Joining,
+    *steps: Step,
     size_hw: tuple[int, int] | None = None,
     preprocessing: Preprocessing = GREY,
     info: DataInfo | None = None,
@@ -72,7 +73,12 @@ def test_mask_stays_on_its_image(name: str, size_hw: tuple[int, int] | None) -> 
     assert ((image[inner] - 20 * mask[inner]).abs() <= 1).all()
 
 
-@pytest.mark.parametrize("name", [name for name, kind in AUGMENTATIONS.items() if not issubclass(kind, Joining)])
+def is_of_one_sample(name: str) -> bool:
+    kind = AUGMENTATIONS[name]
+    return not issubclass(kind, Joining) and not (issubclass(kind, Finishing) and kind.mixes)
+
+
+@pytest.mark.parametrize("name", [*filter(is_of_one_sample, AUGMENTATIONS)])
 def test_what_a_sample_gets_depends_on_seed_epoch_and_index_only(name: str) -> None:
     items = samples()
     both = augment(step("flip"), step(name))
@@ -139,13 +145,13 @@ def test_without_a_window_a_smaller_training_size_is_the_middle_at_the_scale_of_
 
 def test_torch_generator_is_not_touched() -> None:
     before = torch.get_rng_state()
-    augment(*map(step, AUGMENTATIONS), size_hw=(24, 24))(samples(), 0)
+    augment(*map(step, TOGETHER), size_hw=(24, 24))(samples(), 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_samples_are_not_written_into() -> None:
     items = samples()
-    augment(*map(step, AUGMENTATIONS), size_hw=(24, 24))(items, 0)
+    augment(*map(step, TOGETHER), size_hw=(24, 24))(items, 0)
     assert all(same(a, b) for a, b in zip(items, samples(), strict=True))
 
 
@@ -378,7 +384,7 @@ def test_jitter_takes_grey_images() -> None:
 
 def test_images_of_many_sizes_make_a_batch_of_one() -> None:
     items = [sample(0), sample(1, 80, 64), sample(2, 16, 16)]
-    batch = augment(*map(step, AUGMENTATIONS), size_hw=(24, 32))(items, 0)
+    batch = augment(*map(step, TOGETHER), size_hw=(24, 32))(items, 0)
     assert batch["image"].shape == (3, 3, 24, 32)
     assert batch["mask"].shape == (3, 24, 32)
 

@@ -2,21 +2,23 @@
 
 from unpool.data.augment.color_jitter import ColorJitter
 from unpool.data.augment.crop import Crop
+from unpool.data.augment.cutmix import Cutmix
 from unpool.data.augment.expand import Expand
 from unpool.data.augment.flip import Flip
 from unpool.data.augment.iou_crop import IouCrop
+from unpool.data.augment.mixup import Mixup
 from unpool.data.augment.mosaic import Mosaic
 from unpool.data.augment.pipeline import Augment, Collate
 from unpool.data.augment.resized_crop import ResizedCrop
 from unpool.data.augment.rotate import Rotate
 from unpool.data.augment.scale import Scale
-from unpool.data.augment.step import Colour, Geometry, Joining
+from unpool.data.augment.step import Colour, Finishing, Geometry, Joining, Step
 from unpool.data.augment.translate import Translate
 from unpool.data.augment.turn import Turn
 
-__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Geometry", "Joining"]
+__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Finishing", "Geometry", "Joining", "Step"]
 
-AUGMENTATIONS: dict[str, type[Geometry] | type[Colour] | type[Joining]] = {
+AUGMENTATIONS: dict[str, type[Step]] = {
     "mosaic": Mosaic,
     "scale": Scale,
     "crop": Crop,
@@ -28,4 +30,6 @@ AUGMENTATIONS: dict[str, type[Geometry] | type[Colour] | type[Joining]] = {
     "resized_crop": ResizedCrop,
     "expand": Expand,
     "iou_crop": IouCrop,
+    "mixup": Mixup,
+    "cutmix": Cutmix,
 }

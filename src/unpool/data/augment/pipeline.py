@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unpool.data.augment.step import Colour, Geometry, Joining
+from unpool.data.augment.step import Colour, Finishing, Geometry, Joining, Step
 from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
@@ -31,7 +31,8 @@ class Augment:
     batch; `valid_xyxy` and `size_hw` say what is no padding.
 
     Args:
-        steps: augmentations in the order in which they act; one that joins images is the first.
+        steps: augmentations in the order in which they act; one that joins images is the first, and those that change
+            finished images are the last.
         size_hw: size of the windows; None takes that at which evaluation shows each image, and images that keep their
             size must then agree.
         preprocessing: for its size rule, and for its mean colour, which fills what lies outside of an image.
@@ -39,12 +40,13 @@ class Augment:
         seed: of the run.
 
     Raises:
-        RecipeError: a step that joins images is not the first.
+        RecipeError: a step that joins images is not the first, one that changes finished images stands before others,
+            or two mix images.
     """
 
     def __init__(
         self,
-        steps: Sequence[Geometry | Colour | Joining],
+        steps: Sequence[Step],
         *,
         size_hw: Pair | None,
         preprocessing: Preprocessing,
@@ -54,6 +56,8 @@ class Augment:
         self._joining = [(i, s) for i, s in enumerate(steps) if isinstance(s, Joining)]
         self._geometry = [(i, s) for i, s in enumerate(steps) if isinstance(s, Geometry)]
         self._colour = [(i, s) for i, s in enumerate(steps) if isinstance(s, Colour)]
+        self._finishing = [(i, s) for i, s in enumerate(steps) if isinstance(s, Finishing)]
+        _require_last(steps)
         if any(i for i, _ in self._joining):
             raise RecipeError(
                 "data.augment has mosaic behind another step, or twice; it joins images before all else: put it first"
@@ -82,7 +86,18 @@ class Augment:
         targets = [{k: v for k, v in one.items() if k != "clean"} for one in moved]
         if "size_hw" in samples[0]:
             targets = [one | {"size_hw": torch.tensor(hw)} for one, hw in zip(targets, windows, strict=True)]
-        return stack_targets(targets) | batch
+        return self._finished(stack_targets(targets) | batch, index, epoch, windows=windows)
+
+    def _finished(self, batch: Batch, index: Tensor, epoch: int, *, windows: list[Pair]) -> Batch:
+        size_hw = torch.tensor(windows, dtype=torch.float64)
+        for position, step in self._finishing:
+            draws = Draws(self._seed, epoch, index=index, stream=position)
+            changed = step.finish(batch["image"], draws, size_hw=size_hw, fill=self._preprocessing.fill)
+            batch = batch | changed
+        if "partner" in batch and "shown_xyxy" in batch:  # of the two images that now show
+            pair = torch.stack((batch["shown_xyxy"], batch["shown_xyxy"][batch["partner"]]))
+            batch["shown_xyxy"] = torch.cat((pair[..., :2].amin(0), pair[..., 2:].amax(0)), dim=1)
+        return batch
 
     def _joined(self, samples: list[Sample], index: Tensor, epoch: int) -> tuple[list[Sample], Tensor]:
         """The samples, some of them made of several, and (B,) whether each has the size of evaluation already."""
@@ -145,6 +160,17 @@ class Augment:
             seen = colour.recolour(mean[:, :, None, None], total)[:, :, 0, 0].double()
             total = colour.compose(total, step.matrix(draws, seen))
         return total
+
+
+def _require_last(steps: Sequence[Step]) -> None:
+    """Raises RecipeError where a step that changes finished images is not behind all others, or two mix them."""
+    is_finishing = [isinstance(step, Finishing) for step in steps]
+    if is_finishing != sorted(is_finishing):
+        name = type(steps[is_finishing.index(True)]).__name__.lower()
+        raise RecipeError(f"data.augment has {name} before another step; it changes finished images: put it last")
+    if len(mixing := [step for step in steps if isinstance(step, Finishing) and step.mixes]) > 1:
+        names = " and ".join(type(step).__name__.lower() for step in mixing)
+        raise RecipeError(f"data.augment has {names}, and a batch is mixed once: leave one of them out")
 
 
 def _shown_boxes(images: list[Tensor], maps: Tensor, windows: list[Pair]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Base classes of augmentations: maps of positions, matrices of colours, one sample of several; for a whole batch."""
+"""Base classes of augmentations, for a whole batch: maps of positions, matrices of colours, images joined or mixed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unpool.data.draws import Draws
 from unpool.ops.preprocessing import Preprocessing
-from unpool.types import Sample
+from unpool.types import Batch, Sample
 
 
 class Geometry(ABC):
@@ -70,3 +70,28 @@ class Joining(ABC):
     @abstractmethod
     def join(self, samples: Sequence[Sample], draws: Draws, *, preprocessing: Preprocessing) -> list[Sample | None]:
         """What each sample becomes, of the size at which evaluation shows its image; None for one that stays."""
+
+
+class Finishing(ABC):
+    """Changes the pixels of finished images, after all that moves them or their colours; no target moves.
+
+    Attributes:
+        mixes: mixes each image with another one of the batch, and says so by `partner` and `mix`: the task's loss must
+            read them.
+    """
+
+    mixes = False
+
+    @abstractmethod
+    def finish(self, image: Tensor, draws: Draws, *, size_hw: Tensor, fill: Tensor) -> Batch:
+        """What changes in a batch: `image`, and `partner` and `mix` where images are mixed.
+
+        Args:
+            image: (B, C, H, W) uint8, not to be written into.
+            draws: numbers for each sample.
+            size_hw: (B, 2) float64 size of what is no padding of each image, at the top left.
+            fill: (C,) the mean colour.
+        """
+
+
+Step = Geometry | Colour | Joining | Finishing
