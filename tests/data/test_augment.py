@@ -18,6 +18,8 @@ OPTIONS = {
     "rotate": {"degrees": 30},
     "color_jitter": {"brightness": 0.4, "hue": 0.1},
     "expand": {"largest": 1.4},
+    "shear": {"degrees": 15},
+    "shorter_side": {"range": (30, 50)},
 }
 TOGETHER = [name for name in AUGMENTATIONS if name != "mixup"]  # a batch is mixed once
 GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -98,10 +98,17 @@ def _shortest_side(data: Data) -> int:
 
 
 def _require_stretched(recipe: Recipe) -> None:
-    """Raises RecipeError for a step that stretches windows where evaluation shows images at their aspect."""
+    """Raises RecipeError for a step that shows images at another aspect than evaluation does."""
     size, rule = recipe.data.size, recipe.data.rule
     for name, kind in ((name, AUGMENTATIONS[name]) for name, _ in recipe.data.steps):
         if not issubclass(kind, Geometry) or not kind.chooses_scale:
+            continue
+        if kind.keeps_aspect:
+            if size and rule == "stretch":
+                raise RecipeError(
+                    f"data.augment has {name}, which shows images at their aspect, and data.rule is stretch, so that "
+                    "things would have another shape in evaluation; set data.rule=cover"
+                )
             continue
         if rule == "fit" if size else kind.reads_boxes:
             shown = "data.rule is fit" if size else "data.size is not set"

@@ -76,6 +76,25 @@ def rotation(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
     return matrix
 
 
+def shear(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
+    """Returns maps (B, 3, 3) that lean what is upright to the right, by `angle_deg` (B,), about the centre.
+
+    Args:
+        angle_deg: (B,) degrees, below 90.
+        size_hw: (B, 2) size of the input and of the output.
+
+    Example:
+        >>> lean = shear(torch.tensor([45.0]), torch.tensor([[10, 10]]))[0]
+        >>> map_points(torch.tensor([[5.0, 5.0], [5.0, 0.0]]), lean)  # the centre stays, top middle goes to top right
+        tensor([[ 5.,  5.],
+                [10.,  0.]])
+    """
+    matrix = identity(len(angle_deg))
+    matrix[:, 0, 1] = torch.tan(torch.deg2rad(angle_deg.double()))
+    matrix[:, 0, 2] = -matrix[:, 0, 1] * size_hw[:, 0].double() / 2
+    return matrix
+
+
 def mirror(flipped: Tensor, width: Tensor) -> Tensor:
     """Returns maps (B, 3, 3) that exchange left and right where `flipped` (B,) is True; `width` (B,) is the input's.
 

@@ -17,6 +17,7 @@ class Geometry(ABC):
         chooses_window: chooses the window that the network sees. Without such a step it is the centre of the image.
         chooses_scale: takes the image as decoded and resizes a window of it to the network's size. Without such a
             step the image is first resized as in evaluation.
+        keeps_aspect: of those that choose the scale, whether the image keeps its aspect.
         keeps_pixels: moves whole pixels. A step that mixes neighbours removes the noise of an image.
         reads_boxes: chooses by the boxes of each sample, in `map_around`.
         shift: pixels by which an image may be moved, whatever its size; one as large as its side may leave nothing.
@@ -24,6 +25,7 @@ class Geometry(ABC):
 
     chooses_window = False
     chooses_scale = False
+    keeps_aspect = False
     keeps_pixels = False
     reads_boxes = False
     shift = 0
