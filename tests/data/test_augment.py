@@ -11,6 +11,7 @@ from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.resampling import warp
 from unpool.types import IGNORE, DataInfo, Sample
 
 OPTIONS = {
@@ -478,7 +479,7 @@ def test_turn_shows_whole_pixels_of_the_image_turned(quarters: int) -> None:
     matrix, sizes = AUGMENTATIONS["turn"]().map(Quarters(quarters), size, target_hw=size)
     expected = torch.rot90(image, quarters, (2, 3))
     assert sizes.tolist() == [list(expected.shape[2:])] * 2
-    assert torch.equal(geometry.warp(image, matrix, tuple(expected.shape[2:])), expected)
+    assert torch.equal(warp(image, matrix, tuple(expected.shape[2:])), expected)
 
 
 def test_turn_takes_each_of_the_four_as_often() -> None:

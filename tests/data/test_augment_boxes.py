@@ -22,6 +22,9 @@ OPTIONS = {
     "rotate": {"degrees": 20},
     "expand": {"largest": 1.5},
     "shear": {"degrees": 15},
+    "lens": {"strength": 0.05},
+    "elastic": {"deviation": 2},
+    "elastic_gaussian": {"sigma": 8, "alpha": 30},
     "shorter_side": {"range": (60, 90)},
     "mosaic": {"p": 1.0},
 }

@@ -3,10 +3,12 @@
 from unpool.data.augment.color_jitter import ColorJitter
 from unpool.data.augment.crop import Crop
 from unpool.data.augment.cutmix import Cutmix
+from unpool.data.augment.elastic import Elastic, ElasticGaussian
 from unpool.data.augment.erasing import Erasing
 from unpool.data.augment.expand import Expand
 from unpool.data.augment.flip import Flip
 from unpool.data.augment.iou_crop import IouCrop
+from unpool.data.augment.lens import Lens
 from unpool.data.augment.mixup import Mixup
 from unpool.data.augment.mosaic import Mosaic
 from unpool.data.augment.pca_color import PcaColor
@@ -34,6 +36,9 @@ AUGMENTATIONS: dict[str, type[Step]] = {
     "rotate": Rotate,
     "turn": Turn,
     "shear": Shear,
+    "lens": Lens,
+    "elastic": Elastic,
+    "elastic_gaussian": ElasticGaussian,
     "color_jitter": ColorJitter,
     "pca_color": PcaColor,
     "resized_crop": ResizedCrop,

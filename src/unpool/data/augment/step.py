@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from unpool.data.draws import Draws
+from unpool.ops import geometry
+from unpool.ops.bending import Field
 from unpool.ops.preprocessing import Preprocessing
 from unpool.types import Batch, Sample
 
@@ -43,6 +45,17 @@ class Geometry(ABC):
     ) -> tuple[Tensor, Tensor]:
         """`map` for samples with boxes (N, 4) each, as the steps before have moved them; written by `reads_boxes`."""
         return self.map(draws, size_hw, target_hw=target_hw)
+
+
+class Bending(Geometry):
+    """Moves pixels by a smooth field; the size stays, and what lies on the image follows by the field's inverse."""
+
+    def map(self, draws: Draws, size_hw: Tensor, *, target_hw: Tensor) -> tuple[Tensor, Tensor]:
+        return geometry.identity(len(size_hw)), size_hw
+
+    @abstractmethod
+    def fields(self, draws: Draws, size_hw: Tensor) -> list[Field]:
+        """A field for each of the images of `size_hw` (B, 2) float64, which does not fold (`bending.unfolded`)."""
 
 
 class Colour(ABC):
