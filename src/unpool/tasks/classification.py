@@ -133,8 +133,14 @@ class Classification(OneForward):
         return LabelScores(self.info.classes)
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
-        """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it."""
+        """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.
+
+        On a mixed image, the names of both classes (`label`, `other_label`) and the share `mix` of the first.
+        """
         name = self.info.classes[int(target["label"])]
+        if "mix" in target:
+            mix, other = float(target["mix"]), self.info.classes[int(target["other_label"])]
+            return caption(image, f"{name} {mix:.0%}, {other} {1 - mix:.0%}")
         score = target.get("score")
         return caption(image, name if score is None else f"{name} {float(score):.0%}")
 
