@@ -8,7 +8,7 @@ from unpool.cli import show_anchors, show_augment, show_dense, show_errors
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works, and what it sees: anchors, augment, dense, errors"
+ABOUT = "show how a network works: anchors, augment, dense, errors"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,
