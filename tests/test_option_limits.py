@@ -102,7 +102,7 @@ def overrides(row: str, name: str, value: Any) -> dict[str, Any]:
 
 
 def default_of(kind: str, name: str) -> Any:
-    return {"rotate": 10, "gaussian": 10, "poisson": 10, "p_times_k": 2}.get(kind, 0.1)
+    return {"rotate": 10, "shear": 10, "gaussian": 10, "poisson": 10, "p_times_k": 2}.get(kind, 0.1)
 
 
 def bare(overridden: dict[str, Any]) -> Recipe:

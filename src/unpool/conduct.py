@@ -19,6 +19,7 @@ from unpool.assemble.data import (
 )
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
+from unpool.assemble.statistics import with_colour_axes
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped, whole_of
@@ -98,7 +99,7 @@ def train_to_end(
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         _require_same_start(recipe, data, state)
-        recipe = with_planned_anchors(recipe, data)
+        recipe = with_colour_axes(with_planned_anchors(recipe, data), data.train.samples)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew

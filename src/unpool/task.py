@@ -129,6 +129,7 @@ class Task(nn.Module, ABC):
         inputs: batch keys that `answer` may read: what is known of a new picture; never a target of `needs`.
         points: keys of a prediction that hold coordinates on the image; new images are shown whole and upright then.
         is_image: answers are images themselves, so that what was read of a file differently matters.
+        mixes: its loss reads `partner` and `mix`, which a batch of mixed images has.
         slides: the network gives one score a class for its whole input, so that it can slide over a larger image.
         published: the kinds of published weights whose networks this task answers with, and for each a shipped recipe
             whose reader has sets to measure them on.
@@ -144,6 +145,7 @@ class Task(nn.Module, ABC):
     points: tuple[str, ...] = ()
     is_image: bool = False
     slides: bool = False
+    mixes: bool = False
     published: Mapping[str, str] = MappingProxyType({})
     files: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry, Joining
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, Step
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.resampling import warp
 from unpool.types import IGNORE, DataInfo, Sample
 
 OPTIONS = {
@@ -18,16 +19,19 @@ OPTIONS = {
     "rotate": {"degrees": 30},
     "color_jitter": {"brightness": 0.4, "hue": 0.1},
     "expand": {"largest": 1.4},
+    "shear": {"degrees": 15},
+    "shorter_side": {"range": (30, 50)},
 }
+TOGETHER = [name for name in AUGMENTATIONS if name != "mixup"]  # a batch is mixed once
 GREY = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
-def step(name: str) -> Geometry | Colour | Joining:
+def step(name: str) -> Step:
     return AUGMENTATIONS[name](**OPTIONS.get(name, {}))
 
 
 def augment(
-    *steps: Geometry | Colour | Joining,
+    *steps: Step,
     size_hw: tuple[int, int] | None = None,
     preprocessing: Preprocessing = GREY,
     info: DataInfo | None = None,
@@ -72,7 +76,12 @@ def test_mask_stays_on_its_image(name: str, size_hw: tuple[int, int] | None) -> 
     assert ((image[inner] - 20 * mask[inner]).abs() <= 1).all()
 
 
-@pytest.mark.parametrize("name", [name for name, kind in AUGMENTATIONS.items() if not issubclass(kind, Joining)])
+def is_of_one_sample(name: str) -> bool:
+    kind = AUGMENTATIONS[name]
+    return not issubclass(kind, Joining) and not (issubclass(kind, Finishing) and kind.mixes)
+
+
+@pytest.mark.parametrize("name", [*filter(is_of_one_sample, AUGMENTATIONS)])
 def test_what_a_sample_gets_depends_on_seed_epoch_and_index_only(name: str) -> None:
     items = samples()
     both = augment(step("flip"), step(name))
@@ -139,13 +148,13 @@ def test_without_a_window_a_smaller_training_size_is_the_middle_at_the_scale_of_
 
 def test_torch_generator_is_not_touched() -> None:
     before = torch.get_rng_state()
-    augment(*map(step, AUGMENTATIONS), size_hw=(24, 24))(samples(), 0)
+    augment(*map(step, TOGETHER), size_hw=(24, 24))(samples(), 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_samples_are_not_written_into() -> None:
     items = samples()
-    augment(*map(step, AUGMENTATIONS), size_hw=(24, 24))(items, 0)
+    augment(*map(step, TOGETHER), size_hw=(24, 24))(items, 0)
     assert all(same(a, b) for a, b in zip(items, samples(), strict=True))
 
 
@@ -378,7 +387,7 @@ def test_jitter_takes_grey_images() -> None:
 
 def test_images_of_many_sizes_make_a_batch_of_one() -> None:
     items = [sample(0), sample(1, 80, 64), sample(2, 16, 16)]
-    batch = augment(*map(step, AUGMENTATIONS), size_hw=(24, 32))(items, 0)
+    batch = augment(*map(step, TOGETHER), size_hw=(24, 32))(items, 0)
     assert batch["image"].shape == (3, 3, 24, 32)
     assert batch["mask"].shape == (3, 24, 32)
 
@@ -470,7 +479,7 @@ def test_turn_shows_whole_pixels_of_the_image_turned(quarters: int) -> None:
     matrix, sizes = AUGMENTATIONS["turn"]().map(Quarters(quarters), size, target_hw=size)
     expected = torch.rot90(image, quarters, (2, 3))
     assert sizes.tolist() == [list(expected.shape[2:])] * 2
-    assert torch.equal(geometry.warp(image, matrix, tuple(expected.shape[2:])), expected)
+    assert torch.equal(warp(image, matrix, tuple(expected.shape[2:])), expected)
 
 
 def test_turn_takes_each_of_the_four_as_often() -> None:

@@ -21,6 +21,11 @@ OPTIONS = {
     "translate": {"fraction": 0.1},
     "rotate": {"degrees": 20},
     "expand": {"largest": 1.5},
+    "shear": {"degrees": 15},
+    "lens": {"strength": 0.05},
+    "elastic": {"deviation": 2},
+    "elastic_gaussian": {"sigma": 8, "alpha": 30},
+    "shorter_side": {"range": (60, 90)},
     "mosaic": {"p": 1.0},
 }
 DARK = {"mean": (0.0,) * 3, "std": (1.0,) * 3}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.resampling import warp
 from unpool.types import IGNORE
 
 
@@ -50,7 +51,7 @@ def turned(angle: float, height: int, width: int) -> Tensor:
 def test_warp_is_what_a_loop_over_pixels_gives(mode: str) -> None:
     image = picture(9, 14)
     matrix = turned(23.0, 9, 14) @ geometry.translation(row(1.3), row(-2.1))[0]
-    warped = geometry.warp(image, matrix, (11, 12), mode=mode, fill=77.0)
+    warped = warp(image, matrix, (11, 12), mode=mode, fill=77.0)
     expected = warp_slowly(image, matrix, (11, 12), fill=77.0, nearest=mode == "nearest")
     assert (warped.float() - expected).abs().max() <= 0.51  # rounding to uint8
     assert (warped == 77).any()
@@ -61,15 +62,15 @@ def test_warp_is_what_a_loop_over_pixels_gives(mode: str) -> None:
 def test_shifts_and_mirrors_are_exact_copies(width: int | None, left: int, top: int) -> None:
     image = picture(7, 8)
     matrix = geometry.mirror(torch.tensor([width is not None]), row(8)) @ geometry.translation(row(left), row(top))
-    warped = geometry.warp(image, matrix[0], (6, 10), fill=5.0)
+    warped = warp(image, matrix[0], (6, 10), fill=5.0)
     assert torch.equal(warped.float(), warp_slowly(image, matrix[0], (6, 10), fill=5.0, nearest=True))
 
 
 def test_warp_of_a_batch_is_that_of_its_images() -> None:
     images = torch.stack([picture(20, 24, seed=i) for i in range(3)])
     maps = torch.stack([turned(angle, 20, 24) for angle in (0.0, 12.0, -40.0)])
-    together = geometry.warp(images, maps, (20, 24), fill=9.0)
-    alone = [geometry.warp(i, m, (20, 24), fill=9.0) for i, m in zip(images, maps, strict=True)]
+    together = warp(images, maps, (20, 24), fill=9.0)
+    alone = [warp(i, m, (20, 24), fill=9.0) for i, m in zip(images, maps, strict=True)]
     assert torch.equal(together, torch.stack(alone))
 
 
@@ -78,7 +79,7 @@ def test_warp_to_another_size_is_the_resize_of_evaluation(size_hw: tuple[int, in
     image = picture(45, 60)
     matrix = geometry.zoom(row(size_hw[1] / 60), row(size_hw[0] / 45))[0]
     expected = Preprocessing(size_hw=size_hw).resize(image)
-    assert (geometry.warp(image, matrix, size_hw).int() - expected.int()).abs().max() <= 1
+    assert (warp(image, matrix, size_hw).int() - expected.int()).abs().max() <= 1
 
 
 def test_turned_and_shrunk_picture_is_as_sharp_as_the_resized_one() -> None:
@@ -90,7 +91,7 @@ def test_turned_and_shrunk_picture_is_as_sharp_as_the_resized_one() -> None:
         middle = x[:, 40:110, 40:110].float()
         return float(middle.diff(dim=1).square().mean() + middle.diff(dim=2).square().mean())
 
-    assert 0.75 < roughness(geometry.warp(image, matrix, (150, 150))) / roughness(plain) < 1.33
+    assert 0.75 < roughness(warp(image, matrix, (150, 150))) / roughness(plain) < 1.33
 
 
 def test_nearest_warp_invents_no_class() -> None:
@@ -100,15 +101,15 @@ def test_nearest_warp_invents_no_class() -> None:
         angle, zoom, shift = torch.rand(3, 1, generator=generator, dtype=torch.float64)
         matrix = geometry.rotation(angle * 360, torch.tensor([[21, 33]]))
         matrix = matrix @ geometry.zoom(zoom + 0.3, zoom + 0.4) @ geometry.translation(shift * 9, shift * -5)
-        seen = geometry.warp(mask, matrix[0], (18, 18), mode="nearest", fill=IGNORE).unique().tolist()
+        seen = warp(mask, matrix[0], (18, 18), mode="nearest", fill=IGNORE).unique().tolist()
         assert set(seen) <= {1, 4, 9, IGNORE}
 
 
 def test_float_images_stay_float_and_unrounded() -> None:
     image = torch.linspace(0, 1, 16).view(1, 4, 4)
-    warped = geometry.warp(image, geometry.translation(row(0.5), row(0))[0], (4, 3))
+    warped = warp(image, geometry.translation(row(0.5), row(0))[0], (4, 3))
     assert warped.dtype == torch.float32
-    assert geometry.warp(image, geometry.translation(row(9), row(0))[0], (1, 1), fill=0.3).item() == pytest.approx(0.3)
+    assert warp(image, geometry.translation(row(9), row(0))[0], (1, 1), fill=0.3).item() == pytest.approx(0.3)
     assert torch.allclose(warped[0], (image[0, :, :-1] + image[0, :, 1:]) / 2)
 
 
@@ -117,7 +118,7 @@ def test_colours_change_the_picture_and_not_what_lies_outside(angle: float) -> N
     image = torch.full((3, 12, 12), 100, dtype=torch.uint8)
     matrix = turned(angle, 12, 12) @ geometry.translation(row(-4), row(0))[0]
     doubled = torch.cat((2 * torch.eye(3), torch.full((3, 1), 10.0)), dim=1)
-    warped = geometry.warp(image, matrix, (12, 12), fill=torch.tensor([7.0, 8.0, 9.0]), colours=doubled)
+    warped = warp(image, matrix, (12, 12), fill=torch.tensor([7.0, 8.0, 9.0]), colours=doubled)
     assert {tuple(c) for c in warped.flatten(1).T.tolist()} == {(210, 210, 210), (7, 8, 9)}
 
 
@@ -130,7 +131,7 @@ def test_keypoint_lands_where_its_pixel_lands() -> None:
     image = torch.zeros(1, 21, 21)
     image[0, 6, 13] = 1.0
     matrix = geometry.mirror(torch.tensor([True]), row(21)) @ turned(90.0, 21, 21)[None]
-    warped = geometry.warp(image, matrix[0], (21, 21))
+    warped = warp(image, matrix[0], (21, 21))
     y, x = divmod(int(warped.argmax()), 21)
     moved = geometry.map_keypoints(torch.tensor([13.0, 6.0]), matrix[0])
     assert torch.allclose(moved, torch.tensor([float(x), float(y)]), atol=1e-4)
@@ -161,7 +162,7 @@ def test_box_of_a_turned_image_holds_all_its_corners() -> None:
 )
 def test_mask_is_filled_where_a_single_corner_lies_outside(corner, x, y):
     matrix = torch.stack([row(*x), row(*y), row(0, 0, 1)])
-    moved = geometry.warp(torch.zeros(1, 8, 8, dtype=torch.uint8), matrix, (8, 8), mode="nearest", fill=IGNORE)
+    moved = warp(torch.zeros(1, 8, 8, dtype=torch.uint8), matrix, (8, 8), mode="nearest", fill=IGNORE)
     assert (moved[0] == IGNORE).nonzero().tolist() == [corner]
 
 
@@ -169,6 +170,6 @@ def test_picture_that_is_turned_and_shrunk_along_one_side_is_averaged_along_that
     across = torch.tensor([[0.0, 4.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)  # x from 4 y
     columns = torch.tensor([0.0, 200.0]).repeat(24).expand(1, 12, 48)  # every other one is bright
     rows = torch.tensor([0.0, 200.0]).repeat(6)[:, None].expand(1, 12, 48)
-    grey = geometry.warp(columns, across, (12, 12))
+    grey = warp(columns, across, (12, 12))
     assert (grey[..., 1:-1, :] - 100).abs().max() < 30  # every fourth column alone would be 0
-    assert torch.allclose(geometry.warp(rows, across, (12, 12)), rows[0, :, 0].expand(1, 12, 12), atol=1e-3)
+    assert torch.allclose(warp(rows, across, (12, 12)), rows[0, :, 0].expand(1, 12, 12), atol=1e-3)

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from unpool.ops import geometry
+from unpool.ops.resampling import warp
 
 
 def shifted(x: float, y: float) -> torch.Tensor:
     """The picture [[1, 2], [3, 4]] from (x, y) on, by the nearest pixel, with 9 beyond it."""
     image = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     matrix = geometry.translation(torch.tensor([x]), torch.tensor([y]))[0]
-    return geometry.warp(image, matrix, (2, 2), mode="nearest", fill=9.0)[0]
+    return warp(image, matrix, (2, 2), mode="nearest", fill=9.0)[0]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unpool.assemble.data import Data
 from unpool.assemble.processes import num_workers
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Colour, Geometry, Joining
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, Step
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
@@ -16,6 +16,7 @@ from unpool.data.order import ORDERS, Batching, ByRank, Sequential, WholeBatches
 from unpool.data.repeated import Repeated
 from unpool.data.replacing import Replacing
 from unpool.errors import DataError, RecipeError
+from unpool.ops.mixing import PAIR
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe
 from unpool.training.processes import rank, world_size
@@ -50,10 +51,16 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     return Loader(
         samples,
         _with_noise(recipe, transform, seed=recipe.train.seed, evaluates=False),
-        order=whole if world_size() == 1 else ByRank(whole, rank=rank(), world_size=world_size()),
+        order=whole if world_size() == 1 else _shared_out(whole, steps),
         workers=num_workers(recipe, data.train.samples),
         seed=recipe.train.seed,
     )
+
+
+def _shared_out(whole: Order, steps: Sequence[Step]) -> ByRank:
+    """The order of this process among several; two images that are mixed with one another stay together."""
+    mixes = any(isinstance(step, Finishing) and step.mixes for step in steps)
+    return ByRank(whole, rank=rank(), world_size=world_size(), unit=PAIR if mixes else 1)
 
 
 def require_one_size(recipe: Recipe, loader: Loader) -> None:
@@ -91,10 +98,17 @@ def _shortest_side(data: Data) -> int:
 
 
 def _require_stretched(recipe: Recipe) -> None:
-    """Raises RecipeError for a step that stretches windows where evaluation shows images at their aspect."""
+    """Raises RecipeError for a step that shows images at another aspect than evaluation does."""
     size, rule = recipe.data.size, recipe.data.rule
     for name, kind in ((name, AUGMENTATIONS[name]) for name, _ in recipe.data.steps):
         if not issubclass(kind, Geometry) or not kind.chooses_scale:
+            continue
+        if kind.keeps_aspect:
+            if size and rule == "stretch":
+                raise RecipeError(
+                    f"data.augment has {name}, which shows images at their aspect, and data.rule is stretch, so that "
+                    "things would have another shape in evaluation; set data.rule=cover"
+                )
             continue
         if rule == "fit" if size else kind.reads_boxes:
             shown = "data.rule is fit" if size else "data.size is not set"
@@ -113,6 +127,11 @@ def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:
                 f"data.augment has {name}, which chooses windows by boxes, and samples give {', '.join(gives)}: take "
                 "resized_crop, or a reader that gives boxes"
             )
+        if issubclass(kind, Finishing) and "clean" in gives:
+            raise RecipeError(
+                f"data.augment has {name}, which changes images alone, and samples give the clean image of each, which "
+                f"would be learned as if it lay under the change: leave {name} out"
+            )
         if not issubclass(kind, Joining):
             continue
         if alone := sorted(set(gives) - kind.joins):
@@ -128,7 +147,7 @@ def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:
             )
 
 
-def _require_in_view(steps: Sequence[Geometry | Colour | Joining], side: int) -> None:
+def _require_in_view(steps: Sequence[Step], side: int) -> None:
     """Raises RecipeError for a step that may move all of an image of that side out of the window."""
     for step in steps:
         if isinstance(step, Geometry) and step.shift >= side:

@@ -1,13 +1,17 @@
-"""Mean and deviation of each channel, counted in the training images."""
+"""Mean and deviation of each channel, and the axes of colours, counted in the training images."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from unpool.data.augment.pca_color import TRAINING
 from unpool.data.image_file import Unusable
 from unpool.ops.preprocessing import Preprocessing
+from unpool.recipe import Recipe, load_recipe
 from unpool.types import Samples
 
 MOST_IMAGES = 1000
@@ -20,13 +24,9 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
 
     At most 1,000 images, evenly spread, are read. The log says what was found.
     """
-    positions = np.linspace(0, len(samples) - 1, min(len(samples), MOST_IMAGES)).round().astype(int).tolist()
+    positions = _spread(samples)
     count, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for index in positions:
-        try:
-            image = samples[index]["image"].flatten(1).double() / 255
-        except Unusable:
-            continue  # one that training replaces; where it does not, the scan has left it out
+    for image in _pixels(samples, positions):
         count, total, squares = count + image.shape[1], total + image.sum(1), squares + image.square().sum(1)
     low, high = preprocessing.value_range
     mean = total / count
@@ -41,3 +41,44 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
         list(stds),
     )
     return replace(preprocessing, mean=means, std=stds)
+
+
+def with_colour_axes(recipe: Recipe, samples: Samples) -> Recipe:
+    """The recipe with numbers in place of `axes: training` of `pca_color`: variance and direction of colours.
+
+    Each axis is an eigenvector of the covariance of channels over all pixels, values on 0..1, times its eigenvalue, the
+    largest first. At most 1,000 training images, evenly spread, are read; the log says what was found.
+    """
+    if not any(options.get("axes") == TRAINING for name, options in recipe.data.steps if name == "pca_color"):
+        return recipe
+    axes = _axes(samples)
+    _log.info("data.augment: pca_color.axes, counted in the training images: %s", axes)
+    steps = [
+        {name: {**options, "axes": axes} if name == "pca_color" and options.get("axes") == TRAINING else options}
+        for name, options in recipe.data.steps
+    ]
+    return load_recipe(recipe, {"data.augment": steps})
+
+
+def _axes(samples: Samples) -> list[list[float]]:
+    count, total, products = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for image in _pixels(samples, _spread(samples)):
+        count, total, products = count + image.shape[1], total + image.sum(1), products + image @ image.T
+    mean = total / count
+    values, vectors = torch.linalg.eigh(products / count - mean.outer(mean))  # (C,) rising, (C, C) columns
+    axes = (vectors * values.clamp_min(0)).T.flip(0)
+    sign = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # of an axis either would do: one for all machines
+    return [[round(value, 6) for value in axis] for axis in (axes * sign).tolist()]
+
+
+def _spread(samples: Samples) -> list[int]:
+    return np.linspace(0, len(samples) - 1, min(len(samples), MOST_IMAGES)).round().astype(int).tolist()
+
+
+def _pixels(samples: Samples, positions: Sequence[int]) -> Iterator[Tensor]:
+    """(C, H*W) float64 on 0..1 of each image that can be read."""
+    for index in positions:
+        try:
+            yield samples[index]["image"].flatten(1).double() / 255
+        except Unusable:
+            continue  # one that training replaces; where it does not, the scan has left it out

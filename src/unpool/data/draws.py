@@ -108,6 +108,15 @@ class Draws:
         radius = (-2 * torch.log1p(-self.uniform())).sqrt()
         return radius * torch.cos(2 * torch.pi * self.uniform())
 
+    def beta(self, alpha: float) -> Tensor:
+        """(B,) float64 from Beta(alpha, alpha): two numbers of each sample, whatever comes out.
+
+        Source: Devroye 1996, "Random variate generation in one line of code", for symmetric beta variates.
+        """
+        spread = (1 - self.uniform()).pow(-1 / alpha) - 1  # infinite for a small alpha, whose numbers are then 0 or 1
+        side = torch.cos(2 * torch.pi * self.uniform())
+        return (1 + side / (1 / spread + side.square()).sqrt()) / 2
+
     def coin(self, p: float) -> Tensor:
         """(B,) bool, true with probability `p`."""
         return self.uniform() < p

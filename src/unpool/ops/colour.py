@@ -2,7 +2,7 @@
 
 A matrix maps a colour c to `matrix[:, :C] @ c + matrix[:, C]`; its last column is not zero for contrast and shift,
 which are affine. Where C is not 3, images are taken for grey: saturation and hue change nothing. Differs from
-torchvision's jitter: values may leave 0..255 between operations and are clipped once at the end, by `geometry.warp`
+torchvision's jitter: values may leave 0..255 between operations and are clipped once at the end, by `resampling.warp`
 where it returns uint8; hue is rotated in the plane of constant luma, not in HSV, so that it is linear.
 """
 

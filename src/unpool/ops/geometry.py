@@ -1,22 +1,18 @@
-"""Coordinate maps as 3x3 matrices, and their application to images, masks, points and boxes.
+"""Coordinate maps as 3x3 matrices, and their application to points and boxes; `ops.resampling` applies them to images.
 
 A map is a matrix from a position in the output to the position in the input that is shown there, so that maps multiply
 in the order in which they are applied: `first @ second`. Positions are (x, y) in pixels from the outer corner of the
 first pixel, whose centre is (0.5, 0.5): a mirror is then `width - x`, and boxes need no correction. Keypoints are in
-pixels from the centre of the first pixel; `map_keypoints` adds and subtracts the half pixel.
+pixels from the centre of the first pixel; `map_keypoints` adds and subtracts the half pixel. What takes the map of one
+image also takes one that bends, see `ops.bending`.
 """
 
-import math
-from typing import Literal
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unpool.ops.colour import recolour
-from unpool.ops.cutting import averaged
+from unpool.ops.bending import Bent, Map
 
-_EXACT = 1e-3  # pixels
-_LONGEST = 10_000
+_ALONG_SIDE = 16  # steps along the side of a box that a map may bend
 
 
 def identity(batch: int) -> Tensor:
@@ -76,6 +72,25 @@ def rotation(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
     return matrix
 
 
+def shear(angle_deg: Tensor, size_hw: Tensor) -> Tensor:
+    """Returns maps (B, 3, 3) that lean what is upright to the right, by `angle_deg` (B,), about the centre.
+
+    Args:
+        angle_deg: (B,) degrees, below 90.
+        size_hw: (B, 2) size of the input and of the output.
+
+    Example:
+        >>> lean = shear(torch.tensor([45.0]), torch.tensor([[10, 10]]))[0]
+        >>> map_points(torch.tensor([[5.0, 5.0], [5.0, 0.0]]), lean)  # the centre stays, top middle goes to top right
+        tensor([[ 5.,  5.],
+                [10.,  0.]])
+    """
+    matrix = identity(len(angle_deg))
+    matrix[:, 0, 1] = torch.tan(torch.deg2rad(angle_deg.double()))
+    matrix[:, 0, 2] = -matrix[:, 0, 1] * size_hw[:, 0].double() / 2
+    return matrix
+
+
 def mirror(flipped: Tensor, width: Tensor) -> Tensor:
     """Returns maps (B, 3, 3) that exchange left and right where `flipped` (B,) is True; `width` (B,) is the input's.
 
@@ -89,20 +104,22 @@ def mirror(flipped: Tensor, width: Tensor) -> Tensor:
     return matrix
 
 
-def map_points(points: Tensor, matrix: Tensor) -> Tensor:
-    """Maps positions (..., 2) in the input to positions in the output; `matrix` is (3, 3).
+def map_points(points: Tensor, matrix: Map) -> Tensor:
+    """Maps positions (..., 2) in the input to positions in the output; `matrix` is (3, 3), or a map that bends.
 
     Example:
         >>> map_points(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), translation(torch.tensor([1.0]), torch.tensor([0.0]))[0])
         tensor([[ 2.,  4.],
                 [-1.,  0.]])
     """
+    if isinstance(matrix, Bent):
+        return matrix.to_output(points.double().reshape(-1, 2)).reshape(points.shape).to(points.dtype)
     there = torch.linalg.inv(matrix.double())
     return (points.double() @ there[:2, :2].T + there[:2, 2]).to(points.dtype)
 
 
-def map_keypoints(keypoints: Tensor, matrix: Tensor) -> Tensor:
-    """Maps keypoints (..., 2), in pixels from the centre of the first one, to the output; `matrix` is (3, 3).
+def map_keypoints(keypoints: Tensor, matrix: Map) -> Tensor:
+    """Maps keypoints (..., 2), in pixels from the centre of the first one, to the output, as `map_points` does.
 
     Example:
         >>> map_keypoints(torch.tensor([0.0, 4.0]), mirror(torch.tensor([True]), torch.tensor([10]))[0])
@@ -111,12 +128,12 @@ def map_keypoints(keypoints: Tensor, matrix: Tensor) -> Tensor:
     return map_points(keypoints.double() + 0.5, matrix).sub(0.5).to(keypoints.dtype)
 
 
-def map_boxes(boxes_xyxy: Tensor, matrix: Tensor, *, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Maps boxes: returns the boxes around their mapped corners, clipped to the output.
+def map_boxes(boxes_xyxy: Tensor, matrix: Map, *, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Maps boxes: returns those around the mapped corners, where a map bends around the sides, clipped to the output.
 
     Args:
         boxes_xyxy: (N, 4) in the input.
-        matrix: (3, 3).
+        matrix: (3, 3), or a map that bends.
         size_hw: size of the output.
 
     Returns:
@@ -129,7 +146,7 @@ def map_boxes(boxes_xyxy: Tensor, matrix: Tensor, *, size_hw: tuple[int, int]) -
     """
     x, y = boxes_xyxy.double()[:, 0::2], boxes_xyxy.double()[:, 1::2]
     corners = torch.stack((x[:, [0, 1, 0, 1]], y[:, [0, 0, 1, 1]]), dim=2)  # (N, 4, 2)
-    corners = map_points(corners, matrix)
+    corners = map_points(_along_sides(corners) if isinstance(matrix, Bent) else corners, matrix)
     whole = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
     limit = torch.tensor([size_hw[1], size_hw[0]] * 2, dtype=torch.float64)
     clipped = torch.minimum(whole.clamp(min=0), limit)
@@ -138,165 +155,8 @@ def map_boxes(boxes_xyxy: Tensor, matrix: Tensor, *, size_hw: tuple[int, int]) -
     return clipped.to(boxes_xyxy.dtype), share
 
 
-def warp(
-    image: Tensor,
-    matrix: Tensor,
-    size_hw: tuple[int, int],
-    *,
-    mode: Literal["bilinear", "nearest"] = "bilinear",
-    fill: Tensor | float = 0.0,
-    colours: Tensor | None = None,
-) -> Tensor:
-    """Applies maps to images: resamples each image at the positions that the output's pixels are mapped to.
-
-    Positions between the centre of a border pixel and its outer edge get the border pixel; those beyond the edge get
-    `fill`. Where a map shrinks its image, the image is first averaged to about that scale, as in
-    `Preprocessing.resize`.
-
-    Args:
-        image: (C, H, W) or (B, C, H, W), uint8 or float32.
-        matrix: (3, 3) or (B, 3, 3), output to input.
-        size_hw: size of the output.
-        mode: "bilinear" for pictures, "nearest" for classes.
-        fill: value outside of the image, or (C,) one per channel.
-        colours: (C, C + 1) or (B, C, C + 1) as in `ops.colour`, applied inside of the image only.
-
-    Returns:
-        (C, H, W) or (B, C, H, W) of the image's type.
-
-    Example:
-        >>> image = torch.tensor([[[1.0, 2.0, 3.0]]])
-        >>> warp(image, mirror(torch.tensor([True]), torch.tensor([3]))[0], (1, 3))
-        tensor([[[3., 2., 1.]]])
-        >>> warp(image, translation(torch.tensor([1.0]), torch.tensor([0.0]))[0], (1, 3), fill=9.0)
-        tensor([[[2., 3., 9.]]])
-    """
-    if image.dim() == 3:
-        colours = None if colours is None else colours[None]
-        return warp(image[None], matrix[None], size_hw, mode=mode, fill=fill, colours=colours)[0]
-    fill = torch.as_tensor(fill, dtype=torch.float32).expand(image.shape[1]).view(-1, 1, 1)
-    fill = fill if image.dtype == torch.float32 else fill.round()
-    if mode == "bilinear" and bool((_shrinking(matrix) > 1 + _EXACT).any()):
-        parts = [_shrink(image[i : i + 1], matrix[i : i + 1]) for i in range(len(image))]
-        if len(parts) > 1:
-            result = [_fill_in(*p, size_hw, mode=mode, fill=fill, colours=_at(colours, i)) for i, p in enumerate(parts)]
-            return torch.cat(result)
-        image, matrix = parts[0]
-    return _fill_in(image, matrix, size_hw, mode=mode, fill=fill, colours=colours)
-
-
-_SHARPER = 1.4  # measured: averaged to this much above the map's scale, the result is as sharp as one resized directly
-
-
-def _at(colours: Tensor | None, i: int) -> Tensor | None:
-    return None if colours is None else colours[i : i + 1]
-
-
-def _fill_in(
-    image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, mode: str, fill: Tensor, colours: Tensor | None
-) -> Tensor:
-    beyond = None
-    if _moves_whole_pixels(matrix):
-        result = _slice(image, matrix, size_hw, fill=fill)
-        if colours is None:
-            return result
-        if not _shows_only(matrix, _size(image), size_hw):
-            beyond = _beyond(_grid(matrix, _size(image), size_hw))
-    else:
-        grid = _grid(matrix, _size(image), size_hw)
-        result = nn.functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False)
-        if not _shows_only(matrix, _size(image), size_hw):
-            beyond = _beyond(grid)
-    if colours is not None:
-        result = recolour(result, colours)
-    if beyond is not None:
-        result = torch.where(beyond[:, None], fill, result)
-    return result if image.dtype == torch.float32 else result.add_(0.5).clamp_(0, 255).to(image.dtype)
-
-
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]
-
-
-def _grid(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
-    """(B, H, W, 2) input positions of the output's pixel centres, the input's edges being -1 and 1."""
-    unit = torch.tensor([[2 / input_hw[1], 0, -1], [0, 2 / input_hw[0], -1]], dtype=torch.float64)
-    m = (unit @ matrix.double()).to(torch.float32)[:, :, :, None, None]  # (B, 2, 3, 1, 1)
-    x = torch.arange(size_hw[1], dtype=torch.float32).add_(0.5)[None, None, :]
-    y = torch.arange(size_hw[0], dtype=torch.float32).add_(0.5)[None, :, None]
-    grid = torch.empty((len(matrix), *size_hw, 2))
-    for i in (0, 1):
-        torch.add(m[:, i, 0] * x + m[:, i, 2], m[:, i, 1] * y, out=grid[..., i])
-    return grid
-
-
-def _beyond(grid: Tensor) -> Tensor:
-    """(B, H, W) bool: positions outside of the input."""
-    x, y = grid.unbind(-1)
-    return (x < -1) | (y < -1) | (x >= 1) | (y >= 1)
-
-
-def _shows_only(matrix: Tensor, input_hw: tuple[int, int], size_hw: tuple[int, int]) -> bool:
-    """Whether all pixels of the output are inside the input: true if its corner pixels are."""
-    (top, left), (bottom, right) = (0.5, 0.5), (size_hw[0] - 0.5, size_hw[1] - 0.5)
-    corners = torch.tensor([[left, right, left, right], [top, top, bottom, bottom], [1, 1, 1, 1]], dtype=torch.float64)
-    x, y = (matrix.double() @ corners)[:, :2].unbind(1)
-    return bool((x.amin() >= 0) & (y.amin() >= 0) & (x.amax() < input_hw[1]) & (y.amax() < input_hw[0]))
-
-
-def _shrinking(matrix: Tensor) -> Tensor:
-    """(B, 2): distance in input pixels between neighbouring pixels of the output, in x and in y of the input."""
-    return matrix[:, :2, :2].norm(dim=2)
-
-
-def _shrink(image: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The image, resized to about the scale of its map, and the rest of the map.
-
-    If the map only resizes, crops and mirrors, the image is resized to exactly its scale, so that the rest moves whole
-    pixels.
-    """
-    exact = _resized(matrix, _size(image), sharper=1.0)
-    small, there = exact if _moves_whole_pixels(exact[1]) else _resized(matrix, _size(image), sharper=_SHARPER)
-    if small == _size(image):
-        return image, matrix
-    return averaged(image, small), there
-
-
-def _resized(matrix: Tensor, input_hw: tuple[int, int], *, sharper: float) -> tuple[tuple[int, int], Tensor]:
-    """A smaller size for the input, and the map from an input of that size."""
-    factor_x, factor_y = (max(1.0, f / sharper) for f in _shrinking(matrix)[0].tolist())
-    height, width = (math.ceil(s / f - _EXACT) for s, f in zip(input_hw, (factor_y, factor_x), strict=True))
-    scale = torch.tensor([width / input_hw[1], height / input_hw[0], 1.0], dtype=torch.float64)
-    return (height, width), scale[:, None] * matrix
-
-
-def _moves_whole_pixels(matrix: Tensor) -> bool:
-    linear, offset = matrix[:, :2, :2], matrix[:, :2, 2]
-    upright = (linear.abs() - torch.eye(2, dtype=matrix.dtype)).abs().amax() < _EXACT / _LONGEST
-    return bool(upright & ((offset - offset.round()).abs().amax() < _EXACT))
-
-
-def _slice(image: Tensor, matrix: Tensor, size_hw: tuple[int, int], *, fill: Tensor) -> Tensor:
-    """Applies maps of shifts and mirrors as plain copies: the same pixels as sampling, many times faster."""
-    source = image.numpy()
-    result = fill.to(image.dtype).expand(len(image), -1, *size_hw).contiguous()
-    target = result.numpy()
-    height, width = source.shape[-2:]
-    for i, ((sx, _, tx), (_, sy, ty), _) in enumerate(matrix.tolist()):
-        to_y, from_y = _overlap(sy, ty, height, size_hw[0])
-        to_x, from_x = _overlap(sx, tx, width, size_hw[1])
-        target[i, :, to_y, to_x] = source[i, :, from_y, from_x]
-    return result
-
-
-def _overlap(sign: float, offset: float, length: int, shown: int) -> tuple[slice, slice]:
-    """Along one axis, the slice of the `shown` output pixels inside the input, and the slice of input pixels there."""
-    shift = round(offset)
-    first = max(0, -shift if sign > 0 else shift - length)
-    last = min(shown, length - shift if sign > 0 else shift)
-    if last <= first:
-        return slice(0, 0), slice(0, 0)
-    if sign > 0:
-        return slice(first, last), slice(first + shift, last + shift)
-    stop = shift - last - 1
-    return slice(first, last), slice(shift - first - 1, stop if stop >= 0 else None, -1)
+def _along_sides(corners: Tensor) -> Tensor:
+    """(N, P, 2) positions on the sides of boxes, from their corners (N, 4, 2), the second and third not neighbours."""
+    share = torch.linspace(0, 1, _ALONG_SIDE + 1, dtype=corners.dtype)[:, None]
+    pairs = ((0, 1), (2, 3), (0, 2), (1, 3))
+    return torch.cat([corners[:, None, a].lerp(corners[:, None, b], share) for a, b in pairs], dim=1)

@@ -1,6 +1,7 @@
 """Losses as sums and counts, class weights, and the check of targets."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,21 +41,38 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, class_weights: Tensor | No
     return Term(total, count.clamp_min(LEAST_COUNT))
 
 
-def label_cross_entropy(logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0) -> Term:
+class Mixed(NamedTuple):
+    """The second label of mixed images (B,) int64, and the share (B,) of the first."""
+
+    label: Tensor
+    mix: Tensor
+
+
+def label_cross_entropy(
+    logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0, mixed: Mixed | None = None
+) -> Term:
     """Returns the cross-entropy over images; the count is the number of images.
 
     Args:
         logits: (B, N) float.
         label: (B,) int64.
         label_smoothing: share of the target spread evenly over all N classes.
+        mixed: of images with two labels, whose losses are added by their shares.
 
-    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7; Zhang et al. 2018, arXiv:1710.09412, section 2.
 
     Example:
         >>> label_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))  # twice log 4
         Term(sum=tensor(2.7726), count=tensor(2.), weight=1.0)
     """
-    total = nn.functional.cross_entropy(logits.float(), label, reduction="sum", label_smoothing=label_smoothing)
+    if mixed is None:
+        total = nn.functional.cross_entropy(logits.float(), label, reduction="sum", label_smoothing=label_smoothing)
+    else:
+        each = [
+            nn.functional.cross_entropy(logits.float(), one, reduction="none", label_smoothing=label_smoothing)
+            for one in (label, mixed.label)
+        ]
+        total = (mixed.mix * each[0] + (1 - mixed.mix) * each[1]).sum()
     return Term(total, torch.tensor(float(len(label)), device=label.device))
 
 

@@ -163,10 +163,17 @@ def check_data(recipe: Recipe, readers: Rows) -> Iterator[Mistake]:
 
 
 def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.augment import AUGMENTATIONS
+    from unpool.data.augment import AUGMENTATIONS, Finishing
+    from unpool.tasks import TASKS
 
+    task = recipe.task.name
     for position, (name, options) in enumerate(recipe.data.steps):
-        yield from _check_row(("data", "augment", position), "augmentation", name, options, rows=AUGMENTATIONS)
+        path, kind = ("data", "augment", position), AUGMENTATIONS.get(name)
+        yield from _check_row(path, "augmentation", name, options, rows=AUGMENTATIONS)
+        if kind and issubclass(kind, Finishing) and kind.mixes and task in TASKS and not TASKS[task].mixes:
+            fitting = ", ".join(other for other in TASKS if TASKS[other].mixes)
+            text = f"augmentation {quoted(name)} mixes two images, and the loss of task {quoted(task)} is of one"
+            yield Mistake((*path, name), f"{text}: leave {name} out; tasks that learn from mixed images: {fitting}")
 
 
 def _check_noise(recipe: Recipe) -> Iterator[Mistake]:

@@ -194,6 +194,11 @@ class Data(_OpenSection):
                 f"augment has color_jitter with saturation or hue, which RGB has, and channels is {self.channels}; "
                 "leave both out"
             )
+        if self.channels != 3 and dict(self.steps).get("pca_color", {"axes": ()}).get("axes", "imagenet") == "imagenet":
+            raise ValueError(
+                f"augment has pca_color with axes of ImageNet, which are of RGB, and channels is {self.channels}; set "
+                "its axes to training"
+            )
 
     @property
     def keeps_size(self) -> bool:

@@ -15,7 +15,7 @@ from unpool.errors import RecipeError
 from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
-from unpool.ops.losses import label_cross_entropy
+from unpool.ops.losses import Mixed, label_cross_entropy
 from unpool.ops.targets import check_classes
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
@@ -37,6 +37,7 @@ class Classification(OneForward):
 
     needs = ("image", "label")
     slides = True
+    mixes = True
     published = dict.fromkeys(("imagenet", "efficientnet_lite0"), "folder_resnet18")
     best = "top1"
     takes = ("scores",)
@@ -82,7 +83,7 @@ class Classification(OneForward):
         check_classes(batch, len(self.info.classes))
 
     def loss(self, output: Output, batch: Batch) -> Losses:
-        """Cross-entropy over images, of every head.
+        """Cross-entropy over images, of every head; of a mixed image that of both labels, by their shares.
 
         Raises:
             RecipeError: the network does not give one logit a class.
@@ -90,16 +91,18 @@ class Classification(OneForward):
         """
         if batch["label"].device.type == "cpu":
             self.check(batch)
-        return loss_of_heads(output, lambda logits: self._term(logits, batch["label"]), weight=self.auxiliary_weight)
+        return loss_of_heads(output, lambda logits: self._term(logits, batch), weight=self.auxiliary_weight)
 
-    def _term(self, logits: Tensor, label: Tensor) -> Term:
+    def _term(self, logits: Tensor, batch: Batch) -> Term:
+        label = batch["label"]
         expected = (len(label), len(self.info.classes))
         if tuple(logits.shape) != expected:
             raise RecipeError(
                 f"the network gives {tuple(logits.shape)} where {expected} (images, classes) were due; "
                 f"build it with num_classes={expected[1]}"
             )
-        return label_cross_entropy(logits, label, label_smoothing=self.label_smoothing)
+        mixed = Mixed(label[batch["partner"]], batch["mix"]) if "partner" in batch else None
+        return label_cross_entropy(logits, label, label_smoothing=self.label_smoothing, mixed=mixed)
 
     def decode(self, output: Output, inputs: Batch) -> Prediction:
         """Most likely classes; of equal ones the lower first, on every device, which `topk` leaves open.
@@ -130,8 +133,14 @@ class Classification(OneForward):
         return LabelScores(self.info.classes)
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
-        """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it."""
+        """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.
+
+        On a mixed image, the names of both classes (`label`, `other_label`) and the share `mix` of the first.
+        """
         name = self.info.classes[int(target["label"])]
+        if "mix" in target:
+            mix, other = float(target["mix"]), self.info.classes[int(target["other_label"])]
+            return caption(image, f"{name} {mix:.0%}, {other} {1 - mix:.0%}")
         score = target.get("score")
         return caption(image, name if score is None else f"{name} {float(score):.0%}")
 

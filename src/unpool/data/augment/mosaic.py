@@ -16,6 +16,7 @@ from unpool.data.draws import Draws
 from unpool.limits import SHARE, check_number
 from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.resampling import warp
 from unpool.types import Sample
 
 _MIDDLE = (0.2, 0.8)  # of a side, in which the four images meet
@@ -101,7 +102,7 @@ def _joined(
     result = {"index": sample["index"], "size_hw": torch.tensor([height, width])}
     result["image"] = torch.empty(len(sample["image"]), height, width, dtype=sample["image"].dtype)
     for part in parts:
-        shown = geometry.warp(samples[part.member]["image"], part.matrix, part.size_hw, fill=fill)
+        shown = warp(samples[part.member]["image"], part.matrix, part.size_hw, fill=fill)
         _rectangle(result["image"], part).copy_(shown)
     if "mask" in sample:
         result["mask"] = torch.empty(height, width, dtype=sample["mask"].dtype)

@@ -9,16 +9,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unpool.data.augment.step import Colour, Geometry, Joining
+from unpool.data.augment.step import Bending, Colour, Finishing, Geometry, Joining, Step
 from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
 from unpool.errors import DataError, RecipeError
 from unpool.ops import colour, geometry
+from unpool.ops.bending import Bent, Field
 from unpool.ops.cutting import Frame, cut
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.resampling import warp
 from unpool.types import Batch, DataInfo, Sample
 
 Pair = tuple[int, int]
+Maps = Tensor | list[Bent]  # (B, 3, 3), or one of each image
 
 
 class Augment:
@@ -31,7 +34,8 @@ class Augment:
     batch; `valid_xyxy` and `size_hw` say what is no padding.
 
     Args:
-        steps: augmentations in the order in which they act; one that joins images is the first.
+        steps: augmentations in the order in which they act; one that joins images is the first, and those that change
+            finished images are the last.
         size_hw: size of the windows; None takes that at which evaluation shows each image, and images that keep their
             size must then agree.
         preprocessing: for its size rule, and for its mean colour, which fills what lies outside of an image.
@@ -39,12 +43,13 @@ class Augment:
         seed: of the run.
 
     Raises:
-        RecipeError: a step that joins images is not the first.
+        RecipeError: a step that joins images is not the first, one that changes finished images stands before others,
+            or two mix images.
     """
 
     def __init__(
         self,
-        steps: Sequence[Geometry | Colour | Joining],
+        steps: Sequence[Step],
         *,
         size_hw: Pair | None,
         preprocessing: Preprocessing,
@@ -54,6 +59,8 @@ class Augment:
         self._joining = [(i, s) for i, s in enumerate(steps) if isinstance(s, Joining)]
         self._geometry = [(i, s) for i, s in enumerate(steps) if isinstance(s, Geometry)]
         self._colour = [(i, s) for i, s in enumerate(steps) if isinstance(s, Colour)]
+        self._finishing = [(i, s) for i, s in enumerate(steps) if isinstance(s, Finishing)]
+        _require_last(steps)
         if any(i for i, _ in self._joining):
             raise RecipeError(
                 "data.augment has mosaic behind another step, or twice; it joins images before all else: put it first"
@@ -82,7 +89,18 @@ class Augment:
         targets = [{k: v for k, v in one.items() if k != "clean"} for one in moved]
         if "size_hw" in samples[0]:
             targets = [one | {"size_hw": torch.tensor(hw)} for one, hw in zip(targets, windows, strict=True)]
-        return stack_targets(targets) | batch
+        return self._finished(stack_targets(targets) | batch, index, epoch, windows=windows)
+
+    def _finished(self, batch: Batch, index: Tensor, epoch: int, *, windows: list[Pair]) -> Batch:
+        size_hw = torch.tensor(windows, dtype=torch.float64)
+        for position, step in self._finishing:
+            draws = Draws(self._seed, epoch, index=index, stream=position)
+            changed = step.finish(batch["image"], draws, size_hw=size_hw, fill=self._preprocessing.fill)
+            batch = batch | changed
+        if "partner" in batch and "shown_xyxy" in batch:  # of the two images that now show
+            pair = torch.stack((batch["shown_xyxy"], batch["shown_xyxy"][batch["partner"]]))
+            batch["shown_xyxy"] = torch.cat((pair[..., :2].amin(0), pair[..., 2:].amax(0)), dim=1)
+        return batch
 
     def _joined(self, samples: list[Sample], index: Tensor, epoch: int) -> tuple[list[Sample], Tensor]:
         """The samples, some of them made of several, and (B,) whether each has the size of evaluation already."""
@@ -93,8 +111,8 @@ class Augment:
             return [new or old for new, old in zip(joined, samples, strict=True)], is_sized
         return samples, torch.zeros(len(samples), dtype=torch.bool)
 
-    def _maps(self, samples: list[Sample], index: Tensor, epoch: int, *, is_sized: Tensor) -> tuple[Tensor, list[Pair]]:
-        """(B, 3, 3) from the pixels of each window to those of its image, and the sizes of the windows."""
+    def _maps(self, samples: list[Sample], index: Tensor, epoch: int, *, is_sized: Tensor) -> tuple[Maps, list[Pair]]:
+        """From the pixels of each window to those of its image, and the sizes of the windows."""
         chooses_window = any(step.chooses_window for _, step in self._geometry)
         total, size_hw = geometry.identity(len(samples)), _sizes([sample["image"] for sample in samples])
         target = self._targets(size_hw, is_sized=is_sized)
@@ -102,16 +120,21 @@ class Augment:
             maps, resized = self._preprocessing.maps(size_hw, whole=chooses_window)
             total = torch.where(is_sized[:, None, None], total, maps)
             size_hw = torch.where(is_sized[:, None], size_hw, resized)
+        bends: list[tuple[Tensor, list[Field]]] = []
         for position, step in self._geometry:
             draws = Draws(self._seed, epoch, index=index, stream=position)
-            boxes = _boxes(samples, total, size_hw) if step.reads_boxes else []
+            if isinstance(step, Bending):
+                bends.append((total, step.fields(draws, size_hw)))
+                total = geometry.identity(len(samples))
+                continue
+            boxes = _boxes(samples, _bent(bends, total), size_hw) if step.reads_boxes else []
             matrix, size_hw = step.map_around(boxes, draws, size_hw, target_hw=target)
             total = total @ matrix
         if self._size_hw is None and self._preprocessing.shorter is not None and not chooses_window:
             target = size_hw.round()
         top, left = ((size_hw - target) / 2).floor().unbind(1)
         windows = [(height, width) for height, width in target.int().tolist()]
-        return total @ geometry.translation(left, top), windows
+        return _bent(bends, total @ geometry.translation(left, top)), windows
 
     def _targets(self, size_hw: Tensor, *, is_sized: Tensor) -> Tensor:
         """(B, 2) float64: sizes that the network sees, from those of the images."""
@@ -121,14 +144,15 @@ class Augment:
             _require_one(size_hw)
         return torch.where(is_sized[:, None], size_hw, self._preprocessing.maps(size_hw, whole=True)[1])
 
-    def _warp(self, images: list[Tensor], maps: Tensor, windows: list[Pair], *, colours: Tensor | None) -> Tensor:
+    def _warp(self, images: list[Tensor], maps: Maps, windows: list[Pair], *, colours: Tensor | None) -> Tensor:
         fill = self._preprocessing.fill
         is_even = len(set(windows)) == 1 and self._preprocessing.shorter is None
-        if is_even and len({image.shape for image in images}) == 1 and images[0].numel() <= _SMALL:
-            return geometry.warp(torch.stack(images), maps, windows[0], fill=fill, colours=colours)
+        is_small = len({image.shape for image in images}) == 1 and images[0].numel() <= _SMALL
+        if is_even and is_small and isinstance(maps, Tensor):
+            return warp(torch.stack(images), maps, windows[0], fill=fill, colours=colours)
         each = [None] * len(images) if colours is None else list(colours)
         parts = zip(images, maps, windows, each, strict=True)
-        warped = [geometry.warp(i, m, hw, fill=fill, colours=c) for i, m, hw, c in parts]
+        warped = [warp(i, m, hw, fill=fill, colours=c) for i, m, hw, c in parts]
         if is_even:
             return torch.stack(warped)
         height, width = self._preprocessing.padded((max(h for h, _ in windows), max(w for _, w in windows)))
@@ -147,14 +171,33 @@ class Augment:
         return total
 
 
-def _shown_boxes(images: list[Tensor], maps: Tensor, windows: list[Pair]) -> Tensor:
+def _require_last(steps: Sequence[Step]) -> None:
+    """Raises RecipeError where a step that changes finished images is not behind all others, or two mix them."""
+    is_finishing = [isinstance(step, Finishing) for step in steps]
+    if is_finishing != sorted(is_finishing):
+        name = type(steps[is_finishing.index(True)]).__name__.lower()
+        raise RecipeError(f"data.augment has {name} before another step; it changes finished images: put it last")
+    if len(mixing := [step for step in steps if isinstance(step, Finishing) and step.mixes]) > 1:
+        names = " and ".join(type(step).__name__.lower() for step in mixing)
+        raise RecipeError(f"data.augment has {names}, and a batch is mixed once: leave one of them out")
+
+
+def _bent(bends: list[tuple[Tensor, list[Field]]], total: Tensor) -> Maps:
+    """The maps of a batch: `total` (B, 3, 3), behind it those that bend, of which the last one acts first."""
+    if not bends:
+        return total
+    parts = [tuple((maps[i], fields[i]) for maps, fields in bends) for i in range(len(total))]
+    return [Bent(of_one, last) for of_one, last in zip(parts, total, strict=True)]
+
+
+def _shown_boxes(images: list[Tensor], maps: Maps, windows: list[Pair]) -> Tensor:
     """(B, 4) float32: the box around what each window shows of its image."""
     wholes = [torch.tensor([[0.0, 0.0, image.shape[-1], image.shape[-2]]]) for image in images]
     parts = zip(wholes, maps, windows, strict=True)
     return torch.cat([geometry.map_boxes(whole, m, size_hw=hw)[0] for whole, m, hw in parts])
 
 
-def _boxes(samples: list[Sample], maps: Tensor, size_hw: Tensor) -> list[Tensor]:
+def _boxes(samples: list[Sample], maps: Maps, size_hw: Tensor) -> list[Tensor]:
     """The boxes of each sample as the steps so far show them, cut to the image; without crowds and what has left."""
     shown = []
     for sample, matrix, (height, width) in zip(samples, maps, size_hw.tolist(), strict=True):

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from unpool.ops import geometry
+from unpool.ops.bending import Map, linear
 from unpool.ops.boxes import areas
 from unpool.ops.heatmaps import mirror_order
+from unpool.ops.resampling import warp
 from unpool.types import IGNORE, Batch, Sample
 
 # one row a thing; what goes, goes from all
@@ -15,11 +17,12 @@ _LEAST_SHARE = 0.1  # of what is not counted (crowds, difficult things, ignored 
 
 
 def warp_targets(
-    sample: Sample, matrix: Tensor, size_hw: tuple[int, int], *, flip_pairs: tuple[tuple[int, int], ...] = ()
+    sample: Sample, matrix: Map, size_hw: tuple[int, int], *, flip_pairs: tuple[tuple[int, int], ...] = ()
 ) -> Sample:
-    """Everything of a sample but its image, as the map `matrix` (3, 3) shows it in a window of `size_hw`.
+    """Everything of a sample but its image, as the map `matrix`, (3, 3) or bending, shows it in a window of `size_hw`.
 
-    Keypoints outside of the window turn invisible. A box is that around its moved corners, clipped to the window; where
+    Keypoints outside of the window turn invisible. A box is that around its moved corners, clipped to the window, and
+    around its moved sides where the map bends; where
     `masks` has pixels of its thing, that around the pixels of the moved mask, which is tighter where an image turns.
     One rule says which things stay, with their `labels`, `masks` and all else: those whose box, before it is clipped,
     has its centre in the window, and of which something shows. That is the rule of SSD's crops (Liu et al. 2016,
@@ -35,10 +38,10 @@ def warp_targets(
     """
     moved = {key: value for key, value in sample.items() if key != "image"}
     if "mask" in sample:
-        moved["mask"] = geometry.warp(sample["mask"][None], matrix, size_hw, mode="nearest", fill=IGNORE)[0]
+        moved["mask"] = warp(sample["mask"][None], matrix, size_hw, mode="nearest", fill=IGNORE)[0]
     if "masks" in sample:
         masks = sample["masks"].to(torch.uint8)
-        moved["masks"] = geometry.warp(masks, matrix, size_hw, mode="nearest").bool() if len(masks) else _none(size_hw)
+        moved["masks"] = warp(masks, matrix, size_hw, mode="nearest").bool() if len(masks) else _none(size_hw)
     if "keypoints" in sample:
         moved["keypoints"] = _move_keypoints(sample["keypoints"], matrix, flip_pairs)
     if "visible" in sample:
@@ -56,14 +59,12 @@ def warp_targets(
     return moved | {key: moved[key][is_left] for key in _OF_ONE if key in moved and is_left is not None}
 
 
-def _scaled_areas(sample: Sample, matrix: Tensor) -> Sample:
-    shrunk = torch.linalg.det(matrix[:2, :2]).abs()
+def _scaled_areas(sample: Sample, matrix: Map) -> Sample:
+    shrunk = torch.linalg.det(linear(matrix)).abs()
     return {key: (sample[key] / shrunk).to(sample[key].dtype) for key in ("area", "areas") if key in sample}
 
 
-def _move_boxes(
-    sample: Sample, masks: Tensor | None, matrix: Tensor, size_hw: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+def _move_boxes(sample: Sample, masks: Tensor | None, matrix: Map, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(N, 4) boxes in the window, and (N,) whether each stays; `masks` (N, H, W) have been moved."""
     boxes, share = geometry.map_boxes(sample["boxes"], matrix, size_hw=size_hw)
     centre = geometry.map_points((sample["boxes"][:, :2] + sample["boxes"][:, 2:]) / 2, matrix)
@@ -88,7 +89,7 @@ def _around(masks: Tensor) -> Tensor:
     return torch.stack(ends, dim=2).flatten(1)
 
 
-def _move_ignored(ignored: Tensor, matrix: Tensor, size_hw: tuple[int, int]) -> Tensor:
+def _move_ignored(ignored: Tensor, matrix: Map, size_hw: tuple[int, int]) -> Tensor:
     boxes, share = geometry.map_boxes(ignored[:, :4], matrix, size_hw=size_hw)
     area = _scaled_areas({"areas": ignored[:, 4:5]}, matrix)["areas"]
     return torch.cat([boxes, area, ignored[:, 5:]], dim=1)[share >= _LEAST_SHARE]
@@ -108,7 +109,7 @@ def _none(size_hw: tuple[int, int]) -> Tensor:
     return torch.zeros((0, *size_hw), dtype=torch.bool)
 
 
-def _move_keypoints(keypoints: Tensor, matrix: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
+def _move_keypoints(keypoints: Tensor, matrix: Map, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
     moved = geometry.map_keypoints(keypoints, matrix)
     return moved[..., _order(moved.shape[-2], matrix, flip_pairs), :]
 
@@ -126,7 +127,7 @@ def _meets(people: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return ((high >= -0.5) & (low < limit - 0.5)).all(1)
 
 
-def _order(count: int, matrix: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
+def _order(count: int, matrix: Map, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
     """Which keypoint of the input each of the output is: a mirror turns a left hand into a right one."""
-    is_mirrored = torch.linalg.det(matrix[:2, :2]) < 0
+    is_mirrored = torch.linalg.det(linear(matrix)) < 0
     return torch.tensor(mirror_order(count, flip_pairs if is_mirrored else ()))

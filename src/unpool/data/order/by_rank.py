@@ -37,6 +37,8 @@ class ByRank(_Shared):
         order: of all processes together; its batch is shared out.
         rank: of this process, from 0.
         world_size: number of processes.
+        unit: neighbours that stay in one part, such as the two of a pair; the last of a batch may be fewer. Sizes of
+            parts then differ by as many.
 
     Example:
         >>> from unpool.data.order import Sequential
@@ -45,15 +47,16 @@ class ByRank(_Shared):
         ([[2, 3], [6]], Part(first=2, count=1, total=3))
     """
 
-    def __init__(self, order: Order, *, rank: int, world_size: int) -> None:
+    def __init__(self, order: Order, *, rank: int, world_size: int, unit: int = 1) -> None:
         super().__init__(order, rank=rank, world_size=world_size)
+        self._unit = unit
         self._epoch = -1
         self._totals: list[int] = []
 
     @property
     def batch(self) -> int:
         """Samples in the largest part of a full batch."""
-        return -(-self.whole.batch // self._world_size)
+        return min(self._unit * -(-self.whole.batch // (self._unit * self._world_size)), self.whole.batch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -71,9 +74,10 @@ class ByRank(_Shared):
         return self._part(self._totals[position])
 
     def _part(self, total: int) -> Part:
-        size, larger = divmod(total, self._world_size)
-        first = self._rank * size + min(self._rank, larger)
-        return Part(first, size + (self._rank < larger), total)
+        size, larger = divmod(-(-total // self._unit), self._world_size)
+        first, stop = (self._unit * (rank * size + min(rank, larger)) for rank in (self._rank, self._rank + 1))
+        first, stop = min(first, total), min(stop, total)
+        return Part(first, stop - first, total)
 
 
 class WholeBatches(_Shared):
