@@ -4,15 +4,16 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_dense, show_errors
+from unpool.cli import show_anchors, show_dense, show_errors, show_init
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works: anchors, dense, errors"
+ABOUT = "show how a network works: anchors, dense, errors, init"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "dense": show_dense,
     "errors": show_errors,
+    "init": show_init,
 }
 
 

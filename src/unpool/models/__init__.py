@@ -155,6 +155,7 @@ def build(
     num_classes: int | None = None,
     in_channels: int | None = None,
     new_head: bool = False,
+    init: Callable[[nn.Module], None] | None = None,
     **options: object,
 ) -> nn.Module:
     """Builds a network, with initial, published or saved weights.
@@ -176,6 +177,8 @@ def build(
         num_classes: logits; None takes the published number.
         in_channels: channels of the image; None takes the published number.
         new_head: whether the tensors whose shape depends on the number of classes keep their initial weights.
+        init: draws initial weights anew, in place, such as `layers.initializations.He()`, before any are loaded; None
+            keeps those of the network's source.
         options: keyword-only arguments of the row's class and of its backbone's.
 
     Returns:
@@ -209,6 +212,8 @@ def build(
     if is_larger or (options and free_bytes() < _LARGEST_BYTES):  # counting takes as long as building
         _require_memory(name, partial(assemble, num_classes=classes))
     network = assemble(num_classes=classes)
+    if init is not None:
+        init(network)
     if weights is None:
         return network
 

@@ -29,6 +29,7 @@ def explain(recipe: Recipe) -> str:
     from unpool.data.noise import NOISES
     from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
+    from unpool.layers.initializations import INITS
     from unpool.models import backbone_row_of, row_of
     from unpool.tasks import TASKS
 
@@ -42,6 +43,7 @@ def explain(recipe: Recipe) -> str:
     }
     tables = {
         "data": {"reader": READERS, "augment": AUGMENTATIONS, "order": ORDERS, "noise": NOISES},
+        "model": {"init": INITS},
         "task": {"name": TASKS},
     }
     lines = [_line("format", recipe.format, "", 0), _line("about", recipe.about, "", 0)]
