@@ -31,13 +31,85 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, class_weights: Tensor | No
     """
     logits = logits.float()
     total = nn.functional.cross_entropy(logits, mask, class_weights, ignore_index=IGNORE, reduction="sum")
-    if class_weights is None:
-        count = (mask != IGNORE).sum().float()
-    else:
-        by_value = class_weights.new_zeros(IGNORE + 1)
-        by_value[: len(class_weights)] = class_weights
-        count = by_value[mask].sum()
+    count = (mask != IGNORE).sum().float() if class_weights is None else _weights_of(mask, class_weights).sum()
     return Term(total, count.clamp_min(LEAST_COUNT))
+
+
+def _weights_of(mask: Tensor, class_weights: Tensor) -> Tensor:
+    """The weight of each pixel, 0 where it is IGNORE."""
+    by_value = class_weights.new_zeros(IGNORE + 1)
+    by_value[: len(class_weights)] = class_weights
+    return by_value[mask]
+
+
+def pixel_focal(logits: Tensor, mask: Tensor, class_weights: Tensor | None = None, *, gamma: float = 2.0) -> Term:
+    """Returns the focal loss over labelled pixels; the count is the sum of their class weights.
+
+    Each pixel's cross-entropy is multiplied by (1 - p)^gamma, with p the probability of its class, so that what is
+    right already hardly counts.
+
+    Args:
+        logits: (B, N, H, W) float; their softmax over N is taken here.
+        mask: (B, H, W) int64 class or IGNORE.
+        class_weights: (N,) float32; None weights every pixel by 1.
+        gamma: 0 gives cross-entropy.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, equations 4 and 5, for classes that exclude one another.
+
+    Example:
+        >>> logits, mask = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, IGNORE]]])
+        >>> pixel_focal(logits, mask)  # a quarter of the cross-entropy where p is 1/2
+        Term(sum=tensor(0.3466), count=tensor(2.), weight=1.0)
+    """
+    is_labelled = mask != IGNORE
+    each = _focal(logits, mask.where(is_labelled, 0), gamma)
+    weights = is_labelled.float() if class_weights is None else _weights_of(mask, class_weights)
+    return Term((each * weights).sum(), weights.sum().clamp_min(LEAST_COUNT))
+
+
+def label_focal(logits: Tensor, label: Tensor, *, gamma: float = 2.0) -> Term:
+    """Returns the focal loss over images, see `pixel_focal`; the count is the number of images.
+
+    Args:
+        logits: (B, N) float; their softmax over N is taken here.
+        label: (B,) int64.
+        gamma: 0 gives cross-entropy.
+
+    Example:
+        >>> label_focal(torch.zeros(2, 2), torch.tensor([0, 1]))
+        Term(sum=tensor(0.3466), count=tensor(2.), weight=1.0)
+    """
+    total = _focal(logits, label, gamma).sum()
+    return Term(total, torch.tensor(float(len(label)), device=label.device))
+
+
+def _focal(logits: Tensor, label: Tensor, gamma: float) -> Tensor:
+    """The loss of each label (B, ...) by logits (B, N, ...)."""
+    logs = -nn.functional.cross_entropy(logits.float(), label, reduction="none")
+    # a power below 1 has no gradient at 0
+    return -((1 - logs.exp()).clamp_min(1e-6) ** gamma) * logs
+
+
+def label_binary_cross_entropy(logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0) -> Term:
+    """Returns the binary cross-entropies of all classes, added up, over images; the count is the number of images.
+
+    Each class is a question of its own, whether it is the image's, so that the probabilities need not add up to 1.
+
+    Args:
+        logits: (B, N) float; their sigmoid is taken here.
+        label: (B,) int64.
+        label_smoothing: share of the target spread evenly over all N classes.
+
+    Source: Wightman et al. 2021, arXiv:2110.00476, section 3, for one-hot targets.
+
+    Example:
+        >>> label_binary_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))  # eight times log 2
+        Term(sum=tensor(5.5452), count=tensor(2.), weight=1.0)
+    """
+    classes = logits.shape[1]
+    target = nn.functional.one_hot(label, classes).float() * (1 - label_smoothing) + label_smoothing / classes
+    total = nn.functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="sum")
+    return Term(total, torch.tensor(float(len(label)), device=label.device))
 
 
 def label_cross_entropy(logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0) -> Term:
