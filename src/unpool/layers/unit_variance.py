@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unpool.layers.dropout import DropConnectLinear, StochasticDepth
 from unpool.layers.initializations import fans_of
 from unpool.layers.upsample import BilinearDeconv
 
@@ -92,7 +93,7 @@ def _as_in_training(network: nn.Module) -> Iterator[None]:
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     network.train()
     for module in network.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
+        if isinstance(module, nn.modules.dropout._DropoutNd | DropConnectLinear | StochasticDepth):
             module.eval()
     try:
         yield

@@ -31,10 +31,11 @@ def explain(recipe: Recipe) -> str:
     from unpool.data.readers import READERS
     from unpool.layers.initializations import INITS
     from unpool.models import backbone_row_of, row_of
+    from unpool.models.exchanging import exchange
     from unpool.tasks import TASKS
 
     data, model, task = recipe.data, recipe.model, recipe.task
-    builds = [row_of(model.name).build, *([backbone_row_of(model.backbone).build] if model.backbone else [])]
+    builds = [row_of(model.name).build, *([backbone_row_of(model.backbone).build] if model.backbone else []), exchange]
     rows = {
         "data": ([READERS[data.reader]], options_of(READERS[data.reader], DERIVED["data"])),
         "model": (builds, model_options(model.name, model.backbone)),

@@ -138,12 +138,15 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
         RecipeError: a name is in no table.
     """
     from unpool.models import backbone_row_of, known_options, row_of
+    from unpool.models.exchanging import exchange
 
     known = known_options(name, backbone=backbone)
     rows = [row_of(name)]
     if rows[0].kind == "composed" and (chosen := backbone or rows[0].backbone):
         rows.append(backbone_row_of(chosen))
     kinds = {key: option.kind for row in reversed(rows) for key, option in options_of(row.build).items()}
+    shared = {key: option.kind for key, option in options_of(exchange).items()}
+    kinds = {**shared, **kinds, "norms": shared["norms"]}
     return {key: Option(_limited(key, kinds.get(key, Any)), default) for key, default in known.items()}
 
 
@@ -254,6 +257,12 @@ def _check_model(model: Model) -> Iterator[Mistake]:
         pretrained.check(model.name, row, backbone=model.backbone, weights=model.weights, new_head=model.new_head)
     except RecipeError as error:
         yield Mistake(("model", "weights"), str(error))
+    if model.options.get("norms") == "group" and model.weights in pretrained.WORDS:
+        yield Mistake(
+            ("model", "norms"),
+            f"model.norms is group, and the weights {quoted(model.weights)} were trained with batch norms: leave "
+            "model.norms out, or choose frozen, which keeps them as they are",
+        )
     yield from check_model(model, known)
 
 
