@@ -30,8 +30,8 @@ def test_schema_lets_in_an_option_only_with_its_row():
 def test_schema_leaves_out_what_the_data_gives():
     rows = recipe_schema()["$defs"]["Task"]["allOf"]
     takes = {row["if"]["properties"]["name"]["const"]: row["then"]["properties"] for row in rows}
-    assert set(takes["denoising"]) == {"loss", "residual"}
-    assert set(takes["segmentation"]) == {"class_weights", "auxiliary_weight"}
+    assert set(takes["denoising"]) == {"loss", "huber_delta", "residual"}
+    assert set(takes["segmentation"]) == {"loss", "focal_gamma", "class_weights", "auxiliary_weight"}
 
 
 def test_schema_lets_in_the_names_of_timm_unlisted():

@@ -12,7 +12,6 @@ from unpool.data.augment import AUGMENTATIONS, Augment
 from unpool.data.draws import Draws
 from unpool.data.order import ByRank, Sequential
 from unpool.errors import RecipeError
-from unpool.ops.losses import Mixed, label_cross_entropy
 from unpool.ops.mixing import PAIR
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
@@ -156,13 +155,20 @@ def test_loss_is_that_of_both_labels_by_their_shares():
     assert float(term.count) == 8
 
 
-def test_loss_of_an_unmixed_image_is_that_of_its_label_smoothed_alike():
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal", "binary_cross_entropy"])
+def test_loss_of_a_mixed_image_is_that_of_both_labels_by_their_shares(loss):
+    task = Classification(DataInfo(classes=tuple("abc")), loss=loss)
     logits, label = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 1, 1])
-    plain = label_cross_entropy(logits, label, label_smoothing=0.1)
-    same = label_cross_entropy(logits, label, label_smoothing=0.1, mixed=Mixed(label.roll(1), torch.ones(4)))
-    half = label_cross_entropy(logits, label, label_smoothing=0.1, mixed=Mixed(label, torch.full((4,), 0.5)))
-    assert float(same.sum) == pytest.approx(float(plain.sum), rel=1e-6)
-    assert float(half.sum) == pytest.approx(float(plain.sum), rel=1e-6)
+    partner, mix = torch.tensor([1, 0, 3, 2]), torch.tensor([1.0, 0.3, 0.0, 0.5])
+    (mixed,) = task.loss(logits, {"label": label, "partner": partner, "mix": mix}).values()
+    alone = [
+        [float(task._term(logits[i : i + 1], {"label": one[i : i + 1]}).sum) for i in range(4)]
+        for one in (label, label[partner])
+    ]
+    assert float(mixed.sum) == pytest.approx(
+        sum(m * a + (1 - m) * b for m, a, b in zip(mix.tolist(), *alone, strict=True)), rel=1e-5
+    )
+    assert float(mixed.count) == 4
 
 
 @pytest.mark.parametrize("name", MIXING)

@@ -5,11 +5,11 @@ from torch import nn
 
 from unpool.assemble.data import Data
 from unpool.assemble.loaders import require_one_size
-from unpool.assemble.model import make_model, make_task
+from unpool.assemble.model import make_model, make_task, scale_by_data
 from unpool.data.findings import most_skipped
 from unpool.data.loader import Loader
-from unpool.data.order import ByRank
-from unpool.errors import EnvironmentFault
+from unpool.data.order import ByRank, whole_of
+from unpool.errors import EnvironmentFault, RecipeError
 from unpool.launched import environment
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
@@ -43,15 +43,21 @@ def make_job(
 
     Raises:
         DataError: images of several sizes would meet in a batch.
-        RecipeError: training does not start from the weights of the caller's network.
+        RecipeError: training does not start from the weights of the caller's network, or they were to be drawn anew.
     """
+    if model is not None and recipe.model.init is not None:
+        raise RecipeError("model.init draws the weights of the recipe's network, and this one is yours: leave it out")
     require_one_size(recipe, loader)
     device, train = make_device(recipe), recipe.train
     task = make_task(recipe, data)
+    starts_new = model is None and not is_resumed
     model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
     check_weights(model)
     task.freeze(model)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
+    prepare = Prepare(data.preprocessing, device)
+    if starts_new:
+        scale_by_data(recipe, model, lambda: task.losses(model, prepare(first_batch(loader))))
     optimizer = build_optimizer(
         learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
     )
@@ -62,7 +68,7 @@ def make_job(
         schedule=make_schedule(train, -(-loader.steps_per_epoch // train.accumulate)),
         loader=loader,
         epochs=train.epochs,
-        prepare=Prepare(data.preprocessing, device),
+        prepare=prepare,
         device=device,
         accumulate=train.accumulate,
         clip_norm=train.clip_norm,
@@ -75,6 +81,11 @@ def make_job(
         part=loader.order.part if isinstance(loader.order, ByRank) else whole,
         synchronizes_norms=recipe.model.sync_batch_norm and world_size() > 1,
     )
+
+
+def first_batch(loader: Loader) -> Batch:
+    """The first batch of the training order, of all processes, as the loader has it."""
+    return loader.batch_of(whole_of(loader.order).batches(0)[0], 0)
 
 
 def make_schedule(train: Train, steps_per_epoch: int) -> Schedule:

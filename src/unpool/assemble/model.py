@@ -1,8 +1,9 @@
 """From a recipe to its task and its network."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,10 +11,12 @@ from torch import nn
 from unpool import models, tasks
 from unpool.assemble.data import Data
 from unpool.errors import ModelFileError, RecipeError
+from unpool.layers.initializations import INITS, LSUV, Initialization
+from unpool.layers.unit_variance import scale_to_unit_variance, unscaled
 from unpool.models.of_run import run_config
 from unpool.models.pretrained import is_file
 from unpool.models.weights import some
-from unpool.recipe import Recipe
+from unpool.recipe import Model, Recipe
 from unpool.task import Task, check_measured
 from unpool.types import DataInfo
 
@@ -61,10 +64,39 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
         num_classes=task.outputs,
         in_channels=recipe.data.channels + task.added_channels,
         new_head=model.new_head and not is_resumed,
+        init=None if is_resumed else initialization(model),
         **model.options,
     )
     _require_equal_inputs(recipe, network)
     return network
+
+
+def initialization(model: Model) -> Initialization | None:
+    """What draws the initial weights that `model.init` asks for; None for those of the network's source."""
+    made = [INITS[name](**options) for name, options in (model.init or {}).items()]
+    if made and model.weights is not None:
+        _log.info("model.init=%s draws those weights that %s does not have", *model.init or (), model.weights)
+    return made[0] if made else None
+
+
+def scale_by_data(recipe: Recipe, network: nn.Module, run: Callable[[], Any]) -> None:
+    """Scales the layers of a new network by a batch of data where `model.init` asks for that.
+
+    Args:
+        recipe: its `model.init` decides.
+        network: drawn anew.
+        run: runs the network on the first batch of the training order, the same in every process.
+    """
+    made = initialization(recipe.model)
+    if not isinstance(made, LSUV):
+        return
+    variances = scale_to_unit_variance(network, run, tolerance=made.tolerance)
+    for what, names in (
+        ("did not run, so that its weights stay orthogonal", unscaled(network, variances)),
+        ("gives one value alone", [name for name, variance in variances.items() if variance == 0]),
+    ):
+        if names:
+            _log.warning("model.init=lsuv: on the first batch %s %s", some(names), what)
 
 
 def _require_equal_inputs(recipe: Recipe, network: nn.Module) -> None:

@@ -4,16 +4,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_augment, show_dense, show_errors
+from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works: anchors, augment, dense, errors"
+ABOUT = "show how a network works: anchors, augment, dense, errors, init"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,
     "dense": show_dense,
     "errors": show_errors,
+    "init": show_init,
 }
 
 

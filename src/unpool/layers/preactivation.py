@@ -4,6 +4,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from unpool.layers.residual import dropped
+
 
 class NormActConv(nn.Sequential):
     """Batch norm, ReLU, convolution; padded so that only `stride` changes the size."""
@@ -14,14 +16,21 @@ class NormActConv(nn.Sequential):
 
 
 class Preactivated(nn.Module):
-    """x + branch(x), without an activation after the sum; the branch starts with a norm and an activation."""
+    """x + branch(x), without an activation after the sum; the branch starts with a norm and an activation.
+
+    Attributes:
+        drop: as in `Residual`.
+    """
+
+    drop: nn.Module | None
 
     def __init__(self, branch: nn.Module) -> None:
         super().__init__()
+        self.register_module("drop", None)
         self.branch = branch
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.branch(x)
+        return x + dropped(self.drop, self.branch(x))
 
 
 class SharedPreactivated(nn.Module):
@@ -31,10 +40,16 @@ class SharedPreactivated(nn.Module):
         channels: of the input.
         branch: starts with a convolution.
         shortcut: its output has the shape of the branch's.
+
+    Attributes:
+        drop: as in `Residual`.
     """
+
+    drop: nn.Module | None
 
     def __init__(self, channels: int, branch: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
+        self.register_module("drop", None)
         self.norm = nn.BatchNorm2d(channels)
         self.act = nn.ReLU()
         self.branch = branch
@@ -42,4 +57,4 @@ class SharedPreactivated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.norm(x))
-        return self.shortcut(x) + self.branch(x)
+        return self.shortcut(x) + dropped(self.drop, self.branch(x))

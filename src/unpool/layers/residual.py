@@ -6,16 +6,28 @@ from unpool.layers.conv import ConvNormAct
 
 
 class Residual(nn.Module):
-    """relu(branch(x) + shortcut(x)); both outputs have the same shape."""
+    """relu(branch(x) + shortcut(x)); both outputs have the same shape.
+
+    Attributes:
+        drop: applied to what the branch gives, such as `StochasticDepth`; None applies nothing.
+    """
+
+    drop: nn.Module | None
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
+        self.register_module("drop", None)
         self.branch = branch
         self.shortcut = shortcut
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.branch(x) + self.shortcut(x))
+        return self.act(dropped(self.drop, self.branch(x)) + self.shortcut(x))
+
+
+def dropped(drop: nn.Module | None, x: Tensor) -> Tensor:
+    """What `drop` makes of the output of a branch; the output itself where it is None."""
+    return x if drop is None else drop(x)
 
 
 class ZeroPad(nn.Module):

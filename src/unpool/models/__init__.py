@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from functools import cache, partial
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +26,12 @@ from unpool.models import (
 from unpool.models.backbones import BACKBONES
 from unpool.models.catalog import MOST, MOST_ITEMS, MOST_OF, Variant, find, refuse_unknown
 from unpool.models.classification import Classifier
+from unpool.models.exchanging import exchange
 from unpool.models.fitting import Destination
 from unpool.models.foreign import load_file
 from unpool.types import Backbone
 
+EXCHANGED = tuple(name for name, p in signature(exchange).parameters.items() if p.kind is Parameter.KEYWORD_ONLY)
 _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default options or smaller ones
 
 _ROWS = (
@@ -115,6 +118,12 @@ def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:
     Raises:
         RecipeError: the network or the backbone is unknown.
     """
+    of_rows = _options_of_rows(name, backbone)
+    return {**of_rows, **{key: None for key in EXCHANGED if key not in of_rows}}
+
+
+def _options_of_rows(name: str, backbone: str | None) -> dict[str, Any]:
+    """Those that the classes of the network and its backbone take, without those of every network."""
     row = row_of(name)
     return {**(_encoder(name, row, backbone).options() if row.kind == "composed" else {}), **row.options()}
 
@@ -155,6 +164,7 @@ def build(
     num_classes: int | None = None,
     in_channels: int | None = None,
     new_head: bool = False,
+    init: Callable[[nn.Module], None] | None = None,
     **options: object,
 ) -> nn.Module:
     """Builds a network, with initial, published or saved weights.
@@ -176,7 +186,9 @@ def build(
         num_classes: logits; None takes the published number.
         in_channels: channels of the image; None takes the published number.
         new_head: whether the tensors whose shape depends on the number of classes keep their initial weights.
-        options: keyword-only arguments of the row's class and of its backbone's.
+        init: draws initial weights anew, in place, such as `layers.initializations.He()`, before any are loaded; None
+            keeps those of the network's source.
+        options: keyword-only arguments of the row's class, of its backbone's, and of `exchanging.exchange`.
 
     Returns:
         The network, in training mode.
@@ -204,11 +216,15 @@ def build(
     channels = _count("in_channels", row.input[0] if in_channels is None else in_channels)
     if row.kind != "composed" and backbone is not None:
         raise RecipeError(f"{name} is complete and takes no backbone ({quoted(backbone)} was given): leave it out")
-    assemble = partial(_assemble, name, backbone, in_channels=channels, options=options)
-    is_larger = any(_may_be_larger(value, known[option]) for option, value in options.items())
-    if is_larger or (options and free_bytes() < _LARGEST_BYTES):  # counting takes as long as building
+    built, exchanged = _shared_out(options, _options_of_rows(name, backbone))
+    assemble = partial(_assemble, name, backbone, in_channels=channels, options=built)
+    is_larger = any(_may_be_larger(value, known[option]) for option, value in built.items())
+    if is_larger or (built and free_bytes() < _LARGEST_BYTES):  # counting takes as long as building
         _require_memory(name, partial(assemble, num_classes=classes))
     network = assemble(num_classes=classes)
+    exchange(network, **exchanged)
+    if init is not None:
+        init(network)
     if weights is None:
         return network
 
@@ -230,6 +246,17 @@ def build(
     else:
         pretrained.load_published(destination, str(weights), num_classes=num_classes)
     return network
+
+
+def _shared_out(options: Mapping[str, Any], of_rows: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that the rows take, and those by which modules are exchanged afterwards."""
+    exchanged = {key: value for key, value in options.items() if key not in of_rows}
+    if options.get("norms") == "group":
+        exchanged["norms"] = "group"
+    built = {key: value for key, value in options.items() if key not in exchanged}
+    if "norms" in of_rows and "norms" in exchanged:
+        built["norms"] = "trained"
+    return built, exchanged
 
 
 def _by_class(network: nn.Module, assemble: Callable[..., nn.Module], num_classes: int) -> frozenset[str]:

@@ -9,7 +9,8 @@ from unpool.errors import ModelFileError
 from unpool.manifest import NAME, look_up, read_bound
 from unpool.models.fitting import Destination, Fit
 
-_ALIKE = {"backbone", "dropout"}  # the first is compared before; the second changes no answer of a trained network
+# the first is compared before; the others change no answer of a trained network
+_ALIKE = {"backbone", "dropout", "stochastic_depth"}
 
 
 def run_config(path: Path) -> dict[str, Any]:

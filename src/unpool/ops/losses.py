@@ -1,7 +1,6 @@
 """Losses as sums and counts, class weights, and the check of targets."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,24 +31,93 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, class_weights: Tensor | No
     """
     logits = logits.float()
     total = nn.functional.cross_entropy(logits, mask, class_weights, ignore_index=IGNORE, reduction="sum")
-    if class_weights is None:
-        count = (mask != IGNORE).sum().float()
-    else:
-        by_value = class_weights.new_zeros(IGNORE + 1)
-        by_value[: len(class_weights)] = class_weights
-        count = by_value[mask].sum()
+    count = (mask != IGNORE).sum().float() if class_weights is None else _weights_of(mask, class_weights).sum()
     return Term(total, count.clamp_min(LEAST_COUNT))
 
 
-class Mixed(NamedTuple):
-    """The second label of mixed images (B,) int64, and the share (B,) of the first."""
+def _weights_of(mask: Tensor, class_weights: Tensor) -> Tensor:
+    """The weight of each pixel, 0 where it is IGNORE."""
+    by_value = class_weights.new_zeros(IGNORE + 1)
+    by_value[: len(class_weights)] = class_weights
+    return by_value[mask]
 
-    label: Tensor
-    mix: Tensor
+
+def pixel_focal(logits: Tensor, mask: Tensor, class_weights: Tensor | None = None, *, gamma: float = 2.0) -> Term:
+    """Returns the focal loss over labelled pixels; the count is the sum of their class weights.
+
+    Each pixel's cross-entropy is multiplied by (1 - p)^gamma, with p the probability of its class, so that what is
+    right already hardly counts.
+
+    Args:
+        logits: (B, N, H, W) float; their softmax over N is taken here.
+        mask: (B, H, W) int64 class or IGNORE.
+        class_weights: (N,) float32; None weights every pixel by 1.
+        gamma: 0 gives cross-entropy.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, equations 4 and 5, for classes that exclude one another.
+
+    Example:
+        >>> logits, mask = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, IGNORE]]])
+        >>> pixel_focal(logits, mask)  # a quarter of the cross-entropy where p is 1/2
+        Term(sum=tensor(0.3466), count=tensor(2.), weight=1.0)
+    """
+    is_labelled = mask != IGNORE
+    each = _focal(logits, mask.where(is_labelled, 0), gamma)
+    weights = is_labelled.float() if class_weights is None else _weights_of(mask, class_weights)
+    return Term((each * weights).sum(), weights.sum().clamp_min(LEAST_COUNT))
+
+
+def label_focal(logits: Tensor, label: Tensor, *, gamma: float = 2.0, shares: Tensor | None = None) -> Term:
+    """Returns the focal loss over images, see `pixel_focal`; the count is the number of images.
+
+    Args:
+        logits: (B, N) float; their softmax over N is taken here.
+        label: (B,) int64.
+        gamma: 0 gives cross-entropy.
+        shares: as in `label_cross_entropy`.
+
+    Example:
+        >>> label_focal(torch.zeros(2, 2), torch.tensor([0, 1]))
+        Term(sum=tensor(0.3466), count=tensor(2.), weight=1.0)
+    """
+    each = _focal(logits, label, gamma)
+    return _over_images(each if shares is None else each * shares)
+
+
+def _focal(logits: Tensor, label: Tensor, gamma: float) -> Tensor:
+    """The loss of each label (B, ...) by logits (B, N, ...)."""
+    logs = -nn.functional.cross_entropy(logits.float(), label, reduction="none")
+    # a power below 1 has no gradient at 0
+    return -((1 - logs.exp()).clamp_min(1e-6) ** gamma) * logs
+
+
+def label_binary_cross_entropy(
+    logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0, shares: Tensor | None = None
+) -> Term:
+    """Returns the binary cross-entropies of all classes, added up, over images; the count is the number of images.
+
+    Each class is a question of its own, whether it is the image's, so that the probabilities need not add up to 1.
+
+    Args:
+        logits: (B, N) float; their sigmoid is taken here.
+        label: (B,) int64.
+        label_smoothing: share of the target spread evenly over all N classes.
+        shares: as in `label_cross_entropy`.
+
+    Source: Wightman et al. 2021, arXiv:2110.00476, section 3, for one-hot targets.
+
+    Example:
+        >>> label_binary_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))  # eight times log 2
+        Term(sum=tensor(5.5452), count=tensor(2.), weight=1.0)
+    """
+    classes = logits.shape[1]
+    target = nn.functional.one_hot(label, classes).float() * (1 - label_smoothing) + label_smoothing / classes
+    each = nn.functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(1)
+    return _over_images(each if shares is None else each * shares)
 
 
 def label_cross_entropy(
-    logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0, mixed: Mixed | None = None
+    logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0, shares: Tensor | None = None
 ) -> Term:
     """Returns the cross-entropy over images; the count is the number of images.
 
@@ -57,7 +125,7 @@ def label_cross_entropy(
         logits: (B, N) float.
         label: (B,) int64.
         label_smoothing: share of the target spread evenly over all N classes.
-        mixed: of images with two labels, whose losses are added by their shares.
+        shares: (B,) of each image's loss that counts, where a mixed image has two labels; None counts all of it.
 
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7; Zhang et al. 2018, arXiv:1710.09412, section 2.
 
@@ -65,15 +133,15 @@ def label_cross_entropy(
         >>> label_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))  # twice log 4
         Term(sum=tensor(2.7726), count=tensor(2.), weight=1.0)
     """
-    if mixed is None:
+    if shares is None:
         total = nn.functional.cross_entropy(logits.float(), label, reduction="sum", label_smoothing=label_smoothing)
-    else:
-        each = [
-            nn.functional.cross_entropy(logits.float(), one, reduction="none", label_smoothing=label_smoothing)
-            for one in (label, mixed.label)
-        ]
-        total = (mixed.mix * each[0] + (1 - mixed.mix) * each[1]).sum()
-    return Term(total, torch.tensor(float(len(label)), device=label.device))
+        return Term(total, torch.tensor(float(len(label)), device=label.device))
+    each = nn.functional.cross_entropy(logits.float(), label, reduction="none", label_smoothing=label_smoothing)
+    return _over_images(each * shares)
+
+
+def _over_images(each: Tensor) -> Term:
+    return Term(each.sum(), torch.tensor(float(len(each)), device=each.device))
 
 
 def median_frequency(class_pixels: Tensor, image_pixels: Tensor) -> Tensor:

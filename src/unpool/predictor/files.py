@@ -94,16 +94,29 @@ def write_predictions(
     return records
 
 
-def picture_path(out: Path, stem: str) -> Path:
-    """Returns the path for one picture: `out` itself if it ends in .png, else `out/stem.png`.
+def picture_path(out: Path, stem: str, *, suffix: str = ".png") -> Path:
+    """Returns the path for one picture, or page: `out` itself if it ends in `suffix`, else `out/stem` with it.
 
     Raises:
         RecipeError: the file exists; no file is ever replaced.
     """
-    path = out if out.suffix.lower() == ".png" else out / f"{stem}.png"
+    path = out if out.suffix.lower() == suffix else out / f"{stem}{suffix}"
     if path.exists():
         raise RecipeError(f"{printable(path)} exists already and is not replaced; choose another path")
     return path
+
+
+def write_page(page: str, path: Path) -> None:
+    """Writes the HTML of a page and makes its folder if it is missing.
+
+    Raises:
+        EnvironmentFault: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {printable(path)}: {error.strerror}; choose another path") from error
 
 
 def write_picture(picture: Tensor, path: Path) -> None:

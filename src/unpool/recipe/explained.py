@@ -29,11 +29,13 @@ def explain(recipe: Recipe) -> str:
     from unpool.data.noise import NOISES
     from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
+    from unpool.layers.initializations import INITS
     from unpool.models import backbone_row_of, row_of
+    from unpool.models.exchanging import exchange
     from unpool.tasks import TASKS
 
     data, model, task = recipe.data, recipe.model, recipe.task
-    builds = [row_of(model.name).build, *([backbone_row_of(model.backbone).build] if model.backbone else [])]
+    builds = [row_of(model.name).build, *([backbone_row_of(model.backbone).build] if model.backbone else []), exchange]
     rows = {
         "data": ([READERS[data.reader]], options_of(READERS[data.reader], DERIVED["data"])),
         "model": (builds, model_options(model.name, model.backbone)),
@@ -42,6 +44,7 @@ def explain(recipe: Recipe) -> str:
     }
     tables = {
         "data": {"reader": READERS, "augment": AUGMENTATIONS, "order": ORDERS, "noise": NOISES},
+        "model": {"init": INITS},
         "task": {"name": TASKS},
     }
     lines = [_line("format", recipe.format, "", 0), _line("about", recipe.about, "", 0)]

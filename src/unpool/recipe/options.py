@@ -62,6 +62,7 @@ def check_options(recipe: Recipe) -> list[Mistake]:
         *_check_noise(recipe),
         *_check_order(recipe),
         *_check_model(recipe.model),
+        *_check_init(recipe.model),
         *check_task(recipe, {name: options_of(row, DERIVED["task"]) for name, row in TASKS.items()}),
         *_check_output(recipe),
     ]
@@ -82,7 +83,7 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
         raise RecipeError(f"backbone is {shown(backbone)}; it must be a name")
     if "name" in options:
         raise RecipeError("the network's name is an argument already; leave name=... out")
-    for option in {"weights", "new_head"} & set(options):
+    for option in {"weights", "new_head", "init"} & set(options):
         raise RecipeError(f"{option} changes nothing about the shape of a network; leave {option}=... out")
     unlimited = Model.model_construct(**{**options, "name": name})  # a name of any length is one that no table has
     for mistake in _check_model(unlimited):
@@ -101,6 +102,7 @@ def fill_options(recipe: Recipe) -> Recipe:
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
+    from unpool.layers.initializations import INITS
     from unpool.models.pretrained import OPTIONS
     from unpool.tasks import TASKS
 
@@ -117,6 +119,10 @@ def fill_options(recipe: Recipe) -> Recipe:
     tree["model"] = {**tree["model"], **OPTIONS.get(str(model.weights), {}), **model.options}
     tree["data"]["augment"] = steps
     tree["data"]["order"] = {name: _filled(options, options_of(ORDERS[name])) for name, options in data.order.items()}
+    if model.init is not None:
+        tree["model"]["init"] = {
+            name: _filled(options, options_of(INITS[name])) for name, options in model.init.items()
+        }
     tree["model"]["backbone"] = model.backbone or _published_backbone(model.name)
     return Recipe.model_validate_json(json.dumps(tree))
 
@@ -132,12 +138,15 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
         RecipeError: a name is in no table.
     """
     from unpool.models import backbone_row_of, known_options, row_of
+    from unpool.models.exchanging import exchange
 
     known = known_options(name, backbone=backbone)
     rows = [row_of(name)]
     if rows[0].kind == "composed" and (chosen := backbone or rows[0].backbone):
         rows.append(backbone_row_of(chosen))
     kinds = {key: option.kind for row in reversed(rows) for key, option in options_of(row.build).items()}
+    shared = {key: option.kind for key, option in options_of(exchange).items()}
+    kinds = {**shared, **kinds, "norms": shared["norms"]}
     return {key: Option(_limited(key, kinds.get(key, Any)), default) for key, default in known.items()}
 
 
@@ -188,6 +197,19 @@ def _check_order(recipe: Recipe) -> Iterator[Mistake]:
 
     for name, options in recipe.data.order.items():
         yield from _check_named(("data", "order"), "order", name, options, rows=ORDERS)
+
+
+def _check_init(model: Model) -> Iterator[Mistake]:
+    from unpool.layers.initializations import INITS
+
+    for name, options in (model.init or {}).items():
+        yield from _check_named(("model", "init"), "init", name, options, rows=INITS)
+        if name == "lsuv" and model.weights is not None:
+            yield Mistake(
+                ("model", "init"),
+                "model.init is lsuv, which scales every layer by the data, and model.weights loads layers that stay as "
+                "they are: choose another init for the layers that are not loaded, or leave one of the two out",
+            )
 
 
 def _check_row(
@@ -242,6 +264,12 @@ def _check_model(model: Model) -> Iterator[Mistake]:
         pretrained.check(model.name, row, backbone=model.backbone, weights=model.weights, new_head=model.new_head)
     except RecipeError as error:
         yield Mistake(("model", "weights"), str(error))
+    if model.options.get("norms") == "group" and model.weights in pretrained.WORDS:
+        yield Mistake(
+            ("model", "norms"),
+            f"model.norms is group, and the weights {quoted(model.weights)} were trained with batch norms: leave "
+            "model.norms out, or choose frozen, which keeps them as they are",
+        )
     yield from check_model(model, known)
 
 

@@ -19,6 +19,7 @@ def recipe_schema() -> dict[str, Any]:
     from unpool.data.noise import NOISES
     from unpool.data.order import ORDERS
     from unpool.data.readers import READERS
+    from unpool.layers.initializations import INITS
     from unpool.models import BACKBONES, MODELS
     from unpool.tasks import TASKS
 
@@ -37,6 +38,8 @@ def recipe_schema() -> dict[str, Any]:
     data["properties"]["noise"] = {"anyOf": [{"enum": [*NOISES, None]}, *kinds], "default": None}
     orders = [_step(name, options_of(row)) for name, row in ORDERS.items()]
     data["properties"]["order"] = {"anyOf": [{"enum": list(ORDERS)}, *orders], "default": "shuffled"}
+    inits = [_step(name, options_of(row)) for name, row in INITS.items()]
+    model["properties"]["init"] = {"anyOf": [{"enum": [*INITS, None]}, *inits], "default": None}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

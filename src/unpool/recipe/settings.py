@@ -212,15 +212,17 @@ class Data(_OpenSection):
 
 
 def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
-    """Returns a recipe's tree with the short forms of `data` in the long form that the classes here expect.
+    """Returns a recipe's tree with the short forms of `data` and `model` in the long form that the classes here expect.
 
     mean and std get their defaults by the channels, their order and range; `flip` and `flip:` in augment become
-    `flip: {}`, and the same in noise and order.
+    `flip: {}`, and the same in noise, order and the initial weights of `model`.
 
     Args:
         tree: values of a YAML document; what is no mapping is returned unchanged.
     """
-    data = tree.get("data")
+    model, data = tree.get("model"), tree.get("data")
+    if isinstance(model, dict) and "init" in model:
+        tree = {**tree, "model": {**model, "init": _step(model["init"])}}
     if not isinstance(data, dict):
         return tree
     filled = {**_default_colours(data), **data}
@@ -264,6 +266,8 @@ class Model(_OpenSection):
         weights: initial weights: "imagenet", "voc", "efficientnet_lite0", "hed_vgg16", or a .safetensors or .pth file,
             absolute once loaded; None draws them.
         new_head: whether the last layer, as far as its shape depends on the classes, is drawn and not loaded.
+        init: name and options of the distribution of initial weights; None for that of the network's source. Loaded
+            weights stay as they are.
         sync_batch_norm: whether batch norm takes its statistics from the batch of all processes, where several train.
     """
 
@@ -271,6 +275,7 @@ class Model(_OpenSection):
     backbone: Name | None = None
     weights: FilePath | None = None
     new_head: bool = False
+    init: Augmentation | None = None
     sync_batch_norm: bool = False
 
     @property

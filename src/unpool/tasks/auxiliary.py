@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from unpool.errors import RecipeError
-from unpool.types import Auxiliary, Losses, Term
+from unpool.types import Auxiliary, Losses
 
 Output = Tensor | Auxiliary
 _MAIN = ("logits", "out")  # as torchvision's networks, and others, name the output of the main head
@@ -43,11 +43,17 @@ def main_head(output: Any) -> Tensor:
     return output.logits if isinstance(output, Auxiliary) else output
 
 
-def loss_of_heads(output: Output, loss: Callable[[Tensor], Term], *, weight: float) -> Losses:
-    """The loss of every head: `cross_entropy` of the main one, `auxiliary_1` and so on with `weight` of the others."""
+def loss_of_heads(output: Output, losses_of: Callable[[Tensor], Losses], *, weight: float) -> Losses:
+    """The losses of every head: of the main one by their names, of the others with `weight` as `auxiliary_1` and so on.
+
+    Where a head has several losses, the names of the others' end in theirs, such as `auxiliary_1_dice`.
+    """
     output = heads(output)
-    losses = {"cross_entropy": loss(main_head(output))}
+    losses = dict(losses_of(main_head(output)))
     if isinstance(output, Auxiliary):
         for number, part in enumerate(output.auxiliary, 1):
-            losses[f"auxiliary_{number}"] = loss(part)._replace(weight=weight)
+            beside = losses_of(part)
+            for name, term in beside.items():
+                key = f"auxiliary_{number}" if len(beside) == 1 else f"auxiliary_{number}_{name}"
+                losses[key] = term._replace(weight=weight)
     return losses

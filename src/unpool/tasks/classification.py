@@ -5,6 +5,7 @@ added with `auxiliary_weight`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -15,10 +16,10 @@ from unpool.errors import RecipeError
 from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
-from unpool.ops.losses import Mixed, label_cross_entropy
 from unpool.ops.targets import check_classes
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
+from unpool.tasks.class_losses import GAMMA, LABEL_LOSSES, Gamma, LabelLossName, check_label_loss
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
@@ -31,7 +32,10 @@ class Classification(OneForward):
 
     Args:
         info: class names.
-        label_smoothing: share of the target spread evenly over all classes, below 1.
+        loss: "cross_entropy"; "focal", which counts images the less the surer they are right; or
+            "binary_cross_entropy", a question for each class, whose probabilities need not add up to 1.
+        focal_gamma: of "focal", how much less.
+        label_smoothing: share of the target spread evenly over all classes, below 1; not of "focal".
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.3 is GoogLeNet's.
     """
 
@@ -46,6 +50,8 @@ class Classification(OneForward):
         self,
         info: DataInfo,
         *,
+        loss: LabelLossName = "cross_entropy",
+        focal_gamma: Gamma = 2.0,
         label_smoothing: Annotated[float, SMOOTHING] = 0.0,
         auxiliary_weight: AuxiliaryWeight = 0.3,
     ) -> None:
@@ -54,6 +60,8 @@ class Classification(OneForward):
             raise RecipeError("classification needs class names; the data set gives none")
         self.info = info
         self.label_smoothing = check_number("task.label_smoothing", label_smoothing, SMOOTHING)
+        self.loss_name = check_label_loss(loss, self.label_smoothing)
+        self.focal_gamma = check_number("task.focal_gamma", focal_gamma, GAMMA)
         self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
 
     @property
@@ -83,7 +91,7 @@ class Classification(OneForward):
         check_classes(batch, len(self.info.classes))
 
     def loss(self, output: Output, batch: Batch) -> Losses:
-        """Cross-entropy over images, of every head; of a mixed image that of both labels, by their shares.
+        """The loss over images, of every head, under its name; of a mixed image that of both labels, by their shares.
 
         Raises:
             RecipeError: the network does not give one logit a class.
@@ -91,7 +99,11 @@ class Classification(OneForward):
         """
         if batch["label"].device.type == "cpu":
             self.check(batch)
-        return loss_of_heads(output, lambda logits: self._term(logits, batch), weight=self.auxiliary_weight)
+        return loss_of_heads(
+            output,
+            lambda logits: {self.loss_name: self._term(logits, batch)},
+            weight=self.auxiliary_weight,
+        )
 
     def _term(self, logits: Tensor, batch: Batch) -> Term:
         label = batch["label"]
@@ -101,8 +113,12 @@ class Classification(OneForward):
                 f"the network gives {tuple(logits.shape)} where {expected} (images, classes) were due; "
                 f"build it with num_classes={expected[1]}"
             )
-        mixed = Mixed(label[batch["partner"]], batch["mix"]) if "partner" in batch else None
-        return label_cross_entropy(logits, label, label_smoothing=self.label_smoothing, mixed=mixed)
+        compute = partial(LABEL_LOSSES[self.loss_name].compute, smoothing=self.label_smoothing, gamma=self.focal_gamma)
+        if "partner" not in batch:
+            return compute(logits, label)
+        first = compute(logits, label, shares=batch["mix"])
+        second = compute(logits, label[batch["partner"]], shares=1 - batch["mix"])
+        return Term(first.sum + second.sum, first.count)
 
     def decode(self, output: Output, inputs: Batch) -> Prediction:
         """Most likely classes; of equal ones the lower first, on every device, which `topk` leaves open.
@@ -112,7 +128,8 @@ class Classification(OneForward):
         """
         logits = main_head(output).float()
         labels = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
-        scores = logits.softmax(1).gather(1, labels)
+        is_alone = LABEL_LOSSES[self.loss_name].activation == "sigmoid"
+        scores = (logits.sigmoid() if is_alone else logits.softmax(1)).gather(1, labels)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
 
     def record(self, prediction: Prediction) -> dict[str, Any]:

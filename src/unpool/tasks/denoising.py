@@ -15,10 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.limits import check_number
 from unpool.metrics.image_quality import ImageScores, psnr
 from unpool.ops.drawing import caption
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.regression_losses import DELTA, Delta, RegressionLoss, regression_errors
 from unpool.ops.tiling import predict_scores, tile_sides
 from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import Maps
@@ -28,7 +30,7 @@ LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 GAIN = 3  # of the removed noise in a picture: it is faint
 SHOWN = 320  # pixels of a side in the report, where noise can only be seen pixel by pixel
 
-Loss = Literal["half_squares", "mse", "mae"]
+Loss = Literal["half_squares"] | RegressionLoss
 
 
 class Denoising(Maps):
@@ -37,7 +39,8 @@ class Denoising(Maps):
     Args:
         info: of the set; nothing of it is needed.
         loss: "half_squares" is half of the sum of squares over the number of images, DnCNN's (arXiv:1608.03981,
-            equation 1); "mse" and "mae" are means over all values.
+            equation 1); "mse", "mae" and "huber" are means over all values, see `regression_errors`.
+        huber_delta: of "huber", in the scale of the network's images.
         residual: the network gives the noise, which is taken from what it saw; refused where the network does that.
         preprocessing: what the images go through; the network answers on the same scale. Refused where it brings them
             to a size: what is lost by that does not come back.
@@ -55,12 +58,13 @@ class Denoising(Maps):
         info: DataInfo,
         *,
         loss: Loss = "half_squares",
+        huber_delta: Delta = 1.0,
         residual: bool = False,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
-        if loss not in ("half_squares", "mse", "mae"):
-            raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse or mae")
+        if loss not in ("half_squares", "mse", "mae", "huber"):
+            raise RecipeError(f"task.loss is {loss!r}; it must be half_squares, mse, mae or huber")
         preprocessing = preprocessing or Preprocessing()
         if not preprocessing.keeps_size:
             size = preprocessing.size_hw
@@ -74,6 +78,7 @@ class Denoising(Maps):
             raise RecipeError(f"data.channels is {preprocessing.channels}; denoising writes pictures: set it to 1 or 3")
         self.info = info
         self.loss_kind: Loss = loss
+        self.huber_delta = check_number("task.huber_delta", huber_delta, DELTA)
         self.residual = residual
         if preprocessing.normalization == "image":
             raise RecipeError("data.normalize is image, which an answer cannot undo; use channel for denoising")
@@ -118,11 +123,12 @@ class Denoising(Maps):
     def loss(self, output: Tensor, batch: Batch) -> Losses:
         """The error in the scale of the network's images, under the name of the loss."""
         is_valid = Layout.of(batch).is_valid()[:, None]  # (B, 1, H, W)
-        error = (output.float() - self.preprocessing.normalize(batch["clean"])).where(is_valid, 0)
+        clean = self.preprocessing.normalize(batch["clean"])
+        kind = "mse" if self.loss_kind == "half_squares" else self.loss_kind
+        errors = regression_errors(output.float(), clean, kind, delta=self.huber_delta).where(is_valid, 0)
         if self.loss_kind == "half_squares":
-            return {self.loss_kind: Term(error.square().sum() / 2, error.new_tensor(float(len(error))))}
-        total = error.abs().sum() if self.loss_kind == "mae" else error.square().sum()
-        return {self.loss_kind: Term(total, (is_valid.sum() * error.shape[1]).float())}
+            return {self.loss_kind: Term(errors.sum() / 2, errors.new_tensor(float(len(errors))))}
+        return {self.loss_kind: Term(errors.sum(), (is_valid.sum() * errors.shape[1]).float())}
 
     def decode(self, output: Tensor, inputs: Batch) -> Prediction:
         """The clean image, without padding.

@@ -30,6 +30,7 @@ from unpool.ops.drawing_boxes import draw_things
 from unpool.ops.layout import Layout
 from unpool.ops.losses import label_cross_entropy
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.regression_losses import NEAR_SIDES, RegressionLoss, check_regression_loss, regression_errors
 from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.located_things import alone, boxes_on_image, check_things, most_frequent, of_classes, truth_of
 from unpool.tasks.one_forward import OneForward
@@ -51,6 +52,8 @@ class Localization(OneForward):
         order: whose answer is whose, of several things: by "least_cost", or the one of each "class".
         learn: "both", the "classes" alone, or the "boxes" alone, by training the network's `locate` and nothing else.
         box_weight: of the boxes' loss.
+        box_loss: of the corners of a thing, added: "mse", their squared distance, "mae", or "huber", which is squared
+            up to a twentieth of the input.
         preprocessing: what the images go through; refused where it cuts borders off, on which boxes may lie.
     """
 
@@ -66,6 +69,7 @@ class Localization(OneForward):
         order: Literal["least_cost", "class"] = "least_cost",
         learn: Literal["both", "classes", "boxes"] = "both",
         box_weight: Annotated[float, WEIGHT] = 10.0,
+        box_loss: RegressionLoss = "mse",
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
@@ -82,6 +86,7 @@ class Localization(OneForward):
             )
         self.learn = learn
         self.box_weight = check_number("task.box_weight", box_weight, WEIGHT)
+        self.box_loss = check_regression_loss("task.box_loss", box_loss)
         self.best = "top1" if learn == "classes" else "success_top1"
         self._frozen: tuple[weakref.ref[nn.Module], ...] = ()
 
@@ -138,14 +143,16 @@ class Localization(OneForward):
         return model(inputs["image"])
 
     def loss(self, output: LocatedBoxes, batch: Batch) -> Losses:
-        """Cross-entropy, and squared distances of the corners of true classes in sides of the input; by thing.
+        """Cross-entropy, and errors of the corners of true classes in sides of the input; by thing.
 
         Raises:
             RecipeError: the network gives other numbers than those of the things and classes.
         """
         scores, boxes = self._parts(output)
         known, corners, labels = truth_of(batch, self.things)  # (M,), (M, N, 4), (M, N)
-        costs = (of_classes(boxes[known], labels) - corners[:, :, None]).square().sum(3)  # (M, N things, N answers)
+        answered = of_classes(boxes[known], labels)  # (M, N things, N answers, 4)
+        target = corners[:, :, None].expand_as(answered)
+        costs = regression_errors(answered, target, self.box_loss, delta=NEAR_SIDES).sum(3)
         order = labels if self.by_class else least_cost(costs.detach())  # (M, N) the answer of each thing
         count = torch.tensor(float(labels.numel()), device=labels.device)
         mine = scores[known].gather(1, order[..., None].expand(-1, -1, scores.shape[2]))

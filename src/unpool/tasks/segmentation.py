@@ -21,12 +21,13 @@ from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.segmentation import MaskScores
 from unpool.ops.drawing import WRONG, complete_palette, overlay, show_errors
 from unpool.ops.layout import Layout, resample, shown_part
-from unpool.ops.losses import LEAST_COUNT, pixel_cross_entropy
+from unpool.ops.losses import LEAST_COUNT
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
+from unpool.tasks.class_losses import GAMMA, PIXEL_LOSSES, Gamma, PixelLossNames, check_pixel_losses
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
@@ -46,8 +47,11 @@ class Segmentation(Maps):
 
     Args:
         info: class names and palette.
-        class_weights: None or "natural" weighs every pixel alike; "median" by median frequency and "sqrt_median" by its
-            square root, both counted in `samples`; or one number a class.
+        loss: "cross_entropy" or "focal" of pixels, "dice" or "lovasz" of the pixels of an image together, or a list of
+            these, which are added.
+        focal_gamma: of "focal": how much less pixels count that are right already.
+        class_weights: of "cross_entropy" and "focal": None or "natural" weighs every pixel alike; "median" by median
+            frequency and "sqrt_median" by its square root, both counted in `samples`; or one number a class.
         samples: the training set.
         preprocessing: what the images go through, so that padding up to a multiple is cut off the scores again.
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.4 is PSPNet's.
@@ -68,6 +72,8 @@ class Segmentation(Maps):
         self,
         info: DataInfo,
         *,
+        loss: PixelLossNames = "cross_entropy",
+        focal_gamma: Gamma = 2.0,
         class_weights: ClassWeights = None,
         samples: Samples | None = None,
         preprocessing: Preprocessing | None = None,
@@ -83,6 +89,8 @@ class Segmentation(Maps):
         self.palette = complete_palette(info.palette, len(info.classes))
         weights = choose_class_weights(class_weights, samples, num_classes=len(info.classes))
         self.register_buffer("class_weights", weights, persistent=False)
+        self.loss_names = check_pixel_losses(loss, has_weights=weights is not None)
+        self.focal_gamma = check_number("task.focal_gamma", focal_gamma, GAMMA)
         self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
 
     @property
@@ -117,28 +125,30 @@ class Segmentation(Maps):
         check_classes(batch, len(self.info.classes))
 
     def loss(self, output: Output, batch: Batch) -> Losses:
-        """Cross-entropy over labelled pixels, weighted by class, of every head.
+        """The losses of labelled pixels, of every head, under their names.
 
         Raises:
             RecipeError: the network gives another number of scores than classes, or scores of another size.
             DataError: a pixel of a mask on the host is no class.
         """
-        return loss_of_heads(output, lambda scores: self._term(scores, batch), weight=self.auxiliary_weight)
+        return loss_of_heads(output, lambda scores: self._terms(scores, batch), weight=self.auxiliary_weight)
 
-    def _term(self, output: Tensor, batch: Batch) -> Term:
+    def _terms(self, output: Tensor, batch: Batch) -> Losses:
         self._check_classes(output)
-        terms = []
+        if any(PIXEL_LOSSES[name].is_of_sets for name in self.loss_names) and output.device.type == "cpu":
+            self.check(batch)  # these compare classes, and would not notice one out of range
+        terms: dict[str, list[Term]] = {name: [] for name in self.loss_names}
         for part, mask in zip(_parts(output.float(), batch), _each(batch["mask"]), strict=True):
             _check_sizes(output, part.size_hw, mask, batch)
-            for band in _bands(part):
-                try:
-                    terms.append(pixel_cross_entropy(band.scores, mask[:, band.rows], self.class_weights))
-                except IndexError:  # the host's kernel found a class out of range; say where
-                    self.check(batch)
-                    raise
-        total = torch.stack([term.sum for term in terms]).sum()
-        count = torch.stack([term.count for term in terms]).sum()
-        return Term(total, count.clamp_min(LEAST_COUNT))
+            for name in self.loss_names:
+                compute, is_of_sets, _ = PIXEL_LOSSES[name]
+                for scores, rows in _of_images(part, mask) if is_of_sets else _of_bands(part, mask):
+                    try:
+                        terms[name].append(compute(scores, rows, self.class_weights, self.focal_gamma))
+                    except IndexError:  # the host's kernel found a class out of range; say where
+                        self.check(batch)
+                        raise
+        return {name: _added(of_parts) for name, of_parts in terms.items()}
 
     def decode(self, output: Output, inputs: Batch) -> Prediction:
         """Most likely class of each pixel of the image of `size_hw`, or of the scores where that is not known.
@@ -244,6 +254,12 @@ def _each(masks: Tensor | list[Tensor]) -> list[Tensor]:
     return [masks] if isinstance(masks, Tensor) else [mask[None] for mask in masks]
 
 
+def _added(terms: Sequence[Term]) -> Term:
+    total = torch.stack([term.sum for term in terms]).sum()
+    count = torch.stack([term.count for term in terms]).sum()
+    return Term(total, count.clamp_min(LEAST_COUNT))
+
+
 def _parts(scores: Tensor, batch: Batch) -> list[_Part]:
     """The whole batch where all images lie alike, else its samples, with what shows the image."""
     (height, width), mask = scores.shape[-2:], batch.get("mask")
@@ -264,3 +280,14 @@ def _bands(part: _Part) -> Iterator[Piece]:
         yield from resized_bands(scores, part.size_hw, limit=rows * width, valid_xyxy=part.valid_xyxy)
         return
     yield Piece(slice(0, height), slice(0, width), resample(scores, part.valid_xyxy, part.size_hw))
+
+
+def _of_bands(part: _Part, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scores and mask of bands of rows."""
+    return ((band.scores, mask[:, band.rows]) for band in _bands(part))
+
+
+def _of_images(part: _Part, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scores and mask of one image after the other, each as a whole."""
+    for scores, one in zip(part.scores.split(1), mask.split(1), strict=True):
+        yield resample(scores, part.valid_xyxy, part.size_hw), one

@@ -1,0 +1,109 @@
+"""Options that every network takes: its modules of a kind are exchanged for others, whichever way it was built.
+
+The parameters and their names stay, so that weights of a file fit as far as the network keeps what they belong to.
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+from torch import nn
+
+from unpool.errors import RecipeError
+from unpool.layers.dropout import DropConnectLinear, OriginalDropout, StochasticDepth
+from unpool.layers.frozen import freeze_norms
+from unpool.layers.group import use_group_norm
+from unpool.layers.preactivation import Preactivated, SharedPreactivated
+from unpool.layers.residual import Residual
+from unpool.limits import SHARE, check_number
+
+Norms = Literal["trained", "frozen", "frozen_no_eps", "group"]
+DropoutForm = Literal["inverted", "original", "connect"]
+DEPTH = Interval(ge=0, lt=1)
+
+
+def exchange(
+    network: nn.Module,
+    *,
+    norms: Norms | None = None,
+    dropout: Annotated[float, SHARE] | None = None,
+    dropout_form: DropoutForm | None = None,
+    stochastic_depth: Annotated[float, DEPTH] | None = None,
+) -> None:
+    """Exchanges modules of a network, in place; what is None stays as it is.
+
+    Args:
+        network: its modules are exchanged.
+        norms: "group" makes each batch norm a group norm, which small batches do not harm; "frozen" keeps scale, shift
+            and statistics as they are, see `freeze_norms`.
+        dropout: share dropped by every dropout of the network.
+        dropout_form: "inverted" divides what is kept in training; "original" multiplies by the share kept in
+            evaluation; "connect" drops the weights of the linear layer behind in place of its inputs (DropConnect).
+        stochastic_depth: share of samples for which the last residual block is left out in training; it rises linearly
+            over the blocks from the first on.
+
+    Raises:
+        RecipeError: a value is not valid, or the network has no module of the kind.
+    """
+    if norms == "group":
+        use_group_norm(network)
+    elif norms is not None:
+        freeze_norms(network, norms)
+    if dropout is not None:
+        for drop in _dropouts(network, f"dropout is {dropout}"):
+            drop.p = check_number("dropout", dropout, SHARE)
+    if dropout_form is not None:
+        _change_form(network, dropout_form)
+    if stochastic_depth is not None:
+        _drop_blocks(network, check_number("stochastic_depth", stochastic_depth, DEPTH))
+
+
+def _dropouts(network: nn.Module, asked: str) -> list[nn.Dropout]:
+    drops = [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    if not drops:
+        raise RecipeError(f"model.{asked}, and the network has no dropout: leave it out")
+    return drops
+
+
+def _change_form(network: nn.Module, form: DropoutForm) -> None:
+    _dropouts(network, f"dropout_form is {form}")
+    if form not in ("inverted", "original", "connect"):
+        raise RecipeError(f"dropout_form is {form!r}; it must be inverted, original or connect")
+    if form == "inverted":  # as networks have it
+        return
+    for parent in list(network.modules()):
+        children = list(parent.named_children())
+        behind = dict(zip((name for name, _ in children), children[1:], strict=False))
+        for name, child in children:
+            if type(child) is not nn.Dropout:
+                continue
+            if form == "original":
+                setattr(parent, name, OriginalDropout(child.p))
+                continue
+            next_name, linear = behind.get(name, ("", None))
+            if not isinstance(parent, nn.Sequential) or type(linear) is not nn.Linear:
+                raise RecipeError(
+                    f"model.dropout_form is connect, which drops weights of a linear layer, and none follows dropout "
+                    f"{name!r} of the network: choose original or inverted"
+                )
+            setattr(parent, name, nn.Identity())
+            setattr(parent, next_name, _connected(linear, child.p))
+
+
+def _connected(linear: nn.Linear, p: float) -> DropConnectLinear:
+    layer = DropConnectLinear(linear.in_features, linear.out_features, bias=linear.bias is not None, p=p)
+    layer.weight = linear.weight
+    if linear.bias is not None:
+        layer.bias = linear.bias
+    return layer
+
+
+def _drop_blocks(network: nn.Module, rate: float) -> None:
+    """Drops block l of L for a share of l / L times the rate (Huang et al. 2016, equation 4)."""
+    kinds = (Residual, Preactivated, SharedPreactivated)
+    blocks = [module for module in network.modules() if isinstance(module, kinds)]
+    if not blocks:
+        raise RecipeError(
+            f"model.stochastic_depth is {rate}, and the network has no residual block of ours: leave it out"
+        )
+    for number, block in enumerate(blocks, 1):
+        block.drop = StochasticDepth(rate * number / len(blocks))
