@@ -4,7 +4,7 @@ The heads beside a network's own (GoogLeNet, arXiv:1409.4842, section 5) take pa
 added with `auxiliary_weight`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -17,6 +17,7 @@ from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
 from unpool.ops.losses import label_cross_entropy
 from unpool.ops.targets import check_classes
+from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.one_forward import OneForward
@@ -40,6 +41,9 @@ class Classification(OneForward):
     published = dict.fromkeys(("imagenet", "efficientnet_lite0"), "folder_resnet18")
     best = "top1"
     takes = ("scores",)
+    views = ("flip", "ten_crops", "five_scales", "colors", "rotations")
+    averages = "probabilities of the classes"
+    joins_networks = True
 
     def __init__(
         self,
@@ -111,6 +115,13 @@ class Classification(OneForward):
         labels = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
         scores = logits.softmax(1).gather(1, labels)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
+
+    def averaged(self, outputs: Sequence[Output]) -> Tensor:
+        """Logits (B, N) of the mean probability of each class."""
+        return mean_probabilities([main_head(output).float() for output in outputs])
+
+    def reordered(self, opinion: Output, order: Sequence[int]) -> Tensor:
+        return main_head(opinion)[:, list(order)]
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """The class by its number and name, and its probability; the same of the next ones."""
