@@ -56,6 +56,7 @@ def test_colors_are_no_change_and_one_deviation_either_way_on_each_axis():
     seen = torch.cat([shown(view, grey) for view in VIEWS["colors"]]).flatten(1)
     assert len(seen) == 7
     assert torch.allclose(seen.mean(0), torch.tensor([100.0] * 3), atol=1e-4)
+    assert (seen[1] < seen[0]).all()  # the longest axis is brightness
     assert torch.allclose((seen[1] - seen[0]).norm(), torch.tensor(255 * 0.02175), rtol=1e-3)
 
 

@@ -13,6 +13,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.views import VIEWS
 from unpool.predictor import Ensemble, Predictor
 from unpool.tasks import Classification, Denoising, Detection, Pose, Segmentation
+from unpool.tasks.detection_answers import join_boxes
 from unpool.types import AnchoredBoxes, DataInfo
 
 INFO = DataInfo(classes=("cat", "dog", "horse"))
@@ -167,11 +168,14 @@ def test_boxes_of_a_mirrored_image_are_the_mirrored_boxes():
 
 
 def test_joined_boxes_keep_the_better_of_two_that_overlap():
-    plain, image = detector(), photo(16, 24)
-    asked = Ensemble([plain, detector()], ["flip"])
-    best, joined = plain.predict(image), asked.predict(image)
-    assert joined["score"] == sorted(joined["score"], reverse=True)
-    assert len(joined["boxes"]) <= len(best["boxes"]) + 1
+    def answer(*rows):
+        boxes = torch.tensor([[x, 0.0, x + 10, 10.0] for x, _, _ in rows])
+        labels, score = torch.tensor([label for _, label, _ in rows]), torch.tensor([score for _, _, score in rows])
+        return {"boxes": [boxes], "labels": [labels], "score": [score]}
+
+    joined = join_boxes([answer((0, 0, 0.5), (50, 0, 0.9)), answer((1, 0, 0.7), (1, 1, 0.6))], SSD)
+    rows = zip(joined["boxes"][0][:, 0].tolist(), joined["labels"][0].tolist(), strict=True)
+    assert list(rows) == [(50, 0), (1, 0), (1, 1)]
 
 
 def test_joints_are_mirrored_by_the_flip_test_of_the_task():

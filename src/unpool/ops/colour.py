@@ -148,7 +148,7 @@ def color_offsets(alphas: Tensor) -> Tensor:
 
     Example:
         >>> color_offsets(torch.tensor([[0.1, 0.0, 0.0]]))
-        tensor([[-3.1475, -3.2212, -3.2368]])
+        tensor([[-3.1475, -3.2213, -3.2368]])
     """
     variances, axes = alphas.new_tensor(_IMAGENET_VARIANCES), alphas.new_tensor(_IMAGENET_AXES)
     return 255 * (alphas * variances) @ axes.T
