@@ -17,7 +17,7 @@ FLOORS = (  # a part imports from the floors above its own line only
     {"models", "tasks", "training", "data"},
     {"recipe", "checks", "inspection", "exporting", "run_directory", "model_file"},
     {"assemble", "predictor", "planning", "report"},
-    {"report_pictures", "same_set", "published", "custom_parts", "overview", "screen", "notebook"},
+    {"report_pictures", "same_set", "published", "measuring", "custom_parts", "overview", "screen", "notebook"},
     {"conduct"},
     {"run"},
     {"cli"},

@@ -6,46 +6,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble.copies import kept_together
-from unpool.assemble.data import as_sized, check_gives, give_set_range, make_reader
-from unpool.assemble.job import Prepare, make_device
-from unpool.assemble.loaders import make_eval_loader
-from unpool.assemble.plain import wrap
+from unpool.assemble.data import as_sized, give_set_range
 from unpool.conduct import train_to_end
 from unpool.custom_parts import CustomParts, again, begin
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled
 from unpool.data.looking import Binding
-from unpool.data.measure import MeasuringReader
-from unpool.data.readers import READERS, whole_options
-from unpool.data.same_names import check_same_names
 from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.machine import cache_folder
+from unpool.measuring import EVALUABLE, custom_parts, measured, measured_on, measured_together, warn_of_seen
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
 from unpool.notebook import Metrics
 from unpool.published import only_counted, published_on
-from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe, parse_overrides, resumed_recipe
-from unpool.recipe.options import DERIVED, options_of
+from unpool.recipe import Overrides, Recipe, parse_overrides, resumed_recipe
 from unpool.run_directory import CONFIG, RunDirectory
 from unpool.screen import audible
 from unpool.task import with_facts
-from unpool.training import processes, speed
+from unpool.training import processes
 from unpool.training.callbacks import Callback
-from unpool.training.evaluation import evaluate as measure
-from unpool.training.job import MemoryFormat, Precision, move
 from unpool.training.log import as_json
-from unpool.types import MOST_PIXELS, DataInfo, Range, Reader, Samples
+from unpool.types import MOST_PIXELS, DataInfo, Range
 
-EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
-    *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range", "data.background", "data.max_pixels"),
-    *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
-)
 OnStart = Callable[[Path], None]
 _log = logging.getLogger(__name__)
 
@@ -183,20 +169,22 @@ def _of_run(directory: RunDirectory, metrics: Mapping[str, Any], **facts: Any) -
     return Metrics(with_facts(metrics, run=str(directory.path), **facts), task.described, task.best)
 
 
-def evaluate(
-    run: Path,
+def evaluate(  # noqa: PLR0913, a public verb
+    run: Path | Sequence[Path],
     overrides: Overrides = (),
     *,
     split: Literal["train", "val", "test"] = "val",
     weights: predictor.Weights = "last",
     model: nn.Module | None = None,
     reader: Any = None,
+    tta: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Metrics of a run's network, or of a published one, on one split, as `unpool evaluate --json` prints them.
 
     Args:
-        run: its directory, or a network's name for published weights.
+        run: its directory, or a network's name for published weights; several directories are averaged, their classes
+            matched by name, and the set is that of the first.
         overrides: such as `data.root`, for another set in the same format: its classes are matched by name, and where
             it has no folders for splits all of it is measured. What shapes the network or its input is refused. For
             published weights also `data.reader`, by default that of class folders, images and masks, or COCO's files.
@@ -205,10 +193,14 @@ def evaluate(
         model: as given to `train`; takes the weights.
         reader: what to measure on in place of the recipe's set: a reader, or what `train` takes as `val`, whose
             `classes` are matched by name.
+        tta: views of each image whose answers are averaged (`ops.views.VIEWS`), all combined: "flip", "ten_crops",
+            "five_scales", "colors", "rotations". Of classes, probabilities are averaged; of boxes, those of all are
+            joined; the result has `averaged`, which says so, and no loss.
         progress: as in `train`.
 
     Raises:
-        RecipeError: an override that a trained network does not allow, or a custom part is missing.
+        RecipeError: an override that a trained network does not allow, a custom part is missing, or the task does not
+            average what is asked for.
         ModelFileError: the run has no such weights.
         DataError: the set cannot be read, or has other classes or joints than the network.
 
@@ -222,23 +214,36 @@ def evaluate(
         >>> again["mean_iou"] == metrics["mean_iou"], again["split"]
         (True, 'val')
     """
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    others = [RunDirectory.open(other) for other in runs[1:]]
     if weights in WORDS:
-        if model is not None or reader is not None:
-            raise RecipeError(f"weights {weights!r} are of the network {str(run)!r}: leave model and reader out")
-        trained, settings, reader = published_on(str(run), weights, overrides, split=split, allowed=EVALUABLE)
+        if model is not None or reader is not None or others:
+            raise RecipeError(
+                f"weights {weights!r} are of the network {str(runs[0])!r}: leave out model, reader and further runs"
+            )
+        trained, settings, reader = published_on(str(runs[0]), weights, overrides, split=split, allowed=EVALUABLE)
     else:
-        directory = RunDirectory.open(run)
+        directory = RunDirectory.open(runs[0])
         trained = predictor.load(directory.path, weights=weights, model=model)
-        settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
+        settings, reader = measured_on(directory, overrides, split, reader=reader, known=trained.info)
+    members = [trained, *(predictor.load(other.path, weights=weights) for other in others)]
     give_set_range(reader, trained.preprocessing.set_range)
     memory = None if settings.data.memory == "auto" else settings.data.memory
     with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
-    trained.preprocessing = as_sized(trained.preprocessing, reader, result.samples)
-    metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
+    for member in members:
+        member.preprocessing = as_sized(member.preprocessing, reader, result.samples)
     skipped = [fault._asdict() for fault in result.faults]
     facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}
+    if tta or others:
+        if split != "train":
+            for other in others:
+                warn_of_seen(other, reader, settings)
+        metrics, facts["averaged"] = measured_together(members, tta, settings, result.samples)
+    else:
+        metrics = measured(trained, settings, result.samples)
+    metrics = as_json(metrics)  # None for what is not finite, as `train` gives
     if weights in WORDS:  # of a published network's classes a set may have some only
         metrics = only_counted(metrics)
     else:
@@ -246,74 +251,9 @@ def evaluate(
     return Metrics(with_facts(metrics, **facts), trained.task.described, trained.task.best)
 
 
-def _measured(trained: predictor.Predictor, settings: Recipe, samples: Samples) -> dict[str, Any]:
-    """The metrics of a trained network over every sample, on the device and in the precision of the settings."""
-    device = make_device(settings)
-    precision, layout = _as_trained(settings, device)
-    loader = make_eval_loader(settings, samples, trained.preprocessing)
-    try:
-        return measure(
-            move(trained.model, device, memory_format=layout),
-            trained.task.to(device),
-            loader,
-            prepare=Prepare(trained.preprocessing, device),
-            precision=precision,
-            memory_format=layout,
-        )
-    finally:
-        loader.close()
-
-
-def _measured_on(
-    directory: RunDirectory,
-    overrides: Overrides,
-    split: Literal["train", "val", "test"],
-    *,
-    reader: Any,
-    known: DataInfo,
-) -> tuple[Recipe, Reader]:
-    """The recipe as overridden, and the reader to measure on."""
-    trained_on = load_run_recipe(directory.path)
-    options = list(options_of(READERS[trained_on.data.reader], DERIVED["data"]))
-    settings = load_run_recipe(
-        directory.path,
-        overrides,
-        only=(*EVALUABLE, *(f"data.{name}" for name in options if name != "classes")),
-    )
-    if reader is not None:
-        reader = wrap(reader, settings, known, part="reader", by_name=True).reader
-    else:
-        if {"train", "val"} & set(_custom_parts(directory)) and settings.data.root == trained_on.data.root:
-            raise RecipeError("this run was trained on readers of your own: give evaluate(..., reader=...)")
-        reader = _reader_of_all(directory, trained_on, settings, split=split, classes=known.classes)
-        together = kept_together(directory.read_json("data.json"))
-        reader = reader or make_reader(settings, split, classes=known.classes, together=together)
-    check_gives(settings, reader, "the reader")
-    check_same_names(reader.info, known, reader="the reader")
-    return settings, reader
-
-
-def _reader_of_all(
-    directory: RunDirectory, trained_on: Recipe, settings: Recipe, *, split: str, classes: tuple[str, ...]
-) -> Reader | None:
-    """All of another folder that has no splits, since none of it was trained on; None where that is not the case."""
-    whole = whole_options(settings.data.reader)
-    asked = any(settings.data.options.get(name) != trained_on.data.options.get(name) for name in whole)
-    if not whole or asked or settings.data.root == trained_on.data.root or split == "train":
-        return None
-    changes = {f"data.{name}": value for name, value in whole.items()}
-    reader = make_reader(load_recipe(settings, changes), split, classes=classes)
-    is_drawn = isinstance(reader, MeasuringReader) and reader.origin["drawn"]
-    known = directory.read_json("data.json")
-    if not is_drawn or set(reader.names) == {name for part in ("train", "val") for name in known[part]["names"]}:
-        return None  # the latter is the folder of the run at another path
-    _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
-    return reader
-
-
 def _require_same_parts(directory: RunDirectory, custom: CustomParts) -> None:
     """Raises RecipeError if the custom parts differ from those that the run began with."""
-    then, now = _custom_parts(directory), custom.names
+    then, now = custom_parts(directory), custom.names
     if then != now:
         raise RecipeError(
             f"the run began with {_parts(then)} and would go on with {_parts(now)}; "
@@ -321,30 +261,18 @@ def _require_same_parts(directory: RunDirectory, custom: CustomParts) -> None:
         )
 
 
-def _custom_parts(directory: RunDirectory) -> list[str]:
-    """Names of the parts with which the caller of `train` replaced the recipe's."""
-    return list(read_config(directory / "config.json").custom)
-
-
 def _parts(names: Sequence[str]) -> str:
     return f"{' and '.join(names)} of your own" if names else "the recipe's own parts"
 
 
-def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, MemoryFormat]:
-    """What the run was trained in; float32 where this machine only emulates that."""
-    asked = recipe.train.precision
-    fits = asked == "float32" or (asked != "auto" and asked in speed.allowed_precisions("auto", device))
-    layout = recipe.train.memory_format
-    return (asked if fits and asked != "auto" else "float32"), ("contiguous" if layout == "auto" else layout)
-
-
 def predict(  # noqa: PLR0913, a public verb
-    run: Path,
+    run: Path | Sequence[Path],
     images: Sequence[str | Path],
     out: Path | None = None,
     *,
     weights: predictor.Weights = "last",
     model: nn.Module | None = None,
+    tta: Sequence[str] = (),
     black_white: Range | None = None,
     max_pixels: int = MOST_PIXELS,
     csv: bool = False,
@@ -354,12 +282,13 @@ def predict(  # noqa: PLR0913, a public verb
     """Predicts files and writes pictures and raw results to a folder, each at the size of its image.
 
     Args:
-        run: as in `unpool.load`: a run's directory, or a network's name.
+        run: as in `unpool.load`: a run's directory, or a network's name; several directories as in `evaluate`.
         images: files, folders of them at any depth, or patterns such as `photos/*.jpg`.
         out: the folder; None makes `predictions` in the run's directory, of a published network in the working
             directory, or where that exists already `predictions-2` and so on.
         weights: as in `unpool.load`: of a run "last" or "best", of a network published ones.
         model: as given to `train`; takes the weights.
+        tta: as in `evaluate`; predictions.json says under `averaged` what was averaged.
         black_white: `data.range` of these files, where it is not that of training.
         max_pixels: images of more are refused.
         csv: whether to write predictions.csv too, a row an image.
@@ -387,11 +316,16 @@ def predict(  # noqa: PLR0913, a public verb
         >>> len(records), written
         (1, ['predictions.json', 'street_mask.png', 'street_view.jpg'])
     """
-    source = RunDirectory.open(run).path if weights in ("last", "best") else run
-    loaded = predictor.load(source, weights, model=model, max_pixels=max_pixels)
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    if weights in WORDS and len(runs) > 1:
+        raise RecipeError(f"weights {weights!r} are of one network and {len(runs)} are named: name one")
+    sources = [RunDirectory.open(one).path if weights not in WORDS else one for one in runs]
+    members = [predictor.load(one, weights, model=model, max_pixels=max_pixels) for one in sources]
     if black_white is not None:
-        loaded.preprocessing = replace(loaded.preprocessing, range=black_white)
-    out = default_output(run, weights) if out is None else out
+        for member in members:
+            member.preprocessing = replace(member.preprocessing, range=black_white)
+    loaded = predictor.Ensemble(members, tta) if tta or members[1:] else members[0]
+    out = default_output(runs[0], weights) if out is None else out
     return predictor.write_predictions(loaded, images, out, csv=csv, progress=progress, on_answer=on_answer)
 
 

@@ -16,7 +16,7 @@ FACTS = (
     frozenset(  # names that no metric may have: they stand beside metrics in metrics.json, log.jsonl and evaluations
         {
             *("loss", "images", "epoch", "step", "kind", "history", "training", "data", "baseline"),
-            *("split", "weights", "skipped", "not_measured", "run", "already_complete"),
+            *("split", "weights", "skipped", "not_measured", "run", "already_complete", "averaged"),
         }
     )
 )
@@ -137,6 +137,9 @@ class Task(nn.Module, ABC):
         mistakes: names of two metrics by kind of mistake: how many there are, and what of the score they cost; empty
             where mistakes have no kinds.
         takes: the kinds of output, of `network_names.OUTPUTS`, that it can learn from; empty where any may do.
+        views: the rows of `ops.views.VIEWS` whose answers it can average at test time.
+        averages: what it averages of views and of networks, in words; of a `OneForward`.
+        joins_networks: whether it can average the answers of several networks.
     """
 
     best: str
@@ -150,6 +153,9 @@ class Task(nn.Module, ABC):
     files: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    averages: str = ""
+    joins_networks: bool = False
 
     def __init_subclass__(cls) -> None:
         """Raises TypeError for a task whose answers could see the truth in evaluation."""

@@ -36,11 +36,13 @@ class FakeRun(ModuleType):
         self.calls.append(("resume", run, overrides))
         return self._done(run)
 
-    def evaluate(self, run: Path, overrides: list[str], *, split: str, weights: str, progress: Any) -> dict:
+    def evaluate(self, runs: list[Path], overrides: list[str], *, split: str, weights: str, **options: Any) -> dict:
+        (run,) = runs
         self.calls.append(("evaluate", run, overrides, split, weights))
         return self._done(run)
 
-    def predict(self, run: Path, images: list[Path], out: Path, **options: Any) -> list[dict]:
+    def predict(self, runs: list[Path], images: list[Path], out: Path, **options: Any) -> list[dict]:
+        (run,) = runs
         self.calls.append(("predict", run, images, out, *options.values()))
         for done, record in enumerate(self.records):
             options["progress"](done, len(self.records))

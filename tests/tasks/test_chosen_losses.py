@@ -151,3 +151,10 @@ def test_corners_of_boxes_and_values_of_images_cost_what_the_loss_says(loss, of)
 def test_loss_that_is_none_is_refused(task, key):
     with pytest.raises(RecipeError, match=f"task.{key} is 'l1'; it must be one of mse, mae, huber"):
         task(INFO, **{key: "l1"})
+
+
+def test_probabilities_of_classes_that_stand_alone_are_averaged_as_such():
+    task = Classification(DataInfo(classes=("a", "b")), loss="binary_cross_entropy")
+    probability = torch.tensor([[[0.9, 0.8]], [[0.5, 0.1]]])
+    mean = task.averaged(list(probability.logit()))
+    torch.testing.assert_close(task.decode(mean, {})["top_scores"], torch.tensor([[0.7, 0.45]]))

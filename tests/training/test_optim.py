@@ -104,6 +104,17 @@ def test_set_lr_reaches_every_group():
     assert [group["lr"] for group in optimizer.param_groups] == [0.7, 0.7]
 
 
+def test_rate_of_a_group_is_the_rate_times_its_factor_also_after_a_change():
+    network = small()
+    first, *_ = network.parameters()
+    optimizer = build_optimizer(network, name="sgd", lr=0.1, weight_decay=0.5, factors={first: 0.25})
+    set_lr(optimizer, 0.8)
+    by_weight = {weight: group for group in optimizer.param_groups for weight in group["params"]}
+    assert {by_weight[weight]["lr"] for weight in network.parameters() if weight is not first} == {0.8}
+    assert (by_weight[first]["lr"], by_weight[first]["weight_decay"]) == (0.2, 0.5)
+    assert len(by_weight) == len(list(network.parameters()))
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [

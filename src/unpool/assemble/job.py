@@ -1,5 +1,7 @@
 """From a recipe, its data and perhaps a network of the caller's to the job that the loop trains."""
 
+import logging
+
 import torch
 from torch import nn
 
@@ -11,6 +13,7 @@ from unpool.data.loader import Loader
 from unpool.data.order import ByRank, whole_of
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.launched import environment
+from unpool.layers.transfer import freeze, rate_factors
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
 from unpool.training.averaging import Averaging
@@ -20,6 +23,8 @@ from unpool.training.processes import world_size
 from unpool.training.schedules import Schedule, build_schedule
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
+
+_log = logging.getLogger(__name__)
 
 
 def make_job(
@@ -51,15 +56,23 @@ def make_job(
     device, train = make_device(recipe), recipe.train
     task = make_task(recipe, data)
     starts_new = model is None and not is_resumed
+    if recipe.model.frozen and recipe.model.weights is None and model is None and not is_resumed:
+        _log.warning("model.frozen is set and model.weights is not: what is frozen stays as it is drawn")
     model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
     check_weights(model)
     task.freeze(model)
+    freeze(model, recipe.model.frozen)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
     prepare = Prepare(data.preprocessing, device)
     if starts_new:
         scale_by_data(recipe, model, lambda: task.losses(model, prepare(first_batch(loader))))
     optimizer = build_optimizer(
-        learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
+        learned,
+        name=train.optimizer,
+        lr=train.lr,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
+        factors=rate_factors(model, backbone=train.backbone_lr, decay=train.layer_decay),
     )
     return Job(
         model=model,

@@ -42,6 +42,23 @@ class Parser(ArgumentParser):
         raise RecipeError(f"{words}; see {self.prog} --help")
 
 
+def add_views(verb: Parser) -> None:
+    """Adds `--tta`."""
+    verb.add_argument(
+        "--tta",
+        type=_views,
+        default=(),
+        metavar="NAME[,NAME...]",
+        help="views of each image whose answers are averaged: flip, ten_crops, five_scales, colors (PCA colour "
+        "variation), rotations (by quarter turns), as far as the task knows them. Of classes the probabilities are "
+        "averaged, of boxes those of all views are joined",
+    )
+
+
+def _views(word: str) -> tuple[str, ...]:
+    return tuple(_text(name) for name in word.split(","))
+
+
 def _text(word: str) -> str:
     """The word; an empty one, such as a variable of the shell that is not set, would be the working directory."""
     if not word:

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from unpool.cli.console import (
 )
 from unpool.cli.early import start_answering
 from unpool.cli.environment import prepare
-from unpool.cli.parser import Parser
+from unpool.cli.parser import Parser, add_views
 from unpool.errors import DataError, RecipeError
 from unpool.screen import ReadingBar, log_to_stderr
 from unpool.streams import write_message
@@ -21,8 +22,10 @@ from unpool.streams import write_message
 ABOUT = "predict on images with the network of a run, or a published one"
 EXAMPLES = """Prints a line for each image: its path and the answer; writes predictions.json,
 pictures and raw results.
+Runs named before the first image, folders with a config.json, are averaged.
 examples: unpool predict runs/camvid_unet-1 street.jpg more/ -o out
           unpool predict runs/folder_resnet18-1 'photos/*.jpg' --csv
+          unpool predict runs/unet-1 runs/unet-2 street.jpg --tta flip
           unpool predict resnet50 photo.jpg --weights imagenet"""
 
 
@@ -30,7 +33,9 @@ def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("predict", ABOUT, details=EXAMPLES)
     verb.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a network's name")
-    verb.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files, folders, patterns in quotes")
+    verb.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="further runs, then files, folders, patterns in quotes"
+    )
     verb.add_argument(
         "-o", "--out", type=Path, metavar="DIR", help="for the results; by default RUN/predictions, or ./predictions"
     )
@@ -43,6 +48,7 @@ def parser() -> Parser:
         help="of a run: last (default) or best in validation; of a network: imagenet, voc or coco, downloaded, "
         "or efficientnet_lite0, of an installed package",
     )
+    add_views(verb)
     verb.add_argument(
         "--range",
         nargs=2,
@@ -62,9 +68,11 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     """Writes the predictions, prints a line for each and returns 0; `DataError.exit_code` if an image failed."""
     black_white = _range(values.range)
+    runs, images = _separated(values)
     if values.from_shell:
         published = values.weights not in ("last", "best")
-        start_answering("predicting with", values.run, is_published=published, images=values.images)
+        for one in runs:
+            start_answering("predicting with", one, is_published=published, images=images)
     prepare(from_shell=values.from_shell)
     from unpool.run import default_output, predict
 
@@ -73,13 +81,14 @@ def run(values: Namespace) -> int:
     bar = ReadingBar("predicting", only_line=is_terminal())
     with library_output_to_stderr(), log_to_stderr(), bar as progress:
         records = predict(
-            values.run,
-            values.images,
+            runs,
+            images,
             out,
             weights=values.weights,
             black_white=black_white,
             max_pixels=_most(values.max_pixels),
             csv=values.csv,
+            tta=values.tta,
             progress=progress,
             on_answer=answered,
         )
@@ -91,6 +100,19 @@ def run(values: Namespace) -> int:
     written = "pictures, predictions.json and predictions.csv" if values.csv else "pictures and predictions.json"
     write_message(f"{written} are in {out}")
     return DataError.exit_code if failed else 0
+
+
+def _separated(values: Namespace) -> tuple[list[Path], list[Path]]:
+    """The runs and the images among the words: a folder with config.json, before any image, is a run.
+
+    Raises:
+        RecipeError: there are runs only.
+    """
+    words = values.images
+    further = len(list(takewhile(lambda word: (word / "config.json").is_file(), words)))
+    if further == len(words):
+        raise RecipeError(f"{words[-1]} is a run and no image follows it: name images behind the runs")
+    return [values.run, *words[:further]], words[further:]
 
 
 def _line_writer(write: Callable[[str], None]) -> Callable[[dict[str, Any], str], None]:

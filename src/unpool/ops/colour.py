@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_IMAGENET_AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))  # columns
+_IMAGENET_VARIANCES = (0.2175, 0.0188, 0.0045)  # of RGB on 0..1 along them, as Facebook's ResNet training has them
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 
 
@@ -132,3 +134,21 @@ def recolour(image: Tensor, matrix: Tensor) -> Tensor:
     flat = image.float().reshape(batch, channels, height * width)
     part = matrix.to(torch.float32)
     return torch.baddbmm(part[:, :, channels:], part[:, :, :channels], flat).view(image.shape)
+
+
+def color_offsets(alphas: Tensor) -> Tensor:
+    """Returns the colours (B, 3) on 0..255 that PCA colour variation adds: each axis times alpha times its variance.
+
+    Axes and variances are those of ImageNet's pixels; in training alpha is drawn with deviation 0.1.
+
+    Args:
+        alphas: (B, 3), one for each axis, the longest first.
+
+    Source: Krizhevsky et al. 2012, section 4.1.
+
+    Example:
+        >>> color_offsets(torch.tensor([[0.1, 0.0, 0.0]]))
+        tensor([[-3.1475, -3.2213, -3.2368]])
+    """
+    variances, axes = alphas.new_tensor(_IMAGENET_VARIANCES), alphas.new_tensor(_IMAGENET_AXES)
+    return 255 * (alphas * variances) @ axes.T

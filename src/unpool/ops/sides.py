@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from unpool.errors import RecipeError
+
 _BREAKS = re.compile(r"[\W_]+|(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _WITHIN = re.compile(r"(left|right)(.{3,})|(.{3,})(left|right)")  # three letters: cleft, bright and upright are words
 _WHOLE = {"left": "left", "right": "right"}
@@ -53,6 +55,31 @@ def side_of(name: str) -> str:
     """
     sides = _parse(name).sides
     return sides[0] if sides else ""
+
+
+def class_order(names: Sequence[str]) -> list[int]:
+    """Returns which class of an image each class is in its mirror image: left and right change places.
+
+    Only a whole word, or L and R by themselves, is a side here: `lake` and `rake` are no pair.
+
+    Raises:
+        RecipeError: a class has a side and no partner.
+
+    Example:
+        >>> class_order(["straight", "turn_left", "turn_right", "lake", "rake"])
+        [0, 2, 1, 3, 4]
+    """
+    order = list(range(len(names)))
+    for first, second in flip_pairs(names):
+        if side_of(names[first]) and side_of(names[second]):
+            order[first], order[second] = second, first
+    alone = [name for i, name in enumerate(names) if order[i] == i and side_of(name)]
+    if alone:
+        raise RecipeError(
+            f"class {alone[0]} is a side and no other class is its mirror image, so that its mirrored images have no "
+            "class: do not mirror images of these classes"
+        )
+    return order
 
 
 def unsided(name: str) -> str:

@@ -18,6 +18,7 @@ from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
 from unpool.predictor.asked import IMAGES, LIST, VIEW, list_images, reasons, stems
+from unpool.predictor.ensemble import Ensemble
 from unpool.predictor.predictor import Predictor
 from unpool.predictor.table import as_csv
 
@@ -138,7 +139,7 @@ def _brief(predictor: Predictor, record: dict[str, Any]) -> str:
 
 def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Path, *, csv: bool) -> None:
     results = predictor.task.results(records)
-    listed = {"format": 1, "classes": list(predictor.info.classes)}
+    listed = {"format": 1, "classes": list(predictor.info.classes), **_averaged_of(predictor)}
     if results is None:
         _write_json(out / LIST, listed | {"predictions": records})
     else:
@@ -147,6 +148,11 @@ def _write_list(predictor: Predictor, records: Sequence[dict[str, Any]], out: Pa
     if csv:
         table = as_csv(records, [_brief(predictor, record) for record in records])
         (out / TABLE).write_text(table, encoding="utf-8")
+
+
+def _averaged_of(predictor: Predictor) -> dict[str, Any]:
+    """What was averaged, as lists of predictions have it; empty for one network and one view."""
+    return {"averaged": predictor.averaged} if isinstance(predictor, Ensemble) else {}
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -133,7 +133,7 @@ class Predictor:
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """The answer about one decoded image (C, H, W) uint8; see `__call__`."""
-        with _evaluating(self.model, self.task), _finite_outputs(self.model), torch.inference_mode():
+        with evaluating(self.model, self.task), finite_outputs(self.model), torch.inference_mode():
             return self._answer(image)
 
     def _answer(self, image: Tensor) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def within(size_hw: tuple[int, int], limit: int, *, least: int = 1) -> tuple[int
 
 
 @contextmanager
-def _finite_outputs(model: nn.Module) -> Iterator[None]:
+def finite_outputs(model: nn.Module) -> Iterator[None]:
     """Inside, an output of the network that is not finite is an error, before the task reads it; of `classify` too."""
     hook = model.register_forward_hook(lambda model, inputs, output: _check_finite(output))
     second, kept = getattr(model, "classify", None), vars(model).get("classify")
@@ -258,7 +258,7 @@ def _is_finite(output: Any) -> bool:
 
 
 @contextmanager
-def _evaluating(model: nn.Module, task: Task) -> Iterator[None]:
+def evaluating(model: nn.Module, task: Task) -> Iterator[None]:
     """Evaluation mode inside, every module's own mode after."""
     both = nn.ModuleList([model, task])
     modes = {module: module.training for module in both.modules()}

@@ -265,6 +265,8 @@ class Model(_OpenSection):
             None for the published one.
         weights: initial weights: "imagenet", "voc", "efficientnet_lite0", "hed_vgg16", or a .safetensors or .pth file,
             absolute once loaded; None draws them.
+        frozen: parts that are not trained and keep their batch norm statistics: "backbone" for all but the head, or
+            names of modules, such as backbone.stages.0.
         new_head: whether the last layer, as far as its shape depends on the classes, is drawn and not loaded.
         init: name and options of the distribution of initial weights; None for that of the network's source. Loaded
             weights stay as they are.
@@ -274,6 +276,7 @@ class Model(_OpenSection):
     name: Name
     backbone: Name | None = None
     weights: FilePath | None = None
+    frozen: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     new_head: bool = False
     init: Augmentation | None = None
     sync_batch_norm: bool = False
@@ -301,6 +304,8 @@ class Train(_Section):
         epochs: passes over the training set.
         batch: images per step, before accumulation.
         lr: peak learning rate.
+        backbone_lr: factor of the rate for weights of the network's backbone, such as 0.1 for trained ones.
+        layer_decay: further factor of the rate, for each stage that lies between a stage and the end of the backbone.
         optimizer: the rule of a step.
         momentum: of sgd.
         weight_decay: share of each weight, times the learning rate, that a step takes away.
@@ -330,6 +335,8 @@ class Train(_Section):
     epochs: Count
     batch: Count
     lr: Annotated[float, Field(ge=1e-12, le=1e6)]
+    backbone_lr: Annotated[float, Field(gt=0, le=100)] = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
     momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0

@@ -4,7 +4,7 @@ The heads beside a network's own (GoogLeNet, arXiv:1409.4842, section 5) take pa
 added with `auxiliary_weight`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.classification import LabelScores
 from unpool.ops.drawing import caption
 from unpool.ops.targets import check_classes
+from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import GAMMA, LABEL_LOSSES, Gamma, LabelLossName, check_label_loss
@@ -45,6 +46,9 @@ class Classification(OneForward):
     published = dict.fromkeys(("imagenet", "efficientnet_lite0"), "folder_resnet18")
     best = "top1"
     takes = ("scores",)
+    views = ("flip", "ten_crops", "five_scales", "colors", "rotations")
+    averages = "probabilities of the classes"
+    joins_networks = True
 
     def __init__(
         self,
@@ -128,9 +132,23 @@ class Classification(OneForward):
         """
         logits = main_head(output).float()
         labels = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
-        is_alone = LABEL_LOSSES[self.loss_name].activation == "sigmoid"
-        scores = (logits.sigmoid() if is_alone else logits.softmax(1)).gather(1, labels)
+        scores = (logits.sigmoid() if self._are_alone else logits.softmax(1)).gather(1, labels)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
+
+    def averaged(self, outputs: Sequence[Output]) -> Tensor:
+        """Logits (B, N) of the mean probability of each class."""
+        scores = [main_head(output).float() for output in outputs]
+        if self._are_alone and len(scores) > 1:
+            return torch.stack(scores).sigmoid().mean(0).logit()
+        return mean_probabilities(scores)
+
+    @property
+    def _are_alone(self) -> bool:
+        """Whether each class has a probability of its own, so that they need not add up to 1."""
+        return LABEL_LOSSES[self.loss_name].activation == "sigmoid"
+
+    def reordered(self, opinion: Output, order: Sequence[int]) -> Tensor:
+        return main_head(opinion)[:, list(order)]
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """The class by its number and name, and its probability; the same of the next ones."""

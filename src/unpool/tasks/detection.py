@@ -8,7 +8,7 @@ published numbers that go with a network, such as thresholds and the size of sam
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,16 @@ from unpool.ops.drawing import complete_palette
 from unpool.ops.drawing_boxes import draw_things
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.views import mirrored_boxes
 from unpool.task import Description, Exhibit, Results, TrainingSetup
-from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip
+from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip, join_boxes
 from unpool.tasks.detection_losses import (
     draw_regions,
     first_stage_losses,
     one_stage_losses,
     second_stage_losses,
 )
-from unpool.tasks.detection_output import Seen, look
+from unpool.tasks.detection_output import Detector, Seen, look
 from unpool.tasks.detection_results import as_results, image_ids
 from unpool.tasks.detection_truth import truths
 from unpool.tasks.one_forward import OneForward
@@ -62,6 +63,9 @@ class Detection(OneForward):
     mistakes = ("mistakes", "mistake_costs")
     published = MappingProxyType({"coco": "coco_fasterrcnn"})
     takes = ("boxes",)
+    views = ("flip", "colors")
+    averages = "the boxes of all, of which one that overlaps a better one of its class is left out"
+    joins_networks = True
 
     def __init__(
         self,
@@ -146,6 +150,27 @@ class Detection(OneForward):
             classified = seen.classify(seen.proposals)
             selected = answer_two_stages(classified, seen.proposals, valid, practice, weights=weights)
         return _on_images(selected, Layout.of(inputs))
+
+    def opinion(self, model: nn.Module, inputs: Batch) -> Prediction:
+        return self.answer(model, inputs)
+
+    def unmirrored(self, opinion: Prediction, inputs: Batch) -> Prediction:
+        widths = inputs["size_hw"][:, 1].tolist()
+        boxes = [mirrored_boxes(one, width) for one, width in zip(opinion["boxes"], widths, strict=True)]
+        return {**opinion, "boxes": boxes}
+
+    def reordered(self, opinion: Prediction, order: Sequence[int]) -> Prediction:
+        labels = opinion["labels"]
+        position = torch.tensor(order, device=labels[0].device).argsort()
+        return {**opinion, "labels": [position[one] for one in labels]}
+
+    def conclude(self, model: nn.Module, opinions: Sequence[Prediction], inputs: Batch) -> Prediction:
+        """The boxes of all opinions without their weaker doubles, as the detector leaves out its own.
+
+        So each box and score is one that a network gave, and scores can be compared with those of one opinion; the
+        mean of boxes (box voting) would need a number of its own that nothing was trained or published with.
+        """
+        return join_boxes(opinions, cast(Detector, model).practice)
 
     def metric(self) -> DetectionFigures:
         return DetectionFigures(self.info, protocol=self.protocol)

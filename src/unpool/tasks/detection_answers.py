@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unpool.ops.boxes import decode
 from unpool.tasks.detection_practice import Practice, Proposing
-from unpool.types import AnchoredBoxes, ClassifiedRegions, ProposedRegions
+from unpool.types import AnchoredBoxes, ClassifiedRegions, Prediction, ProposedRegions
 
 LEAST_SIDE = 1e-2  # pixels of the input: of a box of an answer
 
@@ -115,6 +115,22 @@ def select(
     chosen, labels, values = chosen[is_large], labels[is_large], values[is_large]
     kept = _unsuppressed(chosen, values, labels, practice.nms)[: practice.most]
     return Selection(chosen[kept], labels[kept], values[kept])
+
+
+def join_boxes(answers: Sequence[Prediction], practice: Practice) -> Prediction:
+    """The boxes of several answers, the best first, without those that overlap a better one of their class.
+
+    Args:
+        answers: boxes, labels and score each, lists of B.
+        practice: of the first network: how much boxes may overlap, and how many there may be.
+    """
+    joined: Prediction = {"boxes": [], "labels": [], "score": []}
+    for i in range(len(answers[0]["boxes"])):
+        boxes, labels, score = (torch.cat([one[key][i] for one in answers]) for key in joined)
+        kept = _unsuppressed(boxes, score, labels, practice.nms)[: practice.most]
+        for key, values in zip(joined, (boxes, labels, score), strict=True):
+            joined[key].append(values[kept])
+    return joined
 
 
 def clip(boxes: Tensor, valid_xyxy: Tensor) -> Tensor:

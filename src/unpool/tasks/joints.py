@@ -20,7 +20,7 @@ from unpool.ops.sides import side_of
 from unpool.ops.skeleton import SIDES, TORSO, draw_skeletons, joints_named
 from unpool.task import Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import OneForward
-from unpool.types import DataInfo, Prediction
+from unpool.types import Batch, DataInfo, Prediction
 
 
 class Joints(OneForward):
@@ -34,6 +34,8 @@ class Joints(OneForward):
 
     needs = ("image", "keypoints", "visible")
     points = ("keypoints",)
+    views = ("flip",)
+    averages = "what the network gives for the image and for its mirror image, left and right exchanged"
 
     def __init__(self, info: DataInfo, preprocessing: Preprocessing | None, *, flip_test: bool) -> None:
         super().__init__()
@@ -45,6 +47,29 @@ class Joints(OneForward):
         self.best = "pck_person@0.2" if joints_named(info.keypoints, TORSO) is None else "pck@0.2"
         self.flip_test = flip_test
         self.order = mirror_order(len(info.keypoints), info.flip_pairs)
+
+    def take_over(self, views: Sequence[str]) -> list[str]:
+        """Mirror images are `flip_test`.
+
+        Raises:
+            RecipeError: a joint that is left or right by its name has no partner to change places with.
+        """
+        paired = {joint for pair in self.info.flip_pairs for joint in pair}
+        alone = [name for i, name in enumerate(self.info.keypoints) if i not in paired and side_of(name)]
+        if "flip" in views and alone:
+            raise RecipeError(
+                f"joint {alone[0]} is left or right and has no partner in a mirror image: train with data.flip_pairs, "
+                "or leave flip out"
+            )
+        self.flip_test = self.flip_test or "flip" in views
+        return [name for name in views if name != "flip"]
+
+    def opinion(self, model: nn.Module, inputs: Batch) -> Prediction:
+        return self.answer(model, inputs)
+
+    def conclude(self, model: nn.Module, opinions: Sequence[Prediction], inputs: Batch) -> Prediction:
+        """The one opinion that there is: views are `flip_test`, and networks are not joined."""
+        return opinions[0]
 
     @property
     def described(self) -> Mapping[str, Description]:

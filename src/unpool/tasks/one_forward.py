@@ -1,7 +1,7 @@
 """Tasks whose network runs once for loss and answer alike."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,30 @@ class OneForward(Task):
         with _full_precision(batch):
             answer = self.decode(output, inputs)
             return self.loss(output, batch), answer
+
+    def take_over(self, views: Sequence[str]) -> list[str]:
+        """The views that are not made by the task itself; those that are, it makes from now on."""
+        return list(views)
+
+    def opinion(self, model: nn.Module, inputs: Batch) -> Any:
+        """What is averaged of views and networks; an output that `averaged` takes, unless `conclude` is written."""
+        return self.output(model, inputs)
+
+    def unmirrored(self, opinion: Any, inputs: Batch) -> Any:
+        """An opinion on mirrored images, on the images themselves; classes aside."""
+        return opinion
+
+    def reordered(self, opinion: Any, order: Sequence[int]) -> Any:
+        """An opinion in which class i is what `order[i]` was."""
+        return opinion[:, list(order)]
+
+    def averaged(self, outputs: Sequence[Any]) -> Any:
+        """One output for several; written by a task that has `views`."""
+        raise NotImplementedError(f"{type(self).__name__} has views and no `averaged`: write it")
+
+    def conclude(self, model: nn.Module, opinions: Sequence[Any], inputs: Batch) -> Prediction:
+        """The prediction from several opinions; `model` is the first network."""
+        return self.decode(self.averaged(opinions), inputs)
 
     def output(self, model: nn.Module, batch: Batch) -> Any:
         """What `forward` gives for the batch's inputs, with floating numbers in float32."""

@@ -25,6 +25,7 @@ from unpool.ops.losses import LEAST_COUNT
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
+from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import GAMMA, PIXEL_LOSSES, Gamma, PixelLossNames, check_pixel_losses
@@ -66,6 +67,9 @@ class Segmentation(Maps):
     maps: Mapping[str, torch.dtype] = {"mask": torch.uint8, "score": torch.float32}
     best = "mean_iou"
     takes = ("maps",)
+    views = ("flip", "colors", "rotations")
+    averages = "probabilities of the classes, pixel by pixel"
+    joins_networks = True
     class_weights: Tensor | None
 
     def __init__(
@@ -170,6 +174,10 @@ class Segmentation(Maps):
         if len(masks) == 1 and len(masks[0]) == len(answered):
             return {"mask": masks[0], "score": scores[0]}
         return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
+
+    def averaged(self, outputs: Sequence[Output]) -> Tensor:
+        """Scores (B, N, H, W) of the mean probability of each class."""
+        return mean_probabilities([main_head(output).float() for output in outputs])
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         return prediction

@@ -1,6 +1,8 @@
 """Optimisers by name, with weight decay kept off biases and normalisation."""
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,7 +29,13 @@ SGD, AdamW, Adam = map(_without_compiler, (torch.optim.SGD, torch.optim.AdamW, t
 
 
 def build_optimizer(
-    model: nn.Module, *, name: str, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+    model: nn.Module,
+    *,
+    name: str,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    factors: Mapping[nn.Parameter, float] = MappingProxyType({}),
 ) -> torch.optim.Optimizer:
     """A fused optimiser over the weights that ask for a gradient, in two groups: decayed and not.
 
@@ -40,6 +48,7 @@ def build_optimizer(
         lr: until a schedule says otherwise.
         momentum: for "sgd".
         weight_decay: of weights of two and more dimensions.
+        factors: of the learning rate by weight, 1 where none; groups are divided by them.
 
     Raises:
         RecipeError: nothing to train.
@@ -52,7 +61,7 @@ def build_optimizer(
         {"params": [weight for weight in trained if weight.dim() > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in trained if weight.dim() <= 1], "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
+    groups = [part for group in groups if group["params"] for part in _by_factor(group, factors)]
     fused = all(weight.device.type in FUSED_ON for weight in trained)
     if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum, fused=fused)
@@ -61,6 +70,15 @@ def build_optimizer(
     if name == "adam":
         return Adam(groups, lr=lr, fused=fused)
     raise ValueError(f"optimizer {quoted(name)} is unknown; choose one of {', '.join(OPTIMIZERS)}")
+
+
+def _by_factor(group: dict[str, Any], factors: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
+    """A group as one group for each factor of the learning rate."""
+    of_weights = [factors.get(weight, 1.0) for weight in group["params"]]
+    return [
+        {**group, "factor": one, "params": [w for w, f in zip(group["params"], of_weights, strict=True) if f == one]}
+        for one in dict.fromkeys(of_weights)
+    ]
 
 
 def check_weights(model: nn.Module) -> None:
@@ -81,6 +99,6 @@ def check_weights(model: nn.Module) -> None:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Gives every group this learning rate."""
+    """Gives every group this learning rate, times the group's factor where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("factor", 1.0)

@@ -1,0 +1,52 @@
+"""Runs with frozen parts, rates by stage, and classifiers on fixed features."""
+
+import torch
+from safetensors.torch import load_file
+
+import unpool
+from unpool.training.callbacks import Callback
+
+TRANSFER = {
+    **{"model.frozen": ["backbone.stem"], "train.backbone_lr": 0.1, "train.layer_decay": 0.5, "train.ema": 0.9},
+    **{"train.batch": 4, "data.workers": 0, "train.precision": "float32", "train.memory_format": "contiguous"},
+    **{"model.width": 4, "train.schedule": "constant", "train.warmup_epochs": 0},
+}
+
+
+def images(count=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shades = torch.randint(0, 256, (count, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return [(shade // 2 + 127 * (i % 2), i % 2) for i, shade in enumerate(shades)]
+
+
+def trained(folder, epochs, callbacks=()):
+    parts = {"task": "classification", "model": "cifar_resnet20", "train": images(), "val": images(4, 1)}
+    more = {"epochs": epochs, "callbacks": callbacks, "run": folder}
+    return unpool.train(**parts, classes=("dark", "bright"), overrides=TRANSFER, **more)["run"]
+
+
+def test_run_with_frozen_parts_and_rates_by_stage_resumes_to_the_same_bits(tmp_path, caplog):
+    whole = trained(tmp_path / "whole", 2)
+    assert "model.frozen is set and model.weights is not" in caplog.text
+    stopped = trained(tmp_path / "stopped", 1)
+    unpool.resume(stopped, {"train.epochs": 2}, train=images(), val=images(4, 1))
+    one, other = (load_file(f"{run}/model.safetensors") for run in (whole, stopped))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert one["backbone.stem.norm.running_mean"].abs().max() == 0
+    assert one["backbone.stages.0.0.branch.0.norm.running_mean"].abs().max() > 0
+
+
+class Rates(Callback):
+    """The learning rates of the groups at each step."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def after_step(self, job, record):
+        self.seen |= {round(group["lr"] / record.lr, 6) for group in job.optimizer.param_groups}
+
+
+def test_rates_of_a_recipe_reach_the_optimizer(tmp_path):
+    rates = Rates()
+    trained(tmp_path / "run", 1, callbacks=[rates])
+    assert rates.seen == {1.0, 0.1, 0.05, 0.025}
