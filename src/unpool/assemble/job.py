@@ -13,11 +13,12 @@ from unpool.errors import EnvironmentFault
 from unpool.launched import environment
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
-from unpool.training.averaging import Averaging
+from unpool.training.averaging import Averaging, EqualAveraging
 from unpool.training.job import Job, to_device, whole
+from unpool.training.norms import require_norms, set_momentum
 from unpool.training.optim import build_optimizer, check_weights
 from unpool.training.processes import world_size
-from unpool.training.schedules import Schedule, build_schedule
+from unpool.training.schedules import Schedule, build_schedule, with_cycles
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
 
@@ -43,7 +44,8 @@ def make_job(
 
     Raises:
         DataError: images of several sizes would meet in a batch.
-        RecipeError: training does not start from the weights of the caller's network.
+        RecipeError: training does not start from the weights of the caller's network, or a key of batch norm is set
+            and there is none.
     """
     require_one_size(recipe, loader)
     device, train = make_device(recipe), recipe.train
@@ -52,14 +54,24 @@ def make_job(
     check_weights(model)
     task.freeze(model)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
+    if train.norm_momentum is not None:
+        set_momentum(learned, None if train.norm_momentum == "average" else train.norm_momentum)
+    if train.precise_norms:
+        require_norms(learned, "train.precise_norms")
     optimizer = build_optimizer(
-        learned, name=train.optimizer, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
+        learned,
+        name=train.optimizer,
+        lr=train.lr,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
+        rms_decay=train.rms_decay,
     )
+    steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
     return Job(
         model=model,
         task=task,
         optimizer=optimizer,
-        schedule=make_schedule(train, -(-loader.steps_per_epoch // train.accumulate)),
+        schedule=make_schedule(train, steps_per_epoch),
         loader=loader,
         epochs=train.epochs,
         prepare=Prepare(data.preprocessing, device),
@@ -70,7 +82,7 @@ def make_job(
         names=loader.samples.names,
         most_unreadable=most_skipped(len(data.train.samples)),
         num_classes=len(data.info.classes),
-        averaging=None if train.ema is None else Averaging(train.ema),
+        averaging=make_averaging(train, steps_per_epoch),
         stop=stop,
         part=loader.order.part if isinstance(loader.order, ByRank) else whole,
         synchronizes_norms=recipe.model.sync_batch_norm and world_size() > 1,
@@ -79,7 +91,7 @@ def make_job(
 
 def make_schedule(train: Train, steps_per_epoch: int) -> Schedule:
     """The learning rate at each step, by the recipe's section `train`."""
-    return build_schedule(
+    schedule = build_schedule(
         train.schedule,
         lr=train.lr,
         total_steps=steps_per_epoch * train.epochs,
@@ -88,6 +100,19 @@ def make_schedule(train: Train, steps_per_epoch: int) -> Schedule:
         gamma=train.gamma,
         power=train.power,
     )
+    if train.swa is None:
+        return schedule
+    cycle = None if train.swa_cycle is None else train.swa_cycle * steps_per_epoch
+    return with_cycles(schedule, start=train.averaged_epochs.start * steps_per_epoch, lr=train.swa_lr, cycle=cycle)
+
+
+def make_averaging(train: Train, steps_per_epoch: int) -> Averaging | None:
+    """The average of the weights that the recipe asks for."""
+    if train.ema is not None:
+        return Averaging(train.ema)
+    if train.swa is None:
+        return None
+    return EqualAveraging([epoch * steps_per_epoch for epoch in train.averaged_epochs])
 
 
 def make_device(recipe: Recipe) -> torch.device:
