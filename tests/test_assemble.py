@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tests.tiny_trees import write_tree
 from unpool import tasks
@@ -32,6 +33,7 @@ from unpool.task import TrainingSetup
 from unpool.tasks.detection import Detection
 from unpool.tasks.pose import Pose
 from unpool.tasks.segmentation import Segmentation
+from unpool.training.averaging import EqualAveraging
 from unpool.training.stopping import StopRequest
 from unpool.types import DataInfo
 
@@ -102,6 +104,22 @@ def test_weights_are_averaged_where_the_recipe_says_so(camvid):
     assert averaging is not None
     assert averaging.decay == 0.9
     assert job_of(recipe_of(camvid, **{"train.ema": None})).averaging is None
+
+
+def test_weights_of_the_last_epochs_are_averaged_where_the_recipe_says_so(camvid):
+    swa = {"train.ema": None, "train.swa": 0.5, "train.swa_lr": 1e-3, "train.schedule": "constant"}
+    job = job_of(recipe_of(camvid, **swa))  # 4 epochs of 3 steps
+    assert isinstance(job.averaging, EqualAveraging)
+    assert list(job.averaging.steps) == [6, 9, 12]
+    assert [job.schedule(step) for step in (5, 6, 11)] == pytest.approx([2e-3, 1e-3, 1e-3])
+    cycles = job_of(recipe_of(camvid, **swa, **{"train.swa_cycle": 2}))
+    assert [cycles.schedule(step) for step in (6, 11)] == pytest.approx([1e-3 * (1 - 0.8 / 6), 2e-4])
+
+
+@pytest.mark.parametrize(("asked", "momentum"), [(None, 0.1), (0.01, 0.01), ("average", None)])
+def test_running_statistics_follow_as_the_recipe_says(camvid, asked, momentum):
+    job = job_of(recipe_of(camvid, **{"train.norm_momentum": asked}))
+    assert {module.momentum for module in job.model.modules() if isinstance(module, _BatchNorm)} == {momentum}
 
 
 def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):

@@ -41,7 +41,7 @@ def test_every_key_of_sections_and_rows_is_there():
 def test_help_is_the_first_sentence_of_the_docstring_with_the_words_to_choose_from():
     shown = " ".join(explain(load_recipe("folder_resnet18")).replace("\n  #   ", " ").split())
     for text in (
-        "the learning rate over all steps, after the warm-up: constant, step, cosine, poly, onecycle schedule: cosine",
+        "over all steps, after the warm-up: constant, step, cosine, poly, onecycle, plateau schedule: cosine",
         "the format of the data: box_scenes, boxes_csv, camvid, cifar, ",
         "channels of the stem and width of the first stage; it doubles with each stage width: 64",
         "folders with other names are refused # classes:",

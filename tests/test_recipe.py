@@ -289,7 +289,7 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("train.epochs=0", "train.epochs is 0; it must be a whole number at least 1"),
         ("train.momentum=1", "at least 0 and below 1"),
         ("train.ema=1.0", "above 0 and below 1 or null"),
-        ("train.optimizer=sdg", "sgd or adamw or adam"),
+        ("train.optimizer=sdg", "sgd or nesterov or caffe_sgd or rmsprop or adam or adamw"),
         ("train.drop_last=1", "true or false"),
         ("train.seed=-1", "at least 0"),
         ("train.milestones=[3, 2]", "must be set together"),
@@ -349,6 +349,51 @@ def test_text_with_any_line_break_survives(sound, tmp_path, separator):
 
 def test_milestones_rise(sound):
     assert "later than the one before" in refused(sound, "train.schedule=step", "train.milestones=[3, 2]")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ("rms_decay=0.9", "rms_decay is 0.9 and optimizer 'sgd'; only optimizer 'rmsprop' reads it: leave it out"),
+        ("patience=3", "patience is 3 and schedule 'constant'; only schedule 'plateau' reads it"),
+        ("drops=1 schedule=cosine", "drops is 1 and schedule 'cosine'; only schedule 'plateau' reads it"),
+        ("drops=4 schedule=plateau", "at least 1 and at most 3"),
+        ("schedule=plateau gamma=1", "gamma is 1 and schedule 'plateau' lowers the rate"),
+        ("schedule=plateau stop_after=4", "stop_after is 4 and schedule 'plateau', which ends the run itself"),
+        ("optimizer=nesterov momentum=0", "take optimizer 'sgd'"),
+        ("ema=0.9 swa=0.5", "ema is 0.9 and swa 0.5, two averages of the weights: leave one out"),
+        ("swa=0.5 schedule=plateau", "swa is 0.5, a share of the epochs, and how many there are is known only at"),
+        ("swa=0.5 stop_after=2", "leave one out"),
+        ("swa=1", "above 0 and below 1"),
+        ("swa_cycle=2", "swa_cycle is set and swa is not"),
+        ("swa_lr=0.1", "swa_lr is set and swa is not"),
+        ("norm_momentum=0", "average or a finite number above 0 and at most 1"),
+    ],
+)
+def test_keys_of_training_that_exclude_one_another_or_are_read_by_nobody_are_named(sound, overrides, words):
+    assert words in refused(sound, "train.ema=null", *(f"train.{text}" for text in overrides.split()))
+
+
+def test_keys_that_another_rule_reads_may_be_written_with_their_default(sound):
+    recipe = load_recipe(sound, ["train.rms_decay=0.99", "train.patience=5", "train.drops=3"])
+    assert load_recipe(recipe).train == recipe.train
+
+
+@pytest.mark.parametrize(
+    ("swa", "epochs", "cycle", "averaged"),
+    [
+        (0.75, 20, None, [15, 16, 17, 18, 19, 20]),
+        (0.75, 20, 2, [15, 17, 19]),
+        (0.9, 2, None, [1, 2]),
+        (0.01, 3, None, [1, 2, 3]),
+        (0.5, 1, None, [1]),
+    ],
+)
+def test_weights_are_averaged_after_the_share_of_the_epochs_and_never_before_the_first(
+    sound, swa, epochs, cycle, averaged
+):
+    values = {"train.ema": None, "train.swa": swa, "train.epochs": epochs, "train.swa_cycle": cycle}
+    assert list(load_recipe(sound, values).train.averaged_epochs) == averaged
 
 
 def test_newer_format_says_so_before_any_other_mistake(write):

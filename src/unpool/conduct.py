@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -12,11 +11,8 @@ import torch
 
 from unpool import machine
 from unpool.assemble.anchors import with_planned_anchors
-from unpool.assemble.data import (
-    Data,
-    read_data,
-    training_setup,
-)
+from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
+from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.statistics import with_colour_axes
@@ -47,17 +43,15 @@ from unpool.run_directory import (
 from unpool.same_set import check_same_set
 from unpool.task import Baseline, Description, is_above, with_facts
 from unpool.training import processes, speed
-from unpool.training.calibration import BATCHES, LEAST, warn_of_processes, warn_of_statistics
+from unpool.training.calibration import warn_of_processes, warn_of_statistics
 from unpool.training.callbacks import Callback
 from unpool.training.checkpoint import keep_newest, load
 from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
-from unpool.training.log import Monitor, TensorBoard, as_json, has_tensorboard, list_variables, without_tables
+from unpool.training.log import as_json, list_variables, without_tables
 from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
-from unpool.training.progress import Progress
-from unpool.training.saving import Save
 from unpool.training.state import count_of, final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
@@ -108,23 +102,23 @@ def train_to_end(
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
         is_held = job.averaging is not None and is_iterated(custom.train)  # training reads on in it meanwhile
-        callbacks, evaluation = _make_callbacks(
+        around = make_callbacks(
             recipe,
             directory,
             eval_loader,
             callbacks=[*custom.callbacks, stopwatch],
-            calibrating=_calibrating(loader, is_held=is_held),
+            calibrating=batches_to_calibrate(loader, is_held=is_held),
         )
         if state is not None:
-            restore(job, callbacks, tensors=state[0], meta=state[1])
+            restore(job, around.callbacks, tensors=state[0], meta=state[1])
             job.counters.unreadable = unreadable
-            _tell_changes(directory, recipe, job, evaluation)
+            _tell_changes(directory, recipe, job, around.evaluation)
         _describe(directory, recipe, job, data=data, custom=custom)
         network = recipe.model.described if custom.model is None else custom.network
         _log.info(six_lines(recipe, job, data, loader, network=network, run=directory.path, batch_s=batch_s))
-        _fit(job, callbacks, directory)
+        _fit(job, around.callbacks, directory)
         return processes.by_leader(
-            lambda: _results(directory, job, data, eval_loader, evaluation=evaluation, time_s=stopwatch.time_s())
+            lambda: _results(directory, job, data, eval_loader, around=around, time_s=stopwatch.time_s())
         )
 
 
@@ -149,10 +143,10 @@ def _require_same_start(recipe: Recipe, data: Data, state: tuple[Any, dict[str, 
 
 
 def _results(
-    directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, evaluation: Evaluate, time_s: float
+    directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, around: Around, time_s: float
 ) -> dict[str, Any]:
     """Writes weights, metrics and report."""
-    metrics = _finish(directory, job, data=data, evaluation=evaluation, time_s=time_s)
+    metrics = _finish(directory, job, data=data, around=around, time_s=time_s)
     examples, worst = draw_examples(job, data, eval_loader.transform)
     task = job.task
     write_report(
@@ -262,42 +256,6 @@ def _first_batch(loader: Loader, job: Job) -> tuple[Batch, int, tuple[Part | Non
     return loader.batch_of(batches[largest], 0), len(batches[smallest]), parts
 
 
-def _calibrating(loader: Loader, *, is_held: bool) -> Callable[[int], Iterable[Batch]]:
-    """By epoch the first training batches, made anew each time, or a few of epoch 0 that are made once.
-
-    Their order is asked for now, in epoch 0: a sampler may count how often it is asked.
-    """
-    first = loader.order.batches(0)[: BATCHES if is_held else LEAST]
-    if not is_held:
-        return lambda epoch: (loader.batch_of(indices, epoch) for indices in first)
-    held = [loader.batch_of(indices, 0) for indices in first]
-    return lambda epoch: [] if epoch else held
-
-
-def _make_callbacks(
-    recipe: Recipe,
-    directory: RunDirectory,
-    measured: Loader,
-    *,
-    callbacks: Sequence[Callback],
-    calibrating: Callable[[int], Iterable[Batch]],
-) -> tuple[list[Callback], Evaluate]:
-    evaluation = Evaluate(
-        measured,
-        every=recipe.train.evaluate_every,
-        best=partial(directory.write_tensors, BEST) if processes.is_leader() else None,
-        calibrating=calibrating,
-    )
-    if not processes.is_leader():
-        return [evaluation, *callbacks], evaluation
-    every: list[Callback] = [Monitor(directory / "log.jsonl", every=recipe.train.log_every), evaluation]
-    if has_tensorboard():
-        every.append(TensorBoard(directory / "events"))
-    every += [*callbacks, Progress()]
-    saving = Save(directory / STATES, callbacks=every, every_s=recipe.train.save_every_s)
-    return [*every, saving], evaluation
-
-
 def _tell_changes(directory: RunDirectory, recipe: Recipe, job: Job, evaluation: Evaluate) -> None:
     """What a resumed run has lost since it was saved, and what more epochs do to its learning rate."""
     if evaluation.best_step is not None and not (directory / BEST).is_file():
@@ -339,14 +297,14 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
     _log.debug(variables)
 
 
-def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evaluate, time_s: float) -> dict[str, Any]:
-    weights = final_state(job)
+def _finish(directory: RunDirectory, job: Job, *, data: Data, around: Around, time_s: float) -> dict[str, Any]:
+    evaluation, weights = around.evaluation, final_state(job)
     (directory / REPORT).unlink(missing_ok=True)  # of fewer epochs: the run is finished once there is a new one
     directory.write_tensors(LAST, weights)
     use_final(job, weights)
     facts: dict[str, Any] = {
         "history": [without_tables(line) for line in evaluation.history],
-        "training": _training(job, best_step=evaluation.best_step, time_s=time_s),
+        "training": _training(job, around, time_s=time_s),
         "data": {
             "train": len(data.train.samples),
             "val": len(data.val.samples),
@@ -362,6 +320,8 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, evaluation: Evalua
         if baseline is not None:
             facts["baseline"] = baseline._asdict()
             tell_baseline(baseline, evaluation.history[-1], job.task.description(baseline.metric))
+    if text := facts["training"]["selection"]:
+        _log.warning(text)
     metrics = with_facts(_without(evaluation.history[-1], "epoch", "step"), **facts)
     directory.write_json(METRICS, as_json(metrics))
     return metrics
@@ -376,10 +336,12 @@ def tell_baseline(baseline: Baseline, measured: Mapping[str, Any], description: 
         _log.warning(text, metric, measured[metric], baseline.value)
 
 
-def _training(job: Job, *, best_step: int | None, time_s: float) -> dict[str, Any]:
+def _training(job: Job, around: Around, *, time_s: float) -> dict[str, Any]:
     """Facts of the run itself, apart from the metrics, whose names are the task's."""
     return {
-        "best_step": best_step,
+        "best_step": around.evaluation.best_step,
+        "ended_early": job.counters.is_ended,
+        "selection": None if around.patience is None else around.patience.selection(job),
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,
         "images_replaced": job.counters.replaced,

@@ -219,11 +219,12 @@ class RunDirectory:
             raise ModelFileError(". ".join(wrong))
 
     def is_finished(self, epochs: int) -> bool:
-        """Whether the run has trained that many epochs and left its results."""
+        """Whether the run has trained that many epochs, or ended before by itself, and left its results."""
         if not all((self / name).is_file() for name in (METRICS, LAST, REPORT)):
             return False
-        history = self.read_json(METRICS).get("history") or [{"epoch": 0}]
-        return history[-1]["epoch"] >= epochs
+        metrics = self.read_json(METRICS)
+        history = metrics.get("history") or [{"epoch": 0}]
+        return history[-1]["epoch"] >= epochs or bool((metrics.get("training") or {}).get("ended_early"))
 
     @contextmanager
     def removed_if_unused(self) -> Iterator[None]:

@@ -2,7 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.training.averaging import Averaging
+from tests.training.toy_run import make_job
+from unpool.training.averaging import Averaging, EqualAveraging
+from unpool.training.loop import fit
+from unpool.training.state import job_state, restore
 
 
 def filled(value: float) -> nn.BatchNorm1d:
@@ -77,3 +80,34 @@ def test_first_update_of_an_average_that_was_started_keeps_a_tenth():
     fill(norm, 2.0)
     averaging.update(norm)
     assert averaging.averages["weight"].tolist() == pytest.approx([1.9, 1.9])
+
+
+def test_equal_average_is_the_mean_of_the_weights_after_its_steps_taken_or_not():
+    norm, averaging = filled(9.0), EqualAveraging([2, 4, 6])
+    averaging.start(norm)
+    assert averaging.averages == {}
+    for step in range(1, 7):
+        fill(norm, float(step))
+        averaging.after_step(norm, step, taken=step != 4)
+    assert averaging.averages["weight"].tolist() == pytest.approx([4.0, 4.0])
+    assert averaging.updates == averaging.due(7) == 3
+
+
+def test_exponential_average_leaves_out_steps_that_were_not_taken():
+    norm, averaging = filled(1.0), Averaging(0.9)
+    averaging.start(norm)
+    fill(norm, 2.0)
+    averaging.after_step(norm, 1, taken=False)
+    assert averaging.averages["weight"].tolist() == [1.0, 1.0]
+
+
+def test_equal_average_of_a_run_of_other_epochs_begins_anew(caplog):
+    job = make_job(epochs=2, swa=(6, 12))
+    fit(job)
+    tensors, meta = job_state(job)
+    longer, same = make_job(epochs=4, swa=(18, 24)), make_job(epochs=2, swa=(6, 12))
+    restore(longer, tensors=tensors, meta=meta)
+    assert (longer.averaging.updates, longer.averaging.averages) == (0, {})
+    assert "averaged weights of train.swa begin anew" in caplog.text
+    restore(same, tensors=tensors, meta=meta)
+    assert same.averaging.updates == 2

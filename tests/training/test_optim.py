@@ -1,12 +1,16 @@
+import math
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
 from unpool.errors import RecipeError
+from unpool.recipe import Train
 from unpool.training import optim
 from unpool.training.optim import OPTIMIZERS, build_optimizer, check_weights, set_lr
+from unpool.training.schedules import SCHEDULES
 
 
 def small() -> nn.Sequential:
@@ -46,7 +50,44 @@ def test_sgd_momentum_adds_nine_tenths_of_the_step_before():
     assert weight.weight.item() == pytest.approx(start - 1 - 1.9, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+def moved(name: str, *, rates, gradients, **options) -> list[float]:
+    """How far each step of an optimiser moves one weight of 0."""
+    layer = nn.Linear(1, 1, bias=False).double()
+    nn.init.zeros_(layer.weight)
+    optimizer, places = build_optimizer(layer, name=name, lr=1.0, **options), [0.0]
+    for rate, gradient in zip(rates, gradients, strict=True):
+        set_lr(optimizer, rate)
+        layer.weight.grad = torch.full((1, 1), gradient, dtype=torch.float64)
+        optimizer.step()
+        places.append(layer.weight.item())
+    return [after - before for before, after in pairwise(places)]
+
+
+def test_nesterov_steps_along_the_momentum_that_comes_next():
+    expected = [-0.1 * (1 + 0.9), -0.1 * (2 + 0.9 * 2.9), -0.1 * (3 + 0.9 * 5.61)]
+    assert moved("nesterov", rates=[0.1] * 3, gradients=[1.0, 2.0, 3.0]) == pytest.approx(expected)
+
+
+def test_caffes_order_is_sgd_at_one_rate_and_keeps_earlier_steps_at_their_rate():
+    steps = {"gradients": [1.0, 2.0, 3.0], "weight_decay": 0.1}
+    assert moved("caffe_sgd", rates=[0.1] * 3, **steps) == pytest.approx(moved("sgd", rates=[0.1] * 3, **steps))
+    fallen = {name: moved(name, rates=[0.1, 0.1, 0.01], gradients=[1.0, 1.0, 0.0]) for name in ("sgd", "caffe_sgd")}
+    assert fallen["sgd"] == pytest.approx([-0.1, -0.19, -0.01 * 0.9 * 1.9])
+    assert fallen["caffe_sgd"] == pytest.approx([-0.1, -0.19, -0.9 * 0.19])
+
+
+def test_rmsprop_divides_by_the_root_of_the_mean_square_that_it_keeps():
+    expected = [-0.1 / math.sqrt(0.2 * 1), -0.1 * 2 / math.sqrt(0.8 * 0.2 + 0.2 * 4)]
+    assert moved("rmsprop", rates=[0.1] * 2, gradients=[1.0, 2.0], rms_decay=0.8) == pytest.approx(expected)
+
+
+def test_recipe_chooses_among_the_optimizers_and_schedules_that_there_are():
+    kinds = Train.model_json_schema()["properties"]
+    assert kinds["optimizer"]["enum"] == list(OPTIMIZERS)
+    assert kinds["schedule"]["enum"] == list(SCHEDULES)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"rmsprop", "caffe_sgd"}))
 def test_optimizer_is_fused(name):
     assert build_optimizer(small(), name=name, lr=0.1).defaults["fused"] is True
 
@@ -94,7 +135,7 @@ def test_network_without_trained_weights_is_refused():
 
 
 def test_unknown_optimizer_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'lamb' is unknown; choose one of sgd, adamw, adam"):
+    with pytest.raises(ValueError, match="'lamb' is unknown; choose one of sgd, nesterov, caffe_sgd, rmsprop"):
         build_optimizer(small(), name="lamb", lr=0.1)
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from unpool.training.schedules import SCHEDULES, build_schedule
+from unpool.training.schedules import SCHEDULES, build_schedule, with_cycles
 
 
 def test_constant_schedule_stays():
@@ -45,6 +45,16 @@ def test_schedule_is_positive_in_the_run_and_keeps_its_last_rate_after_it(name):
     schedule = build_schedule(name, lr=0.1, total_steps=12, warmup_steps=2, milestones=(5,))
     assert all(0 < schedule(step) <= 0.1 + 1e-12 for step in range(12))
     assert schedule(50) == schedule(11)
+
+
+def test_rate_of_averaging_is_the_one_reached_the_one_set_or_falls_in_cycles():
+    schedule = build_schedule("cosine", lr=1.0, total_steps=12)
+    kept, chosen = (with_cycles(schedule, start=6, lr=lr, cycle=None) for lr in (None, 0.3))
+    assert [kept(step) for step in range(6)] == [schedule(step) for step in range(6)]
+    assert [kept(step) for step in (6, 9, 30)] == pytest.approx([0.5] * 3)
+    assert [chosen(step) for step in (5, 6, 11)] == [schedule(5), 0.3, 0.3]
+    cycles = with_cycles(schedule, start=6, lr=0.3, cycle=2)
+    assert [cycles(step) for step in range(6, 10)] == pytest.approx([0.18, 0.06, 0.18, 0.06])
 
 
 def test_unknown_schedule_lists_the_known_ones():

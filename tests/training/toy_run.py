@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unpool.task import Description
 from unpool.tasks.one_forward import OneForward
-from unpool.training.averaging import Averaging
+from unpool.training.averaging import Averaging, EqualAveraging
 from unpool.training.job import Job
 from unpool.training.optim import build_optimizer
 from unpool.training.schedules import build_schedule
@@ -118,6 +118,8 @@ def make_job(*, epochs: int = 2, ema: float | None = None, optimizer: str = "sgd
     model = settings.pop("model", None) or network()
     loader = settings.pop("loader", None) or Loader()
     accumulate = settings.get("accumulate", 1)
+    swa = settings.pop("swa", None)
+    averaging = None if ema is None else Averaging(ema)
     total = -(-loader.steps_per_epoch // accumulate) * epochs
     return Job(
         model=model,
@@ -127,7 +129,7 @@ def make_job(*, epochs: int = 2, ema: float | None = None, optimizer: str = "sgd
         loader=loader,
         epochs=epochs,
         prepare=prepare,
-        averaging=None if ema is None else Averaging(ema),
+        averaging=averaging if swa is None else EqualAveraging(swa),
         names=[f"image_{i}.png" for i in range(SAMPLES)],
         **settings,
     )

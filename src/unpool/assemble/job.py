@@ -16,11 +16,12 @@ from unpool.launched import environment
 from unpool.layers.transfer import freeze, rate_factors
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
-from unpool.training.averaging import Averaging
+from unpool.training.averaging import Averaging, EqualAveraging
 from unpool.training.job import Job, to_device, whole
+from unpool.training.norms import require_norms, set_momentum
 from unpool.training.optim import build_optimizer, check_weights
 from unpool.training.processes import world_size
-from unpool.training.schedules import Schedule, build_schedule
+from unpool.training.schedules import Schedule, build_schedule, with_cycles
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch
 
@@ -48,7 +49,8 @@ def make_job(
 
     Raises:
         DataError: images of several sizes would meet in a batch.
-        RecipeError: training does not start from the weights of the caller's network, or they were to be drawn anew.
+        RecipeError: training does not start from the weights of the caller's network, they were to be drawn anew, or a
+            key of batch norm is set and there is none.
     """
     if model is not None and recipe.model.init is not None:
         raise RecipeError("model.init draws the weights of the recipe's network, and this one is yours: leave it out")
@@ -66,6 +68,10 @@ def make_job(
     prepare = Prepare(data.preprocessing, device)
     if starts_new:
         scale_by_data(recipe, model, lambda: task.losses(model, prepare(first_batch(loader))))
+    if train.norm_momentum is not None:
+        set_momentum(learned, None if train.norm_momentum == "average" else train.norm_momentum)
+    if train.precise_norms:
+        require_norms(learned, "train.precise_norms")
     optimizer = build_optimizer(
         learned,
         name=train.optimizer,
@@ -73,12 +79,14 @@ def make_job(
         momentum=train.momentum,
         weight_decay=train.weight_decay,
         factors=rate_factors(model, backbone=train.backbone_lr, decay=train.layer_decay),
+        rms_decay=train.rms_decay,
     )
+    steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
     return Job(
         model=model,
         task=task,
         optimizer=optimizer,
-        schedule=make_schedule(train, -(-loader.steps_per_epoch // train.accumulate)),
+        schedule=make_schedule(train, steps_per_epoch),
         loader=loader,
         epochs=train.epochs,
         prepare=prepare,
@@ -89,7 +97,7 @@ def make_job(
         names=loader.samples.names,
         most_unreadable=most_skipped(len(data.train.samples)),
         num_classes=len(data.info.classes),
-        averaging=None if train.ema is None else Averaging(train.ema),
+        averaging=make_averaging(train, steps_per_epoch),
         stop=stop,
         part=loader.order.part if isinstance(loader.order, ByRank) else whole,
         synchronizes_norms=recipe.model.sync_batch_norm and world_size() > 1,
@@ -103,7 +111,7 @@ def first_batch(loader: Loader) -> Batch:
 
 def make_schedule(train: Train, steps_per_epoch: int) -> Schedule:
     """The learning rate at each step, by the recipe's section `train`."""
-    return build_schedule(
+    schedule = build_schedule(
         train.schedule,
         lr=train.lr,
         total_steps=steps_per_epoch * train.epochs,
@@ -112,6 +120,19 @@ def make_schedule(train: Train, steps_per_epoch: int) -> Schedule:
         gamma=train.gamma,
         power=train.power,
     )
+    if train.swa is None:
+        return schedule
+    cycle = None if train.swa_cycle is None else train.swa_cycle * steps_per_epoch
+    return with_cycles(schedule, start=train.averaged_epochs.start * steps_per_epoch, lr=train.swa_lr, cycle=cycle)
+
+
+def make_averaging(train: Train, steps_per_epoch: int) -> Averaging | None:
+    """The average of the weights that the recipe asks for."""
+    if train.ema is not None:
+        return Averaging(train.ema)
+    if train.swa is None:
+        return None
+    return EqualAveraging([epoch * steps_per_epoch for epoch in train.averaged_epochs])
 
 
 def make_device(recipe: Recipe) -> torch.device:

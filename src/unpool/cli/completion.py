@@ -79,9 +79,9 @@ def _script(*, keys: Sequence[str]) -> str:
     networks = listed_networks()
     published = [name for name, known in networks.items() if known.weights]
     asked = ("predict", "evaluate", "show dense")  # which take a run, or a network with weights
-    first = {"train": recipe_names(), "recipes": recipe_names(), "show": SHOWN, "summary": networks}
+    first = {**dict.fromkeys(("train", "recipes", "find-lr"), recipe_names()), "show": SHOWN, "summary": networks}
     first |= {"models": {**_tasks(), **networks}, "completion": SHELLS, **dict.fromkeys(asked, published)}
-    rest = {"train": keys, "evaluate": [key for key in keys if key.startswith("data.")]}
+    rest = {"train": keys, "find-lr": keys, "evaluate": [key for key in keys if key.startswith("data.")]}
     deeper = {f"show {name}": module for name, module in SHOWN.items()}
     values, words, takes = [], [], set()
     for verb, module in {**VERBS, **deeper}.items():

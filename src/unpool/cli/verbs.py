@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from unpool import __version__
-from unpool.cli import completion, evaluate, models, predict, recipes, show, summary, train
+from unpool.cli import completion, evaluate, find_lr, models, predict, recipes, show, summary, train
 from unpool.cli.console import write_result
 from unpool.errors import RecipeError, quoted
 
@@ -13,6 +13,7 @@ VERBS: dict[str, ModuleType] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "find-lr": find_lr,
     "models": models,
     "summary": summary,
     "show": show,

@@ -30,6 +30,7 @@ def line_chart(
     y: str,
     span: tuple[float, float] | None = None,
     scale: Scale = "auto",
+    is_log_across: bool = False,
 ) -> Markup:
     """Draws a figure with one line per series; of long series it draws the mean, and a band for the spread.
 
@@ -41,12 +42,13 @@ def line_chart(
         span: what the horizontal axis shows at least; that of the values alone where None.
         scale: of the vertical axis: "linear"; "zero", which is linear and contains 0, so that heights can be compared;
             "log"; "auto" chooses "linear" or "log" by the values.
+        is_log_across: whether the horizontal axis is logarithmic, its values above 0.
     """
     drawn = {one.name: points for one in series if (points := finite(one.points))}
     if not drawn:
         return _figure(title, [], element("p", {"class": "none"}, "no values"))
     lines = [shortened(points) for points in drawn.values()]
-    across, up = _axes(lines, scale=scale, span=span or ())
+    across, up = _axes(lines, scale=scale, span=span or (), is_log_across=is_log_across)
     marks = [
         _line(name, buckets, across=across, up=up, index=i)
         for i, (name, buckets) in enumerate(zip(drawn, lines, strict=True))
@@ -71,14 +73,17 @@ def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
     return element("figure", {"class": "chart"}, caption, inside)
 
 
-def _axes(lines: Sequence[Sequence[Bucket]], *, scale: Scale, span: Sequence[float]) -> tuple[Axis, Axis]:
+def _axes(
+    lines: Sequence[Sequence[Bucket]], *, scale: Scale, span: Sequence[float], is_log_across: bool
+) -> tuple[Axis, Axis]:
     buckets = [bucket for line in lines for bucket in line]
     heights = [bucket.mean for bucket in buckets]
     wide = scale == "auto" and min(heights) > 0 and max(heights) / min(heights) > LOG_FROM
     log = min(heights) > 0 and (wide or scale == "log")
     if scale == "zero":
         heights += [0.0, *(bucket.high for bucket in buckets)]
-    across = axis([*span, *(bucket.x for bucket in buckets)], start=LEFT, end=WIDTH - RIGHT, tight=True)
+    values = [*span, *(bucket.x for bucket in buckets)]
+    across = axis(values, start=LEFT, end=WIDTH - RIGHT, log=is_log_across, tight=not is_log_across)
     return across, axis(heights, start=HEIGHT - BOTTOM, end=TOP, log=log)
 
 

@@ -7,6 +7,7 @@ from unpool.recipe.settings import Recipe
 
 # between the 5 of 90 epochs of Goyal et al. 2017 (arXiv:1706.02677) and the 0.3 that a one-cycle schedule rises
 SHORT_WARMUP = 0.2
+FEW_AVERAGED = 3
 _log = logging.getLogger(__name__)
 
 
@@ -18,6 +19,12 @@ def fit_to_length(recipe: Recipe) -> Recipe:
             "train.milestones %s of %s are never reached in %d epochs: the learning rate does not fall there; lower "
             "train.milestones too",
             *([f"{epoch:g}" for epoch in late], [f"{epoch:g}" for epoch in train.milestones], train.epochs),
+        )
+    if train.swa is not None and (count := len(train.averaged_epochs)) < FEW_AVERAGED:
+        _log.warning(
+            "train.swa averages the weights at the end of %d of %d epochs, which are few: lower train.swa or "
+            "train.swa_cycle, or train for more epochs",
+            *(count, train.epochs),
         )
     if train.warmup_epochs < train.epochs:
         return recipe

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from unpool.errors import quoted
-from unpool.limits import MANY, Seed
+from unpool.limits import Seed
+from unpool.recipe.train_section import Count, Section, Train
 
 FORMAT: Literal[1] = 1  # of recipes; a newer version of Unpool may write a larger one
 COLOURS = frozenset({"mean", "std", "color_order", "value_range"})  # keys of `data` that trained weights prescribe
@@ -19,12 +19,8 @@ RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet,
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the three above, averaged
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Band = Annotated[int, Field(ge=1, le=65_535)]
 Byte = Annotated[int, Field(ge=0, le=255)]
-Count = Annotated[int, MANY]
-Epochs = Annotated[float, Field(ge=0, le=1_000_000)]
-Seconds = Annotated[float, Field(ge=0, le=1e9)]
 FileValue = Annotated[float, Field(ge=-1e12, le=1e12)]
 NetworkValue = Annotated[float, Field(ge=-1e6, le=1e6)]  # of a channel, before mean and std
 Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -38,10 +34,6 @@ def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise PydanticCustomError("literal_error", "a number, not a truth value")
     return value
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _OpenSection(BaseModel):
@@ -297,84 +289,7 @@ class Task(_OpenSection):
     name: Name
 
 
-class Train(_Section):
-    """The training: length, optimiser, schedule, precision and evaluation.
-
-    Attributes:
-        epochs: passes over the training set.
-        batch: images per step, before accumulation.
-        lr: peak learning rate.
-        backbone_lr: factor of the rate for weights of the network's backbone, such as 0.1 for trained ones.
-        layer_decay: further factor of the rate, for each stage that lies between a stage and the end of the backbone.
-        optimizer: the rule of a step.
-        momentum: of sgd.
-        weight_decay: share of each weight, times the learning rate, that a step takes away.
-        schedule: of the learning rate over all steps, after the warm-up.
-        milestones: epochs at which "step" multiplies the rate by `gamma`.
-        gamma: factor of "step".
-        power: exponent of "poly".
-        warmup_epochs: epochs over which the rate rises from zero; in a run of no more epochs, a fifth of it.
-        clip_norm: largest norm of the gradient of all parameters; longer ones are scaled down. None does not clip.
-        ema: decay of the averaged weights.
-        accumulate: batches whose gradients are added before a step.
-        seed: of initial weights, order, augmentation and dropout.
-        device: where to train; "auto" takes the accelerator where there is one.
-        precision: of the network; "auto" times what this machine can do.
-        memory_format: of images and maps; "auto" times both.
-        evaluate_every: epochs between evaluations; the last epoch is always evaluated.
-        eval_batch: images per batch in evaluation; None for `batch`.
-        save_every_s: seconds between saved states.
-        time_limit_s: seconds after which the run saves and stops with exit code 75.
-        drop_last: leave out the last batch of an epoch if it is not full.
-        log_every: steps between lines of the log.
-        allow_emulated: accept a precision that the processor only emulates.
-        threads: of the processor; "auto" leaves torch's choice.
-        processes: that train together, which `unpool train` starts on this machine; `batch` is that of all of them.
-    """
-
-    epochs: Count
-    batch: Count
-    lr: Annotated[float, Field(ge=1e-12, le=1e6)]
-    backbone_lr: Annotated[float, Field(gt=0, le=100)] = 1.0
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
-    momentum: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
-    schedule: Literal["constant", "step", "cosine", "poly", "onecycle"] = "constant"
-    milestones: Annotated[tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], Field(max_length=1000)] = ()
-    gamma: Annotated[float, Field(ge=1e-6, le=10)] = 0.1
-    power: Annotated[float, Field(ge=0.01, le=100)] = 0.9
-    warmup_epochs: Epochs = 0.0
-    clip_norm: Annotated[float, Field(ge=1e-6, le=1e9)] | None = None
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    accumulate: Count = 1
-    seed: Seed = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    allow_emulated: bool = False
-    evaluate_every: Count = 1
-    eval_batch: Count | None = None
-    save_every_s: Seconds = 30.0
-    time_limit_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    drop_last: bool = True
-    log_every: Count = 1
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
-    processes: Annotated[int, Field(ge=1, le=1024)] = 1
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError(
-                f"schedule is {self.schedule!r} and milestones is {quoted(list(self.milestones))}; "
-                "schedule 'step' and milestones (epochs at which the rate drops) must be set together"
-            )
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones is {quoted(list(self.milestones))}; each must be later than the one before")
-        return self
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """All settings of a run.
 
     Attributes:

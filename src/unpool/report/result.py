@@ -24,7 +24,12 @@ def result_section(metrics: Mapping[str, Any], described: Described, best: str) 
     if (time_s := training_facts(metrics).get("time_s")) is not None:
         rows.append(("time", duration(time_s)))
     warning = _warning(metrics, described)
-    notes = [_best(metrics, described, best), *_absent(metrics), "" if warning else _baseline(metrics, described)]
+    notes = [
+        _best(metrics, described, best),
+        training_facts(metrics).get("selection"),
+        *_absent(metrics),
+        "" if warning else _baseline(metrics, described),
+    ]
     return [
         *warning,
         *([blocks.headline(shown[main].title, in_words(shown[main], metrics[main]))] if main else []),

@@ -1,11 +1,15 @@
-"""Exponential moving average of the weights.
+"""Averages of the weights: exponential over all steps, or equal over the ends of epochs.
 
 Differs from Polyak and Juditsky 1992 as usual: the average is exponential, its decay warms up as
 min(decay, (1 + n) / (10 + n)) after n updates, and floating buffers (batch-norm statistics) are averaged too, so that
 the averaged weights have matching statistics.
+
+The equal average is that of Izmailov et al. 2018 (arXiv:1803.05407), algorithm 1: the weights at the start of its part
+of the run, and at the end of each cycle from there. They lie far apart, and a mean of their statistics fits no weights:
+see `calibration`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -47,6 +51,17 @@ class Averaging:
         torch._foreach_lerp_(averages, self._followed, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
         self.updates += 1
 
+    def after_step(self, model: nn.Module, step: int, *, taken: bool) -> None:
+        """Updates where it is due: after each step but those that were left out.
+
+        Args:
+            model: after the step.
+            step: how many there were, those left out included.
+            taken: whether this one changed the weights.
+        """
+        if taken:
+            self.update(model)
+
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """A context in which the model holds the averaged weights; its trained ones are put back at the end."""
@@ -70,6 +85,38 @@ class Averaging:
         self.averages = {name: torch.empty_like(values[name]).copy_(value) for name, value in averages.items()}
         self._followed = [values[name] for name in averages]
         self.updates = updates
+
+
+class EqualAveraging(Averaging):
+    """The mean of the weights after each of `steps`; there is none before the first of them.
+
+    Args:
+        steps: how many steps were taken when weights are taken in, rising.
+    """
+
+    def __init__(self, steps: Sequence[int]) -> None:
+        super().__init__(0.0)
+        self.steps = steps
+
+    def start(self, model: nn.Module) -> None:
+        """Nothing: the first weights that are taken in begin the average."""
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Takes in the model's weights."""
+        super().start(model)
+        averages = list(self.averages.values())
+        count = self.updates + 1
+        torch._foreach_lerp_(averages, self._followed, 1 / count)  # pyright: ignore[reportPrivateImportUsage]
+        self.updates = count
+
+    def after_step(self, model: nn.Module, step: int, *, taken: bool) -> None:
+        if step in self.steps:
+            self.update(model)
+
+    def due(self, step: int) -> int:
+        """Updates that there are after so many steps."""
+        return sum(one <= step for one in self.steps)
 
 
 def _floating(model: nn.Module) -> dict[str, Tensor]:

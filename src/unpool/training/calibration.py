@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.ops.targets import check_classes
 from unpool.training import processes
+from unpool.training.averaging import EqualAveraging
 from unpool.training.job import Job, lay_out
 from unpool.training.step import step_of
 from unpool.types import Batch
@@ -36,19 +37,23 @@ LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the 
 def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str]:
     """Puts the statistics of the averaged network over a few batches into the average; returns warnings.
 
-    Does nothing where the job does not average, or has taken YOUNG steps. Norms that do not train keep theirs.
+    Does nothing where the job does not average, or has taken YOUNG steps; weights that were far apart and count equally
+    get statistics of their mean at any time. Norms that do not train keep theirs.
 
     Args:
         job: in training mode; its trained weights and statistics, modes and generators are left as they are.
         batches: epoch -> batches of the training set, each at least as large as training allows; as many are read as
             statistics need, at least BATCHES or an epoch and at most EPOCHS epochs.
     """
-    if job.averaging is None or job.counters.step >= YOUNG:
+    averaging = job.averaging
+    if averaging is None or not averaging.averages:
         return []
-    norms = _training_norms(job)
+    if job.counters.step >= YOUNG and not isinstance(averaging, EqualAveraging):
+        return []
+    norms = training_norms(job)
     if not norms:
         return []
-    with _restored(job, norms), job.averaging.applied(job.learned), torch.no_grad():  # the average's own tensors
+    with restored(job, norms), averaging.applied(job.learned), torch.no_grad():  # the average's own tensors
         counts = _compute(job, norms, batches)
         poor = {norms[norm]: count for norm, count in counts.items() if 0 < count < LEAST}
         if 0 < len(poor) < len(norms):
@@ -60,7 +65,7 @@ def _compute(
     job: Job, norms: Collection[_BatchNorm], batches: Callable[[int], Iterable[Batch]]
 ) -> dict[_BatchNorm, int]:
     """Gives norms that see LEAST values of a channel their means over the batches; returns how many each saw."""
-    before = [(norm, [value.clone() for value in _statistics(norm)]) for norm in norms]
+    before = [(norm, [value.clone() for value in statistics_of(norm)]) for norm in norms]
     step = step_of(job).eval()
     for norm in norms:
         norm.reset_running_stats()
@@ -78,7 +83,7 @@ def _compute(
                 break
     for norm, statistics in before:
         if seen[norm] < LEAST:
-            for value, kept in zip(_statistics(norm), statistics, strict=True):
+            for value, kept in zip(statistics_of(norm), statistics, strict=True):
                 value.copy_(kept)
     return seen
 
@@ -101,7 +106,7 @@ def _warn_of_few_values(counts: Mapping[str, int]) -> list[str]:
 
 
 @contextmanager
-def _restored(job: Job, norms: Collection[_BatchNorm]) -> Iterator[None]:
+def restored(job: Job, norms: Collection[_BatchNorm]) -> Iterator[None]:
     """Puts back modes, momenta and counts of batches."""
     kept = [(norm, norm.momentum, _batches_seen(norm), _batches_seen(norm).clone()) for norm in norms]
     modes = {module: module.training for module in job.learned.modules()}
@@ -135,13 +140,13 @@ def _batches_seen(norm: _BatchNorm) -> Tensor:
     return cast(Tensor, norm.num_batches_tracked)
 
 
-def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+def statistics_of(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     return cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
 
 
 def warn_of_statistics(job: Job) -> list[str]:
     """A warning where a run ends while the running statistics of batch norm lag behind the weights."""
-    if job.averaging is not None or job.total_steps >= YOUNG or not _training_norms(job):
+    if job.averaging is not None or job.total_steps >= YOUNG or not training_norms(job):
         return []
     steps = f"{job.total_steps} {'step' if job.total_steps == 1 else 'steps'}"
     return [
@@ -153,7 +158,7 @@ def warn_of_statistics(job: Job) -> list[str]:
 
 def warn_of_processes(job: Job, batch: int) -> list[str]:
     """A warning where each of several processes takes batch norm's statistics from its own part of a batch."""
-    if processes.world_size() == 1 or job.synchronizes_norms or not _training_norms(job):
+    if processes.world_size() == 1 or job.synchronizes_norms or not training_norms(job):
         return []
     return [
         f"batch norm takes its statistics from each process's part, some {batch // processes.world_size()} of {batch} "
@@ -161,7 +166,7 @@ def warn_of_processes(job: Job, batch: int) -> list[str]:
     ]
 
 
-def _training_norms(job: Job) -> dict[_BatchNorm, str]:
+def training_norms(job: Job) -> dict[_BatchNorm, str]:
     """Those that keep running statistics, with their names."""
     named = [(module, name.removeprefix("model.")) for name, module in job.learned.named_modules()]
     norms = [(module, name) for module, name in named if isinstance(module, _BatchNorm) and module.training]

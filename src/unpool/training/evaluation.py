@@ -16,6 +16,7 @@ from unpool.training.calibration import recalibrate
 from unpool.training.callbacks import Callback
 from unpool.training.job import BatchSource, Job, MemoryFormat, Precision, count_images, lay_out, streamed
 from unpool.training.log import without_tables
+from unpool.training.norms import precise_statistics, with_statistics
 from unpool.training.state import final_state, share_statistics
 from unpool.training.step import Step
 from unpool.types import Batch, Losses, Metric
@@ -184,6 +185,8 @@ class Evaluate(Callback):
         best: called with the best weights so far, by name, to keep them; None keeps none.
         prepare: as in `evaluate`; the job's own where None.
         calibrating: epoch -> batches of the training set, for averaged weights (see `calibration`); none where None.
+        is_precise: whether batch norm gets the statistics of the whole training set at the end (see `norms`), with
+            which the last weights are measured once more.
     """
 
     def __init__(
@@ -194,12 +197,14 @@ class Evaluate(Callback):
         best: Callable[[Mapping[str, Tensor]], None] | None = None,
         prepare: Callable[[Batch], Batch] | None = None,
         calibrating: Callable[[int], Iterable[Batch]] | None = None,
+        is_precise: bool = False,
     ) -> None:
         self.loader = loader
         self.every = every
         self.best = best
         self.prepare = prepare
         self.calibrating = calibrating
+        self.is_precise = is_precise
         self.history: list[dict[str, Any]] = []
         self.best_value: float | None = None
         self.best_step: int | None = None
@@ -215,13 +220,28 @@ class Evaluate(Callback):
                 _log.warning(warning)
             self._said.update(warnings)
         share_statistics(job)
-        averaging = job.averaging or Averaging(0.0)
-        with averaging.applied(job.learned):
-            metrics = evaluate_together(job, self.loader, prepare=self.prepare or job.prepare)
+        metrics = self._measured(job)
         self.history = [without_tables(line) for line in self.history]
         self.history.append(with_facts(metrics, epoch=epoch, step=job.counters.step))
         self._keep_best(job, metrics)
         return metrics
+
+    def _measured(self, job: Job) -> dict[str, Any]:
+        averaging = job.averaging or Averaging(0.0)
+        with averaging.applied(job.learned), with_statistics(job):
+            return evaluate_together(job, self.loader, prepare=self.prepare or job.prepare)
+
+    def end(self, job: Job) -> None:
+        if not self.is_precise or not self.history:
+            return
+        job.statistics = precise_statistics(job)
+        metrics, name, last = self._measured(job), job.task.best, self.history[-1]
+        _log.info(
+            "%s is %s with running statistics of batch norm, %s with those of the whole training set, which are kept",
+            *(name, last.get(name), metrics.get(name)),
+        )
+        self.history[-1] = with_facts(metrics, epoch=last["epoch"], step=last["step"])
+        self._keep_best(job, metrics)
 
     def _keep_best(self, job: Job, metrics: dict[str, Any]) -> None:
         value = metrics.get(job.task.best)

@@ -50,6 +50,8 @@ class Counters:
         skipped_in_a_row: the same, since the last step taken.
         replaced: images that could not be read and were replaced by others.
         unreadable: names of those images.
+        rate_factor: of the schedule's rate, below 1 once what is measured has stopped improving, see `patience`.
+        is_ended: whether the run is over before its last epoch, for the same reason.
     """
 
     step: int = 0
@@ -60,6 +62,8 @@ class Counters:
     skipped_in_a_row: int = 0
     replaced: int = 0
     unreadable: list[str] = field(default_factory=list)
+    rate_factor: float = 1.0
+    is_ended: bool = False
 
 
 class StepRecord(NamedTuple):
@@ -111,6 +115,8 @@ class Job:
         stop: asked after every step and every evaluated batch.
         part: (epoch, position) -> which part of the whole batch this process takes; None of a process by itself.
         synchronizes_norms: whether batch norm takes its statistics from the batch of all processes.
+        statistics: of batch norm, by their names in `learned`, that replace the running ones after training, see
+            `norms`; empty before.
     """
 
     model: nn.Module
@@ -134,6 +140,7 @@ class Job:
     stop: StopRequest = field(default_factory=StopRequest)
     part: Callable[[int, int], Part | None] = whole
     synchronizes_norms: bool = False
+    statistics: dict[str, torch.Tensor] = field(default_factory=dict)
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:

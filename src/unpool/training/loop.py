@@ -33,6 +33,8 @@ SAVED = (Stopped, TimeLimit, TooManyUnreadable)  # ends of a run that save its s
 def fit(job: Job, callbacks: Sequence[Callback] = ()) -> Counters:
     """Trains from where `job.counters` stand to the last epoch; the loader is closed at the end.
 
+    A callback may set the end before it: `counters.is_ended`.
+
     Callbacks are called in their order, those with a higher `rank` later.
 
     Raises:
@@ -65,36 +67,40 @@ def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
         callback.start(job)
     try:
         _run(job, callbacks)
+        for callback in callbacks:
+            callback.end(job)
     except SAVED as error:
         for callback in callbacks:
             callback.stopped(job)
         processes.wait()  # for who saves
         error.add_note(f"saved at step {job.counters.step}")
         raise
-    for callback in callbacks:
-        callback.end(job)
 
 
 def _run(job: Job, callbacks: Sequence[Callback]) -> None:
     counters, batches_per_epoch = job.counters, job.loader.steps_per_epoch
+    job.learned.train()
     if counters.position >= batches_per_epoch:
         _finish_epoch(job, callbacks)
-    if counters.epoch >= job.epochs:
+    if _is_over(job):
         return
     step = step_of(job)
-    job.learned.train()
     forward = distributed(step, accumulate=job.accumulate)
     with streamed(job.loader, counters.epoch, counters.position, epochs=job.epochs) as stream:
-        while counters.epoch < job.epochs:
+        while not _is_over(job):
             batches = _take(stream, min(job.accumulate, batches_per_epoch - counters.position))
             _count_replaced(job, batches)
             record = _step(job, step, batches, forward=forward)
             counters.position += len(batches)
             for callback in callbacks:
                 callback.after_step(job, record)
-            _check_stop(job)
+            check_stop(job)
             if counters.position >= batches_per_epoch:
                 _finish_epoch(job, callbacks)
+
+
+def _is_over(job: Job) -> bool:
+    return job.counters.epoch >= job.epochs or job.counters.is_ended
 
 
 def _finish_epoch(job: Job, callbacks: Sequence[Callback]) -> None:
@@ -105,10 +111,10 @@ def _finish_epoch(job: Job, callbacks: Sequence[Callback]) -> None:
                 listener.after_evaluation(job, metrics)
     job.counters.epoch += 1
     job.counters.position = 0
-    _check_stop(job)
+    check_stop(job)
 
 
-def _check_stop(job: Job) -> None:
+def check_stop(job: Job) -> None:
     """Raises Stopped or TimeLimit in every process at once, where any of them is asked to stop."""
     for reason in processes.gathered_where_any(job.stop.reason()):
         if reason is not None:
@@ -143,7 +149,7 @@ def _step(job: Job, step: Step, batches: Sequence[Batch], *, forward: nn.Module)
     """One optimiser step, taken or left out; moves every counter but `position`."""
     counters = job.counters
     torch.manual_seed(step_seed(job.seed, counters.step))
-    lr = job.schedule(counters.step)
+    lr = job.schedule(counters.step) * counters.rate_factor
     set_lr(job.optimizer, lr)
     if job.num_classes is not None:
         for batch in batches:
@@ -158,6 +164,8 @@ def _step(job: Job, step: Step, batches: Sequence[Batch], *, forward: nn.Module)
     taken = math.isfinite(length)
     _apply(job, taken=taken)
     counters.step += 1
+    if job.averaging is not None:
+        job.averaging.after_step(job.learned, counters.step, taken=taken)
     images = sum(
         count_images(batch) if part is None else part.total for batch, part in zip(batches, parts, strict=True)
     )
@@ -180,8 +188,6 @@ def _apply(job: Job, *, taken: bool) -> None:
     if taken:
         job.scaler.step(job.optimizer)
         counters.skipped_in_a_row = 0
-        if job.averaging is not None:
-            job.averaging.update(job.learned)
     else:
         if not counters.skipped and not job.scaler.is_enabled():
             _log.warning("step %d is left out: its gradient is not finite; log.jsonl counts such", counters.step + 1)

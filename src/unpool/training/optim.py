@@ -1,7 +1,13 @@
-"""Optimisers by name, with weight decay kept off biases and normalisation."""
+"""Optimisers by name, with weight decay kept off biases and normalisation.
+
+Sources: nesterov, Sutskever et al. 2013, as torch writes it; rmsprop, Tieleman and Hinton 2012, lecture 6e of "Neural
+networks for machine learning", whose 0.9 is torch's 0.99 here; adam, Kingma and Ba 2015 (arXiv:1412.6980); adamw,
+Loshchilov and Hutter 2019 (arXiv:1711.05101). Momentum of sgd has no factor 1 - m.
+"""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +17,6 @@ from torch.nn.parameter import UninitializedParameter
 
 from unpool.errors import RecipeError, quoted
 
-OPTIMIZERS = ("sgd", "adamw", "adam")
 FUSED_ON = ("cpu", "cuda")
 
 
@@ -25,7 +30,41 @@ def _without_compiler(kind: type[torch.optim.Optimizer]) -> Any:
     return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(methods["step"])})
 
 
+class _CaffeSGD(torch.optim.Optimizer):
+    """v = m v + lr (g + wd w); w -= v: the rate is part of the velocity, as in Caffe's solver.
+
+    At a constant rate it takes the steps of "sgd", whose rate multiplies the whole velocity. Where the rate falls, the
+    steps taken before go on at the higher rate here and at the lower one there.
+    """
+
+    def __init__(self, params: Any, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+            velocities = [self.state[weight]["momentum_buffer"] for weight in weights]
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_add_(velocities, [weight.grad for weight in weights], alpha=group["lr"])
+            torch._foreach_add_(velocities, weights, alpha=group["lr"] * group["weight_decay"])
+            torch._foreach_sub_(weights, velocities)
+
+
 SGD, AdamW, Adam = map(_without_compiler, (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam))
+RMSprop, CaffeSGD = map(_without_compiler, (torch.optim.RMSprop, _CaffeSGD))
+Build = Callable[..., torch.optim.Optimizer]
+# by name: how it is made of groups and lr, and which of the further options it takes; RMSprop and ours are not fused
+OPTIMIZERS: dict[str, tuple[Build, tuple[str, ...]]] = {
+    "sgd": (SGD, ("momentum", "fused")),
+    "nesterov": (partial(SGD, nesterov=True), ("momentum", "fused")),
+    "caffe_sgd": (CaffeSGD, ("momentum",)),
+    "rmsprop": (RMSprop, ("alpha",)),
+    "adam": (Adam, ("fused",)),
+    "adamw": (AdamW, ("fused",)),
+}
 
 
 def build_optimizer(
@@ -36,24 +75,28 @@ def build_optimizer(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     factors: Mapping[nn.Parameter, float] = MappingProxyType({}),
+    rms_decay: float = 0.99,
 ) -> torch.optim.Optimizer:
-    """A fused optimiser over the weights that ask for a gradient, in two groups: decayed and not.
+    """An optimiser over the weights that ask for a gradient, in two groups: decayed and not; fused where torch can.
 
     Weights of one dimension (biases, scales and shifts of normalisation) are not decayed: a decay there only
     changes the scale that the next layer sees.
 
     Args:
         model: moved to its device before.
-        name: one of OPTIMIZERS; "adam" adds the decay to the gradient, "adamw" takes it off the weights.
+        name: one of OPTIMIZERS; "adamw" takes the decay off the weights, all others add it to the gradient.
         lr: until a schedule says otherwise.
-        momentum: for "sgd".
+        momentum: for "sgd", "nesterov" and "caffe_sgd".
         weight_decay: of weights of two and more dimensions.
         factors: of the learning rate by weight, 1 where none; groups are divided by them.
+        rms_decay: for "rmsprop", the share of the mean square gradient that a step keeps.
 
     Raises:
         RecipeError: nothing to train.
         ValueError: unknown name.
     """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer {quoted(name)} is unknown; choose one of {', '.join(OPTIMIZERS)}")
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     if not trained:
         raise RecipeError("the network has no weight that requires a gradient: unfreeze a layer")
@@ -63,13 +106,9 @@ def build_optimizer(
     ]
     groups = [part for group in groups if group["params"] for part in _by_factor(group, factors)]
     fused = all(weight.device.type in FUSED_ON for weight in trained)
-    if name == "sgd":
-        return SGD(groups, lr=lr, momentum=momentum, fused=fused)
-    if name == "adamw":
-        return AdamW(groups, lr=lr, fused=fused)
-    if name == "adam":
-        return Adam(groups, lr=lr, fused=fused)
-    raise ValueError(f"optimizer {quoted(name)} is unknown; choose one of {', '.join(OPTIMIZERS)}")
+    options = {"momentum": momentum, "alpha": rms_decay, "fused": fused}
+    build, taken = OPTIMIZERS[name]
+    return build(groups, lr=lr, **{option: options[option] for option in taken})
 
 
 def _by_factor(group: dict[str, Any], factors: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:

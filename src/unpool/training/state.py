@@ -13,6 +13,7 @@ from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.manifest import check_format
 from unpool.task import joined_state, split_state
 from unpool.training import processes
+from unpool.training.averaging import EqualAveraging
 from unpool.training.callbacks import Callback
 from unpool.training.files import host_copy
 from unpool.training.job import Counters, Job
@@ -30,6 +31,7 @@ def final_state(job: Job) -> dict[str, Tensor]:
     state = dict(job.learned.state_dict())
     if job.averaging is not None:
         state.update(job.averaging.averages)
+    state.update(job.statistics)
     return joined_state(*({name: value.clone() for name, value in part.items()} for part in _parts(host_copy(state))))
 
 
@@ -92,14 +94,7 @@ def restore(
     """
     check_format(meta.get("format"), FORMAT, source="the saved state")
     _load_weights(job, _below(tensors, WEIGHTS))
-    averages = _below(tensors, AVERAGE)
-    if (job.averaging is not None) != bool(averages):
-        raise ModelFileError("the saved state and the recipe differ in train.ema: averaged weights in one of them only")
-    if job.averaging is not None:
-        _check_names(
-            "averaged weights", set(averages), {n for n, v in job.learned.state_dict().items() if _is_float(v)}
-        )
-        job.averaging.load(job.learned, averages, updates=int(meta["averaging_updates"]))
+    _load_averages(job, _below(tensors, AVERAGE), meta)
     _load_optimizer(job, _below(tensors, OPTIMIZER), meta["optimizer"])
     if job.scaler.is_enabled():
         job.scaler.load_state_dict(meta["scaler"])
@@ -136,6 +131,24 @@ def _load_weights(job: Job, saved: Mapping[str, Tensor]) -> None:
         for name, value in current.items():
             _check_shape(name, saved[name], value)
             value.copy_(saved[name])
+
+
+def _load_averages(job: Job, averages: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    averaging, updates = job.averaging, int(meta.get("averaging_updates", -1))
+    if (averaging is not None) != (updates >= 0):
+        raise ModelFileError(
+            "the saved state and the recipe differ in train.ema or train.swa: averaged weights in one of them only"
+        )
+    if averaging is None:
+        return
+    if isinstance(averaging, EqualAveraging) and updates != averaging.due(meta["step"]):
+        _log.warning("the averaged weights of train.swa begin anew: with other epochs they are of other ones")
+        averages, updates = {}, 0
+    if updates or not isinstance(averaging, EqualAveraging):
+        _check_names(
+            "averaged weights", set(averages), {n for n, v in job.learned.state_dict().items() if _is_float(v)}
+        )
+    averaging.load(job.learned, averages, updates=updates)
 
 
 def _optimizer_state(job: Job) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:

@@ -1,0 +1,72 @@
+"""Runs that end by themselves, and that say so."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.test_assemble import camvid, job_of, recipe_of  # noqa: F401, a fixture
+from tests.test_run import settings
+from unpool import run
+from unpool.assemble.callbacks import make_callbacks
+from unpool.recipe import fit_to_length
+from unpool.run_directory import RunDirectory
+from unpool.training import processes
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_run_that_ended_early_says_so_wherever_its_figures_are_and_is_complete(camvid, tmp_path, caplog):  # noqa: F811
+    values = settings(camvid, **{"train.ema": None, "train.stop_after": 1, "train.epochs": 30, "train.lr": 1e-12})
+    metrics = run.train("camvid_unet", values, run=tmp_path / "run")
+    last, facts = metrics["history"][-1], metrics["training"]
+    assert last["epoch"] < 30
+    assert last["mean_iou"] == metrics["mean_iou"]
+    assert facts["ended_early"] is True
+    assert facts["selection"].startswith(
+        f"Chosen on the validation images: the run ended after epoch {last['epoch']} of 30, when mean_iou had not"
+    )
+    assert facts["selection"] in caplog.text
+    assert facts["selection"] in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert run.resume(tmp_path / "run", {"train.epochs": 40})["already_complete"] is True
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_last_weights_of_a_run_have_precise_statistics_and_are_measured_with_them(camvid, tmp_path):  # noqa: F811
+    values = settings(camvid, **{"train.ema": None, "train.precise_norms": True, "train.epochs": 1})
+    metrics = run.train("camvid_unet", values, run=tmp_path / "run")
+    assert run.evaluate(tmp_path / "run")["loss"] == metrics["loss"] == metrics["history"][-1]["loss"]
+    plain = run.train("camvid_unet", {**values, "train.precise_norms": False}, run=tmp_path / "plain")
+    kept, running = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "plain"))
+    differ = {key.rpartition(".")[2] for key in kept if not torch.equal(kept[key], running[key])}
+    assert differ == {"running_mean", "running_var"}
+    assert metrics["loss"] != plain["loss"]
+
+
+@pytest.mark.parametrize("is_leader", [True, False])
+def test_recipe_says_how_long_is_waited_and_what_then_happens(camvid, tmp_path, monkeypatch, is_leader):  # noqa: F811
+    monkeypatch.setattr(processes, "is_leader", lambda: is_leader)
+    plateau = {"train.schedule": "plateau", "train.patience": 4, "train.drops": 2, "train.gamma": 0.5}
+    for values, expected in (({"train.stop_after": 3}, (3, 0, 0.1)), (plateau, (4, 2, 0.5)), ({}, None)):
+        recipe = recipe_of(camvid, **values, **{"train.precise_norms": True})
+        loader = job_of(recipe).loader
+        around = make_callbacks(recipe, RunDirectory(tmp_path), loader, callbacks=(), calibrating=lambda epoch: [])
+        patience = around.patience
+        assert around.evaluation.is_precise
+        if patience is None or expected is None:
+            assert patience is expected
+        else:
+            assert (patience.patience, patience.drops, patience.gamma) == expected
+            assert patience in around.callbacks
+            assert patience.evaluation is around.evaluation
+
+
+def test_average_of_few_epochs_is_told(camvid, caplog):  # noqa: F811
+    fit_to_length(recipe_of(camvid, **{"train.ema": None, "train.swa": 0.75, "train.epochs": 4}))
+    assert "train.swa averages the weights at the end of 2 of 4 epochs, which are few" in caplog.text
+    caplog.clear()
+    fit_to_length(recipe_of(camvid, **{"train.ema": None, "train.swa": 0.5, "train.epochs": 4}))
+    assert caplog.text == ""
