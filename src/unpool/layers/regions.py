@@ -105,11 +105,11 @@ class _AlignOnCpu(torch.autograd.Function):
             some = regions[ctx.rows[level]]
             return torch.ops.torchvision._roi_align_backward(gradient, some, scale, *sizes, samples, is_aligned)
 
-        found = [
+        of_maps = [
             torch.cat(_on_all_cores(of_some, [(level, part) for part in gradients[0][of_map].chunk(threads, dim=1)]), 1)
             for level, of_map in enumerate(ctx.rows)
         ]
-        return None, None, None, *found
+        return None, None, None, *of_maps
 
 
 def _on_all_cores(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
