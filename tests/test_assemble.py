@@ -11,7 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tests.tiny_trees import write_tree
 from unpool import tasks
-from unpool.assemble import loaders
+from unpool.assemble import batch, loaders
+from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.data import (
     make_preprocessing,
     make_reader,
@@ -120,6 +121,17 @@ def test_weights_of_the_last_epochs_are_averaged_where_the_recipe_says_so(camvid
 def test_running_statistics_follow_as_the_recipe_says(camvid, asked, momentum):
     job = job_of(recipe_of(camvid, **{"train.norm_momentum": asked}))
     assert {module.momentum for module in job.model.modules() if isinstance(module, _BatchNorm)} == {momentum}
+
+
+def test_batch_is_the_largest_power_of_two_that_fits_and_no_larger_than_the_set(camvid, monkeypatch, caplog):
+    recipe = recipe_of(camvid, **{"train.batch": "auto"})  # of 5 training images
+    caplog.set_level("INFO")
+    assert with_fitting_batch(recipe, data_of(recipe)).train.batch == 4
+    assert "train.batch is 4, the most that fits here; train.lr stays 0.002" in caplog.text
+    monkeypatch.setattr(batch, "MOST", 3)
+    assert with_fitting_batch(recipe, data_of(recipe)).train.batch == 2
+    with pytest.raises(RecipeError, match=r"train\.batch is auto, and batches of this data set must be known"):
+        _ = recipe.train.images
 
 
 def test_training_batches_are_shuffled_and_evaluation_batches_are_not(camvid):

@@ -8,7 +8,7 @@ from tests.test_assemble import camvid, job_of, recipe_of  # noqa: F401, a fixtu
 from tests.test_run import settings
 from unpool import run
 from unpool.assemble.callbacks import make_callbacks
-from unpool.recipe import fit_to_length
+from unpool.recipe import fit_to_length, load_run_recipe
 from unpool.run_directory import RunDirectory
 from unpool.training import processes
 
@@ -37,12 +37,14 @@ def test_run_that_ended_early_says_so_wherever_its_figures_are_and_is_complete(c
 
 def test_last_weights_of_a_run_have_precise_statistics_and_are_measured_with_them(camvid, tmp_path):  # noqa: F811
     values = settings(camvid, **{"train.ema": None, "train.precise_norms": True, "train.epochs": 1})
+    values |= {"train.batch": "auto"}
     metrics = run.train("camvid_unet", values, run=tmp_path / "run")
     assert run.evaluate(tmp_path / "run")["loss"] == metrics["loss"] == metrics["history"][-1]["loss"]
     plain = run.train("camvid_unet", {**values, "train.precise_norms": False}, run=tmp_path / "plain")
     kept, running = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "plain"))
     differ = {key.rpartition(".")[2] for key in kept if not torch.equal(kept[key], running[key])}
     assert differ == {"running_mean", "running_var"}
+    assert load_run_recipe(tmp_path / "run").train.batch == 4
     assert metrics["loss"] != plain["loss"]
 
 

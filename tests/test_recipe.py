@@ -273,7 +273,7 @@ def test_all_mistakes_come_in_one_message(write):
 def test_batch_must_be_a_whole_number(sound, value):
     message = refused(sound, f"train.batch={value}")
     assert "train.batch is " in message
-    assert "it must be a whole number at least 1" in message
+    assert "it must be auto or a whole number at least 1" in message
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 
 from unpool import machine
 from unpool.assemble.anchors import with_planned_anchors
+from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.job import make_job, make_schedule
@@ -94,6 +95,7 @@ def train_to_end(
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         _require_same_start(recipe, data, state)
         recipe = with_colour_axes(with_planned_anchors(recipe, data), data.train.samples)
+        recipe = with_fitting_batch(recipe, data, model=custom.model)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
@@ -187,7 +189,7 @@ def _same_data(
 
 def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
     warnings, order = [], whole_of(loader.order)
-    if order.batch < recipe.train.batch:
+    if order.batch < recipe.train.images:
         warnings.append(
             f"train.batch is {recipe.train.batch} and the training set has {order.batch} images: a step takes all"
         )

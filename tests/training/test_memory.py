@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from tests.training.toy_run import make_job
+from tests.training.toy_run import make_job, prepare
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.training import memory
-from unpool.training.memory import batch_that_fits, kept_bytes, require_memory
+from unpool.training.memory import batch_that_fits, kept_bytes, largest_batch, require_memory
 from unpool.training.preflight import dry_run, head
 
 
@@ -97,3 +99,30 @@ def test_batch_no_larger_than_what_is_measured_is_tried_at_once(monkeypatch):
         require_memory(*batch_of(size))
     with pytest.raises(EnvironmentFault, match="a step of 3 images keeps"):
         require_memory(*batch_of(3))
+
+
+def test_largest_batch_of_the_host_leaves_room_for_as_much_again_and_the_weights(monkeypatch):
+    job, batch = batch_of(2)
+    batch = {key: value.clone() for key, value in batch.items()}  # whose memory is that of two images
+    each = kept_bytes(job, batch) / 2
+    weights = 3 * 4 * sum(weight.numel() for weight in job.model.parameters())
+    monkeypatch.setattr(memory, "free_bytes", lambda: int(2 * 16 * each + weights) + 1)
+    assert largest_batch(job, batch, 100) == 16
+    assert largest_batch(job, batch, 15) == 8
+    assert largest_batch(job, batch, 1) == 1
+    monkeypatch.setattr(memory, "free_bytes", lambda: int(2 * 16 * each + weights) - 1)
+    assert largest_batch(job, batch, 100) == 8
+    monkeypatch.setattr(memory, "free_bytes", lambda: int(weights))
+    with pytest.raises(EnvironmentFault, match="by a step of 2 images; not even one image fits"):
+        largest_batch(job, batch, 100)
+
+
+def test_largest_batch_of_a_device_is_the_last_whose_step_was_taken(monkeypatch):
+    job, batch = batch_of(2)
+    job.model = Small(job.model, 37, torch.OutOfMemoryError("CUDA out of memory."))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    job.device = SimpleNamespace(type="meta")
+    monkeypatch.setattr(memory, "_whole_step", lambda job, batch: job.model(prepare(batch)["image"]))
+    assert largest_batch(job, batch, 1024) == 32
+    job.model = job.model.inner
+    assert largest_batch(job, batch, 40) == 32

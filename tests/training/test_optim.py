@@ -76,6 +76,13 @@ def test_caffes_order_is_sgd_at_one_rate_and_keeps_earlier_steps_at_their_rate()
     assert fallen["caffe_sgd"] == pytest.approx([-0.1, -0.19, -0.9 * 0.19])
 
 
+def test_step_without_gradients_moves_nothing():
+    model = small()
+    for name in OPTIMIZERS:
+        build_optimizer(model, name=name, lr=0.1).step()
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), small().parameters(), strict=True))
+
+
 def test_rmsprop_divides_by_the_root_of_the_mean_square_that_it_keeps():
     expected = [-0.1 / math.sqrt(0.2 * 1), -0.1 * 2 / math.sqrt(0.8 * 0.2 + 0.2 * 4)]
     assert moved("rmsprop", rates=[0.1] * 2, gradients=[1.0, 2.0], rms_decay=0.8) == pytest.approx(expected)

@@ -49,7 +49,7 @@ def test_figure_that_is_to_fall_improves_where_it_falls():
 
 
 def test_what_is_no_number_is_no_improvement():
-    assert stalls([math.nan, None, 0.5, math.nan, 0.4], patience=2, higher_is_better=True) == [1, 4]
+    assert stalls([math.nan, None, 0.5, math.nan, 0.6, 0.55, 0.7], patience=2, higher_is_better=True) == [1]
 
 
 def test_run_says_what_was_chosen_on_the_validation_images(caplog):

@@ -164,7 +164,7 @@ def make_train_order(recipe: Recipe, samples: Samples) -> Order:
         RecipeError: the order needs labels that the set does not have, or options that do not fit it.
     """
     train = recipe.train
-    batching = Batching(batch=min(train.batch, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
+    batching = Batching(batch=min(train.images, max(len(samples), 1)), seed=train.seed, drop_last=train.drop_last)
     (name, options), *_ = recipe.data.order.items()
     return ORDERS[name](samples, batching, **options)
 
@@ -178,7 +178,7 @@ def make_eval_loader(
     """
     whole = Sequential(
         len(samples),
-        batch=recipe.train.eval_batch or recipe.train.batch,
+        batch=recipe.train.eval_batch or recipe.train.images,
         groups=None if preprocessing.size_hw else samples.sizes_hw,
     )
     return Loader(

@@ -81,7 +81,7 @@ def wrap(data: Any, recipe: Recipe, info: DataInfo | None, *, part: str, by_name
     source, gives = _source(data, part=part), gives_of(recipe)
     if part == "train" and source.batches is None and source.batch not in (None, recipe.train.batch):
         _log.warning(
-            "train is a DataLoader of %d samples a batch and train.batch is %d, which is used",
+            "train is a DataLoader of %d samples a batch and train.batch is %s, which is used",
             source.batch,
             recipe.train.batch,
         )
@@ -145,9 +145,9 @@ def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int,
     )
     order: Callable[[Samples], Order] | None = None
     if part == "train" and source.is_iterated:
-        order = _in_order(recipe.train.batch, drop_last=recipe.train.drop_last)
+        order = _in_order(recipe.train.images, drop_last=recipe.train.drop_last)
     elif source.batches is not None:
-        order = _sampled(source.batches, count=len(source.dataset), batch=recipe.train.batch)
+        order = _sampled(source.batches, count=len(source.dataset), batch=recipe.train.images)
     return Wrapped(reader, order, source.why_no_resume if part == "train" else "")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from unpool.errors import quoted
+from unpool.errors import RecipeError, quoted
 from unpool.limits import MANY, Seed
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -24,7 +24,7 @@ class Train(Section):
 
     Attributes:
         epochs: passes over the training set.
-        batch: images per step, before accumulation.
+        batch: images per step, before accumulation; "auto" takes the largest power of two that fits into memory.
         lr: peak learning rate.
         backbone_lr: factor of the rate for weights of the network's backbone, such as 0.1 for trained ones.
         layer_decay: further factor of the rate, for each stage that lies between a stage and the end of the backbone.
@@ -69,7 +69,7 @@ class Train(Section):
     """
 
     epochs: Count
-    batch: Count
+    batch: Literal["auto"] | Count
     lr: Annotated[float, Field(ge=1e-12, le=1e6)]
     backbone_lr: Annotated[float, Field(gt=0, le=100)] = 1.0
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -106,6 +106,17 @@ class Train(Section):
     log_every: Count = 1
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @property
+    def images(self) -> int:
+        """`batch`, of which "auto" was replaced by a number.
+
+        Raises:
+            RecipeError: it was not, as where a data set of the caller has batches itself.
+        """
+        if self.batch == "auto":
+            raise RecipeError("train.batch is auto, and batches of this data set must be known before: set a number")
+        return self.batch
 
     @property
     def averaged_epochs(self) -> range:

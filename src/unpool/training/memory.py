@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, cast
 
 import torch
@@ -56,6 +57,43 @@ def require_memory(job: Job, batch: Batch) -> None:
         )
 
 
+def largest_batch(job: Job, batch: Batch, most: int) -> int:
+    """The largest power of two, up to `most`, of images of which a training step fits; 1 only where `most` is 1.
+
+    On a device steps are tried. On the host, which would end the process without a word, it is computed: from what a
+    step of two images keeps, as much again for the gradients of maps and for workers, and three copies of the weights.
+
+    Args:
+        job: in float32; its weights, modes and generators stay as they are.
+        batch: at least one sample, which is repeated.
+        most: images of the largest batch to try.
+
+    Raises:
+        EnvironmentFault: the smallest one does not fit.
+    """
+    sizes = [2**power for power in range(min(1, most - 1), most.bit_length())]
+    if job.device.type == "cpu":
+        each = kept_bytes(job, _repeated(batch, sizes[0])) / sizes[0]
+        weights = sum(weight.untyped_storage().nbytes() for weight in job.learned.parameters())
+        free = free_bytes()
+        fitting = [size for size in sizes if 2 * size * each + 3 * weights <= free]
+    else:
+        fitting = list(takewhile(lambda size: _largest(job, _repeated(batch, size), size, least=size) == size, sizes))
+    if not fitting:
+        raise EnvironmentFault(f"memory is used up by a step of {_images(sizes[0])}; {_advice(0)}")
+    return fitting[-1]
+
+
+def _repeated(batch: Batch, size: int) -> Batch:
+    """A batch of `size` samples, those of another one in turn."""
+    count = count_images(batch)
+    more = {
+        key: torch.cat([value] * -(-size // count)) if isinstance(value, Tensor) else value * -(-size // count)
+        for key, value in batch.items()
+    }
+    return head(more, size)
+
+
 def kept_bytes(job: Job, batch: Batch) -> int:
     """Bytes that the forward pass of a batch keeps for the backward pass, the weights not counted."""
     weights = {weight.untyped_storage().data_ptr() for weight in job.learned.parameters()}
@@ -76,9 +114,9 @@ def kept_bytes(job: Job, batch: Batch) -> int:
     return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
-def _largest(job: Job, batch: Batch, size: int) -> int:
-    """The first of `size`, its half and so on of which a whole training step fits; 0 if none does."""
-    while size >= 1:
+def _largest(job: Job, batch: Batch, size: int, *, least: int = 1) -> int:
+    """The first of `size`, its half and so on to `least` of which a whole training step fits; 0 if none does."""
+    while size >= least:
         try:
             _whole_step(job, head(batch, size))
         except (MemoryError, RuntimeError) as error:

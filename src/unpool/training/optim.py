@@ -40,17 +40,21 @@ class _CaffeSGD(torch.optim.Optimizer):
     def __init__(self, params: Any, lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
             for weight in weights:
                 if not self.state[weight]:
                     self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
             velocities = [self.state[weight]["momentum_buffer"] for weight in weights]
-            torch._foreach_mul_(velocities, group["momentum"])
-            torch._foreach_add_(velocities, [weight.grad for weight in weights], alpha=group["lr"])
-            torch._foreach_add_(velocities, weights, alpha=group["lr"] * group["weight_decay"])
-            torch._foreach_sub_(weights, velocities)
+            rate, gradients = group["lr"], [weight.grad for weight in weights]
+            multiply, add, subtract = torch._foreach_mul_, torch._foreach_add_, torch._foreach_sub_  # pyright: ignore[reportPrivateImportUsage]
+            multiply(velocities, group["momentum"])
+            add(velocities, gradients, alpha=rate)
+            add(velocities, weights, alpha=rate * group["weight_decay"])
+            subtract(weights, velocities)
 
 
 SGD, AdamW, Adam = map(_without_compiler, (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam))
