@@ -22,6 +22,7 @@ def network(norms="frozen"):
 
 def test_frozen_norm_is_the_same_in_training_and_keeps_its_tensors():
     body, image = network(), torch.rand(2, 3, 8, 8)
+    assert not body[1].training
     before = {name: tensor.clone() for name, tensor in body[1].state_dict().items()}
     expected = body.eval()(image)
     body.train()
