@@ -65,6 +65,7 @@ def draw_weights(weight: Tensor, variance: float, draw: Draw) -> None:
     """Draws a tensor with mean 0 and a variance, in place, from torch's generator.
 
     Example:
+        >>> import torch
         >>> weight = torch.empty(100_000)
         >>> draw_weights(weight, 4.0, "truncated_normal")
         >>> round(float(weight.std()), 1), bool(weight.abs().max() <= 2 * 2 / TRUNCATED)
@@ -249,6 +250,7 @@ def zero_last_scales(network: nn.Module) -> None:
         RecipeError: the network has no such block.
 
     Example:
+        >>> import torch
         >>> from unpool.layers.conv import ConvNormAct
         >>> block = Residual(ConvNormAct(4, 4, act=None), nn.Identity())
         >>> zero_last_scales(block)

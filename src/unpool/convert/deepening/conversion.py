@@ -64,6 +64,7 @@ def deepen(network: nn.Module, *, after: Sequence[str] = (), image: Tensor | Non
         NotConvertible: nothing can be added, by default or where it was asked for, or the network cannot be run or
             copied.
 
+    >>> import torch
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
     >>> deeper = deepen(network)
     >>> deeper.changes
@@ -163,9 +164,9 @@ def _is_rectifier(call: _Call) -> bool:
 def _filter(x: Tensor) -> nn.Module:
     """A convolution that gives back maps (B, C, H, W), and a ReLU, behind a ReLU."""
     channels = x.shape[1]
-    conv = nn.utils.skip_init(nn.Conv2d, channels, channels, 3, padding=1, dtype=x.dtype)
+    conv: Any = nn.utils.skip_init(nn.Conv2d, channels, channels, 3, padding=1, dtype=x.dtype)
     nn.init.dirac_(conv.weight)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    nn.init.zeros_(conv.bias)
     return nn.Sequential(nn.ReLU(), conv, nn.ReLU())
 
 
