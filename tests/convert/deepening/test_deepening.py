@@ -90,6 +90,15 @@ def test_what_was_added_learns_from_the_first_step_on(kind):
     assert any(deeper.get_parameter(name).grad.any() for name in new)
 
 
+def test_only_the_layer_that_ends_the_branch_is_zero_wherever_the_block_lists_it():
+    block = Block(4)
+    for name in ("conv1", "bn1", "conv2"):  # bn2 comes first
+        block._modules[name] = block._modules.pop(name)
+    added = deepen(trained(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Sequential(block)))).network[2][1]
+    zero = {name for name, parameter in added.named_parameters() if not parameter.any()}
+    assert zero == {"bn2.weight", "bn2.bias"}
+
+
 def test_block_is_added_behind_the_modules_that_are_named():
     deeper = deepen(plain(), after=["1"])
     assert [change.layer for change in deeper.changes] == ["1"]
