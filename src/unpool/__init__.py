@@ -7,7 +7,7 @@ signals ends in a traceback.
 
 TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
-    from unpool.convert import dilate, fold_batch_norm, fully_convolutional
+    from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
     from unpool.models import build, names
     from unpool.predictor import load
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DataInfo",
     "build",
+    "deepen",
     "dilate",
     "evaluate",
     "fold_batch_norm",
@@ -39,6 +40,7 @@ __all__ = [
 _SOURCES = {
     "DataInfo": "unpool.types",
     "build": "unpool.models",
+    "deepen": "unpool.convert",
     "dilate": "unpool.convert",
     "evaluate": "unpool.run",
     "fold_batch_norm": "unpool.convert",

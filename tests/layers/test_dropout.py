@@ -6,7 +6,7 @@ from torch import nn
 
 from unpool.inspection.misprints import find_misprints
 from unpool.layers.dropout import DropConnectLinear, OriginalDropout, StochasticDepth
-from unpool.layers.group import use_group_norm
+from unpool.layers.group import groups_of, use_group_norm
 from unpool.layers.preactivation import Preactivated, SharedPreactivated
 from unpool.layers.residual import Residual
 from unpool.training.whole_batch import AsOne
@@ -115,5 +115,6 @@ def test_group_norm_keeps_scale_and_shift_and_reads_one_sample():
     use_group_norm(body)
     assert body[1].weight is weight
     assert body[1].num_groups == 8
+    assert [groups_of(channels) for channels in (64, 80, 7)] == [32, 20, 1]
     torch.testing.assert_close(body(image)[:1], body(image[:1]))
     torch.testing.assert_close(body.eval()(image), body.train()(image))

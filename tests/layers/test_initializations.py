@@ -9,7 +9,8 @@ from torch import nn
 
 from unpool.errors import RecipeError
 from unpool.layers.conv import ConvNormAct
-from unpool.layers.initializations import INITS, TRUNCATED, He, LeCun, LeCunBackward, Orthogonal, fans_of
+from unpool.layers.fans import fans_of
+from unpool.layers.initializations import INITS, TRUNCATED, He, LeCun, LeCunBackward, Orthogonal
 from unpool.layers.local import LocallyConnected
 from unpool.layers.residual import Residual
 from unpool.layers.upsample import BilinearDeconv

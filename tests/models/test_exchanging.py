@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from unpool import models
 from unpool.errors import RecipeError
@@ -11,6 +13,7 @@ from unpool.models import MODELS, build, known_options
 from unpool.models.exchanging import exchange
 from unpool.models.of_run import _ALIKE
 from unpool.recipe import load_recipe
+from unpool.recipe.options import model_options
 
 CIFAR = {"width": 4, "num_classes": 3}
 
@@ -23,19 +26,20 @@ def test_every_network_takes_every_option():
     ("name", "more"), [("cifar_resnet20", CIFAR), ("fasterrcnn", {"backbone": "resnet18", "width": 4})]
 )
 def test_group_norms_count_the_same_and_keep_no_statistics(name, more):
-    plain, grouped = (build(name, norms=norms, **more) for norms in ("trained", "group"))
-    assert [p.shape for p in plain.parameters()] == [p.shape for p in grouped.parameters()]
+    plain, grouped = build(name, **more), build(name, norms="group", **more)
+    assert {name for name, _ in plain.named_parameters()} <= {name for name, _ in grouped.named_parameters()}
+    trained = build(name, norms="trained", **more) if name == "fasterrcnn" else plain
+    assert [p.shape for p in trained.parameters()] == [p.shape for p in grouped.parameters()]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in grouped.modules())
     assert not any("running" in name for name in grouped.state_dict())
 
 
-def test_frozen_norms_stay_in_every_mode_and_learn_nothing():
-    network = build("cifar_resnet20", norms="frozen", **CIFAR).train()
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms
-    assert not any(norm.training for norm in norms)
-    assert not any("norm" in name for name, _ in network.named_parameters())
-    assert set(network.state_dict()) == set(build("cifar_resnet20", **CIFAR).state_dict())
+def test_detectors_still_freeze_the_norms_of_their_backbone():
+    options = model_options("fasterrcnn", "resnet18")
+    known = TypeAdapter(options["norms"].kind)
+    assert [known.validate_python(word) for word in ("frozen", "frozen_no_eps", "trained", "group")]
+    with pytest.raises(RecipeError, match="norms is 'frozen'; it must be group"):
+        build("cifar_resnet20", norms="frozen", **CIFAR)
 
 
 def test_drop_of_residual_blocks_rises_linearly_to_the_last():
@@ -51,7 +55,7 @@ def test_drop_of_residual_blocks_rises_linearly_to_the_last():
 @pytest.mark.parametrize(("form", "kind"), [("original", OriginalDropout), ("inverted", nn.Dropout)])
 def test_dropout_has_the_share_and_form_that_are_asked_for(form, kind):
     network = build("unet_same_bn", width=4, dropout=0.2, dropout_form=form)
-    drops = [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    drops = [module for module in network.modules() if isinstance(module, _DropoutNd)]
     assert [(type(drop), drop.p) for drop in drops] == [(kind, 0.2)]
 
 

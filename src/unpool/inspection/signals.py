@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unpool.layers.initializations import fans_of
+from unpool.layers.fans import fans_of
 
 
 class Signal(NamedTuple):

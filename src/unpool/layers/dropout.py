@@ -7,9 +7,10 @@ the share that was kept (`inspection.misprints`).
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 
-class OriginalDropout(nn.Dropout):
+class OriginalDropout(_DropoutNd):
     """Dropout as it was published: zeros in training, and in evaluation all units times the share that is kept.
 
     Any shape -> the same shape. Source: Srivastava et al. 2014, JMLR 15:1929-1958, section 4 and figure 2.
@@ -22,10 +23,10 @@ class OriginalDropout(nn.Dropout):
         tensor([0.7500, 0.7500, 0.7500])
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own signature
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return input * (1 - self.p)
-        return input * (nn.functional.dropout(torch.ones_like(input), self.p) > 0)
+            return x * (1 - self.p)
+        return x * (nn.functional.dropout(torch.ones_like(x), self.p) > 0)
 
 
 class DropConnectLinear(nn.Linear):
@@ -51,16 +52,16 @@ class DropConnectLinear(nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
         self.p = p
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own signature
-        if input.dim() != 2:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if x.dim() != 2:
             raise ValueError(
-                f"the input is {tuple(input.shape)}; DropConnect takes (B, {self.in_features}): flatten it before"
+                f"the input is {tuple(x.shape)}; DropConnect takes (B, {self.in_features}): flatten it before"
             )
         if not self.training:
             keep = 1 - self.p
-            return nn.functional.linear(input, keep * self.weight, None if self.bias is None else keep * self.bias)
-        output = torch.einsum("boi,bi->bo", self._kept(input, self.weight) * self.weight, input)
-        return output if self.bias is None else output + self._kept(input, self.bias) * self.bias
+            return nn.functional.linear(x, keep * self.weight, None if self.bias is None else keep * self.bias)
+        output = torch.einsum("boi,bi->bo", self._kept(x, self.weight) * self.weight, x)
+        return output if self.bias is None else output + self._kept(x, self.bias) * self.bias
 
     def _kept(self, x: Tensor, weight: Tensor) -> Tensor:
         """(B, *weight.shape) bool; drawn by sample as dropout is, on which several processes agree."""

@@ -1,12 +1,11 @@
 """Batch norm that stays as it is while the rest of a network is trained.
 
 Detectors see few images at once, whose statistics are poor, so that the norms of a trained backbone are kept (He et al.
-2015, arXiv:1512.03385, appendix A). A frozen norm is of a subclass of its class and keeps the names of its tensors,
-also where a package has one with an activation inside.
+2015, arXiv:1512.03385, appendix A). A frozen norm keeps its class and the names of its tensors, also where a package
+has one with an activation inside.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Literal, get_args
 
 from torch import nn
@@ -20,7 +19,7 @@ Norms = Literal["trained", "frozen", "frozen_no_eps"]
 def freeze_norms(module: nn.Module, norms: Norms) -> None:
     """Freezes every batch norm in a module, in place: scale and shift become buffers, statistics are kept.
 
-    A frozen norm stays in evaluation, where it reads its kept statistics, whatever mode its network is set to.
+    Call `hold_frozen` after each `module.train()`, which would have the norms take the statistics of the batch.
 
     Args:
         module: its norms are changed.
@@ -40,24 +39,20 @@ def freeze_norms(module: nn.Module, norms: Norms) -> None:
         raise RecipeError(f"norms is {norms!r}; it must be one of {', '.join(get_args(Norms))}")
     if norms == "trained":
         return
-    for norm in list(_norms(module)):
+    for norm in _norms(module):
         for name, parameter in list(norm.named_parameters(recurse=False)):
             delattr(norm, name)
             norm.register_buffer(name, parameter.detach())
         if norms == "frozen_no_eps":
             norm.eps = 0.0
-        norm.__class__ = _frozen_kind(type(norm))
-        norm.eval()
+    hold_frozen(module)
 
 
-@cache
-def _frozen_kind(kind: type[_BatchNorm]) -> type[_BatchNorm]:
-    """The class of norms of a kind that stay in evaluation."""
-
-    def train(self: _BatchNorm, mode: bool = True) -> _BatchNorm:  # noqa: FBT001, FBT002 - torch's own signature
-        return kind.train(self, mode=False)
-
-    return type(f"Frozen{kind.__name__}", (kind,), {"train": train})
+def hold_frozen(module: nn.Module) -> None:
+    """Sets every batch norm in a module without parameters to evaluation, where it reads its kept statistics."""
+    for norm in _norms(module):
+        if norm.weight is not None and next(norm.parameters(recurse=False), None) is None:
+            norm.eval()
 
 
 def _norms(module: nn.Module) -> Iterator[_BatchNorm]:

@@ -1,9 +1,7 @@
 """Initial weights by the name that they have in a recipe, `model.init`.
 
 All draw with mean 0; what differs is the variance, and the shape of the distribution, whose variance is the same in
-each. An output of a layer is a sum of n_in products, the gradient of an input one of n_out. A 3x3 convolution from C
-to D channels has n_in = 9 C and n_out = 9 D, of one group; its stride is not counted. An output of a transposed
-convolution sums over every stride-th tap of its filter, so that its n_in is divided by the strides.
+each. An output of a layer is a sum of n_in products, the gradient of an input one of n_out (`layers.fans`).
 
 Filters that interpolate (`BilinearDeconv`) are never drawn, and biases stay those of the network unless `bias` is set:
 the bias of a detector's classes, for one, is the logarithm of how rare things are.
@@ -13,14 +11,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 
 from unpool.errors import RecipeError
+from unpool.layers.fans import Fans, fans_of
 from unpool.layers.local import LocallyConnected
 from unpool.layers.residual import Residual
 from unpool.layers.upsample import BilinearDeconv, bilinear_filter
@@ -32,39 +31,11 @@ Gain = Annotated[float, Interval(gt=0, le=1000)]
 TRUNCATED = 0.8796256610342398  # deviation of a normal distribution of deviation 1 that is cut at -2 and 2
 
 
-class Fans(NamedTuple):
-    """Products in the sum of one output of a layer, and in that of the gradient of one input."""
-
-    n_in: float
-    n_out: float
-
-
-def fans_of(layer: nn.Module) -> Fans | None:
-    """Counts the fans of a layer; None for a layer that has none.
-
-    Example:
-        >>> fans_of(nn.Conv2d(16, 32, 3)), fans_of(nn.ReLU())
-        (Fans(n_in=144, n_out=288), None)
-        >>> fans_of(nn.ConvTranspose2d(16, 32, 4, stride=2))
-        Fans(n_in=64.0, n_out=512)
-    """
-    if isinstance(layer, nn.Linear):
-        return Fans(layer.in_features, layer.out_features)
-    if isinstance(layer, LocallyConnected):
-        outputs, inputs, *kernel = layer.weight.shape[2:]
-        return Fans(inputs * math.prod(kernel), outputs * math.prod(kernel))
-    if not isinstance(layer, _ConvNd):
-        return None
-    taps = math.prod(layer.kernel_size)
-    inputs, outputs = layer.in_channels // layer.groups * taps, layer.out_channels // layer.groups * taps
-    is_transposed = isinstance(layer, _ConvTransposeNd)
-    return Fans(inputs / math.prod(layer.stride) if is_transposed else inputs, outputs)
-
-
 def draw_weights(weight: Tensor, variance: float, draw: Draw) -> None:
     """Draws a tensor with mean 0 and a variance, in place, from torch's generator.
 
     Example:
+        >>> import torch
         >>> weight = torch.empty(100_000)
         >>> draw_weights(weight, 4.0, "truncated_normal")
         >>> round(float(weight.std()), 1), bool(weight.abs().max() <= 2 * 2 / TRUNCATED)
@@ -249,6 +220,7 @@ def zero_last_scales(network: nn.Module) -> None:
         RecipeError: the network has no such block.
 
     Example:
+        >>> import torch
         >>> from unpool.layers.conv import ConvNormAct
         >>> block = Residual(ConvNormAct(4, 4, act=None), nn.Identity())
         >>> zero_last_scales(block)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.layers.dropout import DropConnectLinear, StochasticDepth
-from unpool.layers.initializations import fans_of
+from unpool.layers.fans import fans_of
 from unpool.layers.upsample import BilinearDeconv
 
 ROUNDS = 10  # of a layer: the paper's T_max

@@ -10,13 +10,12 @@ from torch import nn
 
 from unpool.errors import RecipeError
 from unpool.layers.dropout import DropConnectLinear, OriginalDropout, StochasticDepth
-from unpool.layers.frozen import freeze_norms
 from unpool.layers.group import use_group_norm
 from unpool.layers.preactivation import Preactivated, SharedPreactivated
 from unpool.layers.residual import Residual
 from unpool.limits import SHARE, check_number
 
-Norms = Literal["trained", "frozen", "frozen_no_eps", "group"]
+Norms = Literal["group"]
 DropoutForm = Literal["inverted", "original", "connect"]
 DEPTH = Interval(ge=0, lt=1)
 
@@ -33,8 +32,7 @@ def exchange(
 
     Args:
         network: its modules are exchanged.
-        norms: "group" makes each batch norm a group norm, which small batches do not harm; "frozen" keeps scale, shift
-            and statistics as they are, see `freeze_norms`.
+        norms: "group" makes each batch norm a group norm, which small batches do not harm.
         dropout: share dropped by every dropout of the network.
         dropout_form: "inverted" divides what is kept in training; "original" multiplies by the share kept in
             evaluation; "connect" drops the weights of the linear layer behind in place of its inputs (DropConnect).
@@ -44,10 +42,10 @@ def exchange(
     Raises:
         RecipeError: a value is not valid, or the network has no module of the kind.
     """
-    if norms == "group":
+    if norms is not None:
+        if norms != "group":
+            raise RecipeError(f"norms is {norms!r}; it must be group, or left out")
         use_group_norm(network)
-    elif norms is not None:
-        freeze_norms(network, norms)
     if dropout is not None:
         for drop in _dropouts(network, f"dropout is {dropout}"):
             drop.p = check_number("dropout", dropout, SHARE)

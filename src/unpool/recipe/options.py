@@ -138,7 +138,7 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
         RecipeError: a name is in no table.
     """
     from unpool.models import backbone_row_of, known_options, row_of
-    from unpool.models.exchanging import exchange
+    from unpool.models.exchanging import Norms, exchange
 
     known = known_options(name, backbone=backbone)
     rows = [row_of(name)]
@@ -146,7 +146,7 @@ def model_options(name: str, backbone: str | None) -> dict[str, Option]:
         rows.append(backbone_row_of(chosen))
     kinds = {key: option.kind for row in reversed(rows) for key, option in options_of(row.build).items()}
     shared = {key: option.kind for key, option in options_of(exchange).items()}
-    kinds = {**shared, **kinds, "norms": shared["norms"]}
+    kinds = {**shared, **kinds, "norms": kinds["norms"] | Norms if "norms" in kinds else shared["norms"]}
     return {key: Option(_limited(key, kinds.get(key, Any)), default) for key, default in known.items()}
 
 
@@ -267,8 +267,8 @@ def _check_model(model: Model) -> Iterator[Mistake]:
     if model.options.get("norms") == "group" and model.weights in pretrained.WORDS:
         yield Mistake(
             ("model", "norms"),
-            f"model.norms is group, and the weights {quoted(model.weights)} were trained with batch norms: leave "
-            "model.norms out, or choose frozen, which keeps them as they are",
+            f"model.norms is group, and the weights {quoted(model.weights)} were trained with batch norms: leave one "
+            "of the two out",
         )
     yield from check_model(model, known)
 

@@ -86,7 +86,7 @@ class Localization(OneForward):
             )
         self.learn = learn
         self.box_weight = check_number("task.box_weight", box_weight, WEIGHT)
-        self.box_loss = check_regression_loss("task.box_loss", box_loss)
+        self.box_loss: RegressionLoss = check_regression_loss("task.box_loss", box_loss)
         self.best = "top1" if learn == "classes" else "success_top1"
         self._frozen: tuple[weakref.ref[nn.Module], ...] = ()
 

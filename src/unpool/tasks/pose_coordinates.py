@@ -39,7 +39,7 @@ class PoseCoordinates(Joints):
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__(info, preprocessing, flip_test=flip_test)
-        self.loss_kind = check_regression_loss("task.loss", loss)
+        self.loss_kind: RegressionLoss = check_regression_loss("task.loss", loss)
 
     @property
     def outputs(self) -> int:

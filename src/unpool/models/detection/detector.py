@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from unpool.layers.anchors import Shape, shared_out
-from unpool.layers.frozen import Norms, freeze_norms
+from unpool.layers.frozen import Norms, freeze_norms, hold_frozen
 from unpool.models.dense import map_indices
 from unpool.models.detection.practice import Practice
 from unpool.types import Backbone
@@ -46,6 +46,11 @@ class Detector(nn.Module):
         """Maps of the backbone at the strides, of images (B, C, H, W)."""
         maps = self.backbone(image)
         return tuple(maps[i] for i in self.indices)
+
+    def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002 - torch's own signature
+        super().train(mode)
+        hold_frozen(self.backbone)
+        return self
 
 
 def shapes_of(anchors: Sequence[int], published: Sequence[Sequence[Shape]]) -> Sequence[Sequence[Shape]]:
