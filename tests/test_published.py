@@ -50,6 +50,14 @@ def test_folder_that_is_none_or_several_or_doubled_is_refused(names, says):
         classes_by_name(names, SOURCE)
 
 
+def test_synsets_of_the_set_count_and_not_its_names():
+    names, synsets = ("crane (n03126707)", "maillot"), ("n03126707", "n03710721")
+    assert [classes_by_name(names, SOURCE, synsets).index(name) for name in names] == [2, 4]
+    with pytest.raises(DataError, match="unknown classes 'tench'"):
+        classes_by_name(["tench"], SOURCE, ["n09999999"])
+    assert classes_by_name(["tench"], SOURCE._replace(synsets=()), ["n01440764"])[0] == "tench"
+
+
 def test_every_class_has_a_name_of_its_own():
     names = classes_by_name(["tench"], SOURCE)
     assert names == ("tench", "crane (1)", "crane (2)", *SOURCE.classes[3:])

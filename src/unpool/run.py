@@ -231,14 +231,14 @@ def evaluate(
         trained = predictor.load(directory.path, weights=weights, model=model)
         settings, reader = _measured_on(directory, overrides, split, reader=reader, known=trained.info)
     give_set_range(reader, trained.preprocessing.set_range)
+    trained.task.measure_with(reader.info)
     memory = None if settings.data.memory == "auto" else settings.data.memory
     with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     trained.preprocessing = as_sized(trained.preprocessing, reader, result.samples)
     metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
-    skipped = [fault._asdict() for fault in result.faults]
-    facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}
+    facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": [fault._asdict() for fault in result.faults]}
     if weights in WORDS:  # of a published network's classes a set may have some only
         metrics = only_counted(metrics)
     else:
