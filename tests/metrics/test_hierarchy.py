@@ -25,8 +25,9 @@ def test_heights_are_those_of_a_tree_made_by_hand():
     assert ancestor_heights(CLASSES, TREE).tolist() == BY_HAND
 
 
-def test_of_several_parents_the_lowest_common_ancestor_counts():
-    both = ancestor_heights(CLASSES, (*TREE, ("animal", "crane"), ("pet", "newt")))
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_several_parents_the_lowest_common_ancestor_counts(step):
+    both = ancestor_heights(CLASSES, (*TREE, ("animal", "crane"), ("pet", "newt"))[::step])
     assert both[3].tolist() == [2, 2, 2, 0, 3]
     assert both[4].tolist() == [3, 3, 3, 3, 0]
 

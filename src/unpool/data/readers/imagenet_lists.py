@@ -148,7 +148,7 @@ def _numbering(folder: Path) -> dict[str, str]:
         pairs = [(row[1] if len(row) > 1 else "", row[0]) for row in rows]
     elif (path := folder / META).is_file():
         rows = read_structs(path, "synsets", ("ILSVRC2012_ID", "WNID"))
-        pairs = [(f"{number:g}" if isinstance(number, float) else number, str(synset)) for number, synset in rows]
+        pairs = [(f"{number:g}" if isinstance(number, float) else str(number), str(synset)) for number, synset in rows]
     else:
         problem = f"{printable(folder / TRUTH)} has numbers of the development kit, which are no class indices"
         raise DataError(f"{problem}, and neither {META} nor {MAP} is beside it: put one of the kit's there")
