@@ -238,11 +238,7 @@ def evaluate(
     log_unlabelled(result.counts, trained.task.needs, part=split)
     trained.preprocessing = as_sized(trained.preprocessing, reader, result.samples)
     metrics = as_json(_measured(trained, settings, result.samples))  # None for what is not finite, as `train` gives
-    facts: dict[str, Any] = {
-        "split": split,
-        "weights": weights,
-        "skipped": [fault._asdict() for fault in result.faults],
-    }
+    facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": [f._asdict() for f in result.faults]}
     if weights in WORDS:  # of a published network's classes a set may have some only
         metrics = only_counted(metrics)
     else:
