@@ -11,6 +11,7 @@ from unpool.errors import DataError, RecipeError
 from unpool.models import pretrained
 from unpool.models.detection.practice import SSD
 from unpool.models.pretrained import Origin
+from unpool.models.timm_weights import synsets_of_imagenet
 from unpool.published import classes_by_name, only_counted
 from unpool.types import AnchoredBoxes
 
@@ -50,6 +51,14 @@ def test_folder_that_is_none_or_several_or_doubled_is_refused(names, says):
         classes_by_name(names, SOURCE)
 
 
+def test_synsets_of_the_set_count_and_not_its_names():
+    names, synsets = ("crane (n03126707)", "maillot"), ("n03126707", "n03710721")
+    assert [classes_by_name(names, SOURCE, synsets).index(name) for name in names] == [2, 4]
+    with pytest.raises(DataError, match="unknown classes 'tench'"):
+        classes_by_name(["tench"], SOURCE, ["n09999999"])
+    assert classes_by_name(["tench"], SOURCE._replace(synsets=()), ["n01440764"])[0] == "tench"
+
+
 def test_every_class_has_a_name_of_its_own():
     names = classes_by_name(["tench"], SOURCE)
     assert names == ("tench", "crane (1)", "crane (2)", *SOURCE.classes[3:])
@@ -85,6 +94,23 @@ def test_published_network_is_measured_on_all_of_a_folder(published, folder, cap
     assert metrics["recall"] == {"tench": 0.0, "goldfish": 1.0}
     assert metrics["precision"] == {"goldfish": 0.5}
     assert "no val split: all of its 4 images are measured" in caplog.text
+
+
+def test_published_network_is_measured_by_a_tree_of_synsets(published, tmp_path):
+    synsets = synsets_of_imagenet()
+    if not synsets:
+        pytest.skip("timm, which knows the synsets, is not installed")
+    (tmp_path / "synset_words.txt").write_text("".join(f"{one} word {one}\n" for one in synsets))
+    tree = dict.fromkeys(synsets, "n00000001") | dict.fromkeys(synsets[:2], "n00000002") | {"n00000002": "n00000001"}
+    (tmp_path / "is_a.txt").write_text("".join(f"{parent} {child}\n" for child, parent in tree.items()))
+    (tmp_path / "images").mkdir()
+    for index in range(3):
+        Image.new("RGB", (40, 30), (index, 9, 9)).save(tmp_path / "images" / f"{index}.png")
+    (tmp_path / "val.txt").write_text("0.png 0\n1.png 1\n2.png 999\n")
+    chosen = {"data.root": str(tmp_path), "data.reader": "imagenet", "data.tree": "is_a.txt"}
+    metrics = unpool.evaluate("resnet18", chosen, weights="imagenet")
+    assert metrics["recall"] == {f"word {synsets[i]}": float(i == 1) for i in (0, 1, 999)}
+    assert metrics["hierarchical_error"] == (1 + 0 + 2) / 3
 
 
 def test_what_the_weights_prescribe_may_not_be_overridden(published, folder):

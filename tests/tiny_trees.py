@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.data.readers import box_trees, trees
+from tests.data.readers import box_trees, imagenet_trees, trees
 
 CAMVID_CLASSES = 11
 
@@ -100,5 +100,6 @@ WRITERS = {
     "voc_of_one": lambda root, rng: box_trees.voc_of_one(root),
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),
+    "imagenet": lambda root, rng: imagenet_trees.imagenet(root),
     "lsp": lambda root, rng: trees.lsp(root),
 }

@@ -63,14 +63,14 @@ def published_on(
         chosen = {f"data.{key}": value for key, value in whole_options(kind).items()}
         settings = load_recipe(settings, {**chosen, **parse_overrides(overrides)})
     reader = make_reader(settings, split)
-    classes = classes_by_name(reader.info.classes, source)
+    classes = classes_by_name(reader.info.classes, source, reader.info.synsets)
     reader = make_reader(settings, split, classes=classes)
     if isinstance(reader, MeasuringReader) and reader.origin["drawn"]:
         _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return Measured(load_published(name, weights, classes=classes), settings, reader)
 
 
-def classes_by_name(names: Sequence[str], source: Origin) -> tuple[str, ...]:
+def classes_by_name(names: Sequence[str], source: Origin, synsets: Sequence[str] = ()) -> tuple[str, ...]:
     """Returns the names of a network's classes, those of a set being called as in the set.
 
     There a class has the network's name, in any case and with "_" for blanks; or one of them where it has several
@@ -80,6 +80,8 @@ def classes_by_name(names: Sequence[str], source: Origin) -> tuple[str, ...]:
     Args:
         names: of the classes of the set.
         source: classes, and WordNet numbers where they are ImageNet's.
+        synsets: WordNet numbers of the set's classes, where it has them: they count in place of names, where the
+            network's are known.
 
     Raises:
         DataError: a name is none of a class, or that of several, or two names are those of one class.
@@ -93,20 +95,24 @@ def classes_by_name(names: Sequence[str], source: Origin) -> tuple[str, ...]:
         exact[synset].add(index)
     result = [title if len(exact[_plain(title)]) == 1 else f"{title} ({i})" for i, title in enumerate(source.classes)]
     taken: dict[int, str] = {}
-    for name in names:
-        number = _SYNSET.match(name)
-        indices = (exact.get(number[1]) if number else None) or exact.get(_plain(name)) or any_of.get(_plain(name))
+    titles = ({}, {}) if synsets and source.synsets else (exact, any_of)
+    for name, synset in zip(names, synsets or names, strict=True):
+        number = _SYNSET.match(synset)
+        candidates = [exact.get(number[1]) if number else None, *(title.get(_plain(name)) for title in titles)]
+        indices = next(filter(None, candidates), set())
         if not indices:
             match([name], result, "the set")
-        index, *more = sorted(indices or ())
+        index, *more = sorted(indices)
         if more:
             numbers = [source.synsets[i] if source.synsets else result[i] for i in (index, *more)]
             raise DataError(f"class '{name}' of the set may be {len(numbers)}: call it {' or '.join(numbers)}")
         if index in taken:
             both = f"classes '{taken[index]}' and '{name}' of the set"
             raise DataError(f"{both} are one of the network, {source.classes[index]}: join them")
-        taken[index] = result[index] = name
-    return tuple(result)
+        taken[index] = name
+    theirs = {nfc(name) for name in names}
+    others = [f"{title} ({i})" if nfc(title) in theirs else title for i, title in enumerate(result)]
+    return tuple(taken.get(i, title) for i, title in enumerate(others))
 
 
 def only_counted(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,6 +228,7 @@ def evaluate(  # noqa: PLR0913, a public verb
         settings, reader = measured_on(directory, overrides, split, reader=reader, known=trained.info)
     members = [trained, *(predictor.load(other.path, weights=weights) for other in others)]
     give_set_range(reader, trained.preprocessing.set_range)
+    trained.task.measure_with(reader.info)
     memory = None if settings.data.memory == "auto" else settings.data.memory
     with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from unpool.types import Batch, Losses, Metric, Prediction, Samples
+from unpool.types import Batch, DataInfo, Losses, Metric, Prediction, Samples
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
 _ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
@@ -181,6 +181,10 @@ class Task(nn.Module, ABC):
 
     def freeze(self, model: nn.Module) -> None:
         """Takes the gradient of weights that are not to be learned, once, before the optimiser asks for it."""
+        return
+
+    def measure_with(self, info: DataInfo) -> None:
+        """Takes what metrics alone use of a set that is to be measured, such as a tree of its classes."""
         return
 
     @property

@@ -81,6 +81,8 @@ class DataInfo:
         mask_rule: how mask files are read (`data/mask_ids.py`); empty where there are none.
         mask_colours: class and the colour that palettes show it in, where their indices are ids.
         class_ids: id of each class in the annotation file, where that has ids of its own, such as COCO's.
+        synsets: of WordNet, one a class, where the set has them; "" where one is not known.
+        tree: (parent, child) of synsets above the classes, of which the hierarchical error is computed.
 
     >>> DataInfo(keypoints=("head", "tail"), limbs=((0, 1),)).to_json()["limbs"]
     ((0, 1),)
@@ -95,6 +97,8 @@ class DataInfo:
     mask_rule: str = ""
     mask_colours: tuple[tuple[int, tuple[int, int, int]], ...] = ()
     class_ids: tuple[int, ...] = ()
+    synsets: tuple[str, ...] = ()
+    tree: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,7 +108,7 @@ class DataInfo:
         """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
 
         Raises:
-            KeyError: a key other than "limbs", "class_ids" and those of masks is missing.
+            KeyError: a key other than "limbs", "class_ids", "synsets", "tree" and those of masks is missing.
         """
         return cls(
             classes=tuple(values["classes"]),
@@ -116,6 +120,8 @@ class DataInfo:
             mask_rule=str(values.get("mask_rule", "")),
             mask_colours=tuple((int(c), (int(r), int(g), int(b))) for c, (r, g, b) in values.get("mask_colours", ())),
             class_ids=tuple(map(int, values.get("class_ids", ()))),
+            synsets=tuple(map(str, values.get("synsets", ()))),
+            tree=tuple((str(parent), str(child)) for parent, child in values.get("tree", ())),
         )
 
 

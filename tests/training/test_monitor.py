@@ -239,7 +239,13 @@ def test_progress_says_how_long_the_steps_that_are_left_take(monkeypatch):
     assert " 0.1 images/s" in shown[0]
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (89, "89 s"), (600, "10 min"), (11_100, "3 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((5, "5 s"), (89, "89 s"), (600, "10 min"), (11_100, "3 h 05 min"), (200_000, "55 h 33 min")),
+        *((90 * 5005 * 12.0, "63 days"), (2.51 * 86_400, "3 days")),
+    ],
+)
 def test_times_read_as_said(seconds, text):
     assert as_time(seconds) == text
 

@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from unpool.metrics.confusion import Confusion, mean
 from unpool.types import Batch, Prediction
 
 
 class LabelScores:
-    """Top-1 and top-5 accuracy, recall and precision by class, and confusion counts, over a whole set."""
+    """Top-1 and top-5 accuracy, recall and precision by class, and confusion counts, over a whole set.
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    Args:
+        classes: names by index.
+        heights: (N, N) of the lowest common ancestor of every two classes, see `ancestor_heights`; None where no tree
+            is known.
+    """
+
+    def __init__(self, classes: Sequence[str], heights: Tensor | None = None) -> None:
         self.classes = tuple(classes)
+        self.heights = heights
         self.confusion = Confusion(len(self.classes), key="label")
         self.top5_hits = 0
 
@@ -31,13 +40,17 @@ class LabelScores:
         Returns:
             top1, top5 (of all classes if there are fewer than 5), class_accuracy (mean recall of the classes_measured,
             those of which there is an image), recall and precision by class name, and confusion, rows of counts by
-            reference class (None beyond 100 classes).
+            reference class (None beyond 100 classes). Where a tree is known, hierarchical_error: the height of the
+            lowest common ancestor of prediction and reference, 0 where they are equal, averaged over all images.
         """
         counts, recall = self.confusion.counts, self.confusion.recall()
         images = int(counts.sum())
+        steps = None if self.heights is None else int((counts * self.heights).sum())
+        hierarchical = {} if steps is None else {"hierarchical_error": steps / images if images else None}
         return {
             "top1": self.confusion.accuracy(),
             "top5": self.top5_hits / images if images else None,
+            **hierarchical,
             "class_accuracy": mean(recall),
             "classes_measured": self.confusion.measured(),
             "recall": dict(zip(self.classes, recall, strict=True)),

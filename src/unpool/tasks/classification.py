@@ -5,6 +5,7 @@ added with `auxiliary_weight`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError
 from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.classification import LabelScores
+from unpool.metrics.hierarchy import ancestor_heights
 from unpool.ops.drawing import caption
 from unpool.ops.targets import check_classes
 from unpool.ops.views import mean_probabilities
@@ -32,7 +34,7 @@ class Classification(OneForward):
     """Cross-entropy, the likeliest class, top-1 and top-5 accuracy.
 
     Args:
-        info: class names.
+        info: class names; where it has a tree of their synsets, the hierarchical error is measured too.
         loss: "cross_entropy"; "focal", which counts images the less the surer they are right; or
             "binary_cross_entropy", a question for each class, whose probabilities need not add up to 1.
         focal_gamma: of "focal", how much less.
@@ -76,9 +78,11 @@ class Classification(OneForward):
     @property
     def described(self) -> Mapping[str, Description]:
         top5 = {"top5": Description("top-5 accuracy", is_share=True)} if self.outputs > TOP else {}
+        tree = {"hierarchical_error": Description("hierarchical error", higher_is_better=False)}
         return {
             "top1": Description("accuracy", is_share=True),
             **top5,
+            **(tree if self.info.tree else {}),
             "class_accuracy": Description("class accuracy", is_share=True),
             "recall": Description("Recall", is_share=True, each="class"),
             "precision": Description("Precision", is_share=True, each="class"),
@@ -164,8 +168,14 @@ class Classification(OneForward):
     def brief(self, written: Mapping[str, Any]) -> str:
         return f"{written['class']} {written['score']:.2f}"
 
+    def measure_with(self, info: DataInfo) -> None:
+        """Takes the tree of the classes, where the set has one."""
+        if info.tree:
+            self.info = replace(self.info, synsets=info.synsets, tree=info.tree)
+
     def metric(self) -> LabelScores:
-        return LabelScores(self.info.classes)
+        heights = ancestor_heights(self.info.synsets, self.info.tree) if self.info.tree else None
+        return LabelScores(self.info.classes, heights)
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.

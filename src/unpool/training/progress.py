@@ -118,9 +118,11 @@ def _four_digits(value: object) -> str:
 
 
 def as_time(seconds: float) -> str:
-    """A duration as a reader says it: `45 s`, `12 min`, `3 h 05 min`."""
+    """A duration as a reader says it: `45 s`, `12 min`, `3 h 05 min`, `62 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if (days := round(seconds / 86_400)) > 2:
+        return f"{days} days"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 

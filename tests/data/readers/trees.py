@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.data.readers import box_trees
+from tests.data.readers import box_trees, imagenet_trees
 from tests.data.readers.files import encoded, pixels, run_lengths, written
 
 
@@ -161,6 +161,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "folder": folder,
     "folder_masks": folder_masks,
     "image_pairs": image_pairs,
+    "imagenet": imagenet_trees.imagenet,
     "images": images,
     "lsp": lsp,
     "mnist": mnist,

@@ -15,6 +15,7 @@ from unpool.data.readers.cub import Cub
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
+from unpool.data.readers.imagenet import ImageNet
 from unpool.data.readers.images import Images
 from unpool.data.readers.lsp import Lsp
 from unpool.data.readers.mnist import Mnist
@@ -38,6 +39,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "folder": Folder,
     "folder_masks": FolderMasks,
     "image_pairs": ImagePairs,
+    "imagenet": ImageNet,
     "images": Images,
     "lsp": Lsp,
     "mnist": Mnist,
