@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unpool.assemble import loaders
 from unpool.assemble.data import read_data
-from unpool.assemble.loaders import make_train_loader
+from unpool.assemble.loaders import _shared_out, make_train_loader
 from unpool.data.augment import AUGMENTATIONS, Augment
 from unpool.data.draws import Draws
 from unpool.data.order import ByRank, Sequential
@@ -170,6 +171,14 @@ def test_other_tasks_refuse_mixing_by_name(name):
     with pytest.raises(RecipeError, match=rf"'{name}' mixes two images.*'segmentation'.*leave {name} out.*classificat"):
         load_recipe("scenes_unet", [f"data.augment=[{name}]"])
     load_recipe("mnist_convnet", [f"data.augment=[{name}]", "data.root=."])
+
+
+def test_loader_of_a_process_keeps_pairs_together(monkeypatch):
+    monkeypatch.setattr(loaders, "world_size", lambda: 2)
+    monkeypatch.setattr(loaders, "rank", lambda: 1)
+    for name, part in (("mixup", (4, 2, 6)), ("erasing", (3, 3, 6))):
+        order = _shared_out(Sequential(6, batch=6), [AUGMENTATIONS[name]()])
+        assert order.part(0, 0) == part
 
 
 def test_two_kinds_of_mixing_are_refused_and_what_finishes_stands_last():
