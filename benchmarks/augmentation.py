@@ -92,10 +92,10 @@ WORKS = {
     ),
     "elastic": Work(
         "elastic deformation, flip, with a mask",
-        *((512, 512), (512, 512), True),
-        [("elastic_gaussian", {"sigma": 12, "alpha": 120}), ("flip", {})],
-        [v2.ElasticTransform(alpha=120.0, sigma=12.0), v2.RandomHorizontalFlip()],
-        lambda a: [a.ElasticTransform(alpha=120, sigma=12, p=1), a.HorizontalFlip()],
+        *((256, 256), (256, 256), True),
+        [("elastic_gaussian", {"sigma": 6, "alpha": 60}), ("flip", {})],
+        [v2.ElasticTransform(alpha=60.0, sigma=6.0), v2.RandomHorizontalFlip()],
+        lambda a: [a.ElasticTransform(alpha=60, sigma=6, p=1), a.HorizontalFlip()],
     ),
     "small": Work(
         "crop of 32 from a padding of 4, flip",
