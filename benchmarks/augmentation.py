@@ -81,7 +81,7 @@ WORKS = {
         [("flip", {}), ("rotate", {"degrees": 15}), ("color_jitter", {"brightness": 0.4, "contrast": 0.4})],
         [
             v2.RandomHorizontalFlip(),
-            v2.RandomRotation(15, interpolation=v2.InterpolationMode.BILINEAR),
+            v2.RandomRotation([-15, 15], interpolation=v2.InterpolationMode.BILINEAR),
             v2.ColorJitter(brightness=0.4, contrast=0.4),
         ],
         lambda a: [
@@ -155,7 +155,7 @@ def torchvision_pil(work: Work, images: list[Tensor], masks: list[Tensor]) -> Ca
 def albumentations(work: Work, images: list[Tensor], masks: list[Tensor]) -> Callable[[int], Any] | None:
     """The same with albumentations, None where it is not installed."""
     try:
-        import albumentations as a
+        import albumentations as a  # pyright: ignore[reportMissingImports]
         import cv2
     except ImportError:
         return None

@@ -80,8 +80,8 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
         before = (samples.names[position], _drawn(task, sample["image"], sample))
         after = [(f"epoch {epoch}", _drawn(task, *_one(batch, i))) for epoch, batch in enumerate(batches)]
         rows.append([before, *after])
-    names = tuple(samples.names[position] for position in positions)
-    return Augmented(names, tuple(name for name, _ in recipe.data.steps), draw_sheet(rows))
+    names: list[str] = [samples.names[position] for position in positions]
+    return Augmented(tuple(names), tuple(name for name, _ in recipe.data.steps), draw_sheet(rows))
 
 
 def _one(batch: Batch, i: int) -> tuple[Tensor, dict[str, Any]]:
