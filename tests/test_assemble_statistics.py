@@ -1,11 +1,16 @@
-"""Mean and deviation of each channel, counted by hand."""
+"""Mean and deviation of each channel or location, counted by hand."""
+
+import logging
 
 import pytest
 import torch
 
 from tests.data.loading import Numbers
-from unpool.assemble.statistics import with_statistics
+from unpool.assemble.data import read_data
+from unpool.assemble.statistics import with_mean_image, with_statistics
+from unpool.ops.mean_image import unpack
 from unpool.ops.preprocessing import Preprocessing
+from unpool.recipe import load_recipe
 from unpool.types import Sample
 
 
@@ -35,3 +40,48 @@ class OneColour(Numbers):
 def test_deviation_of_one_colour_is_one_step_of_8_bits() -> None:
     made = with_statistics(Preprocessing(value_range=(0.0, 1.0), mean=(0.0,), std=(1.0,)), OneColour(3))
     assert (made.mean, made.std) == (pytest.approx((0.2,)), pytest.approx((1 / 255,), abs=1e-4))
+
+
+class Ramps(Numbers):
+    """Images of three channels and of two sizes, no two pixels and no two images alike."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.sizes_hw = [(6, 8) if i % 2 else (12, 16) for i in range(size)]
+
+    def __getitem__(self, index: int) -> Sample:
+        generator = torch.Generator().manual_seed(index)
+        low = torch.tensor([0, 60, 120])[:, None, None]
+        image = torch.randint(0, 130, (3, *self.sizes_hw[index]), generator=generator) + low
+        return {"image": image.to(torch.uint8), "index": torch.tensor(index)}
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_training_set_has_zero_mean_and_unit_deviation_in_either_order(order) -> None:
+    samples = Ramps(40)
+    samples.sizes_hw = [(12, 16)] * 40
+    made = with_statistics(Preprocessing(order=order, mean=(0.0,) * 3, std=(1.0,) * 3), samples)
+    seen = torch.stack([made.normalize(samples[i]["image"]) for i in range(40)]).double()
+    assert seen.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (seen.std((0, 2, 3)) - 1).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize(("order", "multiple"), [("rgb", 1), ("bgr", 4)])
+def test_each_location_of_the_training_set_has_zero_mean(order, multiple) -> None:
+    plain = Preprocessing(size_hw=(6, 7), order=order, multiple=multiple, value_range=(-1.0, 1.0))
+    made = with_mean_image(plain, Ramps(10))
+    seen = torch.stack([made.normalize(made.resize(Ramps(10)[i]["image"])) for i in range(10)]).double()
+    assert seen.mean(0)[:, :6, :7].abs().max() < 1e-5
+    assert (made.std, made.mean) == (plain.std, plain.mean)
+
+
+def test_recipe_asks_for_the_statistics_of_its_training_images(caplog) -> None:
+    caplog.set_level(logging.INFO)
+    small = {"data.count": 6, "data.side": 32, "data.size": [32, 32]}
+    counted = read_data(load_recipe("scenes_unet", small | {"data.mean": [], "data.std": []}))
+    images = torch.stack([counted.train.samples[i]["image"] for i in range(6)]).double() / 255
+    assert counted.preprocessing.mean == pytest.approx(images.mean((0, 2, 3)).tolist(), abs=1e-4)
+    by_location = read_data(load_recipe("scenes_unet", small | {"data.normalize": "location"})).preprocessing
+    assert by_location.normalization == "location"
+    assert torch.allclose(unpack(str(by_location.mean_image), (3, 32, 32)), images.mean(0).float(), atol=1e-6)
+    assert "the mean image was counted in 6 training images" in caplog.text

@@ -305,7 +305,7 @@ def test_lr_must_be_positive_and_finite(sound, value):
         ("data.range=[5, 5]", "range is [5.0, 5.0]; expected [black, white], the lower one first"),
         ("data.mean=[0.5]", "mean has 1 numbers and channels is 3"),
         ("data.value_range=[1, 0]", "value_range is [1.0, 0.0]; expected two numbers, the lower one first"),
-        ("data.normalize=location", "normalize 'location' and mean_image need one another"),
+        ("data.mean_image=mean.npy", "mean_image needs normalize 'location', which is 'channel'"),
         ("data.multiple=0", "multiple"),
         ("data.shorter=0", "a whole number at least 1"),
         ("data.shorter=60", "shorter is 60 and longest None; set both, such as 600 and 1000"),

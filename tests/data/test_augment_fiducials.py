@@ -43,10 +43,14 @@ def spotted(index: int) -> Sample:
 
 
 def changed(
-    names: list[str], *, size_hw: tuple[int, int] | None = None, info: DataInfo | None = None, **all_of
+    names: list[str],
+    *,
+    size_hw: tuple[int, int] | None = None,
+    info: DataInfo | None = None,
+    options: dict[str, dict] = OPTIONS,
 ) -> Batch:
     dark = Preprocessing(channels=6, mean=(0.0,) * 6, std=(1.0,) * 6)
-    steps = [AUGMENTATIONS[name](**OPTIONS.get(name, {})) for name in names]
+    steps = [AUGMENTATIONS[name](**options.get(name, {})) for name in names]
     change = Augment(steps, size_hw=size_hw, preprocessing=dark, info=info or DataInfo(), seed=0)
     return change([spotted(i) for i in range(6)], 0)
 
@@ -80,6 +84,12 @@ def test_joints_lie_on_their_spots_within_half_a_pixel(names, size_hw):
 @pytest.mark.parametrize("names", [*([name] for name in GEOMETRIES), *CHAINS], ids="-".join)
 def test_values_of_a_mask_are_those_of_before(names):
     assert set(changed(names)["mask"].unique().tolist()) <= {3, 7, IGNORE}
+
+
+def test_steps_before_a_field_act_once():
+    options = OPTIONS | {"lens": {"strength": 0}}
+    turned = [changed(names, options=options)["image"].int() for names in (["rotate"], ["rotate", "lens"])]
+    assert (turned[0] - turned[1]).abs().max() <= 1
 
 
 @pytest.mark.parametrize("names", [["flip"], ["elastic", "flip", "lens"]], ids="-".join)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unpool.assemble import loaders
 from unpool.assemble.data import read_data
-from unpool.assemble.loaders import make_train_loader
+from unpool.assemble.loaders import _shared_out, make_train_loader
 from unpool.data.augment import AUGMENTATIONS, Augment
 from unpool.data.draws import Draws
 from unpool.data.order import ByRank, Sequential
@@ -89,6 +90,7 @@ def test_processes_together_mix_what_one_mixes(name, count, world_size):
         part = ByRank(order, rank=rank, world_size=world_size, unit=PAIR)
         (indices,), (first, own, total) = part.batches(0), part.part(0, 0)
         assert total == count
+        assert own in (0, len(indices))
         batch = change(name)([sample(i) for i in indices], 0)
         for key in ("image", "mix", "label") if own else ():
             assert torch.equal(batch[key], whole[key][first : first + own])
@@ -112,7 +114,7 @@ def test_beta_of_one_is_even_and_small_ones_are_finite():
 
 
 def test_cutmix_pastes_a_rectangle_of_the_image_s_aspect_where_its_partner_has_it():
-    columns = torch.arange(SIDE + 4, dtype=torch.uint8).expand(3, SIDE, -1)
+    columns = torch.arange(3 * SIDE, dtype=torch.uint8).expand(3, SIDE, -1)
     items = [sample(i) | {"image": columns + 100 * (i == 1)} for i in (0, 1)]
     aspects = []
     for epoch in range(60):
@@ -124,7 +126,7 @@ def test_cutmix_pastes_a_rectangle_of_the_image_s_aspect_where_its_partner_has_i
         if rows and not (pasted[0] | pasted[-1]).any() and not (pasted[:, 0] | pasted[:, -1]).any():
             aspects.append(float(shown / rows))
     assert len(aspects) >= 3
-    assert max(abs(aspect * SIDE / (SIDE + 4) - 1) for aspect in aspects if aspect) < 0.35
+    assert all(1.9 < aspect < 4.1 for aspect in aspects)  # 3, but for whole pixels
 
 
 def test_cutmix_counts_what_it_really_keeps():
@@ -176,6 +178,14 @@ def test_other_tasks_refuse_mixing_by_name(name):
     with pytest.raises(RecipeError, match=rf"'{name}' mixes two images.*'segmentation'.*leave {name} out.*classificat"):
         load_recipe("scenes_unet", [f"data.augment=[{name}]"])
     load_recipe("mnist_convnet", [f"data.augment=[{name}]", "data.root=."])
+
+
+def test_loader_of_a_process_keeps_pairs_together(monkeypatch):
+    monkeypatch.setattr(loaders, "world_size", lambda: 2)
+    monkeypatch.setattr(loaders, "rank", lambda: 1)
+    for name, part in (("mixup", (4, 2, 6)), ("erasing", (3, 3, 6))):
+        order = _shared_out(Sequential(6, batch=6), [AUGMENTATIONS[name]()])
+        assert order.part(0, 0) == part
 
 
 def test_two_kinds_of_mixing_are_refused_and_what_finishes_stands_last():

@@ -120,6 +120,12 @@ def test_erased_pixels_are_random_and_of_every_value_unless_the_mean_is_asked_fo
     assert torch.equal(image, erased(50, (40, 40), p=1, area=(0.3, 0.3)))
 
 
+def test_erased_images_are_copies():
+    image = torch.full((20, 3, 30, 30), 7, dtype=torch.uint8)
+    assert not torch.equal(erased(20, (30, 30), image=image, p=1), image)
+    assert (image == 7).all()
+
+
 def test_padding_is_not_erased_and_no_target_moves():
     preprocessing = Preprocessing(shorter=20, longest=100)
     step = AUGMENTATIONS["erasing"](p=1, fill="mean", area=(0.3, 0.3))

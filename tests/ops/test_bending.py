@@ -134,9 +134,9 @@ def test_box_of_a_bent_side_holds_what_bulges():
 def test_bent_map_that_shrinks_averages_first():
     stripes = (torch.arange(120) % 2 * 200).to(torch.uint8).expand(1, 120, 120)
     still = Field(torch.zeros(2, 2, 2, dtype=torch.float64), torch.tensor([120.0, 120.0], dtype=torch.float64))
-    smaller = geometry.zoom(torch.tensor([0.25]), torch.tensor([0.25]))[0]
+    smaller = geometry.zoom(torch.tensor([1 / 3]), torch.tensor([1 / 3]))[0]
     bent = Bent(((geometry.identity(1)[0], still),), smaller)
-    image = warp(stripes, bent, (30, 30))
-    assert (image.int() - 100).abs().max() <= 8
+    image = warp(stripes, bent, (40, 40))
+    assert (image.int() - 100).abs().max() <= 40  # not 0 and 200
     ramp = torch.arange(120, dtype=torch.uint8).expand(1, 120, 120)
-    assert (warp(ramp, bent, (30, 30)).int() - warp(ramp, smaller, (30, 30)).int()).abs().max() <= 1
+    assert (warp(ramp, bent, (40, 40)).int() - warp(ramp, smaller, (40, 40)).int()).abs().max() <= 1

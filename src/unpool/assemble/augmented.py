@@ -70,7 +70,7 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
     """As `show_augment`, of data that is read."""
     samples, task = data.train.samples, make_task(recipe, data)
     count = min(IMAGES, len(samples))
-    positions = torch.linspace(0, len(samples) - 1, count).round().int().tolist()
+    positions = [int(position) for position in torch.linspace(0, len(samples) - 1, count).round()]
     loader = make_train_loader(with_colour_axes(recipe, samples), data)
     indices = [position * recipe.data.repeat for position in positions]
     batches = [loader.batch_of(indices, epoch) for epoch in range(EPOCHS)]
@@ -80,8 +80,8 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
         before = (samples.names[position], _drawn(task, sample["image"], sample))
         after = [(f"epoch {epoch}", _drawn(task, *_one(batch, i))) for epoch, batch in enumerate(batches)]
         rows.append([before, *after])
-    names = tuple(samples.names[position] for position in positions)
-    return Augmented(names, tuple(name for name, _ in recipe.data.steps), draw_sheet(rows))
+    names = [samples.names[position] for position in positions]
+    return Augmented(tuple(names), tuple(name for name, _ in recipe.data.steps), draw_sheet(rows))
 
 
 def _one(batch: Batch, i: int) -> tuple[Tensor, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies, require_small_groups
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.processes import check_processes, may_share
-from unpool.assemble.statistics import with_statistics
+from unpool.assemble.statistics import with_mean_image, with_statistics
 from unpool.data.augment import AUGMENTATIONS, Geometry
 from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_balance, log_unlabelled, require_labels
@@ -187,6 +187,8 @@ def _read_once(
     preprocessing = as_sized(preprocessing, train, results[0].samples)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
+    if recipe.data.normalize == "location" and recipe.data.mean_image is None:
+        preprocessing = with_mean_image(preprocessing, results[0].samples)
     if (count := len(results[0].samples) + len(results[1].samples)) >= _MANY:
         _log.info("looking for copies among %d images", count)
     copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))
@@ -218,7 +220,7 @@ def give_set_range(reader: Reader, known: Range | None) -> None:
 
 
 def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Preprocessing:
-    """The data section's size rule, channels, statistics, and how files are read.
+    """The data section's size rule, channels, statistics, and how files are read; a mean image only from a file.
 
     A reader's `exif` says on which pixels points were annotated. A new photograph has none: it is seen upright.
     """
@@ -237,7 +239,7 @@ def make_preprocessing(recipe: Recipe, decoding: Decoding | None = None) -> Prep
         background=decoding.background,
         order=data.color_order,
         value_range=data.value_range,
-        normalization=data.normalize,
+        normalization="channel" if data.normalize == "location" and data.mean_image is None else data.normalize,
         mean=tuple(data.mean),
         std=tuple(data.std),
         mean_image=_mean_image(recipe),

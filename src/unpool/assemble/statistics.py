@@ -1,4 +1,4 @@
-"""Mean and deviation of each channel, and the axes of colours, counted in the training images."""
+"""Mean and deviation of each channel or location, and the axes of colours, counted in the training images."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unpool.data.augment.pca_color import TRAINING
 from unpool.data.image_file import Unusable
+from unpool.ops.mean_image import pack
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, load_recipe
 from unpool.types import Samples
@@ -29,6 +30,8 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
     for image in _pixels(samples, positions):
         count, total, squares = count + image.shape[1], total + image.sum(1), squares + image.square().sum(1)
     low, high = preprocessing.value_range
+    if preprocessing.order == "bgr":
+        total, squares = total.flip(0), squares.flip(0)
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(_LEAST_STD)
     means = tuple(round(low + value * (high - low), 4) for value in mean.tolist())
@@ -41,6 +44,22 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
         list(stds),
     )
     return replace(preprocessing, mean=means, std=stds)
+
+
+def with_mean_image(preprocessing: Preprocessing, samples: Samples) -> Preprocessing:
+    """The preprocessing with the mean of all training images, at the size of the network's input, by location."""
+    plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
+    count, total = 0, torch.zeros((), dtype=torch.float64)
+    for index in range(len(samples)):
+        try:
+            image = samples[index]["image"]
+        except Unusable:
+            continue
+        count, total = count + 1, total + plain.normalize(plain.resize(image)).double()
+    height, width = preprocessing.size_hw or (0, 0)
+    packed = pack((total / count)[:, :height, :width].float())  # without the padding to a multiple
+    _log.info("the mean image was counted in %d training images", count)
+    return replace(preprocessing, normalization="location", mean_image=packed)
 
 
 def with_colour_axes(recipe: Recipe, samples: Samples) -> Recipe:

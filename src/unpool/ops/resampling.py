@@ -84,10 +84,10 @@ def _fill_in(
         if not _shows_only(matrix, _size(image), size_hw):
             beyond = _beyond(_grid(matrix, _size(image), size_hw))
     else:
-        grid = _bent_grid(matrix, _size(image), size_hw) if isinstance(matrix, Bent) else None
-        grid = _grid(matrix, _size(image), size_hw) if grid is None else grid
+        is_bent = isinstance(matrix, Bent)
+        grid = _bent_grid(matrix, _size(image), size_hw) if is_bent else _grid(matrix, _size(image), size_hw)
         result = nn.functional.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False)
-        if isinstance(matrix, Bent) or not _shows_only(matrix, _size(image), size_hw):
+        if is_bent or not _shows_only(matrix, _size(image), size_hw):
             beyond = _beyond(grid)
     if colours is not None:
         result = recolour(result, colours)

@@ -72,8 +72,9 @@ class Data(_OpenSection):
         normalize: by "channel", with mean and std; by "location", with `mean_image` and std; by "image", each to zero
             mean and unit deviation.
         mean, std: per channel, in `color_order` and on `value_range`; if left out, those of ImageNet, and of the
-            training images where there are not 1 or 3 channels.
-        mean_image: a .npy file of (channels, height, width), in `color_order` and on `value_range`.
+            training images where there are not 1 or 3 channels, or where both are [].
+        mean_image: a .npy file of (channels, height, width), in `color_order` and on `value_range`; None for the mean
+            of the training images.
         multiple: height and width of the network's input are padded up to a multiple of this, by mirroring; under
             `shorter` with the mean colour.
         flip_pairs: names of the joints that trade places in a mirror, in pairs; empty for none, None for those that the
@@ -125,7 +126,7 @@ class Data(_OpenSection):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         self._agree_on_files()
-        is_counted = self.channels not in (1, 3) and not (self.mean or self.std)
+        is_counted = not (self.mean or self.std)  # left out, there would be ImageNet's
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels and not is_counted:
                 raise ValueError(
@@ -136,10 +137,10 @@ class Data(_OpenSection):
             raise ValueError(
                 f"value_range is {[low, high]}; expected two numbers, the lower one first, at least 0.001 apart"
             )
-        if (self.normalize == "location") != (self.mean_image is not None):
-            raise ValueError("normalize 'location' and mean_image need one another")
-        if self.mean_image is not None and (self.size is None or self.train_size is not None):
-            raise ValueError("mean_image needs images of its size: set size to it, and leave train_size out")
+        if self.normalize != "location" and self.mean_image is not None:
+            raise ValueError(f"mean_image needs normalize 'location', which is {self.normalize!r}: leave one out")
+        if self.normalize == "location" and (self.size is None or self.train_size is not None):
+            raise ValueError("a mean image needs images of its size: set size to it, and leave train_size out")
         self._agree_on_sides()
         by_aspect = self.order.get("grouped", {}).get("by") == "aspect"
         if by_aspect and self.keeps_size and self.train_size is None:
