@@ -142,7 +142,7 @@ def _svm(features: Tensor, targets: Tensor, penalties: Sequence[float], seed: in
     solutions = []
     for penalty in penalties:  # each from the one before
         optimizer = torch.optim.LBFGS(
-            [unknown], max_iter=500, tolerance_grad=1e-7, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+            [unknown], max_iter=200, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
         )
 
         def loss(penalty: float = penalty, optimizer: torch.optim.LBFGS = optimizer) -> Tensor:

@@ -5,7 +5,7 @@ added with `auxiliary_weight`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
@@ -20,6 +20,7 @@ from unpool.ops.targets import check_classes
 from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
+from unpool.tasks.hog_baseline import hog_baseline, require_hog
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
@@ -34,6 +35,8 @@ class Classification(OneForward):
         info: class names.
         label_smoothing: share of the target spread evenly over all classes, below 1.
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.3 is GoogLeNet's.
+        baseline: what stands beside the score of a run: "frequent", the most frequent class, or "hog", histograms of
+            oriented gradients and a linear support vector machine, which needs scikit-image.
     """
 
     needs = ("image", "label")
@@ -51,10 +54,14 @@ class Classification(OneForward):
         *,
         label_smoothing: Annotated[float, SMOOTHING] = 0.0,
         auxiliary_weight: AuxiliaryWeight = 0.3,
+        baseline: Literal["frequent", "hog"] = "frequent",
     ) -> None:
         super().__init__()
         if not info.classes:
             raise RecipeError("classification needs class names; the data set gives none")
+        if baseline == "hog":
+            require_hog()
+        self.baseline_kind: Literal["frequent", "hog"] = baseline
         self.info = info
         self.label_smoothing = check_number("task.label_smoothing", label_smoothing, SMOOTHING)
         self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
@@ -140,6 +147,10 @@ class Classification(OneForward):
     def metric(self) -> LabelScores:
         return LabelScores(self.info.classes)
 
+    @property
+    def asks_baseline(self) -> bool:
+        return self.baseline_kind != "frequent"
+
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it."""
         name = self.info.classes[int(target["label"])]
@@ -153,7 +164,11 @@ class Classification(OneForward):
         return Exhibit((("", image),), caption=text, is_right=truth == answer)
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
-        """The class most frequent in training, as the answer to every image."""
+        """The class most frequent in training, as the answer to every image; or what `baseline` asks for."""
+        if self.baseline_kind == "hog":
+            share, count = hog_baseline(train, val, self.outputs)
+            about = f"Histograms of oriented gradients and a linear support vector machine, on {count} training images."
+            return Baseline("top1", share, about)
         counts = [torch.bincount(_labels(samples), minlength=self.outputs) for samples in (train, val)]
         frequent = int(counts[0].argmax())
         share = int(counts[1][frequent]) / max(1, int(counts[1].sum()))
