@@ -86,7 +86,7 @@ def probe(  # noqa: PLR0913, a public verb
     """Fits a linear classifier on a network's fixed features, and leaves a run directory as `train` does.
 
     The linear layer is the network's last one: `predict` and `evaluate` read the run as any other. Features are kept
-    in the user's cache, so that another method costs seconds. Those of an earlier stage: network `stage_classifier`.
+    in the user's cache, so that another method costs seconds. Those of an earlier stage: `model.name=stage_classifier`.
 
     Args:
         recipe: of a classifier, such as folder_resnet18 with `model.weights=imagenet`; as `train` takes it. What it

@@ -31,7 +31,12 @@ def test_stripes_that_lie_and_stand_are_told_apart_whatever_their_colour():
     pytest.importorskip("skimage")
     assert hog_features(stripes(1, 0)[0]["image"]).shape == (1764,)
     assert hog_baseline(stripes(20, 0), stripes(10, 1), 2) == (1.0, 20)
-    assert hog_baseline(stripes(20, 0), Stripes(stripes(10, 1)[::2] * 2), 2)[0] == 1.0
+
+
+def test_score_is_that_on_the_images_that_were_not_learned_from():
+    pytest.importorskip("skimage")
+    wrong = Stripes({**sample, "label": 1 - sample["label"]} for sample in stripes(4, 1))
+    assert hog_baseline(stripes(8, 0), wrong, 2) == (0.0, 8)
 
 
 def test_baseline_that_is_asked_for_says_what_it_is():

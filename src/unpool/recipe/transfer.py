@@ -39,7 +39,7 @@ _ADVICE = {  # by whether there is little data, and whether it is similar
         "The last stages know what the first images needed, the early ones edges and textures, which transfer; too few "
         "images are there to train either anew.",
         "probe",
-        {"model.name": "stage_classifier", "model.stride": 16},
+        {"model.name": "stage_classifier", "model.at_stride": 16},
     ),
     (False, True): Advice(
         "Train the last stages at a tenth of the rate, the first ones frozen.",
