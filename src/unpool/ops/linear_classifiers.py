@@ -182,6 +182,6 @@ def _descended(features: Tensor, labels: Tensor, num_classes: int, penalty: floa
 
 METHODS: dict[str, tuple[Solve, tuple[float, ...]]] = {
     "ridge": (_ridge, tuple(10.0**i for i in range(-4, 4))),
-    "svm": (_svm, tuple(10.0**i for i in range(-4, 2))),
+    "svm": (_svm, tuple(10.0**i for i in range(-3, 3))),
     "sgd": (_sgd, tuple(10.0**i for i in range(-5, 1))),
 }
