@@ -81,6 +81,7 @@ CASES = (
     *(Case(name, 64) for name in ("googlenet_aux", "googlenet_torchvision_aux")),
     *(Case(name, 28) for name in ("mlp", "mnist_convnet", "lenet5_28")),
     Case("lenet5"),
+    Case("stage_classifier"),
     # weights from N(0, 0.01^2) need the width that they were chosen for, or nothing comes through
     *(Case(name, 67, 1e-3, options={"width": 48}) for name in ("alexnet", "alexnet_grouped", "caffenet", "zf")),
     Case("alexnet_torchvision", 67),

@@ -182,7 +182,7 @@ def test_run_and_all_that_follows_it_have_the_same_parts(tmp_path, monkeypatch):
         reader = make_reader(recipe, split, together=recorded[split]["drawn"]["together"])
         assert list(reader.names) == recorded[split]["names"]
     measured = []
-    monkeypatch.setattr(run, "_measured", lambda trained, settings, samples: measured.append(list(samples.names)) or {})
+    monkeypatch.setattr(run, "measured", lambda trained, settings, samples: measured.append(list(samples.names)) or {})
     for split in ("train", "val"):
         run.evaluate(tmp_path / "run", split=split)
     assert measured == [recorded["train"]["names"], recorded["val"]["names"]]

@@ -19,7 +19,7 @@ FLOORS = (  # a part imports from the floors above its own line only
     {"assemble", "predictor", "planning", "report"},
     {"report_pictures", "same_set", "published", "measuring", "custom_parts", "overview", "screen", "notebook"},
     {"conduct"},
-    {"run"},
+    {"run", "probing"},
     {"cli"},
     {"__main__"},
 )

@@ -116,7 +116,7 @@ def test_published_network_is_measured_by_a_tree_of_synsets(published, tmp_path)
 def test_what_the_weights_prescribe_may_not_be_overridden(published, folder):
     with pytest.raises(RecipeError, match=r"data\.mean"):
         unpool.evaluate("resnet18", {"data.root": str(folder), "data.mean": [0, 0, 0]}, weights="imagenet")
-    with pytest.raises(RecipeError, match="leave model and reader out"):
+    with pytest.raises(RecipeError, match="leave out model, reader and further runs"):
         unpool.evaluate("resnet18", {"data.root": str(folder)}, weights="imagenet", model=torch.nn.Identity())
     with pytest.raises(RecipeError, match="no weights 'imagenet' are published for runs/one"):
         unpool.evaluate("runs/one", {"data.root": str(folder)}, weights="imagenet")

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from safetensors.torch import load_file
 
 from tests.tiny_trees import write_tree
-from unpool import models, run
+from unpool import measuring, models, run
 from unpool.assemble.data import make_reader
 from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
 from unpool.models.weights import save_weights
@@ -107,8 +107,10 @@ def test_evaluate_gives_what_train_left(finished):
 
 
 def test_metrics_of_an_evaluation_are_json_where_the_loss_is_not_finite(finished, monkeypatch):
-    measure = run.measure
-    monkeypatch.setattr(run, "measure", lambda *parts, **options: {**measure(*parts, **options), "loss": float("inf")})
+    measure = measuring.measure
+    monkeypatch.setattr(
+        measuring, "measure", lambda *parts, **options: {**measure(*parts, **options), "loss": float("inf")}
+    )
     metrics = run.evaluate(finished.run)
     assert metrics["loss"] is None
     json.dumps(metrics, allow_nan=False)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 
 import unpool
@@ -59,6 +60,11 @@ def test_predictions_say_what_was_averaged(runs, tmp_path, capsys):
 def test_runs_without_an_image_behind_them_are_refused(runs):
     with pytest.raises(RecipeError, match="is a run and no image follows it"):
         run_verb(["predict", *runs], from_shell=False)
+
+
+def test_a_network_of_ones_own_is_that_of_one_run(runs, tmp_path):
+    with pytest.raises(RecipeError, match="model is the network of one run, and several are named"):
+        unpool.predict(runs, [tmp_path], model=torch.nn.Identity())
 
 
 def test_noise_is_not_averaged_over(runs):

@@ -1,9 +1,12 @@
 """Runs with frozen parts, rates by stage, and classifiers on fixed features."""
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 import unpool
+from unpool import probing
+from unpool.errors import RecipeError
 from unpool.training.callbacks import Callback
 
 TRANSFER = {
@@ -34,6 +37,41 @@ def test_run_with_frozen_parts_and_rates_by_stage_resumes_to_the_same_bits(tmp_p
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert one["backbone.stem.norm.running_mean"].abs().max() == 0
     assert one["backbone.stages.0.0.branch.0.norm.running_mean"].abs().max() > 0
+
+
+def probed(folder, by="ridge", **more):
+    parts = {"task": "classification", "train": images(20), "val": images(10, 1), "classes": ("dark", "bright")}
+    return unpool.probe(**parts, model="cifar_resnet20", by=by, overrides={"model.width": 4, **more}, run=folder)
+
+
+def test_fitted_classifier_is_a_run_that_evaluate_and_predict_read(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    metrics = probed(tmp_path / "run")
+    assert "model.weights is not set" in caplog.text
+    assert metrics["top1"] > 0.5
+    assert (metrics["training"]["features"], metrics["training"]["images"]) == (16, 20)
+    again = unpool.evaluate(metrics["run"], reader=images(10, 1))
+    assert (again["top1"], again["loss"]) == (metrics["top1"], pytest.approx(metrics["loss"]))
+    answers = unpool.load(metrics["run"])([image for image, _ in images(10, 1)])
+    assert sum(answer["label"] == i % 2 for i, answer in enumerate(answers)) == 10 * metrics["top1"]
+    with pytest.raises(RecipeError, match="its last layer was fitted to features"):
+        unpool.resume(metrics["run"], train=images(20), val=images(10, 1))
+
+
+def test_features_are_computed_once_for_the_same_images_weights_and_preprocessing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    computed, compute = [], probing._computed
+    monkeypatch.setattr(probing, "_computed", lambda *parts: computed.append(1) or compute(*parts))
+    for count, more in ((1, {}), (1, {}), (2, {"train.seed": 5}), (3, {"data.mean": [0.1] * 3})):
+        probed(tmp_path / f"run{len(list(tmp_path.iterdir()))}", **more)
+        assert len(computed) == count
+    next((tmp_path / "cache" / "unpool" / "features").iterdir()).write_bytes(b"damaged")
+    probed(tmp_path / "mended")
+
+
+def test_recipe_without_scores_of_classes_is_not_probed():
+    with pytest.raises(RecipeError, match="task segmentation has no one score a class"):
+        unpool.probe("scenes_unet")
 
 
 class Rates(Callback):

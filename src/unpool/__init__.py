@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from unpool.models import build, names
     from unpool.predictor import load
     from unpool.predictor.dense import show_dense
+    from unpool.probing import features, probe
     from unpool.recipe import load_recipe, recipe_names
+    from unpool.recipe.transfer import transfer_advice
     from unpool.run import evaluate, predict, resume, train
     from unpool.types import DataInfo
 
@@ -24,17 +26,20 @@ __all__ = [
     "deepen",
     "dilate",
     "evaluate",
+    "features",
     "fold_batch_norm",
     "fully_convolutional",
     "load",
     "load_recipe",
     "names",
     "predict",
+    "probe",
     "recipe_names",
     "resume",
     "show_dense",
     "summary",
     "train",
+    "transfer_advice",
 ]
 
 _SOURCES = {
@@ -43,17 +48,20 @@ _SOURCES = {
     "deepen": "unpool.convert",
     "dilate": "unpool.convert",
     "evaluate": "unpool.run",
+    "features": "unpool.probing",
     "fold_batch_norm": "unpool.convert",
     "fully_convolutional": "unpool.convert",
     "load": "unpool.predictor",
     "load_recipe": "unpool.recipe",
     "names": "unpool.models",
     "predict": "unpool.run",
+    "probe": "unpool.probing",
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
     "show_dense": "unpool.predictor.dense",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
+    "transfer_advice": "unpool.recipe.transfer",
 }
 
 

@@ -42,7 +42,7 @@ from unpool.run_directory import (
     as_bytes,
 )
 from unpool.same_set import check_same_set
-from unpool.task import Baseline, Description, is_above, with_facts
+from unpool.task import Baseline, Description, Task, is_above, with_facts
 from unpool.training import processes, speed
 from unpool.training.calibration import warn_of_processes, warn_of_statistics
 from unpool.training.callbacks import Callback
@@ -273,7 +273,15 @@ def _tell_changes(directory: RunDirectory, recipe: Recipe, job: Job, evaluation:
 
 
 def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, custom: CustomParts) -> None:
-    """All that resume and predict need beside the weights, before the first step; recipe.yaml makes it a run."""
+    """All that resume and predict need beside the weights, before the first step, and a list of the variables."""
+    write_description(directory, recipe, job.task, data=data, custom=custom)
+    variables = list_variables(job.model)
+    directory.write_page(VARIABLES, f"{variables}\n")
+    _log.debug(variables)
+
+
+def write_description(directory: RunDirectory, recipe: Recipe, task: Task, *, data: Data, custom: CustomParts) -> None:
+    """Writes config.json, data.json and recipe.yaml, which makes a folder a run."""
     model, text = recipe.model, dump_recipe(recipe)
     network = {"name": model.name, "backbone": model.backbone, "options": model.options}
     if custom.model is not None:
@@ -281,7 +289,7 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         text = f"# trained was {custom.network}, in place of what stands below model\n{text}"
     config = describe(
         network,
-        (recipe.task.name, job.task),
+        (recipe.task.name, task),
         options=recipe.task.options,
         preprocessing=replace(data.preprocessing, crop=recipe.data.crop),  # of photographs, see `as_sized`
         info=data.info,
@@ -294,9 +302,6 @@ def _describe(directory: RunDirectory, recipe: Recipe, job: Job, *, data: Data, 
         RECIPE: text.encode(),
     }
     directory.write(files, recipe=recipe.model_dump(mode="json"))
-    variables = list_variables(job.model)
-    directory.write_page(VARIABLES, f"{variables}\n")
-    _log.debug(variables)
 
 
 def _finish(directory: RunDirectory, job: Job, *, data: Data, around: Around, time_s: float) -> dict[str, Any]:
@@ -317,7 +322,7 @@ def _finish(directory: RunDirectory, job: Job, *, data: Data, around: Around, ti
             "unreadable": job.counters.unreadable,
         },
     }
-    if data.train.manifest["memory"] and data.val.manifest["memory"]:
+    if job.task.asks_baseline or (data.train.manifest["memory"] and data.val.manifest["memory"]):
         baseline = job.task.baseline(data.train.samples, data.val.samples, evaluation.history[-1])
         if baseline is not None:
             facts["baseline"] = baseline._asdict()

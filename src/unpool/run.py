@@ -320,6 +320,8 @@ def predict(  # noqa: PLR0913, a public verb
     runs = [run] if isinstance(run, str | Path) else list(run)
     if weights in WORDS and len(runs) > 1:
         raise RecipeError(f"weights {weights!r} are of one network and {len(runs)} are named: name one")
+    if model is not None and len(runs) > 1:
+        raise RecipeError("model is the network of one run, and several are named: name one")
     sources = [RunDirectory.open(one).path if weights not in WORDS else one for one in runs]
     members = [predictor.load(one, weights, model=model, max_pixels=max_pixels) for one in sources]
     if black_white is not None:

@@ -267,6 +267,11 @@ class Task(nn.Module, ABC):
         """
         return None
 
+    @property
+    def asks_baseline(self) -> bool:
+        """Whether the user asked for the baseline, so that images are decoded again for it where they are not kept."""
+        return False
+
     def warnings(self, setup: TrainingSetup) -> list[str]:
         """What the user should know before training, a sentence each.
 

@@ -28,14 +28,14 @@ def test_ridge_is_the_solution_of_the_normal_equations(width):
 
 @pytest.mark.parametrize("width", [6, 90])
 def test_svm_has_no_gradient_at_its_solution(width):
-    features, labels = clouds(10, width)
+    features, labels = clouds(6, width)
     values, targets = features.double(), 2 * torch.nn.functional.one_hot(labels, 3).double() - 1
     for penalty, (weight, bias) in zip([1.0, 0.1], METHODS["svm"][0](values, targets, [1.0, 0.1], 0), strict=True):
         weight, bias = weight.requires_grad_(), bias.requires_grad_()
         margin = targets * (values @ weight.T + bias)
-        loss = (1 - margin).clamp_min(0).square().sum() / 30 + penalty / 2 * weight.square().sum()
+        loss = (1 - margin).clamp_min(0).square().sum() / 18 + penalty / 2 * weight.square().sum()
         gradients = torch.autograd.grad(loss, [weight, bias])
-        assert max(float(one.abs().max()) for one in gradients) < 1e-5
+        assert max(float(one.abs().max()) for one in gradients) < 1e-4
 
 
 @pytest.mark.parametrize("by", METHODS)

@@ -101,6 +101,7 @@ def test_windows_need_an_image_larger_than_the_input(preprocessing, says):
 
 def test_classes_that_are_sides_change_places_and_others_that_look_so_do_not():
     assert class_order(["bike_left", "car", "bike_right", "lake", "rake"]) == [2, 1, 0, 3, 4]
+    assert class_order(["recreational vehicle, RV, R.V.", "copyright", "turn L", "turn R"]) == [0, 1, 3, 2]
 
 
 def test_class_that_is_a_side_without_a_partner_is_refused():

@@ -222,6 +222,15 @@ def test_what_is_averaged_is_said(caplog):
     assert "averaged over 4 answers an image (2 networks, views flip): probabilities of the classes" in caplog.text
 
 
+def test_images_that_have_the_input_size_lose_no_borders_to_any_of_the_networks():
+    wide = Preprocessing(size_hw=(28, 28), rule="cover", crop=0.5, **PLAIN)
+    members = [classifier(0), classifier(1, preprocessing=wide)]
+    image = photo(28, 28)
+    whole = [scores_of(one.uncropped().predict(image), 3) for one in members]
+    joined = scores_of(Ensemble(members).uncropped().predict(image), 3)
+    assert torch.allclose(joined, sum(whole) / 2, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("members", "views", "says"),
     [

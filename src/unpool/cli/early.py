@@ -20,8 +20,8 @@ _ROOT = "data.root="
 _LISTED = 5
 
 
-def start_training(recipe: str, overrides: Sequence[str]) -> None:
-    """Says what is trained on what; the folder is checked before, the values of the recipe after that.
+def start_training(recipe: str, overrides: Sequence[str], *, verb: str = "training") -> None:
+    """Says what is done (`verb`) by which recipe on what; the folder is checked before, the recipe's values after.
 
     Raises:
         DataError: the folder of the data set does not exist.
@@ -34,7 +34,7 @@ def start_training(recipe: str, overrides: Sequence[str]) -> None:
     for root in roots[-1:]:
         require_root(root)
     on = f" on {roots[-1]}" if roots else ""
-    _say(f"training {recipe}{on}")
+    _say(f"{verb} {recipe}{on}")
     from unpool.recipe import early_recipe
 
     settings = early_recipe(recipe, overrides)

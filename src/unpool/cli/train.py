@@ -45,7 +45,7 @@ def parser() -> Parser:
 def run(values: Namespace) -> int:
     """Trains a recipe, or resumes a run, prints its metrics and directory, and returns 0."""
     if values.resume is None:
-        recipe, overrides = _recipe_of(values.items)
+        recipe, overrides = recipe_of(values.items)
         if values.from_shell:
             start_training(recipe, overrides)
             if processes := more_processes(recipe, overrides):
@@ -108,7 +108,8 @@ def _resumable(runs: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def _recipe_of(items: Sequence[str]) -> tuple[str, list[str]]:
+def recipe_of(items: Sequence[str]) -> tuple[str, list[str]]:
+    """The recipe and the overrides among the words of a command line."""
     if not items:
         raise RecipeError("give a recipe's name or file, or --resume RUN; `unpool recipes` lists the names")
     recipe, *overrides = items

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from unpool import __version__
-from unpool.cli import completion, evaluate, find_lr, models, predict, recipes, show, summary, train
+from unpool.cli import completion, evaluate, find_lr, models, predict, probe, recipes, show, summary, train
 from unpool.cli.console import write_result
 from unpool.errors import RecipeError, quoted
 
 VERBS: dict[str, ModuleType] = {
     "recipes": recipes,
     "train": train,
+    "probe": probe,
     "evaluate": evaluate,
     "predict": predict,
     "find-lr": find_lr,

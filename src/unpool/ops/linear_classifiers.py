@@ -142,7 +142,7 @@ def _svm(features: Tensor, targets: Tensor, penalties: Sequence[float], seed: in
     solutions = []
     for penalty in penalties:  # each from the one before
         optimizer = torch.optim.LBFGS(
-            [unknown], max_iter=500, tolerance_grad=1e-7, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+            [unknown], max_iter=200, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
         )
 
         def loss(penalty: float = penalty, optimizer: torch.optim.LBFGS = optimizer) -> Tensor:
@@ -182,6 +182,6 @@ def _descended(features: Tensor, labels: Tensor, num_classes: int, penalty: floa
 
 METHODS: dict[str, tuple[Solve, tuple[float, ...]]] = {
     "ridge": (_ridge, tuple(10.0**i for i in range(-4, 4))),
-    "svm": (_svm, tuple(10.0**i for i in range(-4, 2))),
+    "svm": (_svm, tuple(10.0**i for i in range(-3, 3))),
     "sgd": (_sgd, tuple(10.0**i for i in range(-5, 1))),
 }

@@ -60,7 +60,8 @@ def side_of(name: str) -> str:
 def class_order(names: Sequence[str]) -> list[int]:
     """Returns which class of an image each class is in its mirror image: left and right change places.
 
-    Only a whole word, or L and R by themselves, is a side here: `lake` and `rake` are no pair.
+    Two names that differ in a side alone are a pair, where it is a word or a letter by itself: `lake` and `rake` are
+    none. One name alone has a side by the word left or right: `R.V.` is no side.
 
     Raises:
         RecipeError: a class has a side and no partner.
@@ -73,7 +74,8 @@ def class_order(names: Sequence[str]) -> list[int]:
     for first, second in flip_pairs(names):
         if side_of(names[first]) and side_of(names[second]):
             order[first], order[second] = second, first
-    alone = [name for i, name in enumerate(names) if order[i] == i and side_of(name)]
+    words = [{part.lower() for part in _BREAKS.split(name)} for name in names]
+    alone = [name for i, name in enumerate(names) if order[i] == i and _WHOLE.keys() & words[i]]
     if alone:
         raise RecipeError(
             f"class {alone[0]} is a side and no other class is its mirror image, so that its mirrored images have no "

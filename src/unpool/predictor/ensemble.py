@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -91,6 +92,11 @@ class Ensemble(Predictor):
     def predict(self, image: Tensor) -> dict[str, Any]:
         with self.asking():
             return self._answer(image)
+
+    def uncropped(self) -> "Ensemble":
+        asked = copy(self)
+        asked._members = [one._replace(predictor=one.predictor.uncropped()) for one in self._members]
+        return asked
 
     def asking(self) -> ExitStack:
         """A context in which the networks are evaluated: evaluation mode, finite outputs, no gradients."""

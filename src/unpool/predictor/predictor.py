@@ -119,12 +119,16 @@ class Predictor:
         return Answers(records, many, partial(self._drawn, decoding))
 
     def _asked(self, image: ImageLike, decoding: Decoding) -> dict[str, Any]:
-        decoded, asked = read_image(image, decoding, self.levels), self
+        decoded = read_image(image, decoding, self.levels)
         is_of_set = self.levels is not None and isinstance(image, Tensor | np.ndarray)
-        if is_of_set and tuple(decoded.shape[-2:]) == self.preprocessing.size_hw:
-            asked = copy(self)
-            asked.preprocessing = replace(self.preprocessing, crop=1.0)
-        return asked.predict(decoded)
+        is_sized = is_of_set and tuple(decoded.shape[-2:]) == self.preprocessing.size_hw
+        return (self.uncropped() if is_sized else self).predict(decoded)
+
+    def uncropped(self) -> "Predictor":
+        """The same for images that were brought to size, whose borders are not cut off a second time."""
+        asked = copy(self)
+        asked.preprocessing = replace(self.preprocessing, crop=1.0)
+        return asked
 
     def _drawn(self, decoding: Decoding, image: ImageLike, record: dict[str, Any]) -> Tensor:
         """The answer on its image, (3, H, W) uint8."""

@@ -7,7 +7,7 @@ added with `auxiliary_weight`.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
@@ -23,6 +23,7 @@ from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import GAMMA, LABEL_LOSSES, Gamma, LabelLossName, check_label_loss
+from unpool.tasks.hog_baseline import hog_baseline, require_hog
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
@@ -40,6 +41,8 @@ class Classification(OneForward):
         focal_gamma: of "focal", how much less.
         label_smoothing: share of the target spread evenly over all classes, below 1; not of "focal".
         auxiliary_weight: of the loss of each auxiliary head, where the network has any; 0.3 is GoogLeNet's.
+        baseline: what stands beside the score of a run: "frequent", the most frequent class, or "hog", histograms of
+            oriented gradients and a linear support vector machine, which needs scikit-image.
     """
 
     needs = ("image", "label")
@@ -60,10 +63,14 @@ class Classification(OneForward):
         focal_gamma: Gamma = 2.0,
         label_smoothing: Annotated[float, SMOOTHING] = 0.0,
         auxiliary_weight: AuxiliaryWeight = 0.3,
+        baseline: Literal["frequent", "hog"] = "frequent",
     ) -> None:
         super().__init__()
         if not info.classes:
             raise RecipeError("classification needs class names; the data set gives none")
+        if baseline == "hog":
+            require_hog()
+        self.baseline_kind: Literal["frequent", "hog"] = baseline
         self.info = info
         self.label_smoothing = check_number("task.label_smoothing", label_smoothing, SMOOTHING)
         self.loss_name = check_label_loss(loss, self.label_smoothing)
@@ -177,6 +184,10 @@ class Classification(OneForward):
         heights = ancestor_heights(self.info.synsets, self.info.tree) if self.info.tree else None
         return LabelScores(self.info.classes, heights)
 
+    @property
+    def asks_baseline(self) -> bool:
+        return self.baseline_kind != "frequent"
+
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.
 
@@ -196,7 +207,11 @@ class Classification(OneForward):
         return Exhibit((("", image),), caption=text, is_right=truth == answer)
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
-        """The class most frequent in training, as the answer to every image."""
+        """The class most frequent in training, as the answer to every image; or what `baseline` asks for."""
+        if self.baseline_kind == "hog":
+            share, count = hog_baseline(train, val, self.outputs)
+            about = f"Histograms of oriented gradients and a linear support vector machine, on {count} training images."
+            return Baseline("top1", share, about)
         counts = [torch.bincount(_labels(samples), minlength=self.outputs) for samples in (train, val)]
         frequent = int(counts[0].argmax())
         share = int(counts[1][frequent]) / max(1, int(counts[1].sum()))
