@@ -100,6 +100,14 @@ def test_no_region_is_an_empty_answer_with_a_gradient():
     found.sum().backward()
 
 
+def test_region_whose_corners_are_no_numbers_is_nan_and_others_are_read():
+    maps, boxes = [ramp(4), ramp(8)], torch.tensor([[torch.nan] * 4, BOX])
+    pool = RegionPooling([4, 8], 7, kind="align")
+    regions = pool(maps, [boxes])
+    assert regions[0].isnan().all()
+    assert torch.equal(regions[1], pool(maps, [boxes[1:]])[0])
+
+
 @pytest.mark.parametrize("kind", ["align", "align_by_corners"])
 def test_roi_align_on_several_threads_has_the_bits_of_torchvisions(kind, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)

@@ -84,6 +84,8 @@ class _AlignOnCpu(torch.autograd.Function):
         ctx.rows, ctx.settings, ctx.shapes = rows, settings, [x.shape for x in maps]
         height, width = settings[0][0]
         pooled = maps[0].new_empty(len(regions), maps[0].shape[1], height, width)
+        if sum(map(len, rows)) < len(regions):  # a region whose corners are no numbers is read from no map
+            pooled.fill_(torch.nan)
         whole = [x.detach().contiguous() for x in maps]
 
         @torch.inference_mode()
