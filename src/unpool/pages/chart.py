@@ -63,7 +63,9 @@ def line_chart(
 
 
 def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
-    keys = [element("span", {"class": "key"}, element("i", {"class": _colour(i)}), name) for i, name in enumerate(names)]
+    keys = [
+        element("span", {"class": "key"}, element("i", {"class": _colour(i)}), name) for i, name in enumerate(names)
+    ]
     caption = element("figcaption", None, element("b", None, title), *(keys if len(names) > 1 else ()))
     return element("figure", {"class": "chart"}, caption, inside)
 
