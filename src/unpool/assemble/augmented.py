@@ -71,7 +71,9 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
     samples, task = data.train.samples, make_task(recipe, data)
     count = min(IMAGES, len(samples))
     positions = [int(position) for position in torch.linspace(0, len(samples) - 1, count).round()]
-    loader = make_train_loader(with_colour_axes(recipe, samples), data)
+    # pictures are of the loader, which makes what a device would
+    shown = load_recipe(with_colour_axes(recipe, samples), {"data.augment_on": "loader"})
+    loader = make_train_loader(shown, data)
     indices = [position * recipe.data.repeat for position in positions]
     batches = [loader.batch_of(indices, epoch) for epoch in range(EPOCHS)]
     rows = []

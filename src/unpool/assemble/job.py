@@ -8,6 +8,7 @@ from torch import nn
 from unpool.assemble.data import Data
 from unpool.assemble.loaders import require_one_size
 from unpool.assemble.model import make_model, make_task, scale_by_data
+from unpool.data.augment import OnDevice
 from unpool.data.findings import most_skipped
 from unpool.data.loader import Loader
 from unpool.data.order import ByRank, whole_of
@@ -23,7 +24,7 @@ from unpool.training.optim import build_optimizer, check_weights
 from unpool.training.processes import world_size
 from unpool.training.schedules import Schedule, build_schedule, with_cycles
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch
+from unpool.types import Batch, Transform
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def make_job(
     task.freeze(model)
     freeze(model, recipe.model.frozen)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)
-    prepare = Prepare(data.preprocessing, device)
+    prepare = Prepare(data.preprocessing, device, transform=loader.transform)
     if starts_new:
         scale_by_data(recipe, model, lambda: task.losses(model, prepare(first_batch(loader))))
     if train.norm_momentum is not None:
@@ -150,13 +151,28 @@ def make_device(recipe: Recipe) -> torch.device:
 
 
 class Prepare:
-    """From the loader's uint8 batch to float on the device; one more use of Preprocessing, not a copy of it."""
+    """From the loader's uint8 batch to float on the device; one more use of Preprocessing, not a copy of it.
 
-    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+    Args:
+        preprocessing: for its normalisation.
+        device: of the result.
+        transform: of the loader of training batches, which may leave images to the device.
+    """
+
+    def __init__(
+        self, preprocessing: Preprocessing, device: torch.device, *, transform: Transform | None = None
+    ) -> None:
         self.preprocessing = preprocessing
         self.device = device
+        self._on_device = transform if isinstance(transform, OnDevice) else None
 
     def __call__(self, batch: Batch) -> Batch:
+        if "maps" in batch:
+            if self._on_device is None:
+                raise ValueError(
+                    "the batch has images that the device is to augment: give Prepare the loader's transform"
+                )
+            batch = self._on_device.apply(batch, self.device)
         moved = {key: to_device(value, self.device, key=key) for key, value in batch.items()}
         image, normalize = moved["image"], self.preprocessing.normalize
         if isinstance(image, list):

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from unpool.assemble.data import Data
 from unpool.assemble.processes import num_workers
-from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, Step
+from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, OnDevice, Step
+from unpool.data.augment.on_device import require_alike
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
@@ -38,6 +39,9 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
         seed=recipe.train.seed,
     )
     samples = data.train.samples
+    if recipe.data.augment_on == "device":
+        require_alike(samples)
+        transform = OnDevice(transform)
     if recipe.data.repeat > 1:
         samples = Repeated(samples, recipe.data.repeat)
     if recipe.data.verify == "headers" and not data.train.manifest["memory"]:

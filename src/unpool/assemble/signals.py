@@ -107,15 +107,14 @@ def show_init(
     data = read_data(loaded, progress=progress)
     loader = make_train_loader(loaded, data)
     require_one_size(loaded, loader)
-    batch = first_batch(loader)
-    signals = {name: _signals(with_planned_anchors(one, data), data, batch) for name, one in recipes.items()}
-    return InitReport(loaded.model.described, len(batch["index"]), signals)
+    prepared = Prepare(data.preprocessing, make_device(loaded), transform=loader.transform)(first_batch(loader))
+    signals = {name: _signals(with_planned_anchors(one, data), data, prepared) for name, one in recipes.items()}
+    return InitReport(loaded.model.described, len(prepared["index"]), signals)
 
 
-def _signals(recipe: Recipe, data: Data, batch: Batch) -> list[Signal]:
+def _signals(recipe: Recipe, data: Data, prepared: Batch) -> list[Signal]:
     device = make_device(recipe)
     task = make_task(recipe, data).to(device)
     model = make_model(recipe, task, data.info).to(device).train()
-    prepared = Prepare(data.preprocessing, device)(batch)
     scale_by_data(recipe, model, lambda: task.losses(model, prepared))
     return measure_signals(model, lambda: total_loss(task.losses(model, prepared)))

@@ -132,7 +132,7 @@ def recolour(image: Tensor, matrix: Tensor) -> Tensor:
     """
     batch, channels, height, width = image.shape
     flat = image.float().reshape(batch, channels, height * width)
-    part = matrix.to(torch.float32)
+    part = matrix.to(image.device, torch.float32)
     return torch.baddbmm(part[:, :, channels:], part[:, :, :channels], flat).view(image.shape)
 
 

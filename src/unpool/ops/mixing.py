@@ -25,7 +25,7 @@ def blend(image: Tensor, partner: Tensor, share: Tensor) -> Tensor:
         >>> blend(image, torch.tensor([1, 0]), torch.tensor([0.75, 1.0])).flatten()
         tensor([125, 200], dtype=torch.uint8)
     """
-    kept = share.float()[:, None, None, None]
+    kept = share.to(image.device, torch.float32)[:, None, None, None]
     mixed = image.float().mul_(kept).addcmul_(image[partner].float(), 1 - kept)
     return mixed if image.is_floating_point() else mixed.round_().to(image.dtype)
 

@@ -172,13 +172,16 @@ def check_data(recipe: Recipe, readers: Rows) -> Iterator[Mistake]:
 
 
 def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.augment import AUGMENTATIONS, Finishing
+    from unpool.data.augment import AUGMENTATIONS, Finishing, OnDevice
     from unpool.tasks import TASKS
 
     task = recipe.task.name
     for position, (name, options) in enumerate(recipe.data.steps):
         path, kind = ("data", "augment", position), AUGMENTATIONS.get(name)
         yield from _check_row(path, "augmentation", name, options, rows=AUGMENTATIONS)
+        if kind and recipe.data.augment_on == "device" and issubclass(kind, OnDevice.refuses):
+            text = f"augmentation {quoted(name)} has no form for a whole batch on the device"
+            yield Mistake((*path, name), f"{text}: set data.augment_on=loader, or leave {name} out")
         if kind and issubclass(kind, Finishing) and kind.mixes and task in TASKS and not TASKS[task].mixes:
             fitting = ", ".join(other for other in TASKS if TASKS[other].mixes)
             text = f"augmentation {quoted(name)} mixes two images, and the loss of task {quoted(task)} is of one"

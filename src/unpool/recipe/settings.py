@@ -86,6 +86,8 @@ class Data(_OpenSection):
             only, and a training image that cannot be decoded later is replaced by another one.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order.
+        augment_on: "loader" augments in the processes that read; "device" where the network is trained, a whole batch
+            at a time, by the same numbers, for images of one size.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
         order: name and options of the order in which an epoch uses the training images.
         noise: name and options of the noise added to every image, in evaluation too; None adds none.
@@ -118,6 +120,7 @@ class Data(_OpenSection):
     verify: Literal["decode", "headers"] = "decode"
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
     augment: tuple[Augmentation, ...] = ()
+    augment_on: Literal["loader", "device"] = "loader"
     repeat: Count = 1
     order: Augmentation = Field(default_factory=lambda: {"shuffled": {}})
     noise: Augmentation | None = None
@@ -142,6 +145,7 @@ class Data(_OpenSection):
         if self.normalize == "location" and (self.size is None or self.train_size is not None):
             raise ValueError("a mean image needs images of its size: set size to it, and leave train_size out")
         self._agree_on_sides()
+        self._agree_on_device()
         by_aspect = self.order.get("grouped", {}).get("by") == "aspect"
         if by_aspect and self.keeps_size and self.train_size is None:
             raise ValueError(
@@ -163,6 +167,16 @@ class Data(_OpenSection):
                 f"shorter is {self.shorter} and size {list(self.size)}, and both say how large images get: leave one "
                 "out, such as by size: null"
             )
+
+    def _agree_on_device(self) -> None:
+        if self.augment_on == "loader":
+            return
+        for key, why in (("noise", "is added to finished images"), ("shorter", "gives each image a size of its own")):
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"augment_on is device, and {key} {why}, which the loader does: set augment_on to loader, or leave "
+                    f"{key} out"
+                )
 
     def _agree_on_files(self) -> None:
         if self.bands is not None and len(self.bands) != self.channels and (len(self.bands), self.channels) != (1, 3):

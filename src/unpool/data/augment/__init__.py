@@ -11,6 +11,7 @@ from unpool.data.augment.iou_crop import IouCrop
 from unpool.data.augment.lens import Lens
 from unpool.data.augment.mixup import Mixup
 from unpool.data.augment.mosaic import Mosaic
+from unpool.data.augment.on_device import OnDevice
 from unpool.data.augment.pca_color import PcaColor
 from unpool.data.augment.pipeline import Augment, Collate
 from unpool.data.augment.resized_crop import ResizedCrop
@@ -23,7 +24,7 @@ from unpool.data.augment.stretch import Stretch
 from unpool.data.augment.translate import Translate
 from unpool.data.augment.turn import Turn
 
-__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Finishing", "Geometry", "Joining", "Step"]
+__all__ = ["AUGMENTATIONS", "Augment", "Collate", "Colour", "Finishing", "Geometry", "Joining", "OnDevice", "Step"]
 
 AUGMENTATIONS: dict[str, type[Step]] = {
     "mosaic": Mosaic,

@@ -55,7 +55,7 @@ class Erasing(Finishing):
             (height, width), (y, x) = sides[i].int().tolist(), (int(top[i]), int(left[i]))
             part = result[i, :, y : y + height, x : x + width]
             if self._is_random:
-                part.random_(0, 256, generator=generators[i])
+                part.copy_(torch.empty(part.shape, dtype=part.dtype).random_(0, 256, generator=generators[i]))
             else:
                 part.copy_(fill[:, None, None].expand(part.shape))
         return {"image": result}

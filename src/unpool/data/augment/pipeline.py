@@ -5,6 +5,7 @@ depends on nothing but (seed, epoch, index of the sample, place in the list), so
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,21 @@ from unpool.types import Batch, DataInfo, Sample
 
 Pair = tuple[int, int]
 Maps = Tensor | list[Bent]  # (B, 3, 3), or one of each image
+PICTURES = ("image", "clean")  # move and change colour alike
+
+
+class Plan(NamedTuple):
+    """What is drawn for a batch.
+
+    Attributes:
+        maps: from the pixels of each window to those of its image.
+        windows: their sizes.
+        colours: (B, C, C + 1), None where no step changes colours.
+    """
+
+    maps: Maps
+    windows: list[Pair]
+    colours: Tensor | None
 
 
 class Augment:
@@ -71,30 +87,45 @@ class Augment:
         self._seed = seed
 
     def __call__(self, samples: list[Sample], epoch: int) -> Batch:
+        samples, plan = self.planned(samples, epoch)
+        pictures = {
+            key: self._warp([sample[key] for sample in samples], plan.maps, plan.windows, colours=plan.colours)
+            for key in PICTURES
+            if key in samples[0]
+        }
+        return self.finished(self.moved(samples, plan, pictures), epoch)
+
+    @property
+    def fill(self) -> Tensor:
+        """(C,) what lies beside an image, 0..255."""
+        return self._preprocessing.fill
+
+    def planned(self, samples: list[Sample], epoch: int) -> tuple[list[Sample], Plan]:
+        """The samples, some of them made of several, and what is drawn for them."""
         index = torch.stack([sample["index"] for sample in samples])
         samples, is_sized = self._joined(samples, index, epoch)
-        images = [sample["image"] for sample in samples]
         maps, windows = self._maps(samples, index, epoch, is_sized=is_sized)
-        colours = self._colours(images, index, epoch)
-        batch = {"image": self._warp(images, maps, windows, colours=colours)}
-        batch["valid_xyxy"] = torch.tensor([[0.0, 0.0, width, height] for height, width in windows])
-        if self._preprocessing.normalization == "image":
-            batch["shown_xyxy"] = _shown_boxes(images, maps, windows)
-        if "clean" in samples[0]:  # moves and changes colour with its image
-            batch["clean"] = self._warp([sample["clean"] for sample in samples], maps, windows, colours=colours)
-        moved = [
-            warp_targets(s, m, hw, flip_pairs=self._info.flip_pairs)
-            for s, m, hw in zip(samples, maps, windows, strict=True)
-        ]
-        targets = [{k: v for k, v in one.items() if k != "clean"} for one in moved]
+        return samples, Plan(maps, windows, self._colours([sample["image"] for sample in samples], index, epoch))
+
+    def moved(self, samples: list[Sample], plan: Plan, pictures: Batch) -> Batch:
+        """The pictures, what lies on them as the windows show it, and which part of each is no padding."""
+        windows = plan.windows
+        lying = [{key: value for key, value in sample.items() if key not in PICTURES} for sample in samples]
+        parts = zip(lying, plan.maps, windows, strict=True)
+        targets = [warp_targets(s, m, hw, flip_pairs=self._info.flip_pairs) for s, m, hw in parts]
         if "size_hw" in samples[0]:
             targets = [one | {"size_hw": torch.tensor(hw)} for one, hw in zip(targets, windows, strict=True)]
-        return self._finished(stack_targets(targets) | batch, index, epoch, windows=windows)
+        batch = stack_targets(targets) | {"image": pictures["image"]}
+        batch["valid_xyxy"] = torch.tensor([[0.0, 0.0, width, height] for height, width in windows])
+        if self._preprocessing.normalization == "image":
+            batch["shown_xyxy"] = _shown_boxes([sample["image"] for sample in samples], plan.maps, windows)
+        return batch | pictures
 
-    def _finished(self, batch: Batch, index: Tensor, epoch: int, *, windows: list[Pair]) -> Batch:
-        size_hw = torch.tensor(windows, dtype=torch.float64)
+    def finished(self, batch: Batch, epoch: int) -> Batch:
+        """The batch after the steps that change finished images, on whatever device these are."""
+        size_hw = batch["valid_xyxy"][:, [3, 2]].double()
         for position, step in self._finishing:
-            draws = Draws(self._seed, epoch, index=index, stream=position)
+            draws = Draws(self._seed, epoch, index=batch["index"], stream=position)
             changed = step.finish(batch["image"], draws, size_hw=size_hw, fill=self._preprocessing.fill)
             batch = batch | changed
         if "partner" in batch and "shown_xyxy" in batch:  # of the two images that now show
