@@ -216,3 +216,12 @@ def test_images_of_several_sizes_are_refused_with_their_sizes():
 
     with pytest.raises(RecipeError, match=r"have 2 sizes, from 50x20 to 40x30: set data\.augment_on=loader"):
         require_alike(Sizes())  # type: ignore[arg-type]
+
+
+def test_stream_taken_up_in_an_epoch_has_the_bits_of_the_whole_one():
+    loader, data = made("device")
+    prepare = Prepare(data.preprocessing, torch.device("cpu"), transform=loader.transform)
+    whole = [prepare(batch)["image"] for batch in loader.stream(0, 0, 2)]
+    resumed = [prepare(batch)["image"] for batch in loader.stream(1, 1, 2)]
+    assert len(whole) == 4
+    assert torch.equal(resumed[0], whole[3])

@@ -102,8 +102,8 @@ class Finishing(ABC):
         """What changes in a batch: `image`, and `partner` and `mix` where images are mixed.
 
         Args:
-            image: (B, C, H, W) uint8, not to be written into.
-            draws: numbers for each sample.
+            image: (B, C, H, W) uint8 on any device, not to be written into.
+            draws: numbers for each sample, on the host.
             size_hw: (B, 2) float64 size of what is no padding of each image, at the top left.
             fill: (C,) the mean colour.
         """
