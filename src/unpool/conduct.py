@@ -209,7 +209,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
             *_batch_warnings(recipe, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(job, batch, smallest=smallest, parts=parts),
-            *warn_of_statistics(job),
+            *([] if recipe.train.precise_norms else warn_of_statistics(job)),
             *warn_of_processes(job, whole_of(loader.order).batch),
         ]
         for warning in dict.fromkeys(chain.from_iterable(processes.gathered(warnings))):

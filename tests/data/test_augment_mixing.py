@@ -8,15 +8,16 @@ from torch import Tensor
 
 from unpool.assemble import loaders
 from unpool.assemble.data import read_data
-from unpool.assemble.loaders import _shared_out, make_train_loader
+from unpool.assemble.loaders import _require_mixed, _shared_out, make_train_loader
 from unpool.data.augment import AUGMENTATIONS, Augment
 from unpool.data.draws import Draws
 from unpool.data.order import ByRank, Sequential
 from unpool.errors import RecipeError
-from unpool.ops.mixing import PAIR
+from unpool.ops.mixing import PAIR, partners
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
 from unpool.tasks.classification import Classification
+from unpool.training.preflight import head
 from unpool.types import Batch, DataInfo, Sample
 
 MIXING = ["mixup", "cutmix"]
@@ -178,6 +179,28 @@ def test_other_tasks_refuse_mixing_by_name(name):
     with pytest.raises(RecipeError, match=rf"'{name}' mixes two images.*'segmentation'.*leave {name} out.*classificat"):
         load_recipe("scenes_unet", [f"data.augment=[{name}]"])
     load_recipe("mnist_convnet", [f"data.augment=[{name}]", "data.root=."])
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_first_of_a_mixed_batch_have_their_partners_among_them(size):
+    first = head(mixed("mixup", count=8), size)
+    assert first["partner"].tolist() == partners(size).tolist()
+    assert len(first["label"][first["partner"]]) == size
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"train.batch": 1}, "no image has another one: set train.batch"),
+        ({"data.size": None, "data.shorter": 32, "data.longest": 64}, "padding would be mixed in: set data.size"),
+        ({"data.order": {"p_times_k": {"per_class": 4}}}, "4 images of one class.*take another order"),
+    ],
+)
+@pytest.mark.parametrize("name", MIXING)
+def test_mixing_that_would_mix_no_labels_or_mix_in_padding_is_refused(name, settings, expected):
+    recipe = load_recipe("folder_resnet18", {"data.root": ".", "data.augment": [name], **settings})
+    with pytest.raises(RecipeError, match=rf"has {name}, .*{expected}.*leave {name} out"):
+        _require_mixed(recipe)
 
 
 def test_loader_of_a_process_keeps_pairs_together(monkeypatch):

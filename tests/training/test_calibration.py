@@ -124,7 +124,7 @@ def test_norm_that_does_not_train_keeps_its_average():
 def test_older_run_keeps_the_average_of_its_running_statistics(monkeypatch):
     job = make_job(epochs=1, ema=0.9)
     fit(job)
-    monkeypatch.setattr(calibration, "YOUNG", 6)
+    monkeypatch.setattr(calibration, "WINDOWS", 0.6)
     before = job.averaging.averages["model.1.running_mean"].clone()
     recalibrate(job, batches)
     assert torch.equal(job.averaging.averages["model.1.running_mean"], before)
@@ -145,6 +145,24 @@ def test_short_run_without_averages_says_what_its_validation_loss_may_be(epochs,
     warnings = warn_of_statistics(make_job(epochs=epochs, ema=ema))
     assert len(warnings) == warned
     assert all("the run takes 12 steps" in text and "train.ema=0.9" in text for text in warnings)
+
+
+def test_statistics_of_a_small_momentum_are_young_for_longer():
+    job = make_job(epochs=17)  # 102 steps
+    assert warn_of_statistics(job) == []
+    for momentum, text in ((0.01, "for about 1000 steps"), (None, "throughout, as means over all steps")):
+        job.model[1].momentum = momentum
+        assert text in warn_of_statistics(job)[0]
+
+
+def test_small_momentum_is_recalibrated_after_a_hundred_steps():
+    job, state = trained(network())
+    job.counters.step = 150
+    recalibrate(job, batches)
+    assert torch.equal(job.averaging.averages["model.1.running_mean"], state["1.running_mean"])
+    job.model[1].momentum = 0.01
+    recalibrate(job, batches)
+    torch.testing.assert_close(job.averaging.averages["model.1.running_mean"], by_hand(state)[0])
 
 
 def test_network_without_batch_norm_has_no_statistics_to_warn_of():

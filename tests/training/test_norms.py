@@ -4,6 +4,7 @@ from torch import nn
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits, weights
 from unpool.errors import RecipeError, Stopped
+from unpool.layers.transfer import freeze
 from unpool.training.averaging import EqualAveraging
 from unpool.training.evaluation import Evaluate, evaluate
 from unpool.training.loop import fit
@@ -103,6 +104,16 @@ def test_network_without_batch_norm_has_no_statistics_to_set():
             change(nn.Linear(2, 2))
 
 
+def test_norms_of_frozen_parts_have_no_statistics_to_set():
+    model = nn.ModuleDict({"body": nn.BatchNorm2d(2), "head": nn.BatchNorm2d(3)}).eval()
+    freeze(model, ["body"])
+    assert require_norms(model, "train.precise_norms") == [model["head"]]
+    assert not model.training
+    freeze(model, ["head"])
+    with pytest.raises(RecipeError, match=r"train\.precise_norms is set and every batch norm of the network is frozen"):
+        require_norms(model, "train.precise_norms")
+
+
 def test_evaluation_before_there_is_an_equal_average_leaves_the_trained_network_alone():
     plain, job = make_job(epochs=1, swa=(12,)), make_job(epochs=1, swa=(12,))
     fit(plain, [Evaluate(Loader())])
@@ -111,7 +122,7 @@ def test_evaluation_before_there_is_an_equal_average_leaves_the_trained_network_
 
 
 def test_equal_average_is_measured_with_statistics_of_its_own_weights_at_any_step(monkeypatch):
-    monkeypatch.setattr("unpool.training.calibration.YOUNG", 1)
+    monkeypatch.setattr("unpool.training.calibration.WINDOWS", 0.1)
     job = make_job(epochs=3, swa=(12, 18))
     measure = Evaluate(Loader(), calibrating=lambda epoch: list(Loader().stream(epoch, 0, epoch + 1)))
     fit(job, [measure])

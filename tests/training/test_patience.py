@@ -22,12 +22,13 @@ class Rates(Callback):
             self.factors.append(record.lr / job.schedule(record.step - 1))
 
 
-def trained(values, *, epochs=12, higher_is_better=True, **settings):
+def trained(values, *, epochs=12, higher_is_better=True, is_precise=False, **settings):
     """A run whose metric follows a script: the job, its patience, and its rates by epoch."""
     task, rates = Scripted(values), Rates()
     task.described = {"top1": Description("accuracy", higher_is_better=higher_is_better)}
-    job, measure = make_job(epochs=epochs, task=task, loader=Loader(batch=22)), Evaluate(Loader(batch=22))
-    patience = Patience(measure, **settings)
+    job = make_job(epochs=epochs, task=task, loader=Loader(batch=22))
+    measure = Evaluate(Loader(batch=22), is_precise=is_precise)
+    patience = Patience(**settings)
     fit(job, [measure, patience, rates])
     return job, patience, rates.factors
 
@@ -38,7 +39,7 @@ def test_rate_falls_after_as_many_evaluations_without_improvement_and_then_the_r
     assert factors == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])  # ends after the ninth
     assert job.counters.epoch == 9
     assert job.counters.is_ended
-    assert len(patience.evaluation.history) == 9
+    assert [epoch for epoch, _ in patience.watched] == list(range(1, 10))
 
 
 def test_figure_that_is_to_fall_improves_where_it_falls():
@@ -64,6 +65,23 @@ def test_run_says_what_was_chosen_on_the_validation_images(caplog):
     assert "one to publish is measured on others" in said
     assert "the learning rate is multiplied by 0.1" in caplog.text
     assert "the run ends after epoch 5" in caplog.text
+
+
+def test_figures_of_precise_statistics_change_nothing_that_was_chosen():
+    values = [0.5, 0.5, 0.5, 0.9]  # the last one is that of the precise statistics
+    job, patience, _ = trained(values, patience=2, is_precise=True)
+    assert job.counters.is_ended
+    assert "the run ended after epoch 3 of 12" in (patience.selection(job) or "")
+    again = Patience(patience=2)
+    again.load_state_dict(patience.state_dict())
+    assert again.selection(job) == patience.selection(job)
+
+
+def test_stall_at_the_last_planned_epoch_chose_nothing(caplog):
+    caplog.set_level("INFO")
+    job, patience, _ = trained([0.5, 0.5, 0.5], epochs=3, patience=2)
+    assert patience.selection(job) is None
+    assert "the run ends" not in caplog.text
 
 
 def test_run_that_went_on_improving_says_nothing():

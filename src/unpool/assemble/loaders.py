@@ -30,6 +30,7 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     _require_in_view(steps, _shortest_side(data))
     _require_targets(recipe, data.train.samples.gives)
     _require_stretched(recipe)
+    _require_mixed(recipe)
     transform = Augment(
         steps,
         size_hw=None if size is None else (size[0], size[1]),
@@ -145,6 +146,28 @@ def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:
                 f"part of the batch, so that the pictures would be others than those of one process: leave {name} out, "
                 "or train by one process"
             )
+
+
+def _require_mixed(recipe: Recipe) -> None:
+    """Raises RecipeError for a step that mixes two images where it would change nothing, or mix in what pads one."""
+    mixing = [name for name, _ in recipe.data.steps if getattr(AUGMENTATIONS[name], "mixes", False)]
+    if not mixing:
+        return
+    in_a_row = next(iter(recipe.data.order.values())).get("per_class", 1)
+    if recipe.train.batch == 1:
+        problem, cure = "train.batch is 1, so that no image has another one", "set train.batch to 2 or more"
+    elif recipe.data.shorter is not None:
+        problem = "data.shorter gives images of several sizes, padded to one, so that padding would be mixed in"
+        cure = "set data.size in its stead"
+    elif in_a_row > 1:
+        problem = f"data.order puts {in_a_row} images of one class beside one another, so that labels would not mix"
+        cure = "take another order"
+    else:
+        return
+    raise RecipeError(
+        f"data.augment has {mixing[0]}, which mixes two neighbours of a batch, and {problem}: {cure}, or leave "
+        f"{mixing[0]} out"
+    )
 
 
 def _require_in_view(steps: Sequence[Step], side: int) -> None:

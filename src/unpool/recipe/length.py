@@ -4,6 +4,7 @@ import logging
 
 from unpool.recipe.reading import load_recipe
 from unpool.recipe.settings import Recipe
+from unpool.recipe.train_section import Train
 
 # between the 5 of 90 epochs of Goyal et al. 2017 (arXiv:1706.02677) and the 0.3 that a one-cycle schedule rises
 SHORT_WARMUP = 0.2
@@ -26,6 +27,14 @@ def fit_to_length(recipe: Recipe) -> Recipe:
             "train.swa_cycle, or train for more epochs",
             *(count, train.epochs),
         )
+    if train.swa is not None and (rest := train.epochs - train.averaged_epochs[-1]):
+        _log.warning(
+            "train.swa averages weights for the last time after epoch %d of %d: what is learned in the last %d enters "
+            "nothing; choose train.epochs and train.swa_cycle so that a cycle ends with the run",
+            *(train.averaged_epochs[-1], train.epochs, rest),
+        )
+    for key, reader in _unread(train).items():
+        _log.warning("train.%s is %g, and %s: it changes nothing", key, getattr(train, key), reader)
     if train.warmup_epochs < train.epochs:
         return recipe
     used = SHORT_WARMUP * train.epochs
@@ -34,3 +43,16 @@ def fit_to_length(recipe: Recipe) -> Recipe:
         *(train.warmup_epochs, train.epochs, used),
     )
     return load_recipe(recipe, {"train.warmup_epochs": used})
+
+
+def _unread(train: Train) -> dict[str, str]:
+    """Keys that differ from their default and that neither optimiser nor schedule reads, with why."""
+    optimizer = f"train.optimizer {train.optimizer}, which does not read it"
+    schedule = f"train.schedule {train.schedule}, which does not read it"
+    unread = {
+        "momentum": optimizer if train.optimizer in ("rmsprop", "adam", "adamw") else "",
+        "gamma": schedule if train.schedule not in ("step", "plateau") else "",
+        "power": schedule if train.schedule != "poly" else "",
+    }
+    fields = type(train).model_fields
+    return {key: why for key, why in unread.items() if why and getattr(train, key) != fields[key].default}

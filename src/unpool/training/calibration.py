@@ -12,6 +12,7 @@ divided by nothing. Where the set has too few for that, the norm keeps its avera
 see what it answers with that.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -28,7 +29,7 @@ from unpool.training.job import Job, lay_out
 from unpool.training.step import step_of
 from unpool.types import Batch
 
-YOUNG = 100  # steps; ten times the window of running statistics of momentum 0.1
+WINDOWS = 10  # of running statistics, for which a network is young: 100 steps of momentum 0.1
 BATCHES = 8
 EPOCHS = 10
 LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the root of 2 / LEAST
@@ -37,8 +38,8 @@ LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the 
 def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str]:
     """Puts the statistics of the averaged network over a few batches into the average; returns warnings.
 
-    Does nothing where the job does not average, or has taken YOUNG steps; weights that were far apart and count equally
-    get statistics of their mean at any time. Norms that do not train keep theirs.
+    Does nothing where the job does not average, or is no longer young (`young_steps`); weights that were far apart and
+    count equally get statistics of their mean at any time. Norms that do not train keep theirs.
 
     Args:
         job: in training mode; its trained weights and statistics, modes and generators are left as they are.
@@ -48,17 +49,25 @@ def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str
     averaging = job.averaging
     if averaging is None or not averaging.averages:
         return []
-    if job.counters.step >= YOUNG and not isinstance(averaging, EqualAveraging):
-        return []
     norms = training_norms(job)
-    if not norms:
+    if not norms or (job.counters.step >= young_steps(norms) and not isinstance(averaging, EqualAveraging)):
         return []
     with restored(job, norms), averaging.applied(job.learned), torch.no_grad():  # the average's own tensors
         counts = _compute(job, norms, batches)
         poor = {norms[norm]: count for norm, count in counts.items() if 0 < count < LEAST}
         if 0 < len(poor) < len(norms):
             _compute(job, [norm for norm, name in norms.items() if name not in poor], batches)
-    return _warn_of_few_values(poor)
+    return _warn_of_few_values(poor, young_steps(norms))
+
+
+def young_steps(norms: Collection[_BatchNorm]) -> float:
+    """Steps for which running statistics lag behind the weights; a mean over all batches since the first always does.
+
+    Example:
+        >>> young_steps([torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1, momentum=0.01)])
+        1000.0
+    """
+    return max(WINDOWS / norm.momentum if norm.momentum else math.inf for norm in norms)
 
 
 def _compute(
@@ -93,14 +102,14 @@ def _of_all(counts: Mapping[_BatchNorm, int]) -> dict[_BatchNorm, int]:
     return dict(zip(counts, processes.add_up(torch.tensor(list(counts.values()))).tolist(), strict=True))
 
 
-def _warn_of_few_values(counts: Mapping[str, int]) -> list[str]:
+def _warn_of_few_values(counts: Mapping[str, int], young: float) -> list[str]:
     if not counts:
         return []
     name = min(counts, key=counts.__getitem__)
     return [
         f"in {EPOCHS} epochs of the training set batch norm sees {counts[name]} values of a channel at {name} "
-        f"({len(counts)} such), and {LEAST} are needed: these statistics of batch norm lag behind the weights for "
-        f"about {YOUNG} steps; trust neither validation loss nor averaged weights before: train on more or larger "
+        f"({len(counts)} such), and {LEAST} are needed: these statistics of batch norm lag behind the weights "
+        f"{_lag(young)}; trust neither validation loss nor averaged weights before: train on more or larger "
         "images, or for more steps"
     ]
 
@@ -146,14 +155,19 @@ def statistics_of(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 def warn_of_statistics(job: Job) -> list[str]:
     """A warning where a run ends while the running statistics of batch norm lag behind the weights."""
-    if job.averaging is not None or job.total_steps >= YOUNG or not training_norms(job):
+    norms = training_norms(job)
+    if job.averaging is not None or not norms or job.total_steps >= (young := young_steps(norms)):
         return []
     steps = f"{job.total_steps} {'step' if job.total_steps == 1 else 'steps'}"
     return [
-        f"the run takes {steps}, and the running statistics of batch norm lag behind the weights for "
-        f"about {YOUNG}: the validation loss may lie far above the training loss; train longer, or set train.ema=0.9, "
-        "for which they are computed anew"
+        f"the run takes {steps}, and the running statistics of batch norm lag behind the weights {_lag(young)}: the "
+        "validation loss may lie far above the training loss; train longer, or set train.ema=0.9 or "
+        "train.precise_norms=true, for which they are computed anew"
     ]
+
+
+def _lag(young: float) -> str:
+    return "throughout, as means over all steps" if math.isinf(young) else f"for about {young:.0f} steps"
 
 
 def warn_of_processes(job: Job, batch: int) -> list[str]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from unpool.training.callbacks import Callback
-from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
 
 _log = logging.getLogger(__name__)
@@ -39,27 +38,31 @@ def stalls(values: Sequence[float | None], *, patience: int, higher_is_better: b
 class Patience(Callback):
     """Multiplies the rate by `gamma` at each of the first `drops` stalls, and ends the run at the one after them.
 
-    All of it is a function of the history of the evaluation, which is saved with the run.
+    All of it is a function of the figures that it was given, which are saved with the run; those that precise
+    statistics give at the end are not among them.
 
     Args:
-        evaluation: whose history is watched.
         patience: evaluations without improvement that make a stall.
         drops: how often the rate is lowered; 0 ends the run at the first stall.
         gamma: factor of the rate.
     """
 
-    def __init__(self, evaluation: Evaluate, *, patience: int, drops: int = 0, gamma: float = 0.1) -> None:
-        self.evaluation = evaluation
+    def __init__(self, *, patience: int, drops: int = 0, gamma: float = 0.1) -> None:
         self.patience = patience
         self.drops = drops
         self.gamma = gamma
+        self.watched: list[tuple[int, float | None]] = []  # epochs and figures
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        positions, counters = self._stalls(job), job.counters
+        counters = job.counters
+        self.watched.append((counters.epoch + 1, metrics.get(job.task.best)))
+        positions = self._stalls(job)
         before = counters.rate_factor
         counters.rate_factor = self.gamma ** min(len(positions), self.drops)
         counters.is_ended = len(positions) > self.drops
         stalled = f"{job.task.best} has not improved in {self.patience} evaluations"
+        if counters.epoch + 1 == job.epochs:
+            return
         if counters.is_ended:
             _log.info("%s: the run ends after epoch %d", stalled, counters.epoch + 1)
         elif counters.rate_factor != before:
@@ -67,8 +70,8 @@ class Patience(Callback):
 
     def selection(self, job: Job) -> str | None:
         """What was chosen on the validation images, for whoever reads the figures; None if nothing was."""
-        history = self.evaluation.history
-        epochs = [history[position]["epoch"] for position in self._stalls(job)]
+        epochs = [self.watched[position][0] for position in self._stalls(job)]
+        epochs = [epoch for epoch in epochs if epoch < job.epochs]  # at the last one nothing is left to choose
         if not epochs:
             return None
         lowered, name = epochs[: self.drops], job.task.best
@@ -82,10 +85,15 @@ class Patience(Callback):
         )
 
     def _stalls(self, job: Job) -> list[int]:
-        name = job.task.best
-        values = [line.get(name) for line in self.evaluation.history]
-        better = job.task.description(name).higher_is_better
+        better = job.task.description(job.task.best).higher_is_better
+        values = [value for _, value in self.watched]
         return stalls(values, patience=self.patience, higher_is_better=better)[: self.drops + 1]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"watched": self.watched}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.watched = [(epoch, value) for epoch, value in state["watched"]]
 
 
 def _listed(epochs: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.errors import RecipeError, UnpoolError, is_out_of_memory
+from unpool.ops.mixing import partners
 from unpool.ops.targets import check_classes
 from unpool.tracing.foreign import foreign_code
 from unpool.training.job import Job, count_images, lay_out
@@ -136,8 +137,11 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def head(batch: Batch, size: int) -> Batch:
-    """The first `size` samples of a batch."""
-    return {key: value[:size] for key, value in batch.items()}
+    """The first `size` samples of a batch; of a mixed one, each has its partner among them or is its own."""
+    first = {key: value[:size] for key, value in batch.items()}
+    if "partner" in first:
+        first["partner"] = partners(len(first["partner"])).to(first["partner"].device)
+    return first
 
 
 @contextmanager

@@ -75,6 +75,8 @@ def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, T
     if job.averaging is not None:
         tensors |= {AVERAGE + name: value for name, value in job.averaging.averages.items()}
         meta["averaging_updates"] = job.averaging.updates
+        if isinstance(job.averaging, EqualAveraging):
+            meta["averaged_steps"] = job.averaging.taken
     held, plain = _optimizer_state(job)
     tensors |= held
     meta["optimizer"] = plain
@@ -141,9 +143,11 @@ def _load_averages(job: Job, averages: Mapping[str, Tensor], meta: Mapping[str, 
         )
     if averaging is None:
         return
-    if isinstance(averaging, EqualAveraging) and updates != averaging.due(meta["step"]):
-        _log.warning("the averaged weights of train.swa begin anew: with other epochs they are of other ones")
-        averages, updates = {}, 0
+    if isinstance(averaging, EqualAveraging):
+        averaging.taken = list(meta.get("averaged_steps", ()))
+        if averaging.taken != averaging.due(meta["step"]):
+            _log.warning("the averaged weights of train.swa begin anew: with other epochs they are of other ones")
+            averages, updates, averaging.taken = {}, 0, []
     if updates or not isinstance(averaging, EqualAveraging):
         _check_names(
             "averaged weights", set(averages), {n for n, v in job.learned.state_dict().items() if _is_float(v)}
