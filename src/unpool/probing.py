@@ -164,10 +164,16 @@ def features(
         RecipeError: as `probe`, or there is no such split.
 
     Example:
-        >>> small = {"data.root": "photos", "model.weights": "imagenet"}
-        >>> seen = features("folder_resnet18", small)  # doctest: +SKIP
-        >>> seen.values.shape  # doctest: +SKIP
-        torch.Size([244, 512])
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for part, name in [(part, name) for part in ("train", "val") for name in ("dark", "bright")]:
+        ...         Path(folder, part, name).mkdir(parents=True)
+        ...         Image.new("RGB", (32, 32), 255 if name == "bright" else 0).save(Path(folder, part, name, "a.png"))
+        ...     small = {"data.root": folder, "data.size": [32, 32], "model.width": 4}
+        ...     seen = features("folder_resnet18", small)
+        >>> seen.values.shape, seen.labels.tolist()
+        (torch.Size([2, 32]), [0, 1])
     """
     if split not in ("train", "val"):
         raise RecipeError(f"split is {split!r}; a recipe has train and val")

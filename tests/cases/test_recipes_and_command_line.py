@@ -100,7 +100,7 @@ def test_misspelt_key_is_refused_with_the_nearest(refused):
 @pytest.mark.parametrize(
     ("key", "values", "allowed"),
     [
-        ("batch", ["0", "-1", "1.5", "'32'", "true"], "it must be a whole number at least 1"),
+        ("batch", ["0", "-1", "1.5", "'32'", "true"], "it must be auto or a whole number at least 1"),
         ("lr", ["0", ".nan", ".inf", "-1", "'0.1'"], "it must be a finite number at least 1e-12 and at most 1000000"),
         ("epochs", ["0", "-3", "2.5", "true"], "it must be a whole number at least 1"),
     ],

@@ -5,7 +5,7 @@ import torch
 
 from unpool.errors import EnvironmentFault
 from unpool.tasks import Classification
-from unpool.tasks.hog_baseline import hog_baseline, hog_features
+from unpool.tasks.hog_baseline import hog_accuracy, hog_features
 from unpool.types import DataInfo
 
 INFO = DataInfo(classes=("lying", "standing"))
@@ -30,13 +30,13 @@ def stripes(count, seed):
 def test_stripes_that_lie_and_stand_are_told_apart_whatever_their_colour():
     pytest.importorskip("skimage")
     assert hog_features(stripes(1, 0)[0]["image"]).shape == (1764,)
-    assert hog_baseline(stripes(20, 0), stripes(10, 1), 2) == (1.0, 20)
+    assert hog_accuracy(stripes(20, 0), stripes(10, 1), 2) == (1.0, 20)
 
 
 def test_score_is_that_on_the_images_that_were_not_learned_from():
     pytest.importorskip("skimage")
     wrong = Stripes({**sample, "label": 1 - sample["label"]} for sample in stripes(4, 1))
-    assert hog_baseline(stripes(8, 0), wrong, 2) == (0.0, 8)
+    assert hog_accuracy(stripes(8, 0), wrong, 2) == (0.0, 8)
 
 
 def test_baseline_that_is_asked_for_says_what_it_is():

@@ -8,10 +8,8 @@ from torch import Tensor
 
 from unpool.errors import DataError
 
-Edge = tuple[str, str]  # parent and child
 
-
-def ancestor_heights(synsets: Sequence[str], edges: Sequence[Edge]) -> Tensor:
+def ancestor_heights(synsets: Sequence[str], edges: Sequence[tuple[str, str]]) -> Tensor:
     """Height of the lowest common ancestor of every two classes, of which the hierarchical error is the mean.
 
     The height of a node is the length of the longest path from it down to a class. A class is its own ancestor, so that

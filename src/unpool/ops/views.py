@@ -90,6 +90,10 @@ def resizing(view: View, preprocessing: Preprocessing) -> Preprocessing:
 
     Raises:
         RecipeError: images have no size of their own to scale, or windows no border to move in.
+
+    Example:
+        >>> resizing(View(scale=1.5), Preprocessing(size_hw=(224, 224))).shorter
+        336
     """
     if view.scale is None and view.window is None:
         return preprocessing

@@ -24,7 +24,7 @@ class Train(Section):
 
     Attributes:
         epochs: passes over the training set.
-        batch: images per step, before accumulation; "auto" takes the largest power of two that fits into memory.
+        batch: images per step, before accumulation. "auto" takes the largest power of two that fits into memory.
         lr: peak learning rate.
         backbone_lr: factor of the rate for weights of the network's backbone, such as 0.1 for trained ones.
         layer_decay: further factor of the rate, for each stage that lies between a stage and the end of the backbone.

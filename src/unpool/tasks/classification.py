@@ -23,7 +23,7 @@ from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import GAMMA, LABEL_LOSSES, Gamma, LabelLossName, check_label_loss
-from unpool.tasks.hog_baseline import hog_baseline, require_hog
+from unpool.tasks.hog_baseline import hog_accuracy, require_hog
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
@@ -209,7 +209,7 @@ class Classification(OneForward):
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The class most frequent in training, as the answer to every image; or what `baseline` asks for."""
         if self.baseline_kind == "hog":
-            share, count = hog_baseline(train, val, self.outputs)
+            share, count = hog_accuracy(train, val, self.outputs)
             about = f"Histograms of oriented gradients and a linear support vector machine, on {count} training images."
             return Baseline("top1", share, about)
         counts = [torch.bincount(_labels(samples), minlength=self.outputs) for samples in (train, val)]

@@ -39,7 +39,7 @@ def hog_features(image: Tensor) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def hog_baseline(train_samples: Samples, test_samples: Samples, num_classes: int) -> tuple[float, int]:
+def hog_accuracy(train_samples: Samples, test_samples: Samples, num_classes: int) -> tuple[float, int]:
     """Accuracy on `test_samples`, and how many of `train_samples` were learned from."""
     step = -(-len(train_samples) // MOST)
     features, labels = _features(train_samples, range(0, len(train_samples), step))
