@@ -8,7 +8,7 @@ import torch
 from tests.data.loading import Numbers
 from unpool.assemble.data import read_data
 from unpool.assemble.statistics import with_mean_image, with_statistics
-from unpool.ops.mean_image import unpack
+from unpool.ops.mean_image import pack, unpack
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
 from unpool.types import Sample
@@ -84,4 +84,8 @@ def test_recipe_asks_for_the_statistics_of_its_training_images(caplog) -> None:
     by_location = read_data(load_recipe("scenes_unet", small | {"data.normalize": "location"})).preprocessing
     assert by_location.normalization == "location"
     assert torch.allclose(unpack(str(by_location.mean_image), (3, 32, 32)), images.mean(0).float(), atol=1e-6)
+    known = pack(torch.zeros(3, 32, 32))
+    recorded = {"train": counted.train.manifest, "val": counted.val.manifest, "mean_image": known}
+    resumed = read_data(load_recipe("scenes_unet", small | {"data.normalize": "location"}), recorded=recorded)
+    assert resumed.preprocessing.mean_image == known
     assert "the mean image was counted in 6 training images" in caplog.text

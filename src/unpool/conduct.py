@@ -181,7 +181,10 @@ def _same_data(
     progress: Callable[[int, int], None],
 ) -> tuple[Data, list[str]]:
     """The data, of a run that has begun what it began with, and those of `unreadable` that were not repaired since."""
-    recorded = directory.read_json(DATA) if (directory / RECIPE).is_file() else None
+    recorded = None
+    if (directory / RECIPE).is_file():
+        known = directory.read_json(CONFIG)["preprocessing"].get("mean_image")
+        recorded = {**directory.read_json(DATA), "mean_image": known}
     data = read_data(recipe, train=custom.train, val=custom.val, recorded=recorded, progress=progress)
     repaired = [] if recorded is None else check_same_set(directory, data, unreadable)
     return data, sorted(set(unreadable) - set(repaired))

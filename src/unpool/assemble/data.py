@@ -128,7 +128,7 @@ def read_data(
         val: the same, of validation.
         recorded: what data.json holds where a run is resumed: files are hashed anew, those that it left out are left
             out again, and a drawn split keeps together what it kept together; else copies that were divided are
-            drawn again.
+            drawn again. With `mean_image`, that of the run's config.json, none is counted.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
@@ -188,7 +188,10 @@ def _read_once(
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
     if recipe.data.normalize == "location" and recipe.data.mean_image is None:
-        preprocessing = with_mean_image(preprocessing, results[0].samples)
+        if known := (recorded or {}).get("mean_image"):  # the weights are of this one, whatever was repaired since
+            preprocessing = replace(preprocessing, normalization="location", mean_image=known)
+        else:
+            preprocessing = with_mean_image(preprocessing, results[0].samples, progress=progress)
     if (count := len(results[0].samples) + len(results[1].samples)) >= _MANY:
         _log.info("looking for copies among %d images", count)
     copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))

@@ -89,6 +89,14 @@ def test_set_of_few_synsets_keeps_the_numbers_of_all(root):
     assert any("images of 3 of 4 classes; the numbers of all stay" in note for note in reader.notes)
 
 
+def test_numbers_of_fewer_synsets_than_imagenet_has_are_noted(root):
+    LAYOUTS["indices"](root)
+    assert any(note.startswith("val.txt is read as the numbers of the 4 lines") for note in ImageNet(root, "val").notes)
+    (root / "val.txt").unlink()
+    grow.solution(root)
+    assert not any("is read as the numbers" in note for note in ImageNet(root, "val").notes)
+
+
 def test_classes_of_a_network_give_the_numbers_and_keep_their_synsets(root):
     sorted_val(root)
     reader = ImageNet(root, "val", classes=("other", "dalmatian", "crane (n03126707)", "tench"))
@@ -199,6 +207,8 @@ def test_lists_that_do_not_fit_are_refused_with_file_and_line(case, root):
         ("val/dog/ILSVRC2012_val_00000009.JPEG", "1 folders that are called otherwise than synsets, such as 'dog'"),
         ("val/n09999999/ILSVRC2012_val_00000009.JPEG", "has no line of n09999999: add it, or take it away"),
         ("val/n01440764/n02110341_9.JPEG", "the folder n01440764 says n01440764 of .*whose name says n02110341"),
+        ("val/ILSVRC2012_val_00000009.JPEG", "has folders of synsets and 1 images beside them, such as ILSVRC2012_val"),
+        ("val/one.png", "1 images beside them, such as one.png: sort these too, or take them away"),
     ],
 )
 def test_folders_that_are_no_synsets_of_the_words_are_refused(file, says, root):

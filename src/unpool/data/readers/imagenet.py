@@ -23,9 +23,17 @@ from annotated_types import Len
 from unpool.data.classes import match, require_two
 from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
-from unpool.data.listing import Listing, holds_image, subfolders, walk
+from unpool.data.listing import Listing, holds_image, is_image_name, subfolders, walk
 from unpool.data.measure import Measure, measure_image
-from unpool.data.readers.imagenet_lists import files_of, list_names, read_labels, require_agreement, stem_of
+from unpool.data.readers.imagenet_lists import (
+    WHOLE,
+    files_of,
+    is_numbered,
+    list_names,
+    read_labels,
+    require_agreement,
+    stem_of,
+)
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.synset_tree import read_tree
@@ -80,6 +88,12 @@ class ImageNet:
         if len(seen) < len(self.info.classes):
             few = f"images of {len(seen)} of {len(self.info.classes)} classes; the numbers of all stay as they are"
             self.notes.append(f"{few}: for a network of fewer classes, leave their lines alone in {words.path.name}")
+        self.notes += [
+            f"{path.name} is read as the numbers of the {len(words.synsets)} lines of {words.path.name}; ImageNet's "
+            f"own lists have those of all {WHOLE:,} synsets: with one of them, restore all lines"
+            for path in part.lists
+            if is_numbered(path) and len(words.synsets) < WHOLE
+        ]
         lists = [file for path in part.lists for file in files_of(path)]
         self.set_files = (words.path, *lists, *([] if tree is None else [root / tree]))
         self.origin: dict[str, Any] = {
@@ -176,11 +190,11 @@ def _sorted(root: Path, folder: Path, names: Sequence[str], words: Words) -> _Pa
     files = [(f"{prefix}/{name}/{file}", name) for name, listing in listings for file in listing.files]
     for file, synset in files:
         _require_named(file, synset, f"the folder {synset}")
-    stray = [entry.name for entry in folder.iterdir() if entry.is_file() and entry.suffix.upper() == ".JPEG"]
-    outside = f"{len(stray)} images lie outside of the folders of synsets, such as {printable(min(stray, default=''))}"
-    notes = [f"{outside}: left out"] if stray else []
+    if stray := [entry.name for entry in folder.iterdir() if entry.is_file() and is_image_name(entry.name)]:
+        problem = f"{printable(folder)} has folders of synsets and {len(stray)} images beside them, such as "
+        raise DataError(f"{problem}{printable(min(stray))}: sort these too, or take them away")
     synsets = [synset for _, synset in files]
-    return _joined([file for file, _ in files], synsets, [one for _, one in listings], notes, [])
+    return _joined([file for file, _ in files], synsets, [one for _, one in listings], [])
 
 
 def _listed(root: Path, folder: Path, lists: list[Path], words: Words) -> _Part:
@@ -197,15 +211,13 @@ def _listed(root: Path, folder: Path, lists: list[Path], words: Words) -> _Part:
     for file, one in zip(names, said, strict=True):
         _require_named(file, one.synset, one.where)
     prefix = folder.relative_to(root).as_posix()
-    return _joined([f"{prefix}/{file}" for file in names], [one.synset for one in said], [listing], [], lists)
+    return _joined([f"{prefix}/{file}" for file in names], [one.synset for one in said], [listing], lists)
 
 
-def _joined(
-    files: list[str], synsets: list[str], listings: Sequence[Listing], notes: list[str], lists: list[Path]
-) -> _Part:
+def _joined(files: list[str], synsets: list[str], listings: Sequence[Listing], lists: list[Path]) -> _Part:
     clashes = [f"file names differ in case only: {clash}" for listing in listings for clash in listing.clashes]
     faults = [fault for listing in listings for fault in listing.faults]
-    return _Part(files, synsets, lists, faults, [*notes, *clashes], sum(listing.ignored for listing in listings))
+    return _Part(files, synsets, lists, faults, clashes, sum(listing.ignored for listing in listings))
 
 
 def _require_named(file: str, synset: str, where: str) -> None:

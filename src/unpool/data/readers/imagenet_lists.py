@@ -20,6 +20,7 @@ from unpool.data.text_file import MOST_LISTED
 from unpool.errors import DataError, quoted, shortened
 
 TRUTH, MAP, META = "ILSVRC2012_validation_ground_truth.txt", "map_clsloc.txt", "meta.mat"
+WHOLE = 1000  # synsets of the challenge
 _HEADER = "imageid"
 
 
@@ -42,6 +43,11 @@ def files_of(path: Path) -> list[Path]:
     """Returns a list, and what says how it numbers synsets, where that is in another file."""
     numbering = (path.with_name(MAP), path.with_name(META)) if path.name == TRUTH else ()
     return [path, *(file for file in numbering if file.is_file())]
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether a list gives classes as numbers, in the order of synset ids."""
+    return path.suffix == ".txt" and path.name != TRUTH
 
 
 def read_labels(path: Path, files: Sequence[str], words: Words, *, is_whole: bool = True) -> Labels:
