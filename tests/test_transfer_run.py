@@ -3,11 +3,15 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import unpool
 from unpool import probing
 from unpool.errors import RecipeError
+from unpool.layers.dropout import DropConnectLinear
+from unpool.tasks.classification import Classification
 from unpool.training.callbacks import Callback
+from unpool.types import DataInfo
 
 TRANSFER = {
     **{"model.frozen": ["backbone.stem"], "train.backbone_lr": 0.1, "train.layer_decay": 0.5, "train.ema": 0.9},
@@ -88,3 +92,29 @@ def test_rates_of_a_recipe_reach_the_optimizer(tmp_path):
     rates = Rates()
     trained(tmp_path / "run", 1, callbacks=[rates])
     assert rates.seen == {1.0, 0.1, 0.05, 0.025}
+
+
+class Twice(nn.Module):
+    """A classifier with a head that it does not give, registered last."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.other = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, image):
+        return self.head(image.mean((2, 3)))
+
+
+def test_layer_that_is_fitted_is_the_one_whose_output_the_network_gives():
+    network, task = Twice(), Classification(DataInfo(classes=("a", "b")))
+    assert probing._last_layer(network, task, torch.rand(1, 3, 8, 8)) is network.head
+    scaled = nn.Sequential(nn.Flatten(), DropConnectLinear(12, 2))
+    with pytest.raises(RecipeError, match="does not give what a linear layer"):
+        probing._last_layer(scaled.eval(), task, torch.rand(1, 3, 2, 2))
+
+
+def test_features_of_a_network_of_the_caller_s_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parts = {"task": "classification", "train": images(20), "val": images(10, 1), "classes": ("dark", "bright")}
+    unpool.probe(**parts, model=Twice(), run=tmp_path / "run")
+    assert not (tmp_path / "cache" / "unpool" / "features").exists()
