@@ -54,7 +54,7 @@ def made(first, second):
         calibrating=lambda epoch: Loader(batch=8).stream(epoch, 0, epoch + 1),
         is_precise=is_precise,
     )
-    return job, [measure, *([] if patience is None else [Patience(**patience)])]
+    return job, [measure, *([] if patience is None else [Patience(measure, **patience)])]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)

@@ -53,9 +53,9 @@ def make_callbacks(
     )
     patience = None
     if train.schedule == "plateau":
-        patience = Patience(patience=train.patience, drops=train.drops, gamma=train.gamma)
+        patience = Patience(evaluation, patience=train.patience, drops=train.drops, gamma=train.gamma)
     elif train.stop_after is not None:
-        patience = Patience(patience=train.stop_after)
+        patience = Patience(evaluation, patience=train.stop_after)
     watching = [evaluation] if patience is None else [evaluation, patience]
     if not processes.is_leader():
         return Around([*watching, *callbacks], evaluation, patience)

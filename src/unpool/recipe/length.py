@@ -27,11 +27,12 @@ def fit_to_length(recipe: Recipe) -> Recipe:
             "train.swa_cycle, or train for more epochs",
             *(count, train.epochs),
         )
-    if train.swa is not None and (rest := train.epochs - train.averaged_epochs[-1]):
+    if train.swa is not None and (last := train.averaged_epochs[-1]) < train.epochs:
+        first = train.averaged_epochs.start
         _log.warning(
-            "train.swa averages weights for the last time after epoch %d of %d: what is learned in the last %d enters "
-            "nothing; choose train.epochs and train.swa_cycle so that a cycle ends with the run",
-            *(train.averaged_epochs[-1], train.epochs, rest),
+            "train.swa_cycle %d takes weights in after epoch %d for the last time, and what is learned in the %d "
+            "epochs behind it is lost: take one that divides the %d epochs from epoch %d on",
+            *(train.swa_cycle, last, train.epochs - last, train.epochs - first, first),
         )
     for key, reader in _unread(train).items():
         _log.warning("train.%s is %g, and %s: it changes nothing", key, getattr(train, key), reader)

@@ -97,7 +97,6 @@ class EqualAveraging(Averaging):
     def __init__(self, steps: Sequence[int]) -> None:
         super().__init__(0.0)
         self.steps = steps
-        self.taken: list[int] = []  # those of them that the average has
 
     def start(self, model: nn.Module) -> None:
         """Nothing: the first weights that are taken in begin the average."""
@@ -114,10 +113,9 @@ class EqualAveraging(Averaging):
     def after_step(self, model: nn.Module, step: int, *, taken: bool) -> None:
         if step in self.steps:
             self.update(model)
-            self.taken.append(step)
 
     def due(self, step: int) -> list[int]:
-        """Those of `steps` that an average has after so many steps."""
+        """After which steps weights are taken in, up to this one."""
         return [one for one in self.steps if one <= step]
 
 

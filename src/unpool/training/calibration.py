@@ -12,7 +12,6 @@ divided by nothing. Where the set has too few for that, the norm keeps its avera
 see what it answers with that.
 """
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -29,7 +28,8 @@ from unpool.training.job import Job, lay_out
 from unpool.training.step import step_of
 from unpool.types import Batch
 
-WINDOWS = 10  # of running statistics, for which a network is young: 100 steps of momentum 0.1
+YOUNG = 10.0  # windows of running statistics, of 1 / momentum steps each: what was there before has a share of e^-10
+WINDOW = 10.0  # steps of torch's momentum 0.1
 BATCHES = 8
 EPOCHS = 10
 LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the root of 2 / LEAST
@@ -38,8 +38,8 @@ LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the 
 def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str]:
     """Puts the statistics of the averaged network over a few batches into the average; returns warnings.
 
-    Does nothing where the job does not average, or is no longer young (`young_steps`); weights that were far apart and
-    count equally get statistics of their mean at any time. Norms that do not train keep theirs.
+    Does nothing where the job does not average, or is no longer young, see `young_steps`; weights that were far apart
+    and count equally get statistics of their mean at any time. Norms that do not train keep theirs.
 
     Args:
         job: in training mode; its trained weights and statistics, modes and generators are left as they are.
@@ -58,16 +58,6 @@ def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str
         if 0 < len(poor) < len(norms):
             _compute(job, [norm for norm, name in norms.items() if name not in poor], batches)
     return _warn_of_few_values(poor, young_steps(norms))
-
-
-def young_steps(norms: Collection[_BatchNorm]) -> float:
-    """Steps for which running statistics lag behind the weights; a mean over all batches since the first always does.
-
-    Example:
-        >>> young_steps([torch.nn.BatchNorm2d(1), torch.nn.BatchNorm2d(1, momentum=0.01)])
-        1000.0
-    """
-    return max(WINDOWS / norm.momentum if norm.momentum else math.inf for norm in norms)
 
 
 def _compute(
@@ -102,14 +92,14 @@ def _of_all(counts: Mapping[_BatchNorm, int]) -> dict[_BatchNorm, int]:
     return dict(zip(counts, processes.add_up(torch.tensor(list(counts.values()))).tolist(), strict=True))
 
 
-def _warn_of_few_values(counts: Mapping[str, int], young: float) -> list[str]:
+def _warn_of_few_values(counts: Mapping[str, int], young: int) -> list[str]:
     if not counts:
         return []
     name = min(counts, key=counts.__getitem__)
     return [
         f"in {EPOCHS} epochs of the training set batch norm sees {counts[name]} values of a channel at {name} "
-        f"({len(counts)} such), and {LEAST} are needed: these statistics of batch norm lag behind the weights "
-        f"{_lag(young)}; trust neither validation loss nor averaged weights before: train on more or larger "
+        f"({len(counts)} such), and {LEAST} are needed: these statistics of batch norm lag behind the weights for "
+        f"about {young} steps; trust neither validation loss nor averaged weights before: train on more or larger "
         "images, or for more steps"
     ]
 
@@ -153,21 +143,33 @@ def statistics_of(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     return cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
 
 
-def warn_of_statistics(job: Job) -> list[str]:
-    """A warning where a run ends while the running statistics of batch norm lag behind the weights."""
-    norms = training_norms(job)
-    if job.averaging is not None or not norms or job.total_steps >= (young := young_steps(norms)):
+def young_steps(norms: Iterable[_BatchNorm]) -> int:
+    """Steps for which the running statistics of these norms lag behind the weights: YOUNG windows of the slowest.
+
+    The mean over all batches, momentum None, holds none of the statistics of before and counts as torch's 0.1; a norm
+    of momentum 0 keeps what it has, and does not count.
+
+    Example:
+        >>> young_steps([torch.nn.BatchNorm2d(1)]), young_steps([torch.nn.BatchNorm2d(1, momentum=0.01)])
+        (100, 1000)
+    """
+    windows = [WINDOW if norm.momentum is None else 1 / norm.momentum for norm in norms if norm.momentum != 0]
+    return round(YOUNG * max(windows, default=0.0))
+
+
+def warn_of_statistics(job: Job, *, is_precise: bool = False) -> list[str]:
+    """A warning where a run ends while the running statistics of batch norm lag behind the weights.
+
+    None where they are computed precisely at the end, `is_precise`.
+    """
+    if job.averaging is not None or is_precise or job.total_steps >= (young := young_steps(training_norms(job))):
         return []
     steps = f"{job.total_steps} {'step' if job.total_steps == 1 else 'steps'}"
     return [
-        f"the run takes {steps}, and the running statistics of batch norm lag behind the weights {_lag(young)}: the "
-        "validation loss may lie far above the training loss; train longer, or set train.ema=0.9 or "
-        "train.precise_norms=true, for which they are computed anew"
+        f"the run takes {steps}, and the running statistics of batch norm lag behind the weights for "
+        f"about {young}: the validation loss may lie far above the training loss; train longer, or set train.ema=0.9, "
+        "for which they are computed anew, or train.precise_norms=true"
     ]
-
-
-def _lag(young: float) -> str:
-    return "throughout, as means over all steps" if math.isinf(young) else f"for about {young:.0f} steps"
 
 
 def warn_of_processes(job: Job, batch: int) -> list[str]:

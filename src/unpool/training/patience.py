@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unpool.training.callbacks import Callback
+from unpool.training.evaluation import Evaluate
 from unpool.training.job import Job
 
 _log = logging.getLogger(__name__)
@@ -38,31 +39,36 @@ def stalls(values: Sequence[float | None], *, patience: int, higher_is_better: b
 class Patience(Callback):
     """Multiplies the rate by `gamma` at each of the first `drops` stalls, and ends the run at the one after them.
 
-    All of it is a function of the figures that it was given, which are saved with the run; those that precise
-    statistics give at the end are not among them.
+    All of it is a function of what each evaluation of a trained epoch gave, which is saved with the run: the history
+    may get other values at the end, of precise statistics of batch norm.
 
     Args:
+        evaluation: whose figures are watched; those of other callbacks are not.
         patience: evaluations without improvement that make a stall.
         drops: how often the rate is lowered; 0 ends the run at the first stall.
         gamma: factor of the rate.
     """
 
-    def __init__(self, *, patience: int, drops: int = 0, gamma: float = 0.1) -> None:
+    def __init__(self, evaluation: Evaluate, *, patience: int, drops: int = 0, gamma: float = 0.1) -> None:
+        self.evaluation = evaluation
         self.patience = patience
         self.drops = drops
         self.gamma = gamma
-        self.watched: list[tuple[int, float | None]] = []  # epochs and figures
+        self.epochs: list[int] = []
+        self.values: list[float | None] = []
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        counters = job.counters
-        self.watched.append((counters.epoch + 1, metrics.get(job.task.best)))
-        positions = self._stalls(job)
-        before = counters.rate_factor
-        counters.rate_factor = self.gamma ** min(len(positions), self.drops)
-        counters.is_ended = len(positions) > self.drops
-        stalled = f"{job.task.best} has not improved in {self.patience} evaluations"
-        if counters.epoch + 1 == job.epochs:
+        counters, last = job.counters, self.evaluation.history[-1:]
+        if not last or last[0]["epoch"] != counters.epoch + 1 or last[0]["epoch"] in self.epochs[-1:]:
             return
+        self.epochs.append(counters.epoch + 1)
+        self.values.append(last[0].get(job.task.best))
+        count, before = len(self._stalled_epochs(job)), counters.rate_factor
+        counters.rate_factor = self.gamma ** min(count, self.drops)
+        counters.is_ended = count > self.drops
+        if counters.epoch + 1 == job.epochs:  # there is nothing left to change, unless the run is resumed for more
+            return
+        stalled = f"{job.task.best} has not improved in {self.patience} evaluations"
         if counters.is_ended:
             _log.info("%s: the run ends after epoch %d", stalled, counters.epoch + 1)
         elif counters.rate_factor != before:
@@ -70,8 +76,7 @@ class Patience(Callback):
 
     def selection(self, job: Job) -> str | None:
         """What was chosen on the validation images, for whoever reads the figures; None if nothing was."""
-        epochs = [self.watched[position][0] for position in self._stalls(job)]
-        epochs = [epoch for epoch in epochs if epoch < job.epochs]  # at the last one nothing is left to choose
+        epochs = [epoch for epoch in self._stalled_epochs(job) if epoch < job.epochs]  # the last one ends by itself
         if not epochs:
             return None
         lowered, name = epochs[: self.drops], job.task.best
@@ -84,16 +89,17 @@ class Patience(Callback):
             "publish is measured on others."
         )
 
-    def _stalls(self, job: Job) -> list[int]:
-        better = job.task.description(job.task.best).higher_is_better
-        values = [value for _, value in self.watched]
-        return stalls(values, patience=self.patience, higher_is_better=better)[: self.drops + 1]
-
     def state_dict(self) -> dict[str, Any]:
-        return {"watched": self.watched}
+        return {"epochs": self.epochs, "values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.watched = [(epoch, value) for epoch, value in state["watched"]]
+        self.epochs, self.values = list(state["epochs"]), list(state["values"])
+
+    def _stalled_epochs(self, job: Job) -> list[int]:
+        """The epochs that end a stall: those at which the rate is lowered, and the one at which the run ends."""
+        better = job.task.description(job.task.best).higher_is_better
+        positions = stalls(self.values, patience=self.patience, higher_is_better=better)
+        return [self.epochs[position] for position in positions[: self.drops + 1]]
 
 
 def _listed(epochs: Sequence[int]) -> str:

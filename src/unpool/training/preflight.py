@@ -137,10 +137,19 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def head(batch: Batch, size: int) -> Batch:
-    """The first `size` samples of a batch; of a mixed one, each has its partner among them or is its own."""
+    """The first `size` samples of a batch; of mixed ones, the last may be alone, as in a batch of that size.
+
+    Example:
+        >>> alone = head({"label": torch.arange(4), "partner": partners(4), "mix": torch.full((4,), 0.5)}, 3)
+        >>> alone["partner"].tolist(), alone["mix"].tolist()
+        ([1, 0, 2], [0.5, 0.5, 1.0])
+    """
     first = {key: value[:size] for key, value in batch.items()}
     if "partner" in first:
-        first["partner"] = partners(len(first["partner"])).to(first["partner"].device)
+        position = torch.arange(len(first["partner"]))
+        partner = partners(len(position))
+        is_alone = partner == position
+        first |= {"partner": partner, "mix": torch.where(is_alone, torch.ones(()), first["mix"])}
     return first
 
 

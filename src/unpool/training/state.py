@@ -76,7 +76,7 @@ def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, T
         tensors |= {AVERAGE + name: value for name, value in job.averaging.averages.items()}
         meta["averaging_updates"] = job.averaging.updates
         if isinstance(job.averaging, EqualAveraging):
-            meta["averaged_steps"] = job.averaging.taken
+            meta["averaging_steps"] = job.averaging.due(job.counters.step)
     held, plain = _optimizer_state(job)
     tensors |= held
     meta["optimizer"] = plain
@@ -143,11 +143,9 @@ def _load_averages(job: Job, averages: Mapping[str, Tensor], meta: Mapping[str, 
         )
     if averaging is None:
         return
-    if isinstance(averaging, EqualAveraging):
-        averaging.taken = list(meta.get("averaged_steps", ()))
-        if averaging.taken != averaging.due(meta["step"]):
-            _log.warning("the averaged weights of train.swa begin anew: with other epochs they are of other ones")
-            averages, updates, averaging.taken = {}, 0, []
+    if isinstance(averaging, EqualAveraging) and meta["averaging_steps"] != averaging.due(meta["step"]):
+        _log.warning("the averaged weights of train.swa begin anew: with other epochs they are of other ones")
+        averages, updates = {}, 0
     if updates or not isinstance(averaging, EqualAveraging):
         _check_names(
             "averaged weights", set(averages), {n for n, v in job.learned.state_dict().items() if _is_float(v)}
