@@ -78,6 +78,10 @@ def test_probabilities_are_as_sure_as_the_images_left_out_allow():
     sure = (test @ fit.weight.T + fit.bias).softmax(1)
     is_right = (sure.argmax(1) == truth).float().mean()
     assert abs(float(sure.amax(1).mean() - is_right)) < 0.1
+    alone = fit_linear(features, labels, num_classes=2, activation="sigmoid")
+    sure = (test @ alone.weight.T + alone.bias).sigmoid()
+    assert abs(float(sure.amax(1).mean() - is_right)) < 0.05
+    assert alone.weight.norm() > 1.5 * fit.weight.norm()  # of two classes, softmax sees twice the distance
 
 
 def test_one_image_a_class_chooses_nothing_and_one_class_is_refused():

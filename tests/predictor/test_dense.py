@@ -23,7 +23,7 @@ def photo(height=44, width=52, channels=1):
     return torch.randint(0, 256, (channels, height, width), generator=torch.Generator().manual_seed(1)).byte()
 
 
-def write_run(path, *, size_hw=(32, 32), task="classification", seed=0, **preprocessing):
+def write_run(path, *, size_hw=(32, 32), task="classification", options=(), seed=0, **preprocessing):
     torch.manual_seed(seed)
     path.mkdir(exist_ok=True)
     save_weights(path / "model.safetensors", models.build("lenet5", num_classes=3))
@@ -31,7 +31,7 @@ def write_run(path, *, size_hw=(32, 32), task="classification", seed=0, **prepro
     config = {
         "format": 1,
         "network": network,
-        "task": {"name": task, "options": {}},
+        "task": {"name": task, "options": dict(options)},
         "preprocessing": Preprocessing(
             size_hw=size_hw, channels=1, mean=(0.5,), std=(0.25,), **preprocessing
         ).to_json(),
@@ -52,6 +52,13 @@ def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
     assert shown.scores.coarse.shape == (3, 4, 6)
     assert shown.classes == CLASSES
     assert shown.notes == ()
+
+
+def test_heat_has_the_probabilities_of_the_answers(tmp_path):
+    runs = [write_run(tmp_path / loss, options={"loss": loss}) for loss in ("cross_entropy", "binary_cross_entropy")]
+    one, other = (show_dense(run, photo(), label=1, output_stride=2) for run in runs)
+    assert torch.equal(one.scores.coarse, other.scores.coarse)
+    assert not torch.equal(one.picture, other.picture)
 
 
 def test_run_whose_inputs_are_padded_slides_without_padding(tmp_path):

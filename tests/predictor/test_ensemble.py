@@ -29,12 +29,12 @@ def photo(height=32, width=48, seed=0):
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def classifier(seed=0, info=INFO, preprocessing=SQUARE):
+def classifier(seed=0, info=INFO, preprocessing=SQUARE, **options):
     torch.manual_seed(seed)
     layers = [nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
     model = nn.Sequential(*layers).eval()
     model[-1].weight.data *= 20
-    return Predictor(model, preprocessing, info, Classification(info), name=f"network {seed}")
+    return Predictor(model, preprocessing, info, Classification(info, **options), name=f"network {seed}")
 
 
 def segmenter(seed=0, info=INFO, preprocessing=FREE, **limits):
@@ -254,6 +254,11 @@ def test_images_that_have_the_input_size_lose_no_borders_to_any_of_the_networks(
             ],
             [],
             "reads images with channels 1",
+        ),
+        (
+            lambda: [classifier(), classifier(1, loss="binary_cross_entropy")],
+            [],
+            "network 1 makes probabilities by sigmoid, and network 0 by softmax",
         ),
     ],
 )

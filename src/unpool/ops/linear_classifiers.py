@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.types import Activation
 
 FOLDS = 5
 By = Literal["ridge", "svm", "sgd"]
@@ -25,7 +26,9 @@ class LinearFit(NamedTuple):
     Attributes:
         weight: (N, d) float32.
         bias: (N,) float32.
-        penalty: on the squared weights of normalised features, beside the mean loss of an image.
+        penalty: on the squared weights of normalised features, beside the mean loss of an image: "ridge" has the sum
+            of the squared errors of all classes and the penalty times the squares, "svm" and "sgd" the sum of the
+            losses of all classes, or the cross-entropy, and half of the penalty times the squares.
         accuracy: in cross-validation, by penalty; empty where a class has one image only, and nothing was chosen.
     """
 
@@ -42,6 +45,7 @@ def fit_linear(
     num_classes: int,
     by: By = "ridge",
     penalties: Sequence[float] | None = None,
+    activation: Activation = "softmax",
     seed: int = 0,
 ) -> LinearFit:
     """Fits a linear classifier; its logits are scaled so that their probabilities fit the images left out.
@@ -53,6 +57,7 @@ def fit_linear(
         by: "ridge", least squares on +1 and -1 in closed form; "svm", squared hinge loss of each class against the
             rest (Fan et al. 2008, LIBLINEAR, problem L2); "sgd", cross-entropy by stochastic gradient descent.
         penalties: to choose among; None takes those of the method.
+        activation: what makes probabilities of the logits.
         seed: of the folds, and of the order of "sgd".
 
     Raises:
@@ -83,7 +88,7 @@ def fit_linear(
             scores[~is_kept] = values[~is_kept] @ weight.T + bias
     shares = [float((scores.argmax(1) == labels).double().mean()) for scores in left_out]
     best = shares.index(max(shares))  # of equal ones the strongest penalty
-    scale = _scale(left_out[best], labels)
+    scale = _scale(left_out[best], labels, activation)
     ((weight, bias),) = _solved(solve, values, labels, num_classes, [chosen[best]], seed)
     return LinearFit(
         (scale * weight).float(), (scale * bias).float(), chosen[best], dict(zip(chosen, shares, strict=True))
@@ -113,9 +118,13 @@ def _folds(labels: Tensor, folds: int, seed: int) -> Tensor:
     return fold_of
 
 
-def _scale(scores: Tensor, labels: Tensor) -> float:
+def _scale(scores: Tensor, labels: Tensor, activation: Activation) -> float:
     """The factor by which scores become the logits of the likeliest probabilities."""
-    losses = [nn.functional.cross_entropy(scale * scores, labels) for scale in _SCALES]
+    if activation == "sigmoid":
+        targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores)
+        losses = [nn.functional.binary_cross_entropy_with_logits(scale * scores, targets) for scale in _SCALES]
+    else:
+        losses = [nn.functional.cross_entropy(scale * scores, labels) for scale in _SCALES]
     return float(_SCALES[torch.stack(losses).argmin()])
 
 

@@ -202,6 +202,11 @@ def _able(first: Predictor, members: Sequence[Predictor], views: Sequence[str]) 
     for member in members[1:]:
         if type(member.task) is not type(task):
             raise RecipeError(f"{member.name} answers as {type(member.task).__name__}, and {first.name} as {kind}")
+        if member.task.activation != task.activation:
+            raise RecipeError(
+                f"{member.name} makes probabilities by {member.task.activation}, and {first.name} by {task.activation}, "
+                "as their losses ask for: the mean of both is neither; ask each network by itself"
+            )
         if member.decoding != first.decoding:
             ours, theirs = vars(first.decoding), vars(member.decoding)
             key = next(key for key in ours if ours[key] != theirs[key])

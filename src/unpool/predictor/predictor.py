@@ -74,8 +74,9 @@ class Predictor:
         names = self.info.classes or self.info.keypoints
         listed = ", ".join(names[:_LISTED]) + (f", {len(names) - _LISTED} more" if len(names) > _LISTED else "")
         count = sum(weight.numel() for weight in self.model.parameters())
+        by = "" if self.task.activation is None else f", probabilities by {self.task.activation}"
         lines = {
-            "predictor": f"{type(self.task).__name__}, on {self.device}",
+            "predictor": f"{type(self.task).__name__}{by}, on {self.device}",
             "network": f"{self.name or type(self.model).__name__}, {count:,} parameters",
             "classes" if self.info.classes else "joints": f"{len(names)}: {listed}" if names else "none",
             "sees": f"{_sees(self.preprocessing)}, {self.preprocessing.channels} channels",
