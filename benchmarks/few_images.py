@@ -180,12 +180,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, begun in asked:
         start, images = STARTS[begun], Drawn.of(class_folders(data, name, runs / name))
         weights = [f"model.weights={options.cifar.absolute() / 'model.safetensors'}"] if "CIFAR" in begun else []
-        found = {}
+        given, found = [*weights, *options.set], {}
         for way in start.ways:
             if way == "fixed":
-                found[way] = fixed(start, images, options.draws[0], weights)
+                found[way] = fixed(start, images, options.draws[0], given)
             else:
-                given = [*weights, *options.set]
                 found[way], seconds = fine_tuned(start, way, images, options.draws[1], given, name=name, runs=runs)
                 spent_s += seconds
         rows.append(row(name, begun, found))
