@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +45,17 @@ def folder_of(data: Path, folder: Path) -> Path:
 
 def cells_of(is_cell: NDArray[Any]) -> NDArray[np.int64]:
     """(H, W) numbers of the connected parts, from 1; others have that of the nearest, or 1 where there is none."""
-    parts, count = ndimage.label(is_cell)
-    if count == 0:
+    parts = _parts(is_cell)
+    if not parts.any():
         return np.ones(is_cell.shape, np.int64)
-    rows, columns = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
-    return parts[rows, columns].astype(np.int64)
+    nearest = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(nearest)
+    return parts[rows, columns]
+
+
+def _parts(is_cell: NDArray[Any]) -> NDArray[np.int64]:
+    parts, _ = cast("tuple[NDArray[Any], int]", ndimage.label(is_cell))
+    return parts.astype(np.int64)
 
 
 def rand_score(answer: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -66,7 +72,7 @@ def rand_score(answer: NDArray[Any], truth: NDArray[Any]) -> float:
         (1.0, 0.667)
     """
     inside = truth.astype(bool)
-    ours, theirs = cells_of(answer)[inside], ndimage.label(truth)[0][inside]
+    ours, theirs = cells_of(answer)[inside], _parts(truth)[inside]
     pairs = np.unique(np.stack([ours, theirs]), axis=1, return_counts=True)[1].astype(np.float64)
     squares = [float(np.square(np.bincount(one).astype(np.float64)).sum()) for one in (ours, theirs)]
     return float(np.square(pairs).sum()) / fmean(squares)
