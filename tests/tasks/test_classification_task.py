@@ -219,6 +219,6 @@ class Always(nn.Module):
 
 
 def test_gamma_that_the_loss_does_not_read_is_refused():
-    with pytest.raises(RecipeError, match="task.focal_gamma is 5.0, which task.loss cross_entropy does not read"):
+    with pytest.raises(RecipeError, match=r"task\.focal_gamma is 5\.0, which task\.loss cross_entropy does not read"):
         Classification(INFO, focal_gamma=5.0)
     assert Classification(INFO, loss="focal", focal_gamma=5.0).focal_gamma == 5

@@ -1,7 +1,9 @@
 """Linear classifiers on features that are fixed: in closed form, by a support vector machine, or by gradient descent.
 
-The penalty is chosen by cross-validation among the training features alone. Features are brought to zero mean and unit
-deviation, of the training features, and the classifier is returned for features as they are.
+The penalty is chosen by cross-validation among the training features alone. Features are brought to zero mean, and all
+of them by one factor to a mean square of 1, of the training features: the deviation of each is noise where images are
+few (dividing by it cost 11 points on EfficientNet-Lite0's features of six images of ants and six of bees). The
+classifier is returned for features as they are.
 """
 
 from collections.abc import Callable, Sequence
@@ -102,8 +104,8 @@ def _solved(
     solve: Solve, features: Tensor, labels: Tensor, num_classes: int, penalties: Sequence[float], seed: int
 ) -> list[Solution]:
     """Solutions for features as they are, by those of normalised features."""
-    mean, std = features.mean(0), features.std(0, correction=0)
-    std = torch.where(std > 1e-6 * std.max().clamp_min(1e-12), std, 1)  # what is constant says nothing
+    mean = features.mean(0)
+    std = (features - mean).square().mean().sqrt().clamp_min(1e-12)
     targets = 2 * nn.functional.one_hot(labels, num_classes).double() - 1
     solutions = solve((features - mean) / std, targets, penalties, seed)
     return [(weight / std, bias - (weight / std) @ mean) for weight, bias in solutions]
@@ -120,12 +122,13 @@ def _folds(labels: Tensor, folds: int, seed: int) -> Tensor:
 
 def _scale(scores: Tensor, labels: Tensor, activation: Activation) -> float:
     """The factor by which scores become the logits of the likeliest probabilities."""
+    scales = _SCALES / scores.std().clamp_min(1e-12)  # under a strong penalty scores are tiny
     if activation == "sigmoid":
         targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores)
-        losses = [nn.functional.binary_cross_entropy_with_logits(scale * scores, targets) for scale in _SCALES]
+        losses = [nn.functional.binary_cross_entropy_with_logits(scale * scores, targets) for scale in scales]
     else:
-        losses = [nn.functional.cross_entropy(scale * scores, labels) for scale in _SCALES]
-    return float(_SCALES[torch.stack(losses).argmin()])
+        losses = [nn.functional.cross_entropy(scale * scores, labels) for scale in scales]
+    return float(scales[torch.stack(losses).argmin()])
 
 
 def _ridge(features: Tensor, targets: Tensor, penalties: Sequence[float], seed: int) -> list[Solution]:

@@ -204,8 +204,8 @@ def _able(first: Predictor, members: Sequence[Predictor], views: Sequence[str]) 
             raise RecipeError(f"{member.name} answers as {type(member.task).__name__}, and {first.name} as {kind}")
         if member.task.activation != task.activation:
             raise RecipeError(
-                f"{member.name} makes probabilities by {member.task.activation}, and {first.name} by {task.activation}, "
-                "as their losses ask for: the mean of both is neither; ask each network by itself"
+                f"{member.name} makes probabilities by {member.task.activation}, and {first.name} by "
+                f"{task.activation}, as their losses ask for: the mean of both is neither; ask each network by itself"
             )
         if member.decoding != first.decoding:
             ours, theirs = vars(first.decoding), vars(member.decoding)

@@ -32,6 +32,7 @@ class Train(Section):
         momentum: of sgd, nesterov and caffe_sgd.
         rms_decay: of rmsprop, the share of the mean square gradient that a step keeps.
         weight_decay: share of each weight, times the learning rate, that a step takes away.
+        decay_norms: whether that is of biases, and of scales and shifts of normalisation, too.
         schedule: of the learning rate over all steps, after the warm-up.
         milestones: epochs at which "step" multiplies the rate by `gamma`.
         gamma: factor of "step" and "plateau".
@@ -77,6 +78,7 @@ class Train(Section):
     momentum: Share = 0.9
     rms_decay: Share = 0.99
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
+    decay_norms: bool = False
     schedule: Literal["constant", "step", "cosine", "poly", "onecycle", "plateau"] = "constant"
     milestones: Annotated[tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], Field(max_length=1000)] = ()
     gamma: Annotated[float, Field(ge=1e-6, le=10)] = 0.1
