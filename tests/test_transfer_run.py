@@ -9,6 +9,7 @@ import unpool
 from unpool import probing
 from unpool.errors import RecipeError
 from unpool.layers.dropout import DropConnectLinear
+from unpool.recipe import load_recipe
 from unpool.tasks.classification import Classification
 from unpool.training.callbacks import Callback
 from unpool.types import DataInfo
@@ -48,10 +49,11 @@ def probed(folder, by="ridge", **more):
     return unpool.probe(**parts, model="cifar_resnet20", by=by, overrides={"model.width": 4, **more}, run=folder)
 
 
-def test_fitted_classifier_is_a_run_that_evaluate_and_predict_read(tmp_path, monkeypatch, caplog):
+def test_fitted_classifier_is_a_run_that_evaluate_and_predict_read(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     metrics = probed(tmp_path / "run")
     assert "model.weights is not set" in caplog.text
+    assert "network  cifar_resnet20" in capsys.readouterr().err
     assert metrics["top1"] > 0.5
     assert (metrics["training"]["features"], metrics["training"]["images"]) == (16, 20)
     again = unpool.evaluate(metrics["run"], reader=images(10, 1))
@@ -71,6 +73,18 @@ def test_features_are_computed_once_for_the_same_images_weights_and_preprocessin
         assert len(computed) == count
     next((tmp_path / "cache" / "unpool" / "features").iterdir()).write_bytes(b"damaged")
     probed(tmp_path / "mended")
+
+
+def test_probe_fits_the_probabilities_that_the_answers_have(tmp_path, monkeypatch):
+    asked, fit = [], probing.fit_linear
+    monkeypatch.setattr(probing, "fit_linear", lambda *a, **how: asked.append(how["activation"]) or fit(*a, **how))
+    probed(tmp_path / "run", **{"task.loss": "binary_cross_entropy"})
+    assert asked == ["sigmoid"]
+
+
+def test_backbone_that_a_network_has_by_default_is_named():
+    recipe = load_recipe("folder_resnet18", {"data.root": "x", "model.name": "stage_classifier"})
+    assert probing._named(recipe.model) == "stage_classifier on resnet50"
 
 
 def test_recipe_without_scores_of_classes_is_not_probed():

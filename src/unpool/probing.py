@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unpool import models
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
@@ -33,7 +34,7 @@ from unpool.notebook import Metrics
 from unpool.ops.linear_classifiers import METHODS, By, fit_linear
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
-from unpool.recipe import Overrides, Recipe, load_recipe
+from unpool.recipe import Model, Overrides, Recipe, load_recipe
 from unpool.run_directory import LAST, METRICS, RunDirectory
 from unpool.screen import audible
 from unpool.task import Task, joined_state, with_facts
@@ -88,7 +89,8 @@ def probe(  # noqa: PLR0913, a public verb
     """Fits a linear classifier on a network's fixed features, and leaves a run directory as `train` does.
 
     The linear layer is the network's last one: `predict` and `evaluate` read the run as any other. Features are kept
-    in the user's cache, so that another method costs seconds. Those of an earlier stage: `model.name=stage_classifier`.
+    in the user's cache, so that another method costs seconds. Those of an earlier stage:
+    `model.name=stage_classifier`, with `model.backbone` the network that it is to be of, and `model.at_stride`.
 
     Args:
         recipe: of a classifier, such as folder_resnet18 with `model.weights=imagenet`; as `train` takes it. What it
@@ -133,6 +135,7 @@ def probe(  # noqa: PLR0913, a public verb
             made = make_task(settings, data)
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
+            _log.info("network  %s", _named(settings.model) if custom.model is None else custom.network)
             asked = _parts(settings, made, network, data, is_known=custom.model is None)
             seen = _features(asked, data.train)
             facts = _fit(asked, seen, by)
@@ -193,6 +196,11 @@ def features(
         network = make_model(settings, task, data.info).to(make_device(settings)).eval()
         asked = _parts(settings, task, network, data, is_known=True)
         return _features(asked, data.train if split == "train" else data.val)
+
+
+def _named(model: Model) -> str:
+    """The network, with the backbone that it has by default where the recipe names none."""
+    return model.model_copy(update={"backbone": model.backbone or models.row_of(model.name).backbone}).described
 
 
 def _require_scores(recipe: Recipe) -> None:
@@ -311,7 +319,8 @@ def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
     if asked.recipe.model.weights is None:
         _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
     _log.info("%d features of each of %d images, fitted by %s", seen.values.shape[1], len(seen.labels), by)
-    fit = fit_linear(seen.values, seen.labels, num_classes=asked.task.outputs, by=by, seed=asked.recipe.train.seed)
+    how: dict[str, Any] = {"num_classes": asked.task.outputs, "activation": asked.task.activation or "softmax"}
+    fit = fit_linear(seen.values, seen.labels, **how, by=by, seed=asked.recipe.train.seed)
     with torch.no_grad():
         asked.last.weight.copy_(fit.weight)
         asked.last.bias.copy_(fit.bias)

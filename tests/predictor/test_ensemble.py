@@ -114,6 +114,12 @@ def test_five_scales_are_the_mean_of_pooled_scores():
     assert torch.allclose(scores_of(asked.predict(photo()), 3), torch.cat(rows).mean(0), atol=1e-6)
 
 
+def test_axes_of_the_colours_that_vary_are_told(caplog):
+    with caplog.at_level("INFO", logger="unpool"):
+        Ensemble([classifier()], ["colors"])
+    assert "colors vary along ImageNet's axes" in caplog.text
+
+
 @pytest.mark.parametrize(("side", "map_side"), [(224, 7), (256, 8), (384, 12), (480, 15), (640, 20)])
 def test_map_of_a_resnet_at_each_of_five_scales(side, map_side):
     backbone = models.build("resnet18", width=2, num_classes=3).backbone.eval()
@@ -254,6 +260,16 @@ def test_images_that_have_the_input_size_lose_no_borders_to_any_of_the_networks(
             ],
             [],
             "reads images with channels 1",
+        ),
+        (
+            lambda: [classifier(preprocessing=GREY)],
+            ["colors"],
+            "colors varies red, green and blue, and images have data.channels 1",
+        ),
+        (
+            lambda: [classifier(preprocessing=Preprocessing(size_hw=(20, 28), **PLAIN))],
+            ["rotations"],
+            r"data.size \[20, 28\] is not square",
         ),
         (
             lambda: [classifier(), classifier(1, loss="binary_cross_entropy")],

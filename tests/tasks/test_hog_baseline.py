@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from unpool.errors import EnvironmentFault
+from unpool.errors import DataError, EnvironmentFault
+from unpool.task import TrainingSetup
 from unpool.tasks import Classification
 from unpool.tasks.hog_baseline import hog_accuracy, hog_features
 from unpool.types import DataInfo
@@ -48,7 +49,31 @@ def test_baseline_that_is_asked_for_says_what_it_is():
     assert not Classification(INFO).asks_baseline
 
 
-def test_missing_package_is_told_before_training(monkeypatch):
+def test_missing_package_is_told_before_training_and_never_asked_for_without(monkeypatch):
     monkeypatch.setattr("unpool.tasks.hog_baseline.find_spec", lambda name: None)
+    task = Classification(INFO, baseline="hog")  # as a trained run is loaded
     with pytest.raises(EnvironmentFault, match="needs scikit-image"):
-        Classification(INFO, baseline="hog")
+        task.warnings(TrainingSetup((), (), (), None, keeps_scale=True, sizes_hw=()))
+
+
+class Damaged(Stripes):
+    """The first images cannot be read."""
+
+    def __getitem__(self, index):
+        if index < 2:
+            raise DataError("damaged")
+        return super().__getitem__(index)
+
+
+def test_images_that_cannot_be_read_are_left_out_and_one_class_has_no_baseline(caplog):
+    pytest.importorskip("skimage")
+    assert hog_accuracy(Damaged(stripes(12, 0)), stripes(6, 1), 2) == (1.0, 10)
+    one = Damaged(stripes(4, 0)[::2] * 2)
+    assert Classification(INFO, baseline="hog").baseline(one, stripes(2, 1), {}) is None
+    assert "all training images that can be read are of one class" in caplog.text
+
+
+def test_images_of_a_large_set_are_drawn_whatever_their_order(monkeypatch):
+    pytest.importorskip("skimage")
+    monkeypatch.setattr("unpool.tasks.hog_baseline.MOST", 20)
+    assert hog_accuracy(stripes(40, 0), stripes(4, 1), 2) == (1.0, 20)  # every second one would be of one class

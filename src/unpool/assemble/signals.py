@@ -9,7 +9,9 @@ from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, first_batch, make_device
 from unpool.assemble.loaders import make_train_loader, require_one_size
 from unpool.assemble.model import make_model, make_task, scale_by_data
+from unpool.errors import RecipeError
 from unpool.inspection.signals import Signal, measure_signals
+from unpool.layers.transfer import freeze
 from unpool.pages.axes import number
 from unpool.pages.blocks import table
 from unpool.pages.chart import Series, line_chart
@@ -115,7 +117,12 @@ def show_init(
 def _signals(recipe: Recipe, data: Data, batch: Batch) -> list[Signal]:
     device = make_device(recipe)
     task = make_task(recipe, data).to(device)
-    model = make_model(recipe, task, data.info).to(device).train()
+    model = make_model(recipe, task, data.info).to(device)
+    task.freeze(model)
+    freeze(model, recipe.model.frozen)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise RecipeError("the network has no weight that requires a gradient: unfreeze a layer")
+    model.train()
     prepared = Prepare(data.preprocessing, device)(batch)
     scale_by_data(recipe, model, lambda: task.losses(model, prepared))
     return measure_signals(model, lambda: total_loss(task.losses(model, prepared)))

@@ -85,6 +85,8 @@ class Ensemble(Predictor):
         of = f"{networks} networks" if networks > 1 else "one network"
         seen = f", views {', '.join(views)}" if views else ""
         _log.info("averaged over %d answers an image (%s%s): %s", count, of, seen, task.averages)
+        if "colors" in views:
+            _log.info("views colors vary along ImageNet's axes of colour, whichever ones training varied along")
         self.views = combined(task.take_over(views))
         is_scaled = any(view.scale is not None for view in rows)
         self._members = [Member(one, _order(first, one), _dense(one) if is_scaled else one.model) for one in members]

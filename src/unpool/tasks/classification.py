@@ -4,6 +4,7 @@ The heads beside a network's own (GoogLeNet, arXiv:1409.4842, section 5) take pa
 added with `auxiliary_weight`.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from unpool.metrics.hierarchy import ancestor_heights
 from unpool.ops.drawing import caption
 from unpool.ops.targets import check_classes
 from unpool.ops.views import mean_probabilities
-from unpool.task import Baseline, Description, Exhibit
+from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import (
     FOCAL_GAMMA,
@@ -36,6 +37,7 @@ from unpool.types import Activation, Batch, DataInfo, Losses, Prediction, Sample
 
 TOP = 5  # classes that an answer ranks
 SMOOTHING = Interval(ge=0, lt=1)
+_log = logging.getLogger(__name__)
 
 
 class Classification(OneForward):
@@ -75,8 +77,6 @@ class Classification(OneForward):
         super().__init__()
         if not info.classes:
             raise RecipeError("classification needs class names; the data set gives none")
-        if baseline == "hog":
-            require_hog()
         self.baseline_kind: Literal["frequent", "hog"] = baseline
         self.info = info
         self.label_smoothing = check_number("task.label_smoothing", label_smoothing, SMOOTHING)
@@ -195,6 +195,12 @@ class Classification(OneForward):
     def asks_baseline(self) -> bool:
         return self.baseline_kind != "frequent"
 
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """Nothing; raises EnvironmentFault where the baseline that is asked for cannot be computed after training."""
+        if self.baseline_kind == "hog":
+            require_hog()
+        return []
+
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.
 
@@ -216,7 +222,11 @@ class Classification(OneForward):
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The class most frequent in training, as the answer to every image; or what `baseline` asks for."""
         if self.baseline_kind == "hog":
-            share, count = hog_accuracy(train, val, self.outputs)
+            score = hog_accuracy(train, val, self.outputs)
+            if score is None:
+                _log.warning("task.baseline=hog is left out: all training images that can be read are of one class")
+                return None
+            share, count = score
             about = f"Histograms of oriented gradients and a linear support vector machine, on {count} training images."
             return Baseline("top1", share, about)
         counts = [torch.bincount(_labels(samples), minlength=self.outputs) for samples in (train, val)]
