@@ -327,3 +327,13 @@ def test_no_color_and_no_terminal_mean_no_colour(tmp_path):
     piped = started("train", "scenes_unet", *WORDS, "--run", "b", env={"TERM": "xterm-256color"})
     assert piped.returncode == 0
     assert "\x1b" not in piped.stdout + piped.stderr
+
+
+def test_run_whose_name_has_an_equals_sign_is_no_override(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("unpool.run.evaluate", lambda runs, overrides, **more: asked.append((runs, overrides)) or {})
+    monkeypatch.setattr("unpool.cli.evaluate.write_metrics", lambda metrics: None)
+    run = tmp_path / "lr=0.1"
+    run.mkdir()
+    assert main(["evaluate", str(tmp_path), str(run), "data.root=x"]) == 0
+    assert asked == [([tmp_path, run], ["data.root=x"])]
