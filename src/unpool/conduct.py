@@ -209,7 +209,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
             *_batch_warnings(recipe, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(job, batch, smallest=smallest, parts=parts),
-            *warn_of_statistics(job),
+            *warn_of_statistics(job, is_precise=recipe.train.precise_norms),
             *warn_of_processes(job, whole_of(loader.order).batch),
         ]
         for warning in dict.fromkeys(chain.from_iterable(processes.gathered(warnings))):
@@ -347,7 +347,7 @@ def _training(job: Job, around: Around, *, time_s: float) -> dict[str, Any]:
     """Facts of the run itself, apart from the metrics, whose names are the task's."""
     return {
         "best_step": around.evaluation.best_step,
-        "ended_early": job.counters.is_ended,
+        "ended_early": job.counters.is_ended and job.counters.epoch < job.epochs,
         "selection": None if around.patience is None else around.patience.selection(job),
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,

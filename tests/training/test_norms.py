@@ -111,7 +111,7 @@ def test_evaluation_before_there_is_an_equal_average_leaves_the_trained_network_
 
 
 def test_equal_average_is_measured_with_statistics_of_its_own_weights_at_any_step(monkeypatch):
-    monkeypatch.setattr("unpool.training.calibration.YOUNG", 1)
+    monkeypatch.setattr("unpool.training.calibration.YOUNG", 0.1)
     job = make_job(epochs=3, swa=(12, 18))
     measure = Evaluate(Loader(), calibrating=lambda epoch: list(Loader().stream(epoch, 0, epoch + 1)))
     fit(job, [measure])

@@ -26,6 +26,13 @@ def fit_to_length(recipe: Recipe) -> Recipe:
             "train.swa_cycle, or train for more epochs",
             *(count, train.epochs),
         )
+    if train.swa is not None and (last := train.averaged_epochs[-1]) < train.epochs:
+        first = train.averaged_epochs.start
+        _log.warning(
+            "train.swa_cycle %d takes weights in after epoch %d for the last time, and what is learned in the %d "
+            "epochs behind it is lost: take one that divides the %d epochs from epoch %d on",
+            *(train.swa_cycle, last, train.epochs - last, train.epochs - first, first),
+        )
     if train.warmup_epochs < train.epochs:
         return recipe
     used = SHORT_WARMUP * train.epochs
