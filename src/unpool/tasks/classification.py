@@ -20,7 +20,7 @@ from unpool.metrics.hierarchy import ancestor_heights
 from unpool.ops.drawing import caption
 from unpool.ops.targets import check_classes
 from unpool.ops.views import mean_probabilities
-from unpool.task import Baseline, Description, Exhibit
+from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import (
     FOCAL_GAMMA,
@@ -32,6 +32,7 @@ from unpool.tasks.class_losses import (
 )
 from unpool.tasks.hog_baseline import hog_accuracy, require_hog
 from unpool.tasks.one_forward import OneForward
+from unpool.tasks.sided_classes import mirrored_classes
 from unpool.types import Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 TOP = 5  # classes that an answer ranks
@@ -164,6 +165,9 @@ class Classification(OneForward):
         if self.activation == "sigmoid" and len(scores) > 1:
             return torch.stack(scores).sigmoid().mean(0).logit()
         return mean_probabilities(scores)
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        return mirrored_classes(self.info.classes, setup)
 
     def reordered(self, opinion: Output, order: Sequence[int]) -> Tensor:
         return main_head(opinion)[:, list(order)]
