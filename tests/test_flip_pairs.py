@@ -17,8 +17,10 @@ from unpool.errors import DataError, RecipeError
 from unpool.predictor import load
 from unpool.recipe import load_recipe
 from unpool.task import TrainingSetup
+from unpool.tasks.classification import Classification
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
+from unpool.tasks.segmentation import Segmentation
 from unpool.types import DataInfo
 
 ANIMAL = DataInfo(keypoints=("nose", "paw_1", "paw_2", "left_eye", "right_eye", "RAnkle"), limbs=((0, 1),))
@@ -159,3 +161,13 @@ def test_reader_of_ones_own_without_pairs_has_those_of_its_names():
         reader.info = replace(reader.info, flip_pairs=())
     data = read_data(load_recipe("figures_hourglass", {"data.workers": 0}), train=train, val=val)
     assert len(data.info.flip_pairs) == 6
+
+
+@pytest.mark.parametrize("task", [Classification, Segmentation])
+def test_classes_that_are_left_and_right_are_warned_of_where_images_are_mirrored(task):
+    sided, plain = (task(DataInfo(classes=names)) for names in (("turn_left", "turn_right", "stop"), ("lake", "rake")))
+    (text,) = sided.warnings(setup("flip"))
+    assert "mirror image of one another: turn_left and turn_right; a mirrored image keeps its label" in text
+    assert sided.warnings(setup("scale")) == plain.warnings(setup("flip")) == []
+    (text,) = task(DataInfo(classes=("left", "other"))).warnings(setup("flip"))
+    assert "class left is a side and no other class is its mirror image" in text

@@ -10,13 +10,11 @@ from typing import Any
 import torch
 
 from unpool import machine
-from unpool.assemble.anchors import with_planned_anchors
-from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
-from unpool.assemble.statistics import with_colour_axes
+from unpool.assemble.settling import settled
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped, whole_of
@@ -25,7 +23,7 @@ from unpool.errors import EnvironmentFault, RecipeError
 from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
-from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe, settings_in_common
+from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe, settings_in_common
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import (
@@ -79,7 +77,6 @@ def train_to_end(
         DataError: a set cannot be used, or is not the one that a resumed run began with.
     """
     stopwatch = Stopwatch(time.monotonic())
-    recipe = fit_to_length(recipe)
     state = load(directory / STATES)
     is_other_count = state is not None and count_of(state[1]) != processes.world_size()  # cores are shared otherwise
     if recipe.train.threads != "auto" and not is_other_count:
@@ -94,8 +91,7 @@ def train_to_end(
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         _require_same_start(recipe, data, state)
-        recipe = with_colour_axes(with_planned_anchors(recipe, data), data.train.samples)
-        recipe = with_fitting_batch(recipe, data, model=custom.model)
+        recipe = settled(recipe, data, model=custom.model)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
@@ -237,7 +233,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
     _log.debug("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
     job = replace(job, precision=choice.precision, memory_format=choice.memory_format)
-    settled = {
+    chosen = {
         "data.mean": list(data.preprocessing.mean),
         "data.std": list(data.preprocessing.std),
         "data.workers": loader.workers,
@@ -245,7 +241,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
         "train.precision": choice.precision,
         "train.memory_format": choice.memory_format,
     }
-    return job, load_recipe(recipe, settled), choice.seconds_per_step
+    return job, load_recipe(recipe, chosen), choice.seconds_per_step
 
 
 def _first_batch(loader: Loader, job: Job) -> tuple[Batch, int, tuple[Part | None, Part | None]]:

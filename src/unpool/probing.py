@@ -23,6 +23,7 @@ from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
 from unpool.assemble.model import make_model, make_task
+from unpool.assemble.settling import settled
 from unpool.conduct import write_description
 from unpool.custom_parts import begin
 from unpool.data.store import ScanResult
@@ -132,6 +133,7 @@ def probe(  # noqa: PLR0913, a public verb
         directory = RunDirectory.create(name, run)
         with directory.held(), directory.removed_if_unused():
             data = read_data(settings, train=custom.train, val=custom.val, progress=tell)
+            settings = settled(settings, data, model=custom.model)
             made = make_task(settings, data)
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
@@ -139,9 +141,9 @@ def probe(  # noqa: PLR0913, a public verb
             asked = _parts(settings, made, network, data, is_known=custom.model is None)
             seen = _features(asked, data.train)
             facts = _fit(asked, seen, by)
-            settled = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
+            counted = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
             custom = replace(custom, why_no_resume=_WHY_NO_RESUME)
-            write_description(directory, load_recipe(settings, settled), made, data=data, custom=custom)
+            write_description(directory, load_recipe(settings, counted), made, data=data, custom=custom)
             directory.write_tensors(LAST, joined_state(network.state_dict(), made.state_dict()))
             metrics = measured(_predictor(asked), settings, data.val.samples)
             counts = {"train": len(seen.labels), "val": len(data.val.samples)}
@@ -192,6 +194,7 @@ def features(
         )
         _require_scores(settings)
         data = read_data(settings, progress=tell)
+        settings = settled(settings, data)
         task = make_task(settings, data)
         network = make_model(settings, task, data.info).to(make_device(settings)).eval()
         asked = _parts(settings, task, network, data, is_known=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.loaders import make_train_loader
 from unpool.assemble.model import make_task
-from unpool.assemble.statistics import with_colour_axes
+from unpool.assemble.settling import settled
 from unpool.errors import RecipeError
 from unpool.ops.drawing import drawable
 from unpool.ops.drawing_sheet import draw_sheet
@@ -71,7 +71,7 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
     samples, task = data.train.samples, make_task(recipe, data)
     count = min(IMAGES, len(samples))
     positions = [int(position) for position in torch.linspace(0, len(samples) - 1, count).round()]
-    loader = make_train_loader(with_colour_axes(recipe, samples), data)
+    loader = make_train_loader(settled(recipe, data), data)
     indices = [position * recipe.data.repeat for position in positions]
     batches = [loader.batch_of(indices, epoch) for epoch in range(EPOCHS)]
     rows = []
