@@ -9,7 +9,6 @@ import unpool
 from unpool import probing
 from unpool.errors import RecipeError
 from unpool.layers.dropout import DropConnectLinear
-from unpool.recipe import load_recipe
 from unpool.tasks.classification import Classification
 from unpool.training.callbacks import Callback
 from unpool.types import DataInfo
@@ -82,11 +81,6 @@ def test_probe_fits_the_probabilities_that_the_answers_have(tmp_path, monkeypatc
     assert asked == ["sigmoid"]
 
 
-def test_backbone_that_a_network_has_by_default_is_named():
-    recipe = load_recipe("folder_resnet18", {"data.root": "x", "model.name": "stage_classifier"})
-    assert probing._named(recipe.model) == "stage_classifier on resnet50"
-
-
 def test_recipe_without_scores_of_classes_is_not_probed():
     with pytest.raises(RecipeError, match="task segmentation has no one score a class"):
         unpool.probe("scenes_unet")
@@ -122,6 +116,8 @@ class Twice(nn.Module):
 def test_layer_that_is_fitted_is_the_one_whose_output_the_network_gives():
     network, task = Twice(), Classification(DataInfo(classes=("a", "b")))
     assert probing._last_layer(network, task, torch.rand(1, 3, 8, 8)) is network.head
+    gate = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.Softmax(1), nn.Linear(2, 2))
+    assert probing._last_layer(gate, task, torch.rand(1, 3, 2, 2)) is gate[3]
     scaled = nn.Sequential(nn.Flatten(), DropConnectLinear(12, 2))
     with pytest.raises(RecipeError, match="does not give what a linear layer"):
         probing._last_layer(scaled.eval(), task, torch.rand(1, 3, 2, 2))

@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unpool import models
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
@@ -35,7 +34,7 @@ from unpool.notebook import Metrics
 from unpool.ops.linear_classifiers import METHODS, By, fit_linear
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
-from unpool.recipe import Model, Overrides, Recipe, load_recipe
+from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.run_directory import LAST, METRICS, RunDirectory
 from unpool.screen import audible
 from unpool.task import Task, joined_state, with_facts
@@ -137,7 +136,7 @@ def probe(  # noqa: PLR0913, a public verb
             made = make_task(settings, data)
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
-            _log.info("network  %s", _named(settings.model) if custom.model is None else custom.network)
+            _log.info("network  %s", settings.model.described if custom.model is None else custom.network)
             asked = _parts(settings, made, network, data, is_known=custom.model is None)
             seen = _features(asked, data.train)
             facts = _fit(asked, seen, by)
@@ -201,11 +200,6 @@ def features(
         return _features(asked, data.train if split == "train" else data.val)
 
 
-def _named(model: Model) -> str:
-    """The network, with the backbone that it has by default where the recipe names none."""
-    return model.model_copy(update={"backbone": model.backbone or models.row_of(model.name).backbone}).described
-
-
 def _require_scores(recipe: Recipe) -> None:
     kind = TASKS[recipe.task.name]
     if not kind.slides or "label" not in kind.needs:
@@ -235,7 +229,7 @@ def _last_layer(network: nn.Module, task: Task, image: Tensor) -> nn.Linear:
     """
     gave: dict[nn.Module, Tensor] = {}
     plain = [part for part in network.modules() if type(part) is nn.Linear]  # others scale what they are given
-    hooks = [part.register_forward_hook(lambda layer, _, output: gave.update({layer: output})) for part in plain]
+    hooks = [part.register_forward_hook(lambda layer, _, output: gave.__setitem__(layer, output)) for part in plain]
     try:
         with torch.inference_mode():
             output = network(image)

@@ -54,11 +54,12 @@ def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
     assert shown.notes == ()
 
 
-def test_heat_has_the_probabilities_of_the_answers(tmp_path):
-    runs = [write_run(tmp_path / loss, options={"loss": loss}) for loss in ("cross_entropy", "binary_cross_entropy")]
-    one, other = (show_dense(run, photo(), label=1, output_stride=2) for run in runs)
-    assert torch.equal(one.scores.coarse, other.scores.coarse)
-    assert not torch.equal(one.picture, other.picture)
+@pytest.mark.parametrize(("loss", "by"), [("focal", "softmax"), ("binary_cross_entropy", "sigmoid")])
+def test_heat_has_the_probabilities_of_the_answers(tmp_path, monkeypatch, loss, by):
+    asked, draw = [], dense.draw
+    monkeypatch.setattr(dense, "draw", lambda *a, **how: asked.append(how["activation"]) or draw(*a, **how))
+    show_dense(write_run(tmp_path, options={"loss": loss}), photo(), output_stride=2)
+    assert asked == [by]
 
 
 def test_run_whose_inputs_are_padded_slides_without_padding(tmp_path):
