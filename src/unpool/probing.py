@@ -227,7 +227,7 @@ def _last_layer(network: nn.Module, task: Task, image: Tensor) -> nn.Linear:
     Raises:
         RecipeError: it is not linear, or not what the network gives.
     """
-    gave: dict[nn.Module, Tensor] = {}
+    gave: dict[nn.Module, Any] = {}
     plain = [part for part in network.modules() if type(part) is nn.Linear]  # others scale what they are given
     hooks = [part.register_forward_hook(lambda layer, _, output: gave.__setitem__(layer, output)) for part in plain]
     try:
