@@ -10,7 +10,7 @@ from tests.training.toy_run import Loader, make_job
 from unpool import run
 from unpool.assemble.callbacks import Around, make_callbacks
 from unpool.conduct import _training
-from unpool.recipe import fit_to_length, load_run_recipe
+from unpool.recipe import fit_to_length, load_recipe, load_run_recipe
 from unpool.run_directory import RunDirectory
 from unpool.training import processes
 from unpool.training.evaluation import Evaluate
@@ -84,6 +84,26 @@ def test_average_of_few_epochs_is_told(camvid, caplog):  # noqa: F811
     assert "train.swa averages the weights at the end of 2 of 4 epochs, which are few" in caplog.text
     caplog.clear()
     fit_to_length(recipe_of(camvid, **{"train.ema": None, "train.swa": 0.5, "train.epochs": 4}))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("momentum", 0.5, "train.momentum is 0.5 and train.optimizer is adamw, which does not read it"),
+        ("gamma", 0.5, "train.gamma is 0.5 and train.schedule is cosine"),
+        ("power", 2.0, "train.power is 2 and train.schedule is cosine"),
+    ],
+)
+def test_key_of_training_that_nothing_reads_is_told_and_an_old_recipe_loads(camvid, caplog, key, value, said):  # noqa: F811
+    recipe = recipe_of(camvid, **{f"train.{key}": value})
+    fit_to_length(recipe)
+    assert said in caplog.text
+    caplog.clear()
+    step = {"train.schedule": "step", "train.milestones": [2]}
+    reading = {"momentum": {"train.optimizer": "caffe_sgd"}, "gamma": step, "power": {"train.schedule": "poly"}}
+    fit_to_length(load_recipe(recipe, reading[key]))
+    fit_to_length(recipe_of(camvid))
     assert caplog.text == ""
 
 

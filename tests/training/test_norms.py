@@ -4,11 +4,15 @@ from torch import nn
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits, weights
 from unpool.errors import RecipeError, Stopped
+from unpool.layers.transfer import freeze
 from unpool.training.averaging import EqualAveraging
+from unpool.training.callbacks import Callback
+from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate, evaluate
 from unpool.training.loop import fit
 from unpool.training.norms import precise_statistics, require_norms, set_momentum
-from unpool.training.state import final_state, job_state
+from unpool.training.saving import Save
+from unpool.training.state import final_state, job_state, restore
 
 
 def batches():
@@ -83,6 +87,24 @@ def test_signal_while_statistics_are_computed_stops_and_the_state_is_saved():
     assert measure.was_saved
 
 
+def test_stop_while_statistics_are_computed_loses_nothing_of_what_the_end_changes(tmp_path):
+    class StopsAtTheEnd(Callback):
+        rank = -1
+
+        def end(self, job):
+            job.stop.number = 15
+
+    job, measure = make_job(), Evaluate(Loader(), is_precise=True)
+    with pytest.raises(Stopped):
+        fit(job, [measure, StopsAtTheEnd(), Save(tmp_path, callbacks=[measure])])
+    tensors, meta = load(tmp_path)
+    job, measure = make_job(), Evaluate(Loader(), is_precise=True)
+    restore(job, [measure], tensors=tensors, meta=meta)
+    fit(job, [measure, Save(tmp_path, callbacks=[measure])])
+    before, after = (one["callbacks"]["Evaluate"]["history"] for one in (meta, load(tmp_path)[1]))
+    assert after == measure.history != before
+
+
 def test_true_average_weighs_all_batches_equally_and_forgets_those_of_loaded_weights():
     norm = nn.BatchNorm2d(1)
     for _ in range(7):
@@ -101,6 +123,15 @@ def test_network_without_batch_norm_has_no_statistics_to_set():
     for change in (lambda net: set_momentum(net, 0.1), lambda net: require_norms(net, "train.norm_momentum")):
         with pytest.raises(RecipeError, match=r"train\.norm_momentum is set and the network has no batch norm"):
             change(nn.Linear(2, 2))
+
+
+def test_norms_that_are_all_frozen_have_no_statistics_to_set():
+    model = deep()
+    freeze(model, ["1"])
+    assert require_norms(model, "train.precise_norms") == [model[5]]
+    freeze(model, ["5"])
+    with pytest.raises(RecipeError, match=r"train\.precise_norms is set and every batch norm of the network is frozen"):
+        require_norms(model.train(), "train.precise_norms")
 
 
 def test_evaluation_before_there_is_an_equal_average_leaves_the_trained_network_alone():

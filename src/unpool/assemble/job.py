@@ -64,7 +64,7 @@ def make_job(
     check_weights(model)
     task.freeze(model)
     freeze(model, recipe.model.frozen)
-    learned = nn.ModuleDict({"model": model, "task": task}).to(device)
+    learned = nn.ModuleDict({"model": model, "task": task}).to(device).train()  # what is frozen stays as it is
     prepare = Prepare(data.preprocessing, device)
     if starts_new:
         scale_by_data(recipe, model, lambda: task.losses(model, prepare(first_batch(loader))))

@@ -12,8 +12,13 @@ _log = logging.getLogger(__name__)
 
 
 def fit_to_length(recipe: Recipe) -> Recipe:
-    """The recipe with a warm-up that ends before the run does; the log says what was changed or is never reached."""
+    """The recipe with a warm-up that ends before the run does; the log says what was changed, or has no effect."""
     train = recipe.train
+    for key, of in train.unread:
+        _log.warning(
+            "train.%s is %g and train.%s is %s, which does not read it: it changes nothing, leave it out",
+            *(key, getattr(train, key), of, getattr(train, of)),
+        )
     if late := [epoch for epoch in train.milestones if epoch >= train.epochs]:
         _log.warning(
             "train.milestones %s of %s are never reached in %d epochs: the learning rate does not fall there; lower "

@@ -37,15 +37,20 @@ def set_momentum(model: nn.Module, momentum: float | None) -> None:
 
 
 def require_norms(model: nn.Module, key: str) -> list[_BatchNorm]:
-    """The batch norms of a network that keep running statistics.
+    """The batch norms of a network in training mode that keep running statistics and are not frozen.
 
     Raises:
         RecipeError: there is none, so that `key` would change nothing.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if norms and not any(norm.training for norm in norms):
+        raise RecipeError(
+            f"{key} is set and every batch norm of the network is frozen, so that its statistics stay as they are: "
+            "leave it out, or freeze less by model.frozen"
+        )
     if not norms:
         raise RecipeError(f"{key} is set and the network has no batch norm that keeps statistics: leave it out")
-    return norms
+    return [norm for norm in norms if norm.training]
 
 
 def precise_statistics(job: Job) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Saves the state of a run while it trains."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -27,12 +28,14 @@ class Save(Callback):
     """
 
     rank = 100
+    saves = True
 
     def __init__(self, folder: Path, *, callbacks: Sequence[Callback] = (), every_s: float = 30.0) -> None:
         self.folder = folder
         self.callbacks = callbacks
         self.every_s = every_s
         self._saved: tuple[Any, ...] | None = None
+        self._kept = ""
 
     def start(self, job: Job) -> None:
         remove_unfinished(self.folder)
@@ -40,7 +43,7 @@ class Save(Callback):
             self._save(job)
             return
         remove_later(self.folder, job.counters.step)
-        self._saved = astuple(job.counters)
+        self._saved, self._kept = astuple(job.counters), self._states()
         self._due_s = time.monotonic() + self.every_s
 
     def after_step(self, job: Job, record: StepRecord) -> None:
@@ -51,7 +54,13 @@ class Save(Callback):
         self._save(job)
 
     def end(self, job: Job) -> None:
+        if self._kept != self._states():  # which may change at the end without a step
+            self._saved = None
         self._save(job)
+
+    def _states(self) -> str:
+        """What the other callbacks keep."""
+        return json.dumps([callback.state_dict() for callback in self.callbacks if callback is not self])
 
     def _save(self, job: Job) -> None:
         if self._saved == astuple(job.counters):
@@ -60,5 +69,5 @@ class Save(Callback):
         tensors, meta = job_state(job, [callback for callback in self.callbacks if callback is not self])
         save(self.folder, tensors, meta)
         ended_s = time.monotonic()
-        self._saved = astuple(job.counters)
+        self._saved, self._kept = astuple(job.counters), self._states()
         self._due_s = ended_s + (max(self.every_s, SHARE * (ended_s - started_s)) if self.every_s else 0.0)
