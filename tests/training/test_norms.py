@@ -6,10 +6,13 @@ from tests.training.toy_run import Loader, Task, make_job, network, prepare, sam
 from unpool.errors import RecipeError, Stopped
 from unpool.layers.transfer import freeze
 from unpool.training.averaging import EqualAveraging
+from unpool.training.callbacks import Callback
+from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate, evaluate
 from unpool.training.loop import fit
 from unpool.training.norms import precise_statistics, require_norms, set_momentum
-from unpool.training.state import final_state, job_state
+from unpool.training.saving import Save
+from unpool.training.state import final_state, job_state, restore
 
 
 def batches():
@@ -82,6 +85,24 @@ def test_signal_while_statistics_are_computed_stops_and_the_state_is_saved():
     with pytest.raises(Stopped):
         fit(make_job(), [measure])
     assert measure.was_saved
+
+
+def test_stop_while_statistics_are_computed_loses_nothing_of_what_the_end_changes(tmp_path):
+    class StopsAtTheEnd(Callback):
+        rank = -1
+
+        def end(self, job):
+            job.stop.number = 15
+
+    job, measure = make_job(), Evaluate(Loader(), is_precise=True)
+    with pytest.raises(Stopped):
+        fit(job, [measure, StopsAtTheEnd(), Save(tmp_path, callbacks=[measure])])
+    tensors, meta = load(tmp_path)
+    job, measure = make_job(), Evaluate(Loader(), is_precise=True)
+    restore(job, [measure], tensors=tensors, meta=meta)
+    fit(job, [measure, Save(tmp_path, callbacks=[measure])])
+    before, after = (one["callbacks"]["Evaluate"]["history"] for one in (meta, load(tmp_path)[1]))
+    assert after == measure.history != before
 
 
 def test_true_average_weighs_all_batches_equally_and_forgets_those_of_loaded_weights():

@@ -4,7 +4,6 @@ import logging
 
 from unpool.recipe.reading import load_recipe
 from unpool.recipe.settings import Recipe
-from unpool.recipe.train_section import Train
 
 # between the 5 of 90 epochs of Goyal et al. 2017 (arXiv:1706.02677) and the 0.3 that a one-cycle schedule rises
 SHORT_WARMUP = 0.2
@@ -13,8 +12,13 @@ _log = logging.getLogger(__name__)
 
 
 def fit_to_length(recipe: Recipe) -> Recipe:
-    """The recipe with a warm-up that ends before the run does; the log says what was changed or is never reached."""
+    """The recipe with a warm-up that ends before the run does; the log says what was changed, or has no effect."""
     train = recipe.train
+    for key, of in train.unread:
+        _log.warning(
+            "train.%s is %g and train.%s is %s, which does not read it: it changes nothing, leave it out",
+            *(key, getattr(train, key), of, getattr(train, of)),
+        )
     if late := [epoch for epoch in train.milestones if epoch >= train.epochs]:
         _log.warning(
             "train.milestones %s of %s are never reached in %d epochs: the learning rate does not fall there; lower "
@@ -34,8 +38,6 @@ def fit_to_length(recipe: Recipe) -> Recipe:
             "epochs behind it is lost: take one that divides the %d epochs from epoch %d on",
             *(train.swa_cycle, last, train.epochs - last, train.epochs - first, first),
         )
-    for key, reader in _unread(train).items():
-        _log.warning("train.%s is %g, and %s: it changes nothing", key, getattr(train, key), reader)
     if train.warmup_epochs < train.epochs:
         return recipe
     used = SHORT_WARMUP * train.epochs
@@ -44,16 +46,3 @@ def fit_to_length(recipe: Recipe) -> Recipe:
         *(train.warmup_epochs, train.epochs, used),
     )
     return load_recipe(recipe, {"train.warmup_epochs": used})
-
-
-def _unread(train: Train) -> dict[str, str]:
-    """Keys that differ from their default and that neither optimiser nor schedule reads, with why."""
-    optimizer = f"train.optimizer {train.optimizer}, which does not read it"
-    schedule = f"train.schedule {train.schedule}, which does not read it"
-    unread = {
-        "momentum": optimizer if train.optimizer in ("rmsprop", "adam", "adamw") else "",
-        "gamma": schedule if train.schedule not in ("step", "plateau") else "",
-        "power": schedule if train.schedule != "poly" else "",
-    }
-    fields = type(train).model_fields
-    return {key: why for key, why in unread.items() if why and getattr(train, key) != fields[key].default}

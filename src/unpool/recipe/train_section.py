@@ -121,6 +121,20 @@ class Train(Section):
         return self.batch
 
     @property
+    def unread(self) -> list[tuple[str, str]]:
+        """Keys that are set and that the optimiser or schedule does not read, each with the key of that.
+
+        Recipes and runs of before have such, so that they are no mistake that is refused.
+        """
+        reads = {
+            "momentum": ("optimizer", ("sgd", "nesterov", "caffe_sgd")),
+            "gamma": ("schedule", ("step", "plateau")),
+            "power": ("schedule", ("poly",)),
+        }
+        is_set = {key: getattr(self, key) != type(self).model_fields[key].default for key in reads}
+        return [(key, of) for key, (of, names) in reads.items() if is_set[key] and getattr(self, of) not in names]
+
+    @property
     def averaged_epochs(self) -> range:
         """After how many epochs `swa` takes in the weights; at least once, and never those of before the first step."""
         start = max(1, min(round((self.swa or 0.0) * self.epochs), self.epochs - 1))

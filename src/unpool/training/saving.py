@@ -28,6 +28,7 @@ class Save(Callback):
     """
 
     rank = 100
+    saves = True
 
     def __init__(self, folder: Path, *, callbacks: Sequence[Callback] = (), every_s: float = 30.0) -> None:
         self.folder = folder
