@@ -181,8 +181,13 @@ def _same_data(
     progress: Callable[[int, int], None],
 ) -> tuple[Data, list[str]]:
     """The data, of a run that has begun what it began with, and those of `unreadable` that were not repaired since."""
-    recorded = directory.read_json(DATA) if (directory / RECIPE).is_file() else None
-    data = read_data(recipe, train=custom.train, val=custom.val, recorded=recorded, progress=progress)
+    recorded = mean_image = None
+    if (directory / RECIPE).is_file():
+        recorded = directory.read_json(DATA)
+        mean_image = directory.read_json(CONFIG)["preprocessing"]["mean_image"]
+    data = read_data(
+        recipe, train=custom.train, val=custom.val, recorded=recorded, begun_with=mean_image, progress=progress
+    )
     repaired = [] if recorded is None else check_same_set(directory, data, unreadable)
     return data, sorted(set(unreadable) - set(repaired))
 
