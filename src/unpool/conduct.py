@@ -16,6 +16,7 @@ from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbac
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
+from unpool.assemble.mirror import kept_sides
 from unpool.assemble.statistics import with_colour_axes
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
@@ -56,7 +57,7 @@ from unpool.training.preflight import dry_run
 from unpool.training.state import count_of, final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
-from unpool.types import Batch, Part
+from unpool.types import Batch, DataInfo, Part
 
 _log = logging.getLogger(__name__)
 
@@ -192,8 +193,8 @@ def _same_data(
     return data, sorted(set(unreadable) - set(repaired))
 
 
-def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
-    warnings, order = [], whole_of(loader.order)
+def _data_warnings(recipe: Recipe, info: DataInfo, loader: Loader) -> list[str]:
+    warnings, order = kept_sides(recipe, info), whole_of(loader.order)
     if order.batch < recipe.train.images:
         warnings.append(
             f"train.batch is {recipe.train.batch} and the training set has {order.batch} images: a step takes all"
@@ -211,7 +212,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     batch, smallest, parts = _first_batch(loader, job)
     with batch_that_fits(job, batch):
         warnings = [
-            *_batch_warnings(recipe, loader),
+            *_data_warnings(recipe, data.info, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(job, batch, smallest=smallest, parts=parts),
             *warn_of_statistics(job),
