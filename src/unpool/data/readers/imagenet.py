@@ -205,9 +205,7 @@ def _listed(root: Path, folder: Path, lists: list[Path], words: Words) -> _Part:
     return _joined([f"{prefix}/{file}" for file in names], [one.synset for one in said], [listing], lists)
 
 
-def _joined(
-    files: list[str], synsets: list[str], listings: Sequence[Listing], lists: list[Path]
-) -> _Part:
+def _joined(files: list[str], synsets: list[str], listings: Sequence[Listing], lists: list[Path]) -> _Part:
     clashes = [f"file names differ in case only: {clash}" for listing in listings for clash in listing.clashes]
     faults = [fault for listing in listings for fault in listing.faults]
     return _Part(files, synsets, lists, faults, clashes, sum(listing.ignored for listing in listings))
