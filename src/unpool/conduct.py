@@ -14,6 +14,7 @@ from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbac
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
+from unpool.assemble.mirror import kept_sides
 from unpool.assemble.settling import settled
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
@@ -54,7 +55,7 @@ from unpool.training.preflight import dry_run
 from unpool.training.state import count_of, final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
-from unpool.types import Batch, Part
+from unpool.types import Batch, DataInfo, Part
 
 _log = logging.getLogger(__name__)
 
@@ -177,17 +178,19 @@ def _same_data(
     progress: Callable[[int, int], None],
 ) -> tuple[Data, list[str]]:
     """The data, of a run that has begun what it began with, and those of `unreadable` that were not repaired since."""
-    recorded = None
+    recorded = mean_image = None
     if (directory / RECIPE).is_file():
-        known = directory.read_json(CONFIG)["preprocessing"].get("mean_image")
-        recorded = {**directory.read_json(DATA), "mean_image": known}
-    data = read_data(recipe, train=custom.train, val=custom.val, recorded=recorded, progress=progress)
+        recorded = directory.read_json(DATA)
+        mean_image = directory.read_json(CONFIG)["preprocessing"]["mean_image"]
+    data = read_data(
+        recipe, train=custom.train, val=custom.val, recorded=recorded, begun_with=mean_image, progress=progress
+    )
     repaired = [] if recorded is None else check_same_set(directory, data, unreadable)
     return data, sorted(set(unreadable) - set(repaired))
 
 
-def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
-    warnings, order = [], whole_of(loader.order)
+def _data_warnings(recipe: Recipe, info: DataInfo, loader: Loader) -> list[str]:
+    warnings, order = kept_sides(recipe, info), whole_of(loader.order)
     if order.batch < recipe.train.images:
         warnings.append(
             f"train.batch is {recipe.train.batch} and the training set has {order.batch} images: a step takes all"
@@ -205,7 +208,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     batch, smallest, parts = _first_batch(loader, job)
     with batch_that_fits(job, batch):
         warnings = [
-            *_batch_warnings(recipe, loader),
+            *_data_warnings(recipe, data.info, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(job, batch, smallest=smallest, parts=parts),
             *warn_of_statistics(job, is_precise=recipe.train.precise_norms),

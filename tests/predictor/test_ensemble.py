@@ -1,5 +1,6 @@
 """Averages of views and of networks: what the answer is, and what is refused."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -29,12 +30,12 @@ def photo(height=32, width=48, seed=0):
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def classifier(seed=0, info=INFO, preprocessing=SQUARE, **options):
+def classifier(seed=0, info=INFO, preprocessing=SQUARE, loss="cross_entropy", **options):
     torch.manual_seed(seed)
     layers = [nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
     model = nn.Sequential(*layers).eval()
     model[-1].weight.data *= 20
-    return Predictor(model, preprocessing, info, Classification(info, **options), name=f"network {seed}")
+    return Predictor(model, preprocessing, info, Classification(info, loss=loss), name=f"network {seed}", **options)
 
 
 def segmenter(seed=0, info=INFO, preprocessing=FREE, **limits):
@@ -98,6 +99,17 @@ def test_classes_that_are_sides_change_places_in_the_mirror():
     asked = Ensemble([classifier(info=SIDES)], ["flip"])
     one, mirrored = (scores_of(asked.predict(image), 3) for image in (photo(), photo().flip(-1)))
     assert torch.allclose(one, mirrored[[2, 1, 0]], atol=1e-6)
+
+
+def test_classes_stay_in_the_mirror_where_training_has_kept_them(caplog):
+    caplog.set_level(logging.INFO)
+    for info in (SIDES, DataInfo(classes=("left", "a", "b"))):
+        asked = Ensemble([classifier(info=info, keeps_sides=True)], ["flip"])
+        one, mirrored = (scores_of(asked.predict(image), 3) for image in (photo(), photo().flip(-1)))
+        assert torch.allclose(one, mirrored, atol=1e-6)
+    assert "network 0: left_arrow and right_arrow stay in mirror images, as it was trained with flip" in caplog.text
+    Ensemble([classifier(info=SIDES, keeps_sides=True), classifier(1, info=SIDES)], ["ten_crops"])
+    assert "network 1: in mirror images change places: left_arrow and right_arrow" in caplog.text
 
 
 def test_rotations_answer_a_turned_image_as_the_image():

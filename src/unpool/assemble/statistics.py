@@ -49,7 +49,10 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
 def with_mean_image(
     preprocessing: Preprocessing, samples: Samples, *, progress: Callable[[int, int], None] | None = None
 ) -> Preprocessing:
-    """The preprocessing with the mean of all training images, at the size of the network's input, by location."""
+    """The preprocessing with the mean of all training images, at the size of the network's input, by location.
+
+    `progress` is called with (images done, images in all), before each.
+    """
     plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
     count, total = 0, torch.zeros((), dtype=torch.float64)
     for index in range(len(samples)):

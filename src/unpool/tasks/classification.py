@@ -33,7 +33,6 @@ from unpool.tasks.class_losses import (
 )
 from unpool.tasks.hog_baseline import hog_accuracy, require_hog
 from unpool.tasks.one_forward import OneForward
-from unpool.tasks.sided_classes import mirrored_classes
 from unpool.types import Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 TOP = 5  # classes that an answer ranks
@@ -197,10 +196,10 @@ class Classification(OneForward):
         return self.baseline_kind != "frequent"
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
-        """As of mirrored classes; raises EnvironmentFault where the baseline that is asked for cannot be computed."""
+        """None; raises EnvironmentFault where the baseline that is asked for cannot be computed."""
         if self.baseline_kind == "hog":
             require_hog()
-        return mirrored_classes(self.info.classes, setup)
+        return []
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.

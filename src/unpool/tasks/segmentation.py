@@ -26,7 +26,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.ops.views import mean_probabilities
-from unpool.task import Baseline, Description, Exhibit, TrainingSetup
+from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import (
     FOCAL_GAMMA,
@@ -39,7 +39,6 @@ from unpool.tasks.class_losses import (
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
-from unpool.tasks.sided_classes import mirrored_classes
 from unpool.types import IGNORE, Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -187,9 +186,6 @@ class Segmentation(Maps):
         if len(masks) == 1 and len(masks[0]) == len(answered):
             return {"mask": masks[0], "score": scores[0]}
         return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
-
-    def warnings(self, setup: TrainingSetup) -> list[str]:
-        return mirrored_classes(self.info.classes, setup)
 
     def averaged(self, outputs: Sequence[Output]) -> Tensor:
         """Scores (B, N, H, W) of the mean probability of each class."""

@@ -103,9 +103,7 @@ def test_numbers_of_a_list_are_not_read_in_a_words_file_of_another_length(is_nam
     if is_named:
         grow.solution(root)
     change("synset_words.txt", f"n02012849 {grow.WORDS['n02012849']}\n", "")(root)  # nothing shows it
-    with pytest.raises(
-        DataError, match=r"val\.txt numbers classes among 4, and .*words\.txt has 3, whose numbers are o"
-    ):
+    with pytest.raises(DataError, match=r"val\.txt numbers classes among 4, and .*words\.txt has 3, whose numbers"):
         ImageNet(root, "val")
     (root / "val.txt").unlink()
     if is_named:
@@ -221,10 +219,7 @@ def test_lists_that_do_not_fit_are_refused_with_file_and_line(case, root):
     [
         ("val/dog/ILSVRC2012_val_00000009.JPEG", "1 folders that are called otherwise than synsets, such as 'dog'"),
         ("val/n09999999/ILSVRC2012_val_00000009.JPEG", "has no line of n09999999: add it, or take it away"),
-        (
-            "val/ILSVRC2012_val_00000009.png",
-            "has folders of synsets, and 1 images beside them, of no synset, such as I",
-        ),
+        ("val/ILSVRC2012_val_00000009.png", "has folders of synsets, and 1 images beside them, of no synset"),
         ("val/n01440764/n02110341_9.JPEG", "the folder n01440764 says n01440764 of .*whose name says n02110341"),
     ],
 )
