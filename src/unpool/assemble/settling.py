@@ -13,7 +13,7 @@ def settled(recipe: Recipe, data: Data, *, model: nn.Module | None = None) -> Re
     """The recipe with a value in place of each word that leaves one to the data or the machine; the log has them.
 
     These are a warm-up longer than the run, `model.anchors: planned`, `axes: training` of `pca_color`, and
-    `train.batch: auto`. A recipe without them comes back as it is.
+    `train.batch: auto`. A recipe without them is returned as it is.
 
     Args:
         recipe: any.

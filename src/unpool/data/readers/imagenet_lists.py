@@ -1,4 +1,4 @@
-"""The lists that say which synset each image of a flat folder shows, in the forms that ImageNet comes with.
+"""The lists that say which synset each image of a flat folder shows, in the forms that ImageNet has.
 
 | file | a line |
 |---|---|
