@@ -37,9 +37,9 @@ BATCH_KEYS = {
     "size_hw": "(B, 2) int64 size of the image on which targets lie: as decoded, or the window of an augmentation",
     "valid_xyxy": "(B, 4) float32 box of the network's input that shows the image on which targets lie, see ops.layout",
     "shown_xyxy": "(B, 4) float32 box around what the training window shows of the image, of normalisation by image",
-    "maps": "(B, 3, 3) float64 from each window to its image, of images that the device is to augment",
-    "colours": "(B, C, C + 1) float64 matrices of `ops.colour` for the same",
-    "epoch": "(B,) int64 of which the same are drawn",
+    "planned_maps": "(B, 3, 3) float64 from each window to its image, of images that the device is to augment",
+    "planned_colours": "(B, C, C + 1) float64 matrices of `ops.colour` for the same",
+    "planned_epoch": "(B,) int64 of which the same are drawn",
     "partner": "(B,) int64 position in the batch of the sample mixed in",
     "mix": "(B,) float32 share of the sample itself",
 }

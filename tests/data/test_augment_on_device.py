@@ -1,4 +1,4 @@
-"""Batches augmented on the device are those that the loader makes, row by row."""
+"""Batches augmented on the device are those that the loader makes of single images, row by row."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from unpool.assemble.job import Prepare
 from unpool.assemble.loaders import make_train_loader
 from unpool.data.augment import AUGMENTATIONS, Augment, OnDevice, Step
 from unpool.data.augment.on_device import require_alike
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.resampling import _nearest, warp, warp_together
@@ -38,10 +38,12 @@ def sample(index: int, height: int = 40, width: int = 56) -> Sample:
     def noise(high: int, *shape: int) -> torch.Tensor:
         return torch.randint(0, high, shape, dtype=torch.uint8, generator=generator)
 
+    mask = noise(5, height, width)
+    mask[12:20, 10:30] = IGNORE
     return {
         "image": noise(256, 3, height, width),
         "clean": noise(256, 3, height, width),
-        "mask": noise(5, height, width),
+        "mask": mask,
         "boxes": torch.tensor([[3.0, 4.0, 20.0, 30.0], [10.0, 2.0, 39.0, 19.0]]),
         "labels": torch.tensor([0, 1]),
         "masks": noise(2, 2, height, width).bool(),
@@ -59,19 +61,29 @@ def step(name: str) -> Step:
 def both(
     *names: str, size_hw: tuple[int, int] | None = None, epoch: int = 3, device: str = "cpu", **more
 ) -> tuple[Batch, Batch]:
-    """A batch as the loader augments it, and as the device does."""
+    """A batch as the loader augments it, image by image where none are mixed, and as the device does."""
     preprocessing = Preprocessing(size_hw=size_hw, **more)
     augment = Augment([step(name) for name in names], size_hw=size_hw, preprocessing=preprocessing, info=INFO, seed=7)
     samples, on_device = [sample(i) for i in range(6)], OnDevice(augment)
     done = on_device.apply(on_device(samples, epoch), torch.device(device))
     moved = {key: [one.cpu() for one in v] if isinstance(v, list) else v.cpu() for key, v in done.items()}
-    return augment(samples, epoch), moved
+    if {"mixup", "cutmix"} & set(names):
+        return augment(samples, epoch), moved
+    return gathered([augment([one], epoch) for one in samples]), moved
+
+
+def gathered(singles: list[Batch]) -> Batch:
+    """Batches of one image as one batch."""
+    return {
+        key: torch.cat([one[key] for one in singles]) if torch.is_tensor(value) else [one[key][0] for one in singles]
+        for key, value in singles[0].items()
+    }
 
 
 def gain(epoch: int = 3) -> float:
     """By how much color_jitter multiplies a difference of a level in all channels, at most."""
     augment = Augment([step("color_jitter")], size_hw=None, preprocessing=Preprocessing(), info=INFO, seed=7)
-    colours = OnDevice(augment)([sample(i) for i in range(6)], epoch)["colours"]
+    colours = OnDevice(augment)([sample(i) for i in range(6)], epoch)["planned_colours"]
     return float(colours[:, :, :3].abs().sum(2).max())
 
 
@@ -198,7 +210,7 @@ def test_rows_without_a_form_for_a_batch_are_refused_by_name(name):
     text = f"'{name}' has no form for a whole batch on the device: set data.augment_on=loader, or leave {name} out"
     with pytest.raises(RecipeError, match=text):
         load_recipe("scenes_unet", {"data.augment": [name], "data.augment_on": "device"})
-    load_recipe("scenes_unet", {"data.augment": [name], "data.augment_on": "loader"})
+    load_recipe("scenes_unet", {"data.augment": [name]})
 
 
 @pytest.mark.parametrize(
@@ -216,6 +228,12 @@ def test_images_of_several_sizes_are_refused_with_their_sizes():
 
     with pytest.raises(RecipeError, match=r"have 2 sizes, from 50x20 to 40x30: set data\.augment_on=loader"):
         require_alike(Sizes())  # type: ignore[arg-type]
+
+
+def test_images_drawn_in_several_sizes_are_refused():
+    change = OnDevice(Augment([], size_hw=(32, 48), preprocessing=Preprocessing(), info=INFO, seed=7))
+    with pytest.raises(DataError, match=r"sizes \[\(40, 50\), \(40, 56\)\] \(H, W\): set data\.augment_on=loader"):
+        change([sample(0), sample(1, width=50)], 0)
 
 
 def test_stream_taken_up_in_an_epoch_has_the_bits_of_the_whole_one():

@@ -43,6 +43,17 @@ def test_choice_is_remembered_by_network_and_shapes(tmp_path, batch, monkeypatch
     assert chosen(network(), smaller, cache=tmp_path).seconds_per_step == 2.0
 
 
+def test_choice_is_remembered_by_what_the_network_sees(tmp_path, batch, monkeypatch):
+    chosen(network(), batch, cache=tmp_path)
+    monkeypatch.setattr(speed.Timer, "warm_up", lambda _: 3.0)
+    monkeypatch.setattr(speed.Timer, "sample", lambda _: 2.0)
+    settings = {"precisions": ("float32",), "memory_formats": ("contiguous", "channels_last"), "cache": tmp_path}
+    fewer = choose(
+        network(), Task(), batch, prepare=lambda one: {k: v[:2] for k, v in prepare(one).items()}, **settings
+    )
+    assert fewer.seconds_per_step == 2.0
+
+
 def test_choice_by_one_step_of_each_is_for_its_run_alone(tmp_path, batch, monkeypatch):
     monkeypatch.setattr(speed.Timer, "warm_up", lambda _: 11.0)
     assert chosen(network(), batch, cache=tmp_path).seconds_per_step == 11.0

@@ -11,6 +11,7 @@ from unpool.assemble.data import Data, read_data
 from unpool.assemble.loaders import make_train_loader
 from unpool.assemble.model import make_task
 from unpool.assemble.settling import settled
+from unpool.data.augment import OnDevice
 from unpool.data.augment.targets import warp_targets
 from unpool.data.image_file import Unusable
 from unpool.errors import RecipeError, require_files
@@ -80,6 +81,8 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
     loader = make_train_loader(settled(recipe, data), data)
     indices = [position * recipe.data.repeat for position in positions]
     batches = [loader.batch_of(indices, epoch) for epoch in range(EPOCHS)]
+    if isinstance(loader.transform, OnDevice):
+        batches = [loader.transform.apply(batch, torch.device("cpu")) for batch in batches]
     rows = []
     for i, position in enumerate(positions):
         sample = read[position]

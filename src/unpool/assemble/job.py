@@ -172,7 +172,7 @@ class Prepare:
         self._on_device = transform if isinstance(transform, OnDevice) else None
 
     def __call__(self, batch: Batch) -> Batch:
-        if "maps" in batch:
+        if OnDevice.is_due(batch):
             if self._on_device is None:
                 raise ValueError(
                     "the batch has images that the device is to augment: give Prepare the loader's transform"

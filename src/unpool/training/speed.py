@@ -112,7 +112,8 @@ def choose(
             does a busy machine, and where a step takes longer than LONG_S.
     """
     names = [f"{precision} {layout}" for precision in precisions for layout in memory_formats]
-    file = None if cache is None else cache / f"{key_of(model, task, batch, names=names)}.json"
+    prepared = prepare(batch)  # whose sizes the network sees
+    file = None if cache is None else cache / f"{key_of(model, task, prepared, names=names)}.json"
     known = recall(file, names)
     if known is not None:
         return known
@@ -122,8 +123,8 @@ def choose(
         for layout in memory_formats:
             step = Step(copy.deepcopy(model), copy.deepcopy(task), precision="float32", device=device)
             move(step, device, memory_format=layout).train()
-            prepared = lay_out(prepare(batch), layout)
-            timers += [Timer(step, prepared, precision=precision, memory_format=layout) for precision in precisions]
+            laid_out = lay_out(prepared, layout)
+            timers += [Timer(step, laid_out, precision=precision, memory_format=layout) for precision in precisions]
         timers.sort(key=lambda timer: names.index(timer.name))
         _time_in_turns(timers)
     choice = _fastest(timers)

@@ -115,11 +115,11 @@ class Augment:
         targets = [warp_targets(s, m, hw, flip_pairs=self._info.flip_pairs) for s, m, hw in parts]
         if "size_hw" in samples[0]:
             targets = [one | {"size_hw": torch.tensor(hw)} for one, hw in zip(targets, windows, strict=True)]
-        batch = stack_targets(targets) | {"image": pictures["image"]}
+        batch = stack_targets(targets) | pictures
         batch["valid_xyxy"] = torch.tensor([[0.0, 0.0, width, height] for height, width in windows])
         if self._preprocessing.normalization == "image":
             batch["shown_xyxy"] = _shown_boxes([sample["image"] for sample in samples], plan.maps, windows)
-        return batch | pictures
+        return batch
 
     def finished(self, batch: Batch, epoch: int) -> Batch:
         """The batch after the steps that change finished images, on whatever device these are."""
