@@ -86,8 +86,9 @@ class Data(_OpenSection):
             only, and a training image that cannot be decoded later is replaced by another one.
         workers: processes that read and augment; 0 for a thread; "auto" by the machine.
         augment: (name, options) of each augmentation of training images, in order.
-        augment_on: "loader" augments in the processes that read; "device" where the network is trained, a whole batch
-            at a time, by the same numbers, for images of one size.
+        augment_on: "loader" augments in the processes that read; "device" moves pixels where the network is trained, a
+            whole batch at a time, by the same numbers: for images that have one size as decoded, and augmentations that
+            neither bend nor join them. Pixels may differ by a level. It relieves the processor beside a GPU.
         repeat: how often each training image is used in an epoch, each time with another augmentation.
         order: name and options of the order in which an epoch uses the training images.
         noise: name and options of the noise added to every image, in evaluation too; None adds none.

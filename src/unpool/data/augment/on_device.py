@@ -65,10 +65,10 @@ class OnDevice:
 
 def _require_one(samples: list[Sample]) -> None:
     """Raises DataError where a data set draws images of several sizes, though it had one when it was read first."""
-    sizes = sorted({tuple(sample["image"].shape[-2:]) for sample in samples})
-    if len(sizes) > 1:
+    drawn = sorted({tuple(sample["image"].shape[-2:]) for sample in samples})
+    if len(drawn) > 1:
         raise DataError(
-            f"data.augment_on is device, and images of one batch have sizes {sizes[:3]} (H, W): set "
+            f"data.augment_on is device, and images of one batch have sizes {drawn[:3]} (H, W): set "
             "data.augment_on=loader, or let the data set give images of one size"
         )
 
