@@ -5,8 +5,9 @@ import torch
 
 from unpool.assemble.augmented import draw_augmented
 from unpool.assemble.data import read_data
-from unpool.assemble.job import Prepare
+from unpool.assemble.job import Prepare, make_job
 from unpool.assemble.loaders import make_train_loader
+from unpool.assemble.signals import show_init
 from unpool.data.augment import AUGMENTATIONS, Augment, OnDevice, Step
 from unpool.data.augment.on_device import require_alike
 from unpool.errors import DataError, RecipeError
@@ -14,6 +15,7 @@ from unpool.ops import geometry
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.resampling import _nearest, warp, warp_together
 from unpool.recipe import load_recipe
+from unpool.training.stopping import StopRequest
 from unpool.types import IGNORE, Batch, DataInfo, Sample
 
 OPTIONS = {
@@ -169,10 +171,13 @@ SMALL = {"data.count": 8, "data.side": 32, "train.batch": 4, "data.workers": 0}
 STEPS = ["flip", {"translate": {"pixels": 4}}, "erasing"]
 
 
-def made(on: str, name: str = "scenes_unet", **more):
-    recipe = load_recipe(name, SMALL | {"data.augment": STEPS, "data.augment_on": on} | more)
-    data = read_data(recipe)
-    return make_train_loader(recipe, data), data
+def recipe_of(on: str):
+    return load_recipe("scenes_unet", SMALL | {"data.augment": STEPS, "data.augment_on": on})
+
+
+def made(on: str):
+    data = read_data(recipe_of(on))
+    return make_train_loader(recipe_of(on), data), data
 
 
 def test_network_gets_the_same_values_either_way():
@@ -192,15 +197,27 @@ def test_batch_as_decoded_never_reaches_a_network():
         Prepare(data.preprocessing, torch.device("cpu"))(loader.batch_of([0, 1], 0))
 
 
+def test_job_trains_on_what_the_device_makes():
+    loader, data = made("device")
+    job = make_job(recipe_of("device"), data, loader, model=None, stop=StopRequest())
+    decoded = loader.batch_of([0, 1], 0)
+    assert not torch.equal(job.prepare(decoded)["mask"], decoded["mask"].long())
+
+
+def test_initial_weights_see_the_same_batch():
+    loader, device = (show_init(recipe_of(on), {"model.width": 4}) for on in ("loader", "device"))
+    assert loader == device
+
+
 def test_sheet_is_the_same(monkeypatch):
+    monkeypatch.setattr("unpool.assemble.augmented.EPOCHS", 1)
     sheets = []
     monkeypatch.setattr(
         "unpool.assemble.augmented.draw_sheet", lambda rows: sheets.append(rows) or torch.zeros(3, 1, 1)
     )
-    recipe = load_recipe("scenes_unet", SMALL | {"data.augment": STEPS})
-    data = read_data(recipe)
+    data = read_data(recipe_of("loader"))
     for on in ("loader", "device"):
-        draw_augmented(load_recipe(recipe, {"data.augment_on": on}), data)
+        draw_augmented(recipe_of(on), data)
     pairs = zip(*([image for row in rows for _, image in row] for rows in sheets), strict=True)
     assert all(torch.equal(first, second) for first, second in pairs)
 
