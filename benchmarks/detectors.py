@@ -1,8 +1,9 @@
-"""Trains three detectors by their shipped recipes, on generated scenes and on blood cells, and sets them side by side.
+"""Trains four detectors by their shipped recipes, on generated scenes and on blood cells, and sets them side by side.
 
 On BCCD each starts from new weights (ResNet-18) and, where its package is installed, from the ImageNet features of
 EfficientNet-Lite0. Each is trained by `unpool train` as a process of its own; one that was cut off goes on where it
-was saved: call the command again. Two to three hours on two cores without bfloat16.
+was saved: call the command again. The milliseconds are those of an answer about one image by `unpool.ops.phases`, the
+image decoded. Three to four hours on two cores without bfloat16.
 """
 
 import argparse
@@ -23,14 +24,18 @@ from unpool import load_recipe
 from unpool.inspection.catalogue import GIGA
 from unpool.inspection.cost import macs
 from unpool.models.detection.two_stages import TwoStages
+from unpool.ops.phases import median_seconds
 
-DETECTORS = ("fasterrcnn", "ssd", "retinanet")
-EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16}  # on BCCD from features
+DETECTORS = ("fasterrcnn", "ssd", "retinanet", "yolo")
+EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16, "yolo": 24}  # on BCCD from features
 SCENES_SIDE = 96
 BCCD = "bccd/BCCD"  # folder of the set
+PHASES = ("backbone", "proposals", "head", "nms", "rest", "total")
+PASSES = 9  # of the clock
 HEAD = [
     *("recipe", "start", "AP at 0.5 to 0.95", "AP at 0.5", "disc / Platelets", "square / RBC", "triangle / WBC"),
     *("parameters", "GMACs", "images/s", "minutes"),
+    *(f"ms {name}" for name in PHASES),
 ]
 
 
@@ -89,6 +94,15 @@ def size_of(run: Path) -> tuple[int, float]:
     return params, macs(whole, (3, height, width)) / GIGA
 
 
+def milliseconds(run: Path) -> list[str]:
+    """Of an answer by phase, on an image of noise of the size of the run's."""
+    predictor, settings = unpool.load(run, device="cpu"), load_recipe(run / "recipe.yaml")
+    height, width = settings.data.size or (SCENES_SIDE, SCENES_SIDE)
+    image = torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seconds = median_seconds(lambda: predictor.predict(image), passes=PASSES)
+    return [f"{1000 * seconds[name]:.1f}" if name in seconds else "" for name in PHASES]
+
+
 def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
     params, gmacs = size_of(run)
     shares = [metrics["ap"], metrics["ap50"], *metrics["ap50_by_class"].values()]
@@ -98,7 +112,7 @@ def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
         f"{images_per_s(run / 'log.jsonl'):.1f}",
         f"{metrics['training']['time_s'] / 60:.1f}",
     ]
-    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost]
+    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost, *milliseconds(run)]
 
 
 def row(one: Trained, metrics: Metrics) -> Row:
