@@ -12,7 +12,7 @@ from unpool.models.detection.practice import YOLO
 from unpool.ops.box_sides import SetBoxes
 from unpool.ops.grid import cells_of, encode_in_cells
 from unpool.tasks.detection import Detection
-from unpool.tasks.detection_grid import answer_grid, crowded_cells, grid_losses
+from unpool.tasks.detection_grid import answer_grid, crowded_cells, grid_losses, score_cells
 from unpool.tasks.detection_truth import truths
 from unpool.training.step import total_loss
 from unpool.types import DataInfo, GridBoxes
@@ -163,10 +163,16 @@ def test_score_is_confidence_times_class_and_numbers_beyond_0_and_1_are_cut_off(
     output = perfect(ONE, torch.tensor([2]))
     output.confidences[output.confidences == 1] = 0.5
     output.classes[output.classes == 0] = -4.0
+    output.classes[output.classes == 1] = 3.0
     output.confidences[output.confidences == 0] = -3.0
     (answer,) = answer_grid(output, torch.tensor([[0.0, 0, SIDE, SIDE]]), YOLO, input_hw=(SIDE, SIDE))
     assert (answer.scores.tolist(), answer.labels.tolist()) == ([0.5], [2])
     torch.testing.assert_close(answer.boxes, ONE)
+
+
+def test_negative_confidence_is_no_score():
+    output = GridBoxes(torch.full((1, S, S, K), 0.8), torch.full((1, S, S, P), -0.9), torch.ones(1, S, S, P, 4))
+    assert not any(one.scores.any() for one in score_cells(output, input_hw=(SIDE, SIDE)))
 
 
 class Grid(nn.Module):
