@@ -321,6 +321,7 @@ def test_curves_of_many_classes_are_their_mean():
     }
     metrics = {"ap": {str(i): 0.5 for i in range(9)}, "precision": [[1.0, 0.5, 0.0]] * 9}
     chart = str(classes_section(metrics, described)[-1])
+    assert chart.startswith('<div class="charts">')  # no wider than the charts of the training
     assert "mean of 9" in chart
     assert ">1</text>" in chart
     assert ">2</text>" not in chart

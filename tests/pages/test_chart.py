@@ -5,7 +5,7 @@ import re
 import pytest
 
 from unpool.pages.axes import POINTS, axis, finite, number, numbers, shortened
-from unpool.pages.chart import WIDTH, Series, line_chart
+from unpool.pages.chart import COLOURS, WIDTH, Series, line_chart
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,12 @@ def test_chart_draws_one_line_a_series_at_the_right_height():
     assert float(x1) < float(x2)
     assert float(bottom) > float(top)  # y grows downwards
     assert falling[2:] == (top, x2, bottom)
+
+
+def test_a_colour_that_returns_is_dashed():
+    made = line_chart("t", [Series(str(i), [(0, 1.0), (1, i)]) for i in range(COLOURS + 1)], x="step", y="loss")
+    assert re.findall(r'class="line (s0[a-z ]*)"', made) == ["s0", "s0 again"]
+    assert re.findall(r'<i class="(s0[a-z ]*)"', made) == ["s0", "s0 again"]
 
 
 def test_chart_writes_the_numbers_of_both_axes():

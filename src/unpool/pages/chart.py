@@ -66,8 +66,7 @@ def line_chart(
 
 def _figure(title: str, names: Sequence[str], inside: Markup) -> Markup:
     keys = [
-        element("span", {"class": "key"}, element("i", {"class": f"s{i % COLOURS}"}), name)
-        for i, name in enumerate(names)
+        element("span", {"class": "key"}, element("i", {"class": _colour(i)}), name) for i, name in enumerate(names)
     ]
     caption = element("figcaption", None, element("b", None, title), *(keys if len(names) > 1 else ()))
     return element("figure", {"class": "chart"}, caption, inside)
@@ -102,7 +101,7 @@ def _grid(across: Axis, up: Axis) -> Markup:
 
 
 def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, index: int) -> Markup:
-    colour = f"s{index % COLOURS}"
+    colour = _colour(index)
     parts = []
     if any(bucket.high > bucket.low for bucket in buckets):
         top = [(bucket.x, bucket.high) for bucket in buckets]
@@ -114,6 +113,11 @@ def _line(name: str, buckets: Sequence[Bucket], *, across: Axis, up: Axis, index
     if len(buckets) <= FEW:
         parts += [_dot(name, point, across=across, up=up, colour=colour) for point in means]
     return joined(*parts)
+
+
+def _colour(index: int) -> str:
+    """Classes of a line in the page's style: after the last colour the first returns, dashed."""
+    return f"s{index % COLOURS}" if index < COLOURS else f"s{index % COLOURS} again"
 
 
 def _path(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:

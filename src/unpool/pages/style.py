@@ -28,7 +28,7 @@ section { background: var(--sheet); border: 1px solid var(--line); border-radius
   background: var(--alarm); } .warning b { color: var(--bad); }
 .tile b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 20px 28px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); gap: 20px 28px; }
 figure { margin: 0; min-width: 0; }
 .chart figcaption { display: flex; flex-wrap: wrap; gap: 2px 14px; align-items: baseline; font-size: 14px;
   margin-bottom: 4px; }
@@ -38,9 +38,11 @@ figure { margin: 0; min-width: 0; }
 .key i { width: 12px; height: 12px; border-radius: 3px; flex: none; border: 1px solid var(--line); }
 .key i.s0 { background: var(--s0); } .key i.s1 { background: var(--s1); } .key i.s2 { background: var(--s2); }
 .key i.s3 { background: var(--s3); } .key i.s4 { background: var(--s4); } .key i.s5 { background: var(--s5); }
+.key i.again { mask: linear-gradient(90deg, #000 4px, transparent 4px 8px, #000 8px); }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
 svg .rule { stroke: var(--line); stroke-width: 1; }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+svg .line.again { stroke-dasharray: 5 4; }
 svg .band { stroke: none; opacity: .18; }
 svg .dot { stroke: var(--sheet); stroke-width: 1; }
 svg .line.s0 { stroke: var(--s0); } svg .line.s1 { stroke: var(--s1); } svg .line.s2 { stroke: var(--s2); }

@@ -40,7 +40,7 @@ def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Ma
         if first and description.is_matrix and metrics.get(key):
             parts += _confusion(metrics[key], names, unit=description.unit)
         if first and description.is_curve and metrics.get(key):
-            parts.append(_curves(metrics[key], names, description))
+            parts.append(element("div", {"class": "charts"}, _curves(metrics[key], names, description)))
     return parts
 
 
