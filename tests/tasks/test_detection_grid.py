@@ -147,16 +147,32 @@ def test_image_without_things_is_background():
     assert losses["background"].weight == 0.5
 
 
-def test_crowds_and_padding_are_no_background():
-    crowd = torch.tensor([[0.0, 0.0, 32.0, 64.0]])
+def background_of(batch):
+    """(S, S) bool: the cells whose confidences are drawn to 0."""
     output = random_output()
-    for batch in (
-        scenes(crowd, crowd=[torch.tensor([True])]),
-        scenes(NONE, valid_xyxy=torch.tensor([[32.0, 0.0, 64.0, 64.0]]), size_hw=torch.tensor([[64, 32]])),
-    ):
-        (gradient,) = torch.autograd.grad(losses_of(output, batch)["background"].sum, [output.confidences])
-        assert not gradient[0, :, :2].any()
-        assert gradient[0, :, 2:].all()
+    (gradient,) = torch.autograd.grad(losses_of(output, batch)["background"].sum, [output.confidences])
+    return gradient[0].all(2)
+
+
+def test_crowds_are_no_background():
+    crowd = torch.tensor([[0.0, 0.0, 32.0, 64.0]])
+    is_background = background_of(scenes(crowd, crowd=[torch.tensor([True])]))
+    assert not is_background[:, :2].any()
+    assert is_background[:, 2:].all()
+
+
+@pytest.mark.parametrize("left", [16.0, 26.0])
+def test_cells_of_padding_alone_are_no_background_and_those_that_show_some_of_the_image_are(left):
+    valid, size_hw = torch.tensor([[left, 0.0, 64.0, 64.0]]), torch.tensor([[64, int(64 - left)]])
+    is_background = background_of(scenes(NONE, valid_xyxy=valid, size_hw=size_hw))
+    assert not is_background[:, 0].any()
+    assert is_background[:, 1:].all()
+
+
+def test_cell_that_would_answer_for_a_small_difficult_thing_is_no_background():
+    small = torch.tensor([[20.0, 34.0, 24.0, 38.0]])
+    is_background = background_of(scenes(small, difficult=[torch.tensor([True])]))
+    assert (~is_background).nonzero().tolist() == [[2, 1]]
 
 
 def test_score_is_confidence_times_class_and_numbers_beyond_0_and_1_are_cut_off():

@@ -6,7 +6,8 @@ confidence of every other predictor, whose target is 0, times `background_weight
 Each term is a sum over images, divided by their number.
 
 Where several things lie in a cell, `ops.grid.ranks_in_cells` says which are learned; the release learns one of them.
-Differs: a cell that shows padding, or a crowd, or what is difficult, costs nothing where no thing is in it.
+Differs: a cell costs nothing where no thing is in it and it shows padding alone, lies in a crowd or in what is
+difficult, or has the middle of such a box, which it would answer for.
 
 Source: Redmon et al. 2016, arXiv:1506.02640, sections 2 and 2.2.
 """
@@ -29,14 +30,15 @@ from unpool.ops.grid import (
     ranks_in_cells,
     responsible,
 )
-from unpool.ops.matching import LEFT_OUT
+from unpool.ops.matching import BACKGROUND, LEFT_OUT, leave_out
 from unpool.ops.phases import phase
 from unpool.tasks.detection_answers import Scored, Selection, select
 from unpool.tasks.detection_practice import Practice
-from unpool.tasks.detection_truth import Truth, match_anchors
+from unpool.tasks.detection_truth import Truth
 from unpool.types import GridBoxes, Losses, Term
 
 Pair = tuple[int, int]
+SHOWN = 0.5  # pixels of the image, in width and in height, from which on a cell is no padding
 
 
 def grid_losses(output: GridBoxes, truth: Sequence[Truth], practice: Practice, *, input_hw: Pair) -> Losses:
@@ -95,9 +97,12 @@ def _squared(difference: Tensor) -> Tensor:
 
 def _counts(grid: Pair, truth: Truth, sides: Tensor) -> Tensor:
     """(cells,) bool: the cells that are background where no thing is in them."""
-    nothing = truth._replace(boxes=truth.boxes[:0], labels=truth.labels[:0])
-    matches = match_anchors(cell_boxes(grid, device=sides.device) * sides, nothing, positive=1.0, negative=1.0)
-    return matches != LEFT_OUT
+    cells, valid = cell_boxes(grid, device=sides.device) * sides, truth.valid_xyxy.to(sides)
+    matches = torch.full((len(cells),), BACKGROUND, device=sides.device)
+    matches = leave_out(matches, cells, truth.others)
+    matches[cells_of(truth.others / sides, grid)] = LEFT_OUT
+    shown = torch.minimum(cells[:, 2:], valid[2:]) - torch.maximum(cells[:, :2], valid[:2])
+    return (matches != LEFT_OUT) & (shown > SHOWN).all(1)
 
 
 @phase("nms")
