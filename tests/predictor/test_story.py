@@ -13,7 +13,7 @@ from tests.tasks.tiny_detectors import OneStage, TwoStages
 from unpool import models
 from unpool.cli import environment
 from unpool.cli.main import main
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import story
 from unpool.predictor.predictor import Predictor
@@ -98,6 +98,7 @@ def test_json_has_the_seconds_and_no_picture(runs, capsys):
     assert main(["show", "story", "photo.png", "grid", "--json", "-o", "a.html"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["page"] == "a.html"
+    assert set(values) == {"image", "passes", "machine", "runs", "page"}
     assert set(values["runs"][0]) == {"run", "network", "looked_at", "boxes", "sure", "seconds"}
 
 
@@ -109,3 +110,36 @@ def test_classes_that_differ_are_named_with_their_runs(runs):
 def test_run_of_another_task_is_refused(runs):
     with pytest.raises(RecipeError, match="label answers as Classification: the story is of detection"):
         show_story("photo.png", ["two", "label"])
+
+
+def test_things_have_the_colours_of_the_legend_whatever_the_order_of_a_runs_classes(runs, monkeypatch):
+    record = {"boxes": [[4.0, 4.0, 60.0, 40.0]], "labels": [0], "classes": ["blue"], "score": [0.9]}
+    monkeypatch.setattr(Predictor, "predict", lambda self, image: record)
+    shown = show_story("photo.png", ["two", "one"], passes=1)
+    picture = shown.chapters[1].pictures[1]
+    factor = picture.shape[-1] // 80
+    assert tuple(picture[:, 20 * factor, 4 * factor].tolist()) == dict(shown.classes)["blue"]
+
+
+def test_what_is_looked_at_is_white_over_the_darkened_image(runs):
+    Image.new("RGB", (80, 48), "white").save("pale.png")
+    picture = show_story("pale.png", ["grid"], passes=1).chapters[0].pictures[0]
+    assert set(picture.unique().tolist()) == {85, 255}
+
+
+def test_one_run_is_one_detector(runs):
+    assert "photo.png through 1 detector<" in show_story("photo.png", ["grid"], passes=1).to_page()
+
+
+@pytest.mark.parametrize(
+    ("image", "run", "kind", "says"),
+    [
+        ("folder", "two", DataError, "folder is a folder: give the file of an image first, then the runs"),
+        ("photo.png", "ssd300", RecipeError, "'ssd300' is a network, not a run: train it first"),
+        ("none.png", "two", DataError, "none.png: cannot read"),
+    ],
+)
+def test_what_is_no_image_or_no_run_is_named(runs, image, run, kind, says):
+    Path("folder").mkdir()
+    with pytest.raises(kind, match=says):
+        show_story(image, [run])

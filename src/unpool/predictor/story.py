@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError, quoted
+from unpool.machine import processor
+from unpool.network_names import listed_networks
 from unpool.ops.drawing import drawable
 from unpool.ops.drawing_boxes import draw_boxes
 from unpool.ops.phases import REST, TOTAL, median_seconds
@@ -19,11 +21,18 @@ from unpool.predictor.images import read_image
 from unpool.predictor.loading import Weights, load
 from unpool.predictor.predictor import Predictor, evaluating
 from unpool.tasks.detection import SURE, Detection
-from unpool.types import Batch
+from unpool.types import Batch, DataInfo
 
-PASSES, DRAWN = 5, 100  # of the clock; boxes looked at that are drawn
+PASSES, WARM = 5, 2  # of the clock, and before them
+DRAWN, DIMMED = 100, 3  # boxes looked at that are drawn, over the image darkened so many times
 _LISTED = 5  # classes in a message
 _PALE = (255, 255, 255)
+_EXPLAINED = (
+    "Looked at: proposals of two stages, else the anchors or cells' predictors that some class scores. Sure: boxes of a "
+    f"score of {SURE:.0%} at least. Backbone: maps of the image, with those of a pyramid. Proposals: where to look a "
+    "second time. Head: scores and boxes. Nms: from them to the answer, without weaker doubles. Rest: the image to the "
+    "network's size, and the answer back."
+)
 
 
 class Chapter(NamedTuple):
@@ -54,12 +63,14 @@ class Story(NamedTuple):
         image: its path.
         classes: that all of them know, with their colours.
         passes: that the times are medians of.
+        machine: where they were measured.
         chapters: one for each run, in order.
     """
 
     image: str
     classes: Sequence[tuple[str, tuple[int, int, int]]]
     passes: int
+    machine: str
     chapters: Sequence[Chapter]
 
     @property
@@ -71,40 +82,48 @@ class Story(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """All but the pictures."""
         chapters = [{k: v for k, v in one._asdict().items() if k != "pictures"} for one in self.chapters]
-        return {"image": self.image, "passes": self.passes, "runs": chapters}
+        return {"image": self.image, "passes": self.passes, "machine": self.machine, "runs": chapters}
 
     def to_rows(self) -> list[tuple[str, ...]]:
         """A table of the runs with a heading; times in milliseconds."""
-        heading = ("run", "looked at", "boxes", "sure", *(f"{name} ms" for name in self.phases))
-        return [heading, *(tuple(map(str, self._row(one))) for one in self.chapters)]
+        return [self._heading, *(tuple(map(str, self._row(one))) for one in self.chapters)]
+
+    @property
+    def _heading(self) -> tuple[str, ...]:
+        return ("run", "looked at", "boxes", "sure", *(f"{name} ms" for name in self.phases))
 
     def _row(self, one: Chapter) -> list[object]:
-        times = [f"{1000 * one.seconds[name]:.1f}" if name in one.seconds else "" for name in self.phases]
+        times = [round(1000 * one.seconds[name], 1) if name in one.seconds else "" for name in self.phases]
         return [one.run, one.looked_at, one.boxes, one.sure, *times]
 
     def to_page(self) -> str:
         """One HTML page: the table, the time of each phase as bars, and the pictures."""
-        heading, *rows = self.to_rows()
-        explained = note(
-            "looked at: proposals of two stages, else the anchors or cells' predictors that some class scores; sure: "
-            f"boxes of a score of {SURE:.0%} at least. Times are medians of {self.passes} passes after two warm ones."
-        )
-        cards = [self._card(one) for one in self.chapters]
+        count = len(self.chapters)
+        clock = f"Medians of {self.passes} passes after {WARM} warm ones, one image at a time, on {self.machine}. "
         sections = [
-            Section("Detectors", [table(rows, headings=heading), explained]),
-            Section("Milliseconds by phase", [part for one in self.chapters for part in self._times(one)]),
-            Section("What each looked at and answers", [legend(self.classes), grid(cards)]),
+            Section("Detectors", [table(list(map(self._row, self.chapters)), headings=self._heading), note(_EXPLAINED)]),
+            Section(
+                "Milliseconds by phase",
+                [
+                    *(part for one in self.chapters for part in self._times(one)),
+                    note(f"{clock}A full bar would be the longest total."),
+                ],
+            ),
+            Section(
+                "What each looked at and answers",
+                [legend(self.classes), grid([self._card(one) for one in self.chapters])],
+            ),
         ]
-        return build_page(f"{Path(self.image).name} through {len(self.chapters)} detectors", sections)
+        return build_page(f"{Path(self.image).name} through {count} detector{'s' if count != 1 else ''}", sections)
 
     def _times(self, one: Chapter) -> list[Any]:
         longest = max(chapter.seconds[TOTAL] for chapter in self.chapters)
         rows = [
             Bar(name, one.seconds[name] / longest, f"{1000 * one.seconds[name]:.1f}")
             for name in self.phases
-            if name in one.seconds
+            if name in one.seconds and name != TOTAL
         ]
-        return [element("h3", None, one.run), bars(rows)]
+        return [element("h3", None, f"{one.run}: {1000 * one.seconds[TOTAL]:.1f} in all"), bars(rows)]
 
     def _card(self, one: Chapter) -> Card:
         drawn = min(one.looked_at, DRAWN)
@@ -128,14 +147,33 @@ def show_story(
         passes: that the times are medians of, after two warm ones.
 
     Raises:
-        RecipeError: a run is of another task, or has other classes than the first, which are named.
+        RecipeError: a run is a network's name or of another task, or has other classes than the first, which are named.
         DataError: the image cannot be used.
     """
+    _check_paths(image, runs)
     predictors = [load(run, weights) for run in runs]
+    first = predictors[0]
     for run, one in zip(runs, predictors, strict=True):
-        _check(one, predictors[0], run=str(run), first=str(runs[0]))
-    chapters = [_chapter(image, run, one, passes) for run, one in zip(runs, predictors, strict=True)]
-    return Story(str(image), tuple(cast(Detection, predictors[0].task).legend), passes, chapters)
+        _check(one, first, run=str(run), first=str(runs[0]))
+    chapters = [_chapter(image, run, one, first, passes) for run, one in zip(runs, predictors, strict=True)]
+    return Story(str(image), tuple(cast(Detection, first.task).legend), passes, _machine(first), chapters)
+
+
+def _check_paths(image: str | Path, runs: Sequence[str | Path]) -> None:
+    if Path(image).is_dir():
+        raise DataError(f"{image} is a folder: give the file of an image first, then the runs")
+    for run in map(str, runs):
+        if run in listed_networks() and not Path(run).is_dir():
+            raise RecipeError(
+                f"{quoted(run)} is a network, not a run: train it first, and give the directory of that run"
+            )
+
+
+def _machine(predictor: Predictor) -> str:
+    if predictor.device.type == "cuda":
+        return torch.cuda.get_device_name(predictor.device)
+    threads = torch.get_num_threads()
+    return f"{processor()}, {threads} thread{'s' if threads != 1 else ''}"
 
 
 def _check(one: Predictor, other: Predictor, *, run: str, first: str) -> None:
@@ -154,24 +192,31 @@ def _check(one: Predictor, other: Predictor, *, run: str, first: str) -> None:
     )
 
 
-def _chapter(image: str | Path, run: str | Path, one: Predictor, passes: int) -> Chapter:
+def _chapter(image: str | Path, run: str | Path, one: Predictor, first: Predictor, passes: int) -> Chapter:
     decoded = read_image(image, one.decoding, one.levels)
     record = one.predict(decoded)
     looked_at = looked_at_by(one, decoded)
     shown = drawable(decoded).expand(3, -1, -1)
-    best = looked_at[:DRAWN]
-    faint = torch.ones(len(best), dtype=torch.bool)
-    none = torch.zeros(len(best), dtype=torch.int64)
-    drawn = draw_boxes(shown, best, none, classes=("",), palette=(_PALE,), is_thin=faint)
     return Chapter(
         run=str(run),
         network=one.name,
         looked_at=len(looked_at),
         boxes=len(record["boxes"]),
         sure=sum(score >= SURE for score in record["score"]),
-        seconds=median_seconds(lambda: one.predict(decoded), passes=passes),
-        pictures=(drawn, one.task.draw(shown, record)),
+        seconds=median_seconds(lambda: one.predict(decoded), passes=passes, warm_up=WARM),
+        pictures=(_drawn(shown, looked_at[:DRAWN]), first.task.draw(shown, _numbered_by(first.info, record))),
     )
+
+
+def _drawn(image: Tensor, boxes: Tensor) -> Tensor:
+    """Thin boxes over a darkened image."""
+    none = torch.zeros(len(boxes), dtype=torch.int64)
+    return draw_boxes(image // DIMMED, boxes, none, classes=("",), palette=(_PALE,), is_thin=none == 0)
+
+
+def _numbered_by(info: DataInfo, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with the numbers that its classes have in another run, whose colours the page explains."""
+    return {**record, "labels": [info.classes.index(name) for name in record["classes"]]}
 
 
 def looked_at_by(predictor: Predictor, image: Tensor) -> Tensor:
