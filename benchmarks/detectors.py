@@ -2,8 +2,8 @@
 
 On BCCD each starts from new weights (ResNet-18) and, where its package is installed, from the ImageNet features of
 EfficientNet-Lite0. Each is trained by `unpool train` as a process of its own; one that was cut off goes on where it
-was saved: call the command again. The milliseconds are those of an answer about one image by `unpool.ops.phases`, the
-image decoded. Three to four hours on two cores without bfloat16.
+was saved: call the command again. The milliseconds are those of an answer about one image of the set, decoded before.
+Three to four hours on two cores without bfloat16.
 """
 
 import argparse
@@ -21,10 +21,12 @@ from benchmarks.camvid_small import images_per_s
 from benchmarks.localization import FEATURES
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool import load_recipe
+from unpool.data.box_scenes import BoxScenes
 from unpool.inspection.catalogue import GIGA
 from unpool.inspection.cost import macs
 from unpool.models.detection.two_stages import TwoStages
 from unpool.ops.phases import median_seconds
+from unpool.predictor.images import read_image
 
 DETECTORS = ("fasterrcnn", "ssd", "retinanet", "yolo")
 EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16, "yolo": 24}  # on BCCD from features
@@ -94,16 +96,19 @@ def size_of(run: Path) -> tuple[int, float]:
     return params, macs(whole, (3, height, width)) / GIGA
 
 
-def milliseconds(run: Path) -> list[str]:
-    """Of an answer by phase, on an image of noise of the size of the run's."""
-    predictor, settings = unpool.load(run, device="cpu"), load_recipe(run / "recipe.yaml")
-    height, width = settings.data.size or (SCENES_SIDE, SCENES_SIDE)
-    image = torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def milliseconds(one: Trained, run: Path, data: Path) -> list[str]:
+    """Of an answer by phase, about the first image of the set's validation part."""
+    predictor = unpool.load(run, device="cpu")
+    if one.data == "scenes":
+        image = BoxScenes("val", count=1)[0]["image"]
+    else:
+        first = (data / BCCD / "ImageSets/Main/val.txt").read_text(encoding="utf-8").split()[0]
+        image = read_image(data / BCCD / "JPEGImages" / f"{first}.jpg", predictor.decoding)
     seconds = median_seconds(lambda: predictor.predict(image), passes=PASSES)
     return [f"{1000 * seconds[name]:.1f}" if name in seconds else "" for name in PHASES]
 
 
-def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
+def cells(one: Trained, metrics: Metrics, run: Path, data: Path) -> list[str]:
     params, gmacs = size_of(run)
     shares = [metrics["ap"], metrics["ap50"], *metrics["ap50_by_class"].values()]
     cost = [
@@ -112,7 +117,7 @@ def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
         f"{images_per_s(run / 'log.jsonl'):.1f}",
         f"{metrics['training']['time_s'] / 60:.1f}",
     ]
-    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost, *milliseconds(run)]
+    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost, *milliseconds(one, run, data)]
 
 
 def row(one: Trained, metrics: Metrics) -> Row:
@@ -139,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(row(one, metrics))
         print(f"{rows[-1].what}: {rows[-1].figure}", flush=True)
         spent_s += metrics["training"]["time_s"]
-        table.append(cells(one, metrics, options.runs / one.name))
+        table.append(cells(one, metrics, options.runs / one.name, options.data))
         command = "python -m benchmarks.detectors --data DATA"
         write_result(RESULTS / "detectors.json", rows, command=command, seed=0, wall_s=spent_s, table=table)
     return 0

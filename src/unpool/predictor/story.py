@@ -24,12 +24,12 @@ from unpool.tasks.detection import SURE, Detection
 from unpool.types import Batch, DataInfo
 
 PASSES, WARM = 5, 2  # of the clock, and before them
-DRAWN, DIMMED = 100, 3  # boxes looked at that are drawn, over the image darkened so many times
+DRAWN, DIMMED = 100, 2  # boxes looked at that are drawn, over the image darkened so many times
 _LISTED = 5  # classes in a message
 _PALE = (255, 255, 255)
 _EXPLAINED = (
-    "Looked at: proposals of two stages, else the anchors or cells' predictors that some class scores. Sure: boxes of a "
-    f"score of {SURE:.0%} at least. Backbone: maps of the image, with those of a pyramid. Proposals: where to look a "
+    "Looked at: proposals of two stages, else the anchors or cells' predictors that some class scores. Sure: boxes of "
+    f"a score of {SURE:.0%} at least. Backbone: maps of the image, with those of a pyramid. Proposals: where to look a "
     "second time. Head: scores and boxes. Nms: from them to the answer, without weaker doubles. Rest: the image to the "
     "network's size, and the answer back."
 )
@@ -99,20 +99,17 @@ class Story(NamedTuple):
     def to_page(self) -> str:
         """One HTML page: the table, the time of each phase as bars, and the pictures."""
         count = len(self.chapters)
-        clock = f"Medians of {self.passes} passes after {WARM} warm ones, one image at a time, on {self.machine}. "
+        rows = table(list(map(self._row, self.chapters)), headings=self._heading)
+        times = [part for one in self.chapters for part in self._times(one)]
+        clock = note(
+            f"Medians of {self.passes} passes after {WARM} warm ones, one image at a time, on {self.machine}. "
+            "A full bar would be the longest total."
+        )
+        pictures = [legend(self.classes), grid([self._card(one) for one in self.chapters])]
         sections = [
-            Section("Detectors", [table(list(map(self._row, self.chapters)), headings=self._heading), note(_EXPLAINED)]),
-            Section(
-                "Milliseconds by phase",
-                [
-                    *(part for one in self.chapters for part in self._times(one)),
-                    note(f"{clock}A full bar would be the longest total."),
-                ],
-            ),
-            Section(
-                "What each looked at and answers",
-                [legend(self.classes), grid([self._card(one) for one in self.chapters])],
-            ),
+            Section("Detectors", [rows, note(_EXPLAINED)]),
+            Section("Milliseconds by phase", [*times, clock]),
+            Section("What each looked at and answers", pictures),
         ]
         return build_page(f"{Path(self.image).name} through {count} detector{'s' if count != 1 else ''}", sections)
 

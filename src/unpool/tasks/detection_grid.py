@@ -5,7 +5,8 @@ that is responsible for a thing, times `box_weight`; of its confidence, whose ta
 confidence of every other predictor, whose target is 0, times `background_weight`; of the classes of cells with a thing.
 Each term is a sum over images, divided by their number.
 
-Where several things lie in a cell, `ops.grid.ranks_in_cells` says which are learned; the release learns one of them.
+Where several things lie in a cell, `ops.grid.ranks_in_cells` says which are learned; the release learns one of them,
+and its gradients are half of this loss's at the same rate (pjreddie/darknet, detection_layer.c).
 Differs: a cell costs nothing where no thing is in it and it shows padding alone, lies in a crowd or in what is
 difficult, or has the middle of such a box, which it would answer for.
 
