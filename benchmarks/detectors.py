@@ -29,7 +29,7 @@ from unpool.ops.phases import median_seconds
 from unpool.predictor.images import read_image
 
 DETECTORS = ("fasterrcnn", "ssd", "retinanet", "yolo")
-EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16, "yolo": 24}  # on BCCD from features
+EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16, "yolo": 18}  # on BCCD from features
 SCENES_SIDE = 96
 BCCD = "bccd/BCCD"  # folder of the set
 PHASES = ("backbone", "proposals", "head", "nms", "rest", "total")
