@@ -1,8 +1,9 @@
-"""Trains three detectors by their shipped recipes, on generated scenes and on blood cells, and sets them side by side.
+"""Trains four detectors by their shipped recipes, on generated scenes and on blood cells, and sets them side by side.
 
 On BCCD each starts from new weights (ResNet-18) and, where its package is installed, from the ImageNet features of
 EfficientNet-Lite0. Each is trained by `unpool train` as a process of its own; one that was cut off goes on where it
-was saved: call the command again. Two to three hours on two cores without bfloat16.
+was saved: call the command again. The milliseconds are those of an answer about one image of the set, decoded before.
+Three to four hours on two cores without bfloat16.
 """
 
 import argparse
@@ -20,17 +21,23 @@ from benchmarks.camvid_small import images_per_s
 from benchmarks.localization import FEATURES
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool import load_recipe
+from unpool.data.box_scenes import BoxScenes
 from unpool.inspection.catalogue import GIGA
 from unpool.inspection.cost import macs
 from unpool.models.detection.two_stages import TwoStages
+from unpool.ops.phases import median_seconds
+from unpool.predictor.images import read_image
 
-DETECTORS = ("fasterrcnn", "ssd", "retinanet")
-EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16}  # on BCCD from features
+DETECTORS = ("fasterrcnn", "ssd", "retinanet", "yolo")
+EPOCHS = {"fasterrcnn": 12, "ssd": 24, "retinanet": 16, "yolo": 18}  # on BCCD from features
 SCENES_SIDE = 96
 BCCD = "bccd/BCCD"  # folder of the set
+PHASES = ("backbone", "proposals", "head", "nms", "rest", "total")
+PASSES = 9  # of the clock
 HEAD = [
     *("recipe", "start", "AP at 0.5 to 0.95", "AP at 0.5", "disc / Platelets", "square / RBC", "triangle / WBC"),
     *("parameters", "GMACs", "images/s", "minutes"),
+    *(f"ms {name}" for name in PHASES),
 ]
 
 
@@ -89,7 +96,19 @@ def size_of(run: Path) -> tuple[int, float]:
     return params, macs(whole, (3, height, width)) / GIGA
 
 
-def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
+def milliseconds(one: Trained, run: Path, data: Path) -> list[str]:
+    """Of an answer by phase, about the first image of the set's validation part."""
+    predictor = unpool.load(run, device="cpu")
+    if one.data == "scenes":
+        image = BoxScenes("val", count=1)[0]["image"]
+    else:
+        first = (data / BCCD / "ImageSets/Main/val.txt").read_text(encoding="utf-8").split()[0]
+        image = read_image(data / BCCD / "JPEGImages" / f"{first}.jpg", predictor.decoding)
+    seconds = median_seconds(lambda: predictor.predict(image), passes=PASSES)
+    return [f"{1000 * seconds[name]:.1f}" if name in seconds else "" for name in PHASES]
+
+
+def cells(one: Trained, metrics: Metrics, run: Path, data: Path) -> list[str]:
     params, gmacs = size_of(run)
     shares = [metrics["ap"], metrics["ap50"], *metrics["ap50_by_class"].values()]
     cost = [
@@ -98,7 +117,7 @@ def cells(one: Trained, metrics: Metrics, run: Path) -> list[str]:
         f"{images_per_s(run / 'log.jsonl'):.1f}",
         f"{metrics['training']['time_s'] / 60:.1f}",
     ]
-    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost]
+    return [one.recipe, one.start, *(f"{share:.3f}" for share in shares), *cost, *milliseconds(one, run, data)]
 
 
 def row(one: Trained, metrics: Metrics) -> Row:
@@ -125,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(row(one, metrics))
         print(f"{rows[-1].what}: {rows[-1].figure}", flush=True)
         spent_s += metrics["training"]["time_s"]
-        table.append(cells(one, metrics, options.runs / one.name))
+        table.append(cells(one, metrics, options.runs / one.name, options.data))
         command = "python -m benchmarks.detectors --data DATA"
         write_result(RESULTS / "detectors.json", rows, command=command, seed=0, wall_s=spent_s, table=table)
     return 0

@@ -76,7 +76,7 @@ class Target(NamedTuple):
 CASES = (
     *(Case(name) for name in ("resnet18", "resnet18_a", "resnet18_c", "plain18", "resnet50", "resnet50_v1")),
     *(Case(name) for name in ("cifar_resnet20", "cifar_resnet20_b", "cifar_plain20", "preresnet110", "preresnet50")),
-    *(Case(name) for name in ("vgg11", "vgg11_lrn", "vgg16_c", "vgg11_bn")),
+    *(Case(name) for name in ("extraction", "vgg11", "vgg11_lrn", "vgg16_c", "vgg11_bn")),
     *(Case(name, 64) for name in ("googlenet", "googlenet_bn", "googlenet_torchvision")),
     *(Case(name, 64) for name in ("googlenet_aux", "googlenet_torchvision_aux")),
     *(Case(name, 28) for name in ("mlp", "mnist_convnet", "lenet5_28")),

@@ -26,6 +26,7 @@ ROWS = {
     "fasterrcnn": {"backbone": "resnet18", "width": 32, "neck_width": 64},
     "ssd": {"backbone": "resnet18", "width": 32},
     "retinanet": {"backbone": "resnet18", "width": 32, "neck_width": 64},
+    "yolo": {"backbone": "resnet18", "width": 32, "neck_width": 64, "grid": (6, 6), "output_stride": 16},
 }
 
 

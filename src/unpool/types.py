@@ -232,6 +232,23 @@ class AnchoredBoxes(NamedTuple):
     level: Tensor
 
 
+class GridBoxes(NamedTuple):
+    """Output of a detector whose cells each answer for the things whose middle lies in them, in every mode.
+
+    All numbers are as the last layer gives them, of any size; `ops.grid` has what they stand for.
+
+    Attributes:
+        classes: (B, rows, columns, K) of a cell, each class's probability if a thing is there.
+        confidences: (B, rows, columns, P) of a predictor of a cell, its IoU with the thing that it answers for.
+        boxes: (B, rows, columns, P, 4) x and y of the middle in sides of the cell, square roots of width and height in
+            sides of the input.
+    """
+
+    classes: Tensor
+    confidences: Tensor
+    boxes: Tensor
+
+
 class ProposedRegions(NamedTuple):
     """What a detector of two stages gives for an image, in every mode; `model.classify(maps, boxes, input_hw)` goes on.
 

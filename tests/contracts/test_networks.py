@@ -40,10 +40,12 @@ SIZES = {  # of networks that do not take ODD
     **dict.fromkeys(("alexnet_localizer", "alexnet_localizer_per_class"), (67, 85)),
     "fcgn": (67, 95),
     **dict.fromkeys(("ssd300", "ssd300_vgg16"), (257, 273)),
+    "yolo": (225, 241),  # whose map has no fewer cells than the grid
 }
 LARGE = {  # of networks whose coarsest map has one pixel of a smaller image
     **dict.fromkeys(("fcgn", "ssd", "retinanet", "retinanet_resnet50_fpn"), (163, 195)),
     **dict.fromkeys(("ssd300", "ssd300_vgg16"), (387, 419)),
+    **dict.fromkeys(("yolo", "yolo448", "yolo448_bn"), (291, 355)),
 }
 NARROW = ("width", "neck_width", "head_width", "extra_width", "proposal_width")
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few

@@ -46,7 +46,7 @@ def test_name_in_place_of_a_run_says_what_is_missing(name, says):
         ("maps", {"unet", "unet_valid", "fcn_resnet50_aux", "dncnn_s", "fcgn"}),
         ("heatmaps", {"hourglass1", "cpm", "simple_baselines"}),
         ("fields", {"openpose", "openpose_mpi"}),
-        ("boxes", {"fasterrcnn", "fasterrcnn_vgg16", "ssd300", "retinanet"}),
+        ("boxes", {"fasterrcnn", "fasterrcnn_vgg16", "ssd300", "retinanet", "yolo448"}),
     ],
 )
 def test_kind_of_output_follows_from_the_shapes(kind, some):

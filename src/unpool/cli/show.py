@@ -4,17 +4,18 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init
+from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init, show_story
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works: anchors, augment, dense, errors, init"
+ABOUT = "show how a network works: anchors, augment, dense, errors, init, story"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,
     "dense": show_dense,
     "errors": show_errors,
     "init": show_init,
+    "story": show_story,
 }
 
 

@@ -54,7 +54,8 @@ class Variant:
         """What its outputs are, by their shapes: a key of `network_names.OUTPUTS`."""
         shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
         first, *more = cast(list[tuple[int, ...]], shapes)
-        if (4,) in more[1:]:  # anchors, behind scores and deltas at least
+        is_grid = len(first) == 3 and any(len(shape) == 4 for shape in more)  # of cells, with the boxes of each
+        if is_grid or (4,) in more[1:]:  # anchors, behind scores and deltas at least
             return "boxes"
         if len(first) == 1:
             if any(shape[-1] == 4 for shape in more):

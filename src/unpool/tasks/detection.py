@@ -1,8 +1,9 @@
 """Detection: any number of things in an image, each a box and a class.
 
 One task for every detector. What the network returns says which losses and answers are due: `AnchoredBoxes` of one
-stage, whose classes are independent or exclude one another by the number of scores, or `ProposedRegions` of two. The
-published numbers that go with a network, such as thresholds and the size of samples, are its attribute `practice`.
+stage, whose classes are independent or exclude one another by the number of scores, `GridBoxes` of one whose cells
+answer for what lies in them, or `ProposedRegions` of two stages. The published numbers that go with a network, such as
+thresholds and the size of samples, are its attribute `practice`.
 """
 
 import logging
@@ -23,7 +24,15 @@ from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.views import mirrored_boxes
 from unpool.task import Description, Exhibit, Results, TrainingSetup
-from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip, join_boxes
+from unpool.tasks.detection_answers import (
+    Selection,
+    answer_one_stage,
+    answer_two_stages,
+    clip,
+    join_boxes,
+    score_anchors,
+)
+from unpool.tasks.detection_grid import answer_grid, crowded_cells, grid_losses, score_cells
 from unpool.tasks.detection_losses import (
     draw_regions,
     first_stage_losses,
@@ -34,7 +43,7 @@ from unpool.tasks.detection_output import Detector, Seen, look
 from unpool.tasks.detection_results import as_results, image_ids
 from unpool.tasks.detection_truth import truths
 from unpool.tasks.one_forward import OneForward
-from unpool.types import AnchoredBoxes, Batch, DataInfo, Losses, Prediction, ProposedRegions, Samples
+from unpool.types import AnchoredBoxes, Batch, DataInfo, GridBoxes, Losses, Prediction, ProposedRegions, Samples
 
 SURE = 0.5  # score from which on a box is drawn and counted in words; all are in the answer
 _MORE = {
@@ -125,14 +134,17 @@ class Detection(OneForward):
         return look(model, inputs, num_classes=self.outputs)
 
     def loss(self, output: Seen, batch: Batch) -> Losses:
-        """Of one stage `classes` and `boxes`; of two also `objectness` and `proposals`, of the first.
+        """Of one stage `classes` and `boxes`; of two also `objectness` and `proposals`, of the first; of cells also
+        `confidences` and `background`.
 
         Nothing that is drawn depends on anything but the step and the image. An image without boxes is background.
         """
         seen, truth, practice = output, truths(batch, is_training=output.is_training), output.detector.practice
-        weights = seen.detector.box_weights
+        weights, input_hw = seen.detector.box_weights, (batch["image"].shape[-2], batch["image"].shape[-1])
         if seen.is_training:
-            self._compare(seen.output, (batch["image"].shape[-2], batch["image"].shape[-1]))
+            self._compare(seen.output, input_hw)
+        if isinstance(seen.output, GridBoxes):
+            return grid_losses(seen.output, truth, practice, input_hw=input_hw)
         if isinstance(seen.output, AnchoredBoxes):
             return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=self.outputs)
         losses = first_stage_losses(seen.output, truth, seen.proposing)
@@ -143,13 +155,31 @@ class Detection(OneForward):
     def decode(self, output: Seen, inputs: Batch) -> Prediction:
         """boxes (N, 4) on the image of `size_hw`, labels (N,) and score (N,), lists of B, each the best first."""
         seen, weights = output, output.detector.box_weights
-        valid, practice = seen.valid_xyxy, seen.detector.practice
-        if isinstance(seen.output, AnchoredBoxes):
+        valid, practice, layout = seen.valid_xyxy, seen.detector.practice, Layout.of(inputs)
+        if isinstance(seen.output, GridBoxes):
+            selected = answer_grid(seen.output, valid, practice, input_hw=layout.input_hw)
+        elif isinstance(seen.output, AnchoredBoxes):
             selected = answer_one_stage(seen.output, valid, practice, weights=weights, num_classes=self.outputs)
         else:
             classified = seen.classify(seen.proposals)
             selected = answer_two_stages(classified, seen.proposals, valid, practice, weights=weights)
-        return _on_images(selected, Layout.of(inputs))
+        return _on_images(selected, layout)
+
+    def looked_at(self, output: Seen, inputs: Batch) -> list[Tensor]:
+        """B times boxes (N, 4) on the image of `size_hw` that the answer is chosen from, the best first.
+
+        Of two stages the proposals; of one those anchors, or predictors of cells, of which some class has a score that
+        an answer may have, each moved to its box.
+        """
+        seen, practice, layout = output, output.detector.practice, Layout.of(inputs)
+        if isinstance(seen.output, AnchoredBoxes):
+            scored = score_anchors(seen.output, weights=seen.detector.box_weights, num_classes=self.outputs)
+            boxes = [one.above(practice.score) for one in scored]
+        elif isinstance(seen.output, GridBoxes):
+            boxes = [one.above(practice.score) for one in score_cells(seen.output, input_hw=layout.input_hw)]
+        else:
+            boxes = seen.proposals
+        return _on_image(boxes, layout)
 
     def opinion(self, model: nn.Module, inputs: Batch) -> Prediction:
         return self.answer(model, inputs)
@@ -238,8 +268,8 @@ class Detection(OneForward):
             return []
         return [f"{without} of {count} training images have no box and are learned as background: is that so?"]
 
-    def _compare(self, output: AnchoredBoxes | ProposedRegions, input_hw: tuple[int, int]) -> None:
-        """Logs once which boxes of the training set no anchor reaches where it stands.
+    def _compare(self, output: AnchoredBoxes | GridBoxes | ProposedRegions, input_hw: tuple[int, int]) -> None:
+        """Logs once which boxes of the training set no anchor reaches where it stands, or no cell has room for.
 
         That is with the first batch whose input has the size of some images, and of these images.
         """
@@ -247,18 +277,28 @@ class Detection(OneForward):
             return
         here = on_input(self._set_boxes, input_hw)
         self._is_compared = len(here.boxes) > 0
-        if self._is_compared:
+        if not self._is_compared:
+            return
+        if isinstance(output, GridBoxes):
+            rows, columns, most = output.confidences.shape[1:]
+            text = crowded_cells(here, (rows, columns), most)
+        else:
             best = best_iou(here.boxes, output.anchors.float().cpu(), output.level.cpu())
-            if text := warning_of(here, best, self.info.classes):
-                _log.warning(text)
+            text = warning_of(here, best, self.info.classes)
+        if text:
+            _log.warning(text)
 
 
 def _on_images(selected: Sequence[Selection], layout: Layout) -> Prediction:
     """Answers on the network's input as a prediction on the images."""
-    boxes = layout.boxes_to_image([one.boxes for one in selected])
-    ends = [torch.cat([size.new_zeros(2), size.flip(0)]).float() for size in layout.size_hw]
     return {
-        "boxes": [clip(one, end) for one, end in zip(boxes, ends, strict=True)],
+        "boxes": _on_image([one.boxes for one in selected], layout),
         "labels": [one.labels for one in selected],
         "score": [one.scores for one in selected],
     }
+
+
+def _on_image(boxes: Sequence[Tensor], layout: Layout) -> list[Tensor]:
+    """Boxes on the network's input as boxes on the images, cut off at their borders."""
+    ends = [torch.cat([size.new_zeros(2), size.flip(0)]).float() for size in layout.size_hw]
+    return [clip(one, end) for one, end in zip(layout.boxes_to_image(boxes), ends, strict=True)]

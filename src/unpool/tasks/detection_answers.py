@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unpool.ops.boxes import decode
+from unpool.ops.phases import phase
 from unpool.tasks.detection_practice import Practice, Proposing
 from unpool.types import AnchoredBoxes, ClassifiedRegions, Prediction, ProposedRegions
 
@@ -30,7 +31,26 @@ class Selection(NamedTuple):
     scores: Tensor
 
 
+class Scored(NamedTuple):
+    """What a detector of one stage says of all it looks at in an image, before any of it is left out.
+
+    Attributes:
+        boxes: (M, 1, 4) xyxy on the network's input.
+        scores: (M, K), 0..1.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+    def above(self, score: float) -> Tensor:
+        """(N, 4) the boxes of which some class has a higher score, the best first."""
+        best = self.scores.amax(1)
+        order = best.argsort(descending=True, stable=True)
+        return self.boxes[order[best[order] > score], 0]
+
+
 @torch.no_grad()
+@phase("proposals")
 def propose(output: ProposedRegions, valid_xyxy: Tensor, practice: Proposing, *, is_training: bool) -> list[Tensor]:
     """B times (R, 4): the regions of each image worth a second look, on the network's input; no gradient goes back.
 
@@ -56,6 +76,7 @@ def propose(output: ProposedRegions, valid_xyxy: Tensor, practice: Proposing, *,
     return proposals
 
 
+@phase("nms")
 def answer_one_stage(
     output: AnchoredBoxes,
     valid_xyxy: Tensor,
@@ -65,15 +86,23 @@ def answer_one_stage(
     num_classes: int,
 ) -> list[Selection]:
     """The answer for each image of a batch from a detector of one stage."""
-    selected = []
-    for logits, deltas, valid in zip(output.scores, output.deltas, valid_xyxy, strict=True):
-        is_exclusive = logits.shape[1] == num_classes + 1
-        scores = logits.softmax(1)[:, 1:] if is_exclusive else logits.sigmoid()
-        boxes = decode(deltas, output.anchors, weights)
-        selected.append(select(boxes[:, None], scores, valid, practice, level=output.level))
-    return selected
+    scored = score_anchors(output, weights=weights, num_classes=num_classes)
+    return [select(*one, valid, practice, level=output.level) for one, valid in zip(scored, valid_xyxy, strict=True)]
 
 
+def score_anchors(output: AnchoredBoxes, *, weights: Sequence[float], num_classes: int) -> list[Scored]:
+    """The boxes of all anchors and their scores, image by image."""
+    is_exclusive = output.scores.shape[2] == num_classes + 1
+    return [
+        Scored(
+            decode(deltas, output.anchors, weights)[:, None],
+            logits.softmax(1)[:, 1:] if is_exclusive else logits.sigmoid(),
+        )
+        for logits, deltas in zip(output.scores, output.deltas, strict=True)
+    ]
+
+
+@phase("nms")
 def answer_two_stages(
     output: ClassifiedRegions,
     proposals: Sequence[Tensor],

@@ -13,7 +13,7 @@ from unpool.ops.layout import Layout
 from unpool.tasks.detection_answers import propose
 from unpool.tasks.detection_practice import Practice, Proposing
 from unpool.tasks.one_forward import to_float32
-from unpool.types import AnchoredBoxes, Batch, ClassifiedRegions, ProposedRegions
+from unpool.types import AnchoredBoxes, Batch, ClassifiedRegions, GridBoxes, ProposedRegions
 
 
 class Detector(Protocol):
@@ -36,7 +36,7 @@ class Seen:
         is_training: whether the network was in training mode.
     """
 
-    output: AnchoredBoxes | ProposedRegions
+    output: AnchoredBoxes | GridBoxes | ProposedRegions
     detector: Detector
     classify: Callable[[list[Tensor]], ClassifiedRegions]
     valid_xyxy: Tensor
@@ -78,7 +78,7 @@ def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
         _check_scores(classified.scores.shape[1], (num_classes + 1,), num_classes)
         return classified
 
-    full = to_float32(output) if isinstance(output, AnchoredBoxes) else _without_maps(output)
+    full = _without_maps(output) if isinstance(output, ProposedRegions) else to_float32(output)
     return Seen(full, detector, classify, layout.valid_xyxy.to(image.device), model.training)
 
 
@@ -88,16 +88,18 @@ def _without_maps(output: ProposedRegions) -> ProposedRegions:
 
 
 def _check(output: Any, model: nn.Module, num_classes: int) -> None:
-    if not isinstance(output, AnchoredBoxes | ProposedRegions):
+    if not isinstance(output, AnchoredBoxes | GridBoxes | ProposedRegions):
         raise RecipeError(
             f"the network gives a {type(output).__name__} and no boxes; detection needs a detector, such as "
-            "fasterrcnn, ssd or retinanet"
+            "fasterrcnn, ssd, retinanet or yolo"
         )
     lacks = [name for name in ("practice", "box_weights") if not hasattr(model, name)]
     if lacks:
         raise RecipeError(f"the network has no {' and no '.join(lacks)}, the numbers that a detector goes by: add it")
     if isinstance(output, AnchoredBoxes):
         _check_scores(output.scores.shape[2], (num_classes, num_classes + 1), num_classes)
+    if isinstance(output, GridBoxes):
+        _check_scores(output.classes.shape[3], (num_classes,), num_classes)
 
 
 def _check_scores(count: int, allowed: Sequence[int], num_classes: int) -> None:

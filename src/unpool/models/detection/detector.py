@@ -8,6 +8,7 @@ from unpool.layers.anchors import Shape, shared_out
 from unpool.layers.frozen import Norms, freeze_norms, hold_frozen
 from unpool.models.dense import map_indices
 from unpool.models.detection.practice import Practice
+from unpool.ops.phases import phase
 from unpool.types import Backbone
 
 FOUR = (10.0, 10.0, 5.0, 5.0)  # 1 over the deviation of deltas, 0.1 and 0.2, of Fast R-CNN and SSD
@@ -42,6 +43,7 @@ class Detector(nn.Module):
         freeze_norms(backbone, norms)
         self.backbone = backbone
 
+    @phase("backbone")
     def read(self, image: Tensor) -> tuple[Tensor, ...]:
         """Maps of the backbone at the strides, of images (B, C, H, W)."""
         maps = self.backbone(image)

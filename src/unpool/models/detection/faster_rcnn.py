@@ -31,6 +31,7 @@ from unpool.models.dense import map_indices
 from unpool.models.detection.detector import round_up, shapes_of
 from unpool.models.detection.practice import FPN, PAPER, SMALL, Practice
 from unpool.models.detection.two_stages import ProposalHead, RegionClassifier, TwoStages, hidden_head
+from unpool.ops.phases import phase
 from unpool.types import Backbone, ClassifiedRegions
 
 STRIDE = 16  # of the map of the paper's forms
@@ -140,12 +141,14 @@ class C4(TwoStages):
 
     backbone: ResNet
 
+    @phase("backbone")
     def read(self, image: Tensor) -> tuple[Tensor, ...]:
         x = self.backbone.pool(self.backbone.stem(image))
         for stage in self.backbone.stages[:-1]:
             x = stage(x)
         return (x,)
 
+    @phase("head")
     def classify(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], input_hw: tuple[int, int]) -> ClassifiedRegions:
         regions = self.backbone.stages[-1](self.pool(maps, boxes))  # (R, C, 7, 7)
         return self.classifier(self.head(regions))

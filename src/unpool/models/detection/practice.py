@@ -3,8 +3,9 @@
 Sources, by the names below: PAPER is Ren et al. 2015 (arXiv:1506.01497, section 3) and its release
 (rbgirshick/py-faster-rcnn, experiments/cfgs/faster_rcnn_end2end.yml); FPN is Lin et al. 2017 (arXiv:1612.03144) as
 torchvision 0.28.0 has it; SSD is Liu et al. 2016 (arXiv:1512.02325, section 2.2); FOCAL is Lin et al. 2017
-(arXiv:1708.02002, sections 3 to 5). SMALL is FPN with as many regions as images of 100 to 300 pixels are worth: of 512
-in each, a step takes ten times as long there and learns no better.
+(arXiv:1708.02002, sections 3 to 5); YOLO is Redmon et al. 2016 (arXiv:1506.02640, section 2.2), its answers those that
+its release measures (pjreddie/darknet, examples/yolo.c, validate_yolo). SMALL is FPN with as many regions as images of
+100 to 300 pixels are worth: of 512 in each, a step takes ten times as long there and learns no better.
 """
 
 from dataclasses import dataclass, replace
@@ -60,6 +61,8 @@ class Practice:
         nms: IoU above which the less certain one of two answers of a class is dropped.
         candidates_of_class, candidates_of_map: best answers of each class, or of each map, before that; None for all.
         most: best answers of an image after it.
+        box_weight, background_weight: of the terms of boxes, and of the confidences of predictors that answer for no
+            thing, where a grid of cells is learned.
         proposing: numbers of the first stage; None where there is one stage.
     """
 
@@ -77,6 +80,8 @@ class Practice:
     candidates_of_class: int | None = None
     candidates_of_map: int | None = None
     most: int = 100
+    box_weight: float = 5.0
+    background_weight: float = 0.5
     proposing: Proposing | None = None
 
 
@@ -90,4 +95,5 @@ PAPER = Practice(
 FPN = Practice(samples=512, beta=1 / 9, proposing=Proposing())
 SMALL = replace(FPN, samples=64, proposing=Proposing(train_candidates=500, candidates=300, train_most=200, most=100))
 SSD = Practice(best_is_positive=True, negatives=3, score=0.01, nms=0.45, candidates_of_class=400, most=200)
+YOLO = Practice(score=0.001, nms=0.5)
 FOCAL = Practice(negative=0.4, best_is_positive=True, beta=0.0, candidates_of_map=1000, most=300)

@@ -22,6 +22,7 @@ from unpool.models.catalog import Variant
 from unpool.models.dense import map_indices
 from unpool.models.detection.detector import Detector, draw_normal, shapes_of, size_of
 from unpool.models.detection.practice import FOCAL
+from unpool.ops.phases import phase
 from unpool.types import AnchoredBoxes, Backbone
 
 STRIDES = (8, 16, 32)  # of the maps that are read; anchors stand on two more
@@ -92,10 +93,12 @@ class RetinaNet(Detector):
         self.num_classes = num_classes
 
     def forward(self, image: Tensor) -> AnchoredBoxes:
-        maps = self.neck(self.read(image))
-        scores = torch.cat([per_anchor(self.scores(x), self.num_classes) for x in maps], 1)
-        deltas = torch.cat([per_anchor(self.deltas(x), 4) for x in maps], 1)
-        return AnchoredBoxes(scores, deltas, *self.anchors(maps, size_of(image)))
+        with phase("backbone"):
+            maps = self.neck(self.read(image))
+        with phase("head"):
+            scores = torch.cat([per_anchor(self.scores(x), self.num_classes) for x in maps], 1)
+            deltas = torch.cat([per_anchor(self.deltas(x), 4) for x in maps], 1)
+            return AnchoredBoxes(scores, deltas, *self.anchors(maps, size_of(image)))
 
 
 def _octave(size: int) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ from unpool.models.catalog import Variant
 from unpool.models.dense import map_indices
 from unpool.models.detection.detector import Detector, round_up, shapes_of, size_of
 from unpool.models.detection.practice import SSD as PRACTICE
+from unpool.ops.phases import phase
 from unpool.types import AnchoredBoxes, Backbone
 
 RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))  # of width and height or the reverse, beside 1
@@ -90,10 +91,12 @@ class SSD(Detector):
             draw_uniform(module)
 
     def forward(self, image: Tensor) -> AnchoredBoxes:
-        maps = self.extra(self.read(image))
-        scores = [per_anchor(conv(x), self.num_scores) for conv, x in zip(self.scores, maps, strict=True)]
-        deltas = [per_anchor(conv(x), 4) for conv, x in zip(self.deltas, maps, strict=True)]
-        return AnchoredBoxes(torch.cat(scores, 1), torch.cat(deltas, 1), *self.anchors(maps, size_of(image)))
+        with phase("backbone"):
+            maps = self.extra(self.read(image))
+        with phase("head"):
+            scores = [per_anchor(conv(x), self.num_scores) for conv, x in zip(self.scores, maps, strict=True)]
+            deltas = [per_anchor(conv(x), 4) for conv, x in zip(self.deltas, maps, strict=True)]
+            return AnchoredBoxes(torch.cat(scores, 1), torch.cat(deltas, 1), *self.anchors(maps, size_of(image)))
 
 
 def draw_uniform(module: nn.Module) -> None:

@@ -12,6 +12,7 @@ from unpool.layers.initialize import he_normal
 from unpool.layers.regions import RegionPooling
 from unpool.models.detection.detector import Detector, draw_normal, size_of
 from unpool.models.detection.practice import Practice
+from unpool.ops.phases import phase
 from unpool.types import Backbone, ClassifiedRegions, ProposedRegions
 
 Neck = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
@@ -119,11 +120,14 @@ class TwoStages(Detector):
         self.classifier = classifier
 
     def forward(self, image: Tensor) -> ProposedRegions:
-        maps = self.neck(self.read(image))
-        objectness, deltas = self.proposals(maps)
-        anchors, level = self.anchors(maps, size_of(image))
+        with phase("backbone"):
+            maps = self.neck(self.read(image))
+        with phase("proposals"):
+            objectness, deltas = self.proposals(maps)
+            anchors, level = self.anchors(maps, size_of(image))
         return ProposedRegions(tuple(maps[: len(self.pool.strides)]), objectness, deltas, anchors, level)
 
+    @phase("head")
     def classify(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], input_hw: tuple[int, int]) -> ClassifiedRegions:
         """Scores and moves regions of the images that `maps` are of.
 
