@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from unpool import machine
-from unpool.assemble.anchors import with_planned_anchors
+from unpool.assemble.anchors import with_planned_anchors, with_planned_proposals
 from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
@@ -94,7 +94,8 @@ def train_to_end(
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         _require_same_start(recipe, data, state)
-        recipe = with_colour_axes(with_planned_anchors(recipe, data), data.train.samples)
+        recipe = with_planned_proposals(with_planned_anchors(recipe, data), data)
+        recipe = with_colour_axes(recipe, data.train.samples)
         recipe = with_fitting_batch(recipe, data, model=custom.model)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)

@@ -30,6 +30,7 @@ from unpool.types import DataInfo, Reader, Samples
 
 EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
     *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range", "data.background", "data.max_pixels"),
+    "data.proposals",
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
 _log = logging.getLogger(__name__)

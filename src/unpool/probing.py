@@ -238,8 +238,8 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
     """The file of features: by images, preprocessing and all weights but those of the last layer."""
-    folder, record = cache_folder("features"), scanned.record()
-    if folder is None or not (record["files"] or record.get("checksums")):
+    folder, contents = cache_folder("features"), scanned.identity()
+    if folder is None or contents is None:
         return None
     ours = {id(value) for value in asked.last.state_dict(keep_vars=True).values()}
     sums = hashlib.sha256()
@@ -248,14 +248,8 @@ def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
             sums.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
             sums.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.dim() else b"")
     options = {"network": asked.recipe.model.model_dump(mode="json"), "preprocessing": asked.preprocessing.to_json()}
-    contents = {"names": list(scanned.samples.names), "sums": record.get("checksums"), "files": _sums(record["files"])}
     sums.update(json.dumps([options, contents], sort_keys=True).encode())
     return folder / f"{sums.hexdigest()}.safetensors"
-
-
-def _sums(files: dict[str, list[Any]] | None) -> list[Any]:
-    """The content of each file by path; when it was changed says nothing."""
-    return [(path, values[0], values[2]) for path, values in (files or {}).items()]
 
 
 def _computed(asked: _Parts, scanned: ScanResult) -> Tensor:

@@ -19,7 +19,7 @@ from unpool.convert import fully_convolutional
 from unpool.errors import RecipeError
 from unpool.ops.sides import class_order
 from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
-from unpool.ops.views import View, combined, resizing, seen_part, shown, undone
+from unpool.ops.views import View, combined, mirrored_boxes, resizing, seen_part, shown, undone
 from unpool.predictor.predictor import Predictor, evaluating, finite_outputs
 from unpool.task import first_sample
 from unpool.tasks.one_forward import Maps, OneForward
@@ -127,6 +127,10 @@ class Ensemble(Predictor):
             valid = valid.new_tensor([[0, 0, seen.shape[-1], seen.shape[-2]]]).expand(len(images), 4)
         normalize = preprocessing.normalize if view.scale is None else resizer.normalize
         inputs = {"image": normalize(seen, valid), "valid_xyxy": valid, "size_hw": size_hw}
+        (height, width), *_ = size_hw.tolist()
+        inputs |= member.predictor.proposed(list(images), (height, width))
+        if view.is_mirrored and "proposals" in inputs:
+            inputs["proposals"] = [mirrored_boxes(one, width) for one in inputs["proposals"]]
         opinion = task.opinion(member.predictor.model if view.scale is None else member.dense, inputs)
         opinion = task.unmirrored(opinion, inputs) if view.is_mirrored else opinion
         return self._in_order(task, opinion, member, view)
