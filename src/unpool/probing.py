@@ -7,16 +7,19 @@ evaluation sees them: no augmentation takes part.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unpool import models
+from unpool.assemble.anchors import with_planned_proposals
 from unpool.assemble.data import read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
@@ -27,19 +30,21 @@ from unpool.data.store import ScanResult
 from unpool.errors import RecipeError
 from unpool.machine import cache_folder
 from unpool.measuring import measured
+from unpool.models.detection.rcnn import RCNNWithMachines
 from unpool.models.weights import save_weights
 from unpool.notebook import Metrics
 from unpool.ops.linear_classifiers import METHODS, By, fit_linear
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
+from unpool.region_fitting import fit_regions
 from unpool.run_directory import LAST, METRICS, RunDirectory
 from unpool.screen import audible
 from unpool.task import Task, joined_state, with_facts
 from unpool.tasks import TASKS
 from unpool.training.job import streamed
 from unpool.training.log import as_json
-from unpool.types import DataInfo
+from unpool.types import Batch, DataInfo
 
 _WHY_NO_RESUME = "its last layer was fitted to features, in no epochs that could go on"
 _log = logging.getLogger(__name__)
@@ -65,9 +70,13 @@ class _Parts(NamedTuple):
     recipe: Recipe
     task: Task
     model: nn.Module
-    last: nn.Linear
     preprocessing: Preprocessing
     info: DataInfo
+
+    @property
+    def last(self) -> nn.Linear:
+        """The last layer of a classifier; raises RecipeError if it is not linear, or not what the network gives."""
+        return _last_layer(self.model, self.task)
 
 
 def probe(  # noqa: PLR0913, a public verb
@@ -87,6 +96,8 @@ def probe(  # noqa: PLR0913, a public verb
 
     The linear layer is the network's last one: `predict` and `evaluate` read the run as any other. Features are kept
     in the user's cache, so that another method costs seconds. Those of an earlier stage: `model.name=stage_classifier`.
+    Of R-CNN's `rcnn_svm`, the support vector machines and the box regression are fitted to the features of regions
+    (`region_fitting`), and nothing is kept.
 
     Args:
         recipe: of a classifier, such as folder_resnet18 with `model.weights=imagenet`; as `train` takes it. What it
@@ -104,10 +115,11 @@ def probe(  # noqa: PLR0913, a public verb
 
     Returns:
         What metrics.json holds: metrics on the validation split, and under `training` `by`, `features`, `images`,
-        `penalty` and `cross_validation`, the accuracy by penalty.
+        `penalty` and `cross_validation`, the accuracy by penalty; of R-CNN what `fit_regions` returns.
 
     Raises:
-        RecipeError: the task is no classification by one score a class, or the last layer is not linear.
+        RecipeError: the task is no classification by one score a class, nor the network `rcnn_svm`; or the last layer
+            is not linear.
         DataError, EnvironmentFault: see `unpool.errors`.
 
     Example:
@@ -124,22 +136,25 @@ def probe(  # noqa: PLR0913, a public verb
     parts = {"model": model, "train": train, "val": val, "classes": classes}
     with audible(progress) as tell:
         settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=())
-        _require_scores(settings)
+        if settings.data.proposals is None:
+            _require_scores(settings)
+        else:
+            _require_machines(settings, by)
         directory = RunDirectory.create(name, run)
         with directory.held(), directory.removed_if_unused():
             data = read_data(settings, train=custom.train, val=custom.val, progress=tell)
             made = make_task(settings, data)
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
-            asked = _Parts(settings, made, network, _last_layer(network, made), data.preprocessing, data.info)
-            seen = _features(asked, data.train)
-            facts = _fit(asked, seen, by)
+            asked = _Parts(settings, made, network, data.preprocessing, data.info)
+            facts = (_fit_regions if isinstance(network, RCNNWithMachines) else _fit)(asked, data.train, by)
+            settings = with_planned_proposals(settings, data)
             settled = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
             custom = replace(custom, why_no_resume=_WHY_NO_RESUME)
             write_description(directory, load_recipe(settings, settled), made, data=data, custom=custom)
             directory.write_tensors(LAST, joined_state(network.state_dict(), made.state_dict()))
             metrics = measured(_predictor(asked), settings, data.val.samples)
-            counts = {"train": len(seen.labels), "val": len(data.val.samples)}
+            counts = {"train": len(data.train.samples), "val": len(data.val.samples)}
             result = as_json(with_facts(metrics, training=facts, data=counts))
             directory.write_json(METRICS, result)
     return Metrics(with_facts(result, run=str(directory.path)), made.described, made.best)
@@ -183,8 +198,22 @@ def features(
         data = read_data(settings, progress=tell)
         task = make_task(settings, data)
         network = make_model(settings, task, data.info).to(make_device(settings)).eval()
-        asked = _Parts(settings, task, network, _last_layer(network, task), data.preprocessing, data.info)
+        asked = _Parts(settings, task, network, data.preprocessing, data.info)
         return _features(asked, data.train if split == "train" else data.val)
+
+
+def _require_machines(recipe: Recipe, by: By) -> None:
+    """Raises RecipeError where a network of regions is not the one whose machines are fitted, or not by them."""
+    row = models.row_of(recipe.model.name)
+    if not (isinstance(row.build, partial) and row.build.func is RCNNWithMachines):
+        raise RecipeError(
+            f"model {recipe.model.name} has nothing that is fitted: take rcnn_svm, whose model.weights are those of a "
+            "trained rcnn"
+        )
+    if by != "svm":
+        raise RecipeError(
+            f"by is {by}; the classes of R-CNN are decided by support vector machines: give by svm (--by svm)"
+        )
 
 
 def _require_scores(recipe: Recipe) -> None:
@@ -268,8 +297,9 @@ def _computed(asked: _Parts, scanned: ScanResult) -> Tensor:
     return torch.cat(seen)
 
 
-def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
+def _fit(asked: _Parts, train: ScanResult, by: By) -> dict[str, Any]:
     """Gives the last layer its weights; returns the facts of the fit."""
+    seen = _features(asked, train)
     if asked.recipe.model.weights is None:
         _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
     _log.info("%d features of each of %d images, fitted by %s", seen.values.shape[1], len(seen.labels), by)
@@ -288,6 +318,26 @@ def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
         "penalty": fit.penalty,
         "cross_validation": {f"{penalty:g}": share for penalty, share in fit.accuracy.items()},
     }
+
+
+def _fit_regions(asked: _Parts, train: ScanResult, by: By) -> dict[str, Any]:
+    """Gives R-CNN its machines and its regression; returns the facts of the fit."""
+    network = cast(RCNNWithMachines, asked.model)
+    if asked.recipe.model.weights is None:
+        _log.warning("model.weights is not set: features are those of a network as it is drawn")
+    prepare = Prepare(asked.preprocessing, make_device(asked.recipe))
+
+    def batches() -> Iterator[Batch]:
+        loader = make_eval_loader(asked.recipe, train.samples, asked.preprocessing)
+        try:
+            with streamed(loader, 0, 0, epochs=1) as stream:
+                yield from map(prepare, stream)
+        finally:
+            loader.close()
+
+    facts = fit_regions(network, batches, asked.info.classes, seed=asked.recipe.train.seed)
+    width = network.fitted.classes.in_features
+    return {"by": by, "features": width, "images": len(train.samples), **facts}
 
 
 def _predictor(asked: _Parts) -> Predictor:

@@ -89,7 +89,7 @@ def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
 
     valid = layout.valid_xyxy.to(image.device)
     if isinstance(output, RegionMaps):
-        return Seen(output, detector, classify, valid, model.training, _regions(inputs, layout, valid))
+        return Seen(output, detector, classify, valid, model.training, regions_of(inputs, layout, valid))
     full = to_float32(output) if isinstance(output, AnchoredBoxes) else _without_maps(output)
     return Seen(full, detector, classify, valid, model.training)
 
@@ -99,7 +99,7 @@ def _without_maps(output: ProposedRegions) -> ProposedRegions:
     return to_float32(output._replace(maps=()))._replace(maps=output.maps)
 
 
-def _regions(inputs: Batch, layout: Layout, valid_xyxy: Tensor) -> list[Tensor]:
+def regions_of(inputs: Batch, layout: Layout, valid_xyxy: Tensor) -> list[Tensor]:
     """B times (R, 4): the proposals of a batch on the network's input, within the image; all of it where none is."""
     if "proposals" not in inputs:
         raise RecipeError(
