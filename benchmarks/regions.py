@@ -1,0 +1,147 @@
+"""The story of speed on blood cells: R-CNN, Fast R-CNN and Faster R-CNN, milliseconds an image by part.
+
+R-CNN is trained in its two steps (`bccd_rcnn`, then `bccd_rcnn_svm` by probe) and Fast R-CNN by `bccd_fastrcnn`, each
+by its shipped recipe; Faster R-CNN is a run of `benchmarks.detectors`, where there is one. Each answers the same images
+of the validation set, evenly spread, one after the other; proposals are computed anew. A training that was cut off goes
+on where it was saved: call the command again.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+import unpool
+from benchmarks.accuracy import train
+from benchmarks.record import RESULTS, ROOT, Row, write_result
+from unpool.assemble.data import make_reader
+from unpool.data.proposals import PROPOSERS
+from unpool.predictor import Predictor
+from unpool.predictor.predictor import evaluating
+from unpool.recipe import load_run_recipe
+from unpool.tasks import detection, detection_answers, detection_output
+
+BCCD = "bccd/BCCD"
+IMAGES = 30
+PARTS = ("proposals", "maps", "regions", "machines", "doubles")
+HEAD = [
+    *("detector", "images", "regions an image", "AP at 0.5", "minutes of training"),
+    *(f"{part}, ms" for part in PARTS),
+    "all, ms",
+]
+
+
+@contextmanager
+def timed(network: torch.nn.Module) -> Iterator[dict[str, float]]:
+    """Seconds spent in each part inside; a part that lies in another counts there alone."""
+    spent, inner = dict.fromkeys(PARTS, 0.0), [0.0]
+
+    def clock(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            outer, inner[0] = inner[0], 0.0
+            began = time.perf_counter()
+            result = function(*arguments, **keywords)
+            took = time.perf_counter() - began
+            spent[part] += took - inner[0]
+            inner[0] = outer + took
+            return result
+
+        return call
+
+    with ExitStack() as stack:
+        change = stack.enter_context
+        for kind in PROPOSERS.values():
+            change(patch.object(kind, "propose", clock("proposals", kind.propose)))
+        change(patch.object(detection_output, "propose", clock("proposals", detection_answers.propose)))
+        change(patch.object(network, "forward", clock("maps", network.forward)))
+        change(patch.object(network, "classify", clock("regions", network.classify)))
+        if hasattr(network, "fitted"):
+            change(patch.object(network.fitted, "forward", clock("machines", network.fitted.forward)))
+        change(patch.object(detection, "answer_two_stages", clock("doubles", detection_answers.answer_two_stages)))
+        yield spent
+
+
+@torch.inference_mode()
+def measure(run: Path, count: int) -> tuple[dict[str, float], float, float]:
+    """Milliseconds an image by part and in all, AP at IoU 0.5, and regions an image, on `count` validation images."""
+    predictor = unpool.load(run)
+    reader = make_reader(load_run_recipe(run), "val", classes=predictor.info.classes)
+    spread = [round(i * (len(reader) - 1) / max(1, count - 1)) for i in range(count)]
+    metric, regions, total = predictor.task.metric(), 0, 0.0
+    with evaluating(predictor.model, predictor.task), timed(predictor.model) as spent:
+        for index in spread:
+            sample = reader[index]
+            began = time.perf_counter()
+            prediction, number = answer(predictor, sample["image"])
+            total += time.perf_counter() - began
+            regions += number
+            size = torch.tensor([sample["image"].shape[-2:]])
+            metric.update(prediction, {key: [value] for key, value in sample.items()} | {"size_hw": size})
+    parts = {part: 1000 * value / count for part, value in {**spent, "all": total}.items()}
+    return parts, float(metric.compute()["ap50"]), regions / count
+
+
+def answer(predictor: Predictor, image: torch.Tensor) -> tuple[dict[str, Any], int]:
+    """The prediction for an image, and of how many regions."""
+    size_hw = (image.shape[-2], image.shape[-1])
+    preprocessing, valid = predictor.preprocessing, predictor.preprocessing.layout(size_hw).valid_xyxy
+    inputs = {"image": preprocessing.normalize(preprocessing.resize(image)[None], valid), "valid_xyxy": valid}
+    inputs |= {"size_hw": torch.tensor([size_hw])} | predictor.proposed([image], size_hw)
+    seen = predictor.task.forward(predictor.model, inputs)
+    return predictor.task.decode(seen, inputs), len(seen.proposals[0])
+
+
+def trained(name: str, data: Path, runs: Path, changes: Sequence[str]) -> tuple[Path, float]:
+    """The run of a recipe, and the minutes that it took."""
+    metrics = train(name, [f"data.root={data / BCCD}", *changes], runs / f"regions-{name}")
+    return runs / f"regions-{name}", metrics["training"]["time_s"] / 60
+
+
+def fitted(first: Path, minutes: float, data: Path, runs: Path) -> tuple[Path, float]:
+    """The run of R-CNN's second step, and the minutes of both."""
+    run, began = runs / "regions-bccd_rcnn_svm", time.monotonic()
+    if (run / "metrics.json").is_file():
+        return run, minutes
+    weights = {"data.root": str(data / BCCD), "model.weights": str(first / "model.safetensors")}
+    unpool.probe("bccd_rcnn_svm", weights, by="svm", run=run)
+    return run, minutes + (time.monotonic() - began) / 60
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.regions", description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of all data sets")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "proofs", help="where the runs are kept")
+    parser.add_argument("--images", type=int, default=IMAGES, help="of the validation set")
+    parser.add_argument("--set", nargs="*", default=[], help="overrides of both trainings, such as train.epochs=1")
+    parser.add_argument("--to", type=Path, default=RESULTS / "regions.json", help="the file of the result")
+    options, began = parser.parse_args(arguments), time.monotonic()
+    data, runs = options.data.absolute(), options.runs.absolute()
+    train_one = partial(trained, data=data, runs=runs, changes=options.set)
+    detectors = {
+        "R-CNN": fitted(*train_one("bccd_rcnn"), data, runs),
+        "Fast R-CNN": train_one("bccd_fastrcnn"),
+    }
+    if (runs / "detectors-bccd_fasterrcnn" / "metrics.json").is_file():
+        detectors["Faster R-CNN"] = (runs / "detectors-bccd_fasterrcnn", float("nan"))
+    rows, table = [], [HEAD]
+    for name, (run, minutes) in detectors.items():
+        parts, ap50, regions = measure(run, options.images)
+        shown = [f"{regions:.0f}", f"{ap50:.3f}", f"{minutes:.1f}", *(f"{ms:.0f}" for ms in parts.values())]
+        table.append([name, str(options.images), *shown])
+        what = f"BCCD, {name}, AP at IoU 0.5 on {options.images} images; milliseconds an image"
+        rows.append(Row(what=what, figure=f"{ap50:.4f}; {parts['all']:.0f}"))
+        print(f"{name}: {dict(zip(HEAD[2:], shown, strict=True))}", flush=True)
+    command, wall_s = "python -m benchmarks.regions --data DATA", time.monotonic() - began
+    write_result(options.to, rows, command=command, seed=0, wall_s=wall_s, table=table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
