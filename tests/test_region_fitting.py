@@ -91,7 +91,8 @@ def test_regression_takes_no_more_rows_than_asked_for_drawn_from_all(monkeypatch
     weight, _ = moves.fit()
     kept = moves.features[0].flatten()
     assert len(moves) == len(kept) == 50
-    assert kept.max() > 300 and kept.min() < 100
+    assert kept.max() > 300
+    assert kept.min() < 100
     assert torch.equal(moves.deltas[0][:, 0], kept)
     assert weight.shape == (4, 1)
 

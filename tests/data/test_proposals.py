@@ -33,7 +33,8 @@ searches = pytest.mark.skipif(not has_contributed_modules(), reason="OpenCV has 
 def test_grid_lies_within_the_image_and_covers_it_from_border_to_border(size_hw):
     boxes = make_proposer({"grid": {"sides": [20, 30, 50, 10], "step": 0.25}}).propose(torch.zeros(3, *size_hw), "")
     height, width = size_hw
-    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= torch.tensor([width, height])).all()
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= torch.tensor([width, height])).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert boxes.amin(0)[:2].tolist() == [0, 0]
     assert boxes.amax(0)[2:].tolist() == [width, height]
@@ -197,7 +198,8 @@ def test_set_has_proposals_beside_each_sample_and_the_run_their_numbers(caplog):
     caplog.set_level("INFO")
     data = read_data(load_recipe("scenes_fastrcnn", SMALL))
     sides = data.preprocessing.proposals["grid"]["sides"]
-    assert len(sides) % 2 == 0 and all(isinstance(side, int) for side in sides)
+    assert len(sides) % 2 == 0
+    assert all(isinstance(side, int) for side in sides)
     for part in (data.train, data.val):
         assert "proposals" in part.samples.gives
         assert part.samples[0]["proposals"].shape[1] == 4

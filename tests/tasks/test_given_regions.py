@@ -76,7 +76,7 @@ def test_margins_become_scores_in_their_order_and_move_the_box_of_their_class():
 
 
 def test_machines_are_not_trained_and_cost_their_squared_hinge():
-    with pytest.raises(RecipeError, match="fitted to features and not trained.*unpool probe RECIPE --by svm"):
+    with pytest.raises(RecipeError, match=r"fitted to features and not trained.*unpool probe RECIPE --by svm"):
         losses_of(OfRegions("machines").train(), batch_of())
     scores = torch.tensor([[0.5, -2.0, 3.0], [-1.0, 0.0, 0.0]])
     output = ClassifiedRegions(scores, torch.zeros(2, 3, 4))
