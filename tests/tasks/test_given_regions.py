@@ -106,7 +106,7 @@ def test_deltas_of_the_true_class_alone_are_compared():
 
 def test_no_proposals_are_refused_with_what_to_set():
     batch = {key: value for key, value in batch_of().items() if key != "proposals"}
-    with pytest.raises(RecipeError, match="these have none: set data.proposals, such as selective_search"):
+    with pytest.raises(RecipeError, match=r"these have none: set data.proposals, such as selective_search"):
         losses_of(OfRegions(), batch)
 
 
