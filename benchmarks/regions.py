@@ -82,8 +82,8 @@ def measure(run: Path, count: int) -> tuple[dict[str, float], float, float]:
             prediction, number = answer(predictor, sample["image"])
             total += time.perf_counter() - began
             regions += number
-            size = torch.tensor([sample["image"].shape[-2:]])
-            metric.update(prediction, {key: [value] for key, value in sample.items()} | {"size_hw": size})
+            known = {"size_hw": torch.tensor([sample["image"].shape[-2:]]), "index": torch.tensor([index])}
+            metric.update(prediction, {key: [value] for key, value in sample.items()} | known)
     parts = {part: 1000 * value / count for part, value in {**spent, "all": total}.items()}
     return parts, float(metric.compute()["ap50"]), regions / count
 
