@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -19,11 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unpool import models
-from unpool.assemble.anchors import with_planned_proposals
-from unpool.assemble.data import read_data
+from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
 from unpool.assemble.model import make_model, make_task
+from unpool.assemble.settling import settled
 from unpool.conduct import write_description
 from unpool.custom_parts import begin
 from unpool.data.store import ScanResult
@@ -70,13 +71,10 @@ class _Parts(NamedTuple):
     recipe: Recipe
     task: Task
     model: nn.Module
+    last: nn.Linear
     preprocessing: Preprocessing
     info: DataInfo
-
-    @property
-    def last(self) -> nn.Linear:
-        """The last layer of a classifier; raises RecipeError if it is not linear, or not what the network gives."""
-        return _last_layer(self.model, self.task)
+    is_known: bool  # the recipe says what the network computes; of a caller's network its weights alone are seen
 
 
 def probe(  # noqa: PLR0913, a public verb
@@ -95,7 +93,8 @@ def probe(  # noqa: PLR0913, a public verb
     """Fits a linear classifier on a network's fixed features, and leaves a run directory as `train` does.
 
     The linear layer is the network's last one: `predict` and `evaluate` read the run as any other. Features are kept
-    in the user's cache, so that another method costs seconds. Those of an earlier stage: `model.name=stage_classifier`.
+    in the user's cache, so that another method costs seconds. Those of an earlier stage:
+    `model.name=stage_classifier`, with `model.backbone` the network that it is to be of, and `model.at_stride`.
     Of R-CNN's `rcnn_svm`, the support vector machines and the box regression are fitted to the features of regions
     (`region_fitting`), and nothing is kept.
 
@@ -139,21 +138,26 @@ def probe(  # noqa: PLR0913, a public verb
         if settings.data.proposals is None:
             _require_scores(settings)
         else:
-            _require_machines(settings, by)
+            _require_machines(settings, custom.model, by)
         directory = RunDirectory.create(name, run)
         with directory.held(), directory.removed_if_unused():
             data = read_data(settings, train=custom.train, val=custom.val, progress=tell)
+            settings = settled(settings, data, model=custom.model)
             made = make_task(settings, data)
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
-            asked = _Parts(settings, made, network, data.preprocessing, data.info)
-            facts = (_fit_regions if isinstance(network, RCNNWithMachines) else _fit)(asked, data.train, by)
-            settings = with_planned_proposals(settings, data)
-            settled = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
+            _log.info("network  %s", settings.model.described if custom.model is None else custom.network)
+            if isinstance(network, RCNNWithMachines):
+                facts = _fit_regions(settings, network, data, by)
+            else:
+                asked = _parts(settings, made, network, data, is_known=custom.model is None)
+                facts = _fit(asked, _features(asked, data.train), by)
+            counted = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
             custom = replace(custom, why_no_resume=_WHY_NO_RESUME)
-            write_description(directory, load_recipe(settings, settled), made, data=data, custom=custom)
+            write_description(directory, load_recipe(settings, counted), made, data=data, custom=custom)
             directory.write_tensors(LAST, joined_state(network.state_dict(), made.state_dict()))
-            metrics = measured(_predictor(asked), settings, data.val.samples)
+            predictor = Predictor(network, data.preprocessing, data.info, made)
+            metrics = measured(predictor, settings, data.val.samples)
             counts = {"train": len(data.train.samples), "val": len(data.val.samples)}
             result = as_json(with_facts(metrics, training=facts, data=counts))
             directory.write_json(METRICS, result)
@@ -179,10 +183,16 @@ def features(
         RecipeError: as `probe`, or there is no such split.
 
     Example:
-        >>> small = {"data.root": "photos", "model.weights": "imagenet"}
-        >>> seen = features("folder_resnet18", small)  # doctest: +SKIP
-        >>> seen.values.shape  # doctest: +SKIP
-        torch.Size([244, 512])
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for part, name in [(part, name) for part in ("train", "val") for name in ("dark", "bright")]:
+        ...         Path(folder, part, name).mkdir(parents=True)
+        ...         Image.new("RGB", (32, 32), 255 if name == "bright" else 0).save(Path(folder, part, name, "a.png"))
+        ...     small = {"data.root": folder, "data.size": [32, 32], "model.width": 4}
+        ...     seen = features("folder_resnet18", small)
+        >>> seen.values.shape, seen.labels.tolist()
+        (torch.Size([2, 32]), [0, 1])
     """
     if split not in ("train", "val"):
         raise RecipeError(f"split is {split!r}; a recipe has train and val")
@@ -196,19 +206,21 @@ def features(
         )
         _require_scores(settings)
         data = read_data(settings, progress=tell)
+        settings = settled(settings, data)
         task = make_task(settings, data)
         network = make_model(settings, task, data.info).to(make_device(settings)).eval()
-        asked = _Parts(settings, task, network, data.preprocessing, data.info)
+        asked = _parts(settings, task, network, data, is_known=True)
         return _features(asked, data.train if split == "train" else data.val)
 
 
-def _require_machines(recipe: Recipe, by: By) -> None:
+def _require_machines(recipe: Recipe, network: nn.Module | None, by: By) -> None:
     """Raises RecipeError where a network of regions is not the one whose machines are fitted, or not by them."""
     row = models.row_of(recipe.model.name)
-    if not (isinstance(row.build, partial) and row.build.func is RCNNWithMachines):
+    is_row = isinstance(row.build, partial) and row.build.func is RCNNWithMachines
+    if not (is_row if network is None else isinstance(network, RCNNWithMachines)):
+        name = f"model {recipe.model.name}" if network is None else type(network).__name__
         raise RecipeError(
-            f"model {recipe.model.name} has nothing that is fitted: take rcnn_svm, whose model.weights are those of a "
-            "trained rcnn"
+            f"{name} has nothing that is fitted: take rcnn_svm, whose model.weights are those of a trained rcnn"
         )
     if by != "svm":
         raise RecipeError(
@@ -227,20 +239,40 @@ def _require_scores(recipe: Recipe) -> None:
         raise RecipeError("data.noise makes features of noise: set data.noise=null")
 
 
-def _last_layer(network: nn.Module, task: Task) -> nn.Linear:
-    """The last layer of a classifier.
+def _parts(recipe: Recipe, task: Task, network: nn.Module, data: Data, *, is_known: bool) -> _Parts:
+    loader = make_eval_loader(recipe, data.train.samples, data.preprocessing)
+    prepare = Prepare(data.preprocessing, make_device(recipe))
+    try:
+        image = prepare(loader.batch_of([0], 0))["image"]
+    finally:
+        loader.close()
+    return _Parts(recipe, task, network, _last_layer(network, task, image), data.preprocessing, data.info, is_known)
+
+
+def _last_layer(network: nn.Module, task: Task, image: Tensor) -> nn.Linear:
+    """The last layer of a classifier, whose output is the network's on an image (1, C, H, W).
 
     Raises:
         RecipeError: it is not linear, or not what the network gives.
     """
-    linear = [part for part in network.modules() if isinstance(part, nn.Linear)]
-    if not linear or linear[-1].out_features != task.outputs or linear[-1].bias is None:
+    gave: dict[nn.Module, Any] = {}
+    plain = [part for part in network.modules() if type(part) is nn.Linear]  # others scale what they are given
+    hooks = [part.register_forward_hook(lambda layer, _, output: gave.__setitem__(layer, output)) for part in plain]
+    try:
+        with torch.inference_mode():
+            output = network(image)
+            scores = getattr(output, "logits", output)  # of several heads the main one
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = next((layer for layer in plain if layer in gave and gave[layer] is scores), None)
+    if last is None or last.out_features != task.outputs or last.bias is None:
         name = type(network).__name__
         raise RecipeError(
-            f"the last layer of {name} is not linear with a bias and {task.outputs} outputs, one a class, so that "
-            "nothing can be fitted: choose a classifier that ends in one, such as resnet18"
+            f"{name} does not give what a linear layer with a bias and {task.outputs} outputs, one a class, makes, so "
+            "that nothing can be fitted: choose a classifier that ends in one, such as resnet18"
         )
-    return linear[-1]
+    return last
 
 
 def _features(asked: _Parts, scanned: ScanResult) -> Features:
@@ -266,9 +298,9 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 
 def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
-    """The file of features: by images, preprocessing and all weights but those of the last layer."""
+    """The file of features: by version, network, images, preprocessing and all weights but those of the last layer."""
     folder, contents = cache_folder("features"), scanned.identity()
-    if folder is None or contents is None:
+    if folder is None or not asked.is_known or contents is None:
         return None
     ours = {id(value) for value in asked.last.state_dict(keep_vars=True).values()}
     sums = hashlib.sha256()
@@ -276,7 +308,11 @@ def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
         if id(value) not in ours:
             sums.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
             sums.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.dim() else b"")
-    options = {"network": asked.recipe.model.model_dump(mode="json"), "preprocessing": asked.preprocessing.to_json()}
+    options = {
+        "unpool": version("unpool"),
+        "network": asked.recipe.model.model_dump(mode="json"),
+        "preprocessing": asked.preprocessing.to_json(),
+    }
     sums.update(json.dumps([options, contents], sort_keys=True).encode())
     return folder / f"{sums.hexdigest()}.safetensors"
 
@@ -297,13 +333,13 @@ def _computed(asked: _Parts, scanned: ScanResult) -> Tensor:
     return torch.cat(seen)
 
 
-def _fit(asked: _Parts, train: ScanResult, by: By) -> dict[str, Any]:
+def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
     """Gives the last layer its weights; returns the facts of the fit."""
-    seen = _features(asked, train)
     if asked.recipe.model.weights is None:
         _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
     _log.info("%d features of each of %d images, fitted by %s", seen.values.shape[1], len(seen.labels), by)
-    fit = fit_linear(seen.values, seen.labels, num_classes=asked.task.outputs, by=by, seed=asked.recipe.train.seed)
+    how: dict[str, Any] = {"num_classes": asked.task.outputs, "activation": asked.task.activation or "softmax"}
+    fit = fit_linear(seen.values, seen.labels, **how, by=by, seed=asked.recipe.train.seed)
     with torch.no_grad():
         asked.last.weight.copy_(fit.weight)
         asked.last.bias.copy_(fit.bias)
@@ -320,25 +356,20 @@ def _fit(asked: _Parts, train: ScanResult, by: By) -> dict[str, Any]:
     }
 
 
-def _fit_regions(asked: _Parts, train: ScanResult, by: By) -> dict[str, Any]:
+def _fit_regions(recipe: Recipe, network: RCNNWithMachines, data: Data, by: By) -> dict[str, Any]:
     """Gives R-CNN its machines and its regression; returns the facts of the fit."""
-    network = cast(RCNNWithMachines, asked.model)
-    if asked.recipe.model.weights is None:
-        _log.warning("model.weights is not set: features are those of a network as it is drawn")
-    prepare = Prepare(asked.preprocessing, make_device(asked.recipe))
+    if recipe.model.weights is None:
+        _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
+    prepare = Prepare(data.preprocessing, make_device(recipe))
 
     def batches() -> Iterator[Batch]:
-        loader = make_eval_loader(asked.recipe, train.samples, asked.preprocessing)
+        loader = make_eval_loader(recipe, data.train.samples, data.preprocessing)
         try:
             with streamed(loader, 0, 0, epochs=1) as stream:
                 yield from map(prepare, stream)
         finally:
             loader.close()
 
-    facts = fit_regions(network, batches, asked.info.classes, seed=asked.recipe.train.seed)
+    facts = fit_regions(network, batches, data.info.classes, seed=recipe.train.seed)
     width = network.fitted.classes.in_features
-    return {"by": by, "features": width, "images": len(train.samples), **facts}
-
-
-def _predictor(asked: _Parts) -> Predictor:
-    return Predictor(asked.model, asked.preprocessing, asked.info, asked.task)
+    return {"by": by, "features": width, "images": len(data.train.samples), **facts}
