@@ -7,6 +7,8 @@ on where it was saved: call the command again.
 """
 
 import argparse
+import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -100,18 +102,26 @@ def answer(predictor: Predictor, image: torch.Tensor) -> tuple[dict[str, Any], i
 
 def trained(name: str, data: Path, runs: Path, changes: Sequence[str]) -> tuple[Path, float]:
     """The run of a recipe, and the minutes that it took."""
-    metrics = train(name, [f"data.root={data / BCCD}", *changes], runs / f"regions-{name}")
-    return runs / f"regions-{name}", metrics["training"]["time_s"] / 60
+    run = runs / f"regions-{name}"
+    train(name, [f"data.root={data / BCCD}", *changes], run)
+    return run, minutes_of(run)
 
 
-def fitted(first: Path, minutes: float, data: Path, runs: Path) -> tuple[Path, float]:
-    """The run of R-CNN's second step, and the minutes of both."""
-    run, began = runs / "regions-bccd_rcnn_svm", time.monotonic()
-    if (run / "metrics.json").is_file():
-        return run, minutes
-    weights = {"data.root": str(data / BCCD), "model.weights": str(first / "model.safetensors")}
-    unpool.probe("bccd_rcnn_svm", weights, by="svm", run=run)
-    return run, minutes + (time.monotonic() - began) / 60
+def minutes_of(run: Path) -> float:
+    """Minutes that the training of a run took."""
+    seconds: float = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["training"]["time_s"]
+    return seconds / 60
+
+
+def fitted(first: Path, minutes: float, data: Path, runs: Path, changes: Sequence[str]) -> tuple[Path, float]:
+    """The run of R-CNN's second step, and the minutes of both; one that was cut off begins anew."""
+    run, clock, began = runs / "regions-bccd_rcnn_svm", runs / "regions-bccd_rcnn_svm.seconds", time.monotonic()
+    if not clock.is_file():
+        shutil.rmtree(run, ignore_errors=True)
+        overrides = [*changes, f"data.root={data / BCCD}", f"model.weights={first / 'model.safetensors'}"]
+        unpool.probe("bccd_rcnn_svm", overrides, by="svm", run=run)
+        clock.write_text(str(time.monotonic() - began), encoding="utf-8")
+    return run, minutes + float(clock.read_text(encoding="utf-8")) / 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,17 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of all data sets")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "proofs", help="where the runs are kept")
     parser.add_argument("--images", type=int, default=IMAGES, help="of the validation set")
-    parser.add_argument("--set", nargs="*", default=[], help="overrides of both trainings, such as train.epochs=1")
+    parser.add_argument("--set", nargs="*", default=[], help="overrides of all recipes, such as train.epochs=1")
     parser.add_argument("--to", type=Path, default=RESULTS / "regions.json", help="the file of the result")
     options, began = parser.parse_args(arguments), time.monotonic()
     data, runs = options.data.absolute(), options.runs.absolute()
     train_one = partial(trained, data=data, runs=runs, changes=options.set)
     detectors = {
-        "R-CNN": fitted(*train_one("bccd_rcnn"), data, runs),
+        "R-CNN": fitted(*train_one("bccd_rcnn"), data, runs, options.set),
         "Fast R-CNN": train_one("bccd_fastrcnn"),
     }
-    if (runs / "detectors-bccd_fasterrcnn" / "metrics.json").is_file():
-        detectors["Faster R-CNN"] = (runs / "detectors-bccd_fasterrcnn", float("nan"))
+    faster = runs / "detectors-bccd_fasterrcnn"
+    if (faster / "metrics.json").is_file():
+        detectors["Faster R-CNN"] = (faster, minutes_of(faster))
     rows, table = [], [HEAD]
     for name, (run, minutes) in detectors.items():
         parts, ap50, regions = measure(run, options.images)

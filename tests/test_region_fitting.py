@@ -73,7 +73,7 @@ def test_negatives_of_a_class_are_proposals_that_overlap_it_by_less_than_three_t
 
 def test_proposals_near_a_thing_learn_to_move_to_the_one_that_they_overlap_most():
     moves = [Moves(torch.Generator()) for _ in CLASSES]
-    boxes = torch.tensor([[0.0, 0, 10, 6], [0, 0, 10, 5.9], [30, 30, 40, 39], [0, 0, 60, 60]])
+    boxes = torch.tensor([[0.0, 0, 10, 6.1], [0, 0, 10, 6], [30, 30, 40, 39], [0, 0, 60, 60]])
     truth = truth_of([[0.0, 0, 10, 10], [30, 30, 40, 40]], [0, 1])
     region_fitting._take_moves(moves, torch.arange(4.0)[:, None], boxes, truth)
     assert [one.features[0].flatten().tolist() for one in moves] == [[0], [2]]
@@ -99,21 +99,28 @@ def test_regression_takes_no_more_rows_than_asked_for_drawn_from_all(monkeypatch
 
 def test_machine_takes_hard_negatives_alone_and_lets_go_of_easy_ones(monkeypatch):
     fitted = []
-    monkeypatch.setattr(region_fitting, "ADDED", 3)
-    monkeypatch.setattr(
-        region_fitting,
-        "fit_machine",
-        lambda features, is_positive, cost: fitted.append(len(features)) or (torch.ones(1), torch.tensor(0.0)),
-    )
+
+    def fit(features, is_positive, cost):
+        fitted.append((int(is_positive.sum()), int((~is_positive).sum())))
+        return torch.ones(1), torch.tensor(0.0)
+
+    monkeypatch.setattr(region_fitting, "ADDED", 2)
+    monkeypatch.setattr(region_fitting, "fit_machine", fit)
     machine = Machine(torch.tensor([[2.0]]))
     machine.take(torch.tensor([[-5.0], [-1.1], [0.5]]))  # the first ones are all taken, and fitted at once
-    assert fitted == [4]
+    assert fitted == [(2, 3)]  # the loss of a true box counts twice
     assert machine.negatives.flatten().tolist() == pytest.approx([-1.1, 0.5])  # that of -5 has become easy
     machine.take(torch.tensor([[-1.05], [-0.9], [3.0]]))  # within the margin or beyond it: two
     assert machine.negatives.flatten().tolist() == pytest.approx([-1.1, 0.5, -0.9, 3.0])
-    assert fitted == [4]
+    assert len(fitted) == 1
     machine.take(torch.tensor([[0.0]]))
-    assert fitted == [4, 6]
+    assert fitted[1:] == [(2, 5)]
+
+
+def test_class_without_a_true_box_keeps_no_negatives():
+    machine = Machine(torch.zeros(0, 1))
+    machine.take(torch.zeros(9, 1))
+    assert len(machine.negatives) == 0
 
 
 class ByColour(torch.nn.Module):

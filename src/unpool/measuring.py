@@ -138,7 +138,7 @@ def measured_together(
         with asked.asking(), autocast(device, precision), streamed(loader, 0, 0, epochs=1) as stream:
             for batch in stream:
                 moved = {key: to_device(value, device, key=key) for key, value in batch.items()}
-                metric.update(asked.prediction(moved["image"], moved["size_hw"]), moved)
+                metric.update(asked.prediction(moved["image"], moved["size_hw"], moved.get("proposals")), moved)
                 images += len(moved["image"])
     finally:
         loader.close()

@@ -7,7 +7,7 @@ evaluation sees them: no augmentation takes part.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -38,14 +38,14 @@ from unpool.ops.linear_classifiers import METHODS, By, fit_linear
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
-from unpool.region_fitting import fit_regions
+from unpool.region_fitting import fit_to_set
 from unpool.run_directory import LAST, METRICS, RunDirectory
 from unpool.screen import audible
 from unpool.task import Task, joined_state, with_facts
 from unpool.tasks import TASKS
 from unpool.training.job import streamed
 from unpool.training.log import as_json
-from unpool.types import Batch, DataInfo
+from unpool.types import DataInfo
 
 _WHY_NO_RESUME = "its last layer was fitted to features, in no epochs that could go on"
 _log = logging.getLogger(__name__)
@@ -114,7 +114,8 @@ def probe(  # noqa: PLR0913, a public verb
 
     Returns:
         What metrics.json holds: metrics on the validation split, and under `training` `by`, `features`, `images`,
-        `penalty` and `cross_validation`, the accuracy by penalty; of R-CNN what `fit_regions` returns.
+        `penalty` and `cross_validation`, the accuracy by penalty; of R-CNN what
+        `region_fitting.fit_to_set` returns.
 
     Raises:
         RecipeError: the task is no classification by one score a class, nor the network `rcnn_svm`; or the last layer
@@ -148,7 +149,7 @@ def probe(  # noqa: PLR0913, a public verb
             network.to(make_device(settings)).eval()
             _log.info("network  %s", settings.model.described if custom.model is None else custom.network)
             if isinstance(network, RCNNWithMachines):
-                facts = _fit_regions(settings, network, data, by)
+                facts = {"by": by, **fit_to_set(settings, network, data)}
             else:
                 asked = _parts(settings, made, network, data, is_known=custom.model is None)
                 facts = _fit(asked, _features(asked, data.train), by)
@@ -354,22 +355,3 @@ def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
         "penalty": fit.penalty,
         "cross_validation": {f"{penalty:g}": share for penalty, share in fit.accuracy.items()},
     }
-
-
-def _fit_regions(recipe: Recipe, network: RCNNWithMachines, data: Data, by: By) -> dict[str, Any]:
-    """Gives R-CNN its machines and its regression; returns the facts of the fit."""
-    if recipe.model.weights is None:
-        _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
-    prepare = Prepare(data.preprocessing, make_device(recipe))
-
-    def batches() -> Iterator[Batch]:
-        loader = make_eval_loader(recipe, data.train.samples, data.preprocessing)
-        try:
-            with streamed(loader, 0, 0, epochs=1) as stream:
-                yield from map(prepare, stream)
-        finally:
-            loader.close()
-
-    facts = fit_regions(network, batches, data.info.classes, seed=recipe.train.seed)
-    width = network.fitted.classes.in_features
-    return {"by": by, "features": width, "images": len(data.train.samples), **facts}

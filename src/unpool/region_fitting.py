@@ -3,37 +3,45 @@
 Girshick et al. 2014 (arXiv:1311.2524, section 2.3 and appendices B and C). The positives of a class are the features
 fc7 of its true boxes; its negatives are proposals that overlap each of them by less than 0.3, of which those count that
 a machine finds hard: images are gone through once, what lies within the margin or beyond it is added, the machine is
-fitted again after each thousand, and what has become easy is left out. A proposal that overlaps a thing by at least 0.6
-learns from its features pool5 to move there, by ridge regression. Both read features whose norm is 20 on average, for
-which the published C and lambda are (rbgirshick/rcnn).
+fitted again once there are more than 2000, and what has become easy is left out. A proposal that overlaps a thing by
+more than 0.6 learns from its features pool5 to move there, by ridge regression. Both read features whose norm is 20 on
+average, for which the published C and lambda are. The numbers that the paper leaves out are those of its release
+(rbgirshick/rcnn, rcnn_train.m and rcnn_train_bbox_regressor.m).
 
-Differs: the hinge loss is squared; regression takes at most `ROWS` proposals of a class, drawn evenly.
+Differs: the hinge loss is squared, and biases have no penalty; the average norm is that of true boxes, and in the
+release of all proposals of some images; regression takes at most `ROWS` proposals of a class, drawn evenly.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unpool.assemble.data import Data
+from unpool.assemble.job import Prepare, make_device
+from unpool.assemble.loaders import make_eval_loader
 from unpool.models.detection.rcnn import RCNNWithMachines
 from unpool.models.weights import some
 from unpool.ops.boxes import encode, iou
 from unpool.ops.layout import Layout
 from unpool.ops.linear_classifiers import fit_machine, fit_ridge
 from unpool.ops.matching import BACKGROUND
+from unpool.recipe import Recipe
 from unpool.tasks.detection_output import regions_of
 from unpool.tasks.detection_truth import Truth, match_anchors, truths
+from unpool.training.job import streamed
 from unpool.types import Batch
 
 NEGATIVE = 0.3  # IoU with every box of the class below which a proposal is a negative
-NEAR = 0.6  # IoU with a thing from which on a proposal learns to move there
+NEAR = 0.6  # IoU with a thing above which a proposal learns to move there
 COST = 1e-3  # C of the machines
+POSITIVE_WEIGHT = 2  # times which the loss of a true box counts
 STRENGTH = 1000.0  # lambda of the regression
 NORM = 20.0  # of features, on average
-HARD, EASY = -1.0, -1.2  # margins from which on a negative is added, and below which it is left out
-ADDED = 1000  # hard negatives of a class after which its machine is fitted again
+HARD, EASY = -1.0001, -1.2  # margins from which on a negative is added, and below which it is left out
+ADDED = 2000  # hard negatives of a class above which its machine is fitted again
 NONE = -100.0  # margin of a class without a true box or a negative
 ROWS = 10_000  # proposals of a class that regression takes
 _LEAST = 1e-12  # norm
@@ -56,11 +64,16 @@ class Machine:
         self._added = 0
 
     def take(self, features: Tensor) -> None:
-        """Adds further negatives (n, d) that are hard, all of the first ones, and fits again where it is time."""
+        """Adds further negatives (n, d) that are hard, all of the first ones, and fits again where it is time.
+
+        A class without a true box, which nothing can be fitted for, takes none.
+        """
+        if not len(self.positives):
+            return
         hard = features[self.margins(features) > HARD] if self._is_fitted else features
         self.negatives = torch.cat([self.negatives, hard])
         self._added += len(hard)
-        if not self._is_fitted or self._added >= ADDED:
+        if not self._is_fitted or self._added > ADDED:
             self.fit()
 
     def fit(self) -> None:
@@ -68,8 +81,8 @@ class Machine:
         self._added = 0
         if not len(self.positives) or not len(self.negatives):
             return
-        features = torch.cat([self.positives, self.negatives])
-        is_positive = torch.arange(len(features)) < len(self.positives)
+        features = torch.cat([*[self.positives] * POSITIVE_WEIGHT, self.negatives])
+        is_positive = torch.arange(len(features)) < POSITIVE_WEIGHT * len(self.positives)
         self.weight, self.bias = fit_machine(features, is_positive, cost=COST)
         self._is_fitted = True
         self.negatives = self.negatives[self.margins(self.negatives) >= EASY]
@@ -109,6 +122,24 @@ class Moves:
         kept = keys.argsort()[:ROWS].sort().values
         self.features, self.deltas = [torch.cat(self.features)[kept]], [torch.cat(self.deltas)[kept]]
         self._keys = [keys[kept]]
+
+
+def fit_to_set(recipe: Recipe, network: RCNNWithMachines, data: Data) -> dict[str, Any]:
+    """`fit_regions` on the training images of a recipe, and how many these and the features of a region are."""
+    if recipe.model.weights is None:
+        _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
+    prepare = Prepare(data.preprocessing, make_device(recipe))
+
+    def batches() -> Iterator[Batch]:
+        loader = make_eval_loader(recipe, data.train.samples, data.preprocessing)
+        try:
+            with streamed(loader, 0, 0, epochs=1) as stream:
+                yield from map(prepare, stream)
+        finally:
+            loader.close()
+
+    facts = fit_regions(network, batches, data.info.classes, seed=recipe.train.seed)
+    return {"features": network.fitted.classes.in_features, "images": len(data.train.samples), **facts}
 
 
 def fit_regions(
@@ -194,7 +225,7 @@ def _take_moves(moves: Sequence[Moves], features: Tensor, boxes: Tensor, truth: 
         return
     best, nearest = iou(truth.boxes, boxes).max(0)
     deltas = encode(truth.boxes[nearest], boxes).cpu()
-    labels = torch.where(best >= NEAR, truth.labels[nearest], -1).cpu()
+    labels = torch.where(best > NEAR, truth.labels[nearest], -1).cpu()
     for number, one in enumerate(moves):
         one.take(features[labels == number], deltas[labels == number])
 

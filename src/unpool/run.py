@@ -234,7 +234,7 @@ def evaluate(  # noqa: PLR0913, a public verb
     with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
         proposals = settings.data.proposals
-        result = with_proposals(result, proposals, root=settings.data.root, progress=tell)
+        result = with_proposals(result, proposals, reader, root=settings.data.root, progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     for member in members:
         member.preprocessing = replace(as_sized(member.preprocessing, reader, result.samples), proposals=proposals)

@@ -1,11 +1,14 @@
 """Regions that an image is given with: where they are from, how they move with it, and what is refused."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from unpool import load_recipe
+from unpool import load_recipe, same_set
 from unpool.assemble import proposals as of_sets
 from unpool.assemble.data import read_data
+from unpool.assemble.settling import settled
 from unpool.data.augment.targets import warp_targets
 from unpool.data.proposals import PROPOSERS, make_proposer
 from unpool.data.proposals import selective_search as module
@@ -13,6 +16,7 @@ from unpool.data.proposals.selective_search import in_order
 from unpool.errors import DataError, EnvironmentFault, RecipeError
 from unpool.ops import geometry
 from unpool.ops.boxes import iou
+from unpool.types import Decoding
 
 IMAGE = torch.zeros(3, 60, 100, dtype=torch.uint8)
 FILES = {"files": {}}
@@ -182,6 +186,17 @@ def test_missing_file_and_an_image_of_no_set_are_refused(tmp_path):
         make_proposer(FILES).propose(IMAGE, "")
 
 
+def test_all_images_without_a_usable_file_are_named_at_once(tmp_path):
+    write(tmp_path, "left,top,right,bottom\n", "0")
+    write(tmp_path, "x\n", "1")
+    names = [str(number) for number in range(8)]
+    samples = type("Eight", (), {"names": names, "__len__": lambda _: 8, "__getitem__": lambda *_: {"image": IMAGE}})()
+    with pytest.raises(
+        DataError, match=r"1.csv begins with 'x'.*; 2 has no file.*; 5 has no file.*; and 2 more images"
+    ):
+        of_sets._proposed(make_proposer(FILES, tmp_path), samples, 2, None)
+
+
 def test_proposals_move_with_the_image_and_are_cut_at_the_window():
     sample = {"image": IMAGE, "proposals": torch.tensor([[0.0, 0, 20, 20], [50, 10, 90, 50]])}
     shift = geometry.translation(torch.tensor([10.0]), torch.tensor([0.0]))[0]
@@ -196,7 +211,8 @@ SMALL = {"data.count": 3, "data.proposals": {"grid": {"sides": "planned"}}}
 
 def test_set_has_proposals_beside_each_sample_and_the_run_their_numbers(caplog):
     caplog.set_level("INFO")
-    data = read_data(load_recipe("scenes_fastrcnn", SMALL))
+    recipe = load_recipe("scenes_fastrcnn", SMALL)
+    data = read_data(recipe)
     sides = data.preprocessing.proposals["grid"]["sides"]
     assert len(sides) % 2 == 0
     assert all(isinstance(side, int) for side in sides)
@@ -204,6 +220,7 @@ def test_set_has_proposals_beside_each_sample_and_the_run_their_numbers(caplog):
         assert "proposals" in part.samples.gives
         assert part.samples[0]["proposals"].shape[1] == 4
     assert "regions an image, which reach" in caplog.text
+    assert settled(recipe, data).data.proposals == data.preprocessing.proposals
 
 
 def test_boxes_that_few_proposals_reach_are_a_warning(caplog):
@@ -218,14 +235,46 @@ def test_kept_proposals_are_read_again_and_those_of_other_options_are_not(tmp_pa
     monkeypatch.setattr(PROPOSERS["grid"], "is_kept", True)
     scanned = read_data(load_recipe("scenes_ssd", {"data.count": 2})).train
     scanned = scanned._replace(manifest={**scanned.manifest, "checksums": ["a", "b"]})
+    monkeypatch.setattr(of_sets, "DecodingReader", SimpleNamespace)
+    upright, as_stored = (SimpleNamespace(decoding=Decoding(exif=exif)) for exif in ("apply", "ignore"))
     first, other = {"grid": {"sides": [30, 30]}}, {"grid": {"sides": [40, 40]}}
-    once = of_sets.with_proposals(scanned, first, root=None).samples[1]["proposals"]
+
+    def read(settings, reader=upright):
+        return of_sets.with_proposals(scanned, settings, reader, root=None).samples[1]["proposals"]
+
+    once = read(first)
     monkeypatch.setattr(of_sets, "_proposed", lambda *_: [torch.zeros(1, 4)] * 2)
-    assert torch.equal(of_sets.with_proposals(scanned, first, root=None).samples[1]["proposals"], once)
-    assert len(of_sets.with_proposals(scanned, other, root=None).samples[1]["proposals"]) == 1
+    assert torch.equal(read(first), once)
+    assert len(read(other)) == 1
+    assert len(read(first, as_stored)) == 1
     for file in tmp_path.rglob("*.safetensors"):
         file.write_bytes(b"damaged")
-    assert len(of_sets.with_proposals(scanned, first, root=None).samples[1]["proposals"]) == 1
+    assert len(read(first)) == 1
+
+
+def test_images_that_are_drawn_anew_each_time_are_refused(monkeypatch):
+    monkeypatch.setattr(of_sets, "is_random", lambda reader: True)
+    with pytest.raises(RecipeError, match="draws its images anew each time"):
+        read_data(load_recipe("scenes_fastrcnn", {"data.count": 2}))
+
+
+def test_resumed_run_refuses_other_proposals_and_names_their_images():
+    scanned = read_data(load_recipe("scenes_fastrcnn", {"data.count": 3})).train
+    before = scanned.record()
+    assert same_set._differences(before, scanned, ()) == []
+    first, second, third = before["proposals"]
+    other = {**before, "proposals": [first, second[::-1] + "0", third]}
+    assert same_set._differences(other, scanned, ()) == [f"has other proposals for {scanned.samples.names[1]}"]
+
+
+def test_share_of_boxes_that_are_reached_is_of_each_image_by_its_own_proposals(caplog):
+    caplog.set_level("INFO")
+    box = torch.tensor([[4.0, 4.0, 20.0, 20.0]])
+    each = [{"boxes": one, "labels": torch.zeros(len(one)).long()} for one in (box, box[:0], box + 20, box)]
+    members = {"sizes_hw": [(64, 64)] * 4, "targets": lambda self, index: each[index], "__len__": lambda self: 4}
+    samples = type("Four", (), members)()
+    of_sets._report(samples, [box, box, box, box[:0]], "files")
+    assert "reach 33.3 % of 3 boxes" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -239,6 +288,7 @@ def test_kept_proposals_are_read_again_and_those_of_other_options_are_not(tmp_pa
         ("scenes_ssd", {"data.proposals": {"grid": {"sides": [8, 8]}}}, "'ssd' reads no proposals: leave"),
         ("scenes_fastrcnn", {"data.proposals": "edge_boxes"}, "no source of proposals is called 'edge_boxes'"),
         ("scenes_fastrcnn", {"data.proposals": {"grid": {"sides": [8]}}}, "sides"),
+        ("scenes_fastrcnn", {"data.noise": "gaussian"}, "regions are proposed for images without noise"),
     ],
 )
 def test_recipe_whose_proposals_and_network_do_not_fit_is_refused(recipe, changes, text):

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torchvision.ops import roi_pool
 
-from tests.tasks.tiny_detectors import NONE, ONE, TWO, Body, scenes
+from tests.tasks.tiny_detectors import NONE, ONE, TWO, Body, TwoStages, scenes
 from unpool.errors import RecipeError
 from unpool.models.detection.practice import FAST, RCNN
 from unpool.ops.boxes import iou
+from unpool.ops.preprocessing import Preprocessing
+from unpool.predictor import Ensemble, Predictor
 from unpool.tasks.detection import Detection
 from unpool.tasks.detection_losses import draw_regions, second_stage_losses
 from unpool.tasks.detection_truth import truths
@@ -85,6 +87,21 @@ def test_machines_are_not_trained_and_cost_their_squared_hinge():
     losses = second_stage_losses(output, [region], RCNN, weights=(1, 1, 1, 1), is_exclusive=False)
     assert float(losses["classes"].sum) == pytest.approx(0.5**2 + 0 + 4**2 + 0 + 1 + 1)
     assert float(losses["boxes"].sum) == 0
+
+
+def test_scores_without_background_are_machines_of_given_regions_alone():
+    with pytest.raises(RecipeError, match="3 scores"):
+        losses_of(TwoStages(num_classes=2).eval(), batch_of())
+
+
+def test_averaged_answers_are_of_the_proposals_that_the_set_has():
+    model = OfRegions("still")
+    model.practice = replace(RCNN, score=0.0, nms=1.0, most=1000)
+    seen = Preprocessing(size_hw=(64, 64), proposals={"files": {}})  # which know no image but those of a set
+    asked = Ensemble([Predictor(model, seen, INFO, Detection(INFO))], ["flip"])
+    with asked.asking():
+        answer = asked.prediction(torch.zeros(1, 3, 64, 64).byte(), torch.tensor([[64, 64]]), [PROPOSALS])
+    assert {tuple(box) for box in answer["boxes"][0].tolist()} == {tuple(box) for box in PROPOSALS.tolist()}
 
 
 def test_deltas_of_the_true_class_alone_are_compared():

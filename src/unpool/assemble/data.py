@@ -209,7 +209,10 @@ def _read_once(
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
     proposals = settled(recipe.data.proposals, results[0].samples)
-    results = [with_proposals(one, proposals, root=recipe.data.root, progress=progress) for one in results]
+    results = [
+        with_proposals(one, proposals, reader, root=recipe.data.root, progress=progress)
+        for one, reader in zip(results, (train, val), strict=True)
+    ]
     preprocessing = replace(preprocessing, proposals=proposals)
     if (count := len(results[0].samples) + len(results[1].samples)) >= _MANY:
         _log.info("looking for copies among %d images", count)

@@ -214,6 +214,9 @@ def _check_proposals(recipe: Recipe) -> Iterator[Mistake]:
     if recipe.data.proposals is not None and not reads:
         text = f"model {quoted(recipe.model.name)} reads no proposals"
         yield Mistake(("data", "proposals"), f"{text}: leave data.proposals out, or choose a network such as fastrcnn")
+    if recipe.data.proposals is not None and recipe.data.noise is not None:
+        text = "regions are proposed for images without noise, which a noisy photograph would not get"
+        yield Mistake(("data", "noise"), f"{text}: leave data.noise or data.proposals out")
 
 
 def _check_order(recipe: Recipe) -> Iterator[Mistake]:

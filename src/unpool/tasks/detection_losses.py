@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot, smooth_l1_loss
 
-from unpool.ops.boxes import encode, iou
-from unpool.ops.matching import BACKGROUND, LEFT_OUT, Best, draw_balanced, hardest
+from unpool.ops.boxes import encode
+from unpool.ops.matching import BACKGROUND, LEFT_OUT, Best, draw_balanced, hardest, match
 from unpool.tasks.detection_practice import Practice, Proposing
 from unpool.tasks.detection_truth import Truth, match_anchors
 from unpool.types import AnchoredBoxes, ClassifiedRegions, Losses, ProposedRegions, Term
@@ -138,7 +138,8 @@ def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions
         best="every" if practice.best_is_positive else "none",
     )
     if practice.least_background and len(truth.boxes):
-        is_far = iou(truth.boxes, boxes).amax(0) < practice.least_background
+        least = practice.least_background
+        is_far = match(boxes, truth.boxes, positive=least, negative=least) == BACKGROUND
         near = torch.where(is_far & (matches == BACKGROUND), LEFT_OUT, matches)
         matches = near if (near == BACKGROUND).any() else matches
     count = len(boxes) if practice.samples is None else practice.samples

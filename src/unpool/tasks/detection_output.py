@@ -79,7 +79,8 @@ def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
     def classify(boxes: list[Tensor]) -> ClassifiedRegions:
         with torch.autocast(kind, dtype=dtype, enabled=is_enabled):
             classified = to_float32(detector.classify(output.maps, boxes, layout.input_hw))
-        _check_scores(classified.scores.shape[1], (num_classes, num_classes + 1), num_classes)
+        allowed = (num_classes, num_classes + 1) if isinstance(output, RegionMaps) else (num_classes + 1,)
+        _check_scores(classified.scores.shape[1], allowed, num_classes)
         if model.training and classified.scores.shape[1] == num_classes:
             raise RecipeError(
                 "the network's support vector machines are fitted to features and not trained: train rcnn, then call "
