@@ -17,6 +17,8 @@ import torch
 from benchmarks.record import Row, write_result
 from unpool import models
 from unpool.data.box_scenes import BoxScenes
+from unpool.data.proposals import make_proposer
+from unpool.layers.initializations import He
 from unpool.tasks.detection import Detection
 from unpool.training.step import total_loss
 from unpool.types import Batch
@@ -27,7 +29,10 @@ ROWS = {
     "ssd": {"backbone": "resnet18", "width": 32},
     "retinanet": {"backbone": "resnet18", "width": 32, "neck_width": 64},
     "yolo": {"backbone": "resnet18", "width": 32, "neck_width": 64, "grid": (6, 6), "output_stride": 16},
+    "fastrcnn": {"backbone": "resnet18", "width": 32, "neck_width": 64},
+    "rcnn": {"width": 24, "init": He()},
 }
+GRID = {"grid": {"sides": [22, 22, 28, 28, 34, 34, 42, 42], "step": 0.25}}  # given regions of those that read some
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def _batch(scenes: BoxScenes) -> Batch:
     image = torch.stack([sample["image"] for sample in samples]).float() / 64 - 2
     sizes = torch.tensor([one.shape[-2:] for one in image])
     lists = {key: [sample[key] for sample in samples] for key in ("boxes", "labels")}
+    lists["proposals"] = [make_proposer(GRID).propose(sample["image"], "") for sample in samples]
     return {"image": image, "size_hw": sizes, "index": torch.arange(len(samples)), **lists}
 
 

@@ -11,6 +11,7 @@ SMALL = {
     "train.memory_format": "contiguous",
     "data.workers": 0,
 }
+FITTED = ("bccd_rcnn_svm",)  # by `probe` on a trained network, and not trained
 
 
 def smaller(recipe):
@@ -24,8 +25,7 @@ def smaller(recipe):
             small[f"data.{size}"] = [side, side]
     if recipe.data.shorter is not None:
         small |= {"data.shorter": side, "data.longest": 2 * side}
-    if recipe.model.options.get("anchors") == "planned":  # from more boxes than a tiny set has
-        small["model.anchors"] = []
+    small |= _unplanned(recipe)
     options = known_options(recipe.model.name, backbone=recipe.model.backbone)
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     small |= {f"model.{name}": 8 for name in ("neck_width", "head_width", "extra_width", "hidden") if name in options}
@@ -34,6 +34,14 @@ def smaller(recipe):
     if "widths" in options:
         small["model.widths"] = [8] * len(options["widths"])
     return small | _without_files(recipe)
+
+
+def _unplanned(recipe):
+    """Anchors and regions that are not planned, which takes more boxes than a tiny set has."""
+    small = {"model.anchors": []} if recipe.model.options.get("anchors") == "planned" else {}
+    if recipe.data.proposals is not None:
+        small["data.proposals"] = {"grid": {"sides": [12, 16], "step": 1.0}}
+    return small
 
 
 def _without_files(recipe):

@@ -30,6 +30,7 @@ from unpool.types import DataInfo, Reader, Samples
 
 EVALUABLE = (  # what may differ in an evaluation, beside the options of the reader
     *("data.root", "data.memory", "data.noise", "data.noise_seed", "data.range", "data.background", "data.max_pixels"),
+    "data.proposals",
     *("train.device", "train.precision", "train.memory_format", "train.eval_batch"),
 )
 _log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def measured_together(
         with asked.asking(), autocast(device, precision), streamed(loader, 0, 0, epochs=1) as stream:
             for batch in stream:
                 moved = {key: to_device(value, device, key=key) for key, value in batch.items()}
-                metric.update(asked.prediction(moved["image"], moved["size_hw"]), moved)
+                metric.update(asked.prediction(moved["image"], moved["size_hw"], moved.get("proposals")), moved)
                 images += len(moved["image"])
     finally:
         loader.close()

@@ -20,6 +20,7 @@ OUTPUTS = {  # of networks, in words; `Variant.gives` in models/catalog.py says 
     "heatmaps": "a small map for each joint",
     "fields": "maps for joints and for limbs",
     "boxes": "any number of boxes, each with a class",
+    "boxes_of_proposals": "a class, or none, for each of the regions that data.proposals gives",
     "scores_and_boxes": "one score for each class, and boxes of a known number of things",
 }
 

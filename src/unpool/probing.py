@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unpool import models
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
@@ -29,12 +31,14 @@ from unpool.data.store import ScanResult
 from unpool.errors import RecipeError
 from unpool.machine import cache_folder
 from unpool.measuring import measured
+from unpool.models.detection.rcnn import RCNNWithMachines
 from unpool.models.weights import save_weights
 from unpool.notebook import Metrics
 from unpool.ops.linear_classifiers import METHODS, By, fit_linear
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
+from unpool.region_fitting import fit_to_set
 from unpool.run_directory import LAST, METRICS, RunDirectory
 from unpool.screen import audible
 from unpool.task import Task, joined_state, with_facts
@@ -91,6 +95,8 @@ def probe(  # noqa: PLR0913, a public verb
     The linear layer is the network's last one: `predict` and `evaluate` read the run as any other. Features are kept
     in the user's cache, so that another method costs seconds. Those of an earlier stage:
     `model.name=stage_classifier`, with `model.backbone` the network that it is to be of, and `model.at_stride`.
+    Of R-CNN's `rcnn_svm`, the support vector machines and the box regression are fitted to the features of regions
+    (`region_fitting`), and nothing is kept.
 
     Args:
         recipe: of a classifier, such as folder_resnet18 with `model.weights=imagenet`; as `train` takes it. What it
@@ -108,10 +114,12 @@ def probe(  # noqa: PLR0913, a public verb
 
     Returns:
         What metrics.json holds: metrics on the validation split, and under `training` `by`, `features`, `images`,
-        `penalty` and `cross_validation`, the accuracy by penalty.
+        `penalty` and `cross_validation`, the accuracy by penalty; of R-CNN what
+        `region_fitting.fit_to_set` returns.
 
     Raises:
-        RecipeError: the task is no classification by one score a class, or the last layer is not linear.
+        RecipeError: the task is no classification by one score a class, nor the network `rcnn_svm`; or the last layer
+            is not linear.
         DataError, EnvironmentFault: see `unpool.errors`.
 
     Example:
@@ -128,7 +136,10 @@ def probe(  # noqa: PLR0913, a public verb
     parts = {"model": model, "train": train, "val": val, "classes": classes}
     with audible(progress) as tell:
         settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=())
-        _require_scores(settings)
+        if settings.data.proposals is None:
+            _require_scores(settings)
+        else:
+            _require_machines(settings, custom.model, by)
         directory = RunDirectory.create(name, run)
         with directory.held(), directory.removed_if_unused():
             data = read_data(settings, train=custom.train, val=custom.val, progress=tell)
@@ -137,15 +148,18 @@ def probe(  # noqa: PLR0913, a public verb
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
             _log.info("network  %s", settings.model.described if custom.model is None else custom.network)
-            asked = _parts(settings, made, network, data, is_known=custom.model is None)
-            seen = _features(asked, data.train)
-            facts = _fit(asked, seen, by)
+            if isinstance(network, RCNNWithMachines):
+                facts = {"by": by, **fit_to_set(settings, network, data)}
+            else:
+                asked = _parts(settings, made, network, data, is_known=custom.model is None)
+                facts = _fit(asked, _features(asked, data.train), by)
             counted = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
             custom = replace(custom, why_no_resume=_WHY_NO_RESUME)
             write_description(directory, load_recipe(settings, counted), made, data=data, custom=custom)
             directory.write_tensors(LAST, joined_state(network.state_dict(), made.state_dict()))
-            metrics = measured(_predictor(asked), settings, data.val.samples)
-            counts = {"train": len(seen.labels), "val": len(data.val.samples)}
+            predictor = Predictor(network, data.preprocessing, data.info, made)
+            metrics = measured(predictor, settings, data.val.samples)
+            counts = {"train": len(data.train.samples), "val": len(data.val.samples)}
             result = as_json(with_facts(metrics, training=facts, data=counts))
             directory.write_json(METRICS, result)
     return Metrics(with_facts(result, run=str(directory.path)), made.described, made.best)
@@ -198,6 +212,21 @@ def features(
         network = make_model(settings, task, data.info).to(make_device(settings)).eval()
         asked = _parts(settings, task, network, data, is_known=True)
         return _features(asked, data.train if split == "train" else data.val)
+
+
+def _require_machines(recipe: Recipe, network: nn.Module | None, by: By) -> None:
+    """Raises RecipeError where a network of regions is not the one whose machines are fitted, or not by them."""
+    row = models.row_of(recipe.model.name)
+    is_row = isinstance(row.build, partial) and row.build.func is RCNNWithMachines
+    if not (is_row if network is None else isinstance(network, RCNNWithMachines)):
+        name = f"model {recipe.model.name}" if network is None else type(network).__name__
+        raise RecipeError(
+            f"{name} has nothing that is fitted: take rcnn_svm, whose model.weights are those of a trained rcnn"
+        )
+    if by != "svm":
+        raise RecipeError(
+            f"by is {by}; the classes of R-CNN are decided by support vector machines: give by svm (--by svm)"
+        )
 
 
 def _require_scores(recipe: Recipe) -> None:
@@ -271,8 +300,8 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
     """The file of features: by version, network, images, preprocessing and all weights but those of the last layer."""
-    folder, record = cache_folder("features"), scanned.record()
-    if folder is None or not asked.is_known or not (record["files"] or record.get("checksums")):
+    folder, contents = cache_folder("features"), scanned.identity()
+    if folder is None or not asked.is_known or contents is None:
         return None
     ours = {id(value) for value in asked.last.state_dict(keep_vars=True).values()}
     sums = hashlib.sha256()
@@ -285,14 +314,8 @@ def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
         "network": asked.recipe.model.model_dump(mode="json"),
         "preprocessing": asked.preprocessing.to_json(),
     }
-    contents = {"names": list(scanned.samples.names), "sums": record.get("checksums"), "files": _sums(record["files"])}
     sums.update(json.dumps([options, contents], sort_keys=True).encode())
     return folder / f"{sums.hexdigest()}.safetensors"
-
-
-def _sums(files: dict[str, list[Any]] | None) -> list[Any]:
-    """The content of each file by path; when it was changed says nothing."""
-    return [(path, values[0], values[2]) for path, values in (files or {}).items()]
 
 
 def _computed(asked: _Parts, scanned: ScanResult) -> Tensor:
@@ -332,7 +355,3 @@ def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
         "penalty": fit.penalty,
         "cross_validation": {f"{penalty:g}": share for penalty, share in fit.accuracy.items()},
     }
-
-
-def _predictor(asked: _Parts) -> Predictor:
-    return Predictor(asked.model, asked.preprocessing, asked.info, asked.task)

@@ -10,6 +10,7 @@ from torch import nn
 
 from unpool import predictor
 from unpool.assemble.data import as_sized, give_set_range
+from unpool.assemble.proposals import with_proposals
 from unpool.conduct import train_to_end
 from unpool.custom_parts import CustomParts, again, begin
 from unpool.data.content_cache import ContentCache
@@ -232,9 +233,11 @@ def evaluate(  # noqa: PLR0913, a public verb
     memory = None if settings.data.memory == "auto" else settings.data.memory
     with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
         result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
+        proposals = settings.data.proposals
+        result = with_proposals(result, proposals, reader, root=settings.data.root, progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     for member in members:
-        member.preprocessing = as_sized(member.preprocessing, reader, result.samples)
+        member.preprocessing = replace(as_sized(member.preprocessing, reader, result.samples), proposals=proposals)
     skipped = [fault._asdict() for fault in result.faults]
     facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}
     if tta or others:

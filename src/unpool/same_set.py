@@ -1,6 +1,6 @@
 """Checks that a resumed run reads the images that it began with, name by name and content by content."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from unpool.assemble.data import Data
@@ -54,8 +54,10 @@ def _differences(before: Mapping[str, Any], now: ScanResult, may_differ: Collect
         removed = [f"{n} ({reasons[n][1]})" if n in reasons else n for n in sorted(set(before["names"]) - set(names))]
         others = listed("lacks", removed) + listed("has besides", sorted(set(names) - set(before["names"])))
         others = others or ["lists its images in another order"]
-    elif changed := [n for n, a, b in zip(names, *_checksums(before, now), strict=False) if a != b]:
+    elif changed := _changed("checksums", names, before, now):
         others = listed("has changed", changed)
+    elif changed := _changed("proposals", names, before, now):
+        others = listed("has other proposals for", changed)
     files = before["files"]
     if (files is None) != (now.contents is None):
         others.append("is read by another kind of reader")
@@ -66,9 +68,9 @@ def _differences(before: Mapping[str, Any], now: ScanResult, may_differ: Collect
     return listed("has changed", listing) + (others or other_files(files, now.contents))
 
 
-def _checksums(before: Mapping[str, Any], now: ScanResult) -> tuple[list[str], list[str]]:
-    """Of samples that no files are known of, then and now; empty where they are read from files or drawn anew."""
-    return before.get("checksums", []), now.manifest.get("checksums", [])
+def _changed(sums: str, names: Sequence[str], before: Mapping[str, Any], now: ScanResult) -> list[str]:
+    """The samples whose sums differ: `checksums` of those of no files, or `proposals`; a set may have none."""
+    return [n for n, a, b in zip(names, before.get(sums, []), now.manifest.get(sums, []), strict=False) if a != b]
 
 
 def _files_of(result: ScanResult, names: Collection[str]) -> dict[str, list[str]]:

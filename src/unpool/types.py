@@ -27,6 +27,7 @@ BATCH_KEYS = {
     "crowd": "list of B tensors (N,) bool: the box surrounds many things, and answers within it are not counted",
     "difficult": "list of B tensors (N,) bool: nobody need find it, and who does is not counted",
     "masks": "list of B tensors (N, H, W) bool",
+    "proposals": "list of B tensors (N, 4) float32 xyxy: regions that may show a thing, the likeliest first",
     "people": "list of B tensors (N, K, 2) float32, NaN where a joint is not known",
     "areas": "list of B tensors (N,) float32 pixels that each thing or person covers",
     "ignored": "list of B tensors (N, 6) float32 xyxy, area, 1 for a crowd, else 0: people that OKS-AP does not count",
@@ -267,16 +268,29 @@ class ProposedRegions(NamedTuple):
     level: Tensor
 
 
+class RegionMaps(NamedTuple):
+    """What a detector of given proposals gives for an image, in every mode; `model.classify(maps, boxes, input_hw)`
+    goes on, as of `ProposedRegions`.
+
+    Attributes:
+        maps: (B, C, h, w) each, of which regions are read.
+    """
+
+    maps: tuple[Tensor, ...]
+
+
 class ClassifiedRegions(NamedTuple):
     """What the second stage says of R regions of a batch, image after image; `box_weights` goes with its deltas.
 
     Attributes:
-        scores: (R, K + 1) logits, the background first.
-        deltas: (R, K + 1, 4) from regions to boxes, one of each class.
+        scores: (R, K + 1) logits, the background first, for classes that exclude one another; (R, K) margins of
+            independent ones.
+        deltas: (R, K + 1, 4), or (R, K, 4), from regions to boxes, one of each class; None where regions stay as they
+            were proposed.
     """
 
     scores: Tensor
-    deltas: Tensor
+    deltas: Tensor | None
 
 
 class LocatedBoxes(NamedTuple):

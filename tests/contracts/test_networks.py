@@ -24,7 +24,7 @@ from unpool.models import (
     segmentation,
 )
 from unpool.tracing.recorder import tensors_of
-from unpool.types import AnchoredBoxes, ProposedRegions
+from unpool.types import AnchoredBoxes, ProposedRegions, RegionMaps
 
 ODD = (33, 47)
 NEEDS_ONE_SIZE = {
@@ -70,13 +70,14 @@ def tensors(output):
 
 
 def outputs(model, image):
-    """The same, and of a detector of two stages what it says of two regions of each image."""
+    """The same, and of a detector that classifies regions what it says of two regions of each image."""
     output = model(image)
-    if not isinstance(output, ProposedRegions):
+    if not isinstance(output, ProposedRegions | RegionMaps):
         return tensors(output)
     height, width = image.shape[-2:]
     regions = torch.tensor([[0.0, 0, width, height], [2, 3, width / 2, height / 2]])
-    return [*tensors(output), *model.classify(output.maps, [regions] * len(image), (height, width))]
+    classified = model.classify(output.maps, [regions] * len(image), (height, width))
+    return [*tensors(output), *(one for one in classified if one is not None)]
 
 
 def shapes(row):

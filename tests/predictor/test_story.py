@@ -13,6 +13,7 @@ from tests.tasks.tiny_detectors import OneStage, TwoStages
 from unpool import models
 from unpool.cli import environment
 from unpool.cli.main import main
+from unpool.data.proposals import make_proposer
 from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import story
@@ -74,6 +75,20 @@ def test_every_kind_of_detector_has_its_part_and_its_phases(runs):
 
 def _pixels():
     return np.array(Image.open("photo.png")).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [("rcnn", ["proposals", "head", "backbone", "nms"]), ("fastrcnn", ["proposals", "backbone", "head", "nms"])],
+)
+def test_given_regions_are_looked_at_and_have_their_phases(name, phases, runs):
+    options = {"width": 8} | ({"neck_width": 8, "head_width": 8} if name == "fastrcnn" else {})
+    seen = Preprocessing(size_hw=(64, 64), rule="fit", proposals={"grid": {"sides": [24, 24], "step": 1.0}})
+    network = models.build(name, num_classes=3, **options).eval()
+    runs["regions"] = Predictor(network, seen, INFO, Detection(INFO), name="tiny")
+    (chapter,) = show_story("photo.png", ["regions"], passes=1).chapters
+    assert chapter.looked_at == len(make_proposer(seen.proposals).propose(torch.zeros(3, 48, 80), ""))
+    assert list(chapter.seconds) == [*phases, "rest", "total"]
 
 
 def test_what_is_looked_at_lies_on_the_image(runs):

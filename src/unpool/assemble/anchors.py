@@ -95,6 +95,13 @@ def with_planned_anchors(recipe: Recipe, data: Data) -> Recipe:
     return load_recipe(recipe, {"model.anchors": numbers})
 
 
+def with_planned_proposals(recipe: Recipe, data: Data) -> Recipe:
+    """The recipe with numbers in place of the planned shapes of `data.proposals`, as the data was read with."""
+    if recipe.data.proposals == data.preprocessing.proposals:
+        return recipe
+    return load_recipe(recipe, {"data.proposals": data.preprocessing.proposals})
+
+
 def show_anchors(
     recipe: str | Path | Recipe,
     overrides: Overrides = (),

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from unpool.assemble.anchors import with_planned_anchors
+from unpool.assemble.anchors import with_planned_anchors, with_planned_proposals
 from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.data import Data
 from unpool.assemble.statistics import with_colour_axes
@@ -12,8 +12,8 @@ from unpool.recipe import Recipe, fit_to_length
 def settled(recipe: Recipe, data: Data, *, model: nn.Module | None = None) -> Recipe:
     """The recipe with a value in place of each word that leaves one to the data or the machine; the log has them.
 
-    These are a warm-up longer than the run, `model.anchors: planned`, `axes: training` of `pca_color`, and
-    `train.batch: auto`. A recipe without them is returned as it is.
+    These are a warm-up longer than the run, `model.anchors: planned`, `sides: planned` of a grid of `data.proposals`,
+    `axes: training` of `pca_color`, and `train.batch: auto`. A recipe without them is returned as it is.
 
     Args:
         recipe: any.
@@ -25,5 +25,5 @@ def settled(recipe: Recipe, data: Data, *, model: nn.Module | None = None) -> Re
         DataError: there are too few boxes to plan anchors from, or images of several sizes would meet in a batch.
         EnvironmentFault: not even the smallest batch fits into memory.
     """
-    recipe = with_planned_anchors(fit_to_length(recipe), data)
+    recipe = with_planned_proposals(with_planned_anchors(fit_to_length(recipe), data), data)
     return with_fitting_batch(with_colour_axes(recipe, data.train.samples), data, model=model)

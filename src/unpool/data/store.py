@@ -55,6 +55,17 @@ class ScanResult(NamedTuple):
         """The manifest with the contents of all files, for data.json."""
         return {**self.manifest, "files": None if self.contents is None else self.contents.to_json()}
 
+    def identity(self) -> dict[str, Any] | None:
+        """Names and contents of the samples, by which what is computed from them can be kept; None where unknown.
+
+        When a file was changed says nothing of its content.
+        """
+        record = self.record()
+        if not (record["files"] or record.get("checksums")):
+            return None
+        files = [(path, values[0], values[2]) for path, values in (record["files"] or {}).items()]
+        return {"names": list(self.samples.names), "sums": record.get("checksums"), "files": files}
+
 
 def scan(
     reader: Reader,

@@ -99,7 +99,7 @@ def backbone_row_of(name: str) -> Variant:
 
 
 def classifier_of(name: str, backbone: str | None) -> str | None:
-    """Returns the row of the classifier that a localizer adds boxes to; None for other networks.
+    """Returns the row of the classifier that a localizer adds boxes to, or that R-CNN starts from; else None.
 
     Raises:
         RecipeError: the network is unknown.
@@ -109,7 +109,8 @@ def classifier_of(name: str, backbone: str | None) -> str | None:
         ('resnet34', 'alexnet', None)
     """
     row = row_of(name)
-    return backbone or row.backbone if row.gives == "scores_and_boxes" else None
+    starts_from_whole = row.reads_proposals and row.kind == "whole"
+    return backbone or row.backbone if row.gives == "scores_and_boxes" or starts_from_whole else None
 
 
 def known_options(name: str, *, backbone: str | None = None) -> dict[str, Any]:

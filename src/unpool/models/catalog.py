@@ -35,7 +35,8 @@ class Variant:
         gmacs: published 1e9 multiply-adds of convolutions and linear layers at `input`.
         head: of a backbone's row: makes the module from the last map to logits out of (channels, classes).
         backbone: of a composed network's row: the backbone of the published network; of a whole localizer's, the
-            classifier in it.
+            classifier in it; of R-CNN's, the network that its weights start from.
+        reads_proposals: whether it classifies regions that are given with the image (`RegionMaps`).
     """
 
     build: Callable[..., nn.Module]
@@ -48,10 +49,13 @@ class Variant:
     gmacs: float | None = None
     head: Callable[[int, int], nn.Module] | None = None
     backbone: str | None = None
+    reads_proposals: bool = False
 
     @property
     def gives(self) -> str:
         """What its outputs are, by their shapes: a key of `network_names.OUTPUTS`."""
+        if self.reads_proposals:
+            return "boxes_of_proposals"
         shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
         first, *more = cast(list[tuple[int, ...]], shapes)
         is_grid = len(first) == 3 and any(len(shape) == 4 for shape in more)  # of cells, with the boxes of each

@@ -65,7 +65,7 @@ class Goal:
         new: names that are not taken from the file, such as those of a new head.
         in_channels: that the network was built with; None where the first layer may not be derived from the file's.
         decisive: names of which a file has most only if it is meant for this goal, so that no later one may be chosen.
-        of: the row that the file must be of, where it is not that of the network.
+        of: the rows that the file may be of, where that is not the network's alone.
     """
 
     state: Tensors
@@ -74,7 +74,7 @@ class Goal:
     new: frozenset[str] = frozenset()
     in_channels: int | None = None
     decisive: frozenset[str] = frozenset()
-    of: str | None = None
+    of: tuple[str, ...] = ()
 
 
 class Style(NamedTuple):

@@ -70,16 +70,19 @@ def load_file(path: str | Path, destination: Destination) -> None:
 def _goals(destination: Destination) -> list[Goal]:
     """The whole network, with a new last layer or a new head where the user asks for it; then the backbone alone.
 
-    Between them, the classifier in a localizer, whose layers of boxes are attached to it.
+    Between them, the classifier in a localizer or R-CNN, to which layers of boxes, or what is fitted, are attached.
     """
     state = destination.network.state_dict()
     goal = partial(Goal, state=state, in_channels=destination.in_channels, may_stay=_is_auxiliary)
-    boxes = frozenset(name for name in state if name.startswith("locate.")) if destination.classifier else frozenset()
-    attached = [goal(new=destination.new | boxes, of=destination.classifier)] if boxes else []
+    classifier = (destination.classifier,) if destination.classifier else ()
+    boxes = frozenset(name for name in state if classifier and name.startswith(("locate.", "fitted.")))
+    may_stay = _is_last if any(name.startswith("fitted.") for name in boxes) else _is_auxiliary
+    attached = [goal(new=destination.new | boxes, of=classifier, may_stay=may_stay)] if boxes else []
     if destination.backbone_name is None:
         head = frozenset(name for name in state if name.startswith("head.")) if destination.new else frozenset()
         news = dict.fromkeys([destination.new, destination.new | head])
-        return [*(goal(new=new) for new in news), *attached]
+        of = (destination.name, *classifier) if destination.new and not boxes else ()
+        return [*(goal(new=new, of=of) for new in news), *attached]
     rest = frozenset(name for name in state if not name.startswith("backbone."))
     heads = _heads_of_timm(destination.backbone_name)
 
@@ -97,6 +100,11 @@ def _goals(destination: Destination) -> list[Goal]:
 def _is_auxiliary(name: str) -> bool:
     """Whether the tensor is one of an auxiliary head, which a row without such heads ignores."""
     return name.startswith("auxiliary.")
+
+
+def _is_last(name: str) -> bool:
+    """Whether the tensor is of AlexNet's last layer, which what is fitted stands for."""
+    return name.startswith("head.fc8.")
 
 
 def _styles(destination: Destination) -> list[Style]:

@@ -48,14 +48,14 @@ def refuse_other_run(path: Path, destination: Destination, fit: Fit) -> None:
         theirs, ours = network.get("backbone") or network.get("name"), destination.backbone_name
         differs = theirs != ours and not fit.position
     else:
-        theirs, ours = network.get("name"), fit.goal.of or destination.name
-        differs = theirs != ours
+        theirs, rows = network.get("name"), fit.goal.of or (destination.name,)
+        ours, differs = rows[0], theirs not in rows
     if theirs and differs:
         raise ModelFileError(
             f"{path} was saved from {theirs}, and this is {ours}: their tensors have the same names and shapes, and "
             f"are used differently; choose {theirs}"
         )
-    differing = {} if fit.goal.part or fit.goal.of else _differing(network, destination)
+    differing = {} if fit.goal.part or theirs not in (None, destination.name) else _differing(network, destination)
     if differing:
         text = "; ".join(f"{key} {theirs}, not {ours}" for key, (theirs, ours) in differing.items())
         settings = " ".join(f"model.{key}={_value(theirs)}" for key, (theirs, _) in differing.items())

@@ -3,7 +3,8 @@
 The penalty is chosen by cross-validation among the training features alone. Features are brought to zero mean, and all
 of them by one factor to a mean square of 1, of the training features: the deviation of each is noise where images are
 few (dividing by it cost 11 points on EfficientNet-Lite0's features of six images of ants and six of bees). The
-classifier is returned for features as they are.
+classifier is returned for features as they are. `fit_machine` and `fit_ridge`, for regions, have their penalty by their
+sources and take features as they are.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,6 +96,47 @@ def fit_linear(
     return LinearFit(
         (scale * weight).float(), (scale * bias).float(), chosen[best], dict(zip(chosen, shares, strict=True))
     )
+
+
+def fit_machine(features: Tensor, is_positive: Tensor, *, cost: float) -> Solution:
+    """Weight (d,) and bias () of a support vector machine of one class: squared hinge loss, no penalty on the bias.
+
+    Args:
+        features: (n, d), used as they are.
+        is_positive: (n,) bool; both kinds are there.
+        cost: of all losses together, beside half the squared weights (LIBLINEAR's C).
+
+    Example:
+        >>> weight, bias = fit_machine(torch.tensor([[0.0], [4.0]]), torch.tensor([False, True]), cost=1e6)
+        >>> [round(float(value), 3) for value in (weight[0], bias)]
+        [0.5, -1.0]
+    """
+    targets = (2 * is_positive.double() - 1)[:, None]
+    ((weight, bias),) = _svm(features.double(), targets, [1 / (cost * len(features))], 0)
+    return weight[0].float(), bias[0].float()
+
+
+def fit_ridge(features: Tensor, targets: Tensor, *, strength: float) -> Solution:
+    """Weight (N, d) and bias (N,) of linear regression, in closed form; no penalty on the bias.
+
+    Args:
+        features: (n, d), used as they are.
+        targets: (n, N).
+        strength: of the penalty on the squared weights, beside the sum of squared errors.
+
+    Example:
+        >>> weight, bias = fit_ridge(torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [5.0]]), strength=2.0)
+        >>> weight.tolist(), bias.tolist()
+        ([[1.0]], [2.0])
+    """
+    mean, middle = features.double().mean(0), targets.double().mean(0)
+    x, y = features.double() - mean, targets.double() - middle
+    is_tall = x.shape[1] <= x.shape[0]
+    gram = x.T @ x if is_tall else x @ x.T
+    gram.diagonal().add_(strength)
+    factor = torch.linalg.cholesky(gram)
+    weight = (torch.cholesky_solve(x.T @ y, factor) if is_tall else x.T @ torch.cholesky_solve(y, factor)).T
+    return weight.float(), (middle - weight @ mean).float()
 
 
 Solve = Callable[[Tensor, Tensor, Sequence[float], int], list[Solution]]

@@ -54,6 +54,7 @@ class Preprocessing:
         exif: whether images are turned as their EXIF orientation says when they are decoded.
         multiple: height and width are padded at bottom and right, by mirroring, up to a multiple of this; under
             `shorter` with the mean colour.
+        proposals: where the regions are from that an image is given with, and options, see `data.proposals`.
 
     Raises:
         ValueError: values out of range, or that contradict one another.
@@ -77,6 +78,7 @@ class Preprocessing:
     mean_image: str | None = None
     exif: Exif = "apply"
     multiple: int = 1
+    proposals: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("rule", Rule), ("order", Order), ("normalization", Normalization)):
@@ -251,14 +253,16 @@ class Preprocessing:
         return replace(self, normalization="channel", mean=count * (float(mean),), std=count * (float(std),))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        return values if self.proposals else {key: value for key, value in values.items() if key != "proposals"}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
         """The inverse of `to_json`.
 
         Raises:
-            KeyError: a value is missing, other than `shorter` and `longest`, which older files do not have.
+            KeyError: a value is missing, other than `shorter` and `longest`, which older files do not have, and
+                `proposals`, which files of other networks do not have.
             ValueError, TypeError: a value is of another kind, or out of range.
         """
         size, sides = values["size_hw"], {name: values.get(name) for name in ("shorter", "longest")}
@@ -280,6 +284,7 @@ class Preprocessing:
             mean_image=values["mean_image"],
             exif="ignore" if values["exif"] == "ignore" else "apply",
             multiple=int(values["multiple"]),
+            proposals=_proposals(values.get("proposals")),
         )
 
     def _check_sides(self) -> None:
@@ -345,6 +350,12 @@ class Preprocessing:
         inner = (size * (LONGEST / longest).clamp_max(1)).round().clamp_min(1)
         frame = torch.maximum(inner, (inner.flip(1) * seen / seen.flip(0)).ceil())
         return inner, frame, -((inner - frame) / 2).round()
+
+
+def _proposals(values: Any) -> Mapping[str, Mapping[str, Any]] | None:
+    if values is not None and not (isinstance(values, dict) and len(values) == 1):
+        raise ValueError(f"proposals is {values!r}; expected a name and its options")
+    return values
 
 
 def _background(values: Any) -> Background | None:

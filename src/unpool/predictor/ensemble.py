@@ -19,7 +19,7 @@ from unpool.convert import fully_convolutional
 from unpool.errors import RecipeError
 from unpool.ops.sides import class_order, class_sides
 from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
-from unpool.ops.views import View, combined, resizing, seen_part, shown, undone
+from unpool.ops.views import View, combined, mirrored_boxes, resizing, seen_part, shown, undone
 from unpool.predictor.predictor import Predictor, evaluating, finite_outputs
 from unpool.task import first_sample
 from unpool.tasks.one_forward import Maps, OneForward
@@ -114,16 +114,23 @@ class Ensemble(Predictor):
         stack.enter_context(torch.inference_mode())
         return stack
 
-    def prediction(self, images: Tensor, size_hw: Tensor) -> Prediction:
-        """The prediction for decoded images (B, C, H, W) of 0..255, on the same at `size_hw` (B, 2); see `asking`."""
+    def prediction(self, images: Tensor, size_hw: Tensor, proposals: Sequence[Tensor] | None = None) -> Prediction:
+        """The prediction for decoded images (B, C, H, W) of 0..255, on the same at `size_hw` (B, 2); see `asking`.
+
+        `proposals`, where a set has them, are B times (N, 4) on the images at `size_hw`; else they are computed.
+        """
         task = cast(OneForward, self.task)
         if isinstance(task, Maps):
             maps = [self._maps(task, image) for image in images]
             return {key: torch.stack([one[key] for one in maps]) for key in maps[0]}
-        asked = [self._opinion(member, view, images, size_hw) for member in self._members for view in self.views]
+        asked = [
+            self._opinion(member, view, images, size_hw, proposals) for member in self._members for view in self.views
+        ]
         return task.conclude(self.model, asked, {"image": images, "size_hw": size_hw})
 
-    def _opinion(self, member: Member, view: View, images: Tensor, size_hw: Tensor) -> Any:
+    def _opinion(
+        self, member: Member, view: View, images: Tensor, size_hw: Tensor, proposals: Sequence[Tensor] | None
+    ) -> Any:
         preprocessing, task = member.predictor.preprocessing, cast(OneForward, member.predictor.task)
         resizer = resizing(view, preprocessing)
         resized = resizer.resize(images.to(member.predictor.device))
@@ -134,6 +141,11 @@ class Ensemble(Predictor):
             valid = valid.new_tensor([[0, 0, seen.shape[-1], seen.shape[-2]]]).expand(len(images), 4)
         normalize = preprocessing.normalize if view.scale is None else resizer.normalize
         inputs = {"image": normalize(seen, valid), "valid_xyxy": valid, "size_hw": size_hw}
+        (height, width), *_ = size_hw.tolist()
+        known = None if proposals is None else {"proposals": list(proposals)}
+        inputs |= known or member.predictor.proposed(list(images), (height, width))
+        if view.is_mirrored and "proposals" in inputs:
+            inputs["proposals"] = [mirrored_boxes(one, width) for one in inputs["proposals"]]
         opinion = task.opinion(member.predictor.model if view.scale is None else member.dense, inputs)
         opinion = task.unmirrored(opinion, inputs) if view.is_mirrored else opinion
         return self._in_order(task, opinion, member, view)

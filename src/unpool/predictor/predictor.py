@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from unpool.data.plain import Levels
+from unpool.data.proposals import make_proposer
 from unpool.data.range_of_set import range_of_files
 from unpool.errors import ModelFileError
 from unpool.ops.cutting import resize_to
 from unpool.ops.drawing import drawable
+from unpool.ops.phases import phase
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
 from unpool.predictor.answers import Answers
@@ -165,7 +167,21 @@ class Predictor:
         resized = self.preprocessing.resize(image.to(self.device))[None]
         normalized = self.preprocessing.normalize(resized, layout.valid_xyxy.to(self.device))
         inputs = {"image": normalized, "valid_xyxy": layout.valid_xyxy, "size_hw": torch.tensor([size_hw])}
-        return first_sample(self.task.answer(self.model, inputs))
+        return first_sample(self.task.answer(self.model, inputs | self.proposed([image], size_hw)))
+
+    def proposed(self, images: Sequence[Tensor], size_hw: tuple[int, int]) -> dict[str, list[Tensor]]:
+        """`proposals` for decoded images of one size, on the same at `size_hw`; empty where the network reads none.
+
+        Raises:
+            DataError: they are in files, by the names of a set's images.
+            EnvironmentFault: a package is missing.
+        """
+        if self.preprocessing.proposals is None:
+            return {}
+        proposer = make_proposer(self.preprocessing.proposals)
+        scale = torch.tensor([size_hw[1] / images[0].shape[-1], size_hw[0] / images[0].shape[-2]] * 2)
+        with phase("proposals"):
+            return {"proposals": [proposer.propose(image.cpu(), "") * scale for image in images]}
 
     def _maps(self, task: Maps, image: Tensor) -> Prediction:
         maps: Prediction = {}

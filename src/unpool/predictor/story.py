@@ -229,4 +229,5 @@ def _inputs(predictor: Predictor, image: Tensor) -> Batch:
     valid = preprocessing.layout(size_hw).valid_xyxy
     resized = preprocessing.resize(image.to(predictor.device))[None]
     normalized = preprocessing.normalize(resized, valid.to(predictor.device))
-    return {"image": normalized, "valid_xyxy": valid, "size_hw": torch.tensor([size_hw])}
+    inputs = {"image": normalized, "valid_xyxy": valid, "size_hw": torch.tensor([size_hw])}
+    return inputs | predictor.proposed([image], size_hw)

@@ -28,6 +28,7 @@ def explain(recipe: Recipe) -> str:
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.noise import NOISES
     from unpool.data.order import ORDERS
+    from unpool.data.proposals import PROPOSERS
     from unpool.data.readers import READERS
     from unpool.layers.initializations import INITS
     from unpool.models import backbone_row_of, row_of
@@ -43,7 +44,7 @@ def explain(recipe: Recipe) -> str:
         "train": ([], {}),
     }
     tables = {
-        "data": {"reader": READERS, "augment": AUGMENTATIONS, "order": ORDERS, "noise": NOISES},
+        "data": {"reader": READERS, "augment": AUGMENTATIONS, "order": ORDERS, "noise": NOISES, "proposals": PROPOSERS},
         "model": {"init": INITS},
         "task": {"name": TASKS},
     }

@@ -60,6 +60,7 @@ def check_options(recipe: Recipe) -> list[Mistake]:
         *check_data(recipe, {name: options_of(row, DERIVED["data"]) for name, row in READERS.items()}),
         *_check_augment(recipe),
         *_check_noise(recipe),
+        *_check_proposals(recipe),
         *_check_order(recipe),
         *_check_model(recipe.model),
         *_check_init(recipe.model),
@@ -101,6 +102,7 @@ def fill_options(recipe: Recipe) -> Recipe:
     """
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.order import ORDERS
+    from unpool.data.proposals import PROPOSERS
     from unpool.data.readers import READERS
     from unpool.layers.initializations import INITS
     from unpool.models.pretrained import OPTIONS
@@ -118,6 +120,10 @@ def fill_options(recipe: Recipe) -> Recipe:
         tree[section] = {**tree[section], **_filled({}, options), **tree[section]}
     tree["model"] = {**tree["model"], **OPTIONS.get(str(model.weights), {}), **model.options}
     tree["data"]["augment"] = steps
+    if data.proposals is not None:
+        tree["data"]["proposals"] = {
+            name: _filled(options, options_of(PROPOSERS[name])) for name, options in data.proposals.items()
+        }
     tree["data"]["order"] = {name: _filled(options, options_of(ORDERS[name])) for name, options in data.order.items()}
     if model.init is not None:
         tree["model"]["init"] = {
@@ -193,6 +199,27 @@ def _check_noise(recipe: Recipe) -> Iterator[Mistake]:
 
     for name, options in (recipe.data.noise or {}).items():
         yield from _check_row(("data", "noise"), "noise", name, options, rows=NOISES)
+
+
+def _check_proposals(recipe: Recipe) -> Iterator[Mistake]:
+    from unpool.data.proposals import PROPOSERS
+    from unpool.models import row_of
+
+    for name, options in (recipe.data.proposals or {}).items():
+        yield from _check_row(("data", "proposals"), "source of proposals", name, options, rows=PROPOSERS)
+    try:
+        reads = row_of(recipe.model.name).reads_proposals
+    except RecipeError:  # reported where the network is checked
+        return
+    if reads and recipe.data.proposals is None:
+        text = f"model {quoted(recipe.model.name)} classifies regions that are given with each image"
+        yield Mistake(("data", "proposals"), f"{text}: set data.proposals, such as selective_search")
+    if recipe.data.proposals is not None and not reads:
+        text = f"model {quoted(recipe.model.name)} reads no proposals"
+        yield Mistake(("data", "proposals"), f"{text}: leave data.proposals out, or choose a network such as fastrcnn")
+    if recipe.data.proposals is not None and recipe.data.noise is not None:
+        text = "regions are proposed for images without noise, which a noisy photograph would not get"
+        yield Mistake(("data", "noise"), f"{text}: leave data.noise or data.proposals out")
 
 
 def _check_order(recipe: Recipe) -> Iterator[Mistake]:

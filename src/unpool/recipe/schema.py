@@ -18,6 +18,7 @@ def recipe_schema() -> dict[str, Any]:
     from unpool.data.augment import AUGMENTATIONS
     from unpool.data.noise import NOISES
     from unpool.data.order import ORDERS
+    from unpool.data.proposals import PROPOSERS
     from unpool.data.readers import READERS
     from unpool.layers.initializations import INITS
     from unpool.models import BACKBONES, MODELS
@@ -36,6 +37,8 @@ def recipe_schema() -> dict[str, Any]:
     data["properties"]["augment"]["items"] = {"anyOf": [{"enum": list(AUGMENTATIONS)}, *steps]}
     kinds = [_step(name, options_of(row)) for name, row in NOISES.items()]
     data["properties"]["noise"] = {"anyOf": [{"enum": [*NOISES, None]}, *kinds], "default": None}
+    sources = [_step(name, options_of(row)) for name, row in PROPOSERS.items()]
+    data["properties"]["proposals"] = {"anyOf": [{"enum": [*PROPOSERS, None]}, *sources], "default": None}
     orders = [_step(name, options_of(row)) for name, row in ORDERS.items()]
     data["properties"]["order"] = {"anyOf": [{"enum": list(ORDERS)}, *orders], "default": "shuffled"}
     inits = [_step(name, options_of(row)) for name, row in INITS.items()]

@@ -46,7 +46,7 @@ class _OpenSection(BaseModel):
 
 
 class Data(_OpenSection):
-    """The data: its reader, preprocessing, augmentation and noise.
+    """The data: its reader, preprocessing, augmentation, noise and proposals.
 
     Attributes:
         reader: the format of the data.
@@ -93,6 +93,8 @@ class Data(_OpenSection):
         order: name and options of the order in which an epoch uses the training images.
         noise: name and options of the noise added to every image, in evaluation too; None adds none.
         noise_seed: seed of the noise in evaluation; in training it is the run's seed.
+        proposals: name and options of what proposes the regions of each image to a network that classifies them, as
+            R-CNN and Fast R-CNN do; None for other networks.
     """
 
     reader: Name
@@ -126,6 +128,7 @@ class Data(_OpenSection):
     order: Augmentation = Field(default_factory=lambda: {"shuffled": {}})
     noise: Augmentation | None = None
     noise_seed: Seed = 0
+    proposals: Augmentation | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -223,7 +226,7 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     """Returns a recipe's tree with the short forms of `data` and `model` in the long form that the classes here expect.
 
     mean and std get their defaults by the channels, their order and range; `flip` and `flip:` in augment become
-    `flip: {}`, and the same in noise, order and the initial weights of `model`.
+    `flip: {}`, and the same in noise, order, proposals and the initial weights of `model`.
 
     Args:
         tree: values of a YAML document; what is no mapping is returned unchanged.
@@ -236,7 +239,7 @@ def spell_out(tree: dict[str, Any]) -> dict[str, Any]:
     filled = {**_default_colours(data), **data}
     if isinstance(filled.get("augment"), list):
         filled["augment"] = [_step(step) for step in filled["augment"]]
-    for key in {"noise", "order"} & set(filled):
+    for key in {"noise", "order", "proposals"} & set(filled):
         filled[key] = _step(filled[key])
     return {**tree, "data": filled}
 

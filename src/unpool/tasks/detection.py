@@ -2,8 +2,9 @@
 
 One task for every detector. What the network returns says which losses and answers are due: `AnchoredBoxes` of one
 stage, whose classes are independent or exclude one another by the number of scores, `GridBoxes` of one whose cells
-answer for what lies in them, or `ProposedRegions` of two stages. The published numbers that go with a network, such as
-thresholds and the size of samples, are its attribute `practice`.
+answer for what lies in them, `ProposedRegions` of two stages, or `RegionMaps`, of which regions are read that are given
+with each image (`proposals`). The published numbers that go with a network, such as thresholds and the size of samples,
+are its attribute `practice`.
 """
 
 import logging
@@ -43,7 +44,17 @@ from unpool.tasks.detection_output import Detector, Seen, look
 from unpool.tasks.detection_results import as_results, image_ids
 from unpool.tasks.detection_truth import truths
 from unpool.tasks.one_forward import OneForward
-from unpool.types import AnchoredBoxes, Batch, DataInfo, GridBoxes, Losses, Prediction, ProposedRegions, Samples
+from unpool.types import (
+    AnchoredBoxes,
+    Batch,
+    DataInfo,
+    GridBoxes,
+    Losses,
+    Prediction,
+    ProposedRegions,
+    RegionMaps,
+    Samples,
+)
 
 SURE = 0.5  # score from which on a box is drawn and counted in words; all are in the answer
 _MORE = {
@@ -68,10 +79,11 @@ class Detection(OneForward):
     """
 
     needs = ("image", "boxes", "labels")
+    inputs = ("image", "size_hw", "valid_xyxy", "proposals")
     points = ("boxes",)
     mistakes = ("mistakes", "mistake_costs")
     published = MappingProxyType({"coco": "coco_fasterrcnn"})
-    takes = ("boxes",)
+    takes = ("boxes", "boxes_of_proposals")
     views = ("flip", "colors")
     averages = "the boxes of all, of which one that overlaps a better one of its class is left out"
     joins_networks = True
@@ -134,23 +146,25 @@ class Detection(OneForward):
         return look(model, inputs, num_classes=self.outputs)
 
     def loss(self, output: Seen, batch: Batch) -> Losses:
-        """Of one stage `classes` and `boxes`; of two also `objectness` and `proposals`, of the first; of cells also
+        """`classes` and `boxes`; of two stages also `objectness` and `proposals`, of the first; of cells also
         `confidences` and `background`.
 
         Nothing that is drawn depends on anything but the step and the image. An image without boxes is background.
         """
         seen, truth, practice = output, truths(batch, is_training=output.is_training), output.detector.practice
         weights, input_hw = seen.detector.box_weights, (batch["image"].shape[-2], batch["image"].shape[-1])
-        if seen.is_training:
+        if seen.is_training and not isinstance(seen.output, RegionMaps):
             self._compare(seen.output, input_hw)
         if isinstance(seen.output, GridBoxes):
             return grid_losses(seen.output, truth, practice, input_hw=input_hw)
         if isinstance(seen.output, AnchoredBoxes):
             return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=self.outputs)
-        losses = first_stage_losses(seen.output, truth, seen.proposing)
+        has_regions = isinstance(seen.output, RegionMaps)
+        losses = {} if has_regions else first_stage_losses(seen.output, truth, seen.proposing)
         regions = [draw_regions(*pair, practice) for pair in zip(seen.proposals, truth, strict=True)]
         classified = seen.classify([one.boxes for one in regions])
-        return losses | second_stage_losses(classified, regions, practice, weights=weights)
+        is_exclusive = classified.scores.shape[1] == self.outputs + 1
+        return losses | second_stage_losses(classified, regions, practice, weights=weights, is_exclusive=is_exclusive)
 
     def decode(self, output: Seen, inputs: Batch) -> Prediction:
         """boxes (N, 4) on the image of `size_hw`, labels (N,) and score (N,), lists of B, each the best first."""
@@ -162,14 +176,17 @@ class Detection(OneForward):
             selected = answer_one_stage(seen.output, valid, practice, weights=weights, num_classes=self.outputs)
         else:
             classified = seen.classify(seen.proposals)
-            selected = answer_two_stages(classified, seen.proposals, valid, practice, weights=weights)
+            is_exclusive = classified.scores.shape[1] == self.outputs + 1
+            selected = answer_two_stages(
+                classified, seen.proposals, valid, practice, weights=weights, is_exclusive=is_exclusive
+            )
         return _on_images(selected, layout)
 
     def looked_at(self, output: Seen, inputs: Batch) -> list[Tensor]:
         """B times boxes (N, 4) on the image of `size_hw` that the answer is chosen from, the best first.
 
-        Of two stages the proposals; of one those anchors, or predictors of cells, of which some class has a score that
-        an answer may have, each moved to its box.
+        Of two stages, or of regions that were given, the proposals; of one those anchors, or predictors of cells, of
+        which some class has a score that an answer may have, each moved to its box.
         """
         seen, practice, layout = output, output.detector.practice, Layout.of(inputs)
         if isinstance(seen.output, AnchoredBoxes):

@@ -110,11 +110,17 @@ def answer_two_stages(
     practice: Practice,
     *,
     weights: Sequence[float],
+    is_exclusive: bool = True,
 ) -> list[Selection]:
-    """The answer for each image of a batch from what the second stage says of its proposals."""
+    """The answer for each image of a batch from what the second stage says of its proposals.
+
+    Margins of independent classes become scores by the logistic function, which keeps their order.
+    """
     counts = [len(one) for one in proposals]
-    boxes = decode(output.deltas[:, 1:], torch.cat(list(proposals))[:, None], weights)  # (R, K, 4)
-    scores = output.scores.softmax(1)[:, 1:]
+    scores = output.scores.softmax(1)[:, 1:] if is_exclusive else output.scores.sigmoid()  # (R, K)
+    boxes = torch.cat(list(proposals))[:, None]  # (R, 1, 4)
+    if output.deltas is not None:
+        boxes = decode(output.deltas[:, -scores.shape[1] :], boxes, weights)  # (R, K, 4)
     parts = zip(boxes.split(counts), scores.split(counts), valid_xyxy, strict=True)
     return [select(*part, practice) for part in parts]
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot, smooth_l1_loss
 
 from unpool.ops.boxes import encode
-from unpool.ops.matching import LEFT_OUT, Best, draw_balanced, hardest
+from unpool.ops.matching import BACKGROUND, LEFT_OUT, Best, draw_balanced, hardest, match
 from unpool.tasks.detection_practice import Practice, Proposing
 from unpool.tasks.detection_truth import Truth, match_anchors
 from unpool.types import AnchoredBoxes, ClassifiedRegions, Losses, ProposedRegions, Term
@@ -137,6 +137,11 @@ def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions
         negative=practice.negative,
         best="every" if practice.best_is_positive else "none",
     )
+    if practice.least_background and len(truth.boxes):
+        least = practice.least_background
+        is_far = match(boxes, truth.boxes, positive=least, negative=least) == BACKGROUND
+        near = torch.where(is_far & (matches == BACKGROUND), LEFT_OUT, matches)
+        matches = near if (near == BACKGROUND).any() else matches
     count = len(boxes) if practice.samples is None else practice.samples
     for_boxes, background = draw_balanced(
         matches, count=count, share=practice.positive_share, generator=truth.generator
@@ -149,15 +154,32 @@ def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions
 
 
 def second_stage_losses(
-    output: ClassifiedRegions, regions: Sequence[Regions], practice: Practice, *, weights: Weights
+    output: ClassifiedRegions,
+    regions: Sequence[Regions],
+    practice: Practice,
+    *,
+    weights: Weights,
+    is_exclusive: bool = True,
 ) -> Losses:
-    """Terms `classes` and `boxes` of the second stage; the deltas are those of the true class alone."""
+    """Terms `classes` and `boxes` of the second stage; the deltas are those of the true class alone.
+
+    Independent classes cost their squared hinge loss; where no box is moved, there is no term `boxes`.
+    """
     boxes, labels, targets = (torch.cat(parts) for parts in zip(*regions, strict=True))
     has_box = labels.nonzero()[:, 0]
-    wanted = encode(targets[has_box], boxes[has_box], weights)
-    deltas = output.deltas[has_box, labels[has_box]]
     count = torch.tensor(float(len(labels)), device=labels.device)
+    costs = cross_entropy(output.scores, labels, reduction="sum") if is_exclusive else _hinge(output.scores, labels)
+    if output.deltas is None:
+        return {"classes": Term(costs, count)}
+    wanted = encode(targets[has_box], boxes[has_box], weights)
+    deltas = output.deltas[has_box, labels[has_box] - (0 if is_exclusive else 1)]
     return {
-        "classes": Term(cross_entropy(output.scores, labels, reduction="sum"), count),
+        "classes": Term(costs, count),
         "boxes": Term(smooth_l1_loss(deltas, wanted, reduction="sum", beta=practice.beta), count),
     }
+
+
+def _hinge(margins: Tensor, labels: Tensor) -> Tensor:
+    """Squared hinge loss of margins (R, K) with labels (R,), 0 for none, added."""
+    signs = 2 * one_hot(labels, margins.shape[1] + 1)[:, 1:].to(margins) - 1
+    return (1 - signs * margins).clamp(min=0).square().sum()

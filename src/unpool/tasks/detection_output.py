@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.ops.layout import Layout
-from unpool.tasks.detection_answers import propose
+from unpool.tasks.detection_answers import clip, propose
 from unpool.tasks.detection_practice import Practice, Proposing
 from unpool.tasks.one_forward import to_float32
-from unpool.types import AnchoredBoxes, Batch, ClassifiedRegions, GridBoxes, ProposedRegions
+from unpool.types import AnchoredBoxes, Batch, ClassifiedRegions, GridBoxes, ProposedRegions, RegionMaps
 
 
 class Detector(Protocol):
-    """What a network has beside its output; `classify(maps, boxes, input_hw)` too where it has two stages."""
+    """What a network has beside its output; `classify(maps, boxes, input_hw)` too where it classifies regions."""
 
     practice: Practice
     box_weights: Sequence[float]
@@ -34,13 +34,15 @@ class Seen:
         classify: B times regions (R, 4) to what the second stage says of them, in the precision of the first.
         valid_xyxy: (B, 4) the part of the input that shows each image.
         is_training: whether the network was in training mode.
+        regions: B times regions (R, 4) on the network's input that were given with the images, of `RegionMaps`.
     """
 
-    output: AnchoredBoxes | GridBoxes | ProposedRegions
+    output: AnchoredBoxes | GridBoxes | ProposedRegions | RegionMaps
     detector: Detector
     classify: Callable[[list[Tensor]], ClassifiedRegions]
     valid_xyxy: Tensor
     is_training: bool
+    regions: list[Tensor] | None = None
 
     @property
     def proposing(self) -> Proposing:
@@ -54,7 +56,9 @@ class Seen:
 
     @cached_property
     def proposals(self) -> list[Tensor]:
-        """B times regions (R, 4) of the first of two stages."""
+        """B times regions (R, 4): of the first of two stages, or those that were given."""
+        if self.regions is not None:
+            return self.regions
         output = cast(ProposedRegions, self.output)
         return propose(output, self.valid_xyxy, self.proposing, is_training=self.is_training)
 
@@ -75,11 +79,20 @@ def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
     def classify(boxes: list[Tensor]) -> ClassifiedRegions:
         with torch.autocast(kind, dtype=dtype, enabled=is_enabled):
             classified = to_float32(detector.classify(output.maps, boxes, layout.input_hw))
-        _check_scores(classified.scores.shape[1], (num_classes + 1,), num_classes)
+        allowed = (num_classes, num_classes + 1) if isinstance(output, RegionMaps) else (num_classes + 1,)
+        _check_scores(classified.scores.shape[1], allowed, num_classes)
+        if model.training and classified.scores.shape[1] == num_classes:
+            raise RecipeError(
+                "the network's support vector machines are fitted to features and not trained: train rcnn, then call "
+                "`unpool probe RECIPE --by svm` with model.weights=RUN/model.safetensors"
+            )
         return classified
 
+    valid = layout.valid_xyxy.to(image.device)
+    if isinstance(output, RegionMaps):
+        return Seen(output, detector, classify, valid, model.training, regions_of(inputs, layout, valid))
     full = _without_maps(output) if isinstance(output, ProposedRegions) else to_float32(output)
-    return Seen(full, detector, classify, layout.valid_xyxy.to(image.device), model.training)
+    return Seen(full, detector, classify, valid, model.training)
 
 
 def _without_maps(output: ProposedRegions) -> ProposedRegions:
@@ -87,8 +100,24 @@ def _without_maps(output: ProposedRegions) -> ProposedRegions:
     return to_float32(output._replace(maps=()))._replace(maps=output.maps)
 
 
+def regions_of(inputs: Batch, layout: Layout, valid_xyxy: Tensor) -> list[Tensor]:
+    """B times (R, 4): the proposals of a batch on the network's input, within the image; all of it where none is."""
+    if "proposals" not in inputs:
+        raise RecipeError(
+            "the network classifies regions that are given with each image, and these have none: set data.proposals, "
+            "such as selective_search"
+        )
+    moved = layout.boxes_to_input([one.float() for one in inputs["proposals"]])
+    regions = []
+    for boxes, valid in zip(moved, valid_xyxy, strict=True):
+        clipped = clip(boxes.to(valid_xyxy.device), valid)
+        kept = clipped[(clipped[:, 2:] > clipped[:, :2]).all(1)]
+        regions.append(kept if len(kept) else valid[None].to(clipped))
+    return regions
+
+
 def _check(output: Any, model: nn.Module, num_classes: int) -> None:
-    if not isinstance(output, AnchoredBoxes | GridBoxes | ProposedRegions):
+    if not isinstance(output, AnchoredBoxes | GridBoxes | ProposedRegions | RegionMaps):
         raise RecipeError(
             f"the network gives a {type(output).__name__} and no boxes; detection needs a detector, such as "
             "fasterrcnn, ssd, retinanet or yolo"

@@ -18,6 +18,7 @@ from unpool.types import AnchoredBoxes, ProposedRegions
 
 SMALL = {"neck_width": 8, "head_width": 8, "extra_width": 8, "proposal_width": 8, "width": 8}
 ON_ANY = ("fasterrcnn", "ssd", "retinanet")
+OF_PROPOSALS = [name for name, row in detection.MODELS.items() if row.reads_proposals]
 
 
 def small(name, **options):
@@ -41,7 +42,10 @@ def test_resnet101_c4_has_the_parameters_that_a_hand_counts():
     assert resnet == 44_549_160 - 1000 * 2049 - 2 * 52_672  # the published classifier without classes and norms
 
 
-@pytest.mark.parametrize("name", [name for name in detection.MODELS if "101" not in name and "yolo" not in name])
+@pytest.mark.parametrize(
+    "name",
+    [one for one, row in detection.MODELS.items() if row.gives == "boxes" and "101" not in one and "yolo" not in one],
+)
 def test_every_anchor_has_scores_deltas_and_a_map(name):
     size_hw = (257, 273) if name.startswith("ssd300") else (65, 97)
     output = small(name, num_classes=3).eval()(torch.rand(2, 3, *size_hw))
@@ -133,7 +137,7 @@ def test_ssd300_refuses_an_image_that_is_too_small(side):
         model(image)
 
 
-@pytest.mark.parametrize("name", detection.MODELS)
+@pytest.mark.parametrize("name", [name for name, row in detection.MODELS.items() if row.kind == "composed"])
 def test_frozen_norms_stay_in_evaluation_and_trained_ones_do_not(name):
     options = {"backbone": "resnet18"}
     with torch.device("meta"):

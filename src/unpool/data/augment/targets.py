@@ -12,7 +12,7 @@ from unpool.types import IGNORE, Batch, Sample
 
 # one row a thing; what goes, goes from all
 _OF_ONE = ("boxes", "labels", "crowd", "difficult", "masks", "people", "areas")
-_LISTS = (*_OF_ONE, "ignored", "captions")  # their number differs from sample to sample
+_LISTS = (*_OF_ONE, "ignored", "captions", "proposals")  # their number differs from sample to sample
 _LEAST_SHARE = 0.1  # of what is not counted (crowds, difficult things, ignored people): what shows less is dropped
 
 
@@ -33,6 +33,7 @@ def warp_targets(
     Joints of `people` keep their places beside the window: a limb that leaves it still shows within it, and its field
     with it, so that nothing of labelled people need be masked (W(p) = 0 in Cao et al. 2017 is for people without
     labels). With `people`, who lies beside the window from the first joint to the last goes, by no other rule.
+    Of `proposals` all stay of which something shows, cut off where the window ends.
     `area` and `areas` grow and shrink with the image, whatever part of a person the window shows: they say how large
     who stands there is.
     """
@@ -47,7 +48,7 @@ def warp_targets(
     if "visible" in sample:
         order = _order(sample["visible"].shape[-1], matrix, flip_pairs)
         moved["visible"] = sample["visible"][..., order] & _inside(moved["keypoints"], size_hw)
-    moved |= _scaled_areas(sample, matrix)
+    moved |= _scaled_areas(sample, matrix) | _moved_proposals(sample, matrix, size_hw)
     if "ignored" in sample:
         moved["ignored"] = _move_ignored(sample["ignored"], matrix, size_hw)
     is_left = None
@@ -62,6 +63,14 @@ def warp_targets(
 def _scaled_areas(sample: Sample, matrix: Map) -> Sample:
     shrunk = torch.linalg.det(linear(matrix)).abs()
     return {key: (sample[key] / shrunk).to(sample[key].dtype) for key in ("area", "areas") if key in sample}
+
+
+def _moved_proposals(sample: Sample, matrix: Map, size_hw: tuple[int, int]) -> Sample:
+    """`proposals` of a sample that has them, in the window."""
+    if "proposals" not in sample:
+        return {}
+    boxes, _ = geometry.map_boxes(sample["proposals"], matrix, size_hw=size_hw)
+    return {"proposals": boxes[areas(boxes) > 0]}
 
 
 def _move_boxes(sample: Sample, masks: Tensor | None, matrix: Map, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,13 @@
 """How published detectors are trained and how they answer, in numbers; each network has its own as `practice`.
 
-Sources, by the names below: PAPER is Ren et al. 2015 (arXiv:1506.01497, section 3) and its release
-(rbgirshick/py-faster-rcnn, experiments/cfgs/faster_rcnn_end2end.yml); FPN is Lin et al. 2017 (arXiv:1612.03144) as
-torchvision 0.28.0 has it; SSD is Liu et al. 2016 (arXiv:1512.02325, section 2.2); FOCAL is Lin et al. 2017
-(arXiv:1708.02002, sections 3 to 5); YOLO is Redmon et al. 2016 (arXiv:1506.02640, section 2.2), its answers those that
-its release measures (pjreddie/darknet, examples/yolo.c, validate_yolo). SMALL is FPN with as many regions as images of
-100 to 300 pixels are worth: of 512 in each, a step takes ten times as long there and learns no better.
+Sources, by the names below: RCNN is Girshick et al. 2014 (arXiv:1311.2524, section 2.3): 32 regions that show a thing
+and 96 of background a step, here of two images; FAST is Girshick 2015 (arXiv:1504.08083, section 2.3); PAPER is Ren et
+al. 2015 (arXiv:1506.01497, section 3) and its release (rbgirshick/py-faster-rcnn,
+experiments/cfgs/faster_rcnn_end2end.yml); FPN is Lin et al. 2017 (arXiv:1612.03144) as torchvision 0.28.0 has it; SSD
+is Liu et al. 2016 (arXiv:1512.02325, section 2.2); FOCAL is Lin et al. 2017 (arXiv:1708.02002, sections 3 to 5); YOLO
+is Redmon et al. 2016 (arXiv:1506.02640, section 2.2), its answers those that its release measures (pjreddie/darknet,
+examples/yolo.c, validate_yolo). SMALL is FPN with as many regions as images of 100 to 300 pixels are worth: of 512 in
+each, a step takes ten times as long there and learns no better.
 """
 
 from dataclasses import dataclass, replace
@@ -50,6 +52,8 @@ class Practice:
     Attributes:
         positive: IoU from which a region is of the box's class.
         negative: IoU below which it is background; those between are left out.
+        least_background: IoU with some box that a region of background must have, if any region has it: those that
+            nearly show a thing.
         best_is_positive: whether the best region of each box is positive below `positive` too.
         samples: regions of an image that the loss reads; None for all.
         positive_share: of the samples that may be positive at most.
@@ -68,6 +72,7 @@ class Practice:
 
     positive: float = 0.5
     negative: float = 0.5
+    least_background: float = 0.0
     best_is_positive: bool = False
     samples: int | None = None
     positive_share: float = 0.25
@@ -85,6 +90,8 @@ class Practice:
     proposing: Proposing | None = None
 
 
+RCNN = Practice(samples=64, nms=0.3)
+FAST = replace(RCNN, least_background=0.1)
 PAPER = Practice(
     samples=128,
     nms=0.3,

@@ -70,11 +70,18 @@ class RegionClassifier(nn.Module):
         return ClassifiedRegions(self.scores(x), self.deltas(x).unflatten(1, (-1, 4)))
 
 
-def hidden_head(inputs: int, width: int, *, dropout: float = 0.0) -> nn.Module:
-    """Makes two hidden linear layers on flattened regions: (R, C, side, side) -> (R, width), from He's weights."""
+def hidden_head(inputs: int, width: int, *, last: int | None = None, dropout: float = 0.0) -> nn.Module:
+    """Makes two hidden linear layers on flattened regions, from He's weights: (R, C, side, side) -> (R, last or width).
+
+    Args:
+        inputs: C * side * side.
+        width: units of the first, and of the second where `last` does not say so.
+        last: units of the second.
+        dropout: share of the units of each that is dropped.
+    """
     parts: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    for name, before in (("6", inputs), ("7", width)):
-        parts[f"fc{name}"] = nn.Linear(before, width)
+    for name, before, after in (("6", inputs, width), ("7", width, last or width)):
+        parts[f"fc{name}"] = nn.Linear(before, after)
         parts[f"act{name}"] = nn.ReLU()
         if dropout:
             parts[f"drop{name}"] = nn.Dropout(dropout)
