@@ -11,13 +11,14 @@ from unpool.data.classes import match, nfc
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.errors import DataError
+from unpool.models import row_of
 from unpool.models.pretrained import Origin, origin
 from unpool.predictor.loading import load_published
 from unpool.predictor.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.recipe.overrides import parse_overrides
-from unpool.tasks import TASKS
+from unpool.tasks import TASKS, published_task
 from unpool.types import Reader
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def published_on(
         DataError: the set cannot be read, or a class is none of the network's, or may be two of them.
     """
     source = origin(name, weights)
-    base = next(task.published[weights] for task in TASKS.values() if weights in task.published)
+    base = TASKS[published_task(weights, row_of(name).gives)].published[weights]
     kind = str(parse_overrides(overrides).get("data.reader", load_recipe(base).data.reader))
     options = [key for key in options_of(READERS[kind], DERIVED["data"]) if key != "classes"] if kind in READERS else []
     only = [*allowed, "data.reader", *(f"data.{key}" for key in options)]

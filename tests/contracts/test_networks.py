@@ -45,7 +45,7 @@ LARGE = {  # of networks whose coarsest map has one pixel of a smaller image
     **dict.fromkeys(("fcgn", "ssd", "retinanet", "retinanet_resnet50_fpn"), (163, 195)),
     **dict.fromkeys(("ssd300", "ssd300_vgg16"), (387, 419)),
 }
-NARROW = ("width", "neck_width", "head_width", "extra_width", "proposal_width")
+NARROW = ("width", "neck_width", "head_width", "extra_width", "proposal_width", "mask_width", "joint_width")
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
 GIGA = 1e9
 STRIDES = {
@@ -74,7 +74,9 @@ def outputs(model, image):
         return tensors(output)
     height, width = image.shape[-2:]
     regions = torch.tensor([[0.0, 0, width, height], [2, 3, width / 2, height / 2]])
-    return [*tensors(output), *model.classify(output.maps, [regions] * len(image), (height, width))]
+    second = [output.maps, [regions] * len(image), (height, width)]
+    branches = [model.region_maps(*second)] if hasattr(model, "region_maps") else []
+    return [*tensors(output), *model.classify(*second), *branches]
 
 
 def shapes(row):

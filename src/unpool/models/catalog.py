@@ -36,6 +36,7 @@ class Variant:
         head: of a backbone's row: makes the module from the last map to logits out of (channels, classes).
         backbone: of a composed network's row: the backbone of the published network; of a whole localizer's, the
             classifier in it.
+        of_boxes: what a detector's `region_maps` say of each box: "masks" or "joints"; empty where it has none.
     """
 
     build: Callable[..., nn.Module]
@@ -48,6 +49,7 @@ class Variant:
     gmacs: float | None = None
     head: Callable[[int, int], nn.Module] | None = None
     backbone: str | None = None
+    of_boxes: Literal["", "masks", "joints"] = ""
 
     @property
     def gives(self) -> str:
@@ -55,7 +57,7 @@ class Variant:
         shapes = [shape if isinstance(shape, tuple) else self.output for shape in self.output]
         first, *more = cast(list[tuple[int, ...]], shapes)
         if (4,) in more[1:]:  # anchors, behind scores and deltas at least
-            return "boxes"
+            return f"boxes_and_{self.of_boxes}" if self.of_boxes else "boxes"
         if len(first) == 1:
             if any(shape[-1] == 4 for shape in more):
                 return "scores_and_boxes"

@@ -23,8 +23,15 @@ from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.views import mirrored_boxes
 from unpool.task import Description, Exhibit, Results, TrainingSetup
-from unpool.tasks.detection_answers import Selection, answer_one_stage, answer_two_stages, clip, join_boxes
+from unpool.tasks.detection_answers import (
+    Selection,
+    answer_one_stage,
+    answer_two_stages,
+    join_boxes,
+    on_images,
+)
 from unpool.tasks.detection_losses import (
+    Regions,
     draw_regions,
     first_stage_losses,
     one_stage_losses,
@@ -62,7 +69,7 @@ class Detection(OneForward):
     points = ("boxes",)
     mistakes = ("mistakes", "mistake_costs")
     published = MappingProxyType({"coco": "coco_fasterrcnn"})
-    takes = ("boxes",)
+    takes = ("boxes", "boxes_and_masks")
     views = ("flip", "colors")
     averages = "the boxes of all, of which one that overlaps a better one of its class is left out"
     joins_networks = True
@@ -116,13 +123,19 @@ class Detection(OneForward):
             **_MORE,
         }
 
+    def freeze(self, model: nn.Module) -> None:
+        """Takes the gradient of a branch that gives more of each box than this task learns."""
+        branch = getattr(model, "branch", None) if hasattr(model, "region_maps") else None
+        if isinstance(branch, nn.Module):
+            branch.requires_grad_(requires_grad=False)
+
     def forward(self, model: nn.Module, inputs: Batch) -> Seen:
         """What the network gives for the images.
 
         Raises:
             RecipeError: it is no detector, or scores another number of classes.
         """
-        return look(model, inputs, num_classes=self.outputs)
+        return look(model, inputs, num_classes=len(self.info.classes))
 
     def loss(self, output: Seen, batch: Batch) -> Losses:
         """Of one stage `classes` and `boxes`; of two also `objectness` and `proposals`, of the first.
@@ -134,22 +147,36 @@ class Detection(OneForward):
         if seen.is_training:
             self._compare(seen.output, (batch["image"].shape[-2], batch["image"].shape[-1]))
         if isinstance(seen.output, AnchoredBoxes):
-            return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=self.outputs)
+            return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=len(self.info.classes))
         losses = first_stage_losses(seen.output, truth, seen.proposing)
         regions = [draw_regions(*pair, practice) for pair in zip(seen.proposals, truth, strict=True)]
         classified = seen.classify([one.boxes for one in regions])
-        return losses | second_stage_losses(classified, regions, practice, weights=weights)
+        losses = losses | second_stage_losses(classified, regions, practice, weights=weights)
+        return losses | self.losses_of_boxes(seen, regions, batch)
+
+    def losses_of_boxes(self, seen: Seen, regions: Sequence[Regions], batch: Batch) -> Losses:
+        """Terms of what is learned of the regions beside class and box; written by a task that has more."""
+        return {}
 
     def decode(self, output: Seen, inputs: Batch) -> Prediction:
         """boxes (N, 4) on the image of `size_hw`, labels (N,) and score (N,), lists of B, each the best first."""
         seen, weights = output, output.detector.box_weights
         valid, practice = seen.valid_xyxy, seen.detector.practice
         if isinstance(seen.output, AnchoredBoxes):
-            selected = answer_one_stage(seen.output, valid, practice, weights=weights, num_classes=self.outputs)
+            selected = answer_one_stage(
+                seen.output, valid, practice, weights=weights, num_classes=len(self.info.classes)
+            )
         else:
             classified = seen.classify(seen.proposals)
             selected = answer_two_stages(classified, seen.proposals, valid, practice, weights=weights)
-        return _on_images(selected, Layout.of(inputs))
+        answer = on_images(selected, Layout.of(inputs))
+        return answer | self.answers_of_boxes(seen, selected, answer["boxes"], inputs)
+
+    def answers_of_boxes(
+        self, seen: Seen, selected: Sequence[Selection], boxes: Sequence[Tensor], inputs: Batch
+    ) -> Prediction:
+        """What is answered of the selected boxes, which are `boxes` on their images, beside class and score."""
+        return {}
 
     def opinion(self, model: nn.Module, inputs: Batch) -> Prediction:
         return self.answer(model, inputs)
@@ -251,14 +278,3 @@ class Detection(OneForward):
             best = best_iou(here.boxes, output.anchors.float().cpu(), output.level.cpu())
             if text := warning_of(here, best, self.info.classes):
                 _log.warning(text)
-
-
-def _on_images(selected: Sequence[Selection], layout: Layout) -> Prediction:
-    """Answers on the network's input as a prediction on the images."""
-    boxes = layout.boxes_to_image([one.boxes for one in selected])
-    ends = [torch.cat([size.new_zeros(2), size.flip(0)]).float() for size in layout.size_hw]
-    return {
-        "boxes": [clip(one, end) for one, end in zip(boxes, ends, strict=True)],
-        "labels": [one.labels for one in selected],
-        "score": [one.scores for one in selected],
-    }

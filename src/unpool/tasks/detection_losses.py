@@ -120,11 +120,13 @@ class Regions(NamedTuple):
         boxes: (R, 4) on the network's input, those that answer for a box first.
         labels: (R,) 0 for background, else 1 + class.
         targets: (R, 4) boxes that they answer for; of background the region itself.
+        rows: (P,) position of what the first P regions answer for among the boxes of the batch.
     """
 
     boxes: Tensor
     labels: Tensor
     targets: Tensor
+    rows: Tensor
 
 
 def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions:
@@ -145,14 +147,14 @@ def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions
     labels, targets = torch.zeros_like(drawn), boxes[drawn]
     labels[: len(for_boxes)] = truth.labels[matches[for_boxes]] + 1
     targets[: len(for_boxes)] = truth.boxes[matches[for_boxes]]
-    return Regions(boxes[drawn], labels, targets)
+    return Regions(boxes[drawn], labels, targets, truth.rows[matches[for_boxes]])
 
 
 def second_stage_losses(
     output: ClassifiedRegions, regions: Sequence[Regions], practice: Practice, *, weights: Weights
 ) -> Losses:
     """Terms `classes` and `boxes` of the second stage; the deltas are those of the true class alone."""
-    boxes, labels, targets = (torch.cat(parts) for parts in zip(*regions, strict=True))
+    boxes, labels, targets, _ = (torch.cat(parts) for parts in zip(*regions, strict=True))
     has_box = labels.nonzero()[:, 0]
     wanted = encode(targets[has_box], boxes[has_box], weights)
     deltas = output.deltas[has_box, labels[has_box]]

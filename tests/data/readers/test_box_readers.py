@@ -91,6 +91,18 @@ def test_mask_of_polygons_is_that_of_cocos_own_tools():
         assert np.array_equal(drawn, expected.astype(bool))
 
 
+@pytest.mark.parametrize("kind", ["circle", "comb"])
+def test_mask_of_a_million_corners_is_drawn_whatever_they_cross(kind):
+    """The edges of the comb are 460 million pixels long: COCO's own tools would take 20 GB for them."""
+    count = 1_000_000
+    turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    circle = np.stack([320 + 200 * np.cos(turn), 240 + 200 * np.sin(turn)], axis=1)
+    comb = np.stack([np.linspace(0, 640, count), np.where(np.arange(count) % 2, 10, 470)], axis=1)
+    corners = {"circle": circle, "comb": comb}[kind].astype(np.float32)
+    drawn = draw_instance(Region(1, polygons=(corners,)), (480, 640))
+    assert drawn.sum() == pytest.approx({"circle": np.pi * 200**2, "comb": 640 * 461}[kind], rel=0.01)
+
+
 def test_run_lengths_in_letters_are_drawn_as_cocos_own_tools_do():
     rng = np.random.default_rng(0)
     for share in (0.02, 0.5, 0.98):

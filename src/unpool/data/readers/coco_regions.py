@@ -16,6 +16,7 @@ from unpool.errors import DataError
 from unpool.ops.run_lengths import checked_runs
 
 _MANY = 2000  # corners, from which on Pillow is slower
+_LONG = 10_000_000  # pixels of edge, for each of which COCO's own tools take 100 bytes
 
 
 class Region(NamedTuple):
@@ -120,17 +121,23 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
 def draw_instance(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Returns what `draw_region` does, the pixels of polygons as COCO itself has them: true to half a pixel.
 
-    `draw_region` also fills the pixels to the left of and above an edge, which hides people well and makes masks large.
+    `draw_region` also fills the pixels to the left of and above an edge, which hides people well and makes masks large;
+    it draws polygons whose edges are longer together than those of any thing, for which COCO's tools lack the memory.
 
     Raises:
         ValueError: as `draw_region`.
     """
-    if region.runs is not None:
+    if region.runs is not None or sum(map(_length, region.polygons)) > _LONG:
         return draw_region(region, size_hw)
     from faster_coco_eval.core import mask  # imports OpenCV where there is one
 
     encoded = mask.frPyObjects([corners.reshape(-1).tolist() for corners in region.polygons], *size_hw)
     return mask.decode(mask.merge(cast("list[dict]", encoded))).view(bool)
+
+
+def _length(corners: NDArray[np.float32]) -> float:
+    """Returns the length of all edges, each counted along the axis on which it is longer."""
+    return float(np.abs(np.roll(corners, -1, axis=0) - corners).max(1).sum(dtype=np.float64))
 
 
 def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@
 """
 
 from unpool.models.catalog import Variant
-from unpool.models.detection import faster_rcnn, retinanet, ssd
+from unpool.models.detection import faster_rcnn, mask_rcnn, retinanet, ssd
 
-MODULES = (faster_rcnn, ssd, retinanet)
+MODULES = (faster_rcnn, ssd, retinanet, mask_rcnn)
 MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}
