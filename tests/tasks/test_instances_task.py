@@ -9,7 +9,8 @@ from unpool.errors import RecipeError
 from unpool.ops.run_lengths import decode_rle
 from unpool.task import check_described, check_measured
 from unpool.tasks.detection import Detection
-from unpool.tasks.detection_losses import Regions
+from unpool.tasks.detection_losses import Regions, draw_regions
+from unpool.tasks.detection_truth import truths
 from unpool.tasks.instances import Instances
 from unpool.training.step import total_loss
 from unpool.types import DataInfo
@@ -198,3 +199,14 @@ def test_boxes_alone_leave_the_branch_for_masks_as_it_is():
     Instances(INFO).freeze(network)
     assert all(p.requires_grad for p in network.parameters())
     assert set(Detection(INFO).losses(network, scenes(TWO))) == {"objectness", "proposals", "classes", "boxes"}
+
+
+def test_rows_of_things_are_those_of_the_batch_though_some_do_not_count():
+    """A crowd stands before the things: masks are found by row."""
+    boxes = torch.cat([torch.tensor([[30.0, 2.0, 50.0, 20.0]]), TWO])
+    batch = batch_of(boxes, crowd=[torch.tensor([True, False, False])])
+    (truth,) = truths(batch, is_training=True)
+    assert truth.rows.tolist() == [1, 2]
+    regions = draw_regions(TWO.flip(0), truth, Branched().practice)
+    for row, target in zip(regions.rows, regions.targets, strict=False):
+        assert torch.equal(boxes[row], target)

@@ -67,9 +67,7 @@ class Instances(Detection):
         """`masks`: binary cross-entropy of the cells of the true class, by cell."""
         boxes = [one.boxes[: len(one.rows)] for one in regions]
         labels = torch.cat([one.labels[: len(one.rows)] for one in regions])
-        logits = seen.region_maps(boxes, len(self.info.classes) + 1)[
-            torch.arange(len(labels), device=labels.device), labels
-        ]  # (P, m, m)
+        logits = _of_class(seen.region_maps(boxes, len(self.info.classes) + 1), labels)
         side = logits.shape[-1]
         targets, are_known = [], []
         for masks, one, on_image in zip(batch["masks"], regions, Layout.of(batch).boxes_to_image(boxes), strict=True):
@@ -85,9 +83,7 @@ class Instances(Detection):
         """masks (N, H, W) bool at the size of the image, a list of B."""
         labels = torch.cat([one.labels for one in selected]) + 1
         logits = seen.region_maps([one.boxes for one in selected], len(self.info.classes) + 1)
-        shares = (
-            logits[torch.arange(len(labels), device=labels.device), labels].sigmoid().split([len(one) for one in boxes])
-        )
+        shares = _of_class(logits, labels).sigmoid().split([len(one) for one in boxes])
         sizes = Layout.of(inputs).size_hw.tolist()
         drawn = [paste_masks(*pair, (hw[0], hw[1])) for *pair, hw in zip(shares, boxes, sizes, strict=True)]
         return {"masks": drawn}
@@ -106,3 +102,8 @@ class Instances(Detection):
         """Masks as run lengths in COCO's form, under `segmentations`."""
         written = {key: value for key, value in record.items() if key != "masks"}
         return {**written, "segmentations": [encode_rle(mask) for mask in record["masks"]]}
+
+
+def _of_class(maps: Tensor, labels: Tensor) -> Tensor:
+    """(R, m, m): of maps (R, K + 1, m, m) those of the classes (R,), the background being 0."""
+    return maps[torch.arange(len(labels), device=labels.device), labels]
