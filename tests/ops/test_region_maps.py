@@ -38,7 +38,14 @@ def test_masks_are_drawn_as_in_torchvision_but_for_its_rounding_of_boxes():
 
 
 def test_mask_of_ones_is_the_pixels_whose_middles_lie_in_the_box():
-    boxes = torch.cat([BOXES, torch.tensor([[-4.0, 80.0, 6.0, 99.0], [50.1, 50.1, 50.4, 60.0], [7.0, 7.0, 7.0, 7.0]])])
+    boxes = torch.cat(
+        [
+            BOXES,
+            torch.tensor(
+                [[-4.0, 80.0, 6.0, 99.0], [50.1, 50.1, 50.4, 60.0], [20.7, 30.6, 44.0, 60.8], [7.0, 7.0, 7.0, 7.0]]
+            ),
+        ]
+    )
     y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in HW), indexing="ij")
     left, top, right, bottom = boxes.T[:, :, None, None]
     inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)

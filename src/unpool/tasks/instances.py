@@ -85,7 +85,10 @@ class Instances(Detection):
         logits = seen.region_maps([one.boxes for one in selected], len(self.info.classes) + 1)
         shares = _of_class(logits, labels).sigmoid().split([len(one) for one in boxes])
         sizes = Layout.of(inputs).size_hw.tolist()
-        drawn = [paste_masks(*pair, (hw[0], hw[1])) for *pair, hw in zip(shares, boxes, sizes, strict=True)]
+        drawn = [
+            paste_masks(of_image, on_image, (height, width))
+            for of_image, on_image, (height, width) in zip(shares, boxes, sizes, strict=True)
+        ]
         return {"masks": drawn}
 
     def unmirrored(self, opinion: Prediction, inputs: Batch) -> Prediction:
