@@ -96,6 +96,13 @@ PROOFS = {
     "cifar10_resnet20": Proof(
         recipe="cifar10_resnet20", data="cifar10_jpeg", rows=_top1("mark 87.0 %, aim 88.5 %; jpeg copies of CIFAR-10")
     ),
+    "cifar10_resnet56": Proof(recipe="cifar10_resnet56", data="cifar10_jpeg", rows=_top1("jpeg copies of CIFAR-10")),
+    "cifar10_resnet20_wide": Proof(
+        recipe="cifar10_resnet20_wide", data="cifar10_jpeg", rows=_top1("90 % in the fewest minutes; jpeg copies")
+    ),
+    "camvid_unet_efficientnet_lite0": Proof(
+        recipe="camvid_unet_efficientnet_lite0", data="camvid", rows=_segmentation("aim 0.70")
+    ),
     "cifar10_precision": Proof(
         recipe="cifar10_resnet20",
         data="cifar10_jpeg",

@@ -123,6 +123,18 @@ def test_running_statistics_follow_as_the_recipe_says(camvid, asked, momentum):
     assert {module.momentum for module in job.model.modules() if isinstance(module, _BatchNorm)} == {momentum}
 
 
+@pytest.mark.parametrize("key", ["precise_norms", "norm_momentum"])
+def test_statistics_of_frozen_norms_are_not_to_be_set_also_of_a_network_of_the_callers(camvid, key):
+    recipe = recipe_of(camvid, **{f"train.{key}": "average" if key == "norm_momentum" else True})
+    data = data_of(recipe)
+    loader = make_train_loader(recipe, data)
+    model = make_model(recipe, make_task(recipe, data), data.info).eval()
+    make_job(recipe, data, loader, model=model, stop=StopRequest())
+    frozen = load_recipe(recipe, {"model.frozen": [name for name, _ in model.named_children()]})
+    with pytest.raises(RecipeError, match=rf"train\.{key} is set and every batch norm of the network is frozen"):
+        make_job(frozen, data, loader, model=model, stop=StopRequest())
+
+
 def test_batch_is_the_largest_power_of_two_that_fits_and_no_larger_than_the_set(camvid, monkeypatch, caplog):
     recipe = recipe_of(camvid, **{"train.batch": "auto"})  # of 5 training images
     caplog.set_level("INFO")

@@ -2,15 +2,20 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 
 from tests.data.loading import Numbers
+from unpool import conduct
 from unpool.assemble.data import read_data
 from unpool.assemble.statistics import with_mean_image, with_statistics
-from unpool.ops.mean_image import unpack
+from unpool.custom_parts import CustomParts
+from unpool.errors import DataError
+from unpool.ops.mean_image import pack, unpack
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
+from unpool.run_directory import RunDirectory
 from unpool.types import Sample
 
 
@@ -73,6 +78,38 @@ def test_each_location_of_the_training_set_has_zero_mean(order, multiple) -> Non
     seen = torch.stack([made.normalize(made.resize(Ramps(10)[i]["image"])) for i in range(10)]).double()
     assert seen.mean(0)[:, :6, :7].abs().max() < 1e-5
     assert (made.std, made.mean) == (plain.std, plain.mean)
+
+
+def test_mean_image_is_counted_where_it_can_be_stopped() -> None:
+    told: list[tuple[int, int]] = []
+    with_mean_image(Preprocessing(size_hw=(6, 7)), Ramps(3), progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_resumed_run_keeps_the_mean_image_that_it_began_with(tmp_path, monkeypatch) -> None:
+    begun = pack(torch.full((3, 32, 32), 0.25))
+    counted = {"data.count": 4, "data.side": 32, "data.size": [32, 32], "data.normalize": "location"}
+    file = counted | {"data.mean_image": str(tmp_path / "mean.npy")}
+    np.save(tmp_path / "mean.npy", np.full((3, 32, 32), 0.25))
+    monkeypatch.setattr("unpool.assemble.data.with_mean_image", lambda *_, **__: pytest.fail("counted anew"))
+    for chosen in (counted, file):
+        made = read_data(load_recipe("scenes_unet", chosen), begun_with=begun).preprocessing
+        assert (made.normalization, made.mean_image) == ("location", begun)
+    with pytest.raises(DataError, match=r"mean\.npy holds another mean image than the run began with"):
+        read_data(load_recipe("scenes_unet", file), begun_with=pack(torch.zeros(3, 32, 32)))
+
+
+def test_resume_reads_the_mean_image_of_the_run(tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(conduct, "check_same_set", lambda *_: [])
+    monkeypatch.setattr(conduct, "read_data", lambda _, **options: asked.append(options["begun_with"]))
+    monkeypatch.setattr(RunDirectory, "read_json", lambda *_: {"preprocessing": {"mean_image": "AAAA"}})
+    for _ in range(2):
+        conduct._same_data(
+            load_recipe("scenes_unet"), RunDirectory(tmp_path), CustomParts(), unreadable=(), progress=lambda *_: None
+        )
+        (tmp_path / "recipe.yaml").touch()
+    assert asked == [None, "AAAA"]
 
 
 def test_recipe_asks_for_the_statistics_of_its_training_images(caplog) -> None:

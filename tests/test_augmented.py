@@ -6,11 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from unpool.assemble.augmented import EPOCHS, IMAGES, draw_augmented, show_augment
+from unpool.assemble import augmented
+from unpool.assemble.augmented import EPOCHS, IMAGES, _enlarged, _read, draw_augmented, show_augment
 from unpool.assemble.data import read_data
 from unpool.assemble.loaders import make_train_loader
 from unpool.cli import environment
 from unpool.cli.main import main
+from unpool.data.image_file import Unusable
 from unpool.errors import RecipeError
 from unpool.ops.drawing_sheet import SIDE, draw_sheet
 from unpool.recipe import load_recipe
@@ -39,6 +41,7 @@ def test_sheet_has_a_row_an_image_and_a_column_an_epoch(name, more):
 
 
 def test_sheet_shows_what_training_sees(monkeypatch):
+    monkeypatch.setattr(augmented, "LEAST", 1)  # nothing is enlarged
     recipe = load_recipe("scenes_unet", SMALL | {"data.augment": STEPS})
     data = read_data(recipe)
     drawn = []
@@ -53,6 +56,39 @@ def test_sheet_shows_what_training_sees(monkeypatch):
     for epoch in range(EPOCHS):
         assert rows[2][1 + epoch][0] == f"epoch {epoch}"
         assert torch.equal(rows[2][1 + epoch][1], loader.batch_of([position], epoch)["image"][0])
+
+
+def test_image_that_cannot_be_read_gives_way_to_the_next_one(monkeypatch):
+    class Some(list):
+        def __getitem__(self, index):
+            if index in self.damaged:
+                raise Unusable(f"{index}.png", "cut off")
+            return index
+
+    some = Some(range(6))
+    some.damaged = {0, 5}
+    assert _read(some, [0, 2, 5]) == {1: 1, 2: 2}  # what stands behind 5, at the start again, is no new image
+    some.damaged = set()
+    assert list(_read(some, [0, 2, 5])) == [0, 2, 5]
+    some.damaged = set(range(6))
+    with pytest.raises(Unusable, match="cut off"):
+        _read(some, [0, 2, 5])
+
+
+def test_small_image_is_enlarged_with_what_lies_on_it():
+    image, corner = torch.zeros(3, 32, 20, dtype=torch.uint8), torch.zeros(32, 20, dtype=torch.uint8)
+    image[:, 4:8, 2:6], corner[4:8, 2:6] = 255, 1
+    target = {"mask": corner, "boxes": torch.tensor([[2.0, 4.0, 6.0, 8.0]]), "labels": torch.tensor([3])}
+    target |= {"clean": image, "label": torch.tensor(1), "keypoints": torch.tensor([[2.0, 4.0]])}
+    large, moved = _enlarged(image, target)
+    assert large.shape == (3, 192, 120)  # by a whole factor
+    assert torch.equal(large, moved["clean"])
+    assert torch.equal(large[0] == 255, moved["mask"] == 1)
+    assert torch.allclose(moved["boxes"], 6 * target["boxes"])
+    assert (int(moved["label"]), moved["labels"].tolist()) == (1, [3])
+    assert torch.allclose(moved["keypoints"], torch.tensor([[14.5, 26.5]]))  # the centre of the same pixel
+    wide = torch.zeros(1, 60, 100, dtype=torch.uint8)
+    assert _enlarged(wide, target) == (wide, target)
 
 
 def test_recipe_without_augmentation_has_nothing_to_show():

@@ -1,18 +1,20 @@
 """The joints that trade places in a mirror: named by the recipe, by the reader, or by their names."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.data.readers.trees import coco, lsp
 from tests.small_figures import SMALL
-from unpool import run
+from unpool import conduct, run
 from unpool.assemble.data import read_data, training_setup
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.data.augment import Augment
 from unpool.data.augment.flip import Flip
 from unpool.data.figures import Figures
+from unpool.data.order import Sequential
 from unpool.errors import DataError, RecipeError
 from unpool.predictor import load
 from unpool.recipe import load_recipe
@@ -28,6 +30,24 @@ CHOSEN = {"data.flip_pairs": [["left_hip", "right_hip"]]}
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "classes", "says"),
+    [
+        ("folder_resnet18", ("turn_left", "cat", "turn_right"), "by name turn_left and turn_right are sides"),
+        ("scenes_unet", ("left_lane", "right_hand", "sky"), "by name left_lane, right_hand are sides"),
+        ("folder_resnet18", ("size_S", "size_L", "size_R"), None),
+        ("figures_hourglass", ("left", "right"), None),  # which learns joints
+    ],
+)
+def test_flip_in_training_warns_of_classes_that_are_sides(recipe, classes, says):
+    loader = SimpleNamespace(order=Sequential(8, batch=1))
+    for flips in (True, False):
+        loaded = load_recipe(recipe, {"data.augment": [{"flip": {}}] if flips else ["crop"], "train.batch": 1})
+        warnings = conduct._data_warnings(loaded, DataInfo(classes=classes), loader)
+        assert len(warnings) == (flips and says is not None)
+        assert all("data.augment has flip, which keeps the class" in one and says in one for one in warnings)
 
 
 def named(info):

@@ -92,7 +92,7 @@ def test_loaded_weights_stay_and_the_others_are_drawn(tmp_path, caplog):
     rest = [name for name, p in plain.named_parameters() if p.dim() == 4 and not name.startswith("backbone.")]
     assert rest
     assert not any(torch.equal(plain.state_dict()[name], drawn.state_dict()[name]) for name in rest)
-    assert "model.init=lecun draws those weights that" in caplog.text
+    assert caplog.text.count("model.init=lecun draws those weights that") == 1
     with pytest.raises(RecipeError, match=r"model\.init is lsuv, which scales every layer by the data"):
         load_recipe(recipe, {"model.init": "lsuv"})
 
@@ -124,6 +124,12 @@ def test_show_init_compares_the_published_weights_with_those_asked_for():
     assert all(one.activation == pytest.approx(1, abs=0.11) for one in report.signals["lsuv"])
     with pytest.raises(RecipeError, match="no init is called 'her'"):
         show_init("scenes_unet", SMALL, inits=["her"])
+
+
+def test_show_init_freezes_what_training_freezes():
+    frozen = show_init("scenes_unet", {**SMALL, "model.frozen": ["backbone"]}).signals["published"]
+    assert frozen[0].gradient is None
+    assert frozen[-1].gradient is not None
 
 
 def test_show_init_writes_a_page_and_prints_a_table(capsys, monkeypatch, tmp_path):

@@ -36,6 +36,10 @@ def test_a_run_averaged_with_itself_has_its_metrics(runs):
     assert unpool.evaluate(runs)["mean_iou"] != one["mean_iou"]
 
 
+def test_run_says_whether_its_training_kept_the_classes_of_mirrored_images(runs):
+    assert unpool.load(runs[0]).keeps_sides  # scenes_unet has flip
+
+
 def test_command_prints_what_it_averaged(runs, capsys):
     assert run_verb(["evaluate", *runs, "data.count=4", "--tta", "flip,rotations", "--json"], from_shell=False) == 0
     captured = capsys.readouterr()

@@ -3,11 +3,15 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import unpool
 from unpool import probing
 from unpool.errors import RecipeError
+from unpool.layers.dropout import DropConnectLinear
+from unpool.tasks.classification import Classification
 from unpool.training.callbacks import Callback
+from unpool.types import DataInfo
 
 TRANSFER = {
     **{"model.frozen": ["backbone.stem"], "train.backbone_lr": 0.1, "train.layer_decay": 0.5, "train.ema": 0.9},
@@ -44,10 +48,11 @@ def probed(folder, by="ridge", **more):
     return unpool.probe(**parts, model="cifar_resnet20", by=by, overrides={"model.width": 4, **more}, run=folder)
 
 
-def test_fitted_classifier_is_a_run_that_evaluate_and_predict_read(tmp_path, monkeypatch, caplog):
+def test_fitted_classifier_is_a_run_that_evaluate_and_predict_read(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     metrics = probed(tmp_path / "run")
     assert "model.weights is not set" in caplog.text
+    assert "network  cifar_resnet20" in capsys.readouterr().err
     assert metrics["top1"] > 0.5
     assert (metrics["training"]["features"], metrics["training"]["images"]) == (16, 20)
     again = unpool.evaluate(metrics["run"], reader=images(10, 1))
@@ -69,6 +74,13 @@ def test_features_are_computed_once_for_the_same_images_weights_and_preprocessin
     probed(tmp_path / "mended")
 
 
+def test_probe_fits_the_probabilities_that_the_answers_have(tmp_path, monkeypatch):
+    asked, fit = [], probing.fit_linear
+    monkeypatch.setattr(probing, "fit_linear", lambda *a, **how: asked.append(how["activation"]) or fit(*a, **how))
+    probed(tmp_path / "run", **{"task.loss": "binary_cross_entropy"})
+    assert asked == ["sigmoid"]
+
+
 def test_recipe_without_scores_of_classes_is_not_probed():
     with pytest.raises(RecipeError, match="task segmentation has no one score a class"):
         unpool.probe("scenes_unet")
@@ -88,3 +100,31 @@ def test_rates_of_a_recipe_reach_the_optimizer(tmp_path):
     rates = Rates()
     trained(tmp_path / "run", 1, callbacks=[rates])
     assert rates.seen == {1.0, 0.1, 0.05, 0.025}
+
+
+class Twice(nn.Module):
+    """A classifier with a head that it does not give, registered last."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.other = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, image):
+        return self.head(image.mean((2, 3)))
+
+
+def test_layer_that_is_fitted_is_the_one_whose_output_the_network_gives():
+    network, task = Twice(), Classification(DataInfo(classes=("a", "b")))
+    assert probing._last_layer(network, task, torch.rand(1, 3, 8, 8)) is network.head
+    gate = nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.Softmax(1), nn.Linear(2, 2))
+    assert probing._last_layer(gate, task, torch.rand(1, 3, 2, 2)) is gate[3]
+    scaled = nn.Sequential(nn.Flatten(), DropConnectLinear(12, 2))
+    with pytest.raises(RecipeError, match="does not give what a linear layer"):
+        probing._last_layer(scaled.eval(), task, torch.rand(1, 3, 2, 2))
+
+
+def test_features_of_a_network_of_the_caller_s_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parts = {"task": "classification", "train": images(20), "val": images(10, 1), "classes": ("dark", "bright")}
+    unpool.probe(**parts, model=Twice(), run=tmp_path / "run")
+    assert not (tmp_path / "cache" / "unpool" / "features").exists()

@@ -34,7 +34,15 @@ def smaller(recipe):
         small["train.lr"] = 1e-4
     if "widths" in options:
         small["model.widths"] = [8] * len(options["widths"])
-    return small
+    return small | _without_files(recipe)
+
+
+def _without_files(recipe):
+    """No weights of a package, or of a run that is not there, and no values of masks that a tiny set does not have."""
+    small = {} if recipe.model.weights is None else {"model.weights": None, "model.new_head": False}
+    return small | (
+        {"data.mask_values": None, "data.val_share": 0.25} if recipe.data.options.get("mask_values") else {}
+    )
 
 
 def tree_of(recipe):

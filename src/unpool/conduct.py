@@ -10,13 +10,12 @@ from typing import Any
 import torch
 
 from unpool import machine
-from unpool.assemble.anchors import with_planned_anchors
-from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
-from unpool.assemble.statistics import with_colour_axes
+from unpool.assemble.mirror import kept_sides
+from unpool.assemble.settling import settled
 from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped, whole_of
@@ -25,7 +24,7 @@ from unpool.errors import EnvironmentFault, RecipeError
 from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
-from unpool.recipe import Recipe, dump_recipe, fit_to_length, load_recipe, load_run_recipe, settings_in_common
+from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe, settings_in_common
 from unpool.report import write_report
 from unpool.report_pictures import draw_examples
 from unpool.run_directory import (
@@ -56,7 +55,7 @@ from unpool.training.preflight import dry_run
 from unpool.training.state import count_of, final_state, restore, use_final
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
-from unpool.types import Batch, Part
+from unpool.types import Batch, DataInfo, Part
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +78,6 @@ def train_to_end(
         DataError: a set cannot be used, or is not the one that a resumed run began with.
     """
     stopwatch = Stopwatch(time.monotonic())
-    recipe = fit_to_length(recipe)
     state = load(directory / STATES)
     is_other_count = state is not None and count_of(state[1]) != processes.world_size()  # cores are shared otherwise
     if recipe.train.threads != "auto" and not is_other_count:
@@ -94,8 +92,7 @@ def train_to_end(
         unreadable = state[1]["counters"].get("unreadable", []) if state is not None else []
         data, unreadable = _same_data(recipe, directory, custom, unreadable=unreadable, progress=tick)
         _require_same_start(recipe, data, state)
-        recipe = with_colour_axes(with_planned_anchors(recipe, data), data.train.samples)
-        recipe = with_fitting_batch(recipe, data, model=custom.model)
+        recipe = settled(recipe, data, model=custom.model)
         loader = make_train_loader(recipe, data, order=custom.order)
         job = make_job(recipe, data, loader, model=custom.model, stop=stop, is_resumed=state is not None)
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
@@ -181,14 +178,19 @@ def _same_data(
     progress: Callable[[int, int], None],
 ) -> tuple[Data, list[str]]:
     """The data, of a run that has begun what it began with, and those of `unreadable` that were not repaired since."""
-    recorded = directory.read_json(DATA) if (directory / RECIPE).is_file() else None
-    data = read_data(recipe, train=custom.train, val=custom.val, recorded=recorded, progress=progress)
+    recorded = mean_image = None
+    if (directory / RECIPE).is_file():
+        recorded = directory.read_json(DATA)
+        mean_image = directory.read_json(CONFIG)["preprocessing"]["mean_image"]
+    data = read_data(
+        recipe, train=custom.train, val=custom.val, recorded=recorded, begun_with=mean_image, progress=progress
+    )
     repaired = [] if recorded is None else check_same_set(directory, data, unreadable)
     return data, sorted(set(unreadable) - set(repaired))
 
 
-def _batch_warnings(recipe: Recipe, loader: Loader) -> list[str]:
-    warnings, order = [], whole_of(loader.order)
+def _data_warnings(recipe: Recipe, info: DataInfo, loader: Loader) -> list[str]:
+    warnings, order = kept_sides(recipe, info), whole_of(loader.order)
     if order.batch < recipe.train.images:
         warnings.append(
             f"train.batch is {recipe.train.batch} and the training set has {order.batch} images: a step takes all"
@@ -206,10 +208,10 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     batch, smallest, parts = _first_batch(loader, job)
     with batch_that_fits(job, batch):
         warnings = [
-            *_batch_warnings(recipe, loader),
+            *_data_warnings(recipe, data.info, loader),
             *job.task.warnings(training_setup(recipe, data, starts_new=starts_new)),
             *dry_run(job, batch, smallest=smallest, parts=parts),
-            *warn_of_statistics(job),
+            *warn_of_statistics(job, is_precise=recipe.train.precise_norms),
             *warn_of_processes(job, whole_of(loader.order).batch),
         ]
         for warning in dict.fromkeys(chain.from_iterable(processes.gathered(warnings))):
@@ -234,7 +236,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
     timed = ", ".join(f"{name} {taken_s:.3f} s" for name, taken_s in choice.measured.items())
     _log.debug("trains in %s, %s (one batch: %s)", choice.precision, choice.memory_format, timed)
     job = replace(job, precision=choice.precision, memory_format=choice.memory_format)
-    settled = {
+    chosen = {
         "data.mean": list(data.preprocessing.mean),
         "data.std": list(data.preprocessing.std),
         "data.workers": loader.workers,
@@ -242,7 +244,7 @@ def _settle(recipe: Recipe, data: Data, loader: Loader, *, job: Job, starts_new:
         "train.precision": choice.precision,
         "train.memory_format": choice.memory_format,
     }
-    return job, load_recipe(recipe, settled), choice.seconds_per_step
+    return job, load_recipe(recipe, chosen), choice.seconds_per_step
 
 
 def _first_batch(loader: Loader, job: Job) -> tuple[Batch, int, tuple[Part | None, Part | None]]:
@@ -347,7 +349,7 @@ def _training(job: Job, around: Around, *, time_s: float) -> dict[str, Any]:
     """Facts of the run itself, apart from the metrics, whose names are the task's."""
     return {
         "best_step": around.evaluation.best_step,
-        "ended_early": job.counters.is_ended,
+        "ended_early": job.counters.is_ended and job.counters.epoch < job.epochs,
         "selection": None if around.patience is None else around.patience.selection(job),
         "skipped_steps": job.counters.skipped,
         "images_seen": job.counters.images,

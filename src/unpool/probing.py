@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unpool.assemble.data import read_data
+from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
 from unpool.assemble.model import make_model, make_task
+from unpool.assemble.settling import settled
 from unpool.conduct import write_description
 from unpool.custom_parts import begin
 from unpool.data.store import ScanResult
@@ -68,6 +70,7 @@ class _Parts(NamedTuple):
     last: nn.Linear
     preprocessing: Preprocessing
     info: DataInfo
+    is_known: bool  # the recipe says what the network computes; of a caller's network its weights alone are seen
 
 
 def probe(  # noqa: PLR0913, a public verb
@@ -86,7 +89,8 @@ def probe(  # noqa: PLR0913, a public verb
     """Fits a linear classifier on a network's fixed features, and leaves a run directory as `train` does.
 
     The linear layer is the network's last one: `predict` and `evaluate` read the run as any other. Features are kept
-    in the user's cache, so that another method costs seconds. Those of an earlier stage: `model.name=stage_classifier`.
+    in the user's cache, so that another method costs seconds. Those of an earlier stage:
+    `model.name=stage_classifier`, with `model.backbone` the network that it is to be of, and `model.at_stride`.
 
     Args:
         recipe: of a classifier, such as folder_resnet18 with `model.weights=imagenet`; as `train` takes it. What it
@@ -128,15 +132,17 @@ def probe(  # noqa: PLR0913, a public verb
         directory = RunDirectory.create(name, run)
         with directory.held(), directory.removed_if_unused():
             data = read_data(settings, train=custom.train, val=custom.val, progress=tell)
+            settings = settled(settings, data, model=custom.model)
             made = make_task(settings, data)
             network = make_model(settings, made, data.info) if custom.model is None else custom.model
             network.to(make_device(settings)).eval()
-            asked = _Parts(settings, made, network, _last_layer(network, made), data.preprocessing, data.info)
+            _log.info("network  %s", settings.model.described if custom.model is None else custom.network)
+            asked = _parts(settings, made, network, data, is_known=custom.model is None)
             seen = _features(asked, data.train)
             facts = _fit(asked, seen, by)
-            settled = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
+            counted = {"data.mean": list(data.preprocessing.mean), "data.std": list(data.preprocessing.std)}
             custom = replace(custom, why_no_resume=_WHY_NO_RESUME)
-            write_description(directory, load_recipe(settings, settled), made, data=data, custom=custom)
+            write_description(directory, load_recipe(settings, counted), made, data=data, custom=custom)
             directory.write_tensors(LAST, joined_state(network.state_dict(), made.state_dict()))
             metrics = measured(_predictor(asked), settings, data.val.samples)
             counts = {"train": len(seen.labels), "val": len(data.val.samples)}
@@ -164,10 +170,16 @@ def features(
         RecipeError: as `probe`, or there is no such split.
 
     Example:
-        >>> small = {"data.root": "photos", "model.weights": "imagenet"}
-        >>> seen = features("folder_resnet18", small)  # doctest: +SKIP
-        >>> seen.values.shape  # doctest: +SKIP
-        torch.Size([244, 512])
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for part, name in [(part, name) for part in ("train", "val") for name in ("dark", "bright")]:
+        ...         Path(folder, part, name).mkdir(parents=True)
+        ...         Image.new("RGB", (32, 32), 255 if name == "bright" else 0).save(Path(folder, part, name, "a.png"))
+        ...     small = {"data.root": folder, "data.size": [32, 32], "model.width": 4}
+        ...     seen = features("folder_resnet18", small)
+        >>> seen.values.shape, seen.labels.tolist()
+        (torch.Size([2, 32]), [0, 1])
     """
     if split not in ("train", "val"):
         raise RecipeError(f"split is {split!r}; a recipe has train and val")
@@ -181,9 +193,10 @@ def features(
         )
         _require_scores(settings)
         data = read_data(settings, progress=tell)
+        settings = settled(settings, data)
         task = make_task(settings, data)
         network = make_model(settings, task, data.info).to(make_device(settings)).eval()
-        asked = _Parts(settings, task, network, _last_layer(network, task), data.preprocessing, data.info)
+        asked = _parts(settings, task, network, data, is_known=True)
         return _features(asked, data.train if split == "train" else data.val)
 
 
@@ -198,20 +211,40 @@ def _require_scores(recipe: Recipe) -> None:
         raise RecipeError("data.noise makes features of noise: set data.noise=null")
 
 
-def _last_layer(network: nn.Module, task: Task) -> nn.Linear:
-    """The last layer of a classifier.
+def _parts(recipe: Recipe, task: Task, network: nn.Module, data: Data, *, is_known: bool) -> _Parts:
+    loader = make_eval_loader(recipe, data.train.samples, data.preprocessing)
+    prepare = Prepare(data.preprocessing, make_device(recipe))
+    try:
+        image = prepare(loader.batch_of([0], 0))["image"]
+    finally:
+        loader.close()
+    return _Parts(recipe, task, network, _last_layer(network, task, image), data.preprocessing, data.info, is_known)
+
+
+def _last_layer(network: nn.Module, task: Task, image: Tensor) -> nn.Linear:
+    """The last layer of a classifier, whose output is the network's on an image (1, C, H, W).
 
     Raises:
         RecipeError: it is not linear, or not what the network gives.
     """
-    linear = [part for part in network.modules() if isinstance(part, nn.Linear)]
-    if not linear or linear[-1].out_features != task.outputs or linear[-1].bias is None:
+    gave: dict[nn.Module, Any] = {}
+    plain = [part for part in network.modules() if type(part) is nn.Linear]  # others scale what they are given
+    hooks = [part.register_forward_hook(lambda layer, _, output: gave.__setitem__(layer, output)) for part in plain]
+    try:
+        with torch.inference_mode():
+            output = network(image)
+            scores = getattr(output, "logits", output)  # of several heads the main one
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = next((layer for layer in plain if layer in gave and gave[layer] is scores), None)
+    if last is None or last.out_features != task.outputs or last.bias is None:
         name = type(network).__name__
         raise RecipeError(
-            f"the last layer of {name} is not linear with a bias and {task.outputs} outputs, one a class, so that "
-            "nothing can be fitted: choose a classifier that ends in one, such as resnet18"
+            f"{name} does not give what a linear layer with a bias and {task.outputs} outputs, one a class, makes, so "
+            "that nothing can be fitted: choose a classifier that ends in one, such as resnet18"
         )
-    return linear[-1]
+    return last
 
 
 def _features(asked: _Parts, scanned: ScanResult) -> Features:
@@ -237,9 +270,9 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 
 def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
-    """The file of features: by images, preprocessing and all weights but those of the last layer."""
+    """The file of features: by version, network, images, preprocessing and all weights but those of the last layer."""
     folder, record = cache_folder("features"), scanned.record()
-    if folder is None or not (record["files"] or record.get("checksums")):
+    if folder is None or not asked.is_known or not (record["files"] or record.get("checksums")):
         return None
     ours = {id(value) for value in asked.last.state_dict(keep_vars=True).values()}
     sums = hashlib.sha256()
@@ -247,7 +280,11 @@ def _cache_file(asked: _Parts, scanned: ScanResult) -> Path | None:
         if id(value) not in ours:
             sums.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
             sums.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.dim() else b"")
-    options = {"network": asked.recipe.model.model_dump(mode="json"), "preprocessing": asked.preprocessing.to_json()}
+    options = {
+        "unpool": version("unpool"),
+        "network": asked.recipe.model.model_dump(mode="json"),
+        "preprocessing": asked.preprocessing.to_json(),
+    }
     contents = {"names": list(scanned.samples.names), "sums": record.get("checksums"), "files": _sums(record["files"])}
     sums.update(json.dumps([options, contents], sort_keys=True).encode())
     return folder / f"{sums.hexdigest()}.safetensors"
@@ -279,7 +316,8 @@ def _fit(asked: _Parts, seen: Features, by: By) -> dict[str, Any]:
     if asked.recipe.model.weights is None:
         _log.warning("model.weights is not set: features are those of a network as it is drawn, or as it was passed")
     _log.info("%d features of each of %d images, fitted by %s", seen.values.shape[1], len(seen.labels), by)
-    fit = fit_linear(seen.values, seen.labels, num_classes=asked.task.outputs, by=by, seed=asked.recipe.train.seed)
+    how: dict[str, Any] = {"num_classes": asked.task.outputs, "activation": asked.task.activation or "softmax"}
+    fit = fit_linear(seen.values, seen.labels, **how, by=by, seed=asked.recipe.train.seed)
     with torch.no_grad():
         asked.last.weight.copy_(fit.weight)
         asked.last.bias.copy_(fit.bias)

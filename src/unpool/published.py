@@ -4,12 +4,15 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from unpool.assemble.data import make_reader
 from unpool.data.classes import match, nfc
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
+from unpool.data.synset_tree import read_tree
 from unpool.errors import DataError
 from unpool.models import row_of
 from unpool.models.pretrained import Origin, origin
@@ -66,6 +69,9 @@ def published_on(
     reader = make_reader(settings, split)
     classes = classes_by_name(reader.info.classes, source, reader.info.synsets)
     reader = make_reader(settings, split, classes=classes)
+    if reader.info.tree and source.synsets:  # the set's words may be those of a few classes
+        tree = read_tree(Path(settings.data.root or "") / settings.data.options["tree"], source.synsets)
+        reader.info = replace(reader.info, synsets=source.synsets, tree=tree)
     if isinstance(reader, MeasuringReader) and reader.origin["drawn"]:
         _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return Measured(load_published(name, weights, classes=classes), settings, reader)

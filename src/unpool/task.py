@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from unpool.types import Batch, DataInfo, Losses, Metric, Prediction, Samples
+from unpool.types import Activation, Batch, DataInfo, Losses, Metric, Prediction, Samples
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
 _ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
@@ -173,6 +173,14 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def outputs(self) -> int:
         """Channels or numbers that the network gives: `num_classes` of `models.build`."""
+
+    @property
+    def activation(self) -> Activation | None:
+        """What makes probabilities of its network's scores, which are logits; None where it answers with none.
+
+        "softmax" makes those of the classes add up to 1, "sigmoid" gives each class one by itself.
+        """
+        return None
 
     @property
     def added_channels(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+Activation = Literal["softmax", "sigmoid"]  # makes probabilities of logits: that add up to 1, or one a class alone
 IGNORE = 255  # the mask value that no loss and no metric sees; every reader maps its own "void" to it
 
 BATCH_KEYS = {

@@ -100,7 +100,7 @@ def test_misspelt_key_is_refused_with_the_nearest(refused):
 @pytest.mark.parametrize(
     ("key", "values", "allowed"),
     [
-        ("batch", ["0", "-1", "1.5", "'32'", "true"], "it must be a whole number at least 1"),
+        ("batch", ["0", "-1", "1.5", "'32'", "true"], "it must be auto or a whole number at least 1"),
         ("lr", ["0", ".nan", ".inf", "-1", "'0.1'"], "it must be a finite number at least 1e-12 and at most 1000000"),
         ("epochs", ["0", "-3", "2.5", "true"], "it must be a whole number at least 1"),
     ],
@@ -327,3 +327,13 @@ def test_no_color_and_no_terminal_mean_no_colour(tmp_path):
     piped = started("train", "scenes_unet", *WORDS, "--run", "b", env={"TERM": "xterm-256color"})
     assert piped.returncode == 0
     assert "\x1b" not in piped.stdout + piped.stderr
+
+
+def test_run_whose_name_has_an_equals_sign_is_no_override(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("unpool.run.evaluate", lambda runs, overrides, **more: asked.append((runs, overrides)) or {})
+    monkeypatch.setattr("unpool.cli.evaluate.write_metrics", lambda metrics: None)
+    run = tmp_path / "lr=0.1"
+    run.mkdir()
+    assert main(["evaluate", str(tmp_path), str(run), "data.root=x"]) == 0
+    assert asked == [([tmp_path, run], ["data.root=x"])]

@@ -28,7 +28,7 @@ def test_curve_is_printed_and_drawn_and_nothing_else_is_written(folder, capsys):
 def test_json_has_the_curve_and_what_it_says(folder, capsys):
     assert main(["find-lr", "scenes_unet", *SMALL, "--steps", "30", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
-    assert set(values) == {"rates", "losses", "smoothed", "proposal", "lowest", "too_low", "too_high"}
+    assert set(values) == {"rates", "losses", "smoothed", "proposal", "lowest", "too_low", "too_high", "broke_at"}
     assert len(values["rates"]) == len(values["losses"])
 
 
@@ -36,6 +36,7 @@ def test_json_has_the_curve_and_what_it_says(folder, capsys):
     ("words", "says"),
     [
         (["--steps", "5"], "steps is 5; a curve needs at least 30"),
+        (["--steps", "0"], "steps is 0; a curve needs at least 30"),
         (["-o", "curve.png"], "must end in .html"),
         (["-o", "mine.html"], "no file is replaced"),
     ],

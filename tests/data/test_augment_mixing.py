@@ -1,6 +1,7 @@
 """Mixed images: what is mixed with what, how much, and what the loss learns of it."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,15 +9,16 @@ from torch import Tensor
 
 from unpool.assemble import loaders
 from unpool.assemble.data import read_data
-from unpool.assemble.loaders import _shared_out, make_train_loader
+from unpool.assemble.loaders import _require_others, _require_unpadded, _shared_out, make_train_loader
 from unpool.data.augment import AUGMENTATIONS, Augment
 from unpool.data.draws import Draws
 from unpool.data.order import ByRank, Sequential
 from unpool.errors import RecipeError
-from unpool.ops.mixing import PAIR
+from unpool.ops.mixing import PAIR, partners
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import load_recipe
 from unpool.tasks.classification import Classification
+from unpool.training.preflight import head
 from unpool.types import Batch, DataInfo, Sample
 
 MIXING = ["mixup", "cutmix"]
@@ -180,6 +182,13 @@ def test_other_tasks_refuse_mixing_by_name(name):
     load_recipe("mnist_convnet", [f"data.augment=[{name}]", "data.root=."])
 
 
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_first_of_a_mixed_batch_have_their_partners_among_them(size):
+    first = head(mixed("mixup", count=8), size)
+    assert first["partner"].tolist() == partners(size).tolist()
+    assert len(first["label"][first["partner"]]) == size
+
+
 def test_loader_of_a_process_keeps_pairs_together(monkeypatch):
     monkeypatch.setattr(loaders, "world_size", lambda: 2)
     monkeypatch.setattr(loaders, "rank", lambda: 1)
@@ -202,6 +211,47 @@ def test_clean_images_refuse_what_changes_images_alone(monkeypatch):
     changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": ({"cutmix": {}},)})})
     with pytest.raises(RecipeError, match=r"has cutmix, which changes images alone.*leave cutmix out"):
         make_train_loader(changed, data)
+
+
+@pytest.mark.parametrize("name", MIXING)
+@pytest.mark.parametrize(
+    ("batch", "order", "says"),
+    [
+        (1, {"shuffled": {}}, "and a batch has one image: none is mixed; set train.batch"),
+        (4, {"p_times_k": {"per_class": 2}}, "puts images of one class side by side, so that no labels are mixed"),
+        (4, {"p_times_k": {"per_class": 1}}, None),
+        (2, {"shuffled": {}}, None),
+    ],
+)
+def test_mixing_of_an_image_with_none_or_with_its_class_is_refused(name, batch, order, says):
+    steps, whole = [AUGMENTATIONS[name]()], Sequential(8, batch=batch)
+    with nullcontext() if says is None else pytest.raises(RecipeError, match=f"has {name}, .*{says}"):
+        _require_others(steps, whole, named=order)
+    _require_others([AUGMENTATIONS["erasing"]()], whole, named=order)
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_mixing_of_padded_images_is_refused(name):
+    padding = Preprocessing(shorter=64, longest=128, multiple=32)
+    for size_hw in (None, (40, 64)):
+        with pytest.raises(RecipeError, match=f"has {name}, which mixes whole images, and data.shorter pads"):
+            _require_unpadded([AUGMENTATIONS[name]()], padding, size_hw=size_hw)
+    _require_unpadded([AUGMENTATIONS[name]()], padding, size_hw=(32, 64))
+    _require_unpadded([AUGMENTATIONS["erasing"]()], padding, size_hw=None)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"train.batch": 1}, "a batch has one image: none is mixed"),
+        ({"data.size": None, "data.shorter": 32, "data.longest": 64}, r"data\.shorter pads the smaller images"),
+    ],
+)
+def test_loader_refuses_what_mixing_would_do_in_vain(more, says):
+    recipe = load_recipe("scenes_unet", {"data.count": 4, **more})
+    changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": ({"mixup": {}},)})})
+    with pytest.raises(RecipeError, match=says):
+        make_train_loader(changed, read_data(recipe))
 
 
 def test_mixed_images_are_normalised_by_what_shows_of_both():

@@ -145,6 +145,8 @@ def test_heat_is_the_probability_of_the_class_asked_for():
     heat, classes = heat_and_classes(scores, 1, (2, 2), window_hw=(2, 2), stride=(1, 1))
     torch.testing.assert_close(heat, torch.full((2, 2), float(torch.tensor([0.0, 1.0, 2.0]).softmax(0)[1])))
     assert classes.tolist() == [[2, 2], [2, 2]]
+    alone, _ = heat_and_classes(scores, 1, (2, 2), window_hw=(2, 2), stride=(1, 1), activation="sigmoid")
+    torch.testing.assert_close(alone, torch.full((2, 2), float(torch.tensor(1.0).sigmoid())))
 
 
 def test_pixels_nearer_than_half_a_stride_to_a_centre_are_covered():
@@ -159,6 +161,7 @@ def test_of_pixels_half_a_stride_from_two_centres_the_first_is_covered_and_the_l
 def test_class_of_the_highest_mean_probability_is_chosen():
     scores = torch.tensor([[9.0, 0.0, 0.0, torch.nan], [0.0, 4.0, 4.0, torch.nan]])[:, None]
     assert likeliest(scores) == 1
+    assert likeliest(scores - 4, "sigmoid") == 0
 
 
 def test_stride_whose_maps_would_be_too_large_is_not_chosen(monkeypatch):

@@ -26,6 +26,12 @@ def test_stages_are_named_as_the_network_names_them_first_to_last(name, stages):
     assert [stage for stage, _ in stages_of(small(name))] == stages
 
 
+def test_stages_that_are_numbered_by_names_are_not_taken_apart():
+    blocks = {"conv1": nn.Conv2d(3, 3, 1), "layer1": nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))}
+    network = nn.ModuleDict({"backbone": nn.ModuleDict(blocks), "head": nn.Linear(3, 2)})
+    assert [stage for stage, _ in stages_of(network)] == ["backbone.conv1", "backbone.layer1"]
+
+
 def test_frozen_part_keeps_weights_and_statistics_while_the_rest_learns():
     network = small()
     freeze(network, ["backbone.stem", "backbone.stages.0"])

@@ -59,6 +59,15 @@ def test_layers_that_do_not_run_or_give_one_value_keep_their_weights():
     assert not model["zero"].weight.any()
 
 
+def test_layers_that_interpolate_keep_their_filters():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 4, stride=2), nn.Conv2d(4, 4, 3))
+    LSUV(bilinear=True)(network)
+    filters = network[1].weight.clone()
+    x = torch.randn(4, 3, 16, 16)
+    assert list(scale_to_unit_variance(network, lambda: network(x))) == ["0", "2"]
+    assert torch.equal(network[1].weight, filters)
+
+
 def test_layer_within_the_tolerance_is_left_as_it_is():
     layer = nn.Linear(4, 4, bias=False)
     x = torch.randn(1000, 4)

@@ -9,8 +9,9 @@ from torch import nn
 
 from unpool import models
 from unpool.cli.main import main
-from unpool.convert import dilate
+from unpool.convert import deepen, dilate
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.models.exchanging import exchange
 from unpool.models.timm_backbone import TimmBackbone
 from unpool.recipe.options import check_network
 
@@ -230,3 +231,22 @@ def test_small_network_of_timm_is_exact_when_dilated(name):
 @pytest.mark.parametrize("name", LARGE)
 def test_network_of_timm_is_exact_when_dilated(name):
     keeps(name, 8 if name != "hrnet_w18_small" else 16, [ODD, (96, 64)])
+
+
+def test_exchanged_modules_are_those_that_run():
+    torch.manual_seed(0)
+    network = TimmBackbone("resnet10t")
+    exchange(network, norms="group")
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        together, alone = network.eval()(images)[-1][:1], network(images[:1])[-1]
+    assert torch.allclose(together, alone, atol=1e-5)  # batch norm that still trains would count both
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network._features[0].modules())
+    changed = deepen(network, after=["act1"])
+    assert [change.layer for change in changed.changes] == ["act1"]
+
+
+def test_network_runs_in_the_mode_of_its_backbone():
+    network = TimmBackbone("resnet10t").eval()
+    network(torch.rand(1, 3, 64, 64))
+    assert not network._features[0].training

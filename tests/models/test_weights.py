@@ -1,6 +1,7 @@
 """Weights survive the disk; what does not fit is named and nothing changes."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torchvision.models.vgg import VGG, make_layers
 
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError
+from unpool.models.of_run import _differing
 from unpool.models.segmentation.deeplab import torchvision_head
 from unpool.models.torchvision_names import our_names
 from unpool.models.weights import assign_weights, from_torchvision, load_weights, read_weights, save_weights
@@ -262,3 +264,12 @@ def test_unknown_name_beside_those_of_a_family_is_refused(known, family):
         tensors["backbone.conv1.weight"] = torch.zeros(1, 1, 3, 3)
     with pytest.raises(ModelFileError, match=rf"extra\.weight is no name of torchvision's {family}"):
         from_torchvision({**tensors, "extra.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("form", ["original", "connect"])
+def test_share_dropped_counts_where_every_answer_is_scaled_by_it(form):
+    network = {"name": "alexnet", "options": {"dropout": 0.5, "dropout_form": form}}
+    ours = SimpleNamespace(defaults={}, backbone_name=None, settings={"dropout": 0.3, "dropout_form": form})
+    assert _differing(network, ours) == {"dropout": (0.5, 0.3)}
+    inverted = {"name": "alexnet", "options": {"dropout": 0.5}}
+    assert _differing(inverted, SimpleNamespace(**vars(ours) | {"settings": {"dropout": 0.3}})) == {}

@@ -49,6 +49,16 @@ def test_classes_that_lie_apart_are_told_apart_with_a_constant_feature_beside(by
     assert set(fit.accuracy) == {0.1, 0.001}
 
 
+@pytest.mark.parametrize("by", METHODS)
+def test_features_that_hardly_vary_say_little_where_images_are_few(by):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(204) % 2
+    features = torch.cat([10.0 * labels[:, None], 0.1 * torch.randn(204, 300, generator=generator)], 1)
+    fit = fit_linear(features[:4], labels[:4], num_classes=2, by=by)
+    answer = (features[4:] @ fit.weight.T + fit.bias).argmax(1)
+    assert (answer == labels[4:]).double().mean() > 0.95
+
+
 def test_penalty_is_the_one_of_the_best_accuracy_on_what_was_left_out(monkeypatch):
     seen = []
 
@@ -71,13 +81,18 @@ def test_no_image_is_in_its_training_part_so_that_noise_has_the_accuracy_of_chan
     assert all(share < 0.75 for share in fit.accuracy.values())
 
 
-def test_probabilities_are_as_sure_as_the_images_left_out_allow():
+@pytest.mark.parametrize("penalty", [0.01, 1e3])
+def test_probabilities_are_as_sure_as_the_images_left_out_allow(penalty):
     features, labels = clouds(60, 4, classes=2, spread=6.0)
-    fit = fit_linear(features, labels, num_classes=2)
+    fit = fit_linear(features, labels, num_classes=2, penalties=[penalty])
     test, truth = clouds(200, 4, classes=2, spread=6.0, seed=0)
     sure = (test @ fit.weight.T + fit.bias).softmax(1)
     is_right = (sure.argmax(1) == truth).float().mean()
     assert abs(float(sure.amax(1).mean() - is_right)) < 0.1
+    alone = fit_linear(features, labels, num_classes=2, activation="sigmoid")
+    sure = (test @ alone.weight.T + alone.bias).sigmoid()
+    assert abs(float(sure.amax(1).mean() - is_right)) < 0.05
+    assert alone.weight.norm() > 1.5 * fit.weight.norm()  # of two classes, softmax sees twice the distance
 
 
 def test_one_image_a_class_chooses_nothing_and_one_class_is_refused():

@@ -104,6 +104,19 @@ def test_classes_that_are_sides_change_places_and_others_that_look_so_do_not():
     assert class_order(["recreational vehicle, RV, R.V.", "copyright", "turn L", "turn R"]) == [0, 1, 3, 2]
 
 
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["a", "l", "r"], [0, 1, 2]),
+        (["size_R", "size_S", "size_L"], [0, 1, 2]),
+        (["L", "R", "none"], [1, 0, 2]),
+        (["hand L a", "hand L b", "hand R a", "hand R b"], [2, 3, 0, 1]),
+    ],
+)
+def test_letters_of_a_list_are_no_sides(names, order):
+    assert class_order(names) == order
+
+
 def test_class_that_is_a_side_without_a_partner_is_refused():
     with pytest.raises(RecipeError, match="class turn_left is a side"):
         class_order(["turn_left", "straight"])

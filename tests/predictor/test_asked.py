@@ -149,7 +149,7 @@ def test_predictor_prints_what_it_is():
     network = torch.nn.Conv2d(3, 4, 1)
     predictor = Predictor(network, Preprocessing(size_hw=(32, 48)), INFO, TASKS["classification"](INFO), name="small")
     assert str(predictor).splitlines() == [
-        "predictor  Classification, on cpu",
+        "predictor  Classification, probabilities by softmax, on cpu",
         "network    small, 16 parameters",
         "classes    4: ant, bee, wasp, fly",
         "sees       images of 32x48, stretch, 3 channels",

@@ -23,7 +23,7 @@ def photo(height=44, width=52, channels=1):
     return torch.randint(0, 256, (channels, height, width), generator=torch.Generator().manual_seed(1)).byte()
 
 
-def write_run(path, *, size_hw=(32, 32), task="classification", seed=0, **preprocessing):
+def write_run(path, *, size_hw=(32, 32), task="classification", options=(), seed=0, **preprocessing):
     torch.manual_seed(seed)
     path.mkdir(exist_ok=True)
     save_weights(path / "model.safetensors", models.build("lenet5", num_classes=3))
@@ -31,7 +31,7 @@ def write_run(path, *, size_hw=(32, 32), task="classification", seed=0, **prepro
     config = {
         "format": 1,
         "network": network,
-        "task": {"name": task, "options": {}},
+        "task": {"name": task, "options": dict(options)},
         "preprocessing": Preprocessing(
             size_hw=size_hw, channels=1, mean=(0.5,), std=(0.25,), **preprocessing
         ).to_json(),
@@ -52,6 +52,14 @@ def test_run_slides_at_its_own_size_with_its_preprocessing_and_names(tmp_path):
     assert shown.scores.coarse.shape == (3, 4, 6)
     assert shown.classes == CLASSES
     assert shown.notes == ()
+
+
+@pytest.mark.parametrize(("loss", "by"), [("focal", "softmax"), ("binary_cross_entropy", "sigmoid")])
+def test_heat_has_the_probabilities_of_the_answers(tmp_path, monkeypatch, loss, by):
+    asked, draw = [], dense.draw
+    monkeypatch.setattr(dense, "draw", lambda *a, **how: asked.append(how["activation"]) or draw(*a, **how))
+    show_dense(write_run(tmp_path, options={"loss": loss}), photo(), output_stride=2)
+    assert asked == [by]
 
 
 def test_run_whose_inputs_are_padded_slides_without_padding(tmp_path):

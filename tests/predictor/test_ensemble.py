@@ -1,5 +1,6 @@
 """Averages of views and of networks: what the answer is, and what is refused."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -29,12 +30,12 @@ def photo(height=32, width=48, seed=0):
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def classifier(seed=0, info=INFO, preprocessing=SQUARE):
+def classifier(seed=0, info=INFO, preprocessing=SQUARE, loss="cross_entropy", **options):
     torch.manual_seed(seed)
     layers = [nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
     model = nn.Sequential(*layers).eval()
     model[-1].weight.data *= 20
-    return Predictor(model, preprocessing, info, Classification(info), name=f"network {seed}")
+    return Predictor(model, preprocessing, info, Classification(info, loss=loss), name=f"network {seed}", **options)
 
 
 def segmenter(seed=0, info=INFO, preprocessing=FREE, **limits):
@@ -100,6 +101,17 @@ def test_classes_that_are_sides_change_places_in_the_mirror():
     assert torch.allclose(one, mirrored[[2, 1, 0]], atol=1e-6)
 
 
+def test_classes_stay_in_the_mirror_where_training_has_kept_them(caplog):
+    caplog.set_level(logging.INFO)
+    for info in (SIDES, DataInfo(classes=("left", "a", "b"))):
+        asked = Ensemble([classifier(info=info, keeps_sides=True)], ["flip"])
+        one, mirrored = (scores_of(asked.predict(image), 3) for image in (photo(), photo().flip(-1)))
+        assert torch.allclose(one, mirrored, atol=1e-6)
+    assert "network 0: left_arrow and right_arrow stay in mirror images, as it was trained with flip" in caplog.text
+    Ensemble([classifier(info=SIDES, keeps_sides=True), classifier(1, info=SIDES)], ["ten_crops"])
+    assert "network 1: in mirror images change places: left_arrow and right_arrow" in caplog.text
+
+
 def test_rotations_answer_a_turned_image_as_the_image():
     asked = Ensemble([classifier()], ["rotations"])
     square = photo(32, 32)
@@ -112,6 +124,12 @@ def test_five_scales_are_the_mean_of_pooled_scores():
     resized = [SQUARE.__class__(**PLAIN, shorter=side, longest=999) for side in (28, 32, 48, 60, 80)]
     rows = [model(one.normalize(one.resize(photo()[None]))).softmax(1) for one in resized]
     assert torch.allclose(scores_of(asked.predict(photo()), 3), torch.cat(rows).mean(0), atol=1e-6)
+
+
+def test_axes_of_the_colours_that_vary_are_told(caplog):
+    with caplog.at_level("INFO", logger="unpool"):
+        Ensemble([classifier()], ["colors"])
+    assert "colors vary along ImageNet's axes" in caplog.text
 
 
 @pytest.mark.parametrize(("side", "map_side"), [(224, 7), (256, 8), (384, 12), (480, 15), (640, 20)])
@@ -254,6 +272,21 @@ def test_images_that_have_the_input_size_lose_no_borders_to_any_of_the_networks(
             ],
             [],
             "reads images with channels 1",
+        ),
+        (
+            lambda: [classifier(preprocessing=GREY)],
+            ["colors"],
+            "colors varies red, green and blue, and images have data.channels 1",
+        ),
+        (
+            lambda: [classifier(preprocessing=Preprocessing(size_hw=(20, 28), **PLAIN))],
+            ["rotations"],
+            r"data.size \[20, 28\] is not square",
+        ),
+        (
+            lambda: [classifier(), classifier(1, loss="binary_cross_entropy")],
+            [],
+            "network 1 makes probabilities by sigmoid, and network 0 by softmax",
         ),
     ],
 )

@@ -216,3 +216,9 @@ class Always(nn.Module):
 
     def forward(self, image):
         return self.output
+
+
+def test_gamma_that_the_loss_does_not_read_is_refused():
+    with pytest.raises(RecipeError, match=r"task\.focal_gamma is 5\.0, which task\.loss cross_entropy does not read"):
+        Classification(INFO, focal_gamma=5.0)
+    assert Classification(INFO, loss="focal", focal_gamma=5.0).focal_gamma == 5

@@ -208,3 +208,9 @@ def test_network_of_another_kind_of_output_is_refused():
         RecipeError, match=r"the network gives Auxiliary for images \(1, 1, 8, 8\).*choose one of models"
     ):
         task(GREY).forward(Beside(), {"image": torch.zeros(1, 1, 8, 8)})
+
+
+def test_delta_that_the_loss_does_not_read_is_refused():
+    with pytest.raises(RecipeError, match=r"task\.huber_delta is 0\.5, which task\.loss mse does not read"):
+        task(loss="mse", huber_delta=0.5)
+    assert task(loss="huber", huber_delta=0.5).huber_delta == 0.5

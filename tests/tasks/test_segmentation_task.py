@@ -366,3 +366,9 @@ def test_large_scores_are_measured_in_bands_as_at_once(monkeypatch, mask_hw, is_
         assert torch.equal(found, expected)
     for found, expected in zip(parts["score"], answer["score"], strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_gamma_that_the_loss_does_not_read_is_refused():
+    with pytest.raises(RecipeError, match=r"task\.focal_gamma is 5\.0, which task\.loss cross_entropy does not read"):
+        Segmentation(INFO, focal_gamma=5.0)
+    assert Segmentation(INFO, loss="focal", focal_gamma=5.0).focal_gamma == 5

@@ -90,7 +90,8 @@ def test_equal_average_is_the_mean_of_the_weights_after_its_steps_taken_or_not()
         fill(norm, float(step))
         averaging.after_step(norm, step, taken=step != 4)
     assert averaging.averages["weight"].tolist() == pytest.approx([4.0, 4.0])
-    assert averaging.updates == averaging.due(7) == 3
+    assert averaging.updates == 3
+    assert (averaging.due(7), averaging.due(5)) == ([2, 4, 6], [2, 4])
 
 
 def test_exponential_average_leaves_out_steps_that_were_not_taken():
@@ -111,3 +112,19 @@ def test_equal_average_of_a_run_of_other_epochs_begins_anew(caplog):
     assert "averaged weights of train.swa begin anew" in caplog.text
     restore(same, tensors=tensors, meta=meta)
     assert same.averaging.updates == 2
+
+
+def test_equal_average_of_as_many_other_epochs_begins_anew_once(caplog):
+    job = make_job(epochs=2, swa=(3,))
+    fit(job)
+    longer, again = (make_job(epochs=4, swa=(6, 18)) for _ in range(2))
+    tensors, meta = job_state(job)
+    restore(longer, tensors=tensors, meta=meta)
+    assert (longer.averaging.updates, longer.averaging.averages) == (0, {})
+    fit(longer)
+    assert longer.averaging.updates == 1
+    caplog.clear()
+    tensors, meta = job_state(longer)
+    restore(again, tensors=tensors, meta=meta)
+    assert again.averaging.updates == 1
+    assert "begin anew" not in caplog.text

@@ -124,7 +124,7 @@ def test_norm_that_does_not_train_keeps_its_average():
 def test_older_run_keeps_the_average_of_its_running_statistics(monkeypatch):
     job = make_job(epochs=1, ema=0.9)
     fit(job)
-    monkeypatch.setattr(calibration, "YOUNG", 6)
+    monkeypatch.setattr(calibration, "YOUNG", 0.6)
     before = job.averaging.averages["model.1.running_mean"].clone()
     recalibrate(job, batches)
     assert torch.equal(job.averaging.averages["model.1.running_mean"], before)
@@ -138,6 +138,29 @@ def test_young_averaged_network_is_measured_and_kept_with_statistics_of_its_weig
     kept = network()
     kept.load_state_dict(state)
     assert evaluate(kept, Task(), Loader(), prepare=prepare)["loss"] == measure.history[-1]["loss"]
+
+
+def test_statistics_that_follow_slowly_are_computed_anew_for_longer():
+    job = make_job(epochs=17, ema=0.9)  # of 102 steps
+    fit(job)
+    for momentum in (0.1, None):
+        job.model[1].momentum = momentum
+        before = job.averaging.averages["model.1.running_mean"].clone()
+        recalibrate(job, batches)
+        assert torch.equal(job.averaging.averages["model.1.running_mean"], before)
+    job.model[1].momentum = 0.09
+    recalibrate(job, batches)
+    assert not torch.equal(job.averaging.averages["model.1.running_mean"], before)
+
+
+def test_run_is_warned_of_the_slowest_norm_that_moves_unless_its_statistics_are_precise():
+    job = make_job(epochs=17)
+    job.model[1].momentum = 0.01
+    job.model[3].still = nn.BatchNorm1d(2, momentum=0.0)
+    (warning,) = warn_of_statistics(job)
+    assert "the run takes 102 steps" in warning
+    assert "for about 1000: the validation loss" in warning
+    assert warn_of_statistics(job, is_precise=True) == []
 
 
 @pytest.mark.parametrize(("epochs", "ema", "warned"), [(2, None, True), (2, 0.9, False), (17, None, False)])

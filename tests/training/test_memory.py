@@ -6,8 +6,12 @@ import torch
 from tests.training.toy_run import make_job, prepare
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.training import memory
+from unpool.training.loop import fit
 from unpool.training.memory import batch_that_fits, kept_bytes, largest_batch, require_memory
+from unpool.training.optim import build_optimizer
 from unpool.training.preflight import dry_run, head
+
+SIZES = [2, 4, 8, 16, 32, 64]
 
 
 def batch_of(size):
@@ -107,14 +111,14 @@ def test_largest_batch_of_the_host_leaves_room_for_as_much_again_and_the_weights
     each = kept_bytes(job, batch) / 2
     weights = 3 * 4 * sum(weight.numel() for weight in job.model.parameters())
     monkeypatch.setattr(memory, "free_bytes", lambda: int(2 * 16 * each + weights) + 1)
-    assert largest_batch(job, batch, 100) == 16
-    assert largest_batch(job, batch, 15) == 8
-    assert largest_batch(job, batch, 1) == 1
+    assert largest_batch(job, batch, SIZES) == 16
+    assert largest_batch(job, batch, SIZES[:3]) == 8
+    assert largest_batch(job, batch, [1]) == 1
     monkeypatch.setattr(memory, "free_bytes", lambda: int(2 * 16 * each + weights) - 1)
-    assert largest_batch(job, batch, 100) == 8
+    assert largest_batch(job, batch, SIZES) == 8
     monkeypatch.setattr(memory, "free_bytes", lambda: int(weights))
-    with pytest.raises(EnvironmentFault, match="by a step of 2 images; not even one image fits"):
-        largest_batch(job, batch, 100)
+    with pytest.raises(EnvironmentFault, match=r"by a step of 2 images; not even 2 images fit: lower data\.size"):
+        largest_batch(job, batch, SIZES)
 
 
 def test_largest_batch_of_a_device_is_the_last_whose_step_was_taken(monkeypatch):
@@ -123,6 +127,21 @@ def test_largest_batch_of_a_device_is_the_last_whose_step_was_taken(monkeypatch)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     job.device = SimpleNamespace(type="meta")
     monkeypatch.setattr(memory, "_whole_step", lambda job, batch: job.model(prepare(batch)["image"]))
-    assert largest_batch(job, batch, 1024) == 32
+    assert largest_batch(job, batch, SIZES) == 32
     job.model = job.model.inner
-    assert largest_batch(job, batch, 40) == 32
+    assert largest_batch(job, batch, SIZES[:5]) == 32
+
+
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "caffe_sgd", "adamw"])
+def test_step_that_is_tried_keeps_what_the_optimizer_keeps_of_each_weight(name, monkeypatch):
+    job, batch = batch_of(4)
+    job.optimizer = build_optimizer(job.model, name=name, lr=0.1, momentum=0.9)
+    made = []
+    kind = type(job.optimizer)
+    monkeypatch.setattr(kind, "step", lambda self, step=kind.step: (step(self), made.append(self))[0])
+    memory._whole_step(job, batch)
+    (tried,) = made
+    fit(job)
+    kept, expected = (sorted(one.state[weight].keys() for weight in one.state) for one in (tried, job.optimizer))
+    assert len(kept) == len(expected) > 0
+    assert [list(keys) for keys in kept] == [list(keys) for keys in expected]

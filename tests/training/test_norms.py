@@ -4,11 +4,15 @@ from torch import nn
 
 from tests.training.toy_run import Loader, Task, make_job, network, prepare, same_bits, weights
 from unpool.errors import RecipeError, Stopped
+from unpool.layers.transfer import freeze
 from unpool.training.averaging import EqualAveraging
+from unpool.training.callbacks import Callback
+from unpool.training.checkpoint import load
 from unpool.training.evaluation import Evaluate, evaluate
 from unpool.training.loop import fit
 from unpool.training.norms import precise_statistics, require_norms, set_momentum
-from unpool.training.state import final_state, job_state
+from unpool.training.saving import Save
+from unpool.training.state import final_state, job_state, restore
 
 
 def batches():
@@ -83,6 +87,24 @@ def test_signal_while_statistics_are_computed_stops_and_the_state_is_saved():
     assert measure.was_saved
 
 
+def test_stop_while_statistics_are_computed_loses_nothing_of_what_the_end_changes(tmp_path):
+    class StopsAtTheEnd(Callback):
+        rank = -1
+
+        def end(self, job):
+            job.stop.number = 15
+
+    job, measure = make_job(), Evaluate(Loader(), is_precise=True)
+    with pytest.raises(Stopped):
+        fit(job, [measure, StopsAtTheEnd(), Save(tmp_path, callbacks=[measure])])
+    tensors, meta = load(tmp_path)
+    job, measure = make_job(), Evaluate(Loader(), is_precise=True)
+    restore(job, [measure], tensors=tensors, meta=meta)
+    fit(job, [measure, Save(tmp_path, callbacks=[measure])])
+    before, after = (one["callbacks"]["Evaluate"]["history"] for one in (meta, load(tmp_path)[1]))
+    assert after == measure.history != before
+
+
 def test_true_average_weighs_all_batches_equally_and_forgets_those_of_loaded_weights():
     norm = nn.BatchNorm2d(1)
     for _ in range(7):
@@ -103,6 +125,16 @@ def test_network_without_batch_norm_has_no_statistics_to_set():
             change(nn.Linear(2, 2))
 
 
+def test_norms_of_frozen_parts_have_no_statistics_to_set():
+    model = nn.ModuleDict({"body": nn.BatchNorm2d(2), "head": nn.BatchNorm2d(3)}).eval()
+    freeze(model, ["body"])
+    assert require_norms(model, "train.precise_norms") == [model["head"]]
+    assert not model.training
+    freeze(model, ["head"])
+    with pytest.raises(RecipeError, match=r"train\.precise_norms is set and every batch norm of the network is frozen"):
+        require_norms(model, "train.precise_norms")
+
+
 def test_evaluation_before_there_is_an_equal_average_leaves_the_trained_network_alone():
     plain, job = make_job(epochs=1, swa=(12,)), make_job(epochs=1, swa=(12,))
     fit(plain, [Evaluate(Loader())])
@@ -111,7 +143,7 @@ def test_evaluation_before_there_is_an_equal_average_leaves_the_trained_network_
 
 
 def test_equal_average_is_measured_with_statistics_of_its_own_weights_at_any_step(monkeypatch):
-    monkeypatch.setattr("unpool.training.calibration.YOUNG", 1)
+    monkeypatch.setattr("unpool.training.calibration.YOUNG", 0.1)
     job = make_job(epochs=3, swa=(12, 18))
     measure = Evaluate(Loader(), calibrating=lambda epoch: list(Loader().stream(epoch, 0, epoch + 1)))
     fit(job, [measure])

@@ -33,6 +33,15 @@ def test_weight_decay_leaves_biases_and_norms_alone(name):
     assert moved == {"0.weight", "3.weight"}
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_decay_of_norms_too_moves_every_weight(name):
+    model = small()
+    start = {key: value.detach().clone() for key, value in model.named_parameters()}
+    without_gradient(model, name=name, weight_decay=0.1, decay_norms=True)
+    moved = {key for key, value in model.named_parameters() if not torch.equal(value, start[key])}
+    assert moved == {key for key, value in start.items() if value.any()}
+
+
 def test_sgd_decay_is_lr_times_decay_times_weight():
     model = small()
     before = model[0].weight.detach().clone()

@@ -4,8 +4,9 @@ from torch import nn
 
 from tests.training.toy_run import Loader, Task, make_job, network, same_bits, weights
 from unpool.errors import DataError, RecipeError
-from unpool.training.memory import kept_bytes
-from unpool.training.preflight import dry_run
+from unpool.ops.mixing import partners
+from unpool.training.memory import _repeated, kept_bytes
+from unpool.training.preflight import dry_run, head
 
 
 def first(job):
@@ -21,6 +22,29 @@ def test_last_batch_of_one_sample_and_one_pixel_names_the_batch_norm():
     job.model = pooled()
     with pytest.raises(RecipeError, match=r"a batch of 1 sample gives batch norm at layer 2 one value a channel"):
         dry_run(job, first(job), smallest=1)
+
+
+class Mixed(Task):
+    """A loss of each image by its label and its partner's."""
+
+    def loss(self, output, batch):
+        other = {**batch, "label": batch["label"][batch["partner"]]}
+        kept, rest = super().loss(output, batch)["entropy"], super().loss(output, other)["entropy"]
+        share = batch["mix"].mean()
+        return {"entropy": kept._replace(sum=share * kept.sum + (1 - share) * rest.sum)}
+
+
+@pytest.mark.parametrize("size", [1, 5, 7])
+def test_batch_of_mixed_images_is_cut_anywhere(size):
+    job = make_job(task=Mixed(), loader=Loader(batch=8))
+    batch = {**first(job), "partner": partners(8), "mix": torch.full((8,), 0.6)}
+    cut = head(batch, size)
+    assert cut["partner"].tolist() == partners(size).tolist()
+    assert cut["mix"].tolist() == pytest.approx([0.6] * (size - 1) + [1.0])
+    assert cut["image"].shape[0] == size
+    dry_run(job, batch, smallest=size)
+    kept_bytes(job, _repeated(batch, size))
+    assert _repeated(head(batch, 3), 8)["partner"].tolist() == partners(8).tolist()
 
 
 def test_last_batch_of_two_samples_and_one_pixel_is_right():

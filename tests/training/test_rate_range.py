@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tests.training.toy_run import Broken, Loader, make_job
-from unpool.errors import Diverged
+from unpool.errors import Diverged, Stopped
 from unpool.report.rates import rate_page
 from unpool.training.rate_range import HIGH, LOW, range_test, read_curve
 
@@ -31,6 +31,8 @@ def test_proposal_is_never_too_low_and_a_loss_that_still_falls_has_no_rate_too_h
     steep = curve(low=-1.5, best=-1.0)
     assert steep.proposal is not None
     assert steep.proposal >= 0.95 * steep.too_low > 0.1 * steep.lowest
+    assert "is proposed, the first that is not too low; the loss is lowest at 0.1, a tenth of" in steep.words()
+    assert "is proposed, a tenth of 0.1, where the loss is lowest" in curve().words()
     falling = curve(best=2.0)
     assert falling.too_high is None
     assert "the highest that was tried, it does not rise yet" in falling.words()
@@ -40,6 +42,13 @@ def test_loss_that_falls_less_than_it_varies_proposes_nothing():
     report = read_curve(RATES, [1 + 0.1 * (-1) ** (number // 2) for number in range(60)])
     assert report.proposal is None
     assert "no rate from 1e-05 to 7.94 lowered the loss" in report.to_text()
+    assert "too low up to" not in rate_page(report, title="mine")
+
+
+def test_loss_that_only_rises_has_no_rate_that_is_too_low_or_too_high():
+    report = read_curve(RATES, [1 + 0.1 * number for number in range(60)], broke_at=8.0)
+    assert (report.proposal, report.too_low, report.too_high) == (None, None, None)
+    assert "too" not in report.to_text().split("no rate")[0]
 
 
 def test_curve_as_text_and_page_says_what_is_too_low_and_too_high():
@@ -68,5 +77,25 @@ def test_rate_rises_by_equal_factors_until_the_loss_has_grown_or_the_steps_are_o
 def test_loss_that_is_no_number_ends_the_test_and_not_the_program():
     report = range_test(make_job(task=Broken(36), loader=Loader(batch=22)), steps=50)
     assert len(report.losses) == 35
-    with pytest.raises(Diverged, match="the loss is not finite at step 4"):
+    assert report.broke_at == pytest.approx(LOW * (HIGH / LOW) ** (35 / 49))
+    with pytest.raises(Diverged, match=r"no number at a rate of 2.7e-06, step 4 of 50, and a curve needs 30 losses"):
         range_test(make_job(task=Broken(4)), steps=50)
+
+
+def test_rate_at_which_the_loss_is_no_number_is_too_high():
+    falling = [2 - number / 60 for number in range(60)]
+    report = read_curve(RATES, falling, broke_at=10.0)
+    assert report.too_high == 10.0
+    assert "at 10 it is no number: too high" in report.words()
+    assert "does not rise yet" in read_curve(RATES, falling).words()
+    rising = read_curve(RATES, falling[:50] + [2.0] * 10, broke_at=10.0)
+    assert rising.too_high < 10
+    assert "on it rises: too high" in rising.words()
+
+
+def test_test_that_is_stopped_says_nothing_of_a_state():
+    job = make_job()
+    job.stop.number = 2
+    with pytest.raises(Stopped) as stop:
+        range_test(job, steps=40)
+    assert not hasattr(stop.value, "__notes__")

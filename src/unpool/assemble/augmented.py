@@ -1,6 +1,6 @@
 """A sheet of training images before and after augmentation, with their targets drawn in (`unpool show augment`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +10,19 @@ from torch import Tensor
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.loaders import make_train_loader
 from unpool.assemble.model import make_task
-from unpool.assemble.statistics import with_colour_axes
-from unpool.errors import RecipeError
+from unpool.assemble.settling import settled
+from unpool.data.augment.targets import warp_targets
+from unpool.data.image_file import Unusable
+from unpool.errors import RecipeError, require_files
+from unpool.ops import geometry
 from unpool.ops.drawing import drawable
 from unpool.ops.drawing_sheet import draw_sheet
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.task import Task
-from unpool.types import Batch
+from unpool.types import Batch, Sample, Samples
 
 IMAGES, EPOCHS = 6, 4  # rows of a sheet, and columns beside the image as it is read
+LEAST = 192  # pixels of the longer side, to which a smaller image is enlarged by a whole factor
 
 
 class Augmented(NamedTuple):
@@ -43,7 +47,8 @@ def show_augment(
 ) -> Augmented:
     """Draws training images as a recipe's augmentations show them to the network, with what lies on them.
 
-    The images are one batch, in which they may be joined or mixed; they are those that a run of this seed would see.
+    They are what a run of this seed sees in its first epochs; but mosaic, mixup and cutmix, which join or mix images of
+    one batch, find here the images of the sheet. Images that cannot be read are left out, as training replaces them.
 
     Args:
         recipe: name of a shipped recipe, a file, or a loaded one.
@@ -52,7 +57,7 @@ def show_augment(
 
     Raises:
         RecipeError: the recipe augments nothing.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or no image can be read.
 
     Example:
         >>> settings = {"data.count": 8, "data.augment": ["flip", {"rotate": {"degrees": 20}}]}
@@ -70,18 +75,38 @@ def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
     """As `show_augment`, of data that is read."""
     samples, task = data.train.samples, make_task(recipe, data)
     count = min(IMAGES, len(samples))
-    positions = [int(position) for position in torch.linspace(0, len(samples) - 1, count).round()]
-    loader = make_train_loader(with_colour_axes(recipe, samples), data)
+    read = _read(samples, [int(position) for position in torch.linspace(0, len(samples) - 1, count).round()])
+    positions = list(read)
+    loader = make_train_loader(settled(recipe, data), data)
     indices = [position * recipe.data.repeat for position in positions]
     batches = [loader.batch_of(indices, epoch) for epoch in range(EPOCHS)]
     rows = []
     for i, position in enumerate(positions):
-        sample = samples[position]
+        sample = read[position]
         before = (samples.names[position], _drawn(task, sample["image"], sample))
         after = [(f"epoch {epoch}", _drawn(task, *_one(batch, i))) for epoch, batch in enumerate(batches)]
         rows.append([before, *after])
     names = [samples.names[position] for position in positions]
     return Augmented(tuple(names), tuple(name for name, _ in recipe.data.steps), draw_sheet(rows))
+
+
+def _read(samples: Samples, positions: Sequence[int]) -> dict[int, Sample]:
+    """The samples at these positions, in place of one that cannot be read the next one that can."""
+    read: dict[int, Sample] = {}
+    failure = None
+    for first in positions:
+        for position in (one % len(samples) for one in range(first, first + len(samples))):
+            if position in positions and position != first:
+                break  # it stands on the sheet itself
+            try:
+                read[position] = samples[position]
+                break
+            except Unusable as error:
+                require_files(error)
+                failure = error
+    if failure is not None and not read:
+        raise failure
+    return read
 
 
 def _one(batch: Batch, i: int) -> tuple[Tensor, dict[str, Any]]:
@@ -94,5 +119,22 @@ def _one(batch: Batch, i: int) -> tuple[Tensor, dict[str, Any]]:
 
 
 def _drawn(task: Task, image: Tensor, target: Mapping[str, Any]) -> Tensor:
-    shown = drawable(image.round().clamp(0, 255).to(torch.uint8)) if image.is_floating_point() else drawable(image)
-    return task.draw(shown, target).expand(3, -1, -1)
+    image = image.round().clamp(0, 255).to(torch.uint8) if image.is_floating_point() else image
+    image, target = _enlarged(drawable(image), target)
+    return task.draw(image, target).expand(3, -1, -1)
+
+
+def _enlarged(image: Tensor, target: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, Any]]:
+    """A small image and what lies on it, each pixel repeated, so that it can be seen and a line of text be read."""
+    factor = LEAST // max(image.shape[-2:])
+    if factor < 2:
+        return image, target
+    large = {
+        key: one.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+        for key, one in {"image": image, "clean": target.get("clean")}.items()
+        if one is not None
+    }
+    times = torch.tensor([float(factor)])
+    height, width = large["image"].shape[-2:]
+    moved = warp_targets({**target, "image": image}, geometry.zoom(times, times)[0], (height, width))
+    return large.pop("image"), {**moved, **large}

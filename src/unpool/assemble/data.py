@@ -23,7 +23,7 @@ from unpool.data.readers import READERS
 from unpool.data.readers.splits import Together
 from unpool.data.same_names import check_same_names
 from unpool.data.store import ScanResult, scan
-from unpool.errors import RecipeError
+from unpool.errors import DataError, RecipeError
 from unpool.machine import cache_folder
 from unpool.ops import mean_image
 from unpool.ops.preprocessing import Preprocessing
@@ -118,6 +118,7 @@ def read_data(
     train: Reader | None = None,
     val: Reader | None = None,
     recorded: Mapping[str, Any] | None = None,
+    begun_with: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Both splits scanned, with one Preprocessing and one DataInfo.
@@ -129,12 +130,13 @@ def read_data(
         recorded: what data.json holds where a run is resumed: files are hashed anew, those that it left out are left
             out again, and a drawn split keeps together what it kept together; else copies that were divided are
             drawn again.
+        begun_with: the packed mean image of a run that is resumed, in place of one that is counted.
         progress: called with (files done, files in all) while files are read.
 
     Raises:
         RecipeError: a reader does not give what the task needs.
-        DataError: files that cannot be used, all of them in one message; the two splits differ in their names; or too
-            many images are in both.
+        DataError: files that cannot be used, all of them in one message; the two splits differ in their names; too
+            many images are in both; or the mean image of the recipe is not the one that the run began with.
     """
     check_processes(recipe)
     together = () if recorded is None else kept_together(recorded)
@@ -146,7 +148,25 @@ def read_data(
         _log.info("copies of a picture lie in both parts of the drawn split: drawn again, each group in one part")
         data = read(train=None, val=None, together=data.copies.groups())
     judge_copies(data.copies, allowed=recipe.data.allow_duplicates)
-    return data
+    if recipe.data.normalize != "location":
+        return data
+    return replace(data, preprocessing=_by_location(recipe, data, begun_with=begun_with, progress=progress))
+
+
+def _by_location(
+    recipe: Recipe, data: Data, *, begun_with: str | None, progress: Callable[[int, int], None] | None
+) -> Preprocessing:
+    """The preprocessing with its mean image, which a resumed run never counts anew: images may have been repaired."""
+    if recipe.data.mean_image is None:
+        if begun_with is None:
+            return with_mean_image(data.preprocessing, data.train.samples, progress=progress)
+        return replace(data.preprocessing, normalization="location", mean_image=begun_with)
+    if begun_with not in (None, data.preprocessing.mean_image):
+        raise DataError(
+            f"{recipe.data.mean_image} holds another mean image than the run began with: put it back as it was, or "
+            "start a new run"
+        )
+    return data.preprocessing
 
 
 def is_drawn(manifest: Mapping[str, Any]) -> bool:
@@ -187,8 +207,6 @@ def _read_once(
     preprocessing = as_sized(preprocessing, train, results[0].samples)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
-    if recipe.data.normalize == "location" and recipe.data.mean_image is None:
-        preprocessing = with_mean_image(preprocessing, results[0].samples)
     if (count := len(results[0].samples) + len(results[1].samples)) >= _MANY:
         _log.info("looking for copies among %d images", count)
     copies = look_for_copies(Part(train, results[0]), Part(val, results[1]))

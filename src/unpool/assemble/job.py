@@ -68,10 +68,7 @@ def make_job(
     prepare = Prepare(data.preprocessing, device)
     if starts_new:
         scale_by_data(recipe, model, lambda: task.losses(model, prepare(first_batch(loader))))
-    if train.norm_momentum is not None:
-        set_momentum(learned, None if train.norm_momentum == "average" else train.norm_momentum)
-    if train.precise_norms:
-        require_norms(learned, "train.precise_norms")
+    _set_norms(learned, train)
     optimizer = build_optimizer(
         learned,
         name=train.optimizer,
@@ -80,6 +77,7 @@ def make_job(
         weight_decay=train.weight_decay,
         factors=rate_factors(model, backbone=train.backbone_lr, decay=train.layer_decay),
         rms_decay=train.rms_decay,
+        decay_norms=train.decay_norms,
     )
     steps_per_epoch = -(-loader.steps_per_epoch // train.accumulate)
     return Job(
@@ -102,6 +100,13 @@ def make_job(
         part=loader.order.part if isinstance(loader.order, ByRank) else whole,
         synchronizes_norms=recipe.model.sync_batch_norm and world_size() > 1,
     )
+
+
+def _set_norms(learned: nn.Module, train: Train) -> None:
+    if train.norm_momentum is not None:
+        set_momentum(learned, None if train.norm_momentum == "average" else train.norm_momentum)
+    if train.precise_norms:
+        require_norms(learned, "train.precise_norms")
 
 
 def first_batch(loader: Loader) -> Batch:

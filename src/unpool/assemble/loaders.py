@@ -1,7 +1,8 @@
 """The loaders over scanned splits: augmentation, noise, and the order of an epoch."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     _require_in_view(steps, _shortest_side(data))
     _require_targets(recipe, data.train.samples.gives)
     _require_stretched(recipe)
+    _require_unpadded(steps, data.preprocessing, size_hw=None if size is None else (size[0], size[1]))
     transform = Augment(
         steps,
         size_hw=None if size is None else (size[0], size[1]),
@@ -43,6 +45,7 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     if recipe.data.verify == "headers" and not data.train.manifest["memory"]:
         samples = Replacing(samples, seed=recipe.train.seed, groups=_alike(recipe, samples))
     whole = make_train_order(recipe, samples) if order is None else order(samples)
+    _require_others(steps, whole, named=recipe.data.order if order is None else {})
     if order is not None and world_size() > 1:
         raise RecipeError(
             "a sampler of your own, or an iterable, gives each process samples of its own order, so that some would be "
@@ -57,10 +60,39 @@ def make_train_loader(recipe: Recipe, data: Data, *, order: Callable[[Samples], 
     )
 
 
+def _mixing(steps: Sequence[Step]) -> str | None:
+    """The name of the step that mixes images with one another."""
+    return next((type(step).__name__.lower() for step in steps if isinstance(step, Finishing) and step.mixes), None)
+
+
+def _require_others(steps: Sequence[Step], order: Order, *, named: Mapping[str, Any]) -> None:
+    """Raises RecipeError where images would be mixed with none, or with one of their class; `named` is data.order."""
+    name = _mixing(steps)
+    is_alike = named.get("p_times_k", {}).get("per_class", 1) > 1
+    if name is None or (order.batch >= PAIR and not is_alike):
+        return
+    if is_alike:
+        problem = "and data.order p_times_k puts images of one class side by side, so that no labels are mixed"
+        raise RecipeError(f"data.augment has {name}, {problem}: take data.order=shuffled or weighted")
+    problem = "which mixes images of one batch, and a batch has one image: none is mixed"
+    raise RecipeError(f"data.augment has {name}, {problem}; set train.batch to 2 or more, or leave {name} out")
+
+
+def _require_unpadded(steps: Sequence[Step], preprocessing: Preprocessing, *, size_hw: tuple[int, int] | None) -> None:
+    """Raises RecipeError where images would be mixed with the padding of others, by shares that do not count it."""
+    name = _mixing(steps)
+    if name is None or preprocessing.shorter is None or (size_hw and preprocessing.padded(size_hw) == size_hw):
+        return
+    raise RecipeError(
+        f"data.augment has {name}, which mixes whole images, and data.shorter pads the smaller images of a batch, so "
+        "that labels would be mixed by other shares than images: set data.size in place of data.shorter, or "
+        "data.train_size, a multiple of data.multiple, with a crop"
+    )
+
+
 def _shared_out(whole: Order, steps: Sequence[Step]) -> ByRank:
     """The order of this process among several; two images that are mixed with one another stay together."""
-    mixes = any(isinstance(step, Finishing) and step.mixes for step in steps)
-    return ByRank(whole, rank=rank(), world_size=world_size(), unit=PAIR if mixes else 1)
+    return ByRank(whole, rank=rank(), world_size=world_size(), unit=PAIR if _mixing(steps) else 1)
 
 
 def require_one_size(recipe: Recipe, loader: Loader) -> None:

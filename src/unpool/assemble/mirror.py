@@ -1,16 +1,19 @@
-"""The joints that trade places in a mirror: those that a recipe names, else the reader's, else by their names."""
+"""What trades places in a mirror: the joints that a recipe names, else the reader's, else by their names; classes."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unpool.errors import DataError, RecipeError
+from unpool.errors import DataError, RecipeError, shortened
 from unpool.ops.heatmaps import mirror_order
-from unpool.ops.sides import flip_pairs
+from unpool.ops.sides import class_sides, flip_pairs
+from unpool.recipe import Recipe
 from unpool.recipe.mistakes import nearest
+from unpool.tasks import TASKS
 from unpool.types import DataInfo
 
 _log = logging.getLogger(__name__)
+_BY_CLASS = {"label", "mask", "labels"}  # targets that hold numbers of classes
 
 
 def with_flip_pairs(info: DataInfo, chosen: Sequence[tuple[str, str]] | None) -> DataInfo:
@@ -45,6 +48,24 @@ def with_flip_pairs(info: DataInfo, chosen: Sequence[tuple[str, str]] | None) ->
         middle or "none",
     )
     return info
+
+
+def kept_sides(recipe: Recipe, info: DataInfo) -> list[str]:
+    """A warning where training mirrors images and keeps their classes, of which some are left or right by name.
+
+    Views at test time keep the classes of such a run too (`Predictor.keeps_sides`), and exchange those of others.
+    """
+    if "flip" not in dict(recipe.data.steps) or _BY_CLASS.isdisjoint(TASKS[recipe.task.name].needs):
+        return []
+    pairs, alone = class_sides(info.classes)
+    sided = [f"{info.classes[a]} and {info.classes[b]}" for a, b in pairs] + [info.classes[i] for i in alone]
+    if not sided:
+        return []
+    return [
+        f"data.augment has flip, which keeps the class of a mirrored image, and by name {shortened(', '.join(sided))} "
+        "are sides, so that images of one side are learned as the other: leave flip out where they look like one "
+        "another's mirror images"
+    ]
 
 
 def _indices(chosen: Sequence[tuple[str, str]], joints: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -57,6 +57,8 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
     if model.weights is not None and not (is_resumed or model.new_head) and is_file(model.weights):
         classifier = models.classifier_of(model.name, model.backbone) or model.name  # which gives it the last layer too
         _compare_names(Path(model.weights), (model.name, classifier), info)
+    if model.init and model.weights is not None and not is_resumed:
+        _log.info("model.init=%s draws those weights that %s does not have", *model.init, model.weights)
     network = models.build(
         model.name,
         weights=None if is_resumed else model.weights,
@@ -74,8 +76,6 @@ def make_model(recipe: Recipe, task: Task, info: DataInfo, *, is_resumed: bool =
 def initialization(model: Model) -> Initialization | None:
     """What draws the initial weights that `model.init` asks for; None for those of the network's source."""
     made = [INITS[name](**options) for name, options in (model.init or {}).items()]
-    if made and model.weights is not None:
-        _log.info("model.init=%s draws those weights that %s does not have", *model.init or (), model.weights)
     return made[0] if made else None
 
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import torch
 
-from unpool.assemble.anchors import with_planned_anchors
-from unpool.assemble.batch import with_fitting_batch
 from unpool.assemble.data import read_data
 from unpool.assemble.job import make_job
 from unpool.assemble.loaders import make_train_loader
+from unpool.assemble.settling import settled
 from unpool.errors import RecipeError
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.training.rate_range import LEAST_STEPS, STEPS, RateRange, range_test
@@ -44,6 +43,6 @@ def find_lr(
         torch.set_num_threads(settings.train.threads)
     with StopRequest() as stop:
         data = read_data(settings, progress=progress)
-        settings = with_fitting_batch(with_planned_anchors(settings, data), data)
+        settings = settled(settings, data)
         loader = make_train_loader(settings, data)
         return range_test(make_job(settings, data, loader, model=None, stop=stop), steps=steps)

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unpool.assemble.anchors import with_planned_anchors
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, first_batch, make_device
 from unpool.assemble.loaders import make_train_loader, require_one_size
 from unpool.assemble.model import make_model, make_task, scale_by_data
+from unpool.assemble.settling import settled
+from unpool.errors import RecipeError
 from unpool.inspection.signals import Signal, measure_signals
+from unpool.layers.transfer import freeze
 from unpool.pages.axes import number
 from unpool.pages.blocks import table
 from unpool.pages.chart import Series, line_chart
@@ -103,19 +105,27 @@ def show_init(
     loaded = load_recipe(load_recipe(recipe, overrides), {"model.weights": None, "model.new_head": False})
     ways = {PUBLISHED: None, **{name: {name: options} for name, options in (loaded.model.init or {}).items()}}
     ways |= {name: {name: {}} for name in inits if name not in ways}
-    recipes = {name: load_recipe(loaded, {"model.init": way}) for name, way in ways.items()}
+    for way in ways.values():
+        load_recipe(loaded, {"model.init": way})  # which refuses a wrong one before the data is read
     data = read_data(loaded, progress=progress)
+    loaded = settled(loaded, data)
     loader = make_train_loader(loaded, data)
     require_one_size(loaded, loader)
     batch = first_batch(loader)
-    signals = {name: _signals(with_planned_anchors(one, data), data, batch) for name, one in recipes.items()}
+    recipes = {name: load_recipe(loaded, {"model.init": way}) for name, way in ways.items()}
+    signals = {name: _signals(one, data, batch) for name, one in recipes.items()}
     return InitReport(loaded.model.described, len(batch["index"]), signals)
 
 
 def _signals(recipe: Recipe, data: Data, batch: Batch) -> list[Signal]:
     device = make_device(recipe)
     task = make_task(recipe, data).to(device)
-    model = make_model(recipe, task, data.info).to(device).train()
+    model = make_model(recipe, task, data.info).to(device)
+    task.freeze(model)
+    freeze(model, recipe.model.frozen)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise RecipeError("the network has no weight that requires a gradient: unfreeze a layer")
+    model.train()
     prepared = Prepare(data.preprocessing, device)(batch)
     scale_by_data(recipe, model, lambda: task.losses(model, prepared))
     return measure_signals(model, lambda: total_loss(task.losses(model, prepared)))

@@ -1,7 +1,7 @@
 """Mean and deviation of each channel or location, and the axes of colours, counted in the training images."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,11 +46,18 @@ def with_statistics(preprocessing: Preprocessing, samples: Samples) -> Preproces
     return replace(preprocessing, mean=means, std=stds)
 
 
-def with_mean_image(preprocessing: Preprocessing, samples: Samples) -> Preprocessing:
-    """The preprocessing with the mean of all training images, at the size of the network's input, by location."""
+def with_mean_image(
+    preprocessing: Preprocessing, samples: Samples, *, progress: Callable[[int, int], None] | None = None
+) -> Preprocessing:
+    """The preprocessing with the mean of all training images, at the size of the network's input, by location.
+
+    `progress` is called with (images done, images in all), before each.
+    """
     plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
     count, total = 0, torch.zeros((), dtype=torch.float64)
     for index in range(len(samples)):
+        if progress is not None:
+            progress(index, len(samples))
         try:
             image = samples[index]["image"]
         except Unusable:

@@ -41,8 +41,9 @@ def parser() -> Parser:
 
 def run(values: Namespace) -> int:
     """Evaluates the run on the split, prints its metrics and returns 0."""
-    runs = [values.run, *(Path(word) for word in values.words if "=" not in word)]
-    overrides = [word for word in values.words if "=" in word]
+    further = [word for word in values.words if "=" not in word or Path(word).is_dir()]  # also runs/lr=0.1
+    runs = [values.run, *map(Path, further)]
+    overrides = [word for word in values.words if word not in further]
     if values.from_shell:
         for one in runs:
             start_answering("evaluating", one, is_published=values.weights not in ("last", "best"))

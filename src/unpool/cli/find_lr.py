@@ -42,7 +42,9 @@ def run(values: Namespace) -> int:
     from unpool.training.rate_range import STEPS
 
     with library_output_to_stderr(), log_to_stderr(), ReadingBar() as progress:
-        report = find_lr(values.recipe, values.overrides, steps=values.steps or STEPS, progress=progress)
+        report = find_lr(
+            values.recipe, values.overrides, steps=STEPS if values.steps is None else values.steps, progress=progress
+        )
     if values.out is not None:
         page = rate_page(report, title=f"{Path(values.recipe).stem}: learning rate")
         replace_file(values.out, page.encode())

@@ -109,7 +109,7 @@ class Draws:
         return radius * torch.cos(2 * torch.pi * self.uniform())
 
     def beta(self, alpha: float) -> Tensor:
-        """(B,) float64 from Beta(alpha, alpha): two numbers of each sample, whatever comes out.
+        """(B,) float64 from Beta(alpha, alpha): two numbers of each sample are used up, whatever is returned.
 
         Source: Devroye 1996, "Random variate generation in one line of code", for symmetric beta variates.
         """

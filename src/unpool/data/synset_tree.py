@@ -13,8 +13,8 @@ from unpool.data.image_file import printable
 from unpool.data.synsets import SYNSET, numbered_lines
 from unpool.data.text_file import MOST_LISTED
 from unpool.errors import DataError, quoted, shortened
-from unpool.metrics.hierarchy import Edge
 
+Edge = tuple[str, str]  # parent and child
 Lines = dict[Edge, int]  # number of the line of each edge
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from unpool.inspection.dense import DenseScores
 from unpool.inspection.score_maps import covered, heat_and_classes
 from unpool.ops.drawing import distinct_colours, overlay
-from unpool.types import IGNORE
+from unpool.types import IGNORE, Activation
 
 PANEL = 384  # pixels of a panel's longer side, at least
 GAP, TITLE = 12, 42
@@ -29,7 +29,9 @@ class Panel(NamedTuple):
     image: Tensor
 
 
-def draw(photo: Tensor, dense: DenseScores, *, label: int, classes: Sequence[str]) -> Tensor:
+def draw(
+    photo: Tensor, dense: DenseScores, *, label: int, classes: Sequence[str], activation: Activation = "softmax"
+) -> Tensor:
     """Eight panels: photograph, crops, one pass, key; then upsampled and dilated, as heat and as classes.
 
     Args:
@@ -37,6 +39,7 @@ def draw(photo: Tensor, dense: DenseScores, *, label: int, classes: Sequence[str
         dense: the scores of its windows.
         label: the class of the heat maps.
         classes: names by index.
+        activation: what makes probabilities of the scores.
 
     Returns:
         (3, H', W') uint8.
@@ -49,7 +52,9 @@ def draw(photo: Tensor, dense: DenseScores, *, label: int, classes: Sequence[str
         "fine": (dense.fine, dense.fine_stride, True),
     }
     maps = {
-        name: heat_and_classes(scores, label, size, window_hw=window, stride=stride, smooth=smooth)
+        name: heat_and_classes(
+            scores, label, size, window_hw=window, stride=stride, smooth=smooth, activation=activation
+        )
         for name, (scores, stride, smooth) in ways.items()
     }
     top = max(float(heat.max()) for heat, _ in maps.values())

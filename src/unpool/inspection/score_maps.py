@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from unpool.types import Activation
+
 Pair = tuple[int, int]
 VALUES = 1 << 24  # of one band of rows
 
@@ -53,17 +55,35 @@ def at_every_pixel(
         yield band_rows, rows[band_rows] @ scores.float() @ columns.T
 
 
+def probabilities(scores: Tensor, activation: Activation) -> Tensor:
+    """Those of each class, from scores (N, ...).
+
+    >>> probabilities(torch.tensor([0.0, 0.0]), "softmax").tolist(), probabilities(torch.zeros(3), "sigmoid").tolist()
+    ([0.5, 0.5], [0.5, 0.5, 0.5])
+    """
+    return scores.sigmoid() if activation == "sigmoid" else scores.softmax(0)
+
+
 def heat_and_classes(
-    scores: Tensor, label: int, size_hw: Pair, *, window_hw: Pair, stride: Pair, smooth: bool = True
+    scores: Tensor,
+    label: int,
+    size_hw: Pair,
+    *,
+    window_hw: Pair,
+    stride: Pair,
+    smooth: bool = True,
+    activation: Activation = "softmax",
 ) -> tuple[Tensor, Tensor]:
     """Probability of one class and the likeliest class at each pixel; the arguments are those of `at_every_pixel`.
+
+    `activation` makes probabilities of the scores.
 
     Returns:
         (H, W) float32 from 0 to 1, and (H, W) int64.
     """
     heat, classes = [], []
     for _, band in at_every_pixel(scores, size_hw, window_hw=window_hw, stride=stride, smooth=smooth):
-        heat.append(band.softmax(0)[label])
+        heat.append(probabilities(band, activation)[label])
         classes.append(band.argmax(0))
     return torch.cat(heat), torch.cat(classes)
 
@@ -77,7 +97,7 @@ def covered(positions: Pair, *, window_hw: Pair, stride: Pair) -> tuple[slice, s
     return rows, columns
 
 
-def likeliest(scores: Tensor) -> int:
+def likeliest(scores: Tensor, activation: Activation = "softmax") -> int:
     """The class of the highest mean probability over the map (N, H', W'); positions of NaN are left out."""
     is_known = scores.isfinite().all(0)
-    return int(scores[:, is_known].float().softmax(0).mean(1).argmax())
+    return int(probabilities(scores[:, is_known].float(), activation).mean(1).argmax())

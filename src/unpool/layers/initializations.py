@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -22,7 +23,7 @@ from unpool.errors import RecipeError
 from unpool.layers.fans import Fans, fans_of
 from unpool.layers.local import LocallyConnected
 from unpool.layers.residual import Residual
-from unpool.layers.upsample import BilinearDeconv, bilinear_filter
+from unpool.layers.upsample import BilinearDeconv, interpolating_weight
 
 Draw = Literal["normal", "truncated_normal", "uniform"]
 Bias = Annotated[float, Interval(ge=-1000, le=1000)]
@@ -191,26 +192,16 @@ def _groups(layer: nn.Module) -> int:
 
 
 def _interpolate(network: nn.Module) -> None:
-    """Makes every transposed convolution that can interpolate do so; those of a `BilinearDeconv` do already."""
-    fitting = [
-        layer
-        for layer in network.modules()
-        if isinstance(layer, nn.ConvTranspose2d)
-        and layer.in_channels == layer.out_channels
-        and layer.groups in (1, layer.in_channels)
-        and len({*layer.kernel_size}) == len({*layer.stride}) == 1
-    ]
-    if not fitting:
+    """Makes every transposed convolution that can interpolate do so."""
+    transposed = [layer for layer in network.modules() if isinstance(layer, nn.ConvTranspose2d)]
+    weights = {layer: weight for layer in transposed if (weight := interpolating_weight(layer)) is not None}
+    if not weights:
         raise RecipeError(
             "model.init has bilinear, and the network has no transposed convolution from C to C channels: leave it out"
         )
-    for layer in fitting:
-        if isinstance(layer, BilinearDeconv):
-            continue
-        filters, channels = layer.weight.detach(), range(layer.in_channels)
-        filters.zero_()
-        of_inputs = (channels, channels) if layer.groups == 1 else (channels, 0)
-        filters[of_inputs] = bilinear_filter(layer.stride[0], side=layer.kernel_size[0]).to(filters)
+    with torch.no_grad():
+        for layer, weight in weights.items():
+            layer.weight.copy_(weight)
 
 
 def zero_last_scales(network: nn.Module) -> None:

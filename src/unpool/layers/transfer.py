@@ -35,7 +35,8 @@ def backbone_parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
 def stages_of(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """The stages of a network's backbone by name, the one that sees the image first.
 
-    Numbered parts, such as `backbone.stages.0`, are stages; other parts are one each, such as `backbone.stem`.
+    Numbered parts, such as `backbone.stages.0`, are stages; other parts are one each, such as `backbone.stem` or, of
+    networks that number by names, `layer1`.
 
     Raises:
         RecipeError: as `backbone_parts`.
@@ -52,7 +53,7 @@ def stages_of(network: nn.Module) -> list[tuple[str, nn.Module]]:
         parts = [(f"{BACKBONE}.{name}", part) for name, part in parts[0][1].named_children()] or parts
     for name, part in parts:
         inner = list(part.named_children())
-        is_numbered = bool(inner) and all(key.isdigit() for key, _ in inner)
+        is_numbered = bool(inner) and all(key.isdigit() for key, _ in inner) and not name[-1].isdigit()
         stages += [(f"{name}.{key}", one) for key, one in inner] if is_numbered else [(name, part)]
     return [(name, part) for name, part in stages if any(True for _ in part.parameters())]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unpool.layers.dropout import DropConnectLinear, StochasticDepth
 from unpool.layers.fans import fans_of
-from unpool.layers.upsample import BilinearDeconv
+from unpool.layers.upsample import interpolating_weight
 
 ROUNDS = 10  # of a layer: the paper's T_max
 
@@ -64,8 +64,14 @@ def _layers(network: nn.Module) -> dict[str, nn.Module]:
     return {
         name: layer
         for name, layer in network.named_modules()
-        if fans_of(layer) is not None and not isinstance(layer, BilinearDeconv)
+        if fans_of(layer) is not None and not _interpolates(layer)
     }
+
+
+def _interpolates(layer: nn.Module) -> bool:
+    """Whether it interpolates as it stands, which another scale would undo."""
+    weight = interpolating_weight(layer) if isinstance(layer, nn.ConvTranspose2d) else None
+    return weight is not None and torch.equal(layer.weight, weight)  # type: ignore[arg-type]
 
 
 def _scale(

@@ -43,6 +43,26 @@ class BilinearDeconv(nn.ConvTranspose2d):
         self.weight.requires_grad_(learned)
 
 
+def interpolating_weight(layer: nn.ConvTranspose2d) -> Tensor | None:
+    """The weight with which a transposed convolution interpolates each channel; None where its shape does not allow it.
+
+    Example:
+        >>> layer = nn.ConvTranspose2d(2, 2, 4, stride=2)
+        >>> weight = interpolating_weight(layer)
+        >>> weight.shape, weight[0, 0, 0].tolist(), weight[0, 1].any().item()
+        (torch.Size([2, 2, 4, 4]), [0.0625, 0.1875, 0.1875, 0.0625], False)
+        >>> interpolating_weight(nn.ConvTranspose2d(2, 3, 4, stride=2)) is None
+        True
+    """
+    channels, is_square = layer.in_channels, len({*layer.kernel_size}) == len({*layer.stride}) == 1
+    if channels != layer.out_channels or layer.groups not in (1, channels) or not is_square:
+        return None
+    weight = torch.zeros_like(layer.weight)
+    of_inputs = (range(channels), range(channels)) if layer.groups == 1 else (range(channels), 0)
+    weight[of_inputs] = bilinear_filter(layer.stride[0], side=layer.kernel_size[0]).to(weight)
+    return weight.detach()
+
+
 class ResizeConv(nn.Sequential):
     """Repeats each value over a block, then convolves: (B, C_in, H, W) -> (B, C_out, factor * H, factor * W).
 

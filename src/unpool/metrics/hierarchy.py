@@ -8,10 +8,8 @@ from torch import Tensor
 
 from unpool.errors import DataError
 
-Edge = tuple[str, str]  # parent and child
 
-
-def ancestor_heights(synsets: Sequence[str], edges: Sequence[Edge]) -> Tensor:
+def ancestor_heights(synsets: Sequence[str], edges: Sequence[tuple[str, str]]) -> Tensor:
     """Height of the lowest common ancestor of every two classes, of which the hierarchical error is the mean.
 
     The height of a node is the length of the longest path from it down to a class. A class is its own ancestor, so that
@@ -26,7 +24,7 @@ def ancestor_heights(synsets: Sequence[str], edges: Sequence[Edge]) -> Tensor:
         (N, N) int64, symmetric.
 
     Raises:
-        DataError: two classes have no common ancestor, or edges form a cycle.
+        DataError: a class has no synset, two have no common ancestor, or edges form a cycle.
 
     Source: Deng et al. 2010, "What does classifying more than 10,000 image categories tell us?", section 6.
 
@@ -35,6 +33,11 @@ def ancestor_heights(synsets: Sequence[str], edges: Sequence[Edge]) -> Tensor:
         >>> ancestor_heights(["cat", "dog", "newt"], tree).tolist()
         [[0, 1, 2], [1, 0, 2], [2, 2, 0]]
     """
+    if without := synsets.count(""):
+        raise DataError(
+            f"{without} of {len(synsets)} classes have no synset, by which a tree knows them: the file of words lacks "
+            "their lines, restore them, or leave data.tree out"
+        )
     parents_of: dict[str, list[str]] = defaultdict(list)
     for parent, child in edges:
         parents_of[child].append(parent)
@@ -51,7 +54,7 @@ def ancestor_heights(synsets: Sequence[str], edges: Sequence[Edge]) -> Tensor:
         heights[classes[:, None], classes] = height[node]
     if (heights < 0).any():
         one, other = (heights < 0).nonzero()[0].tolist()
-        problem = f"classes {synsets[one] or 'without a synset'} and {synsets[other] or 'without a synset'}"
+        problem = f"classes {synsets[one]} and {synsets[other]}"
         raise DataError(f"{problem} have no common ancestor in the tree: give the tree of all classes, with its root")
     return heights.fill_diagonal_(0)
 

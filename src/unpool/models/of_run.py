@@ -9,7 +9,7 @@ from unpool.errors import ModelFileError
 from unpool.manifest import NAME, look_up, read_bound
 from unpool.models.fitting import Destination, Fit
 
-# the first is compared before; the others change no answer of a trained network
+# the first is compared before; the others change no answer of a trained network, but for forms of dropout that scale
 _ALIKE = {"backbone", "dropout", "stochastic_depth"}
 
 
@@ -75,9 +75,10 @@ def _differing(network: Mapping[str, Any], destination: Destination) -> dict[str
     if not isinstance(options, dict):
         return {}
     theirs, ours = _plain({**destination.defaults, **options}), _plain(destination.settings)
-    return {
-        key: (value, ours.get(key)) for key, value in theirs.items() if key not in _ALIKE and value != ours.get(key)
-    }
+    alike = set(_ALIKE)
+    if any(one.get("dropout_form") in ("original", "connect") for one in (theirs, ours)):
+        alike.discard("dropout")  # these scale by the share kept, in every answer
+    return {key: (value, ours.get(key)) for key, value in theirs.items() if key not in alike and value != ours.get(key)}
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

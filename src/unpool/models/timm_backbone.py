@@ -9,7 +9,6 @@ cropped. Parameters have the names of timm's classifier. Weights are random: not
 is downloaded.
 """
 
-from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import partial
@@ -58,12 +57,13 @@ class TimmBackbone(Backbone):
         self.channels = tuple(features.feature_info.channels())
         self.strides = tuple(features.feature_info.reduction())
         self.multiple, self.is_nhwc = _promise(name, features, in_channels)
-        for path, module in _names_in_classifier(name, features):
-            _add_module(self, path, module)
+        self._paths = _names_in_classifier(name, features)
+        for key, path in self._paths.items():
+            _add_module(self, path, features.get_submodule(key))
         self._features = (features,)  # in a tuple, so not a module of this one: its modules have timm's names here
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        maps = self._features[0].forward(_padded(image, self.multiple))
+        maps = self._running().forward(_padded(image, self.multiple))
         if self.is_nhwc:
             maps = [x.permute(0, 3, 1, 2) for x in maps]
         if self.multiple == 1:
@@ -71,6 +71,16 @@ class TimmBackbone(Backbone):
         height, width = image.shape[-2:]
         pairs = zip(maps, self.strides, strict=True)
         return tuple(x[:, :, : (height + s - 1) // s, : (width + s - 1) // s] for x, s in pairs)
+
+    def _running(self) -> Any:
+        """timm's network, of this one's modules also where they were exchanged, and in its mode."""
+        features = self._features[0]
+        for key, path in self._paths.items():
+            module = self.get_submodule(path)
+            if features._modules[key] is not module:
+                features._modules[key] = module
+        features.training = self.training
+        return features
 
 
 def names(pattern: str = "*") -> list[str]:
@@ -219,18 +229,16 @@ def _padded(image: Tensor, multiple: int) -> Tensor:
     return nn.functional.pad(image, (0, -image.shape[-1] % multiple, 0, -image.shape[-2] % multiple))
 
 
-def _names_in_classifier(name: str, features: Any) -> Iterator[tuple[str, nn.Module]]:
-    """The network's parts by the names that they have in timm's classifier; timm joins those of two levels by "_"."""
-    parts = dict(features.named_children())
+def _names_in_classifier(name: str, features: Any) -> dict[str, str]:
+    """The names of the network's parts in timm's classifier; timm joins those of two levels by "_"."""
+    parts = [key for key, _ in features.named_children()]
     if not any("." in path and path.replace(".", "_") in parts for path in features.feature_info.module_name()):
-        yield from parts.items()
-        return
+        return dict(zip(parts, parts, strict=True))
     with torch.device("meta"):
         whole = _timm().create_model(name, pretrained=False, num_classes=0)
     names = {path.replace(".", "_"): path for path, _ in whole.named_modules() if path.count(".") < 2}
     names.update((path, path) for path, _ in whole.named_children())
-    for key, module in parts.items():
-        yield names.get(key, key), module
+    return {key: names.get(key, key) for key in parts}
 
 
 def _add_module(root: nn.Module, path: str, module: nn.Module) -> None:

@@ -80,7 +80,13 @@ Map = Tensor | Bent  # of one image
 
 
 def linear(matrix: Map) -> Tensor:
-    """(2, 2): how a map turns, mirrors and resizes, without the fields of one that bends."""
+    """(2, 2): how a map turns, mirrors and resizes, without the fields of one that bends.
+
+    Example:
+        >>> linear(torch.tensor([[0.0, -1.0, 7.0], [1.0, 0.0, 9.0], [0.0, 0.0, 1.0]]))
+        tensor([[ 0., -1.],
+                [ 1.,  0.]])
+    """
     return (matrix.matrix if isinstance(matrix, Bent) else matrix)[:2, :2]
 
 

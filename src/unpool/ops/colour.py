@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_IMAGENET_AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))  # columns
-_IMAGENET_VARIANCES = (0.2175, 0.0188, 0.0045)  # of RGB on 0..1 along them, as Facebook's ResNet training has them
+# ImageNet's, as fb.resnet.torch has them: eigenvectors of the covariance of RGB on 0..1, and variances along them
+IMAGENET_AXES = ((-0.5675, -0.5808, -0.5836), (0.7192, -0.0045, -0.6948), (0.4009, -0.8140, 0.4203))
+IMAGENET_VARIANCES = (0.2175, 0.0188, 0.0045)
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 
 
@@ -150,5 +151,5 @@ def color_offsets(alphas: Tensor) -> Tensor:
         >>> color_offsets(torch.tensor([[0.1, 0.0, 0.0]]))
         tensor([[-3.1475, -3.2213, -3.2368]])
     """
-    variances, axes = alphas.new_tensor(_IMAGENET_VARIANCES), alphas.new_tensor(_IMAGENET_AXES)
-    return 255 * (alphas * variances) @ axes.T
+    variances, axes = alphas.new_tensor(IMAGENET_VARIANCES), alphas.new_tensor(IMAGENET_AXES)
+    return 255 * (alphas * variances) @ axes

@@ -1,7 +1,9 @@
 """Linear classifiers on features that are fixed: in closed form, by a support vector machine, or by gradient descent.
 
-The penalty is chosen by cross-validation among the training features alone. Features are brought to zero mean and unit
-deviation, of the training features, and the classifier is returned for features as they are.
+The penalty is chosen by cross-validation among the training features alone. Features are brought to zero mean, and all
+of them by one factor to a mean square of 1, of the training features: the deviation of each is noise where images are
+few (dividing by it cost 11 points on EfficientNet-Lite0's features of six images of ants and six of bees). The
+classifier is returned for features as they are.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError
+from unpool.types import Activation
 
 FOLDS = 5
 By = Literal["ridge", "svm", "sgd"]
@@ -25,7 +28,9 @@ class LinearFit(NamedTuple):
     Attributes:
         weight: (N, d) float32.
         bias: (N,) float32.
-        penalty: on the squared weights of normalised features, beside the mean loss of an image.
+        penalty: on the squared weights of normalised features, beside the mean loss of an image: "ridge" has the sum
+            of the squared errors of all classes and the penalty times the squares, "svm" and "sgd" the sum of the
+            losses of all classes, or the cross-entropy, and half of the penalty times the squares.
         accuracy: in cross-validation, by penalty; empty where a class has one image only, and nothing was chosen.
     """
 
@@ -42,6 +47,7 @@ def fit_linear(
     num_classes: int,
     by: By = "ridge",
     penalties: Sequence[float] | None = None,
+    activation: Activation = "softmax",
     seed: int = 0,
 ) -> LinearFit:
     """Fits a linear classifier; its logits are scaled so that their probabilities fit the images left out.
@@ -53,6 +59,7 @@ def fit_linear(
         by: "ridge", least squares on +1 and -1 in closed form; "svm", squared hinge loss of each class against the
             rest (Fan et al. 2008, LIBLINEAR, problem L2); "sgd", cross-entropy by stochastic gradient descent.
         penalties: to choose among; None takes those of the method.
+        activation: what makes probabilities of the logits.
         seed: of the folds, and of the order of "sgd".
 
     Raises:
@@ -83,7 +90,7 @@ def fit_linear(
             scores[~is_kept] = values[~is_kept] @ weight.T + bias
     shares = [float((scores.argmax(1) == labels).double().mean()) for scores in left_out]
     best = shares.index(max(shares))  # of equal ones the strongest penalty
-    scale = _scale(left_out[best], labels)
+    scale = _scale(left_out[best], labels, activation)
     ((weight, bias),) = _solved(solve, values, labels, num_classes, [chosen[best]], seed)
     return LinearFit(
         (scale * weight).float(), (scale * bias).float(), chosen[best], dict(zip(chosen, shares, strict=True))
@@ -97,8 +104,8 @@ def _solved(
     solve: Solve, features: Tensor, labels: Tensor, num_classes: int, penalties: Sequence[float], seed: int
 ) -> list[Solution]:
     """Solutions for features as they are, by those of normalised features."""
-    mean, std = features.mean(0), features.std(0, correction=0)
-    std = torch.where(std > 1e-6 * std.max().clamp_min(1e-12), std, 1)  # what is constant says nothing
+    mean = features.mean(0)
+    std = (features - mean).square().mean().sqrt().clamp_min(1e-12)
     targets = 2 * nn.functional.one_hot(labels, num_classes).double() - 1
     solutions = solve((features - mean) / std, targets, penalties, seed)
     return [(weight / std, bias - (weight / std) @ mean) for weight, bias in solutions]
@@ -113,10 +120,15 @@ def _folds(labels: Tensor, folds: int, seed: int) -> Tensor:
     return fold_of
 
 
-def _scale(scores: Tensor, labels: Tensor) -> float:
+def _scale(scores: Tensor, labels: Tensor, activation: Activation) -> float:
     """The factor by which scores become the logits of the likeliest probabilities."""
-    losses = [nn.functional.cross_entropy(scale * scores, labels) for scale in _SCALES]
-    return float(_SCALES[torch.stack(losses).argmin()])
+    scales = _SCALES / scores.std().clamp_min(1e-12)  # under a strong penalty scores are tiny
+    if activation == "sigmoid":
+        targets = nn.functional.one_hot(labels, scores.shape[1]).to(scores)
+        losses = [nn.functional.binary_cross_entropy_with_logits(scale * scores, targets) for scale in scales]
+    else:
+        losses = [nn.functional.cross_entropy(scale * scores, labels) for scale in scales]
+    return float(scales[torch.stack(losses).argmin()])
 
 
 def _ridge(features: Tensor, targets: Tensor, penalties: Sequence[float], seed: int) -> list[Solution]:

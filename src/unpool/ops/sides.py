@@ -1,4 +1,4 @@
-"""Left and right in the names of joints: `left_ear`, `ear-L`, `LEar`, `earRight`, `rshoulder`.
+"""Left and right in the names of joints and classes: `left_ear`, `ear-L`, `LEar`, `earRight`, `rshoulder`.
 
 A name has a side where one of its words is left, right, L, R, lt or rt; words end at signs, at numbers and where a
 capital begins. Left and right also stand at either end of a word, without a sign. Where none of these is there, an l
@@ -57,11 +57,29 @@ def side_of(name: str) -> str:
     return sides[0] if sides else ""
 
 
-def class_order(names: Sequence[str]) -> list[int]:
-    """Returns which class of an image each class is in its mirror image: left and right change places.
+def class_sides(names: Sequence[str]) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Returns the pairs of classes that change places in a mirror image, left first, and the sides without a partner.
 
-    Two names that differ in a side alone are a pair, where it is a word or a letter by itself: `lake` and `rake` are
-    none. One name alone has a side by the word left or right: `R.V.` is no side.
+    Two names that differ in a side alone are a pair, where it is a word, or a letter that is not one of a list: `lake`
+    and `rake` are none, nor are the letters of an alphabet or the sizes S, M, L and R. One name alone has a side by the
+    word left or right: `R.V.` is no side.
+
+    Example:
+        >>> class_sides(["straight", "turn_left", "turn_right", "lake", "rake", "right_foot"])
+        (((1, 2),), (5,))
+    """
+    words = [tuple(part.lower() for part in _BREAKS.split(name)) for name in names]
+    pairs = tuple(
+        (first, second)
+        for first, second in flip_pairs(names)
+        if side_of(names[first]) and side_of(names[second]) and not _is_listed(words[first], words)
+    )
+    paired = {i for pair in pairs for i in pair}
+    return pairs, tuple(i for i, one in enumerate(words) if i not in paired and not _WHOLE.keys().isdisjoint(one))
+
+
+def class_order(names: Sequence[str]) -> list[int]:
+    """Returns which class of an image each class is in its mirror image: left and right change places (`class_sides`).
 
     Raises:
         RecipeError: a class has a side and no partner.
@@ -71,16 +89,14 @@ def class_order(names: Sequence[str]) -> list[int]:
         [0, 2, 1, 3, 4]
     """
     order = list(range(len(names)))
-    for first, second in flip_pairs(names):
-        if side_of(names[first]) and side_of(names[second]):
-            order[first], order[second] = second, first
-    words = [{part.lower() for part in _BREAKS.split(name)} for name in names]
-    alone = [name for i, name in enumerate(names) if order[i] == i and _WHOLE.keys() & words[i]]
+    pairs, alone = class_sides(names)
     if alone:
         raise RecipeError(
-            f"class {alone[0]} is a side and no other class is its mirror image, so that its mirrored images have no "
-            "class: do not mirror images of these classes"
+            f"class {names[alone[0]]} is a side and no other class is its mirror image, so that its mirrored images "
+            "have no class: do not mirror images of these classes"
         )
+    for first, second in pairs:
+        order[first], order[second] = second, first
     return order
 
 
@@ -92,6 +108,17 @@ def unsided(name: str) -> str:
         ('shoulder', 'ear', 'head_top')
     """
     return "_".join(_parse(name).words)
+
+
+def _is_listed(words: tuple[str, ...], names: Sequence[tuple[str, ...]]) -> bool:
+    """Whether another name has a third letter where this one has l or r."""
+    letters = [
+        other[i]
+        for i, word in enumerate(words)
+        for other in names
+        if word in ("l", "r") and other[:i] + other[i + 1 :] == words[:i] + words[i + 1 :] and len(other) == len(words)
+    ]
+    return any(len(letter) == 1 and letter.isalpha() and letter not in "lr" for letter in letters)
 
 
 def _parse(name: str) -> _Name:

@@ -89,11 +89,24 @@ def resizing(view: View, preprocessing: Preprocessing) -> Preprocessing:
     """How an image is brought to size before the rest of a view is made of it; normalisation is not that of the view.
 
     Raises:
-        RecipeError: images have no size of their own to scale, or windows no border to move in.
+        RecipeError: images have no size of their own to scale, windows no border to move in, the input lies down when
+            it is turned, or images have other channels than red, green and blue.
+
+    Example:
+        >>> resizing(View(scale=1.5), Preprocessing(size_hw=(224, 224))).shorter
+        336
     """
+    size = preprocessing.size_hw
+    if any(view.alphas) and preprocessing.channels != 3:
+        raise RecipeError(
+            f"colors varies red, green and blue, and images have data.channels {preprocessing.channels}: leave it out"
+        )
+    if view.turns % 2 and size is not None and size[0] != size[1]:
+        raise RecipeError(
+            f"rotations turns the input, and the network's data.size {list(size)} is not square: leave it out"
+        )
     if view.scale is None and view.window is None:
         return preprocessing
-    size = preprocessing.size_hw
     if size is None or preprocessing.rule == "fit":
         raise RecipeError(
             "ten_crops and five_scales need a network of one input size that shows images without bars: data.size, and "

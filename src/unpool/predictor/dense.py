@@ -19,6 +19,7 @@ from unpool.ops.drawing import drawable
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import ImageLike, read_image
 from unpool.predictor.loading import load
+from unpool.types import Activation
 
 Pair = tuple[int, int]
 LONGEST = 1024  # pixels; the longer side to which a larger photograph is made smaller
@@ -56,6 +57,7 @@ class _Source(NamedTuple):
     classes: tuple[str, ...]
     window_hw: Pair | None
     notes: tuple[str, ...] = ()
+    activation: Activation = "softmax"
 
 
 def show_dense(
@@ -107,8 +109,9 @@ def show_dense(
     scores = score_windows(loaded.classifier, prepared, window_hw=window, output_stride=output_stride)
     if scores.coarse.shape[0] != len(loaded.classes):
         raise RecipeError(f"{source} returns {scores.coarse.shape[0]} scores and has {len(loaded.classes)} class names")
-    chosen = likeliest(scores.coarse) if known is None else known
-    picture = draw(drawable(photo), scores, label=chosen, classes=loaded.classes)
+    by = loaded.activation
+    chosen = likeliest(scores.coarse, by) if known is None else known
+    picture = draw(drawable(photo), scores, label=chosen, classes=loaded.classes, activation=by)
     return Shown(scores, chosen, loaded.classes, (*loaded.notes, *notes), picture)
 
 
@@ -118,7 +121,8 @@ def _run(run: Path, weights: str | Path | None) -> _Source:
     predictor = load(run, "best" if weights == "best" else "last")
     if not predictor.task.slides:
         raise RecipeError(f"{run} is no run of a classifier: only a classifier can slide; give a run of one")
-    return _Source(predictor.model, predictor.preprocessing, predictor.info.classes, predictor.preprocessing.size_hw)
+    asked, by = predictor.preprocessing, predictor.task.activation or "softmax"
+    return _Source(predictor.model, asked, predictor.info.classes, asked.size_hw, activation=by)
 
 
 def _network(name: str, weights: str | Path | None) -> _Source:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unpool.convert import fully_convolutional
 from unpool.errors import RecipeError
-from unpool.ops.sides import class_order
+from unpool.ops.sides import class_order, class_sides
 from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
 from unpool.ops.views import View, combined, resizing, seen_part, shown, undone
 from unpool.predictor.predictor import Predictor, evaluating, finite_outputs
@@ -34,11 +34,13 @@ class Member(NamedTuple):
     Attributes:
         predictor: with its own preprocessing and task.
         order: which of its classes each class of the first network is.
+        mirror: which class of the first network each of them is in a mirror image.
         dense: image of any size -> output, for views of several scales.
     """
 
     predictor: Predictor
     order: list[int]
+    mirror: list[int]
     dense: nn.Module
 
 
@@ -71,7 +73,7 @@ class Ensemble(Predictor):
         task = _able(first, members, views)
         rows = combined(views)
         is_mirrored = any(view.is_mirrored for view in rows)
-        self._mirror = class_order(first.info.classes) if is_mirrored else []
+        mirrors = [_mirror(one, first.info.classes) if is_mirrored else [] for one in members]
         for member in members:
             for view in rows:
                 resizing(view, member.preprocessing)  # refused before the first image
@@ -85,9 +87,14 @@ class Ensemble(Predictor):
         of = f"{networks} networks" if networks > 1 else "one network"
         seen = f", views {', '.join(views)}" if views else ""
         _log.info("averaged over %d answers an image (%s%s): %s", count, of, seen, task.averages)
+        if "colors" in views:
+            _log.info("views colors vary along ImageNet's axes of colour, whichever ones training varied along")
         self.views = combined(task.take_over(views))
         is_scaled = any(view.scale is not None for view in rows)
-        self._members = [Member(one, _order(first, one), _dense(one) if is_scaled else one.model) for one in members]
+        self._members = [
+            Member(one, _order(first, one), mirror, _dense(one) if is_scaled else one.model)
+            for one, mirror in zip(members, mirrors, strict=True)
+        ]
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         with self.asking():
@@ -133,7 +140,7 @@ class Ensemble(Predictor):
 
     def _in_order(self, task: OneForward, opinion: Any, member: Member, view: View) -> Any:
         """An opinion whose classes are those of the first network and of the image as it is."""
-        for order in (member.order, self._mirror if view.is_mirrored else []):
+        for order in (member.order, member.mirror if view.is_mirrored else []):
             if order != sorted(order):
                 opinion = task.reordered(opinion, order)
         return opinion
@@ -202,6 +209,11 @@ def _able(first: Predictor, members: Sequence[Predictor], views: Sequence[str]) 
     for member in members[1:]:
         if type(member.task) is not type(task):
             raise RecipeError(f"{member.name} answers as {type(member.task).__name__}, and {first.name} as {kind}")
+        if member.task.activation != task.activation:
+            raise RecipeError(
+                f"{member.name} makes probabilities by {member.task.activation}, and {first.name} by "
+                f"{task.activation}, as their losses ask for: the mean of both is neither; ask each network by itself"
+            )
         if member.decoding != first.decoding:
             ours, theirs = vars(first.decoding), vars(member.decoding)
             key = next(key for key in ours if ours[key] != theirs[key])
@@ -222,6 +234,20 @@ def _order(first: Predictor, member: Predictor) -> list[int]:
             "are averaged where they know the same classes"
         )
     return [theirs.index(name) for name in ours]
+
+
+def _mirror(member: Predictor, classes: Sequence[str]) -> list[int]:
+    """Which class each is in a mirror image, as the network has learned it; the log names those that are sides."""
+    pairs, _ = class_sides(classes)
+    named = ", ".join(f"{classes[first]} and {classes[second]}" for first, second in pairs)
+    if member.keeps_sides:
+        if named:
+            _log.info("%s: %s stay in mirror images, as it was trained with flip", member.name, named)
+        return list(range(len(classes)))
+    order = class_order(classes)
+    if named:
+        _log.info("%s: in mirror images change places: %s", member.name, named)
+    return order
 
 
 class _Pooled(nn.Module):

@@ -68,16 +68,26 @@ def load(
         raise ValueError(f"weights is {weights!r}; it must be one of {', '.join((*FILES, *WORDS))}")
     if not run.is_dir():
         raise not_a_run(run)
-    levels = None
+    levels, keeps_sides = None, False
     if (run / "recipe.yaml").exists():  # a copy of a run needs none to predict
         check_recipe(run)
-        levels = levels_of(load_run_recipe(run))
+        recipe = load_run_recipe(run)
+        levels, keeps_sides = levels_of(recipe), "flip" in dict(recipe.data.steps)
     config = read_config(run / "config.json")
     network = load_network(config, run / FILES[weights], model=model)
     task = config.task.to(_device(device))
     name = f"{config.network['name']} of {run}, {weights} weights"
     network = network.to(_device(device))
-    return Predictor(network, config.preprocessing, config.info, task, max_pixels=max_pixels, name=name, levels=levels)
+    return Predictor(
+        network,
+        config.preprocessing,
+        config.info,
+        task,
+        max_pixels=max_pixels,
+        name=name,
+        levels=levels,
+        keeps_sides=keeps_sides,
+    )
 
 
 def load_published(

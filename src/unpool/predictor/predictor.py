@@ -44,6 +44,7 @@ class Predictor:
         name: of the network and where its weights come from, for `print`.
         levels: of the data set that was trained on, where that was a plain one: what images of other kinds than uint8
             are read by.
+        keeps_sides: training mirrored images and kept their classes, left or right: views do the same.
     """
 
     def __init__(  # noqa: PLR0913, four of them bounds
@@ -59,6 +60,7 @@ class Predictor:
         max_pixels: int = MOST_PIXELS,
         name: str = "",
         levels: Levels | None = None,
+        keeps_sides: bool = False,
     ) -> None:
         self.name = name
         self.model = model
@@ -68,14 +70,16 @@ class Predictor:
         self.limit, self.tile, self.overlap = limit, tile, overlap
         self.max_pixels = max_pixels
         self.levels = levels
+        self.keeps_sides = keeps_sides
 
     def __repr__(self) -> str:
         """What it answers, by which network, and what that sees."""
         names = self.info.classes or self.info.keypoints
         listed = ", ".join(names[:_LISTED]) + (f", {len(names) - _LISTED} more" if len(names) > _LISTED else "")
         count = sum(weight.numel() for weight in self.model.parameters())
+        by = "" if self.task.activation is None else f", probabilities by {self.task.activation}"
         lines = {
-            "predictor": f"{type(self.task).__name__}, on {self.device}",
+            "predictor": f"{type(self.task).__name__}{by}, on {self.device}",
             "network": f"{self.name or type(self.model).__name__}, {count:,} parameters",
             "classes" if self.info.classes else "joints": f"{len(names)}: {listed}" if names else "none",
             "sees": f"{_sees(self.preprocessing)}, {self.preprocessing.channels} channels",

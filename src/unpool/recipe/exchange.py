@@ -30,5 +30,5 @@ def without_options_of(former: str | None, recipe: Recipe, overridden: Iterable[
         return recipe
     names = ", ".join(f"model.{key}" for key in gone)
     _log.warning("left out of the recipe, since %s has no such option: %s", model.backbone, names)
-    kept = {key: value for key, value in model.model_dump(mode="json").items() if key not in gone}
+    kept = {key: value for key, value in model.model_dump().items() if key not in gone}
     return recipe.model_copy(update={"model": type(model).model_validate(kept)})

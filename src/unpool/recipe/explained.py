@@ -112,7 +112,8 @@ def _with_choices(text: str, choices: Iterable[str]) -> str:
 def _line(key: str, value: Any, text: str, indent: int) -> str:
     """`key: value  # help`; long help, and that of a value of several lines, above it."""
     plain = write_yaml({key: value}).strip()
-    plain = plain[1:-1] if plain.startswith("{") else plain
+    if plain.startswith("{"):
+        plain = plain[1:-1].replace("\n", "\n  ")  # a text of several lines goes on behind its key
     lines = [" " * indent + line for line in plain.split("\n")]
     if len(lines) == 1:
         return _comment(lines[0], text)

@@ -12,8 +12,13 @@ _log = logging.getLogger(__name__)
 
 
 def fit_to_length(recipe: Recipe) -> Recipe:
-    """The recipe with a warm-up that ends before the run does; the log says what was changed or is never reached."""
+    """The recipe with a warm-up that ends before the run does; the log says what was changed, or has no effect."""
     train = recipe.train
+    for key, of in train.unread:
+        _log.warning(
+            "train.%s is %g and train.%s is %s, which does not read it: it changes nothing, leave it out",
+            *(key, getattr(train, key), of, getattr(train, of)),
+        )
     if late := [epoch for epoch in train.milestones if epoch >= train.epochs]:
         _log.warning(
             "train.milestones %s of %s are never reached in %d epochs: the learning rate does not fall there; lower "
@@ -25,6 +30,13 @@ def fit_to_length(recipe: Recipe) -> Recipe:
             "train.swa averages the weights at the end of %d of %d epochs, which are few: lower train.swa or "
             "train.swa_cycle, or train for more epochs",
             *(count, train.epochs),
+        )
+    if train.swa is not None and (last := train.averaged_epochs[-1]) < train.epochs:
+        first = train.averaged_epochs.start
+        _log.warning(
+            "train.swa_cycle %d takes weights in after epoch %d for the last time, and what is learned in the %d "
+            "epochs behind it is lost: take one that divides the %d epochs from epoch %d on",
+            *(train.swa_cycle, last, train.epochs - last, train.epochs - first, first),
         )
     if train.warmup_epochs < train.epochs:
         return recipe

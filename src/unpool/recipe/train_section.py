@@ -24,7 +24,7 @@ class Train(Section):
 
     Attributes:
         epochs: passes over the training set.
-        batch: images per step, before accumulation; "auto" takes the largest power of two that fits into memory.
+        batch: images per step, before accumulation. "auto" takes the largest power of two that fits into memory.
         lr: peak learning rate.
         backbone_lr: factor of the rate for weights of the network's backbone, such as 0.1 for trained ones.
         layer_decay: further factor of the rate, for each stage that lies between a stage and the end of the backbone.
@@ -32,6 +32,7 @@ class Train(Section):
         momentum: of sgd, nesterov and caffe_sgd.
         rms_decay: of rmsprop, the share of the mean square gradient that a step keeps.
         weight_decay: share of each weight, times the learning rate, that a step takes away.
+        decay_norms: whether that is of biases, and of scales and shifts of normalisation, too.
         schedule: of the learning rate over all steps, after the warm-up.
         milestones: epochs at which "step" multiplies the rate by `gamma`.
         gamma: factor of "step" and "plateau".
@@ -77,6 +78,7 @@ class Train(Section):
     momentum: Share = 0.9
     rms_decay: Share = 0.99
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
+    decay_norms: bool = False
     schedule: Literal["constant", "step", "cosine", "poly", "onecycle", "plateau"] = "constant"
     milestones: Annotated[tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], Field(max_length=1000)] = ()
     gamma: Annotated[float, Field(ge=1e-6, le=10)] = 0.1
@@ -117,6 +119,20 @@ class Train(Section):
         if self.batch == "auto":
             raise RecipeError("train.batch is auto, and batches of this data set must be known before: set a number")
         return self.batch
+
+    @property
+    def unread(self) -> list[tuple[str, str]]:
+        """Keys that are set and that the optimiser or schedule does not read, each with the key of that.
+
+        Recipes and runs of before have such, so that they are no mistake that is refused.
+        """
+        reads = {
+            "momentum": ("optimizer", ("sgd", "nesterov", "caffe_sgd")),
+            "gamma": ("schedule", ("step", "plateau")),
+            "power": ("schedule", ("poly",)),
+        }
+        is_set = {key: getattr(self, key) != type(self).model_fields[key].default for key in reads}
+        return [(key, of) for key, (of, names) in reads.items() if is_set[key] and getattr(self, of) not in names]
 
     @property
     def averaged_epochs(self) -> range:

@@ -18,7 +18,8 @@ class Advice(NamedTuple):
         action: one sentence.
         reason: one sentence.
         command: "probe" or "train".
-        overrides: of a recipe, beside `model.weights`.
+        overrides: of a recipe, beside `model.weights`. Stages of `model.frozen` are called as in ResNets, those of
+            another network as the message on a wrong name lists them; `stage_classifier` also needs `model.backbone`.
     """
 
     action: str
@@ -35,14 +36,16 @@ _ADVICE = {  # by whether there is little data, and whether it is similar
         {},
     ),
     (True, False): Advice(
-        "Fit linear classifiers on features of several stages and take the best in cross-validation; get more images.",
+        "Fit linear classifiers on features of several stages of the network, which model.backbone has to name then, "
+        "and take the best in cross-validation; get more images.",
         "The last stages know what the first images needed, the early ones edges and textures, which transfer; too few "
         "images are there to train either anew.",
         "probe",
         {"model.name": "stage_classifier", "model.at_stride": 16},
     ),
     (False, True): Advice(
-        "Train the last stages at a tenth of the rate, the first ones frozen.",
+        "Train the last stages at a tenth of the rate, the first ones frozen, which have other names in other networks "
+        "than ResNets.",
         "The early features fit as they are, and there are enough images to move the last ones a little.",
         "train",
         {"model.frozen": ["backbone.stem"], "train.backbone_lr": 0.1},

@@ -17,6 +17,7 @@ def rate_page(report: RateRange, *, title: str) -> str:
     lines = {"each step": report.losses, "smoothed": report.smoothed}
     series = [Series(name, list(zip(report.rates, losses, strict=True))) for name, losses in lines.items()]
     rows = [("loss is lowest at", report.lowest), ("too low up to", report.too_low), ("too high from", report.too_high)]
+    rows = rows[:1] if report.proposal is None else rows
     parts = [
         *([] if report.proposal is None else [blocks.headline("proposed train.lr", number(report.proposal))]),
         blocks.table([(name, "not reached" if rate is None else f"{rate:.2g}") for name, rate in rows]),

@@ -7,6 +7,7 @@ from annotated_types import Interval, Len
 from torch import Tensor
 
 from unpool.errors import RecipeError, quoted
+from unpool.limits import check_number
 from unpool.ops.losses import (
     label_binary_cross_entropy,
     label_cross_entropy,
@@ -15,13 +16,13 @@ from unpool.ops.losses import (
     pixel_focal,
 )
 from unpool.ops.set_losses import dice, lovasz_softmax
-from unpool.types import Term
+from unpool.types import Activation, Term
 
 LabelLossName = Literal["cross_entropy", "focal", "binary_cross_entropy"]
 PixelLossName = Literal["cross_entropy", "focal", "dice", "lovasz"]
 PixelLossNames = PixelLossName | Annotated[Sequence[PixelLossName], Len(1, 4)]
-Activation = Literal["softmax", "sigmoid"]
 GAMMA = Interval(ge=0, le=10)
+FOCAL_GAMMA = 2.0  # the paper's
 Gamma = Annotated[float, GAMMA]
 
 
@@ -73,6 +74,20 @@ PIXEL_LOSSES: dict[str, PixelLoss] = {
     "dice": PixelLoss(lambda x, y, *_: dice(x, y), is_of_sets=True),
     "lovasz": PixelLoss(lambda x, y, *_: lovasz_softmax(x, y), is_of_sets=True),
 }
+
+
+def check_gamma(gamma: float, losses: Sequence[str]) -> float:
+    """The gamma of focal loss.
+
+    Raises:
+        RecipeError: it is out of range, or another one than the default where no loss is focal.
+    """
+    if "focal" not in losses and gamma != FOCAL_GAMMA:
+        raise RecipeError(
+            f"task.focal_gamma is {gamma}, which task.loss {' and '.join(losses)} does not read: leave it out, or set "
+            "task.loss to focal"
+        )
+    return check_number("task.focal_gamma", gamma, GAMMA)
 
 
 def check_label_loss(loss: LabelLossName, label_smoothing: float) -> LabelLossName:

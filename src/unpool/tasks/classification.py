@@ -4,6 +4,7 @@ The heads beside a network's own (GoogLeNet, arXiv:1409.4842, section 5) take pa
 added with `auxiliary_weight`.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,15 +21,23 @@ from unpool.metrics.hierarchy import ancestor_heights
 from unpool.ops.drawing import caption
 from unpool.ops.targets import check_classes
 from unpool.ops.views import mean_probabilities
-from unpool.task import Baseline, Description, Exhibit
+from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
-from unpool.tasks.class_losses import GAMMA, LABEL_LOSSES, Gamma, LabelLossName, check_label_loss
-from unpool.tasks.hog_baseline import hog_baseline, require_hog
+from unpool.tasks.class_losses import (
+    FOCAL_GAMMA,
+    LABEL_LOSSES,
+    Gamma,
+    LabelLossName,
+    check_gamma,
+    check_label_loss,
+)
+from unpool.tasks.hog_baseline import hog_accuracy, require_hog
 from unpool.tasks.one_forward import OneForward
-from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
+from unpool.types import Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 TOP = 5  # classes that an answer ranks
 SMOOTHING = Interval(ge=0, lt=1)
+_log = logging.getLogger(__name__)
 
 
 class Classification(OneForward):
@@ -60,7 +69,7 @@ class Classification(OneForward):
         info: DataInfo,
         *,
         loss: LabelLossName = "cross_entropy",
-        focal_gamma: Gamma = 2.0,
+        focal_gamma: Gamma = FOCAL_GAMMA,
         label_smoothing: Annotated[float, SMOOTHING] = 0.0,
         auxiliary_weight: AuxiliaryWeight = 0.3,
         baseline: Literal["frequent", "hog"] = "frequent",
@@ -68,19 +77,22 @@ class Classification(OneForward):
         super().__init__()
         if not info.classes:
             raise RecipeError("classification needs class names; the data set gives none")
-        if baseline == "hog":
-            require_hog()
         self.baseline_kind: Literal["frequent", "hog"] = baseline
         self.info = info
         self.label_smoothing = check_number("task.label_smoothing", label_smoothing, SMOOTHING)
         self.loss_name = check_label_loss(loss, self.label_smoothing)
-        self.focal_gamma = check_number("task.focal_gamma", focal_gamma, GAMMA)
+        self.focal_gamma = check_gamma(focal_gamma, [self.loss_name])
         self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
 
     @property
     def outputs(self) -> int:
         """One score a class."""
         return len(self.info.classes)
+
+    @property
+    def activation(self) -> Activation:
+        """That of the loss."""
+        return LABEL_LOSSES[self.loss_name].activation
 
     @property
     def described(self) -> Mapping[str, Description]:
@@ -143,20 +155,15 @@ class Classification(OneForward):
         """
         logits = main_head(output).float()
         labels = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
-        scores = (logits.sigmoid() if self._are_alone else logits.softmax(1)).gather(1, labels)
+        scores = (logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)).gather(1, labels)
         return {"label": labels[:, 0], "score": scores[:, 0], "top_labels": labels, "top_scores": scores}
 
     def averaged(self, outputs: Sequence[Output]) -> Tensor:
         """Logits (B, N) of the mean probability of each class."""
         scores = [main_head(output).float() for output in outputs]
-        if self._are_alone and len(scores) > 1:
+        if self.activation == "sigmoid" and len(scores) > 1:
             return torch.stack(scores).sigmoid().mean(0).logit()
         return mean_probabilities(scores)
-
-    @property
-    def _are_alone(self) -> bool:
-        """Whether each class has a probability of its own, so that they need not add up to 1."""
-        return LABEL_LOSSES[self.loss_name].activation == "sigmoid"
 
     def reordered(self, opinion: Output, order: Sequence[int]) -> Tensor:
         return main_head(opinion)[:, list(order)]
@@ -188,6 +195,12 @@ class Classification(OneForward):
     def asks_baseline(self) -> bool:
         return self.baseline_kind != "frequent"
 
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """None; raises EnvironmentFault where the baseline that is asked for cannot be computed."""
+        if self.baseline_kind == "hog":
+            require_hog()
+        return []
+
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with the name of the class, and its probability where known, written on it.
 
@@ -209,7 +222,11 @@ class Classification(OneForward):
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The class most frequent in training, as the answer to every image; or what `baseline` asks for."""
         if self.baseline_kind == "hog":
-            share, count = hog_baseline(train, val, self.outputs)
+            score = hog_accuracy(train, val, self.outputs)
+            if score is None:
+                _log.warning("task.baseline=hog is left out: all training images that can be read are of one class")
+                return None
+            share, count = score
             about = f"Histograms of oriented gradients and a linear support vector machine, on {count} training images."
             return Baseline("top1", share, about)
         counts = [torch.bincount(_labels(samples), minlength=self.outputs) for samples in (train, val)]

@@ -79,6 +79,11 @@ class Denoising(Maps):
         self.info = info
         self.loss_kind: Loss = loss
         self.huber_delta = check_number("task.huber_delta", huber_delta, DELTA)
+        if loss != "huber" and huber_delta != 1:
+            raise RecipeError(
+                f"task.huber_delta is {huber_delta}, which task.loss {loss} does not read: leave it out, or set "
+                "task.loss to huber"
+            )
         self.residual = residual
         if preprocessing.normalization == "image":
             raise RecipeError("data.normalize is image, which an answer cannot undo; use channel for denoising")

@@ -28,11 +28,18 @@ from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.ops.views import mean_probabilities
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
-from unpool.tasks.class_losses import GAMMA, PIXEL_LOSSES, Gamma, PixelLossNames, check_pixel_losses
+from unpool.tasks.class_losses import (
+    FOCAL_GAMMA,
+    PIXEL_LOSSES,
+    Gamma,
+    PixelLossNames,
+    check_gamma,
+    check_pixel_losses,
+)
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
-from unpool.types import IGNORE, Batch, DataInfo, Losses, Prediction, Samples, Term
+from unpool.types import IGNORE, Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
 BRIEF = 3  # classes in one line about an image
@@ -77,7 +84,7 @@ class Segmentation(Maps):
         info: DataInfo,
         *,
         loss: PixelLossNames = "cross_entropy",
-        focal_gamma: Gamma = 2.0,
+        focal_gamma: Gamma = FOCAL_GAMMA,
         class_weights: ClassWeights = None,
         samples: Samples | None = None,
         preprocessing: Preprocessing | None = None,
@@ -94,13 +101,18 @@ class Segmentation(Maps):
         weights = choose_class_weights(class_weights, samples, num_classes=len(info.classes))
         self.register_buffer("class_weights", weights, persistent=False)
         self.loss_names = check_pixel_losses(loss, has_weights=weights is not None)
-        self.focal_gamma = check_number("task.focal_gamma", focal_gamma, GAMMA)
+        self.focal_gamma = check_gamma(focal_gamma, self.loss_names)
         self.auxiliary_weight = check_number("task.auxiliary_weight", auxiliary_weight, WEIGHT)
 
     @property
     def outputs(self) -> int:
         """One score a class."""
         return len(self.info.classes)
+
+    @property
+    def activation(self) -> Activation:
+        """That of the losses, which is the same for all."""
+        return PIXEL_LOSSES[self.loss_names[0]].activation
 
     @property
     def described(self) -> Mapping[str, Description]:

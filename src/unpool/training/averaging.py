@@ -114,9 +114,9 @@ class EqualAveraging(Averaging):
         if step in self.steps:
             self.update(model)
 
-    def due(self, step: int) -> int:
-        """Updates that there are after so many steps."""
-        return sum(one <= step for one in self.steps)
+    def due(self, step: int) -> list[int]:
+        """After which steps weights are taken in, up to this one."""
+        return [one for one in self.steps if one <= step]
 
 
 def _floating(model: nn.Module) -> dict[str, Tensor]:

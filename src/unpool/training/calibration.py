@@ -28,7 +28,8 @@ from unpool.training.job import Job, lay_out
 from unpool.training.step import step_of
 from unpool.types import Batch
 
-YOUNG = 100  # steps; ten times the window of running statistics of momentum 0.1
+YOUNG = 10.0  # windows of running statistics, of 1 / momentum steps each: what was there before has a share of e^-10
+WINDOW = 10.0  # steps of torch's momentum 0.1
 BATCHES = 8
 EPOCHS = 10
 LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the root of 2 / LEAST
@@ -37,8 +38,8 @@ LEAST = 100  # values of a channel; the variance of as many is off by 14 %, the 
 def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str]:
     """Puts the statistics of the averaged network over a few batches into the average; returns warnings.
 
-    Does nothing where the job does not average, or has taken YOUNG steps; weights that were far apart and count equally
-    get statistics of their mean at any time. Norms that do not train keep theirs.
+    Does nothing where the job does not average, or is no longer young, see `young_steps`; weights that were far apart
+    and count equally get statistics of their mean at any time. Norms that do not train keep theirs.
 
     Args:
         job: in training mode; its trained weights and statistics, modes and generators are left as they are.
@@ -48,17 +49,15 @@ def recalibrate(job: Job, batches: Callable[[int], Iterable[Batch]]) -> list[str
     averaging = job.averaging
     if averaging is None or not averaging.averages:
         return []
-    if job.counters.step >= YOUNG and not isinstance(averaging, EqualAveraging):
-        return []
     norms = training_norms(job)
-    if not norms:
+    if not norms or (job.counters.step >= young_steps(norms) and not isinstance(averaging, EqualAveraging)):
         return []
     with restored(job, norms), averaging.applied(job.learned), torch.no_grad():  # the average's own tensors
         counts = _compute(job, norms, batches)
         poor = {norms[norm]: count for norm, count in counts.items() if 0 < count < LEAST}
         if 0 < len(poor) < len(norms):
             _compute(job, [norm for norm, name in norms.items() if name not in poor], batches)
-    return _warn_of_few_values(poor)
+    return _warn_of_few_values(poor, young_steps(norms))
 
 
 def _compute(
@@ -93,14 +92,14 @@ def _of_all(counts: Mapping[_BatchNorm, int]) -> dict[_BatchNorm, int]:
     return dict(zip(counts, processes.add_up(torch.tensor(list(counts.values()))).tolist(), strict=True))
 
 
-def _warn_of_few_values(counts: Mapping[str, int]) -> list[str]:
+def _warn_of_few_values(counts: Mapping[str, int], young: int) -> list[str]:
     if not counts:
         return []
     name = min(counts, key=counts.__getitem__)
     return [
         f"in {EPOCHS} epochs of the training set batch norm sees {counts[name]} values of a channel at {name} "
         f"({len(counts)} such), and {LEAST} are needed: these statistics of batch norm lag behind the weights for "
-        f"about {YOUNG} steps; trust neither validation loss nor averaged weights before: train on more or larger "
+        f"about {young} steps; trust neither validation loss nor averaged weights before: train on more or larger "
         "images, or for more steps"
     ]
 
@@ -144,15 +143,32 @@ def statistics_of(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     return cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
 
 
-def warn_of_statistics(job: Job) -> list[str]:
-    """A warning where a run ends while the running statistics of batch norm lag behind the weights."""
-    if job.averaging is not None or job.total_steps >= YOUNG or not training_norms(job):
+def young_steps(norms: Iterable[_BatchNorm]) -> int:
+    """Steps for which the running statistics of these norms lag behind the weights: YOUNG windows of the slowest.
+
+    The mean over all batches, momentum None, holds none of the statistics of before and counts as torch's 0.1; a norm
+    of momentum 0 keeps what it has, and does not count.
+
+    Example:
+        >>> young_steps([torch.nn.BatchNorm2d(1)]), young_steps([torch.nn.BatchNorm2d(1, momentum=0.01)])
+        (100, 1000)
+    """
+    windows = [WINDOW if norm.momentum is None else 1 / norm.momentum for norm in norms if norm.momentum != 0]
+    return round(YOUNG * max(windows, default=0.0))
+
+
+def warn_of_statistics(job: Job, *, is_precise: bool = False) -> list[str]:
+    """A warning where a run ends while the running statistics of batch norm lag behind the weights.
+
+    None where they are computed precisely at the end, `is_precise`.
+    """
+    if job.averaging is not None or is_precise or job.total_steps >= (young := young_steps(training_norms(job))):
         return []
     steps = f"{job.total_steps} {'step' if job.total_steps == 1 else 'steps'}"
     return [
         f"the run takes {steps}, and the running statistics of batch norm lag behind the weights for "
-        f"about {YOUNG}: the validation loss may lie far above the training loss; train longer, or set train.ema=0.9, "
-        "for which they are computed anew"
+        f"about {young}: the validation loss may lie far above the training loss; train longer, or set train.ema=0.9, "
+        "for which they are computed anew, or train.precise_norms=true"
     ]
 
 

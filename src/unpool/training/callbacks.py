@@ -10,9 +10,11 @@ class Callback:
 
     Attributes:
         rank: callbacks of a higher rank are called later; whoever saves the state comes last.
+        saves: whether it saves the state of a run that is stopped.
     """
 
     rank = 0
+    saves = False
 
     def start(self, job: Job) -> None:
         """Before the first step, after a state was restored."""

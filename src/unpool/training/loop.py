@@ -73,7 +73,8 @@ def _fit(job: Job, callbacks: Sequence[Callback]) -> None:
         for callback in callbacks:
             callback.stopped(job)
         processes.wait()  # for who saves
-        error.add_note(f"saved at step {job.counters.step}")
+        if any(callback.saves for callback in callbacks):
+            error.add_note(f"saved at step {job.counters.step}")
         raise
 
 

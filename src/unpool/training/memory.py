@@ -1,7 +1,7 @@
 """Whether a training step fits into memory, and the batch that does where it does not."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, cast
@@ -57,8 +57,8 @@ def require_memory(job: Job, batch: Batch) -> None:
         )
 
 
-def largest_batch(job: Job, batch: Batch, most: int) -> int:
-    """The largest power of two, up to `most`, of images of which a training step fits; 1 only where `most` is 1.
+def largest_batch(job: Job, batch: Batch, sizes: Sequence[int]) -> int:
+    """The largest of `sizes` of images of which a training step fits.
 
     On a device steps are tried. On the host, which would end the process without a word, it is computed: from what a
     step of two images keeps, as much again for the gradients of maps and for workers, and three copies of the weights.
@@ -66,12 +66,11 @@ def largest_batch(job: Job, batch: Batch, most: int) -> int:
     Args:
         job: in float32; its weights, modes and generators stay as they are.
         batch: at least one sample, which is repeated.
-        most: images of the largest batch to try.
+        sizes: of batches to try, rising.
 
     Raises:
         EnvironmentFault: the smallest one does not fit.
     """
-    sizes = [2**power for power in range(min(1, most - 1), most.bit_length())]
     if job.device.type == "cpu":
         each = kept_bytes(job, _repeated(batch, sizes[0])) / sizes[0]
         weights = sum(weight.untyped_storage().nbytes() for weight in job.learned.parameters())
@@ -80,7 +79,7 @@ def largest_batch(job: Job, batch: Batch, most: int) -> int:
     else:
         fitting = list(takewhile(lambda size: _largest(job, _repeated(batch, size), size, least=size) == size, sizes))
     if not fitting:
-        raise EnvironmentFault(f"memory is used up by a step of {_images(sizes[0])}; {_advice(0)}")
+        raise EnvironmentFault(f"memory is used up by a step of {_images(sizes[0])}; {_advice(0, least=sizes[0])}")
     return fitting[-1]
 
 
@@ -134,7 +133,9 @@ def _whole_step(job: Job, batch: Batch) -> None:
     """One step of a copy by the job's kind of optimiser, which keeps as much for each weight as in training."""
     with unchanged(job):
         step = Step(copy.deepcopy(job.model), copy.deepcopy(job.task), precision=job.precision, device=job.device)
-        optimizer = cast("Any", type(job.optimizer))(step.weights, lr=0.0)
+        momentum = job.optimizer.defaults.get("momentum")  # without it sgd keeps nothing
+        kept = {"momentum": momentum} if momentum else {}
+        optimizer = cast("Any", type(job.optimizer))(step.weights, lr=0.0, **kept)
         step.train()
         total_loss(step(lay_out(job.prepare(batch), job.memory_format))).backward()
         optimizer.step()
@@ -147,7 +148,8 @@ def _images(count: int) -> str:
     return f"{count * processes} images{each}"
 
 
-def _advice(size: int) -> str:
+def _advice(size: int, *, least: int = 1) -> str:
     if size:
         return f"lower train.batch: a step of {size * world_size()} fits"
-    return "not even one image fits: lower data.size or data.train_size, or take a smaller network"
+    none = "one image fits" if least == 1 else f"{least} images fit"
+    return f"not even {none}: lower data.size or data.train_size, or take a smaller network"

@@ -37,14 +37,21 @@ def set_momentum(model: nn.Module, momentum: float | None) -> None:
 
 
 def require_norms(model: nn.Module, key: str) -> list[_BatchNorm]:
-    """The batch norms of a network that keep running statistics.
+    """The batch norms of a network whose running statistics are trained; those of frozen parts stay as they are.
 
     Raises:
         RecipeError: there is none, so that `key` would change nothing.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    modes = {module: module.training for module in model.modules()}
+    model.train()  # in which frozen parts do not train
+    keeping = [module for module in modes if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [norm for norm in keeping if norm.training]
+    for module, mode in modes.items():
+        module.training = mode
     if not norms:
-        raise RecipeError(f"{key} is set and the network has no batch norm that keeps statistics: leave it out")
+        none = "the network has no batch norm that keeps statistics"
+        problem = "every batch norm of the network is frozen" if keeping else none
+        raise RecipeError(f"{key} is set and {problem}: leave it out")
     return norms
 
 

@@ -71,7 +71,7 @@ OPTIMIZERS: dict[str, tuple[Build, tuple[str, ...]]] = {
 }
 
 
-def build_optimizer(
+def build_optimizer(  # noqa: PLR0913, keys of a recipe
     model: nn.Module,
     *,
     name: str,
@@ -80,11 +80,12 @@ def build_optimizer(
     weight_decay: float = 0.0,
     factors: Mapping[nn.Parameter, float] = MappingProxyType({}),
     rms_decay: float = 0.99,
+    decay_norms: bool = False,
 ) -> torch.optim.Optimizer:
     """An optimiser over the weights that ask for a gradient, in two groups: decayed and not; fused where torch can.
 
     Weights of one dimension (biases, scales and shifts of normalisation) are not decayed: a decay there only
-    changes the scale that the next layer sees.
+    changes the scale that the next layer sees. `decay_norms` decays them all the same.
 
     Args:
         model: moved to its device before.
@@ -94,6 +95,7 @@ def build_optimizer(
         weight_decay: of weights of two and more dimensions.
         factors: of the learning rate by weight, 1 where none; groups are divided by them.
         rms_decay: for "rmsprop", the share of the mean square gradient that a step keeps.
+        decay_norms: whether weights of one dimension are decayed too.
 
     Raises:
         RecipeError: nothing to train.
@@ -106,7 +108,7 @@ def build_optimizer(
         raise RecipeError("the network has no weight that requires a gradient: unfreeze a layer")
     groups = [
         {"params": [weight for weight in trained if weight.dim() > 1], "weight_decay": weight_decay},
-        {"params": [weight for weight in trained if weight.dim() <= 1], "weight_decay": 0.0},
+        {"params": [weight for weight in trained if weight.dim() <= 1], "weight_decay": weight_decay * decay_norms},
     ]
     groups = [part for group in groups if group["params"] for part in _by_factor(group, factors)]
     fused = all(weight.device.type in FUSED_ON for weight in trained)

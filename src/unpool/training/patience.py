@@ -39,10 +39,11 @@ def stalls(values: Sequence[float | None], *, patience: int, higher_is_better: b
 class Patience(Callback):
     """Multiplies the rate by `gamma` at each of the first `drops` stalls, and ends the run at the one after them.
 
-    All of it is a function of the history of the evaluation, which is saved with the run.
+    All of it is a function of what each evaluation of a trained epoch gave, which is saved with the run: the history
+    may get other values at the end, of precise statistics of batch norm.
 
     Args:
-        evaluation: whose history is watched.
+        evaluation: whose figures are watched; those of other callbacks are not.
         patience: evaluations without improvement that make a stall.
         drops: how often the rate is lowered; 0 ends the run at the first stall.
         gamma: factor of the rate.
@@ -53,12 +54,20 @@ class Patience(Callback):
         self.patience = patience
         self.drops = drops
         self.gamma = gamma
+        self.epochs: list[int] = []
+        self.values: list[float | None] = []
 
     def after_evaluation(self, job: Job, metrics: dict[str, Any]) -> None:
-        positions, counters = self._stalls(job), job.counters
-        before = counters.rate_factor
-        counters.rate_factor = self.gamma ** min(len(positions), self.drops)
-        counters.is_ended = len(positions) > self.drops
+        counters, last = job.counters, self.evaluation.history[-1:]
+        if not last or last[0]["epoch"] != counters.epoch + 1 or last[0]["epoch"] in self.epochs[-1:]:
+            return
+        self.epochs.append(counters.epoch + 1)
+        self.values.append(last[0].get(job.task.best))
+        count, before = len(self._stalled_epochs(job)), counters.rate_factor
+        counters.rate_factor = self.gamma ** min(count, self.drops)
+        counters.is_ended = count > self.drops
+        if counters.epoch + 1 == job.epochs:  # there is nothing left to change, unless the run is resumed for more
+            return
         stalled = f"{job.task.best} has not improved in {self.patience} evaluations"
         if counters.is_ended:
             _log.info("%s: the run ends after epoch %d", stalled, counters.epoch + 1)
@@ -67,8 +76,7 @@ class Patience(Callback):
 
     def selection(self, job: Job) -> str | None:
         """What was chosen on the validation images, for whoever reads the figures; None if nothing was."""
-        history = self.evaluation.history
-        epochs = [history[position]["epoch"] for position in self._stalls(job)]
+        epochs = [epoch for epoch in self._stalled_epochs(job) if epoch < job.epochs]  # the last one ends by itself
         if not epochs:
             return None
         lowered, name = epochs[: self.drops], job.task.best
@@ -81,11 +89,17 @@ class Patience(Callback):
             "publish is measured on others."
         )
 
-    def _stalls(self, job: Job) -> list[int]:
-        name = job.task.best
-        values = [line.get(name) for line in self.evaluation.history]
-        better = job.task.description(name).higher_is_better
-        return stalls(values, patience=self.patience, higher_is_better=better)[: self.drops + 1]
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epochs, self.values = list(state["epochs"]), list(state["values"])
+
+    def _stalled_epochs(self, job: Job) -> list[int]:
+        """The epochs that end a stall: those at which the rate is lowered, and the one at which the run ends."""
+        better = job.task.description(job.task.best).higher_is_better
+        positions = stalls(self.values, patience=self.patience, higher_is_better=better)
+        return [self.epochs[position] for position in positions[: self.drops + 1]]
 
 
 def _listed(epochs: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.errors import RecipeError, UnpoolError, is_out_of_memory
+from unpool.ops.mixing import partners
 from unpool.ops.targets import check_classes
 from unpool.tracing.foreign import foreign_code
 from unpool.training.job import Job, count_images, lay_out
@@ -136,8 +137,20 @@ def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def head(batch: Batch, size: int) -> Batch:
-    """The first `size` samples of a batch."""
-    return {key: value[:size] for key, value in batch.items()}
+    """The first `size` samples of a batch; of mixed ones, the last may be alone, as in a batch of that size.
+
+    Example:
+        >>> alone = head({"label": torch.arange(4), "partner": partners(4), "mix": torch.full((4,), 0.5)}, 3)
+        >>> alone["partner"].tolist(), alone["mix"].tolist()
+        ([1, 0, 2], [0.5, 0.5, 1.0])
+    """
+    first = {key: value[:size] for key, value in batch.items()}
+    if "partner" in first:
+        position = torch.arange(len(first["partner"]))
+        partner = partners(len(position))
+        is_alone = partner == position
+        first |= {"partner": partner, "mix": torch.where(is_alone, torch.ones(()), first["mix"])}
+    return first
 
 
 @contextmanager

@@ -37,8 +37,9 @@ class RateRange:
         smoothed: mean of each loss and its neighbours.
         proposal: a rate to train with; None if the loss fell by no more than it varies.
         lowest: rate at which the smoothed loss was lowest.
-        too_low: up to this rate the loss hardly fell.
-        too_high: from this rate on the loss rose again; None if it did not.
+        too_low: up to this rate the loss hardly fell; None where nothing is proposed.
+        too_high: from this rate on the loss rose again, or was no number; None if it did not, or nothing is proposed.
+        broke_at: rate of the step at which the loss or its gradient was no number; None if all were.
     """
 
     rates: list[float]
@@ -46,8 +47,9 @@ class RateRange:
     smoothed: list[float]
     proposal: float | None
     lowest: float
-    too_low: float
+    too_low: float | None
     too_high: float | None
+    broke_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -55,20 +57,28 @@ class RateRange:
 
     def words(self) -> str:
         """The proposal, and what is too low and too high, in sentences."""
-        if self.proposal is None:
+        if self.proposal is None or self.too_low is None:
             return (
                 f"no rate from {self.rates[0]:.3g} to {self.rates[-1]:.3g} lowered the loss by more than it varies "
                 "from batch to batch: take a larger train.batch or more --steps, and look at the data"
             )
-        high = (
-            f"from {self.too_high:.2g} on it rises: too high"
-            if self.too_high is not None
-            else f"at {self.rates[-1]:.2g}, the highest that was tried, it does not rise yet"
+        why = (
+            f"a tenth of {self.lowest:.2g}, where the loss is lowest"
+            if BELOW * self.lowest >= self.too_low
+            else f"the first that is not too low; the loss is lowest at {self.lowest:.2g}, a tenth of which is too low"
         )
         return (
-            f"train.lr={self.proposal:.2g} is proposed, a tenth of {self.lowest:.2g}, where the loss is lowest. "
-            f"Up to {self.too_low:.2g} the loss hardly falls: too low; {high}."
+            f"train.lr={self.proposal:.2g} is proposed, {why}. "
+            f"Up to {self.too_low:.2g} the loss hardly falls: too low; {self._above()}."
         )
+
+    def _above(self) -> str:
+        """What higher rates do."""
+        if self.too_high is None:
+            return f"at {self.rates[-1]:.2g}, the highest that was tried, it does not rise yet"
+        if self.too_high == self.broke_at:
+            return f"at {self.too_high:.2g} it is no number: too high"
+        return f"from {self.too_high:.2g} on it rises: too high"
 
     def to_text(self) -> str:
         """A bar for the loss at every few rates, marked, and the words."""
@@ -81,7 +91,7 @@ class RateRange:
         return "\n".join([*lines, "", self.words()])
 
     def _mark(self, rate: float) -> str:
-        if self.proposal is None:
+        if self.too_low is None:
             return ""
         if rate <= self.too_low:
             return "too low"
@@ -98,7 +108,8 @@ def range_test(job: Job, *, steps: int = STEPS) -> RateRange:
         steps: of the whole range, at least 30.
 
     Raises:
-        Diverged: the loss was no number while the rate was still tiny.
+        Diverged: the loss was no number before there were losses enough for a curve.
+        Stopped, TimeLimit: the job was asked to stop; nothing is saved.
     """
     factor = (HIGH / LOW) ** (1 / (steps - 1))
     trial = replace(
@@ -108,18 +119,23 @@ def range_test(job: Job, *, steps: int = STEPS) -> RateRange:
         averaging=None,
         counters=Counters(),
     )
-    curve = _Curve(steps)
+    curve, broke_at = _Curve(steps), None
     try:
         with suppress(_Enough):
             fit(trial, [curve])
-    except Diverged:
-        if len(curve.losses) < LEAST_STEPS:
-            raise
-    return read_curve(curve.rates, curve.losses)
+    except Diverged as error:
+        broke_at, done = trial.schedule(trial.counters.step), len(curve.losses)
+        if done < LEAST_STEPS:
+            raise Diverged(
+                f"the loss or its gradient is no number at a rate of {broke_at:.2g}, step {done + 1} of {steps}, and a "
+                f"curve needs {LEAST_STEPS} losses: take more --steps, of which more have lower rates; where that rate "
+                "is tiny, look at data.mean and data.std, and at the initial weights by `unpool show init`"
+            ) from error
+    return read_curve(curve.rates, curve.losses, broke_at=broke_at)
 
 
-def read_curve(rates: Sequence[float], losses: Sequence[float]) -> RateRange:
-    """What losses at rising rates say, at least 30 of them.
+def read_curve(rates: Sequence[float], losses: Sequence[float], *, broke_at: float | None = None) -> RateRange:
+    """What losses at rising rates say, at least 30 of them; at a rate after them it may have been no number.
 
     Example:
         >>> rates = [10.0 ** (number / 10 - 5) for number in range(60)]
@@ -133,7 +149,7 @@ def read_curve(rates: Sequence[float], losses: Sequence[float]) -> RateRange:
     lowest = min(range(SMOOTH, len(smoothed) - SMOOTH), key=smoothed.__getitem__)  # not at the ends, which are rough
     fall = fmean(first) - smoothed[lowest]
     low = max((i for i in range(lowest) if smoothed[i] > fmean(first) - HARDLY * fall), default=0)
-    high = next((i for i in range(lowest, len(smoothed)) if smoothed[i] > smoothed[lowest] + AGAIN * fall), None)
+    high = (rates[i] for i in range(lowest, len(smoothed)) if smoothed[i] > smoothed[lowest] + AGAIN * fall)
     is_clear = fall > stdev(first)
     return RateRange(
         list(rates),
@@ -141,8 +157,9 @@ def read_curve(rates: Sequence[float], losses: Sequence[float]) -> RateRange:
         smoothed,
         float(f"{max(BELOW * rates[lowest], rates[low]):.2g}") if is_clear else None,
         rates[lowest],
-        rates[low],
-        None if high is None else rates[high],
+        rates[low] if is_clear else None,
+        next(high, broke_at) if is_clear else None,
+        broke_at,
     )
 
 

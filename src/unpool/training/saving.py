@@ -1,5 +1,6 @@
 """Saves the state of a run while it trains."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -27,6 +28,7 @@ class Save(Callback):
     """
 
     rank = 100
+    saves = True
 
     def __init__(self, folder: Path, *, callbacks: Sequence[Callback] = (), every_s: float = 30.0) -> None:
         self.folder = folder
@@ -40,7 +42,7 @@ class Save(Callback):
             self._save(job)
             return
         remove_later(self.folder, job.counters.step)
-        self._saved = astuple(job.counters)
+        self._saved = self._state(job)
         self._due_s = time.monotonic() + self.every_s
 
     def after_step(self, job: Job, record: StepRecord) -> None:
@@ -54,11 +56,18 @@ class Save(Callback):
         self._save(job)
 
     def _save(self, job: Job) -> None:
-        if self._saved == astuple(job.counters):
+        if self._saved == self._state(job):
             return
         started_s = time.monotonic()
-        tensors, meta = job_state(job, [callback for callback in self.callbacks if callback is not self])
+        tensors, meta = job_state(job, self._others())
         save(self.folder, tensors, meta)
         ended_s = time.monotonic()
-        self._saved = astuple(job.counters)
+        self._saved = self._state(job)
         self._due_s = ended_s + (max(self.every_s, SHARE * (ended_s - started_s)) if self.every_s else 0.0)
+
+    def _others(self) -> list[Callback]:
+        return [callback for callback in self.callbacks if callback is not self]
+
+    def _state(self, job: Job) -> tuple[Any, ...]:
+        """What differs between two states worth saving; callbacks may change theirs at the end, without a step."""
+        return (*astuple(job.counters), json.dumps([callback.state_dict() for callback in self._others()]))

@@ -75,6 +75,8 @@ def job_state(job: Job, callbacks: Sequence[Callback] = ()) -> tuple[dict[str, T
     if job.averaging is not None:
         tensors |= {AVERAGE + name: value for name, value in job.averaging.averages.items()}
         meta["averaging_updates"] = job.averaging.updates
+        if isinstance(job.averaging, EqualAveraging):
+            meta["averaging_steps"] = job.averaging.due(job.counters.step)
     held, plain = _optimizer_state(job)
     tensors |= held
     meta["optimizer"] = plain
@@ -141,7 +143,7 @@ def _load_averages(job: Job, averages: Mapping[str, Tensor], meta: Mapping[str, 
         )
     if averaging is None:
         return
-    if isinstance(averaging, EqualAveraging) and updates != averaging.due(meta["step"]):
+    if isinstance(averaging, EqualAveraging) and meta["averaging_steps"] != averaging.due(meta["step"]):
         _log.warning("the averaged weights of train.swa begin anew: with other epochs they are of other ones")
         averages, updates = {}, 0
     if updates or not isinstance(averaging, EqualAveraging):

@@ -140,3 +140,19 @@ def test_mode_and_dtype_of_the_network_stay():
     assert network.training
     assert not deeper.network.training
     assert {p.dtype for p in deeper.network.parameters()} == {torch.float64}
+
+
+def test_layer_that_the_code_keeps_by_other_ways_than_its_name_is_no_layer_to_add_behind():
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1)
+            self.layers = (self.conv, self.act, self.head)
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    with pytest.raises(NotConvertible, match="what was added behind act does not run"):
+        deepen(Keeping())

@@ -9,6 +9,7 @@ import pytest
 from tests.data.readers import imagenet_trees as grow
 from tests.data.readers.files import written
 from unpool.data.matlab import read_structs
+from unpool.data.readers import imagenet_lists
 from unpool.data.readers.imagenet import ImageNet
 from unpool.data.synset_tree import read_tree
 from unpool.data.synsets import read_words
@@ -44,6 +45,11 @@ LAYOUTS = {
     "kit": flat_with(lambda root: grow.truth(root / "ILSVRC2012_devkit_t12/data")),
     "several lists": flat_with(grow.solution, grow.indexed, grow.truth),
 }
+
+
+@pytest.fixture(autouse=True)
+def _few_classes(monkeypatch):
+    monkeypatch.setattr(imagenet_lists, "CLASSES", len(grow.WORDS))
 
 
 @pytest.fixture
@@ -87,6 +93,21 @@ def test_set_of_few_synsets_keeps_the_numbers_of_all(root):
     assert len(reader.info.classes) == 4
     assert labels(reader) == [0, 0, 2, 3]
     assert any("images of 3 of 4 classes; the numbers of all stay" in note for note in reader.notes)
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_numbers_of_a_list_are_not_read_in_a_words_file_of_another_length(is_named, root, monkeypatch):
+    flat_with(grow.indexed)(root)
+    note = next(note for note in ImageNet(root, "val").notes if "images of 3 of 4 classes" in note)
+    assert note.endswith("and sort the images into folders of synsets, as the list numbers all")
+    if is_named:
+        grow.solution(root)
+    change("synset_words.txt", f"n02012849 {grow.WORDS['n02012849']}\n", "")(root)  # nothing shows it
+    with pytest.raises(DataError, match=r"val\.txt numbers classes among 4, and .*words\.txt has 3, whose numbers"):
+        ImageNet(root, "val")
+    (root / "val.txt").unlink()
+    if is_named:
+        assert labels(ImageNet(root, "val")) == [0, 2, 1]
 
 
 def test_classes_of_a_network_give_the_numbers_and_keep_their_synsets(root):
@@ -198,6 +219,7 @@ def test_lists_that_do_not_fit_are_refused_with_file_and_line(case, root):
     [
         ("val/dog/ILSVRC2012_val_00000009.JPEG", "1 folders that are called otherwise than synsets, such as 'dog'"),
         ("val/n09999999/ILSVRC2012_val_00000009.JPEG", "has no line of n09999999: add it, or take it away"),
+        ("val/ILSVRC2012_val_00000009.png", "has folders of synsets, and 1 images beside them, of no synset"),
         ("val/n01440764/n02110341_9.JPEG", "the folder n01440764 says n01440764 of .*whose name says n02110341"),
     ],
 )
@@ -253,7 +275,8 @@ def test_tree_without_a_class_or_a_file_is_refused(root):
 
 
 @pytest.mark.data
-def test_samples_have_the_words_of_all_classes_in_the_order_of_the_weights(shared_data):
+def test_samples_have_the_words_of_all_classes_in_the_order_of_the_weights(shared_data, monkeypatch):
+    monkeypatch.undo()
     root = shared_data / "imagenet_samples"
     words = read_words(root / "synset_words.txt")
     assert len(set(words.names)) == 1000

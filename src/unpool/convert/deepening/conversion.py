@@ -10,7 +10,7 @@ Nothing is read from the network's code: it runs, and a block is one where such 
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -102,6 +102,7 @@ def _deepen(network: nn.Module, after: Sequence[str], image: Tensor | None) -> D
             "and no nn.ReLU module that runs once on a map"
         )
     changes = tuple(_add(result, name, added[name]) for name in added if not after or name in after)
+    _require_run(result, images[0], {change.layer: added[change.layer] for change in changes})
     _require_same(before, result, images, changes)
     weight = next(network.parameters(), None)
     result = result if weight is None else result.to(weight.device)
@@ -181,6 +182,22 @@ def _add(network: nn.Module, name: str, block: nn.Module) -> Change:
     parent.add_module(next(one for one in map(str, range(len(names), 2 * len(names) + 1)) if one not in names), block)
     kind = type(old).__name__
     return Change(name, kind, f"{kind}, {kind}")
+
+
+def _require_run(network: nn.Module, image: Tensor, added: Mapping[str, nn.Module]) -> None:
+    """Raises NotConvertible where the network's code calls another module than the one that it has by that name."""
+    ran: set[str] = set()
+    hooks = [block.register_forward_hook(lambda *_, name=name: ran.add(name)) for name, block in added.items()]
+    try:
+        outputs_of(network.eval(), image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if idle := sorted(added.keys() - ran):
+        raise NotConvertible(
+            f"what was added behind {', '.join(idle)} does not run: the network's code keeps its layers by other ways "
+            "than their names, or counts them; choose other modules with after=..."
+        )
 
 
 def _require_same(before: nn.Module, after: nn.Module, images: Sequence[Tensor], changes: Sequence[Change]) -> None:

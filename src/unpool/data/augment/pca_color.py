@@ -20,10 +20,10 @@ TRAINING = "training"  # axes of the training images, see `assemble.statistics`
 VARIANCE = Interval(ge=-100, le=100)
 Axis = Annotated[Sequence[Annotated[float, VARIANCE]], Len(1, 1024)]
 
-# ImageNet's, as fb.resnet.torch has them: eigenvalues are variances of values on 0..1, and each line is an eigenvector
-_VALUES = (0.2175, 0.0188, 0.0045)
-_VECTORS = ((-0.5675, -0.5808, -0.5836), (0.7192, -0.0045, -0.6948), (0.4009, -0.8140, 0.4203))
-IMAGENET = tuple(tuple(value * x for x in vector) for value, vector in zip(_VALUES, _VECTORS, strict=True))
+IMAGENET = tuple(
+    tuple(value * x for x in vector)
+    for value, vector in zip(colour.IMAGENET_VARIANCES, colour.IMAGENET_AXES, strict=True)
+)
 
 
 class PcaColor(Colour):

@@ -7,7 +7,8 @@ images, or in the development kit. The labels of the test images were never publ
 
 A class is a line of the words file, and its number the place of its synset in the order of ids, as the weights of
 torchvision and timm have them (`data.synsets`). A set that has images of a few of 1,000 synsets keeps all 1,000
-classes; for a network of the few, leave only their lines in the words file.
+classes; for a network of the few, leave only their lines in the words file, and sort images that a list numbers into
+folders of synsets first.
 
 Source: Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge", arXiv:1409.0575.
 """
@@ -23,7 +24,7 @@ from annotated_types import Len
 from unpool.data.classes import match, require_two
 from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
-from unpool.data.listing import Listing, holds_image, subfolders, walk
+from unpool.data.listing import Listing, holds_image, is_image_name, is_junk, subfolders, walk
 from unpool.data.measure import Measure, measure_image
 from unpool.data.readers.imagenet_lists import files_of, list_names, read_labels, require_agreement, stem_of
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
@@ -79,7 +80,10 @@ class ImageNet:
         self.notes = part.notes
         if len(seen) < len(self.info.classes):
             few = f"images of {len(seen)} of {len(self.info.classes)} classes; the numbers of all stay as they are"
-            self.notes.append(f"{few}: for a network of fewer classes, leave their lines alone in {words.path.name}")
+            advice = f"for a network of fewer classes, leave their lines alone in {words.path.name}"
+            is_numbered = any(path.suffix != ".csv" for path in part.lists)
+            sort = ", and sort the images into folders of synsets, as the list numbers all" if is_numbered else ""
+            self.notes.append(f"{few}: {advice}{sort}")
         lists = [file for path in part.lists for file in files_of(path)]
         self.set_files = (words.path, *lists, *([] if tree is None else [root / tree]))
         self.origin: dict[str, Any] = {
@@ -171,16 +175,17 @@ def _sorted(root: Path, folder: Path, names: Sequence[str], words: Words) -> _Pa
         raise DataError(
             f"{printable(folder)}: {printable(words.path)} has no line of {listed}: add it, or take it away"
         )
+    files = [entry.name for entry in folder.iterdir() if entry.is_file() and not is_junk(entry.name)]
+    if stray := list(filter(is_image_name, files)):
+        problem = f"{printable(folder)} has folders of synsets, and {len(stray)} images beside them, of no synset"
+        raise DataError(f"{problem}, such as {printable(min(stray))}: sort them into the folders, or take them away")
     listings = [(name, walk(folder / name)) for name in names]
     prefix = folder.relative_to(root).as_posix()
     files = [(f"{prefix}/{name}/{file}", name) for name, listing in listings for file in listing.files]
     for file, synset in files:
         _require_named(file, synset, f"the folder {synset}")
-    stray = [entry.name for entry in folder.iterdir() if entry.is_file() and entry.suffix.upper() == ".JPEG"]
-    outside = f"{len(stray)} images lie outside of the folders of synsets, such as {printable(min(stray, default=''))}"
-    notes = [f"{outside}: left out"] if stray else []
     synsets = [synset for _, synset in files]
-    return _joined([file for file, _ in files], synsets, [one for _, one in listings], notes, [])
+    return _joined([file for file, _ in files], synsets, [one for _, one in listings], [])
 
 
 def _listed(root: Path, folder: Path, lists: list[Path], words: Words) -> _Part:
@@ -197,15 +202,13 @@ def _listed(root: Path, folder: Path, lists: list[Path], words: Words) -> _Part:
     for file, one in zip(names, said, strict=True):
         _require_named(file, one.synset, one.where)
     prefix = folder.relative_to(root).as_posix()
-    return _joined([f"{prefix}/{file}" for file in names], [one.synset for one in said], [listing], [], lists)
+    return _joined([f"{prefix}/{file}" for file in names], [one.synset for one in said], [listing], lists)
 
 
-def _joined(
-    files: list[str], synsets: list[str], listings: Sequence[Listing], notes: list[str], lists: list[Path]
-) -> _Part:
+def _joined(files: list[str], synsets: list[str], listings: Sequence[Listing], lists: list[Path]) -> _Part:
     clashes = [f"file names differ in case only: {clash}" for listing in listings for clash in listing.clashes]
     faults = [fault for listing in listings for fault in listing.faults]
-    return _Part(files, synsets, lists, faults, [*notes, *clashes], sum(listing.ignored for listing in listings))
+    return _Part(files, synsets, lists, faults, clashes, sum(listing.ignored for listing in listings))
 
 
 def _require_named(file: str, synset: str, where: str) -> None:

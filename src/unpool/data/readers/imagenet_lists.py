@@ -1,4 +1,4 @@
-"""The lists that say which synset each image of a flat folder shows, in the forms that ImageNet comes with.
+"""The lists that say which synset each image of a flat folder shows, in the forms that ImageNet has.
 
 | file | a line |
 |---|---|
@@ -6,7 +6,8 @@
 | val.txt, train.txt | `ILSVRC2012_val_00000001.JPEG 65`, the class in the order of synset ids, from 0 |
 | ILSVRC2012_validation_ground_truth.txt | `490`, of image after image, in the order of the development kit |
 
-The kit numbers synsets in an order of its own, from 1: its meta.mat or map_clsloc.txt says which is which.
+The kit numbers synsets in an order of its own, from 1: its meta.mat or map_clsloc.txt says which is which. Numbers of
+val.txt and train.txt are read where the words file has all 1,000 synsets alone: in a shorter one they would be others.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from unpool.errors import DataError, quoted, shortened
 
 TRUTH, MAP, META = "ILSVRC2012_validation_ground_truth.txt", "map_clsloc.txt", "meta.mat"
 _HEADER = "imageid"
+CLASSES = 1000  # among which val.txt and train.txt count
 
 
 class Said(NamedTuple):
@@ -59,6 +61,12 @@ def read_labels(path: Path, files: Sequence[str], words: Words, *, is_whole: boo
     """
     if path.name == TRUTH:
         labels = _by_truth(path, files)
+    elif path.suffix != ".csv" and len(words.synsets) != CLASSES:
+        problem = f"{printable(path)} numbers classes among {CLASSES:,}, and {printable(words.path)} has"
+        raise DataError(
+            f"{problem} {len(words.synsets)}, whose numbers are others: restore its lines, or sort the images into "
+            "folders called as their synsets"
+        )
     else:
         labels = _by_lines(path, _solution if path.suffix == ".csv" else lambda line: _indexed(line, words, path))
     for image, said in labels.items():
