@@ -30,8 +30,6 @@ def smaller(recipe):
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     widths = ("neck_width", "head_width", "extra_width", "mask_width", "joint_width", "hidden")
     small |= {f"model.{name}": 8 for name in widths if name in options}
-    if recipe.model.name == "keypointrcnn_resnet50_fpn":  # norms over two pixels give a gradient of 100,000
-        small["train.lr"] = 1e-4
     if "widths" in options:
         small["model.widths"] = [8] * len(options["widths"])
     return small | _without_files(recipe)

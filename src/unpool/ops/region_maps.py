@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 
 NOWHERE = -100  # target of a joint that is not known or not in its region: cross-entropy's own value for no class
 _SURE = 0.5  # share from which on a pixel is of a mask
+_MOST = 1 << 24  # pixels of masks that are numbers at once, of 4 bytes each
 
 
 def mask_targets(masks: Tensor, rows: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -36,9 +37,15 @@ def mask_targets(masks: Tensor, rows: Tensor, boxes: Tensor, side: int) -> Tenso
     """
     from torchvision.ops import roi_align  # not with every task: it takes a second
 
-    used, owner = rows.unique(return_inverse=True)  # masks are large: those of the boxes alone become numbers
-    regions = torch.cat([owner[:, None].to(boxes), boxes], dim=1).float()
-    return roi_align(masks[used][:, None].float(), regions, (side, side), 1.0, -1, aligned=True)[:, 0]
+    used, owner = rows.unique(return_inverse=True)
+    few = max(1, _MOST // masks[0].numel()) if len(masks) else 1
+    targets = torch.zeros(len(boxes), side, side, device=boxes.device)
+    for first in range(0, len(used), few):
+        here = ((owner >= first) & (owner < first + few)).nonzero()[:, 0]
+        regions = torch.cat([(owner[here] - first)[:, None].to(boxes), boxes[here]], dim=1).float()
+        some = masks[used[first : first + few]][:, None].float()
+        targets[here] = roi_align(some, regions, (side, side), 1.0, -1, aligned=True)[:, 0]
+    return targets
 
 
 def paste_masks(shares: Tensor, boxes: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -109,10 +116,10 @@ def joints_in(maps: Tensor, boxes: Tensor, *, least: int = 1) -> Tensor:
     [[[10.5, 21.5]]]
     """
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
-    found = []
+    shares = []
     for one, (width, height) in zip(maps, sides.ceil().clamp(min=least).int().tolist(), strict=True):
         large = interpolate(one[None], size=(height, width), mode="bicubic", align_corners=False)[0]
         best = large.flatten(1).argmax(1)
-        found.append(torch.stack([(best % width + 0.5) / width, (best // width + 0.5) / height], dim=1))
-    shares = torch.stack(found).to(boxes) if found else boxes.new_zeros(0, maps.shape[1], 2)
-    return boxes[:, None, :2] + shares * sides[:, None]
+        shares.append(torch.stack([(best % width + 0.5) / width, (best // width + 0.5) / height], dim=1))
+    each = torch.stack(shares).to(boxes) if shares else boxes.new_zeros(0, maps.shape[1], 2)
+    return boxes[:, None, :2] + each * sides[:, None]

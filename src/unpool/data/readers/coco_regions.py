@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from unpool.data.long_polygons import fill_long_polygon
 from unpool.data.polygons import fill_polygon
 from unpool.data.readers.coco_checks import MOST
 from unpool.errors import DataError
 from unpool.ops.run_lengths import checked_runs
 
 _MANY = 2000  # corners, from which on Pillow is slower
-_LONG = 10_000_000  # pixels of edge, for each of which COCO's own tools take 100 bytes
+_LONG = 1_000_000  # pixels of edge, for each of which COCO's own tools take 100 bytes
 
 
 class Region(NamedTuple):
@@ -121,14 +122,15 @@ def draw_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
 def draw_instance(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Returns what `draw_region` does, the pixels of polygons as COCO itself has them: true to half a pixel.
 
-    `draw_region` also fills the pixels to the left of and above an edge, which hides people well and makes masks large;
-    it draws polygons whose edges are longer together than those of any thing, for which COCO's tools lack the memory.
+    `draw_region` also fills the pixels to the left of and above an edge, which hides people well and makes masks large.
 
     Raises:
         ValueError: as `draw_region`.
     """
-    if region.runs is not None or sum(map(_length, region.polygons)) > _LONG:
+    if region.runs is not None:
         return draw_region(region, size_hw)
+    if sum(map(_length, region.polygons)) > _LONG:
+        return np.logical_or.reduce([fill_long_polygon(corners, size_hw) for corners in region.polygons])
     from faster_coco_eval.core import mask  # imports OpenCV where there is one
 
     encoded = mask.frPyObjects([corners.reshape(-1).tolist() for corners in region.polygons], *size_hw)

@@ -6,8 +6,9 @@ of 512 channels, a deconvolution and bilinear upsampling to 56x56 (sections 3 an
 
 `maskrcnn_resnet50_fpn` and `keypointrcnn_resnet50_fpn` are torchvision's 0.28.0, see `faster_rcnn` for where its cells
 lie. `maskrcnn` and `keypointrcnn` have fewer channels and smaller anchors, for images of 100 to 300 pixels. Scores of
-masks start from N(0, 0.001^2) (Detectron2), other layers of the branch from He's normal weights. `num_classes` counts
-things; of Keypoint R-CNN, whose only things are people, it counts joints.
+masks start from N(0, 0.001^2) (Detectron2), other layers of the branch from He's normal weights; of a deconvolution as
+torchvision and Detectron2 count them, by all taps of its filter, not by those that reach one output. `num_classes`
+counts things; of Keypoint R-CNN, whose only things are people, it counts joints.
 """
 
 from collections import OrderedDict
@@ -95,7 +96,7 @@ def with_masks(  # noqa: PLR0913 - options of recipes
         _convolutions(neck_width, mask_width, depth=4)
         | {"deconv": nn.ConvTranspose2d(mask_width, mask_width, 2, 2), "act": nn.ReLU()}
     )
-    he_normal(branch, mode="fan_out")
+    _draw(branch)
     branch.add_module("logits", nn.Conv2d(mask_width, num_classes + 1, 1))
     draw_normal(branch.get_submodule("logits"), std=0.001)
     parts = pyramid_parts(
@@ -135,7 +136,7 @@ def with_joints(  # noqa: PLR0913 - options of recipes
             "upsample": nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
         }
     )
-    he_normal(branch, mode="fan_out")
+    _draw(branch)
     parts = pyramid_parts(cells, backbone, num_classes=1, anchors=anchors, neck_width=neck_width, head_width=head_width)
     return Branched(backbone, branch, "joints", cells, reader="keypointrcnn", norms=norms, **parts)
 
@@ -146,6 +147,12 @@ def _convolutions(before: int, width: int, *, depth: int) -> "OrderedDict[str, n
         layers[f"conv{i}"] = nn.Conv2d(before if i == 1 else width, width, 3, padding=1)
         layers[f"act{i}"] = nn.ReLU()
     return layers
+
+
+def _draw(branch: nn.Module) -> None:
+    """Draws the weights of a branch, all at once; those of a deconvolution are half of He's at stride 2."""
+    he_normal(branch, mode="fan_out")
+    nn.init.kaiming_normal_(branch.get_submodule("deconv").get_parameter("weight"), mode="fan_out")
 
 
 def _row(
