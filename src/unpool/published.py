@@ -55,7 +55,8 @@ def published_on(
 
     Raises:
         RecipeError: no such weights are published for the network, or an override changes the network or its input.
-        DataError: the set cannot be read, or a class is none of the network's, or may be two of them.
+        DataError: the set cannot be read, or a class is none of the network's, or may be two of them, or the joints
+            of the set are not the network's.
     """
     source = origin(name, weights)
     base = TASKS[published_task(weights, row_of(name).gives)].published[weights]
@@ -69,12 +70,25 @@ def published_on(
     reader = make_reader(settings, split)
     classes = classes_by_name(reader.info.classes, source, reader.info.synsets)
     reader = make_reader(settings, split, classes=classes)
+    if source.keypoints:
+        _require_joints(reader.info.keypoints, source.keypoints)
     if reader.info.tree and source.synsets:  # the set's words may be those of a few classes
         tree = read_tree(Path(settings.data.root or "") / settings.data.options["tree"], source.synsets)
         reader.info = replace(reader.info, synsets=source.synsets, tree=tree)
     if isinstance(reader, MeasuringReader) and reader.origin["drawn"]:
         _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return Measured(load_published(name, weights, classes=classes), settings, reader)
+
+
+def _require_joints(of_set: Sequence[str], of_network: Sequence[str]) -> None:
+    """Raises DataError unless a set has the joints of a network in its order, by which they are compared."""
+    if tuple(of_set) != tuple(of_network):
+        others = ", ".join(sorted({*of_set} ^ {*of_network}))
+        problem = f"{others} only one of them has" if others else "in another order"
+        raise DataError(
+            f"the set has {len(of_set)} joints and the network {len(of_network)}, {problem}; measure it on a set with "
+            f"{', '.join(of_network)}"
+        )
 
 
 def classes_by_name(names: Sequence[str], source: Origin, synsets: Sequence[str] = ()) -> tuple[str, ...]:
