@@ -68,6 +68,13 @@ def test_targets_are_those_of_torchvision_half_a_pixel_from_where_it_takes_them(
     torch.testing.assert_close(mask_targets(masks, rows, boxes, 28), expected, rtol=0, atol=1e-4)
 
 
+def test_targets_are_the_same_however_few_masks_become_numbers_at_once(monkeypatch):
+    masks, rows = paste_masks(discs(28).float(), BOXES, HW), torch.tensor([2, 0, 2, 1])
+    whole = mask_targets(masks, rows, BOXES[rows], 28)
+    monkeypatch.setattr("unpool.ops.region_maps._MOST", 2 * HW[0] * HW[1])
+    assert torch.equal(mask_targets(masks, rows, BOXES[rows], 28), whole)
+
+
 def test_target_is_the_share_of_each_cell_that_is_in_the_mask():
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, :4, :3] = True

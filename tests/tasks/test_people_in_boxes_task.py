@@ -6,6 +6,7 @@ import torch
 
 from tests.tasks.tiny_detectors import ONE, TWO, Branched, scenes
 from unpool.errors import RecipeError
+from unpool.ops.drawing import distinct_colours
 from unpool.ops.people import as_things
 from unpool.ops.region_maps import joint_targets
 from unpool.task import check_described, check_measured
@@ -190,6 +191,16 @@ def test_people_are_drawn_where_they_are_likely():
         assert bool(changed[int((y + 0.5) * times), int((x + 0.5) * times)]) == is_shown
     left, top, _, _ = (times * TWO[0]).int().tolist()
     assert changed[top + 5 * times, left]
+
+
+def test_box_of_a_person_has_the_colour_of_the_skeleton():
+    task, batch = PeopleInBoxes(INFO), batch_of(TWO)
+    drawn = task.draw(torch.zeros(3, SIDE, SIDE, dtype=torch.uint8), {"boxes": TWO, "people": batch["people"][0]})
+    times = drawn.shape[-1] // SIDE
+    for box, joints, colour in zip(TWO, batch["people"][0], distinct_colours(2), strict=True):
+        limb = (times * (0.5 + (joints[0] + joints[1]) / 2)).int().tolist()
+        corner = (times * box[2:] - 1).int().tolist()
+        assert [tuple(drawn[:, y, x].tolist()) for x, y in (limb, corner)] == [colour, colour]
 
 
 def test_data_without_joints_and_network_without_them_are_refused():

@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from unpool.errors import RecipeError
 from unpool.metrics.people_in_boxes import PeopleInBoxesFigures
+from unpool.ops.drawing import distinct_colours
+from unpool.ops.drawing_boxes import draw_things
 from unpool.ops.heatmaps import mirror_order
 from unpool.ops.layout import Layout
 from unpool.ops.people import as_things
@@ -139,16 +141,25 @@ class PeopleInBoxes(Detection):
         return f"{count} {'person' if count == 1 else 'people'}"
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
-        """The image (C, H, W) uint8 under skeletons and boxes, of an answer those that are likelier than not."""
+        """The image (C, H, W) uint8 under skeletons and boxes, of an answer those that are likelier than not.
+
+        Everybody has a colour, which skeleton and box share.
+        """
         people = torch.as_tensor(target["people"]).reshape(-1, len(self.info.keypoints), 2)
         shown = ~people.isnan().any(2)
         if "score" in target:
             shown &= (torch.as_tensor(target["score"]) >= SURE)[:, None]
         picture = draw_skeletons(image, people.nan_to_num(), shown, limbs=self.info.limbs)
         times = picture.shape[-1] // image.shape[-1]
-        labels = torch.zeros(len(people), dtype=torch.int64)
         boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4) * times
-        return super().draw(picture, {**target, "boxes": boxes, "labels": labels})
+        each = {**target, "boxes": boxes, "labels": torch.arange(len(people))}
+        colours = distinct_colours(max(len(people), 1))
+        return draw_things(picture, each, classes=[PERSON] * len(people), palette=colours, least=SURE)
+
+    @property
+    def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
+        """Empty: a colour says who, not what."""
+        return ()
 
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         people = [[(x / step, y / step) for x, y in one] for one in record["people"]]
