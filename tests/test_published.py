@@ -177,8 +177,10 @@ def test_published_detector_refuses_a_class_that_it_has_not(always_dog, tmp_path
 
 @pytest.fixture
 def anywhere(monkeypatch):
-    """A network with joints of people, with new weights."""
+    """A network with joints of people, with new weights, and small images."""
     network = Branched(1, of_boxes="joints", channels=17)
+    small = {"size_hw": (64, 64), "rule": "stretch"}
+    monkeypatch.setattr("unpool.predictor.loading._sides", lambda source, *, is_detector: small)
     monkeypatch.setattr("unpool.models.build", lambda *given, **more: network)
 
 
