@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 
 import unpool
+from tests.data.readers.trees import TREES
+from tests.tasks.tiny_detectors import Branched
 from unpool.errors import DataError, RecipeError
 from unpool.models import pretrained
 from unpool.models.detection.practice import SSD
@@ -171,3 +173,31 @@ def test_published_detector_is_measured_with_the_classes_of_a_file_by_name(alway
 def test_published_detector_refuses_a_class_that_it_has_not(always_dog, tmp_path):
     with pytest.raises(DataError, match=r"the set: unknown classes 'doge' \(did you mean 'dog'"):
         unpool.evaluate("ssd300_vgg16", write_coco(tmp_path, doge=18), weights="coco")
+
+
+@pytest.fixture
+def anywhere(monkeypatch):
+    """A network with joints of people, with new weights, and small images."""
+    network = Branched(1, of_boxes="joints", channels=17)
+    small = {"size_hw": (64, 64), "rule": "stretch"}
+    monkeypatch.setattr("unpool.predictor.loading._sides", lambda source, *, is_detector: small)
+    monkeypatch.setattr("unpool.models.build", lambda *given, **more: network)
+
+
+def test_published_network_of_joints_is_measured_on_people_of_coco(anywhere, tmp_path):
+    files = {"data.root": str(TREES["coco_scenes"](tmp_path))}
+    metrics = unpool.evaluate("keypointrcnn_resnet50_fpn", files, weights="coco")
+    assert (metrics["images"], 0 <= metrics["oks_ap"] < 1, metrics["ap_by_class"].keys()) == (3, True, {"person"})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [({"data.neck": True}, "neck only one of them has"), ({}, "17 joints.*17, in another order")]
+)
+def test_published_network_of_joints_refuses_a_set_of_other_joints(anywhere, tmp_path, options, says):
+    root = TREES["coco_scenes"](tmp_path)
+    for path in (root / "annotations").glob("*.json") if not options else ():
+        content = json.loads(path.read_text())
+        content["categories"][0]["keypoints"].reverse()
+        path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=says):
+        unpool.evaluate("keypointrcnn_resnet50_fpn", {"data.root": str(root), **options}, weights="coco")

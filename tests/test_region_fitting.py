@@ -32,6 +32,7 @@ def truth_of(boxes, labels, others=()):
         torch.tensor(labels),
         torch.tensor(others).reshape(-1, 4),
         torch.tensor([0.0, 0, 64, 64]),
+        torch.arange(len(boxes)),
         torch.Generator(),
     )
 

@@ -28,7 +28,8 @@ def smaller(recipe):
     small |= _unplanned(recipe)
     options = known_options(recipe.model.name, backbone=recipe.model.backbone)
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
-    small |= {f"model.{name}": 8 for name in ("neck_width", "head_width", "extra_width", "hidden") if name in options}
+    widths = ("neck_width", "head_width", "extra_width", "mask_width", "joint_width", "hidden")
+    small |= {f"model.{name}": 8 for name in widths if name in options}
     if "grid" in options:
         small["model.grid"] = [1, 2]
     if "widths" in options:

@@ -14,13 +14,14 @@ from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.data.synset_tree import read_tree
 from unpool.errors import DataError
+from unpool.models import row_of
 from unpool.models.pretrained import Origin, origin
 from unpool.predictor.loading import load_published
 from unpool.predictor.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.recipe.options import DERIVED, options_of
 from unpool.recipe.overrides import parse_overrides
-from unpool.tasks import TASKS
+from unpool.tasks import TASKS, published_task
 from unpool.types import Reader
 
 _log = logging.getLogger(__name__)
@@ -54,10 +55,11 @@ def published_on(
 
     Raises:
         RecipeError: no such weights are published for the network, or an override changes the network or its input.
-        DataError: the set cannot be read, or a class is none of the network's, or may be two of them.
+        DataError: the set cannot be read, or a class is none of the network's, or may be two of them, or the joints
+            of the set are not the network's.
     """
     source = origin(name, weights)
-    base = next(task.published[weights] for task in TASKS.values() if weights in task.published)
+    base = TASKS[published_task(weights, row_of(name).gives)].published[weights]
     kind = str(parse_overrides(overrides).get("data.reader", load_recipe(base).data.reader))
     options = [key for key in options_of(READERS[kind], DERIVED["data"]) if key != "classes"] if kind in READERS else []
     only = [*allowed, "data.reader", *(f"data.{key}" for key in options)]
@@ -68,12 +70,25 @@ def published_on(
     reader = make_reader(settings, split)
     classes = classes_by_name(reader.info.classes, source, reader.info.synsets)
     reader = make_reader(settings, split, classes=classes)
+    if source.keypoints:
+        _require_joints(reader.info.keypoints, source.keypoints)
     if reader.info.tree and source.synsets:  # the set's words may be those of a few classes
         tree = read_tree(Path(settings.data.root or "") / settings.data.options["tree"], source.synsets)
         reader.info = replace(reader.info, synsets=source.synsets, tree=tree)
     if isinstance(reader, MeasuringReader) and reader.origin["drawn"]:
         _log.warning("%s has no %s split: all of its %d images are measured", settings.data.root, split, len(reader))
     return Measured(load_published(name, weights, classes=classes), settings, reader)
+
+
+def _require_joints(of_set: Sequence[str], of_network: Sequence[str]) -> None:
+    """Raises DataError unless a set has the joints of a network in its order, by which they are compared."""
+    if tuple(of_set) != tuple(of_network):
+        others = ", ".join(sorted({*of_set} ^ {*of_network}))
+        problem = f"{others} only one of them has" if others else "in another order"
+        raise DataError(
+            f"the set has {len(of_set)} joints and the network {len(of_network)}, {problem}; measure it on a set with "
+            f"{', '.join(of_network)}"
+        )
 
 
 def classes_by_name(names: Sequence[str], source: Origin, synsets: Sequence[str] = ()) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ LARGE = {  # of networks whose coarsest map has one pixel of a smaller image
     **dict.fromkeys(("ssd300", "ssd300_vgg16"), (387, 419)),
     **dict.fromkeys(("yolo", "yolo448", "yolo448_bn"), (291, 355)),
 }
-NARROW = ("width", "neck_width", "head_width", "extra_width", "proposal_width")
+NARROW = ("width", "neck_width", "head_width", "extra_width", "proposal_width", "mask_width", "joint_width")
 OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
 GIGA = 1e9
 STRIDES = {
@@ -76,8 +76,9 @@ def outputs(model, image):
         return tensors(output)
     height, width = image.shape[-2:]
     regions = torch.tensor([[0.0, 0, width, height], [2, 3, width / 2, height / 2]])
-    classified = model.classify(output.maps, [regions] * len(image), (height, width))
-    return [*tensors(output), *(one for one in classified if one is not None)]
+    second = [output.maps, [regions] * len(image), (height, width)]
+    branches = [model.region_maps(*second)] if hasattr(model, "region_maps") else []
+    return [*tensors(output), *(one for one in model.classify(*second) if one is not None), *branches]
 
 
 def shapes(row):

@@ -248,9 +248,13 @@ def test_published_detector_has_torchvisions_norms_and_its_classes_without_the_b
     origins = {name: pretrained.origin(name, "coco") for name in pretrained.PUBLISHED["coco"]}
     assert {name: (len(one.classes), one.classes[0]) for name, one in origins.items()} == {
         "fasterrcnn_resnet50_fpn": (90, "person"),
+        "keypointrcnn_resnet50_fpn": (1, "person"),
+        "maskrcnn_resnet50_fpn": (90, "person"),
         "retinanet_resnet50_fpn": (91, "__background__"),
         "ssd300_vgg16": (90, "person"),
     }
+    assert origins["keypointrcnn_resnet50_fpn"].keypoints[:2] == ("nose", "left_eye")
+    assert origins["maskrcnn_resnet50_fpn"].keypoints == ()
     assert origins["ssd300_vgg16"].std == (1 / 255,) * 3
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.tasks.tiny_detectors import Branched
 from unpool import tasks
 from unpool.models.detection.practice import FOCAL
 from unpool.ops.preprocessing import Preprocessing
@@ -59,8 +60,10 @@ KINDS = {
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
+    "instances": "masks",
     "localization": "located",
     "people": "fields",
+    "people_in_boxes": "joints",
     "pose": "stages",
     "pose_coordinates": "coordinates",
     "segmentation": "maps",
@@ -76,18 +79,33 @@ def boxes(count):
     return torch.cat([low, low + 4 + points(count) / 4], dim=1)
 
 
+def masks(count):
+    return torch.rand(count, SIDE, SIDE, generator=GENERATOR) < 0.5
+
+
+def network_of(task, kind):
+    """A network of that kind of output, in evaluation mode."""
+    if kind in ("masks", "joints"):
+        things = len(task.info.classes)
+        of_joints = {"channels": task.outputs} if kind == "joints" else {}
+        return Branched(things, of_boxes=kind, **of_joints).eval()
+    return Network(task.outputs, kind=kind).eval()
+
+
 def targets(name):
     """Random targets of the shapes that a task needs, other ones at each call."""
     integers = {"generator": GENERATOR, "dtype": torch.int64}
     return {
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
+        "instances": lambda: {**targets("detection"), "masks": [masks(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
         "localization": lambda: {
             "boxes": list(points(B, 1, 2).flatten(2)),
             "labels": list(torch.randint(0, 3, (B, 1), **integers)),
         },
         "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
+        "people_in_boxes": lambda: {**targets("people"), "boxes": [boxes(n) for n in (1, 2, 0)]},
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
@@ -104,7 +122,7 @@ def equal(one, other):
 def test_answers_do_not_depend_on_targets(name):
     assert name in KINDS, f"add the kind of output of {name} to KINDS, and random targets to `targets`"
     task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
-    network = Network(task.outputs, kind=KINDS[name]).eval()
+    network = network_of(task, KINDS[name])
     image = torch.randn(B, 3, SIDE, SIDE, generator=GENERATOR)
     known = {"image": image, "size_hw": torch.full((B, 2), SIDE), "index": torch.arange(B)}
     with torch.inference_mode():

@@ -67,7 +67,9 @@ def test_second_stage_costs_what_it_costs_in_torchvision():
     output = ClassifiedRegions(torch.randn(6, 4, generator=generator), torch.randn(6, 4, 4, generator=generator))
     boxes = TWO[[0, 1, 0, 1, 0, 1]] + torch.randn(6, 4, generator=generator)
     labels, targets = torch.tensor([1, 2, 0, 0, 3, 0]), TWO[[0, 1, 0, 1, 0, 1]]
-    losses = second_stage_losses(output, [Regions(boxes, labels, targets)], FPN, weights=WEIGHTS)
+    losses = second_stage_losses(
+        output, [Regions(boxes, labels, targets, rows=torch.zeros(3).long())], FPN, weights=WEIGHTS
+    )
     expected = fastrcnn_loss(output.scores, output.deltas.flatten(1), [labels], [encode(targets, boxes, WEIGHTS)])
     assert values(losses) == pytest.approx(dict(zip(("classes", "boxes"), map(float, expected), strict=True)), rel=1e-5)
 

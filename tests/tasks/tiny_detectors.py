@@ -69,6 +69,18 @@ class TwoStages(nn.Module):
         return ClassifiedRegions(given[..., 0], given[..., 1:])
 
 
+class Branched(TwoStages):
+    """With maps of 4x4 of each region: masks (R, num_classes + 1, 4, 4), or joints (R, channels, 4, 4)."""
+
+    def __init__(self, num_classes=3, *, of_boxes="masks", channels=None, practice=FEW):
+        super().__init__(num_classes, practice)
+        self.of_boxes = of_boxes
+        self.branch = nn.Conv2d(16, channels or num_classes + 1, 1)
+
+    def region_maps(self, maps, boxes, input_hw):
+        return self.branch(roi_align(maps[0].float(), boxes, 4, 1 / STRIDE, aligned=True))
+
+
 def detector(kind, num_classes=3):
     return {
         "focal": lambda: OneStage(num_classes, is_exclusive=False),

@@ -33,7 +33,7 @@ class PeopleScores:
         self.limbs = torch.tensor(info.limbs)
         self.right = self.seen = self.made = 0
         self.people = self.predicted = 0
-        self.counts = _counts(info.keypoints)
+        self.counts = counted_joints(info.keypoints)
         self.precision = AveragePrecision(deviations(info.keypoints)[self.counts])
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
@@ -52,7 +52,7 @@ class PeopleScores:
             self.seen += int(self._has(reference).sum())
             self.made += int(self._has(people).sum())
             self.people, self.predicted = self.people + len(reference), self.predicted + len(people)
-            truth = _annotated(batch, i, self.counts)
+            truth = annotated(batch, i, self.counts)
             if truth is not None:
                 people, score = everyone if "ignored" in batch else (people, score)
                 index = int(batch["index"][i]) if "index" in batch else 0
@@ -90,13 +90,13 @@ class PeopleScores:
         }
 
 
-def _counts(joints: Sequence[str]) -> Tensor:
+def counted_joints(joints: Sequence[str]) -> Tensor:
     """(K,) bool: whether a joint counts in OKS; all do except the neck that was added to COCO's joints."""
     is_made_up = set(joints) == {name for limb in COCO_NECK_LIMBS for name in limb}
     return torch.tensor([not (is_made_up and name == "neck") for name in joints])
 
 
-def _annotated(batch: Batch, index: int, counts: Tensor) -> Annotated | None:
+def annotated(batch: Batch, index: int, counts: Tensor) -> Annotated | None:
     """The people of one image, those that are ignored last; None where neither areas nor boxes are known."""
     boxes, areas, others = (
         batch[key][index].cpu().double() if key in batch else None for key in ("boxes", "areas", "ignored")

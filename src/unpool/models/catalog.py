@@ -37,6 +37,7 @@ class Variant:
         backbone: of a composed network's row: the backbone of the published network; of a whole localizer's, the
             classifier in it; of R-CNN's, the network that its weights start from.
         reads_proposals: whether it classifies regions that are given with the image (`RegionMaps`).
+        of_boxes: what a detector's `region_maps` say of each box: "masks" or "joints"; empty where it has none.
     """
 
     build: Callable[..., nn.Module]
@@ -50,6 +51,7 @@ class Variant:
     head: Callable[[int, int], nn.Module] | None = None
     backbone: str | None = None
     reads_proposals: bool = False
+    of_boxes: Literal["", "masks", "joints"] = ""
 
     @property
     def gives(self) -> str:
@@ -60,7 +62,7 @@ class Variant:
         first, *more = cast(list[tuple[int, ...]], shapes)
         is_grid = len(first) == 3 and any(len(shape) == 4 for shape in more)  # of cells, with the boxes of each
         if is_grid or (4,) in more[1:]:  # anchors, behind scores and deltas at least
-            return "boxes"
+            return f"boxes_and_{self.of_boxes}" if self.of_boxes else "boxes"
         if len(first) == 1:
             if any(shape[-1] == 4 for shape in more):
                 return "scores_and_boxes"

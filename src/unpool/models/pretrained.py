@@ -50,6 +50,8 @@ PUBLISHED: dict[str, dict[str, str]] = {  # value of weights=, name of the row, 
     },
     "coco": {
         "fasterrcnn_resnet50_fpn": "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "keypointrcnn_resnet50_fpn": "KeypointRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "maskrcnn_resnet50_fpn": "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
         "retinanet_resnet50_fpn": "RetinaNet_ResNet50_FPN_Weights.COCO_V1",
         "ssd300_vgg16": "SSD300_VGG16_Weights.COCO_V1",
     },
@@ -73,6 +75,7 @@ class Origin(NamedTuple):
         palette: one RGB colour per class, for masks; else empty.
         order, value_range: see `Preprocessing`.
         synsets: WordNet numbers of ImageNet's classes by index, which only timm knows; else empty.
+        keypoints: names of joints by index, of a network that gives them; else empty.
     """
 
     classes: tuple[str, ...]
@@ -85,6 +88,7 @@ class Origin(NamedTuple):
     order: Literal["rgb", "bgr"] = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
     synsets: tuple[str, ...] = ()
+    keypoints: tuple[str, ...] = ()
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -167,7 +171,7 @@ def origin(name: str, weights: str) -> Origin:
     if weights == "voc":
         return Origin(classes, tuple(transforms.mean), tuple(transforms.std), source, palette=voc_palette(len(classes)))
     if weights == "coco":
-        return _detectors_origin(name, classes, source)
+        return _detectors_origin(name, classes, source)._replace(keypoints=tuple(enum.meta.get("keypoint_names", ())))
     (side,) = transforms.crop_size
     half = (0.5, 0.5, 0.5)
     is_googlenet = name.startswith("googlenet")

@@ -63,6 +63,13 @@ FASTER_RCNN: Rules = (
     (r"roi_heads\.box_head\.", "head."),
     (r"roi_heads\.box_predictor\.cls_score\.", "classifier.scores."),
     (r"roi_heads\.box_predictor\.bbox_pred\.", "classifier.deltas."),
+    # of Mask R-CNN, whose convolutions files of before torchvision 0.14 count from 1, and of Keypoint R-CNN
+    (r"roi_heads\.mask_head\.(\d)\.0\.", lambda m: f"branch.conv{int(m[1]) + 1}."),
+    (r"roi_heads\.mask_head\.mask_fcn(\d)\.", lambda m: f"branch.conv{m[1]}."),
+    (r"roi_heads\.mask_predictor\.conv5_mask\.", "branch.deconv."),
+    (r"roi_heads\.mask_predictor\.mask_fcn_logits\.", "branch.logits."),
+    (r"roi_heads\.keypoint_head\.(\d+)\.", lambda m: f"branch.conv{int(m[1]) // 2 + 1}."),
+    (r"roi_heads\.keypoint_predictor\.kps_score_lowres\.", "branch.deconv."),
 )
 _SUBNETS = {"classification": "scores", "regression": "deltas"}
 RETINANET: Rules = (

@@ -60,10 +60,15 @@ def boxes_of(samples: Samples, preprocessing: Preprocessing) -> SetBoxes:
     return SetBoxes(
         boxes=torch.cat([torch.zeros(0, 4), *boxes]).float(),
         input_hw=inputs[kind].repeat_interleave(numbers, dim=0),
-        labels=torch.cat([torch.zeros(0).long(), *(t["labels"][c] for t, c in zip(each, counts, strict=True))]),
+        labels=torch.cat([torch.zeros(0).long(), *(_labels(t)[c] for t, c in zip(each, counts, strict=True))]),
         samples=torch.arange(len(each)).repeat_interleave(numbers),
         without=sum(not len(targets["boxes"]) for targets in each),
     )
+
+
+def _labels(targets: dict[str, Tensor]) -> Tensor:
+    """(N,) the class of each box; 0 of boxes of people, who have no other."""
+    return targets.get("labels", torch.zeros(len(targets["boxes"]), dtype=torch.int64))
 
 
 def _counts(targets: dict[str, Tensor]) -> Tensor:

@@ -29,6 +29,14 @@ COCO_NECK_LIMBS = (  # of COCO's joints and a neck: ZheC/Realtime_Multi-Person_P
     *(("nose", "right_eye"), ("right_eye", "right_ear"), ("nose", "left_eye"), ("left_eye", "left_ear")),
     *(("right_shoulder", "right_ear"), ("left_shoulder", "left_ear")),
 )
+COCO_LIMBS = (  # of COCO's joints, in the order of its annotations
+    *(("left_ankle", "left_knee"), ("left_knee", "left_hip"), ("right_ankle", "right_knee")),
+    *(("right_knee", "right_hip"), ("left_hip", "right_hip"), ("left_shoulder", "left_hip")),
+    *(("right_shoulder", "right_hip"), ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow")),
+    *(("right_shoulder", "right_elbow"), ("left_elbow", "left_wrist"), ("right_elbow", "right_wrist")),
+    *(("left_eye", "right_eye"), ("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear")),
+    *(("right_eye", "right_ear"), ("left_ear", "left_shoulder"), ("right_ear", "right_shoulder")),
+)
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("neck", "head_top")
 WARM, COLD, MIDDLE = (240, 150, 40), (50, 140, 240), (90, 200, 90)  # RGB of limbs
@@ -45,6 +53,16 @@ def joints_named(names: Sequence[str], wanted: tuple[str, str]) -> tuple[int, in
     """
     first, second = wanted
     return (names.index(first), names.index(second)) if {first, second} <= set(names) else None
+
+
+def limbs_named(names: Sequence[str], limbs: Sequence[tuple[str, str]]) -> tuple[tuple[int, int], ...]:
+    """Returns the limbs both of whose joints are in `names`, as their indices.
+
+    Example:
+        >>> limbs_named(["nose", "left_eye"], COCO_LIMBS)
+        ((0, 1),)
+    """
+    return tuple(pair for limb in limbs if (pair := joints_named(names, limb)))
 
 
 def draw_skeletons(

@@ -12,6 +12,8 @@ from unpool.model_file import FILES, load_network, read_config
 from unpool.models.pretrained import WORDS, Origin, origin
 from unpool.network_names import not_a_run
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.sides import flip_pairs
+from unpool.ops.skeleton import COCO_LIMBS, limbs_named
 from unpool.predictor.predictor import Predictor
 from unpool.recipe import check_recipe, load_run_recipe
 from unpool.recipe.levels import levels_of
@@ -114,7 +116,14 @@ def load_published(
         raise RecipeError(f"weights {weights!r} of {name} have no names of classes, so there is no answer: train first")
     has_background = source.classes[0] == _BACKGROUND  # numbered from 0 then, as COCO numbers it
     ids = tuple(range(len(source.classes))) if has_background else ()
-    info = DataInfo(classes=classes or source.classes, class_ids=ids, palette=source.palette)
+    info = DataInfo(
+        classes=classes or source.classes,
+        class_ids=ids,
+        palette=source.palette,
+        keypoints=source.keypoints,
+        flip_pairs=flip_pairs(source.keypoints),
+        limbs=limbs_named(source.keypoints, COCO_LIMBS),
+    )
     preprocessing = Preprocessing(
         **_sides(source, is_detector=weights == "coco"),
         crop=source.crop,
@@ -123,7 +132,9 @@ def load_published(
         mean=source.mean,
         std=source.std,
     )
-    task = tasks.build(tasks.published_task(weights), info, options={}, preprocessing=preprocessing)
+    task = tasks.build(
+        tasks.published_task(weights, models.row_of(name).gives), info, options={}, preprocessing=preprocessing
+    )
     with torch.random.fork_rng(devices=[]):
         model = models.build(name, weights=weights)
     task = task.to(_device(device))

@@ -12,8 +12,10 @@ from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.detection import Detection
+from unpool.tasks.instances import Instances
 from unpool.tasks.localization import Localization
 from unpool.tasks.people import People
+from unpool.tasks.people_in_boxes import PeopleInBoxes
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
@@ -23,8 +25,10 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "denoising": Denoising,
     "detection": Detection,
+    "instances": Instances,
     "localization": Localization,
     "people": People,
+    "people_in_boxes": PeopleInBoxes,
     "pose": Pose,
     "pose_coordinates": PoseCoordinates,
     "segmentation": Segmentation,
@@ -63,13 +67,17 @@ def build(
     return task
 
 
-def published_task(weights: str) -> str:
-    """Name of the task whose networks have published weights of this kind.
+def published_task(weights: str, gives: str) -> str:
+    """Name of the task whose networks have published weights of this kind; where there are several, by their output.
+
+    Args:
+        weights: one of the words of published weights.
+        gives: what the network gives, a kind of `network_names.OUTPUTS`.
 
     Raises:
         RecipeError: none has.
     """
-    for name, kind in TASKS.items():
-        if weights in kind.published:
-            return name
+    names = [name for name, kind in TASKS.items() if weights in kind.published]
+    for name in [one for one in names if TASKS[one].takes[:1] == (gives,)] + names:
+        return name
     raise RecipeError(f"no task answers with published weights {quoted(weights)}")

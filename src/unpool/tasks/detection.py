@@ -29,12 +29,14 @@ from unpool.tasks.detection_answers import (
     Selection,
     answer_one_stage,
     answer_two_stages,
-    clip,
     join_boxes,
+    on_image,
+    on_images,
     score_anchors,
 )
 from unpool.tasks.detection_grid import answer_grid, crowded_cells, grid_losses, score_cells
 from unpool.tasks.detection_losses import (
+    Regions,
     draw_regions,
     first_stage_losses,
     one_stage_losses,
@@ -47,6 +49,7 @@ from unpool.tasks.one_forward import OneForward
 from unpool.types import (
     AnchoredBoxes,
     Batch,
+    ClassifiedRegions,
     DataInfo,
     GridBoxes,
     Losses,
@@ -83,7 +86,7 @@ class Detection(OneForward):
     points = ("boxes",)
     mistakes = ("mistakes", "mistake_costs")
     published = MappingProxyType({"coco": "coco_fasterrcnn"})
-    takes = ("boxes", "boxes_of_proposals")
+    takes = ("boxes", "boxes_of_proposals", "boxes_and_masks")
     views = ("flip", "colors")
     averages = "the boxes of all, of which one that overlaps a better one of its class is left out"
     joins_networks = True
@@ -137,13 +140,19 @@ class Detection(OneForward):
             **_MORE,
         }
 
+    def freeze(self, model: nn.Module) -> None:
+        """Takes the gradient of a branch that gives more of each box than this task learns."""
+        branch = getattr(model, "branch", None) if hasattr(model, "region_maps") else None
+        if isinstance(branch, nn.Module):
+            branch.requires_grad_(requires_grad=False)
+
     def forward(self, model: nn.Module, inputs: Batch) -> Seen:
         """What the network gives for the images.
 
         Raises:
             RecipeError: it is no detector, or scores another number of classes.
         """
-        return look(model, inputs, num_classes=self.outputs)
+        return look(model, inputs, num_classes=len(self.info.classes))
 
     def loss(self, output: Seen, batch: Batch) -> Losses:
         """`classes` and `boxes`; of two stages also `objectness` and `proposals`, of the first; of cells also
@@ -158,13 +167,23 @@ class Detection(OneForward):
         if isinstance(seen.output, GridBoxes):
             return grid_losses(seen.output, truth, practice, input_hw=input_hw)
         if isinstance(seen.output, AnchoredBoxes):
-            return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=self.outputs)
+            return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=len(self.info.classes))
         has_regions = isinstance(seen.output, RegionMaps)
         losses = {} if has_regions else first_stage_losses(seen.output, truth, seen.proposing)
         regions = [draw_regions(*pair, practice) for pair in zip(seen.proposals, truth, strict=True)]
         classified = seen.classify([one.boxes for one in regions])
-        is_exclusive = classified.scores.shape[1] == self.outputs + 1
-        return losses | second_stage_losses(classified, regions, practice, weights=weights, is_exclusive=is_exclusive)
+        losses |= second_stage_losses(
+            classified, regions, practice, weights=weights, is_exclusive=self._is_exclusive(classified)
+        )
+        return losses | self.losses_of_boxes(seen, regions, batch)
+
+    def losses_of_boxes(self, seen: Seen, regions: Sequence[Regions], batch: Batch) -> Losses:
+        """Terms of what is learned of the regions beside class and box; written by a task that has more."""
+        return {}
+
+    def _is_exclusive(self, classified: ClassifiedRegions) -> bool:
+        """Whether classes exclude one another, the background among them."""
+        return classified.scores.shape[1] == len(self.info.classes) + 1
 
     def decode(self, output: Seen, inputs: Batch) -> Prediction:
         """boxes (N, 4) on the image of `size_hw`, labels (N,) and score (N,), lists of B, each the best first."""
@@ -173,14 +192,23 @@ class Detection(OneForward):
         if isinstance(seen.output, GridBoxes):
             selected = answer_grid(seen.output, valid, practice, input_hw=layout.input_hw)
         elif isinstance(seen.output, AnchoredBoxes):
-            selected = answer_one_stage(seen.output, valid, practice, weights=weights, num_classes=self.outputs)
+            selected = answer_one_stage(
+                seen.output, valid, practice, weights=weights, num_classes=len(self.info.classes)
+            )
         else:
             classified = seen.classify(seen.proposals)
-            is_exclusive = classified.scores.shape[1] == self.outputs + 1
+            is_exclusive = self._is_exclusive(classified)
             selected = answer_two_stages(
                 classified, seen.proposals, valid, practice, weights=weights, is_exclusive=is_exclusive
             )
-        return _on_images(selected, layout)
+        answer = on_images(selected, layout)
+        return answer | self.answers_of_boxes(seen, selected, answer["boxes"], inputs)
+
+    def answers_of_boxes(
+        self, seen: Seen, selected: Sequence[Selection], boxes: Sequence[Tensor], inputs: Batch
+    ) -> Prediction:
+        """What is answered of the selected boxes, which are `boxes` on their images, beside class and score."""
+        return {}
 
     def looked_at(self, output: Seen, inputs: Batch) -> list[Tensor]:
         """B times boxes (N, 4) on the image of `size_hw` that the answer is chosen from, the best first.
@@ -190,13 +218,15 @@ class Detection(OneForward):
         """
         seen, practice, layout = output, output.detector.practice, Layout.of(inputs)
         if isinstance(seen.output, AnchoredBoxes):
-            scored = score_anchors(seen.output, weights=seen.detector.box_weights, num_classes=self.outputs)
-            boxes = [one.above(practice.score) for one in scored]
+            weights, classes = seen.detector.box_weights, len(self.info.classes)
+            boxes = [
+                one.above(practice.score) for one in score_anchors(seen.output, weights=weights, num_classes=classes)
+            ]
         elif isinstance(seen.output, GridBoxes):
             boxes = [one.above(practice.score) for one in score_cells(seen.output, input_hw=layout.input_hw)]
         else:
             boxes = seen.proposals
-        return _on_image(boxes, layout)
+        return on_image(boxes, layout)
 
     def opinion(self, model: nn.Module, inputs: Batch) -> Prediction:
         return self.answer(model, inputs)
@@ -304,18 +334,3 @@ class Detection(OneForward):
             text = warning_of(here, best, self.info.classes)
         if text:
             _log.warning(text)
-
-
-def _on_images(selected: Sequence[Selection], layout: Layout) -> Prediction:
-    """Answers on the network's input as a prediction on the images."""
-    return {
-        "boxes": _on_image([one.boxes for one in selected], layout),
-        "labels": [one.labels for one in selected],
-        "score": [one.scores for one in selected],
-    }
-
-
-def _on_image(boxes: Sequence[Tensor], layout: Layout) -> list[Tensor]:
-    """Boxes on the network's input as boxes on the images, cut off at their borders."""
-    ends = [torch.cat([size.new_zeros(2), size.flip(0)]).float() for size in layout.size_hw]
-    return [clip(one, end) for one, end in zip(layout.boxes_to_image(boxes), ends, strict=True)]

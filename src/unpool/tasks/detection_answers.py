@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unpool.ops.boxes import decode
+from unpool.ops.layout import Layout
 from unpool.ops.phases import phase
 from unpool.tasks.detection_practice import Practice, Proposing
 from unpool.types import AnchoredBoxes, ClassifiedRegions, Prediction, ProposedRegions
@@ -152,18 +153,33 @@ def select(
     return Selection(chosen[kept], labels[kept], values[kept])
 
 
+def on_images(selected: Sequence[Selection], layout: Layout) -> Prediction:
+    """Answers on the network's input as a prediction on the images: lists of B."""
+    return {
+        "boxes": on_image([one.boxes for one in selected], layout),
+        "labels": [one.labels for one in selected],
+        "score": [one.scores for one in selected],
+    }
+
+
+def on_image(boxes: Sequence[Tensor], layout: Layout) -> list[Tensor]:
+    """Boxes on the network's input as boxes on the images, cut off at their borders."""
+    ends = [torch.cat([size.new_zeros(2), size.flip(0)]).float() for size in layout.size_hw]
+    return [clip(one, end) for one, end in zip(layout.boxes_to_image(boxes), ends, strict=True)]
+
+
 def join_boxes(answers: Sequence[Prediction], practice: Practice) -> Prediction:
     """The boxes of several answers, the best first, without those that overlap a better one of their class.
 
     Args:
-        answers: boxes, labels and score each, lists of B.
+        answers: boxes, labels, score and what else there is of each box, lists of B.
         practice: of the first network: how much boxes may overlap, and how many there may be.
     """
-    joined: Prediction = {"boxes": [], "labels": [], "score": []}
+    joined: Prediction = {key: [] for key in answers[0]}
     for i in range(len(answers[0]["boxes"])):
-        boxes, labels, score = (torch.cat([one[key][i] for one in answers]) for key in joined)
-        kept = _unsuppressed(boxes, score, labels, practice.nms)[: practice.most]
-        for key, values in zip(joined, (boxes, labels, score), strict=True):
+        together = {key: torch.cat([one[key][i] for one in answers]) for key in joined}
+        kept = _unsuppressed(together["boxes"], together["score"], together["labels"], practice.nms)[: practice.most]
+        for key, values in together.items():
             joined[key].append(values[kept])
     return joined
 

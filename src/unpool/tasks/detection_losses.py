@@ -120,11 +120,13 @@ class Regions(NamedTuple):
         boxes: (R, 4) on the network's input, those that answer for a box first.
         labels: (R,) 0 for background, else 1 + class.
         targets: (R, 4) boxes that they answer for; of background the region itself.
+        rows: (P,) position of what the first P regions answer for among the boxes of the batch.
     """
 
     boxes: Tensor
     labels: Tensor
     targets: Tensor
+    rows: Tensor
 
 
 def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions:
@@ -150,7 +152,7 @@ def draw_regions(proposals: Tensor, truth: Truth, practice: Practice) -> Regions
     labels, targets = torch.zeros_like(drawn), boxes[drawn]
     labels[: len(for_boxes)] = truth.labels[matches[for_boxes]] + 1
     targets[: len(for_boxes)] = truth.boxes[matches[for_boxes]]
-    return Regions(boxes[drawn], labels, targets)
+    return Regions(boxes[drawn], labels, targets, truth.rows[matches[for_boxes]])
 
 
 def second_stage_losses(
@@ -165,7 +167,7 @@ def second_stage_losses(
 
     Independent classes cost their squared hinge loss; where no box is moved, there is no term `boxes`.
     """
-    boxes, labels, targets = (torch.cat(parts) for parts in zip(*regions, strict=True))
+    boxes, labels, targets, _ = (torch.cat(parts) for parts in zip(*regions, strict=True))
     has_box = labels.nonzero()[:, 0]
     count = torch.tensor(float(len(labels)), device=labels.device)
     costs = cross_entropy(output.scores, labels, reduction="sum") if is_exclusive else _hinge(output.scores, labels)

@@ -17,11 +17,15 @@ from unpool.types import AnchoredBoxes, Batch, ClassifiedRegions, GridBoxes, Pro
 
 
 class Detector(Protocol):
-    """What a network has beside its output; `classify(maps, boxes, input_hw)` too where it classifies regions."""
+    """What a network has beside its output; `classify(maps, boxes, input_hw)` too where it classifies regions.
+
+    One that gives masks or joints of boxes has `region_maps(maps, boxes, input_hw)` too, logits (R, C, side, side).
+    """
 
     practice: Practice
     box_weights: Sequence[float]
     classify: Callable[[tuple[Tensor, ...], list[Tensor], tuple[int, int]], ClassifiedRegions]
+    region_maps: Callable[[tuple[Tensor, ...], list[Tensor], tuple[int, int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Seen:
         output: of the network.
         detector: the network.
         classify: B times regions (R, 4) to what the second stage says of them, in the precision of the first.
+        region_maps: the same, and the number of channels due, to the maps of the third branch, where there is one.
         valid_xyxy: (B, 4) the part of the input that shows each image.
         is_training: whether the network was in training mode.
         regions: B times regions (R, 4) on the network's input that were given with the images, of `RegionMaps`.
@@ -40,6 +45,7 @@ class Seen:
     output: AnchoredBoxes | GridBoxes | ProposedRegions | RegionMaps
     detector: Detector
     classify: Callable[[list[Tensor]], ClassifiedRegions]
+    region_maps: Callable[[list[Tensor], int], Tensor]
     valid_xyxy: Tensor
     is_training: bool
     regions: list[Tensor] | None = None
@@ -76,9 +82,12 @@ def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
     detector, kind = cast(Detector, model), image.device.type
     dtype, is_enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
-    def classify(boxes: list[Tensor]) -> ClassifiedRegions:
+    def in_precision(stage: Callable[..., Any], boxes: list[Tensor]) -> Any:
         with torch.autocast(kind, dtype=dtype, enabled=is_enabled):
-            classified = to_float32(detector.classify(output.maps, boxes, layout.input_hw))
+            return to_float32(stage(output.maps, boxes, layout.input_hw))
+
+    def classify(boxes: list[Tensor]) -> ClassifiedRegions:
+        classified = in_precision(detector.classify, boxes)
         allowed = (num_classes, num_classes + 1) if isinstance(output, RegionMaps) else (num_classes + 1,)
         _check_scores(classified.scores.shape[1], allowed, num_classes)
         if model.training and classified.scores.shape[1] == num_classes:
@@ -88,11 +97,30 @@ def look(model: nn.Module, inputs: Batch, *, num_classes: int) -> Seen:
             )
         return classified
 
+    def region_maps(boxes: list[Tensor], channels: int) -> Tensor:
+        maps = in_precision(detector.region_maps, boxes)
+        if maps.shape[1] != channels:
+            raise RecipeError(
+                f"the network gives {maps.shape[1]} maps a box where {channels} were due; build it with as many "
+                "classes or joints as the data has"
+            )
+        return maps
+
     valid = layout.valid_xyxy.to(image.device)
     if isinstance(output, RegionMaps):
-        return Seen(output, detector, classify, valid, model.training, regions_of(inputs, layout, valid))
-    full = _without_maps(output) if isinstance(output, ProposedRegions) else to_float32(output)
-    return Seen(full, detector, classify, valid, model.training)
+        full, regions = output, regions_of(inputs, layout, valid)
+    else:
+        full, regions = _without_maps(output) if isinstance(output, ProposedRegions) else to_float32(output), None
+    return Seen(full, detector, classify, region_maps, valid, model.training, regions)
+
+
+def require_branch(model: nn.Module, what: str, *, such_as: str) -> None:
+    """Raises RecipeError unless a network's `region_maps` give `what` of each box."""
+    if getattr(model, "of_boxes", None) != what or not hasattr(model, "region_maps"):
+        raise RecipeError(
+            f"the network gives no {what} of boxes (`region_maps`, with `of_boxes` as {what!r}): take one that does, "
+            f"such as {such_as}"
+        )
 
 
 def _without_maps(output: ProposedRegions) -> ProposedRegions:

@@ -11,6 +11,8 @@ from typing import Any
 def as_results(records: Sequence[Mapping[str, Any]], class_ids: Sequence[int] = ()) -> list[dict[str, Any]]:
     """One dict a detection: image_id, category_id, bbox (left, top, width, height) and score, best first by image.
 
+    Where the records have them, also segmentation, and keypoints as x, y and 1 of each joint.
+
     Args:
         records: of images, each with `image_id`, `boxes`, `labels` and `score`; those without boxes are left out.
         class_ids: the number of each class in the data set's own files; counted from 1 where empty.
@@ -26,12 +28,23 @@ def as_results(records: Sequence[Mapping[str, Any]], class_ids: Sequence[int] = 
             "category_id": class_ids[label] if class_ids else label + 1,
             "bbox": [left, top, right - left, bottom - top],
             "score": score,
+            **more,
         }
         for record in records
-        for (left, top, right, bottom), label, score in zip(
-            record.get("boxes", ()), record.get("labels", ()), record.get("score", ()), strict=True
+        for (left, top, right, bottom), label, score, more in zip(
+            *(record.get(key, ()) for key in ("boxes", "labels", "score")), _more(record), strict=True
         )
     ]
+
+
+def _more(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a record has of each box beside class and score."""
+    each: list[dict[str, Any]] = [{} for _ in record.get("boxes", ())]
+    for one, mask in zip(each, record.get("segmentations", ()), strict=False):
+        one["segmentation"] = mask
+    for one, joints in zip(each, record.get("people", ()), strict=False):
+        one["keypoints"] = [value for x, y in joints for value in (x, y, 1)]
+    return each
 
 
 def image_ids(names: Sequence[str]) -> tuple[list[int], str]:

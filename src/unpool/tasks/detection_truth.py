@@ -21,6 +21,7 @@ class Truth(NamedTuple):
         labels: (N,) class of each.
         others: (M, 4) crowds, and boxes that are difficult or empty: neither things to learn nor background.
         valid_xyxy: (4,) the part of the input that shows the image.
+        rows: (N,) position of each among the boxes of the batch.
         generator: of what is drawn for this image.
     """
 
@@ -28,6 +29,7 @@ class Truth(NamedTuple):
     labels: Tensor
     others: Tensor
     valid_xyxy: Tensor
+    rows: Tensor
     generator: torch.Generator
 
 
@@ -52,7 +54,8 @@ def _truth(batch: Batch, number: int, boxes: Tensor, valid_xyxy: Tensor, *, seed
         if key in batch:
             counts = counts & ~batch[key][number].bool()
     generator = torch.Generator().manual_seed((seed ^ (index + 1) * _ODD) & _MASK)
-    return Truth(boxes[counts], batch["labels"][number][counts], boxes[~counts], valid_xyxy, generator)
+    rows = counts.nonzero()[:, 0]
+    return Truth(boxes[counts], batch["labels"][number][counts], boxes[~counts], valid_xyxy, rows, generator)
 
 
 def match_anchors(

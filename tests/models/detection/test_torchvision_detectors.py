@@ -1,15 +1,19 @@
 """torchvision's detectors and ours, with the same weights, give the same numbers and the same boxes."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 import torchvision
 from torch import nn
-from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection import FasterRCNN, KeypointRCNN, MaskRCNN, RetinaNet
 from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -17,6 +21,10 @@ from unpool import models
 from unpool.models.fitting import COUNT
 from unpool.models.weights import assign_weights, from_torchvision
 from unpool.ops import boxes as box_ops
+from unpool.ops.skeleton import COCO_LIMBS, limbs_named
+from unpool.tasks.instances import Instances
+from unpool.tasks.people_in_boxes import PeopleInBoxes
+from unpool.types import DataInfo
 
 HW = (64, 96)  # divided by 32 and not by 64: torchvision's steps between the positions of the map of stride 64 are 48
 frozen_fpn = partial(resnet_fpn_backbone, backbone_name="resnet18", weights=None)
@@ -86,6 +94,78 @@ def test_torchvisions_faster_rcnn_gives_the_same_boxes():
     same_answers([dict(zip(("boxes", "scores", "labels"), one, strict=True)) for one in zip(*answers)], expected)  # noqa: B905
 
 
+def matched(mine, theirs):
+    """Row of ours for each of torchvision's boxes: 1e-4 of a pixel, 1e-5 of a score."""
+    same_answers([mine], [theirs])
+    rows = [torch.cat([x["boxes"], 1e3 * x["labels"][:, None]], 1) for x in (theirs, mine)]
+    return (rows[0][:, None] - rows[1][None]).abs().amax(2).argmin(1)
+
+
+def answers_of_both(theirs, ours, task, regions=40):
+    """What torchvision's network and ours, with their task, say of an image; any score is enough, as for theirs."""
+    overwrite_eps(theirs, 0.0)  # as torchvision does with its published weights
+    ours.practice = replace(ours.practice, score=0.0, proposing=replace(ours.practice.proposing, most=regions))
+    x = image()[:1]
+    with torch.no_grad():
+        maps = theirs.backbone(x)
+        proposals, _ = theirs.rpn(listed(x), maps)
+        expected, _ = theirs.roi_heads(maps, proposals, [HW])
+        seen = task.forward(ours, {"image": x})
+        answer = task.answer(ours, {"image": x})
+    for one in expected:
+        one["labels"] -= 1  # of the background
+    mine = [
+        {"boxes": boxes, "labels": labels, "scores": score}
+        for boxes, labels, score in zip(answer["boxes"], answer["labels"], answer["score"], strict=True)
+    ]
+    return expected, mine, answer, seen
+
+
+def test_torchvisions_mask_rcnn_gives_the_same_boxes_and_masks():
+    """Grids of 28x28 to 1e-5; torchvision rounds boxes before it draws them: test_region_maps.py has the pixels."""
+
+    def build():
+        narrow = {"mask_head": MaskRCNNHeads(256, (16,) * 4, 1), "mask_predictor": MaskRCNNPredictor(16, 16, 7)}
+        classes = {"box_predictor": FastRCNNPredictor(1024, 7)}
+        return MaskRCNN(frozen_fpn(), box_score_thresh=0.0, rpn_post_nms_top_n_test=40, **narrow, **classes)
+
+    options = {"backbone": "resnet18", "num_classes": 6, "norms": "frozen_no_eps", "mask_width": 16}
+    theirs, ours = pair(build, "maskrcnn_resnet50_fpn", **options)
+    task = Instances(DataInfo(classes=tuple("abcdef")))
+    expected, mine, answer, seen = answers_of_both(theirs, ours, task)
+    for one, other in zip(expected, mine, strict=True):
+        matched(other, one)
+    with torch.no_grad():
+        grids = seen.region_maps([one["boxes"] for one in expected], 7).sigmoid()
+    labels = torch.cat([one["labels"] for one in expected]) + 1
+    shares = torch.cat([one["masks"] for one in expected])[:, 0]
+    assert shares.std() > 0.05
+    torch.testing.assert_close(grids[torch.arange(len(labels)), labels], shares.float(), rtol=0, atol=1e-5)
+    assert all(masks.shape == (len(boxes), *HW) for masks, boxes in zip(answer["masks"], answer["boxes"], strict=True))
+
+
+def test_torchvisions_keypoint_rcnn_gives_the_same_boxes_and_joints():
+    """Joints to a thousandth of a pixel, but for one in a hundred, whose map has two places of nearly one height."""
+
+    def build():
+        heads = {
+            "keypoint_head": KeypointRCNNHeads(256, (16,) * 8),
+            "keypoint_predictor": KeypointRCNNPredictor(16, 17),
+        }
+        few = {"rpn_post_nms_top_n_test": 70, "box_score_thresh": 0.0, "box_nms_thresh": 0.9}
+        return KeypointRCNN(frozen_fpn(), 2, **heads, **few)
+
+    options = {"backbone": "resnet18", "norms": "frozen_no_eps", "joint_width": 16}
+    theirs, ours = pair(build, "keypointrcnn_resnet50_fpn", **options)
+    names = tuple(dict.fromkeys(name for limb in COCO_LIMBS for name in limb))
+    task = PeopleInBoxes(DataInfo(keypoints=names, limbs=limbs_named(names, COCO_LIMBS)))
+    ours.practice = replace(ours.practice, nms=0.9)
+    expected, mine, answer, _ = answers_of_both(theirs, ours, task, regions=70)
+    for one, other, people in zip(expected, mine, answer["people"], strict=True):
+        apart = (people[matched(other, one)] - one["keypoints"][..., :2]).abs().amax(2)
+        assert (apart < 1e-3).double().mean() > 0.99
+
+
 def test_torchvisions_retinanet_gives_the_same_boxes():
     def build():
         body = frozen_fpn(returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256))
@@ -147,7 +227,13 @@ def test_torchvisions_ssd300_gives_the_same_boxes():
     compare_ssd300(theirs, ours, image((300, 300))[:1])
 
 
-@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssd300_vgg16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssd300_vgg16"),
+        *("maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn"),
+    ],
+)
 def test_every_name_of_torchvisions_detectors_is_one_of_ours(name):
     with torch.device("meta"):
         theirs = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None)
@@ -161,6 +247,7 @@ def test_every_name_of_torchvisions_detectors_is_one_of_ours(name):
         ("backbone.fpn.inner_blocks.1.weight", "neck.pyramid.lateral.1.weight"),
         ("backbone.fpn.layer_blocks.3.bias", "neck.pyramid.smooth.3.bias"),
         ("rpn.head.conv.weight", "proposals.conv.weight"),
+        ("roi_heads.mask_head.mask_fcn3.weight", "branch.conv3.weight"),
     ],
 )
 def test_names_of_files_of_before_torchvision_0_14_are_the_same_layers(old, new):

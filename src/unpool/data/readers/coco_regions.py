@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from unpool.data.long_polygons import fill_long_polygon
 from unpool.data.polygons import fill_polygon
 from unpool.data.readers.coco_checks import MOST
 from unpool.errors import DataError
 from unpool.ops.run_lengths import checked_runs
 
 _MANY = 2000  # corners, from which on Pillow is slower
+_LONG = 1_000_000  # pixels of edge, for each of which COCO's own tools take 100 bytes
 
 
 class Region(NamedTuple):
@@ -127,10 +129,17 @@ def draw_instance(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]
     """
     if region.runs is not None:
         return draw_region(region, size_hw)
+    if sum(map(_length, region.polygons)) > _LONG:
+        return np.logical_or.reduce([fill_long_polygon(corners, size_hw) for corners in region.polygons])
     from faster_coco_eval.core import mask  # imports OpenCV where there is one
 
     encoded = mask.frPyObjects([corners.reshape(-1).tolist() for corners in region.polygons], *size_hw)
     return mask.decode(mask.merge(cast("list[dict]", encoded))).view(bool)
+
+
+def _length(corners: NDArray[np.float32]) -> float:
+    """Returns the length of all edges, each counted along the axis on which it is longer."""
+    return float(np.abs(np.roll(corners, -1, axis=0) - corners).max(1).sum(dtype=np.float64))
 
 
 def _fill_by_pillow(corners: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:

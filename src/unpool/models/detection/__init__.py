@@ -4,7 +4,7 @@
 """
 
 from unpool.models.catalog import Variant
-from unpool.models.detection import fast_rcnn, faster_rcnn, rcnn, retinanet, ssd, yolo
+from unpool.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, retinanet, ssd, yolo
 
-MODULES = (faster_rcnn, ssd, retinanet, rcnn, fast_rcnn, yolo)
+MODULES = (faster_rcnn, ssd, retinanet, rcnn, fast_rcnn, yolo, mask_rcnn)
 MODELS: dict[str, Variant] = {name: row for module in MODULES for name, row in module.VARIANTS.items()}

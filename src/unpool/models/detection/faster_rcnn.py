@@ -16,7 +16,7 @@ of ImageNet's are copied into them; all layers are trained. `num_classes` counts
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -76,21 +76,28 @@ def on_pyramid(
         head_width: units of each hidden layer.
         norms: whether the backbone's batch norms are trained.
     """
+    parts = pyramid_parts(
+        cells, backbone, num_classes=num_classes, anchors=anchors, neck_width=neck_width, head_width=head_width
+    )
+    return TwoStages(backbone, reader="fasterrcnn", norms=norms, **parts)
+
+
+def pyramid_parts(
+    cells: Cells, backbone: Backbone, *, num_classes: int, anchors: Sequence[int], neck_width: int, head_width: int
+) -> dict[str, Any]:
+    """Makes the parts of `TwoStages` on a pyramid, by the names of its arguments; arguments as in `on_pyramid`."""
     indices = map_indices(backbone, STRIDES, reader="fasterrcnn")
     shapes = shapes_of(anchors, [by_ratio([size]) for size in cells.sizes])
     pyramid = FeaturePyramid([backbone.channels[i] for i in indices], neck_width)
-    return TwoStages(
-        backbone,
-        reader="fasterrcnn",
-        norms=norms,
-        practice=cells.practice,
-        neck=nn.Sequential(OrderedDict(pyramid=pyramid, more=PooledLevel())),
-        proposals=ProposalHead(neck_width, neck_width, count=len(shapes[0]), scores=1),
-        anchors=Anchors(shapes, (*STRIDES, 64), centre=cells.centre, is_whole=cells.is_whole),
-        pool=RegionPooling(STRIDES, 7, kind=cells.kind),
-        head=hidden_head(49 * neck_width, head_width),
-        classifier=RegionClassifier(head_width, num_classes),
-    )
+    return {
+        "practice": cells.practice,
+        "neck": nn.Sequential(OrderedDict(pyramid=pyramid, more=PooledLevel())),
+        "proposals": ProposalHead(neck_width, neck_width, count=len(shapes[0]), scores=1),
+        "anchors": Anchors(shapes, (*STRIDES, 64), centre=cells.centre, is_whole=cells.is_whole),
+        "pool": RegionPooling(STRIDES, 7, kind=cells.kind),
+        "head": hidden_head(49 * neck_width, head_width),
+        "classifier": RegionClassifier(head_width, num_classes),
+    }
 
 
 def on_one_map(
