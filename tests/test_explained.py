@@ -9,7 +9,8 @@ from unpool.cli.main import main
 from unpool.errors import RecipeError
 from unpool.recipe import explain, load_recipe, recipe_names
 from unpool.recipe.explained import help_of
-from unpool.recipe.options import DERIVED, model_options, options_of
+from unpool.recipe.keywords import DERIVED, options_of
+from unpool.recipe.options import model_options
 from unpool.recipe.settings import Data, Model, Train
 
 

@@ -8,8 +8,9 @@ from unpool.data.readers import READERS
 from unpool.errors import RecipeError
 from unpool.models import MODELS
 from unpool.recipe import early_recipe, load_recipe, recipe_names
+from unpool.recipe.keywords import DERIVED, Option, options_of
 from unpool.recipe.listed import FILE
-from unpool.recipe.options import DERIVED, Option, model_options, options_of
+from unpool.recipe.options import model_options
 from unpool.tasks import TASKS
 
 HOW = "write it anew: .venv/bin/python -m tests.test_listed"

@@ -17,7 +17,8 @@ from unpool.errors import RecipeError
 from unpool.models import MODELS
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, load_recipe
-from unpool.recipe.options import DERIVED, Option, model_options, options_of
+from unpool.recipe.keywords import DERIVED, Option, options_of
+from unpool.recipe.options import model_options
 from unpool.tasks import TASKS
 from unpool.types import DataInfo
 

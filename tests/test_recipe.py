@@ -20,7 +20,7 @@ from unpool.recipe import (
     recipe_names,
     recipe_path,
 )
-from unpool.recipe.options import DERIVED, options_of
+from unpool.recipe.keywords import DERIVED, options_of
 from unpool.recipe.settings import Data, Model, Recipe, Task
 from unpool.recipe.yaml_text import line_of, read_yaml
 from unpool.tasks import TASKS

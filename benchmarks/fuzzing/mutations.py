@@ -16,7 +16,7 @@ from unpool.data.order import ORDERS
 from unpool.data.readers import READERS
 from unpool.models import known_options, names
 from unpool.models.backbones import BACKBONES
-from unpool.recipe.options import DERIVED
+from unpool.recipe.keywords import DERIVED
 from unpool.recipe.settings import Data, Recipe, Train
 from unpool.tasks import TASKS
 

@@ -19,7 +19,7 @@ from unpool.errors import RecipeError
 from unpool.model_file import read_config
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe
-from unpool.recipe.options import DERIVED, options_of
+from unpool.recipe.keywords import DERIVED, options_of
 from unpool.run_directory import RunDirectory
 from unpool.task import with_facts
 from unpool.training import speed

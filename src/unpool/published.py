@@ -19,7 +19,7 @@ from unpool.models.pretrained import Origin, origin
 from unpool.predictor.loading import load_published
 from unpool.predictor.predictor import Predictor
 from unpool.recipe import Overrides, Recipe, load_recipe
-from unpool.recipe.options import DERIVED, options_of
+from unpool.recipe.keywords import DERIVED, options_of
 from unpool.recipe.overrides import parse_overrides
 from unpool.tasks import TASKS, published_task
 from unpool.types import Reader

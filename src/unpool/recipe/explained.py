@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from unpool.recipe.options import DERIVED, Option, model_options, options_of
+from unpool.recipe.keywords import DERIVED, Option, options_of
+from unpool.recipe.options import model_options
 from unpool.recipe.settings import Recipe
 from unpool.recipe.yaml_text import write_yaml
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unpool.network_names import listed_networks, not_listed
+from unpool.recipe.keywords import Option
 from unpool.recipe.mistakes import Mistake
-from unpool.recipe.options import Option, check_data, check_model, check_output, check_task
+from unpool.recipe.options import check_data, check_model, check_output, check_task
 from unpool.recipe.settings import Recipe
 
 FILE = Path(__file__).with_name("listed.txt")  # tests/test_listed.py says how to write it anew

@@ -4,51 +4,21 @@ The tables import torch, so each is imported inside the function that needs it.
 """
 
 import json
-import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from inspect import Parameter, signature
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len
-from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from unpool.errors import RecipeError, quoted
 from unpool.limits import SHARE
 from unpool.network_names import OUTPUTS, listed_networks
-from unpool.recipe.mistakes import Mistake, allowed, nearest, shown, unknown_key
+from unpool.recipe.keywords import DERIVED, Option, Rows, is_finite, misfits, options_of
+from unpool.recipe.mistakes import Mistake, nearest, shown
 from unpool.recipe.settings import Model, Recipe
+from unpool.recipe.table_rows import check_rows
 
 _SHOWN = 5  # networks that fit a task
-# keyword arguments that `assemble` derives from other keys or from the data: no options of a recipe
-DERIVED = {
-    "data": {
-        "decoding": "write data.channels, data.bands, data.range and data.background",
-        "together": "copies of an image are looked for in the data",
-    },
-    "model": {"num_classes": "it comes from the data", "in_channels": "it comes from data.channels"},
-    "task": dict.fromkeys(("num_classes", "samples", "preprocessing"), "it comes from the data"),
-}
-
-
-class Option(NamedTuple):
-    """One keyword argument of a constructor: its annotation, and its default or `Parameter.empty`."""
-
-    kind: Any
-    default: Any
-
-
 PLANNED = "planned"  # model.anchors: by the boxes of the training set, see `assemble.anchors`
-Rows = Mapping[str, Mapping[str, Option]]  # of a table, by name
-
-
-def options_of(build: Callable[..., Any], derived: Mapping[str, str] | None = None) -> dict[str, Option]:
-    """Returns the keyword-only arguments of a class or function by name, without those in `derived`."""
-    parameters = signature(build, eval_str=True).parameters.values()
-    return {
-        p.name: Option(p.annotation, p.default)
-        for p in parameters
-        if p.kind is Parameter.KEYWORD_ONLY and p.name not in (derived or {})
-    }
 
 
 def check_options(recipe: Recipe) -> list[Mistake]:
@@ -58,12 +28,8 @@ def check_options(recipe: Recipe) -> list[Mistake]:
 
     return [
         *check_data(recipe, {name: options_of(row, DERIVED["data"]) for name, row in READERS.items()}),
-        *_check_augment(recipe),
-        *_check_noise(recipe),
-        *_check_proposals(recipe),
-        *_check_order(recipe),
+        *check_rows(recipe),
         *_check_model(recipe.model),
-        *_check_init(recipe.model),
         *check_task(recipe, {name: options_of(row, DERIVED["task"]) for name, row in TASKS.items()}),
         *_check_output(recipe),
     ]
@@ -174,104 +140,7 @@ def check_data(recipe: Recipe, readers: Rows) -> Iterator[Mistake]:
         yield Mistake(("data", "reader"), f"no reader is called {quoted(name)}{nearest(name, readers)}")
         return
     fields = list(type(recipe.data).model_fields)
-    yield from _misfits(("data",), f"data (reader {quoted(name)})", recipe.data.options, readers[name], extra=fields)
-
-
-def _check_augment(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.augment import AUGMENTATIONS, Finishing, OnDevice
-    from unpool.tasks import TASKS
-
-    task = recipe.task.name
-    for position, (name, options) in enumerate(recipe.data.steps):
-        path, kind = ("data", "augment", position), AUGMENTATIONS.get(name)
-        yield from _check_row(path, "augmentation", name, options, rows=AUGMENTATIONS)
-        if kind and recipe.data.augment_on == "device" and issubclass(kind, OnDevice.refuses):
-            text = f"augmentation {quoted(name)} has no form for a whole batch on the device"
-            yield Mistake((*path, name), f"{text}: set data.augment_on=loader, or leave {name} out")
-        if kind and issubclass(kind, Finishing) and kind.mixes and task in TASKS and not TASKS[task].mixes:
-            fitting = ", ".join(other for other in TASKS if TASKS[other].mixes)
-            text = f"augmentation {quoted(name)} mixes two images, and the loss of task {quoted(task)} is of one"
-            yield Mistake((*path, name), f"{text}: leave {name} out; tasks that learn from mixed images: {fitting}")
-
-
-def _check_noise(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.noise import NOISES
-
-    for name, options in (recipe.data.noise or {}).items():
-        yield from _check_row(("data", "noise"), "noise", name, options, rows=NOISES)
-
-
-def _check_proposals(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.proposals import PROPOSERS
-    from unpool.models import row_of
-
-    for name, options in (recipe.data.proposals or {}).items():
-        yield from _check_row(("data", "proposals"), "source of proposals", name, options, rows=PROPOSERS)
-    try:
-        reads = row_of(recipe.model.name).reads_proposals
-    except RecipeError:  # reported where the network is checked
-        return
-    if reads and recipe.data.proposals is None:
-        text = f"model {quoted(recipe.model.name)} classifies regions that are given with each image"
-        yield Mistake(("data", "proposals"), f"{text}: set data.proposals, such as selective_search")
-    if recipe.data.proposals is not None and not reads:
-        text = f"model {quoted(recipe.model.name)} reads no proposals"
-        yield Mistake(("data", "proposals"), f"{text}: leave data.proposals out, or choose a network such as fastrcnn")
-    if recipe.data.proposals is not None and recipe.data.noise is not None:
-        text = "regions are proposed for images without noise, which a noisy photograph would not get"
-        yield Mistake(("data", "noise"), f"{text}: leave data.noise or data.proposals out")
-
-
-def _check_order(recipe: Recipe) -> Iterator[Mistake]:
-    from unpool.data.order import ORDERS
-
-    for name, options in recipe.data.order.items():
-        yield from _check_named(("data", "order"), "order", name, options, rows=ORDERS)
-
-
-def _check_init(model: Model) -> Iterator[Mistake]:
-    from unpool.layers.initializations import INITS
-
-    for name, options in (model.init or {}).items():
-        yield from _check_named(("model", "init"), "init", name, options, rows=INITS)
-        if name == "lsuv" and model.weights is not None:
-            yield Mistake(
-                ("model", "init"),
-                "model.init is lsuv, which scales every layer by the data, and model.weights loads layers that stay as "
-                "they are: choose another init for the layers that are not loaded, or leave one of the two out",
-            )
-
-
-def _check_row(
-    path: tuple[str | int, ...],
-    what: str,
-    name: str,
-    options: Mapping[str, Any],
-    *,
-    rows: Mapping[str, Callable[..., Any]],
-) -> Iterator[Mistake]:
-    wrong = list(_check_named(path, what, name, options, rows=rows))
-    yield from wrong
-    if not wrong:
-        try:
-            rows[name](**options)
-        except (ValueError, TypeError) as error:  # also RecipeError
-            yield Mistake((*path, name), f"{what} {quoted(name)}: {error}")
-
-
-def _check_named(
-    path: tuple[str | int, ...],
-    what: str,
-    name: str,
-    options: Mapping[str, Any],
-    *,
-    rows: Mapping[str, Callable[..., Any]],
-) -> Iterator[Mistake]:
-    """A name in no table, and options that its row does not take."""
-    if name not in rows:
-        yield Mistake(path, f"no {what} is called {quoted(name)}{nearest(name, rows)}")
-    else:
-        yield from _misfits((*path, name), f"{what} {quoted(name)}", options, options_of(rows[name]))
+    yield from misfits(("data",), f"data (reader {quoted(name)})", recipe.data.options, readers[name], extra=fields)
 
 
 def _check_model(model: Model) -> Iterator[Mistake]:
@@ -306,7 +175,7 @@ def _check_model(model: Model) -> Iterator[Mistake]:
 def check_model(model: Model, known: Mapping[str, Option]) -> Iterator[Mistake]:
     """Options that are none of the `known` ones of its network."""
     fields = list(type(model).model_fields)
-    yield from _misfits(("model",), f"model ({quoted(model.name)})", model.options, known, extra=fields)
+    yield from misfits(("model",), f"model ({quoted(model.name)})", model.options, known, extra=fields)
 
 
 def check_task(recipe: Recipe, tasks: Rows) -> Iterator[Mistake]:
@@ -315,7 +184,7 @@ def check_task(recipe: Recipe, tasks: Rows) -> Iterator[Mistake]:
     if name not in tasks:
         yield Mistake(("task", "name"), f"no task is called {quoted(name)}{nearest(name, tasks)}")
         return
-    yield from _misfits(("task",), f"task ({quoted(name)})", recipe.task.options, tasks[name], extra=("name",))
+    yield from misfits(("task",), f"task ({quoted(name)})", recipe.task.options, tasks[name], extra=("name",))
 
 
 def _check_output(recipe: Recipe) -> Iterator[Mistake]:
@@ -344,51 +213,6 @@ def check_output(recipe: Recipe, *, gives: str, takes: Sequence[str]) -> Iterato
         yield Mistake(("model", "name"), f"{text}; networks that fit: {', '.join(fitting[:_SHOWN])}{more}")
 
 
-def _misfits(
-    path: tuple[str | int, ...],
-    what: str,
-    options: Mapping[str, Any],
-    known: Mapping[str, Option],
-    *,
-    extra: tuple[str, ...] | list[str] = (),
-) -> Iterator[Mistake]:
-    derived = DERIVED.get(str(path[0]), {}) if len(path) == 1 else {}
-    for key, value in options.items():
-        if key in derived:
-            yield Mistake((*path, key), f"{what} takes no key {quoted(key)}: {derived[key]}")
-        elif key not in known:
-            yield Mistake((*path, key), unknown_key(what, key, [*known, *extra]))
-        elif wanted := _misfit(known[key].kind, value):
-            yield Mistake((*path, key), f"{what}: {key} is {shown(value)}; it must be {wanted}")
-    for key, option in known.items():
-        if option.default is Parameter.empty and key not in options:
-            yield Mistake(path, f"{what} lacks {quoted(key)}")
-
-
-def _misfit(kind: Any, value: Any) -> str:
-    """The values that the annotation allows, in words; empty if the value is one of them."""
-    if not _is_finite(value):
-        return "finite"
-    try:
-        adapter = TypeAdapter(Any if kind is Parameter.empty else kind)
-    except (PydanticSchemaGenerationError, PydanticUserError):
-        return ""  # pydantic does not know the annotation's class: the constructor checks the value
-    try:
-        adapter.validate_json(json.dumps(value), strict=True)
-    except ValidationError:
-        schema = adapter.json_schema()
-        return allowed(schema, schema)
-    return ""
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
 def _filled(options: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
     return {**{key: option.default for key, option in known.items() if _is_expressible(option.default)}, **options}
 
@@ -396,7 +220,7 @@ def _filled(options: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str
 def _is_expressible(default: Any) -> bool:
     if isinstance(default, list | tuple):
         return all(map(_is_expressible, default))
-    return isinstance(default, bool | int | float | str) and _is_finite(default)
+    return isinstance(default, bool | int | float | str) and is_finite(default)
 
 
 def _published_backbone(name: str) -> str | None:

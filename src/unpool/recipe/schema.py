@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
-from unpool.recipe.options import DERIVED, Option, model_options, options_of
+from unpool.recipe.keywords import DERIVED, Option, options_of
+from unpool.recipe.options import model_options
 from unpool.recipe.settings import Recipe
 
 Options = Mapping[str, Option]
