@@ -29,6 +29,8 @@ def smaller(recipe):
     options = known_options(recipe.model.name, backbone=recipe.model.backbone)
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     small |= {f"model.{name}": 8 for name in ("neck_width", "head_width", "extra_width", "hidden") if name in options}
+    if "depth" in options:
+        small["model.depth"] = 2
     if "widths" in options:
         small["model.widths"] = [8] * len(options["widths"])
     return small | _without_files(recipe)
