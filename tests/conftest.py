@@ -1,4 +1,7 @@
-"""Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another."""
+"""Fixtures that every folder of tests may use; one thread, so that tests on few cores do not wait for one another.
+
+Torch, which takes seconds, is imported in them: the process that hands out the tests to others needs none.
+"""
 
 import gc
 import os
@@ -8,14 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-
-from unpool import report_pictures
-from unpool.errors import STOP_SIGNALS
-from unpool.training import speed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
-torch.set_num_threads(1)
 gc.disable()  # until all tests are collected: nothing of them is garbage
 
 
@@ -29,6 +26,8 @@ def pytest_collection_finish() -> None:
 def _subnormal_numbers() -> Iterator[None]:
     """A command called in this process has them rounded to zero, which is no business of the tests after it."""
     yield
+    import torch
+
     torch.set_flush_denormal(False)
 
 
@@ -36,18 +35,28 @@ def _subnormal_numbers() -> Iterator[None]:
 def _short_runs() -> Iterator[None]:
     """Settings of precision and memory format are timed in two rounds of one step, whichever wins.
 
-    A report has two pictures of each kind, which take a third of a tiny run.
+    A report has two pictures of each kind, which take a third of a tiny run. Statistics of batch norm for averaged
+    weights are read in one epoch of a set and not in ten, of which a tiny one needs all.
     """
+    import torch
+
+    from unpool import report_pictures
+    from unpool.training import calibration, speed
+
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "ENOUGH_S", 0.0)
         patch.setattr(speed, "SAMPLE_S", 1e-6)
         patch.setattr(report_pictures, "SHOWN", 2)
+        patch.setattr(calibration, "EPOCHS", 1)
         yield
 
 
 @pytest.fixture
 def heard_signals() -> Iterator[None]:
     """All signals, also where `nohup` or a shell that runs the tests in the background has some ignored."""
+    from unpool.errors import STOP_SIGNALS
+
     before = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
     yield
     for number, handler in before.items():

@@ -12,3 +12,4 @@ SMALL = {
     "train.memory_format": "contiguous",
     "train.evaluate_every": 1,
 }
+HOURGLASS = SMALL | {"model.depth": 1}

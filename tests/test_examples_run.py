@@ -10,13 +10,19 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
 QUICK = ["train.epochs=1", "train.precision=float32", "train.memory_format=contiguous"]
+NARROW = ["model.width=8", "model.widths=[8,8,8,8,8]"]
 SCRIPTS = {  # arguments, what is printed, files that are left
     "own_network": (QUICK, "level stripes are called ", ["runs/cifar10_resnet20-1/report.html"]),
-    "segment_folder": (QUICK, "mean IoU 0.", ["scenes/classes.txt", "runs/folder_unet-1/predictions/0_mask.png"]),
-    "pose": (QUICK, "left_wrist", ["runs/figures_hourglass-1/predictions/figure_view.jpg"]),
+    "segment_folder": (
+        [*QUICK, *NARROW], "mean IoU 0.", ["scenes/classes.txt", "runs/folder_unet-1/predictions/0_mask.png"]
+    ),
+    "pose": (
+        [*QUICK, "data.count=16", "model.depth=2"], "left_wrist",
+        ["runs/figures_hourglass-1/predictions/figure_view.jpg"],
+    ),
     "look_inside": ([], "a score sees 109 x 109 pixels", ["cifar_resnet20_dense.png"]),
     "convert_network": ([], "19 batch norms folded, 0 stay", []),
-}
+}  # fmt: skip
 
 
 def test_each_script_is_short_and_run_here() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.data.readers.trees import coco, lsp
-from tests.small_figures import SMALL
+from tests.small_figures import HOURGLASS
 from unpool import conduct, run
 from unpool.assemble.data import read_data, training_setup
 from unpool.assemble.mirror import with_flip_pairs
@@ -149,7 +149,7 @@ def test_setup_says_whether_the_recipe_chooses_pairs(chosen, expected):
 
 
 def test_chosen_pairs_are_exchanged_in_training_kept_in_the_model_and_used_in_prediction(tmp_path):
-    settings = SMALL | {"train.epochs": 1, "task.flip_test": True, "data.augment": [{"flip": {"p": 1.0}}], **CHOSEN}
+    settings = HOURGLASS | {"train.epochs": 1, "task.flip_test": True, "data.augment": [{"flip": {"p": 1.0}}], **CHOSEN}
     run.train("figures_hourglass", settings, run=tmp_path / "run")
     predictor = load(tmp_path / "run")
     assert named(predictor.info) == [("left_hip", "right_hip")]

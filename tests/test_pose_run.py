@@ -9,7 +9,7 @@ import torch
 from PIL import ExifTags, Image
 
 from tests.data.readers.trees import lsp
-from tests.small_figures import SMALL
+from tests.small_figures import HOURGLASS, SMALL
 from unpool import run
 from unpool.data.figures import Figures
 from unpool.ops.skeleton import LSP
@@ -22,7 +22,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def test_pose_is_trained_evaluated_and_predicted_at_the_size_of_the_file(tmp_path):
-    made = run.train("figures_hourglass", SMALL | {"train.epochs": 1, "task.flip_test": True}, run=tmp_path / "run")
+    made = run.train("figures_hourglass", HOURGLASS | {"train.epochs": 1, "task.flip_test": True}, run=tmp_path / "run")
     again = run.evaluate(tmp_path / "run")
     for name in ("pck@0.2", "pck_person@0.2", "pcp", "mean_error", "loss", "oks_ap"):
         assert again[name] == pytest.approx(made[name], rel=1e-4)
@@ -52,7 +52,7 @@ def lie_down(path):
 
 def test_photograph_is_seen_upright_though_the_annotated_images_are_read_as_stored(tmp_path):
     root = lsp(tmp_path / "lsp")
-    own = {key: value for key, value in SMALL.items() if key not in ("data.count", "data.side")}
+    own = {key: value for key, value in HOURGLASS.items() if key not in ("data.count", "data.side")}
     made = run.train("lsp_hourglass", own | {"data.root": str(root), "train.epochs": 1}, run=tmp_path / "run")
     Image.effect_noise((40, 24), 90).convert("RGB").save(tmp_path / "phone.jpg")
     upright = Image.open(tmp_path / "phone.jpg").transpose(Image.Transpose.ROTATE_270)
@@ -68,7 +68,7 @@ def test_photograph_is_seen_upright_though_the_annotated_images_are_read_as_stor
 
 
 def test_centre_map_and_background_reach_the_network_and_the_model_file(tmp_path):
-    overrides = SMALL | {"train.epochs": 1, "task.centre": 4.0, "task.background": True, "task.loss": "mse"}
+    overrides = HOURGLASS | {"train.epochs": 1, "task.centre": 4.0, "task.background": True, "task.loss": "mse"}
     made = run.train("figures_hourglass", overrides, run=tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["network"]["num_classes"], config["network"]["in_channels"]) == (15, 4)
@@ -85,8 +85,9 @@ def test_centre_map_and_background_reach_the_network_and_the_model_file(tmp_path
 
 
 def test_resumed_pose_run_equals_one_that_never_stopped(tmp_path):
-    two = run.train("figures_hourglass", SMALL | {"train.epochs": 2, "train.schedule": "constant"}, run=tmp_path / "a")
-    run.train("figures_hourglass", SMALL | {"train.epochs": 1, "train.schedule": "constant"}, run=tmp_path / "b")
+    steady = HOURGLASS | {"train.schedule": "constant"}
+    two = run.train("figures_hourglass", steady | {"train.epochs": 2}, run=tmp_path / "a")
+    run.train("figures_hourglass", steady | {"train.epochs": 1}, run=tmp_path / "b")
     resumed = run.resume(tmp_path / "b", {"train.epochs": 2})
     assert resumed["loss"] == two["loss"]
     assert resumed["mean_error"] == two["mean_error"]
@@ -115,6 +116,6 @@ def test_run_tells_of_joints_that_a_mirror_does_not_exchange(tmp_path, caplog):
     train, val = (Figures(None, split, count=6, side=40) for split in ("train", "val"))
     for reader in (train, val):
         reader.info = replace(reader.info, flip_pairs=(), keypoints=tuple(f"joint {i}" for i in range(14)))
-    own = SMALL | {"train.epochs": 1, "task.flip_test": True}
+    own = HOURGLASS | {"train.epochs": 1, "task.flip_test": True}
     run.train("figures_hourglass", own, run=tmp_path / "run", train=train, val=val)
     assert "task.flip_test is set, but no joint trades places in a mirror" in caplog.text

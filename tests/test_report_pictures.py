@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.small_figures import SMALL
+from tests.small_figures import HOURGLASS, SMALL
 from unpool import run
 from unpool.data.figures import Figures
 from unpool.recipe import load_recipe
@@ -26,7 +26,7 @@ def test_picture_of_a_target_shows_the_file_without_the_noise_of_the_run(tmp_pat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen = []
     monkeypatch.setattr("unpool.conduct.write_report", lambda run, *, examples, **others: seen.append(examples[0]))
-    overrides = SMALL | {"data.noise": {"gaussian": {"level": 25}}, "model.width": 4, "train.epochs": 1}
+    overrides = HOURGLASS | {"data.noise": {"gaussian": {"level": 25}}, "model.width": 4, "train.epochs": 1}
     run.train("figures_hourglass", overrides, run=tmp_path / "run")
     options = load_recipe(tmp_path / "run" / "recipe.yaml").data.options
     assert torch.equal(seen[0].exhibit.pictures[0][1], Figures(None, "val", **options)[0]["image"])

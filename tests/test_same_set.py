@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.small_figures import SMALL
+from tests.small_figures import HOURGLASS
 from unpool import run
 from unpool.assemble.data import read_data
 from unpool.data.figures import Figures
@@ -13,7 +13,7 @@ from unpool.recipe import load_recipe
 from unpool.run_directory import RunDirectory
 from unpool.same_set import check_same_set
 
-ONE = SMALL | {"train.epochs": 1}
+ONE = HOURGLASS | {"train.epochs": 1}
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ def smaller(recipe):
     small |= {f"model.{name}": 8 for name in widths if name in options}
     if "grid" in options:
         small["model.grid"] = [1, 2]
+    if "depth" in options:
+        small["model.depth"] = 2
     if "widths" in options:
         small["model.widths"] = [8] * len(options["widths"])
     return small | _without_files(recipe)

@@ -33,6 +33,8 @@ SMALL = {
     "model.width": 4,
 }
 
+UNET = {"model.name": "unet_same_bn", "model.backbone": None, "model.depth": 2}
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
@@ -46,34 +48,31 @@ def train(tmp_path):
     def train(recipe="folder_resnet18", settings=(), *, root=None, **parts):
         tree = "folder_masks" if recipe == "folder_unet" else "folder"
         root = root or (tmp_path / "set" if (tmp_path / "set").exists() else write_tree(tree, tmp_path / "set"))
-        narrow = {"model.widths": [8] * 5} if recipe == "folder_unet" else {}
+        narrow = UNET if recipe == "folder_unet" else {}
         chosen = {**SMALL, **narrow, "data.root": str(root), **dict(settings)}
         return run.train(recipe, chosen, run=tmp_path / "run", **parts)
 
     return train
 
 
-@WAYS
-def test_last_batch_of_one_image_is_refused_where_batch_norm_sees_one_value(train, tmp_path, memory):
+def test_last_batch_of_one_image_is_refused_where_batch_norm_sees_one_value(train, tmp_path):
     """Ten images in threes leave one, and stride 32 leaves one pixel of 32."""
-    wrong = {"train.drop_last": False, "data.memory": memory}
+    wrong = {"train.drop_last": False}
     with pytest.raises(RecipeError, match=r"a batch of 1 sample gives batch norm at layer \S+ one value a channel"):
         train(settings=wrong)
     assert not (tmp_path / "run").exists()
-    assert train(settings={"data.memory": memory})["training"]["images_seen"] == 9
+    assert train()["training"]["images_seen"] == 9
     with pytest.raises(RecipeError, match=r"set train\.drop_last=true, train\.batch, or larger images"):
         run.train("folder_resnet18", {**SMALL, **wrong, "train.batch": 1, "data.root": str(tmp_path / "set")})
 
 
-@WAYS
-def test_last_batch_of_one_image_of_many_pixels_is_warned_of(train, memory, caplog):
-    metrics = train(settings={"train.drop_last": False, "data.size": [64, 64], "data.memory": memory})
+def test_last_batch_of_one_image_of_many_pixels_is_warned_of(train, caplog):
+    metrics = train(settings={"train.drop_last": False, "data.size": [64, 64]})
     assert metrics["training"]["images_seen"] == 10
     assert "the smallest batch of an epoch has 1 sample, so batch norm (" in caplog.text
 
 
-@WAYS
-@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize(("memory", "drop_last"), [(True, False), (False, True)])
 def test_set_smaller_than_a_batch_is_one_batch_and_told(train, memory, drop_last, caplog):
     metrics = train(settings={"train.batch": 64, "train.drop_last": drop_last, "data.memory": memory})
     assert metrics["training"]["images_seen"] == 10
@@ -121,29 +120,26 @@ class Spoiling(torch.nn.Module):
         return self.conv(image).mean((2, 3))
 
 
-@WAYS
-def test_infinite_gradient_is_left_out_counted_and_told(train, tmp_path, memory, caplog):
-    metrics = train(settings={"data.memory": memory, "train.epochs": 2}, model=Spoiling({2, 3, 4}))
+def test_infinite_gradient_is_left_out_counted_and_told(train, tmp_path, caplog):
+    metrics = train(settings={"train.epochs": 2}, model=Spoiling({2, 3, 4}))
     assert metrics["training"]["skipped_steps"] == 3
     assert "step 2 is left out: its gradient is not finite; log.jsonl counts such" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["skipped"] for line in lines if line["kind"] == "step"] == [0, 1, 2, 3, 3, 3]
 
 
-@WAYS
-def test_more_than_three_infinite_gradients_in_a_row_end_the_run(train, tmp_path, memory):
+def test_more_than_three_infinite_gradients_in_a_row_end_the_run(train, tmp_path):
     with pytest.raises(Diverged, match="the gradient was not finite in 4 steps in a row, the last being step 5"):
-        train(settings={"data.memory": memory, "train.epochs": 2}, model=Spoiling({2, 3, 4, 5}))
+        train(settings={"train.epochs": 2}, model=Spoiling({2, 3, 4, 5}))
     tensors, meta = load(tmp_path / "run" / "last")
     assert meta["step"] < 5
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
-@WAYS
-def test_exploding_learning_rate_ends_the_run_and_the_state_before_is_whole(train, tmp_path, memory):
-    settings = {"train.lr": 1e6, "train.epochs": 9, "train.save_every_s": 0, "data.memory": memory}
+def test_exploding_learning_rate_ends_the_run_and_the_state_before_is_whole(train, tmp_path):
+    settings = {"train.lr": 1e6, "train.epochs": 9, "train.save_every_s": 0}
     with pytest.raises(Diverged, match="not finite"):
-        train("folder_unet", {**settings, "train.optimizer": "sgd"})
+        train("folder_unet", {**settings, "train.optimizer": "sgd", "model.name": "unet_same"})
     tensors, _ = load(tmp_path / "run" / "last")
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
@@ -216,9 +212,15 @@ def test_class_in_no_mask_has_a_finite_weight(train, tmp_path, memory, weights):
     assert metrics["data"]["never_learned"] == ["never seen"]
 
 
-@WAYS
-@pytest.mark.parametrize("recipe", ["folder_resnet18", "folder_unet"])
-@pytest.mark.parametrize("size", [[33, 47], [1, 5]])
+@pytest.mark.parametrize(
+    ("recipe", "memory", "size"),
+    [
+        ("folder_resnet18", True, [33, 47]),
+        ("folder_resnet18", False, [1, 5]),
+        ("folder_unet", True, [1, 5]),
+        ("folder_unet", False, [33, 47]),
+    ],
+)
 def test_size_that_no_stride_divides_trains_and_is_answered(train, tmp_path, recipe, memory, size):
     settings = {"data.size": size, "data.memory": memory, "train.batch": 4, "data.augment": []}
     assert math.isfinite(train(recipe, settings)["loss"])
@@ -226,20 +228,18 @@ def test_size_that_no_stride_divides_trains_and_is_answered(train, tmp_path, rec
     assert "mask" not in answer or tuple(answer["mask"].shape) == (47, 33)
 
 
-@WAYS
-def test_weights_of_another_number_of_classes_are_refused_unless_the_head_is_new(train, tmp_path, memory):
+def test_weights_of_another_number_of_classes_are_refused_unless_the_head_is_new(train, tmp_path):
     start = save_weights(tmp_path / "start.safetensors", models.build("resnet18", width=4, num_classes=5))
-    settings = {"model.weights": str(start), "data.memory": memory}
+    settings = {"model.weights": str(start)}
     with pytest.raises(ModelFileError, match=r"head\.linear\.weight \(5, 32\) for \(2, 32\)"):
         train(settings=settings)
     assert not (tmp_path / "run").exists()
     assert train(settings={**settings, "model.new_head": True})["training"]["images_seen"] == 9
 
 
-@WAYS
-def test_bfloat16_is_refused_where_it_is_emulated_and_never_chosen_there(train, tmp_path, memory, monkeypatch):
+def test_bfloat16_is_refused_where_it_is_emulated_and_never_chosen_there(train, tmp_path, monkeypatch):
     monkeypatch.setattr(speed.machine, "flags", lambda: ["avx2"])
-    settings = {"train.precision": "bfloat16", "data.memory": memory, "train.device": "cpu"}
+    settings = {"train.precision": "bfloat16", "train.device": "cpu"}
     with pytest.raises(RecipeError, match=r"13 times slower than float32.*or train\.allow_emulated=true"):
         train(settings=settings)
     assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """What is refused before torch is imported, and what is said first."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,60 +15,79 @@ from unpool.errors import DataError, ModelFileError, RecipeError
 
 BARE = {key: value for key, value in os.environ.items() if key not in (*SETTINGS, GUARD)}
 WATCHED = """
-import sys
-from unpool.cli.main import main
-sys.argv = ["unpool", *sys.argv[1:]]
-code = main()
-print("with torch" if "torch" in sys.modules else "without torch")
-sys.exit(code)
+import json, os, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from unpool.cli.outcome import guarded
+from unpool.cli.verbs import run_verb
+for words in json.loads(sys.argv[1]):
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            code = guarded(lambda: run_verb(words, from_shell=True), debug=False)
+        except SystemExit as error:
+            code = error.code
+    print(json.dumps([code, out.getvalue(), err.getvalue(), "torch" in sys.modules, os.listdir()]), flush=True)
 """
+SILENT = [["--help"], ["recipes"], ["recipes", "mnist_convnet"], ["completion", "bash"], ["train", "--help"]]
+REFUSED = [
+    (["train"], 2, "give a recipe's name or file, or --resume RUN"),
+    (["train", "folder_resnet18", "data.root=/nowhere"], 3, "data.root is /nowhere, which does not exist"),
+    (["train", "folder_resnet18", "epochs=5"], 2, "did you mean train.epochs=5?"),
+    (["train", "folder_resnet18", "train.epoch=5"], 2, "did you mean 'epochs'?"),
+    (["train", "folder_resnet18"], 2, "needs a folder; say which: data.root=DIR"),
+    (["train", "folder_resnet18", "data.root=.", "data.val_shar=0.3"], 2, "did you mean 'val_share'?"),
+    (["train", "folder_resnet18", "data.root=.", "model.name=unet"], 2, "networks that fit: resnet18"),
+    (["train", "folder_resnet81"], 2, "no recipe is called 'folder_resnet81'"),
+    (["train", "--resume", "gone"], 3, "no run directory gone"),
+    (["evaluate", "gone"], 3, "no run directory gone"),
+    (["predict", "gone", "a.png"], 3, "no run directory gone"),
+    (["predict", "resnet50", "a.png"], 2, "'resnet50' is a network, not a run: add --weights imagenet"),
+    (["predict", "unet", "a.png"], 2, "no weights of it are published: train it first"),
+    (["predict", "resnet50", "--weights", "imagenet", "a.png", "b*.png"], 3, "no file, folder or match of a.png"),
+]
 
 
-def program(*words: str, folder) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", WATCHED, *words]
-    return subprocess.run(command, capture_output=True, text=True, env=BARE, cwd=folder, check=False, timeout=60)
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Of each command, one after another in one process: code, output, errors, whether torch is there, files left."""
+    commands = [*SILENT, *(words for words, _, _ in REFUSED)]
+    command = [sys.executable, "-c", WATCHED, json.dumps(commands)]
+    ways = {"capture_output": True, "text": True, "env": BARE, "cwd": tmp_path_factory.mktemp("early")}
+    done = subprocess.run(command, check=False, timeout=60, **ways)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(commands), done.stderr
+    return {tuple(words): answer for words, answer in zip(commands, answers, strict=True)}
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (["train", "folder_resnet18", "data.root=/nowhere"], 3, "data.root is /nowhere, which does not exist"),
-        (["train", "folder_resnet18", "epochs=5"], 2, "did you mean train.epochs=5?"),
-        (["train", "folder_resnet18", "train.epoch=5"], 2, "did you mean 'epochs'?"),
-        (["train", "folder_resnet18"], 2, "needs a folder; say which: data.root=DIR"),
-        (["train", "folder_resnet18", "data.root=.", "data.val_shar=0.3"], 2, "did you mean 'val_share'?"),
-        (["train", "folder_resnet18", "data.root=.", "model.name=unet"], 2, "networks that fit: resnet18"),
-        (["train", "folder_resnet81"], 2, "no recipe is called 'folder_resnet81'"),
-        (["train", "--resume", "gone"], 3, "no run directory gone"),
-        (["evaluate", "gone"], 3, "no run directory gone"),
-        (["predict", "gone", "a.png"], 3, "no run directory gone"),
-        (["predict", "resnet50", "a.png"], 2, "'resnet50' is a network, not a run: add --weights imagenet"),
-        (["predict", "unet", "a.png"], 2, "no weights of it are published: train it first"),
-        (["predict", "resnet50", "--weights", "imagenet", "a.png", "b*.png"], 3, "no file, folder or match of a.png"),
-    ],
-)
-def test_what_needs_no_torch_is_refused_without_it(tmp_path, words, code, says):
-    done = program(*words, folder=tmp_path)
-    assert (done.returncode, done.stdout) == (code, "without torch\n")
-    assert says in done.stderr
-    assert done.stderr.count("error: ") == 1
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(("words", "code", "says"), REFUSED)
+def test_what_needs_no_torch_is_refused_without_it(answers, words, code, says):
+    exit_code, out, err, has_torch, left = answers[tuple(words)]
+    assert (exit_code, out, has_torch, left) == (code, "", False, [])
+    assert says in err
+    assert err.count("error: ") == 1
 
 
-@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["completion", "bash"], ["train", "--help"]])
-def test_what_looks_nothing_up_imports_no_torch(tmp_path, words):
-    assert program(*words, folder=tmp_path).stdout.endswith("without torch\n")
+@pytest.mark.parametrize("words", SILENT)
+def test_what_looks_nothing_up_imports_no_torch(answers, words):
+    code, out, _, has_torch, _ = answers[tuple(words)]
+    assert (code, has_torch) == (0, False)
+    assert out
 
 
 def test_first_line_is_on_the_screen_before_torch_is_imported(tmp_path):
     (tmp_path / "set").mkdir()
     command = [sys.executable, "-X", "importtime", "-m", "unpool", "train", "folder_resnet18", "data.root=set"]
-    done = subprocess.run(command, capture_output=True, text=True, env=BARE, cwd=tmp_path, check=False, timeout=120)
-    lines = done.stderr.splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("unpool 0."))
-    assert lines[first].endswith(": training folder_resnet18 on set; importing torch")
-    assert not any(line.endswith(" torch") for line in lines[:first] if "import time" in line)
-    assert sum(line.startswith("unpool 0.") for line in lines) == 1  # the process restarts itself meanwhile
+    lines: list[str] = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=BARE, cwd=tmp_path) as started:
+        assert started.stderr is not None
+        for line in started.stderr:
+            lines.append(line.rstrip("\n"))
+            if line.startswith("import time:") and line.rpartition("|")[2].strip().startswith("torch"):
+                break  # the first part of torch is there
+        started.kill()
+    said = [line for line in lines if line.startswith("unpool 0.")]
+    assert len(said) == 1  # the process restarts itself meanwhile
+    assert said[0].endswith(": training folder_resnet18 on set; importing torch")
 
 
 @pytest.fixture

@@ -149,12 +149,3 @@ def test_error_keeps_its_code_where_nobody_reads_it(tmp_path):
     command = [sys.executable, "-m", "unpool", "train", "folder_resnet18", f"data.root={tmp_path}/none"]
     done = subprocess.run(command, stdout=writing, stderr=writing, cwd=tmp_path, check=False, timeout=120)
     assert done.returncode == 3
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["recipes"], ["train", "--help"], ["train"], ["recipes", "mnist_convnet"]]
-)
-def test_commands_that_compute_nothing_import_no_torch(arguments):
-    code = "import sys; from unpool.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, env=BARE, check=False)
-    assert done.returncode == 0, done.stderr

@@ -1,9 +1,7 @@
 """Every network of the tables, known and future, keeps the same promises."""
 
-import copy
 import json
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,12 +53,18 @@ STRIDES = {
     32: ("unet", "segnet", "fcn*s", "fcn_alexnet", "fpn", "frrn_b"),
 }
 DEEP = ("cifar_resnet1202", "cifar_plain1202", "preresnet1001")
+REPEATED = ("resnet1[05]*", "cifar_*110*", "preresnet1*", "preresnet200", "hourglass8")  # more units of the same kind
 
 
-def some_slow(names):
+def some_slow(names, *, slow=(*DEEP, "*_resnet101*")):  # as those on resnet50
     """The names, of which the largest are run with the slow tests only."""
-    slow = {name for name in names if name in DEEP or fnmatch(name, "*_resnet101*")}  # as those on resnet50
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+    is_slow = {name: any(fnmatch(name, pattern) for pattern in slow) for name in names}
+    return [pytest.param(name, marks=pytest.mark.slow) if is_slow[name] else name for name in names]
+
+
+def of_few_units(names):
+    """The same, without those that repeat the units of others: each time their counts and shapes are compared alone."""
+    return some_slow(names, slow=(*DEEP, "*_resnet101*", *REPEATED))
 
 
 def tensors(output):
@@ -86,20 +90,7 @@ def shapes(row):
 
 
 def small(name, **options):
-    """The network of a row, eight channels wide where widths can be chosen, with no weights left at zero.
-
-    One that is dilated, which takes a second, is a copy of the first.
-    """
-    is_dilated = any(fnmatch(name, pattern) for pattern in ("deeplabv3", *STRIDES[8]))
-    return copy.deepcopy(dilated_once(name)) if is_dilated and not options else build_small(name, **options)
-
-
-@cache
-def dilated_once(name):
-    return build_small(name)
-
-
-def build_small(name, **options):
+    """The network of a row, eight channels wide where widths can be chosen, with no weights left at zero."""
     torch.manual_seed(0)
     known = models.known_options(name)
     narrow = {width: 8 for width in NARROW if width in known}
@@ -172,7 +163,7 @@ def test_row_has_the_published_count_shape_and_multiply_adds(name):
         assert count / GIGA == pytest.approx(row.gmacs, rel=1e-4, abs=5e-6 if row.gmacs < 0.01 else 5e-5)
 
 
-@pytest.mark.parametrize("name", some_slow(MODELS))
+@pytest.mark.parametrize("name", of_few_units(MODELS))
 def test_every_parameter_gets_a_finite_gradient_and_every_output_has_its_shape(name):
     image = image_for(name)
     model = small(name).train()
@@ -211,7 +202,7 @@ def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
         small(name)(image)
 
 
-@pytest.mark.parametrize("name", some_slow(MODELS))
+@pytest.mark.parametrize("name", of_few_units(MODELS))
 def test_batch_of_two_equals_two_batches_of_one(name):
     kind = torch.float64 if name in DEEP else torch.float32  # hundreds of units make much of the last digit
     model = small(name).eval().to(kind)
@@ -222,10 +213,10 @@ def test_batch_of_two_equals_two_batches_of_one(name):
         torch.testing.assert_close(whole, torch.cat(each), rtol=1e-4, atol=1e-4 * spread(whole))
 
 
-@pytest.mark.parametrize("name", some_slow(MODELS))
+@pytest.mark.parametrize("name", of_few_units(MODELS))
 def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
     model = small(name).eval()
-    image = image_for(name)
+    image = image_for(name, batch=1)
     which = int(name.startswith("retinanet"))  # its scores are its bias before training, of which bfloat16 has 8 bits
     with torch.no_grad():
         exact = tensors(model(image))[which]
@@ -264,7 +255,7 @@ def test_exported_program_gives_the_answer_at_odd_and_even_sizes(name):
                 torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5 * spread(exact))
 
 
-@pytest.mark.parametrize("name", some_slow(BACKBONES))
+@pytest.mark.parametrize("name", of_few_units(BACKBONES))
 def test_stages_have_their_declared_channels_and_strides(name):
     torch.manual_seed(0)
     backbone = BACKBONES[name].build(width=8).eval()
@@ -279,7 +270,7 @@ def test_stages_have_their_declared_channels_and_strides(name):
         assert abs(got.shape[3] - ODD[1] / stride) < 1
 
 
-@pytest.mark.parametrize("name", some_slow(BACKBONES))
+@pytest.mark.parametrize("name", of_few_units(BACKBONES))
 @pytest.mark.parametrize(
     ("decoder", "options"), [("unet", {"widths": (8,) * 5}), ("fpn", {}), ("fcn", {"output_stride": 32})]
 )
@@ -322,7 +313,7 @@ def test_segmentation_network_says_its_stride(name):
     assert small(name).stride == (found or [16])[-1]
 
 
-@pytest.mark.parametrize("name", some_slow(MODELS))
+@pytest.mark.parametrize("name", of_few_units(MODELS))
 def test_channels_of_the_image_can_be_chosen(name):
     model = small(name, in_channels=2).eval()
     with torch.no_grad():
@@ -333,7 +324,7 @@ def test_channels_of_the_image_can_be_chosen(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "fcn8s", "unet", "unet_same_bn", "segnet", "mnist_convnet"])
 def test_seed_decides_the_weights(name):
-    first, second = build_small(name).state_dict(), build_small(name).state_dict()
+    first, second = small(name).state_dict(), small(name).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 

@@ -16,8 +16,9 @@ from unpool.types import DataInfo
 
 
 def some_slow(names):
-    """Those of whole training sets differ from the short ones in numbers only."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name.endswith("_full") else name for name in names]
+    """Those of whole training sets, and ResNet-56, differ from the short ones, and ResNet-20, in numbers only."""
+    slow = {name for name in names if name.endswith("_full") or name == "cifar10_resnet56"}
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
 def plain_sets(recipe):

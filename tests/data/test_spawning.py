@@ -56,21 +56,27 @@ def test_a_small_set_needs_no_guard(tmp_path):
     assert "batches are made by a thread" not in done.stderr
 
 
-def test_a_large_run_without_a_guard_uses_a_thread_and_says_so(tmp_path):
-    script = 'from unpool.assemble import processes\nprocesses._SMALL_PIXELS = 0\nmain(**{"data.memory": False})'
-    done = run(tmp_path, script)
-    assert done.stdout.split("\n")[:2] == ["started", "trained 12"], done.stderr
-    assert "batches are made by a thread: line" in done.stderr
-
-
 def test_processes_without_a_guard_are_refused_before_anything_is_spawned(tmp_path):
-    done = run(tmp_path, 'main(**{"data.workers": 1})')
-    assert done.stdout == "started\n"
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("unpool.errors.RecipeError: data.workers is 1, and line ")
-    assert "of script.py starts the training outside of `if __name__" in last
-    assert done.stderr.count("Traceback") == 1
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+    """A large run that does not ask for processes goes on with a thread."""
+    end = """
+    from unpool.assemble import processes
+    from unpool.errors import RecipeError
+
+    try:
+        main(**{"data.workers": 1})
+    except RecipeError as error:
+        print(error)
+    processes._SMALL_PIXELS = 0
+    main(**{"data.memory": False})
+    """
+    done = run(tmp_path, end)
+    started, refused, trained = done.stdout.splitlines()[:3]
+    assert (started, trained) == ("started", "trained 12"), done.stderr
+    assert refused.startswith("data.workers is 1, and line ")
+    assert "of script.py starts the training outside of `if __name__" in refused
+    assert done.stderr.count("batches are made by a thread: line") == 1
+    assert "Traceback" not in done.stderr
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 def test_processes_behind_a_guard_read_a_set_of_the_script(tmp_path):

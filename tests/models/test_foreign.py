@@ -13,6 +13,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
+from tests.dilated_once import dilated_once  # noqa: F401, an autouse fixture
 from unpool import models
 from unpool.errors import ModelFileError, RecipeError
 from unpool.models.torchvision_names import from_timms_vgg, our_names

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file
 
+from tests.dilated_once import dilated_once  # noqa: F401, an autouse fixture
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError, RecipeError
 from unpool.models import pretrained, timm_weights

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.vgg import VGG, make_layers
 
+from tests.dilated_once import dilated_once  # noqa: F401, an autouse fixture
 from unpool import models
 from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.models.of_run import _differing

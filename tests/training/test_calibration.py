@@ -10,6 +10,12 @@ from unpool.training.loop import fit
 from unpool.training.state import final_state
 
 
+@pytest.fixture(autouse=True)
+def _epochs(monkeypatch):
+    """As many as a run reads, which other tests spare themselves."""
+    monkeypatch.setattr(calibration, "EPOCHS", 10)
+
+
 def batches(epoch=0):
     return list(Loader().stream(epoch, 0, epoch + 1))
 

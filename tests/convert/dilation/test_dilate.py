@@ -204,7 +204,10 @@ def test_our_vgg_with_one_pooling_for_all_stages_is_exact_and_still_refuses_smal
         dilated(image((31, 40)))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("resnet18", marks=pytest.mark.slow), "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1"],
+)  # of resnet18's layers are our own backbones above
 def test_torchvisions_classifiers_answer_as_before(name):
     torch.manual_seed(0)
     network = shaken(torchvision.models.get_model(name, weights=None, num_classes=5))
