@@ -59,7 +59,7 @@ REPEATED = ("resnet1[05]*", "cifar_*110*", "preresnet1*", "preresnet200", "hourg
 def some_slow(names, *, slow=(*DEEP, "*_resnet101*")):  # as those on resnet50
     """The names, of which the largest are run with the slow tests only."""
     is_slow = {name: any(fnmatch(name, pattern) for pattern in slow) for name in names}
-    return [pytest.param(name, marks=pytest.mark.slow) if is_slow[name] else name for name in names]
+    return [pytest.param(name, marks=pytest.mark.slow) if is_slow[name] else name for name in is_slow]
 
 
 def of_few_units(names):

@@ -17,8 +17,8 @@ from unpool.types import DataInfo
 
 def some_slow(names):
     """Those of whole training sets, and ResNet-56, differ from the short ones, and ResNet-20, in numbers only."""
-    slow = {name for name in names if name.endswith("_full") or name == "cifar10_resnet56"}
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+    is_slow = {name: name.endswith("_full") or name == "cifar10_resnet56" for name in names}
+    return [pytest.param(name, marks=pytest.mark.slow) if is_slow[name] else name for name in is_slow]
 
 
 def plain_sets(recipe):
