@@ -215,11 +215,10 @@ def keeps(name, output_stride, sizes):
             assert (b[:, :, ::step, ::step] - a).abs().max() <= 1e-9 * a.abs().max()
 
 
-SMALL = ["resnet10t", "mobilenetv3_small_050", "tf_mobilenetv3_small_minimal_100", "dla46_c"]
+SMALL = ["resnet10t", "convnext_atto", "mobilenetv3_small_050", "tf_mobilenetv3_small_minimal_100", "dla46_c"]
 LARGE = [
     *("resnet50", "convnext_tiny", "efficientnet_b0", "mobilenetv3_large_100", "regnety_008", "tf_efficientnet_b0"),
     *("densenet121", "hrnet_w18_small", "repvgg_a0", "resnetblur18", "resnetv2_50x1_bit", "convnextv2_atto", "vgg11"),
-    "convnext_atto",
 ]
 
 
