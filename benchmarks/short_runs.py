@@ -81,6 +81,7 @@ CASES = {
     "figures_hourglass": Case(people=1, overrides=SQUARE),
     "figures_simple_baselines": Case(people=1, overrides=SQUARE),
     "figures_openpose": Case(people=3, overrides=SQUARE),
+    "figures_keypointrcnn": Case(people=2, overrides=SQUARE),
 }
 
 

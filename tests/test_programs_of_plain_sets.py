@@ -22,11 +22,12 @@ PRINTED = {
     "pose_coordinates": "off by ",
     "segmentation": "{'ground': 0.",
 }
+READ_FROM_FILES = {"instances", "people_in_boxes"}  # tasks without a recipe of plain data sets
 
 
 def test_each_task_has_a_program_of_twenty_lines() -> None:
     lengths = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in FOLDER.glob("*.py")}
-    assert set(lengths) == set(TASKS) == set(PRINTED)
+    assert set(lengths) == set(TASKS) - READ_FROM_FILES == set(PRINTED)
     assert max(lengths.values()) <= 20
 
 

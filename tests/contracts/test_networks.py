@@ -228,7 +228,8 @@ def test_bfloat16_and_channels_last_give_the_float32_answer_roughly(name):
             rough = tensors(model(image))[which]
     assert rough.shape == exact.shape
     off = (rough.float() - exact).square().mean().sqrt() / exact.std()
-    assert off < (0.5 if "segnet" in name or name in DEEP else 0.1)  # rounding moves some of SegNet's switches
+    # rounding moves some of SegNet's switches; YOLO's are 24 layers in a row
+    assert off < (0.5 if "segnet" in name or name in DEEP else 0.2 if name.startswith("yolo448") else 0.1)
 
 
 EXPORTED = ("lenet5", "unet_same_bn", "conv_autoencoder", "dncnn_s")  # each time; the others with the slow tests

@@ -20,6 +20,8 @@ from tests.contracts.own_readers import Bars, Things
 from tests.contracts.own_tasks import OWN_READERS, OWN_TASKS, doubled, readers
 from unpool.data.readers import READERS
 from unpool.tasks import TASKS
+from unpool.training import calibration
+from unpool.training.calibration import EPOCHS
 from unpool.training.checkpoint import load
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,7 @@ def runs(request, tmp_path_factory):
     recipe.write_text(RECIPE.format(task=name, reader="scenes" if readers(name) else "things"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setattr(calibration, "EPOCHS", EPOCHS)  # as in the process that is killed
         for key, kind in OWN_TASKS.items():
             patch.setitem(TASKS, key, kind)
         for key, kind in OWN_READERS.items():

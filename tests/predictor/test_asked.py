@@ -100,11 +100,13 @@ BRIEFS = {
     "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
     "segmentation": ({"shares": {"ant": 0.0, "bee": 0.6, "wasp": 0.0, "fly": 0.4}}, "bee 60%, fly 40%"),
     "detection": ({"classes": ["bee", "ant", "bee"], "score": [0.9, 0.7, 0.5]}, "1 ant, 2 bee"),
+    "instances": ({"classes": ["bee", "ant", "bee"], "score": [0.9, 0.7, 0.4]}, "1 ant, 1 bee"),
     "localization": ({"classes": ["bee"], "score": [0.934], "boxes": [[1.2, 2, 3, 4]]}, "bee 0.93 at 1 2 3 4"),
     "denoising": ({"clean": "x_clean.png"}, "x_clean.png"),
     "pose": ({"score": [0.5, 0.75]}, "2 joints 0.62"),
     "pose_coordinates": ({"score": [1.0, 0.0]}, "2 joints 0.50"),
     "people": ({"people": [[], []], "score": [0.9, 0.5]}, "2 people 0.90 0.50"),
+    "people_in_boxes": ({"score": [0.9, 0.4]}, "1 person"),
 }
 
 

@@ -8,7 +8,7 @@ from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how a network works: anchors, augment, dense, errors, init, story"
+ABOUT = "show how it works: anchors, augment, dense, errors, init, story"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,

@@ -91,13 +91,22 @@ class PeopleScores:
 
 
 def counted_joints(joints: Sequence[str]) -> Tensor:
-    """(K,) bool: whether a joint counts in OKS; all do except the neck that was added to COCO's joints."""
+    """(K,) bool: whether a joint counts in OKS; all do except the neck that was added to COCO's joints.
+
+    >>> counted_joints(("nose", "neck"))
+    tensor([True, True])
+    """
     is_made_up = set(joints) == {name for limb in COCO_NECK_LIMBS for name in limb}
     return torch.tensor([not (is_made_up and name == "neck") for name in joints])
 
 
 def annotated(batch: Batch, index: int, counts: Tensor) -> Annotated | None:
-    """The people of one image, those that are ignored last; None where neither areas nor boxes are known."""
+    """The people of one image, those that are ignored last; None where neither areas nor boxes are known.
+
+    >>> batch = {"people": [torch.zeros(1, 2, 2)], "boxes": [torch.tensor([[0.0, 0, 4, 5]])]}
+    >>> annotated(batch, 0, torch.tensor([True, True])).boxes
+    tensor([[0., 0., 4., 5.]], dtype=torch.float64)
+    """
     boxes, areas, others = (
         batch[key][index].cpu().double() if key in batch else None for key in ("boxes", "areas", "ignored")
     )

@@ -12,6 +12,7 @@ from torch.nn.functional import max_pool2d
 from unpool.ops.drawing import Colours
 
 LEAST_SIDE = 384  # pixels; smaller images are enlarged so that what is written at a box can be read
+SURE = 0.5  # score from which on a thing is drawn and counted in words; all are in the answer
 _OPACITY = 0.4  # of a mask within its outline
 _DARK, _LIGHT = (20, 20, 20), (255, 255, 255)
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont

@@ -107,9 +107,9 @@ def fit_machine(features: Tensor, is_positive: Tensor, *, cost: float) -> Soluti
         cost: of all losses together, beside half the squared weights (LIBLINEAR's C).
 
     Example:
-        >>> weight, bias = fit_machine(torch.tensor([[0.0], [4.0]]), torch.tensor([False, True]), cost=1e6)
+        >>> weight, bias = fit_machine(torch.tensor([[0.0], [4.0]]), torch.tensor([False, True]), cost=1.0)
         >>> [round(float(value), 3) for value in (weight[0], bias)]
-        [0.5, -1.0]
+        [0.471, -0.941]
     """
     targets = (2 * is_positive.double() - 1)[:, None]
     ((weight, bias),) = _svm(features.double(), targets, [1 / (cost * len(features))], 0)

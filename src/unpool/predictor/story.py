@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from unpool.errors import DataError, RecipeError, quoted
 from unpool.machine import processor
 from unpool.network_names import listed_networks
 from unpool.ops.drawing import drawable
-from unpool.ops.drawing_boxes import draw_boxes
+from unpool.ops.drawing_boxes import SURE, draw_boxes
 from unpool.ops.phases import REST, TOTAL, median_seconds
 from unpool.pages.blocks import Bar, bars, legend, note, table
 from unpool.pages.images import Card, Picture, grid
@@ -20,7 +20,6 @@ from unpool.pages.page import Section, build_page
 from unpool.predictor.images import read_image
 from unpool.predictor.loading import Weights, load
 from unpool.predictor.predictor import Predictor, evaluating
-from unpool.tasks.detection import SURE, Detection
 from unpool.types import Batch, DataInfo
 
 PASSES, WARM = 5, 2  # of the clock, and before them
@@ -153,7 +152,7 @@ def show_story(
     for run, one in zip(runs, predictors, strict=True):
         _check(one, first, run=str(run), first=str(runs[0]))
     chapters = [_chapter(image, run, one, first, passes) for run, one in zip(runs, predictors, strict=True)]
-    return Story(str(image), tuple(cast(Detection, first.task).legend), passes, _machine(first), chapters)
+    return Story(str(image), tuple(first.task.legend), passes, _machine(first), chapters)
 
 
 def _check_paths(image: str | Path, runs: Sequence[str | Path]) -> None:
@@ -174,7 +173,7 @@ def _machine(predictor: Predictor) -> str:
 
 
 def _check(one: Predictor, other: Predictor, *, run: str, first: str) -> None:
-    if not isinstance(one.task, Detection):
+    if not hasattr(one.task, "looked_at"):
         raise RecipeError(f"{run} answers as {type(one.task).__name__}: the story is of detection; leave it out")
     ours, theirs = one.info.classes, other.info.classes
     if set(ours) == set(theirs):
@@ -218,7 +217,8 @@ def _numbered_by(info: DataInfo, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def looked_at_by(predictor: Predictor, image: Tensor) -> Tensor:
     """(N, 4) boxes on a decoded image (C, H, W) that a detector's answer is chosen from; see `Detection.looked_at`."""
-    task, inputs = cast(Detection, predictor.task), _inputs(predictor, image)
+    task: Any = predictor.task
+    inputs = _inputs(predictor, image)
     with evaluating(predictor.model, task), torch.inference_mode():
         output = task.forward(predictor.model, inputs)
         return task.looked_at(output, inputs)[0].float().cpu()

@@ -20,7 +20,7 @@ from unpool.metrics.detection_figures import DetectionFigures
 from unpool.ops.anchors import best_iou
 from unpool.ops.box_sides import SetBoxes, boxes_of, on_input, warning_of
 from unpool.ops.drawing import complete_palette
-from unpool.ops.drawing_boxes import draw_things
+from unpool.ops.drawing_boxes import SURE, draw_things
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.views import mirrored_boxes
@@ -59,7 +59,6 @@ from unpool.types import (
     Samples,
 )
 
-SURE = 0.5  # score from which on a box is drawn and counted in words; all are in the answer
 _MORE = {
     "precision": Description("Precision at IoU 0.5", unit="recall", is_share=True, each="class", is_curve=True),
     "mistake_costs": Description("AP at IoU 0.5 lost to mistakes", is_share=True, higher_is_better=False, each="kind"),

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from unpool.errors import RecipeError
 from unpool.metrics.people_in_boxes import PeopleInBoxesFigures
 from unpool.ops.drawing import distinct_colours
-from unpool.ops.drawing_boxes import draw_things
+from unpool.ops.drawing_boxes import SURE, draw_things
 from unpool.ops.heatmaps import mirror_order
 from unpool.ops.layout import Layout
 from unpool.ops.people import as_things
@@ -25,7 +25,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.region_maps import NOWHERE, joint_targets, joints_in
 from unpool.ops.skeleton import draw_skeletons
 from unpool.task import Description, TrainingSetup
-from unpool.tasks.detection import SURE, Detection
+from unpool.tasks.detection import Detection
 from unpool.tasks.detection_answers import Selection
 from unpool.tasks.detection_losses import Regions
 from unpool.tasks.detection_output import Seen, require_branch
