@@ -13,8 +13,8 @@ from unpool.types import BATCH_KEYS, DataInfo
 
 SRC = Path(__file__).parents[1] / "src" / "unpool"
 FILES = [path for path in sorted(SRC.rglob("*.py")) if path.relative_to(SRC).parts[0] not in ("tasks", "metrics")]
-# what may be imported from `tasks`: the table, the kind that answers in tiles, and the kind whose answers are averaged
-DOORS = {"TASKS", "Maps", "OneForward"}
+# what may be imported from `tasks`: the table, and the kinds that answer in tiles, are averaged, or are compared
+DOORS = {"TASKS", "Maps", "OneForward", "Vectors"}
 
 # (file, name): why it is no task and no metric; five at most
 OTHERS = {

@@ -1,5 +1,7 @@
 """No answer sees the truth: it stays the same, bit for bit, whatever the targets are, and without them."""
 
+from itertools import cycle
+
 import pytest
 import torch
 from torch import nn
@@ -59,12 +61,14 @@ KINDS = {
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
+    "embedding": "vector",
     "localization": "located",
     "people": "fields",
     "pose": "stages",
     "pose_coordinates": "coordinates",
     "segmentation": "maps",
 }
+IDENTITIES = cycle([torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])])
 
 
 def points(*shape):
@@ -83,6 +87,7 @@ def targets(name):
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
+        "embedding": lambda: {"identity": next(IDENTITIES)},
         "localization": lambda: {
             "boxes": list(points(B, 1, 2).flatten(2)),
             "labels": list(torch.randint(0, 3, (B, 1), **integers)),

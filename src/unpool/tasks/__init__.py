@@ -12,6 +12,7 @@ from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.detection import Detection
+from unpool.tasks.embedding import Embedding
 from unpool.tasks.localization import Localization
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
@@ -23,6 +24,7 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "denoising": Denoising,
     "detection": Detection,
+    "embedding": Embedding,
     "localization": Localization,
     "people": People,
     "pose": Pose,
