@@ -111,7 +111,7 @@ CASES = (
     Case("deepface", 75, 1e-3, options={"size_hw": (75, 75), "hidden": 32}),
     Case("siamese"),
     Case("facenet_nn1"),
-    Case("embedder", lr=1e-2),
+    Case("embedder", lr=2e-2),
 )
 
 
