@@ -68,14 +68,14 @@ def test_semi_hard_negatives_lie_between_the_positive_and_the_margin_and_the_nea
     embedding = vectors(seed=3)
     squared = distances(embedding, embedding).square()
     same = (PEOPLE[:, None] == PEOPLE) & ~torch.eye(12, dtype=torch.bool)
-    chosen, is_found = semi_hard(squared, same, PEOPLE[:, None] != PEOPLE, margin=0.3)
-    assert 0 < is_found.sum() < same.sum()
+    chosen, is_there = semi_hard(squared, same, PEOPLE[:, None] != PEOPLE, margin=0.3)
+    assert 0 < is_there.sum() < same.sum()
     for a, p in same.nonzero().tolist():
         band = [n for n in range(12) if PEOPLE[n] != PEOPLE[a] and squared[a, p] < squared[a, n] < squared[a, p] + 0.3]
-        assert bool(is_found[a, p]) == bool(band)
+        assert bool(is_there[a, p]) == bool(band)
         if band:
             assert int(chosen[a, p]) == min(band, key=lambda n: squared[a, n])
-    assert not is_found[~same].any()
+    assert not is_there[~same].any()
 
 
 def test_triplet_loss_is_of_squared_distances_to_semi_hard_negatives_or_the_farthest_of_nearer_ones():

@@ -58,9 +58,9 @@ class EmbeddingScores:
         role = batch["role"].cpu() if "role" in batch else torch.full_like(position, MEASURED)
         self._embeddings.append(prediction["embedding"].cpu().float())
         self._facts.append(torch.stack([position, batch["identity"].cpu(), role], 1))
-        for own, pairs in zip(position, batch.get("pairs", ()), strict=False):
+        for first, pairs in zip(position, batch.get("pairs", ()), strict=False):
             if len(pairs):
-                self._pairs.append(torch.cat([own.expand(len(pairs), 1), pairs.cpu()], 1))
+                self._pairs.append(torch.cat([first.expand(len(pairs), 1), pairs.cpu()], 1))
 
     def merge(self, other: "EmbeddingScores") -> None:
         self._embeddings += other._embeddings
@@ -76,7 +76,7 @@ class EmbeddingScores:
         facts = facts[order].numpy()
         vectors = torch.cat(self._embeddings)[order].double().numpy()
         gallery = _Gallery(vectors, facts[:, 0], facts[:, 1], facts[:, 2])
-        pairs = _Pairs.given(gallery, torch.cat(self._pairs).numpy()) if self._pairs else _Pairs.drawn(gallery)
+        pairs = _Pairs.listed(gallery, torch.cat(self._pairs).numpy()) if self._pairs else _Pairs.drawn(gallery)
         scores = _verified(pairs, self.known_threshold)
         return {**scores, **_identified(gallery, scores["pair_threshold"])}
 
@@ -109,7 +109,7 @@ class _Pairs:
         self.distance, self.is_same, self.people, self.fold, self.lost = distance, is_same, people, fold, lost
 
     @classmethod
-    def given(cls, gallery: _Gallery, rows: People) -> "_Pairs":
+    def listed(cls, gallery: _Gallery, rows: People) -> "_Pairs":
         """Those of the set, without pairs of which an image could not be read."""
         is_there = np.isin(rows[:, 0], gallery.position) & np.isin(rows[:, 1], gallery.position)
         kept = rows[is_there]

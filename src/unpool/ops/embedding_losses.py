@@ -113,8 +113,8 @@ def semi_hard(squared: Tensor, is_same: Tensor, is_other: Tensor, *, margin: flo
         >>> squared = torch.tensor([[0.0, 0.5, 0.3, 0.6, 0.65, 0.9]])  # the anchor, a positive, four negatives
         >>> same = torch.tensor([[False, True, False, False, False, False]])
         >>> other = torch.tensor([[False, False, True, True, True, True]])
-        >>> chosen, is_found = semi_hard(squared, same, other, margin=0.2)
-        >>> int(chosen[0, 1]), is_found.tolist()
+        >>> chosen, is_there = semi_hard(squared, same, other, margin=0.2)
+        >>> int(chosen[0, 1]), is_there.tolist()
         (3, [[False, True, False, False, False, False]])
     """
     to_negative, to_positive = squared[:, None, :], squared[:, :, None]  # (B, 1, N), (B, N, 1)
@@ -150,12 +150,12 @@ def triplet(embedding: Tensor, identity: Tensor, *, margin: float) -> Losses:
     distance, is_same, is_other = _compared(embedding, identity)
     squared = distance.square()
     with torch.no_grad():
-        chosen, is_found = semi_hard(squared, is_same, is_other, margin=margin)
+        chosen, is_there = semi_hard(squared, is_same, is_other, margin=margin)
         farthest = squared.masked_fill(~is_other, -math.inf).argmax(1, keepdim=True)  # (B, 1)
         is_near = squared.gather(1, farthest) <= squared  # all negatives of the anchor are as near as this positive
         has_negative = is_same & is_other.any(1, keepdim=True)
-        chosen = torch.where(is_found, chosen, farthest)
-        is_due = has_negative & (is_found | is_near)
+        chosen = torch.where(is_there, chosen, farthest)
+        is_due = has_negative & (is_there | is_near)
     lacking = (squared - squared.gather(1, chosen) + margin).clamp_min(0)
     return {"triplet": Term((lacking * is_due).sum(), has_negative.sum().float())}
 

@@ -144,9 +144,9 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         whole, part = gradients[0].clone(), ctx.part
         dist.all_reduce(whole)
-        own = whole.new_zeros(ctx.rows, *whole.shape[1:])
-        own[: part.count] = whole[part.first : part.first + part.count]
-        return own, None
+        mine = whole.new_zeros(ctx.rows, *whole.shape[1:])
+        mine[: part.count] = whole[part.first : part.first + part.count]
+        return mine, None
 
 
 def _follow(running: Tensor, value: Tensor, momentum: float) -> None:

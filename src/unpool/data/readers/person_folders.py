@@ -71,15 +71,15 @@ class PersonFolders(PersonImages):
         if missing := sorted(set(learned) - set(known)) if split == "train" else []:
             raise DataError(f"{printable(root)} has {len(missing)} people who are not in data.classes: {missing[0]}")
         enrolled = [Face(file, person) for person in learned for file in people[person][:train_images]]
-        given: dict[str, Any] = {"classes": known, "decoding": with_decoding(decoding, exif)}
-        given |= {"origin": {"split": split}}
+        parts: dict[str, Any] = {"classes": known, "decoding": with_decoding(decoding, exif)}
+        parts |= {"origin": {"split": split}}
         if split == "train":
-            super().__init__(root, [Shown(face, MEASURED) for face in enrolled], pairs=None, **given)
+            super().__init__(root, [Shown(face, MEASURED) for face in enrolled], pairs=None, **parts)
             return
         measured = [Face(file, person) for person in [*learned, *unknown] for file in people[person][first:last]]
         pairs = draw_pairs({person: people[person] for person in calibrating})
         shown = [*(Shown(face, ENROLLED) for face in enrolled), *(Shown(face, MEASURED) for face in measured)]
-        super().__init__(root, [*shown, *paired(pairs)], pairs=pairs, **given)
+        super().__init__(root, [*shown, *paired(pairs)], pairs=pairs, **parts)
 
 
 def people_in(root: Path) -> dict[str, list[str]]:

@@ -54,7 +54,7 @@ class PersonImages:
     ) -> None:
         self.root, self.decoding = root, decoding
         self.info = DataInfo(classes=tuple(classes))
-        self.gives: tuple[str, ...] = ("image", "identity") if pairs is None else _GIVEN
+        self.gives: tuple[str, ...] = ("image", "identity") if pairs is None else _MEASURED_KEYS
         self._files = [one.face.file for one in shown]
         self.names: Sequence[str] = [printable(file) for file in self._files]
         others = sorted({one.face.person for one in shown} - set(classes))
@@ -91,7 +91,7 @@ class PersonImages:
         return {**sample, "role": self._role[index], "position": torch.tensor(index), "pairs": self._pairs[index]}
 
 
-_GIVEN = ("image", "identity", "role", "position", "pairs")
+_MEASURED_KEYS = ("image", "identity", "role", "position", "pairs")
 
 
 def _by_first(files: Sequence[str], pairs: Sequence[Pair]) -> list[Tensor]:
