@@ -59,7 +59,8 @@ def read_lfw_pairs(root: Path, name: str, folder: str) -> list[Pair]:
     for count, (number, words) in enumerate(lines):
         where, fold = f"{name} line {number}", count // max(2 * each, 1)
         ends = _lfw_ends(words, where)
-        pair = Pair(*(Face(lfw_file(folder, person, image), person) for person, image in ends), fold, where)
+        first, second = (Face(lfw_file(folder, person, image), person) for person, image in ends)
+        pair = Pair(first, second, fold, where)
         if pair.is_same != (count % max(2 * each, 1) < each) and fold < folds:
             kinds = ("one person", "two people") if not pair.is_same else ("two people", "one person")
             raise DataError(
@@ -139,7 +140,8 @@ def _csv_pair(where: str, cells: dict[str, str], fold: int) -> Pair:
     said = cells.get("same", "").lower()
     if said not in (*_TRUE, *_FALSE):
         raise DataError(f"{where}: same is {quoted(said)}; expected 1 or 0")
-    pair = Pair(*(Face(file, file.rpartition("/")[0]) for file in ends), fold, where)
+    first, second = (Face(file, file.rpartition("/")[0]) for file in ends)
+    pair = Pair(first, second, fold, where)
     if pair.is_same != (said in _TRUE):
         raise DataError(f"{where}: same is {said}, and the folders say otherwise: {ends[0]} and {ends[1]}")
     return pair
