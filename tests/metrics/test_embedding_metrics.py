@@ -181,7 +181,8 @@ def test_acceptance_needs_the_right_name():
 
 def test_parts_of_a_set_merged_in_any_order_give_what_the_whole_gives():
     embedding = unit(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)))
-    whole = batch([i // 3 for i in range(12)], [ENROLLED, MEASURED, MEASURED] * 4)
+    links = {1: [(2, 1, 0)], 4: [(8, 0, 0)], 7: [(2, 0, 0)], 10: [(11, 1, 0)]}
+    whole = batch([i // 3 for i in range(12)], [ENROLLED, MEASURED, MEASURED] * 4, links)
     expected = EmbeddingScores()
     expected.update({"embedding": embedding}, whole)
     parts = []
@@ -193,3 +194,4 @@ def test_parts_of_a_set_merged_in_any_order_give_what_the_whole_gives():
     parts[0].merge(parts[2])
     assert parts[0].compute() == expected.compute()
     assert expected.compute()["rank1"] is not None
+    assert expected.compute()["pair_counts"]["same"] == expected.compute()["pair_counts"]["different"] == 2
