@@ -11,9 +11,9 @@ from unpool.data.root import require_root
 from unpool.screen import ReadingBar, log_to_stderr
 
 ABOUT = "write a gallery of people: their embeddings and names"
-DETAILS = """PEOPLE has a folder for each person: PEOPLE/<name>/*.jpg. Images are to be crops of faces,
-aligned as those of training were: no face is looked for. The gallery belongs to the
-weights of this run; any other is refused.
+DETAILS = """PEOPLE has a folder for each person: PEOPLE/<name>/*.jpg. Images are to be
+crops of faces, aligned as those of training were: no face is looked for.
+The gallery belongs to the weights of this run; any other is refused.
 example: unpool enroll runs/lfw_arcface-1 people/ -o gallery"""
 
 

@@ -14,9 +14,10 @@ from unpool.screen import log_to_stderr
 from unpool.streams import write_message
 
 ABOUT = "name the people of photographs, among those of a gallery"
-DETAILS = """Prints a line for each image: its path, the nearest person or "unknown", the distance,
-and the next people. Images are to be crops aligned as those of training were.
-example: unpool identify runs/lfw_arcface-1 gallery photo.jpg -o pictures --people people/"""
+DETAILS = """Prints a line for each image: its path, the nearest person or "unknown",
+and the distances of the nearest people. Images are to be crops aligned as
+those of training were.
+example: unpool identify runs/lfw_arcface-1 gallery photo.jpg -o pictures"""
 
 
 def parser() -> Parser:
