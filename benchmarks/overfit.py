@@ -108,6 +108,10 @@ CASES = (
     Case("conv_autoencoder", lr=1e-3, options={"width": 32}),
     *(Case(name, 16, 5e-3, options={"width": 32}) for name in ("dncnn_s", "dncnn_b")),
     Case("unet_regression", 16, 4e-3, options={"width": 16}),
+    Case("deepface", 75, 1e-3, options={"size_hw": (75, 75), "hidden": 32}),
+    Case("siamese"),
+    Case("facenet_nn1"),
+    Case("embedder", lr=2e-2),
 )
 
 

@@ -15,9 +15,9 @@ SRC = Path(__file__).parents[1] / "src" / "unpool"
 # R-CNN's second step is a part of detection; it joins networks with a task, which never import one another
 OF_TASKS = ("tasks", "metrics", "region_fitting.py")
 FILES = [path for path in sorted(SRC.rglob("*.py")) if path.relative_to(SRC).parts[0] not in OF_TASKS]
-# what may be imported from `tasks`: the table, the task of published weights, the kind that answers in tiles, and the
-# kind whose answers are averaged
-DOORS = {"TASKS", "published_task", "Maps", "OneForward"}
+# what may be imported from `tasks`: the table, the task of published weights, and the kinds that answer in tiles, are
+# averaged, or are compared
+DOORS = {"TASKS", "published_task", "Maps", "OneForward", "Vectors"}
 
 # (file, name): why it is no task and no metric; five at most
 OTHERS = {

@@ -20,6 +20,7 @@ def smaller(recipe):
     if recipe.data.repeat > 1:
         small["data.repeat"] = 2
     side = 67 if recipe.model.name.startswith(("deeppose", "fcgn")) else 32
+    side, small = (75, {**small, "model.size_hw": [75, 75]}) if "deepface" in recipe.model.name else (side, small)
     for size in ("train_size", "size"):
         if getattr(recipe.data, size) is not None:
             small[f"data.{size}"] = [side, side]
@@ -36,7 +37,14 @@ def smaller(recipe):
         small["model.depth"] = 2
     if "widths" in options:
         small["model.widths"] = [8] * len(options["widths"])
-    return small | _without_files(recipe)
+    return small | _of_people(recipe) | _without_files(recipe)
+
+
+def _of_people(recipe):
+    """A batch of two people, where the recipe takes several images of each."""
+    if "p_times_k" not in recipe.data.order:
+        return {}
+    return {"train.batch": 8, "data.order": {"p_times_k": {"per_class": 4}}}
 
 
 def _unplanned(recipe):

@@ -101,5 +101,9 @@ WRITERS = {
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),
     "imagenet": lambda root, rng: imagenet_trees.imagenet(root),
-    "lsp": lambda root, rng: trees.lsp(root),
+    **{
+        name: lambda root, rng, write=write: write(root)
+        for name, write in trees.TREES.items()
+        if name in ("lfw", "lsp", "person_folders", "person_pairs")
+    },
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unpool.models import build, names
     from unpool.predictor import load
     from unpool.predictor.dense import show_dense
+    from unpool.predictor.people import enroll, identify, verify
     from unpool.probing import features, probe
     from unpool.recipe import load_recipe, recipe_names
     from unpool.recipe.transfer import transfer_advice
@@ -25,10 +26,12 @@ __all__ = [
     "build",
     "deepen",
     "dilate",
+    "enroll",
     "evaluate",
     "features",
     "fold_batch_norm",
     "fully_convolutional",
+    "identify",
     "load",
     "load_recipe",
     "names",
@@ -40,6 +43,7 @@ __all__ = [
     "summary",
     "train",
     "transfer_advice",
+    "verify",
 ]
 
 _SOURCES = {
@@ -47,10 +51,12 @@ _SOURCES = {
     "build": "unpool.models",
     "deepen": "unpool.convert",
     "dilate": "unpool.convert",
+    "enroll": "unpool.predictor.people",
     "evaluate": "unpool.run",
     "features": "unpool.probing",
     "fold_batch_norm": "unpool.convert",
     "fully_convolutional": "unpool.convert",
+    "identify": "unpool.predictor.people",
     "load": "unpool.predictor",
     "load_recipe": "unpool.recipe",
     "names": "unpool.models",
@@ -62,6 +68,7 @@ _SOURCES = {
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
     "transfer_advice": "unpool.recipe.transfer",
+    "verify": "unpool.predictor.people",
 }
 
 

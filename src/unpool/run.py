@@ -57,9 +57,9 @@ def train(  # noqa: PLR0913, a public verb
     Args:
         recipe: name of a shipped recipe, a file, or a loaded one; None with `task`.
         overrides: `section.key=value` texts, or values by dotted key.
-        task: "classification", "segmentation", "denoising", "pose", "pose_coordinates", "people", "detection" or
-            "localization", with `train` and `val`: the recipe is `dataset_<task>`, in which a few samples decide
-            channels, size and the like; the log says so, and recipe.yaml of the run has it all.
+        task: "classification", "segmentation", "denoising", "pose", "pose_coordinates", "people", "detection",
+            "localization" or "embedding", with `train` and `val`: the recipe is `dataset_<task>`, in which a few
+            samples decide channels, size and the like; the log says so, and recipe.yaml of the run has it all.
         model: a network that replaces the recipe's, which a resume needs again; or the name of one.
         train: what replaces the recipe's training images: a `torch.utils.data.Dataset`, `IterableDataset` or
             `DataLoader` of (image, target) or of dicts by batch key, a list of such, or a reader. Images are PIL

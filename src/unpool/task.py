@@ -264,6 +264,13 @@ class Task(nn.Module, ABC):
         """What `write` returned, in a few words for one line, such as `bees 0.93`; empty where there are none."""
         return ""
 
+    def settle(self, metrics: Mapping[str, Any]) -> None:
+        """Takes what answers need of an evaluation during training, before its weights are kept: such as a threshold.
+
+        What is taken belongs into buffers, so that it is saved and resumed with the weights.
+        """
+        return
+
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         """The record for an image of which each `step`-th pixel is shown."""
         return {k: v[..., ::step, ::step] if isinstance(v, Tensor) else v for k, v in record.items()}

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torch import Tensor, nn
 
 Activation = Literal["softmax", "sigmoid"]  # makes probabilities of logits: that add up to 1, or one a class alone
+MEASURED, ENROLLED, PAIRED = range(3)  # an image is searched for, searched among, or stands in pairs only
+CALIBRATING = -1  # in place of a fold: the pair chooses the threshold, and nothing is measured on it
 IGNORE = 255  # the mask value that no loss and no metric sees; every reader maps its own "void" to it
 
 BATCH_KEYS = {
@@ -21,7 +23,11 @@ BATCH_KEYS = {
     "keypoints": "(B, K, 2) float32 x, y",
     "visible": "(B, K) bool",
     "clean": "(B, C, H, W) the image before noise",
-    "identity": "(B,) int64 person",
+    "identity": "(B,) int64 person, or whatever embeddings are of; those of training first, from 0 on",
+    "role": "(B,) int64 MEASURED, ENROLLED or PAIRED: what an image is for where people are searched",
+    "position": "(B,) int64 number of the image in its set, by which `pairs` name it",
+    "pairs": "list of B tensors (N, 3) int64: position of another image, 1 for the same person, fold or CALIBRATING",
+    "embedding": "(B, E) float32 of length 1",
     "boxes": "list of B tensors (N, 4) float32 xyxy, from the outer edge of the first pixel",
     "labels": "list of B tensors (N,) int64 class of each box",
     "crowd": "list of B tensors (N,) bool: the box surrounds many things, and answers within it are not counted",

@@ -17,6 +17,7 @@ from unpool.models import (
     classifiers,
     denoising,
     detection,
+    embedding,
     localization,
     pose,
     segmentation,
@@ -30,6 +31,7 @@ NEEDS_ONE_SIZE = {
     "unet_valid": (188, 188),
     "linear_autoencoder": (28, 28),
     "denoising_autoencoder": (28, 28),
+    **dict.fromkeys(("deepface", "deepface_f7"), (75, 79)),
 }
 SIZES = {  # of networks that do not take ODD
     **NEEDS_ONE_SIZE,
@@ -46,7 +48,11 @@ LARGE = {  # of networks whose coarsest map has one pixel of a smaller image
     **dict.fromkeys(("yolo", "yolo448", "yolo448_bn"), (291, 355)),
 }
 NARROW = ("width", "neck_width", "head_width", "extra_width", "proposal_width", "mask_width", "joint_width")
-OF_THREE_JOINTS = {"deeppose3": {"torso": (2, 1)}}  # the published joints are not among so few
+SMALL = {
+    "deeppose3": {"torso": (2, 1)},  # the published joints are not among so few
+    "deepface": {"size_hw": (75, 79), "hidden": 16},  # whose layers have filters of their own at each position
+    "deepface_f7": {"size_hw": (75, 79)},
+}
 GIGA = 1e9
 STRIDES = {
     8: ("fcn", "fcn_*net*", "deeplabv3_*", "pspnet*"),
@@ -94,7 +100,7 @@ def small(name, **options):
     torch.manual_seed(0)
     known = models.known_options(name)
     narrow = {width: 8 for width in NARROW if width in known}
-    options = {**narrow, **OF_THREE_JOINTS.get(name, {}), **options}
+    options = {**narrow, **SMALL.get(name, {}), **options}
     # what denoises gives as many channels as it gets
     classes = options.get("in_channels", MODELS[name].input[0]) if name in denoising.MODELS else 3
     model = models.build(name, num_classes=classes, **options)
@@ -198,6 +204,7 @@ def test_size_that_does_not_fit_is_refused_with_sizes_that_do(name):
     image = torch.rand(1, MODELS[name].input[0], *ODD)
     one_size = r"\(33, 47\).*takes \(28, 28\) only"
     told = {"unet_valid": r"nearest are 188 high, 188 wide"}
+    told |= dict.fromkeys(("deepface", "deepface_f7"), r"\(33, 47\).*takes \(75, 79\) only")
     with pytest.raises(DataError, match=told.get(name, one_size)):
         small(name)(image)
 
@@ -329,7 +336,9 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("package", [backbones, classifiers, denoising, detection, localization, pose, segmentation])
+@pytest.mark.parametrize(
+    "package", [backbones, classifiers, denoising, detection, embedding, localization, pose, segmentation]
+)
 def test_every_file_in_the_folder_is_listed(package):
     folder = Path(package.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "\nVARIANTS = " in path.read_text()}

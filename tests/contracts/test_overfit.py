@@ -5,11 +5,15 @@ from torch import nn
 
 from benchmarks import overfit, overfit_detectors
 from benchmarks.overfit import CASES, Case, build, learn
-from unpool.models import backbones, classifiers, denoising, detection, localization, pose, segmentation
+from unpool.models import backbones, classifiers, denoising, detection, embedding, localization, pose, segmentation
 
 MODULES = [
     *backbones.FAMILIES,
-    *(module for package in (classifiers, denoising, localization, pose, segmentation) for module in package.MODULES),
+    *(
+        module
+        for package in (classifiers, denoising, embedding, localization, pose, segmentation)
+        for module in package.MODULES
+    ),
 ]
 
 

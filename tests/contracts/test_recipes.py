@@ -25,10 +25,11 @@ def plain_sets(recipe):
     """Lists of (image, target) for a recipe of data sets that are passed from Python."""
     target = {
         "classification": lambda i: i % 2,
+        "embedding": lambda i: i % 2,
         "segmentation": lambda i: torch.arange(1024).view(32, 32) // (64 + i) % 2,
         "denoising": lambda i: torch.full((3, 32, 32), 8 * i, dtype=torch.uint8),
     }.get(recipe.task.name, lambda i: torch.arange(28.0).view(14, 2) + i)
-    of_classes = ("classification", "segmentation", "detection", "localization")
+    of_classes = ("classification", "embedding", "segmentation", "detection", "localization")
     if recipe.task.name in ("detection", "localization"):
         target = lambda i: {"boxes": [[i, i, i + 9.0, i + 14.0]], "labels": [i % 2]}  # noqa: E731
     if recipe.task.name == "people":

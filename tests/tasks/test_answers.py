@@ -1,5 +1,7 @@
 """No answer sees the truth: it stays the same, bit for bit, whatever the targets are, and without them."""
 
+from itertools import cycle
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,7 @@ KINDS = {
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
+    "embedding": "vector",
     "instances": "masks",
     "localization": "located",
     "people": "fields",
@@ -68,6 +71,7 @@ KINDS = {
     "pose_coordinates": "coordinates",
     "segmentation": "maps",
 }
+IDENTITIES = cycle([torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])])
 
 
 def points(*shape):
@@ -100,6 +104,7 @@ def targets(name):
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "instances": lambda: {**targets("detection"), "masks": [masks(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
+        "embedding": lambda: {"identity": next(IDENTITIES)},
         "localization": lambda: {
             "boxes": list(points(B, 1, 2).flatten(2)),
             "labels": list(torch.randint(0, 3, (B, 1), **integers)),

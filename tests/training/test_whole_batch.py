@@ -5,7 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.training.ranks import by_ranks
 from unpool.errors import RecipeError
+from unpool.ops.embedding_losses import contrastive, unit
 from unpool.training.whole_batch import AsOne, noted_doubts
 from unpool.types import Part
 
@@ -90,3 +92,35 @@ def test_evaluation_drops_nothing_and_takes_running_statistics():
 def test_one_value_a_channel_of_all_processes_is_refused():
     with AsOne(Part(0, 1, 1), norms=True), pytest.raises(RecipeError, match="one value a channel"):
         nn.BatchNorm2d(5)(torch.randn(1, 5, 1, 1))
+
+
+PEOPLE = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+def compared(rank: int) -> tuple[Tensor, ...]:
+    """Loss sums and counts of a part, and the gradient of its rows, of a loss that compares rows with all others."""
+    part = COMPARED[rank]
+    rows = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    own = rows_of(rows, part) if part.count else rows[:1]
+    own = own.clone().requires_grad_()
+    people = rows_of(PEOPLE, part) if part.count else PEOPLE[:1]
+    with AsOne(part, norms=False):
+        terms = contrastive(unit(own), people, margin=1.0)
+    scale = 1.0 if part.count else 0.0
+    torch.stack([scale * term.sum for term in terms.values()]).sum().backward()
+    sums = torch.stack([scale * term.sum.detach() for term in terms.values()])
+    return sums, torch.stack([scale * term.count for term in terms.values()]), own.grad[: part.count]
+
+
+COMPARED = [Part(0, 3, 6), Part(3, 3, 6), Part(6, 0, 6)]
+
+
+def test_processes_compare_their_samples_with_those_of_all_as_one_process_does():
+    rows = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    terms = contrastive(unit(rows), PEOPLE, margin=1.0)
+    torch.stack([term.sum for term in terms.values()]).sum().backward()
+    parts = by_ranks(3, compared)
+    sums, counts, gradients = zip(*parts, strict=True)
+    torch.testing.assert_close(sum(sums), torch.stack([term.sum.detach() for term in terms.values()]))
+    torch.testing.assert_close(sum(counts), torch.stack([term.count for term in terms.values()]))
+    torch.testing.assert_close(torch.cat(gradients), rows.grad)

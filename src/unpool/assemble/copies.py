@@ -18,7 +18,7 @@ from unpool.data.plain.positions import origin
 from unpool.data.readers.splits import Together
 from unpool.data.store import ScanResult
 from unpool.errors import DataError
-from unpool.types import Reader, Samples
+from unpool.types import ENROLLED, Reader, Samples
 
 REFUSED_SHARE = 0.05
 """Share of the validation images above which copies of training images are refused.
@@ -99,10 +99,11 @@ def look_for_copies(train: Part, val: Part) -> CopiesOfSet:
     likeness = [part.result.likeness for part in parts if part.result.likeness is not None]
     is_near = len(likeness) == len(parts)
     pairs = _near(np.concatenate(likeness), _Both([p.result.samples for p in parts])) if is_near else _equal(parts)
-    pairs = _with_same_samples(parts, pairs)
-    labels = []
-    if "label" in train.result.samples.gives and "label" in val.result.samples.gives and pairs:
-        labels = [int(s.targets(i)["label"]) for s in (p.result.samples for p in parts) for i in range(len(s))]
+    enrolled = _enrolled(val.result.samples, first=num_train)
+    pairs = [pair for pair in _with_same_samples(parts, pairs) if pair[1] not in enrolled]
+    labels, both = [], set(train.result.samples.gives) & set(val.result.samples.gives)
+    if pairs and (key := next((key for key in ("label", "identity") if key in both), None)):
+        labels = [int(s.targets(i)[key]) for s in (p.result.samples for p in parts) for i in range(len(s))]
     return CopiesOfSet(names, num_train, pairs, labels, is_near, is_random(train.reader))
 
 
@@ -149,6 +150,13 @@ def _listed(texts: Iterable[str]) -> str:
     every = list(texts)
     more = f" and {len(every) - _LISTED} more, all in data.json" if len(every) > _LISTED else ""
     return ", ".join(every[:_LISTED]) + more
+
+
+def _enrolled(val: Samples, *, first: int) -> set[int]:
+    """Positions of enrolled validation images, which may be those of training: others are searched among them."""
+    if "role" not in val.gives:
+        return set()
+    return {first + index for index in range(len(val)) if int(val.targets(index)["role"]) == ENROLLED}
 
 
 class _Both:

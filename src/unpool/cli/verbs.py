@@ -4,7 +4,21 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from unpool import __version__
-from unpool.cli import completion, evaluate, find_lr, models, predict, probe, recipes, show, summary, train
+from unpool.cli import (
+    completion,
+    enroll,
+    evaluate,
+    find_lr,
+    identify,
+    models,
+    predict,
+    probe,
+    recipes,
+    show,
+    summary,
+    train,
+    verify,
+)
 from unpool.cli.console import write_result
 from unpool.errors import RecipeError, quoted
 
@@ -14,6 +28,9 @@ VERBS: dict[str, ModuleType] = {
     "probe": probe,
     "evaluate": evaluate,
     "predict": predict,
+    "enroll": enroll,
+    "identify": identify,
+    "verify": verify,
     "find-lr": find_lr,
     "models": models,
     "summary": summary,

@@ -39,8 +39,9 @@ def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Ma
     for key, description in described.items():
         if first and description.is_matrix and metrics.get(key):
             parts += _confusion(metrics[key], names, unit=description.unit)
-        if first and description.is_curve and metrics.get(key):
-            parts.append(element("div", {"class": "charts"}, _curves(metrics[key], names, description)))
+        if description.each in first and description.is_curve and metrics.get(key):
+            lines = list(metrics[first[description.each]])
+            parts.append(element("div", {"class": "charts"}, _curves(metrics[key], lines, description)))
     return parts
 
 

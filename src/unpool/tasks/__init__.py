@@ -12,6 +12,7 @@ from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.detection import Detection
+from unpool.tasks.embedding import Embedding
 from unpool.tasks.instances import Instances
 from unpool.tasks.localization import Localization
 from unpool.tasks.people import People
@@ -25,6 +26,7 @@ TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "denoising": Denoising,
     "detection": Detection,
+    "embedding": Embedding,
     "instances": Instances,
     "localization": Localization,
     "people": People,

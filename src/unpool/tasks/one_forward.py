@@ -87,6 +87,15 @@ class Maps(OneForward):
     maps: Mapping[str, torch.dtype] = {}
 
 
+class Vectors(OneForward):
+    """A task that answers with `embedding`, a vector of length 1, near where two images show the same."""
+
+    @property
+    @abstractmethod
+    def chosen_threshold(self) -> float | None:
+        """The distance up to which two images show the same; None where none was chosen."""
+
+
 def _full_precision(batch: Batch) -> torch.autocast:
     """A context without automatic half precision on the device of the batch's images."""
     return torch.autocast(batch["image"][0].device.type, enabled=False)

@@ -229,7 +229,9 @@ class Evaluate(Callback):
     def _measured(self, job: Job) -> dict[str, Any]:
         averaging = job.averaging or Averaging(0.0)
         with averaging.applied(job.learned), with_statistics(job):
-            return evaluate_together(job, self.loader, prepare=self.prepare or job.prepare)
+            metrics = evaluate_together(job, self.loader, prepare=self.prepare or job.prepare)
+            job.task.settle(metrics)  # into the weights that were measured, be they averaged ones
+            return metrics
 
     def end(self, job: Job) -> None:
         if not self.is_precise or not self.history:

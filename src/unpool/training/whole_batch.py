@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from unpool.errors import RecipeError
+from unpool.ops.whole_batch import whole_batch
 from unpool.types import Part
 
 _DROPOUTS = {
@@ -46,12 +47,14 @@ def as_one(part: Part | None, *, norms: bool) -> AbstractContextManager[Any]:
 
 
 class AsOne(TorchFunctionMode):
-    """A context for the forward pass of one process's part of a batch, in training mode.
+    """A context for the losses of one process's part of a batch, in training mode.
 
     Dropout, and masks of one value a sample as stochastic depth draws them, are drawn for the whole batch in every
     process, each of which takes its rows: so N processes drop what one drops. It goes by the first axis, that of
     samples. Numbers drawn in another way, such as inside fused attention, are equal in all processes. A single number
     of a part of one sample is taken for that sample's, though it may be the whole batch's: see `noted_doubts`.
+
+    `ops.whole_batch` gives the rows of all processes, whose gradients come back from all of them.
 
     Args:
         part: of the batch.
@@ -70,6 +73,8 @@ class AsOne(TorchFunctionMode):
             return self._dropped(func, _named(func, args, kwargs))
         if func is functional.batch_norm and self._norms:
             return self._normalized(_named(func, args, kwargs))
+        if func is whole_batch:
+            return self._rows_of_all(*args), min(self._part.first, self._part.total - self._rows)
         if func is Tensor.bernoulli_ and self._is_mask(args[0]):
             value, *rest = args
             if self._rows == 1 < self._part.total and (doubts := _DOUBTS.get()) is not None:
@@ -78,6 +83,10 @@ class AsOne(TorchFunctionMode):
             first = min(self._part.first, self._part.total - self._rows)
             return value.copy_(func(whole, *rest, **kwargs)[first : first + self._rows])
         return func(*args, **kwargs)
+
+    def _rows_of_all(self, rows: Tensor) -> Tensor:
+        """(total, ...); a sample that stands in is another process's row, which gives it."""
+        return _Gather.apply(rows, self._part) if rows.is_floating_point() else _gathered(rows, self._part)
 
     def _is_of_samples(self, value: Tensor) -> bool:
         is_weight = value.is_leaf and value.requires_grad
@@ -114,6 +123,30 @@ class AsOne(TorchFunctionMode):
             _follow(values["running_mean"], mean, values["momentum"])
             _follow(values["running_var"], var * (count / (count - 1)), values["momentum"])
         return _Normalize.apply(rows, values["weight"], values["bias"], (*statistics, is_counted), values["eps"])
+
+
+def _gathered(rows: Tensor, part: Part) -> Tensor:
+    whole = rows.new_zeros(part.total, *rows.shape[1:])
+    whole[part.first : part.first + part.count] = rows[: part.count]
+    dist.all_reduce(whole)
+    return whole
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all processes; the gradient of a row is the sum of what each process makes of it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, part: Part) -> Tensor:
+        ctx.part, ctx.rows = part, len(rows)
+        return _gathered(rows.detach(), part)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        whole, part = gradients[0].clone(), ctx.part
+        dist.all_reduce(whole)
+        mine = whole.new_zeros(ctx.rows, *whole.shape[1:])
+        mine[: part.count] = whole[part.first : part.first + part.count]
+        return mine, None
 
 
 def _follow(running: Tensor, value: Tensor, momentum: float) -> None:

@@ -153,6 +153,40 @@ def coco(root: Path) -> Path:
     return root
 
 
+def lfw(root: Path) -> Path:
+    """Six people to learn from, and pairs of four others."""
+    people = [f"Ann_{letter}" for letter in "ABCDEF"]
+    others = [f"Bob_{letter}" for letter in "ABCD"]
+    for number, person in enumerate((*people, *others)):
+        for i in range(1, 4):
+            values = pixels(24, 24, 3, seed=10 * number + i)
+            written(root / "lfw" / person / f"{person}_{i:04d}.jpg", encoded(values, "JPEG"))
+    written(root / "peopleTrain.txt", "\n".join(["6", *(f"{person}\t3" for person in people), ""]).encode())
+    lines = ["1\t2", "Bob_A\t1\t2", "Bob_B\t2\t3", "Bob_C\t1\tBob_D\t1", "Bob_A\t3\tBob_B\t1", ""]
+    written(root / "pairsVal.txt", "\n".join(lines).encode())
+    return root
+
+
+def person_folders(root: Path) -> Path:
+    for number in range(6):
+        for i in range(1, 8):
+            written(root / f"s{number}" / f"{i}.png", encoded(pixels(24, 20, 3, seed=10 * number + i)))
+    return root
+
+
+def person_pairs(root: Path) -> Path:
+    person_folders(root)
+    rows = [
+        "first,second,same",
+        "s0/1.png,s0/2.png,1",
+        "s1/1.png,s1/2.png,1",
+        "s0/3.png,s1/4.png,0",
+        "s0/1.png,s1/5.png,0",
+    ]
+    written(root / "pairs.csv", "\n".join(rows).encode())
+    return root
+
+
 TREES: dict[str, Callable[[Path], Path]] = {
     "camvid": camvid,
     "cifar": cifar,
@@ -163,7 +197,10 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "image_pairs": image_pairs,
     "imagenet": imagenet_trees.imagenet,
     "images": images,
+    "lfw": lfw,
     "lsp": lsp,
     "mnist": mnist,
+    "person_folders": person_folders,
+    "person_pairs": person_pairs,
     **box_trees.TREES,
 }

@@ -167,6 +167,7 @@ def _some(names: tuple[str, ...]) -> str:
 
 TARGETS: Mapping[str, Callable[[str, Any, Setting], Sample]] = {
     "label": _label,
+    "identity": _label,
     "mask": _mask,
     "clean": _clean,
     "keypoints": _keypoints,

@@ -17,8 +17,11 @@ from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.imagenet import ImageNet
 from unpool.data.readers.images import Images
+from unpool.data.readers.lfw import Lfw
 from unpool.data.readers.lsp import Lsp
 from unpool.data.readers.mnist import Mnist
+from unpool.data.readers.person_folders import PersonFolders
+from unpool.data.readers.person_pairs import PersonPairs
 from unpool.data.readers.plain_set import dataset
 from unpool.data.readers.voc import Voc
 from unpool.data.readers.yolo import Yolo
@@ -41,8 +44,11 @@ READERS: dict[str, Callable[..., Reader]] = {
     "image_pairs": ImagePairs,
     "imagenet": ImageNet,
     "images": Images,
+    "lfw": Lfw,
     "lsp": Lsp,
     "mnist": Mnist,
+    "person_folders": PersonFolders,
+    "person_pairs": PersonPairs,
     "scenes": Scenes,
     "voc": Voc,
     "yolo": Yolo,
