@@ -17,7 +17,7 @@ from unpool.errors import RecipeError
 from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, DataInfo, Decoding
 
-GENERATED = {"box_scenes", "figures", "scenes"}
+GENERATED = {"box_scenes", "figures", "flow_scenes", "scenes", "stereo_scenes"}
 ON_DISK = sorted(set(READERS) - GENERATED - {"dataset"})  # which reads no folder
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from unpool.data.box_scenes import BoxScenes
 from unpool.data.figures import Figures
+from unpool.data.pair_scenes import FlowScenes, StereoScenes
 from unpool.data.readers.boxes_csv import BoxesCsv
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
@@ -36,6 +37,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "cub": Cub,
     "dataset": dataset,
     "figures": Figures,
+    "flow_scenes": FlowScenes,
     "folder": Folder,
     "folder_masks": FolderMasks,
     "image_pairs": ImagePairs,
@@ -44,6 +46,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "lsp": Lsp,
     "mnist": Mnist,
     "scenes": Scenes,
+    "stereo_scenes": StereoScenes,
     "voc": Voc,
     "yolo": Yolo,
 }
