@@ -16,8 +16,8 @@ from torch import Tensor
 
 from unpool.data.generated import Generated
 from unpool.data.measure import Measure
+from unpool.data.pair_channels import channels_of_one
 from unpool.data.planes import SHAPES, Plane, Texture, View, draw_texture, see
-from unpool.data.readers.pair_channels import channels_of_one
 from unpool.data.synthetic import SIDE
 from unpool.limits import MANY, Seed
 from unpool.types import DataInfo, Decoding, Sample

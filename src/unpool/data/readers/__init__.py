@@ -13,12 +13,15 @@ from unpool.data.readers.coco_instances import CocoInstances
 from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.coco_scenes import CocoScenes
 from unpool.data.readers.cub import Cub
+from unpool.data.readers.flying_chairs import FlyingChairs
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.imagenet import ImageNet
 from unpool.data.readers.images import Images
+from unpool.data.readers.kitti import Kitti
 from unpool.data.readers.lsp import Lsp
+from unpool.data.readers.middlebury import Middlebury
 from unpool.data.readers.mnist import Mnist
 from unpool.data.readers.plain_set import dataset
 from unpool.data.readers.voc import Voc
@@ -38,12 +41,15 @@ READERS: dict[str, Callable[..., Reader]] = {
     "dataset": dataset,
     "figures": Figures,
     "flow_scenes": FlowScenes,
+    "flying_chairs": FlyingChairs,
     "folder": Folder,
     "folder_masks": FolderMasks,
     "image_pairs": ImagePairs,
     "imagenet": ImageNet,
     "images": Images,
+    "kitti": Kitti,
     "lsp": Lsp,
+    "middlebury": Middlebury,
     "mnist": Mnist,
     "scenes": Scenes,
     "stereo_scenes": StereoScenes,
