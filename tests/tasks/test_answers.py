@@ -32,10 +32,10 @@ class Network(nn.Module):
 
     practice, box_weights = FOCAL, (1.0, 1.0, 1.0, 1.0)
 
-    def __init__(self, outputs, *, kind):
+    def __init__(self, outputs, *, kind, channels=3):
         super().__init__()
         torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, outputs, 3, padding=1)
+        self.conv = nn.Conv2d(channels, outputs, 3, padding=1)
         self.kind = kind
 
     def forward(self, image):
@@ -59,11 +59,13 @@ KINDS = {
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
+    "flow": "maps",
     "localization": "located",
     "people": "fields",
     "pose": "stages",
     "pose_coordinates": "coordinates",
     "segmentation": "maps",
+    "stereo": "maps",
 }
 
 
@@ -83,6 +85,7 @@ def targets(name):
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
+        "flow": lambda: {"flow": 4 * torch.randn(B, 2, SIDE, SIDE, generator=GENERATOR)},
         "localization": lambda: {
             "boxes": list(points(B, 1, 2).flatten(2)),
             "labels": list(torch.randint(0, 3, (B, 1), **integers)),
@@ -91,6 +94,7 @@ def targets(name):
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
+        "stereo": lambda: {"disparity": 9 * torch.rand(B, SIDE, SIDE, generator=GENERATOR)},
     }[name]()
 
 
@@ -103,9 +107,11 @@ def equal(one, other):
 @pytest.mark.parametrize("name", list(TASKS))
 def test_answers_do_not_depend_on_targets(name):
     assert name in KINDS, f"add the kind of output of {name} to KINDS, and random targets to `targets`"
-    task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
-    network = Network(task.outputs, kind=KINDS[name]).eval()
-    image = torch.randn(B, 3, SIDE, SIDE, generator=GENERATOR)
+    channels = 3 * TASKS[name].frames
+    preprocessing = Preprocessing(channels=channels, mean=channels * (0.5,), std=channels * (0.25,))
+    task = tasks.build(name, INFO, options={}, preprocessing=preprocessing)
+    network = Network(task.outputs, kind=KINDS[name], channels=channels).eval()
+    image = torch.randn(B, channels, SIDE, SIDE, generator=GENERATOR)
     known = {"image": image, "size_hw": torch.full((B, 2), SIDE), "index": torch.arange(B)}
     with torch.inference_mode():
         answers = [task.answer(network, known)]

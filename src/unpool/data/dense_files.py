@@ -1,4 +1,4 @@
-"""Files of disparity and of flow, read and written as the sets of the field store them; what is not known is NaN.
+"""Files of disparity and of flow as the sets of the field store them; what is not known is NaN.
 
 - PFM, Middlebury's: rows from the bottom to the top, in the byte order that the sign of the third line says; infinity
   is not known. vision.middlebury.edu/stereo/data
@@ -76,21 +76,17 @@ def read_pfm(path: Path) -> Tensor:
 
     Example:
         >>> import tempfile
+        >>> from unpool.ops.dense_bytes import pfm_bytes
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_pfm(Path(folder, "a.pfm"), torch.tensor([[1.0, 2.0], [3.0, torch.nan]]))
-        ...     read_pfm(Path(folder, "a.pfm"))
+        ...     path = Path(folder, "a.pfm")
+        ...     _ = path.write_bytes(pfm_bytes(torch.tensor([[1.0, 2.0], [3.0, torch.nan]])))
+        ...     read_pfm(path)
         tensor([[1., 2.],
                 [3., nan]])
     """
     header = pfm_header(path)
     values = _values(path, header, 1)[::-1, :, 0]
     return torch.from_numpy(np.where(np.isfinite(values), values, np.float32(np.nan)).astype(np.float32))
-
-
-def write_pfm(path: Path, disparity: Tensor) -> None:
-    """Writes (H, W) disparities as a PFM, the lowest byte first, what is not known as infinity."""
-    values = disparity.float().nan_to_num(nan=torch.inf).numpy()[::-1].astype("<f4")
-    path.write_bytes(b"Pf\n%d %d\n-1.0\n" % (values.shape[1], values.shape[0]) + values.tobytes())
 
 
 def flo_header(path: Path) -> Header:
@@ -117,21 +113,17 @@ def read_flo(path: Path) -> Tensor:
 
     Example:
         >>> import tempfile
+        >>> from unpool.ops.dense_bytes import flo_bytes
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_flo(Path(folder, "a.flo"), torch.tensor([[[1.5]], [[-2.0]]]))
-        ...     read_flo(Path(folder, "a.flo")).flatten()
+        ...     path = Path(folder, "a.flo")
+        ...     _ = path.write_bytes(flo_bytes(torch.tensor([[[1.5]], [[-2.0]]])))
+        ...     read_flo(path).flatten()
         tensor([ 1.5000, -2.0000])
     """
     values = _values(path, flo_header(path), 2)
     is_known = (np.abs(values) < _LARGEST_FLOW).all(2, keepdims=True)
     values = np.where(is_known, values, np.float32(np.nan)).astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
-
-
-def write_flo(path: Path, flow: Tensor) -> None:
-    """Writes a flow (2, H, W) as a .flo file, what is not known as 1e10."""
-    values = flow.float().nan_to_num(nan=1e10).permute(1, 2, 0).contiguous().numpy().astype("<f4")
-    path.write_bytes(b"PIEH" + struct.pack("<2i", values.shape[1], values.shape[0]) + values.tobytes())
 
 
 def read_kitti_disparity(path: Path, *, max_pixels: int = MOST_PIXELS) -> Tensor:

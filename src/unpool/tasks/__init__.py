@@ -12,22 +12,26 @@ from unpool.task import Task, check_described
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.detection import Detection
+from unpool.tasks.flow import Flow
 from unpool.tasks.localization import Localization
 from unpool.tasks.people import People
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
+from unpool.tasks.stereo import Stereo
 from unpool.types import DataInfo, Samples
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
     "denoising": Denoising,
     "detection": Detection,
+    "flow": Flow,
     "localization": Localization,
     "people": People,
     "pose": Pose,
     "pose_coordinates": PoseCoordinates,
     "segmentation": Segmentation,
+    "stereo": Stereo,
 }
 
 

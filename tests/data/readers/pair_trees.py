@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tests.data.readers.files import encoded, pixels, written
-from unpool.data.dense_files import write_flo, write_pfm
+from unpool.ops.dense_bytes import flo_bytes, pfm_bytes
 
 SIZE = (40, 48)
 
@@ -38,7 +38,7 @@ def middlebury(root: Path) -> Path:
         for name in ("im0", "im1"):
             written(root / f"scene{i}" / f"{name}.png", encoded(pixels(*SIZE, 3, seed=2 * i + (name == "im1"))))
         for number in range(2):
-            write_pfm(root / f"scene{i}" / f"disp{number}.pfm", disparity(10 * i + number))
+            written(root / f"scene{i}" / f"disp{number}.pfm", pfm_bytes(disparity(10 * i + number)))
     return root
 
 
@@ -65,7 +65,7 @@ def flying_chairs(root: Path) -> Path:
         for number in (1, 2):
             written(root / "data" / f"{i:05d}_img{number}.ppm", encoded(pixels(*SIZE, 3, seed=2 * i + number), "PPM"))
         flow = torch.randn(2, *SIZE, generator=torch.Generator().manual_seed(i)) * 3
-        write_flo(root / "data" / f"{i:05d}_flow.flo", flow)
+        written(root / "data" / f"{i:05d}_flow.flo", flo_bytes(flow))
     written(root / "FlyingChairs_train_val.txt", b"1\n1\n2\n1\n2\n1\n")
     return root
 

@@ -14,14 +14,13 @@ from unpool.data.dense_files import (
     read_kitti_disparity,
     read_kitti_flow,
     read_pfm,
-    write_flo,
-    write_pfm,
 )
 from unpool.data.image_file import Unusable
 from unpool.data.readers.flying_chairs import FlyingChairs
 from unpool.data.readers.kitti import Kitti
 from unpool.data.readers.middlebury import Middlebury
 from unpool.errors import DataError
+from unpool.ops.dense_bytes import flo_bytes, pfm_bytes
 
 VALUES = np.array([[1.5, 2.0, 3.25], [4.0, np.inf, 6.0]], "f4")
 KNOWN = torch.tensor([[1.5, 2.0, 3.25], [4.0, torch.nan, 6.0]])
@@ -38,8 +37,7 @@ def test_pfm_of_either_byte_order_is_read_from_its_last_row(tmp_path, scale, ord
 
 
 def test_pfm_that_is_written_is_read_as_it_was(tmp_path):
-    write_pfm(tmp_path / "a.pfm", KNOWN)
-    assert same(read_pfm(tmp_path / "a.pfm"), KNOWN)
+    assert same(read_pfm(written(tmp_path / "a.pfm", pfm_bytes(KNOWN))), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +63,7 @@ def test_flo_has_u_before_v_and_its_own_word_for_what_is_not_known(tmp_path):
     head = struct.pack("<f2i", 202021.25, 2, 1)
     path = written(tmp_path / "a.flo", head + struct.pack("<4f", 3.0, -1.0, 1e10, 0.0))
     assert same(read_flo(path), torch.tensor([[[3.0, torch.nan]], [[-1.0, torch.nan]]]))
-    write_flo(tmp_path / "b.flo", read_flo(path))
-    assert same(read_flo(tmp_path / "b.flo"), read_flo(path))
+    assert same(read_flo(written(tmp_path / "b.flo", flo_bytes(read_flo(path)))), read_flo(path))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +171,7 @@ def test_pair_that_lacks_a_file_is_left_out_and_named(tmp_path, write, kind, mis
 def test_images_and_targets_of_other_sizes_are_named(tmp_path):
     middlebury(tmp_path)
     written(tmp_path / "scene0" / "im1.png", encoded(pixels(40, 47, 3)))
-    write_pfm(tmp_path / "scene1" / "disp0.pfm", disparity(0, (39, 48)))
+    written(tmp_path / "scene1" / "disp0.pfm", pfm_bytes(disparity(0, (39, 48))))
     reader = Middlebury(tmp_path, "val", val_share=1)
     for index, says in ((0, r"im1\.png: is 47x40 pixels, and scene0/im0\.png is 48x40"), (1, r"disp0\.pfm: is 48x39")):
         with pytest.raises(Unusable, match=says):

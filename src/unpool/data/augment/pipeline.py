@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unpool.data.augment.pair_targets import seen_in_mirror
 from unpool.data.augment.step import Bending, Colour, Finishing, Geometry, Joining, Step
 from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
@@ -73,8 +74,9 @@ class Augment:
     def __call__(self, samples: list[Sample], epoch: int) -> Batch:
         index = torch.stack([sample["index"] for sample in samples])
         samples, is_sized = self._joined(samples, index, epoch)
-        images = [sample["image"] for sample in samples]
         maps, windows = self._maps(samples, index, epoch, is_sized=is_sized)
+        samples = [seen_in_mirror(sample, matrix) for sample, matrix in zip(samples, maps, strict=True)]
+        images = [sample["image"] for sample in samples]
         colours = self._colours(images, index, epoch)
         batch = {"image": self._warp(images, maps, windows, colours=colours)}
         batch["valid_xyxy"] = torch.tensor([[0.0, 0.0, width, height] for height, width in windows])
