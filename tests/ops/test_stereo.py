@@ -2,6 +2,7 @@
 
 import torch
 
+from unpool.ops.semi_global import _along, semi_global
 from unpool.ops.stereo import (
     disparities_of,
     interpolated,
@@ -76,3 +77,26 @@ def test_median_is_that_of_the_square_with_borders_repeated():
     found = median_filtered(values, 3)
     assert found[0, 2, 3] == values[0, 1:4, 2:5].median()
     assert found[0, 0, 0] == values[0, [0, 0, 1]][:, [0, 0, 1]].median()
+
+
+def test_semi_global_follows_the_cheapest_way_of_all():
+    """Along a row of three pixels and three disparities, every way tried: the left end's cost is taken off again."""
+    scores = torch.rand(1, 3, 1, 3, generator=torch.Generator().manual_seed(2))
+    costs, (one, more) = -scores[0, :, 0], (0.1, 0.25)
+    price = [[0.0, one, more], [one, 0.0, one], [more, one, 0.0]]
+
+    def best(end, x):
+        if x == 0:
+            return float(costs[end, 0])
+        ways = [best(d, x - 1) + price[d][end] for d in range(3)]
+        return float(costs[end, x]) + min(ways) - min(best(d, x - 1) for d in range(3))
+
+    expected = [[best(d, x) for x in range(3)] for d in range(3)]
+    torch.testing.assert_close(_along(-scores, (one, more))[0, :, 0], torch.tensor(expected))
+
+
+def test_semi_global_without_penalties_leaves_the_winners():
+    scores = torch.rand(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert semi_global(scores, (0.0, 0.0)).argmax(1).equal(scores.argmax(1))
+    smooth = semi_global(scores, (0.5, 1.0)).argmax(1)
+    assert smooth.diff(dim=-1).ne(0).float().mean() < scores.argmax(1).diff(dim=-1).ne(0).float().mean()

@@ -22,6 +22,7 @@ from unpool.metrics.pixel_errors import PixelErrors
 from unpool.ops.dense_bytes import pfm_bytes
 from unpool.ops.drawing_motion import disparity_colours
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.semi_global import semi_global as agreed
 from unpool.ops.stereo import disparities_of
 from unpool.ops.tiling import predict_scores, tile_sides
 from unpool.task import Description, Exhibit
@@ -43,6 +44,7 @@ DISPARITIES = Interval(ge=4, le=1024)
 OFF = Interval(ge=0, le=100)  # pixels
 SCALE = Interval(ge=0.01, le=1000)
 Loss = Literal["hinge", "binary", "cross_entropy"]
+Penalties = Annotated[Sequence[Annotated[float, OFF]], PAIR] | None
 _MAPS = 2  # disparity, and whether it passed the check
 
 
@@ -57,6 +59,8 @@ class Stereo(Maps):
         negative: range of pixels by which the wrong one is off, to either side, as `dataset_neg` of the paper.
         margin: of "hinge".
         scale: what scores are multiplied by for "cross_entropy"; products of features of unit length need some.
+        semi_global: penalties [by one, by more] of a change of disparity between neighbours, in the unit of the scores,
+            for `ops.semi_global` in front of the winner; None takes the winner of each pixel by itself.
         preprocessing: what the images go through; must keep their size.
     """
 
@@ -77,6 +81,7 @@ class Stereo(Maps):
         negative: Annotated[Sequence[Annotated[float, OFF]], PAIR] = (1.5, 6.0),
         margin: Annotated[float, OFF] = 0.2,
         scale: Annotated[float, SCALE] = 20.0,
+        semi_global: Penalties = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
@@ -89,6 +94,7 @@ class Stereo(Maps):
         self.negative = check_range("task.negative", negative, OFF)
         self.margin = check_number("task.margin", margin, OFF)
         self.scale = check_number("task.scale", scale, SCALE)
+        self.penalties = None if semi_global is None else check_range("task.semi_global", semi_global, OFF)
         self.multiple = check_pairs("stereo", preprocessing).multiple
 
     @property
@@ -116,8 +122,7 @@ class Stereo(Maps):
         sides = tile_sides(model, multiple=self.multiple)
 
         def maps_of(part: Tensor) -> Tensor:
-            disparity, is_kept = disparities_of(to_float32(self.forward(model, {"image": part})))
-            return torch.stack([disparity, is_kept.float()], dim=1)
+            return self._maps_of(to_float32(self.forward(model, {"image": part})))
 
         return predict_scores(maps_of, batch["image"], limit=LIMIT, **sides)
 
@@ -187,11 +192,16 @@ class Stereo(Maps):
         Returns:
             disparity (B, H, W) float32, checked (B, H, W) bool; lists of B (H, W) where sizes differ.
         """
-        maps = output if output.shape[1] == _MAPS else torch.stack(disparities_of(output), dim=1).float()
+        maps = output if output.shape[1] == _MAPS else self._maps_of(output)
         return {
             "disparity": of_images(maps[:, 0], inputs),
             "checked": of_images(maps[:, 1] > 0.5, inputs),
         }
+
+    def _maps_of(self, scores: Tensor) -> Tensor:
+        """(B, 2, H, W): the disparity, and 1 where it passed the check."""
+        disparity, is_kept = disparities_of(scores if self.penalties is None else agreed(scores, self.penalties))
+        return torch.stack([disparity, is_kept.float()], dim=1)
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
         return {"disparity": prediction["disparity"], "checked": prediction["checked"]}

@@ -10,7 +10,7 @@ import torch
 from tests.data.readers.files import encoded, pixels, written
 from unpool.ops.dense_bytes import flo_bytes, pfm_bytes
 
-SIZE = (40, 48)
+SIZE, COUNT = (40, 48), 10
 
 
 def deep_png(values: np.ndarray) -> bytes:
@@ -34,7 +34,7 @@ def disparity(seed: int, size: tuple[int, int] = SIZE) -> torch.Tensor:
 
 
 def middlebury(root: Path) -> Path:
-    for i in range(6):
+    for i in range(COUNT):
         for name in ("im0", "im1"):
             written(root / f"scene{i}" / f"{name}.png", encoded(pixels(*SIZE, 3, seed=2 * i + (name == "im1"))))
         for number in range(2):
@@ -44,7 +44,7 @@ def middlebury(root: Path) -> Path:
 
 def kitti(root: Path) -> Path:
     folder = root / "training"
-    for i in range(6):
+    for i in range(COUNT):
         name = f"{i:06d}_10.png"
         for number, camera in enumerate(("image_2", "image_3")):
             written(folder / camera / name, encoded(pixels(*SIZE, 3, seed=3 * i + number)))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.data.readers.files import encoded, pixels, written
-from tests.data.readers.pair_trees import SIZE, deep_png, disparity, flying_chairs, kitti, middlebury
+from tests.data.readers.pair_trees import COUNT, SIZE, deep_png, disparity, flying_chairs, kitti, middlebury
 from unpool.data.dense_files import (
     read_flo,
     read_kitti_disparity,
@@ -115,7 +115,7 @@ def test_middlebury_knows_what_is_hidden_by_its_mask_or_by_both_disparities(tmp_
     assert bool(both[0]["hidden"][y, x]) == (abs(float(right[y, there] - left[y, x])) > 1)
     mask = np.full(SIZE, 255, np.uint8)
     mask[2, 3], mask[5, 6] = 128, 0
-    for i in range(6):
+    for i in range(COUNT):
         written(tmp_path / f"scene{i}" / "mask0nocc.png", encoded(mask))
         (tmp_path / f"scene{i}" / "disp1.pfm").unlink()
         (tmp_path / f"scene{i}" / "disp0.pfm").rename(tmp_path / f"scene{i}" / "disp0GT.pfm")
