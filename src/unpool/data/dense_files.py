@@ -50,10 +50,10 @@ def pfm_header(path: Path) -> Header:
         Unusable: it is no PFM, has three channels, or does not say its byte order.
         Unreadable: it cannot be read.
     """
-    found = _PFM.match(_bytes(path, _HEAD))
-    if found is None:
+    header = _PFM.match(_bytes(path, _HEAD))
+    if header is None:
         raise Unusable(printable(path), "no PFM: expected Pf, width and height, and a scale in its first lines")
-    kind, width, height, scale = found.groups()
+    kind, width, height, scale = header.groups()
     if kind == b"PF":
         raise Unusable(printable(path), "PFM has three channels (PF): expected disparities, one a pixel (Pf)")
     try:
@@ -65,7 +65,7 @@ def pfm_header(path: Path) -> Header:
         raise Unusable(
             printable(path), f"PFM has the scale {text}, whose sign says the byte order: expected -1 or 1, restore it"
         )
-    return Header(_checked(path, int(height), int(width)), found.end(), "<" if sign < 0 else ">")
+    return Header(_checked(path, int(height), int(width)), header.end(), "<" if sign < 0 else ">")
 
 
 def read_pfm(path: Path) -> Tensor:

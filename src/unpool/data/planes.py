@@ -123,10 +123,10 @@ def see(planes: Sequence[Plane], size_hw: tuple[int, int], *, second: bool) -> V
     owner, nearest, first_x, first_y = _front(planes, here_x, here_y, second=second)
     colours, there_x, there_y = np.zeros((*size_hw, 3), np.float32), here_x.copy(), here_y.copy()
     for number, plane in enumerate(planes):
-        is_own = owner == number
-        x, y = first_x[is_own], first_y[is_own]
-        colours[is_own] = plane.texture.at(x, y)
-        there_x[is_own], there_y[is_own] = (x, y) if second else moved(plane.there, x, y)
+        is_shown = owner == number
+        x, y = first_x[is_shown], first_y[is_shown]
+        colours[is_shown] = plane.texture.at(x, y)
+        there_x[is_shown], there_y[is_shown] = (x, y) if second else moved(plane.there, x, y)
     _, front, _, _ = _front(planes, there_x, there_y, second=not second)
     beside = (there_x < -0.5) | (there_y < -0.5) | (there_x >= width - 0.5) | (there_y >= height - 0.5)
     hidden = beside | (front > nearest + np.float32(_NEARER))

@@ -52,12 +52,12 @@ class FlyingChairs(ImageTwos):
         twos = [_two(folder + name) for name in first]
         list_file = root / LIST
         if list_file.is_file():
-            found = _listed(root, twos, list_file, split)
+            pairs = _listed(root, twos, list_file, split)
         else:
-            found = drawn_twos(root, twos, split, drawn, layout=f"{folder}00001_img1.ppm")
-        super().__init__(root, found.of_split, decoding=decoding, what="FlyingChairs")
+            pairs = drawn_twos(root, twos, split, drawn, layout=f"{folder}00001_img1.ppm")
+        super().__init__(root, pairs.of_split, decoding=decoding, what="FlyingChairs")
         self.set_files = (list_file,) if list_file.is_file() else ()
-        self.faults, self.origin = found.faults, found.origin
+        self.faults, self.origin = pairs.faults, pairs.origin
 
     def targets(self, index: int) -> Sample:
         """Returns the flow of a pair."""

@@ -61,12 +61,12 @@ class Kitti(ImageTwos):
             second = f"training/{cameras[1]}/{name}" if target == "disparity" else f"training/{cameras[0]}/{after}"
             twos.append(Two(first, second, tuple(f"training/{folder}/{name}" for folder in folders)))
         layout = f"training/{folders[0]}/000000_10.png"
-        found = drawn_twos(root, twos, split, Drawn.of(val_share, seed, together), layout=layout)
-        super().__init__(root, found.of_split, decoding=decoding, what="KITTI's")
+        pairs = drawn_twos(root, twos, split, Drawn.of(val_share, seed, together), layout=layout)
+        super().__init__(root, pairs.of_split, decoding=decoding, what="KITTI's")
         self._target = target
         self.gives = ("image", target, "hidden")
         self.target_bytes = 5 if target == "disparity" else 9
-        self.faults, self.origin = found.faults, found.origin
+        self.faults, self.origin = pairs.faults, pairs.origin
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a pair: what was measured, and which of it the other image does not show."""

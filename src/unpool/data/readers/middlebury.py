@@ -57,13 +57,13 @@ class Middlebury(ImageTwos):
         self._has_right = len(right) == len(scenes)
         self._has_mask = all((root / scene / _MASK).is_file() for scene in scenes)
         twos = [self._two(scene, left[scene], right.get(scene, "")) for scene in scenes]
-        found = drawn_twos(root, twos, split, Drawn.of(val_share, seed, together), layout="SCENE/im0.png")
-        super().__init__(root, found.of_split, decoding=decoding, what="Middlebury's")
+        pairs = drawn_twos(root, twos, split, Drawn.of(val_share, seed, together), layout="SCENE/im0.png")
+        super().__init__(root, pairs.of_split, decoding=decoding, what="Middlebury's")
         knows_hidden = self._has_mask or self._has_right
         others = ("other_disparity", "other_hidden") if self._has_right else ()
         self.gives = ("image", "disparity", *(("hidden",) if knows_hidden else ()), *others)
         self.target_bytes = 4 + knows_hidden + 5 * self._has_right
-        self.faults, self.origin = found.faults, found.origin
+        self.faults, self.origin = pairs.faults, pairs.origin
         if not knows_hidden:
             self.notes.append(
                 "not every scene has mask0nocc.png or disp1.pfm, so that what is hidden is not known: no figure is of "
