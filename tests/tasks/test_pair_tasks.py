@@ -152,3 +152,13 @@ def test_pictures_show_image_truth_answer_and_error(name, key, tmp_path):
     written = task.write(record, tmp_path / "x")
     assert (tmp_path / written[key]).stat().st_size > 4 * 32 * 32
     assert written[key] in task.brief(written)
+
+
+@pytest.mark.parametrize("loss", NETWORKS)
+def test_loss_is_least_where_the_true_disparity_scores_highest(loss):
+    task, _ = stereo(loss)
+    batch = batch_of(StereoScenes, GREY)
+    truth, every = batch["disparity"][:, None], torch.arange(10.0).view(1, 10, 1, 1)
+    likely = -(every - truth).abs() / 4
+    right, wrong = (total_loss(task.loss(scores, batch)) for scores in (likely, -likely))
+    assert right < 0.75 * wrong

@@ -9,6 +9,7 @@ import torch
 
 from tests.data.readers.files import encoded, pixels, written
 from tests.data.readers.pair_trees import COUNT, SIZE, deep_png, disparity, flying_chairs, kitti, middlebury
+from unpool.data.decode import decode_image
 from unpool.data.dense_files import (
     read_flo,
     read_kitti_disparity,
@@ -21,6 +22,7 @@ from unpool.data.readers.kitti import Kitti
 from unpool.data.readers.middlebury import Middlebury
 from unpool.errors import DataError
 from unpool.ops.dense_bytes import flo_bytes, pfm_bytes
+from unpool.types import RGB
 
 VALUES = np.array([[1.5, 2.0, 3.25], [4.0, np.inf, 6.0]], "f4")
 KNOWN = torch.tensor([[1.5, 2.0, 3.25], [4.0, torch.nan, 6.0]])
@@ -136,6 +138,8 @@ def test_kitti_pairs_cameras_for_disparity_and_frames_for_flow(tmp_path):
     ]
     assert names[0] == ["image_2/000000_10.png", "image_3/000000_10.png"]
     assert names[1] == ["image_2/000000_10.png", "image_2/000000_11.png"]
+    left, right = (decode_image(path, RGB) for path in stereo.files(0)[:2])
+    assert stereo[0]["image"].equal(torch.cat([left, right]))
     hidden = torch.zeros(SIZE, dtype=torch.bool)
     hidden[4:, :3] = True
     assert stereo[0]["hidden"].equal(hidden)

@@ -59,6 +59,7 @@ def test_disparities_beyond_the_image_score_least(name):
     network = models.build(name, width=8, num_classes=9)
     scores = network(torch.randn(1, 2, 5, 7))
     assert scores.shape == (1, 9, 5, 7)
+    assert isinstance(network.tower[-1], nn.Conv2d if "fast" in name else nn.ReLU)
     least = -1.0 if "fast" in name else -20.0
     assert all((scores[0, d, :, : min(d, 7)] == least).all() for d in range(9))
 
