@@ -20,8 +20,8 @@ def test_figures_are_those_of_a_hand_count():
     """Errors 0, 1, 2, 3.5 and, hidden, 10; a pixel of unknown truth counts nowhere, one off by exactly 1 is good."""
     figures = computed({"disparity": ANSWER[None]}, disparity=TRUTH[None], hidden=HIDDEN[None])
     assert figures == {
-        **{"bad1": 3 / 5, "bad3": 2 / 5, "epe": 16.5 / 5, "pixels": 5},
-        **{"bad1_visible": 2 / 4, "bad3_visible": 1 / 4, "epe_visible": 6.5 / 4, "pixels_visible": 4},
+        **{"bad1": 3 / 5, "bad3": 2 / 5, "epe": 16.5 / 5, "known_pixels": 5},
+        **{"bad1_visible": 2 / 4, "bad3_visible": 1 / 4, "epe_visible": 6.5 / 4, "known_pixels_visible": 4},
     }
 
 
@@ -30,7 +30,7 @@ def test_error_of_a_flow_is_a_length():
     truth[0, 1, 0, 1] = torch.nan  # one unknown number makes the pixel unknown
     answer = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
     figures = computed({"flow": answer}, flow=truth)
-    assert (figures["epe"], figures["bad3"], figures["pixels"]) == (5.0, 1.0, 1)
+    assert (figures["epe"], figures["bad3"], figures["known_pixels"]) == (5.0, 1.0, 1)
 
 
 def test_nothing_is_said_of_visible_pixels_where_what_is_hidden_is_not_known():

@@ -67,7 +67,7 @@ class PixelErrors:
 
         Returns:
             bad1, bad3: shares of pixels; epe: mean error in pixels; the same with `_visible`, None where nothing was
-            counted; pixels and pixels_visible.
+            counted; known_pixels and known_pixels_visible.
         """
         figures: dict[str, Any] = {}
         for kind, counts in self.counts.items():
@@ -75,5 +75,5 @@ class PixelErrors:
             number, total, *bad = counts.tolist()
             named = zip(THRESHOLDS, bad, strict=True)
             figures |= {f"bad{threshold}{end}": value / number if number else None for threshold, value in named}
-            figures |= {f"epe{end}": total / number if number else None, f"pixels{end}": int(number)}
+            figures |= {f"epe{end}": total / number if number else None, f"known_pixels{end}": int(number)}
         return figures
