@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-Plane2d = NDArray[np.float32]
+Plane2d = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 _CELLS = 64  # of a texture's table of random values, which repeats

@@ -62,7 +62,7 @@ def read_question(image: ImageLike | Sequence[ImageLike], decoding: Decoding, le
     Raises:
         DataError: as `read_image`; or the images of a pair have other sizes.
     """
-    if not isinstance(image, tuple | list):
+    if isinstance(image, ImageLike):
         return read_image(image, decoding, levels)
     return joined([read_image(one, decoding, levels) for one in image])
 

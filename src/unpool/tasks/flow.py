@@ -140,9 +140,9 @@ class Flow(Maps):
 
 def _lengths(flow: Tensor, truth: Tensor) -> Losses:
     """How far a flow (B, 2, h, w) is off the mean of the known truth (B, 2, H, W) in each of its cells."""
-    is_known = truth.isfinite().all(1, keepdim=True)
-    share = nn.functional.adaptive_avg_pool2d(is_known.float(), flow.shape[-2:])  # (B, 1, h, w)
-    mean = nn.functional.adaptive_avg_pool2d(truth.where(is_known, 0), flow.shape[-2:]) / share.clamp(min=1e-6)
+    is_known, size_hw = truth.isfinite().all(1, keepdim=True), (flow.shape[-2], flow.shape[-1])
+    share = nn.functional.adaptive_avg_pool2d(is_known.float(), size_hw)  # (B, 1, h, w)
+    mean = nn.functional.adaptive_avg_pool2d(truth.where(is_known, 0), size_hw) / share.clamp(min=1e-6)
     counts = share[:, 0] > 0.5
     lengths = ((flow - mean).square().sum(1) + _LEAST_SQUARE).sqrt()
     return {"epe": Term(lengths.where(counts, 0).sum(), counts.sum().float())}
