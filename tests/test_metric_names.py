@@ -25,7 +25,9 @@ SMALL |= {"train.memory_format": "contiguous"}
 def test_metrics_of_every_task_are_described_and_stand_apart_from_facts(name, monkeypatch):
     for key, kind in OWN_TASKS.items():
         monkeypatch.setitem(TASKS, key, kind)
-    task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
+    channels = 3 * TASKS[name].frames
+    sees = Preprocessing(channels=channels, mean=channels * (0.5,), std=channels * (0.25,))
+    task = tasks.build(name, INFO, options={}, preprocessing=sees)
     check_measured(task)
     assert FACTS.isdisjoint({*task.described, *task.metric().compute()})
 

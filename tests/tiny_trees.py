@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.data.readers import box_trees, imagenet_trees, trees
+from tests.data.readers import box_trees, imagenet_trees, pair_trees, trees
 
 CAMVID_CLASSES = 11
 
@@ -96,7 +96,10 @@ WRITERS = {
     "image_pairs": _image_pairs,
     "images": _images,
     "mnist": _mnist,
-    **{name: lambda root, rng, write=write: write(root) for name, write in box_trees.TREES.items()},
+    **{
+        name: lambda root, rng, write=write: write(root)
+        for name, write in {**box_trees.TREES, **pair_trees.TREES}.items()
+    },
     "voc_of_one": lambda root, rng: box_trees.voc_of_one(root),
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),

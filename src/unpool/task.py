@@ -140,6 +140,7 @@ class Task(nn.Module, ABC):
         views: the rows of `ops.views.VIEWS` whose answers it can average at test time.
         averages: what it averages of views and of networks, in words; of a `OneForward`.
         joins_networks: whether it can average the answers of several networks.
+        frames: image files that one question is about: 2 of a pair, whose channels are put behind one another.
     """
 
     best: str
@@ -156,6 +157,7 @@ class Task(nn.Module, ABC):
     views: tuple[str, ...] = ()
     averages: str = ""
     joins_networks: bool = False
+    frames: int = 1
 
     def __init_subclass__(cls) -> None:
         """Raises TypeError for a task whose answers could see the truth in evaluation."""

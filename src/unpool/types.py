@@ -17,7 +17,7 @@ CALIBRATING = -1  # in place of a fold: the pair chooses the threshold, and noth
 IGNORE = 255  # the mask value that no loss and no metric sees; every reader maps its own "void" to it
 
 BATCH_KEYS = {
-    "image": "(B, C, H, W) uint8 as decoded, float32 once prepared",
+    "image": "(B, C, H, W) uint8 as decoded, float32 once prepared; of pairs the second image's channels come last",
     "label": "(B,) int64 class",
     "mask": "(B, H, W) int64 class of each pixel, or IGNORE",
     "keypoints": "(B, K, 2) float32 x, y",
@@ -39,6 +39,11 @@ BATCH_KEYS = {
     "ignored": "list of B tensors (N, 6) float32 xyxy, area, 1 for a crowd, else 0: people that OKS-AP does not count",
     "replaced": "(B,) int64 position of the sample that could not be read, in whose stead this one is; -1 for none",
     "captions": "list of B tensors (T,) int64",
+    "disparity": "(B, H, W) float32 pixels by which the right image shows a point further left, NaN where not known",
+    "other_disparity": "(B, H, W) float32 the same of the right image's points, further right in the left one",
+    "flow": "(B, 2, H, W) float32 pixels to the right and down to where the second image shows it, NaN: not known",
+    "hidden": "(B, H, W) bool: the second image of a pair does not show it",
+    "other_hidden": "(B, H, W) bool: the first image of a pair does not show it; of the second image",
     "index": "(B,) int64 position in the reader",
     "area": "(B,) float32 pixels that the person covers",
     "size_hw": "(B, 2) int64 size of the image on which targets lie: as decoded, or the window of an augmentation",

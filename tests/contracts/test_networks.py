@@ -18,9 +18,11 @@ from unpool.models import (
     denoising,
     detection,
     embedding,
+    flow,
     localization,
     pose,
     segmentation,
+    stereo,
 )
 from unpool.tracing.recorder import tensors_of
 from unpool.types import AnchoredBoxes, ProposedRegions, RegionMaps
@@ -103,6 +105,7 @@ def small(name, **options):
     options = {**narrow, **SMALL.get(name, {}), **options}
     # what denoises gives as many channels as it gets
     classes = options.get("in_channels", MODELS[name].input[0]) if name in denoising.MODELS else 3
+    classes = 2 if name in flow.MODELS else classes  # to the right and down
     model = models.build(name, num_classes=classes, **options)
     for parameter in model.parameters():
         if parameter.dim() > 1 and not parameter.any():
@@ -135,6 +138,8 @@ def channels_of(name, in_channels):
         return [in_channels]
     if row.gives == "coordinates":
         return [2 * 3 for _ in shapes(row)]
+    if name in flow.MODELS:
+        return [2 for _ in shapes(row)]
     return [3 if shape[0] == row.classes else shape[0] for shape in shapes(row)]  # limbs stay as they are
 
 
@@ -337,7 +342,8 @@ def test_seed_decides_the_weights(name):
 
 
 @pytest.mark.parametrize(
-    "package", [backbones, classifiers, denoising, detection, embedding, localization, pose, segmentation]
+    "package",
+    [backbones, classifiers, denoising, detection, embedding, flow, localization, pose, segmentation, stereo],
 )
 def test_every_file_in_the_folder_is_listed(package):
     folder = Path(package.__file__).parent

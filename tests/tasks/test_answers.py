@@ -35,10 +35,10 @@ class Network(nn.Module):
 
     practice, box_weights = FOCAL, (1.0, 1.0, 1.0, 1.0)
 
-    def __init__(self, outputs, *, kind):
+    def __init__(self, outputs, *, kind, channels=3):
         super().__init__()
         torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, outputs, 3, padding=1)
+        self.conv = nn.Conv2d(channels, outputs, 3, padding=1)
         self.kind = kind
 
     def forward(self, image):
@@ -63,6 +63,7 @@ KINDS = {
     "denoising": "maps",
     "detection": "boxes",
     "embedding": "vector",
+    "flow": "maps",
     "instances": "masks",
     "localization": "located",
     "people": "fields",
@@ -70,6 +71,7 @@ KINDS = {
     "pose": "stages",
     "pose_coordinates": "coordinates",
     "segmentation": "maps",
+    "stereo": "maps",
 }
 IDENTITIES = cycle([torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])])
 
@@ -87,13 +89,13 @@ def masks(count):
     return torch.rand(count, SIDE, SIDE, generator=GENERATOR) < 0.5
 
 
-def network_of(task, kind):
+def network_of(task, kind, *, channels=3):
     """A network of that kind of output, in evaluation mode."""
     if kind in ("masks", "joints"):
         things = len(task.info.classes)
         of_joints = {"channels": task.outputs} if kind == "joints" else {}
         return Branched(things, of_boxes=kind, **of_joints).eval()
-    return Network(task.outputs, kind=kind).eval()
+    return Network(task.outputs, kind=kind, channels=channels).eval()
 
 
 def targets(name):
@@ -105,6 +107,7 @@ def targets(name):
         "instances": lambda: {**targets("detection"), "masks": [masks(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
         "embedding": lambda: {"identity": next(IDENTITIES)},
+        "flow": lambda: {"flow": 4 * torch.randn(B, 2, SIDE, SIDE, generator=GENERATOR)},
         "localization": lambda: {
             "boxes": list(points(B, 1, 2).flatten(2)),
             "labels": list(torch.randint(0, 3, (B, 1), **integers)),
@@ -114,6 +117,7 @@ def targets(name):
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
+        "stereo": lambda: {"disparity": 9 * torch.rand(B, SIDE, SIDE, generator=GENERATOR)},
     }[name]()
 
 
@@ -126,9 +130,11 @@ def equal(one, other):
 @pytest.mark.parametrize("name", list(TASKS))
 def test_answers_do_not_depend_on_targets(name):
     assert name in KINDS, f"add the kind of output of {name} to KINDS, and random targets to `targets`"
-    task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
-    network = network_of(task, KINDS[name])
-    image = torch.randn(B, 3, SIDE, SIDE, generator=GENERATOR)
+    channels = 3 * TASKS[name].frames
+    preprocessing = Preprocessing(channels=channels, mean=channels * (0.5,), std=channels * (0.25,))
+    task = tasks.build(name, INFO, options={}, preprocessing=preprocessing)
+    network = network_of(task, KINDS[name], channels=channels)
+    image = torch.randn(B, channels, SIDE, SIDE, generator=GENERATOR)
     known = {"image": image, "size_hw": torch.full((B, 2), SIDE), "index": torch.arange(B)}
     with torch.inference_mode():
         answers = [task.answer(network, known)]

@@ -11,6 +11,7 @@ from unpool.assemble.data import Data
 from unpool.assemble.processes import num_workers
 from unpool.data.augment import AUGMENTATIONS, Augment, Collate, Finishing, Geometry, Joining, OnDevice, Step
 from unpool.data.augment.on_device import require_alike
+from unpool.data.augment.pair_targets import refusal
 from unpool.data.labels import read_labels
 from unpool.data.loader import Loader, Order
 from unpool.data.noise import NOISES, AddNoise
@@ -158,6 +159,8 @@ def _require_stretched(recipe: Recipe) -> None:
 def _require_targets(recipe: Recipe, gives: Sequence[str]) -> None:
     """Raises RecipeError for an augmentation that needs other targets than the samples have, or all of a batch."""
     for name, kind in ((name, AUGMENTATIONS[name]) for name, _ in recipe.data.steps):
+        if reason := refusal(kind, gives):
+            raise RecipeError(f"data.augment has {name}, which {reason}: leave {name} out")
         if issubclass(kind, Geometry) and kind.reads_boxes and "boxes" not in gives:
             raise RecipeError(
                 f"data.augment has {name}, which chooses windows by boxes, and samples give {', '.join(gives)}: take "

@@ -18,10 +18,12 @@ from unpool.models import (
     denoising,
     detection,
     embedding,
+    flow,
     localization,
     pose,
     pretrained,
     segmentation,
+    stereo,
     timm_backbone,
 )
 from unpool.models.backbones import BACKBONES
@@ -37,7 +39,10 @@ _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default op
 
 _ROWS = (
     (classification, {**BACKBONES, **classifiers.MODELS}),
-    *((area, area.MODELS) for area in (segmentation, detection, localization, pose, denoising, embedding)),
+    *(
+        (area, area.MODELS)
+        for area in (segmentation, detection, localization, pose, denoising, embedding, stereo, flow)
+    ),
 )
 AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for
     area.__name__.rpartition(".")[2]: rows for area, rows in _ROWS

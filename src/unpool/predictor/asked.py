@@ -12,7 +12,7 @@ from typing import Any
 from unpool.data.findings import listing
 from unpool.data.image_file import printable
 from unpool.data.listing import is_image_name, walk
-from unpool.errors import DataError, require_files
+from unpool.errors import DataError, RecipeError, require_files
 from unpool.types import Fault
 
 LONGEST_STEM = 180  # bytes; file systems take 255 in all
@@ -44,6 +44,26 @@ def list_images(paths: Iterable[str | Path]) -> tuple[list[Path], dict[Path, str
     if asked.problems and len(asked.problems) == len(set(asked.images)):
         raise DataError(f"no image can be read:\n{reasons(asked.problems)}")
     return asked.images, asked.problems
+
+
+def require_pairs(paths: Sequence[str | Path], frames: int, *, task: str) -> None:
+    """The paths are the files of whole pairs, named one after the other; anything will do where `frames` is 1.
+
+    Raises:
+        RecipeError: a folder or a pattern, whose order would be a guess, or a number of files that makes no pairs.
+
+    Example:
+        >>> require_pairs(["left.png", "right.png"], 2, task="Stereo")
+    """
+    if frames == 1:
+        return
+    advice = "name the two files of each pair one after the other, first and second"
+    for path in map(Path, paths):
+        if path.is_dir() or (not path.exists() and any(sign in str(path) for sign in "*?[")):
+            what = "a folder" if path.is_dir() else "a pattern"
+            raise RecipeError(f"{printable(path)} is {what}, and {task} answers about pairs of images: {advice}")
+    if len(paths) % frames:
+        raise RecipeError(f"{task} answers about {frames} images at a time, and {len(paths)} are named: {advice}")
 
 
 class _Asked:

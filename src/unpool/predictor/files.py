@@ -17,8 +17,9 @@ from unpool.data.range_of_set import range_of_files
 from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
-from unpool.predictor.asked import IMAGES, LIST, VIEW, list_images, reasons, stems
+from unpool.predictor.asked import IMAGES, LIST, VIEW, list_images, reasons, require_pairs, stems
 from unpool.predictor.ensemble import Ensemble
+from unpool.predictor.images import joined
 from unpool.predictor.predictor import Predictor
 from unpool.predictor.table import as_csv
 
@@ -50,7 +51,8 @@ def write_predictions(
 
     Args:
         predictor: what to ask.
-        images: files, folders of them, or patterns; see `list_images`.
+        images: files, folders of them, or patterns; see `list_images`. Of a task on pairs, files: first and second in
+            turn, and a pair's pictures and files have the name of its first one.
         out: made where it is missing; no file in it is ever replaced.
         csv: whether to write predictions.csv too, a row an image.
         progress: called with (images done, images in all), first with none done.
@@ -60,23 +62,31 @@ def write_predictions(
         One record an image, in order: image, size_hw and the answer, or image and error.
 
     Raises:
-        RecipeError: a file to be written exists already.
+        RecipeError: a file to be written exists already, or images are no pairs and the task is about pairs.
         DataError: no image can be answered.
         EnvironmentFault: `out` cannot be written.
     """
     out = Path(out)
-    files, problems = list_images(images)
+    frames = predictor.task.frames
+    require_pairs(images, frames, task=type(predictor.task).__name__)
+    listed, problems = list_images(images)
+    files = listed[::frames]
+    seconds = [tuple(listed[i + 1 : i + frames]) for i in range(0, len(listed), frames)]
     names = stems(files)
     lists = [LIST, *([IMAGES] if predictor.task.results([]) else []), *([TABLE] if csv else [])]
     _refuse_existing(out, [*lists, *(f"{name}_{kind}" for name in names for kind in (*predictor.task.files, VIEW[1:]))])
     records: list[dict[str, Any]] = []
-    predictor = _with_range(predictor, [path for path in files if path not in problems])
+    predictor = _with_range(predictor, [path for path in listed if path not in problems])
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path, stem in zip(files, names, strict=True):
+        for path, others, stem in zip(files, seconds, names, strict=True):
             progress(len(records), len(files))
-            fails = path in problems
-            record = _failed(path, problems[path]) if fails else _predict_one(predictor, path, out, stem=stem)
+            fails = [one for one in (path, *others) if one in problems]
+            record = (
+                _failed(path, problems[fails[0]])
+                if fails
+                else _predict_one(predictor, path, out, stem=stem, others=others)
+            )
             records.append(record)
             on_answer(record, _brief(predictor, record))
         progress(len(records), len(files))
@@ -159,14 +169,20 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _predict_one(predictor: Predictor, path: Path, out: Path, *, stem: str) -> dict[str, Any]:
-    """The record of one image: its answer, or what kept it from one."""
+def _predict_one(
+    predictor: Predictor, path: Path, out: Path, *, stem: str, others: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """The record of one image, or of a pair with `others`: its answer, or what kept it from one."""
     size = "the image"
     try:
         with collected() as remarks:
             pixels = read_pixels(path, predictor.decoding)
+            if others:
+                rest = [read_pixels(other, predictor.decoding).image for other in others]
+                pixels = pixels._replace(image=joined([pixels.image, *rest]))
         size = f"an image of {pixels.image.shape[-1]}x{pixels.image.shape[-2]} pixels"
-        return _answer(predictor, path, pixels, out / stem, remarks=remarks)
+        record = _answer(predictor, path, pixels, out / stem, remarks=remarks)
+        return record | ({"second": printable(others[0])} if others else {})
     except EnvironmentFault:
         raise
     except (DataError, ModelFileError) as error:

@@ -1,6 +1,7 @@
 """Whatever a caller calls an image, as the uint8 tensor that a reader would have given."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,34 @@ def read_image(image: ImageLike, decoding: Decoding, levels: Levels | None = Non
     if isinstance(image, np.ndarray):
         return _from_array(image, decoding.channels)
     raise TypeError(f"{type(image).__name__} is no image: give a path, a PIL image, an array or a tensor")
+
+
+def read_question(image: ImageLike | Sequence[ImageLike], decoding: Decoding, levels: Levels | None = None) -> Tensor:
+    """(channels, H, W) uint8 of one image, or the channels of several of one size behind one another.
+
+    Args:
+        image: one, or the images of a pair.
+        decoding: of each image.
+        levels: as in `read_image`.
+
+    Raises:
+        DataError: as `read_image`; or the images of a pair have other sizes.
+    """
+    if isinstance(image, ImageLike):
+        return read_image(image, decoding, levels)
+    return joined([read_image(one, decoding, levels) for one in image])
+
+
+def joined(images: Sequence[Tensor]) -> Tensor:
+    """The channels of images (C, H, W) behind one another.
+
+    Raises:
+        DataError: they have other sizes.
+    """
+    sizes = [f"{image.shape[-1]}x{image.shape[-2]}" for image in images]
+    if len(set(sizes)) > 1:
+        raise DataError(f"images of {' and '.join(sizes)} pixels are asked about as a pair: both must have one size")
+    return torch.cat(list(images))
 
 
 def _from_file(path: Path, decoding: Decoding) -> Tensor:

@@ -23,7 +23,7 @@ from unpool.ops.phases import phase
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.tiling import Piece, declared_stride, pieces, predict_scores, resized_bands, tile_sides
 from unpool.predictor.answers import Answers
-from unpool.predictor.images import ImageLike, read_image
+from unpool.predictor.images import ImageLike, read_question
 from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
 from unpool.types import MOST_PIXELS, DataInfo, Decoding, Prediction
@@ -90,8 +90,9 @@ class Predictor:
 
     @property
     def decoding(self) -> Decoding:
-        """How image files are read: as in training, up to `max_pixels`."""
-        return replace(self.preprocessing.decoding, max_pixels=self.max_pixels)
+        """How image files are read, each of a pair by itself: as in training, up to `max_pixels`."""
+        channels = self.preprocessing.channels // self.task.frames
+        return replace(self.preprocessing.decoding, channels=channels, max_pixels=self.max_pixels)
 
     @property
     def device(self) -> torch.device:
@@ -99,13 +100,13 @@ class Predictor:
         weight = next(self.model.parameters(), None)
         return torch.device("cpu") if weight is None else weight.device
 
-    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:
+    def __call__(self, images: ImageLike | Sequence[ImageLike | Sequence[ImageLike]]) -> list[dict[str, Any]]:
         """One answer an image, in order.
 
         Args:
             images: one or many paths, PIL images, uint8 arrays (H, W, C) or uint8 tensors (C, H, W); of a network that
                 was trained on a plain data set also arrays and tensors as that gives them. Arrays and tensors of just
-                the size that it gave are not resized.
+                the size that it gave are not resized. Of a task on pairs, one pair (left, right) or many of them.
 
         Returns:
             What the task's `record` documents: names and plain numbers; maps as tensors of the size of the image;
@@ -117,15 +118,32 @@ class Predictor:
         Raises:
             DataError: an image cannot be used, or the network takes none of its size.
             ModelFileError: the network's answers are not finite.
+            ValueError: images are no pairs, and the task is about pairs.
         """
-        many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
-        paths = [Path(image) for image in many if isinstance(image, str | Path)]
+        many = self._questions(images)
+        every = [one for question in many for one in (question if isinstance(question, tuple | list) else [question])]
+        paths = [Path(image) for image in every if isinstance(image, str | Path)]
         decoding = range_of_files(paths, self.decoding)
         records = [self._asked(image, decoding) for image in many]
         return Answers(records, many, partial(self._drawn, decoding))
 
-    def _asked(self, image: ImageLike, decoding: Decoding) -> dict[str, Any]:
-        decoded = read_image(image, decoding, self.levels)
+    def _questions(self, images: Any) -> Sequence[Any]:
+        """The images that each answer is about: one, or a tuple of several."""
+        many = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+        frames = self.task.frames
+        if frames == 1:
+            return many
+        of_one = not any(isinstance(one, tuple | list) for one in many)
+        pairs = [many] if of_one else many
+        if any(not isinstance(pair, tuple | list) or len(pair) != frames for pair in pairs):
+            raise ValueError(
+                f"{type(self.task).__name__} answers about {frames} images at a time: give (first, second), or a list "
+                "of such pairs"
+            )
+        return pairs
+
+    def _asked(self, image: ImageLike | Sequence[ImageLike], decoding: Decoding) -> dict[str, Any]:
+        decoded = read_question(image, decoding, self.levels)
         is_of_set = self.levels is not None and isinstance(image, Tensor | np.ndarray)
         is_sized = is_of_set and tuple(decoded.shape[-2:]) == self.preprocessing.size_hw
         return (self.uncropped() if is_sized else self).predict(decoded)
@@ -136,9 +154,9 @@ class Predictor:
         asked.preprocessing = replace(self.preprocessing, crop=1.0)
         return asked
 
-    def _drawn(self, decoding: Decoding, image: ImageLike, record: dict[str, Any]) -> Tensor:
+    def _drawn(self, decoding: Decoding, image: ImageLike | Sequence[ImageLike], record: dict[str, Any]) -> Tensor:
         """The answer on its image, (3, H, W) uint8."""
-        shown = drawable(read_image(image, decoding, self.levels)).expand(3, -1, -1)
+        shown = drawable(read_question(image, decoding, self.levels)).expand(3, -1, -1)
         return self.task.draw(shown, self.task.thinned(record, 1))
 
     def predict(self, image: Tensor) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.detection import Detection
 from unpool.tasks.embedding import Embedding
+from unpool.tasks.flow import Flow
 from unpool.tasks.instances import Instances
 from unpool.tasks.localization import Localization
 from unpool.tasks.people import People
@@ -20,6 +21,7 @@ from unpool.tasks.people_in_boxes import PeopleInBoxes
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
 from unpool.tasks.segmentation import Segmentation
+from unpool.tasks.stereo import Stereo
 from unpool.types import DataInfo, Samples
 
 TASKS: dict[str, type[Task]] = {
@@ -27,6 +29,7 @@ TASKS: dict[str, type[Task]] = {
     "denoising": Denoising,
     "detection": Detection,
     "embedding": Embedding,
+    "flow": Flow,
     "instances": Instances,
     "localization": Localization,
     "people": People,
@@ -34,6 +37,7 @@ TASKS: dict[str, type[Task]] = {
     "pose": Pose,
     "pose_coordinates": PoseCoordinates,
     "segmentation": Segmentation,
+    "stereo": Stereo,
 }
 
 

@@ -17,7 +17,8 @@ from unpool.errors import RecipeError
 from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, DataInfo, Decoding
 
-GENERATED = {"box_scenes", "figures", "scenes"}
+GENERATED = {"box_scenes", "figures", "flow_scenes", "scenes", "stereo_scenes"}
+PAIRS = {"disparity", "flow"}  # targets of readers whose image is two, one behind the other
 ON_DISK = sorted(set(READERS) - GENERATED - {"dataset"})  # which reads no folder
 
 
@@ -91,6 +92,13 @@ def test_samples_are_what_the_reader_says_it_gives(reader):
             assert (sample["clean"].dtype, sample["clean"].shape) == (torch.uint8, sample["image"].shape)
 
 
+def test_targets_of_pairs_cover_the_first_image(reader):
+    for key in {"disparity", "flow", "hidden", "other_disparity", "other_hidden"} & set(reader.gives):
+        value = reader[0][key]
+        assert value.dtype == (torch.bool if "hidden" in key else torch.float32)
+        assert value.shape[-2:] == reader[0]["image"].shape[1:]
+
+
 def test_measure_and_targets_agree_with_the_sample(reader):
     for i in range(len(reader)):
         measure, sample = reader.measure(i), reader[i]
@@ -126,7 +134,7 @@ def test_info_survives_the_model_file(reader):
 
 
 def test_channels_are_those_asked_for(reader, tmp_path):
-    for channels in (1, 3):
+    for channels in (2, 6) if PAIRS & set(reader.gives) else (1, 3):
         again = type(reader)(tmp_path, "train", decoding=Decoding(channels=channels))
         assert again[0]["image"].shape[0] == channels
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.data.readers import box_trees, imagenet_trees
+from tests.data.readers import box_trees, imagenet_trees, pair_trees
 from tests.data.readers.files import encoded, pixels, run_lengths, written
 
 
@@ -203,4 +203,5 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "person_folders": person_folders,
     "person_pairs": person_pairs,
     **box_trees.TREES,
+    **pair_trees.TREES,
 }

@@ -37,7 +37,7 @@ class OnDevice:
 
     def __call__(self, samples: list[Sample], epoch: int) -> Batch:
         _require_one(samples)
-        _, plan = self._augment.planned(samples, epoch)
+        samples, plan = self._augment.planned(samples, epoch)
         decoded = {k: torch.stack([one[k] for one in samples]) for k in (*PICTURES, "mask") if k in samples[0]}
         lying = [{key: value for key, value in one.items() if key != "mask"} for one in samples]
         batch = self._augment.moved(lying, plan, decoded)

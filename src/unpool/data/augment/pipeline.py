@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unpool.data.augment.pair_targets import seen_in_mirror
 from unpool.data.augment.step import Bending, Colour, Finishing, Geometry, Joining, Step
 from unpool.data.augment.targets import stack_targets, warp_targets
 from unpool.data.draws import Draws
@@ -105,6 +106,7 @@ class Augment:
         index = torch.stack([sample["index"] for sample in samples])
         samples, is_sized = self._joined(samples, index, epoch)
         maps, windows = self._maps(samples, index, epoch, is_sized=is_sized)
+        samples = [seen_in_mirror(sample, matrix) for sample, matrix in zip(samples, maps, strict=True)]
         return samples, Plan(maps, windows, self._colours([sample["image"] for sample in samples], index, epoch))
 
     def moved(self, samples: list[Sample], plan: Plan, pictures: Batch) -> Batch:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from unpool.data.augment.pair_targets import PAIRS, move_pair_targets
 from unpool.ops import geometry
 from unpool.ops.bending import Map, linear
 from unpool.ops.boxes import areas
@@ -38,11 +39,7 @@ def warp_targets(
     who stands there is.
     """
     moved = {key: value for key, value in sample.items() if key != "image"}
-    if "mask" in sample:
-        moved["mask"] = warp(sample["mask"][None], matrix, size_hw, mode="nearest", fill=IGNORE)[0]
-    if "masks" in sample:
-        masks = sample["masks"].to(torch.uint8)
-        moved["masks"] = warp(masks, matrix, size_hw, mode="nearest").bool() if len(masks) else _none(size_hw)
+    moved |= _move_dense(sample, matrix, size_hw)
     if "keypoints" in sample:
         moved["keypoints"] = _move_keypoints(sample["keypoints"], matrix, flip_pairs)
     if "visible" in sample:
@@ -58,6 +55,19 @@ def warp_targets(
         moved["people"] = _move_keypoints(sample["people"], matrix, flip_pairs)
         is_left = _meets(moved["people"], size_hw)
     return moved | {key: moved[key][is_left] for key in _OF_ONE if key in moved and is_left is not None}
+
+
+def _move_dense(sample: Sample, matrix: Map, size_hw: tuple[int, int]) -> Sample:
+    """What has a value for each pixel, but images."""
+    moved: Sample = {}
+    if "mask" in sample:
+        moved["mask"] = warp(sample["mask"][None], matrix, size_hw, mode="nearest", fill=IGNORE)[0]
+    if "masks" in sample:
+        masks = sample["masks"].to(torch.uint8)
+        moved["masks"] = warp(masks, matrix, size_hw, mode="nearest").bool() if len(masks) else _none(size_hw)
+    if any(key in sample for key in PAIRS):
+        moved |= move_pair_targets(sample, matrix, size_hw)
+    return moved
 
 
 def _scaled_areas(sample: Sample, matrix: Map) -> Sample:

@@ -5,6 +5,7 @@ from typing import Any
 
 from unpool.data.box_scenes import BoxScenes
 from unpool.data.figures import Figures
+from unpool.data.pair_scenes import FlowScenes, StereoScenes
 from unpool.data.readers.boxes_csv import BoxesCsv
 from unpool.data.readers.camvid import CamVid
 from unpool.data.readers.cifar import Cifar
@@ -12,13 +13,16 @@ from unpool.data.readers.coco_instances import CocoInstances
 from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.coco_scenes import CocoScenes
 from unpool.data.readers.cub import Cub
+from unpool.data.readers.flying_chairs import FlyingChairs
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
 from unpool.data.readers.image_pairs import ImagePairs
 from unpool.data.readers.imagenet import ImageNet
 from unpool.data.readers.images import Images
+from unpool.data.readers.kitti import Kitti
 from unpool.data.readers.lfw import Lfw
 from unpool.data.readers.lsp import Lsp
+from unpool.data.readers.middlebury import Middlebury
 from unpool.data.readers.mnist import Mnist
 from unpool.data.readers.person_folders import PersonFolders
 from unpool.data.readers.person_pairs import PersonPairs
@@ -39,17 +43,22 @@ READERS: dict[str, Callable[..., Reader]] = {
     "cub": Cub,
     "dataset": dataset,
     "figures": Figures,
+    "flow_scenes": FlowScenes,
+    "flying_chairs": FlyingChairs,
     "folder": Folder,
     "folder_masks": FolderMasks,
     "image_pairs": ImagePairs,
     "imagenet": ImageNet,
     "images": Images,
+    "kitti": Kitti,
     "lfw": Lfw,
     "lsp": Lsp,
+    "middlebury": Middlebury,
     "mnist": Mnist,
     "person_folders": PersonFolders,
     "person_pairs": PersonPairs,
     "scenes": Scenes,
+    "stereo_scenes": StereoScenes,
     "voc": Voc,
     "yolo": Yolo,
 }

@@ -1,0 +1,50 @@
+"""Networks for flow: flows are pixels of the image at every level, and coarse ones are carried to the fine."""
+
+import torch
+from torch import nn
+
+from unpool import models
+
+
+def silent(predictors):
+    """The layers that give the flow, all of them giving none."""
+    for layer in predictors:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return predictors
+
+
+@torch.no_grad()
+def test_flow_of_the_coarsest_level_of_a_pyramid_is_sixteen_times_as_long_in_the_image():
+    network = models.build("flow_pyramid", width=8).eval()
+    layers = silent([decoder[-1] for decoder in network.decoders])
+    layers[-1].bias[:] = torch.tensor([1.0, -0.5])  # of stride 16
+    output = network(torch.rand(1, 6, 32, 64))
+    for flow in (output.logits, *output.auxiliary):
+        assert flow[0].flatten(1).T.unique(dim=0).tolist() == [[16.0, -8.0]]
+    assert [tuple(flow.shape[2:]) for flow in output.auxiliary] == [(16, 32), (8, 16), (4, 8), (2, 4)]
+
+
+@torch.no_grad()
+def test_finer_levels_of_a_pyramid_compare_what_the_coarse_flow_points_to():
+    """A frame and the same 16 pixels further right: with that flow known, the finest level sees no displacement."""
+    network = models.build("flow_pyramid", width=8).eval()
+    layers = silent([decoder[-1] for decoder in network.decoders])
+    layers[-1].bias[:] = torch.tensor([1.0, 0.0])
+    seen = []
+    network.decoders[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    wide = torch.rand(1, 3, 32, 112)
+    network(torch.cat([wide[..., 32:96], wide[..., 16:80]], dim=1))
+    middle, here = seen[0][:, 24], seen[0][:, 49:57]  # of 7 x 7 displacements; features of the first frame
+    inner = (slice(None), slice(4, 12), slice(4, 18))
+    torch.testing.assert_close(middle[inner], here.square().mean(1)[inner], rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_flow_of_flownet_is_scaled_once():
+    network = models.build("flownet_c", width=8).eval()
+    layers = silent(list(network.predict))
+    layers[-1].bias[:] = torch.tensor([0.5, 0.25])
+    output = network(torch.rand(1, 6, 64, 64))
+    assert output.logits[0, :, 5, 5].tolist() == [10.0, 5.0]
+    assert output.auxiliary[0].shape == (1, 2, 16, 16)
