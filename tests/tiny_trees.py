@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.data.readers import box_trees, imagenet_trees, trees
+from tests.data.readers import box_trees, imagenet_trees, text_trees, trees
 
 CAMVID_CLASSES = 11
 
@@ -97,6 +97,8 @@ WRITERS = {
     "images": _images,
     "mnist": _mnist,
     **{name: lambda root, rng, write=write: write(root) for name, write in box_trees.TREES.items()},
+    **{name: lambda root, rng, write=write: write(root) for name, write in text_trees.TREES.items()},
+    "digit_strings": _mnist,
     "voc_of_one": lambda root, rng: box_trees.voc_of_one(root),
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),

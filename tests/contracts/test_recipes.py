@@ -47,6 +47,7 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     small = dict(SMALL)
     if recipe.data.reader in WRITERS:
         small["data.root"] = str(write_tree(tree_of(recipe), tmp_path / "data"))
+        small |= {"data.count": 6} if "count" in signature(READERS[recipe.data.reader]).parameters else {}
     elif recipe.data.reader != "dataset":
         reader = recipe.data.reader
         known = signature(READERS[reader]).parameters

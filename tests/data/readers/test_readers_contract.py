@@ -15,9 +15,10 @@ from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.ops.targets import CLASS_TARGETS
+from unpool.ops.words import texts_of, words_of
 from unpool.types import IGNORE, DataInfo, Decoding
 
-GENERATED = {"box_scenes", "figures", "scenes"}
+GENERATED = {"box_scenes", "digit_strings", "figures", "scenes"}
 ON_DISK = sorted(set(READERS) - GENERATED - {"dataset"})  # which reads no folder
 
 
@@ -38,7 +39,10 @@ def reader(request, tmp_path, untouched):
     return READERS[request.param](root, "train")
 
 
-@pytest.mark.parametrize("name", ["boxes_csv", "folder", "folder_masks", "images", "image_pairs", "voc", "yolo"])
+@pytest.mark.parametrize(
+    "name",
+    ["boxes_csv", "captions_csv", "folder", "folder_masks", "folder_text", "images", "image_pairs", "voc", "yolo"],
+)
 def test_share_to_be_drawn_is_more_than_nothing_and_at_most_all(name, tmp_path):
     """Whether or not anything is drawn: a mistake in a recipe shows before the set changes."""
     root = TREES[name](tmp_path)
@@ -89,6 +93,17 @@ def test_samples_are_what_the_reader_says_it_gives(reader):
             assert (boxes[:, 2:] > boxes[:, :2]).all()
         if "clean" in sample:
             assert (sample["clean"].dtype, sample["clean"].shape) == (torch.uint8, sample["image"].shape)
+
+
+def test_captions_are_of_words_and_texts_of_the_alphabet(reader):
+    for i in range(len(reader)):
+        sample = reader[i]
+        if "captions" in sample:
+            assert sample["captions"].dtype == torch.uint8
+            assert all(words_of(text) for text in texts_of(sample["captions"]))
+        if "text" in sample:
+            assert sample["text"].dtype == torch.int64
+            assert ((sample["text"] >= 0) & (sample["text"] < len(reader.info.classes))).all()
 
 
 def test_measure_and_targets_agree_with_the_sample(reader):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.data.readers import box_trees, imagenet_trees
+from tests.data.readers import box_trees, imagenet_trees, text_trees
 from tests.data.readers.files import encoded, pixels, run_lengths, written
 
 
@@ -166,4 +166,5 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "lsp": lsp,
     "mnist": mnist,
     **box_trees.TREES,
+    **text_trees.TREES,
 }
