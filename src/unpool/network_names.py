@@ -20,6 +20,8 @@ OUTPUTS = {  # of networks, in words; `Variant.gives` in models/catalog.py says 
     "heatmaps": "a small map for each joint",
     "fields": "maps for joints and for limbs",
     "boxes": "any number of boxes, each with a class",
+    "strings": "scores of the characters, one after the other",
+    "words": "a score for each word that may come next",
     "scores_and_boxes": "one score for each class, and boxes of a known number of things",
 }
 

@@ -16,11 +16,13 @@ from unpool.models import (
     BACKBONES,
     MODELS,
     backbones,
+    captions,
     classifiers,
     denoising,
     detection,
     localization,
     pose,
+    reading,
     segmentation,
 )
 from unpool.tracing.recorder import tensors_of
@@ -128,10 +130,12 @@ def image_for(name, size_hw=ODD, batch=2):
 
 
 def channels_of(name, in_channels):
-    """Channels, or numbers, of each output of a small network."""
+    """Channels, or numbers, of each output of a small network; of a captioner the second is of its backbone."""
     row = MODELS[name]
     if name in denoising.MODELS:
         return [in_channels]
+    if row.gives == "words":
+        return [3, row.output[1][0] // 8]  # an eighth of the channels of its backbone
     if row.gives == "coordinates":
         return [2 * 3 for _ in shapes(row)]
     return [3 if shape[0] == row.classes else shape[0] for shape in shapes(row)]  # limbs stay as they are
@@ -333,7 +337,13 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("package", [backbones, classifiers, denoising, detection, localization, pose, segmentation])
+PACKAGES = [
+    *(backbones, captions, classifiers, denoising, detection),
+    *(localization, pose, reading, segmentation),
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_file_in_the_folder_is_listed(package):
     folder = Path(package.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "\nVARIANTS = " in path.read_text()}

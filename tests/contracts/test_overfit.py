@@ -5,11 +5,25 @@ from torch import nn
 
 from benchmarks import overfit, overfit_detectors
 from benchmarks.overfit import CASES, Case, build, learn
-from unpool.models import backbones, classifiers, denoising, detection, localization, pose, segmentation
+from unpool.models import (
+    backbones,
+    captions,
+    classifiers,
+    denoising,
+    detection,
+    localization,
+    pose,
+    reading,
+    segmentation,
+)
 
 MODULES = [
     *backbones.FAMILIES,
-    *(module for package in (classifiers, denoising, localization, pose, segmentation) for module in package.MODULES),
+    *(
+        module
+        for package in (captions, classifiers, denoising, localization, pose, reading, segmentation)
+        for module in package.MODULES
+    ),
 ]
 
 

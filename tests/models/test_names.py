@@ -46,6 +46,8 @@ def test_name_in_place_of_a_run_says_what_is_missing(name, says):
         ("maps", {"unet", "unet_valid", "fcn_resnet50_aux", "dncnn_s", "fcgn"}),
         ("heatmaps", {"hourglass1", "cpm", "simple_baselines"}),
         ("fields", {"openpose", "openpose_mpi"}),
+        ("words", {"caption_rnn", "caption_lstm", "caption_attention"}),
+        ("strings", {"crnn", "position_reader"}),
         ("boxes", {"fasterrcnn", "fasterrcnn_vgg16", "ssd300", "retinanet"}),
     ],
 )

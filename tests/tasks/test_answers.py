@@ -7,13 +7,27 @@ from torch import nn
 from unpool import tasks
 from unpool.models.detection.practice import FOCAL
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.words import as_bytes
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, LocatedBoxes, Stages
+from unpool.types import (
+    AnchoredBoxes,
+    Begun,
+    CoordinateStages,
+    DataInfo,
+    FieldStages,
+    LocatedBoxes,
+    ReadSteps,
+    SeenImage,
+    Spoken,
+    Stages,
+)
 
 B, SIDE = 3, 16
-INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
+INFO = DataInfo(
+    classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),), words=("dog", "runs", "fast")
+)
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -52,10 +66,42 @@ class Network(nn.Module):
             return FieldStages((maps[:, :2],), (maps,))
         if self.kind == "located":
             return LocatedBoxes(maps.mean((2, 3)), maps.amax((2, 3))[:, :1].expand(-1, 4) / 10)
+        if self.kind == "strings":
+            return ReadSteps(maps.mean(2))
         return maps
 
 
+class Speaker(nn.Module):
+    """A captioner whose words depend on the image and on the word before."""
+
+    seen = "mean colour"
+
+    def __init__(self, outputs):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(outputs, 4)
+        self.image, self.head = nn.Linear(3, 4), nn.Linear(4, outputs)
+        self.seeing = (self.image,)
+
+    def see(self, image):
+        return image.mean((2, 3))
+
+    def begin(self, features):
+        return Begun((self.image(features),))
+
+    def step(self, word, begun):
+        hidden = torch.tanh(begun.state[0] + self.words(word))
+        return Spoken(hidden, (hidden,))
+
+    def scores(self, hidden):
+        return self.head(hidden)
+
+    def forward(self, image):
+        return SeenImage(self.scores(self.begin(self.see(image)).state[0]), self.see(image))
+
+
 KINDS = {
+    "captions": "words",
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
@@ -63,6 +109,7 @@ KINDS = {
     "people": "fields",
     "pose": "stages",
     "pose_coordinates": "coordinates",
+    "reading": "strings",
     "segmentation": "maps",
 }
 
@@ -76,10 +123,17 @@ def boxes(count):
     return torch.cat([low, low + 4 + points(count) / 4], dim=1)
 
 
+def captions():
+    """One or two of random words for each image."""
+    chosen = torch.randint(0, 3, (B, 4), generator=GENERATOR).tolist()
+    return [[" ".join(INFO.words[i] for i in one), INFO.words[one[0]]] for one in chosen]
+
+
 def targets(name):
     """Random targets of the shapes that a task needs, other ones at each call."""
     integers = {"generator": GENERATOR, "dtype": torch.int64}
     return {
+        "captions": lambda: {"captions": [as_bytes(caption) for caption in captions()]},
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "denoising": lambda: {"clean": torch.rand(B, 3, SIDE, SIDE, generator=GENERATOR).mul(255).to(torch.uint8)},
@@ -90,6 +144,7 @@ def targets(name):
         "people": lambda: {"people": [points(n, 2) for n in (1, 2, 0)]},
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
+        "reading": lambda: {"text": [torch.randint(0, 3, (n,), **integers) for n in (1, 2, 3)]},
         "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
     }[name]()
 
@@ -104,7 +159,8 @@ def equal(one, other):
 def test_answers_do_not_depend_on_targets(name):
     assert name in KINDS, f"add the kind of output of {name} to KINDS, and random targets to `targets`"
     task = tasks.build(name, INFO, options={}, preprocessing=Preprocessing())
-    network = Network(task.outputs, kind=KINDS[name]).eval()
+    kind = KINDS[name]
+    network = (Speaker(task.outputs) if kind == "words" else Network(task.outputs, kind=kind)).eval()
     image = torch.randn(B, 3, SIDE, SIDE, generator=GENERATOR)
     known = {"image": image, "size_hw": torch.full((B, 2), SIDE), "index": torch.arange(B)}
     with torch.inference_mode():

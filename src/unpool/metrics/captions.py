@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from unpool.metrics.meteor import meteor
+from unpool.metrics.meteor_program import meteor
 from unpool.metrics.sentences import bleu, cider_d, rouge_l
 from unpool.ops.words import texts_of, words_of
 from unpool.types import Batch, Prediction
 
 
 class Described(NamedTuple):
-    """One image: its position in the reader, the words of the answer, and those of each reference."""
+    """One image: the words of the answer, and those of each reference."""
 
-    position: int
     answer: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
 
@@ -34,10 +33,9 @@ class CaptionScores:
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Adds a batch: in the prediction captions, numbers of words (T,) of each image, in the batch their texts."""
         for i, numbers in enumerate(prediction["captions"]):
-            position = int(batch["index"][i]) if "index" in batch else len(self.images)
             answer = tuple(self.words[number] for number in numbers.tolist())
             references = tuple(words_of(text) for text in texts_of(batch["captions"][i]))
-            self.images.append(Described(position, answer, references))
+            self.images.append(Described(answer, references))
 
     def merge(self, other: "CaptionScores") -> None:
         self.images += other.images
@@ -49,10 +47,9 @@ class CaptionScores:
             bleu1 to bleu4, rouge_l and meteor in 0..1, cider in 0..10; words: of an answer, on average; different:
             how many different answers there are, for each image.
         """
-        images = sorted(self.images)
-        answers, references = [one.answer for one in images], [one.references for one in images]
+        answers, references = [one.answer for one in self.images], [one.references for one in self.images]
         names = ("bleu1", "bleu2", "bleu3", "bleu4")
-        if not images:
+        if not answers:
             return dict.fromkeys((*names, "rouge_l", "cider", "words", "different"))
         return {
             **dict(zip(names, bleu(answers, references), strict=True)),

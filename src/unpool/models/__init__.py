@@ -13,6 +13,7 @@ from torch import nn
 from unpool.errors import RecipeError, UnpoolError, quoted, shortened
 from unpool.machine import free_bytes
 from unpool.models import (
+    captions,
     classification,
     classifiers,
     denoising,
@@ -20,6 +21,7 @@ from unpool.models import (
     localization,
     pose,
     pretrained,
+    reading,
     segmentation,
     timm_backbone,
 )
@@ -36,7 +38,7 @@ _LARGEST_BYTES = 4 << 30  # weights of a network of any row, with its default op
 
 _ROWS = (
     (classification, {**BACKBONES, **classifiers.MODELS}),
-    *((area, area.MODELS) for area in (segmentation, detection, localization, pose, denoising)),
+    *((area, area.MODELS) for area in (segmentation, detection, localization, pose, denoising, captions, reading)),
 )
 AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for
     area.__name__.rpartition(".")[2]: rows for area, rows in _ROWS

@@ -51,10 +51,10 @@ def test_vocabulary_that_no_word_is_frequent_enough_for_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
-        (TOKENS, "0.jpg#0\tA dog runs on the grass .", "0.jpg#0\t", "line 1: the caption is '', which has no word"),
-        (TOKENS, "0.jpg#0\tA dog runs on the grass .", "0.jpg#0\t. !", r"line 1: the caption is '\. !', which has no"),
-        (TOKENS, "0.jpg#0\t", "0.jpg 0 ", r"line 1 is '0\.jpg 0 A dog.*'; expected IMAGE#NUMBER, a tab"),
-        (TOKENS, "0.jpg#1\t", "0.jpg#0\t", r"line 2: caption 0 of 0\.jpg is there twice"),
+        (TOKENS, "0.jpg#0\tA dog runs on the grass .", "0.jpg#0\t", "line 5: the caption is '', which has no word"),
+        (TOKENS, "0.jpg#0\tA dog runs on the grass .", "0.jpg#0\t. !", r"line 5: the caption is '\. !', which has no"),
+        (TOKENS, "0.jpg#0\t", "0.jpg 0 ", r"line 5 is '0\.jpg 0 A dog.*'; expected IMAGE#NUMBER, a tab"),
+        (TOKENS, "0.jpg#1\t", "0.jpg#0\t", r"line 5: caption 0 of 0\.jpg is there twice"),
         (TRAIN, "0.jpg\n", "0.jpg\n0.jpg\n", r"lists 0\.jpg more than once"),
         (TRAIN, "0.jpg\n", "5.jpg\n", r"1 images are in both train and val, such as 5\.jpg"),
         (TRAIN, "0.jpg\n", "none.jpg\n", r"no caption of 1 images of Flickr_8k\.trainImages\.txt, such as none\.jpg"),

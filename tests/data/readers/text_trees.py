@@ -24,7 +24,7 @@ def flickr8k(root: Path) -> Path:
     lines = []
     for i in range(8):
         picture(root / "Flicker8k_Dataset" / f"{i}.jpg", i)
-        lines += [f"{i}.jpg#{k}\t{caption}\n" for k, caption in enumerate(captions_of(i))]
+        lines += [f"{i}.jpg#{k}\t{caption}\n" for k, caption in reversed(list(enumerate(captions_of(i))))]
     texts = root / "Flickr8k_text"
     written(texts / "Flickr8k.token.txt", "".join(lines).encode())
     for name, numbers in (("train", range(5)), ("dev", (5, 6)), ("test", (7,))):

@@ -82,9 +82,9 @@ def _files(root: Path, split: Split) -> tuple[Path, dict[str, Path]]:
     looked_for = [f"*.token.txt or *.token in {printable(root)}"]
     for folder in _TEXTS:
         tokens = sorted((root / folder).glob("*.token.txt")) + sorted((root / folder).glob("*.token"))
-        found = {part: sorted((root / folder).glob(f"*.{name}.txt")) for part, name in _LISTS.items()}
-        if tokens and found[split]:
-            return tokens[0], {part: paths[0] for part, paths in found.items() if paths}
+        lists = {part: sorted((root / folder).glob(f"*.{name}.txt")) for part, name in _LISTS.items()}
+        if tokens and lists[split]:
+            return tokens[0], {part: paths[0] for part, paths in lists.items() if paths}
     raise missing_split(root, split, [*looked_for, f"*.{_LISTS[split]}.txt, here or in {_TEXTS[0]}"])
 
 

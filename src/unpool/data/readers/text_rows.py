@@ -121,9 +121,9 @@ def read_tables(root: Path, split: Split, drawn: Drawn, *, stem: str) -> TextTab
         raise missing_split(root, split, [f"{SPLIT_NAMES[split][0]}.csv", f"{SPLIT_NAMES[split][0]}/{stem}.csv"])
     rows = {}
     for part, path in paths.items():
-        own = "" if path.parent == root else f"{path.parent.name}/"
+        inside = "" if path.parent == root else f"{path.parent.name}/"
         of_part: dict[str, list[TextRow]] = {}
-        for row in read_text_rows(root, path, folders=tuple(dict.fromkeys((own, "", "images/")))):
+        for row in read_text_rows(root, path, folders=tuple(dict.fromkeys((inside, "", "images/")))):
             of_part.setdefault(row.image, []).append(row)
         rows[part] = of_part
     require_apart(root, {part: list(images) for part, images in rows.items()}, source)
