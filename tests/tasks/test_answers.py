@@ -89,7 +89,10 @@ class Speaker(nn.Module):
     def begin(self, features):
         return Begun((self.image(features),))
 
-    def step(self, word, begun):
+    def drawn(self, images):
+        return None
+
+    def step(self, word, begun, kept=None):
         hidden = torch.tanh(begun.state[0] + self.words(word))
         return Spoken(hidden, (hidden,))
 

@@ -14,7 +14,8 @@ from unpool.tasks.caption_search import search
 from unpool.tasks.captions import Captions
 from unpool.tasks.word_vectors import read_vectors, skip_gram
 from unpool.training.step import total_loss
-from unpool.types import Backbone, Begun, DataInfo, Spoken
+from unpool.training.whole_batch import as_one
+from unpool.types import Backbone, Begun, DataInfo, Part, Spoken
 
 INFO = DataInfo(words=("a", "dog", "runs", "cat"))  # numbers 1 to 4 of the network, 0 being the end
 IMAGES = torch.rand(3, 3, 8, 12, generator=torch.Generator().manual_seed(0))
@@ -67,13 +68,26 @@ def test_each_word_is_predicted_from_those_before_it_and_the_end_from_the_last(n
                 begun, count = Begun(spoken.state, begun.fixed), count + 1
                 looked = looked + spoken.weights if spoken.weights is not None else 0.0
             uneven += (1 - looked).square().sum().item() if name == "caption_attention" else 0.0
-    assert float(losses["cross_entropy"].sum) == pytest.approx(nats, rel=1e-5)
+    assert losses["cross_entropy"].sum.item() == pytest.approx(nats, rel=1e-5)
     assert float(losses["cross_entropy"].count) == count == 11
     if name == "caption_attention":
-        assert float(losses["attention"].sum) == pytest.approx(uneven, rel=1e-5)
+        assert losses["attention"].sum.item() == pytest.approx(uneven, rel=1e-5)
         assert losses["attention"].weight == 2.0
     else:
         assert losses.keys() == {"cross_entropy"}
+
+
+def test_several_processes_drop_what_one_does():
+    """The losses of the parts of a batch, as two processes with the same seed draw them, add up to those of one."""
+    network, task = captioner("caption_lstm", dropout=0.5).train(), Captions(INFO)
+    whole = batch()
+    sums = []
+    for first, count in ((0, 3), (0, 2), (2, 1)):
+        torch.manual_seed(7)
+        part = {key: value[first : first + count] for key, value in whole.items()}
+        with as_one(None if count == 3 else Part(first, count, 3), norms=False):
+            sums.append(task.losses(network, part)["cross_entropy"].sum.item())
+    assert sums[0] == pytest.approx(sums[1] + sums[2], rel=1e-5)
 
 
 class Table:

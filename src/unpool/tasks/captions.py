@@ -45,7 +45,8 @@ class Captioning(Protocol):
     def seeing(self) -> Sequence[nn.Module]: ...
     def see(self, image: Tensor) -> Tensor: ...
     def begin(self, features: Tensor) -> Begun: ...
-    def step(self, word: Tensor, begun: Begun) -> Spoken: ...
+    def step(self, word: Tensor, begun: Begun, kept: tuple[Tensor, ...] | None = None) -> Spoken: ...
+    def drawn(self, images: int) -> tuple[Tensor, ...] | None: ...
     def scores(self, hidden: Tensor) -> Tensor: ...
     def __call__(self, image: Tensor) -> SeenImage: ...
 
@@ -153,7 +154,7 @@ class Captions(Task):
         before, after = _steps([sentences[i] for i in order], device=batch["image"].device)
         begun = speaker.begin(self.features.of(speaker, batch["image"]))
         begun = Begun(*(tuple(part[owner] for part in parts) for parts in begun))
-        hidden, looked = _speak(speaker, begun, before)
+        hidden, looked = _speak(speaker, begun, before, owner, images=len(counts))
         logits = speaker.scores(hidden)
         self._check(logits)
         with torch.autocast(logits.device.type, enabled=False):
@@ -269,14 +270,21 @@ def _steps(sentences: Sequence[Sequence[int]], *, device: torch.device) -> tuple
     )
 
 
-def _speak(speaker: Captioning, begun: Begun, before: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """What the network gives at every step of every sentence, step by step, and the sum of what each looked at."""
+def _speak(
+    speaker: Captioning, begun: Begun, before: Sequence[Tensor], owner: Tensor, *, images: int
+) -> tuple[Tensor, Tensor | None]:
+    """What the network gives at every step of every sentence, step by step, and the sum of what each looked at.
+
+    `owner` is the image of each sentence.
+    """
     hidden: list[Tensor] = []
     looked: Tensor | None = None
     total = len(before[0])
     for words in before:
         going = len(words)
-        spoken = speaker.step(words, Begun(*(tuple(part[:going] for part in parts) for parts in begun)))
+        drawn = speaker.drawn(images)
+        kept = None if drawn is None else tuple(factors[owner[:going]] for factors in drawn)
+        spoken = speaker.step(words, Begun(*(tuple(part[:going] for part in parts) for parts in begun)), kept)
         begun = Begun(spoken.state, begun.fixed)
         hidden.append(spoken.hidden)
         if spoken.weights is not None:

@@ -107,15 +107,23 @@ def test_forward_gives_the_scores_of_the_first_word_and_the_features(name, optio
 
 @pytest.mark.parametrize(("name", "options"), NAMES.items())
 def test_dropout_lies_between_layers_and_not_from_step_to_step(name, options):
-    """A tenth of nothing is dropped of the state: two steps of an undropped word are those of evaluation."""
-    network = captioner(name, **options, dropout=1.0).train()
-    still = captioner(name, **options, dropout=1.0)
-    features = still.see(IMAGE)
-    nn.init.zeros_(network.words.weight), nn.init.zeros_(still.words.weight)
-    begun = [one.begin(features) for one in (still, still)]
-    word = torch.tensor([0, 0])
-    state, other = (one.step(word, start).state for one, start in zip((network, still), begun, strict=True))
-    torch.testing.assert_close(state, other)
+    """All of the layer before the scores is dropped: the state goes on as if nothing were."""
+    network = captioner(name, **options)
+    begun, word = network.begin(network.see(IMAGE)), torch.tensor([1, 2])
+    plain = network.step(word, begun)
+    dropped = network.step(word, begun, (torch.ones(2, 5), torch.zeros(2, 7)))
+    assert all(torch.equal(one, other) for one, other in zip(plain.state, dropped.state, strict=True))
+    assert not torch.equal(plain.hidden, dropped.hidden)
+    assert not torch.equal(plain.state[0], network.step(word, begun, (torch.zeros(2, 5), torch.ones(2, 7))).state[0])
+
+
+@pytest.mark.parametrize(("name", "options"), NAMES.items())
+def test_dropout_draws_a_row_for_each_image_in_training_alone(name, options):
+    network = captioner(name, **options, dropout=0.5)
+    assert network.drawn(3) is None
+    kept = network.train().drawn(300)
+    assert [tuple(factors.shape) for factors in kept] == [(300, 5), (300, 7)]
+    assert all(set(factors.unique().tolist()) == {0.0, 2.0} for factors in kept)
 
 
 def test_weights_of_vgg_s_hidden_layers_are_those_of_its_classifier(tmp_path):

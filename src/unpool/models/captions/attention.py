@@ -10,7 +10,7 @@ The paper does not say how large its layers are; 512 is that of its release for 
 import torch
 from torch import Tensor, nn
 
-from unpool.models.captions.captioner import FLICKR8K, MapCaptioner
+from unpool.models.captions.captioner import FLICKR8K, Kept, MapCaptioner
 from unpool.models.catalog import Variant
 from unpool.types import Backbone, Begun, Spoken
 
@@ -23,7 +23,7 @@ class CaptionAttention(MapCaptioner):
         num_classes: words and the end.
         embedding: numbers of a word's vector.
         hidden: units of the LSTM and of the attention.
-        dropout: share of a word's vector, and of the layer before the scores, that is dropped.
+        dropout: share of a word's vector, and of the LSTM's output, that is dropped.
         at_stride: of the map.
     """
 
@@ -61,14 +61,15 @@ class CaptionAttention(MapCaptioner):
         state = torch.tanh(self.start_hidden(mean)), torch.tanh(self.start_cell(mean))
         return Begun(state, (features, self.keys(parts)))
 
-    def step(self, word: Tensor, begun: Begun) -> Spoken:
+    def step(self, word: Tensor, begun: Begun, kept: Kept | None = None) -> Spoken:
         (hidden, cell), (features, keys) = begun.state, begun.fixed
         energy = self.energy(torch.tanh(keys + self.query(hidden)[:, None]))[..., 0]  # (B, h*w)
         weights = energy.softmax(1)
         context = torch.sigmoid(self.gate(hidden)) * torch.einsum("bl,bcl->bc", weights, features.flatten(2))
-        vectors = self.vectors(word)
+        vectors = self.vectors(word, kept)
         hidden, cell = self.recurrent(torch.cat([vectors, context], dim=1), (hidden, cell))
-        output = torch.tanh(vectors + self.out_hidden(self.dropout(hidden)) + self.out_context(context))
+        said = hidden if kept is None else hidden * kept[1]
+        output = torch.tanh(vectors + self.out_hidden(said) + self.out_context(context))
         return Spoken(output, (hidden, cell), weights.unflatten(1, features.shape[2:]))
 
 

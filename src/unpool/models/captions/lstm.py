@@ -7,7 +7,7 @@ which the mean of the last map is taken; its LSTM has no biases, torch's has two
 
 from torch import Tensor, nn
 
-from unpool.models.captions.captioner import FLICKR8K, Captioner
+from unpool.models.captions.captioner import FLICKR8K, Captioner, Kept
 from unpool.models.catalog import Variant
 from unpool.types import Backbone, Begun, Spoken
 
@@ -40,9 +40,9 @@ class CaptionLstm(Captioner):
     def begin(self, features: Tensor) -> Begun:
         return Begun(tuple(self.recurrent(self.dropout(self.image(features)))))
 
-    def step(self, word: Tensor, begun: Begun) -> Spoken:
-        hidden, cell = self.recurrent(self.vectors(word), (begun.state[0], begun.state[1]))
-        return Spoken(hidden, (hidden, cell))
+    def step(self, word: Tensor, begun: Begun, kept: Kept | None = None) -> Spoken:
+        hidden, cell = self.recurrent(self.vectors(word, kept), (begun.state[0], begun.state[1]))
+        return Spoken(hidden if kept is None else hidden * kept[1], (hidden, cell))
 
 
 VARIANTS = {

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from unpool.models.captions.captioner import FLICKR8K, Captioner
+from unpool.models.captions.captioner import FLICKR8K, Captioner, Kept
 from unpool.models.catalog import Variant
 from unpool.models.classification import vgg_head
 from unpool.types import Backbone, Begun, Spoken
@@ -63,10 +63,10 @@ class CaptionRnn(Captioner):
         image = self.image(features)
         return Begun((torch.zeros_like(image), image))
 
-    def step(self, word: Tensor, begun: Begun) -> Spoken:
+    def step(self, word: Tensor, begun: Begun, kept: Kept | None = None) -> Spoken:
         hidden, image = begun.state
-        hidden = torch.relu(self.input(self.vectors(word)) + self.recurrent(hidden) + image)
-        return Spoken(hidden, (hidden, torch.zeros_like(image)))
+        hidden = torch.relu(self.input(self.vectors(word, kept)) + self.recurrent(hidden) + image)
+        return Spoken(hidden if kept is None else hidden * kept[1], (hidden, torch.zeros_like(image)))
 
 
 def _row(image: Image, params: int, features: int) -> Variant:
