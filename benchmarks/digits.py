@@ -17,7 +17,7 @@ import torch
 import unpool
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from benchmarks.series import Ended, shown, trained
-from unpool.data.digit_strings import DigitStrings
+from unpool.data.readers.digit_strings import DigitStrings
 from unpool.metrics.strings import StringScores
 
 RECIPES = {"digits_ctc": "CTC", "digits_positions": "one head a position"}

@@ -1,6 +1,7 @@
 """What a captioner learns, how captions are searched, and where features and vectors of words come from."""
 
 import logging
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -19,8 +20,12 @@ from unpool.types import Backbone, Begun, DataInfo, Part, Spoken
 
 INFO = DataInfo(words=("a", "dog", "runs", "cat"))  # numbers 1 to 4 of the network, 0 being the end
 IMAGES = torch.rand(3, 3, 8, 12, generator=torch.Generator().manual_seed(0))
-CAPTIONS = (["A dog runs.", "a dog"], ["the cat runs"], ["birds"])  # "the" and "birds" are not in the vocabulary
-NUMBERS = ([[1, 2, 3], [1, 2]], [[4, 3]], [[]])
+CAPTIONS = (
+    ["A dog runs.", "a dog"],
+    ["the cat runs, a dog runs"],
+    ["birds"],
+)  # "the" and "birds" are not in the vocabulary
+NUMBERS = ([[1, 2, 3], [1, 2]], [[4, 3, 1, 2, 3]], [[]])
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +74,7 @@ def test_each_word_is_predicted_from_those_before_it_and_the_end_from_the_last(n
                 looked = looked + spoken.weights if spoken.weights is not None else 0.0
             uneven += (1 - looked).square().sum().item() if name == "caption_attention" else 0.0
     assert losses["cross_entropy"].sum.item() == pytest.approx(nats, rel=1e-5)
-    assert float(losses["cross_entropy"].count) == count == 11
+    assert float(losses["cross_entropy"].count) == count == 14
     if name == "caption_attention":
         assert losses["attention"].sum.item() == pytest.approx(uneven, rel=1e-5)
         assert losses["attention"].weight == 2.0
@@ -137,6 +142,29 @@ def test_beam_of_one_is_the_greedy_loop_written_out(name):
             assert (answer["captions"][i] + 1).tolist() == words
             assert float(answer["score"][i]) == pytest.approx(score, abs=1e-5)
             assert len(answer["attention"][i]) == len(words)
+
+
+def test_wide_beam_finds_the_likeliest_of_all_captions():
+    """All captions of up to three words, each by itself; large weights, so that every word changes what follows."""
+    network = captioner("caption_lstm").eval()
+    with torch.no_grad():
+        for weights in (network.words.weight, network.head.weight, network.image.weight):
+            weights.mul_(12)
+    ended = [[*words, 0] for count in range(3) for words in product(range(1, 5), repeat=count)]
+    captions = [*ended, *(list(words) for words in product(range(1, 5), repeat=3))]
+    with torch.inference_mode():
+        likeliest = search(network, network.begin(network.see(IMAGES)), beam=100, longest=3)
+        for i, image in enumerate(IMAGES):
+            shares = {}
+            for caption in captions:
+                begun, shares[tuple(caption)] = network.begin(network.see(image[None])), 0.0
+                for before, after in pairwise([0, *caption]):
+                    spoken = network.step(torch.tensor([before]), begun)
+                    begun = Begun(spoken.state)
+                    shares[tuple(caption)] += float(network.scores(spoken.hidden).log_softmax(1)[0, after])
+            best = max(shares, key=lambda caption: shares[caption])
+            assert likeliest.words[i].tolist() == [word for word in best if word]
+            assert float(likeliest.score[i]) == pytest.approx(shares[best], abs=1e-4)
 
 
 def test_answers_of_two_images_are_those_of_each_alone_with_a_beam():

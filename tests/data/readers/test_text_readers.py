@@ -10,10 +10,10 @@ import torch
 from tests.data.readers.files import written
 from tests.data.readers.text_trees import captions_csv, captions_of, coco_captions, flickr8k, folder_text, picture
 from tests.data.readers.trees import idx, mnist
-from unpool.data.digit_strings import DigitStrings
 from unpool.data.readers import READERS
 from unpool.data.readers.captions_csv import CaptionsCsv
 from unpool.data.readers.coco_captions import CocoCaptions
+from unpool.data.readers.digit_strings import DigitStrings
 from unpool.data.readers.flickr8k import Flickr8k
 from unpool.data.readers.folder_text import FolderText
 from unpool.errors import DataError, RecipeError

@@ -103,6 +103,8 @@ def test_forward_gives_the_scores_of_the_first_word_and_the_features(name, optio
     torch.testing.assert_close(seen.scores, network.scores(first.hidden))
     assert seen.scores.shape == (2, WORDS)
     assert network.seeing == (network.backbone,)
+    last = network.backbone(IMAGE)[-1]
+    torch.testing.assert_close(seen.features, last if options else last.mean((2, 3)))
 
 
 @pytest.mark.parametrize(("name", "options"), NAMES.items())

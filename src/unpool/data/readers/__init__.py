@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from unpool.data.box_scenes import BoxScenes
-from unpool.data.digit_strings import DigitStrings
 from unpool.data.figures import Figures
 from unpool.data.readers.boxes_csv import BoxesCsv
 from unpool.data.readers.camvid import CamVid
@@ -15,6 +14,7 @@ from unpool.data.readers.coco_instances import CocoInstances
 from unpool.data.readers.coco_people import CocoPeople
 from unpool.data.readers.coco_scenes import CocoScenes
 from unpool.data.readers.cub import Cub
+from unpool.data.readers.digit_strings import DigitStrings
 from unpool.data.readers.flickr8k import Flickr8k
 from unpool.data.readers.folder import Folder
 from unpool.data.readers.folder_masks import FolderMasks
