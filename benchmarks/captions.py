@@ -11,16 +11,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
+from torch import Tensor
 
 import unpool
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from benchmarks.series import Ended, shown, trained
 from unpool.data.decode import decode_image
 from unpool.data.readers.flickr8k import Flickr8k
-from unpool.ops.drawing_captions import attention_sheet, words_below
+from unpool.ops.drawing_captions import looked_at, words_below
 from unpool.ops.drawing_sheet import draw_sheet
 from unpool.ops.words import texts_of
 from unpool.types import RGB
@@ -36,7 +37,7 @@ PUBLISHED = {
     "flickr8k_lstm": "63 (BLEU-1), same data as above",
     "flickr8k_attention": "67 and 19.5, same data as above",
 }
-SEEDS, PICTURES, LOOKED_AT = 3, 20, 4
+SEEDS, PICTURES, LOOKED_AT, WORDS = 3, 20, 4, 12
 METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "cider", "rouge_l", "different")
 
 
@@ -84,13 +85,19 @@ def sheets(series: Series, data: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if "attention" in answers[0]:
         looked = zip(images[:LOOKED_AT], answers[:LOOKED_AT], strict=True)
-        parts = [attention_sheet(image, answer["words"], answer["attention"]) for image, answer in looked]
-        _write(folder / f"{series.recipe}-attention.jpg", [[("", part)] for part in parts])
+        rows = [[("", image), *_words(image, answer)] for image, answer in looked]
+        _write(folder / f"{series.recipe}-attention.jpg", rows)
     _write(target, [[("", one) for one in pictures[first : first + 5]] for first in range(0, len(pictures), 5)])
 
 
-def _write(path: Path, rows: Sequence[Sequence[tuple[str, object]]]) -> None:
-    sheet = draw_sheet(rows)  # type: ignore[arg-type]
+def _words(image: Tensor, answer: dict[str, Any]) -> list[tuple[str, Tensor]]:
+    """The image once for each of the first words, bright where the network looked."""
+    looked = zip(answer["words"][:WORDS], answer.get("attention", ()), strict=False)
+    return [(word, looked_at(image, weights)) for word, weights in looked]
+
+
+def _write(path: Path, rows: Sequence[Sequence[tuple[str, Tensor]]]) -> None:
+    sheet = draw_sheet(rows)
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path, quality=90)
     print(path, flush=True)
 

@@ -11,7 +11,7 @@ class Sides(torch.utils.data.Dataset):  # a data set of your own: (image, its ca
         return len(self.noise)
 
     def __getitem__(self, index):
-        image = self.noise[index] + (torch.arange(32) // 16 == index % 2)
+        image = (self.noise[index] + (torch.arange(32) // 16 == index % 2)).clamp(max=1)
         return image, ["light on the left, dark on the right", "dark on the left, light on the right"][index % 2]
 
 
