@@ -24,9 +24,13 @@ def texts(scores):
     return total
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_wide_beam_finds_the_likeliest_text_with_its_probability(seed):
-    scores = 1.5 * torch.randn(3, 4, generator=torch.Generator().manual_seed(seed))
+SCORES = {f"seed{i}": 1.5 * torch.randn(3, 4, generator=torch.Generator().manual_seed(i)) for i in range(5)}
+SCORES["repeat"] = torch.tensor([[0.0, 2.0, 0.0, 0.5], [2.0, 0.0, 2.0, 0.5], [-1.0, -1.0, -1.0, -1.0]])  # spells 1 1
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_wide_beam_finds_the_likeliest_text_with_its_probability(name):
+    scores = SCORES[name]
     every = texts(scores)
     best = max(every, key=lambda text: every[text])
     text, score = beam_search(scores, beam=100)

@@ -7,22 +7,12 @@ from torch import nn
 from unpool import tasks
 from unpool.models.detection.practice import FOCAL
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.sequence_outputs import Begun, ReadSteps, SeenImage, Spoken
 from unpool.ops.words import as_bytes
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
-from unpool.types import (
-    AnchoredBoxes,
-    Begun,
-    CoordinateStages,
-    DataInfo,
-    FieldStages,
-    LocatedBoxes,
-    ReadSteps,
-    SeenImage,
-    Spoken,
-    Stages,
-)
+from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, LocatedBoxes, Stages
 
 B, SIDE = 3, 16
 INFO = DataInfo(

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from unpool.errors import DataError, RecipeError
+from unpool.ops.sequence_outputs import ReadPositions, ReadSteps
+from unpool.task import TrainingSetup
 from unpool.tasks.reading import Reading
-from unpool.types import DataInfo, ReadPositions, ReadSteps
+from unpool.types import DataInfo
 
 INFO = DataInfo(classes=("a", "b"))
 
@@ -92,6 +94,13 @@ def test_most_frequent_text_is_what_a_reader_is_compared_with():
     made = Reading(INFO).baseline(Texts([0], [0], [1, 1]), Texts([0], [1]), {})
     assert (made.metric, made.value) == ("exact", 0.5)
     assert made.about.startswith('"a"')
+
+
+def test_mirrored_strings_are_warned_of():
+    plain = TrainingSetup(("image",), (), (), None, keeps_scale=False, sizes_hw=())
+    assert Reading(INFO).warnings(plain) == []
+    (warning,) = Reading(INFO).warnings(plain._replace(augmentations=("flip",)))
+    assert "mirrors what images say" in warning
 
 
 def test_report_says_what_was_read_and_whether_it_is_right():

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from unpool.types import Begun, Spoken
+from unpool.ops.sequence_outputs import Begun, Spoken
 
 END = 0  # the number that begins and ends a caption
 

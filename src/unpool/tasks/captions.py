@@ -21,12 +21,13 @@ from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.captions import CaptionScores
 from unpool.metrics.meteor_program import missing_for_meteor
 from unpool.ops.drawing_captions import attention_sheet, looked_at, words_below
+from unpool.ops.sequence_outputs import Begun, SeenImage, Spoken
 from unpool.ops.words import texts_of, words_of
 from unpool.task import Baseline, Description, Exhibit, Task, TrainingSetup
 from unpool.tasks.caption_search import END, search
 from unpool.tasks.frozen_features import FrozenFeatures
 from unpool.tasks.word_vectors import read_vectors, skip_gram
-from unpool.types import Batch, Begun, DataInfo, Losses, Prediction, Samples, SeenImage, Spoken, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
 BEAM, LONGEST = Interval(ge=1, le=100), Interval(ge=1, le=1000)
 SKIP_GRAM = "skip_gram"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unpool.machine import cache_folder
-from unpool.types import SeenImage
+from unpool.ops.sequence_outputs import SeenImage
 
 MOST_BYTES = 1 << 30  # of the features that are held in memory
 _WORDS = 16  # letters of the names of files, of 64
@@ -100,7 +100,7 @@ def _sum_of(tensors: Sequence[Tensor], more: str) -> str:
     total = hashlib.sha256(more.encode())
     for tensor in tensors:
         total.update(repr((tensor.dtype, tuple(tensor.shape), tensor.stride())).encode())
-        total.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy())
+        total.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

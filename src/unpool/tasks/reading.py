@@ -18,9 +18,10 @@ from unpool.limits import check_number
 from unpool.metrics.strings import StringScores
 from unpool.ops.ctc import BLANK, beam_search, greedy, steps_needed
 from unpool.ops.drawing import caption
-from unpool.task import Baseline, Description, Exhibit
+from unpool.ops.sequence_outputs import ReadPositions, ReadSteps
+from unpool.task import Baseline, Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import OneForward
-from unpool.types import Batch, DataInfo, Losses, Prediction, ReadPositions, ReadSteps, Samples, Term
+from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 
 BEAM = Interval(ge=1, le=1000)
 Output = ReadSteps | ReadPositions
@@ -115,6 +116,12 @@ class Reading(OneForward):
         return Exhibit(
             (("", image),), caption=f"truth: {truth}, read: {record['text']}", is_right=truth == record["text"]
         )
+
+    def warnings(self, setup: TrainingSetup) -> list[str]:
+        """Strings that are mirrored with their images, which their texts are not."""
+        if "flip" not in setup.augmentations:
+            return []
+        return ["data.augment has flip, which mirrors what images say and not their texts: leave it out"]
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The most frequent text of training, as every answer."""

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unpool import models
-from unpool.types import Begun
+from unpool.ops.sequence_outputs import Begun
 
 WORDS = 9
 

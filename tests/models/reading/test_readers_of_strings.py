@@ -5,7 +5,7 @@ import torch
 
 from unpool import models
 from unpool.errors import DataError
-from unpool.types import ReadPositions, ReadSteps
+from unpool.ops.sequence_outputs import ReadPositions, ReadSteps
 
 
 def test_crnn_gives_a_column_for_four_pixels_of_width_and_one_row_at_the_height_of_the_paper():

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from unpool.models.captions.captioner import FLICKR8K, Kept, MapCaptioner
 from unpool.models.catalog import Variant
-from unpool.types import Backbone, Begun, Spoken
+from unpool.ops.sequence_outputs import Begun, Spoken
+from unpool.types import Backbone
 
 
 class CaptionAttention(MapCaptioner):

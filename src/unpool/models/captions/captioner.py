@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from unpool.models.dense import map_indices
-from unpool.types import Backbone, Begun, SeenImage, Spoken
+from unpool.ops.sequence_outputs import Begun, SeenImage, Spoken
+from unpool.types import Backbone
 
 Kept = tuple[Tensor, ...]
 FLICKR8K = 2539  # words that occur five times or more in Flickr8k's training captions, and the end (arXiv:1412.2306)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from unpool.models.captions.captioner import FLICKR8K, Captioner, Kept
 from unpool.models.catalog import Variant
-from unpool.types import Backbone, Begun, Spoken
+from unpool.ops.sequence_outputs import Begun, Spoken
+from unpool.types import Backbone
 
 
 class CaptionLstm(Captioner):

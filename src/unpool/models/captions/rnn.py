@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from unpool.models.captions.captioner import FLICKR8K, Captioner, Kept
 from unpool.models.catalog import Variant
 from unpool.models.classification import vgg_head
-from unpool.types import Backbone, Begun, Spoken
+from unpool.ops.sequence_outputs import Begun, Spoken
+from unpool.types import Backbone
 
 Image = Literal["mean", "fc7"]  # the mean of the last map, or VGG's last hidden layer
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from unpool.errors import DataError
 from unpool.layers.initialize import he_normal
 from unpool.models.catalog import Variant
-from unpool.types import ReadSteps
+from unpool.ops.sequence_outputs import ReadSteps
 
 LEAST_HEIGHT = 32  # pixels; of fewer no row is left
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unpool.models.catalog import Variant
 from unpool.models.reading.crnn import Columns
-from unpool.types import ReadPositions
+from unpool.ops.sequence_outputs import ReadPositions
 
 
 class PositionReader(nn.Module):
