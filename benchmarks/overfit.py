@@ -110,7 +110,7 @@ CASES = (
     *(Case(name, 16, 5e-3, options={"width": 32}) for name in ("dncnn_s", "dncnn_b")),
     Case("unet_regression", 16, 4e-3, options={"width": 16}),
     *(Case(name) for name in ("caption_rnn", "caption_lstm")),
-    Case("caption_attention", options={"at_stride": 16}),
+    Case("caption_attention", 64, options={"at_stride": 32}),
     *(Case(name) for name in ("crnn", "position_reader")),
 )
 

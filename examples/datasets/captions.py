@@ -16,5 +16,5 @@ class Sides(torch.utils.data.Dataset):  # a data set of your own: (image, its ca
 
 
 words = ["light", "dark", "on", "the", "left", "right"]  # that are learned, such as those that occur five times
-sets = {"train": Sides(48, seed=0), "val": Sides(12, seed=1), "classes": words}
-print("BLEU-4:", unpool.train(task="captions", overrides=["model.width=8"], epochs=8, **sets)["bleu4"])
+sets = {"train": Sides(48, seed=0), "val": Sides(12, seed=1), "classes": words, "epochs": 8}
+print("BLEU-4:", unpool.train(task="captions", overrides=["model.width=8", "model.at_stride=8"], **sets)["bleu4"])
