@@ -7,7 +7,8 @@ mode with dropout set to 0. A row stands for those of its module that differ in 
 
 What is learned: classifiers tell the four images apart, and localizers give each of them any boxes; segmentation finds
 squares by their colour, pixels at the borders of squares being ignored as in Pascal VOC; pose finds three coloured
-spots, as heatmaps, fields or coordinates; denoising finds the squares behind the noise.
+spots, as heatmaps, fields or coordinates; denoising finds the squares behind the noise; captioners say a second word of
+each image after the same first one, and readers of strings one character of each, everywhere.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from benchmarks.record import RESULTS, Row, write_result
 from unpool import models
-from unpool.models import MODELS, denoising, localization, pose, segmentation
+from unpool.models import MODELS, captions, denoising, localization, pose, reading, segmentation
 from unpool.tracing.recorder import tensors_of
 from unpool.types import IGNORE
 
@@ -112,6 +113,9 @@ CASES = (
     Case("siamese"),
     Case("facenet_nn1"),
     Case("embedder", lr=2e-2),
+    *(Case(name) for name in ("caption_rnn", "caption_lstm")),
+    Case("caption_attention", 64, options={"at_stride": 32}),
+    *(Case(name) for name in ("crnn", "position_reader")),
 )
 
 
@@ -160,7 +164,7 @@ def _train(network: nn.Module, case: Case, *, steps: int) -> tuple[list[tuple[fl
     floor: list[float] = []
     history: list[tuple[float, float]] = []
     for _ in range(steps + 1):
-        outputs = list(tensors_of(network(image)))
+        outputs = [_second_word(network, image)] if case.name in captions.MODELS else list(tensors_of(network(image)))
         targets = targets or [aim(output) for output in outputs]
         losses = [target.loss(output) for target, output in zip(targets, outputs, strict=True)]
         values = [float(loss.detach()) for loss in losses]
@@ -173,6 +177,14 @@ def _train(network: nn.Module, case: Case, *, steps: int) -> tuple[list[tuple[fl
         waiting = {name: p for name, p in waiting.items() if not _moved(p)}
         optimizer.step()
     return history, tuple(waiting)
+
+
+def _second_word(network: Any, image: Tensor) -> Tensor:
+    """The scores of the word after the first, by which every weight of a captioner has been used."""
+    first, second = (torch.full((len(image),), number) for number in (0, 1))
+    begun = network.begin(network(image).features)
+    begun = begun._replace(state=network.step(first, begun).state)
+    return network.scores(network.step(second, begun).hidden)
 
 
 def _moved(parameter: Tensor) -> bool:
@@ -196,6 +208,8 @@ def problem(case: Case, channels: int) -> tuple[Tensor, Callable[[Tensor], Targe
     if case.name in segmentation.MODELS:
         return image, lambda output: _classified(_central(_rimmed(labels, case), output.shape[-1]))
     told_apart = _classified(torch.arange(IMAGES))
+    if case.name in reading.MODELS:
+        return image, lambda output: _classified(torch.arange(IMAGES)[:, None].expand(-1, output.shape[2]))
     if case.name not in localization.MODELS:
         return image, lambda output: told_apart
     aims = iter((lambda output: told_apart, lambda output: _towards(torch.rand(output.shape, generator=random) - 0.5)))

@@ -16,7 +16,7 @@ from unpool.tasks import TASKS
 from unpool.tasks.classification import Classification
 from unpool.types import DataInfo
 
-INFO = DataInfo(classes=tuple("abcdefg"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
+INFO = DataInfo(classes=tuple("abcdefg"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),), words=("a", "b"))
 SMALL = {"data.count": 8, "data.workers": 0, "model.width": 4, "train.epochs": 1, "train.precision": "float32"}
 SMALL |= {"train.memory_format": "contiguous"}
 

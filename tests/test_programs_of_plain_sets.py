@@ -13,6 +13,7 @@ from unpool.tasks import TASKS
 
 FOLDER = Path(__file__).parents[1] / "examples" / "datasets"
 PRINTED = {
+    "captions": "BLEU-4: ",
     "classification": "top-1 1.00, report in ",
     "denoising": "PSNR ",
     "detection": "AP at IoU 0.5: ",
@@ -20,6 +21,7 @@ PRINTED = {
     "people": "limbs joined: ",
     "pose": "pixels off: ",
     "pose_coordinates": "off by ",
+    "reading": "right: ",
     "segmentation": "{'ground': 0.",
 }
 READ_FROM_FILES = {"instances", "people_in_boxes"}  # tasks without a recipe of plain data sets
@@ -31,7 +33,7 @@ def test_each_task_has_a_program_of_twenty_lines() -> None:
     assert max(lengths.values()) <= 20
 
 
-LONG = ("detection", "pose", "segmentation")  # the verbs that they call are tested each time
+LONG = ("captions", "detection", "pose", "segmentation")  # the verbs that they call are tested each time
 
 
 @pytest.mark.parametrize(

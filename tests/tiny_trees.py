@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.data.readers import box_trees, imagenet_trees, pair_trees, trees
+from tests.data.readers import box_trees, imagenet_trees, pair_trees, text_trees, trees
 
 CAMVID_CLASSES = 11
 
@@ -98,8 +98,9 @@ WRITERS = {
     "mnist": _mnist,
     **{
         name: lambda root, rng, write=write: write(root)
-        for name, write in {**box_trees.TREES, **pair_trees.TREES}.items()
+        for name, write in {**box_trees.TREES, **pair_trees.TREES, **text_trees.TREES}.items()
     },
+    "digit_strings": _mnist,
     "voc_of_one": lambda root, rng: box_trees.voc_of_one(root),
     "coco_people": lambda root, rng: trees.coco(root),
     "coco_scenes": lambda root, rng: trees.coco(root),

@@ -23,6 +23,8 @@ OUTPUTS = {  # of networks, in words; `Variant.gives` in models/catalog.py says 
     "boxes_of_proposals": "a class, or none, for each of the regions that data.proposals gives",
     "boxes_and_masks": "any number of boxes, each with a class and a mask",
     "boxes_and_joints": "any number of people in boxes, each with joints",
+    "strings": "scores of the characters, one after the other",
+    "words": "a score for each word that may come next",
     "scores_and_boxes": "one score for each class, and boxes of a known number of things",
 }
 

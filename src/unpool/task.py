@@ -193,6 +193,10 @@ class Task(nn.Module, ABC):
         """Takes the gradient of weights that are not to be learned, once, before the optimiser asks for it."""
         return
 
+    def initialize(self, model: nn.Module, *, from_file: bool) -> None:
+        """Changes initial weights by what the task knows, such as vectors of words; `from_file`: they are of a file."""
+        return
+
     def measure_with(self, info: DataInfo) -> None:
         """Takes what metrics alone use of a set that is to be measured, such as a tree of its classes."""
         return

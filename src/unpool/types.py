@@ -38,7 +38,8 @@ BATCH_KEYS = {
     "areas": "list of B tensors (N,) float32 pixels that each thing or person covers",
     "ignored": "list of B tensors (N, 6) float32 xyxy, area, 1 for a crowd, else 0: people that OKS-AP does not count",
     "replaced": "(B,) int64 position of the sample that could not be read, in whose stead this one is; -1 for none",
-    "captions": "list of B tensors (T,) int64",
+    "captions": "list of B tensors (T,) uint8: the captions of each image as UTF-8, one a line",
+    "text": "list of B tensors (T,) int64 what each image says, class by class of its alphabet",
     "disparity": "(B, H, W) float32 pixels by which the right image shows a point further left, NaN where not known",
     "other_disparity": "(B, H, W) float32 the same of the right image's points, further right in the left one",
     "flow": "(B, 2, H, W) float32 pixels to the right and down to where the second image shows it, NaN: not known",
@@ -99,6 +100,7 @@ class DataInfo:
         class_ids: id of each class in the annotation file, where that has ids of its own, such as COCO's.
         synsets: of WordNet, one a class, where the set has them; "" where one is not known.
         tree: (parent, child) of synsets above the classes, of which the hierarchical error is computed.
+        words: that captions are made of, the most frequent first; those of the training set.
 
     >>> DataInfo(keypoints=("head", "tail"), limbs=((0, 1),)).to_json()["limbs"]
     ((0, 1),)
@@ -115,6 +117,7 @@ class DataInfo:
     class_ids: tuple[int, ...] = ()
     synsets: tuple[str, ...] = ()
     tree: tuple[tuple[str, str], ...] = ()
+    words: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -124,7 +127,7 @@ class DataInfo:
         """Returns the object from what `to_json` returned, also after JSON made its tuples lists.
 
         Raises:
-            KeyError: a key other than "limbs", "class_ids", "synsets", "tree" and those of masks is missing.
+            KeyError: a key is missing that every version wrote: classes, palette, ignore, keypoints, flip_pairs.
         """
         return cls(
             classes=tuple(values["classes"]),
@@ -138,6 +141,7 @@ class DataInfo:
             class_ids=tuple(map(int, values.get("class_ids", ()))),
             synsets=tuple(map(str, values.get("synsets", ()))),
             tree=tuple((str(parent), str(child)) for parent, child in values.get("tree", ())),
+            words=tuple(map(str, values.get("words", ()))),
         )
 
 

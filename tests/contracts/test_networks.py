@@ -14,6 +14,7 @@ from unpool.models import (
     BACKBONES,
     MODELS,
     backbones,
+    captions,
     classifiers,
     denoising,
     detection,
@@ -21,6 +22,7 @@ from unpool.models import (
     flow,
     localization,
     pose,
+    reading,
     segmentation,
     stereo,
 )
@@ -132,10 +134,12 @@ def image_for(name, size_hw=ODD, batch=2):
 
 
 def channels_of(name, in_channels):
-    """Channels, or numbers, of each output of a small network."""
+    """Channels, or numbers, of each output of a small network; of a captioner the second is of its backbone."""
     row = MODELS[name]
     if name in denoising.MODELS:
         return [in_channels]
+    if row.gives == "words":
+        return [3, row.output[1][0] // 8]  # an eighth of the channels of its backbone
     if row.gives == "coordinates":
         return [2 * 3 for _ in shapes(row)]
     if name in flow.MODELS:
@@ -341,10 +345,13 @@ def test_seed_decides_the_weights(name):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize(
-    "package",
-    [backbones, classifiers, denoising, detection, embedding, flow, localization, pose, segmentation, stereo],
-)
+PACKAGES = [
+    *(backbones, captions, classifiers, denoising, detection, embedding, flow),
+    *(localization, pose, reading, segmentation, stereo),
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_file_in_the_folder_is_listed(package):
     folder = Path(package.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if "\nVARIANTS = " in path.read_text()}

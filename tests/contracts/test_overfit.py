@@ -5,13 +5,24 @@ from torch import nn
 
 from benchmarks import overfit, overfit_detectors
 from benchmarks.overfit import CASES, Case, build, learn
-from unpool.models import backbones, classifiers, denoising, detection, embedding, localization, pose, segmentation
+from unpool.models import (
+    backbones,
+    captions,
+    classifiers,
+    denoising,
+    detection,
+    embedding,
+    localization,
+    pose,
+    reading,
+    segmentation,
+)
 
 MODULES = [
     *backbones.FAMILIES,
     *(
         module
-        for package in (classifiers, denoising, embedding, localization, pose, segmentation)
+        for package in (captions, classifiers, denoising, embedding, localization, pose, reading, segmentation)
         for module in package.MODULES
     ),
 ]

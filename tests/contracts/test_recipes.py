@@ -34,10 +34,15 @@ def plain_sets(recipe):
         target = lambda i: {"boxes": [[i, i, i + 9.0, i + 14.0]], "labels": [i % 2]}  # noqa: E731
     if recipe.task.name == "people":
         target = lambda i: (torch.arange(28.0).view(1, 14, 2) + i).repeat(2, 1, 1)  # noqa: E731
+    if recipe.task.name == "captions":
+        target = lambda i: f"a {('dog', 'cat')[i % 2]} runs"  # noqa: E731
+    if recipe.task.name == "reading":
+        target = lambda i: "ab"[: 1 + i % 2]  # noqa: E731
     image = torch.randint(0, 256, (12, 3, 67, 67), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     side = 67 if recipe.model.name == "deeppose" else 32
     pairs = [(image[i, :, :side, :side], target(i)) for i in range(12)]
-    names = ("a", "b") if recipe.task.name in of_classes else LSP
+    of_task = {"captions": ("a", "dog", "cat", "runs"), **dict.fromkeys((*of_classes, "reading"), ("a", "b"))}
+    names = of_task.get(recipe.task.name, LSP)
     classes = DataInfo(keypoints=LSP, limbs=LSP_LIMBS) if recipe.task.name == "people" else names
     return {"task": recipe.task.name, "train": pairs[:8], "val": pairs[8:], "classes": classes}
 
@@ -49,6 +54,7 @@ def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypa
     small = dict(SMALL)
     if recipe.data.reader in WRITERS:
         small["data.root"] = str(write_tree(tree_of(recipe), tmp_path / "data"))
+        small |= {"data.count": 6} if "count" in signature(READERS[recipe.data.reader]).parameters else {}
     elif recipe.data.reader != "dataset":
         reader = recipe.data.reader
         known = signature(READERS[reader]).parameters

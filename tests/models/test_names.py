@@ -49,6 +49,8 @@ def test_name_in_place_of_a_run_says_what_is_missing(name, says):
         ("boxes_and_masks", {"maskrcnn", "maskrcnn_resnet50_fpn"}),
         ("boxes_and_joints", {"keypointrcnn", "keypointrcnn_resnet50_fpn"}),
         ("boxes", {"fasterrcnn", "fasterrcnn_vgg16", "ssd300", "retinanet", "yolo448"}),
+        ("words", {"caption_rnn", "caption_lstm", "caption_attention"}),
+        ("strings", {"crnn", "position_reader"}),
     ],
 )
 def test_kind_of_output_follows_from_the_shapes(kind, some):

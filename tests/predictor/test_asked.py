@@ -15,7 +15,7 @@ from unpool.predictor.table import as_csv
 from unpool.tasks import TASKS
 from unpool.types import DataInfo
 
-INFO = DataInfo(classes=("ant", "bee", "wasp", "fly"), keypoints=("nose", "tail"), limbs=((0, 1),))
+INFO = DataInfo(words=("a", "dog"), classes=("ant", "bee", "wasp", "fly"), keypoints=("nose", "tail"), limbs=((0, 1),))
 
 
 @pytest.fixture
@@ -97,6 +97,8 @@ def test_folder_that_exists_is_never_chosen(tmp_path):
 
 
 BRIEFS = {
+    "captions": ({"caption": "a dog runs", "score": -3.5}, "a dog runs"),
+    "reading": ({"text": "1307", "score": -0.1}, "1307"),
     "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
     "segmentation": ({"shares": {"ant": 0.0, "bee": 0.6, "wasp": 0.0, "fly": 0.4}}, "bee 60%, fly 40%"),
     "detection": ({"classes": ["bee", "ant", "bee"], "score": [0.9, 0.7, 0.5]}, "1 ant, 2 bee"),

@@ -10,13 +10,17 @@ from tests.tasks.tiny_detectors import Branched
 from unpool import tasks
 from unpool.models.detection.practice import FOCAL
 from unpool.ops.preprocessing import Preprocessing
+from unpool.ops.sequence_outputs import Begun, ReadSteps, SeenImage, Spoken
+from unpool.ops.words import as_bytes
 from unpool.tasks import TASKS
 from unpool.tasks.segmentation import Segmentation
 from unpool.training.step import total_loss
 from unpool.types import AnchoredBoxes, CoordinateStages, DataInfo, FieldStages, LocatedBoxes, Stages
 
 B, SIDE = 3, 16
-INFO = DataInfo(classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
+INFO = DataInfo(
+    classes=("a", "b", "c"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),), words=("dog", "runs", "fast")
+)
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -55,10 +59,45 @@ class Network(nn.Module):
             return FieldStages((maps[:, :2],), (maps,))
         if self.kind == "located":
             return LocatedBoxes(maps.mean((2, 3)), maps.amax((2, 3))[:, :1].expand(-1, 4) / 10)
+        if self.kind == "strings":
+            return ReadSteps(maps.mean(2))
         return maps
 
 
+class Speaker(nn.Module):
+    """A captioner whose words depend on the image and on the word before."""
+
+    seen = "mean colour"
+
+    def __init__(self, outputs):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(outputs, 4)
+        self.image, self.head = nn.Linear(3, 4), nn.Linear(4, outputs)
+        self.seeing = (self.image,)
+
+    def see(self, image):
+        return image.mean((2, 3))
+
+    def begin(self, features):
+        return Begun((self.image(features),))
+
+    def drawn(self, images):
+        return None
+
+    def step(self, word, begun, kept=None):
+        hidden = torch.tanh(begun.state[0] + self.words(word))
+        return Spoken(hidden, (hidden,))
+
+    def scores(self, hidden):
+        return self.head(hidden)
+
+    def forward(self, image):
+        return SeenImage(self.scores(self.begin(self.see(image)).state[0]), self.see(image))
+
+
 KINDS = {
+    "captions": "words",
     "classification": "vector",
     "denoising": "maps",
     "detection": "boxes",
@@ -70,6 +109,7 @@ KINDS = {
     "people_in_boxes": "joints",
     "pose": "stages",
     "pose_coordinates": "coordinates",
+    "reading": "strings",
     "segmentation": "maps",
     "stereo": "maps",
 }
@@ -95,13 +135,22 @@ def network_of(task, kind, *, channels=3):
         things = len(task.info.classes)
         of_joints = {"channels": task.outputs} if kind == "joints" else {}
         return Branched(things, of_boxes=kind, **of_joints).eval()
+    if kind == "words":
+        return Speaker(task.outputs).eval()
     return Network(task.outputs, kind=kind, channels=channels).eval()
+
+
+def captions():
+    """One or two of random words for each image."""
+    chosen = torch.randint(0, 3, (B, 4), generator=GENERATOR).tolist()
+    return [[" ".join(INFO.words[i] for i in one), INFO.words[one[0]]] for one in chosen]
 
 
 def targets(name):
     """Random targets of the shapes that a task needs, other ones at each call."""
     integers = {"generator": GENERATOR, "dtype": torch.int64}
     return {
+        "captions": lambda: {"captions": [as_bytes(caption) for caption in captions()]},
         "classification": lambda: {"label": torch.randint(0, 3, (B,), **integers)},
         "detection": lambda: {"boxes": [boxes(n) for n in (1, 2, 0)], "labels": [torch.arange(n) for n in (1, 2, 0)]},
         "instances": lambda: {**targets("detection"), "masks": [masks(n) for n in (1, 2, 0)]},
@@ -116,6 +165,7 @@ def targets(name):
         "people_in_boxes": lambda: {**targets("people"), "boxes": [boxes(n) for n in (1, 2, 0)]},
         "pose": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
         "pose_coordinates": lambda: {"keypoints": points(B, 2), "visible": torch.ones(B, 2, dtype=torch.bool)},
+        "reading": lambda: {"text": [torch.randint(0, 3, (n,), **integers) for n in (1, 2, 3)]},
         "segmentation": lambda: {"mask": torch.randint(0, 3, (B, SIDE, SIDE), **integers)},
         "stereo": lambda: {"disparity": 9 * torch.rand(B, SIDE, SIDE, generator=GENERATOR)},
     }[name]()

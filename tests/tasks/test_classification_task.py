@@ -12,7 +12,9 @@ from unpool.tasks.classification import Classification
 from unpool.training.step import total_loss
 from unpool.types import Auxiliary, DataInfo
 
-INFO = DataInfo(classes=("across", "down", "none"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
+INFO = DataInfo(
+    classes=("across", "down", "none"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),), words=("a", "b")
+)
 
 
 def test_table_of_tasks_says_what_each_needs_and_what_is_best():

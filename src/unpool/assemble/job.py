@@ -15,6 +15,7 @@ from unpool.data.order import ByRank, whole_of
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.launched import environment
 from unpool.layers.transfer import freeze, rate_factors
+from unpool.models.pretrained import is_file
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Recipe, Train
 from unpool.training.averaging import Averaging, EqualAveraging
@@ -63,6 +64,8 @@ def make_job(
         _log.warning("model.frozen is set and model.weights is not: what is frozen stays as it is drawn")
     model = make_model(recipe, task, data.info, is_resumed=is_resumed) if model is None else model
     check_weights(model)
+    if starts_new:
+        task.initialize(model, from_file=recipe.model.weights is not None and is_file(recipe.model.weights))
     task.freeze(model)
     freeze(model, recipe.model.frozen)
     learned = nn.ModuleDict({"model": model, "task": task}).to(device)

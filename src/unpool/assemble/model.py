@@ -115,7 +115,8 @@ def _compare_names(path: Path, networks: Collection[str], info: DataInfo) -> Non
     of_run = config.get("info")
     if not isinstance(of_run, dict) or config["network"].get("name") not in networks:  # its last layer is not taken
         return
-    for what, ours in (("classes", list(info.classes)), ("keypoints", list(info.keypoints))):
+    for what in ("classes", "keypoints", "words"):
+        ours = list(getattr(info, what))
         theirs = of_run.get(what)
         if not isinstance(theirs, list) or len(theirs) != len(ours) or theirs == ours:
             continue

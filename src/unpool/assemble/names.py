@@ -19,7 +19,16 @@ from unpool.types import DataInfo, Reader
 
 Names = tuple[str, ...]
 Numbered = dict[int, str]  # names by number
-_FIELDS = {"label": "classes", "labels": "classes", "mask": "classes", "keypoints": "keypoints", "people": "keypoints"}
+_FIELDS = {
+    **dict.fromkeys(("label", "labels", "mask", "text"), "classes"),
+    **dict.fromkeys(("keypoints", "people"), "keypoints"),
+    "captions": "words",
+}
+_CALLED = {  # what a message calls the names, and how they are written
+    "classes": ("the names of the classes", "[NAME, ...]"),
+    "keypoints": ("the names of the joints", "[NAME, ...]"),
+    "words": ("the words of the captions", "unpool.ops.words.vocabulary(captions, least=5)"),
+}
 _NO_THINGS = ("__background__", "background", "n/a")  # names of numbers that no box has, in small letters
 _SHOWN = 20  # names in a message
 _log = logging.getLogger(__name__)
@@ -39,9 +48,9 @@ def info_of(classes: Sequence[str] | DataInfo | None, dataset: Any, gives: Seque
         return info
     names = classes if classes is not None else _names_in(dataset)
     if names is None:
-        what = "the names of the classes" if field == "classes" else "the names of the joints"
+        what, written = _CALLED[field]
         raise RecipeError(
-            f"{what} are not known, and {part} has no `classes`: give classes=[NAME, ...], in the order of numbers"
+            f"{what} are not known, and {part} has no `classes`: give classes={written}, in the order of numbers"
         )
     numbered = _numbered(tuple(str(name) for name in names), gives)
     if isinstance(classes, str) or len(set(numbered.values())) != len(numbered):
@@ -133,6 +142,8 @@ def _field(gives: Sequence[str]) -> str | None:
 
 
 def _info(field: str, names: Names) -> DataInfo:
+    if field == "words":
+        return DataInfo(words=names)
     if field == "classes":
         return DataInfo(classes=names)
     return DataInfo(keypoints=names, flip_pairs=flip_pairs(names))
@@ -152,7 +163,7 @@ def _numbered(names: Names, gives: Sequence[str]) -> Numbered:
 
 
 def _names_of(info: DataInfo, field: str | None) -> Names:
-    return () if field is None else info.classes if field == "classes" else info.keypoints
+    return () if field is None else getattr(info, field)
 
 
 def _names_in(dataset: Any) -> Names | None:

@@ -13,6 +13,7 @@ from torch import nn
 from unpool.errors import RecipeError, UnpoolError, quoted, shortened
 from unpool.machine import free_bytes
 from unpool.models import (
+    captions,
     classification,
     classifiers,
     denoising,
@@ -22,6 +23,7 @@ from unpool.models import (
     localization,
     pose,
     pretrained,
+    reading,
     segmentation,
     stereo,
     timm_backbone,
@@ -41,7 +43,10 @@ _ROWS = (
     (classification, {**BACKBONES, **classifiers.MODELS}),
     *(
         (area, area.MODELS)
-        for area in (segmentation, detection, localization, pose, denoising, embedding, stereo, flow)
+        for area in (
+            *(segmentation, detection, localization, pose, denoising),
+            *(embedding, stereo, flow, captions, reading),
+        )
     ),
 )
 AREAS: dict[str, dict[str, Variant]] = {  # by the task, or family of tasks, that the published networks were made for

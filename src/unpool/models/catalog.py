@@ -66,7 +66,11 @@ class Variant:
         if len(first) == 1:
             if any(shape[-1] == 4 for shape in more):
                 return "scores_and_boxes"
-            return "scores" if first[0] == self.classes else "coordinates"
+            if first[0] != self.classes:
+                return "coordinates"
+            return "words" if any(shape != first for shape in more) else "scores"
+        if len(first) == 2:
+            return "strings"
         if any(shape[0] != first[0] for shape in more):
             return "fields"
         return "maps" if 2 * first[1] >= self.input[1] else "heatmaps"

@@ -9,6 +9,7 @@ import torch
 from unpool.errors import RecipeError, quoted
 from unpool.ops.preprocessing import Preprocessing
 from unpool.task import Task, check_described
+from unpool.tasks.captions import Captions
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.tasks.detection import Detection
@@ -20,11 +21,13 @@ from unpool.tasks.people import People
 from unpool.tasks.people_in_boxes import PeopleInBoxes
 from unpool.tasks.pose import Pose
 from unpool.tasks.pose_coordinates import PoseCoordinates
+from unpool.tasks.reading import Reading
 from unpool.tasks.segmentation import Segmentation
 from unpool.tasks.stereo import Stereo
 from unpool.types import DataInfo, Samples
 
 TASKS: dict[str, type[Task]] = {
+    "captions": Captions,
     "classification": Classification,
     "denoising": Denoising,
     "detection": Detection,
@@ -36,6 +39,7 @@ TASKS: dict[str, type[Task]] = {
     "people_in_boxes": PeopleInBoxes,
     "pose": Pose,
     "pose_coordinates": PoseCoordinates,
+    "reading": Reading,
     "segmentation": Segmentation,
     "stereo": Stereo,
 }

@@ -15,9 +15,10 @@ from unpool.data.readers.cifar import Cifar
 from unpool.data.store import scan
 from unpool.errors import RecipeError
 from unpool.ops.targets import CLASS_TARGETS
+from unpool.ops.words import texts_of, words_of
 from unpool.types import IGNORE, DataInfo, Decoding
 
-GENERATED = {"box_scenes", "figures", "flow_scenes", "scenes", "stereo_scenes"}
+GENERATED = {"box_scenes", "digit_strings", "figures", "flow_scenes", "scenes", "stereo_scenes"}
 PAIRS = {"disparity", "flow"}  # targets of readers whose image is two, one behind the other
 ON_DISK = sorted(set(READERS) - GENERATED - {"dataset"})  # which reads no folder
 
@@ -39,7 +40,10 @@ def reader(request, tmp_path, untouched):
     return READERS[request.param](root, "train")
 
 
-@pytest.mark.parametrize("name", ["boxes_csv", "folder", "folder_masks", "images", "image_pairs", "voc", "yolo"])
+@pytest.mark.parametrize(
+    "name",
+    ["boxes_csv", "captions_csv", "folder", "folder_masks", "folder_text", "images", "image_pairs", "voc", "yolo"],
+)
 def test_share_to_be_drawn_is_more_than_nothing_and_at_most_all(name, tmp_path):
     """Whether or not anything is drawn: a mistake in a recipe shows before the set changes."""
     root = TREES[name](tmp_path)
@@ -97,6 +101,17 @@ def test_targets_of_pairs_cover_the_first_image(reader):
         value = reader[0][key]
         assert value.dtype == (torch.bool if "hidden" in key else torch.float32)
         assert value.shape[-2:] == reader[0]["image"].shape[1:]
+
+
+def test_captions_are_of_words_and_texts_of_the_alphabet(reader):
+    for i in range(len(reader)):
+        sample = reader[i]
+        if "captions" in sample:
+            assert sample["captions"].dtype == torch.uint8
+            assert all(words_of(text) for text in texts_of(sample["captions"]))
+        if "text" in sample:
+            assert sample["text"].dtype == torch.int64
+            assert ((sample["text"] >= 0) & (sample["text"] < len(reader.info.classes))).all()
 
 
 def test_measure_and_targets_agree_with_the_sample(reader):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.data.readers import box_trees, imagenet_trees, pair_trees
+from tests.data.readers import box_trees, imagenet_trees, pair_trees, text_trees
 from tests.data.readers.files import encoded, pixels, run_lengths, written
 
 
@@ -204,4 +204,5 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "person_pairs": person_pairs,
     **box_trees.TREES,
     **pair_trees.TREES,
+    **text_trees.TREES,
 }

@@ -13,7 +13,7 @@ from unpool.types import IGNORE, Batch, Sample
 
 # one row a thing; what goes, goes from all
 _OF_ONE = ("boxes", "labels", "crowd", "difficult", "masks", "people", "areas")
-_LISTS = (*_OF_ONE, "ignored", "captions", "proposals")  # their number differs from sample to sample
+_LISTS = (*_OF_ONE, "ignored", "captions", "text", "proposals")  # their number differs from sample to sample
 _LEAST_SHARE = 0.1  # of what is not counted (crowds, difficult things, ignored people): what shows less is dropped
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unpool.data.plain.levels import Levels, image_of
 from unpool.errors import DataError, quoted
+from unpool.ops.words import as_bytes, words_of
 from unpool.types import IGNORE, DataInfo, Sample
 
 TORCH_IGNORED = -100  # the default ignore_index of torch's losses
@@ -157,6 +158,25 @@ def _points(value: Any, count: int, *, axes: int) -> tuple[Tensor, Tensor]:
     return points[..., :2].contiguous(), visible
 
 
+def _captions(key: str, value: Any, setting: Setting) -> Sample:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"captions is {quoted(value)}: give one text, or a list of texts")
+    lines = [" ".join(text.split()) for text in texts]
+    if empty := [text for text in lines if not words_of(text)]:
+        raise DataError(f"captions has {quoted(empty[0])}, which has no word")
+    return {key: as_bytes(lines)}
+
+
+def _text(key: str, value: Any, setting: Setting) -> Sample:
+    if not isinstance(value, str):
+        raise DataError(f"text is {quoted(value)}: give what the image says, as a str")
+    numbers = {character: number for number, character in enumerate(setting.info.classes)}
+    if outside := [character for character in value if character not in numbers]:
+        raise DataError(f"text is {quoted(value)}, of which {quoted(outside[0])} is none of the classes")
+    return {key: torch.tensor([numbers[character] for character in value], dtype=torch.int64)}
+
+
 def _other(key: str, value: Any, _: Setting) -> Sample:
     return {key: torch.as_tensor(value)}
 
@@ -172,4 +192,6 @@ TARGETS: Mapping[str, Callable[[str, Any, Setting], Sample]] = {
     "clean": _clean,
     "keypoints": _keypoints,
     "people": _people,
+    "captions": _captions,
+    "text": _text,
 }

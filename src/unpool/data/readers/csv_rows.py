@@ -58,7 +58,7 @@ def read_box_rows(root: Path, path: Path) -> list[BoxRow]:
     name = printable(path.relative_to(root).as_posix())
     try:
         text = read_text(path)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
         numbered = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{name} is no CSV file in UTF-8: {error}: save it as such") from error
@@ -78,7 +78,7 @@ def read_box_rows(root: Path, path: Path) -> list[BoxRow]:
     return [row for row in read if isinstance(row, BoxRow)]
 
 
-def _delimiter(text: str) -> str:
+def delimiter_of(text: str) -> str:
     """Returns what divides the first line most often."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(";\t,", key=first.count)

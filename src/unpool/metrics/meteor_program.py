@@ -1,0 +1,41 @@
+"""METEOR by its authors' program, which needs Java and the package pycocoevalcap, that ships it."""
+
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from unpool.metrics.sentences import Words
+
+
+def missing_for_meteor() -> str:
+    """What is not installed of the two that METEOR needs, with the way to install it; empty where it can be computed.
+
+    >>> isinstance(missing_for_meteor(), str)
+    True
+    """
+    if shutil.which("java") is None:
+        return "java is not on the PATH: install a Java runtime"
+    if find_spec("pycocoevalcap") is None:
+        return "the package pycocoevalcap is not installed: pip install 'unpool[meteor]'"
+    return ""
+
+
+def meteor(sentences: Sequence[Words], references: Sequence[Sequence[Words]]) -> float | None:
+    """METEOR of a corpus, 0 to 1; None where Java or pycocoevalcap is missing, see `missing_for_meteor`.
+
+    Args:
+        sentences: one an image.
+        references: some of each image.
+
+    Source: Denkowski & Lavie 2014, "Meteor universal", version 1.5.
+
+    >>> meteor([], []) is None
+    True
+    """
+    if not sentences or missing_for_meteor():
+        return None
+    from pycocoevalcap.meteor.meteor import Meteor  # pyright: ignore[reportMissingImports]
+
+    answers = {i: [" ".join(sentence)] for i, sentence in enumerate(sentences)}
+    known = {i: [" ".join(one) for one in each] for i, each in enumerate(references)}
+    return float(Meteor().compute_score(known, answers)[0])
