@@ -69,6 +69,7 @@ def test_a_tuple_of_three_and_an_image_without_annotations_are_samples_too():
         ((IMAGE, {"keypoints": [], "people": [], "boxes": []}), "both keypoints and people"),
         ((IMAGE, {"people": [], "boxes": [], "visible": []}), "visible beside its people"),
         ((IMAGE, {"people": [], "boxes": [], "labels": [1, 2]}), "labels hold 1, 2, and all are taken for people"),
+        ((IMAGE, {"people": [], "boxes": [], "labels": [1, 0]}), "labels hold 0, 1"),
         ((IMAGE, {"people": [], "boxes": [], "labels": np.array([3])}), "labels hold 3"),
         ((IMAGE, {"people": [], "boxes": [], "labels": ["dog"]}), "labels hold dog"),
     ],

@@ -16,7 +16,7 @@ from unpool.errors import DataError
 def masks_outside(boxes: Tensor, masks: Tensor) -> Tensor:
     """(N,) bool: more than half of the pixels of a mask (N, H, W) lie outside of its box (N, 4).
 
-    >>> masks_outside(torch.tensor([[0.0, 0, 4, 9], [5, 0, 9, 9]]), torch.eye(9)[None].repeat(2, 1, 1).bool()).tolist()
+    >>> masks_outside(torch.tensor([[0.0, 0, 4, 9], [6, 0, 9, 9]]), torch.eye(9)[None].repeat(2, 1, 1).bool()).tolist()
     [False, True]
     """
     rows, columns = (

@@ -77,7 +77,7 @@ def boxes_in(value: Any, size_hw: Size) -> Tensor:
 def _boxes_of_masks(value: Any, size_hw: Size) -> Tensor:
     """(N, 4) float64 around the pixels of masks, in the place of boxes."""
     numbers = numbers_in(value, "masks")
-    count = len(numbers) if numbers.dim() == 3 else int(numbers.numel() > 0)
+    count = len(numbers) if numbers.dim() > 2 else int(numbers.numel() > 0)
     return around_masks(of_each("masks", value, count, size_hw)).double()
 
 
