@@ -19,7 +19,7 @@ PRINTED = {
     "instances": "mask AP ",
     "localization": "mean IoU: ",
     "people": "limbs joined: ",
-    "people_in_boxes": "AP ",
+    "people_in_boxes": "OKS-AP ",
     "pose": "pixels off: ",
     "pose_coordinates": "off by ",
     "segmentation": "{'ground': 0.",
