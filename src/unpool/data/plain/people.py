@@ -17,8 +17,7 @@ from unpool.data.plain.things import Size, boxes_in, check_besides, of_each, sho
 from unpool.data.plain.words import in_our_words
 from unpool.data.remarks import remark
 from unpool.errors import DataError
-from unpool.metrics.people import COVERED
-from unpool.ops.boxes import areas
+from unpool.ops.people import areas_of_people
 from unpool.types import Sample
 
 NEEDED = ("image", "boxes", "people")
@@ -107,7 +106,7 @@ def _counted(sample: Sample) -> Sample:
         remark("some people have most of their joints outside of their boxes, where none is learned")
     if not (has_joints | crowd).all():
         remark("some people have no known joint, and are neither to be found nor background")
-    sizes = sample.get("areas", COVERED * areas(boxes))
+    sizes = sample.get("areas", areas_of_people(boxes))
     is_counted = has_joints & ~crowd
     ignored = torch.cat([boxes, sizes[:, None], crowd[:, None].float()], dim=1)[~is_counted]
     kept = {key: sample[key][is_counted] for key in ("boxes", "people", "areas") if key in sample}
