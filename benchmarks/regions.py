@@ -60,10 +60,7 @@ def measure(run: Path, count: int) -> tuple[dict[str, float], float, float]:
 
 def answer(predictor: Predictor, image: torch.Tensor) -> tuple[dict[str, Any], int]:
     """The prediction for an image, and of how many regions."""
-    size_hw = (image.shape[-2], image.shape[-1])
-    preprocessing, valid = predictor.preprocessing, predictor.preprocessing.layout(size_hw).valid_xyxy
-    inputs = {"image": preprocessing.normalize(preprocessing.resize(image)[None], valid), "valid_xyxy": valid}
-    inputs |= {"size_hw": torch.tensor([size_hw])} | predictor.proposed([image], size_hw)
+    inputs = predictor.inputs(image, (image.shape[-2], image.shape[-1]))
     seen = predictor.task.forward(predictor.model, inputs)
     return predictor.task.decode(seen, inputs), len(seen.proposals[0])
 

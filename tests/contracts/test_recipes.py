@@ -29,15 +29,19 @@ def plain_sets(recipe):
         "segmentation": lambda i: torch.arange(1024).view(32, 32) // (64 + i) % 2,
         "denoising": lambda i: torch.full((3, 32, 32), 8 * i, dtype=torch.uint8),
     }.get(recipe.task.name, lambda i: torch.arange(28.0).view(14, 2) + i)
-    of_classes = ("classification", "embedding", "segmentation", "detection", "localization")
-    if recipe.task.name in ("detection", "localization"):
+    of_classes = ("classification", "embedding", "segmentation", "detection", "localization", "instances")
+    if recipe.task.name in ("detection", "localization", "instances"):
         target = lambda i: {"boxes": [[i, i, i + 9.0, i + 14.0]], "labels": [i % 2]}  # noqa: E731
+    if recipe.task.name == "instances":
+        target = lambda i: {"masks": torch.ones(1, 32, 32).tril(), "labels": [i % 2]}  # noqa: E731
     if recipe.task.name == "people":
         target = lambda i: (torch.arange(28.0).view(1, 14, 2) + i).repeat(2, 1, 1)  # noqa: E731
     if recipe.task.name == "captions":
         target = lambda i: f"a {('dog', 'cat')[i % 2]} runs"  # noqa: E731
     if recipe.task.name == "reading":
         target = lambda i: "ab"[: 1 + i % 2]  # noqa: E731
+    if recipe.task.name == "people_in_boxes":
+        target = lambda i: {"boxes": [[i, i, i + 28, i + 28]], "people": torch.arange(28.0).view(1, 14, 2) + i}  # noqa: E731
     image = torch.randint(0, 256, (12, 3, 67, 67), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     side = 67 if recipe.model.name == "deeppose" else 32
     pairs = [(image[i, :, :side, :side], target(i)) for i in range(12)]

@@ -11,7 +11,7 @@ from typing import Any
 from unpool.assemble.copies import CopiesOfSet, Part, judge_copies, kept_together, look_for_copies, require_small_groups
 from unpool.assemble.mirror import with_flip_pairs
 from unpool.assemble.processes import check_processes, may_share
-from unpool.assemble.proposals import settled, with_proposals
+from unpool.assemble.proposals import with_planned_sides, with_proposals
 from unpool.assemble.statistics import with_mean_image, with_statistics
 from unpool.data.augment import AUGMENTATIONS, Geometry
 from unpool.data.content_cache import ContentCache
@@ -208,7 +208,7 @@ def _read_once(
     preprocessing = as_sized(preprocessing, train, results[0].samples)
     if not preprocessing.mean:
         preprocessing = with_statistics(preprocessing, results[0].samples)
-    proposals = settled(recipe.data.proposals, results[0].samples)
+    proposals = with_planned_sides(recipe.data.proposals, results[0].samples)
     results = [
         with_proposals(one, proposals, reader, root=recipe.data.root, progress=progress)
         for one, reader in zip(results, (train, val), strict=True)

@@ -115,7 +115,7 @@ def _source(data: Any, *, part: str) -> Source:
 
 def _wrap(source: Source, recipe: Recipe, setting: Setting, looked: Mapping[int, Values], *, part: str) -> Wrapped:
     check_looked(looked.values(), find_normalization(source.dataset), setting, part=part)
-    gives = (*gives_of(recipe), *known_besides(looked.values()))
+    gives = tuple(dict.fromkeys((*gives_of(recipe), *known_besides(looked.values()))))
     say_numbers(setting.info, setting.numbers, gives if part == "train" else ())
     draws = find_drawing(source.dataset, _spread(source, _READ_TWICE, of=list(looked)), gives_of(recipe))
     if draws == "private" and not source.is_iterated:

@@ -39,7 +39,7 @@ _FEW = 0.8  # share of the boxes that are reached, below which a log line is a w
 _log = logging.getLogger(__name__)
 
 
-def settled(settings: Settings | None, train: Samples) -> Settings | None:
+def with_planned_sides(settings: Settings | None, train: Samples) -> Settings | None:
     """What `data.proposals` says, with numbers in place of planned shapes, by the boxes of the training set.
 
     Raises:
@@ -71,7 +71,7 @@ def with_proposals(
 
     Args:
         scanned: a set.
-        settings: of `data.proposals`, settled; None leaves the set as it is.
+        settings: of `data.proposals`, without planned shapes; None leaves the set as it is.
         reader: that the set was scanned from.
         root: folder of the data set.
         progress: called with (images done, images in all).
@@ -99,7 +99,7 @@ def with_proposals(
             save_weights(path, {"boxes": torch.cat(proposals), "counts": counts})
             _log.info("proposals for %d images are kept in %s", len(proposals), path)
     _report(scanned.samples, proposals, *settings)
-    sums = [f"{zlib.crc32(boxes.contiguous().numpy()):08x}" for boxes in proposals]
+    sums = [f"{zlib.crc32(boxes.contiguous().numpy().tobytes()):08x}" for boxes in proposals]
     return scanned._replace(
         samples=Proposed(scanned.samples, proposals), manifest={**scanned.manifest, "proposals": sums}
     )

@@ -26,7 +26,7 @@ class _Edges(NamedTuple):
         slope: steps of the other axis for each step of the longer one.
         is_wide: whether x is the longer one.
         column: the first whose middle is crossed.
-        count: of crossings, one in each column from there on.
+        amount: of crossings, one in each column from there on.
     """
 
     x: NDArray[np.int64]
@@ -34,10 +34,17 @@ class _Edges(NamedTuple):
     slope: NDArray[np.float64]
     is_wide: NDArray[np.bool_]
     column: NDArray[np.int64]
-    count: NDArray[np.int64]
+    amount: NDArray[np.int64]
 
     def some(self, chosen: "NDArray[np.intp] | NDArray[np.bool_] | slice") -> "_Edges":
-        return _Edges(*(values[chosen] for values in self))
+        return _Edges(
+            self.x[chosen],
+            self.y[chosen],
+            self.slope[chosen],
+            self.is_wide[chosen],
+            self.column[chosen],
+            self.amount[chosen],
+        )
 
 
 def fill_long_polygon(corners: NDArray[np.floating], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -55,15 +62,15 @@ def fill_long_polygon(corners: NDArray[np.floating], size_hw: tuple[int, int]) -
     crossings = np.zeros(height * width + 1, np.int64)  # of those behind the image no pixel takes notice
     edges = _edges(corners, width)
     for some in _parts(edges, max(_MOST, height * width)):
-        number = np.arange(some.count[-1], dtype=np.int32)  # (most crossings of an edge of this part,)
+        number = np.arange(some.amount[-1], dtype=np.int32)  # (most crossings of an edge of this part,)
         position = (_steps_of_wide if some.is_wide[0] else _steps_of_steep)(some, number)
         position += _STEPS - 1 - _MIDDLE
         position //= _STEPS  # the first row that is not above the crossing
         np.clip(position, 0, height, out=position)
         position += number * height
         position += (some.column * height)[:, None].astype(np.int32)
-        least = some.count[0]
-        position[:, least:][number[least:] >= some.count[:, None]] = height * width
+        least = some.amount[0]
+        position[:, least:][number[least:] >= some.amount[:, None]] = height * width
         crossings += np.bincount(position.reshape(-1), minlength=len(crossings))
     return (crossings[:-1].cumsum() % 2 == 1).reshape(width, height).T
 
@@ -81,24 +88,24 @@ def _edges(corners: NDArray[np.floating], width: int) -> _Edges:
     slope = over[index, 1 - along] / np.maximum(over[index, along], 1)
     low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
     column = np.maximum(-(-(low - _MIDDLE) // _STEPS), 0)
-    count = np.minimum((high - _MIDDLE - 1) // _STEPS, width - 1) - column + 1
-    edges = _Edges(start[:, 0], start[:, 1], slope, is_wide, column, count).some(count > 0)
-    return edges.some(np.lexsort([edges.count, ~edges.is_wide]))
+    amount = np.minimum((high - _MIDDLE - 1) // _STEPS, width - 1) - column + 1
+    edges = _Edges(start[:, 0], start[:, 1], slope, is_wide, column, amount).some(amount > 0)
+    return edges.some(np.lexsort([edges.amount, ~edges.is_wide]))
 
 
 def _parts(edges: _Edges, most: int) -> Iterator[_Edges]:
     """Gives edges of one kind with up to so many crossings together, or one edge."""
     first = 0
-    while first < len(edges.count):
+    while first < len(edges.amount):
         same = edges.is_wide[first:] == edges.is_wide[first]
-        rest = edges.count[first:][: int(np.count_nonzero(same))]
+        rest = edges.amount[first:][: int(np.count_nonzero(same))]
         size = rest * np.arange(1, len(rest) + 1)
         length = max(1, int(np.searchsorted(size, most)))
         yield edges.some(slice(first, first + length))
         first += length
 
 
-def _steps_of_wide(edges: _Edges, number: NDArray[np.int64]) -> NDArray[np.int32]:
+def _steps_of_wide(edges: _Edges, number: NDArray[np.int32]) -> NDArray[np.int32]:
     """Returns (edges, crossings) y of each crossing, in steps: of the two steps beside it that of the higher one."""
     first = (_STEPS * edges.column + _MIDDLE - edges.x + (edges.slope < 0)).astype(np.float64)
     y = first[:, None] + _STEPS * number
@@ -108,7 +115,7 @@ def _steps_of_wide(edges: _Edges, number: NDArray[np.int64]) -> NDArray[np.int32
     return y.astype(np.int32)
 
 
-def _steps_of_steep(edges: _Edges, number: NDArray[np.int64]) -> NDArray[np.int32]:
+def _steps_of_steep(edges: _Edges, number: NDArray[np.int32]) -> NDArray[np.int32]:
     """Returns what `_steps_of_wide` does for edges that are walked along y."""
     x, slope = edges.x[:, None].astype(np.float64), edges.slope[:, None]
     past = (_STEPS * edges.column + _MIDDLE + 1.0)[:, None] + _STEPS * number

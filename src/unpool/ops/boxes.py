@@ -56,6 +56,23 @@ def areas(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
+def around_masks(masks: Tensor) -> Tensor:
+    """(N, 4) int64 boxes around the pixels of masks (N, H, W) bool; without extent where there are none.
+
+    Differs from torchvision's `masks_to_boxes`, whose right and bottom are the last pixel itself, one less.
+
+    >>> around_masks(torch.tensor([[[0, 1, 1], [0, 1, 0]], [[0, 0, 0], [0, 0, 0]]]).bool()).tolist()
+    [[1, 0, 3, 2], [0, 0, 0, 0]]
+    """
+    ends = []
+    for dim in (1, 2):  # over rows: which columns; then over columns: which rows
+        is_set = masks.any(dim)
+        first = is_set.int().argmax(1)
+        last = is_set.shape[1] - is_set.flip(1).int().argmax(1)
+        ends.append(torch.stack((first, torch.where(is_set.any(1), last, first)), dim=1))
+    return torch.stack(ends, dim=2).flatten(1)
+
+
 def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     """(N, M) pixels that boxes (N, 4) and others (M, 4) share.
 

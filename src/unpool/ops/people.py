@@ -1,8 +1,21 @@
-"""People of a batch as things in boxes, whose only class is 0."""
+"""People as things in boxes: their one class, and the area of whoever has a box alone."""
 
 import torch
+from torch import Tensor
 
+from unpool.ops.boxes import areas
 from unpool.types import Batch
+
+_COVERED = 0.53  # of its box: median area of a person in COCO; 0.25 to 0.75 for 90 of 100
+
+
+def areas_of_people(boxes: Tensor) -> Tensor:
+    """(N,) pixels that people in boxes (N, 4) cover, where nothing says so: 0.53 of the box.
+
+    >>> areas_of_people(torch.tensor([[0.0, 0.0, 10.0, 20.0]])).round()
+    tensor([106.])
+    """
+    return _COVERED * areas(boxes)
 
 
 def as_things(batch: Batch) -> Batch:

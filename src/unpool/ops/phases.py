@@ -69,7 +69,7 @@ def phase(name: str) -> Iterator[None]:
 
 @contextmanager
 def measured() -> Iterator[dict[str, float]]:
-    """Seconds of each phase inside, in the order in which they came, and REST; full once the context is left.
+    """Seconds of each phase inside, in the order of their first use, and REST; filled when the context ends.
 
     >>> with measured() as seconds, phase("head"):
     ...     pass

@@ -26,7 +26,7 @@ from unpool.predictor.answers import Answers
 from unpool.predictor.images import ImageLike, read_question
 from unpool.task import Task, first_sample
 from unpool.tasks.one_forward import Maps
-from unpool.types import MOST_PIXELS, DataInfo, Decoding, Prediction
+from unpool.types import MOST_PIXELS, Batch, DataInfo, Decoding, Prediction
 
 _LISTED = 8  # names of classes
 
@@ -181,11 +181,15 @@ class Predictor:
 
     def _whole(self, image: Tensor, size_hw: tuple[int, int]) -> Prediction:
         """The prediction for an image, on the same at `size_hw`."""
+        return first_sample(self.task.answer(self.model, self.inputs(image, size_hw)))
+
+    def inputs(self, image: Tensor, size_hw: tuple[int, int]) -> Batch:
+        """A batch of one decoded image (C, H, W) as the network sees it, for an answer on the same at `size_hw`."""
         layout = self.preprocessing.layout((image.shape[-2], image.shape[-1]))
         resized = self.preprocessing.resize(image.to(self.device))[None]
         normalized = self.preprocessing.normalize(resized, layout.valid_xyxy.to(self.device))
         inputs = {"image": normalized, "valid_xyxy": layout.valid_xyxy, "size_hw": torch.tensor([size_hw])}
-        return first_sample(self.task.answer(self.model, inputs | self.proposed([image], size_hw)))
+        return inputs | self.proposed([image], size_hw)
 
     def proposed(self, images: Sequence[Tensor], size_hw: tuple[int, int]) -> dict[str, list[Tensor]]:
         """`proposals` for decoded images of one size, on the same at `size_hw`; empty where the network reads none.

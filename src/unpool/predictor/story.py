@@ -20,7 +20,7 @@ from unpool.pages.page import Section, build_page
 from unpool.predictor.images import read_image
 from unpool.predictor.loading import Weights, load
 from unpool.predictor.predictor import Predictor, evaluating
-from unpool.types import Batch, DataInfo
+from unpool.types import DataInfo
 
 PASSES, WARM = 5, 2  # of the clock, and before them
 DRAWN, DIMMED = 100, 2  # boxes looked at that are drawn, over the image darkened so many times
@@ -218,16 +218,7 @@ def _numbered_by(info: DataInfo, record: Mapping[str, Any]) -> dict[str, Any]:
 def looked_at_by(predictor: Predictor, image: Tensor) -> Tensor:
     """(N, 4) boxes on a decoded image (C, H, W) that a detector's answer is chosen from; see `Detection.looked_at`."""
     task: Any = predictor.task
-    inputs = _inputs(predictor, image)
+    inputs = predictor.inputs(image, (image.shape[-2], image.shape[-1]))
     with evaluating(predictor.model, task), torch.inference_mode():
         output = task.forward(predictor.model, inputs)
         return task.looked_at(output, inputs)[0].float().cpu()
-
-
-def _inputs(predictor: Predictor, image: Tensor) -> Batch:
-    preprocessing, size_hw = predictor.preprocessing, (image.shape[-2], image.shape[-1])
-    valid = preprocessing.layout(size_hw).valid_xyxy
-    resized = preprocessing.resize(image.to(predictor.device))[None]
-    normalized = preprocessing.normalize(resized, valid.to(predictor.device))
-    inputs = {"image": normalized, "valid_xyxy": valid, "size_hw": torch.tensor([size_hw])}
-    return inputs | predictor.proposed([image], size_hw)

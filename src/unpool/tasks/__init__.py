@@ -88,6 +88,6 @@ def published_task(weights: str, gives: str) -> str:
         RecipeError: none has.
     """
     names = [name for name, kind in TASKS.items() if weights in kind.published]
-    for name in [one for one in names if TASKS[one].takes[:1] == (gives,)] + names:
-        return name
-    raise RecipeError(f"no task answers with published weights {quoted(weights)}")
+    if not names:
+        raise RecipeError(f"no task answers with published weights {quoted(weights)}")
+    return next((name for name in names if TASKS[name].takes[:1] == (gives,)), names[0])

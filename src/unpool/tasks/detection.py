@@ -167,8 +167,9 @@ class Detection(OneForward):
             return grid_losses(seen.output, truth, practice, input_hw=input_hw)
         if isinstance(seen.output, AnchoredBoxes):
             return one_stage_losses(seen.output, truth, practice, weights=weights, num_classes=len(self.info.classes))
-        has_regions = isinstance(seen.output, RegionMaps)
-        losses = {} if has_regions else first_stage_losses(seen.output, truth, seen.proposing)
+        losses: Losses = {}
+        if isinstance(seen.output, ProposedRegions):
+            losses = first_stage_losses(seen.output, truth, seen.proposing)
         regions = [draw_regions(*pair, practice) for pair in zip(seen.proposals, truth, strict=True)]
         classified = seen.classify([one.boxes for one in regions])
         losses |= second_stage_losses(

@@ -40,10 +40,10 @@ def as_results(records: Sequence[Mapping[str, Any]], class_ids: Sequence[int] = 
 def _more(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a record has of each box beside class and score."""
     each: list[dict[str, Any]] = [{} for _ in record.get("boxes", ())]
-    for one, mask in zip(each, record.get("segmentations", ()), strict=False):
-        one["segmentation"] = mask
-    for one, joints in zip(each, record.get("people", ()), strict=False):
-        one["keypoints"] = [value for x, y in joints for value in (x, y, 1)]
+    if "segmentations" in record:
+        each = [{"segmentation": mask} for mask in record["segmentations"]]
+    if "people" in record:
+        each = [{"keypoints": [value for x, y in joints for value in (x, y, 1)]} for joints in record["people"]]
     return each
 
 

@@ -109,9 +109,11 @@ def test_people_keep_unknown_joints_as_nan():
     assert target_of("people", [], SETTING)["people"].shape == (0, 2, 2)
 
 
-def test_another_number_of_joints_is_refused():
+def test_another_number_of_joints_or_one_without_an_end_is_refused():
     with pytest.raises(DataError, match=r"expected \(2, 2\)"):
         target_of("keypoints", np.zeros((3, 2)), SETTING)
+    with pytest.raises(DataError, match="joints hold infinity"):
+        target_of("people", np.full((1, 2, 2), np.inf), SETTING)
     with pytest.raises(DataError, match="joints is 'none': give an array"):
         target_of("keypoints", "none", SETTING)
 

@@ -1,12 +1,15 @@
 """Boxes of data sets: what they mean, and what they must not be taken for."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from torchvision.tv_tensors import BoundingBoxes, Mask
 
 from unpool.data.plain import DatasetReader, Levels, Setting, check_looked, known_besides
-from unpool.data.plain.things import things_by_key, things_of
+from unpool.data.plain.things import things_of
+from unpool.data.plain.words import things_by_key
 from unpool.data.remarks import collected
 from unpool.errors import DataError
 from unpool.types import DataInfo
@@ -69,6 +72,42 @@ def test_an_image_without_annotations_of_torchvisions_coco_has_no_boxes():
 def test_a_sample_that_is_no_image_with_boxes_names_what_it_lacks(item, said):
     with pytest.raises(DataError, match=said):
         things_by_key(item)
+
+
+INSTANCES = ("image", "boxes", "labels", "masks")
+
+
+@pytest.mark.parametrize("labels", [[1], torch.tensor([1])])
+def test_instances_without_masks_are_refused_and_an_image_of_none_is_background(labels):
+    with pytest.raises(DataError, match=r"lacks masks: .*COCO if its target_keys name masks"):
+        things_by_key((IMAGE, {"boxes": [[1, 2, 3, 4]], "labels": labels}), INSTANCES)
+    for target in ({"boxes": [], "labels": labels[:0]}, {"image_id": 4}):
+        values = things_by_key((IMAGE, target), INSTANCES)
+        assert things_of(values, INSTANCES, SETTING, size_hw=SIZE)["masks"].shape == (0, *SIZE)
+
+
+def test_boxes_that_are_left_out_are_those_around_the_masks():
+    values = things_by_key((IMAGE, {"masks": PLANES, "labels": [1, 0]}), INSTANCES)
+    with collected() as remarks:
+        sample = things_of(values, INSTANCES, SETTING, size_hw=SIZE)
+    assert sample["boxes"].tolist() == [[4, 6, 20, 30]]  # the second mask has no pixel
+    assert (sample["boxes"].dtype, sample["labels"].tolist(), len(sample["masks"])) == (torch.float32, [1], 1)
+    assert remarks == ["some boxes have no extent and are left out"]
+    for wrong, said in ((PLANES[0], r"masks are \(48, 64\), and \(1, 48, 64\)"), (PLANES[None], r"\(1, 2, 48, 64\)")):
+        with pytest.raises(DataError, match=said):
+            things_of({**values, "masks": wrong}, INSTANCES, SETTING, size_hw=SIZE)
+    with pytest.raises(DataError, match=r"labels are torch.int64 \(3,\), and there are 2 boxes"):
+        things_of({**values, "labels": [0, 1, 0]}, INSTANCES, SETTING, size_hw=SIZE)
+
+
+def test_a_mask_beside_its_box_is_left_out_with_it_and_a_larger_box_or_no_pixel_is_not():
+    masks = PLANES[[0, 0, 0, 1]]
+    boxes = [[8, 6, 20, 30], [0, 0, 60, 40], [30, 6, 46, 30], [30, 6, 46, 30]]
+    with collected() as remarks:
+        sample = read(boxes, [0, 1, 0, 1], masks=masks)
+    assert sample["boxes"].tolist() == [boxes[0], boxes[1], boxes[3]]
+    assert sample["labels"].tolist() == [0, 1, 1]
+    assert remarks == ["some masks lie for the most part outside of their boxes and are left out with them"]
 
 
 @pytest.mark.parametrize("form", [torch.clone, torch.Tensor.numpy, torch.Tensor.tolist, lambda boxes: [*boxes]])
@@ -258,6 +297,18 @@ def test_boxes_that_are_as_they_should_be_pass_and_so_do_those_that_a_scan_names
     look(BOXES, [], torch.zeros(2, 5), BOXES + 99)
     look([], [])
     look(BOXES / 64, size_hw=(4, 4))  # of a few pixels, a box may have but one
+
+
+@pytest.mark.parametrize(("count", "odd", "is_refused"), [(1, 1, True), (4, 3, False), (20, 2, False), (20, 3, True)])
+def test_a_set_whose_masks_lie_beside_their_boxes_is_refused(count, odd, is_refused):
+    boxes = torch.tensor([[4.0, 6, 20, 30]]).repeat(count, 1)
+    boxes[:odd] += torch.tensor([30.0, 0, 30, 0])
+    sample = {"image": IMAGE + torch.arange(64).byte(), "boxes": boxes, "labels": [0] * count}
+    sample["masks"] = PLANES[:1].repeat(count, 1, 1)
+    empty = {**sample, "masks": sample["masks"] & False}
+    said = f"{odd} of {count} masks of val lie .*outside"
+    with pytest.raises(DataError, match=said) if is_refused else nullcontext():
+        check_looked([sample, empty], None, SETTING, part="val")
 
 
 def test_a_reader_gives_boxes_with_what_the_set_knows_besides():

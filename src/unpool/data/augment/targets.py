@@ -6,7 +6,7 @@ from torch import Tensor
 from unpool.data.augment.pair_targets import PAIRS, move_pair_targets
 from unpool.ops import geometry
 from unpool.ops.bending import Map, linear
-from unpool.ops.boxes import areas
+from unpool.ops.boxes import areas, around_masks
 from unpool.ops.heatmaps import mirror_order
 from unpool.ops.resampling import warp
 from unpool.types import IGNORE, Batch, Sample
@@ -92,20 +92,9 @@ def _move_boxes(sample: Sample, masks: Tensor | None, matrix: Map, size_hw: tupl
         if key in sample:
             stays = torch.where(sample[key], share >= _LEAST_SHARE, stays)
     if masks is not None:
-        around = _around(masks)
+        around = around_masks(masks)
         boxes = torch.where(sample["masks"].flatten(1).any(1)[:, None], around.to(boxes.dtype), boxes)
     return boxes, stays & (areas(boxes) > 0)
-
-
-def _around(masks: Tensor) -> Tensor:
-    """(N, 4) boxes around the pixels of masks (N, H, W); zeros where there are none."""
-    ends = []
-    for dim in (1, 2):  # over rows: which columns; then over columns: which rows
-        is_set = masks.any(dim)
-        first = is_set.int().argmax(1)
-        last = is_set.shape[1] - is_set.flip(1).int().argmax(1)
-        ends.append(torch.stack((first, torch.where(is_set.any(1), last, first)), dim=1))
-    return torch.stack(ends, dim=2).flatten(1)
 
 
 def _move_ignored(ignored: Tensor, matrix: Map, size_hw: tuple[int, int]) -> Tensor:

@@ -9,9 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from unpool.data.plain.levels import Normalization, check_levels, image_of
+from unpool.data.plain.pairs import check_pairs, joints_outside, masks_outside
 from unpool.data.plain.reader import by_key, item_of
 from unpool.data.plain.targets import Setting, target_of, visibility
-from unpool.data.plain.things import corners_of, our_key
+from unpool.data.plain.things import boxes_in, corners_of, of_each
+from unpool.data.plain.words import our_keys
 from unpool.data.readers.box_forms import CORNERS, doubt_of, fit
 from unpool.errors import DataError, require_files
 from unpool.types import IGNORE
@@ -53,7 +55,7 @@ def _unused(item: Any, values: Values) -> str:
     """What a sample holds beside the values that are used, in words."""
     target = item[1] if isinstance(item, tuple | list) and "boxes" in values and isinstance(item[1], Mapping) else item
     if isinstance(target, Mapping):
-        return ", ".join(str(key) for key in target if our_key(key) not in values)
+        return ", ".join(str(key) for key in target if our_keys(key).isdisjoint(values))
     count = len(item) - len(values) if isinstance(item, tuple | list) else 0
     return f"{count} more value{'s' if count > 1 else ''}" if count else ""
 
@@ -76,8 +78,9 @@ def check_looked(looked: Iterable[Values], normalization: Normalization, setting
     for key in ("keypoints", "people"):
         if key in looked[0]:
             _check_joints(looked, key, setting, part=part)
-    if "labels" in looked[0]:
-        _check_boxes(looked, part=part)
+    if boxed := [one for one in looked if "boxes" in one]:
+        _check_boxes(boxed, part=part)
+        _check_pairs(boxed, setting, part=part)
 
 
 def _check_boxes(looked: Sequence[Values], *, part: str) -> None:
@@ -98,6 +101,33 @@ def _check_boxes(looked: Sequence[Values], *, part: str) -> None:
         raise DataError(
             f"none of the {len(boxes)} boxes looked at in {part} has an extent on its image, {_shown(boxes, sides)}: "
             "give left, top, right, bottom in pixels of the image of the sample"
+        )
+
+
+def _check_pairs(looked: Sequence[Values], setting: Setting, *, part: str) -> None:
+    """Masks or joints of all samples that lie beside their boxes, and people of whom no joint is known."""
+    masks: list[bool] = []
+    people: list[bool] = []
+    count = 0
+    for one in looked:
+        size_hw = one["image"].shape[-2:]
+        try:
+            boxes = boxes_in(one["boxes"], size_hw).float()
+            drawn = of_each("masks", one.get("masks", ()), len(boxes) if "masks" in one else 0, size_hw)
+            joints = target_of("people", one.get("people", []), setting)["people"]
+        except DataError:  # the scan names it
+            continue
+        if len(drawn):
+            masks += masks_outside(boxes, drawn)[drawn.flatten(1).any(1)].tolist()
+        if len(joints) == len(boxes):
+            people += joints_outside(boxes, joints)[~joints.isnan().any(2).all(1)].tolist()
+            count += len(joints)
+    check_pairs(masks, what=f"masks of {part}")
+    check_pairs(people, what=f"people of {part}, by their joints,")
+    if count and not people:
+        raise DataError(
+            f"no joint of the {count} people looked at in {part} is known: the third number of a joint is above 0 "
+            "where it is, and x and y are no NaN"
         )
 
 

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from unpool.data.plain.iterated import Iterated
 from unpool.data.plain.levels import Levels, image_of
+from unpool.data.plain.people import has_boxed_people, people_by_key, people_of
 from unpool.data.plain.targets import Setting, target_of, visibility
-from unpool.data.plain.things import OPTIONAL, check_besides, things_by_key, things_of
+from unpool.data.plain.things import check_besides, things_of
+from unpool.data.plain.words import OPTIONAL, things_by_key
 from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
@@ -26,12 +28,13 @@ class DatasetReader:
     """Samples of any object with `len(set)` and `set[i]`.
 
     A sample is a tuple of the image and what `gives` names after it, in this order, or a dict of these keys; `visible`
-    may be missing. One with boxes may be an image and a dict too, see `things_by_key`. See `image_of`, `target_of` and
-    `things_of` for the kinds of values.
+    may be missing. One with boxes may be an image and a dict too, see `things_by_key` and `people_by_key`. See
+    `image_of`, `target_of`, `things_of` and `people_of` for the kinds of values.
 
     Args:
         dataset: read by one thread at a time.
-        gives: batch keys that the task needs, and of boxes what samples have besides; `visible` comes with `keypoints`.
+        gives: batch keys that the task needs, and of boxes what samples have besides; `visible` comes with `keypoints`,
+            `ignored` with people in boxes.
         info: names of the classes or joints.
         levels: of the images.
         part: name of the split, of which the names of samples are made.
@@ -56,7 +59,7 @@ class DatasetReader:
         drawing: Drawing = "",
     ) -> None:
         self.dataset = dataset
-        self.gives = tuple(gives)
+        self.gives = (*gives, *(("ignored",) if has_boxed_people(gives) else ()))
         self.info = info
         self.setting = Setting(info, levels, numbers)
         self.is_random = is_random
@@ -79,9 +82,11 @@ class DatasetReader:
             raise IndexError(f"sample {index} of {len(self.names)}")
         values = by_key(item_of(self.dataset, index, is_seeded=is_seeded), self.gives)
         sample = {"image": self.setting.levels.to_uint8(image_of(values["image"]))}
+        size = int(sample["image"].shape[-2]), int(sample["image"].shape[-1])
         if "labels" in self.gives:
-            height, width = sample["image"].shape[-2:]
-            return sample | things_of(values, self.gives, self.setting, size_hw=(height, width))
+            return sample | things_of(values, self.gives, self.setting, size_hw=size)
+        if has_boxed_people(self.gives):
+            return sample | people_of(values, self.gives, self.setting, size_hw=size)
         check_besides(values, self.gives, _OF_POSES)
         for key, value in values.items():
             if key not in ("image", "visible"):
@@ -123,7 +128,9 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
     {'image': 'picture', 'label': 3}
     """
     if "labels" in gives:
-        return things_by_key(item)
+        return things_by_key(item, gives)
+    if has_boxed_people(gives):
+        return people_by_key(item)
     needed = [key for key in gives if key not in _OPTIONAL]
     if isinstance(item, Mapping):
         if missing := [key for key in needed if key not in item]:

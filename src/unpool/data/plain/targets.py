@@ -155,6 +155,8 @@ def _points(value: Any, count: int, *, axes: int) -> tuple[Tensor, Tensor]:
     visible = ~points[..., :2].isnan().any(-1)
     if points.shape[-1] == 3:
         visible &= points[..., 2] > 0
+    if points[..., :2][visible].isinf().any():
+        raise DataError("joints hold infinity: give numbers of pixels, and NaN where a joint is not known")
     return points[..., :2].contiguous(), visible
 
 

@@ -2,8 +2,9 @@
 
 A target is a dict in torchvision's words, `(image, {"boxes", "labels", "masks", "area", "iscrowd"})`, or a sample is
 one in ours, with `areas`, `crowd` and `difficult`. `BoundingBoxes` say their form; other boxes are left, top, right and
-bottom in pixels. What cannot be that is refused; as in files, a box without extent or beside its image is left out, one
-that reaches beyond it is clipped, and each is counted.
+bottom in pixels. With masks, boxes may be left out, as torchvision's Cityscapes leaves them out: each is then the one
+around the pixels of its mask. What cannot be that is refused; as in files, a box without extent or beside its image is
+left out, one that reaches beyond it is clipped, and each is counted; so is a mask that lies beside its box.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,64 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unpool.data.plain.pairs import masks_outside
 from unpool.data.plain.targets import Setting, numbers_in
+from unpool.data.plain.words import OPTIONAL
 from unpool.data.readers.box_forms import CENTRES, CORNERS, SIZES, SLACK, other_forms
 from unpool.data.remarks import remark
 from unpool.errors import DataError, quoted
+from unpool.ops.boxes import around_masks
 from unpool.types import Sample
 
-OPTIONAL = ("masks", "areas", "crowd", "difficult")  # what a set may know of each thing
-NEEDED = ("image", "boxes", "labels")
-_OURS = {"area": "areas", "iscrowd": "crowd"}  # torchvision's words
-_NO_BOXES = ({"image_id"},)  # the whole target of an image without annotations, of torchvision's wrapped COCO
 _FORMS = {"XYXY": CORNERS, "XYWH": SIZES, "CXCYWH": CENTRES}
 _DECLARED = "or give torchvision.tv_tensors.BoundingBoxes, which say their form"
 _SHOWN = 8  # numbers of classes that a message lists
 Size = tuple[int, int]
-
-
-def things_by_key(item: Any) -> dict[str, Any]:
-    """The image of one item of a data set and what it says of its things, by our keys.
-
-    Raises:
-        DataError: it is none of the forms that samples with boxes have.
-
-    >>> things_by_key(("picture", {"boxes": [], "labels": [], "iscrowd": [], "image_id": 3}))
-    {'image': 'picture', 'boxes': [], 'labels': [], 'crowd': []}
-    """
-    values = _flat(item)
-    if both := [f"{theirs} and {ours}" for theirs, ours in _OURS.items() if {theirs, ours} <= set(values)]:
-        raise DataError(f"a sample has both {both[0]}, which mean the same: leave one out")
-    values = {our_key(key): value for key, value in values.items()}
-    if missing := [key for key in NEEDED if key not in values]:
-        raise DataError(
-            f"a sample has {', '.join(map(str, values))}, and lacks {', '.join(missing)}: give (image, target) with a "
-            'target {"boxes": (N, 4), "labels": (N,)}, or a dict of all three; torchvision\'s own sets give them once '
-            "they are wrapped by torchvision.datasets.wrap_dataset_for_transforms_v2"
-        )
-    return {key: values[key] for key in (*NEEDED, *OPTIONAL) if key in values}
-
-
-def our_key(key: Any) -> Any:
-    """Our word for a key of a target.
-
-    >>> our_key("area"), our_key("boxes")
-    ('areas', 'boxes')
-    """
-    return _OURS.get(key, key)
-
-
-def _flat(item: Any) -> Mapping[Any, Any]:
-    if isinstance(item, Mapping):
-        return item
-    if not isinstance(item, tuple | list):
-        return {"image": item}
-    if len(item) > 1 and isinstance(item[1], Mapping):
-        nothing = {"boxes": (), "labels": ()} if set(item[1]) in _NO_BOXES else {}
-        return {**nothing, **item[1], "image": item[0]}
-    if len(item) < len(NEEDED):
-        return dict(zip(("image", "a target that is no dict"), item, strict=False))
-    return dict(zip(NEEDED, item, strict=False))
 
 
 def check_besides(values: Mapping[str, Any], gives: Sequence[str], optional: Sequence[str]) -> None:
@@ -97,15 +53,32 @@ def things_of(values: Mapping[str, Any], gives: Sequence[str], setting: Setting,
     Raises:
         DataError: a value is not of the kind that its key needs, or the set's samples have others.
     """
-    boxes, form = corners_of(values["boxes"], size_hw)
-    _check_sides(boxes, size_hw, form)
+    boxes = boxes_in(values["boxes"], size_hw) if "boxes" in values else _boxes_of_masks(values["masks"], size_hw)
     sample = {"boxes": boxes, "labels": _classes(values["labels"], len(boxes), setting)}
     if len(boxes):
         check_besides(values, gives, OPTIONAL)
     for key in OPTIONAL:
         if key in gives:
-            sample[key] = _of_each(key, values.get(key, ()), len(boxes), size_hw)
-    return _shown(sample, size_hw)
+            sample[key] = of_each(key, values.get(key, ()), len(boxes), size_hw)
+    sample = shown(sample, size_hw)
+    if "masks" not in sample or not (outside := masks_outside(sample["boxes"], sample["masks"])).any():
+        return sample
+    remark("some masks lie for the most part outside of their boxes and are left out with them")
+    return {key: values[~outside] for key, values in sample.items()}
+
+
+def boxes_in(value: Any, size_hw: Size) -> Tensor:
+    """(N, 4) as of `corners_of`, none with a side below 0; raises DataError where there is one."""
+    boxes, form = corners_of(value, size_hw)
+    _check_sides(boxes, size_hw, form)
+    return boxes
+
+
+def _boxes_of_masks(value: Any, size_hw: Size) -> Tensor:
+    """(N, 4) float64 around the pixels of masks, in the place of boxes."""
+    numbers = numbers_in(value, "masks")
+    count = len(numbers) if numbers.dim() > 2 else int(numbers.numel() > 0)
+    return around_masks(of_each("masks", value, count, size_hw)).double()
 
 
 def corners_of(value: Any, size_hw: Size) -> tuple[Tensor, str]:
@@ -194,8 +167,12 @@ def _numbers_of_names(names: Iterable[str], numbers: Mapping[str, int]) -> list[
     return [numbers[name] for name in names]
 
 
-def _of_each(key: str, value: Any, count: int, size_hw: Size) -> Tensor:
-    """What a set knows of each of its things under a key of `OPTIONAL`."""
+def of_each(key: str, value: Any, count: int, size_hw: Size) -> Tensor:
+    """What a set knows of each of its things under a key of `OPTIONAL`.
+
+    Raises:
+        DataError: it is not as much as there are things, or no number that the key may have.
+    """
     values = numbers_in(value, key)
     if not count and not values.numel():
         return torch.zeros(
@@ -215,8 +192,8 @@ def _of_each(key: str, value: Any, count: int, size_hw: Size) -> Tensor:
     return values.bool()
 
 
-def _shown(sample: Sample, size_hw: Size) -> Sample:
-    """Without what has no extent on the image, which is counted, and what reaches beyond it clipped."""
+def shown(sample: Sample, size_hw: Size) -> Sample:
+    """The things of a sample that have an extent on the image, their boxes clipped; what is changed is counted."""
     boxes, ends = sample["boxes"], torch.tensor(size_hw).flip(0)
     low, high = boxes[:, :2], boxes[:, 2:]
     clipped = torch.cat([low.clamp(min=0), torch.minimum(high, ends.to(high))], dim=1)

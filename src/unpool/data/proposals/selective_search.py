@@ -105,5 +105,5 @@ def _segmentation() -> Any:
     except (ImportError, AttributeError) as error:
         raise EnvironmentFault(
             f"selective search needs OpenCV with its contributed modules ({error}): pip install 'unpool[proposals]', "
-            f"in the stead of another package of OpenCV where there is one; or set data.proposals to grid or files"
+            "in place of another package of OpenCV where there is one; or set data.proposals to grid or files"
         ) from error

@@ -1,7 +1,7 @@
 """R-CNN (Girshick et al. 2014, arXiv:1311.2524): a classifier on each proposed region, cut out and warped to 227x227.
 
 Its two networks are those of its two steps. `rcnn` is AlexNet, in Caffe's form, with a layer of one score for each
-class and the background, and is trained by regions (fine-tuning, section 2.3). `rcnn_svm` has in that layer's stead
+class and the background, and is trained by regions (fine-tuning, section 2.3). `rcnn_svm` has in place of that layer
 what is fitted to the features of a trained `rcnn` and not trained: a linear support vector machine for each class on
 fc7, and the box regression of each class on pool5 (appendix C); `unpool probe` fits both. `rcnn_alexnet` and
 `rcnn_alexnet_svm` are the same on AlexNet's one tower.
