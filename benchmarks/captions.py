@@ -38,7 +38,7 @@ PUBLISHED = {
     "flickr8k_attention": "67 and 19.5, same data as above",
 }
 SEEDS, PICTURES, LOOKED_AT, WORDS = 3, 20, 4, 12
-METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "cider", "rouge_l", "different")
+METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "cider", "rouge_l", "distinct")
 
 
 class Series(NamedTuple):

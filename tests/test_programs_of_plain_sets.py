@@ -17,6 +17,7 @@ PRINTED = {
     "classification": "top-1 1.00, report in ",
     "denoising": "PSNR ",
     "detection": "AP at IoU 0.5: ",
+    "embedding": "right person first: ",
     "instances": "mask AP ",
     "localization": "mean IoU: ",
     "people": "limbs joined: ",
@@ -26,11 +27,12 @@ PRINTED = {
     "reading": "right: ",
     "segmentation": "{'ground': 0.",
 }
+READ_FROM_FILES = {"flow", "stereo"}  # tasks without a recipe of plain data sets
 
 
 def test_each_task_has_a_program_of_twenty_lines() -> None:
     lengths = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in FOLDER.glob("*.py")}
-    assert set(lengths) == set(TASKS) == set(PRINTED)
+    assert set(lengths) == set(TASKS) - READ_FROM_FILES == set(PRINTED)
     assert max(lengths.values()) <= 20
 
 

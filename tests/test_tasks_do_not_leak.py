@@ -22,8 +22,8 @@ DOORS = {"TASKS", "published_task", "Maps", "OneForward", "Vectors"}
 # (file, name): why it is no task and no metric; five at most
 OTHERS = {
     ("data/readers/coco_regions.py", "segmentation"): "a key of COCO's files",
-    ("data/readers/coco_instances.py", "segmentation"): "the same",
     ("models/torchvision_names.py", "classification"): "a part of the names of torchvision's weights",
+    ("screen.py", "reading"): "of images",
     ("conduct.py", "precision"): "of the numbers in training",
     ("report/facts.py", "precision"): "the same, in metrics.json",
 }
@@ -31,7 +31,8 @@ OTHERS = {
 
 def names() -> set[str]:
     """Names of the tasks, and of all metrics that they count or describe, but for keys of batches and of `DataInfo`."""
-    info = DataInfo(classes=tuple("abcdefg"), keypoints=("left_shoulder", "right_hip"), limbs=((0, 1),))
+    joints = ("left_shoulder", "right_hip")
+    info = DataInfo(classes=tuple("abcdefg"), words=("a", "dog"), keypoints=joints, limbs=((0, 1),))
     found = set(TASKS)
     for name in TASKS:
         channels = 3 * TASKS[name].frames
@@ -87,7 +88,7 @@ def test_what_only_looks_like_a_task_stays_short_and_is_there():
 
 
 def test_names_hold_every_task_and_metric_that_is_known():
-    assert set(TASKS) - {"people"} < NAMES
+    assert set(TASKS) - set(BATCH_KEYS) < NAMES
     assert {"top1", "mean_iou", "confusion", "psnr", "pck@0.2", "oks_ap", "limbs_precision"} < NAMES
 
 

@@ -28,7 +28,7 @@ def test_parts_of_a_set_merged_in_any_order_give_what_the_whole_gives():
     whole, parts = scored(*IMAGES), scored(*IMAGES[2:])
     parts.merge(scored(*IMAGES[:2]))
     assert parts.compute() == whole.compute()
-    assert whole.compute()["different"] == 1
+    assert whole.compute()["distinct"] == 1
 
 
 def test_words_of_a_reference_that_the_network_cannot_say_count_as_missing():

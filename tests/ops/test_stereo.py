@@ -2,7 +2,7 @@
 
 import torch
 
-from unpool.ops.semi_global import _along, semi_global
+from unpool.ops.semi_global import _along, semi_global_scores
 from unpool.ops.stereo import (
     disparities_of,
     interpolated,
@@ -97,6 +97,6 @@ def test_semi_global_follows_the_cheapest_way_of_all():
 
 def test_semi_global_without_penalties_leaves_the_winners():
     scores = torch.rand(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
-    assert semi_global(scores, (0.0, 0.0)).argmax(1).equal(scores.argmax(1))
-    smooth = semi_global(scores, (0.5, 1.0)).argmax(1)
+    assert semi_global_scores(scores, (0.0, 0.0)).argmax(1).equal(scores.argmax(1))
+    smooth = semi_global_scores(scores, (0.5, 1.0)).argmax(1)
     assert smooth.diff(dim=-1).ne(0).float().mean() < scores.argmax(1).diff(dim=-1).ne(0).float().mean()

@@ -50,12 +50,12 @@ class CaptionScores:
         answers, references = [one.answer for one in self.images], [one.references for one in self.images]
         names = ("bleu1", "bleu2", "bleu3", "bleu4")
         if not answers:
-            return dict.fromkeys((*names, "rouge_l", "cider", "words", "different"))
+            return dict.fromkeys((*names, "rouge_l", "cider", "words", "distinct"))
         return {
             **dict(zip(names, bleu(answers, references), strict=True)),
             "rouge_l": rouge_l(answers, references),
             "cider": cider_d(answers, references),
             **({"meteor": meteor(answers, references)} if self.with_meteor else {}),
             "words": sum(map(len, answers)) / len(answers),
-            "different": len(set(answers)) / len(answers),
+            "distinct": len(set(answers)) / len(answers),
         }

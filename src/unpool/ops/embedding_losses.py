@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.ops.losses import label_cross_entropy
-from unpool.ops.whole_batch import whole_batch
+from unpool.ops.whole_batch import rows_of_all
 from unpool.types import Losses, Term
 
 _LEAST_SINE = 1e-6  # below which the gradient of a root would leave the range of numbers
@@ -55,8 +55,8 @@ class _Compared(NamedTuple):
 
 
 def _compared(embedding: Tensor, identity: Tensor) -> _Compared:
-    whole, first = whole_batch(embedding)
-    people, _ = whole_batch(identity)
+    whole, first = rows_of_all(embedding)
+    people, _ = rows_of_all(identity)
     is_same = identity[:, None] == people[None]
     rows = torch.arange(len(identity), device=identity.device)
     is_self = torch.zeros_like(is_same)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def semi_global(scores: Tensor, penalties: tuple[float, float]) -> Tensor:
+def semi_global_scores(scores: Tensor, penalties: tuple[float, float]) -> Tensor:
     """The mean over four lines of the scores along the best way to each pixel and disparity.
 
     Args:
@@ -23,7 +23,7 @@ def semi_global(scores: Tensor, penalties: tuple[float, float]) -> Tensor:
 
     Example:
         >>> scores = torch.tensor([[[[1.0, 0.4, 1.0]], [[0.0, 0.5, 0.0]]]])  # (1, 2, 1, 3)
-        >>> scores.argmax(1)[0, 0].tolist(), semi_global(scores, (0.3, 0.6)).argmax(1)[0, 0].tolist()
+        >>> scores.argmax(1)[0, 0].tolist(), semi_global_scores(scores, (0.3, 0.6)).argmax(1)[0, 0].tolist()
         ([0, 1, 0], [0, 0, 0])
     """
     costs = -scores.float()

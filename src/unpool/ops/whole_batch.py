@@ -9,7 +9,7 @@ def _dispatched(rows: Tensor) -> tuple[Tensor]:
 
 
 @wrap_torch_function(_dispatched)
-def whole_batch(rows: Tensor) -> tuple[Tensor, int]:
+def rows_of_all(rows: Tensor) -> tuple[Tensor, int]:
     """The rows of the whole batch, and the position of the first of these among them.
 
     A process by itself has all rows. Among several, `training.whole_batch.AsOne` replaces this function, so that each
@@ -23,7 +23,7 @@ def whole_batch(rows: Tensor) -> tuple[Tensor, int]:
 
     Example:
         >>> import torch
-        >>> whole_batch(torch.tensor([[1.0], [2.0]]))
+        >>> rows_of_all(torch.tensor([[1.0], [2.0]]))
         (tensor([[1.],
                 [2.]]), 0)
     """

@@ -114,7 +114,7 @@ class Captions(Task):
             "rouge_l": Description("ROUGE-L", is_share=True),
             **meteor,
             "words": Description("words of an answer"),
-            "different": Description("different answers", is_share=True),
+            "distinct": Description("different answers", is_share=True),
         }
 
     def numbers_of(self, text: str) -> list[int]:

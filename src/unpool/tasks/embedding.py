@@ -26,7 +26,7 @@ from unpool.ops.embedding_losses import (
     triplet,
     unit,
 )
-from unpool.ops.whole_batch import whole_batch
+from unpool.ops.whole_batch import rows_of_all
 from unpool.task import Baseline, Description, Exhibit
 from unpool.tasks.one_forward import Vectors
 from unpool.types import Batch, DataInfo, Losses, Prediction, Sample, Samples
@@ -216,7 +216,7 @@ class Embedding(Vectors):
 
 
 def _require_pairs(identity: Tensor, loss: str) -> None:
-    people, _ = whole_batch(identity)
+    people, _ = rows_of_all(identity)
     if len(people.unique()) == len(people):
         raise RecipeError(
             f"task.loss {loss} compares images of one person, and a batch of {len(people)} images has no two: set "

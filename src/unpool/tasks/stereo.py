@@ -22,7 +22,7 @@ from unpool.metrics.pixel_errors import PixelErrors
 from unpool.ops.dense_bytes import pfm_bytes
 from unpool.ops.drawing_motion import disparity_colours
 from unpool.ops.preprocessing import Preprocessing
-from unpool.ops.semi_global import semi_global as agreed
+from unpool.ops.semi_global import semi_global_scores
 from unpool.ops.stereo import disparities_of
 from unpool.ops.tiling import predict_scores, tile_sides
 from unpool.task import Description, Exhibit
@@ -200,7 +200,9 @@ class Stereo(Maps):
 
     def _maps_of(self, scores: Tensor) -> Tensor:
         """(B, 2, H, W): the disparity, and 1 where it passed the check."""
-        disparity, is_kept = disparities_of(scores if self.penalties is None else agreed(scores, self.penalties))
+        disparity, is_kept = disparities_of(
+            scores if self.penalties is None else semi_global_scores(scores, self.penalties)
+        )
         return torch.stack([disparity, is_kept.float()], dim=1)
 
     def record(self, prediction: Prediction) -> dict[str, Any]:

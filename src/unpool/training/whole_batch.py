@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from unpool.errors import RecipeError
-from unpool.ops.whole_batch import whole_batch
+from unpool.ops.whole_batch import rows_of_all
 from unpool.types import Part
 
 _DROPOUTS = {
@@ -73,7 +73,7 @@ class AsOne(TorchFunctionMode):
             return self._dropped(func, _named(func, args, kwargs))
         if func is functional.batch_norm and self._norms:
             return self._normalized(_named(func, args, kwargs))
-        if func is whole_batch:
+        if func is rows_of_all:
             return self._rows_of_all(*args), min(self._part.first, self._part.total - self._rows)
         if func is Tensor.bernoulli_ and self._is_mask(args[0]):
             value, *rest = args

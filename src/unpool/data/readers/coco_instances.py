@@ -28,7 +28,7 @@ from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import BoxedImages, origin_of
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
-from unpool.data.readers.coco_regions import Region, draw_instance, region_of
+from unpool.data.readers.coco_regions import SHAPE, Region, draw_instance, region_of
 from unpool.data.readers.splits import Split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.data.text_file import read_json_text
@@ -129,7 +129,7 @@ class CocoInstances(BoxedImages):
 
 def _require_regions(everything: Sequence[Annotation], path: Path) -> None:
     """Raises DataError where things have no segmentation."""
-    if lacking := [one["id"] for one in everything if not one.get("segmentation")]:
+    if lacking := [one["id"] for one in everything if not one.get(SHAPE)]:
         problem = f"{printable(path)}: {len(lacking)} of {len(everything)} annotations have no segmentation"
         raise DataError(f"{problem}, such as {lacking[0]}, and data.masks=true asks for masks: set data.masks=false")
 

@@ -16,6 +16,7 @@ from unpool.data.readers.coco_checks import MOST
 from unpool.errors import DataError
 from unpool.ops.run_lengths import checked_runs
 
+SHAPE = "segmentation"  # the key of an annotation's region
 _MANY = 2000  # corners, from which on Pillow is slower
 _LONG = 1_000_000  # pixels of edge, for each of which COCO's own tools take 100 bytes
 
@@ -42,7 +43,7 @@ def region_of(one: Mapping[str, Any]) -> Region:
     Raises:
         ValueError: its segmentation is malformed; names the annotation and the problem.
     """
-    number, stored = one["id"], one.get("segmentation")
+    number, stored = one["id"], one.get(SHAPE)
     try:
         if isinstance(stored, dict):
             height, width = stored["size"]
@@ -72,7 +73,7 @@ def region_or_box(one: Mapping[str, Any]) -> Region:
     Raises:
         ValueError: its segmentation is malformed; names the annotation and the problem.
     """
-    if one.get("segmentation") or not (one["bbox"][2] and one["bbox"][3]):
+    if one.get(SHAPE) or not (one["bbox"][2] and one["bbox"][3]):
         return region_of(one)
     left, top, width, height = one["bbox"]
     right, bottom = left + width, top + height
@@ -82,7 +83,7 @@ def region_or_box(one: Mapping[str, Any]) -> Region:
 
 def extent_of(one: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """Returns left, top, right and bottom; NaN where there are no polygons, or malformed ones, named when drawn."""
-    polygons = one.get("segmentation")
+    polygons = one.get(SHAPE)
     if isinstance(polygons, list) and polygons:
         try:
             low = [min(min(corners[axis::2]) for corners in polygons) for axis in (0, 1)]
