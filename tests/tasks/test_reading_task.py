@@ -75,6 +75,8 @@ def test_longer_text_than_there_are_positions_and_other_networks_are_refused():
         task.loss(ReadPositions(torch.zeros(1, 3, 1)), batch([0, 1]))
     with pytest.raises(RecipeError, match="scores 4 characters where 3 were due"):
         task.loss(ReadSteps(torch.zeros(1, 4, 9)), batch([0]))
+    with pytest.raises(RecipeError, match=r"task\.beam is 5, which is of networks that read columns"):
+        Reading(INFO, beam=5).decode(ReadPositions(torch.zeros(1, 3, 1)), {})
     with pytest.raises(RecipeError, match="gives a Tensor; reading needs one such as crnn"):
         task.loss(torch.zeros(1, 3), batch([0]))
 

@@ -67,7 +67,7 @@ class Reading(OneForward):
         """The loss of each string, averaged over images.
 
         Raises:
-            RecipeError: the network reads no strings, of other characters, or not as long ones.
+            RecipeError: the network reads no strings, of other characters, or not as long ones, or has no beam.
             DataError: an image has fewer columns than its text needs.
         """
         self._check(output)
@@ -133,6 +133,11 @@ class Reading(OneForward):
     def _check(self, output: Output) -> None:
         if not isinstance(output, ReadSteps | ReadPositions):
             raise RecipeError(f"the network gives a {type(output).__name__}; reading needs one such as crnn")
+        if isinstance(output, ReadPositions) and self.beam > 1:
+            raise RecipeError(
+                f"task.beam is {self.beam}, which is of networks that read columns; this one has a head for each "
+                "position, whose likeliest characters are the likeliest text: leave task.beam out"
+            )
         if output.scores.shape[1] != self.outputs:
             raise RecipeError(
                 f"the network scores {output.scores.shape[1]} characters where {self.outputs} were due, those of the "
