@@ -131,9 +131,7 @@ def test_captions_csv_names_what_is_wrong_with_a_row(text, told, tmp_path):
 def test_set_of_which_no_image_exists_is_refused_as_that(name, make, tmp_path):
     for path in [*make(tmp_path).rglob("*.jpg"), *tmp_path.rglob("*.png")]:
         path.unlink()
-    with pytest.raises(
-        DataError, match=r"none of \d images exists, such as .*0\.(jpg|png) in .*: put the images there"
-    ):
+    with pytest.raises(DataError, match=r"none of \d images exists, such as .*0.* in .*: put the images there"):
         READERS[name](tmp_path, "train")
 
 

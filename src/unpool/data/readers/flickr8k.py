@@ -21,8 +21,8 @@ from unpool.data.readers.captioned_images import (
     LEAST_COUNT,
     CaptionedImages,
     LeastCount,
-    require_caption,
     only_one,
+    require_caption,
     split_missing,
 )
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split

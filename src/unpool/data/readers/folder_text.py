@@ -79,7 +79,7 @@ def _one_each(rows: Mapping[str, Sequence[TextRow]]) -> dict[str, TextRow]:
 
 
 def _alphabet(classes: Sequence[str] | None, alphabet: str | None, texts: Sequence[str]) -> tuple[str, ...]:
-    """Returns the characters by number, those of a recipe composed (NFC); raises RecipeError where it names one twice."""
+    """Returns the characters by number, those of `alphabet` in NFC; raises RecipeError where it has one twice."""
     if classes is not None:
         return tuple(classes)
     if alphabet is None:
