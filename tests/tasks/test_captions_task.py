@@ -9,6 +9,7 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import DataError, RecipeError
+from unpool.layers.transfer import freeze
 from unpool.ops.sequence_outputs import Begun, Spoken
 from unpool.ops.words import as_bytes, words_of
 from unpool.task import TrainingSetup
@@ -306,6 +307,12 @@ def test_words_start_from_their_vectors_and_stay_there_where_they_are_frozen(tmp
     assert network.words.weight[4].tolist() == [1, 2, 3, 4, 5, 6]  # "cat" is the fourth word
     assert torch.equal(network.words.weight[:4], before[:4])
     assert "has 1 of 4 words" in caplog.text
+    freeze(network, ("words",))
+    assert [name for name, weight in network.named_parameters() if not weight.requires_grad] == [
+        "backbone.conv.weight",
+        "backbone.conv.bias",
+        "words.weight",
+    ]
     assert task.saved() == {"word_vectors": None}
     again = captioner()
     task.initialize(again, from_file=True)
@@ -347,8 +354,9 @@ def test_usual_caption_of_training_is_what_a_captioner_is_compared_with():
     assert made.about.startswith('"a dog runs"')
 
 
-def test_mirrored_images_are_warned_of_where_captions_say_a_side():
-    setup = TrainingSetup(("image",), ("flip",), (), None, keeps_scale=False, sizes_hw=())
+@pytest.mark.parametrize("name", ["flip", "turn"])
+def test_mirrored_and_turned_images_are_warned_of_where_captions_say_a_side(name):
+    setup = TrainingSetup(("image",), (name,), (), None, keeps_scale=False, sizes_hw=())
     assert Captions(INFO).warnings(setup) == []
     (warning,) = Captions(DataInfo(words=("left",))).warnings(setup)
     assert "these say left" in warning

@@ -98,11 +98,12 @@ def test_most_frequent_text_is_what_a_reader_is_compared_with():
     assert made.about.startswith('"a"')
 
 
-def test_mirrored_strings_are_warned_of():
+@pytest.mark.parametrize(("name", "does"), [("flip", "mirrors"), ("turn", "turns by quarters")])
+def test_mirrored_and_turned_strings_are_warned_of(name, does):
     plain = TrainingSetup(("image",), (), (), None, keeps_scale=False, sizes_hw=())
     assert Reading(INFO).warnings(plain) == []
-    (warning,) = Reading(INFO).warnings(plain._replace(augmentations=("flip",)))
-    assert "mirrors what images say" in warning
+    (warning,) = Reading(INFO).warnings(plain._replace(augmentations=(name,)))
+    assert f"{does} what images say" in warning
 
 
 def test_report_says_what_was_read_and_whether_it_is_right():

@@ -240,11 +240,12 @@ class Captions(Task):
                 "nothing of their images: lower data.least_count, or take the captions out"
             )
         sides = [word for word in ("left", "right") if word in self._numbers]
-        if "flip" in setup.augmentations and sides:
-            found.append(
-                f"data.augment has flip, which mirrors images and not their captions, and these say {sides[0]}: the "
-                "network learns that it means either side; leave flip out"
-            )
+        found += [
+            f"data.augment has {name}, which {does} images and not their captions, and these say {sides[0]}: the "
+            f"network learns that it means either side; leave {name} out"
+            for name, does in (("flip", "mirrors"), ("turn", "turns"))
+            if name in setup.augmentations and sides
+        ]
         return found
 
     def _wordless(self, samples: Samples) -> int:

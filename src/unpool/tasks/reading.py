@@ -118,10 +118,13 @@ class Reading(OneForward):
         )
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
-        """Strings that are mirrored with their images, which their texts are not."""
-        if "flip" not in setup.augmentations:
-            return []
-        return ["data.augment has flip, which mirrors what images say and not their texts: leave it out"]
+        """Strings that are mirrored or turned with their images, which their texts are not."""
+        moves = {"flip": "mirrors", "turn": "turns by quarters"}
+        return [
+            f"data.augment has {name}, which {does} what images say and not their texts: leave it out"
+            for name, does in moves.items()
+            if name in setup.augmentations
+        ]
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The most frequent text of training, as every answer."""
