@@ -109,6 +109,7 @@ def test_words_of_a_vocabulary_occur_often_enough_in_a_fixed_order():
         ("İstanbul", ("i\u0307stanbul",)),
         ("a dog \u2764\ufe0f cats", ("a", "dog", "cats")),  # a mark behind what is no letter
     ],
+    ids=["Hindi", "Thai", "Turkish", "sign"],
 )
 def test_marks_belong_to_the_letters_before_them(caption, words):
     assert words_of(caption) == words
