@@ -28,7 +28,7 @@ def words_of(caption: str) -> tuple[str, ...]:
     if text.isascii():
         return tuple(_WORD.findall(text))
     marked = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
-    return tuple(text[found.start() : found.end()] for found in _WORD.finditer(marked))
+    return tuple(text[word.start() : word.end()] for word in _WORD.finditer(marked))
 
 
 def is_text(caption: str) -> bool:

@@ -232,21 +232,21 @@ class Captions(Task):
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
         """What is left out of the metrics, captions of unknown words, and images mirrored under words that are not."""
-        found = [_LEFT_OUT % self.lacks_meteor] if self.lacks_meteor else []
+        warnings = [_LEFT_OUT % self.lacks_meteor] if self.lacks_meteor else []
         self._is_said = True
         if setup.sets and (wordless := self._wordless(setup.sets[0])):
-            found.append(
+            warnings.append(
                 f"{wordless} of the training captions have no word of the vocabulary, and the network learns to say "
                 "nothing of their images: lower data.least_count, or take the captions out"
             )
         sides = [word for word in ("left", "right") if word in self._numbers]
-        found += [
+        warnings += [
             f"data.augment has {name}, which {does} images and not their captions, and these say {sides[0]}: the "
             f"network learns that it means either side; leave {name} out"
             for name, does in (("flip", "mirrors"), ("turn", "turns"))
             if name in setup.augmentations and sides
         ]
-        return found
+        return warnings
 
     def _wordless(self, samples: Samples) -> int:
         """The number of captions of which no word is known."""
