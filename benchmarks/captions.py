@@ -68,8 +68,8 @@ SHOWN = {"BLEU-1": "bleu1", "BLEU-4": "bleu4", "ROUGE-L": "rouge_l"}
 
 def sheets(series: Series, data: Path, folder: Path) -> None:
     """Writes the pictures of the first run: captions of 20 dev images, and of four of them what was looked at."""
-    target = folder / f"{series.recipe}-captions.jpg"
-    if target.is_file():
+    target, weights = folder / f"{series.recipe}-captions.jpg", series.runs[0].run / "model.safetensors"
+    if target.is_file() and target.stat().st_mtime_ns >= weights.stat().st_mtime_ns:
         return
     reader = Flickr8k(data, "val")
     files = [path for i in range(0, len(reader), max(1, len(reader) // PICTURES)) for path in reader.files(i)][
@@ -83,7 +83,7 @@ def sheets(series: Series, data: Path, folder: Path) -> None:
         for path, image, answer in zip(files, images, answers, strict=True)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    if "attention" in answers[0]:
+    if any("attention" in answer for answer in answers[:LOOKED_AT]):  # an empty caption has none
         looked = zip(images[:LOOKED_AT], answers[:LOOKED_AT], strict=True)
         rows = [[("", image), *_words(image, answer)] for image, answer in looked]
         _write(folder / f"{series.recipe}-attention.jpg", rows)

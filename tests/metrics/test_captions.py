@@ -47,6 +47,19 @@ def test_meteor_is_left_out_where_its_program_is_missing(monkeypatch):
     assert "meteor" not in scored(*IMAGES).compute()
 
 
+def test_meteor_is_left_out_with_a_warning_where_its_program_fails(monkeypatch, caplog):
+    meteor = pytest.importorskip("pycocoevalcap.meteor.meteor")
+
+    class Broken:
+        def compute_score(self, known, answers):
+            return float("Error: specify Meteor stats"), []
+
+    monkeypatch.setattr(of_meteor, "missing_for_meteor", lambda: "")
+    monkeypatch.setattr(meteor, "Meteor", Broken)
+    assert scored(*IMAGES, with_meteor=True).compute()["meteor"] is None
+    assert "its program failed (could not convert string to float: 'Error: specify Meteor stats')" in caplog.text
+
+
 @pytest.mark.slow
 def test_meteor_of_a_reference_itself_is_full():
     if reason := of_meteor.missing_for_meteor():

@@ -99,3 +99,17 @@ def test_words_of_a_vocabulary_occur_often_enough_in_a_fixed_order():
     assert vocabulary(captions, least=1) == ("a", "cat", "dog", "the")
     assert texts_of(as_bytes(captions)) == captions
     assert words_of("Don\u2019t, snake_case 3-year-old") == ("don't", "snake", "case", "3", "year", "old")
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("हिन्दी किताब", ("हिन्दी", "किताब")),  # vowels and the sign between two consonants are marks
+        ("น้ำ ไม้", ("น้ำ", "ไม้")),
+        ("İstanbul", ("i\u0307stanbul",)),
+        ("a dog \u2764\ufe0f cats", ("a", "dog", "cats")),  # a mark behind what is no letter
+    ],
+    ids=["Hindi", "Thai", "Turkish", "sign"],
+)
+def test_marks_belong_to_the_letters_before_them(caption, words):
+    assert words_of(caption) == words

@@ -1,6 +1,7 @@
 """What a captioner learns, how captions are searched, and where features and vectors of words come from."""
 
 import logging
+import shutil
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from unpool import models
 from unpool.errors import DataError, RecipeError
+from unpool.layers.transfer import freeze
 from unpool.ops.sequence_outputs import Begun, Spoken
 from unpool.ops.words import as_bytes, words_of
 from unpool.task import TrainingSetup
@@ -200,6 +202,18 @@ def test_features_of_other_weights_or_images_are_computed_anew():
     network.seen = "another map of the same backbone"
     task.features.of(network, IMAGES)
     assert task.features.computed == 12
+    other = captioner().eval()
+    other.load_state_dict(network.state_dict())
+    other.seen, other.backbone.conv.dilation = network.seen, (2, 2)  # equal weights in another network
+    assert torch.equal(task.features.of(other, IMAGES), torch.cat([other.see(one[None]) for one in IMAGES]))
+
+
+def test_nothing_is_kept_on_a_disk_that_is_nearly_full(tmp_path, monkeypatch):
+    network, task = captioner().eval(), Captions(INFO)
+    usage = shutil.disk_usage(tmp_path)._replace(total=1000, free=49)
+    monkeypatch.setattr("unpool.tasks.frozen_features.shutil.disk_usage", lambda path: usage)
+    assert torch.equal(task.features.of(network, IMAGES), torch.cat([network.see(one[None]) for one in IMAGES]))
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_damaged_file_of_features_is_replaced(tmp_path):
@@ -228,6 +242,32 @@ def test_network_that_says_no_words_and_one_of_another_vocabulary_are_refused():
         Captions(DataInfo(words=("a", "dog"))).losses(captioner(), batch())
     with pytest.raises(RecipeError, match="captions need the words of a vocabulary"):
         Captions(DataInfo())
+
+
+@pytest.mark.parametrize("word", ["Dog", "new york", "dog.", "", "don\u2019t"])
+def test_vocabulary_of_what_is_never_a_caption_s_word_is_refused(word):
+    """Else every caption would be learned without it."""
+    with pytest.raises(RecipeError, match=r"which no caption is found to have: its words are in small letters"):
+        Captions(DataInfo(words=("a", word)))
+
+
+def test_captions_without_a_word_of_the_vocabulary_are_counted():
+    setup = TrainingSetup(("image",), (), (), None, keeps_scale=False, sizes_hw=(), sets=(Samples(*CAPTIONS),))
+    (warning,) = Captions(INFO).warnings(setup)
+    assert warning.startswith("1 of the training captions have no word of the vocabulary")
+    assert Captions(INFO).warnings(setup._replace(sets=(Samples(*CAPTIONS[:2]),))) == []
+
+
+def test_meteor_that_is_left_out_is_said_once_in_training_and_in_evaluation_alone(monkeypatch, caplog):
+    monkeypatch.setattr("unpool.metrics.meteor_program.shutil.which", lambda name: None)
+    setup = TrainingSetup(("image",), (), (), None, keeps_scale=False, sizes_hw=())
+    trained, evaluated = Captions(INFO, meteor=True), Captions(INFO, meteor=True)
+    (warning,) = trained.warnings(setup)
+    assert "meteor" not in trained.metric().compute()
+    assert not caplog.messages
+    for _ in range(2):
+        evaluated.metric()
+    assert caplog.messages == [warning] == ["METEOR is left out: java is not on the PATH: install a Java runtime"]
 
 
 VECTORS = {"word2vec": "3 2\ncat 1.5 2\ndog -1 0.25\nowl 0 0\n", "glove": "cat 1.5 2\ndog -1 0.25\nowl 0 0\n"}
@@ -267,6 +307,12 @@ def test_words_start_from_their_vectors_and_stay_there_where_they_are_frozen(tmp
     assert network.words.weight[4].tolist() == [1, 2, 3, 4, 5, 6]  # "cat" is the fourth word
     assert torch.equal(network.words.weight[:4], before[:4])
     assert "has 1 of 4 words" in caplog.text
+    freeze(network, ("words",))
+    assert [name for name, weight in network.named_parameters() if not weight.requires_grad] == [
+        "backbone.conv.weight",
+        "backbone.conv.bias",
+        "words.weight",
+    ]
     assert task.saved() == {"word_vectors": None}
     again = captioner()
     task.initialize(again, from_file=True)
@@ -291,6 +337,8 @@ def test_skip_gram_brings_words_together_that_stand_beside_the_same_words():
     vectors = skip_gram(sentences, count=8, dim=6, seed=0)
     assert torch.equal(vectors, skip_gram(sentences, count=8, dim=6, seed=0))
     likeness = nn.functional.cosine_similarity(vectors[:, None], vectors[None], dim=2)
+    with pytest.raises(DataError, match="no training caption has two words of the vocabulary"):
+        skip_gram([[0], [], [1]], count=2, dim=3, seed=0)
     assert min(likeness[0, 1], likeness[4, 5]) > likeness[:2, 4:6].max() + 0.2
     network = captioner()
     task = Captions(INFO, word_vectors="skip_gram", samples=Samples(*CAPTIONS))
@@ -306,8 +354,9 @@ def test_usual_caption_of_training_is_what_a_captioner_is_compared_with():
     assert made.about.startswith('"a dog runs"')
 
 
-def test_mirrored_images_are_warned_of_where_captions_say_a_side():
-    setup = TrainingSetup(("image",), ("flip",), (), None, keeps_scale=False, sizes_hw=())
+@pytest.mark.parametrize("name", ["flip", "turn"])
+def test_mirrored_and_turned_images_are_warned_of_where_captions_say_a_side(name):
+    setup = TrainingSetup(("image",), (name,), (), None, keeps_scale=False, sizes_hw=())
     assert Captions(INFO).warnings(setup) == []
     (warning,) = Captions(DataInfo(words=("left",))).warnings(setup)
     assert "these say left" in warning

@@ -75,6 +75,8 @@ def test_longer_text_than_there_are_positions_and_other_networks_are_refused():
         task.loss(ReadPositions(torch.zeros(1, 3, 1)), batch([0, 1]))
     with pytest.raises(RecipeError, match="scores 4 characters where 3 were due"):
         task.loss(ReadSteps(torch.zeros(1, 4, 9)), batch([0]))
+    with pytest.raises(RecipeError, match=r"task\.beam is 5, which is of networks that read columns"):
+        Reading(INFO, beam=5).decode(ReadPositions(torch.zeros(1, 3, 1)), {})
     with pytest.raises(RecipeError, match="gives a Tensor; reading needs one such as crnn"):
         task.loss(torch.zeros(1, 3), batch([0]))
 
@@ -96,11 +98,12 @@ def test_most_frequent_text_is_what_a_reader_is_compared_with():
     assert made.about.startswith('"a"')
 
 
-def test_mirrored_strings_are_warned_of():
+@pytest.mark.parametrize(("name", "does"), [("flip", "mirrors"), ("turn", "turns by quarters")])
+def test_mirrored_and_turned_strings_are_warned_of(name, does):
     plain = TrainingSetup(("image",), (), (), None, keeps_scale=False, sizes_hw=())
     assert Reading(INFO).warnings(plain) == []
-    (warning,) = Reading(INFO).warnings(plain._replace(augmentations=("flip",)))
-    assert "mirrors what images say" in warning
+    (warning,) = Reading(INFO).warnings(plain._replace(augmentations=(name,)))
+    assert f"{does} what images say" in warning
 
 
 def test_report_says_what_was_read_and_whether_it_is_right():

@@ -44,7 +44,7 @@ class CaptionScores:
         """Computes the scores, None where there is no image.
 
         Returns:
-            bleu1 to bleu4, rouge_l and meteor in 0..1, cider in 0..10; words: of an answer, on average; different:
+            bleu1 to bleu4, rouge_l and meteor in 0..1, cider in 0..10; words: of an answer, on average; distinct:
             how many different answers there are, for each image.
         """
         answers, references = [one.answer for one in self.images], [one.references for one in self.images]

@@ -1,7 +1,8 @@
 """Words of captions, and text as tensors.
 
-A caption's words are runs of letters, digits and apostrophes in small letters; punctuation is dropped, as in the
-release of Karpathy & Fei-Fei 2015 (arXiv:1412.2306). COCO's server divides some words further ("don't" is two of its
+A caption's words are runs of letters, their marks, digits and apostrophes in small letters; punctuation is dropped, as
+in the release of Karpathy & Fei-Fei 2015 (arXiv:1412.2306). Scripts that have no spaces between words need them written
+between words. COCO's server divides some words further ("don't" is two of its
 words), so that scores compared with its own have to be of these words, on both sides.
 """
 
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_MARK = "\u0300"  # for every mark, such as a vowel of Hindi, which belongs to the letter before it
+_WORD = re.compile(rf"(?:[^\W_]{_MARK}*)+(?:'(?:[^\W_]{_MARK}*)+)*")
 
 
 def words_of(caption: str) -> tuple[str, ...]:
@@ -22,8 +24,20 @@ def words_of(caption: str) -> tuple[str, ...]:
     >>> words_of("A dog's ball , on the beach .")
     ('a', "dog's", 'ball', 'on', 'the', 'beach')
     """
-    text = unicodedata.normalize("NFC", caption).lower().replace("\u2019", "'")
-    return tuple(_WORD.findall(text))
+    text = unicodedata.normalize("NFC", caption.lower()).replace("\u2019", "'")
+    if text.isascii():
+        return tuple(_WORD.findall(text))
+    marked = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
+    return tuple(text[word.start() : word.end()] for word in _WORD.finditer(marked))
+
+
+def is_text(caption: str) -> bool:
+    """Whether all of a text is characters; JSON can hold halves of some, which no file can.
+
+    >>> is_text("caf\u00e9"), is_text("\ud83d")
+    (True, False)
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in caption)
 
 
 def vocabulary(captions: Iterable[str], *, least: int) -> tuple[str, ...]:

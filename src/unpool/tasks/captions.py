@@ -16,7 +16,7 @@ import torch
 from annotated_types import Interval, Len
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
+from unpool.errors import RecipeError, quoted
 from unpool.limits import WEIGHT, AuxiliaryWeight, check_number
 from unpool.metrics.captions import CaptionScores
 from unpool.metrics.meteor_program import missing_for_meteor
@@ -32,6 +32,7 @@ from unpool.types import Batch, DataInfo, Losses, Prediction, Samples, Term
 BEAM, LONGEST = Interval(ge=1, le=100), Interval(ge=1, le=1000)
 SKIP_GRAM = "skip_gram"
 _SHOWN = 12  # words of which the report shows what was looked at
+_LEFT_OUT = "METEOR is left out: %s"
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +86,11 @@ class Captions(Task):
         super().__init__()
         if not info.words:
             raise RecipeError("captions need the words of a vocabulary; the data set gives none")
+        if strange := [word for word in info.words if words_of(word) != (word,)]:
+            raise RecipeError(
+                f"the vocabulary has {quoted(strange[0])}, which no caption is found to have: its words are in small "
+                "letters, without punctuation and spaces; make them by unpool.ops.words.vocabulary(captions, least=5)"
+            )
         self.info = info
         self.beam = int(check_number("task.beam", beam, BEAM))
         self.longest = int(check_number("task.longest", longest, LONGEST))
@@ -92,6 +98,7 @@ class Captions(Task):
         self.word_vectors = word_vectors
         self.lacks_meteor = missing_for_meteor() if meteor else ""
         self.has_meteor = meteor and not self.lacks_meteor
+        self._is_said = False  # that it is left out
         self.features = FrozenFeatures()
         self._numbers = {word: number for number, word in enumerate(info.words, start=END + 1)}
         self._sentences: list[list[int]] = []
@@ -126,7 +133,10 @@ class Captions(Task):
         if self.word_vectors is None:
             return
         if from_file:
-            _log.warning("task.word_vectors is not used: the words have the vectors of the weights in model.weights")
+            _log.warning(
+                "task.word_vectors is not used: the words have the vectors of the weights in model.weights, or, where "
+                "that is a file of a backbone alone, those that were drawn"
+            )
             return
         words = _captioner(model).words.weight
         dim, count = words.shape[1], len(self.info.words)
@@ -198,6 +208,9 @@ class Captions(Task):
         return str(written["caption"])
 
     def metric(self) -> CaptionScores:
+        if self.lacks_meteor and not self._is_said:
+            self._is_said = True
+            _log.warning(_LEFT_OUT, self.lacks_meteor)
         return CaptionScores(self.info.words, with_meteor=self.has_meteor)
 
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
@@ -218,15 +231,27 @@ class Captions(Task):
         return Exhibit(pictures, caption=text)
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
-        """What is left out of the metrics, and images that are mirrored under words that are not."""
-        left_out = [f"METEOR is left out: {self.lacks_meteor}"] if self.lacks_meteor else []
-        sides = [word for word in ("left", "right") if word in self._numbers]
-        if "flip" in setup.augmentations and sides:
-            left_out.append(
-                f"data.augment has flip, which mirrors images and not their captions, and these say {sides[0]}: the "
-                "network learns that it means either side; leave flip out"
+        """What is left out of the metrics, captions of unknown words, and images mirrored under words that are not."""
+        warnings = [_LEFT_OUT % self.lacks_meteor] if self.lacks_meteor else []
+        self._is_said = True
+        if setup.sets and (wordless := self._wordless(setup.sets[0])):
+            warnings.append(
+                f"{wordless} of the training captions have no word of the vocabulary, and the network learns to say "
+                "nothing of their images: lower data.least_count, or take the captions out"
             )
-        return left_out
+        sides = [word for word in ("left", "right") if word in self._numbers]
+        warnings += [
+            f"data.augment has {name}, which {does} images and not their captions, and these say {sides[0]}: the "
+            f"network learns that it means either side; leave {name} out"
+            for name, does in (("flip", "mirrors"), ("turn", "turns"))
+            if name in setup.augmentations and sides
+        ]
+        return warnings
+
+    def _wordless(self, samples: Samples) -> int:
+        """The number of captions of which no word is known."""
+        texts = (text for i in range(len(samples)) for text in texts_of(samples.targets(i)["captions"]))
+        return sum(not self.numbers_of(text) for text in texts)
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The training caption whose pairs of words most images have, as every answer."""

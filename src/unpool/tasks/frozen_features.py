@@ -1,12 +1,13 @@
 """Features of images by a part of a network that is not trained: computed image by image, kept on disk where frozen.
 
 What is computed of an image alone does not depend on the batch that it is in, so that features that were kept and those
-computed anew are the same bits. They are kept by the weights, and by the image as the network sees it; an augmented
-image is another image.
+computed anew are the same bits. They are kept by the modules and their weights, and by the image as the network sees
+it; an augmented image is another image. Where the disk is nearly full no more are kept.
 """
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,6 +22,7 @@ from unpool.machine import cache_folder
 from unpool.ops.sequence_outputs import SeenImage
 
 MOST_BYTES = 1 << 30  # of the features that are held in memory
+_LEAST_FREE = 0.05  # share of the disk that is left to others
 _WORDS = 16  # letters of the names of files, of 64
 
 
@@ -86,11 +88,11 @@ class FrozenFeatures:
         return torch.from_numpy(held).to(image.device)
 
     def _network(self, model: Seeing, device: str) -> str:
-        """What features depend on beside the image: weights and their layout, precision, threads and versions."""
+        """What features depend on beside the image: weights, their layout and modules, precision, threads, versions."""
         tensors = [tensor for part in model.seeing for tensor in part.state_dict(keep_vars=True).values()]
         marks = (model.seen, *((tensor.data_ptr(), tensor._version) for tensor in tensors))
         if marks != self._known[1]:  # the tensors are kept, so that no others get their addresses
-            self._known = tensors, marks, _sum_of(tensors, model.seen)
+            self._known = tensors, marks, _sum_of(tensors, f"{model.seen} {list(model.seeing)}")
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         facts = (self._known[2], device, str(precision), torch.get_num_threads(), torch.__version__)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:_WORDS]
@@ -125,6 +127,9 @@ def _write(path: Path | None, features: NDArray[np.generic]) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(path.parent)
+        if disk.free < _LEAST_FREE * disk.total:
+            return
         new = path.with_name(f"{path.stem}.{os.getpid()}.new.npy")
         np.save(new, features)
         new.replace(path)

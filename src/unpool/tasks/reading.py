@@ -67,7 +67,7 @@ class Reading(OneForward):
         """The loss of each string, averaged over images.
 
         Raises:
-            RecipeError: the network reads no strings, of other characters, or not as long ones.
+            RecipeError: the network reads no strings, of other characters, or not as long ones, or has no beam.
             DataError: an image has fewer columns than its text needs.
         """
         self._check(output)
@@ -118,10 +118,13 @@ class Reading(OneForward):
         )
 
     def warnings(self, setup: TrainingSetup) -> list[str]:
-        """Strings that are mirrored with their images, which their texts are not."""
-        if "flip" not in setup.augmentations:
-            return []
-        return ["data.augment has flip, which mirrors what images say and not their texts: leave it out"]
+        """Strings that are mirrored or turned with their images, which their texts are not."""
+        moves = {"flip": "mirrors", "turn": "turns by quarters"}
+        return [
+            f"data.augment has {name}, which {does} what images say and not their texts: leave it out"
+            for name, does in moves.items()
+            if name in setup.augmentations
+        ]
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The most frequent text of training, as every answer."""
@@ -133,6 +136,11 @@ class Reading(OneForward):
     def _check(self, output: Output) -> None:
         if not isinstance(output, ReadSteps | ReadPositions):
             raise RecipeError(f"the network gives a {type(output).__name__}; reading needs one such as crnn")
+        if isinstance(output, ReadPositions) and self.beam > 1:
+            raise RecipeError(
+                f"task.beam is {self.beam}, which is of networks that read columns; this one has a head for each "
+                "position, whose likeliest characters are the likeliest text: leave task.beam out"
+            )
         if output.scores.shape[1] != self.outputs:
             raise RecipeError(
                 f"the network scores {output.scores.shape[1]} characters where {self.outputs} were due, those of the "

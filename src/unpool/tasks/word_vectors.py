@@ -81,6 +81,9 @@ def skip_gram(sentences: Sequence[Sequence[int]], *, count: int, dim: int, seed:
         count: words.
         dim: numbers of a vector.
         seed: of the first vectors, the order of the pairs, and the drawn words.
+
+    Raises:
+        DataError: no sentence has two words.
     """
     generator = torch.Generator().manual_seed(seed)
     pairs = torch.tensor(
@@ -92,6 +95,11 @@ def skip_gram(sentences: Sequence[Sequence[int]], *, count: int, dim: int, seed:
         ],
         dtype=torch.int64,
     ).reshape(-1, 2)
+    if not len(pairs):
+        raise DataError(
+            "task.word_vectors is skip_gram, which learns from words that stand beside each other, and no training "
+            "caption has two words of the vocabulary: lower data.least_count, or leave task.word_vectors out"
+        )
     inner = ((torch.rand(count, dim, generator=generator) - 0.5) / dim).requires_grad_()
     outer = torch.zeros(count, dim, requires_grad=True)
     often = Counter(word for sentence in sentences for word in sentence)

@@ -139,3 +139,26 @@ def test_samples_are_pairs_or_dicts():
 def test_a_sample_that_lacks_something_names_it(item, said):
     with pytest.raises(DataError, match=said):
         by_key(item, ("image", "label"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("captions", [], "give one text, or a list of texts"),
+        ("captions", ["a dog", 7], "give one text, or a list of texts"),
+        ("captions", ["a dog", " ."], r"has ' \.'|has '\.', which has no word"),
+        ("captions", "a \ud83d dog", "half of a character"),
+        ("text", 7, "give what the image says, as a str"),
+        ("text", "axb", "of which 'x' is none of the classes"),
+    ],
+    ids=["none", "number", "no word", "half", "no text", "other character"],
+)
+def test_what_is_no_caption_and_no_text_is_refused(key, value, said):
+    with pytest.raises(DataError, match=said):
+        target_of(key, value, Setting(DataInfo(classes=("a", "b"), words=("a", "dog")), Levels()))
+
+
+def test_captions_are_one_a_line_and_texts_are_numbers_of_characters():
+    setting = Setting(DataInfo(classes=("a", "b"), words=("a", "dog")), Levels())
+    assert bytes(target_of("captions", ["A dog", "a  cat"], setting)["captions"].tolist()) == b"A dog\na cat"
+    assert target_of("text", "bab", setting)["text"].tolist() == [1, 0, 1]

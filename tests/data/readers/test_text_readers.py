@@ -68,8 +68,22 @@ def test_flickr8k_names_what_is_wrong_with_its_files(file, old, new, told, tmp_p
         Flickr8k(tmp_path, "train")
 
 
-def test_image_that_is_listed_and_missing_is_left_out_and_named(tmp_path):
-    (flickr8k(tmp_path) / "Flicker8k_Dataset/1.jpg").unlink()
+def test_flickr8k_reads_the_captions_as_they_were_written_not_the_lemmas_beside_them(tmp_path):
+    text = (flickr8k(tmp_path) / TOKENS).read_text()
+    lemmas = tmp_path / "Flickr8k_text/Flickr8k.lemma.token.txt"
+    lemmas.write_text(text.replace("runs", "run"))
+    reader = Flickr8k(tmp_path, "train")
+    assert texts_of(reader.targets(0)["captions"])[0] == "A dog runs on the grass ."
+    assert reader.set_files[0] == tmp_path / TOKENS
+    lemmas.rename(lemmas.with_name("Other.token.txt"))
+    with pytest.raises(DataError, match=r"Flickr8k\.token\.txt and Flickr8k_text/Other\.token\.txt would be read for"):
+        Flickr8k(tmp_path, "train")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_image_that_is_listed_and_missing_is_left_out_and_named(number, tmp_path):
+    (flickr8k(tmp_path) / "Flicker8k_Dataset").rename(tmp_path / "Images")
+    (tmp_path / f"Images/{number}.jpg").unlink()
     reader = Flickr8k(tmp_path, "train")
     assert len(reader) == 4
     assert "no such image; Flickr_8k.trainImages.txt names it" in reader.faults[0].reason
@@ -79,6 +93,7 @@ def test_image_that_is_listed_and_missing_is_left_out_and_named(tmp_path):
     ("part", "change", "told"),
     [
         ("annotations", {"caption": " "}, "annotation 0: the caption is '', which has no word"),
+        ("annotations", {"caption": "a \ud83d dog"}, "annotation 0: .*which has half of a character"),
         ("annotations", {"caption": 7}, r"annotations\[0\] has no caption that is str"),
         ("annotations", {"image_id": 99}, "is of image 99, which is not in images"),
         ("annotations", {"id": 1}, "two of annotations have one id"),
@@ -110,6 +125,38 @@ def test_captions_csv_names_what_is_wrong_with_a_row(text, told, tmp_path):
     written(captions_csv(tmp_path) / "captions.csv", text.encode())
     with pytest.raises(DataError, match=told):
         CaptionsCsv(tmp_path, "train", val_share=0.2)
+
+
+@pytest.mark.parametrize(("name", "make"), [("flickr8k", flickr8k), ("captions_csv", captions_csv)])
+def test_set_of_which_no_image_exists_is_refused_as_that(name, make, tmp_path):
+    for path in [*make(tmp_path).rglob("*.jpg"), *tmp_path.rglob("*.png")]:
+        path.unlink()
+    with pytest.raises(DataError, match=r"none of \d images exists, such as .*0.* in .*: put the images there"):
+        READERS[name](tmp_path, "train")
+
+
+def test_coco_images_without_a_caption_are_counted(tmp_path):
+    path = coco_captions(tmp_path) / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 1]
+    path.write_text(json.dumps(content))
+    reader = CocoCaptions(tmp_path, "train", least_count=1)
+    assert (len(reader), reader.notes) == (
+        4,
+        ["1 images of captions_train2017.json have no caption and are left out"],
+    )
+
+
+@pytest.mark.parametrize("other", ["train.csv", "train/captions.csv"])
+def test_two_tables_of_one_split_are_refused(other, tmp_path):
+    written(captions_csv(tmp_path) / other, b"image,caption\n0.png,a dog\n")
+    with pytest.raises(DataError, match=rf"{other} and captions\.csv would be read for the same images: keep one"):
+        CaptionsCsv(tmp_path, "train")
+
+
+def test_set_without_tables_is_told_of_the_one_of_all_images(tmp_path):
+    with pytest.raises(DataError, match=r"looked for captions\.csv, train\.csv, train/captions\.csv"):
+        CaptionsCsv(tmp_path, "train")
 
 
 @pytest.mark.parametrize("layout", ["files", "folders"])
@@ -150,6 +197,14 @@ def test_two_texts_of_an_image_are_refused(tmp_path):
 def test_composed_and_decomposed_letters_are_one_character(tmp_path):
     written(folder_text(tmp_path) / "labels.csv", "0.png,e\u0301\n1.png,\u00e9\n".encode())
     assert FolderText(tmp_path, "val", val_share=1).info.classes == ("\u00e9",)
+    assert FolderText(tmp_path, "val", val_share=1, alphabet="e\u0301").info.classes == ("\u00e9",)
+
+
+def test_alphabet_has_no_characters_of_images_that_do_not_exist(tmp_path):
+    """A first row of other words than those known is a row, whose image there is not."""
+    table = folder_text(tmp_path) / "labels.csv"
+    table.write_text(table.read_text().replace("file,text", "id,transcript"))
+    assert FolderText(tmp_path, "train").info.classes == ("0", "1", "2", "7", "é")
 
 
 def strings(root, split="train", **options):

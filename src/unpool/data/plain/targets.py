@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unpool.data.plain.levels import Levels, image_of
 from unpool.errors import DataError, quoted
-from unpool.ops.words import as_bytes, words_of
+from unpool.ops.words import as_bytes, is_text, words_of
 from unpool.types import IGNORE, DataInfo, Sample
 
 TORCH_IGNORED = -100  # the default ignore_index of torch's losses
@@ -165,8 +165,8 @@ def _captions(key: str, value: Any, setting: Setting) -> Sample:
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
         raise DataError(f"captions is {quoted(value)}: give one text, or a list of texts")
     lines = [" ".join(text.split()) for text in texts]
-    if empty := [text for text in lines if not words_of(text)]:
-        raise DataError(f"captions has {quoted(empty[0])}, which has no word")
+    if empty := [text for text in lines if not words_of(text) or not is_text(text)]:
+        raise DataError(f"captions has {quoted(empty[0])}, which has no word, or half of a character: correct it")
     return {key: as_bytes(lines)}
 
 

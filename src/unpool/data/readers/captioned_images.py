@@ -11,7 +11,7 @@ from unpool.data.decode import decode_image
 from unpool.data.image_file import printable
 from unpool.data.measure import Measure, measure_image
 from unpool.errors import DataError, quoted
-from unpool.ops.words import as_bytes, vocabulary, words_of
+from unpool.ops.words import as_bytes, is_text, vocabulary, words_of
 from unpool.types import DataInfo, Decoding, Fault, Sample
 
 LeastCount = Annotated[int, Interval(ge=1, le=1_000_000)]  # times that a word of the vocabulary occurs
@@ -108,14 +108,33 @@ class CaptionedImages(TextImages):
 
 
 def split_missing(root: Path, images: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Returns the images that exist, and those that do not with the place that names them."""
+    """Returns the images that exist, and those that do not with the place that names them.
+
+    Raises:
+        DataError: none exists.
+    """
     missing = {image: where for image, where in images.items() if not (root / image).is_file()}
+    if images and len(missing) == len(images):
+        image, where = next(iter(missing.items()))
+        raise DataError(
+            f"none of {len(missing)} images exists, such as {printable(image)} in {printable(root)}, which {where} "
+            "names: put the images there, or correct the names"
+        )
     return [image for image in images if image not in missing], missing
+
+
+def only_one(root: Path, paths: Sequence[Path]) -> Path:
+    """Returns the one path of a list; raises DataError where there are several, of which one would be a guess."""
+    if len(paths) > 1:
+        both = " and ".join(printable(path.relative_to(root).as_posix()) for path in paths[:2])
+        raise DataError(f"{both} would be read for the same images: keep one, and move the other away or rename it")
+    return paths[0]
 
 
 def require_caption(caption: str, where: str) -> str:
     """Returns a caption as one line; raises DataError where it has no word."""
     text = " ".join(caption.split())
-    if not words_of(text):
-        raise DataError(f"{where}: the caption is {quoted(text)}, which has no word: write one, or take the line out")
+    if not words_of(text) or not is_text(text):
+        lacks = "has no word" if is_text(text) else "has half of a character (a surrogate)"
+        raise DataError(f"{where}: the caption is {quoted(text)}, which {lacks}: write one, or take the line out")
     return text

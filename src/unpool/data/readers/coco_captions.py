@@ -1,6 +1,6 @@
 """COCO's captions: annotations/captions_<train|val>2017.json beside the folders of images.
 
-Images without a caption are left out. There is no labelled test split, so test is val.
+Images without a caption are left out and counted. There is no labelled test split, so test is val.
 
 Source: Chen et al. 2015, arXiv:1504.00325; cocodataset.org, "Data format".
 """
@@ -53,7 +53,7 @@ class CocoCaptions(CaptionedImages):
         path = require_root(root) / "annotations" / f"captions_{part}.json"
         if not path.is_file():
             raise missing_split(root, split, [f"annotations/{path.name}"])
-        captions = _captions(path, part)
+        captions, lacking = _captions(path, part)
         images, missing = split_missing(root, dict.fromkeys(captions, path.name))
         super().__init__(
             root,
@@ -62,12 +62,13 @@ class CocoCaptions(CaptionedImages):
             decoding=replace(decoding, exif=exif),
             missing=missing,
         )
+        self.notes += [f"{lacking} images of {path.name} have no caption and are left out"] if lacking else []
         self.set_files = (path,)
         self.origin = origin_of(root, split)
 
 
-def _captions(path: Path, part: str) -> dict[str, list[str]]:
-    """Returns the captions of each image, by its path below the root, in the order of their ids."""
+def _captions(path: Path, part: str) -> tuple[dict[str, list[str]], int]:
+    """Returns the captions of each image, by its path below the root, in the order of their ids; how many have none."""
     with reading(path, "COCO captions"):
         content = json.loads(read_json_text(path))
         _require_records(content)
@@ -80,7 +81,7 @@ def _captions(path: Path, part: str) -> dict[str, list[str]]:
             captions.setdefault(images[one["image_id"]], []).append(text)
     if not captions:
         raise DataError(f"{printable(path)} holds no caption; expected some of each image")
-    return captions
+    return captions, len(set(images.values()) - captions.keys())
 
 
 def _require_records(content: Any) -> None:

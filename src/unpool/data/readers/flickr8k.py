@@ -1,6 +1,7 @@
 """Flickr8k, and Flickr30k in the same files: photographs with five captions each.
 
-Flickr8k.token.txt holds a line for each caption, the image with `#` and a number, a tab, the caption;
+Flickr8k.token.txt holds a line for each caption, the image with `#` and a number, a tab, the caption; the release has
+Flickr8k.lemma.token.txt beside it, words without their endings, which is not read.
 Flickr_8k.trainImages.txt, .devImages.txt and .testImages.txt list the images of train, val and test. They lie in DIR
 or in DIR/Flickr8k_text, the images in Flicker8k_Dataset, as the release spells it, Flickr8k_Dataset or Images. An image
 that is listed has captions; one that does not exist is left out and named.
@@ -20,6 +21,7 @@ from unpool.data.readers.captioned_images import (
     LEAST_COUNT,
     CaptionedImages,
     LeastCount,
+    only_one,
     require_caption,
     split_missing,
 )
@@ -55,7 +57,8 @@ class Flickr8k(CaptionedImages):
         tokens, lists = _files(require_root(root), split)
         named = {part: _listed(root, path) for part, path in lists.items()}
         require_apart(root, named, split)
-        folder = next((name for name in _IMAGES if (root / name / named[split][0]).is_file()), _IMAGES[0])
+        folders = (name for image in named[split] for name in _IMAGES if (root / name / image).is_file())
+        folder = next(folders, _IMAGES[0])
         prefix = "" if folder == "." else f"{folder}/"
         known = read_tokens(root, tokens)
         lacking = [image for image in named[split] if image not in known]
@@ -81,10 +84,12 @@ def _files(root: Path, split: Split) -> tuple[Path, dict[str, Path]]:
     """Returns the file of captions and the lists of the splits that there are."""
     looked_for = [f"*.token.txt or *.token in {printable(root)}"]
     for folder in _TEXTS:
-        tokens = sorted((root / folder).glob("*.token.txt")) + sorted((root / folder).glob("*.token"))
+        tokens = [path for sign in ("*.token.txt", "*.token") for path in sorted((root / folder).glob(sign))]
+        tokens = [path for path in tokens if ".lemma." not in path.name]
         lists = {part: sorted((root / folder).glob(f"*.{name}.txt")) for part, name in _LISTS.items()}
         if tokens and lists[split]:
-            return tokens[0], {part: paths[0] for part, paths in lists.items() if paths}
+            parts = {part: only_one(root, paths) for part, paths in lists.items() if paths}
+            return only_one(root, tokens), parts
     raise missing_split(root, split, [*looked_for, f"*.{_LISTS[split]}.txt, here or in {_TEXTS[0]}"])
 
 

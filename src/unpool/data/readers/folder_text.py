@@ -2,7 +2,7 @@
 
 labels.csv lies in DIR, or in DIR/train and DIR/val; train.csv and val.csv do as well. `text_rows` says what a row looks
 like. Without a file for validation, a share of the images is drawn for it, by a seed. The classes are the characters of
-the training split in the order of their numbers in Unicode, unless `alphabet` names them.
+the file that training is read or drawn from, in the order of their numbers in Unicode, unless `alphabet` names them.
 """
 
 import unicodedata
@@ -59,7 +59,7 @@ class FolderText(TextImages):
         tables = read_tables(require_root(root), split, Drawn.of(val_share, seed, together), stem="labels")
         rows = _one_each(tables.rows[tables.source])
         learned = _one_each(tables.rows["train"]) if "train" in tables.rows else rows
-        known = _alphabet(classes, alphabet, learned)
+        known = _alphabet(classes, alphabet, [row.text for image, row in learned.items() if (root / image).is_file()])
         existing, missing = split_missing(root, {image: row.where for image, row in rows.items()})
         images = drawn_images(root, existing, split, tables.drawn)
         numbers = {character: number for number, character in enumerate(known)}
@@ -78,12 +78,13 @@ def _one_each(rows: Mapping[str, Sequence[TextRow]]) -> dict[str, TextRow]:
     return {image: one._replace(text=unicodedata.normalize("NFC", one.text)) for image, (one,) in rows.items()}
 
 
-def _alphabet(classes: Sequence[str] | None, alphabet: str | None, rows: Mapping[str, TextRow]) -> tuple[str, ...]:
-    """Returns the characters by number; raises RecipeError where the recipe names one twice."""
+def _alphabet(classes: Sequence[str] | None, alphabet: str | None, texts: Sequence[str]) -> tuple[str, ...]:
+    """Returns the characters by number, those of `alphabet` in NFC; raises RecipeError where it has one twice."""
     if classes is not None:
         return tuple(classes)
     if alphabet is None:
-        return tuple(sorted({character for row in rows.values() for character in row.text}))
+        return tuple(sorted(set().union(*texts)))
+    alphabet = unicodedata.normalize("NFC", alphabet)
     if len(set(alphabet)) < len(alphabet):
         twice = next(character for character in alphabet if alphabet.count(character) > 1)
         raise RecipeError(f"data.alphabet has {quoted(twice)} twice; expected each character once")

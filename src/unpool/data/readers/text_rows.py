@@ -14,6 +14,7 @@ from typing import NamedTuple
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below
 from unpool.data.readers.boxed_images import require_apart
+from unpool.data.readers.captioned_images import only_one
 from unpool.data.readers.csv_rows import delimiter_of
 from unpool.data.readers.split_names import SPLIT_NAMES, lists_of_splits
 from unpool.data.readers.splits import Drawn, Split, missing_split
@@ -110,7 +111,7 @@ def read_tables(root: Path, split: Split, drawn: Drawn, *, stem: str) -> TextTab
     root is of train. Without a file for validation, it is drawn from train.
 
     Raises:
-        DataError: there is no file for the split, or an image is in two.
+        DataError: there is no file for the split, or there are two, or an image is in two.
     """
     paths = _tables(root, stem)
     if split in paths and (split != "train" or "val" in paths):
@@ -118,7 +119,9 @@ def read_tables(root: Path, split: Split, drawn: Drawn, *, stem: str) -> TextTab
     elif "train" in paths and (split != "test" or (len(paths) == 1 and drawn.gives(split))):
         source, drawn_from = "train", drawn
     else:
-        raise missing_split(root, split, [f"{SPLIT_NAMES[split][0]}.csv", f"{SPLIT_NAMES[split][0]}/{stem}.csv"])
+        whole = [f"{stem}.csv"] if split == "train" else []
+        name = SPLIT_NAMES[split][0]
+        raise missing_split(root, split, [*whole, f"{name}.csv", f"{name}/{stem}.csv"])
     rows = {}
     for part, path in paths.items():
         inside = "" if path.parent == root else f"{path.parent.name}/"
@@ -131,14 +134,12 @@ def read_tables(root: Path, split: Split, drawn: Drawn, *, stem: str) -> TextTab
 
 
 def _tables(root: Path, stem: str) -> dict[str, Path]:
-    """Returns the file of each split that there is."""
+    """Returns the file of each split that there is; raises DataError where there are two of one."""
     whole = root / f"{stem}.csv"
-    named = lists_of_splits(path for path in sorted(root.glob("*.csv")) if path.is_file() and path != whole)
-    paths = {part: files[0] for part, files in named.items()}
+    files = lists_of_splits(path for path in sorted(root.glob("*.csv")) if path.is_file() and path != whole)
     for part, folders in SPLIT_NAMES.items():
         inside = [path for folder in folders if (path := root / folder / whole.name).is_file()]
-        if inside and part not in paths:
-            paths[part] = inside[0]
+        files.setdefault(part, []).extend(inside)
     if whole.is_file():
-        paths.setdefault("train", whole)
-    return paths
+        files["train"].append(whole)
+    return {part: only_one(root, paths) for part, paths in files.items() if paths}
