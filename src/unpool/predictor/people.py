@@ -200,6 +200,10 @@ class _Asked:
         vector = torch.tensor(self.predictor(path)[0]["embedding"])
         if not vector.isfinite().all():
             raise ModelFileError(f"the network's embedding of {printable(path)} is not finite: train anew")
+        if not vector.any():
+            raise ModelFileError(
+                f"the network's numbers for {printable(path)} are all 0, which is near nobody: train anew, at a lower rate"
+            )
         return vector
 
     def picture(self, path: Path) -> Tensor:
