@@ -202,7 +202,8 @@ class _Asked:
             raise ModelFileError(f"the network's embedding of {printable(path)} is not finite: train anew")
         if not vector.any():
             raise ModelFileError(
-                f"the network's numbers for {printable(path)} are all 0, which is near nobody: train anew, at a lower rate"
+                f"the network's numbers for {printable(path)} are all 0, which is near nobody: train anew, "
+                "at a lower rate"
             )
         return vector
 

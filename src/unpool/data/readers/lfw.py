@@ -114,8 +114,8 @@ def _folder(root: Path) -> str:
         raise DataError(f"{printable(root)} holds no images in lfw/<Name>/<Name>_0001.jpg: check data.root")
     if len(held) > 1:
         raise DataError(
-            f"{printable(root)} holds images in {' and '.join(held)}, which are aligned in different ways: leave one of "
-            "them there"
+            f"{printable(root)} holds images in {' and '.join(held)}, which are aligned in different ways: leave "
+            "one of them there"
         )
     return held[0]
 

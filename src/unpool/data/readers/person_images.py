@@ -45,7 +45,7 @@ class PersonImages:
         notes: on the set, in words.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, all that a reader says of its set
         self,
         root: Path,
         shown: Sequence[Shown],
