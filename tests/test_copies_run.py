@@ -51,7 +51,7 @@ def read(root: Path, **options):
 
 def test_share_of_copies_is_of_the_images_that_are_measured():
     names, pairs = ["t0", "t1", "enrolled0", "enrolled1", "v0", "v1"], [(0, 4, "mirrored")]
-    copies = CopiesOfSet(names, 2, pairs, [], True, num_enrolled=2)
+    copies = CopiesOfSet(names, 2, pairs, [], is_near=True, num_enrolled=2)
     assert (copies.share, copies.to_json()["share_of_val"]) == (0.5, 0.5)
 
 
