@@ -61,12 +61,12 @@ def enroll(
     if Path(out).exists():
         raise RecipeError(f"{printable(out)} exists already and is not replaced; choose another folder by -o")
     root = require_root(Path(people))
-    found = people_in(root, least=1)
-    for note in (*found.notes, *(f"{fault.path}: {fault.reason}" for fault in found.faults)):
+    album = people_in(root, least=1)
+    for note in (*album.notes, *(f"{fault.path}: {fault.reason}" for fault in album.faults)):
         _log.warning("%s", note)
-    if UNKNOWN in found.people:
+    if UNKNOWN in album.people:
         raise DataError(f"a person is called {UNKNOWN}, which is the answer for strangers: rename or remove the folder")
-    named = [(person, file) for person, files in found.people.items() for file in files]
+    named = [(person, file) for person, files in album.people.items() for file in files]
     vectors, problems = [], {}
     for done, (_, file) in enumerate(named):
         progress(done, len(named))

@@ -16,7 +16,7 @@ from unpool.data.image_file import printable
 from unpool.data.listing import holds_image, subfolders
 from unpool.data.readers.pair_lists import Pair, is_folder, is_number, lfw_file, numbered_lines, read_lfw_pairs
 from unpool.data.readers.paired_people import ListName, PairedPeople
-from unpool.data.readers.person_folders import Found
+from unpool.data.readers.person_folders import Album
 from unpool.data.readers.person_images import Calibrating, Single, with_decoding
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
 from unpool.data.root import require_root
@@ -75,7 +75,7 @@ class Lfw(PairedPeople):
             calibrating=calibrating,
             seed=seed,
             single=single,
-            found=Found({}, [], [printable(note) for note in notes], 0),
+            album=Album({}, [], [printable(note) for note in notes], 0),
         )
         self.set_files = tuple(path for name in (people, listing) if (path := root / name).is_file())
 

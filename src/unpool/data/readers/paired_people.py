@@ -8,7 +8,7 @@ from annotated_types import Len
 
 from unpool.data.image_file import printable
 from unpool.data.readers.pair_lists import Face, Pair, check_pairs, draw_pairs
-from unpool.data.readers.person_folders import Found, require_unlearned
+from unpool.data.readers.person_folders import Album, require_unlearned
 from unpool.data.readers.person_images import (
     PersonImages,
     Shown,
@@ -23,7 +23,7 @@ from unpool.types import MEASURED, Decoding
 
 ListName = Annotated[str, Len(1, 4096)]
 _SHOWN = 5
-_NOTHING = Found({}, [], [], 0)
+_NOTHING = Album({}, [], [], 0)
 
 
 class PairedPeople(PersonImages):
@@ -40,7 +40,7 @@ class PairedPeople(PersonImages):
         calibrating: share of `people` that are held back: their pairs choose the threshold.
         seed: of drawing them.
         single: what is done with people of one image.
-        found: faults, notes and the number of files left out, where folders of people were read.
+        album: faults, notes and the number of files left out, where folders of people were read.
 
     Raises:
         DataError: see `check_pairs`; or somebody of the pairs is among `people` or `classes`, or somebody of `classes`
@@ -60,14 +60,14 @@ class PairedPeople(PersonImages):
         calibrating: float,
         seed: int,
         single: Single,
-        found: Found = _NOTHING,
+        album: Album = _NOTHING,
     ) -> None:
         kept, faults = require_two_images(people, single, listing) if people else ([], [])
         held = drawn_people(kept, calibrating, seed)
         learned = [person for person in kept if person not in held]
         known = tuple(learned if classes is None else classes)
-        parts: dict[str, Any] = {"classes": known, "decoding": decoding, "notes": found.notes}
-        parts |= {"origin": {"split": split, "ignored": found.ignored}, "faults": [*found.faults, *faults]}
+        parts: dict[str, Any] = {"classes": known, "decoding": decoding, "notes": album.notes}
+        parts |= {"origin": {"split": split, "ignored": album.ignored}, "faults": [*album.faults, *faults]}
         if split == "train":
             require_known(learned, known, listing)
             shown = [Shown(Face(file, person), MEASURED) for person in learned for file in people[person]]
@@ -77,7 +77,7 @@ class PairedPeople(PersonImages):
         check_pairs(root, pairs, listing)
         _require_strangers(pairs, [*known, *kept], listing)
         every = [*pairs, *draw_pairs({person: people[person] for person in held})]
-        super().__init__(root, paired(every), pairs=every, **(parts | {"faults": found.faults}))
+        super().__init__(root, paired(every), pairs=every, **(parts | {"faults": album.faults}))
 
 
 def require_known(learned: Sequence[str], classes: Sequence[str], listing: str) -> None:

@@ -53,8 +53,8 @@ class PersonFolders(PersonImages):
     ) -> None:
         require_split(split)
         require_exif(exif)
-        found = people_in(require_root(root))
-        people = found.people
+        album = people_in(require_root(root))
+        people = album.people
         end = None if val_images is None else train_images + val_images
         first, last = (train_images, end) if split == "val" else (end, None)
         if split == "test" and end is None:
@@ -74,7 +74,7 @@ class PersonFolders(PersonImages):
             raise DataError(f"{printable(root)} has {len(missing)} people who are not in data.classes: {missing[0]}")
         enrolled = [Face(file, person) for person in learned for file in people[person][:train_images]]
         parts: dict[str, Any] = {"classes": known, "decoding": with_decoding(decoding, exif)}
-        parts |= {"origin": {"split": split, "ignored": found.ignored}, "faults": found.faults, "notes": found.notes}
+        parts |= {"origin": {"split": split, "ignored": album.ignored}, "faults": album.faults, "notes": album.notes}
         if split == "train":
             super().__init__(root, [Shown(face, MEASURED) for face in enrolled], pairs=None, **parts)
             return
@@ -84,7 +84,7 @@ class PersonFolders(PersonImages):
         super().__init__(root, [*shown, *paired(pairs)], pairs=pairs, **parts)
 
 
-class Found(NamedTuple):
+class Album(NamedTuple):
     """The people of a folder.
 
     Attributes:
@@ -100,31 +100,31 @@ class Found(NamedTuple):
     ignored: int
 
 
-def people_in(root: Path, *, least: int = 2) -> Found:
+def people_in(root: Path, *, least: int = 2) -> Album:
     """The people below the root, each a folder of images.
 
     Raises:
         DataError: fewer than `least` folders have images; or one has folders with images, which may be people, the
             splits of a set or albums.
     """
-    found = Found({}, [], _stray(root), 0)
+    album = Album({}, [], _stray(root), 0)
     for name in subfolders(root):
         listing = walk(root / name)
-        found = found._replace(ignored=found.ignored + listing.ignored)
-        found.faults.extend(listing.faults)
-        found.notes.extend(f"{printable(name)}: names differ in case only: {clash}" for clash in listing.clashes)
-        found.notes.extend(f"{printable(name)} has {others}" for others in [listing.kinds_of_others()] if others)
+        album = album._replace(ignored=album.ignored + listing.ignored)
+        album.faults.extend(listing.faults)
+        album.notes.extend(f"{printable(name)}: names differ in case only: {clash}" for clash in listing.clashes)
+        album.notes.extend(f"{printable(name)} has {others}" for others in [listing.kinds_of_others()] if others)
         if deeper := [file for file in listing.files if "/" in file]:
             raise DataError(
                 f"{printable(root / name)} has images in folders of its own, such as {printable(deeper[0])}; expected "
                 "ROOT/<person>/*.jpg: give the folder of the people's folders as root, or move these images up"
             )
         if listing.files:
-            found.people[name] = [f"{name}/{file}" for file in sorted(listing.files, key=_by_numbers)]
-    if len(found.people) < least:
+            album.people[name] = [f"{name}/{file}" for file in sorted(listing.files, key=_by_numbers)]
+    if len(album.people) < least:
         expected = "one for each of two people" if least > 1 else "one for each person"
-        raise DataError(f"{printable(root)} has {len(found.people)} folders with images; expected {expected}")
-    return found
+        raise DataError(f"{printable(root)} has {len(album.people)} folders with images; expected {expected}")
+    return album
 
 
 def _stray(root: Path) -> list[str]:
