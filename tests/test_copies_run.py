@@ -49,6 +49,12 @@ def read(root: Path, **options):
     return read_data(load_recipe("folder_resnet18", {**SMALL, "data.root": str(root), **options}))
 
 
+def test_share_of_copies_is_of_the_images_that_are_measured():
+    names, pairs = ["t0", "t1", "enrolled0", "enrolled1", "v0", "v1"], [(0, 4, "mirrored")]
+    copies = CopiesOfSet(names, 2, pairs, [], is_near=True, num_enrolled=2)
+    assert (copies.share, copies.to_json()["share_of_val"]) == (0.5, 0.5)
+
+
 def test_many_copies_are_refused_with_their_names(tmp_path):
     with pytest.raises(DataError, match=r"3 of 40 validation images \(7.5%\) are training images too: val/a/v0.png is"):
         read(laid_out(tmp_path, copies=3))

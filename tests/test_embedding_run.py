@@ -13,6 +13,7 @@ from tests.data.readers.trees import person_folders
 from unpool import run
 from unpool.cli.main import main
 from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
+from unpool.predictor import people
 from unpool.training.callbacks import Callback
 
 SMALL = {
@@ -71,6 +72,7 @@ def test_evaluate_gives_what_train_left_and_images_of_the_gallery_are_no_copies(
     left, measured = json.loads((folder / "run" / "metrics.json").read_text()), run.evaluate(folder / "run")
     for name in ("rank1", "pair_auc", "strangers_auc", "pair_threshold"):
         assert measured[name] == pytest.approx(left[name], abs=1e-6), name
+    assert left["pair_auc"] is not None
     assert measured["search_counts"] == {"images": 4, "people": 2, "strangers": 4}
     assert json.loads((folder / "run" / "data.json").read_text())["copies"]["across"] == []
 
@@ -118,7 +120,7 @@ def test_gallery_of_other_weights_is_refused(folder, tmp_path):
         unpool.identify(other, folder / "gallery", [folder / "people" / "s0" / "1.png"])
 
 
-@pytest.mark.parametrize("damage", ["vectors", "names", "number"])
+@pytest.mark.parametrize("damage", ["vectors", "names", "number", "threshold"])
 def test_damaged_gallery_is_refused(damage, folder, tmp_path):
     gallery = tmp_path / "gallery"
     shutil.copytree(folder / "gallery", gallery)
@@ -127,10 +129,38 @@ def test_damaged_gallery_is_refused(damage, folder, tmp_path):
         save_file({"embedding": torch.eye(8)[:3].contiguous()}, gallery / "gallery.safetensors")
     elif damage == "names":
         (gallery / "gallery.json").write_text("{")
+    elif damage == "threshold":
+        (gallery / "gallery.json").write_text(json.dumps({**names, "threshold": float("nan")}))
     else:
         (gallery / "gallery.json").write_text(json.dumps({**names, "people": names["people"][:-1]}))
     with pytest.raises(ModelFileError, match="enroll"):
         unpool.identify(folder / "run", gallery, [folder / "people" / "s0" / "1.png"])
+
+
+def test_network_that_answers_with_zeros_is_refused(folder, tmp_path):
+    run_of_zeros = tmp_path / "run"
+    shutil.copytree(folder / "run", run_of_zeros)
+    photo = folder / "people" / "s0" / "1.png"
+    asked = people._Asked(run_of_zeros, "last")
+    for weight in asked.predictor.model.parameters():
+        weight.data.zero_()
+    with pytest.raises(ModelFileError, match="are all 0, which is near nobody"):
+        asked.vector(photo)
+
+
+def test_person_called_unknown_is_refused_and_one_person_is_enough_to_enroll(folder, tmp_path, caplog):
+    shutil.copytree(folder / "people" / "s2", tmp_path / "people" / "s2")
+    shutil.copy(folder / "people" / "s2" / "1.png", tmp_path / "people" / "stray.png")
+    assert unpool.enroll(folder / "run", tmp_path / "people", tmp_path / "one")["people"] == 1
+    assert "1 images lie outside of the folders of people, such as stray.png: left out" in caplog.text
+    (tmp_path / "people" / "s2").rename(tmp_path / "people" / "unknown")
+    with pytest.raises(DataError, match="a person is called unknown"):
+        unpool.enroll(folder / "run", tmp_path / "people", tmp_path / "gallery")
+
+
+def test_evaluation_on_images_that_were_learned_from_is_said(folder, caplog):
+    run.evaluate(folder / "run", {"data.train_images": 3})
+    assert "was trained on 4 of the 30 images that are measured, such as" in caplog.text
 
 
 def test_image_that_cannot_be_read_is_named_and_nothing_is_enrolled(folder, tmp_path):

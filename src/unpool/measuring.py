@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from unpool import predictor
-from unpool.assemble.copies import kept_together
+from unpool.assemble.copies import enrolled_images, kept_together
 from unpool.assemble.data import check_gives, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
@@ -145,14 +145,16 @@ def measured_together(
     return with_facts(metric.compute(), images=images), asked.averaged
 
 
-def warn_of_seen(directory: RunDirectory, reader: Reader, settings: Recipe) -> None:
-    """Logs how many of the images to be measured a further run was trained on."""
+def warn_of_seen(directory: RunDirectory, samples: Samples, settings: Recipe) -> None:
+    """Logs how many of the images to be measured a run was trained on; enrolled ones may be."""
     if load_run_recipe(directory.path).data.root != settings.data.root:
         return
-    seen = set(directory.read_json("data.json")["train"]["names"]) & set(reader.names)
+    enrolled = enrolled_images(samples)
+    measured = {name for index, name in enumerate(samples.names) if index not in enrolled}
+    seen = set(directory.read_json("data.json")["train"]["names"]) & measured
     if seen:
         _log.warning(
             "%s was trained on %d of the %d images that are measured, such as %s: its answers there are not those on "
             "new images",
-            *(directory.path, len(seen), len(reader), min(seen)),
+            *(directory.path, len(seen), len(measured), min(seen)),
         )

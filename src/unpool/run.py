@@ -219,6 +219,7 @@ def evaluate(  # noqa: PLR0913, a public verb
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     others = [RunDirectory.open(other) for other in runs[1:]]
+    doubted = list(others)  # runs that may have learned from what is measured
     if weights in WORDS:
         if model is not None or reader is not None or others:
             raise RecipeError(
@@ -228,6 +229,7 @@ def evaluate(  # noqa: PLR0913, a public verb
     else:
         directory = RunDirectory.open(runs[0])
         trained = predictor.load(directory.path, weights=weights, model=model)
+        doubted += [directory] if overrides and reader is None else []
         settings, reader = measured_on(directory, overrides, split, reader=reader, known=trained.info)
     members = [trained, *(predictor.load(other.path, weights=weights) for other in others)]
     give_set_range(reader, trained.preprocessing.set_range)
@@ -242,10 +244,9 @@ def evaluate(  # noqa: PLR0913, a public verb
         member.preprocessing = replace(as_sized(member.preprocessing, reader, result.samples), proposals=proposals)
     skipped = [fault._asdict() for fault in result.faults]
     facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}
+    for one in doubted if split != "train" else ():
+        warn_of_seen(one, result.samples, settings)
     if tta or others:
-        if split != "train":
-            for other in others:
-                warn_of_seen(other, reader, settings)
         metrics, facts["averaged"] = measured_together(members, tta, settings, result.samples)
     else:
         metrics = measured(trained, settings, result.samples)

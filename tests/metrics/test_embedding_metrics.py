@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unpool.metrics import embedding as metric
 from unpool.metrics.embedding import EmbeddingScores
 from unpool.metrics.identification import cmc, distances_to_people, open_set, ranks_of
 from unpool.metrics.verification import (
@@ -121,6 +122,35 @@ def test_calibrating_pairs_choose_the_threshold_and_are_not_measured():
     assert scores["pair_accuracy"] == 1.0
     assert scores["pair_counts"] == {"same": 1, "different": 1, "calibrating": 2, "unreadable": 0}
     assert scores["rank1"] is None
+
+
+def test_where_all_given_pairs_choose_the_threshold_measured_and_enrolled_images_are_the_pairs():
+    embedding = at(0.0, 0.1, 0.0, 0.5, 0.0, 1.5, 0.2, 1.0)
+    people = [4, 4, 5, 6, 0, 1, 0, 7]
+    links = {0: [(1, 1, CALIBRATING)], 2: [(3, 0, CALIBRATING)]}
+    scores = scored(embedding, people, [PAIRED] * 4 + [ENROLLED] * 2 + [MEASURED] * 2, links)
+    assert scores["pair_counts"] == {"same": 1, "different": 3, "calibrating": 2, "unreadable": 0}
+    assert (scores["pair_auc"], scores["pair_accuracy"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("roles", "drawn"), [(None, 45), ([ENROLLED] * 4 + [MEASURED] * 6, 24)])
+def test_so_many_pairs_are_drawn_in_parts_and_no_more_than_the_most(roles, drawn, monkeypatch):
+    embedding, people = at(*np.linspace(0, 3, 10).tolist()), [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+    whole = scored(embedding, people, roles)
+    monkeypatch.setattr(metric, "_AT_ONCE", 7)
+    assert scored(embedding, people, roles) == whole
+    assert whole["pair_counts"]["same"] + whole["pair_counts"]["different"] == drawn
+    monkeypatch.setattr(metric, "MOST_PAIRS", 13)
+    counts = scored(embedding, people, roles)["pair_counts"]
+    assert 8 <= counts["same"] + counts["different"] <= 13
+
+
+def test_embedding_that_is_not_finite_is_said_and_no_image_is_found_or_left_out_by_it(caplog):
+    embedding = at(0.0, 1.0, 2.0, 0.0, 1.0, 2.0)
+    embedding[3] = torch.nan
+    scores = scored(embedding, [0, 1, 2, 0, 1, 2], [ENROLLED] * 3 + [MEASURED] * 3, threshold=0.2)
+    assert {scores[name] for name in ("rank1", "pair_auc", "pair_threshold", "strangers_auc")} == {None}
+    assert "the embeddings of 1 images are not finite" in caplog.text
 
 
 def test_without_other_pairs_the_threshold_is_that_of_training_and_none_is_chosen_on_the_measured_ones():

@@ -72,6 +72,9 @@ def test_batch_without_two_images_of_a_person_is_refused_in_training_only(name):
     task = Embedding(INFO, loss=name, dim=8)
     with pytest.raises(RecipeError, match=r"a batch of 4 images has no two: set data.order=\{p_times_k"):
         task.loss(OUTPUT, batch(0, 1, 2, 3))
+    elsewhere = {key: value.to("meta") for key, value in batch(0, 1, 2, 3).items()}
+    with pytest.raises((RecipeError, NotImplementedError)):  # what is asked, on whatever device
+        task.loss(OUTPUT.to("meta"), elsewhere)
     assert loss_of(task.eval(), OUTPUT, batch(0, 1, 2, 3)) >= 0
 
 
@@ -81,6 +84,7 @@ def test_batch_without_two_images_of_a_person_is_refused_in_training_only(name):
         ({"loss": "center"}, INFO, "task.loss is 'center'; it must be one of contrastive, triplet, softmax"),
         ({"loss": "softmax", "margin": 0.3}, INFO, "task.margin is 0.3, which task.loss softmax does not read"),
         ({"loss": "arcface"}, DataInfo(classes=("ann",)), "task.loss arcface tells people apart, and the data names 1"),
+        ({"margin": 0.0}, INFO, "task.margin is 0.0; expected a number above 0 and below 3"),
         ({"margin": -1.0}, INFO, "task.margin is -1.0; expected a number above 0 and below 3"),
         ({"dim": 1}, INFO, "task.dim is 1; expected a number from 2 to 16384"),
     ],

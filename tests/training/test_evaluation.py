@@ -9,10 +9,11 @@ from tests.training.toy_run import Loader, Task, make_job, network, prepare
 from unpool.errors import DataError
 from unpool.task import Description
 from unpool.training.callbacks import Callback
-from unpool.training.evaluation import Evaluate, evaluate
+from unpool.training.evaluation import Evaluate, _LossTotal, evaluate
 from unpool.training.files import write_tensors
 from unpool.training.loop import fit
 from unpool.training.state import final_state
+from unpool.types import Term
 
 
 @pytest.mark.parametrize("batch", [1, 7, 22])
@@ -68,6 +69,14 @@ def test_loss_of_an_evaluation_that_is_not_finite_is_logged(caplog):
     metrics = evaluate(model, Task(), Loader(), prepare=prepare)
     assert not math.isfinite(metrics["loss"])
     assert "the loss of this evaluation is not finite (nan)" in caplog.text
+
+
+def test_loss_that_counted_nothing_is_not_called_0():
+    total = _LossTotal()
+    total.add({"first": Term(torch.tensor(0.0), torch.tensor(0.0))})
+    assert total.value() is None
+    total.add({"second": Term(torch.tensor(3.0), torch.tensor(2.0))})
+    assert total.value() == 1.5
 
 
 def test_empty_set_to_evaluate_is_refused():

@@ -49,6 +49,7 @@ class CopiesOfSet(NamedTuple):
         labels: class of each sample; empty where there are none.
         is_near: whether mirrored, scaled and re-encoded copies were looked for, beside equal files.
         is_drawn: whether training images differ from one reading to the next, so that a copy need not look like one.
+        num_enrolled: how many of validation are searched among, and may be of training.
     """
 
     names: list[str]
@@ -57,6 +58,7 @@ class CopiesOfSet(NamedTuple):
     labels: list[int]
     is_near: bool
     is_drawn: bool = False
+    num_enrolled: int = 0
 
     @property
     def across(self) -> list[tuple[int, int, str]]:
@@ -65,8 +67,12 @@ class CopiesOfSet(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the validation images, those that are copies of a training image."""
-        return len({second for _, second, _ in self.across}) / max(len(self.names) - self.num_train, 1)
+        """Of the validation images, enrolled ones left out, those that are copies of a training image."""
+        return len({second for _, second, _ in self.across}) / max(self.num_measured, 1)
+
+    @property
+    def num_measured(self) -> int:
+        return len(self.names) - self.num_train - self.num_enrolled
 
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """Names of the samples that a drawing must keep together."""
@@ -99,12 +105,12 @@ def look_for_copies(train: Part, val: Part) -> CopiesOfSet:
     likeness = [part.result.likeness for part in parts if part.result.likeness is not None]
     is_near = len(likeness) == len(parts)
     pairs = _near(np.concatenate(likeness), _Both([p.result.samples for p in parts])) if is_near else _equal(parts)
-    enrolled = _enrolled(val.result.samples, first=num_train)
+    enrolled = enrolled_images(val.result.samples, first=num_train)
     pairs = [pair for pair in _with_same_samples(parts, pairs) if pair[1] not in enrolled]
     labels, both = [], set(train.result.samples.gives) & set(val.result.samples.gives)
     if pairs and (key := next((key for key in ("label", "identity") if key in both), None)):
         labels = [int(s.targets(i)[key]) for s in (p.result.samples for p in parts) for i in range(len(s))]
-    return CopiesOfSet(names, num_train, pairs, labels, is_near, is_random(train.reader))
+    return CopiesOfSet(names, num_train, pairs, labels, is_near, is_random(train.reader), len(enrolled))
 
 
 def kept_together(recorded: Mapping[str, Any]) -> Together:
@@ -135,7 +141,7 @@ def judge_copies(copies: CopiesOfSet, *, allowed: bool) -> None:
         _log.warning("%d pairs of training images are one picture in two classes: %s", len(classes), listed)
     if not across:
         return
-    count, total = len({second for _, second, _ in across}), len(copies.names) - copies.num_train
+    count, total = len({second for _, second, _ in across}), copies.num_measured
     listed = _listed(f"{copies.names[b]} is {copies.names[a]} ({how})" for a, b, how in across)
     problem = f"{count} of {total} validation images ({count / total:.1%}) are training images too: {listed}"
     if copies.share > REFUSED_SHARE and not allowed:
@@ -152,7 +158,7 @@ def _listed(texts: Iterable[str]) -> str:
     return ", ".join(every[:_LISTED]) + more
 
 
-def _enrolled(val: Samples, *, first: int) -> set[int]:
+def enrolled_images(val: Samples, *, first: int = 0) -> set[int]:
     """Positions of enrolled validation images, which may be those of training: others are searched among them."""
     if "role" not in val.gives:
         return set()

@@ -1,5 +1,6 @@
 """Scores of embeddings over a whole set: verification of pairs, identification of people, rejection of strangers."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,19 @@ from unpool.metrics.verification import (
 from unpool.types import CALIBRATING, ENROLLED, MEASURED, Batch, Prediction
 
 FARS = (0.1, 0.01, 0.001)
-MOST_COMPARED = 3000  # images of which all pairs are made, where no pairs are given
+MOST_PAIRS = 4_500_000  # that are made, where no pairs are given: all of 3,000 images
 _CURVE = 101  # points of a curve
+_NO_ROWS = np.zeros((0, 4), np.int64)
+_AT_ONCE = 1 << 16  # pairs whose differences are in memory
+_log = logging.getLogger(__name__)
 
 
 class EmbeddingScores:
     """Distances of unit embeddings, gathered over a set and compared as its `role` and `pairs` say.
 
-    - Pairs are those of `pairs`. Where a set has none, each measured image is paired with all enrolled ones, or, where
-      nobody is enrolled, with all others that are measured (of at most `MOST_COMPARED`, evenly spread).
+    - Pairs are those of `pairs`. Where a set has none to measure, each measured image is paired with all enrolled ones,
+      or, where nobody is enrolled, with all others that are measured; of so many that there would be more than
+      `MOST_PAIRS`, some are taken, evenly spread.
     - The threshold is chosen on pairs of other people than those that it is used on: on calibrating pairs where there
       are any; else, where the pairs have folds, on those of all other folds; else it is the one of training.
     - Measured images are searched among enrolled people, by the nearest image of each; where nobody is enrolled, among
@@ -69,14 +74,19 @@ class EmbeddingScores:
 
     def compute(self) -> dict[str, Any]:
         """The scores, None where the set has nothing to count; see `tasks.embedding` for their names."""
-        if not self._embeddings:
+        broken = sum(int((~part.isfinite().all(1)).sum()) for part in self._embeddings)
+        if broken:
+            _log.warning("the embeddings of %d images are not finite, so that nothing is measured", broken)
+        if broken or not self._embeddings:
             return {**_verified(None, None), **_identified(None, None)}
         facts = torch.cat(self._facts)
         order = facts[:, 0].argsort(stable=True)
         facts = facts[order].numpy()
         vectors = torch.cat(self._embeddings)[order].double().numpy()
         gallery = _Gallery(vectors, facts[:, 0], facts[:, 1], facts[:, 2])
-        pairs = _Pairs.listed(gallery, torch.cat(self._pairs).numpy()) if self._pairs else _Pairs.drawn(gallery)
+        pairs = _Pairs.listed(gallery, torch.cat(self._pairs).numpy() if self._pairs else _NO_ROWS)
+        if (pairs.fold == CALIBRATING).all():
+            pairs = pairs.beside(_Pairs.drawn(gallery))
         scores = _verified(pairs, self.known_threshold)
         return {**scores, **_identified(gallery, scores["pair_threshold"])}
 
@@ -91,15 +101,16 @@ class _Gallery:
         return np.flatnonzero(self.role == role)
 
     def between(self, first: People, second: People) -> Floats:
-        """(A, B) distances of images by their numbers here."""
-        return _euclidean(self.vectors[first][:, None], self.vectors[second][None])
+        """(A, B) distances of images by their numbers here, row by row, so that differences fit into memory."""
+        among = self.vectors[second]
+        rows = [np.sqrt(np.square(self.vectors[one] - among).sum(1)) for one in first]
+        return np.stack(rows) if rows else np.zeros((0, len(second)))
 
-
-def _euclidean(first: Floats, second: Floats) -> Floats:
-    """Distances of unit vectors on the last axis, by blocks of rows so that differences fit into memory."""
-    if first.ndim == 2:
-        return np.sqrt(np.square(first - second).sum(-1))
-    return np.stack([np.sqrt(np.square(row - second[0]).sum(-1)) for row in first]).reshape(len(first), second.shape[1])
+    def along(self, ends: People) -> Floats:
+        """(N,) distances of pairs (N, 2) of such numbers, in parts, for the same reason."""
+        parts = np.array_split(ends, len(ends) // _AT_ONCE + 1)
+        each = [np.sqrt(np.square(self.vectors[a] - self.vectors[b]).sum(1)) for a, b in (part.T for part in parts)]
+        return np.concatenate(each)
 
 
 class _Pairs:
@@ -115,22 +126,28 @@ class _Pairs:
         kept = rows[is_there]
         kept = kept[np.lexsort((kept[:, 1], kept[:, 0], kept[:, 3]))]
         ends = np.searchsorted(gallery.position, kept[:, :2])
-        distance = _euclidean(gallery.vectors[ends[:, 0]], gallery.vectors[ends[:, 1]])
-        return cls(distance, kept[:, 2] == 1, gallery.people[ends], kept[:, 3], int((~is_there).sum()))
+        return cls(gallery.along(ends), kept[:, 2] == 1, gallery.people[ends], kept[:, 3], int((~is_there).sum()))
 
     @classmethod
     def drawn(cls, gallery: _Gallery) -> "_Pairs":
         """All pairs of measured and enrolled images, or of measured images."""
         measured, enrolled = gallery.of(MEASURED), gallery.of(ENROLLED)
-        if not len(enrolled):
-            spread = np.linspace(0, len(measured) - 1, min(len(measured), MOST_COMPARED)).round().astype(int)
-            measured = measured[spread] if len(measured) else measured
-            first, second = (measured[ends] for ends in np.triu_indices(len(measured), 1))
+        most = MOST_PAIRS // len(enrolled) if len(enrolled) else int((2 * MOST_PAIRS) ** 0.5)
+        if len(measured) > most:
+            measured = measured[np.linspace(0, len(measured) - 1, max(most, 1)).round().astype(int)]
+        if len(enrolled):
+            ends = np.stack([np.repeat(measured, len(enrolled)), np.tile(enrolled, len(measured))], 1)
         else:
-            first, second = np.repeat(measured, len(enrolled)), np.tile(enrolled, len(measured))
-        distance = _euclidean(gallery.vectors[first], gallery.vectors[second])
-        people = np.stack([gallery.people[first], gallery.people[second]], 1)
-        return cls(distance, people[:, 0] == people[:, 1], people, np.zeros(len(first), np.int64), 0)
+            ends = measured[np.stack(np.triu_indices(len(measured), 1), 1)]
+        people = gallery.people[ends]
+        fold = np.zeros(len(ends), np.int64)
+        return cls(gallery.along(ends), people[:, 0] == people[:, 1], people, fold, 0)
+
+    def beside(self, other: "_Pairs") -> "_Pairs":
+        """These and the other pairs."""
+        mine, others = ((one.distance, one.is_same, one.people, one.fold) for one in (self, other))
+        joined = (np.concatenate(both) for both in zip(mine, others, strict=True))
+        return _Pairs(*joined, self.lost + other.lost)
 
     def where(self, chosen: Bools) -> "_Pairs":
         return _Pairs(self.distance[chosen], self.is_same[chosen], self.people[chosen], self.fold[chosen], self.lost)

@@ -150,6 +150,8 @@ def _parsed(values: dict[str, Any], vectors: Tensor) -> Gallery:
     if vectors.dtype != torch.float32 or ((vectors.norm(dim=1) - 1).abs() > 1e-4).any():
         raise ValueError("vectors are not of length 1")
     known = None if threshold is None else float(threshold)
+    if known is not None and not 0 <= known <= 2:
+        raise ValueError(f"the threshold is {known}")
     return Gallery(people=tuple(people), files=tuple(files), vectors=vectors, threshold=known, model=values["model"])
 
 

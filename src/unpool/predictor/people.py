@@ -3,6 +3,7 @@
 The images are to be crops that are aligned as those of training were: no face is looked for.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from unpool.ops.drawing import drawable
 from unpool.ops.drawing_sheet import draw_sheet
 from unpool.ops.embedding_losses import distances
 from unpool.predictor.asked import list_images, reasons, stems
-from unpool.predictor.gallery import Gallery, Match, judged, read_gallery, sum_of_model, write_gallery
+from unpool.predictor.gallery import UNKNOWN, Gallery, Match, judged, read_gallery, sum_of_model, write_gallery
 from unpool.predictor.images import read_image
 from unpool.predictor.loading import load
 from unpool.predictor.predictor import Predictor
@@ -28,6 +29,7 @@ from unpool.tasks.one_forward import Vectors
 MATCHES = 5  # people that an answer lists
 SHOWN = 3  # of them in a picture
 _QUALITY = 90
+_log = logging.getLogger(__name__)
 
 
 def enroll(
@@ -51,7 +53,7 @@ def enroll(
         `gallery`, `people` and `images`: the folder and two counts; `threshold`, a distance, None where none is known.
 
     Raises:
-        DataError: an image cannot be read; names each.
+        DataError: an image cannot be read; names each. Or a person is called "unknown", or there is none.
         RecipeError: the run learned something else, or `out` exists.
         ModelFileError: the run's files are missing or damaged.
     """
@@ -59,7 +61,12 @@ def enroll(
     if Path(out).exists():
         raise RecipeError(f"{printable(out)} exists already and is not replaced; choose another folder by -o")
     root = require_root(Path(people))
-    named = [(person, file) for person, files in people_in(root).items() for file in files]
+    album = people_in(root, least=1)
+    for note in (*album.notes, *(f"{fault.path}: {fault.reason}" for fault in album.faults)):
+        _log.warning("%s", note)
+    if UNKNOWN in album.people:
+        raise DataError(f"a person is called {UNKNOWN}, which is the answer for strangers: rename or remove the folder")
+    named = [(person, file) for person, files in album.people.items() for file in files]
     vectors, problems = [], {}
     for done, (_, file) in enumerate(named):
         progress(done, len(named))
@@ -193,6 +200,11 @@ class _Asked:
         vector = torch.tensor(self.predictor(path)[0]["embedding"])
         if not vector.isfinite().all():
             raise ModelFileError(f"the network's embedding of {printable(path)} is not finite: train anew")
+        if not vector.any():
+            raise ModelFileError(
+                f"the network's numbers for {printable(path)} are all 0, which is near nobody: train anew, "
+                "at a lower rate"
+            )
         return vector
 
     def picture(self, path: Path) -> Tensor:

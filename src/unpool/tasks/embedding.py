@@ -84,7 +84,8 @@ class Embedding(Vectors):
         self.info = info
         self.loss_name = loss
         self.dim = int(check_number("task.dim", dim, DIM))
-        self.margin = 0.0 if loss == "softmax" else check_number("task.margin", margin or MARGINS[loss], MARGIN)
+        of_paper = MARGINS.get(loss, 0.0)
+        self.margin = of_paper if margin is None else check_number("task.margin", margin, MARGIN)
         self.scale = check_number("task.scale", scale, SCALE)
         self.protocol = protocol
         self.best = "rank1" if protocol == "identification" else "pair_auc"
@@ -140,7 +141,7 @@ class Embedding(Vectors):
         self._require_vectors(output, batch)
         identity = batch["identity"]
         if compare := COMPARING.get(self.loss_name):
-            if self.training and identity.device.type == "cpu":
+            if self.training:
                 _require_pairs(identity, self.loss_name)
             return compare(unit(output), identity, margin=self.margin)
         label = torch.where(identity < len(self.directions), identity, -1)

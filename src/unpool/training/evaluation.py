@@ -40,6 +40,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The task's metrics over every batch of epoch 0, with `loss` and `images`; every module's mode is restored.
 
+    The loss is None where it counted nothing.
+
     A process measures what its loader has, by itself, also inside a run of several.
 
     A loss that is not finite is logged: in evaluation mode a network can exceed what it did in training.
@@ -135,7 +137,7 @@ def _metrics(parts: Sequence[_Counted]) -> dict[str, Any]:
     if not images:
         raise DataError("the set to evaluate is empty: give it at least one sample")
     loss = total.value()
-    if not math.isfinite(loss):
+    if loss is not None and not math.isfinite(loss):
         _log.warning(
             "the loss of this evaluation is not finite (%s): the network's outputs are too large for numbers; "
             "lower train.lr, set train.clip_norm, or use train.precision=float32",
@@ -169,7 +171,10 @@ class _LossTotal:
             self.counts[name] = self.counts.get(name, 0.0) + other.counts[name]
         self.weights |= other.weights
 
-    def value(self) -> float:
+    def value(self) -> float | None:
+        """The loss; None where nothing was counted, such as of a loss over people of whom the set has none."""
+        if not any(self.counts.values()):
+            return None
         return sum(self.weights[name] * self.sums[name] / (self.counts[name] or 1.0) for name in self.sums)
 
 

@@ -108,6 +108,9 @@ def listed(root, name, *lines):
         (["one", "Bob_A 1 2"], "line 1 is 'one'; expected folds and pairs of each kind, such as 10 300"),
         (["1 2", "Bob_A 1 2", "Bob_A 1 Bob_B 1"], "line 3: expected a pair of one person"),
         (["1 1", "Bob_A 1 2"], "pairsVal.txt has 1 pairs; its first line says 1 x 1 of each kind"),
+        (["1 0"], "line 1 is '1 0'; expected folds and pairs of each kind, such as 10 300"),
+        (["1 \u00b2", "Bob_A 1 2"], "line 1 is '1 \u00b2'; expected folds"),
+        (["1 1", "./Bob_A 1 2", "Bob_A 1 Bob_B 1"], "line 2 is './Bob_A 1 2'; expected NAME 1 4"),
         (["1 1", "Bob_A 1 2", "Bob_A 1 Bob_A 3"], "line 3 names Bob_A twice"),
         (
             ["1 1", "Bob_A 1 2", "Bob_A 1 Ann_A 1"],
@@ -131,6 +134,55 @@ def test_pair_of_two_equal_files_is_refused(tmp_path):
     (folder / "Bob_A_0002.jpg").write_bytes((folder / "Bob_A_0001.jpg").read_bytes())
     with pytest.raises(DataError, match=r"line 2 pairs .*0001.jpg and .*0002.jpg, which are equal files"):
         Lfw(root, "val")
+
+
+def test_pair_of_a_copy_is_the_pair_of_its_original(tmp_path):
+    root = listed(lfw(tmp_path), "pairsVal.txt", "2", "Bob_A 1 2", "Bob_A 2 3", "Bob_A 1 Bob_B 1", "Bob_C 1 Bob_B 1")
+    folder = root / "lfw" / "Bob_A"
+    (folder / "Bob_A_0003.jpg").write_bytes((folder / "Bob_A_0001.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"line 3 repeats the pair of .* line 2"):
+        Lfw(root, "val")
+
+
+@pytest.mark.parametrize(
+    ("kind", "tree", "first", "second"),
+    [
+        (Lfw, lfw, {"calibrating": 0.4}, {"calibrating": 0.4, "seed": 3}),
+        (PersonPairs, person_pairs, {"calibrating": 0.0}, {"calibrating": 0.5}),
+        (PersonFolders, person_folders, {"strangers": 0.67}, {"strangers": 0.67, "seed": 3}),
+    ],
+)
+def test_nobody_who_was_learned_from_is_held_back_later(kind, tree, first, second, tmp_path):
+    root = tree(tmp_path)
+    classes = kind(root, "train", **first).info.classes
+    kind(root, "val", classes=classes, **first)
+    with pytest.raises(DataError, match=r"and data.seed hold back \d people whom the run has learned from, such as"):
+        kind(root, "val", classes=classes, **second)
+
+
+def test_two_folders_of_lfw_are_not_chosen_from_and_a_missing_list_of_people_is_said(tmp_path):
+    root = lfw(tmp_path)
+    (root / "peopleTrain.txt").unlink()
+    assert Lfw(root, "val").notes == ["no peopleTrain.txt: nobody chooses a threshold (data.calibrating)"]
+    written(root / "lfw_funneled" / "Ann_A" / "Ann_A_0001.jpg", encoded(pixels(24, 24, 3), "JPEG"))
+    with pytest.raises(DataError, match="holds images in lfw and lfw_funneled, which are aligned in different ways"):
+        Lfw(root, "val")
+
+
+@pytest.mark.parametrize("kind", [PersonFolders, PersonPairs])
+def test_what_lies_beside_the_images_of_people_is_counted_and_folders_within_are_refused(kind, tmp_path):
+    root = person_pairs(tmp_path)
+    written(root / "stray.png", encoded(pixels(24, 20, 3)))
+    written(root / "s2" / "1.heif.txt", b"")
+    reader = kind(root, "train")
+    assert reader.origin["ignored"] == 1
+    assert reader.notes == [
+        "1 images lie outside of the folders of people, such as stray.png: left out",
+        "s2 has 1 .txt file, which are no images",
+    ]
+    written(root / "s2" / "more" / "8.png", encoded(pixels(24, 20, 3)))
+    with pytest.raises(DataError, match=r"s2 has images in folders of its own, such as more/8.png; expected ROOT/"):
+        kind(root, "train")
 
 
 def test_folds_of_a_list_are_numbered_and_each_has_pairs_of_both_kinds(tmp_path):
@@ -177,6 +229,10 @@ def test_list_of_several_folds_is_read_as_one(tmp_path):
             ["first,second,same", "../s0/1.png,s0/2.png,1"],
             r"line 2: '../s0/1.png' is no file in the folder of a person",
         ),
+        (["first,second,same", "./s0/1.png,s0/2.png,1"], r"line 2: './s0/1.png' is no file in the folder"),
+        (["first;second;same", "s0/1.png;s0/2.png"], "line 2: 2 columns, the first line has 3"),
+        (["first,second,same"], "pairs.csv lists no pair"),
+        (["first,second,same,fold", "s0/1.png,s0/2.png,1,a", "s0/3.png,s1/2.png,0,"], "line 3: has no fold"),
         (["first,second,same", "s0/1.png,s0/99.png,1"], "names 1 missing files: s0/99.png"),
         (["first,second,same", "s0/1.png,s0/1.png,1"], "line 2 pairs s0/1.png with itself"),
         (["first,second,same,fold", "s0/1.png,s0/2.png,1,a", "s0/3.png,s1/2.png,0,b"], "line 3 has s0, who stands"),

@@ -56,12 +56,7 @@ def read_box_rows(root: Path, path: Path) -> list[BoxRow]:
         DataError: it is no such table, or rows hold something else; names line, column and value of the first ones.
     """
     name = printable(path.relative_to(root).as_posix())
-    try:
-        text = read_text(path)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
-        numbered = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{name} is no CSV file in UTF-8: {error}: save it as such") from error
+    numbered = numbered_rows(path, name)
     if not numbered:
         raise DataError(f"{name} is empty; expected rows of {', '.join(COLUMNS)}")
     first = numbered[0][1]
@@ -76,6 +71,20 @@ def read_box_rows(root: Path, path: Path) -> list[BoxRow]:
         more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise DataError("\n  ".join([f"{len(faults)} rows of {name} cannot be read:", *faults[:_SHOWN]]) + more)
     return [row for row in read if isinstance(row, BoxRow)]
+
+
+def numbered_rows(path: Path, name: str) -> list[tuple[int, list[str]]]:
+    """Returns the number of the last line and the cells of each row that has any.
+
+    Raises:
+        DataError: `name`, the file, is no such table.
+    """
+    try:
+        text = read_text(path)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
+        return [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{name} is no CSV file in UTF-8: {error}: save it as such") from error
 
 
 def delimiter_of(text: str) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unpool.data.image_file import printable
-from unpool.data.listing import holds_image, is_below, subfolders
-from unpool.data.readers.pair_lists import Pair, lfw_file, numbered_lines, read_lfw_pairs
+from unpool.data.listing import holds_image, subfolders
+from unpool.data.readers.pair_lists import Pair, is_folder, is_number, lfw_file, numbered_lines, read_lfw_pairs
 from unpool.data.readers.paired_people import ListName, PairedPeople
+from unpool.data.readers.person_folders import Album
 from unpool.data.readers.person_images import Calibrating, Single, with_decoding
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
 from unpool.data.root import require_root
@@ -23,7 +24,7 @@ from unpool.errors import DataError, quoted, shortened
 from unpool.limits import Seed
 from unpool.types import RGB, Decoding, Exif
 
-_FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled", "")
+_FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled")  # or the root itself
 
 
 class Lfw(PairedPeople):
@@ -61,10 +62,12 @@ class Lfw(PairedPeople):
         if not (root / (people if split == "train" else listing)).is_file():
             raise missing_split(root, split, [people if split == "train" else listing])
         listed: Sequence[Pair] = () if split == "train" else read_lfw_pairs(root, listing, folder)
+        is_listed = (root / people).is_file()
+        notes = [] if is_listed or not calibrating else [f"no {people}: nobody chooses a threshold (data.calibrating)"]
         super().__init__(
             root,
             split,
-            people=read_people(root, people, folder) if (root / people).is_file() else {},
+            people=read_people(root, people, folder) if is_listed else {},
             pairs=listed,
             listing=people if split == "train" else listing,
             classes=classes,
@@ -72,6 +75,7 @@ class Lfw(PairedPeople):
             calibrating=calibrating,
             seed=seed,
             single=single,
+            album=Album({}, [], [printable(note) for note in notes], 0),
         )
         self.set_files = tuple(path for name in (people, listing) if (path := root / name).is_file())
 
@@ -86,10 +90,10 @@ def read_people(root: Path, name: str, folder: str) -> dict[str, list[str]]:
     counts: list[int] = []
     for number, words in numbered_lines(root / name):
         where = f"{name} line {number}"
-        if len(words) == 1 and words[0].isdigit():
+        if len(words) == 1 and is_number(words[0]):
             counts.append(int(words[0]))
             continue
-        if len(words) != 2 or not words[1].isdigit() or int(words[1]) < 1 or not is_below(words[0]):
+        if len(words) != 2 or not is_number(words[1]) or int(words[1]) < 1 or not is_folder(words[0]):
             raise DataError(f"{where} is {quoted(shortened(' '.join(words)))}; expected NAME and a number of images")
         if words[0] in people:
             raise DataError(f"{where} names {words[0]} a second time: list each person once")
@@ -104,8 +108,17 @@ def read_people(root: Path, name: str, folder: str) -> dict[str, list[str]]:
 
 
 def _folder(root: Path) -> str:
-    """The folder of the images, below the root."""
-    for name in _FOLDERS:
-        if any(holds_image(root / name / person) for person in subfolders(root / name)[:3]):
-            return name
-    raise DataError(f"{printable(root)} holds no images in lfw/<Name>/<Name>_0001.jpg: check data.root")
+    """The folder of the images, below the root; a DataError where there is none, or which one is meant is not known."""
+    held = [name for name in _FOLDERS if _holds_people(root / name)] or ([""] if _holds_people(root) else [])
+    if not held:
+        raise DataError(f"{printable(root)} holds no images in lfw/<Name>/<Name>_0001.jpg: check data.root")
+    if len(held) > 1:
+        raise DataError(
+            f"{printable(root)} holds images in {' and '.join(held)}, which are aligned in different ways: leave "
+            "one of them there"
+        )
+    return held[0]
+
+
+def _holds_people(folder: Path) -> bool:
+    return any(holds_image(folder / person) for person in subfolders(folder)[:3])

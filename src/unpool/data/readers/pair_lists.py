@@ -1,15 +1,14 @@
 """Pairs of images for verification: what a list of them must keep, LFW's lists, lists in CSV, and drawn ones."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unpool.data.duplicates import equal_files
 from unpool.data.image_file import printable
 from unpool.data.listing import is_below
+from unpool.data.readers.csv_rows import numbered_rows
 from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted, shortened
 from unpool.types import CALIBRATING
@@ -52,7 +51,7 @@ def read_lfw_pairs(root: Path, name: str, folder: str) -> list[Pair]:
     """
     lines = numbered_lines(root / name)
     number, head = next(lines, (1, []))
-    if len(head) not in (1, 2) or not all(word.isdigit() for word in head):
+    if len(head) not in (1, 2) or not all(is_number(word) and int(word) for word in head):
         raise DataError(f"{name} line {number} is {_text(head)}; expected folds and pairs of each kind, such as 10 300")
     folds, each = (1, int(head[0])) if len(head) == 1 else (int(head[0]), int(head[1]))
     pairs = []
@@ -76,11 +75,31 @@ def _lfw_ends(words: Sequence[str], where: str) -> list[tuple[str, int]]:
     """Person and number of both images of a line."""
     named = [(words[0], words[1]), (words[0], words[2])] if len(words) == 3 else []
     named = [(words[0], words[1]), (words[2], words[3])] if len(words) == 4 else named
-    if not named or not all(number.isdigit() and is_below(person) for person, number in named):
+    if not named or not all(is_number(number) and is_folder(person) for person, number in named):
         raise DataError(f"{where} is {_text(words)}; expected NAME 1 4, or NAME 1 OTHER 2")
     if len(named) == 2 and len(words) == 4 and words[0] == words[2]:
         raise DataError(f"{where} names {words[0]} twice; expected NAME and two numbers for a pair of one person")
     return [(person, int(number)) for person, number in named]
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is made of the digits 0 to 9: "²" is a digit too, and no number.
+
+    Example:
+        >>> is_number("12"), is_number("²"), is_number("-1")
+        (True, False, False)
+    """
+    return word.isascii() and word.isdigit()
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name is that of one folder, so that a person has one name only.
+
+    Example:
+        >>> is_folder("Ann_A"), is_folder("./Ann_A"), is_folder(".")
+        (True, False, False)
+    """
+    return is_below(name) and PurePosixPath(name).parts == (name,)
 
 
 def lfw_file(folder: str, person: str, number: int) -> str:
@@ -119,28 +138,33 @@ def read_csv_pairs(root: Path, name: str) -> list[Pair]:
     path = root / name
     if not path.is_file():
         raise DataError(f"no list {printable(path)}: set data.pairs to a CSV file of {', '.join(COLUMNS)}")
-    try:
-        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{name} is no CSV file in UTF-8: {error}: save it as such") from error
-    head = [cell.strip().lower() for cell in rows[0]] if rows else []
-    if not set(COLUMNS) <= set(head):
-        raise DataError(f"{name} begins with {_text(head)}; expected the columns {', '.join(COLUMNS)}, and fold if any")
-    numbered = [(number, row) for number, row in enumerate(rows[1:], 2) if any(cell.strip() for cell in row)]
-    cells = [(f"{name} line {number}", dict(zip(head, map(str.strip, row), strict=False))) for number, row in numbered]
+    rows = numbered_rows(path, name)
+    head = [cell.strip().lower() for cell in rows[0][1]] if rows else []
+    if not set(COLUMNS) <= set(head) or len(set(head)) < len(head):
+        raise DataError(
+            f"{name} begins with {_text(head)}; expected the columns {', '.join(COLUMNS)}, and fold if any, each once"
+        )
+    cells = []
+    for number, row in rows[1:]:
+        where = f"{name} line {number}"
+        if len(row) != len(head):
+            raise DataError(f"{where}: {len(row)} columns, the first line has {len(head)}: give each of them")
+        cells.append((where, dict(zip(head, map(str.strip, row), strict=True))))
+        if "fold" in head and not cells[-1][1]["fold"]:
+            raise DataError(f"{where}: has no fold: give each pair one, or take the column out")
     names = sorted({one.get("fold", "") for _, one in cells}, key=lambda fold: (len(fold), fold))
     return [_csv_pair(where, one, names.index(one.get("fold", ""))) for where, one in cells]
 
 
 def _csv_pair(where: str, cells: dict[str, str], fold: int) -> Pair:
-    ends = [cells.get(key, "") for key in COLUMNS[:2]]
+    ends = [cells[key] for key in COLUMNS[:2]]
     for file in ends:
-        if not is_below(file) or "/" not in file:
+        if not is_below(file) or "/" not in file or PurePosixPath(file).as_posix() != file:
             raise DataError(f"{where}: {quoted(file)} is no file in the folder of a person, such as ann/1.jpg")
-    said = cells.get("same", "").lower()
+    said = cells["same"].lower()
     if said not in (*_TRUE, *_FALSE):
         raise DataError(f"{where}: same is {quoted(said)}; expected 1 or 0")
-    first, second = (Face(file, file.rpartition("/")[0]) for file in ends)
+    first, second = (Face(file, file.partition("/")[0]) for file in ends)  # as in `people_in`
     pair = Pair(first, second, fold, where)
     if pair.is_same != (said in _TRUE):
         raise DataError(f"{where}: same is {said}, and the folders say otherwise: {ends[0]} and {ends[1]}")
@@ -151,22 +175,26 @@ def check_pairs(root: Path, pairs: Sequence[Pair], name: str) -> None:
     """Raises DataError where pairs would be measured on what they should not know of one another.
 
     Raises:
-        DataError: an image does not exist; a pair is of one image, or of two equal files; it is listed twice, in
-            whatever order; or one person stands in several folds, so that no threshold is chosen on other people.
+        DataError: there are no pairs; an image does not exist; a pair is of one image, or of two equal files; it is
+            listed twice, in whatever order and under whatever names of equal files; or one person stands in several
+            folds, so that no threshold is chosen on other people.
     """
+    if not pairs:
+        raise DataError(f"{name} lists no pair, so that nothing would be measured: add pairs")
     files = sorted({face.file for pair in pairs for face in (pair.first, pair.second)})
     if missing := [file for file in files if not (root / file).is_file()]:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise DataError(f"{name} names {len(missing)} missing files: {', '.join(missing[:_SHOWN])}{more}")
     copies = {files[i]: number for number, group in enumerate(equal_files([root / f for f in files])) for i in group}
-    seen: dict[frozenset[str], str] = {}
+    seen: dict[frozenset[str | int], str] = {}
     for pair in pairs:
         ends = (pair.first.file, pair.second.file)
         if ends[0] == ends[1]:
             raise DataError(f"{pair.where} pairs {ends[0]} with itself: take it out")
-        if copies.get(ends[0], -1) == copies.get(ends[1], -2):
+        content = frozenset(copies.get(file, file) for file in ends)
+        if len(content) == 1:
             raise DataError(f"{pair.where} pairs {ends[0]} and {ends[1]}, which are equal files: take it out")
-        if (before := seen.setdefault(frozenset(ends), pair.where)) != pair.where:
+        if (before := seen.setdefault(content, pair.where)) != pair.where:
             raise DataError(f"{pair.where} repeats the pair of {before}, in whatever order: list each pair once")
     _require_folds_apart(pairs)
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Len
 
 from unpool.data.image_file import printable
 from unpool.data.readers.pair_lists import Face, Pair, check_pairs, draw_pairs
+from unpool.data.readers.person_folders import Album, require_unlearned
 from unpool.data.readers.person_images import (
     PersonImages,
     Shown,
@@ -22,6 +23,7 @@ from unpool.types import MEASURED, Decoding
 
 ListName = Annotated[str, Len(1, 4096)]
 _SHOWN = 5
+_NOTHING = Album({}, [], [], 0)
 
 
 class PairedPeople(PersonImages):
@@ -38,9 +40,11 @@ class PairedPeople(PersonImages):
         calibrating: share of `people` that are held back: their pairs choose the threshold.
         seed: of drawing them.
         single: what is done with people of one image.
+        album: faults, notes and the number of files left out, where folders of people were read.
 
     Raises:
-        DataError: see `check_pairs`; or somebody of the pairs is among `people` or `classes`.
+        DataError: see `check_pairs`; or somebody of the pairs is among `people` or `classes`, or somebody of `classes`
+            would choose the threshold.
     """
 
     def __init__(  # noqa: PLR0913, what the readers of pairs have as options
@@ -56,22 +60,24 @@ class PairedPeople(PersonImages):
         calibrating: float,
         seed: int,
         single: Single,
+        album: Album = _NOTHING,
     ) -> None:
         kept, faults = require_two_images(people, single, listing) if people else ([], [])
         held = drawn_people(kept, calibrating, seed)
         learned = [person for person in kept if person not in held]
         known = tuple(learned if classes is None else classes)
-        origin = {"split": split}
+        parts: dict[str, Any] = {"classes": known, "decoding": decoding, "notes": album.notes}
+        parts |= {"origin": {"split": split, "ignored": album.ignored}, "faults": [*album.faults, *faults]}
         if split == "train":
             require_known(learned, known, listing)
             shown = [Shown(Face(file, person), MEASURED) for person in learned for file in people[person]]
-            super().__init__(root, shown, classes=known, pairs=None, decoding=decoding, origin=origin)
-            self.faults = faults
+            super().__init__(root, shown, pairs=None, **parts)
             return
+        require_unlearned(held, classes, "data.calibrating and data.seed")
         check_pairs(root, pairs, listing)
         _require_strangers(pairs, [*known, *kept], listing)
         every = [*pairs, *draw_pairs({person: people[person] for person in held})]
-        super().__init__(root, paired(every), classes=known, pairs=every, decoding=decoding, origin=origin)
+        super().__init__(root, paired(every), pairs=every, **(parts | {"faults": album.faults}))
 
 
 def require_known(learned: Sequence[str], classes: Sequence[str], listing: str) -> None:

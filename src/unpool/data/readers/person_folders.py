@@ -6,21 +6,21 @@ their names, numbers by their value. Faces should be aligned crops.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Interval
 
 from unpool.data.image_file import printable
-from unpool.data.listing import subfolders, walk
-from unpool.data.readers.pair_lists import Face, draw_pairs
+from unpool.data.listing import is_image_name, is_junk, subfolders, walk
+from unpool.data.readers.pair_lists import Face, draw_pairs, is_number
 from unpool.data.readers.person_images import PersonImages, Shown, drawn_people, paired, with_decoding
 from unpool.data.readers.splits import Split, missing_split, require_exif, require_split
 from unpool.data.root import require_root
 from unpool.errors import DataError
 from unpool.limits import MANY, Seed
-from unpool.types import ENROLLED, MEASURED, RGB, Decoding, Exif
+from unpool.types import ENROLLED, MEASURED, RGB, Decoding, Exif, Fault
 
 _SHOWN = 5
 _LEAST_HELD = 4  # two make pairs of two people, which choose the threshold, and two are to be rejected
@@ -53,7 +53,8 @@ class PersonFolders(PersonImages):
     ) -> None:
         require_split(split)
         require_exif(exif)
-        people = people_in(require_root(root))
+        album = people_in(require_root(root))
+        people = album.people
         end = None if val_images is None else train_images + val_images
         first, last = (train_images, end) if split == "val" else (end, None)
         if split == "test" and end is None:
@@ -65,6 +66,7 @@ class PersonFolders(PersonImages):
                 f"data.strangers holds back {len(held)} of {len(people)} people; expected {_LEAST_HELD} at least, two "
                 "of whom choose the threshold, and two at least to learn from"
             )
+        require_unlearned(held if split != "train" else (), classes, "data.strangers and data.seed")
         calibrating, unknown = (held[::2], held[1::2]) if split == "val" else ([], held[1::2])
         learned = [person for person in people if person not in held]
         known = tuple(learned if classes is None else classes)
@@ -72,7 +74,7 @@ class PersonFolders(PersonImages):
             raise DataError(f"{printable(root)} has {len(missing)} people who are not in data.classes: {missing[0]}")
         enrolled = [Face(file, person) for person in learned for file in people[person][:train_images]]
         parts: dict[str, Any] = {"classes": known, "decoding": with_decoding(decoding, exif)}
-        parts |= {"origin": {"split": split}}
+        parts |= {"origin": {"split": split, "ignored": album.ignored}, "faults": album.faults, "notes": album.notes}
         if split == "train":
             super().__init__(root, [Shown(face, MEASURED) for face in enrolled], pairs=None, **parts)
             return
@@ -82,25 +84,67 @@ class PersonFolders(PersonImages):
         super().__init__(root, [*shown, *paired(pairs)], pairs=pairs, **parts)
 
 
-def people_in(root: Path) -> dict[str, list[str]]:
-    """Files of each person below the root, in the order of their names, numbers by their value.
+class Album(NamedTuple):
+    """The people of a folder.
+
+    Attributes:
+        people: files of each, in the order of their names, numbers by their value.
+        faults: what cannot be read.
+        notes: what was left out, in words.
+        ignored: number of files that are no images.
+    """
+
+    people: dict[str, list[str]]
+    faults: list[Fault]
+    notes: list[str]
+    ignored: int
+
+
+def people_in(root: Path, *, least: int = 2) -> Album:
+    """The people below the root, each a folder of images.
 
     Raises:
-        DataError: there is no folder with images.
+        DataError: fewer than `least` folders have images; or one has folders with images, which may be people, the
+            splits of a set or albums.
     """
-    people = {}
+    album = Album({}, [], _stray(root), 0)
     for name in subfolders(root):
-        files = sorted(walk(root / name).files, key=_by_numbers)
-        if files:
-            people[name] = [f"{name}/{file}" for file in files]
-    if len(people) < 2:
-        raise DataError(f"{printable(root)} has {len(people)} folders with images; expected one for each of two people")
-    return people
+        listing = walk(root / name)
+        album = album._replace(ignored=album.ignored + listing.ignored)
+        album.faults.extend(listing.faults)
+        album.notes.extend(f"{printable(name)}: names differ in case only: {clash}" for clash in listing.clashes)
+        album.notes.extend(f"{printable(name)} has {others}" for others in [listing.kinds_of_others()] if others)
+        if deeper := [file for file in listing.files if "/" in file]:
+            raise DataError(
+                f"{printable(root / name)} has images in folders of its own, such as {printable(deeper[0])}; expected "
+                "ROOT/<person>/*.jpg: give the folder of the people's folders as root, or move these images up"
+            )
+        if listing.files:
+            album.people[name] = [f"{name}/{file}" for file in sorted(listing.files, key=_by_numbers)]
+    if len(album.people) < least:
+        expected = "one for each of two people" if least > 1 else "one for each person"
+        raise DataError(f"{printable(root)} has {len(album.people)} folders with images; expected {expected}")
+    return album
+
+
+def _stray(root: Path) -> list[str]:
+    stray = [e.name for e in root.iterdir() if is_image_name(e.name) and not is_junk(e.name) and e.is_file()]
+    listed = f"{len(stray)} images lie outside of the folders of people, such as {printable(min(stray, default=''))}"
+    return [f"{listed}: left out"] if stray else []
+
+
+def require_unlearned(held: Iterable[str], classes: Sequence[str] | None, options: str) -> None:
+    """Raises DataError where somebody is held back now whom the run that names `classes` has learned from."""
+    if both := sorted(set(held) & set(classes or ())):
+        raise DataError(
+            f"{options} hold back {len(both)} people whom the run has learned from, such as {printable(both[0])}: "
+            "scores would show what was learned by heart; leave the options and the people as they were in training"
+        )
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:
     """A key by which 10.pgm follows 9.pgm."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+    return [(int(part), "") if is_number(part) else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _require_images(root: Path, people: Mapping[str, Sequence[str]], least: int) -> None:

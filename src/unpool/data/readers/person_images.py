@@ -40,9 +40,12 @@ class PersonImages:
         classes: names of the people of training, by number.
         pairs: between the images; None of a training split, which has neither roles nor pairs.
         decoding: of the images.
+        origin: what differs from a whole set without other files.
+        faults: people and files that are left out.
+        notes: on the set, in words.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, all that a reader says of its set
         self,
         root: Path,
         shown: Sequence[Shown],
@@ -51,6 +54,8 @@ class PersonImages:
         pairs: Sequence[Pair] | None,
         decoding: Decoding,
         origin: Mapping[str, Any],
+        faults: Sequence[Fault] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         self.root, self.decoding = root, decoding
         self.info = DataInfo(classes=tuple(classes))
@@ -62,8 +67,8 @@ class PersonImages:
         self._identity = torch.tensor([number[one.face.person] for one in shown], dtype=torch.int64)
         self._role = torch.tensor([one.role for one in shown], dtype=torch.int64)
         self._pairs = _by_first(self._files, pairs or ())
-        self.faults: list[Fault] = []
-        self.notes: list[str] = []
+        self.faults: list[Fault] = [*faults]
+        self.notes: list[str] = [*notes]
         self.set_files: tuple[Path, ...] = ()
         self.origin: dict[str, Any] = {"root": printable(root), "ignored": 0, "drawn": None, **origin}
 

@@ -53,7 +53,8 @@ class PersonPairs(PairedPeople):
             raise missing_split(root, split, [listing])
         lists = {name: read_csv_pairs(root, name) for name in (pairs, test_pairs) if (root / name).is_file()}
         named = {face.person for listed in lists.values() for pair in listed for face in (pair.first, pair.second)}
-        people = {person: files for person, files in people_in(root).items() if person not in named}
+        album = people_in(root)
+        people = {person: files for person, files in album.people.items() if person not in named}
         if split == "train" and not people:
             raise DataError(
                 f"{printable(root)}: the lists of pairs name everybody, so that nobody is left to learn from"
@@ -70,5 +71,6 @@ class PersonPairs(PairedPeople):
             calibrating=calibrating,
             seed=seed,
             single=single,
+            album=album,
         )
         self.set_files = tuple(root / name for name in lists)

@@ -5,7 +5,8 @@ numbers that the paper compares (F7). A locally connected layer has filters and 
 that the network takes one size of image, and faces must lie in one position in it. The paper brings them there by a 3D
 model of the face (section 2), which is left out here: give crops that are aligned. M2 is padded by one pixel, so that
 142 pixels become the 71 of the paper. Weights start as N(0, 0.01^2) and biases as 0.5 (section 3.2). The paper divides
-each number of F7 by its largest value in training before the length is made 1; that is left out.
+each number of F7 by its largest value in training before the length is made 1; that is left out, and so is the dropout
+of F7 in `deepface_f7`.
 """
 
 from collections import OrderedDict
