@@ -58,15 +58,16 @@ def train(  # noqa: PLR0913, a public verb
         recipe: name of a shipped recipe, a file, or a loaded one; None with `task`.
         overrides: `section.key=value` texts, or values by dotted key.
         task: "classification", "segmentation", "denoising", "pose", "pose_coordinates", "people", "people_in_boxes",
-            "detection", "instances", "localization", "embedding", "captions" or "reading", with `train` and `val`: the
-            recipe is `dataset_<task>`, in which a few samples decide channels, size and the like; the log says so, and
-            recipe.yaml of the run has it all.
+            "detection", "instances", "localization", "embedding", "captions", "reading", "stereo" or "flow", with
+            `train` and `val`: the recipe is `dataset_<task>`, in which a few samples decide channels, size and the
+            like; the log says so, and recipe.yaml of the run has it all.
         model: a network that replaces the recipe's, which a resume needs again; or the name of one.
         train: what replaces the recipe's training images: a `torch.utils.data.Dataset`, `IterableDataset` or
             `DataLoader` of (image, target) or of dicts by batch key, a list of such, or a reader. Images are PIL
             images, arrays (H, W, C) or tensors (C, H, W) of uint8, or of floats from 0 to 1; targets are as
             `data/plain/targets.py` takes them, boxes and what goes with them as `data/plain/things.py`
-            and, of people, `data/plain/people.py`.
+            and, of people, `data/plain/people.py`; of stereo and flow the image is a pair (first, second), see
+            `data/plain/matches.py`.
         val: the same, of validation.
         classes: names of the classes by number, or of the joints; or a `DataInfo`. None takes those that the data set
             has as `classes`. Of boxes the names of things; where their labels count from 1, "__background__" first.

@@ -45,6 +45,9 @@ def plain_sets(recipe):
     image = torch.randint(0, 256, (12, 3, 67, 67), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     side = 67 if recipe.model.name == "deeppose" else 32
     pairs = [(image[i, :, :side, :side], target(i)) for i in range(12)]
+    if recipe.task.name in ("stereo", "flow"):
+        shape = (32, 32) if recipe.task.name == "stereo" else (2, 32, 32)
+        pairs = [((image[i, :1, :32, :32], image[i, :1, :32, :32]), torch.full(shape, i % 3)) for i in range(12)]
     of_task = {"captions": ("a", "dog", "cat", "runs"), **dict.fromkeys((*of_classes, "reading"), ("a", "b"))}
     names = of_task.get(recipe.task.name, LSP)
     classes = DataInfo(keypoints=LSP, limbs=LSP_LIMBS) if recipe.task.name == "people" else names

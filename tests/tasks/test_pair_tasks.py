@@ -8,6 +8,7 @@ from unpool.data.augment import Collate
 from unpool.data.pair_scenes import FlowScenes, StereoScenes
 from unpool.errors import RecipeError
 from unpool.ops.preprocessing import Preprocessing
+from unpool.tasks.pair_targets import in_words
 from unpool.training.step import total_loss
 from unpool.types import DataInfo, Decoding
 
@@ -81,6 +82,40 @@ def test_answer_of_scores_is_that_of_what_tiles_are_joined_of():
         joined = task.decode(task.output(network, batch), {"image": batch["image"]})
     assert all(direct[key].equal(joined[key]) for key in ("disparity", "checked"))
     assert direct["disparity"].shape == (2, 32, 32)
+
+
+def test_disparity_longer_than_the_overlap_of_parts_is_seen_in_each(monkeypatch):
+    """A wall that lies 250 pixels off, in an image that goes in two parts."""
+    monkeypatch.setattr("unpool.tasks.stereo.LIMIT", 4000)
+    torch.manual_seed(0)
+    network = models.build("mc_cnn_fast_kitti", width=8, in_channels=2, num_classes=260).eval()
+    task = tasks.build("stereo", DataInfo(), options={"disparities": 260}, preprocessing=GREY)
+    wall = torch.rand(1, 1, 4, 1792 + 250)
+    image = torch.cat([wall[..., :1792], wall[..., 250:]], dim=1)
+    with torch.inference_mode():
+        disparity = task.answer(network, {"image": image})["disparity"]
+    assert ((disparity - 250).abs() < 1)[..., 250:].float().mean() > 0.98
+
+
+def test_parts_of_a_large_image_share_what_a_pyramid_sees(monkeypatch):
+    monkeypatch.setattr("unpool.tasks.flow.LIMIT", 16000)
+    torch.manual_seed(0)
+    network = models.build("flow_pyramid", width=4).eval()
+    task = tasks.build("flow", DataInfo(), options={}, preprocessing=COLOUR)
+    image = torch.rand(1, 6, 16, 1536)
+    with torch.inference_mode():
+        parts, whole = task.answer(network, {"image": image})["flow"], network(image).logits
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
+
+
+def test_wrong_disparity_is_further_off_than_the_right_one_may_be():
+    with pytest.raises(RecipeError, match=r"task\.positive is 2 and task\.negative starts at 1\.5"):
+        stereo(positive=2.0)
+
+
+def test_answer_that_is_no_number_is_bad_in_words():
+    truth = torch.tensor([[1.0, 1.0, torch.nan]])
+    assert in_words(torch.tensor([[torch.nan, 1.0, 1.0]]), truth, None) == "all: 50.0% bad, nan pixels off"
 
 
 @pytest.mark.parametrize("task_name", ["stereo", "flow"])

@@ -1,9 +1,11 @@
 """What a network gets of a plain data set: values and sizes, as a few of its images ask for, and words on them."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from unpool.data.plain import Levels
@@ -14,6 +16,7 @@ from unpool.recipe.levels import levels_of
 from unpool.recipe.settings import GREY_MEAN, GREY_STD, RGB_MEAN
 
 _WINDOW = [256, 256]
+_DISPARITIES = (4, 1024)  # least and most of task.disparities
 _LARGEST, _LEAST_RANGE = 1e6, 1e-3  # of data.value_range
 _log = logging.getLogger(__name__)
 
@@ -139,3 +142,31 @@ def _sizes_of(images: Sequence[Tensor]) -> list[tuple[int, int]]:
 def _window(every: Sequence[tuple[int, int]]) -> list[int]:
     smallest = min(map(min, every))
     return [min(side, smallest) for side in _WINDOW]
+
+
+def enough_disparities(looked: Iterable[Mapping[str, Any]]) -> int:
+    """How many disparities tell apart those of a few samples, with a quarter of room above.
+
+    Example:
+        >>> enough_disparities([{"disparity": [[3.0, float("nan"), 16.0]]}])
+        21
+    """
+    return min(max(math.ceil(1.25 * _most(looked)) + 1, _DISPARITIES[0]), _DISPARITIES[1])
+
+
+def say_disparities(count: int, looked: Iterable[Mapping[str, Any]]) -> None:
+    """Logs how many are told apart; warns where samples have larger ones, which are never answered."""
+    if (most := _most(looked)) > count - 1:
+        _log.warning(
+            "disparities reach %.4g pixels in the samples looked at, and task.disparities %d ends at %d: larger ones "
+            "are neither learned nor answered",
+            *(most, count, count - 1),
+        )
+    else:
+        _log.info("disparities reach %.4g pixels in the samples looked at: task.disparities is %d", most, count)
+
+
+def _most(looked: Iterable[Mapping[str, Any]]) -> float:
+    """The largest known disparity of some samples; 0 where none is known."""
+    arrays = [np.asarray(one["disparity"], dtype=np.float64) for one in looked]
+    return max((float(array.max(where=np.isfinite(array), initial=0.0)) for array in arrays), default=0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from unpool.assemble.inputs import colours, say_colours, say_sizes, sizes
+from unpool.assemble.inputs import colours, enough_disparities, say_colours, say_disparities, say_sizes, sizes
 from unpool.assemble.names import check_alike, check_numbers, info_of, numbers_by_name, numbers_of, say_numbers
 from unpool.data.loader import Order
 from unpool.data.noise import AddNoise
@@ -210,12 +210,14 @@ def plan(
     images = _images(looked)
     is_unknown = is_reader(val) or "data.size" in asked
     sizing = Sizing() if is_unknown else find_sizing(unwrapped(val, name="val").dataset)
-    values = _decided(recipe, source, info, images=images, model=model, sizing=sizing)
+    values = _decided(recipe, source, info, looked=looked, model=model, sizing=sizing)
     if model is None and not any(key.startswith("model.") for key in asked):
         recipe = _for_size(recipe, max(max(image.shape[-2:]) for image in images))
     recipe = load_recipe(recipe, {key: value for key, value in values.items() if key not in asked})
     say_colours(recipe, images)
     say_sizes(recipe, images, sizing)
+    if "disparity" in gives_of(recipe):
+        say_disparities(recipe.task.options["disparities"], looked.values())
     known = info if classes is not None else None  # else those of the validation set, to be compared
     levels = levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
     setting = Setting(info, levels, numbers_of(info, gives_of(recipe)))
@@ -246,11 +248,12 @@ def _decided(
     source: Source,
     info: DataInfo,
     *,
-    images: Sequence[Tensor],
+    looked: Mapping[int, Values],
     model: nn.Module | None,
     sizing: Sizing,
 ) -> dict[str, Any]:
     """Values of the recipe that the samples and their loader decide, by dotted key."""
+    images = _images(looked)
     levels = levels_of(recipe) or find_levels(images, find_normalization(source.dataset))
     values: dict[str, Any] = {
         **{f"data.{key}": value for key, value in _options_of(levels).items()},
@@ -259,6 +262,8 @@ def _decided(
     }
     if source.batch is not None:
         values |= {"train.batch": source.batch, "train.drop_last": bool(source.drop_last)}
+    if "disparity" in gives_of(recipe):
+        values["task.disparities"] = enough_disparities(looked.values())
     if "limbs" in recipe.model.options:
         values["model.limbs"] = len(info.limbs)
     return values

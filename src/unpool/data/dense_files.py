@@ -72,7 +72,7 @@ def read_pfm(path: Path) -> Tensor:
     """(H, W) float32 of a PFM, its first row at the top, in either byte order.
 
     Raises:
-        Unusable, Unreadable: as `pfm_header`; or the file is cut off.
+        Unusable, Unreadable: as `pfm_header`; or the file is cut off or too long, or a disparity is negative.
 
     Example:
         >>> import tempfile
@@ -86,6 +86,12 @@ def read_pfm(path: Path) -> Tensor:
     """
     header = pfm_header(path)
     values = _values(path, header, 1)[::-1, :, 0]
+    if (least := np.min(values, where=np.isfinite(values), initial=0)) < 0:
+        raise Unusable(
+            printable(path),
+            f"holds disparities down to {least:.6g}; expected how many pixels further left the right image shows a "
+            "point, 0 or more: turn the sign around, or give infinity where it is not known",
+        )
     return torch.from_numpy(np.where(np.isfinite(values), values, np.float32(np.nan)).astype(np.float32))
 
 
@@ -109,7 +115,7 @@ def read_flo(path: Path) -> Tensor:
     """(2, H, W) float32: to the right and down.
 
     Raises:
-        Unusable, Unreadable: as `flo_header`; or the file is cut off.
+        Unusable, Unreadable: as `flo_header`; or the file is cut off or too long.
 
     Example:
         >>> import tempfile
@@ -184,9 +190,11 @@ def _values(path: Path, header: Header, channels: int) -> np.ndarray:
     """(H, W, channels) numbers behind the header."""
     height, width = header.size_hw
     data, needed = _bytes(path), 4 * channels * height * width
-    if len(data) - header.start < needed:
-        held = len(data) - header.start
-        raise Unreadable(printable(path), f"cut off: {width}x{height} pixels need {needed} bytes, and {held} are there")
+    if (held := len(data) - header.start) != needed:
+        fault = "cut off" if held < needed else "longer than its header says, or its lines end otherwise"
+        raise Unreadable(
+            printable(path), f"{fault}: {width}x{height} pixels need {needed} bytes, and {held} are there: restore it"
+        )
     return np.frombuffer(data, header.order + "f4", channels * height * width, header.start).reshape(
         height, width, channels
     )

@@ -1,7 +1,8 @@
 """From matching scores to a map of disparities: winner takes all, left-right check, interpolation, median.
 
-The steps are those of Zbontar and LeCun 2016, arXiv:1510.05970, section 4, without the aggregation of costs (4.1 and
-4.2). A disparity d says that the point of the left image at x lies at x - d in the right one.
+The steps are those of Zbontar and LeCun 2016, arXiv:1510.05970, section 4, without the aggregation of costs (4.1; for
+4.2 see `ops.semi_global`) and the bilateral filter (4.6), and with the parabola (4.5) in front of the check. A
+disparity d says that the point of the left image at x lies at x - d in the right one.
 
 Differs in the interpolation (4.4): whatever fails the check takes the smaller disparity of its two neighbours in the
 row that pass it, since what is hidden lies behind; the paper treats mismatches by 16 directions.

@@ -34,6 +34,7 @@ from unpool.tasks.pair_targets import (
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 1_000_000  # pixels (B * H * W) that go through a network at once
+OVERLAP = 512  # pixels that neighbouring parts share: `flow_pyramid` follows and sees 255 to either side
 AXES = 2
 _LEAST_SQUARE = 1e-6  # below which the length of an error has a gradient that fades
 
@@ -80,7 +81,7 @@ class Flow(Maps):
         """Flow (B, 2, H, W); in training with that of coarser levels. Large images go in parts outside of training."""
         if model.training:
             return model(inputs["image"])
-        sides = tile_sides(model, multiple=self.multiple)
+        sides = tile_sides(model, multiple=self.multiple, overlap=OVERLAP)
         return predict_scores(lambda part: main_head(model(part)), inputs["image"], limit=LIMIT, **sides)
 
     def loss(self, output: Output, batch: Batch) -> Losses:

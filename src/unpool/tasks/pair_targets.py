@@ -82,10 +82,10 @@ def error_picture(answer: Tensor, truth: Tensor) -> Tensor:
 def in_words(answer: Tensor, truth: Tensor, hidden: Tensor | None) -> str:
     """The scores of one image, for the report."""
     errors = error_lengths(answer, truth)
-    known = errors.isfinite()
+    known = truth.isfinite().reshape(-1, *errors.shape).all(0)  # an answer that is no number is bad
     kinds = {"all": known} | ({} if hidden is None else {"visible": known & ~hidden})
     parts = [
-        f"{name}: {float((errors[part] > BAD).float().mean()):.1%} bad, {float(errors[part].mean()):.2f} pixels off"
+        f"{name}: {float((~(errors[part] <= BAD)).float().mean()):.1%} bad, {float(errors[part].mean()):.2f} pixels off"
         for name, part in kinds.items()
         if bool(part.any())
     ]

@@ -40,6 +40,8 @@ from unpool.tasks.pair_targets import (
 from unpool.types import Batch, DataInfo, Losses, Prediction, Term
 
 LIMIT = 1_000_000  # pixels (B * H * W) whose scores are held at once
+OVERLAP = 256  # pixels that neighbouring parts of a large image share, at least
+SEEN = 32  # pixels that a network of models/stereo and the median behind it see to either side
 DISPARITIES = Interval(ge=4, le=1024)
 OFF = Interval(ge=0, le=100)  # pixels
 SCALE = Interval(ge=0.01, le=1000)
@@ -55,7 +57,8 @@ class Stereo(Maps):
         info: of the set; nothing of it is needed.
         disparities: that are told apart, 0 to this number less one; pixels beyond are not learned.
         loss: "hinge" of scores, "binary" cross-entropy of logits, or "cross_entropy" over all disparities.
-        positive: pixels by which the true disparity is varied, to either side, as `dataset_pos` of the paper.
+        positive: pixels by which the true disparity is varied, to either side, as `dataset_pos` of the paper; less
+            than the least of `negative`.
         negative: range of pixels by which the wrong one is off, to either side, as `dataset_neg` of the paper.
         margin: of "hinge".
         scale: what scores are multiplied by for "cross_entropy"; products of features of unit length need some.
@@ -92,6 +95,11 @@ class Stereo(Maps):
         self.loss_kind: Loss = loss
         self.positive = check_number("task.positive", positive, OFF)
         self.negative = check_range("task.negative", negative, OFF)
+        if self.positive >= self.negative[0]:
+            raise RecipeError(
+                f"task.positive is {self.positive:g} and task.negative starts at {self.negative[0]:g}: what is learned "
+                "as right would be as far off as what is learned as wrong: make positive smaller"
+            )
         self.margin = check_number("task.margin", margin, OFF)
         self.scale = check_number("task.scale", scale, SCALE)
         self.penalties = None if semi_global is None else check_range("task.semi_global", semi_global, OFF)
@@ -119,7 +127,8 @@ class Stereo(Maps):
 
     def output(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, 2, H, W): the disparity, and 1 where it passed the check: what parts of a large image are joined of."""
-        sides = tile_sides(model, multiple=self.multiple)
+        overlap = max(OVERLAP, 2 * (self.disparities + SEEN))  # the right image's part shows what the left one's does
+        sides = tile_sides(model, multiple=self.multiple, overlap=overlap)
 
         def maps_of(part: Tensor) -> Tensor:
             return self._maps_of(to_float32(self.forward(model, {"image": part})))

@@ -49,7 +49,9 @@ def test_pfm_that_is_written_is_read_as_it_was(tmp_path):
         (b"", "no PFM"),
         (b"PF\n3 2\n-1\n" + bytes(72), r"three channels \(PF\)"),
         (b"Pf\n3 2\n0.0\n" + bytes(24), "has the scale 0.0, whose sign says the byte order"),
-        (b"Pf\n3 2\n-1\n" + bytes(23), "3x2 pixels need 24 bytes, and 23 are there"),
+        (b"Pf\n3 2\n-1\n" + bytes(23), "cut off: 3x2 pixels need 24 bytes, and 23 are there"),
+        (b"Pf\r\n3 2\r\n-1\r\n" + bytes(24), "its lines end otherwise: 3x2 pixels need 24 bytes, and 25 are there"),
+        (b"Pf\n1 1\n-1\n" + struct.pack("<f", -2.5), "disparities down to -2.5; expected how many pixels"),
         (b"Pf\n0 2\n-1\n", "0x2 pixels; expected at least 1"),
         (b"Pf\n900000000 900000000\n-1\n", "900000000x900000000 pixels; expected at least 1 and at most"),
     ],
@@ -75,6 +77,7 @@ def test_flo_has_u_before_v_and_its_own_word_for_what_is_not_known(tmp_path):
         (b"PIEF" + bytes(24), r"no \.flo file"),
         (b"PIEH\2\0", r"no \.flo file"),
         (struct.pack("<f2i", 202021.25, 2, 1) + bytes(15), "2x1 pixels need 16 bytes, and 15 are there"),
+        (struct.pack("<f2i", 202021.25, 2, 1) + bytes(24), "longer than its header says.* 16 bytes, and 24 are there"),
         (struct.pack("<f2i", 202021.25, -2, 1), "-2x1 pixels; expected at least 1"),
     ],
 )
@@ -161,8 +164,10 @@ def test_flying_chairs_are_shared_out_by_their_list(tmp_path):
 @pytest.mark.parametrize(
     ("write", "kind", "missing"),
     [
+        (middlebury, Middlebury, "scene2/im0.png"),
         (middlebury, Middlebury, "scene2/im1.png"),
         (kitti, Kitti, "training/image_3/000002_10.png"),
+        (flying_chairs, FlyingChairs, "data/00002_img1.ppm"),
         (flying_chairs, FlyingChairs, "data/00002_img2.ppm"),
     ],
 )
@@ -170,6 +175,36 @@ def test_pair_that_lacks_a_file_is_left_out_and_named(tmp_path, write, kind, mis
     (write(tmp_path) / missing).unlink()
     reader = kind(tmp_path, "train")
     assert [fault.reason for fault in reader.faults] == [f"its pair lacks {missing}: restore the file"]
+
+
+def test_flow_of_a_frame_without_its_number_is_named(tmp_path):
+    kitti(tmp_path)
+    for folder in ("image_2", "flow_occ", "flow_noc"):
+        (tmp_path / "training" / folder / "000000_10.png").rename(tmp_path / "training" / folder / "000000.png")
+    with pytest.raises(DataError, match=r"000000\.png does not say which frame .* expected NUMBER_10\.png"):
+        Kitti(tmp_path, "train", target="flow")
+
+
+def test_list_of_flying_chairs_goes_by_number_where_names_have_no_zeros(tmp_path):
+    flying_chairs(tmp_path)
+    for path in list((tmp_path / "data").iterdir()):
+        number, end = path.name.split("_")
+        path.rename(path.with_name(f"{int(number) + 7}_{end}"))  # 8 to 13
+    assert list(FlyingChairs(tmp_path, "val").names) == ["data/10_img1.ppm", "data/12_img1.ppm"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scene_that_is_rectified_in_two_ways_is_in_one_part(tmp_path, seed):
+    middlebury(tmp_path)
+    for i in range(0, COUNT, 2):
+        (tmp_path / f"scene{i}").rename(tmp_path / f"room{i}-perfect")
+        (tmp_path / f"scene{i + 1}").rename(tmp_path / f"room{i}-imperfect")
+    parts = [
+        {name.partition("-")[0] for name in Middlebury(tmp_path, part, val_share=0.4, seed=seed).names}
+        for part in ("train", "val")
+    ]
+    assert not set.intersection(*parts)
+    assert all(parts)
 
 
 def test_images_and_targets_of_other_sizes_are_named(tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.plain.levels import Normalization, check_levels, image_of
+from unpool.data.plain.levels import Normalization, check_levels
+from unpool.data.plain.matches import picture_of
 from unpool.data.plain.pairs import check_pairs, joints_outside, masks_outside
 from unpool.data.plain.reader import by_key, item_of
 from unpool.data.plain.targets import Setting, target_of, visibility
@@ -37,7 +38,9 @@ def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str], *, part:
         try:
             item = item_of(dataset, index)
             values = by_key(item, gives)
-            looked[index] = values | {key: image_of(values[key]) for key in ("image", "clean") if key in values}
+            looked[index] = values | {
+                key: picture_of(values[key], gives) for key in ("image", "clean") if key in values
+            }
         except OSError as error:
             require_files(error)
             faults.append(f"{name}: {error}")

@@ -1,13 +1,14 @@
 """A data set of (image, target) as a reader."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, Literal
 
 from unpool.data.plain.iterated import Iterated
-from unpool.data.plain.levels import Levels, image_of
+from unpool.data.plain.levels import Levels
+from unpool.data.plain.matches import BESIDE, has_pairs, matches_of, picture_of
 from unpool.data.plain.people import has_boxed_people, people_by_key, people_of
 from unpool.data.plain.targets import Setting, target_of, visibility
 from unpool.data.plain.things import check_besides, things_of
@@ -29,7 +30,7 @@ class DatasetReader:
 
     A sample is a tuple of the image and what `gives` names after it, in this order, or a dict of these keys; `visible`
     may be missing. One with boxes may be an image and a dict too, see `things_by_key` and `people_by_key`. See
-    `image_of`, `target_of`, `things_of` and `people_of` for the kinds of values.
+    `picture_of`, `target_of`, `things_of`, `people_of` and `matches_of` for the kinds of values.
 
     Args:
         dataset: read by one thread at a time.
@@ -81,13 +82,19 @@ class DatasetReader:
         if not 0 <= index < len(self.names):
             raise IndexError(f"sample {index} of {len(self.names)}")
         values = by_key(item_of(self.dataset, index, is_seeded=is_seeded), self.gives)
-        sample = {"image": self.setting.levels.to_uint8(image_of(values["image"]))}
+        sample = {"image": self.setting.levels.to_uint8(picture_of(values["image"], self.gives))}
         size = int(sample["image"].shape[-2]), int(sample["image"].shape[-1])
         if "labels" in self.gives:
             return sample | things_of(values, self.gives, self.setting, size_hw=size)
         if has_boxed_people(self.gives):
             return sample | people_of(values, self.gives, self.setting, size_hw=size)
-        check_besides(values, self.gives, _OF_POSES)
+        check_besides(values, self.gives, _besides(self.gives))
+        if has_pairs(self.gives):
+            return sample | matches_of(values, size)
+        return self._with_targets(sample, values)
+
+    def _with_targets(self, sample: Sample, values: Mapping[str, Any]) -> Sample:
+        """The sample with its targets, which are of no boxes and of no pair of images."""
         for key, value in values.items():
             if key not in ("image", "visible"):
                 sample |= target_of(key, value, self.setting)
@@ -131,13 +138,14 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
         return things_by_key(item, gives)
     if has_boxed_people(gives):
         return people_by_key(item)
-    needed = [key for key in gives if key not in _OPTIONAL]
+    optional = BESIDE if has_pairs(gives) else ("visible", *_OF_POSES)
+    needed = [key for key in gives if key not in optional]
     if isinstance(item, Mapping):
         if missing := [key for key in needed if key not in item]:
             raise DataError(
                 f"a sample is a dict of {', '.join(map(str, item))}, and lacks {', '.join(missing)}: use these names"
             )
-        return {key: item[key] for key in item if key in needed or (key in BATCH_KEYS and key in _OPTIONAL)}
+        return {key: item[key] for key in item if key in needed or (key in BATCH_KEYS and key in optional)}
     if not isinstance(item, tuple | list):
         item = (item,)
     if len(item) < len(needed):
@@ -149,11 +157,10 @@ def by_key(item: Any, gives: Sequence[str]) -> dict[str, Any]:
 
 
 _OF_POSES = ("area", "areas", "boxes")  # that scores are computed from where they are known
-_OPTIONAL = ("visible", *_OF_POSES)
 
 
 def known_besides(looked: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What samples have beside what their task needs: of things with a class, or of poses.
+    """What samples have beside what their task needs: of things with a class, of pairs of images, or of poses.
 
     >>> known_besides([{"labels": [], "boxes": []}, {"labels": [3], "boxes": [[0, 0, 8, 8]], "crowd": [0]}])
     ('crowd',)
@@ -161,7 +168,14 @@ def known_besides(looked: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     ('areas',)
     """
     keys = {key for one in looked for key in one}
-    return tuple(key for key in (OPTIONAL if "labels" in keys else _OF_POSES) if key in keys)
+    return tuple(key for key in _besides(keys) if key in keys)
+
+
+def _besides(keys: Collection[str]) -> tuple[str, ...]:
+    """What samples of some keys may have besides."""
+    if "labels" in keys:
+        return OPTIONAL
+    return BESIDE if has_pairs(keys) else _OF_POSES
 
 
 def drawing_of(reader: object) -> Drawing:

@@ -5,6 +5,7 @@ FlyingChairs_train_val.txt with a line for each: 1 for training, 2 for validatio
 Dosovitskiy et al. 2015, arXiv:1504.06852; lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html
 """
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from unpool.data.dense_files import flo_header, read_flo
@@ -20,6 +21,7 @@ from unpool.types import Decoding, Sample
 
 LIST = "FlyingChairs_train_val.txt"
 _SPLITS = {"1": "train", "2": "val"}
+_END = len("_img1")
 
 
 class FlyingChairs(ImageTwos):
@@ -48,8 +50,7 @@ class FlyingChairs(ImageTwos):
         require_split(split)
         folder = "data/" if (require_root(root) / "data").is_dir() else ""
         drawn = Drawn.of(val_share, seed, together)
-        first = [name for name in walk(root / folder).files if PurePosixPath(name).stem.endswith("_img1")]
-        twos = [_two(folder + name) for name in first]
+        twos = [_two(folder + number, suffix) for number, suffix in _numbers(walk(root / folder).files)]
         list_file = root / LIST
         if list_file.is_file():
             pairs = _listed(root, twos, list_file, split)
@@ -67,11 +68,15 @@ class FlyingChairs(ImageTwos):
         return flo_header(path).size_hw
 
 
-def _two(first: str) -> Two:
-    path = PurePosixPath(first)
-    number = path.stem.removesuffix("_img1")
-    second = path.with_name(f"{number}_img2{path.suffix}")
-    return Two(first, second.as_posix(), (path.with_name(f"{number}_flow.flo").as_posix(),))
+def _numbers(files: Sequence[str]) -> list[tuple[str, str]]:
+    """What stands before _img1 and _img2, and the suffix, of pairs of which either image is there; 2 before 10."""
+    paths = [PurePosixPath(file) for file in files if PurePosixPath(file).stem.endswith(("_img1", "_img2"))]
+    pairs = {(path.with_suffix("").as_posix()[:-_END], path.suffix) for path in paths}
+    return sorted(pairs, key=lambda pair: (len(pair[0]), pair))
+
+
+def _two(number: str, suffix: str) -> Two:
+    return Two(f"{number}_img1{suffix}", f"{number}_img2{suffix}", (f"{number}_flow.flo",))
 
 
 def _listed(root: Path, twos: list[Two], list_file: Path, split: Split) -> Twos:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from unpool.data.dense_files import read_kitti_disparity, read_kitti_flow
-from unpool.data.image_file import probe
+from unpool.data.image_file import printable, probe
 from unpool.data.listing import walk
 from unpool.data.pair_scenes import PAIR
 from unpool.data.readers.image_twos import ImageTwos, Two, drawn_twos
 from unpool.data.readers.splits import WHOLE, Drawn, Split, Together, missing_split
 from unpool.data.root import require_root
+from unpool.errors import DataError
 from unpool.limits import Seed, ValShare
 from unpool.types import Decoding, Sample
 
@@ -57,7 +58,7 @@ class Kitti(ImageTwos):
         twos = []
         for name in walk(root / "training" / folders[0]).files:
             first = f"training/{cameras[0]}/{name}"
-            after = name.replace("_10.", "_11.")
+            after = _next_frame(root, name) if target == "flow" else name
             second = f"training/{cameras[1]}/{name}" if target == "disparity" else f"training/{cameras[0]}/{after}"
             twos.append(Two(first, second, tuple(f"training/{folder}/{name}" for folder in folders)))
         layout = f"training/{folders[0]}/000000_10.png"
@@ -78,6 +79,16 @@ class Kitti(ImageTwos):
     def _target_size(self, path: Path) -> tuple[int, int]:
         header = probe(path, max_pixels=self.decoding.max_pixels)
         return header.height, header.width
+
+
+def _next_frame(root: Path, name: str) -> str:
+    """The name of the frame behind that of a flow."""
+    if "_10." not in name:
+        raise DataError(
+            f"{printable(root / 'training')}: {printable(name)} does not say which frame it belongs to; expected "
+            "NUMBER_10.png, whose next frame is NUMBER_11.png: give files the names that they were published with"
+        )
+    return name.replace("_10.", "_11.")
 
 
 def _first(root: Path, pairs: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:

@@ -23,7 +23,9 @@ from unpool.limits import Seed, ValShare
 from unpool.ops.stereo import is_consistent
 from unpool.types import Decoding, Sample
 
+_IMAGES = ("im0.png", "im1.png")
 _LEFT, _RIGHT, _MASK = ("disp0.pfm", "disp0GT.pfm"), ("disp1.pfm", "disp1GT.pfm"), "mask0nocc.png"
+_RECTIFIED = ("-perfect", "-imperfect")  # two ways in which the set of 2014 has one scene
 _SEEN = 255  # in the mask; 128 is hidden, 0 not known
 
 
@@ -32,6 +34,8 @@ class Middlebury(ImageTwos):
 
     What is hidden comes from mask0nocc.png where every scene has it, else from the disparities of both images, which
     must point at one another; where neither is there, it is not given, and no figure is of visible pixels alone.
+
+    A scene that is there both as SCENE-perfect and as SCENE-imperfect stays in one part.
 
     Args:
         val_share: part of the scenes drawn for validation; with 1 all are val, and all test.
@@ -51,13 +55,14 @@ class Middlebury(ImageTwos):
         seed: Seed = 0,
         together: Together = (),
     ) -> None:
-        scenes = [scene for scene in subfolders(require_root(root)) if (root / scene / "im0.png").is_file()]
+        scenes = [scene for scene in subfolders(require_root(root)) if _named(root / scene, (*_IMAGES, *_LEFT))]
         left = {scene: _named(root / scene, _LEFT) or _LEFT[0] for scene in scenes}
         right = {scene: name for scene in scenes if (name := _named(root / scene, _RIGHT))}
         self._has_right = len(right) == len(scenes)
         self._has_mask = all((root / scene / _MASK).is_file() for scene in scenes)
         twos = [self._two(scene, left[scene], right.get(scene, "")) for scene in scenes]
-        pairs = drawn_twos(root, twos, split, Drawn.of(val_share, seed, together), layout="SCENE/im0.png")
+        drawn = Drawn.of(val_share, seed, (*together, *_rectified_twice(scenes)))
+        pairs = drawn_twos(root, twos, split, drawn, layout="SCENE/im0.png")
         super().__init__(root, pairs.of_split, decoding=decoding, what="Middlebury's")
         knows_hidden = self._has_mask or self._has_right
         others = ("other_disparity", "other_hidden") if self._has_right else ()
@@ -72,7 +77,8 @@ class Middlebury(ImageTwos):
 
     def _two(self, scene: str, left: str, right: str) -> Two:
         names = [left, *([right] if self._has_right else []), *([_MASK] if self._has_mask else [])]
-        return Two(f"{scene}/im0.png", f"{scene}/im1.png", tuple(f"{scene}/{name}" for name in names))
+        first, second = (f"{scene}/{name}" for name in _IMAGES)
+        return Two(first, second, tuple(f"{scene}/{name}" for name in names))
 
     def targets(self, index: int) -> Sample:
         """Returns the targets of a pair: disparities, and what is hidden."""
@@ -95,6 +101,12 @@ class Middlebury(ImageTwos):
 
 def _named(folder: Path, names: Sequence[str]) -> str | None:
     return next((name for name in names if (folder / name).is_file()), None)
+
+
+def _rectified_twice(scenes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Names of the first images of each scene that is there both as -perfect and as -imperfect."""
+    both = [tuple(scene + end for end in _RECTIFIED) for scene in {s.removesuffix(_RECTIFIED[0]) for s in scenes}]
+    return sorted(tuple(printable(f"{one}/{_IMAGES[0]}") for one in two) for two in both if set(two) <= set(scenes))
 
 
 def _unconfirmed(disparity: Tensor, other: Tensor) -> Tensor:
