@@ -150,7 +150,11 @@ def interval_over_people(
 
 
 def ends_of(scores: list[float]) -> tuple[float, float] | None:
-    """The ends of an interval of 95 % of resampled scores; None of fewer than half of the draws."""
+    """The ends of an interval of 95 % of resampled scores; None of fewer than half of the draws.
+
+    >>> ends_of([number / 1000 for number in range(1001)]), ends_of([0.5])
+    ((0.025, 0.975), None)
+    """
     if 2 * len(scores) < RESAMPLES:
         return None
     low, high = np.percentile(scores, _ENDS)

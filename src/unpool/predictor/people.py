@@ -56,6 +56,24 @@ def enroll(
         DataError: an image cannot be read; names each. Or a person is called "unknown", or there is none.
         RecipeError: the run learned something else, or `out` exists.
         ModelFileError: the run's files are missing or damaged.
+
+    Example:
+        >>> import tempfile
+        >>> import unpool
+        >>> small = {"data.size": [32, 32], "data.train_images": 2, "data.order": {"p_times_k": {"per_class": 2}}}
+        >>> small |= {"data.workers": 0, "model.width": 4, "train.epochs": 1, "train.batch": 4}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, people, gallery = Path(folder, "run"), Path(folder, "people"), Path(folder, "gallery")
+        ...     for name, red in (("ann", 40), ("ben", 200)):
+        ...         (people / name).mkdir(parents=True)
+        ...         for shade in range(3):
+        ...             Image.new("RGB", (32, 32), (red, 60 * shade, 90)).save(people / name / f"{shade}.png")
+        ...     _ = unpool.train("orl_triplet", {**small, "data.root": str(people)}, run=run)
+        ...     enrolled = unpool.enroll(run, people, gallery)
+        ...     answers = unpool.identify(run, gallery, [people / "ann" / "0.png"], threshold=1.0)
+        >>> enrolled["people"], enrolled["images"], answers[0]["person"]
+        (2, 6, 'ann')
     """
     asked = _Asked(Path(run), weights)
     if Path(out).exists():
@@ -116,6 +134,11 @@ def identify(
         RecipeError: no threshold was chosen in training and none is given.
         ModelFileError: the gallery is damaged, or of another network.
         DataError: no image can be read.
+
+    Example:
+        >>> identify(Path("runs/a"), Path("gallery"), ["photo.jpg"])
+        Traceback (most recent call last):
+        unpool.errors.ModelFileError: no run directory runs/a; `unpool train` prints the path of each run at its end
     """
     asked = _Asked(Path(run), weights)
     known = read_gallery(Path(gallery), asked.model)
@@ -167,6 +190,11 @@ def verify(
     Raises:
         RecipeError: no threshold was chosen in training and none is given, or `out` exists or is no .jpg.
         DataError: an image cannot be read.
+
+    Example:
+        >>> verify(Path("runs/orl_triplet-1"), "first.jpg", "second.jpg", out=Path("both.png"))
+        Traceback (most recent call last):
+        unpool.errors.RecipeError: the picture is both.png; expected a name that ends in .jpg
     """
     if out is not None and Path(out).suffix.lower() != ".jpg":
         raise RecipeError(f"the picture is {printable(out)}; expected a name that ends in .jpg")
