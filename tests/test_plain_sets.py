@@ -357,7 +357,7 @@ def test_a_network_of_ones_own_is_asked_for_again(tmp_path):
     [
         ({"recipe": "folder_resnet18"}, "both a recipe and a task"),
         ({"task": None}, "neither a recipe nor a task"),
-        ({"task": "clasification"}, "expected one of classification, "),
+        ({"task": "clasification"}, "expected one of captions, classification, "),
         ({"val": None}, "val is missing: .*random_split"),
         ({"model": "resnet999"}, "resnet999"),
         ({"model": 3}, "model is a int"),
