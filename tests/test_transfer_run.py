@@ -77,8 +77,10 @@ def test_features_are_computed_once_for_the_same_images_weights_and_preprocessin
 def test_probe_fits_the_probabilities_that_the_answers_have(tmp_path, monkeypatch):
     asked, fit = [], probing.fit_linear
     monkeypatch.setattr(probing, "fit_linear", lambda *a, **how: asked.append(how["activation"]) or fit(*a, **how))
+    state = torch.get_rng_state()
     probed(tmp_path / "run", **{"task.loss": "binary_cross_entropy"})
     assert asked == ["sigmoid"]
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_recipe_without_scores_of_classes_is_not_probed():

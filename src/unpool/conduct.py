@@ -20,6 +20,7 @@ from unpool.custom_parts import CustomParts
 from unpool.data.loader import Loader
 from unpool.data.order import Grouped, whole_of
 from unpool.data.plain import is_iterated
+from unpool.data.seeding import shared_restored
 from unpool.errors import EnvironmentFault, RecipeError
 from unpool.manifest import sum_of
 from unpool.model_file import describe
@@ -65,6 +66,8 @@ def train_to_end(
 ) -> dict[str, Any]:
     """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
 
+    The caller's generators are left as they were: a split that is drawn after a run is no function of the run's seed.
+
     Args:
         recipe: what to train; it is written into the run with every choice made.
         directory: held by the caller.
@@ -82,7 +85,7 @@ def train_to_end(
     is_other_count = state is not None and count_of(state[1]) != processes.world_size()  # cores are shared otherwise
     if recipe.train.threads != "auto" and not is_other_count:
         torch.set_num_threads(recipe.train.threads)
-    with StopRequest(recipe.train.time_limit_s) as stop:
+    with StopRequest(recipe.train.time_limit_s) as stop, shared_restored():
 
         def tick(done: int, total: int) -> None:
             stop.check()

@@ -91,7 +91,7 @@ def load_network(config: Config, path: Path, *, model: nn.Module | None) -> nn.M
         raise RecipeError(f"{path.parent} {need}")
     data = read_bound(path)
     network = _network(config, path, num_bytes=len(data)) if model is None else model
-    of_network, of_task = split_state(parse_weights(data, source=path))
+    of_network, of_task = split_state(parse_weights(data, source=path, known=network.state_dict()))
     assign_weights(network, of_network, source=str(path))
     assign_weights(config.task, of_task, source=f"{path}, the task's part of it,")
     return network

@@ -27,6 +27,7 @@ from unpool.assemble.model import make_model, make_task
 from unpool.assemble.settling import settled
 from unpool.conduct import write_description
 from unpool.custom_parts import begin
+from unpool.data.seeding import shared_restored
 from unpool.data.store import ScanResult
 from unpool.errors import RecipeError
 from unpool.machine import cache_folder
@@ -134,7 +135,7 @@ def probe(  # noqa: PLR0913, a public verb
     if by not in METHODS:
         raise RecipeError(f"by is {by!r}; it must be one of {', '.join(METHODS)}")
     parts = {"model": model, "train": train, "val": val, "classes": classes}
-    with audible(progress) as tell:
+    with audible(progress) as tell, shared_restored():
         settings, custom, name = begin(recipe, overrides, task=task, parts=parts, callbacks=())
         if settings.data.proposals is None:
             _require_scores(settings)
@@ -197,7 +198,7 @@ def features(
     """
     if split not in ("train", "val"):
         raise RecipeError(f"split is {split!r}; a recipe has train and val")
-    with audible(progress) as tell:
+    with audible(progress) as tell, shared_restored():
         settings, _, _ = begin(
             recipe,
             overrides,

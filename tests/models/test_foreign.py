@@ -16,6 +16,7 @@ from torch import nn
 from tests.dilated_once import dilated_once  # noqa: F401, an autouse fixture
 from unpool import models
 from unpool.errors import ModelFileError, RecipeError
+from unpool.models.checkpoint_file import read_state_dicts
 from unpool.models.torchvision_names import from_timms_vgg, our_names
 
 CLASSES, WIDTH = 5, 4
@@ -345,6 +346,14 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, ours):
     part = written(tmp_path / "model-00001-of-00002.safetensors", dict(list(ours.state_dict().items())[:40]))
     with pytest.raises(ModelFileError, match="one of several files"):
         loaded(part)
+
+
+@pytest.mark.parametrize(("kind", "says"), [("to_sparse", "sparse_coo"), ("meta", "meta, without values")])
+def test_tensors_that_do_not_hold_all_of_their_values_are_refused_by_name(tmp_path, kind, says):
+    weight = torch.ones(4, 3)
+    path = written(tmp_path / "weights.pth", {"fc.weight": weight.to(kind) if kind == "meta" else weight.to_sparse()})
+    with pytest.raises(ModelFileError, match=rf"holds fc\.weight .*{says}: give tensors that hold all"):
+        read_state_dicts(path)
 
 
 def test_code_in_a_file_never_runs(tmp_path):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import nn
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.vgg import VGG, make_layers
@@ -17,7 +17,14 @@ from unpool.errors import EnvironmentFault, ModelFileError
 from unpool.models.of_run import _differing
 from unpool.models.segmentation.deeplab import torchvision_head
 from unpool.models.torchvision_names import our_names
-from unpool.models.weights import assign_weights, from_torchvision, load_weights, read_weights, save_weights
+from unpool.models.weights import (
+    assign_weights,
+    from_torchvision,
+    load_weights,
+    parse_weights,
+    read_weights,
+    save_weights,
+)
 
 
 def network(seed=0):
@@ -96,6 +103,15 @@ def test_values_that_are_not_finite_are_named(tmp_path, value):
     save_file(tensors, path)
     with pytest.raises(ModelFileError, match=r"not finite in head\.linear\.bias"):
         load_weights(path, network())
+
+
+def test_infinity_that_the_network_has_itself_is_read_and_any_other_is_named():
+    mask = torch.tensor([0.0, -torch.inf])
+    data = save({"mask": mask, "weight": torch.ones(2)})
+    assert parse_weights(data, source="a", known={"mask": mask.clone()})["mask"].tolist() == [0.0, -torch.inf]
+    for known in ({}, {"mask": -mask}, {"mask": mask[:1]}):
+        with pytest.raises(ModelFileError, match="not finite in mask"):
+            parse_weights(data, source="a", known=known)
 
 
 @pytest.mark.parametrize("length", [0, 5, 200, -1])

@@ -118,3 +118,24 @@ def test_missing_run_or_config_is_named(run):
     (run / "config.json").unlink()
     with pytest.raises(ModelFileError, match=r"no file .*config\.json"):
         load(run)
+
+
+class Masked(torch.nn.Module):
+    """A classifier with a mask of attention among its tensors."""
+
+    def __init__(self, *, end=-torch.inf):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(28 * 28, 3))
+        self.register_buffer("mask", torch.tensor([0.0, end]))
+
+    def forward(self, image):
+        return self.net(image)
+
+
+def test_infinity_that_a_network_of_ones_own_holds_itself_is_no_fault_of_its_file(tmp_path):
+    save_weights(tmp_path / "model.safetensors", Masked())
+    (tmp_path / "config.json").write_text(json.dumps(config_of(custom=["model"])))
+    run = bind(tmp_path)
+    assert load(run, device="cpu", model=Masked()).model.mask.tolist() == [0.0, -torch.inf]
+    with pytest.raises(ModelFileError, match="not finite in mask"):
+        load(run, device="cpu", model=Masked(end=0.0))

@@ -128,3 +128,17 @@ def test_equal_average_of_as_many_other_epochs_begins_anew_once(caplog):
     restore(again, tensors=tensors, meta=meta)
     assert again.averaging.updates == 1
     assert "begin anew" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [lambda: Averaging(0.5), lambda: EqualAveraging([1, 2])])
+def test_infinity_of_a_mask_stays_and_becomes_no_nan(kind):
+    norm, averaging = filled(1.0), kind()
+    norm.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    averaging.update(norm)
+    fill(norm, 3.0)
+    resumed = kind()
+    resumed.load(norm, averaging.averages, updates=averaging.updates)
+    for one in (averaging, resumed):
+        one.update(norm)
+        assert one.averages["mask"].tolist() == [0.0, -torch.inf]
+        assert 1 < one.averages["weight"][0] < 3

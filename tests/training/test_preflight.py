@@ -4,6 +4,7 @@ from torch import nn
 
 from tests.training.toy_run import Loader, Task, make_job, network, same_bits, weights
 from unpool.errors import DataError, RecipeError
+from unpool.layers.transfer import freeze
 from unpool.ops.mixing import partners
 from unpool.training.memory import _repeated, kept_bytes
 from unpool.training.preflight import dry_run, head
@@ -15,6 +16,10 @@ def first(job):
 
 def pooled() -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
+
+
+def pooled_head() -> nn.Sequential:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
 def test_last_batch_of_one_sample_and_one_pixel_names_the_batch_norm():
@@ -68,6 +73,17 @@ def test_frozen_batch_norm_is_no_trouble():
     job.model = pooled()
     job.model[2] = Frozen(4)
     assert dry_run(job, first(job), smallest=1) == []
+
+
+def test_batch_norm_that_follows_the_images_while_its_weights_are_fixed_is_a_warning():
+    job = make_job()
+    job.model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4)), pooled_head())
+    job.model[0].requires_grad_(requires_grad=False)
+    (warning,) = dry_run(job, first(job), smallest=2)
+    assert "batch norm 0.1 and 0 more are not trained, and it follows the training images" in warning
+    assert warning.endswith("model.frozen=[0]")
+    freeze(job.model, ["0"])
+    assert dry_run(job, first(job), smallest=2) == []
 
 
 def test_preflight_leaves_weights_statistics_modes_and_generators_alone():

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch.utils.data import ChainDataset, ConcatDataset
+
 from unpool.data.classes import match
 from unpool.data.plain import DatasetReader
 from unpool.data.same_names import check_same_names
@@ -167,12 +169,45 @@ def _names_of(info: DataInfo, field: str | None) -> Names:
 
 
 def _names_in(dataset: Any) -> Names | None:
+    """Names by number that a data set, or one inside of it, has.
+
+    Raises:
+        DataError: its parts, or its `class_to_idx`, give a number another name.
+    """
     while dataset is not None:
         names = getattr(dataset, "classes", None)
         if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+            _check_numbered(tuple(names), getattr(dataset, "class_to_idx", None))
             return tuple(names)
+        if isinstance(dataset, ConcatDataset | ChainDataset):
+            return _names_in_all(list(dataset.datasets))
         dataset = getattr(dataset, "dataset", None)
     return None
+
+
+def _names_in_all(parts: Sequence[Any]) -> Names | None:
+    """Names by number of data sets that are joined, of which one may have more than another."""
+    known = [names for names in map(_names_in, parts) if names is not None]
+    longest = max(known, key=len, default=None)
+    if other := [names for names in known if longest is not None and names != longest[: len(names)]]:
+        raise DataError(
+            f"data sets that are joined name their classes {_listed(dict(enumerate(longest or ())))}, and "
+            f"{_listed(dict(enumerate(other[0])))}, by number, so that a label means two things: give all of them the "
+            "same names in the same order, in `classes` and in their labels"
+        )
+    return longest
+
+
+def _check_numbered(names: Names, numbers: Any) -> None:
+    """Raises DataError where `class_to_idx`, which torchvision's data sets label by, numbers the names otherwise."""
+    if not isinstance(numbers, Mapping):
+        return
+    if other := [(name, i) for i, name in enumerate(names) if numbers.get(name, i) != i]:
+        name, number = other[0]
+        raise DataError(
+            f"`classes` of a data set has {name!r} as number {number}, and its class_to_idx as {numbers[name]}: sort "
+            "its `classes` by the numbers of the labels"
+        )
 
 
 def _listed(numbered: Numbered) -> str:

@@ -9,6 +9,7 @@ import re
 import zipfile
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def read_state_dicts(path: str | Path) -> dict[str, dict[str, Tensor]]:
         others. Tables whose keys are no text, such as an optimiser's state, are left out.
 
     Raises:
-        ModelFileError: the file is missing or damaged, needs code to be read, or holds no named tensors.
+        ModelFileError: the file is missing or damaged, needs code to be read, or holds no named tensors, or some that
+            are sparse or without values.
     """
     path = Path(path)
     if not path.is_file():
@@ -69,7 +71,19 @@ def read_state_dicts(path: str | Path) -> dict[str, dict[str, Tensor]]:
     tables = dict(_tables(_read_torch(path, head) if is_torchs else _read_safetensors(path), ""))
     if not tables:
         raise ModelFileError(f"{path} holds no table of named tensors, which `network.state_dict()` gives: save that")
+    _require_values(path, tables)
     return tables
+
+
+def _require_values(path: Path, tables: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Raises ModelFileError where a tensor is sparse or has no values."""
+    for name, tensor in chain.from_iterable(tensors.items() for tensors in tables.values()):
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            kind = "on device meta, without values" if tensor.is_meta else f"stored as {tensor.layout}"
+            raise ModelFileError(
+                f"{path} holds {name} {kind}: give tensors that hold all of their values, as to_dense() makes them of "
+                "sparse ones"
+            )
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -24,7 +24,7 @@ from unpool.models.of_run import refuse_changed, refuse_other_run, run_config
 from unpool.models.pretrained import PUBLISHED
 from unpool.models.timm_backbone import PREFIX, classifier_row
 from unpool.models.torchvision_names import from_timms_vgg
-from unpool.models.weights import assign_weights, describe_problems, from_torchvision, some
+from unpool.models.weights import assign_weights, describe_problems, from_torchvision, not_finite, some
 from unpool.task import split_state
 from unpool.types import Backbone
 
@@ -160,10 +160,8 @@ def _report(
 
 
 def _check_finite(fit: Fit, *, source: str) -> None:
-    broken = [
-        name for name, tensor in fit.tensors.items() if not torch.isfinite(tensor.to(fit.goal.state[name].dtype)).all()
-    ]
-    if broken:
+    tensors = {name: tensor.to(fit.goal.state[name].dtype) for name, tensor in fit.tensors.items()}
+    if broken := not_finite(tensors, fit.goal.state):
         raise ModelFileError(f"{source} holds values that are not finite in {some(broken)}: take earlier weights")
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError
@@ -80,23 +81,45 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}): copy or save it again") from error
 
 
-def parse_weights(data: bytes, *, source: str | Path) -> dict[str, Tensor]:
-    """Returns the same of the content of a file; `source` is its path.
+def parse_weights(
+    data: bytes, *, source: str | Path, known: Mapping[str, Tensor] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    """Returns the same of the content of a file.
+
+    Args:
+        data: the content.
+        source: path of the file.
+        known: tensors of the network by name, which may hold infinity where the file has the same.
 
     Raises:
         ModelFileError: the content is no safetensors file, is damaged, or holds values that are not finite.
     """
     try:
-        return _finite(load(data), source=source)
+        return _finite(load(data), source=source, known=known)
     except SafetensorError as error:
         raise ModelFileError(f"{source} is not a whole safetensors file ({error}): copy or save it again") from error
 
 
-def _finite(tensors: dict[str, Tensor], *, source: str | Path) -> dict[str, Tensor]:
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
+def _finite(
+    tensors: dict[str, Tensor], *, source: str | Path, known: Mapping[str, Tensor] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    if broken := not_finite(tensors, known):
         raise ModelFileError(f"{source} holds values that are not finite in {some(broken)}: take earlier weights")
     return tensors
+
+
+def not_finite(tensors: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> list[str]:
+    """Returns the names of tensors that are not finite, but for those that are equal in `known`.
+
+    A network may hold infinity by itself, such as a mask of attention; weights that were trained to it are broken.
+
+    Example:
+        >>> mask, weight = torch.tensor([0.0, -torch.inf]), torch.tensor([torch.nan])
+        >>> not_finite({"mask": mask, "weight": weight}, {"mask": mask.clone(), "weight": weight})
+        ['weight']
+    """
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    return [name for name in broken if name not in known or not torch.equal(tensors[name], known[name].cpu())]
 
 
 def load_weights(path: str | Path, model: nn.Module) -> None:

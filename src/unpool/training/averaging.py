@@ -2,7 +2,7 @@
 
 Differs from Polyak and Juditsky 1992 as usual: the average is exponential, its decay warms up as
 min(decay, (1 + n) / (10 + n)) after n updates, and floating buffers (batch-norm statistics) are averaged too, so that
-the averaged weights have matching statistics.
+the averaged weights have matching statistics. Buffers that hold infinity, such as a mask of attention, are copied.
 
 The equal average is that of Izmailov et al. 2018 (arXiv:1803.05407), algorithm 1: the weights at the start of its part
 of the run, and at the end of each cycle from there. They lie far apart, and a mean of their statistics fits no weights:
@@ -32,7 +32,8 @@ class Averaging:
         self.decay = decay
         self.updates = 0
         self.averages: dict[str, Tensor] = {}
-        self._followed: list[Tensor] = []
+        self._moving: tuple[list[Tensor], list[Tensor]] = [], []  # averages, and what they follow
+        self._copied: list[tuple[Tensor, Tensor]] = []
 
     @torch.no_grad()
     def start(self, model: nn.Module) -> None:
@@ -40,16 +41,27 @@ class Averaging:
         if not self.averages:
             values = _floating(model)
             self.averages = {name: value.clone() for name, value in values.items()}
-            self._followed = list(values.values())
+            self._follow(values)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Moves the average towards the model's weights."""
         self.start(model)
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages = list(self.averages.values())
-        torch._foreach_lerp_(averages, self._followed, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+        self._move(1 - keep)
         self.updates += 1
+
+    def _follow(self, values: Mapping[str, Tensor]) -> None:
+        """Sets which averages move towards which values; between two infinities there is no number."""
+        finite = [name for name, average in self.averages.items() if average.isfinite().all()]
+        self._moving = [self.averages[name] for name in finite], [values[name] for name in finite]
+        self._copied = [(self.averages[name], values[name]) for name in self.averages.keys() - set(finite)]
+
+    def _move(self, share: float) -> None:
+        """Moves the averages by this share of the way to what they follow."""
+        torch._foreach_lerp_(*self._moving, share)  # pyright: ignore[reportPrivateImportUsage]
+        for average, value in self._copied:
+            average.copy_(value)
 
     def after_step(self, model: nn.Module, step: int, *, taken: bool) -> None:
         """Updates where it is due: after each step but those that were left out.
@@ -83,7 +95,7 @@ class Averaging:
         """Restores a saved average in the memory layout of the model\'s tensors."""
         values = _floating(model)
         self.averages = {name: torch.empty_like(values[name]).copy_(value) for name, value in averages.items()}
-        self._followed = [values[name] for name in averages]
+        self._follow(values)
         self.updates = updates
 
 
@@ -105,9 +117,8 @@ class EqualAveraging(Averaging):
     def update(self, model: nn.Module) -> None:
         """Takes in the model's weights."""
         super().start(model)
-        averages = list(self.averages.values())
         count = self.updates + 1
-        torch._foreach_lerp_(averages, self._followed, 1 / count)  # pyright: ignore[reportPrivateImportUsage]
+        self._move(1 / count)
         self.updates = count
 
     def after_step(self, model: nn.Module, step: int, *, taken: bool) -> None:

@@ -51,7 +51,7 @@ def dry_run(
         sizes = dict.fromkeys(zip((full, smallest), parts, strict=True))
         takes_shares = [_run_once(job, head(batch, size), part, norms) for size, part in sizes]
         alive = [name for name, norm in norms.items() if norm.training]
-    warnings = [*([_SHARES] if all(takes_shares) else []), *doubts]
+    warnings = [*([_SHARES] if all(takes_shares) else []), *doubts, *_half_frozen({n: norms[n] for n in alive})]
     if alive and smallest == 1 < full and not job.synchronizes_norms:
         warnings.append(
             f"the smallest batch of an epoch has 1 sample, so batch norm ({alive[0]} and {len(alive) - 1} more) takes "
@@ -134,6 +134,23 @@ def _refuse_one_value(name: str) -> Any:
 def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
     return {name.removeprefix("model."): norm for name, norm in norms.items()}
+
+
+def _half_frozen(norms: Mapping[str, _BatchNorm]) -> list[str]:
+    """A warning where norms that run as in training have weights that are not trained, as of layers that are fixed."""
+    names = [
+        name
+        for name, norm in norms.items()
+        if norm.running_mean is not None and norm.affine and not norm.weight.requires_grad
+    ]
+    if not names:
+        return []
+    part = names[0].rpartition(".")[0] or names[0]
+    return [
+        f"the weights of batch norm {names[0]} and {len(names) - 1} more are not trained, and it follows the training "
+        "images all the same: its statistics change, and so does what the layers around it give. To keep a part as it "
+        f"is, such as this one, set model.frozen=[{part}]"
+    ]
 
 
 def head(batch: Batch, size: int) -> Batch:

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unpool.data.plain import DatasetReader, Levels, Setting, check_looked, look_at
 from unpool.errors import DataError
@@ -40,6 +40,19 @@ def test_samples_without_files_are_left_out_of_the_look_and_some_are_needed():
     assert list(look_at(Sparse(), range(4), ("image", "label"), part="train")) == [1, 3]
     with pytest.raises(DataError, match=r"2 samples of train .* none can be read; train\[0\]: no 0\.png"):
         look_at(Sparse(), (0, 2), ("image", "label"), part="train")
+
+
+def test_pictures_that_say_how_to_turn_them_are_warned_of_until_they_are_turned(tmp_path, caplog):
+    picture = Image.new("RGB", (16, 8))
+    exif = picture.getexif()
+    exif[274] = 6
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    with Image.open(tmp_path / "photo.jpg") as photo:
+        stored, upright = photo.convert("RGB").resize((24, 16)), ImageOps.exif_transpose(photo)
+    look_at([(upright, 0)], range(1), ("image", "label"), part="val")
+    assert not caplog.records
+    look_at([(upright, 0), (stored, 1)], range(2), ("image", "label"), part="val")
+    assert "1 of 2 samples of val are PIL images with an EXIF orientation, such as 6 of val[1]" in caplog.text
 
 
 def test_a_look_names_the_sample_that_is_wrong():

@@ -20,11 +20,20 @@ BYTES = torch.arange(192, dtype=torch.uint8).view(3, 8, 8)
         BYTES.permute(1, 2, 0).numpy(),
         BYTES.numpy(),
         BYTES,
+        BYTES.flip(0, 1).permute(1, 2, 0).numpy()[::-1, :, ::-1],
+        BYTES.numpy()[None, ::-1, ::-1].astype(">i2")[0, ::-1, ::-1],
     ],
-    ids=["pillow", "array HWC", "array CHW", "tensor"],
+    ids=["pillow", "array HWC", "array CHW", "tensor", "backwards", "big-endian"],
 )
 def test_every_form_of_an_image_is_the_same_tensor(value):
-    assert torch.equal(image_of(value), BYTES)
+    assert image_of(value).tolist() == BYTES.tolist()
+
+
+@pytest.mark.parametrize("used", [BYTES.clone(), BYTES.clone().numpy(), BYTES.permute(1, 2, 0).clone().numpy()])
+def test_an_image_is_a_copy_of_memory_that_its_set_uses_again(used):
+    image = image_of(used)
+    used[...] = 0
+    assert torch.equal(image, BYTES)
 
 
 def test_grey_images_have_one_channel():

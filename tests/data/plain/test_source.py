@@ -337,3 +337,12 @@ def test_an_iterable_that_goes_on_after_its_length_says_so():
 def test_what_has_no_samples_is_refused(data, said):
     with pytest.raises(RecipeError, match=said):
         source_of(data)
+
+
+def test_a_length_that_is_no_whole_number_is_named():
+    class Half(list):
+        def __len__(self):
+            return 3 / 2
+
+    with pytest.raises(RecipeError, match=r"train does not say how many samples it has: TypeError: .*whole number"):
+        unwrapped(Half(), name="train")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from unpool.data.plain import Levels
 from unpool.data.plain.reader import by_key
-from unpool.data.plain.targets import Setting, target_of, visibility
+from unpool.data.plain.targets import Setting, numbers_in, target_of, visibility
 from unpool.errors import DataError
 from unpool.types import DataInfo
 
@@ -45,8 +45,10 @@ def test_what_is_no_label_is_refused(value, said):
         MASK.to(torch.uint8),
         Image.fromarray(MASK.numpy().astype(np.uint8)),
         MASK.where(MASK != 255, -100),
+        MASK.flip(0).numpy()[::-1],
+        MASK.numpy().astype(">i2"),
     ],
-    ids=["tensor", "with a channel", "array", "uint8", "pillow", "ignored by torch"],
+    ids=["tensor", "with a channel", "array", "uint8", "pillow", "ignored by torch", "backwards", "big-endian"],
 )
 def test_masks_of_every_kind(value):
     assert target_of("mask", value, SETTING)["mask"].tolist() == MASK.tolist()
@@ -162,3 +164,16 @@ def test_captions_are_one_a_line_and_texts_are_numbers_of_characters():
     setting = Setting(DataInfo(classes=("a", "b"), words=("a", "dog")), Levels())
     assert bytes(target_of("captions", ["A dog", "a  cat"], setting)["captions"].tolist()) == b"A dog\na cat"
     assert target_of("text", "bab", setting)["text"].tolist() == [1, 0, 1]
+
+
+def test_numbers_are_a_copy_of_memory_that_their_set_uses_again():
+    for used in (torch.ones(2), np.ones(2, np.float32)):
+        numbers = numbers_in(used, "boxes")
+        used[...] = 0
+        assert numbers.tolist() == [1, 1]
+
+
+def test_values_that_an_array_hides_are_refused_and_hiding_none_is_an_array():
+    with pytest.raises(DataError, match=r"hides 1 values, which a tensor would show: .*filled"):
+        target_of("mask", np.ma.masked_equal(MASK.numpy(), 255), SETTING)
+    assert target_of("mask", np.ma.array(MASK.numpy()), SETTING)["mask"].tolist() == MASK.tolist()

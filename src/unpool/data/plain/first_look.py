@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from unpool.data.orientation import orientation_of
 from unpool.data.plain.levels import Normalization, check_levels
 from unpool.data.plain.matches import picture_of
 from unpool.data.plain.pairs import check_pairs, joints_outside, masks_outside
@@ -32,12 +34,15 @@ def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str], *, part:
         DataError: as a `DatasetReader` does, with the name of the sample; or none of the files can be read.
     """
     looked: dict[int, Values] = {}
-    faults = []
+    faults: list[str] = []
+    turned: dict[str, int] = {}
     for index in indices:
         name = f"{part}[{index}]"
         try:
             item = item_of(dataset, index)
             values = by_key(item, gives)
+            if (number := _orientation(values["image"])) != 1:
+                turned[name] = number
             looked[index] = values | {
                 key: picture_of(values[key], gives) for key in ("image", "clean") if key in values
             }
@@ -49,9 +54,23 @@ def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str], *, part:
             raise DataError(f"{name}: {error}") from error
         if len(looked) == 1 and (unused := _unused(item, values)):
             _log.info("samples of %s hold %s, and %s are used", part, unused, ", ".join(values))
+    if turned:
+        name, number = next(iter(turned.items()))
+        _log.warning(
+            "%d of %d samples of %s are PIL images with an EXIF orientation, such as %d of %s: they are used as they "
+            "are stored, and predict turns files upright; turn them in the data set, by PIL.ImageOps.exif_transpose",
+            *(len(turned), len(looked), part, number, name),
+        )
     if not looked:
         raise DataError(f"{len(faults)} samples of {part} were looked at, and none can be read; {faults[0]}")
     return looked
+
+
+def _orientation(image: Any) -> int:
+    """The EXIF orientation of an image, or of one of a pair, which Pillow keeps through most operations; 1 without one."""
+    if isinstance(image, list | tuple):
+        return next((number for one in image if (number := _orientation(one)) != 1), 1)
+    return orientation_of(image, BytesIO()).number if isinstance(image, Image.Image) else 1
 
 
 def _unused(item: Any, values: Values) -> str:

@@ -172,7 +172,7 @@ def _ends(images: Iterable[Tensor]) -> tuple[float, float]:
 
 
 def image_of(value: Any) -> Tensor:
-    """(C, H, W) of the type in which the values are stored.
+    """A copy (C, H, W) of the type in which the values are stored: a data set may use its memory again.
 
     Args:
         value: a PIL image, an array (H, W), (H, W, C) or (C, H, W) with 1 or 3 channels, or a tensor (H, W) or
@@ -188,9 +188,9 @@ def image_of(value: Any) -> Tensor:
     if isinstance(value, Image.Image):
         return _of_pillow(value)
     if isinstance(value, Tensor):
-        return _of_tensor(value.detach())
+        return _of_tensor(value.detach().clone())
     if isinstance(value, np.ndarray):
-        return _of_array(value)
+        return _of_array(in_order(value))
     raise DataError(f"an image is a {type(value).__name__}: {_PLAIN}")
 
 
@@ -217,17 +217,34 @@ def _of_tensor(image: Tensor) -> Tensor:
     return image
 
 
+def in_order(array: np.ndarray) -> np.ndarray:
+    """A copy that torch can take: in this machine's byte order, and along no axis backwards.
+
+    Raises:
+        DataError: it hides values, which a tensor would show.
+
+    >>> torch.as_tensor(in_order(np.array([1, 2], ">i2")[::-1]))
+    tensor([2, 1], dtype=torch.int16)
+    """
+    if np.ma.is_masked(array):
+        raise DataError(
+            f"an array {array.shape} hides {int(np.ma.count_masked(array))} values, which a tensor would show: give "
+            "them a value by its filled(...), such as 255 where a mask has no label"
+        )
+    return np.asarray(array.astype(array.dtype.newbyteorder("="), order="C"))
+
+
 def _of_array(array: np.ndarray) -> Tensor:
     if array.dtype == np.uint16:
         array = array.astype(np.int32)
     if array.dtype.kind not in "buif" or array.ndim not in (2, 3):
         raise DataError(f"an image is an array {array.dtype} {array.shape}: {_PLAIN}")
     if array.ndim == 2:
-        return torch.from_numpy(np.ascontiguousarray(array[None]))
+        return torch.from_numpy(array[None])
     if array.shape[2] in _CHANNELS:
         return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
     if array.shape[0] in _CHANNELS:
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(array)
     raise DataError(
         f"an image is an array {array.shape}, whose channels may come first or last: give a tensor (C, H, W)"
     )

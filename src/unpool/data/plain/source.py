@@ -59,11 +59,19 @@ def unwrapped(data: Any, *, name: str) -> Source:
         name: of the argument, for messages.
 
     Raises:
-        RecipeError: it is none of these, or its loader makes batches in a way that samples cannot be taken out of.
+        RecipeError: it is none of these, has no length, or its loader makes batches in a way that samples cannot be
+            taken out of.
     """
     if isinstance(data, DataLoader):
         return _of_loader(data, name=name)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, IterableDataset | str | dict):
+        with foreign_code() as failure:
+            len(data)
+        if failure.error is not None:
+            raise RecipeError(
+                f"{name} does not say how many samples it has: {type(failure.error).__name__}: {failure}; its __len__ "
+                "is to return a whole number"
+            ) from failure.error
         return Source(data)
     if isinstance(data, IterableDataset):
         reason = f"{name} is an IterableDataset, of which no position can be found again"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unpool.data.plain.levels import Levels, image_of
+from unpool.data.plain.levels import Levels, image_of, in_order
 from unpool.errors import DataError, quoted
 from unpool.ops.words import as_bytes, is_text, words_of
 from unpool.types import IGNORE, DataInfo, Sample
@@ -89,15 +89,18 @@ def _mask(key: str, value: Any, setting: Setting) -> Sample:
 
 
 def numbers_in(value: Any, name: str) -> Tensor:
-    """The numbers of a target of any kind; raises DataError where it holds others, by its name.
+    """A copy of the numbers of a target of any kind; raises DataError where it holds others, by its name.
 
     >>> numbers_in([1, 2], "labels")
     tensor([1, 2])
     """
     if isinstance(value, Tensor):
-        return value.as_subclass(Tensor)  # one of torchvision's kinds keeps it through some operations and not others
+        # one of torchvision's kinds keeps it through some operations and not others
+        return value.detach().as_subclass(Tensor).clone()
     try:
-        return torch.as_tensor(np.asarray(value))
+        return torch.as_tensor(in_order(np.asanyarray(value)))
+    except DataError:
+        raise
     except (TypeError, ValueError):  # of what is no array of numbers
         raise DataError(f"{name} is {quoted(value)}: give an array or a tensor of numbers") from None
 
@@ -180,7 +183,7 @@ def _text(key: str, value: Any, setting: Setting) -> Sample:
 
 
 def _other(key: str, value: Any, _: Setting) -> Sample:
-    return {key: torch.as_tensor(value)}
+    return {key: numbers_in(value, key) if isinstance(value, Tensor | np.ndarray) else torch.as_tensor(value)}
 
 
 def _some(names: tuple[str, ...]) -> str:
