@@ -152,9 +152,12 @@ def test_box_of_a_turned_image_holds_all_its_corners() -> None:
     assert torch.allclose(moved, torch.tensor([[5 - half, 5 - half, 5 + half, 5 + half]]), atol=1e-5)
 
 
-@pytest.mark.parametrize("box", [[2.0, 2.0, 2.0, 6.0], [2.0, 5.0, 6.0, 5.0], [6.0, 2.0, 4.0, 5.0], [6.0, 6.0, 4.0, 4.0]])
+@pytest.mark.parametrize(
+    "box", [[2.0, 2.0, 2.0, 6.0], [2.0, 5.0, 6.0, 5.0], [6.0, 2.0, 4.0, 5.0], [6.0, 6.0, 4.0, 4.0]]
+)
 def test_box_without_extent_shows_nowhere_however_the_image_turns(box: list[float]) -> None:
-    for matrix in (turned(30.0, 10, 10), geometry.mirror(torch.tensor([True]), row(10))[0], geometry.identity(1)[0]):
+    mirrored, same = geometry.mirror(torch.tensor([True]), row(10))[0], geometry.identity(1)[0]
+    for matrix in (turned(30.0, 10, 10), mirrored, same):
         moved, share = geometry.map_boxes(torch.tensor([box]), matrix, size_hw=(10, 10))
         assert areas(moved).tolist() == share.tolist() == [0.0]
 

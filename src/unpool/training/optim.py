@@ -124,7 +124,7 @@ def _is_dense(weight: nn.Parameter) -> bool:
 
 
 def _spared(model: nn.Module) -> set[nn.Parameter]:
-    """The weights that are not decayed; layer norm over several axes and biases of maps have more than one dimension."""
+    """The weights that are not decayed; layer norms over several axes and biases of maps have several dimensions."""
     return {
         weight
         for layer in model.modules()
