@@ -1,7 +1,10 @@
 import pytest
 import torch
 
+from unpool.layers.regions import level_of
 from unpool.ops import boxes
+from unpool.ops.anchors import best_iou, iou_of_sides
+from unpool.ops.grid import pairwise_iou
 
 
 def drawn(count: int, seed: int) -> torch.Tensor:
@@ -42,3 +45,31 @@ def test_iou_is_that_of_counted_pixels() -> None:
     shared = (canvas[:, None] & canvas[None]).flatten(2).sum(2)
     union = (canvas[:, None] | canvas[None]).flatten(2).sum(2)
     assert boxes.iou(some, some) == pytest.approx(torch.where(union > 0, shared / union, 0.0))
+
+
+SIDES = torch.tensor([[0, 0, 240, 240], [0, 0, 80, 240], [120, 40, 200, 240]])
+COMPUTED = {  # of boxes and others
+    "areas": lambda some, _: boxes.areas(some),
+    "overlaps": boxes.overlaps,
+    "iou": boxes.iou,
+    "encode": boxes.encode,
+    "decode": lambda some, others: boxes.decode(torch.full((len(some), 4), 0.5), others),
+    "pairwise_iou": pairwise_iou,
+    "iou_of_sides": lambda some, others: iou_of_sides(some[:, 2:], others[:, 2:]),
+    "best_iou": lambda some, others: best_iou(some, others, torch.zeros(len(others))),
+    "level_of": lambda some, _: level_of(some, (4, 8, 16, 32, 64, 128)),
+}
+
+
+KINDS = {torch.uint8: 1, torch.int16: 4, torch.int32: 250, torch.float16: 4, torch.bfloat16: 4}  # and how large
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in COMPUTED for kind in KINDS if name != "best_iou" or kind.is_floating_point],
+    ids=lambda value: str(value).removeprefix("torch."),
+)
+def test_boxes_of_few_bits_are_computed_as_in_many(name: str, kind: torch.dtype) -> None:
+    some = SIDES * KINDS[kind]
+    few, many = (COMPUTED[name](some.to(to), some.to(to).roll(1, 0)).double() for to in (kind, torch.float64))
+    torch.testing.assert_close(few, many, rtol=1e-6, atol=1e-6)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unpool.ops import geometry
+from unpool.ops.boxes import areas
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.resampling import warp
 from unpool.types import IGNORE
@@ -149,6 +150,16 @@ def test_box_of_a_turned_image_holds_all_its_corners() -> None:
     moved, _ = geometry.map_boxes(box, turned(45.0, 10, 10), size_hw=(10, 10))
     half = math.sqrt(2)
     assert torch.allclose(moved, torch.tensor([[5 - half, 5 - half, 5 + half, 5 + half]]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "box", [[2.0, 2.0, 2.0, 6.0], [2.0, 5.0, 6.0, 5.0], [6.0, 2.0, 4.0, 5.0], [6.0, 6.0, 4.0, 4.0]]
+)
+def test_box_without_extent_shows_nowhere_however_the_image_turns(box: list[float]) -> None:
+    mirrored, same = geometry.mirror(torch.tensor([True]), row(10))[0], geometry.identity(1)[0]
+    for matrix in (turned(30.0, 10, 10), mirrored, same):
+        moved, share = geometry.map_boxes(torch.tensor([box]), matrix, size_hw=(10, 10))
+        assert areas(moved).tolist() == share.tolist() == [0.0]
 
 
 @pytest.mark.parametrize(

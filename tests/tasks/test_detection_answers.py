@@ -12,7 +12,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from tests.tasks.tiny_detectors import FEW, NONE, TWO, anchors_of, scenes
 from unpool.models.detection.practice import FOCAL, FPN, SSD
 from unpool.ops.boxes import encode, iou
-from unpool.tasks.detection_answers import answer_one_stage, answer_two_stages, propose, select
+from unpool.tasks.detection_answers import answer_one_stage, answer_two_stages, join_boxes, propose, select
 from unpool.types import AnchoredBoxes, ClassifiedRegions, ProposedRegions
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -126,6 +126,15 @@ def test_weaker_doubles_of_a_class_go_and_those_of_another_stay():
         (1, 0.7),
     ]
     assert found.boxes.tolist() == [box, near]
+
+
+@pytest.mark.parametrize(("shift", "count"), [(2.5, 2), (2.9, 3)])
+@pytest.mark.parametrize("label", [0, 21840])
+def test_doubles_of_a_class_are_those_by_iou_whatever_its_number(label, shift, count):
+    box = torch.tensor([100.0, 100.0, 108.0, 108.0])
+    boxes = torch.stack([box, box + torch.tensor([shift, 0.0, shift, 0.0]), box + 892])  # IoU 0.52 or 0.47
+    answer = {"boxes": [boxes], "labels": [torch.tensor([label, label, 0])], "score": [torch.tensor([0.9, 0.8, 0.7])]}
+    assert len(join_boxes([answer], FPN)["boxes"][0]) == count
 
 
 def test_what_lies_on_padding_is_no_answer_and_the_rest_is_clipped():

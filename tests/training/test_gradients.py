@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from tests.training.toy_run import Task
 from unpool.training.gradients import compute_gradients
+from unpool.training.optim import build_optimizer
 from unpool.training.step import Step
 from unpool.types import Term
 
@@ -49,6 +50,18 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(cuts):
     assert accumulated == pytest.approx(loss, rel=1e-6)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
+
+
+def test_step_after_accumulated_batches_is_the_same_in_either_memory_format():
+    step, batch = setting()
+    step.model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Flatten()).double().to(memory_format=torch.channels_last)
+    step.weights[:] = step.model.parameters()
+    batch["image"] = torch.randn(6, 2, 3, 3).double()
+    _, gradients = taken(step, [batch])
+    expected = [weight.detach() - 0.1 * gradient for weight, gradient in zip(step.weights, gradients, strict=True)]
+    taken(step, [{key: value[part::2] for key, value in batch.items()} for part in range(2)])
+    build_optimizer(step.model, name="sgd", lr=0.1).step()
+    torch.testing.assert_close([weight.detach() for weight in step.weights], expected, rtol=1e-6, atol=1e-8)
 
 
 def test_loss_is_the_weighted_sum_of_terms_over_their_counts():

@@ -42,6 +42,28 @@ def test_decay_of_norms_too_moves_every_weight(name):
     assert moved == {key for key, value in start.items() if value.any()}
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_that_is_every_second_row_of_another_tensor_moves_as_any(name):
+    layers = [nn.Linear(3, 4), nn.Linear(3, 4)]
+    rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    for layer, weight in zip(layers, (rows[::2].clone(), rows[::2]), strict=True):
+        layer.weight = nn.Parameter(weight)
+        optimizer = build_optimizer(layer, name=name, lr=0.1)
+        for step in range(2):
+            layer.weight.grad = torch.arange(12.0).view(4, 3).sub(5 + step)
+            optimizer.step()
+    torch.testing.assert_close(layers[1].weight, layers[0].weight)
+
+
+def test_norms_over_several_axes_and_biases_of_maps_are_not_decayed():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.LayerNorm([3, 2, 2]), nn.RMSNorm([3, 2, 2]))
+    model.register_parameter("map_bias", nn.Parameter(torch.ones(1, 3, 1, 1)))
+    decayed, others = build_optimizer(model, name="sgd", lr=0.1, weight_decay=0.5).param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
+    assert [tuple(weight.shape) for weight in decayed["params"]] == [(3, 2, 3, 3)]
+    assert len(others["params"]) == 4
+
+
 def test_sgd_decay_is_lr_times_decay_times_weight():
     model = small()
     before = model[0].weight.detach().clone()

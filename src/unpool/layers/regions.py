@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from unpool.ops.boxes import areas
+
 Kind = Literal["pool", "align", "align_by_corners"]
 
 CANONICAL = 224  # side in pixels of a region that is read from the map of stride 16
@@ -128,7 +130,7 @@ def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:
     >>> level_of(torch.tensor([[0.0, 0, 224, 224], [0, 0, 112, 112], [0, 0, 448, 448]]), (4, 8, 16, 32)).tolist()
     [2, 1, 3]
     """
-    side = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sqrt()
+    side = areas(boxes).sqrt()
     steps = (torch.log2(side / CANONICAL) + 1e-6).floor()  # the summand is torchvision's, against rounding
     canonical = torch.log2(torch.tensor(16 / strides[0])).round()  # index of stride 16, within the maps or beyond
     return (canonical.to(steps) + steps).clamp(0, len(strides) - 1).to(torch.int64)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unpool.ops.boxes import areas
+from unpool.ops.boxes import areas, wide
 
 REACHED = 0.5  # IoU from which on an anchor reaches a box
 _ROUNDS = 100
@@ -41,6 +41,7 @@ def iou_of_sides(sides_wh: Tensor, others_wh: Tensor) -> Tensor:
     >>> iou_of_sides(torch.tensor([[4.0, 4.0]]), torch.tensor([[4.0, 2.0], [8.0, 8.0]]))
     tensor([[0.5000, 0.2500]])
     """
+    sides_wh, others_wh = wide(sides_wh), wide(others_wh)
     shared = torch.minimum(sides_wh[:, None], others_wh[None]).prod(-1)
     union = sides_wh.prod(-1)[:, None] + others_wh.prod(-1)[None] - shared
     return torch.where(union > 0, shared / union, 0.0)
@@ -132,6 +133,7 @@ def best_iou(boxes: Tensor, anchors: Tensor, level: Tensor) -> Tensor:
     >>> best_iou(torch.tensor([[2.0, 0.0, 6.0, 4.0], [4.0, 0.0, 8.0, 4.0]]), anchors, torch.tensor([0, 0]))
     tensor([0.3333, 1.0000])
     """
+    boxes, anchors = wide(boxes), wide(anchors)
     best, centre = boxes.new_zeros(len(boxes)), (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = ((anchors[:, 2:] - anchors[:, :2]) * 100).round()  # to a hundredth of a pixel
     kinds, number = torch.cat([level[:, None].to(sides), sides], dim=1).unique(dim=0, return_inverse=True)

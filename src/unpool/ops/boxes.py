@@ -2,7 +2,7 @@
 
 Deltas are those of R-CNN: shifts of the centre in sides of the anchor, logarithms of the ratios of the sides. The
 papers of 2014 to 2016 count a box from the first to the last pixel and add 1 to each side; here nothing is added, as in
-every later code.
+every later code. Boxes of fewer bits than float32, and whole numbers, are computed in as many as areas need (`wide`).
 
 Source: Girshick et al. 2014, arXiv:1311.2524, appendix C.
 """
@@ -41,9 +41,20 @@ def decode(deltas: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
+def wide(values: Tensor) -> Tensor:
+    """The values in numbers whose products neither overflow nor are rounded: float32 at least, whole ones as int64.
+
+    >>> wide(torch.tensor([300.0], dtype=torch.float16)).square(), wide(torch.tensor([200], dtype=torch.uint8)).square()
+    (tensor([90000.]), tensor([40000]))
+    """
+    if not values.is_floating_point():
+        return values.long()
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def _centres(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Centres and sizes, (..., 2) x, y each."""
-    low, high = boxes.split(2, dim=-1)
+    low, high = wide(boxes).split(2, dim=-1)
     return (low + high) / 2, high - low
 
 
@@ -53,7 +64,8 @@ def areas(boxes: Tensor) -> Tensor:
     >>> areas(torch.tensor([[0.0, 0.0, 4.0, 2.0], [3.0, 0.0, 1.0, 2.0]])).tolist()
     [8.0, 0.0]
     """
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    low, high = wide(boxes).split(2, dim=-1)
+    return (high - low).clamp(min=0).prod(-1)
 
 
 def around_masks(masks: Tensor) -> Tensor:
@@ -79,6 +91,7 @@ def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     >>> overlaps(torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[2.0, 2.0, 6.0, 6.0], [5.0, 5.0, 6.0, 6.0]]))
     tensor([[4., 0.]])
     """
+    boxes, others = wide(boxes), wide(others)
     left, top, right, bottom = others.T.contiguous()  # (M,) each: five times as fast as pairs of x and y
     width = torch.minimum(boxes[:, 2:3], right) - torch.maximum(boxes[:, 0:1], left)
     height = torch.minimum(boxes[:, 3:4], bottom) - torch.maximum(boxes[:, 1:2], top)

@@ -131,6 +131,8 @@ def map_keypoints(keypoints: Tensor, matrix: Map) -> Tensor:
 def map_boxes(boxes_xyxy: Tensor, matrix: Map, *, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Maps boxes: returns those around the mapped corners, where a map bends around the sides, clipped to the output.
 
+    A box without extent stays without: the corners of a line that turns have one, and no thing shows there.
+
     Args:
         boxes_xyxy: (N, 4) in the input.
         matrix: (3, 3), or a map that bends.
@@ -147,7 +149,9 @@ def map_boxes(boxes_xyxy: Tensor, matrix: Map, *, size_hw: tuple[int, int]) -> t
     x, y = boxes_xyxy.double()[:, 0::2], boxes_xyxy.double()[:, 1::2]
     corners = torch.stack((x[:, [0, 1, 0, 1]], y[:, [0, 0, 1, 1]]), dim=2)  # (N, 4, 2)
     corners = map_points(_along_sides(corners) if isinstance(matrix, Bent) else corners, matrix)
-    whole = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
+    low, high = corners.amin(1), corners.amax(1)
+    has_extent = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(1, keepdim=True)
+    whole = torch.cat((low, torch.where(has_extent, high, low)), dim=1)
     limit = torch.tensor([size_hw[1], size_hw[0]] * 2, dtype=torch.float64)
     clipped = torch.minimum(whole.clamp(min=0), limit)
     area, seen = ((b[:, 2:] - b[:, :2]).prod(1) for b in (whole, clipped))

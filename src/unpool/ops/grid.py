@@ -10,7 +10,7 @@ Source: Redmon et al. 2016, arXiv:1506.02640, section 2.
 import torch
 from torch import Tensor
 
-from unpool.ops.boxes import areas
+from unpool.ops.boxes import areas, wide
 from unpool.ops.matching import LEFT_OUT
 
 Pair = tuple[int, int]
@@ -135,6 +135,7 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     >>> pairwise_iou(torch.tensor([0.0, 0.0, 4.0, 4.0]), torch.tensor([0.0, 0.0, 4.0, 2.0]))
     tensor(0.5000)
     """
+    boxes, others = wide(boxes), wide(others)
     low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
     shared = (high - low).clamp(min=0).prod(-1)
     union = areas(boxes) + areas(others) - shared

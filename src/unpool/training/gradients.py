@@ -135,4 +135,10 @@ def _write(weights: list[nn.Parameter], collected: dict[str, list[Tensor | None]
         each = {name: gradients[position] for name, gradients in collected.items()}
         parts = [gradient * factors[name] for name, gradient in each.items() if gradient is not None]
         if parts:
-            weight.grad = torch.stack(parts).sum(0).reshape(weight.shape) if len(parts) > 1 else parts[0]
+            gradient = torch.stack(parts).sum(0).reshape(weight.shape) if len(parts) > 1 else parts[0]
+            weight.grad = _laid_out(gradient, weight)
+
+
+def _laid_out(gradient: Tensor, weight: nn.Parameter) -> Tensor:
+    """The gradient in the order in memory that its weight has: fused steps go through both side by side, unasked."""
+    return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)

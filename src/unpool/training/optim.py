@@ -84,18 +84,18 @@ def build_optimizer(  # noqa: PLR0913, keys of a recipe
 ) -> torch.optim.Optimizer:
     """An optimiser over the weights that ask for a gradient, in two groups: decayed and not; fused where torch can.
 
-    Weights of one dimension (biases, scales and shifts of normalisation) are not decayed: a decay there only
-    changes the scale that the next layer sees. `decay_norms` decays them all the same.
+    Biases, scales and shifts of normalisation are not decayed, nor is any other weight of one dimension: a decay there
+    only changes the scale that the next layer sees. `decay_norms` decays them all the same.
 
     Args:
         model: moved to its device before.
         name: one of OPTIMIZERS; "adamw" takes the decay off the weights, all others add it to the gradient.
         lr: until a schedule says otherwise.
         momentum: for "sgd", "nesterov" and "caffe_sgd".
-        weight_decay: of weights of two and more dimensions.
+        weight_decay: of weights of two and more dimensions that are no bias and of no normalisation.
         factors: of the learning rate by weight, 1 where none; groups are divided by them.
         rms_decay: for "rmsprop", the share of the mean square gradient that a step keeps.
-        decay_norms: whether weights of one dimension are decayed too.
+        decay_norms: whether the others are decayed too.
 
     Raises:
         RecipeError: nothing to train.
@@ -106,15 +106,31 @@ def build_optimizer(  # noqa: PLR0913, keys of a recipe
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     if not trained:
         raise RecipeError("the network has no weight that requires a gradient: unfreeze a layer")
+    spared = _spared(model)
     groups = [
-        {"params": [weight for weight in trained if weight.dim() > 1], "weight_decay": weight_decay},
-        {"params": [weight for weight in trained if weight.dim() <= 1], "weight_decay": weight_decay * decay_norms},
+        {"params": [weight for weight in trained if weight not in spared], "weight_decay": weight_decay},
+        {"params": [weight for weight in trained if weight in spared], "weight_decay": weight_decay * decay_norms},
     ]
     groups = [part for group in groups if group["params"] for part in _by_factor(group, factors)]
-    fused = all(weight.device.type in FUSED_ON for weight in trained)
+    fused = all(weight.device.type in FUSED_ON and _is_dense(weight) for weight in trained)
     options = {"momentum": momentum, "alpha": rms_decay, "fused": fused}
     build, taken = OPTIMIZERS[name]
     return build(groups, lr=lr, **{option: options[option] for option in taken})
+
+
+def _is_dense(weight: nn.Parameter) -> bool:
+    """Whether the values lie side by side in memory, in any order, as fused steps take for granted: not every row."""
+    return torch.empty_like(weight, device="meta").stride() == weight.stride()
+
+
+def _spared(model: nn.Module) -> set[nn.Parameter]:
+    """The weights that are not decayed; layer norms over several axes and biases of maps have several dimensions."""
+    return {
+        weight
+        for layer in model.modules()
+        for name, weight in layer.named_parameters(recurse=False)
+        if weight.dim() <= 1 or name.endswith("bias") or isinstance(layer, nn.LayerNorm | nn.RMSNorm)
+    }
 
 
 def _by_factor(group: dict[str, Any], factors: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
