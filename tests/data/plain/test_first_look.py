@@ -134,7 +134,7 @@ def test_joints_at_the_corner_are_those_that_are_not_known():
 
 @pytest.mark.parametrize(("area", "is_refused"), [(0.0, True), (1.0, True), (9000.0, True), (30.0, False)])
 def test_areas_that_are_those_of_nothing_are_refused(area, is_refused):
-    sample = {"image": IMAGE, "boxes": [[0.0, 0, 16, 12]], "labels": [0], "areas": [area]}
+    sample = {"image": IMAGE, "boxes": [[0.0, 0, 16, 14]], "labels": [0], "areas": [area]}
     if not is_refused:
         return check(sample)
     with pytest.raises(

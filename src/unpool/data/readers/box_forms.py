@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SLACK = 1.0  # pixels beyond the image that are clipped in silence: annotators and exports round
 LEAST = 20  # boxes, from which on a share of them says something of the set
 SHARE = 0.1  # of the boxes that may be doubtful
-COVERED = 0.002  # of its box, the least that a thing covers: in COCO's sets it is a fiftieth
+COVERED = 0.005  # of its box, the least that a thing covers: a line of a pixel through 200x200 covers more
 MORE = 1.1  # times its box, the most that a thing is said to cover
 _SIDE = 8  # pixels; an image of less may have boxes of one pixel alone
 

@@ -126,7 +126,7 @@ def missing_people(content: Annotations, least_joints: int) -> DataError:
     if content.faults:
         path, reason = content.faults[0]
         return DataError(f"{problem} on its image; {len(content.faults)} lie elsewhere, such as {path}: {reason}")
-    return DataError("; ".join([problem, *content.notes, "lower data.least_joints, or correct the file"]))
+    return DataError("; ".join([problem, "lower data.least_joints", *content.notes]))
 
 
 def _has_joints(one: Annotation, least_joints: int) -> bool:
