@@ -45,9 +45,9 @@ def with_boxes(name, root, boxes, size=(HEIGHT, WIDTH)):
     elif name == "coco_instances":
         content = coco_content("train2017")
         image = {"id": 1, "file_name": "a.png", "height": size[0], "width": size[1]}
-        thing = {"image_id": 1, "category_id": 3, "area": 9, "iscrowd": 0}
+        thing = {"image_id": 1, "category_id": 3, "iscrowd": 0}
         sides = [[left, top, right - left, bottom - top] for left, top, right, bottom in boxes]
-        annotations = [{"id": 10 + i, "bbox": box, **thing} for i, box in enumerate(sides)]
+        annotations = [{"id": 10 + i, "bbox": box, "area": box[2] * box[3], **thing} for i, box in enumerate(sides)]
         picture(root / "train2017" / "a.png", 0)
         written(root / COCO, json.dumps(content | {"images": [image], "annotations": annotations}).encode())
     elif name == "yolo":

@@ -213,3 +213,14 @@ def test_ratio_is_that_of_the_most_frequent_class_to_the_rarest_that_occurs(labe
     for label in labels:
         counts.add(count_sample({"label": torch.tensor(label)}, 3))
     assert counts.ratio("label") == ratio
+
+
+@pytest.mark.parametrize(("counts", "is_said"), [((100, 99), False), ((101, 3), True), ((60, 60), False)])
+def test_images_of_more_boxes_of_a_class_than_are_counted_are_said(caplog, counts, is_said):
+    numbers = LabelCounts(("ant", "bee"))
+    for some in (counts, (1, 90)):
+        labels = torch.arange(2).repeat_interleave(torch.tensor(some))
+        numbers.add(count_sample({"labels": labels}, 2))
+    log_unlabelled(numbers, {"labels"}, part="validation")
+    said = "an image of the validation set has 101 boxes of 'ant', and COCO's scores count the 100 surest answers"
+    assert [said in record.message for record in caplog.records] == [True] * is_said

@@ -55,13 +55,14 @@ def require_two(classes: Sequence[str], where: str) -> None:
 
 
 def case_clashes(classes: Sequence[str]) -> tuple[str, ...]:
-    """Pairs of class names that differ in case only, as sentences."""
+    """Pairs of class names that differ in case or in spaces only, as sentences."""
     folded: dict[str, str] = {}
     sentences = []
     for name in classes:
-        if name.casefold() in folded:
-            sentences.append(f"classes {quoted(folded[name.casefold()])} and {quoted(name)} differ in case only")
-        folded.setdefault(name.casefold(), name)
+        other = folded.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            what = "case" if other.casefold() == name.casefold() else "spaces"
+            sentences.append(f"classes {quoted(other)} and {quoted(name)} differ in {what} only")
     return tuple(sentences)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from unpool.errors import DataError
+from unpool.metrics.matching import MOST
 from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, Sample
 
@@ -48,6 +49,7 @@ class LabelCounts:
         self.samples = 0
         self._counts: dict[str, np.ndarray] = {}
         self._images = np.zeros(len(self.classes), np.int64)  # that have a box of each class
+        self._most = np.zeros(len(self.classes), np.int64)  # boxes of each class on one image
 
     def add(self, counted: Mapping[str, np.ndarray]) -> None:
         """Adds what `count_sample` counted of one sample."""
@@ -57,6 +59,7 @@ class LabelCounts:
             total[: len(counts)] += counts
             if key == "labels":
                 self._images[: len(counts)] += counts[: len(self.classes)] > 0
+                self._most[: len(counts)] = np.maximum(self._most[: len(counts)], counts[: len(self.classes)])
 
     def by_class(self, key: str) -> np.ndarray:
         """(classes,) how often each class occurs under a key; in a set without classes (1,), of what is labelled."""
@@ -142,6 +145,16 @@ class LabelCounts:
         count = f"{len(missing)} of {len(self.classes)} classes {'is' if len(missing) == 1 else 'are'}"
         return f"{count} in no {key.removesuffix('s')} of the {part} set: {listed}"
 
+    def sentence_of_crowded(self, part: str) -> str:
+        """Says where an image has more boxes of a class than COCO's scores count answers; empty where none has."""
+        if self._most.max(initial=0) <= MOST:
+            return ""
+        largest = int(self._most.argmax())
+        return (
+            f"an image of the {part} set has {self._most[largest]:,} boxes of '{self.classes[largest]}', and COCO's "
+            f"scores count the {MOST} surest answers of a class in an image, so that no network reaches 1"
+        )
+
 
 def require_labels(counts: LabelCounts, keys: Collection[str]) -> None:
     """Raises DataError where nothing of the training set is labelled; logs the classes that it lacks.
@@ -197,7 +210,10 @@ def log_balance(counts: LabelCounts, keys: Collection[str], *, is_balanced: bool
 
 
 def log_unlabelled(counts: LabelCounts, keys: Collection[str], *, part: str) -> None:
-    """Logs a warning where nothing of a set that is measured on is labelled, or lacks classes; `part` is its name."""
+    """Logs a warning where nothing of a set that is measured on is labelled, or lacks classes; `part` is its name.
+
+    And where boxes are more than can be counted.
+    """
     for key in CLASS_TARGETS:
         if key in keys and (problem := counts.unlabelled(key)):
             _log.warning("nothing is labelled in the %s set, so that no score can be computed: %s", part, problem)
@@ -205,3 +221,5 @@ def log_unlabelled(counts: LabelCounts, keys: Collection[str], *, part: str) -> 
             _log.warning(
                 "%s; such a class is not measured, its scores are n/a, and means are over the others", sentence
             )
+    if "labels" in keys and (sentence := counts.sentence_of_crowded(part)):
+        _log.warning("%s: cut such images into parts", sentence)

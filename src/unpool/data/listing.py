@@ -54,6 +54,15 @@ def is_below(name: str) -> bool:
     return not (is_odd or ".." in PurePosixPath(name).parts)
 
 
+def as_posix(name: str) -> str:
+    """A path that somebody else wrote in the one form that it has: without "." and double "/" between folders.
+
+    >>> as_posix("./a//b.png"), as_posix("a/b.png")
+    ('a/b.png', 'a/b.png')
+    """
+    return PurePosixPath(name).as_posix()
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in `folder`, links to folders included, junk not, sorted; none where there is no folder."""
     if not folder.is_dir():

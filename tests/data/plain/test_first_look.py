@@ -133,3 +133,25 @@ def test_visible_is_the_third_value_of_a_tuple_too():
     for item in [(IMAGE, joints, visible), {"image": IMAGE, "keypoints": joints, "visible": visible}]:
         reader = DatasetReader([item], gives=gives, info=SETTING.info, levels=Levels(), part="train")
         assert reader[0]["visible"].tolist() == [True, False]
+
+
+def test_joints_at_the_corner_are_those_that_are_not_known():
+    joints = torch.zeros(2, 2)
+    check({"image": IMAGE, "keypoints": joints + torch.tensor([[0.0], [9.0]])})  # one joint may well lie there
+    with pytest.raises(
+        DataError, match=r"2 joints of a sample of val are at 0, 0: give NaN where a joint is not known"
+    ):
+        check({"image": IMAGE, "keypoints": joints})
+    check({"image": IMAGE, "keypoints": torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])})
+
+
+@pytest.mark.parametrize(("area", "is_refused"), [(0.0, True), (1.0, True), (9000.0, True), (30.0, False)])
+def test_areas_that_are_those_of_nothing_are_refused(area, is_refused):
+    sample = {"image": IMAGE, "boxes": [[0.0, 0, 16, 14]], "labels": [0], "areas": [area]}
+    if not is_refused:
+        return check(sample)
+    with pytest.raises(
+        DataError, match=r"1 of 1 areas of val are those of nothing in their boxes.* or leave areas out"
+    ):
+        check(sample)
+    return check({**sample, "crowd": [1]})  # what is said of crowds is no count

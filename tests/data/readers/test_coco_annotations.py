@@ -235,7 +235,7 @@ def test_who_has_no_place_on_the_image_is_left_out_told_of_and_masked(tmp_path, 
 def test_nobody_with_a_place_is_an_error_that_says_where_the_first_one_is(tmp_path, name):
     def away(content):
         for one in content["annotations"]:
-            one["bbox"], one["keypoints"] = [900, 900, 5, 5], [902, 902, 2] * 17
+            one |= {"bbox": [900, 900, 5, 5], "keypoints": [902, 902, 2] * 17, "area": 20, "segmentation": []}
 
     with pytest.raises(DataError, match=r"no person of 1 joints or more on its image; 6 lie elsewhere, such as"):
         READERS[name](edited(tmp_path, away), "train")

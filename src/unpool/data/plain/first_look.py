@@ -17,7 +17,7 @@ from unpool.data.plain.reader import by_key, item_of
 from unpool.data.plain.targets import Setting, target_of, visibility
 from unpool.data.plain.things import boxes_in, corners_of, of_each
 from unpool.data.plain.words import our_keys
-from unpool.data.readers.box_forms import CORNERS, doubt_of, fit
+from unpool.data.readers.box_forms import CORNERS, doubt_of, fit, most_are_odd, odd_areas
 from unpool.errors import DataError, require_files
 from unpool.types import IGNORE
 
@@ -130,6 +130,7 @@ def _check_pairs(looked: Sequence[Values], setting: Setting, *, part: str) -> No
     """Masks or joints of all samples that lie beside their boxes, and people of whom no joint is known."""
     masks: list[bool] = []
     people: list[bool] = []
+    odd: list[bool] = []
     count = 0
     for one in looked:
         size_hw = one["image"].shape[-2:]
@@ -137,6 +138,7 @@ def _check_pairs(looked: Sequence[Values], setting: Setting, *, part: str) -> No
             boxes = boxes_in(one["boxes"], size_hw).float()
             drawn = of_each("masks", one.get("masks", ()), len(boxes) if "masks" in one else 0, size_hw)
             joints = target_of("people", one.get("people", []), setting)["people"]
+            odd += _odd_areas(one, boxes, size_hw)
         except DataError:  # the scan names it
             continue
         if len(drawn):
@@ -145,12 +147,27 @@ def _check_pairs(looked: Sequence[Values], setting: Setting, *, part: str) -> No
             people += joints_outside(boxes, joints)[~joints.isnan().any(2).all(1)].tolist()
             count += len(joints)
     check_pairs(masks, what=f"masks of {part}")
+    if most_are_odd(np.array(odd, bool)):
+        raise DataError(
+            f"{sum(odd)} of {len(odd)} areas of {part} are those of nothing in their boxes, by which small and large "
+            "are told apart and joints are measured: give the pixels that each thing covers, or leave areas out"
+        )
     check_pairs(people, what=f"people of {part}, by their joints,")
     if count and not people:
         raise DataError(
             f"no joint of the {count} people looked at in {part} is known: the third number of a joint is above 0 "
             "where it is, and x and y are no NaN"
         )
+
+
+def _odd_areas(one: Values, boxes: Tensor, size_hw: tuple[int, int]) -> list[bool]:
+    """Which things of a sample have areas that cannot be theirs, but crowds; none where it has no areas."""
+    if "areas" not in one or not len(boxes):
+        return []
+    areas = of_each("areas", one["areas"], len(boxes), size_hw)
+    crowd = of_each("crowd", one.get("crowd", np.zeros(len(boxes))), len(boxes), size_hw)
+    odd = odd_areas(areas.numpy(), (boxes[:, 2:] - boxes[:, :2]).numpy())
+    return odd[~crowd.numpy()].tolist()
 
 
 def _shown(boxes: np.ndarray, sides: np.ndarray) -> str:
@@ -173,7 +190,13 @@ def _check_joints(looked: Sequence[Values], key: str, setting: Setting, *, part:
     """Joints of all samples that are fractions of the image, or of another image."""
     points, sides = [], []
     for one in looked:
-        for x, y in _known_points(one, key, setting):
+        known = _known_points(one, key, setting)
+        if known.count([0, 0]) > 1:
+            raise DataError(
+                f"{known.count([0, 0])} joints of a sample of {part} are at 0, 0: give NaN where a joint is not known, "
+                "or 0 as its third number"
+            )
+        for x, y in known:
             points.append((x, y))
             sides.append((one["image"].shape[-1], one["image"].shape[-2]))
     if not points:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 SLACK = 1.0  # pixels beyond the image that are clipped in silence: annotators and exports round
 LEAST = 20  # boxes, from which on a share of them says something of the set
 SHARE = 0.1  # of the boxes that may be doubtful
+COVERED = 0.005  # of its box, the least that a thing covers: a line of a pixel through 200x200 covers more
+MORE = 1.1  # times its box, the most that a thing is said to cover
 _SIDE = 8  # pixels; an image of less may have boxes of one pixel alone
 
 CORNERS = "left, top, right, bottom"
@@ -64,6 +66,21 @@ def other_forms(boxes: NDArray[np.floating], ends: NDArray[np.floating], form: s
     """
     numbers = boxes @ np.linalg.inv(_MATRICES[form])
     return [other for other, matrix in _MATRICES.items() if fit(numbers @ matrix, ends).all()]
+
+
+def odd_areas(areas: NDArray[np.floating], sides: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Returns (N,) whether areas (N,) are those of no thing in boxes of these sides (N, 2), as 0, 1 or those of others.
+
+    >>> odd_areas(np.array([0.0, 300.0, 9000.0]), np.tile([20.0, 24.0], (3, 1))).tolist()
+    [True, False, True]
+    """
+    most = MORE * (sides + SLACK).prod(1)
+    return (sides > 0).all(1) & ((areas < COVERED * sides.prod(1)) | (areas > most))
+
+
+def most_are_odd(odd: NDArray[np.bool_]) -> bool:
+    """Whether so many of a set are odd that they are no slips: more than a tenth of many, or all of a few."""
+    return bool(odd.sum() > (SHARE * len(odd) if len(odd) >= LEAST else max(len(odd) - 1, 0)))
 
 
 def fit(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from unpool.data.classes import case_clashes, match, nfc
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below
+from unpool.data.listing import as_posix, is_below
 from unpool.data.readers.box_checks import Things
 from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import (
@@ -127,11 +127,12 @@ def _find_image(root: Path, stem: str, row: BoxRow) -> str:
     if not is_below(row.file):
         raise DataError(f"{row.where}: the file is {quoted(printable(row.file))}; expected a path below data.root")
     below = ("", "images/", f"{stem}/", f"images/{stem}/")
-    held = [f"{folder}{row.file}" for folder in below if (root / folder / row.file).is_file()]
+    file = as_posix(row.file)
+    held = [f"{folder}{file}" for folder in below if (root / folder / file).is_file()]
     if len(held) > 1:
         both = " and ".join(map(printable, held))
         raise DataError(f"{row.where} names {printable(row.file)}, which is {both}: write the path from data.root")
-    return held[0] if held else row.file
+    return held[0] if held else file
 
 
 def _sizes(root: Path, images: Sequence[str], rows: Rows, decoding: Decoding) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +77,7 @@ def read_annotations(root: Path, split: Split, *, least_joints: int, exif: str) 
         of_people = [one for one in content["annotations"] if one["category_id"] == person["id"]]
         people = sorted(of_people, key=lambda one: (one["image_id"], one["id"]))
         notes = check_boxes(people, {number: size_hw for number, (_, size_hw) in images.items()})
+        notes += _note_counts(people)
         enough = [one for one in people if _has_joints(one, least_joints)]
         reasons = {one["id"]: _find_misplacement(one, images[one["image_id"]][1]) for one in enough}
         labelled = frozenset(number for number, reason in reasons.items() if reason is None)
@@ -125,12 +126,25 @@ def missing_people(content: Annotations, least_joints: int) -> DataError:
     if content.faults:
         path, reason = content.faults[0]
         return DataError(f"{problem} on its image; {len(content.faults)} lie elsewhere, such as {path}: {reason}")
-    return DataError(f"{problem}; lower data.least_joints")
+    return DataError("; ".join([problem, "lower data.least_joints", *content.notes]))
 
 
 def _has_joints(one: Annotation, least_joints: int) -> bool:
     """Whether this is one person with enough joints, by `num_keypoints` and by the labelled joints themselves."""
     return not one["iscrowd"] and min(one["num_keypoints"], sum(map(bool, one["keypoints"][2::3]))) >= least_joints
+
+
+def _note_counts(people: Sequence[Annotation]) -> list[str]:
+    """Returns a sentence on people of whom fewer joints are said to be labelled than are."""
+    flagged = [sum(map(bool, one["keypoints"][2::3])) for one in people]
+    fewer = [one["num_keypoints"] < count and not one["iscrowd"] for one, count in zip(people, flagged, strict=True)]
+    odd = np.array(fewer, bool)
+    if not odd.any():
+        return []
+    row = int(odd.argmax())
+    doubt = f"{odd.sum()} of {len(people)} people have fewer num_keypoints than labelled joints"
+    doubt += f", such as {people[row]['num_keypoints']} and {flagged[row]} of annotation {people[row]['id']}"
+    return [f"{doubt}: the smaller number counts"]
 
 
 def _find_misplacement(one: Annotation, size_hw: tuple[int, int]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unpool.data.readers.box_forms import LEAST, SHARE, most_are_odd, odd_areas
 from unpool.data.readers.coco_regions import extent_of
 
 SLACK = 1.0  # pixel by which annotators round
@@ -78,6 +79,10 @@ class _Boxes(NamedTuple):
         outside = ((self.joints < low) | (self.joints > high)).any(2).sum(1)
         return (self.third > 0).all(1) & (2 * outside > self.labelled()) & (self.labelled() > 0)
 
+    def at_origin(self) -> NDArray[np.bool_]:
+        """Returns (P,) whether a labelled joint is at 0, 0, which the box does not hold: where it is not known."""
+        return (self.joints == 0).all(2).any(1) & (self.low > SLACK).any(1)
+
     def labelled(self) -> NDArray[np.int64]:
         """Returns (P,) the number of labelled joints, 0 for a crowd."""
         return (~np.isnan(self.joints[..., 0])).sum(1) * ~self.is_crowd
@@ -91,7 +96,8 @@ def check_boxes(people: Sequence[Annotation], sizes_hw: Mapping[int, tuple[int, 
         sizes_hw: of the images, by id.
 
     Raises:
-        ValueError: most boxes are corners, or fractions of the image, or have their joints elsewhere; says how to mend.
+        ValueError: most boxes are corners, or fractions of the image, or have their joints elsewhere, or areas are not
+            theirs; says how to mend.
     """
     _require_pixels(people, sizes_hw)
     parts = [_Boxes.of(people[i : i + _PART], sizes_hw) for i in range(0, len(people), _PART)]
@@ -100,7 +106,12 @@ def check_boxes(people: Sequence[Annotation], sizes_hw: Mapping[int, tuple[int, 
     votes = np.concatenate([part.votes() for part in parts])
     apart = np.concatenate([part.are_apart() for part in parts])
     labelled = sum(int((part.labelled() > 0).sum()) for part in parts)
-    return [*_note_corners(people, votes), *_note_joints(people, apart, labelled=labelled)]
+    odd = np.concatenate([odd_areas(part.area, part.third) for part in parts])
+    at_origin = np.concatenate([part.at_origin() for part in parts])
+    notes = [*_note_corners(people, votes), *_note_joints(people, apart, labelled=labelled)]
+    notes += _note_origin(people, at_origin, labelled=labelled)
+    counted = np.concatenate([~part.is_crowd for part in parts])
+    return [*notes, *_note_areas([one for one in people if not one["iscrowd"]], odd[counted])]
 
 
 def _note_corners(people: Sequence[Annotation], votes: NDArray[np.int64]) -> list[str]:
@@ -125,6 +136,29 @@ def _note_joints(people: Sequence[Annotation], is_apart: NDArray[np.bool_], *, l
     if 2 * count > labelled:
         raise ValueError(f"{doubt}; expected both in pixels of one image: check how they were exported")
     return [doubt]
+
+
+def _note_origin(people: Sequence[Annotation], is_at_origin: NDArray[np.bool_], *, labelled: int) -> list[str]:
+    if not is_at_origin.any():
+        return []
+    one, count = people[int(is_at_origin.argmax())], int(is_at_origin.sum())
+    doubt = f"{count} of {labelled} people have a labelled joint at 0, 0 and their box elsewhere, such as annotation"
+    doubt += f" {one['id']}"
+    if count > (SHARE * labelled if labelled >= LEAST else labelled - 1):
+        raise ValueError(f"{doubt}; expected 0 as third number where a joint is not known: write it")
+    return [f"{doubt}: taken as they are"]
+
+
+def _note_areas(people: Sequence[Annotation], is_odd: NDArray[np.bool_]) -> list[str]:
+    if not is_odd.any():
+        return []
+    one = people[int(is_odd.argmax())]
+    doubt = f"{is_odd.sum()} of {len(people)} areas are those of nothing in their boxes"
+    doubt += f", such as {one['area']:g} in {one['bbox']} of annotation {one['id']}"
+    if most_are_odd(is_odd):
+        advice = "write the pixels that each thing covers, or width times height of its box"
+        raise ValueError(f"{doubt}, by which small and large are told apart, and joints are measured: {advice}")
+    return [f"{doubt}: taken as they are"]
 
 
 def _such_as(people: Sequence[Annotation], which: NDArray[np.bool_]) -> str:

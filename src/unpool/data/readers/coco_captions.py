@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below
+from unpool.data.listing import as_posix, is_below
 from unpool.data.readers.boxed_images import origin_of
 from unpool.data.readers.captioned_images import (
     LEAST_COUNT,
@@ -72,7 +72,7 @@ def _captions(path: Path, part: str) -> tuple[dict[str, list[str]], int]:
     with reading(path, "COCO captions"):
         content = json.loads(read_json_text(path))
         _require_records(content)
-        images = {one["id"]: f"{part}/{one['file_name']}" for one in content["images"]}
+        images = {one["id"]: f"{part}/{as_posix(one['file_name'])}" for one in content["images"]}
         captions: dict[str, list[str]] = {}
         for one in sorted(content["annotations"], key=lambda one: (one["image_id"], one["id"])):
             if one["image_id"] not in images:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unpool.data.listing import is_below
+from unpool.data.listing import as_posix, is_below
 
 PERSON = "person"
 MOST = 1_000_000  # pixels from the corner; no image is that large
@@ -58,7 +58,7 @@ def _require_parts(content: Any) -> None:
         for position, record in enumerate(records):
             _require(part, position, record, rules)
         _require_unique(part, [record["id"] for record in records], "id")
-    _require_unique("images", [image["file_name"] for image in content["images"]], "file_name")
+    _require_unique("images", [as_posix(image["file_name"]) for image in content["images"]], "file_name")
     numbers = {part: {record["id"] for record in content[part]} for part in ("images", "categories")}
     known = {
         "image_id": _Rule(numbers["images"].__contains__, "the id of one of its images"),
@@ -160,7 +160,9 @@ _SIDE = _Rule(_is_up_to(MOST), f"1 to {MOST} pixels")
 _RULES = {
     "images": {
         "id": _WHOLE,
-        "file_name": _Rule(_is_file, "a path below the folder of the images, without '..' or a leading '/'"),
+        "file_name": _Rule(
+            _is_file, "a path below the folder of the images, with / between folders, without '..' or a leading '/'"
+        ),
         "height": _SIDE,
         "width": _SIDE,
     },

@@ -2,8 +2,8 @@
 
 Boxes are `bbox` as corners; a crowd's box is kept, with a flag. `areas` are the pixels that annotators covered. Classes
 are all categories of the file, in the order of their ids, which need not follow one another. With `masks`, polygons and
-run lengths are drawn as a mask of each thing. An image without annotations is a background. There is no labelled test
-split, so test is val.
+run lengths are drawn as a mask of each thing; one whose mask lies beside its box is left out. An image without
+annotations is a background. There is no labelled test split, so test is val.
 
 Source: Lin et al. 2014, arXiv:1405.0312; cocodataset.org, "Data format".
 """
@@ -26,6 +26,7 @@ from unpool.data.readers.box_checks import Things, require_annotated
 from unpool.data.readers.box_forms import SIZES
 from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import BoxedImages, origin_of
+from unpool.data.readers.coco_beside import in_their_boxes
 from unpool.data.readers.coco_boxes import check_boxes
 from unpool.data.readers.coco_checks import require_instances
 from unpool.data.readers.coco_regions import SHAPE, Region, draw_instance, region_of
@@ -72,6 +73,7 @@ class CocoInstances(BoxedImages):
             sizes = {one["id"]: (one["height"], one["width"]) for one in images}
             everything = sorted(content["annotations"], key=lambda one: (one["image_id"], one["id"]))
             doubts = check_boxes(everything, sizes)
+            everything, beside = in_their_boxes(everything) if masks else (everything, [])
             drawn = [region_of(one) for one in everything] if masks else []
         if not everything:
             raise DataError(
@@ -84,7 +86,7 @@ class CocoInstances(BoxedImages):
         label_of = dict(zip(names, match(list(names.values()), known, printable(path)), strict=True))
         paths = [f"{part}/{one['file_name']}" for one in images]
         _require_names(root, part, images, path)
-        annotated = {one["image_id"] for one in everything}
+        annotated = {one["image_id"] for one in content["annotations"]}
         backgrounds = require_annotated(
             paths,
             [one["id"] in annotated for one in images],
@@ -100,7 +102,7 @@ class CocoInstances(BoxedImages):
         id_of = {label: number for number, label in label_of.items()}
         has_ids = len(id_of) == len(known)  # another set's classes may be more
         self.info = DataInfo(classes=known, class_ids=tuple(id_of[i] for i in range(len(known))) if has_ids else ())
-        self.notes = [*doubts, *self.notes, *backgrounds, *case_clashes(known)]
+        self.notes = [*doubts, *beside, *self.notes, *backgrounds, *case_clashes(known)]
         self.set_files = (path,)
         self.origin = origin_of(root, split)
 

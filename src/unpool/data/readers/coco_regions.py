@@ -59,7 +59,10 @@ def region_of(one: Mapping[str, Any]) -> Region:
         raise ValueError(f"{problem}: {type(error).__name__}: {error}") from error
     for corners in polygons:
         if len(corners) % 2 or len(corners) < 6:
-            raise ValueError(f"annotation {number} has a polygon of {len(corners)} numbers; expected x, y in pairs")
+            problem = f"annotation {number} has a polygon of {len(corners)} numbers"
+            raise ValueError(
+                f"{problem}; expected a list of polygons, each [x1, y1, x2, y2, ...] of three corners or more"
+            )
         if not (np.abs(corners) < MOST).all():
             raise ValueError(
                 f"annotation {number} has a polygon beyond {MOST} pixels; expected finite positions on the image"

@@ -26,6 +26,7 @@ from unpool.data.decode import decode_image, deep_files, notes, readable
 from unpool.data.image_file import Unusable, oriented, printable
 from unpool.data.measure import Measure, require_annotated_size
 from unpool.data.readers import coco
+from unpool.data.readers.coco_beside import find_beside, note_beside
 from unpool.data.readers.coco_regions import Region, draw_region, region_of, region_or_box
 from unpool.data.readers.splits import Split
 from unpool.limits import LeastJoints
@@ -72,13 +73,14 @@ class CocoScenes:
         with coco.reading(content.path):
             self.info = _with_neck(content.info) if neck else content.info
             self._scenes = _scenes(content, neck=neck, empty=empty)
+            beside = note_beside(content.people, find_beside(content.people))
         if not any(len(scene.people) for scene in self._scenes):
             raise coco.missing_people(content, least_joints)
         self.root, self.set_files = root, (content.path,)
         self.gives: tuple[str, ...] = ("image", "people", "boxes", "areas", "ignored", "mask")
         self.names: Sequence[str] = [scene.image for scene in self._scenes]
         self.faults: list[Fault] = content.faults
-        self.notes: list[str] = content.notes
+        self.notes: list[str] = [*content.notes, *beside]
         ignored = len(content.images) - len(self._scenes)
         self.origin: dict[str, Any] = {"root": printable(root), "split": split, "ignored": ignored, "drawn": None}
         self.decoding = replace(decoding, exif=exif)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below
+from unpool.data.listing import as_posix, is_below
 from unpool.data.readers.boxed_images import origin_of, require_apart
 from unpool.data.readers.captioned_images import (
     LEAST_COUNT,
@@ -96,7 +96,7 @@ def _files(root: Path, split: Split) -> tuple[Path, dict[str, Path]]:
 def _listed(root: Path, path: Path) -> list[str]:
     """Returns the images of a list; raises DataError where one is named twice or leaves the root, or there is none."""
     name = printable(path.relative_to(root).as_posix())
-    images = [line.strip() for line in read_text(path, errors="replace").splitlines() if line.strip()]
+    images = [as_posix(line.strip()) for line in read_text(path, errors="replace").splitlines() if line.strip()]
     if outside := [image for image in images if not is_below(image)]:
         raise DataError(f"{name} lists {quoted(shortened(outside[0]))}; expected names of image files")
     if twice := [image for image, times in Counter(images).items() if times > 1]:

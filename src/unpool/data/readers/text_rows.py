@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below
+from unpool.data.listing import as_posix, is_below
 from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.captioned_images import only_one
 from unpool.data.readers.csv_rows import delimiter_of
@@ -71,6 +71,7 @@ def read_text_rows(root: Path, path: Path, *, folders: Sequence[str]) -> list[Te
             raise DataError(f"{where}: has no {'text' if file else 'file'}: write it, or take the line out")
         if not is_below(file):
             raise DataError(f"{where}: the file is {quoted(printable(file))}; expected a path below data.root")
+        file = as_posix(file)
         held = [f"{folder}{file}" for folder in folders if (root / folder / file).is_file()]
         rows.append(TextRow(where, held[0] if held else f"{folders[0]}{file}", content))
     return rows

@@ -72,7 +72,8 @@ class Voc(BoxedImages):
         super().__init__(root, images, _sizes(root, images, files, decoding), things, decoding=decoding)
         self.info = DataInfo(classes=known)
         self.faults = [*listed.faults, *(one for image in kept if isinstance(one := files[image], Fault))]
-        self.notes += [*backgrounds, *_counted_from_zero(images, files), *case_clashes(known)]
+        self.notes += [*backgrounds, *_counted_from_zero(images, files)]
+        self.notes += [*_named_otherwise(files), *case_clashes(known)]
         annotated = [_annotation(image) for image, one in files.items() if one is not None]
         self.set_files = (*listed.set_files, *(root / file for file in annotated))
         self.origin = origin_of(root, split, ignored=listed.ignored, drawn=listed.drawn)
@@ -141,3 +142,16 @@ def _counted_from_zero(images: Sequence[str], files: _Files) -> list[str]:
         return []
     doubt = f"{len(zero)} annotation files have boxes that begin at 0, such as {printable(_annotation(zero[0]))}"
     return [f"{doubt}: VOC counts from 1, and all boxes are read so; if this set counts from 0, they lie 1 pixel off"]
+
+
+def _named_otherwise(files: _Files) -> list[str]:
+    """Returns a sentence on annotation files that say to be of another image of the set."""
+    annotated = {image: one.filename for image, one in files.items() if isinstance(one, VocFile)}
+    stems = {PurePosixPath(image).stem for image in annotated}
+    stated = {image: PurePosixPath(name.replace("\\", "/")).stem for image, name in annotated.items()}
+    others = [image for image, stem in stated.items() if stem in stems and stem != PurePosixPath(image).stem]
+    if not others:
+        return []
+    example = f"{printable(_annotation(others[0]))}, which names {printable(annotated[others[0]])}"
+    doubt = f"{len(others)} annotation files name another image of the set in <filename>, such as {example}"
+    return [f"{doubt}: each is taken for the image of its own name; if files were renamed, look at some boxes"]

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import Listing, is_below, walk
+from unpool.data.listing import Listing, as_posix, is_below, is_image_name, walk
 from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.split_names import lists_of_splits
@@ -65,7 +65,7 @@ def find_images(root: Path, split: Split, drawn: Drawn) -> Listed:
     else:
         raise missing_boxes(root, split, [f"{LISTS}/{split}.txt"], "voc")
     names = {name: _read_list(path) for name, path in paths.items()}
-    require_apart(root, names, source)
+    require_apart(root, {name: list(map(_image, listed)) for name, listed in names.items()}, source)
     images, faults = _find_files(names[source], listing, paths[source].name)
     if not images:
         problem = f"{printable(paths[source])} names no image of {IMAGES}, such as {quoted(names[source][0])}"
@@ -88,10 +88,10 @@ def _find_lists(root: Path) -> dict[str, Path]:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+        names = [as_posix(line.strip()) for line in read_text(path).splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise DataError(f"{printable(path)}: cannot read ({error}); save it as UTF-8 text") from error
-    twice = [name for name, times in Counter(names).items() if times > 1]
+    twice = [name for name, times in Counter(map(_image, names)).items() if times > 1]
     outside = [name for name in names if not is_below(name)]
     if not names or twice or outside:
         problem = "holds nothing" if not names else f"holds {quoted((twice or outside)[0])}{' twice' if twice else ''}"
@@ -116,6 +116,11 @@ def _find_files(names: Sequence[str], listing: Listing, name_of_list: str) -> tu
     images = [f"{IMAGES}/{files[name][0]}" for name in names if name in files]
     reason = f"there is no such image; {LISTS}/{name_of_list} lists it"
     return images, [Fault(printable(f"{IMAGES}/{name}"), reason) for name in names if name not in files]
+
+
+def _image(name: str) -> str:
+    """Returns a name of a list without the suffix of an image, which it may have."""
+    return _stem(name) if is_image_name(name) else name
 
 
 def _stem(file: str) -> str:

@@ -19,6 +19,7 @@ DEEPEST = 64  # tags within one another; VOC has five
 MOST_BYTES = 64 << 20  # of a file: 200,000 objects
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _OBJECT = ("annotation", "object")
+_FILE = ("annotation", "filename")
 _WANTED = {
     ("annotation", "size", "width"),
     ("annotation", "size", "height"),
@@ -41,6 +42,7 @@ class VocFile(NamedTuple):
 
     size_hw: tuple[int, int]
     objects: tuple[VocObject, ...]
+    filename: str = ""  # of its image, which need not be so: sets are renamed
 
 
 def read_voc_file(path: Path) -> VocFile:
@@ -100,6 +102,8 @@ class _Tags:
             if name in values:
                 raise Unreadable(printable(self._path), f"{self._where()}<{name}> stands twice")
             values[name] = "".join(self._text).strip()
+        elif tuple(self._open) == _FILE:
+            self._size.setdefault(name, "".join(self._text).strip())
         self._open.pop()
         self._text.clear()
 
@@ -108,7 +112,8 @@ class _Tags:
         height, width = (number_of(side) for side in sides)
         if not (height and width and 0 < height <= FARTHEST and 0 < width <= FARTHEST):
             raise Unreadable(printable(self._path), f"<size> is {quoted(sides[1])}x{quoted(sides[0])} pixels")
-        return VocFile((int(height), int(width)), tuple(map(self._object, range(len(self._objects)))))
+        objects = tuple(map(self._object, range(len(self._objects))))
+        return VocFile((int(height), int(width)), objects, self._size.get("filename", ""))
 
     def _object(self, index: int) -> VocObject:
         values, where = self._objects[index], f"object {index + 1}: "

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from unpool.data.image_file import printable
-from unpool.data.listing import is_below, is_image_name, subfolders, walk
+from unpool.data.listing import as_posix, is_below, is_image_name, subfolders, walk
 from unpool.data.readers.box_layouts import missing_boxes
 from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.split_names import SPLIT_NAMES, has_image, split_meant
@@ -163,7 +163,7 @@ class _Search:
                     "with / between folders"
                 )
             if (self._root / file).is_file():
-                files.append(file)
+                files.append(as_posix(file))
             else:
                 self.faults.append(Fault(printable(file), f"there is no such image; {printable(path)} lists it"))
         return files
