@@ -17,9 +17,10 @@ from unpool.recipe.settings import Data, Model, Train
 @pytest.mark.parametrize("name", recipe_names())
 def test_text_is_the_same_recipe_with_help_for_every_key(name, tmp_path):
     recipe = load_recipe(name)
-    (tmp_path / "all.yaml").write_text(explain(recipe))
+    text = explain(recipe)
+    (tmp_path / "all.yaml").write_text(text)
     assert load_recipe(tmp_path / "all.yaml") == recipe
-    lines = explain(recipe).splitlines()
+    lines = text.splitlines()
     bare = [
         line
         for above, line in pairwise(lines)
@@ -43,7 +44,7 @@ def test_help_is_the_first_sentence_of_the_docstring_with_the_words_to_choose_fr
     shown = " ".join(explain(load_recipe("folder_resnet18")).replace("\n  #   ", " ").split())
     for text in (
         "over all steps, after the warm-up: constant, step, cosine, poly, onecycle, plateau schedule: cosine",
-        "the format of the data: box_scenes, boxes_csv, camvid, cifar, ",
+        "the format of the data: box_scenes, boxes_csv, camvid, captions_csv, cifar, ",
         "channels of the stem and width of the first stage; it doubles with each stage width: 64",
         "folders with other names are refused # classes:",
         "batch: 32 # images per step, before accumulation ",

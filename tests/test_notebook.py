@@ -31,6 +31,7 @@ def executed(tmp_path_factory):
     return notebook, folder
 
 
+@pytest.mark.slow
 def test_cells_show_scores_pictures_and_what_is_done(executed):
     notebook, _ = executed
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -45,6 +46,7 @@ def test_cells_show_scores_pictures_and_what_is_done(executed):
     assert "<progress" not in shown  # the bar is gone at the end
 
 
+@pytest.mark.slow
 def test_no_process_is_left(executed):
     _, folder = executed
     commands = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]

@@ -37,17 +37,8 @@ def test_each_task_has_a_program_of_twenty_lines() -> None:
     assert max(lengths.values()) <= 20
 
 
-# the verbs that they call are tested each time
-LONG = ("captions", "detection", "flow", "instances", "people_in_boxes", "pose", "segmentation", "stereo")
-
-
-@pytest.mark.parametrize(
-    "task",
-    [
-        pytest.param(task, marks=pytest.mark.slow if task in LONG else ())
-        for task in sorted(set(PRINTED) - {"classification"})
-    ],
-)
+@pytest.mark.slow  # the verbs that they call are tested each time
+@pytest.mark.parametrize("task", sorted(set(PRINTED) - {"classification"}))
 def test_program_runs_as_it_stands(task: str, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

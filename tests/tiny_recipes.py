@@ -1,6 +1,9 @@
 """What makes a shipped recipe run in seconds: overrides, and which tiny set it takes."""
 
+import pytest
+
 from unpool.models import known_options
+from unpool.recipe import load_recipe, recipe_names
 
 SMALL = {
     "train.epochs": 1,
@@ -12,6 +15,18 @@ SMALL = {
     "data.workers": 0,
 }
 FITTED = ("bccd_rcnn_svm",)  # by `probe` on a trained network, and not trained
+
+
+def one_of_each_kind(without=()):
+    """All recipes, of which one of each reader and task is run each time, and the others with the slow tests."""
+    params, seen = [], set()
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        kind = (recipe.data.reader, recipe.task.name)
+        if name not in without:
+            params.append(pytest.param(name, marks=pytest.mark.slow if kind in seen else ()))
+            seen.add(kind)
+    return params
 
 
 def smaller(recipe):
@@ -26,12 +41,12 @@ def smaller(recipe):
             small[f"data.{size}"] = [side, side]
     if recipe.data.shorter is not None:
         small |= {"data.shorter": side, "data.longest": 2 * side}
-    small |= _unplanned(recipe)
+    small |= _unplanned(recipe) | _paired(recipe)
     options = known_options(recipe.model.name, backbone=recipe.model.backbone)
     small |= {f"model.{name}": 4 for name in ("width", "lanes") if name in options}
     widths = ("neck_width", "head_width", "extra_width", "mask_width", "joint_width", "hidden")
     small |= {f"model.{name}": 8 for name in widths if name in options}
-    if "grid" in options:
+    if isinstance(options.get("grid"), tuple | list):  # of cells; that of an embedder is the side of a pooling
         small["model.grid"] = [1, 2]
     if "depth" in options:
         small["model.depth"] = 2
@@ -45,6 +60,11 @@ def _of_people(recipe):
     if "p_times_k" not in recipe.data.order:
         return {}
     return {"train.batch": 8, "data.order": {"p_times_k": {"per_class": 4}}}
+
+
+def _paired(recipe):
+    """Batches of evaluation in which there are pairs."""
+    return {"train.eval_batch": 8} if recipe.task.name == "embedding" else {}
 
 
 def _unplanned(recipe):

@@ -6,19 +6,13 @@ from inspect import signature
 import pytest
 import torch
 
-from tests.tiny_recipes import FITTED, SMALL, smaller, tree_of
+from tests.tiny_recipes import FITTED, SMALL, one_of_each_kind, smaller, tree_of
 from tests.tiny_trees import WRITERS, write_tree
 from unpool import run
 from unpool.data.readers import READERS
 from unpool.ops.skeleton import LSP, LSP_LIMBS
-from unpool.recipe import load_recipe, recipe_names
+from unpool.recipe import load_recipe
 from unpool.types import DataInfo
-
-
-def some_slow(names):
-    """Those of whole training sets, and ResNet-56, differ from the short ones, and ResNet-20, in numbers only."""
-    is_slow = {name: name.endswith("_full") or name == "cifar10_resnet56" for name in names}
-    return [pytest.param(name, marks=pytest.mark.slow) if is_slow[name] else name for name in is_slow]
 
 
 def plain_sets(recipe):
@@ -54,7 +48,7 @@ def plain_sets(recipe):
     return {"task": recipe.task.name, "train": pairs[:8], "val": pairs[8:], "classes": classes}
 
 
-@pytest.mark.parametrize("name", some_slow(name for name in recipe_names() if name not in FITTED))
+@pytest.mark.parametrize("name", one_of_each_kind(FITTED))
 def test_recipe_trains_one_epoch_and_leaves_a_whole_run(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     recipe = load_recipe(name, {"data.root": str(tmp_path)})

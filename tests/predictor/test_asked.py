@@ -98,6 +98,9 @@ def test_folder_that_exists_is_never_chosen(tmp_path):
 
 BRIEFS = {
     "captions": ({"caption": "a dog runs", "score": -3.5}, "a dog runs"),
+    "embedding": ({"embedding": [0.6, 0.8]}, "an embedding of 2 numbers"),
+    "stereo": ({"disparity": "a.png", "checked_share": 0.755}, "a.png, 76% confirmed by the right image"),
+    "flow": ({"flow": "a.flo", "mean_length": 1.5}, "a.flo, 1.5 pixels in the mean"),
     "reading": ({"text": "1307", "score": -0.1}, "1307"),
     "classification": ({"class": "bee", "score": 0.934}, "bee 0.93"),
     "segmentation": ({"shares": {"ant": 0.0, "bee": 0.6, "wasp": 0.0, "fly": 0.4}}, "bee 60%, fly 40%"),

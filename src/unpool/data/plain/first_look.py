@@ -67,7 +67,7 @@ def look_at(dataset: Any, indices: Sequence[int], gives: Sequence[str], *, part:
 
 
 def _orientation(image: Any) -> int:
-    """The EXIF orientation of an image, or of one of a pair, which Pillow keeps through most operations; 1 without one."""
+    """The EXIF orientation of an image, or of one of a pair; Pillow keeps it through most operations. 1 without one."""
     if isinstance(image, list | tuple):
         return next((number for one in image if (number := _orientation(one)) != 1), 1)
     return orientation_of(image, BytesIO()).number if isinstance(image, Image.Image) else 1

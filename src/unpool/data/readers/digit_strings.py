@@ -38,7 +38,7 @@ class DigitStrings(Generated):
         classes: names of the digits, as in a training run: "0" to "9".
         seed: of the strings.
         count: number of images, at most 1,000,000, by default 20,000 for training, 1000 for val, 2000 for test.
-        longest: digits of a string, 1 to 12; each length from 1 on is as frequent.
+        most_digits: digits of a string, 1 to 12; each length from 1 on is as frequent.
         clutter: pieces of other digits for each digit that there is room for.
         decoding: with 1 channel, or with 3, for which the grey channel is repeated.
     """
@@ -53,18 +53,18 @@ class DigitStrings(Generated):
         classes: tuple[str, ...] | None = None,
         seed: Seed = 0,
         count: Annotated[int, MANY] | None = None,
-        longest: Annotated[int, Interval(ge=1, le=12)] = 6,
+        most_digits: Annotated[int, Interval(ge=1, le=12)] = 6,
         clutter: Annotated[int, Interval(ge=0, le=20)] = 3,
         decoding: Decoding = GREY,
     ) -> None:
         super().__init__("strings of digits", split, _SPLITS, seed=seed, count=count, side=HEIGHT)
-        if not (1 <= longest <= 12 and 0 <= clutter <= 20):
-            raise RecipeError(f"data.longest is {longest} and clutter {clutter}; expected 1 to 12, and 0 to 20")
+        if not (1 <= most_digits <= 12 and 0 <= clutter <= 20):
+            raise RecipeError(f"data.most_digits is {most_digits} and clutter {clutter}; expected 1 to 12, and 0 to 20")
         mnist = Mnist(require_root(root), "test" if split == "test" else "train", classes=classes, decoding=decoding)
         self.info = DataInfo(classes=mnist.info.classes)
         self._channels = decoding.channels
         self._digits, self._labels = _part(mnist, split)
-        self._longest, self._clutter = longest, clutter
+        self._most, self._clutter = most_digits, clutter
         self.root, self.set_files = mnist.root, mnist.set_files
         self.origin["root"] = mnist.origin["root"]
 
@@ -77,19 +77,19 @@ class DigitStrings(Generated):
     def measure(self, index: int) -> Measure:
         """Returns the size of an image, the same for all."""
         width = self._width
-        return Measure((HEIGHT, width), self._channels * HEIGHT * width + 8 * self._longest)
+        return Measure((HEIGHT, width), self._channels * HEIGHT * width + 8 * self._most)
 
     @property
     def _width(self) -> int:
-        return STEP * self._longest + DIGIT
+        return STEP * self._most + DIGIT
 
     def _drawn(self, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Returns the image (HEIGHT, width) and the digits from left to right."""
         width = self._width
         ink = _light(rng, width)
-        for _ in range(self._clutter * self._longest):
+        for _ in range(self._clutter * self._most):
             self._add_piece(ink, rng)
-        length = int(rng.integers(1, self._longest + 1))
+        length = int(rng.integers(1, self._most + 1))
         chosen = rng.integers(len(self._digits), size=length)
         room = width - DIGIT - STEP * (length - 1)
         left = int(rng.integers(room + 1))
