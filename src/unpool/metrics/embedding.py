@@ -145,9 +145,13 @@ class _Pairs:
 
     def beside(self, other: "_Pairs") -> "_Pairs":
         """These and the other pairs."""
-        mine, others = ((one.distance, one.is_same, one.people, one.fold) for one in (self, other))
-        joined = (np.concatenate(both) for both in zip(mine, others, strict=True))
-        return _Pairs(*joined, self.lost + other.lost)
+        return _Pairs(
+            distance=np.concatenate([self.distance, other.distance]),
+            is_same=np.concatenate([self.is_same, other.is_same]),
+            people=np.concatenate([self.people, other.people]),
+            fold=np.concatenate([self.fold, other.fold]),
+            lost=self.lost + other.lost,
+        )
 
     def where(self, chosen: Bools) -> "_Pairs":
         return _Pairs(self.distance[chosen], self.is_same[chosen], self.people[chosen], self.fold[chosen], self.lost)

@@ -77,7 +77,8 @@ class PairedPeople(PersonImages):
         check_pairs(root, pairs, listing)
         _require_strangers(pairs, [*known, *kept], listing)
         every = [*pairs, *draw_pairs({person: people[person] for person in held})]
-        super().__init__(root, paired(every), pairs=every, **(parts | {"faults": album.faults}))
+        parts["faults"] = album.faults
+        super().__init__(root, paired(every), pairs=every, **parts)
 
 
 def require_known(learned: Sequence[str], classes: Sequence[str], listing: str) -> None:
