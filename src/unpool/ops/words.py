@@ -32,7 +32,7 @@ def words_of(caption: str) -> tuple[str, ...]:
 
 
 def is_text(caption: str) -> bool:
-    """Whether all of a text is characters; JSON can hold halves of some, which no file can.
+    r"""Whether all of a text is characters; JSON can hold halves of some, which no file can.
 
     >>> is_text("caf\u00e9"), is_text("\ud83d")
     (True, False)
