@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unpool.errors import DataError
-from unpool.metrics.matching import MOST
+from unpool.ops.boxes import COUNTED
 from unpool.ops.targets import CLASS_TARGETS
 from unpool.types import IGNORE, Sample
 
@@ -147,12 +147,12 @@ class LabelCounts:
 
     def sentence_of_crowded(self, part: str) -> str:
         """Says where an image has more boxes of a class than COCO's scores count answers; empty where none has."""
-        if self._most.max(initial=0) <= MOST:
+        if self._most.max(initial=0) <= COUNTED:
             return ""
         largest = int(self._most.argmax())
         return (
             f"an image of the {part} set has {self._most[largest]:,} boxes of '{self.classes[largest]}', and COCO's "
-            f"scores count the {MOST} surest answers of a class in an image, so that no network reaches 1"
+            f"scores count the {COUNTED} surest answers of a class in an image, so that no network reaches 1"
         )
 
 

@@ -16,12 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from unpool.metrics.detection_record import DetectionRecord, Detections
-from unpool.ops.boxes import areas, iou, overlaps
+from unpool.ops.boxes import COUNTED, areas, iou, overlaps
 
 Rule = Literal["coco", "voc"]
 RIGHT = 0.5  # the least IoU
 WRONG, UNCOUNTED = -1, -2  # in place of the index of a thing
-MOST = 100  # detections of a class in an image that COCO counts
 _RECALLS = np.linspace(0, 1, 101)
 
 
@@ -39,7 +38,7 @@ def match(image: Detections, rule: Rule = "coco") -> NDArray[np.int64]:
     matched = np.full(len(image.labels), WRONG, np.int64)
     shares, ignored, crowd = _shares(image), image.truth.ignored, image.truth.crowd
     labels = np.unique(image.labels)
-    if len(image.labels) <= MOST:  # else the limit holds for classes of which there is nothing, too
+    if len(image.labels) <= COUNTED:  # else the limit holds for classes of which there is nothing, too
         labels = np.intersect1d(labels, image.truth.labels)
     for label in labels:
         rows, columns = np.flatnonzero(image.labels == label), np.flatnonzero(image.truth.labels == label)
@@ -59,8 +58,8 @@ def _shares(image: Detections) -> NDArray[np.float64]:
 def _by_coco(shares: NDArray[np.float64], ignored: NDArray[np.bool_], crowd: NDArray[np.bool_]) -> list[int]:
     """The column of each row, the best detection first; of equal things the last, as pycocotools takes them."""
     is_free, near = np.ones(len(ignored), bool), shares >= RIGHT
-    matched = [WRONG] * len(shares[:MOST]) + [UNCOUNTED] * len(shares[MOST:])
-    for row in np.flatnonzero(near[:MOST].any(1)).tolist():
+    matched = [WRONG] * len(shares[:COUNTED]) + [UNCOUNTED] * len(shares[COUNTED:])
+    for row in np.flatnonzero(near[:COUNTED].any(1)).tolist():
         for group in (is_free & ~ignored, (is_free | crowd) & ignored):
             columns = np.flatnonzero(group & near[row])
             if len(columns):

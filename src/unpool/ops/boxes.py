@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+COUNTED = 100  # answers of a class in an image that COCO's scores count, the surest
 LARGEST = math.log(1000 / 16)  # of a logarithm of sides, so that none overflows; Detectron's limit
 
 
