@@ -1,4 +1,4 @@
-"""Trains and asks the same Faster R-CNN (ResNet-50, pyramid) with Unpool and with torchvision, in turns.
+"""Trains and asks the same Faster and Mask R-CNN (ResNet-50, pyramid) with Unpool and with torchvision, in turns.
 
 Both get the same generated scenes, already of the size of the network's input, the same batch, and weights that are
 drawn anew. torchvision's step is that of its reference scripts (references/detection/engine.py): eager float32, SGD
@@ -23,19 +23,21 @@ from torch import Tensor
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 from unpool.cli.environment import SETTINGS, prepare_torch
 
-NETWORK, CLASSES, SEED, WARM_UP = "fasterrcnn_resnet50_fpn", 3, 0, 2
+NETWORKS = {"fasterrcnn": "Faster R-CNN", "maskrcnn": "Mask R-CNN"}
+TASKS = {"fasterrcnn": "detection", "maskrcnn": "instances"}
+CLASSES, SEED, WARM_UP = 3, 0, 2
 MARK = "seconds:"  # before what a process says of its turn
 
 RECIPE = """
 about: Generated scenes, one batch again and again.
-data: {{reader: box_scenes, count: {batch}, side: {side}, workers: 0}}
-model: {{name: {network}, norms: trained}}
-task: {{name: detection}}
+data: {{reader: box_scenes, masks: {masks}, count: {batch}, side: {side}, workers: 0}}
+model: {{name: {network}_resnet50_fpn, norms: trained}}
+task: {{name: {task}}}
 train: {{epochs: 1000, batch: {batch}, optimizer: sgd, lr: 1e-4, momentum: 0.9, weight_decay: 1e-4, schedule: constant}}
 """
 
 
-def ours(side: int, batch: int, steps: int) -> None:
+def ours(network: str, side: int, batch: int, steps: int) -> None:
     """Answers each turn by a training step of `unpool.train`, and `steps` of them later by what `predict` runs."""
     import unpool
     from benchmarks.ours import Enough, Repeat
@@ -64,7 +66,9 @@ def ours(side: int, batch: int, steps: int) -> None:
     turns = Turns()
     with tempfile.TemporaryDirectory() as folder, suppress(Enough):
         recipe = Path(folder, "detector.yaml")
-        recipe.write_text(RECIPE.format(network=NETWORK, side=side, batch=batch))
+        has_masks = "true" if network == "maskrcnn" else "false"
+        filled = RECIPE.format(network=network, task=TASKS[network], masks=has_masks, side=side, batch=batch)
+        recipe.write_text(filled)
         unpool.train(recipe, run=Path(folder, "run"), callbacks=[turns])
     job = turns.job
     job.learned.eval()
@@ -77,19 +81,21 @@ def ours(side: int, batch: int, steps: int) -> None:
     take_turns(answer, steps)
 
 
-def theirs(side: int, batch: int, steps: int) -> None:
+def theirs(network: str, side: int, batch: int, steps: int) -> None:
     """Answers each turn by torchvision's reference step, and `steps` of them later by its answer."""
     from torchvision.models import detection
 
     from unpool.data.box_scenes import BoxScenes
 
     torch.manual_seed(SEED)
-    scenes = [BoxScenes(None, "train", count=batch, side=side)[number] for number in range(batch)]
+    has_masks = network == "maskrcnn"
+    scenes = [BoxScenes(None, "train", count=batch, side=side, masks=has_masks)[number] for number in range(batch)]
     images = [scene["image"].float() / 255 for scene in scenes]
     targets = [{"boxes": scene["boxes"], "labels": scene["labels"] + 1} for scene in scenes]
-    model = detection.fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=side, max_size=side
-    )
+    for target, scene in zip(targets, scenes, strict=True):
+        target |= {"masks": scene["masks"].byte()} if has_masks else {}
+    make = detection.maskrcnn_resnet50_fpn if has_masks else detection.fasterrcnn_resnet50_fpn
+    model = make(weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=side, max_size=side)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
 
     def train() -> None:
@@ -130,10 +136,10 @@ def say(began: float) -> None:
 class Side:
     """A process that calls what it times once each turn."""
 
-    def __init__(self, who: str, options: argparse.Namespace, cache: Path) -> None:
+    def __init__(self, who: str, network: str, options: argparse.Namespace, cache: Path) -> None:
         environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **(SETTINGS if who == "ours" else {})}
         numbers = [f"--{name}={getattr(options, name)}" for name in ("side", "batch", "steps")]
-        command = [sys.executable, "-m", "benchmarks.detector_speed", "--who", who, *numbers]
+        command = [sys.executable, "-m", "benchmarks.detector_speed", "--who", who, network, *numbers]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
 
@@ -149,30 +155,39 @@ class Side:
         raise RuntimeError(f"a process ended early, with exit code {self.process.wait()}: its message is above")
 
 
+def rows_of(network: str, options: argparse.Namespace, cache: Path) -> list[Row]:
+    """The step and the answer of one network."""
+    rows, sides = [], [Side(who, network, options, cache) for who in ("ours", "theirs")]
+    for name in ("training step", "answer"):
+        turns = [[side.turn() for side in sides] for _ in range(WARM_UP + options.steps)][WARM_UP:]
+        own, other = (statistics.median(times) for times in zip(*turns, strict=True))
+        lowest, _, highest = statistics.quantiles([theirs / ours for ours, theirs in turns])
+        images = f"{options.batch} images of {options.side}"
+        what = f"{NETWORKS[network]}, ResNet-50 and a pyramid, {images}, {name}, s"
+        ratio = f"{other / own:.2f} times (half of all turns: {lowest:.2f} to {highest:.2f})"
+        rows.append(Row(what=what, figure=f"{own:.2f}", reference=f"{other:.2f} (torchvision): {ratio}"))
+        print(f"{what}: {own:.2f}, {rows[-1].reference}", flush=True)
+    for side in sides:
+        side.process.wait()
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--steps", type=int, default=15, help="timed ones of each kind")
     parser.add_argument("--json", type=Path, default=RESULTS / "detector_speed.json")
-    parser.add_argument("--who", choices=("ours", "theirs"), help="internal: be one of the processes")
+    parser.add_argument("--who", nargs=2, help="internal: be one of the processes, of one network")
     options = parser.parse_args(arguments)
     if options.who:
-        (ours if options.who == "ours" else theirs)(options.side, options.batch, options.steps)
+        who, network = options.who
+        (ours if who == "ours" else theirs)(network, options.side, options.batch, options.steps)
         return 0
     began_s, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory() as cache:
-        sides = [Side(who, options, Path(cache)) for who in ("ours", "theirs")]
-        for name in ("training step", "answer"):
-            turns = [[side.turn() for side in sides] for _ in range(WARM_UP + options.steps)][WARM_UP:]
-            own, other = (statistics.median(times) for times in zip(*turns, strict=True))
-            lowest, _, highest = statistics.quantiles([theirs / ours for ours, theirs in turns])
-            what = f"Faster R-CNN, ResNet-50 and a pyramid, {options.batch} images of {options.side}, {name}, s"
-            ratio = f"{other / own:.2f} times (half of all turns: {lowest:.2f} to {highest:.2f})"
-            rows.append(Row(what=what, figure=f"{own:.2f}", reference=f"{other:.2f} (torchvision): {ratio}"))
-            print(f"{what}: {own:.2f}, {rows[-1].reference}", flush=True)
-        for side in sides:
-            side.process.wait()
+        for network in NETWORKS:
+            rows += rows_of(network, options, Path(cache))
     command, wall_s = "python -m benchmarks.detector_speed", time.monotonic() - began_s
     write_result(options.json, rows, command=command, seed=SEED, wall_s=wall_s)
     return 0
