@@ -16,5 +16,5 @@ class Moving(torch.utils.data.Dataset):  # a data set of your own: ((first frame
         return (wall[:, 2:66, 2:66], wall[:, y : y + 64, x : x + 64]), flow
 
 
-sets = {"train": Moving(75, seed=0), "val": Moving(25, seed=1)}
-print(f"off by {unpool.train(task='flow', overrides=['model.width=8'], epochs=2, **sets)['epe']:.2f} pixels")
+train, val = Moving(75, seed=0), Moving(25, seed=1)
+print(f"off by {unpool.train(task='flow', overrides=['model.width=8'], train=train, val=val, epochs=2)['epe']:.2f}")

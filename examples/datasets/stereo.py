@@ -15,5 +15,5 @@ class Walls(torch.utils.data.Dataset):  # a data set of your own: ((left image, 
         return (self.walls[index, :, :, :64], self.walls[index, :, :, shift : shift + 64]), torch.full((32, 64), shift)
 
 
-sets = {"train": Walls(32, seed=0), "val": Walls(8, seed=1)}
-print(f"3 pixels off: {unpool.train(task='stereo', epochs=2, **sets)['bad3']:.0%}")
+train, val = Walls(32, seed=0), Walls(8, seed=1)
+print(f"3 pixels off: {unpool.train(task='stereo', train=train, val=val, epochs=2)['bad3']:.0%}")

@@ -65,7 +65,7 @@ class Kitti(ImageTwos):
         pairs = drawn_twos(root, twos, split, Drawn.of(val_share, seed, together), layout=layout)
         super().__init__(root, pairs.of_split, decoding=decoding, what="KITTI's")
         self._target = target
-        self.gives = ("image", target, "hidden")
+        self.gives: tuple[str, ...] = ("image", target, "hidden")
         self.target_bytes = 5 if target == "disparity" else 9
         self.faults, self.origin = pairs.faults, pairs.origin
 

@@ -66,7 +66,7 @@ class Middlebury(ImageTwos):
         super().__init__(root, pairs.of_split, decoding=decoding, what="Middlebury's")
         knows_hidden = self._has_mask or self._has_right
         others = ("other_disparity", "other_hidden") if self._has_right else ()
-        self.gives = ("image", "disparity", *(("hidden",) if knows_hidden else ()), *others)
+        self.gives: tuple[str, ...] = ("image", "disparity", *(("hidden",) if knows_hidden else ()), *others)
         self.target_bytes = 4 + knows_hidden + 5 * self._has_right
         self.faults, self.origin = pairs.faults, pairs.origin
         if not knows_hidden:
