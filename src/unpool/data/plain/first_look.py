@@ -147,7 +147,7 @@ def _check_pairs(looked: Sequence[Values], setting: Setting, *, part: str) -> No
             people += joints_outside(boxes, joints)[~joints.isnan().any(2).all(1)].tolist()
             count += len(joints)
     check_pairs(masks, what=f"masks of {part}")
-    if most_are_odd(np.array(odd, bool)):
+    if most_are_odd(sum(odd), len(odd)):
         raise DataError(
             f"{sum(odd)} of {len(odd)} areas of {part} are those of nothing in their boxes, by which small and large "
             "are told apart and joints are measured: give the pixels that each thing covers, or leave areas out"

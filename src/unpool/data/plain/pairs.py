@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unpool.data.readers.box_forms import LEAST, SHARE, SLACK
+from unpool.data.readers.box_forms import SLACK, most_are_odd
 from unpool.errors import DataError
 
 
@@ -49,7 +49,7 @@ def check_pairs(outside: Sequence[bool], *, what: str) -> None:
         DataError: they do.
     """
     count, odd = len(outside), sum(outside)
-    if odd > (SHARE * count if count >= LEAST else max(count - 1, 0)):
+    if most_are_odd(odd, count):
         raise DataError(
             f"{odd} of {count} {what} lie for the most part outside of their boxes: give both in the same order and "
             "in pixels of the image of the sample, and let each transform have all of them"

@@ -78,9 +78,13 @@ def odd_areas(areas: NDArray[np.floating], sides: NDArray[np.floating]) -> NDArr
     return (sides > 0).all(1) & ((areas < COVERED * sides.prod(1)) | (areas > most))
 
 
-def most_are_odd(odd: NDArray[np.bool_]) -> bool:
-    """Whether so many of a set are odd that they are no slips: more than a tenth of many, or all of a few."""
-    return bool(odd.sum() > (SHARE * len(odd) if len(odd) >= LEAST else max(len(odd) - 1, 0)))
+def most_are_odd(odd: int, count: int) -> bool:
+    """Whether so many of a set are odd that they are no slips: more than a tenth of many, or all of a few.
+
+    >>> most_are_odd(3, 20), most_are_odd(2, 20), most_are_odd(3, 3), most_are_odd(2, 3)
+    (True, False, True, False)
+    """
+    return odd > (SHARE * count if count >= LEAST else max(count - 1, 0))
 
 
 def fit(boxes: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -51,7 +51,7 @@ def note_beside(things: Sequence[Annotation], outside: Sequence[bool]) -> list[s
     example = things[outside.index(True)]["id"]
     doubt = f"{sum(outside)} of {drawn.sum()} segmentations lie for the most part outside of their boxes"
     doubt += f", such as that of annotation {example}"
-    if most_are_odd(np.array(outside, bool)[drawn]):
+    if most_are_odd(int(np.array(outside, bool)[drawn].sum()), int(drawn.sum())):
         raise ValueError(
             f"{doubt}; expected x before y, on an image of the size that the file says, and run lengths column by "
             "column: check how they were exported"

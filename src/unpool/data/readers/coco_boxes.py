@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unpool.data.readers.box_forms import LEAST, SHARE, most_are_odd, odd_areas
+from unpool.data.readers.box_forms import SLACK, most_are_odd, odd_areas
 from unpool.data.readers.coco_regions import extent_of
 
-SLACK = 1.0  # pixel by which annotators round
 _OUTSIDE = 0.1  # of a side of the box, by which joints may lie beyond it: COCO's do in 1 of 200 people
 _SIDE = 8  # pixels; an image of less may have a box of one pixel
 _PART = 1 << 15  # people whose joints are compared at once
@@ -144,7 +143,7 @@ def _note_origin(people: Sequence[Annotation], is_at_origin: NDArray[np.bool_], 
     one, count = people[int(is_at_origin.argmax())], int(is_at_origin.sum())
     doubt = f"{count} of {labelled} people have a labelled joint at 0, 0 and their box elsewhere, such as annotation"
     doubt += f" {one['id']}"
-    if count > (SHARE * labelled if labelled >= LEAST else labelled - 1):
+    if most_are_odd(count, labelled):
         raise ValueError(f"{doubt}; expected 0 as third number where a joint is not known: write it")
     return [f"{doubt}: taken as they are"]
 
@@ -155,7 +154,7 @@ def _note_areas(people: Sequence[Annotation], is_odd: NDArray[np.bool_]) -> list
     one = people[int(is_odd.argmax())]
     doubt = f"{is_odd.sum()} of {len(people)} areas are those of nothing in their boxes"
     doubt += f", such as {one['area']:g} in {one['bbox']} of annotation {one['id']}"
-    if most_are_odd(is_odd):
+    if most_are_odd(int(is_odd.sum()), len(is_odd)):
         advice = "write the pixels that each thing covers, or width times height of its box"
         raise ValueError(f"{doubt}, by which small and large are told apart, and joints are measured: {advice}")
     return [f"{doubt}: taken as they are"]

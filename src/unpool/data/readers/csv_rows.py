@@ -81,13 +81,13 @@ def numbered_rows(path: Path, name: str) -> list[tuple[int, list[str]]]:
     """
     try:
         text = read_text(path)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter_of(text), strict=True)
         return [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{name} is no CSV file in UTF-8: {error}: save it as such") from error
 
 
-def delimiter_of(text: str) -> str:
+def _delimiter_of(text: str) -> str:
     """Returns what divides the first line most often."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(";\t,", key=first.count)

@@ -4,8 +4,6 @@ A first row of words names the columns; without one there are two, the file and 
 semicolons or tabs. Where no column is called so, all is a file and a text, as in a table without a first row.
 """
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +13,9 @@ from unpool.data.image_file import printable
 from unpool.data.listing import as_posix, is_below
 from unpool.data.readers.boxed_images import require_apart
 from unpool.data.readers.captioned_images import only_one
-from unpool.data.readers.csv_rows import delimiter_of
+from unpool.data.readers.csv_rows import numbered_rows
 from unpool.data.readers.split_names import SPLIT_NAMES, lists_of_splits
 from unpool.data.readers.splits import Drawn, Split, missing_split
-from unpool.data.text_file import read_text
 from unpool.errors import DataError, quoted, shortened
 
 _FILE = ("file", "filename", "filepath", "image", "imagename", "imagepath", "img", "path")
@@ -51,12 +48,7 @@ def read_text_rows(root: Path, path: Path, *, folders: Sequence[str]) -> list[Te
         DataError: it is no such table; a row lacks the file or the text, or its file leaves the root.
     """
     name = printable(path.relative_to(root).as_posix())
-    try:
-        text = read_text(path)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
-        numbered = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{name} is no CSV file in UTF-8: {error}: save it as such") from error
+    numbered = numbered_rows(path, name)
     if not numbered:
         raise DataError(f"{name} is empty; expected rows of file, text")
     columns, has_titles = _columns(name, numbered[0][1])
