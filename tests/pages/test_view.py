@@ -36,11 +36,13 @@ def test_view_replaces_no_file_and_names_a_folder_that_is_not_there(tmp_path):
     path = VIEW.save(tmp_path / "a.html")
     with pytest.raises(RecipeError, match="exists already"):
         VIEW.save(path)
-    with pytest.raises(EnvironmentFault, match="cannot write .*nowhere"):
+    with pytest.raises(EnvironmentFault, match=r"cannot write .*nowhere"):
         VIEW.save(tmp_path / "nowhere" / "a.html")
 
 
 def test_notebook_shows_the_page_in_a_frame_that_reaches_nothing_of_the_notebook():
     shown = VIEW._repr_html_()
-    assert shown.startswith("<iframe ") and "allow-same-origin" not in shown
-    assert "&lt;h2&gt;First layer&lt;/h2&gt;" in shown and "<h2>" not in shown
+    assert shown.startswith("<iframe ")
+    assert "allow-same-origin" not in shown
+    assert "&lt;h2&gt;First layer&lt;/h2&gt;" in shown
+    assert "<h2>" not in shown
