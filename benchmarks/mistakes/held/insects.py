@@ -36,7 +36,7 @@ class Frozen(nn.Module):
         names = list(timm.create_model("efficientnet_lite0").state_dict())
         pairs = dict(zip(names, state.values(), strict=True))
         self.backbone.load_state_dict({k: v for k, v in pairs.items() if not k.startswith("classifier")})
-        self.backbone.requires_grad_(False)
+        self.backbone.requires_grad_(requires_grad=False)
         self.head = nn.Linear(1280, classes)
 
     def train(self, mode: bool = True) -> "Frozen":  # noqa: FBT001, FBT002, as torch has it
