@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.mistakes.case import Case, Folders, OfRecipe
-from benchmarks.mistakes.held.segmentation import VOID
 from benchmarks.mistakes.held.trees import class_folders, mask_folders
 
 
@@ -118,8 +117,8 @@ def masks_from_below(folders: Folders) -> OfRecipe:
 
 def masks_made_smaller(folders: Folders) -> OfRecipe:
     def change(mask: np.ndarray) -> np.ndarray:
-        known = Image.fromarray(np.where(mask == VOID, 0, mask).astype(np.uint8))
-        return np.asarray(known.resize((96, 96), Image.Resampling.NEAREST).resize((64, 64), Image.Resampling.BILINEAR))
+        fine = Image.fromarray(mask).resize((96, 96), Image.Resampling.NEAREST)
+        return np.asarray(fine.resize((64, 64), Image.Resampling.BILINEAR))
 
     return cells_recipe(mask_folders(folders.scratch, change))
 
@@ -245,7 +244,7 @@ CASES: tuple[Case, ...] = (
         cells,
         "generated cells, files",
         "unet by recipe",
-        "the shipped recipe for masks; void around cells",
+        "the shipped recipe for masks, for cells of two kinds",
     ),
     Case(
         "masks_from_below",

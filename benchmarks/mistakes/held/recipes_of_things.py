@@ -31,8 +31,7 @@ def captions_recipe(root: Path, **changes: Any) -> OfRecipe:
     values = {
         "data.root": str(root), "data.reader": "captions_csv", "data.size": [48, 48], "data.least_count": 1,
         "model.backbone": "cifar_resnet20", "model.weights": None, "model.frozen": [], "model.embedding": 64,
-        "model.hidden": 96, "task.beam": 1, "train.epochs": 12, "data.value_range": None, "data.mean": None,
-        "data.std": None,
+        "model.hidden": 96, "task.beam": 1, "train.epochs": 12,
     }  # fmt: skip
     return OfRecipe("flickr8k_lstm", values | changes)
 

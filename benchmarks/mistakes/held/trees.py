@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.mistakes.held import drawn
+from benchmarks.mistakes.held.segmentation import VOID
 
 
 def class_folders(root: Path, *, change: Callable[[Path], None] | None = None) -> Path:
@@ -23,13 +24,14 @@ def class_folders(root: Path, *, change: Callable[[Path], None] | None = None) -
 
 
 def mask_folders(root: Path, change: Callable[[np.ndarray], np.ndarray] = lambda mask: mask) -> Path:
-    """Cells in DIR/{train,val}/{images,masks} with classes.txt: 120 and 30."""
+    """Cells in DIR/{train,val}/{images,masks} with classes.txt: 120 and 30; their rims count as ground."""
     for split, count, seed in (("train", 120, 1), ("val", 30, 2)):
         for kind in ("images", "masks"):
             (root / split / kind).mkdir(parents=True)
         for i, (picture, mask) in enumerate(zip(*drawn.cells(count, seed), strict=True)):
             Image.fromarray(picture).save(root / split / "images" / f"{split}_{i:03d}.png")
-            Image.fromarray(change(mask)).save(root / split / "masks" / f"{split}_{i:03d}.png")
+            known = np.where(mask == VOID, 0, mask).astype(np.uint8)
+            Image.fromarray(change(known)).save(root / split / "masks" / f"{split}_{i:03d}.png")
     (root / "classes.txt").write_text("ground\nround\nlong\n")
     return root
 
