@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -195,15 +194,15 @@ def smears_run(folders: Folders, model: nn.Module, **more: Any) -> Plain:
 
 
 class Smears(nn.Module):
-    """The first three stages of ResNet-18, and the four numbers of a box from their whole map."""
+    """The convolutions of the localizer, and the four numbers of a box from their whole map."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(*list(torchvision.models.resnet18().children())[:-3])
-        self.box = nn.Linear(256 * 16, 4)
+        self.features = Localizer(1).features
+        self.box = nn.Sequential(nn.Flatten(), nn.Linear(1024, 64), nn.ReLU(), nn.Linear(64, 4))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.box(self.features(image).flatten(1)).sigmoid()
+        return self.box(self.features(image)).sigmoid()
 
 
 def smears(folders: Folders) -> Plain:
@@ -293,7 +292,7 @@ CASES: tuple[Case, ...] = (
         "smears",
         smears,
         "bccd",
-        "stages of torchvision's resnet18",
+        "Smears",
         "one white cell among red ones; the red ones are no mistake",
         needs=("bccd",),
     ),

@@ -89,16 +89,20 @@ class _Shallow(nn.Module):
 
 
 def discs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Discs of one colour on noise, small ones (background) and large ones (1)."""
+    """Discs of one colour on noise, large ones (1), and as much area of small ones (0)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:64, :64]
     pictures, masks = rng.normal(90, 20, (count, 64, 64, 3)), np.zeros((count, 64, 64), np.uint8)
     for i in range(count):
-        for k, (cx, cy) in enumerate([(16, 16), (48, 16), (16, 48), (48, 48)]):
-            radius = rng.uniform(4, 6) if k % 2 == i % 2 else rng.uniform(9, 12)
-            inside = (x - cx - rng.uniform(-3, 3)) ** 2 + (y - cy - rng.uniform(-3, 3)) ** 2 < radius**2
-            pictures[i][inside] += 90
-            masks[i][inside] = radius > 8
+        for k, (left, top) in enumerate([(0, 0), (32, 0), (32, 32), (0, 32)]):
+            large = k % 2 == i % 2
+            spots = [(16, 16)] if large else [(8, 8), (24, 8), (8, 24), (24, 24)]
+            for cx, cy in spots:
+                radius = rng.uniform(10, 12) if large else rng.uniform(5, 6)
+                across, down = x - left - cx - rng.uniform(-2, 2), y - top - cy - rng.uniform(-2, 2)
+                inside = across**2 + down**2 < radius**2
+                pictures[i][inside] += 90
+                masks[i][inside] = large
     return pictures.clip(0, 255).astype(np.uint8), masks
 
 
