@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.mistakes.case import Case, Folders, Plain
-from benchmarks.mistakes.held.networks import ConvNet, groups
+from benchmarks.mistakes.held.networks import ConvNet
 from benchmarks.mistakes.held.runs import Pictures, batches, plain
 
 
@@ -63,7 +63,7 @@ def every_answer_with_every_count(folders: Folders) -> Plain:
 
 
 def accumulating(model: nn.Module, optimizer: torch.optim.Optimizer, *, parts: int, divide: bool) -> Any:
-    """A step that updates the weights after every fourth batch of eight."""
+    """A step that updates the weights after every few batches."""
     taken = 0
 
     def step(batch: Any) -> Tensor:
@@ -83,18 +83,18 @@ def accumulating(model: nn.Module, optimizer: torch.optim.Optimizer, *, parts: i
 
 def accumulated(folders: Folders) -> Plain:
     torch.manual_seed(0)
-    model = ConvNet(1, channels=1, norm=groups)
+    model = ConvNet(1, channels=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     step = accumulating(model, optimizer, parts=4, divide=True)
-    return counting_run(model, batch=8, optimizer=optimizer, step=step)
+    return counting_run(model, batch=16, optimizer=optimizer, step=step)
 
 
 def accumulated_without_dividing(folders: Folders) -> Plain:
     torch.manual_seed(0)
-    model = ConvNet(1, channels=1, norm=groups)
+    model = ConvNet(1, channels=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    step = accumulating(model, optimizer, parts=16, divide=False)
-    return counting_run(model, batch=8, optimizer=optimizer, step=step)
+    step = accumulating(model, optimizer, parts=4, divide=False)
+    return counting_run(model, batch=16, optimizer=optimizer, step=step)
 
 
 def two_optimizers(folders: Folders) -> Plain:
@@ -147,15 +147,15 @@ CASES: tuple[Case, ...] = (
         "accumulated",
         accumulated,
         "generated dishes",
-        "ConvNet with group norms",
+        "ConvNet",
         "weights change after every fourth batch only, gradients divided by four",
     ),
     Case(
         "accumulated_without_dividing",
         accumulated_without_dividing,
         "generated dishes",
-        "ConvNet with group norms",
-        "karpathy/nanoGPT#206, hirofumi0810/neural_sp#168: sixteen batches added up and not divided",
+        "ConvNet",
+        "karpathy/nanoGPT#206, hirofumi0810/neural_sp#168: batches added up and not divided",
         cause="optim.accumulation",
         of="accumulated",
         also=("optim.rate_high",),
