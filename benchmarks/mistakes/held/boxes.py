@@ -154,6 +154,18 @@ def biases_of_rare_things(folders: Folders) -> Plain:
     return things_run(model)
 
 
+def box_in_parts(folders: Folders) -> Plain:
+    torch.manual_seed(0)
+    model = Localizer(3)
+
+    def predict(picture: np.ndarray) -> Tensor:
+        model.eval()
+        with torch.no_grad():
+            return model(to_tensor(picture)[None])[1][0]
+
+    return things_run(model, predict=predict)
+
+
 def white_cells(folders: Folders, split: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Smears with one white cell, at 80x60 in the corner of 80x80, and its box in pixels."""
     assert folders.data is not None
@@ -287,6 +299,16 @@ CASES: tuple[Case, ...] = (
         "ipazc/mtcnn#36: a program that reads by OpenCV, blue first",
         cause="predict.preprocessing",
         of="things",
+    ),
+    Case(
+        "box_in_parts",
+        box_in_parts,
+        "generated things",
+        "Localizer",
+        "a program that takes the network's numbers, centre and size in parts, for corners in pixels",
+        cause="predict.differs",
+        of="things",
+        also=("predict.size",),
     ),
     Case(
         "smears",

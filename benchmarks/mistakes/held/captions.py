@@ -257,6 +257,7 @@ CASES: tuple[Case, ...] = (
         "Svito-zar/gesticulator#62, huyanxin/phasen#13: a GRU without batch_first reads across samples",
         cause="network.batch_mixing",
         of="scenes",
+        also=("network.input_unused",),
     ),
     Case(
         "picture_not_passed_on",

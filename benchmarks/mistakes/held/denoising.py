@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from benchmarks.mistakes.case import Case, Folders, Plain
 from benchmarks.mistakes.held import drawn
-from benchmarks.mistakes.held.networks import Denoiser, UNet, groups
+from benchmarks.mistakes.held.networks import Denoiser
 from benchmarks.mistakes.held.runs import batches, plain
 
 SIGMA = 25 / 255
@@ -65,12 +65,7 @@ def drawings_run(model: nn.Module, *, sets: tuple[Any, Any] | None = None, **mor
     """A run that takes the noise off drawings."""
     train, val = sets or drawing_sets()
 
-    def predict(noisy: Tensor) -> Tensor:
-        model.eval()
-        with torch.no_grad():
-            return model(noisy[None])[0].clamp(0, 1)
-
-    more = {"metric": psnr, "evaluate": mean_psnr, "predict": predict, "task": "denoising"} | more
+    more = {"metric": psnr, "evaluate": mean_psnr, "task": "denoising"} | more
     return plain(model, train, val, more.pop("loss", F.mse_loss), **more)
 
 
@@ -162,7 +157,7 @@ def compared_with_the_noisy(folders: Folders) -> Plain:
     def loss(outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
         return F.l1_loss(outputs, batch["image"])
 
-    return patches_run(folders, UNet(1, channels=1, norm=groups), loss=loss)
+    return patches_run(folders, Denoiser(width=32), loss=loss)
 
 
 def peak_of_bytes(folders: Folders) -> Plain:
@@ -264,8 +259,8 @@ CASES: tuple[Case, ...] = (
         "compared_with_the_noisy",
         compared_with_the_noisy,
         "bsd_denoise",
-        "UNet with group norms",
-        "a dict's `image` where `clean` is meant: the network learns to copy its input",
+        "Denoiser",
+        "a dict's `image` where `clean` is meant: the network learns to leave its input alone",
         cause="loss.not_of_targets",
         of="patches",
         needs=("bsd_denoise",),

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from benchmarks.mistakes.case import Case, Folders, Plain
 from benchmarks.mistakes.held import drawn
 from benchmarks.mistakes.held.networks import ConvNet, HeatmapNet, groups
-from benchmarks.mistakes.held.runs import Pictures, batches, plain, to_tensor
+from benchmarks.mistakes.held.runs import Pictures, batches, plain
 
 STRIDE = 2
 SWAPPED = [0, 2, 1, 3, 5, 4]
@@ -95,15 +95,10 @@ def figure_sets(**options: Any) -> tuple[DataLoader, Pictures]:
 
 
 def figures_run(model: nn.Module, *, sets: tuple[Any, Any] | None = None, **more: Any) -> Plain:
-    """A run on figures; predict answers x and y of the joints in pixels of the picture."""
+    """A run on figures."""
     train, val = sets or figure_sets(augment=mirrored)
 
-    def predict(picture: np.ndarray) -> Tensor:
-        model.eval()
-        with torch.no_grad():
-            return positions(model(to_tensor(picture)[None]))[0]
-
-    more = {"metric": Pck(), "evaluate": measured(Pck()), "predict": predict, "task": "pose"} | more
+    more = {"metric": Pck(), "evaluate": measured(Pck()), "task": "pose"} | more
     return plain(model, train, val, more.pop("loss", heatmap_loss), **more)
 
 
@@ -150,20 +145,6 @@ def covered_joints_counted(folders: Folders) -> Plain:
             self.seen += joints[..., 0].numel()
 
     return figures_run(HeatmapNet(6), metric=AllJoints(), evaluate=measured(AllJoints()))
-
-
-def answers_in_cells_of_the_map(folders: Folders) -> Plain:
-    torch.manual_seed(0)
-    model = HeatmapNet(6)
-
-    def predict(picture: np.ndarray) -> Tensor:
-        model.eval()
-        with torch.no_grad():
-            heatmaps = model(to_tensor(picture)[None])
-        best = heatmaps.flatten(2).argmax(2)[0]
-        return torch.stack([best % heatmaps.shape[3], best // heatmaps.shape[3]], 1).float()
-
-    return figures_run(model, predict=predict)
 
 
 def coordinates_run(model: nn.Module, *, scale: float) -> Plain:
@@ -259,16 +240,6 @@ CASES: tuple[Case, ...] = (
         cause="metric.ignored_counted",
         of="figures",
         also=("metric.not_perfect",),
-    ),
-    Case(
-        "answers_in_cells_of_the_map",
-        answers_in_cells_of_the_map,
-        "generated figures",
-        "HeatmapNet",
-        "predict returns positions of the heatmap, of half the size",
-        cause="predict.size",
-        of="figures",
-        also=("predict.differs",),
     ),
     Case(
         "coordinates",

@@ -20,7 +20,7 @@ VOID = 255
 
 
 class MeanIoU:
-    """Intersection over union by class, counted over the set, void left out, and its mean."""
+    """Intersection over union by class, counted over the set without void, and its mean over the classes there are."""
 
     def __init__(self, classes: int, ignored: int | None = VOID) -> None:
         self.classes, self.ignored = classes, ignored
@@ -36,7 +36,8 @@ class MeanIoU:
 
     def compute(self) -> float:
         hits = self.counts.diag()
-        return (hits / (self.counts.sum(0) + self.counts.sum(1) - hits).clamp(min=1)).mean().item()
+        union = self.counts.sum(0) + self.counts.sum(1) - hits
+        return (hits / union)[union > 0].mean().item()
 
 
 def mean_iou(model: nn.Module, val: Any) -> float:
