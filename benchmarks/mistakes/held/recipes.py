@@ -70,7 +70,9 @@ def milestones_of_a_short_run(folders: Folders) -> OfRecipe:
 
 
 def two_pictures_a_batch(folders: Folders) -> OfRecipe:
-    return textures_recipe(class_folders(folders.scratch), **{"train.batch": 2, "train.lr": 0.005})
+    return textures_recipe(
+        class_folders(folders.scratch), **{"model.name": "resnet18", "train.batch": 2, "train.lr": 0.005}
+    )
 
 
 def digits_recipe(folders: Folders, **changes: Any) -> OfRecipe:
@@ -194,7 +196,7 @@ CASES: tuple[Case, ...] = (
         "two_pictures_a_batch",
         two_pictures_a_batch,
         "generated textures, files",
-        "cifar_resnet20 by recipe",
+        "resnet18 by recipe",
         "Wu and He, arXiv:1803.08494: batches of two under batch norm",
         cause="norm.small_batch",
         of="textures_by_recipe",
