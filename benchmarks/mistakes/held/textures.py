@@ -96,6 +96,17 @@ def counted_by_batches(folders: Folders) -> Plain:
     return textures_run(ConvNet(CLASSES), evaluate=evaluate)
 
 
+def numbers_of_each_split(folders: Folders) -> Plain:
+    torch.manual_seed(0)
+    sets = []
+    for (pictures, labels), absent in ((drawn.textures(480, 1), ""), (drawn.textures(144, 2), "bricks")):
+        names = [drawn.TEXTURES[label] for label in labels]
+        kept = [i for i, name in enumerate(names) if name != absent]
+        numbers = {name: i for i, name in enumerate(sorted({names[i] for i in kept}))}
+        sets.append(Pictures(pictures[kept], np.array([numbers[names[i]] for i in kept])))
+    return textures_run(ConvNet(CLASSES), sets=(DataLoader(sets[0], 32, shuffle=True, drop_last=True), sets[1]))
+
+
 CASES: tuple[Case, ...] = (
     Case(
         "folders_read_in_order",
@@ -164,5 +175,14 @@ CASES: tuple[Case, ...] = (
         cause="metric.not_perfect",
         of="textures",
         also=("metric.averaged_batches", "metric.disagrees"),
+    ),
+    Case(
+        "numbers_of_each_split",
+        numbers_of_each_split,
+        "generated textures",
+        "ConvNet",
+        "names numbered apart in each split, one of which lacks a class, as two ImageFolders do",
+        cause="data.class_one_split",
+        of="textures",
     ),
 )
