@@ -56,7 +56,7 @@ def insects_run(
     root = folders.data / "hymenoptera"
     train = ImageFolder(str(root / "train"), transform or fixed_size())
     val = ImageFolder(str(root / "val"), val_transform or transform or fixed_size())
-    prepare = predicting or transform or fixed_size()
+    prepare = predicting or val_transform or transform or fixed_size()
 
     def predict(path: str | Path) -> str:
         model.eval()
