@@ -31,7 +31,7 @@ def captions_recipe(root: Path, **changes: Any) -> OfRecipe:
     values = {
         "data.root": str(root), "data.reader": "captions_csv", "data.size": [48, 48], "data.least_count": 1,
         "model.backbone": "cifar_resnet20", "model.weights": None, "model.frozen": [], "model.embedding": 64,
-        "model.hidden": 96, "task.beam": 1, "train.epochs": 12,
+        "model.hidden": 96, "task.beam": 1, "train.epochs": 24, "train.lr": 3e-3,
     }  # fmt: skip
     return OfRecipe("flickr8k_lstm", values | changes)
 
@@ -49,8 +49,8 @@ def rate_of_fine_tuning(folders: Folders) -> OfRecipe:
 
 
 def figures_recipe(**changes: Any) -> OfRecipe:
-    """The shipped recipe on generated figures, three epochs of 600."""
-    return OfRecipe("figures_simple_baselines", {"data.count": 600, "train.epochs": 3, "data.size": [64, 64]} | changes)
+    """The shipped recipe on generated figures, eight epochs of 600."""
+    return OfRecipe("figures_simple_baselines", {"data.count": 600, "train.epochs": 8, "data.size": [64, 64]} | changes)
 
 
 def figures(folders: Folders) -> OfRecipe:
@@ -62,7 +62,7 @@ def figures_without_pairs(folders: Folders) -> OfRecipe:
 
 
 def faces_recipe(folders: Folders, **changes: Any) -> OfRecipe:
-    """The shipped recipe of ORL's faces, three epochs of it."""
+    """The shipped recipe of ORL's faces, six epochs of it."""
     root = str(folders.data and folders.data / "orl_faces")
     return OfRecipe("orl_arcface", {"data.root": root, "train.epochs": 6, "data.repeat": 4} | changes)
 
