@@ -51,9 +51,11 @@ def box_rows(root: Path, change: Callable[[np.ndarray], np.ndarray] = lambda box
 
 
 def caption_rows(root: Path, *, shift: int = 0) -> Path:
-    """Scenes with a caption each, in train.csv and val.csv."""
+    """Scenes of one shape with a caption each, in train.csv and val.csv."""
     for split, count, seed in (("train", 400, 1), ("val", 80, 2)):
-        pictures, captions, _ = drawn.scenes(count, seed)
+        pictures, captions, _ = drawn.scenes(3 * count, seed)
+        single = [i for i, caption in enumerate(captions) if "left" not in caption][:count]
+        pictures, captions = pictures[single], [captions[i] for i in single]
         (root / split).mkdir(parents=True)
         with (root / f"{split}.csv").open("w", newline="") as file:
             rows = csv.writer(file)
