@@ -1,9 +1,7 @@
 """The tuning half of the planted mistakes: complete, known, and able to run."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +23,6 @@ OF_PROBLEM = {
     "embedding": "signs faces",
     "captions": "shapes photographs_are_described sentences",
 }
-DATA = Path(os.environ.get("UNPOOL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-SMALL = {  # one case of each healthy run that makes its own data
-    case.of or case.name: case for case in reversed(CASES) if not case.needs
-}
 
 
 def problem_of(healthy: str) -> str:
@@ -47,6 +41,14 @@ def first_loss(run: Plain) -> torch.Tensor:
     )
     value = arguments["loss"](outputs, batch if isinstance(batch, dict) else batch[1])
     return torch.stack(list(value.values())).sum() if isinstance(value, dict) else value
+
+
+def require_run(run: Plain | OfRecipe) -> None:
+    """Asserts that a recipe is read with its overrides, or that the first batch has a finite loss."""
+    if isinstance(run, OfRecipe):
+        assert unpool.load_recipe(run.recipe, run.overrides).train.epochs >= 1
+    else:
+        assert first_loss(run).isfinite()
 
 
 def weights(model: torch.nn.Module) -> Iterable[Any]:
@@ -97,26 +99,17 @@ def test_missing_public_set_is_named(tmp_path):
         case.make(Folders(tmp_path, None))
 
 
-@pytest.mark.parametrize("case", SMALL.values(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.needs], ids=lambda case: case.name)
 @pytest.mark.slow
-def test_run_is_made_and_learns_from_its_first_batch(case: Case, tmp_path):
-    run = case.make(Folders(tmp_path, None))
-    if isinstance(run, OfRecipe):
-        assert unpool.load_recipe(run.recipe, run.overrides).train.epochs == run.overrides["train.epochs"]
-    else:
-        assert first_loss(run).isfinite()
+def test_run_is_made_and_has_a_loss(case: Case, tmp_path):
+    require_run(case.make(Folders(tmp_path, None)))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c not in SMALL.values()], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.needs], ids=lambda case: case.name)
 @pytest.mark.slow
-def test_every_other_run_is_made_and_learns_from_its_first_batch(case: Case, tmp_path):
-    if case.needs and not all((DATA / name).is_dir() for name in case.needs):
-        pytest.skip(f"no {', '.join(case.needs)} at {DATA}; set UNPOOL_DATA")
-    run = case.make(Folders(tmp_path, DATA))
-    if isinstance(run, OfRecipe):
-        assert unpool.load_recipe(run.recipe, run.overrides).train.epochs >= 1
-    else:
-        assert first_loss(run).isfinite()
+@pytest.mark.data
+def test_run_on_a_public_set_is_made_and_has_a_loss(case: Case, tmp_path, shared_data):
+    require_run(case.make(Folders(tmp_path, shared_data)))
 
 
 def test_run_is_made_alike_each_time(tmp_path):

@@ -287,7 +287,7 @@ CASES = (
         "mean_of_another_network",
         "data.normalization",
         deviation_of_another_network,
-        "lukemelas/EfficientNet-PyTorch lists two preprocessings; TensorFlow's lite networks take 127 and 128",
+        "ImageNet's numbers are taken for every network; the lite ones were trained with 127 and 128",
     ),
     planted(
         DIGITS, "tenth_of_labels_wrong", "data.label_noise", flipped_labels, "Northcutt et al. 2021, arXiv:2103.14749"

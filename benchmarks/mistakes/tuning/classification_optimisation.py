@@ -112,9 +112,9 @@ def step_before_backward(folders: Folders) -> Plain:
 
 
 def rate_of_sgd_for_adam(folders: Folders) -> Plain:
-    """0.1, which SGD had, for Adam."""
-    run = textures_run(folders)
-    return changed(run, optimizer=torch.optim.Adam(run.arguments["model"].parameters(), lr=0.1))
+    """Adam takes the place of SGD, and the rate stays."""
+    run = digits_run(folders)
+    return changed(run, optimizer=torch.optim.Adam(run.arguments["model"].parameters(), lr=0.05))
 
 
 def rate_of_adam_for_sgd(folders: Folders) -> Plain:
@@ -123,10 +123,10 @@ def rate_of_adam_for_sgd(folders: Folders) -> Plain:
     return changed(run, optimizer=torch.optim.SGD(run.arguments["model"].parameters(), lr=1e-4))
 
 
-def decay_of_a_tenth(folders: Folders) -> Plain:
-    """A decay of AdamW, which the rate multiplies, for SGD's sum with the gradient."""
+def decay_of_a_third(folders: Folders) -> Plain:
+    """The decay of a vision transformer's recipe, for SGD."""
     run = digits_run(folders)
-    optimizer = torch.optim.SGD(run.arguments["model"].parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    optimizer = torch.optim.SGD(run.arguments["model"].parameters(), lr=0.05, momentum=0.9, weight_decay=0.3)
     return changed(run, optimizer=optimizer)
 
 
@@ -231,14 +231,14 @@ CASES = (
         "head_listed_twice",
         "optim.twice",
         head_listed_twice,
-        "torch.optim warns: duplicate parameters, pytorch/pytorch#40967",
+        "lists of parameters are put together by hand; torch.optim only warns of duplicates",
     ),
     planted(
         INSECTS,
         "frozen_by_an_attribute",
         "optim.frozen_trained",
         frozen_by_attribute,
-        "requires_grad of a module is a new attribute; BarakBat in kenshohara/3D-ResNets-PyTorch#129",
+        "requires_grad of a module is but a new attribute; nothing warns",
     ),
     planted(
         TEXTURES,
@@ -253,14 +253,14 @@ CASES = (
         "zeroed_before_the_step",
         "optim.no_step",
         step_before_backward,
-        "alpaca_farm#57: gradients are zeroed at the wrong time",
+        "tatsu-lab/alpaca_farm#57: gradients are zeroed at the wrong time",
     ),
     planted(
-        TEXTURES,
-        "adam_at_a_tenth",
+        DIGITS,
+        "adam_at_a_rate_of_sgd",
         "optim.rate_high",
         rate_of_sgd_for_adam,
-        "0.1 is SGD's in He et al. 2016; omoindrot/tensorflow-triplet-loss#6 lowers it",
+        "optimisers are exchanged and rates are not; omoindrot/tensorflow-triplet-loss#6 lowers it",
     ),
     planted(
         DIGITS,
@@ -271,10 +271,10 @@ CASES = (
     ),
     planted(
         DIGITS,
-        "decay_of_adamw_in_sgd",
+        "decay_of_a_transformer_in_sgd",
         "optim.decay_on_norms",
-        decay_of_a_tenth,
-        "Loshchilov and Hutter 2019: the two decays differ by the rate",
+        decay_of_a_third,
+        "0.3 is Dosovitskiy et al. 2021's for Adam; tables are copied by column",
     ),
     planted(TEXTURES, "schedule_stepped_by_batches", "optim.schedule", schedule_by_batches, "ivadomed/ivadomed#55"),
     planted(

@@ -148,14 +148,9 @@ def clean_of_another(folders: Folders) -> OfRecipe:
     return small_denoiser(folders)
 
 
-def corners_and_size(folders: Folders) -> OfRecipe:
-    """x, y, width and height under the names of corners."""
-
-    def change(boxes: Tensor) -> Tensor:
-        written = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-        return torch.where((written[:, 2:] > written[:, :2]).all(1, keepdim=True), written, boxes)
-
-    trees.box_table(folders.scratch, change)
+def rows_before_columns(folders: Folders) -> OfRecipe:
+    """Corners as (row, column) under the names of x and y."""
+    trees.box_table(folders.scratch, lambda boxes: boxes[:, [1, 0, 3, 2]])
     return small_localizer(folders)
 
 
@@ -234,14 +229,20 @@ CASES = (
         "masks_shifted_in_files",
         "data.mask_misaligned",
         shifted_masks,
-        "ykl-ucla and others crop images after annotation",
+        "images are cropped after their masks were drawn",
     ),
     planted(SCENES, "masks_of_the_next_image", "data.target_mismatch", masks_of_the_next, "minar09/cp-vton-plus#11"),
     planted(SCENES, "mask_files_from_one", "data.label_range", masks_from_one, "labels of Matlab count from 1"),
     planted(SCENES, "mask_files_in_jpeg", "data.soft_mask", masks_in_jpeg, "mantasu/glasses-detector#23"),
     planted(SCENES, "mask_files_interpolated", "data.soft_mask", masks_blended, "ykamikawa/tf-keras-PSPNet#2"),
     planted(PAIRS, "clean_pictures_of_others", "data.target_mismatch", clean_of_another, "tamarott/SinGAN#136"),
-    planted(BOXES, "sizes_in_columns_of_corners", "data.box_format", corners_and_size, "Fang-Haoshu/Halpe-FullBody#4"),
+    planted(
+        BOXES,
+        "rows_in_columns_of_x",
+        "data.box_format",
+        rows_before_columns,
+        "Fang-Haoshu/Halpe-FullBody#4 has another order; numpy gives rows first",
+    ),
     planted(BOXES, "boxes_without_extent", "data.box_invalid", boxes_of_nothing, "two boxes of BCCD are so"),
     planted(
         CAPTIONS,

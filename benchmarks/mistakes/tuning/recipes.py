@@ -284,9 +284,9 @@ CASES = (
     ),
     value(
         INSECTS,
-        "recipe_mean_of_imagenet",
+        "recipe_without_mean",
         "data.normalization",
-        "the mean and deviation that every tutorial has",
+        "mean and deviation are left at 0 and 1",
         data__mean=[0.0, 0.0, 0.0],
         data__std=[1.0, 1.0, 1.0],
     ),

@@ -248,7 +248,7 @@ CASES = (
         "encoder_in_no_grad",
         "network.no_gradient",
         encoder_without_gradient,
-        "solo-learn#135 asks about a detach in this way",
+        "vturrisi/solo-learn#135 asks about a detach in this way",
     ),
     planted(
         SCENES,
@@ -286,6 +286,6 @@ CASES = (
         "weights_in_alphabetical_order",
         "loss.weights_inverted",
         weights_by_another_order,
-        "PRBonn/lidar-bonnetal#48",
+        "weights are copied from a table in another order than the ids; SegNet's table is by id",
     ),
 )
