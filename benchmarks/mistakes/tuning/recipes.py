@@ -37,7 +37,7 @@ def digits_recipe(folders: Folders) -> OfRecipe:
 def insects_recipe(folders: Folders) -> OfRecipe:
     """Ants and bees by features of ImageNet, with the mean and deviation that these had."""
     root = str(sets.folder(folders, "hymenoptera"))
-    return OfRecipe("hymenoptera_efficientnet_lite0", {"data.root": root, "data.size": [96, 96], "train.batch": 16})
+    return OfRecipe("hymenoptera_efficientnet_lite0", {"data.root": root, "data.size": [64, 64], "train.batch": 8})
 
 
 def scenes_recipe(folders: Folders) -> OfRecipe:
