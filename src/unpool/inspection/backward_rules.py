@@ -4,12 +4,15 @@
 "deconvnet" where the signal itself is above 0 (Zeiler & Fergus 2014, arXiv:1311.2901, section 2.1); "guided" where both
 are (Springenberg et al. 2015, arXiv:1412.6806, section 3.4). All other layers pass it on by their gradient: a
 convolution by its transposed filters, a max pooling to the positions of its maxima (the switches). A ReLU6 counts as a
-ReLU: its gradient is also 0 from 6 on. Differs: a local response norm has a gradient too, where the paper leaves it out.
+ReLU: its gradient is also 0 from 6 on.
+
+Differs: a local response norm passes signals on by its gradient, where the paper leaves it out.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -27,31 +30,36 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class _Clip(NamedTuple):
-    """Values of x kept from low to high."""
+    """How a function that may be a ReLU reads its arguments: their names, and the ends that are left out."""
 
-    x: Tensor
-    low: Any = 0.0
-    high: Any = math.inf
-    in_place: bool = False
+    names: tuple[str, ...] = ("input",)
+    low: float | None = 0.0
+    high: float = math.inf
 
 
-# functions that may be a ReLU, each with one that reads its arguments
-CLIPS: dict[Any, Callable[..., _Clip]] = {
-    F.relu: lambda input, inplace=False: _Clip(input, in_place=inplace),
-    F.relu6: lambda input, inplace=False: _Clip(input, high=6.0, in_place=inplace),
-    F.hardtanh: lambda input, min_val=-1.0, max_val=1.0, inplace=False: _Clip(input, min_val, max_val, inplace),
-    **dict.fromkeys((torch.relu, Tensor.relu), lambda input: _Clip(input)),
-    **dict.fromkeys((torch.relu_, Tensor.relu_), lambda input: _Clip(input, in_place=True)),
-    **dict.fromkeys((torch.clamp, Tensor.clamp), lambda input, min=None, max=None: _Clip(input, min, _or_inf(max))),
+CLIPS: dict[Any, _Clip] = {
+    F.relu: _Clip(("input", "inplace")),
+    F.relu6: _Clip(("input", "inplace"), high=6.0),
+    F.hardtanh: _Clip(("input", "min_val", "max_val", "inplace"), low=-1.0, high=1.0),
+    **dict.fromkeys((torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _Clip()),
+    **dict.fromkeys((torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_), _Clip(("input", "min", "max"), low=None)),
     **dict.fromkeys(
-        (torch.clamp_, Tensor.clamp_), lambda input, min=None, max=None: _Clip(input, min, _or_inf(max), in_place=True)
+        (torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_), _Clip(("input", "min"), low=None)
     ),
-    **dict.fromkeys((torch.clamp_min, Tensor.clamp_min), lambda input, min: _Clip(input, min)),
-    **dict.fromkeys((torch.clamp_min_, Tensor.clamp_min_), lambda input, min: _Clip(input, min, in_place=True)),
 }
 OTHERS = {
     *(F.gelu, F.silu, F.mish, F.elu, F.celu, F.selu, F.leaky_relu, F.prelu, F.rrelu, F.glu, F.softplus, F.softsign),
-    *(F.hardswish, F.hardsigmoid, F.hardtanh, F.hardtanh_, F.hardshrink, F.softshrink, F.tanhshrink, F.threshold, F.logsigmoid),
+    *(
+        F.hardswish,
+        F.hardsigmoid,
+        F.hardtanh,
+        F.hardtanh_,
+        F.hardshrink,
+        F.softshrink,
+        F.tanhshrink,
+        F.threshold,
+        F.logsigmoid,
+    ),
     *(F.tanh, F.sigmoid, F.softmax, torch.tanh, torch.sigmoid, torch.softmax),
     *(Tensor.tanh, Tensor.sigmoid, Tensor.softmax, Tensor.tanh_, Tensor.sigmoid_),
     F.scaled_dot_product_attention,
@@ -62,13 +70,13 @@ class Reconstruction(NamedTuple):
     """What one unit at one position sends back to the image.
 
     Attributes:
-        signal: (C, H, W) on the network's input.
+        signals: (C, H, W) on the network's input, by rule.
         activation: of the unit there.
         position: (row, column) in the layer's map; empty of a layer without positions.
-        relus: calls of a ReLU that the signal may have passed; without any, all rules give the same.
+        relus: calls of a ReLU in front of the layer; without any, all rules give the same.
     """
 
-    signal: Tensor
+    signals: dict[Rule, Tensor]
     activation: float
     position: tuple[int, ...]
     relus: int
@@ -80,7 +88,7 @@ def reconstruct(
     *,
     layer: str,
     unit: int,
-    rule: Rule = "deconvnet",
+    rules: Sequence[Rule] = RULES,
     position: tuple[int, ...] | None = None,
 ) -> Reconstruction:
     """Sends the activation of one unit back to the image: all others of its layer are set to 0.
@@ -92,52 +100,67 @@ def reconstruct(
         image: (1, C, H, W) as the network takes it.
         layer: dotted name of a module; its first call counts.
         unit: channel of its output.
-        rule: what a ReLU does with the signal.
+        rules: what a ReLU does with the signal.
         position: in its map; None takes that of the largest activation.
 
     Raises:
-        RecipeError: there is no such layer or unit, or a rule other than "gradient" meets an activation that is no
-            ReLU, which is named.
+        RecipeError: there is no such layer, unit or rule, or a rule other than "gradient" meets an activation that is
+            no ReLU, which is named.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU())
         >>> _ = nn.init.constant_(network[0].weight, 2.0)
-        >>> reconstruct(network, torch.tensor([[[[1.0, 3.0]]]]), layer="1", unit=0).signal
+        >>> reconstruct(network, torch.tensor([[[[1.0, 3.0]]]]), layer="1", unit=0).signals["deconvnet"]
         tensor([[[ 0., 12.]]])
     """
     image = image.detach().requires_grad_()
-    with torch.enable_grad(), backward_rule(model, rule) as count:
+    with torch.enable_grad(), at_relus(model, rules) as relus:
         output = layer_output(model, image, layer)
     unit_count(output, layer, [unit])
-    values = output[0, unit]
+    values = output[0, unit].detach()
     at = _largest(values) if position is None else position
     start = torch.zeros_like(output)
-    start[(0, unit, *at)] = values[at].detach()
-    (signal,) = torch.autograd.grad(output, image, start)
-    return Reconstruction(signal[0].detach(), float(values[at].detach()), at, count())
+    start[(0, unit, *at)] = values[at]
+    signals: dict[Rule, Tensor] = {}
+    for rule in rules:
+        relus.rule = rule
+        signals[rule] = torch.autograd.grad(output, image, start, retain_graph=True)[0][0]
+    return Reconstruction(signals, float(values[at]), at, relus.count)
 
 
 def _largest(values: Tensor) -> tuple[int, ...]:
-    flat = int(values.argmax())
-    return tuple(int(one) for one in torch.unravel_index(torch.tensor(flat), values.shape)) if values.dim() else ()
+    index = torch.unravel_index(values.argmax(), values.shape) if values.dim() else ()
+    return tuple(int(one) for one in index)
+
+
+@dataclass
+class Relus:
+    """The ReLUs of a pass: how many ran, and the rule by which they send signals back from now on."""
+
+    rule: Rule
+    count: int = 0
 
 
 @contextmanager
-def backward_rule(model: nn.Module, rule: Rule) -> Iterator[Callable[[], int]]:
-    """Inside, each ReLU of a network, module or function, sends signals back by a rule; forwards nothing changes.
+def at_relus(model: nn.Module, rules: Sequence[Rule]) -> Iterator[Relus]:
+    """Inside, each ReLU of a network, module or function, will send signals back by the rule that is set then.
 
-    Yields a function that counts the ReLUs that ran.
+    Nothing changes in the forward pass.
 
     Raises:
-        RecipeError: the rule is none; or, by a rule other than "gradient", the network is compiled, or calls an
+        RecipeError: one of `rules` is no rule; or, where one is not "gradient", the network is compiled or calls an
             activation that is no ReLU.
     """
-    if rule not in RULES:
-        raise RecipeError(f"the rule is {quoted(rule)}; it must be one of {', '.join(RULES)}")
-    if rule != "gradient":
+    for rule in rules:
+        if rule not in RULES:
+            raise RecipeError(f"the rule is {quoted(rule)}; it must be one of {', '.join(RULES)}")
+    if only_gradient := set(rules) == {"gradient"}:
+        relus = Relus("gradient")
+    else:
         _check_python(model)
-    with Recorder(model) as recorder, _AtRelus(rule, recorder) as mode:
-        yield lambda: mode.relus
+        relus = Relus(rules[0])
+    with Recorder(model) as recorder, _AtRelus(relus, recorder, only_gradient=only_gradient):
+        yield relus
 
 
 def _check_python(model: nn.Module) -> None:
@@ -146,52 +169,56 @@ def _check_python(model: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule) or "_orig_mod" in module._modules:
             raise RecipeError(
                 f"{name or type(model).__name__} is compiled, so that its ReLUs cannot be reached: give the network "
-                "that was compiled, or take the rule gradient"
+                "that was compiled, or take the rule gradient alone"
             )
 
 
 class _AtRelus(TorchFunctionMode):
-    def __init__(self, rule: Rule, recorder: Recorder) -> None:
+    def __init__(self, relus: Relus, recorder: Recorder, *, only_gradient: bool) -> None:
         super().__init__()
-        self.rule: Rule = rule
-        self.recorder = recorder
-        self.relus = 0
+        self.relus, self.recorder, self.only_gradient = relus, recorder, only_gradient
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        clip = CLIPS[func](*args, **kwargs) if func in CLIPS else None
-        is_relu = clip is not None and isinstance(clip.low, int | float) and clip.low == 0
-        self.relus += is_relu
-        if self.rule == "gradient":
+        relu = _relu(CLIPS[func], args, kwargs) if func in CLIPS else None
+        self.relus.count += relu is not None
+        if self.only_gradient:
             return func(*args, **kwargs)
-        if clip is not None and is_relu:
-            rectified: Any = _Rectified.apply(clip.x, clip.high, self.rule)
-            return clip.x.copy_(rectified) if clip.in_place else rectified
+        if relu is not None:
+            rectified: Any = _Rectified.apply(relu["input"], relu["high"], self.relus)
+            in_place = func.__name__.endswith("_") or relu.get("inplace", False)
+            return relu["input"].copy_(rectified) if in_place else rectified
         if func in OTHERS:
             raise RecipeError(
-                f"the rule {self.rule} is defined for networks whose activations are ReLUs, and layer "
+                f"deconvnet and guided are defined for networks whose activations are ReLUs, and layer "
                 f"{quoted(self.recorder.running)} calls {func.__name__}: choose a layer in front of it, or the rule "
-                "gradient"
+                "gradient alone"
             )
         return func(*args, **kwargs)
 
 
 class _Rectified(Function):
-    """A ReLU with an upper end, whose backward pass rectifies the signal."""
+    """A ReLU with an upper end, whose backward pass follows the rule that is set when it runs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, high: Any, rule: Rule) -> Tensor:
-        if rule == "guided":
-            ctx.save_for_backward((x > 0) & (x < high))
+    def forward(ctx: Any, x: Tensor, high: Any, relus: Relus) -> Tensor:
+        ctx.relus = relus
+        ctx.save_for_backward((x > 0) & (x < high))
         return x.clamp(0.0, high)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        signal = grad_outputs[0].clamp(min=0)
-        for passes in ctx.saved_tensors:
-            signal = signal * passes
-        return signal, None, None
+        (passes,) = ctx.saved_tensors
+        signal, rule = grad_outputs[0], ctx.relus.rule
+        signal = signal if rule == "gradient" else signal.clamp(min=0)
+        return signal if rule == "deconvnet" else signal * passes, None, None
 
 
-def _or_inf(high: Any) -> Any:
-    return math.inf if high is None else high
+def _relu(clip: _Clip, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arguments by name, and the upper end as `high`; None unless the lower end is 0."""
+    values = {**dict(zip(clip.names, args, strict=False)), **kwargs}
+    low = values.get("min_val", values.get("min", clip.low))
+    high = values.get("max_val", values.get("max"))
+    if not isinstance(low, int | float) or low != 0:
+        return None
+    return values | {"high": clip.high if high is None else high}

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unpool.errors import RecipeError, UnpoolError, quoted
@@ -13,12 +12,8 @@ from unpool.tracing.foreign import foreign_code
 from unpool.tracing.recorder import evaluating, tensors_of
 
 
-class _Reached(UnpoolError):
+class _Reached(Exception):  # noqa: N818, no error
     """Ends a forward pass behind the layer that is looked at."""
-
-    def __init__(self, output: Any) -> None:
-        super().__init__()
-        self.output = output
 
 
 def layer_output(model: nn.Module, image: Tensor, layer: str) -> Tensor:
@@ -43,28 +38,24 @@ def layer_output(model: nn.Module, image: Tensor, layer: str) -> Tensor:
         >>> layer_output(network, torch.zeros(1, 3, 10, 10), "1").shape  # the last layer would not fit
         torch.Size([1, 8, 8, 8])
     """
-    module = find_layer(model, layer)
-    hook = module.register_forward_hook(_reach)
     reached: list[Any] = []
-    try:
-        with evaluating(model), foreign_code(passing=UnpoolError) as failure:
-            model(image)
-    except _Reached as stop:
-        reached.append(stop.output)
-    finally:
-        hook.remove()
+
+    def reach(module: nn.Module, inputs: Any, output: Any) -> None:
+        reached.append(output)
+        raise _Reached
+
+    with find_layer(model, layer).register_forward_hook(reach), evaluating(model), foreign_code() as failure:
+        model(image)
+    if reached:
+        return only_map(reached[0], layer)
+    if isinstance(failure.error, UnpoolError):
+        raise failure.error
     if failure:
         raise RecipeError(
             f"{type(model).__name__} does not take an image of {tuple(image.shape)} (B, C, H, W): {failure}; give one "
             "of another size"
         ) from failure.error
-    if not reached:
-        raise RecipeError(f"layer {quoted(layer)} did not run: choose one that the forward pass calls")
-    return only_map(reached[0], layer)
-
-
-def _reach(module: nn.Module, inputs: Any, output: Any) -> None:
-    raise _Reached(output)
+    raise RecipeError(f"layer {quoted(layer)} did not run: choose one that the forward pass calls")
 
 
 @contextmanager
@@ -79,11 +70,8 @@ def keeping_output(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
         outputs.append(only_map(output, layer))
         return output.clone()
 
-    hook = find_layer(model, layer).register_forward_hook(keep)
-    try:
+    with find_layer(model, layer).register_forward_hook(keep):
         yield outputs
-    finally:
-        hook.remove()
 
 
 def find_layer(model: nn.Module, layer: str) -> nn.Module:
@@ -108,7 +96,7 @@ def only_map(output: Any, layer: str) -> Tensor:
     shapes = ", ".join(str(tuple(one.shape)) for one in tensors) or "no tensor"
     if len(tensors) != 1 or tensors[0].dim() not in (2, 4) or not tensors[0].is_floating_point():
         raise RecipeError(
-            f"layer {quoted(layer)} gives {shapes}; expected one map (B, C, H, W) or vector (B, N): choose another layer"
+            f"layer {quoted(layer)} gives {shapes}; expected one tensor (B, C, H, W) or (B, N): choose another layer"
         )
     return tensors[0]
 

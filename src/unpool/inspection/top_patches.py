@@ -1,6 +1,6 @@
 """The images of a set that excite units of a layer most, and the part of each image that the unit sees."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,21 +21,22 @@ class Excited(NamedTuple):
         name: of the image.
         activation: the unit's largest in the image.
         position: (row, column) of it in the layer's map; empty of a layer without positions.
-        picture: (C, H, W) uint8, the image before it is normalised.
+        image: (1, C, H, W) as the network takes it.
+        picture: (3, H, W) uint8, the same to look at.
     """
 
     name: str
     activation: float
     position: tuple[int, ...]
+    image: Tensor
     picture: Tensor
 
 
 @torch.no_grad()
 def top_images(
     model: nn.Module,
-    images: Iterable[tuple[str, Tensor]],
+    images: Iterable[tuple[str, Tensor, Tensor]],
     *,
-    prepare: Callable[[Tensor], Tensor],
     layer: str,
     units: Sequence[int],
     count: int = COUNT,
@@ -46,8 +47,7 @@ def top_images(
 
     Args:
         model: any network of one input.
-        images: name and (C, H, W) uint8 each; of equal activations the earlier image comes first.
-        prepare: from such an image to the network's input (1, C, H, W).
+        images: name, input (1, C, H, W) and picture of each; of equal activations the earlier one comes first.
         layer: dotted name of a module; its first call counts.
         units: channels of its output.
         count: images kept of each unit.
@@ -57,15 +57,15 @@ def top_images(
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
-        >>> images = [(str(i), torch.full((1, 2, 2), i, dtype=torch.uint8)) for i in range(4)]
-        >>> _ = nn.init.constant_(network[0].weight, 1.0), nn.init.constant_(network[0].bias, 0.0)
-        >>> tops = top_images(network, images, prepare=lambda x: x[None].float(), layer="1", units=[1], count=2)
+        >>> images = [(str(i), torch.full((1, 1, 2, 2), float(i)), torch.zeros(3, 2, 2)) for i in range(4)]
+        >>> _ = [nn.init.constant_(one, 1.0) for one in network.parameters()]
+        >>> tops = top_images(network, images, layer="1", units=[1], count=2)
         >>> [(one.name, one.activation) for one in tops[1]]
-        [('3', 3.0), ('2', 2.0)]
+        [('3', 4.0), ('2', 3.0)]
     """
     best: dict[int, list[Excited]] = {unit: [] for unit in units}
-    for name, picture in images:
-        output = layer_output(model, prepare(picture), layer)
+    for name, image, picture in images:
+        output = layer_output(model, image, layer)
         unit_count(output, layer, list(units))
         for unit in units:
             values = output[0, unit]
@@ -74,7 +74,7 @@ def top_images(
             if len(kept) == count and highest <= kept[-1].activation:
                 continue
             index = torch.unravel_index(values.argmax(), values.shape) if values.dim() else ()
-            kept.append(Excited(name, highest, tuple(int(at) for at in index), picture))
+            kept.append(Excited(name, highest, tuple(int(at) for at in index), image, picture))
             kept.sort(key=lambda one: -one.activation)
             del kept[count:]
     return best

@@ -22,7 +22,7 @@ _PAGE = 1600  # pixels of a sheet on a page
 _HEADINGS = ("unit", "largest", "mean", "share above 0", "position")
 
 
-def show_features(
+def show_features(  # noqa: PLR0913, a public verb
     source: Lookable,
     image: ImageLike,
     *,
