@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from unpool.errors import RecipeError
 from unpool.types import Activation, Batch, DataInfo, Losses, Metric, Prediction, Samples
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
@@ -261,13 +260,15 @@ class Task(nn.Module, ABC):
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with a sample's targets or a thinned record drawn on it: (3, H', W') uint8."""
 
-    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained:
-        """The score of `target` for one image, by a network in evaluation mode; None takes what is answered first.
+    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained | None:
+        """The score of `target` for one image, by a network in evaluation mode; None where answers have no score.
+
+        Where `target` is None, that of what is answered first.
 
         Raises:
-            RecipeError: the answer has no such target, or no score at all.
+            RecipeError: the answer has no such target.
         """
-        raise RecipeError(f"{type(self).__name__} gives no score that pixels of one image could explain")
+        return None
 
     @property
     def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unpool.errors import RecipeError, quoted
-from unpool.inspection.layer_output import keeping_output
+from unpool.inspection.layer_maps import keeping_output
 from unpool.tracing.recorder import evaluating
 
 Score = Callable[[Tensor], Tensor]

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from unpool.errors import RecipeError, quoted
-from unpool.inspection.layer_output import layer_output, unit_count
+from unpool.inspection.layer_maps import layer_output, unit_count
 from unpool.tracing.recorder import Recorder
 
 Rule = Literal["deconvnet", "guided", "gradient"]
@@ -154,12 +154,12 @@ def at_relus(model: nn.Module, rules: Sequence[Rule]) -> Iterator[Relus]:
     for rule in rules:
         if rule not in RULES:
             raise RecipeError(f"the rule is {quoted(rule)}; it must be one of {', '.join(RULES)}")
-    if only_gradient := set(rules) == {"gradient"}:
+    if is_gradient_alone := set(rules) == {"gradient"}:
         relus = Relus("gradient")
     else:
         _check_python(model)
         relus = Relus(rules[0])
-    with Recorder(model) as recorder, _AtRelus(relus, recorder, only_gradient=only_gradient):
+    with Recorder(model) as recorder, _AtRelus(relus, recorder, is_gradient_alone=is_gradient_alone):
         yield relus
 
 
@@ -174,20 +174,20 @@ def _check_python(model: nn.Module) -> None:
 
 
 class _AtRelus(TorchFunctionMode):
-    def __init__(self, relus: Relus, recorder: Recorder, *, only_gradient: bool) -> None:
+    def __init__(self, relus: Relus, recorder: Recorder, *, is_gradient_alone: bool) -> None:
         super().__init__()
-        self.relus, self.recorder, self.only_gradient = relus, recorder, only_gradient
+        self.relus, self.recorder, self.is_gradient_alone = relus, recorder, is_gradient_alone
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         relu = _relu(CLIPS[func], args, kwargs) if func in CLIPS else None
         self.relus.count += relu is not None
-        if self.only_gradient:
+        if self.is_gradient_alone:
             return func(*args, **kwargs)
         if relu is not None:
             rectified: Any = _Rectified.apply(relu["input"], relu["high"], self.relus)
-            in_place = func.__name__.endswith("_") or relu.get("inplace", False)
-            return relu["input"].copy_(rectified) if in_place else rectified
+            writes_over = func.__name__.endswith("_") or relu.get("inplace", False)
+            return relu["input"].copy_(rectified) if writes_over else rectified
         if func in OTHERS:
             raise RecipeError(
                 f"deconvnet and guided are defined for networks whose activations are ReLUs, and layer "

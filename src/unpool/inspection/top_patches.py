@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.inspection.field import Field
-from unpool.inspection.layer_output import layer_output, unit_count
+from unpool.inspection.layer_maps import layer_output, unit_count
 from unpool.inspection.traced import trace
 from unpool.ops.cutting import Frame
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpool.errors import RecipeError, quoted
 from unpool.inspection.attribution import grad_cam, integrated_gradients, occlusion
 from unpool.inspection.dense_picture import heated
-from unpool.inspection.layer_output import only_map
+from unpool.inspection.layer_maps import only_map
 from unpool.ops.drawing_sheet import draw_sheet
 from unpool.ops.preprocessing import Preprocessing
 from unpool.pages.blocks import note, table
@@ -93,7 +93,8 @@ def show_attribution(  # noqa: PLR0913, a public verb
     opened = open_source(source, weights=weights, preprocessing=preprocessing, size_hw=size_hw)
     seen = see(opened, image)
     x = seen.inputs["image"]
-    with evaluating(opened.network):
+    task = [] if opened.predictor is None else [opened.predictor.task]
+    with evaluating(nn.ModuleList([opened.network, *task])):
         explained = _explained(opened, seen, target)
         with torch.no_grad():
             score, blank = (float(explained.value(one)[0]) for one in (x, torch.zeros_like(x)))
@@ -114,8 +115,13 @@ def _explained(source: Source, seen: Seen, target: str | int | Target | None) ->
     if not isinstance(target, str | int | None):
         return Explained("the score of the caller's function", lambda image: target(network(image)))
     if source.predictor is not None:
-        task = source.predictor.task.eval()
-        return task.explained(network, seen.inputs, None if target is None else str(target))
+        task = source.predictor.task
+        explained = task.explained(network, seen.inputs, None if target is None else str(target))
+        if explained is None:
+            raise RecipeError(
+                f"{source.name} answers as {type(task).__name__}, which has no score of one image to explain"
+            )
+        return explained
     with torch.no_grad():
         output = only_map(network(x), "")
     number = str(int(output[0].argmax()) if target is None and output.dim() == 2 else target)
@@ -149,7 +155,7 @@ def _cam(heat: Tensor, layer: str) -> _Heat:
 def _coarsest(source: Source, x: Tensor) -> list[str]:
     """Names of modules, the coarsest maps first: of each size that a convolution gives, the last that gives it."""
     calls = [call for call in record(source.network, x) if len(call.outputs) == 1 and len(call.outputs[0]) == 4]
-    sizes = {call.outputs[0][2:] for call in calls if isinstance(call.module, torch.nn.Conv2d)}
+    sizes = {call.outputs[0][2:] for call in calls if isinstance(call.module, nn.Conv2d)}
     last = {call.outputs[0][2:]: call.name for call in calls if call.outputs[0][2:] in sizes and call.name}
     return [last[size] for size in sorted(last, key=lambda size: size[0] * size[1]) if size[0] * size[1] > 1]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unpool.errors import RecipeError
 from unpool.inspection.feature_picture import draw_maps
-from unpool.inspection.layer_output import layer_output, unit_count
+from unpool.inspection.layer_maps import layer_output, unit_count
 from unpool.ops.preprocessing import Preprocessing
 from unpool.pages.blocks import note, table
 from unpool.pages.images import EXACT, picture
@@ -51,7 +51,7 @@ def show_features(  # noqa: PLR0913, a public verb
 
     Example:
         >>> from PIL import Image
-        >>> view = show_features("lenet5", Image.new("L", (32, 32)), layer="convolutions.0", units=[0, 3])
+        >>> view = show_features("lenet5", Image.new("L", (32, 32)), layer="features.conv1", units=[0, 3])
         >>> view.picture.shape, [row["unit"] for row in view.values["maps"]]
         (torch.Size([3, 126, 210]), [0, 3])
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 from unpool.errors import DataError, RecipeError
 from unpool.inspection.backward_rules import RULES, Rule, reconstruct
 from unpool.inspection.feature_picture import patch_of, signal_picture, tiled
-from unpool.inspection.layer_output import layer_output
+from unpool.inspection.layer_maps import layer_output
 from unpool.inspection.top_patches import COUNT, Excited, Windows, top_images
 from unpool.ops.drawing_sheet import draw_sheet
 from unpool.ops.preprocessing import Preprocessing
@@ -32,7 +32,7 @@ _RULES = {
 }
 
 
-class _Found(NamedTuple):
+class _Excited(NamedTuple):
     """What excites one unit, and what it sends back, by rule."""
 
     unit: int
@@ -83,7 +83,7 @@ def show_deconvnet(  # noqa: PLR0913, a public verb
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.effect_noise((32, 32), 50).save(Path(folder, "noise.png"))
-        ...     view = show_deconvnet("lenet5", [folder], layer="convolutions.0", units=[2], rules=["gradient"])
+        ...     view = show_deconvnet("lenet5", [folder], layer="features.conv1", units=[2], rules=["gradient"])
         >>> view.values["units"][0]["patches"][0]["sees"][2:]  # a window of 5x5 pixels
         [5, 5]
     """
@@ -95,9 +95,9 @@ def show_deconvnet(  # noqa: PLR0913, a public verb
     chosen = list(units) or _drawn(opened, next(iter(reading))[1], layer, seed)
     tops = top_images(opened.network, reading, layer=layer, units=chosen, count=count)
     windows = Windows(opened.network, layer)
-    found = [_found(opened, windows, layer, unit, tops[unit], rules) for unit in chosen]
-    notes = [*opened.notes, *problems.values(), *reading.problems, *_doubts(found, windows, rules)]
-    return _view(opened, layer, found, rules, read=reading.read, notes=list(dict.fromkeys(notes)))
+    shown = [_send_back(opened, windows, layer, unit, tops[unit], rules) for unit in chosen]
+    notes = [*opened.notes, *problems.values(), *reading.problems, *_doubts(shown, windows, rules)]
+    return _view(opened, layer, shown, rules, read=reading.read, notes=list(dict.fromkeys(notes)))
 
 
 class _Reading:
@@ -134,9 +134,9 @@ def _drawn(source: Source, image: Tensor, layer: str, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(count), min(DRAWN, count)))
 
 
-def _found(
+def _send_back(
     source: Source, windows: Windows, layer: str, unit: int, tops: Sequence[Excited], rules: Sequence[Rule]
-) -> _Found:
+) -> _Excited:
     """Patches of one unit, and its signals on the same parts of the images."""
     frames = [windows.frame(tuple(one.image.shape[1:]), one.position) for one in tops]
     sent = [
@@ -152,34 +152,34 @@ def _found(
     }
     patches = [patch_of(one.picture, frame) for one, frame in zip(tops, frames, strict=True)]
     corners = [(frame.left, frame.top, frame.width, frame.height) for frame in frames]
-    return _Found(unit, list(tops), patches, corners, signals, max(one.relus for one in sent))
+    return _Excited(unit, list(tops), patches, corners, signals, max(one.relus for one in sent))
 
 
-def _doubts(found: Sequence[_Found], windows: Windows, rules: Sequence[Rule]) -> list[str]:
+def _doubts(shown: Sequence[_Excited], windows: Windows, rules: Sequence[Rule]) -> list[str]:
     """Sentences on what limits the pictures."""
-    dead = [str(one.unit) for one in found if one.images[0].activation <= 0]
-    reason = windows.reason(tuple(found[0].images[0].image.shape[1:]))
+    dead = [str(one.unit) for one in shown if one.images[0].activation <= 0]
+    reason = windows.reason(tuple(shown[0].images[0].image.shape[1:]))
     doubts = {
         f"no image excites unit {', '.join(dead)} above 0": bool(dead),
         f"whole images are shown, since the part that a position sees has no formula: {reason}": bool(reason),
-        "no ReLU stands in front of the layer, so that all rules give the same": len(rules) > 1 and not found[0].relus,
+        "no ReLU stands in front of the layer, so that all rules give the same": len(rules) > 1 and not shown[0].relus,
     }
     return [text for text, holds in doubts.items() if holds]
 
 
 def _view(
-    source: Source, layer: str, found: Sequence[_Found], rules: Sequence[Rule], *, read: int, notes: Sequence[str]
+    source: Source, layer: str, shown: Sequence[_Excited], rules: Sequence[Rule], *, read: int, notes: Sequence[str]
 ) -> View:
     lines = [
         [
             (f"unit {one.unit}: {one.images[0].activation:.3g}", tiled(one.patches)),
             *((rule, tiled(one.signals[rule])) for rule in rules),
         ]
-        for one in found
+        for one in shown
     ]
     sheet = draw_sheet(lines)
     values = {"layer": layer, "images": read, "rules": list(rules), "notes": list(notes)}
-    units = [{"unit": one.unit, "patches": _rows(one)} for one in found]
+    units = [{"unit": one.unit, "patches": _rows(one)} for one in shown]
     rows = [[one["unit"], *map(str, row.values())] for one in units for row in one["patches"]]
     text = (
         f"Left, the part that the unit sees of the images of {read} that excite it most, each of another image, the "
@@ -195,7 +195,7 @@ def _view(
     return View(f"What excites {source.name}", sections, values | {"units": units}, sheet, subtitle=f"layer {layer}")
 
 
-def _rows(one: _Found) -> list[dict[str, Any]]:
+def _rows(one: _Excited) -> list[dict[str, Any]]:
     return [
         {
             "image": image.name,

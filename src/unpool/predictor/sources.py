@@ -1,5 +1,6 @@
 """What a look at a network is made on: any module, a network's name, a run or a predictor; and its image."""
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -81,9 +82,10 @@ def open_source(
     if size_hw is None:
         return opened
     sized = replace(opened.preprocessing, size_hw=size_hw, shorter=None, longest=None)
-    if opened.predictor is not None:
-        opened.predictor.preprocessing = sized
-    return opened._replace(preprocessing=sized)
+    predictor = copy(opened.predictor)
+    if predictor is not None:
+        predictor.preprocessing = sized
+    return opened._replace(preprocessing=sized, predictor=predictor)
 
 
 def _opened(source: Lookable, weights: str | Path | None, preprocessing: Preprocessing | None) -> Source:

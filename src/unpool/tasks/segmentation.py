@@ -38,8 +38,8 @@ from unpool.tasks.class_losses import (
 )
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
-from unpool.tasks.explained_region import explained_region
 from unpool.tasks.one_forward import Maps
+from unpool.tasks.region_explained import explained_region
 from unpool.types import IGNORE, Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once

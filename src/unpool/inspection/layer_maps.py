@@ -12,7 +12,7 @@ from unpool.tracing.foreign import foreign_code
 from unpool.tracing.recorder import evaluating, tensors_of
 
 
-class _Reached(Exception):  # noqa: N818, no error
+class _Reached(Exception):
     """Ends a forward pass behind the layer that is looked at."""
 
 
@@ -34,6 +34,7 @@ def layer_output(model: nn.Module, image: Tensor, layer: str) -> Tensor:
             single map.
 
     Example:
+        >>> import torch
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5, 2))
         >>> layer_output(network, torch.zeros(1, 3, 10, 10), "1").shape  # the last layer would not fit
         torch.Size([1, 8, 8, 8])
@@ -47,6 +48,7 @@ def layer_output(model: nn.Module, image: Tensor, layer: str) -> Tensor:
     with find_layer(model, layer).register_forward_hook(reach), evaluating(model), foreign_code() as failure:
         model(image)
     if reached:
+        failure.error = None  # whose traceback holds this frame, and so all tensors of the pass
         return only_map(reached[0], layer)
     if isinstance(failure.error, UnpoolError):
         raise failure.error
@@ -82,7 +84,7 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
     """
     modules = dict(model.named_modules())
     if layer not in modules:
-        raise RecipeError(no_such_layer(layer, modules).replace(" ran,", ","))
+        raise RecipeError(no_such_layer(layer, modules))
     return modules[layer]
 
 
