@@ -30,7 +30,7 @@ def test_images_are_those_of_the_largest_activations_of_all():
     looked = network()
     tops = top_images(looked, pictures(30), layer="2", units=[0, 3], count=9)
     for unit, ones in tops.items():
-        highest = {name: float(looked(image)[0, unit].max()) for name, image, _ in pictures(30)}
+        highest = {name: looked(image)[0, unit].max().item() for name, image, _ in pictures(30)}
         expected = sorted(highest, key=lambda name: -highest[name])[:9]
         assert [one.name for one in ones] == expected
         for one in ones:
