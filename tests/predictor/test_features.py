@@ -158,13 +158,15 @@ def test_image_is_normalised_as_the_source_says_and_a_tensor_of_floats_is_left_a
     assert seen.picture.shape == (3, 16, 16)
     values = torch.randn(3, 9, 7)
     assert torch.equal(see(source, values).inputs["image"], values[None])
-    assert "ImageNet" in open_source(nn.Identity()).notes[0]
+    guessed = open_source(nn.Identity())
+    assert "normalised by ImageNet's mean" in see(guessed, noise()).notes[0]
+    assert see(guessed, values).notes == seen.notes == ()
 
 
 def test_image_that_is_too_large_is_made_smaller_and_the_view_says_so():
     seen = see(open_source(nn.Identity()), torch.zeros(3, 8, 2 * LONGEST, dtype=torch.uint8))
     assert seen.picture.shape == (3, 4, LONGEST)
-    assert "made smaller, from 2048x8 to 1024x4" in seen.notes[0]
+    assert "made smaller, from 2048x8 to 1024x4" in seen.notes[1]
 
 
 def test_patches_are_of_different_images_and_files_that_are_none_are_named(folder):

@@ -59,9 +59,9 @@ def run(values: Namespace) -> int:
             progress=progress,
         )
     shown = view.values
-    rows = [("method", "settings", "largest", "brightest x, y")]
+    score = f"{shown['score']:.4g} (of the mean colour {shown['score_of_mean_colour']:.4g})"
+    rows = [("explained", shown["explained"], score, ""), ("method", "settings", "largest", "brightest x, y")]
     for row in shown["methods"]:
         x, y = row["brightest_xy"]
         rows.append((row["method"], row["settings"], f"{row['largest']:.4g}", f"{x}, {y}"))
-    score = f"{shown['score']:.4g}, of the mean colour {shown['score_of_mean_colour']:.4g}"
-    return finish(view, path, values, [("score", shown["explained"], score, ""), *rows])
+    return finish(view, path, values, rows)

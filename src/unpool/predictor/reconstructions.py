@@ -24,6 +24,7 @@ from unpool.predictor.sources import Lookable, Source, open_source, see
 
 DRAWN = 4  # units, where none are named
 _PAGE = 1600  # pixels of a sheet on a page
+_LISTED = 5  # notes on images
 _HEADINGS = ("unit", "image", "activation", "position", "sees x, y, width, height")
 _RULES = {
     "deconvnet": "deconvnet passes a signal back through a ReLU where the signal is above 0",
@@ -96,8 +97,10 @@ def show_deconvnet(  # noqa: PLR0913, a public verb
     tops = top_images(opened.network, reading, layer=layer, units=chosen, count=count)
     windows = Windows(opened.network, layer)
     shown = [_send_back(opened, windows, layer, unit, tops[unit], rules) for unit in chosen]
-    notes = [*opened.notes, *problems.values(), *reading.problems, *_doubts(shown, windows, rules)]
-    return _view(opened, layer, shown, rules, read=reading.read, notes=list(dict.fromkeys(notes)))
+    of_files = list(dict.fromkeys([*problems.values(), *reading.problems, *reading.notes]))
+    more = [f"{len(of_files) - _LISTED} more notes on images"] if len(of_files) > _LISTED else []
+    notes = [*opened.notes, *of_files[:_LISTED], *more, *_doubts(shown, windows, rules)]
+    return _view(opened, layer, shown, rules, read=reading.read, notes=notes)
 
 
 class _Reading:
@@ -106,14 +109,15 @@ class _Reading:
     Attributes:
         read: how many were read in the last pass.
         problems: sentences on those that cannot be read.
+        notes: sentences on those that are read.
     """
 
     def __init__(self, source: Source, files: Sequence[Path], progress: Callable[[int, int], None]) -> None:
         self._source, self._files, self._progress = source, files, progress
-        self.read, self.problems = 0, []
+        self.read, self.problems, self.notes = 0, [], []
 
     def __iter__(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        self.read, self.problems = 0, []
+        self.read, self.problems, self.notes = 0, [], []
         for number, path in enumerate(self._files):
             self._progress(number, len(self._files))
             try:
@@ -122,6 +126,7 @@ class _Reading:
                 self.problems.append(str(error))
                 continue
             self.read += 1
+            self.notes += seen.notes
             yield path.name, seen.inputs["image"], seen.picture
         self._progress(len(self._files), len(self._files))
         if not self.read:

@@ -23,6 +23,7 @@ from unpool.types import Batch
 
 Pair = tuple[int, int]
 Lookable = nn.Module | Predictor | str | Path
+_GUESS = "images are normalised by ImageNet's mean and deviation"
 LONGEST = 1024  # pixels of the longer side to which a larger image is made smaller
 
 
@@ -35,6 +36,7 @@ class Source(NamedTuple):
         name: for titles.
         predictor: where its answers are known, else None.
         notes: sentences on what was assumed, such as random weights.
+        assumed: a sentence on how decoded images are normalised, where that is a guess.
     """
 
     network: nn.Module
@@ -42,6 +44,7 @@ class Source(NamedTuple):
     name: str
     predictor: Predictor | None = None
     notes: tuple[str, ...] = ()
+    assumed: str = ""
 
 
 class Seen(NamedTuple):
@@ -92,9 +95,8 @@ def _opened(source: Lookable, weights: str | Path | None, preprocessing: Preproc
     if isinstance(source, Predictor):
         return Source(source.model, source.preprocessing, source.name or type(source.model).__name__, source)
     if isinstance(source, nn.Module):
-        note = "images are normalised by ImageNet's mean and deviation: pass preprocessing= for another rule"
-        notes = () if preprocessing else (note,)
-        return Source(source, preprocessing or Preprocessing(), type(source).__name__, notes=notes)
+        assumed = "" if preprocessing else f"{_GUESS}: pass preprocessing= for another rule"
+        return Source(source, preprocessing or Preprocessing(), type(source).__name__, assumed=assumed)
     if Path(source).is_dir():
         if weights is not None and weights not in FILES:
             raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {quoted(str(weights))}")
@@ -113,22 +115,19 @@ def _network(name: str, weights: str | Path | None) -> Source:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = models.build(name, weights=weights, new_head=weights in WORDS)
-    seen = Preprocessing(size_hw=row.input[1:], rule="cover", **_colours(row.input[0]))
+    channels, *sides = row.input
+    seen = Preprocessing(size_hw=(sides[0], sides[1]), rule="cover")
+    if channels != 3:
+        seen = replace(seen, channels=channels, mean=channels * (0.5,), std=channels * (0.5,))
     if weights is None:
         return Source(network, seen, name, notes=("the weights are random: what is shown means nothing",))
     if weights in WORDS:
         theirs = origin(name, str(weights))
-        values = {"order": theirs.order, "value_range": theirs.value_range, "mean": theirs.mean, "std": theirs.std}
-        seen = replace(seen, **values)
+        order, value_range = theirs.order, theirs.value_range
+        seen = replace(seen, order=order, value_range=value_range, mean=theirs.mean, std=theirs.std)
         note = f"weights {weights} have no classes: the last layers are random"
         return Source(network, seen, f"{name}, weights {weights}", notes=(note,))
-    note = "images are normalised by ImageNet's mean and deviation, since a file of weights names none"
-    return Source(network, seen, f"{name}, weights {Path(weights).name}", notes=(note,))
-
-
-def _colours(channels: int) -> dict[str, object]:
-    """Values of Preprocessing for images that are no colours."""
-    return {} if channels == 3 else {"channels": channels, "mean": channels * (0.5,), "std": channels * (0.5,)}
+    return Source(network, seen, f"{name}, weights {Path(weights).name}", assumed=f"{_GUESS}: a file names none")
 
 
 def see(source: Source, image: ImageLike) -> Seen:
@@ -146,7 +145,8 @@ def see(source: Source, image: ImageLike) -> Seen:
     photo = read_image(image, source.preprocessing.decoding)
     photo, notes = _within(photo, keeps_size=source.preprocessing.keeps_size)
     picture = source.preprocessing.resize(photo)
-    return Seen(drawable(picture).expand(3, -1, -1), inputs_of(source, photo), notes)
+    assumed = (source.assumed,) if source.assumed else ()
+    return Seen(drawable(picture).expand(3, -1, -1), inputs_of(source, photo), (*assumed, *notes))
 
 
 def inputs_of(source: Source, photo: Tensor) -> Batch:
