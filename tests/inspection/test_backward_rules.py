@@ -136,11 +136,25 @@ def test_guided_signal_stops_where_a_relu6_is_cut_off():
     assert signals["guided"].tolist() == signals["gradient"].tolist() == [[[0.0, 11.0, 0.0]]]
 
 
+def test_relu_that_is_called_for_its_effect_is_followed():
+    class Plain(nn.Module):
+        def forward(self, x):
+            y = 2 * x
+            y.relu_()
+            return y
+
+    signals = reconstruct(Plain(), torch.tensor([[[[3.0]], [[-2.0]]]]), layer="", unit=1, position=(0, 0)).signals
+    assert [float(signal.abs().sum()) for signal in signals.values()] == [0.0, 0.0, 0.0]
+    signals = reconstruct(Plain(), torch.tensor([[[[3.0]], [[-2.0]]]]), layer="", unit=0).signals
+    assert all(signal.flatten().tolist() == [12.0, 0.0] for signal in signals.values())
+
+
 def test_forward_pass_is_that_of_the_network():
     network = Small(nn.ReLU6()).double()
+    nn.init.constant_(network.last.bias, 8.0)
     values = network(image())[0, 1]
     shown = reconstruct(network, image(), layer="", unit=1)
-    assert shown.activation == float(values.max())
+    assert shown.activation == values.max().item()
     assert values[shown.position] == values.max()
 
 

@@ -45,6 +45,12 @@ def test_of_a_class_the_score_is_its_logit(target, label):
     assert explained.value(seen["image"]).item() == logits[0, label].item()
 
 
+def test_class_that_is_part_of_another_name_is_not_taken_for_it():
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    explained = Classification(DataInfo(classes=("sea otter", "otter", "sea"))).explained(network, inputs(), "otter")
+    assert explained.about == "otter"
+
+
 def test_class_that_is_none_is_refused_with_the_names():
     with pytest.raises(RecipeError, match="there is no class 'cat': give a number below 3, or one of red, green"):
         Classification(INFO).explained(nn.Identity(), inputs(), "cat")
@@ -79,6 +85,13 @@ def test_of_a_mask_the_score_is_the_mean_over_its_class_or_box(target, channel, 
 def test_padding_takes_no_part_in_the_score_of_a_mask():
     seen = inputs() | {"valid_xyxy": torch.tensor([[0.0, 0.0, 64.0, 32.0]]), "size_hw": torch.tensor([[64, 128]])}
     gradient = gradient_of(Segmentation(INFO).explained(Halves(), seen, "red"), seen["image"])
+    assert gradient[:, 0, :32, :32].min() > 0
+    assert gradient[:, :, 32:].abs().max() == 0
+
+
+def test_padding_takes_no_part_in_the_score_of_a_box():
+    seen = inputs() | {"valid_xyxy": torch.tensor([[0.0, 0.0, 64.0, 32.0]]), "size_hw": torch.tensor([[64, 128]])}
+    gradient = gradient_of(Segmentation(INFO).explained(Halves(), seen, "red@0,0,64,500"), seen["image"])
     assert gradient[:, 0, :32, :32].min() > 0
     assert gradient[:, :, 32:].abs().max() == 0
 
