@@ -97,6 +97,20 @@ def test_grad_cam_takes_the_last_of_the_coarsest_maps(name, layer):
     assert view.values["methods"][0]["settings"] == f"layer {layer}"
 
 
+def test_grad_cam_leaves_heads_out_where_there_is_a_backbone():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU())
+            self.head = nn.Conv2d(4, 2, 3)
+
+        def forward(self, image):
+            return self.head(self.backbone(image))
+
+    view = unpool.show_attribution(Headed(), torch.randn(3, 20, 20), 0, methods=["gradcam"])
+    assert view.values["methods"][0]["settings"] == "layer backbone"
+
+
 def test_grad_cam_of_any_module_passes_over_maps_that_the_score_does_not_depend_on():
     class Pyramid(nn.Module):
         def __init__(self):

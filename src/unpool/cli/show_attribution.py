@@ -30,7 +30,7 @@ def parser() -> Parser:
         default=[],
         help="the method; repeatable; by default all three",
     )
-    verb.add_argument("--layer", metavar="NAME", help="of gradcam; by default the last of the coarsest maps")
+    verb.add_argument("--layer", metavar="NAME", help="of gradcam; by default the last of the backbone's coarsest maps")
     verb.add_argument("--window", type=side, metavar="N", help="side of occlusion's window, by default an eighth")
     verb.add_argument("--stride", type=side, metavar="N", help="pixels between windows, by default half a window")
     verb.add_argument("--steps", type=count, default=50, metavar="N", help="of integrated gradients, by default 50")

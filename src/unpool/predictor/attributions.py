@@ -69,7 +69,8 @@ def show_attribution(  # noqa: PLR0913, a public verb
             detection by its number or class. Of a module: the number of an output, or a function from the output to
             (B,). None takes what is answered first.
         methods: what is computed: see `inspection.attribution`.
-        layer: of Grad-CAM; None takes the last of the coarsest maps that the score depends on.
+        layer: of Grad-CAM; None takes the last of the coarsest maps that the score depends on, of the backbone
+            where there is one.
         window: of occlusion, pixels of a side; None takes an eighth of the image's shorter side.
         stride: pixels between windows; None takes half a window.
         steps: of integrated gradients.
@@ -153,10 +154,16 @@ def _cam(heat: Tensor, layer: str) -> _Heat:
 
 
 def _coarsest(source: Source, x: Tensor) -> list[str]:
-    """Names of modules, the coarsest maps first: of each size that a convolution gives, the last that gives it."""
-    calls = [call for call in record(source.network, x) if len(call.outputs) == 1 and len(call.outputs[0]) == 4]
+    """Names of modules, the coarsest maps first: of each size that a convolution gives, the last that gives it.
+
+    Of a network that has a `backbone`, those of that alone, so that no head is among them.
+    """
+    body = dict(source.network.named_children()).get("backbone", source.network)
+    inside = {id(module) for module in body.modules()}
+    calls = [call for call in record(source.network, x) if id(call.module) in inside]
     sizes = {call.outputs[0][2:] for call in calls if isinstance(call.module, nn.Conv2d)}
-    last = {call.outputs[0][2:]: call.name for call in calls if call.outputs[0][2:] in sizes and call.name}
+    maps = [call for call in calls if len(call.outputs) == 1 and len(call.outputs[0]) == 4 and call.name]
+    last = {call.outputs[0][2:]: call.name for call in maps if call.outputs[0][2:] in sizes}
     return [last[size] for size in sorted(last, key=lambda size: size[0] * size[1]) if size[0] * size[1] > 1]
 
 
