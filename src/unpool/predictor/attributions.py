@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unpool.errors import RecipeError, quoted
 from unpool.inspection.attribution import grad_cam, integrated_gradients, occlusion
 from unpool.inspection.dense_picture import heated
+from unpool.inspection.feature_picture import enlarged
 from unpool.inspection.layer_maps import only_map
 from unpool.ops.drawing_sheet import draw_sheet
 from unpool.ops.preprocessing import Preprocessing
@@ -26,6 +27,7 @@ Method = Literal["gradcam", "occlusion", "integrated"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Progress = Callable[[int, int], None]
 Target = Callable[[Any], Tensor]
+LEAST_SIDE = 224  # pixels of the longer side of a picture, to which smaller images are enlarged
 STEPS = 50  # of integrated gradients
 _BRIGHT = 0.99  # share of pixels below the brightest colour, of attributions to single pixels
 _PAGE = 1600  # pixels of a sheet on a page
@@ -190,9 +192,10 @@ def _view(
     source: Source, seen: Seen, explained: Explained, heats: dict[Method, _Heat], *, score: float, blank: float
 ) -> View:
     height, width = seen.picture.shape[1:]
-    row = [(explained.about, seen.picture)]
-    row += [(name, heated(seen.picture, heat.shown[:height, :width].cpu())) for name, heat in heats.items()]
-    sheet = draw_sheet([row])
+    pictures = {explained.about: seen.picture}
+    pictures |= {name: heated(seen.picture, heat.shown[:height, :width].cpu()) for name, heat in heats.items()}
+    side = max(LEAST_SIDE, height, width)
+    sheet = draw_sheet([[(name, enlarged(one, side)) for name, one in pictures.items()]])
     rows = [_row(name, heat) for name, heat in heats.items()]
     dark = [f"{name} gives nothing above 0" for name, heat in heats.items() if not heat.shown.any()]
     notes = [*source.notes, *seen.notes, *dark]
