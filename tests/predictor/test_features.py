@@ -181,6 +181,7 @@ def test_image_that_is_too_large_is_made_smaller_and_the_view_says_so():
     seen = see(open_source(nn.Identity()), torch.zeros(3, 8, 2 * LONGEST, dtype=torch.uint8))
     assert seen.picture.shape == (3, 4, LONGEST)
     assert "made smaller, from 2048x8 to 1024x4" in seen.notes[1]
+    assert seen.inputs["size_hw"].tolist() == [[8, 2 * LONGEST]]  # answers, and boxes to explain, lie on the image
 
 
 def test_patches_are_of_different_images_and_files_that_are_none_are_named(folder):

@@ -142,19 +142,22 @@ def see(source: Source, image: ImageLike) -> Seen:
     """
     if isinstance(image, Tensor) and image.is_floating_point():
         return _as_it_is(image)
-    photo = read_image(image, source.preprocessing.decoding)
-    photo, notes = _within(photo, keeps_size=source.preprocessing.keeps_size)
+    decoded = read_image(image, source.preprocessing.decoding)
+    photo, notes = _within(decoded, keeps_size=source.preprocessing.keeps_size)
     picture = source.preprocessing.resize(photo)
     assumed = (source.assumed,) if source.assumed else ()
-    return Seen(drawable(picture).expand(3, -1, -1), inputs_of(source, photo), (*assumed, *notes))
+    return Seen(
+        drawable(picture).expand(3, -1, -1),
+        _inputs(source, photo, (decoded.shape[-2], decoded.shape[-1])),
+        (*assumed, *notes),
+    )
 
 
-def inputs_of(source: Source, photo: Tensor) -> Batch:
-    """Returns a batch of one decoded image (C, H, W) uint8."""
-    size_hw = (photo.shape[-2], photo.shape[-1])
+def _inputs(source: Source, photo: Tensor, size_hw: Pair) -> Batch:
+    """Returns a batch of one image (C, H, W) uint8, for answers on the same at `size_hw`."""
     if source.predictor is not None:
         return source.predictor.inputs(photo, size_hw)
-    layout = source.preprocessing.layout(size_hw)
+    layout = source.preprocessing.layout((photo.shape[-2], photo.shape[-1]))
     device = next((weight.device for weight in source.network.parameters()), torch.device("cpu"))
     image = source.preprocessing.normalize(source.preprocessing.resize(photo.to(device))[None])
     return {"image": image, "valid_xyxy": layout.valid_xyxy, "size_hw": torch.tensor([size_hw])}
