@@ -18,7 +18,7 @@ from unpool.cli import (
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how it works: anchors, attribution, augment, deconvnet, dense, errors, features, init, story"
+ABOUT = "show how it works; alone, it lists what there is to show"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "attribution": show_attribution,

@@ -9,12 +9,13 @@ from unpool.cli.looking import add_output, add_source, count, finish, pair, side
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
-ABOUT = "which pixels an answer depends on: Grad-CAM, occlusion, integrated gradients"
-EXAMPLES = """The target is a class; a class and a box of the image, road@10,40,90,80; a joint; or a detection, by its
-number in the answer or by a class. The scores of all classes over a photograph are those of `unpool show dense`.
-examples: unpool show attribution runs/folder_resnet18-1 photo.jpg --target bees
-          unpool show attribution timm/efficientnet_lite0 photo.jpg --weights efficientnet_lite0 --by gradcam
-          unpool show attribution runs/voc_fasterrcnn-1 street.jpg --target car --by occlusion --window 48"""
+ABOUT = "which pixels of an image an answer depends on"
+EXAMPLES = """Methods: Grad-CAM (arXiv:1610.02391), occlusion (arXiv:1311.2901), integrated
+gradients (arXiv:1703.01365). The target is a class; a class and a box of the
+image, road@10,40,90,80; a joint; or a detection, by its number in the answer or
+by a class. `unpool show dense` draws the scores of a class over a photograph.
+examples: unpool show attribution RUN photo.jpg --target bees
+          unpool show attribution RUN street.jpg --target car --by occlusion"""
 
 
 def parser() -> Parser:

@@ -8,11 +8,12 @@ from unpool.cli.looking import add_output, add_source, count, finish, pair, view
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
-ABOUT = "the patches that excite a unit most, with DeconvNet's reconstructions"
-EXAMPLES = """All images go through the network up to the layer; of each unit, the nine in which it is largest are kept.
-deconvnet (arXiv:1311.2901), guided (arXiv:1412.6806) and gradient differ in what passes back through a ReLU.
-examples: unpool show deconvnet vgg16 photos/ --layer backbone.stages.3.2 --weights hed_vgg16 --unit 100 --unit 181
-          unpool show deconvnet runs/folder_resnet18-1 DIR --layer backbone.stages.2 --seed 1 -o units.html"""
+ABOUT = "the patches that excite a unit most, and what it sends back"
+EXAMPLES = """All images go through the network up to the layer; of each unit, the nine in
+which it is largest are kept. deconvnet (arXiv:1311.2901), guided
+(arXiv:1412.6806) and gradient differ in what passes back through a ReLU.
+examples: unpool show deconvnet vgg16 DIR --layer backbone.stages.3.2 --unit 344
+          unpool show deconvnet RUN DIR --layer backbone.stages.2 -o units.html"""
 
 
 def parser() -> Parser:

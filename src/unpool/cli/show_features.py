@@ -10,10 +10,10 @@ from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
 
 ABOUT = "the maps that a layer makes of a photograph"
-EXAMPLES = """Each map is drawn from its least value, dark, to its largest, pale; the largest come first.
-`unpool summary NETWORK` lists the layers.
-examples: unpool show features vgg16 photo.jpg --layer backbone.stages.2.2 --weights hed_vgg16
-          unpool show features runs/camvid_unet-1 street.jpg --layer backbone.stages.0 --unit 3 --unit 7"""
+EXAMPLES = """Each map is drawn from its least value, dark, to its largest, pale; the largest
+come first. `unpool summary NETWORK` lists the layers.
+examples: unpool show features vgg16 photo.jpg --layer backbone.stages.2.2
+          unpool show features RUN photo.jpg --layer backbone.stages.0 --unit 3"""
 
 
 def parser() -> Parser:
