@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from unpool.inspection.layer_table import summary
     from unpool.models import build, names
     from unpool.predictor import load
+    from unpool.predictor.attributions import show_attribution
     from unpool.predictor.dense import show_dense
+    from unpool.predictor.feature_maps import show_features
     from unpool.predictor.people import enroll, identify, verify
+    from unpool.predictor.reconstructions import show_deconvnet
     from unpool.probing import features, probe
     from unpool.recipe import load_recipe, recipe_names
     from unpool.recipe.transfer import transfer_advice
@@ -39,7 +42,10 @@ __all__ = [
     "probe",
     "recipe_names",
     "resume",
+    "show_attribution",
+    "show_deconvnet",
     "show_dense",
+    "show_features",
     "summary",
     "train",
     "transfer_advice",
@@ -64,7 +70,10 @@ _SOURCES = {
     "probe": "unpool.probing",
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
+    "show_attribution": "unpool.predictor.attributions",
+    "show_deconvnet": "unpool.predictor.reconstructions",
     "show_dense": "unpool.predictor.dense",
+    "show_features": "unpool.predictor.feature_maps",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
     "transfer_advice": "unpool.recipe.transfer",

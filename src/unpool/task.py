@@ -1,7 +1,7 @@
 """What a task is: one problem, and everything that the rest asks of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -76,6 +76,18 @@ class Exhibit(NamedTuple):
     caption: str = ""
     is_right: bool | None = None
     is_exact: bool = False
+
+
+class Explained(NamedTuple):
+    """A score of the answer about one image, which an attribution explains.
+
+    Attributes:
+        about: what has it, in words.
+        value: from images as the network takes them (B, C, H, W) to the score of each (B,), with a gradient.
+    """
+
+    about: str
+    value: Callable[[Tensor], Tensor]
 
 
 class Results(NamedTuple):
@@ -247,6 +259,16 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def draw(self, image: Tensor, target: Mapping[str, Any]) -> Tensor:
         """The image (C, H, W) uint8 with a sample's targets or a thinned record drawn on it: (3, H', W') uint8."""
+
+    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained | None:
+        """The score of `target` for one image, by a network in evaluation mode; None where answers have no score.
+
+        Where `target` is None, that of what is answered first.
+
+        Raises:
+            RecipeError: the answer has no such target.
+        """
+        return None
 
     @property
     def legend(self) -> Sequence[tuple[str, tuple[int, int, int]]]:

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from unpool.cli.main import main
+from unpool.cli.show import SHOWN
 from unpool.cli.verbs import VERBS
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash")
@@ -41,7 +42,8 @@ def completed(capsys, tmp_path):
         (["evaluate", "r", "--split", ""], ["train", "val", "test"]),
         (["summary", "lenet5"], ["lenet5", "lenet5_28"]),
         (["predict", "une"], []),  # none has published weights
-        (["show", ""], ["anchors", "augment", "dense", "errors", "init", "story"]),
+        (["show", ""], list(SHOWN)),
+        (["show", "deconvnet", "resnet18"], ["resnet18"]),
         (["show", "dense", "--wi"], ["--window"]),
         (["show", "dense", "resnet18"], ["resnet18"]),
         (["train", "--verbose", "folder_u"], ["folder_unet"]),

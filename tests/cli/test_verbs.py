@@ -22,7 +22,10 @@ def test_help_names_every_verb(capsys):
     assert all(f"  {verb:10} {module.ABOUT}\n" in shown for verb, module in VERBS.items())
 
 
-@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS), ["show", "dense"]])
+SHORT = ("attribution", "deconvnet", "dense", "features")  # views whose help fits into 80 columns
+
+
+@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS), *(["show", view] for view in SHORT)])
 def test_help_fits_into_80_columns(words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     main([*words, "--help"])

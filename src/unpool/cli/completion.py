@@ -15,6 +15,7 @@ DETAILS = """bash: echo 'source <(unpool completion bash)' >> ~/.bashrc
 zsh:  echo 'source <(unpool completion zsh)' >> ~/.zshrc"""
 SHELLS = ("bash", "zsh")
 _FIRST = ("--help", "--version", "--debug")  # before a verb
+_OF_NETWORKS = ("attribution", "deconvnet", "dense", "features")  # views of a run, or of a network with weights
 _ZSH = "autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n"
 _SCRIPT = """_unpool() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" count=0 i word
@@ -78,7 +79,7 @@ def _script(*, keys: Sequence[str]) -> str:
 
     networks = listed_networks()
     published = [name for name, known in networks.items() if known.weights]
-    asked = ("predict", "evaluate", "show dense")  # which take a run, or a network with weights
+    asked = ("predict", "evaluate", *(f"show {name}" for name in _OF_NETWORKS))
     first = {**dict.fromkeys(("train", "recipes", "find-lr"), recipe_names()), "show": SHOWN, "summary": networks}
     first |= {"models": {**_tasks(), **networks}, "completion": SHELLS, **dict.fromkeys(asked, published)}
     rest = {"train": keys, "find-lr": keys, "evaluate": [key for key in keys if key.startswith("data.")]}

@@ -4,16 +4,29 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init, show_story
+from unpool.cli import (
+    show_anchors,
+    show_attribution,
+    show_augment,
+    show_deconvnet,
+    show_dense,
+    show_errors,
+    show_features,
+    show_init,
+    show_story,
+)
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how it works: anchors, augment, dense, errors, init, story"
+ABOUT = "show how it works; alone, it lists what there is to show"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
+    "attribution": show_attribution,
     "augment": show_augment,
+    "deconvnet": show_deconvnet,
     "dense": show_dense,
     "errors": show_errors,
+    "features": show_features,
     "init": show_init,
     "story": show_story,
 }

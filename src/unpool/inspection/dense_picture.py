@@ -62,7 +62,7 @@ def draw(
     area = covered((dense.fine.shape[1], dense.fine.shape[2]), window_hw=window, stride=dense.fine_stride)
     areas = {"slid": cells, "pass": cells, "coarse": area, "fine": area}
     shown = _most_frequent([maps["coarse"][1][area], maps["fine"][1][area]])
-    heats = {name: _heated(photo, heat / max(top, 1e-9), areas[name]) for name, (heat, _) in maps.items()}
+    heats = {name: heated(photo, heat / max(top, 1e-9), areas[name]) for name, (heat, _) in maps.items()}
     masks = {name: _coloured(photo, maps[name][1], area, shown) for name in ("coarse", "fine")}
     rows, columns = dense.coarse.shape[1:]
     framed = f"{size[1]}x{size[0]}; framed: one window of {window[1]}x{window[0]}"
@@ -94,8 +94,8 @@ def ramp(values: Tensor) -> Tensor:
     return (table[before] * (1 - share) + table[before + 1] * share).permute(2, 0, 1)
 
 
-def _heated(photo: Tensor, heat: Tensor, area: tuple[slice, slice]) -> Tensor:
-    """The heat over the photograph in grey; bare where there is no score."""
+def heated(photo: Tensor, heat: Tensor, area: tuple[slice, slice] = (slice(None), slice(None))) -> Tensor:
+    """Draws heat (H, W) from 0 to 1 over a photograph (C, H, W) uint8 in grey, bare outside of the area."""
     grey = photo.float().mean(0, keepdim=True).expand(3, -1, -1)
     result = (0.5 * grey + 110).round()  # pale where nothing is known
     inside = (..., *area)

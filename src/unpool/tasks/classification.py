@@ -21,7 +21,7 @@ from unpool.metrics.hierarchy import ancestor_heights
 from unpool.ops.drawing import caption
 from unpool.ops.targets import check_classes
 from unpool.ops.views import mean_probabilities
-from unpool.task import Baseline, Description, Exhibit, TrainingSetup
+from unpool.task import Baseline, Description, Exhibit, Explained, TrainingSetup
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import (
     FOCAL_GAMMA,
@@ -31,6 +31,7 @@ from unpool.tasks.class_losses import (
     check_gamma,
     check_label_loss,
 )
+from unpool.tasks.explaining import index_named
 from unpool.tasks.hog_baseline import hog_accuracy, require_hog
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
@@ -178,6 +179,14 @@ class Classification(OneForward):
             "top_labels": prediction["top_labels"].tolist(),
             "top_scores": prediction["top_scores"].tolist(),
         }
+
+    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained:
+        """The logit of a class, by name or number; of the likeliest where none is named."""
+        if target is None:
+            label = int(self.answer(model, inputs)["label"][0])
+        else:
+            label = index_named(target, self.info.classes, what="class")
+        return Explained(self.info.classes[label], lambda image: main_head(model(image))[:, label])
 
     def brief(self, written: Mapping[str, Any]) -> str:
         return f"{written['class']} {written['score']:.2f}"

@@ -24,7 +24,7 @@ from unpool.ops.drawing_boxes import SURE, draw_things
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.views import mirrored_boxes
-from unpool.task import Description, Exhibit, Results, TrainingSetup
+from unpool.task import Description, Exhibit, Explained, Results, TrainingSetup
 from unpool.tasks.detection_answers import (
     Selection,
     answer_one_stage,
@@ -34,6 +34,7 @@ from unpool.tasks.detection_answers import (
     on_images,
     score_anchors,
 )
+from unpool.tasks.detection_explained import chosen_box, explained_box
 from unpool.tasks.detection_grid import answer_grid, crowded_cells, grid_losses, score_cells
 from unpool.tasks.detection_losses import (
     Regions,
@@ -227,6 +228,14 @@ class Detection(OneForward):
         else:
             boxes = seen.proposals
         return on_image(boxes, layout)
+
+    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained:
+        """The score of a box, by its number in the answer or by a class; of the best where none is named."""
+        with torch.no_grad():
+            answer = self.answer(model, inputs)
+        classes = self.info.classes
+        number = chosen_box(answer, target, classes)
+        return explained_box(model, self.inputs_of(inputs), answer, number, classes=classes)
 
     def opinion(self, model: nn.Module, inputs: Batch) -> Prediction:
         return self.answer(model, inputs)

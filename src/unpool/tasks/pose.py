@@ -18,6 +18,8 @@ from unpool.ops import heatmaps
 from unpool.ops.heatmaps import Label
 from unpool.ops.layout import Layout
 from unpool.ops.preprocessing import Preprocessing
+from unpool.task import Explained
+from unpool.tasks.explaining import index_named
 from unpool.tasks.joints import Joints, map_stride, points_to_image, points_to_maps, share_of_maps
 from unpool.tasks.map_losses import Loss, as_scores, map_loss
 from unpool.types import Batch, DataInfo, Losses, Prediction, Stages, Term
@@ -143,6 +145,21 @@ class Pose(Joints):
             maps = heatmaps.gather_disks(maps.masked_fill(is_padding, 0), self.size)
         points, score = heatmaps.decode(maps.masked_fill(is_padding, -torch.inf))
         return {"keypoints": points_to_image(points, layout, maps.shape[-2:]), "score": score}
+
+    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained:
+        """The value of a joint's heatmap where the answer has the joint; of the surest where none is named."""
+        with torch.no_grad():
+            answer = self.answer(model, inputs)
+            maps = _last_stage(model(self._with_centre(inputs["image"])))
+        names = self.info.keypoints
+        joint = int(answer["score"][0].argmax()) if target is None else index_named(target, names, what="joint")
+        point = points_to_maps(answer["keypoints"], Layout.of(inputs), maps.shape[-2:])[0, joint].round().int()
+        column, row = (min(max(int(at), 0), side - 1) for at, side in zip(point, maps.shape[:1:-1], strict=True))
+
+        def value(image: Tensor) -> Tensor:
+            return _last_stage(model(self._with_centre(image)))[:, joint, row, column]
+
+        return Explained(names[joint], value)
 
     def labels(self, batch: Batch, size_hw: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, K, h, w) what the maps should be, and (B, K) bool of which maps that is known; the background last.

@@ -26,7 +26,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.ops.targets import check_classes
 from unpool.ops.tiling import Piece, predict_scores, resized_bands, tile_sides
 from unpool.ops.views import mean_probabilities
-from unpool.task import Baseline, Description, Exhibit
+from unpool.task import Baseline, Description, Exhibit, Explained
 from unpool.tasks.auxiliary import Output, loss_of_heads, main_head
 from unpool.tasks.class_losses import (
     FOCAL_GAMMA,
@@ -39,6 +39,7 @@ from unpool.tasks.class_losses import (
 from unpool.tasks.class_weights import ClassWeights, choose_class_weights
 from unpool.tasks.colour_baseline import colour_bin_baseline
 from unpool.tasks.one_forward import Maps
+from unpool.tasks.region_explained import explained_region
 from unpool.types import IGNORE, Activation, Batch, DataInfo, Losses, Prediction, Samples, Term
 
 LIMIT = 2_400_000  # pixels (B * H * W) that go through a network at once
@@ -186,6 +187,24 @@ class Segmentation(Maps):
         if len(masks) == 1 and len(masks[0]) == len(answered):
             return {"mask": masks[0], "score": scores[0]}
         return {"mask": [mask[0] for mask in masks], "score": [score[0] for score in scores]}
+
+    def explained(self, model: nn.Module, inputs: Batch, target: str | None) -> Explained:
+        """The mean score of a class over the pixels that are answered as it, or over a box of the image.
+
+        Args:
+            model: in evaluation mode.
+            inputs: of one image.
+            target: a class, or `class@left,top,right,bottom` in pixels of the image; None takes the class of most
+                pixels.
+
+        Raises:
+            RecipeError: there is no such class, no pixel is answered as it, or the box holds none.
+
+        Source: Vinogradova et al. 2020, arXiv:2002.11434, equation 2, whose sum is a mean here.
+        """
+        with torch.no_grad():
+            answered = main_head(model(inputs["image"]))[0].argmax(0)
+        return explained_region(model, inputs, answered, target, classes=self.info.classes)
 
     def averaged(self, outputs: Sequence[Output]) -> Tensor:
         """Scores (B, N, H, W) of the mean probability of each class."""
