@@ -9,9 +9,11 @@ TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as l
 if TYPE_CHECKING:
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
+    from unpool.lesioning import show_lesion
     from unpool.models import build, names
     from unpool.predictor import load
     from unpool.predictor.dense import show_dense
+    from unpool.predictor.dreams import show_dream
     from unpool.predictor.people import enroll, identify, verify
     from unpool.probing import features, probe
     from unpool.recipe import load_recipe, recipe_names
@@ -40,6 +42,8 @@ __all__ = [
     "recipe_names",
     "resume",
     "show_dense",
+    "show_dream",
+    "show_lesion",
     "summary",
     "train",
     "transfer_advice",
@@ -65,6 +69,8 @@ _SOURCES = {
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
     "show_dense": "unpool.predictor.dense",
+    "show_dream": "unpool.predictor.dreams",
+    "show_lesion": "unpool.lesioning",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
     "transfer_advice": "unpool.recipe.transfer",

@@ -4,17 +4,28 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init, show_story
+from unpool.cli import (
+    show_anchors,
+    show_augment,
+    show_dense,
+    show_dream,
+    show_errors,
+    show_init,
+    show_lesion,
+    show_story,
+)
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how it works: anchors, augment, dense, errors, init, story"
+ABOUT = "show how it works: anchors, augment, dense, dream, errors, init, lesion, story"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,
     "dense": show_dense,
+    "dream": show_dream,
     "errors": show_errors,
     "init": show_init,
+    "lesion": show_lesion,
     "story": show_story,
 }
 
