@@ -45,9 +45,10 @@ Progress = Callable[[int, int], None]
 
 
 class Deleted(NamedTuple):
-    """One part, and the error of the network without it."""
+    """One part, whether it keeps the shape, and the error of the network without it."""
 
     name: str
+    keeps_shape: bool
     error: float
 
 
@@ -56,12 +57,12 @@ class Drawn(NamedTuple):
 
     Attributes:
         size: blocks deleted, or pairs of blocks that traded places.
-        disorder: Kendall's tau of the order of blocks, mean of the draws; 1 where none was moved.
+        order: Kendall's tau of the order of blocks, mean of the draws; 1 where none was moved.
         errors: of each draw.
     """
 
     size: int
-    disorder: float
+    order: float
     errors: list[float]
 
 
@@ -200,7 +201,7 @@ def measure_lesions(
 
     error = measure(nullcontext())
     model, blocks = trained.model, parts.blocks
-    deleted = [Deleted(part.name, measure(without(model, [part]))) for part in blocks or removable]
+    deleted = [Deleted(part.name, part.keeps_shape, measure(without(model, [part]))) for part in blocks or removable]
     several: dict[int, list[float]] = {}
     moved: dict[int, list[tuple[float, float]]] = {}
     for size, chosen, order in planned[len(deleted) :]:
@@ -329,7 +330,7 @@ def _view(lesions: Lesions, *, name: str, error: str, images: int) -> View:
         points = [(0.0, lesions.error), *((float(one.size), fmean(one.errors)) for one in lesions.several)]
         charts.append(line_chart("Without several", [Series("", points)], x="blocks deleted", y=error, scale="zero"))
     if lesions.shuffled:
-        moved = sorted([(1.0, lesions.error), *((one.disorder, fmean(one.errors)) for one in lesions.shuffled)])
+        moved = sorted([(1.0, lesions.error), *((one.order, fmean(one.errors)) for one in lesions.shuffled)])
         charts.append(
             line_chart(
                 "Blocks in another order", [Series("", moved)], x="Kendall's tau of the order", y=error, scale="zero"
