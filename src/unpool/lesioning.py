@@ -215,8 +215,10 @@ def measure_lesions(
         blocks=deleted if blocks else [],
         layers=[] if blocks else deleted,
         unremovable=[] if blocks else [layer.name for layer in parts.layers if not layer.keeps_shape],
-        several=[Drawn(size, 1.0, found) for size, found in several.items()],
-        shuffled=[Drawn(size, fmean(tau for tau, _ in found), [e for _, e in found]) for size, found in moved.items()],
+        several=[Drawn(size, 1.0, each) for size, each in several.items()],
+        shuffled=[
+            Drawn(size, fmean(tau for tau, _ in each), [value for _, value in each]) for size, each in moved.items()
+        ],
         lengths=lengths,
         effective=effective_lengths(lengths) if lengths else None,
     )

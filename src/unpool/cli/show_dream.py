@@ -73,6 +73,8 @@ def run(values: Namespace) -> int:
     first, last = view.values["score"]
     for text in view.values["notes"]:
         write_result(f"note: {text}")
-    write_result(f"{view.values['goal']}: {first:.4g} at first, {last:.4g} in the end, {view.values['time_s']} s")
+    write_result(
+        f"{view.values['goal']}: {first:.4g} at first, {last:.4g} before the last step, {view.values['time_s']} s"
+    )
     write_result(str(path))
     return 0

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from unpool.tracing.recorder import evaluating, tensors_of
 
 Kind = Literal["add", "weighted", "norm"]
-Place = tuple[Kind, int]  # the nth call of a kind in a forward
+Position = tuple[Kind, int]  # the nth call of a kind in a forward
 Shape = tuple[int, ...]
 
 _ADDITIONS = (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__)
@@ -37,7 +37,7 @@ class Block(NamedTuple):
 
     Attributes:
         name: of the innermost module that holds all of it; what lies in it for the others.
-        place: of its addition.
+        position: of its addition.
         is_branch_first: the addition's first operand is the branch.
         keeps_shape: its module's input has the shape of its output.
         shape: (C, H, W) of its output.
@@ -45,7 +45,7 @@ class Block(NamedTuple):
     """
 
     name: str
-    place: Place
+    position: Position
     is_branch_first: bool
     keeps_shape: bool
     shape: Shape
@@ -57,13 +57,13 @@ class Layer(NamedTuple):
 
     Attributes:
         name: of its module.
-        places: of the layer, and of its norm where it has one.
+        positions: of the layer, and of its norm where it has one.
         keeps_shape: its output has the shape of its input, so that it can be left out.
         shape: of its output, without the batch.
     """
 
     name: str
-    places: tuple[Place, ...]
+    positions: tuple[Position, ...]
     keeps_shape: bool
     shape: Shape
 
@@ -86,8 +86,8 @@ def parts_of(network: nn.Module, image: Tensor) -> Parts:
         >>> from unpool.layers.residual import Residual
         >>> block = Residual(nn.Conv2d(4, 4, 3, padding=1), nn.Identity())
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), block, nn.Conv2d(4, 4, 1))
-        >>> found = parts_of(network, torch.zeros(1, 3, 8, 8))
-        >>> [block.name for block in found.blocks], [(layer.name, layer.keeps_shape) for layer in found.layers]
+        >>> parts = parts_of(network, torch.zeros(1, 3, 8, 8))
+        >>> [block.name for block in parts.blocks], [(layer.name, layer.keeps_shape) for layer in parts.layers]
         (['1'], [('0', False), ('2', True)])
     """
     follower = _Follower(image)
@@ -118,7 +118,7 @@ class _Operation(NamedTuple):
     running: tuple[_Running, ...] = ()  # from the outermost module to the innermost
 
     @property
-    def place(self) -> Place:
+    def position(self) -> Position:
         return (self.kind or "add", self.nth)
 
 
@@ -165,13 +165,13 @@ class _Follower(TorchFunctionMode):
         return output
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     operation: int
     first: int  # number of the first operation behind the map that both operands come of
     is_branch_first: bool
 
 
-def _blocks(operations: Sequence[_Operation]) -> tuple[list[_Found], int]:
+def _blocks(operations: Sequence[_Operation]) -> tuple[list[_Candidate], int]:
     """Residual blocks, and the set of all operations inside of them as bits."""
     reached: list[int] = []  # by operation: itself and all before it, as bits
     for number, operation in enumerate(operations):
@@ -179,7 +179,7 @@ def _blocks(operations: Sequence[_Operation]) -> tuple[list[_Found], int]:
         for one in operation.inputs:
             bits |= reached[one]
         reached.append(bits)
-    blocks: list[_Found] = []
+    blocks: list[_Candidate] = []
     inside = additions = 0
     for number, operation in enumerate(operations):
         if operation.kind != "add" or len(operation.inputs) != 2 or len(set(operation.read)) > 1:
@@ -192,7 +192,7 @@ def _blocks(operations: Sequence[_Operation]) -> tuple[list[_Found], int]:
         weights = [sum(operations[one].has_weight for one in _numbers(side)) for side in sides]
         if max(weights) == min(weights) or min(weights) > 1:
             continue
-        blocks.append(_Found(number, min(_numbers(whole)), weights[0] > weights[1]))
+        blocks.append(_Candidate(number, min(_numbers(whole)), weights[0] > weights[1]))
         inside |= whole
         additions |= 1 << number
     return blocks, inside
@@ -213,19 +213,19 @@ def _numbers(bits: int) -> list[int]:
     return numbers
 
 
-def _with_modules(found: Sequence[_Found], operations: Sequence[_Operation]) -> list[Block]:
+def _with_modules(candidates: Sequence[_Candidate], operations: Sequence[_Operation]) -> list[Block]:
     """The blocks under the names of the innermost modules that hold all of each."""
     holders = []
-    for one in found:
+    for one in candidates:
         running = operations[one.operation].running
         holders.append(next(module for module in reversed(running) if module.first <= one.first))
     names = [holder.name for holder in holders]
     blocks = []
-    for one, holder in zip(found, holders, strict=True):
+    for one, holder in zip(candidates, holders, strict=True):
         addition = operations[one.operation]
         block = Block(
             name=holder.name,
-            place=addition.place,
+            position=addition.position,
             is_branch_first=one.is_branch_first,
             keeps_shape=[shape[1:] for shape in holder.inputs] == [addition.shape[1:]],
             shape=addition.shape[1:],
@@ -241,7 +241,7 @@ def _layers(operations: Sequence[_Operation], inside: int) -> list[Layer]:
         if operation.kind != "weighted" or len(operation.inputs) != 1 or inside >> number & 1:
             continue
         norm = next((one for one in operations[number + 1 :] if one.inputs == (number,) and one.kind == "norm"), None)
-        places = (operation.place, *([norm.place] if norm else []))
+        positions = (operation.position, *([norm.position] if norm else []))
         keeps_shape = operation.shape == operation.read[0]
-        layers.append(Layer(operation.running[-1].name, places, keeps_shape, operation.shape[1:]))
+        layers.append(Layer(operation.running[-1].name, positions, keeps_shape, operation.shape[1:]))
     return layers

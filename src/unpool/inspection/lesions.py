@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from unpool.errors import RecipeError
-from unpool.inspection.blocks import KINDS, Block, Layer, Place
+from unpool.inspection.blocks import KINDS, Block, Layer, Position
 from unpool.tracing.recorder import tensors_of
 
 Change = Callable[..., Tensor]  # of the tensors that an operation reads, in order
@@ -39,12 +39,12 @@ def without(network: nn.Module, parts: Sequence[Block | Layer]) -> Iterator[None
         ...     print(torch.equal(block(image), image))
         True
     """
-    changes: dict[Place, Change] = {}
+    changes: dict[Position, Change] = {}
     for part in parts:
         if isinstance(part, Block):
-            changes[part.place] = _second if part.is_branch_first else _first
+            changes[part.position] = _second if part.is_branch_first else _first
         elif part.keeps_shape:
-            changes |= dict.fromkeys(part.places, _first)
+            changes |= dict.fromkeys(part.positions, _first)
         else:
             raise RecipeError(
                 f"{part.name} cannot be left out: its output {part.shape} has another shape than its input"
@@ -100,7 +100,7 @@ def _put(network: nn.Module, name: str, module: nn.Module) -> None:
 
 
 @contextmanager
-def changed(network: nn.Module, changes: Mapping[Place, Change]) -> Iterator[None]:
+def changed(network: nn.Module, changes: Mapping[Position, Change]) -> Iterator[None]:
     """Inside, some operations of each forward of a network give what a function makes of the tensors that they read."""
     mode = _Changing(changes)
     handles = [
@@ -116,7 +116,7 @@ def changed(network: nn.Module, changes: Mapping[Place, Change]) -> Iterator[Non
 
 
 class _Changing(TorchFunctionMode):
-    def __init__(self, changes: Mapping[Place, Change]) -> None:
+    def __init__(self, changes: Mapping[Position, Change]) -> None:
         super().__init__()
         self._changes = changes
         self._counts: dict[str, int] | None = None
@@ -133,9 +133,9 @@ class _Changing(TorchFunctionMode):
         kind = KINDS.get(func)
         if kind is None or self._counts is None:
             return func(*args, **(kwargs or {}))
-        place = (kind, self._counts[kind])
+        position = (kind, self._counts[kind])
         self._counts[kind] += 1
-        change = self._changes.get(place)
+        change = self._changes.get(position)
         if change is None:
             return func(*args, **(kwargs or {}))
         return change(*tensors_of((*args, *(kwargs or {}).values())))

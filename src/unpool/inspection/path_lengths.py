@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unpool.inspection.blocks import Block, Place
+from unpool.inspection.blocks import Block, Position
 from unpool.inspection.lesions import Change, changed
 
 SHARE = 0.95  # of the gradient that effective paths carry
@@ -108,8 +108,8 @@ class path_gradients:  # noqa: N801, a context manager
     ) -> None:
         self._blocks, self._image = blocks, image.detach().clone().requires_grad_()
         self._branches: set[int] = set()
-        changes: dict[Place, Change] = {
-            block.place: partial(_joined, self._branches, number, block.is_branch_first)
+        changes: dict[Position, Change] = {
+            block.position: partial(_joined, self._branches, number, block.is_branch_first)
             for number, block in enumerate(blocks)
         }
         self._changing = changed(network, changes)

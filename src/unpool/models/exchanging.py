@@ -10,8 +10,8 @@ from torch import nn
 
 from unpool.errors import RecipeError, quoted
 from unpool.layers.dropout import DropConnectLinear, OriginalDropout, StochasticDepth
+from unpool.layers.few_blocks import kept_blocks as drops_of_kept
 from unpool.layers.group import use_group_norm
-from unpool.layers.kept_blocks import kept_blocks as drops_of_kept
 from unpool.layers.preactivation import Preactivated, SharedPreactivated
 from unpool.layers.residual import Residual
 from unpool.limits import MANY, SHARE, check_number

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool import models
-from unpool.errors import RecipeError, UnpoolError, quoted
+from unpool.errors import RecipeError, quoted
 from unpool.inspection.dreaming import Ascent, Dream, Objective, dream, octave_sizes
 from unpool.inspection.goals import Goal, check_goal, excitement
 from unpool.model_file import FILES
@@ -27,7 +27,7 @@ from unpool.pages.page import Section
 from unpool.pages.view import View
 from unpool.predictor.images import ImageLike, read_image
 from unpool.predictor.loading import load
-from unpool.tracing.foreign import foreign_code
+from unpool.tracing.foreign import Failure, foreign_code
 
 LARGEST, SMALLEST = 1024, 8  # pixels of a side
 _LISTED = 4  # of the first and the last layers in a message
@@ -95,7 +95,8 @@ def show_dream(  # noqa: PLR0913, a public verb
     normalize = partial(_normalized, loaded.preprocessing)
     objective = partial(excitement, loaded.network, goal)
     began = perf_counter()
-    _refuse_sizes(loaded, objective, normalize, start.to(device), ascent)
+    ascent, notes = _fitted(loaded, objective, normalize, start.to(device), ascent)
+    loaded = loaded._replace(notes=(*loaded.notes, *notes))
     shown = dream(start.to(device), objective, normalize, ascent, progress)
     return _view(loaded, shown, goal=named, start=start if image is not None else None, time_s=perf_counter() - began)
 
@@ -199,19 +200,29 @@ def _normalized(preprocessing: Preprocessing, image: Tensor) -> Tensor:
     return preprocessing.normalize(255 * image)
 
 
-def _refuse_sizes(
+def _fitted(
     loaded: _Source, objective: Objective, normalize: Callable[[Tensor], Tensor], start: Tensor, ascent: Ascent
-) -> None:
-    """Raises RecipeError where the network does not take images of the smallest octave, cut to a tile."""
-    height, width = octave_sizes((start.shape[-2], start.shape[-1]), ascent)[0]
-    tried = averaged(start, (height, width))[..., : ascent.tile, : ascent.tile]
-    with foreign_code(passing=UnpoolError) as failure, torch.no_grad():
-        objective(normalize(tried))
-    if failure:
-        raise RecipeError(
-            f"{loaded.name} does not take {tried.shape[-2]}x{tried.shape[-1]} pixels, the smallest of {ascent.octaves} "
-            f"octaves ({failure}): ask for one octave, another size, or a tile as large as the image"
-        ) from failure.error
+) -> tuple[Ascent, tuple[str, ...]]:
+    """The ascent without octaves that are too small for the network, and a note where there are some.
+
+    Raises:
+        RecipeError: the network does not take the image itself, cut to a tile.
+    """
+    height, width = start.shape[-2:]
+    tried, problem = "", Failure()
+    for octaves in range(ascent.octaves, 0, -1):
+        fewer = ascent._replace(octaves=octaves)
+        image = averaged(start, octave_sizes((height, width), fewer)[0])[..., : ascent.tile, : ascent.tile]
+        with foreign_code(passing=RecipeError) as failure, torch.no_grad():
+            objective(normalize(image))
+        problem = failure
+        tried = f"{image.shape[-2]}x{image.shape[-1]} pixels"
+        if not failure:
+            left_out = f"{octaves} of {ascent.octaves} octaves: the network takes none smaller than {tried}"
+            return fewer, (left_out,) if octaves < ascent.octaves else ()
+    raise RecipeError(
+        f"{loaded.name} does not take {tried} ({problem}): ask for another size, or for a tile as large as the image"
+    ) from problem.error
 
 
 def _view(loaded: _Source, shown: Dream, *, goal: str, start: Tensor | None, time_s: float) -> View:
