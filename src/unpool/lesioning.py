@@ -35,6 +35,7 @@ from unpool.pages.page import Section
 from unpool.pages.view import View
 from unpool.recipe import Overrides, Recipe
 from unpool.run_directory import RunDirectory
+from unpool.tracing.foreign import foreign_code
 from unpool.tracing.recorder import evaluating
 from unpool.training.job import streamed
 from unpool.training.step import total_loss
@@ -185,7 +186,7 @@ def measure_lesions(
         RecipeError: the network has nothing that can be left out.
     """
     batch = _first_batch(trained, settings, samples)
-    parts = parts_of(trained.model, batch["image"][:1])
+    parts = _parts(trained, batch["image"])
     removable = [layer for layer in parts.layers if layer.keeps_shape]
     if not parts.blocks and not removable:
         raise RecipeError("the network has no residual block, and no layer whose output has the shape of its input")
@@ -222,6 +223,16 @@ def measure_lesions(
         lengths=lengths,
         effective=effective_lengths(lengths) if lengths else None,
     )
+
+
+def _parts(trained: predictor.Predictor, images: Tensor | list[Tensor]) -> Parts:
+    with foreign_code(passing=RecipeError) as failure:
+        image = images[:1] if isinstance(images, Tensor) else images[0][None]
+        return parts_of(trained.model, image)
+    raise RecipeError(
+        f"{trained.name or type(trained.model).__name__} cannot be followed from its images alone ({failure}): lesions "
+        "are of networks that take one batch of images"
+    ) from failure.error
 
 
 _Plan = tuple[int, list[int], list[int] | None]  # size, blocks to delete, or the order to run them in
