@@ -40,11 +40,11 @@ def test_network_sees_the_image_by_its_preprocessing():
         nn.Identity(),
         Image.new("RGB", (16, 16), (255, 0, 0)),
         layer="",
-        unit=0,
+        unit=2,
         preprocessing=Preprocessing(order="bgr", value_range=(0.0, 255.0), mean=(100.0,) * 3, std=(1.0,) * 3),
         ascent=Ascent(steps=1, step=0.0, octaves=1, jitter=0),
     )
-    assert view.values["score"][0] == pytest.approx(-100.0)
+    assert view.values["score"][0] == pytest.approx(155.0)
 
 
 def test_class_of_a_run_is_excited_by_name_from_noise(tmp_path):
