@@ -51,6 +51,17 @@ def test_larger_energy_prior_gives_a_smaller_norm(network):
     assert norms[0] > 2 * norms[-1]
 
 
+def test_priors_weigh_the_image_and_not_the_scale_of_the_networks_input():
+    ascent = Ascent(steps=5, step=0.01, octaves=1, jitter=0, l2=1.0, smoothness=1.0)
+    image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    one, large = (
+        dream(image, lambda x: 0 * x.sum(), lambda x, scale=scale: scale * x, ascent, lambda done, total: None)
+        for scale in (1, 255)
+    )
+    assert one.totals == large.totals
+    assert one.totals[0] < one.scores[0] == 0
+
+
 def test_smoothness_prior_takes_differences_of_neighbours_away_and_no_brightness():
     image = natural_noise((3, 20, 28), exponent=1.0, deviation=0.05, seed=3)[None] + 0.3
     ascent = Ascent(steps=30, step=0.001, octaves=1, jitter=0, smoothness=1.0)

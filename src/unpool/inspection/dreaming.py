@@ -29,8 +29,8 @@ class Ascent(NamedTuple):
         octaves: sizes, each `scale` times the one before; the last is that of the image.
         scale: between octaves.
         jitter: pixels by which the image is shifted at most before each step, and back behind it, around its borders.
-        l2: weight of the energy of the network's input, which is subtracted from the objective.
-        smoothness: weight of the roughness of the network's input, which is subtracted too.
+        l2: weight of the energy of the image on -1..1 (`centred`), which is subtracted from the objective.
+        smoothness: weight of its roughness, which is subtracted too.
         statistics: exponent by which steps get the spectrum of natural images; 0 leaves gradients as they are.
         tile: pixels of the longest side that is put through the network at once; memory is that of one tile.
         seed: of the shifts.
@@ -125,7 +125,7 @@ def _stepped(
     score, gradient = _by_tiles(rolled, objective, normalize, ascent.tile)
     total = score
     if ascent.l2 or ascent.smoothness:
-        prior, prior_gradient = _graded(rolled, lambda x: _prior(normalize(x), ascent))
+        prior, prior_gradient = _graded(rolled, lambda x: _prior(centred(x), ascent))
         total, gradient = score - prior, gradient - prior_gradient
     gradient = shaped_as_natural(gradient, ascent.statistics)
     size = gradient.square().mean().sqrt()
@@ -133,8 +133,18 @@ def _stepped(
     return moved.clamp(0, 1).roll((-down, -across), (-2, -1)), score, total
 
 
-def _prior(seen: Tensor, ascent: Ascent) -> Tensor:
-    return ascent.l2 * energy(seen) + ascent.smoothness * roughness(seen)
+def centred(image: Tensor) -> Tensor:
+    """Returns an image on -1..1, of 0 where it is grey: what priors weigh, whatever scale a network's input has.
+
+    Example:
+        >>> centred(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([-1.,  0.,  1.])
+    """
+    return 2 * image - 1
+
+
+def _prior(image: Tensor, ascent: Ascent) -> Tensor:
+    return ascent.l2 * energy(image) + ascent.smoothness * roughness(image)
 
 
 def _by_tiles(

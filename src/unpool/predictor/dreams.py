@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unpool import models
 from unpool.errors import RecipeError, quoted
-from unpool.inspection.dreaming import Ascent, Dream, Objective, dream, octave_sizes
+from unpool.inspection.dreaming import Ascent, Dream, Objective, centred, dream, octave_sizes
 from unpool.inspection.goals import Goal, check_goal, excitement
 from unpool.model_file import FILES
 from unpool.models.pretrained import WORDS, origin
@@ -233,7 +233,7 @@ def _view(loaded: _Source, shown: Dream, *, goal: str, start: Tensor | None, tim
         "size_hw": list(image.shape[-2:]),
         "score": [shown.scores[0], shown.scores[-1]],
         "scores": shown.scores,
-        "norm": float(_normalized(loaded.preprocessing, shown.image).square().mean().sqrt()),
+        "norm": float(centred(shown.image).square().mean().sqrt()),
         "time_s": round(time_s, 2),
         "notes": list(loaded.notes),
     }
