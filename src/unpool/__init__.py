@@ -9,10 +9,12 @@ TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as l
 if TYPE_CHECKING:
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
+    from unpool.lesioning import show_lesion
     from unpool.models import build, names
     from unpool.predictor import load
     from unpool.predictor.attributions import show_attribution
     from unpool.predictor.dense import show_dense
+    from unpool.predictor.dreams import show_dream
     from unpool.predictor.feature_maps import show_features
     from unpool.predictor.people import enroll, identify, verify
     from unpool.predictor.reconstructions import show_deconvnet
@@ -45,7 +47,9 @@ __all__ = [
     "show_attribution",
     "show_deconvnet",
     "show_dense",
+    "show_dream",
     "show_features",
+    "show_lesion",
     "summary",
     "train",
     "transfer_advice",
@@ -73,7 +77,9 @@ _SOURCES = {
     "show_attribution": "unpool.predictor.attributions",
     "show_deconvnet": "unpool.predictor.reconstructions",
     "show_dense": "unpool.predictor.dense",
+    "show_dream": "unpool.predictor.dreams",
     "show_features": "unpool.predictor.feature_maps",
+    "show_lesion": "unpool.lesioning",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
     "transfer_advice": "unpool.recipe.transfer",

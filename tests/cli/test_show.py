@@ -78,3 +78,24 @@ def test_what_cannot_be_shown_has_a_code_and_a_reason(place, capsys, arguments, 
     assert main(["show", "dense", *arguments]) == code
     assert told in capsys.readouterr().err
     assert not (place / "page_dense.png").exists()
+
+
+def test_dream_writes_a_picture_and_prints_what_was_excited(place, capsys):
+    arguments = ["show", "dream", "lenet5", "--class", "3", "--octaves", "1", "--steps", "2", "-o", "three.png"]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("note: the weights are random")
+    assert lines[1].startswith("the score of class 3: ")
+    assert lines[2] == "three.png"
+    assert Image.open(place / "three.png").size == (32, 32)
+    assert main(arguments) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_dream_of_a_photograph_as_json_is_one_object(place, capsys):
+    arguments = ["show", "dream", "lenet5", "page.png", "--layer", "features.conv1", "--unit", "2", "--steps", "1"]
+    assert main([*arguments, "--json", "--size", "36", "40"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["goal"], values["size_hw"], values["picture"]) == ("unit 2 of features.conv1", [36, 40], "dream.png")
+    assert len(values["scores"]) == 1
+    assert values["notes"][1].startswith("1 of 4 octaves")

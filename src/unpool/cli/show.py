@@ -10,9 +10,11 @@ from unpool.cli import (
     show_augment,
     show_deconvnet,
     show_dense,
+    show_dream,
     show_errors,
     show_features,
     show_init,
+    show_lesion,
     show_story,
 )
 from unpool.cli.parser import Parser
@@ -25,9 +27,11 @@ SHOWN: dict[str, ModuleType] = {
     "augment": show_augment,
     "deconvnet": show_deconvnet,
     "dense": show_dense,
+    "dream": show_dream,
     "errors": show_errors,
     "features": show_features,
     "init": show_init,
+    "lesion": show_lesion,
     "story": show_story,
 }
 

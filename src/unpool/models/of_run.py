@@ -10,7 +10,7 @@ from unpool.manifest import NAME, look_up, read_bound
 from unpool.models.fitting import Destination, Fit
 
 # the first is compared before; the others change no answer of a trained network, but for forms of dropout that scale
-_ALIKE = {"backbone", "dropout", "stochastic_depth"}
+_ALIKE = {"backbone", "dropout", "stochastic_depth", "kept_blocks"}
 
 
 def run_config(path: Path) -> dict[str, Any]:
