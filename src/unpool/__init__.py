@@ -7,11 +7,13 @@ signals ends in a traceback.
 
 TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
+    from unpool.comparing import compare
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
     from unpool.models import build, names
     from unpool.predictor import load
     from unpool.predictor.dense import show_dense
+    from unpool.predictor.effective import show_field
     from unpool.predictor.people import enroll, identify, verify
     from unpool.probing import features, probe
     from unpool.recipe import load_recipe, recipe_names
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DataInfo",
     "build",
+    "compare",
     "deepen",
     "dilate",
     "enroll",
@@ -40,6 +43,7 @@ __all__ = [
     "recipe_names",
     "resume",
     "show_dense",
+    "show_field",
     "summary",
     "train",
     "transfer_advice",
@@ -49,6 +53,7 @@ __all__ = [
 _SOURCES = {
     "DataInfo": "unpool.types",
     "build": "unpool.models",
+    "compare": "unpool.comparing",
     "deepen": "unpool.convert",
     "dilate": "unpool.convert",
     "enroll": "unpool.predictor.people",
@@ -65,6 +70,7 @@ _SOURCES = {
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
     "show_dense": "unpool.predictor.dense",
+    "show_field": "unpool.predictor.effective",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
     "transfer_advice": "unpool.recipe.transfer",

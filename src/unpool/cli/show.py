@@ -4,16 +4,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init, show_story
+from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_field, show_init, show_story
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how it works: anchors, augment, dense, errors, init, story"
+ABOUT = "show how it works: anchors, augment, dense, errors, field, init, story"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,
     "dense": show_dense,
     "errors": show_errors,
+    "field": show_field,
     "init": show_init,
     "story": show_story,
 }
