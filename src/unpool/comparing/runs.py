@@ -177,10 +177,10 @@ def _set_of(directory: RunDirectory, overrides: Overrides, split: str, trained: 
 
 
 def _difference(first: ImageScores, second: ImageScores, replicates: int, seed: int) -> Difference | None:
-    is_mean = first.units == second.units == len(first.values)
-    drawn = replicates if is_mean and len(first.values) > MERGED_MOST else min(replicates, MERGED_MOST)
-    units = min(first.units, second.units)
-    return paired_bootstrap(first.of_units, second.of_units, units, replicates=drawn, seed=seed)
+    if first.is_mean != second.is_mean:  # the scores of one network are all alike
+        return None
+    drawn = replicates if first.is_mean else min(replicates, MERGED_MOST)
+    return paired_bootstrap(first.of_units, second.of_units, first.units, replicates=drawn, seed=seed)
 
 
 def _name(directory: RunDirectory, directories: Sequence[RunDirectory]) -> str:
