@@ -11,8 +11,11 @@ import torch
 import unpool
 from unpool.cli.main import main
 from unpool.comparing import runs as comparing
+from unpool.comparing.page import verdict
 from unpool.comparing.scores import MOST_GROUPS, _scores
 from unpool.errors import RecipeError
+from unpool.ops.paired_differences import Difference
+from unpool.task import Description
 from unpool.tasks import TASKS
 from unpool.types import DataInfo
 
@@ -51,6 +54,14 @@ def test_copy_of_a_run_is_not_shown_to_differ(view):
     assert (
         second["verdict"] == {True: "better", False: "worse"}[second["value"] > 0] or second["low"] < 0 < second["high"]
     )
+
+
+def test_better_is_higher_or_lower_as_the_metric_says():
+    rise, chance = Difference(0.2, 0.1, 0.3, 100, 0), Difference(0.2, -0.1, 0.5, 100, 0)
+    higher, lower = Description("share"), Description("error", higher_is_better=False)
+    assert [verdict(one, by) for one in (rise, chance, None) for by in (higher, lower)] == [
+        *("better", "worse", "not shown", "not shown", "no score", "no score")
+    ]
 
 
 def test_settings_that_differ_are_listed_and_no_others(view):

@@ -35,16 +35,18 @@ class Network(NamedTuple):
         sizes = {"input": list(self.table.input), "uncounted": left_out}
         return {"name": self.name, **counts, "images_per_s": self.speed, "published": figure, **sizes}
 
-    def cells(self) -> tuple[str, ...]:
-        left_out = " (+ not counted)" if self.table.uncounted else ""
-        counts = f"{self.table.params:,}", f"{self.table.macs / 1e9:.3f}{left_out}", f"{self.table.activations:,}"
-        speed = "-" if self.speed is None else f"{self.speed:.1f}"
-        figure = self.published
-        score = "-" if figure is None else f"{figure.value:.2f} % {figure.metric} on {figure.dataset}, {figure.source}"
-        return self.name, "x".join(map(str, self.table.input)), *counts, speed, score
+    def cells(self) -> tuple[object, ...]:
+        left_out = sum(one.macs or 0 for one in self.table.uncounted)
+        table, score = self.table, "-" if self.published is None else f"{self.published.value:.2f} %"
+        counts = round(table.params / 1e6, 2), round(table.macs / 1e9, 3), round(table.activations / 1e6, 2)
+        speed = "-" if self.speed is None else round(self.speed, 1)
+        return self.name, *counts, round(left_out / 1e9, 3) or "-", speed, score
 
 
-HEADINGS = ("network", "input", "parameters", "1e9 multiply-adds", "activations", "images a second", "published score")
+HEADINGS = (
+    *("network", "parameters, 1e6", "multiply-adds, 1e9", "activations, 1e6", "in products of two maps, 1e9"),
+    *("images a second", "published score"),
+)
 
 
 def compare_networks(
@@ -78,8 +80,8 @@ def compare_networks(
         Section("Score against operations", [*charts, note(_about(networks))]),
     ]
     values = {"networks": [one.to_json() for one in networks], "batch": batch, "threads": threads}
-    title = " and ".join(one.name for one in networks)
-    return View(title, sections, values, drawing=drawing, subtitle="Networks side by side")
+    names = ", ".join(one.name for one in networks)
+    return View("Networks side by side", sections, values, drawing=drawing, subtitle=names)
 
 
 def _called(source: Any) -> str:
@@ -115,6 +117,12 @@ def _plots(networks: Sequence[Network]) -> list[tuple[str, str, list[Bubble]]]:
 
 
 def _about(networks: Sequence[Network]) -> str:
+    figures = {one.name: one.published for one in networks if one.published is not None}
+    stated = [f"{name}: {one.metric} on {one.dataset}, {one.source}" for name, one in figures.items()]
     without = [one.name for one in networks if one.published is None]
-    stated = "Scores are those that the publisher of the weights states, measured by him in his way, not here."
-    return f"{stated} No score is stated for {', '.join(without)}." if without else stated
+    lines = ["Scores are those that the publisher of the weights states, measured by him, not here."] if stated else []
+    return " ".join([*lines, *(f"{line}." for line in stated), *_no_score(without)])
+
+
+def _no_score(names: Sequence[str]) -> list[str]:
+    return [f"No score is stated for {', '.join(names)}."] if names else []

@@ -1,6 +1,7 @@
 """Shows the effective receptive field of a layer beside the theoretical one (`unpool show field`)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,7 +140,7 @@ def _last_map(network: nn.Module, shape: tuple[int, ...]) -> str:
 
 def _photos(images: Sequence[ImageLike], preprocessing: Preprocessing, size: tuple[int, int]) -> list[Tensor]:
     """(C, H, W) uint8 of one size, the middle of each photograph."""
-    cut = Preprocessing(channels=preprocessing.channels, size_hw=size, rule="cover", crop=1.0)
+    cut = replace(preprocessing, size_hw=size, shorter=None, longest=None, rule="cover", crop=1.0, multiple=1)
     plain = [read_image(image, preprocessing.decoding) for image in images]
     return [cut.resize(image).round().clamp(0, 255).to(torch.uint8) for image in plain]
 
