@@ -41,7 +41,7 @@ def completed(capsys, tmp_path):
         (["evaluate", "r", "--split", ""], ["train", "val", "test"]),
         (["summary", "lenet5"], ["lenet5", "lenet5_28"]),
         (["predict", "une"], []),  # none has published weights
-        (["show", ""], ["anchors", "augment", "dense", "errors", "init", "story"]),
+        (["show", ""], ["anchors", "augment", "dense", "errors", "field", "init", "story"]),
         (["show", "dense", "--wi"], ["--window"]),
         (["show", "dense", "resnet18"], ["resnet18"]),
         (["train", "--verbose", "folder_u"], ["folder_unet"]),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from unpool.inspection.effective_field import _gaussian, effective_field
+from unpool.inspection.field_by_weights import _gaussian, effective_field
 
 
 def uniform(layers, side=61):

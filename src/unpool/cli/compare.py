@@ -9,12 +9,14 @@ from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
 from unpool.streams import write_message
 
-ABOUT = "compare networks by cost, speed and score, or runs by a paired bootstrap"
-DETAILS = """Networks: parameters, multiply-adds, activations, images a second here, and the score that is published
-with their weights; with -o PAGE.html or .svg, score against operations, the area of a bubble by parameters.
-Runs of one task and one validation set: the difference of each to the first, with a 95 % interval over the images;
-with -o PAGE.html curves, settings that differ, and the images on which they differ most.
-examples: unpool compare alexnet_torchvision vgg16 googlenet_torchvision resnet18 resnet50 -o networks.html
+ABOUT = "set networks side by side, or runs: costs, scores, differences"
+DETAILS = """Networks: parameters, multiply-adds, activations, images a second here, and the
+score published with their weights; with -o PAGE.html or .svg, score against
+operations, the area of a bubble by parameters. Runs of one task and one
+validation set: the difference of each to the first, with a 95 % interval over
+the images; with -o PAGE.html curves, settings that differ, and the images on
+which they differ most.
+examples: unpool compare vgg16 googlenet_torchvision resnet50 -o networks.html
           unpool compare runs/scenes_unet-1 runs/scenes_unet-2 -o page.html"""
 
 

@@ -8,7 +8,7 @@ from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how it works: anchors, augment, dense, errors, field, init, story"
+ABOUT = "show what a network sees and does; `unpool show` lists the views"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
     "augment": show_augment,

@@ -10,10 +10,11 @@ from unpool.errors import RecipeError
 from unpool.screen import log_to_stderr
 from unpool.streams import write_message
 
-ABOUT = "which pixels a layer sees, and how much: the effective receptive field"
-EXAMPLES = """The gradient of the middle of a layer's output, averaged over images; it falls off like a Gaussian, whose
-deviations are fitted (Luo et al. 2016). `unpool summary` prints the theoretical field of each layer.
-examples: unpool show field vgg16 photo.jpg --weights hed_vgg16 --layer backbone.stages.4
+ABOUT = "which pixels a layer sees, and how much"
+EXAMPLES = """The effective receptive field (Luo et al. 2016): the gradient of the middle of a
+layer's output, averaged over images. It falls off like a Gaussian, whose
+deviations are fitted. `unpool summary` prints the theoretical field.
+examples: unpool show field vgg16 photo.jpg --weights hed_vgg16
           unpool show field runs/scenes_unet-1 -o field.png"""
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from unpool.inspection.layer_table import Summary
 
 ABOUT = "show output, parameters, MACs, memory, receptive field by layer"
-DETAILS = """A terminal gets as many columns as fit; a pipe, --csv, --markdown and --json get all. Memory of training
-is that of weights, gradients, the optimiser's state and the maps that the backward pass needs, in float32.
+DETAILS = """A terminal gets as many columns as fit; a pipe and --json get all.
+Memory of training: weights, gradients, the optimiser's state, and the maps that
+the backward pass needs, in float32.
 examples: unpool summary resnet50 --size 224 --batch 32 --optimizer adamw
           unpool summary unet backbone=resnet34 --size 360 480 --depth 3
           unpool summary googlenet_lrn --csv > googlenet.csv"""

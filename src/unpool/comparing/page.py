@@ -57,7 +57,7 @@ def runs_view(  # noqa: PLR0913, parts of one page
     chart = bubble_chart(title, bubbles, x="multiply-adds, 1e9", y=y, size="number of parameters") if bubbles else ""
     settings = differing_settings([run.recipe for run in runs])
     parts = {
-        name: [grid(found)] if found else [note("Every image has the same score.")] for name, found in cards.items()
+        name: [grid(differ)] if differ else [note("Every image has the same score.")] for name, differ in cards.items()
     }
     headings = ("setting", *(run.name for run in runs))
     lines = table(settings, headings=headings) if settings else note("No setting differs.")
@@ -67,7 +67,7 @@ def runs_view(  # noqa: PLR0913, parts of one page
         Section("Score against operations", [Markup(chart)] if chart else []),
         Section("Curves", [element("div", {"class": "charts"}, *_curves(runs, described))]),
         Section("Settings that differ", [lines]),
-        *(Section(f"Images: {runs[0].name} and {name}", found) for name, found in parts.items()),
+        *(Section(f"Images: {runs[0].name} and {name}", shown) for name, shown in parts.items()),
     ]
     values = {
         **{"metric": metric, "split": split, "images": images, "drawn": units, "settings": _by_setting(settings, runs)},

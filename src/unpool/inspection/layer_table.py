@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from unpool.inspection.inputs import InputShape
-from unpool.inspection.layer_rows import BYTES, MIB, Row, input_row, joined_row, layer_rows, part_rows
+from unpool.inspection.rows import BYTES, MIB, Row, input_row, joined_row, layer_rows, part_rows
 from unpool.inspection.shapes import without_drawing
 from unpool.inspection.table_text import csv_of, markdown_of, shape_text, text_of
 from unpool.inspection.traced import trace

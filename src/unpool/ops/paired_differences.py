@@ -51,8 +51,8 @@ def paired_bootstrap(
 
     Example:
         >>> right = np.array([1.0] * 50 + [0.0] * 50), np.array([1.0] * 90 + [0.0] * 10)
-        >>> found = paired_bootstrap(lambda i: right[0][i].mean(), lambda i: right[1][i].mean(), 100)
-        >>> round(found.value, 2), found.is_shown, 0.3 < found.low < 0.4 < found.high < 0.5
+        >>> change = paired_bootstrap(lambda i: right[0][i].mean(), lambda i: right[1][i].mean(), 100)
+        >>> round(change.value, 2), change.is_shown, 0.3 < change.low < 0.4 < change.high < 0.5
         (0.4, True, True)
     """
     everything = np.arange(count)
@@ -60,8 +60,8 @@ def paired_bootstrap(
     if whole is None:
         return None
     draws = np.random.default_rng(seed)
-    found = [_difference(first, second, draws.integers(0, count, count)) for _ in range(replicates)]
-    known = [value for value in found if value is not None]
+    differences = [_difference(first, second, draws.integers(0, count, count)) for _ in range(replicates)]
+    known = [value for value in differences if value is not None]
     if not known:
         return None
     half = (100 - COVERED) / 2

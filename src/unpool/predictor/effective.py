@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from unpool import models
 from unpool.errors import RecipeError
 from unpool.inspection.dense_picture import ramp
-from unpool.inspection.effective_field import EffectiveField, effective_field
 from unpool.inspection.field_by_formula import Seen, receptive_field
+from unpool.inspection.field_by_weights import EffectiveField, effective_field
 from unpool.models.packaged import PACKAGED
 from unpool.models.pretrained import WORDS, origin
 from unpool.ops.drawing import drawable
