@@ -53,6 +53,7 @@ class Measured(NamedTuple):
         left_out: multiply-adds that it names beside.
         unknown: operations that it names and has no rule for.
         flops: half of what torch's counter has.
+        has_memory: whether the memory of training was counted too; of networks without values alone.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Measured(NamedTuple):
     left_out: int
     unknown: tuple[str, ...]
     flops: int
-    memory: bool
+    has_memory: bool
     problem: str
 
 
@@ -88,7 +89,8 @@ def measure(case: Case) -> Measured:
     """Counts a network in three ways."""
     torch.manual_seed(0)
     model, is_meta = _built(case)
-    table = summary(model, case.shape, optimizer="sgd", batch=2)
+    # memory by shapes alone: a detector would compute two images several times
+    table = summary(model, case.shape, optimizer="sgd" if is_meta else None, batch=2)
     left_out = sum(one.macs or 0 for one in table.uncounted)
     unknown = tuple(one.operation for one in table.uncounted if one.macs is None)
     image = torch.zeros(1, *case.shape, device="meta" if is_meta else "cpu")
