@@ -1,7 +1,9 @@
 """`unpool compare`: networks by name, or runs, side by side."""
 
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.environment import prepare
@@ -63,18 +65,19 @@ def run(values: Namespace) -> int:
     if values.json:
         write_json({**view.values, "page": None if saved is None else str(saved)})
         return 0
-    _write_networks(view.values) if "networks" in view.values else _write_runs(view.values)
+    write = _write_networks if "networks" in view.values else _write_runs
+    write(view.values)
     if saved is not None:
         write_result(str(saved))
     return 0
 
 
-def _write_networks(values: dict) -> None:
+def _write_networks(values: Mapping[str, Any]) -> None:
     heads = ("network", "parameters", "GMACs", "activations", "images/s", "published score")
     write_table([heads, *(_cells(one) for one in values["networks"])])
 
 
-def _cells(one: dict) -> tuple[str, ...]:
+def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
     score = one["published"]
     speed = "-" if one["images_per_s"] is None else f"{one['images_per_s']:.1f}"
     text = "-" if score is None else f"{score['value']:.2f} % {score['metric']}, {score['dataset']}"
@@ -82,7 +85,7 @@ def _cells(one: dict) -> tuple[str, ...]:
     return one["name"], f"{one['params']:,}", macs, f"{one['activations']:,}", speed, text
 
 
-def _write_runs(values: dict) -> None:
+def _write_runs(values: Mapping[str, Any]) -> None:
     heads = ("run", values["metric"], "parameters", "GMACs")
     rows = [
         (

@@ -201,7 +201,7 @@ def _macs(trained: Predictor, samples: Samples) -> int | None:
 def _cards(first: _Answered, second: _Answered, measured: _Set, sign: int) -> list[Card]:
     """The images on which the second is better by most, and those on which the first is."""
     gain = np.nan_to_num((second.values - first.values) * sign)
-    order = np.argsort(gain, kind="stable").tolist()
+    order: list[int] = np.argsort(gain, kind="stable").tolist()
     better, worse = [i for i in reversed(order) if gain[i] > 0][:SHOWN], [i for i in order if gain[i] < 0][:SHOWN]
     cards = []
     for index in (*better, *worse):

@@ -67,7 +67,7 @@ def _shape(one: Any) -> tuple[int, ...]:
         if one.ndim < 2:
             raise ValueError(f"an example of an input is {tuple(one.shape)}; expected a batch of one, (1, C, H, W)")
         return tuple(one.shape[1:])
-    if not isinstance(one, Sequence) or not all(isinstance(side, Integral) and side > 0 for side in one):
+    if not isinstance(one, Sequence) or not all(isinstance(side, Integral) and int(side) > 0 for side in one):
         raise ValueError(f"the shape of an input is {one}; expected whole numbers above 0, {_SUCH}")
     return tuple(map(int, one))
 
