@@ -56,8 +56,8 @@ def run(values: Namespace) -> int:
             )
         except ValueError as error:
             raise RecipeError(str(error)) from error
-        assert view.picture is not None
-        write_picture(view.picture, path)
+        if view.picture is not None:
+            write_picture(view.picture, path)
     if values.json:
         write_json({**view.values, "picture": str(path)})
         return 0
