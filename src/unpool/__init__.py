@@ -7,6 +7,7 @@ signals ends in a traceback.
 
 TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
+    from unpool.comparing import compare
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
     from unpool.lesioning import show_lesion
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from unpool.predictor.attributions import show_attribution
     from unpool.predictor.dense import show_dense
     from unpool.predictor.dreams import show_dream
+    from unpool.predictor.effective import show_field
     from unpool.predictor.feature_maps import show_features
     from unpool.predictor.people import enroll, identify, verify
     from unpool.predictor.reconstructions import show_deconvnet
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DataInfo",
     "build",
+    "compare",
     "deepen",
     "dilate",
     "enroll",
@@ -49,6 +52,7 @@ __all__ = [
     "show_dense",
     "show_dream",
     "show_features",
+    "show_field",
     "show_lesion",
     "summary",
     "train",
@@ -59,6 +63,7 @@ __all__ = [
 _SOURCES = {
     "DataInfo": "unpool.types",
     "build": "unpool.models",
+    "compare": "unpool.comparing",
     "deepen": "unpool.convert",
     "dilate": "unpool.convert",
     "enroll": "unpool.predictor.people",
@@ -79,6 +84,7 @@ _SOURCES = {
     "show_dense": "unpool.predictor.dense",
     "show_dream": "unpool.predictor.dreams",
     "show_features": "unpool.predictor.feature_maps",
+    "show_field": "unpool.predictor.effective",
     "show_lesion": "unpool.lesioning",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",

@@ -38,6 +38,46 @@ def test_gradient_of_vgg16_is_the_published_field():
     assert gradient_field(torchvision.models.vgg16().features, (3, 320, 32))[0] == 212
 
 
+# network of torchvision: layer, rows and columns of a strip that its field fits into
+MEASURED = {
+    "alexnet": ("features.11", 320, 72),
+    "densenet121": ("features.transition1", 96, 32),
+    "googlenet": ("inception4a", 256, 32),
+    "mnasnet0_5": ("layers.10", 320, 32),
+    "mobilenet_v2": ("features.10", 320, 32),
+    "regnet_x_400mf": ("trunk_output.block2", 160, 32),
+    "resnext50_32x4d": ("layer3", 480, 32),
+    "shufflenet_v2_x0_5": ("stage3", 480, 32),
+    "squeezenet1_1": ("features", 320, 32),
+    "vgg11_bn": ("features", 256, 32),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MEASURED)
+def test_measured_field_of_ten_networks_is_that_of_the_rule(name):
+    layer, rows, columns = MEASURED[name]
+    options = {"init_weights": False} if name == "googlenet" else {}
+    model = torchvision.models.get_model(name, weights=None, **options)
+    rule = receptive_field(model, (3, rows, columns), layer).size[0]
+    assert gradient_field(model, (3, rows, columns), layer)[0] == rule
+    assert rule > 20
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid])
+def test_activation_that_saturates_hides_no_path_from_the_measurement(activation):
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(1, 1, 3, padding=1), activation()
+
+        def forward(self, image):
+            return image + self.act(self.conv(image))  # which doubles, past every bound
+
+    model = nn.Sequential(*(Doubled() for _ in range(5)))
+    assert gradient_field(model, (1, 40, 40)) == receptive_field(model, (1, 40, 40)).size == (11, 11)
+
+
 class Around(nn.Module):
     """Convolutions before and after the operation looked at, so that its edges count."""
 

@@ -133,3 +133,15 @@ def test_command_names_the_network_with_its_options_and_fits_a_terminal(capsys, 
     shown = capsys.readouterr().out
     assert "activations  weights" not in shown
     assert "backbone.stages" in shown
+
+
+def test_command_counts_memory_and_writes_csv_and_markdown(capsys):
+    assert main(["summary", "lenet5", "--batch", "8", "--optimizer", "adam"]) == 0
+    assert "training, batch 8: " in (text := capsys.readouterr().out)
+    assert "state of adam" in text
+    assert main(["summary", "lenet5", "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("features.conv1,CONV5-6,Conv2d,6x28x28,4704,150,156,")
+    assert main(["summary", "lenet5", "--markdown"]) == 0
+    assert "| features.conv1 | CONV5-6 | 6x28x28 |" in capsys.readouterr().out
+    assert main(["summary", "lenet5", "--optimizer", "adm"]) == 2
+    assert "there is no optimizer 'adm'; did you mean 'adam'?" in capsys.readouterr().err

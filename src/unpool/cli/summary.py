@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 ABOUT = "show output, parameters, MACs, memory, receptive field by layer"
 DETAILS = """A terminal gets as many columns as fit; a pipe and --json get all.
-examples: unpool summary resnet50 --size 224
-          unpool summary unet backbone=resnet34 --size 360 480 --depth 3"""
+Memory of training: weights, gradients, the optimiser's state, and the maps that
+the backward pass needs, in float32.
+examples: unpool summary resnet50 --size 224 --batch 32 --optimizer adamw
+          unpool summary unet backbone=resnet34 --size 360 480 --depth 3
+          unpool summary googlenet_lrn --csv > googlenet.csv"""
 LARGEST_SIDE = 65_536
 DEEPEST = 100
+LARGEST_BATCH = 65_536
 
 
 class _SizeParser(Parser):
@@ -43,7 +47,12 @@ def parser() -> Parser:
     )
     verb.add_argument("--size", type=_size, metavar="H [W]", help="height and width of the input, or one for both")
     verb.add_argument("--depth", type=_depth, metavar="N", help="one row for all layers of a part, N names deep")
-    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    verb.add_argument("--batch", type=_batch, default=1, metavar="N", help="images of the memory that is counted")
+    verb.add_argument("--optimizer", default="sgd", metavar="NAME", help="of that memory; by default sgd")
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print the rows as CSV")
+    form.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    form.add_argument("--json", action="store_true", help="print one JSON object")
     return verb
 
 
@@ -52,16 +61,30 @@ def run(values: Namespace) -> int:
     from unpool.recipe import parse_options
 
     with library_output_to_stderr():
-        result = _summary(values.model, parse_options(values.options), values.size)
+        _check_optimizer(values.optimizer)
+        memory = {"batch": values.batch, "optimizer": values.optimizer}
+        result = _summary(values.model, parse_options(values.options), values.size, memory)
     result = result if values.depth is None else result.at_depth(values.depth)
     if values.json:
         write_json(result.to_json())
+    elif values.csv:
+        write_result(result.to_csv().rstrip("\n"))
+    elif values.markdown:
+        write_result(result.to_markdown())
     else:
         write_result(result.to_text(shutil.get_terminal_size().columns if is_terminal() else None))
     return 0
 
 
-def _summary(name: str, options: dict[str, Any], size_hw: tuple[int, int] | None) -> "Summary":
+def _check_optimizer(name: str) -> None:
+    from unpool.recipe.mistakes import nearest
+    from unpool.training.optim import OPTIMIZERS
+
+    if name not in OPTIMIZERS:
+        raise RecipeError(f"there is no optimizer {quoted(name)}{nearest(name, OPTIMIZERS)}")
+
+
+def _summary(name: str, options: dict[str, Any], size_hw: tuple[int, int] | None, memory: dict[str, Any]) -> "Summary":
     from unpool.inspection.layer_table import summary
     from unpool.inspection.shapes import without_drawing
     from unpool.models import build, row_of
@@ -73,9 +96,10 @@ def _summary(name: str, options: dict[str, Any], size_hw: tuple[int, int] | None
         network = build(name, **options)
     shape = (options.get("in_channels") or row.input[0], *(size_hw or row.input[1:]))
     try:
-        return replace(summary(network, shape), network=" ".join([name, *(f"{k}={v}" for k, v in options.items())]))
+        table = summary(network, shape, **memory)
     except (ValueError, RuntimeError) as error:
         raise RecipeError(f"{name} cannot take an image of {shape} (C, H, W): {error}") from error
+    return replace(table, network=" ".join([name, *(f"{key}={value}" for key, value in options.items())]))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -83,6 +107,10 @@ def _size(text: str) -> tuple[int, int]:
     if len(sides) > 2:
         raise ArgumentTypeError(f"{quoted(text)} has {len(sides)} sides; expected a height and a width")
     return sides[0], sides[-1]
+
+
+def _batch(text: str) -> int:
+    return _whole(text, "a number of images", LARGEST_BATCH)
 
 
 def _depth(text: str) -> int:

@@ -5,6 +5,7 @@ from types import ModuleType
 
 from unpool import __version__
 from unpool.cli import (
+    compare,
     completion,
     enroll,
     evaluate,
@@ -34,6 +35,7 @@ VERBS: dict[str, ModuleType] = {
     "find-lr": find_lr,
     "models": models,
     "summary": summary,
+    "compare": compare,
     "show": show,
     "completion": completion,
 }

@@ -2,7 +2,8 @@
 
 A copy of the network runs in float64, and nothing in it can hide a path: weights are positive, so that paths never
 cancel; biases and batch-norm statistics are neutral; max-pooling, which passes the gradient to one pixel only, is
-replaced by the mean over the same window, and un-pooling by repetition.
+replaced by the mean over the same window, un-pooling by repetition, and an activation that is flat from some value on
+by none: sums of branches grow past it.
 """
 
 import copy
@@ -29,6 +30,7 @@ ADAPTIVE_MAX_POOLS = {
     F.adaptive_max_pool2d: F.adaptive_avg_pool2d,
     F.adaptive_max_pool3d: F.adaptive_avg_pool3d,
 }
+SATURATING = {F.hardtanh, F.hardtanh_, F.relu6, F.hardsigmoid}  # without a gradient beyond a value
 
 
 def gradient_field(
@@ -107,11 +109,13 @@ def _constant(name: str, parameter: Tensor) -> Tensor:
 
 
 class _NothingHides(TorchFunctionMode):
-    """Means instead of maxima, repetition instead of un-pooling."""
+    """Means instead of maxima, repetition instead of un-pooling, nothing instead of activations that saturate."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         options = {key: value for key, value in kwargs.items() if key != "return_indices"}
+        if func in SATURATING:
+            return args[0]
         if func in MAX_POOLS:
             return _mean_pool(*args, **options)
         if func in MAX_POOLS_WITH_INDICES:

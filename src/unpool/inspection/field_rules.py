@@ -225,6 +225,12 @@ def _pick(op: Operation) -> Field:
     return along(op.fields[0], op.shapes[0], {}, op.out)
 
 
+def _restrided(op: Operation) -> Field:
+    if not all(axis.is_whole for axis in op.fields[0]):
+        raise CannotFollow("a view with strides of its maker's choice")
+    return op.fields[0]
+
+
 def _flip(op: Operation) -> Field:
     changes: dict[int, Change] = {dim % len(op.out): _reversed for dim in op.args[1]}
     return along(op.fields[0], op.shapes[0], changes, op.out)
@@ -329,6 +335,7 @@ RULES: dict[str, Rule] = {
     **_named("repeat", _repeat),
     **_named("index_select", _pick),
     **_named("flip", _flip),
+    **_named("as_strided as_strided_", _restrided),
     **_named("cat", _cat),
     **_named("stack", _stack),
     **_named("permute", _permute),

@@ -46,7 +46,8 @@ def run_operation(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     name = name_of(func)
     if name in NORMS and args[0].is_meta:
         image = args[0]
-        return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
+        channels = image.shape[1] if len(args) > 5 and args[5] is True else 0  # of the statistics kept in training
+        return torch.empty_like(image), image.new_empty(channels), image.new_empty(channels)
     if name in SINGLE and not kwargs and _are_alike([value for value in args if isinstance(value, Tensor)]):
         return torch.empty_like(args[0])
     if name == "aten.addmm" and not kwargs and args[1].is_meta:

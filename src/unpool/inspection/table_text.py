@@ -1,6 +1,8 @@
 """The table of a network as text, as wide as its content or as narrow as a terminal."""
 
+import csv
 from collections.abc import Callable, Sequence
+from io import StringIO
 from typing import Any, NamedTuple
 
 CUT = ".."
@@ -111,4 +113,32 @@ COLUMNS = (
     _Column("field", _axes("field_size")),
     _Column("stride", _axes("field_stride")),
 )
+
+
+def markdown_of(rows: Sequence[Any]) -> str:
+    """The table in Markdown, numbers at the right."""
+    heads = [column.heading for column in COLUMNS]
+    sides = [":--" if column.is_text else "--:" for column in COLUMNS]
+    cells = [[column.cell(row, False).replace("|", "\\|") for column in COLUMNS] for row in rows]  # noqa: FBT003
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, sides, *cells))
+
+
+FIELDS = ("name", "layer", "kind", "output", "activations", "weights", "params", "macs", "field_size", "field_stride")
+
+
+def csv_of(rows: Sequence[Any]) -> str:
+    """The table as CSV with a line of headings: numbers plain, axes joined by x, what is not known empty."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    writer.writerows([_plain(getattr(row, field)) for field in FIELDS] for row in rows)
+    return text.getvalue()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "x".join(f"{axis:.15g}" for axis in value)
+    return "" if value is None else str(value)
+
+
 LESS_NEEDED = ("weights", "stride", "activations", "field")  # left out in this order

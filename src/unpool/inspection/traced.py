@@ -1,11 +1,13 @@
-"""Runs a network once and records the calls of its modules, the multiply-adds and the receptive field of each."""
+"""Runs a network once and records the calls of its modules, the multiply-adds and the receptive field of each.
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+Of several inputs the receptive field counts pixels of the first; maps that depend on an input of another size have
+none, and an input without pixels, such as a vector, is not followed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from inspect import Parameter, signature
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,11 +15,12 @@ from torch import Tensor, nn
 
 from unpool.inspection.field import CannotFollow, Field, field_of_image
 from unpool.inspection.field_rules import Operation, field_after
+from unpool.inspection.inputs import Inputs, InputShape
 from unpool.inspection.operations import SHAPE_ONLY, is_pointwise, multiply_adds, name_of, only_passes_on
 from unpool.inspection.shapes import Watch, run_operation
+from unpool.inspection.uncounted import Uncounted, uncounted_of
 from unpool.tracing.recorder import Call, Recorder, evaluating, tensors_of, without_values
 
-ONE_IMAGE = "only networks of one image are summed up"
 PARTLY_WRITTEN = "a tensor that was written to through one of its views"
 
 
@@ -31,6 +34,8 @@ class Traced:
         fields: receptive field of each call's first output; text says why there is none.
         stores: whether each call computed values that need memory, which pointwise operations done in place do not.
         unused: parameters of the network that no operation read.
+        uncounted: operations whose multiply-adds `macs` leaves out.
+        inputs: shapes of the inputs, without the batch.
     """
 
     calls: list[Call]
@@ -38,40 +43,29 @@ class Traced:
     fields: list[Field | str]
     stores: list[bool]
     unused: int
+    uncounted: tuple[Uncounted, ...]
+    inputs: tuple[tuple[int, ...], ...]
 
 
-def trace(model: nn.Module, input_shape: Sequence[int]) -> Traced:
-    """Runs one image through the network, as in evaluation, without values where the network allows it.
+def trace(model: nn.Module, input_shape: InputShape) -> Traced:
+    """Runs one sample through the network, as in evaluation, without values where the network allows it.
 
     Args:
-        model: any network of one image; left as it was.
-        input_shape: (C, H, W) of one image, without the batch.
+        model: any network; left as it was.
+        input_shape: of one sample, see `inputs`.
 
     Raises:
-        ValueError: the network takes more than one image, or `input_shape` is no shape of one.
+        ValueError: the network takes another number of inputs, or `input_shape` is no shape.
         RuntimeError: the network itself does not take such an input.
     """
-    _check_one_image(model, input_shape)
-    shape = (1, *input_shape)
+    inputs = Inputs.of(model, input_shape)
     try:
-        return _run(without_values(model), torch.empty(shape, device="meta"))
+        return _run(without_values(model), inputs.without_values())
     except RuntimeError:
         # a network that reads values in its forward cannot run without them; any other fault shows again here
         weights = next(model.parameters(), None)
         device, dtype = (weights.device, weights.dtype) if weights is not None else (torch.device("cpu"), torch.float32)
-        return _run(model, torch.zeros(shape, device=device, dtype=dtype))
-
-
-def _check_one_image(model: nn.Module, input_shape: Sequence[int]) -> None:
-    if not all(isinstance(size, Integral) for size in input_shape):
-        raise ValueError(f"the shape of the input is {input_shape}; expected whole numbers, (C, H, W): {ONE_IMAGE}")
-    needed: list[str] = []
-    with suppress(TypeError, ValueError):  # of a forward that is no Python function
-        parameters = signature(model.forward).parameters.values()
-        several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        needed = [p.name for p in parameters if p.default is Parameter.empty and p.kind not in several]
-    if len(needed) > 1:
-        raise ValueError(f"{type(model).__name__} takes {len(needed)} inputs ({', '.join(needed)}); {ONE_IMAGE}")
+        return _run(model, inputs.on(device, dtype))
 
 
 def no_such_layer(layer: str, ran: Iterable[str]) -> str:
@@ -81,19 +75,38 @@ def no_such_layer(layer: str, ran: Iterable[str]) -> str:
     return f"no layer {layer!r} ran, of {len(names)}; did you mean {' or '.join(nearest)}?"
 
 
-def _run(model: nn.Module, image: Tensor) -> Traced:
-    watch = _Watch(image)
-    with evaluating(model), torch.no_grad(), Recorder(model, watch=watch.finish) as recorder, watch:
+def _run(model: nn.Module, images: Sequence[Tensor]) -> Traced:
+    watch = _Watch(images)
+    modes = evaluating(model), torch.no_grad(), attention_by_operations()
+    with modes[0], modes[1], modes[2], Recorder(model, watch=watch.finish) as recorder, watch:
         watch.recorder = recorder
-        model(image)
-    unused = sum(p.numel() for p in model.parameters() if id(p) not in watch.read)
-    return Traced(calls=recorder.calls, macs=watch.macs, fields=watch.fields, stores=watch.stores, unused=unused)
+        model(*images)
+    return Traced(
+        calls=recorder.calls,
+        macs=watch.macs,
+        fields=watch.fields,
+        stores=watch.stores,
+        unused=sum(p.numel() for p in model.parameters() if id(p) not in watch.read),
+        uncounted=tuple(watch.uncounted.values()),
+        inputs=tuple(tuple(image.shape[1:]) for image in images),
+    )
+
+
+@contextmanager
+def attention_by_operations() -> Iterator[None]:
+    """Makes torch compute attention by operations that can be seen, not by one for a whole layer."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
 class _Watch(Watch):
     """Sees every tensor operation of the run, together with the module that does it."""
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, images: Sequence[Tensor]) -> None:
         super().__init__()
         self.recorder: Recorder | None = None
         self.macs: list[int] = []
@@ -102,16 +115,19 @@ class _Watch(Watch):
         self.read: set[int] = set()
         self._open_macs: dict[str, int] = {}
         self._open_stores: set[str] = set()
-        self._known: dict[int, Field | str] = {id(image): field_of_image(image.shape)}
+        self.uncounted: dict[str, Uncounted] = {}
+        self._known: dict[int, Field | str] = _fields_of(images)
         self._sharing: dict[int, set[int]] = {}  # storage -> tensors on it
         self._spoiled: set[int] = set()  # storages that were written to through a view
-        self._alive: list[Tensor] = [image]  # or their ids would be given to others
+        self._alive: list[Tensor] = list(images)  # or their ids would be given to others
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = run_operation(func, args, kwargs or {})
         running = self.recorder.running if self.recorder is not None else ""
         self.read.update(id(tensor) for tensor in tensors_of(args))
-        macs = multiply_adds(func, args, output, is_map=lambda tensor: self._look_up(tensor) is not None)
+        macs = multiply_adds(func, args, output, is_map=self._is_map)
+        if not macs and (left_out := uncounted_of(func, args, output)) is not None:
+            self.uncounted[left_out.operation] = left_out.joined(self.uncounted.get(left_out.operation))
         self._open_macs[running] = self._open_macs.get(running, 0) + macs
         if not only_passes_on(func, args, output):
             self._open_stores.add(running)
@@ -157,6 +173,9 @@ class _Watch(Watch):
             running = self.recorder.running if self.recorder is not None else ""
             return f"{error} (in {running or 'the network itself'})"
 
+    def _is_map(self, tensor: Tensor) -> bool:
+        return self._look_up(tensor) is not None
+
     def _look_up(self, tensor: Tensor) -> Field | str | None:
         if id(tensor) in self._known:
             return self._known[id(tensor)]
@@ -172,6 +191,18 @@ class _Watch(Watch):
         sharing.add(key)
         self._alive.append(tensor)
         self._known[key] = field
+
+
+def _fields_of(images: Sequence[Tensor]) -> dict[int, Field | str]:
+    """Fields of the inputs by id; of those behind the first only where they have pixels."""
+    first, *others = images
+    fields: dict[int, Field | str] = {id(first): field_of_image(first.shape)}
+    for number, image in enumerate(others, 2):
+        if image.shape[2:] == first.shape[2:]:
+            fields[id(image)] = field_of_image(image.shape)
+        elif image.ndim > 2:
+            fields[id(image)] = f"it depends on input {number}, which has another size than the first"
+    return fields
 
 
 def _storage(tensor: Tensor) -> int:
