@@ -4,18 +4,31 @@ from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
 
-from unpool.cli import show_anchors, show_augment, show_dense, show_errors, show_init, show_story
+from unpool.cli import (
+    show_anchors,
+    show_arithmetic,
+    show_augment,
+    show_dense,
+    show_errors,
+    show_filters,
+    show_init,
+    show_story,
+    show_upsampling,
+)
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
 
-ABOUT = "show how it works: anchors, augment, dense, errors, init, story"
+ABOUT = "show how it works: anchors, arithmetic, augment, dense, errors, filters, init, story, upsampling"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
+    "arithmetic": show_arithmetic,
     "augment": show_augment,
     "dense": show_dense,
     "errors": show_errors,
+    "filters": show_filters,
     "init": show_init,
     "story": show_story,
+    "upsampling": show_upsampling,
 }
 
 
