@@ -34,6 +34,7 @@ class Description(NamedTuple):
         each: empty for one number; else what a number of it belongs to, such as class or joint.
         is_matrix: rows of counts by truth, columns by prediction, in the order of the classes.
         is_curve: a row for each class, of its values at evenly spaced places from 0 to 1 of what `unit` names.
+        is_calibration: rows of mean probability, share right and number of answers, of bins of the probability.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Description(NamedTuple):
     each: str = ""
     is_matrix: bool = False
     is_curve: bool = False
+    is_calibration: bool = False
 
 
 LOSS = Description("loss", higher_is_better=False)  # measured of every task under the name "loss"
@@ -280,6 +282,13 @@ class Task(nn.Module, ABC):
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         """The record for an image of which each `step`-th pixel is shown."""
         return {k: v[..., ::step, ::step] if isinstance(v, Tensor) else v for k, v in record.items()}
+
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """How sure the network is of what is wrong in its answer for the one image of a batch, the surer the higher.
+
+        None where nothing is wrong, or where the task does not say how sure an answer is.
+        """
+        return None
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """What a trivial answer, learned from `train`, scores on `val`; None where none is worth knowing.
