@@ -309,8 +309,8 @@ def test_report_of_a_detector_shows_curves_and_what_mistakes_cost(tmp_path):
     task = Detection(DataInfo(classes=("cat", "dog", "emu")))
     text = make(lay_run(tmp_path / "run", metrics), described=task.described, best="ap")
     assert "Precision at IoU 0.5 by recall: cat, dog" in text
-    assert "AP at IoU 0.5 to 0.95 of each class" in text
-    assert "AP at IoU 0.5 lost to mistakes of each kind" in text
+    assert "AP at IoU 0.5 to 0.95, by class" in text
+    assert "AP at IoU 0.5 lost to mistakes, by kind" in text
     assert text.index("12.5 %") > text.index("lost to mistakes")
 
 

@@ -136,8 +136,6 @@ class Task(nn.Module, ABC):
         published: the kinds of published weights whose networks this task answers with, and for each a shipped recipe
             whose reader has sets to measure them on.
         files: endings of the raw files that `write` makes of one answer.
-        mistakes: names of two metrics by kind of mistake: how many there are, and what of the score they cost; empty
-            where mistakes have no kinds.
         takes: the kinds of output, of `network_names.OUTPUTS`, that it can learn from; empty where any may do.
         views: the rows of `ops.views.VIEWS` whose answers it can average at test time.
         averages: what it averages of views and of networks, in words; of a `OneForward`.
@@ -154,7 +152,6 @@ class Task(nn.Module, ABC):
     mixes: bool = False
     published: Mapping[str, str] = MappingProxyType({})
     files: tuple[str, ...] = ()
-    mistakes: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     averages: str = ""

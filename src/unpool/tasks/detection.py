@@ -85,7 +85,6 @@ class Detection(OneForward):
     needs = ("image", "boxes", "labels")
     inputs = ("image", "size_hw", "valid_xyxy", "proposals")
     points = ("boxes",)
-    mistakes = ("mistakes", "mistake_costs")
     published = MappingProxyType({"coco": "coco_fasterrcnn"})
     takes = ("boxes", "boxes_of_proposals", "boxes_and_masks")
     views = ("flip", "colors")

@@ -86,7 +86,7 @@ class Joints(OneForward):
             "pck_of_joints": Description("PCK at 0.2", is_share=True, each="joint"),
             "mean_error_of_joints": Description("Mean error", unit="pixels", higher_is_better=False, each="joint"),
             "error_by_size": Description(
-                "Mean error by the longer side of the person", is_share=True, higher_is_better=False, each="size"
+                "Mean error in longer sides of the person", is_share=True, higher_is_better=False, each="size"
             ),
         }
 

@@ -125,7 +125,9 @@ class Segmentation(Maps):
             "precision": Description("Precision", is_share=True, each="class"),
             "boundary_iou": Description("mean boundary IoU", is_share=True),
             "boundary_iou_by_class": Description("Boundary IoU", is_share=True, each="class"),
-            "recall_by_size": Description("Recall by the class's share of the image", is_share=True, each="size"),
+            "recall_by_size": Description(
+                "Recall where the class covers a share of the image", is_share=True, each="size"
+            ),
             "ece": Description("calibration error (ECE)", is_share=True, higher_is_better=False),
             "confusion": Description("Confusion", unit="pixels", each="class", is_matrix=True),
             "calibration": Description("Calibration", unit="pixels", each="bin", is_calibration=True),
