@@ -220,7 +220,7 @@ def test_report_of_a_classifier_shows_recall_and_confusion(tmp_path):
     text = make(
         lay_run(tmp_path / "run", metrics), described=Classification(DataInfo(classes=("cat", "dog"))).described
     )
-    assert "Recall of each class" in text
+    assert "Recall, by class" in text
     assert "top-5" not in text  # of two classes
     assert re.findall(r'--share:[\d.]+">(\d+)<', text) == ["3", "1", "2", "11"]
     assert "<h3>Confusion, images</h3>" in text

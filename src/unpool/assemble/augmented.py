@@ -143,6 +143,8 @@ def _one(batch: Batch, i: int) -> tuple[Tensor, dict[str, Any]]:
 def _drawn(task: Task, image: Tensor, target: Mapping[str, Any]) -> Tensor:
     image = image.round().clamp(0, 255).to(torch.uint8) if image.is_floating_point() else image
     image, target = _enlarged(drawable(image), target)
+    if any(key not in target for key in task.needs if key != "image"):
+        return image.expand(3, -1, -1)  # such as a file to which noise is added later: it has no target yet
     return task.draw(image, target).expand(3, -1, -1)
 
 
