@@ -325,3 +325,26 @@ def test_curves_of_many_classes_are_their_mean():
     assert "mean of 9" in chart
     assert ">1</text>" in chart
     assert ">2</text>" not in chart
+
+
+def test_sizes_keep_their_order_and_classes_are_sorted():
+    kinds = {"iou": "class", "sizes": "size"}
+    described = {name: Description(name, is_share=True, each=each) for name, each in kinds.items()}
+    metrics = {"iou": {"a": 0.1, "b": 0.9}, "sizes": {"small": 0.1, "large": 0.9}}
+    text = "".join(map(str, classes_section(metrics, described)))
+    assert re.findall(r'class="name" title="(\w+)"', text) == ["b", "a", "small", "large"]
+
+
+def test_all_numbers_of_a_class_stand_in_one_table():
+    described = {name: Description(name, is_share=True, each="class") for name in ("recall", "precision")}
+    text = "".join(map(str, classes_section({"recall": {"a": 0.5}, "precision": {"a": None}}, described)))
+    assert "<th>class</th><th>recall</th><th>precision</th>" in text
+    assert "<td>a</td><td>50.0 %</td><td>n/a</td>" in text
+
+
+def test_calibration_is_a_curve_over_the_probability_with_its_bins():
+    described = {"bins": Description("Calibration", unit="images", each="bin", is_calibration=True)}
+    text = "".join(map(str, classes_section({"bins": [[0.9, 0.25, 1200.0]]}, described)))
+    assert "share right 25 at 90" in text
+    assert "probability of the answer, %" in text
+    assert '<td>90.0 %</td><td>25.0 %</td><td class="number">1200</td>' in text

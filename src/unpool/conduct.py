@@ -128,6 +128,7 @@ def train_to_end(
             metrics = _finish(directory, job, data=data, around=around, time_s=stopwatch.time_s())
             sheets = [] if is_iterated(custom.train) else sheet_sections(recipe, data, loader, filters)
             _write_report(directory, job, data, eval_loader, sheets=sheets)
+            keep_newest(directory / STATES)
             return metrics
 
         return processes.by_leader(results)
@@ -156,7 +157,7 @@ def _require_same_start(recipe: Recipe, data: Data, state: tuple[Any, dict[str, 
 def _write_report(
     directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, sheets: Sequence[Section]
 ) -> None:
-    """Writes report.html and removes saved states but the newest."""
+    """Writes report.html, with pictures of the validation set."""
     task, samples = job.task, data.val.samples
     drawn = draw_examples(
         Step(job.model, task, precision=job.precision, device=job.device),
@@ -174,7 +175,6 @@ def _write_report(
         worst=drawn.worst,
         more=[confident_section(drawn.confident, task.legend), *sheets],
     )
-    keep_newest(directory / STATES)
 
 
 def _fit(job: Job, callbacks: Sequence[Callback], directory: RunDirectory) -> None:

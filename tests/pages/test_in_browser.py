@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import unpool
 from tests.pages.browser import Browser, find_browser
 from unpool.inspection.arithmetic import show_arithmetic
 from unpool.pages import blocks
@@ -44,6 +45,18 @@ def page(tmp_path):
     path = tmp_path / "page.html"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on generated scenes."""
+    folder = tmp_path_factory.mktemp("run")
+    small = {"data.count": 12, "data.workers": 0, "model.width": 4, "train.epochs": 1, "data.augment": ["flip"]}
+    small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        unpool.train("scenes_unet", small, run=folder / "run")
+    return folder / "run"
 
 
 def check_quiet(browser, page):
@@ -130,6 +143,24 @@ def test_script_of_somebody_else_does_not_run(browser, page):
     assert browser.run("document.title") == "runs/<one>"
     assert browser.run("document.querySelectorAll('.sorts').length") > 0
     browser.errors.clear()
+
+
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
+def test_report_of_a_run_fits_every_screen_and_its_table_of_classes_sorts(browser, run, width, scheme):
+    page = run / "report.html"
+    browser.requests.clear()
+    browser.errors.clear()
+    browser.open(page, width=width, scheme=scheme)
+    browser.run("Promise.all([...document.images].map(one => (one.loading = 'eager', one.decode())))")
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    browser.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    heads = "[...document.querySelectorAll('th.sorts')]"
+    assert browser.run(f"{heads}.length") >= 5
+    browser.run(f"{heads}[0].click()")
+    names = f"[...{heads}[0].closest('table').tBodies[0].rows].map(row => row.cells[0].textContent)"
+    assert browser.run(names) == sorted(browser.run(names))
+    assert browser.run("document.querySelectorAll('.zooms').length") >= 10
+    check_quiet(browser, page)
 
 
 def test_drawing_of_a_convolution_moves_without_a_script(browser, tmp_path):

@@ -45,5 +45,7 @@ def test_surest_joint_far_away_counts_and_hidden_ones_do_not():
     batch = {"keypoints": truth, "visible": visible}
     assert task.sure_mistake({"keypoints": near, "score": score}, batch) is None
     assert task.sure_mistake({"keypoints": far, "score": score}, batch) == pytest.approx(0.8)
+    half = {**batch, "visible": torch.tensor([[True, False]])}
+    assert task.sure_mistake({"keypoints": far, "score": score}, half) == pytest.approx(0.5)
     hidden = {**batch, "visible": torch.tensor([[False, False]])}
     assert task.sure_mistake({"keypoints": far, "score": score}, hidden) is None
