@@ -67,13 +67,13 @@ def test_kernel_of_two_sides_has_two_sides():
 
 
 def test_drawing_is_whole_and_moves_once_through_every_output():
-    drawing = show_arithmetic(2, size=(2, 4), padding=(0, 1)).drawing
+    drawing = show_arithmetic(2, size=(3, 4), padding=(0, 1)).drawing
     root = ElementTree.fromstring(drawing)
     boxes = [one.get("class") for one in root.iter() if one.tag.endswith("rect")]
-    assert [boxes.count(kind) for kind in ("input", "zero", "output", "tap")] == [8, 4, 5, 4]
+    assert [boxes.count(kind) for kind in ("input", "zero", "output", "tap")] == [12, 6, 10, 4]
     motions = [one.get("values").split(";") for one in root.iter() if one.tag.endswith("animateTransform")]
-    assert [len(steps) for steps in motions] == [5, 5, 5]
-    assert len({tuple(map(float, step.split())) for step in motions[0]}) == 5
+    assert [len(steps) for steps in motions] == [10, 10, 10]
+    assert len({tuple(map(float, step.split())) for step in motions[0]}) == 10
     assert "script" not in drawing
 
 

@@ -55,6 +55,12 @@ def test_what_interpolates_is_even_by_structure_and_as_trained(last):
     assert made.trained_score < 1e-5
 
 
+def test_zeros_at_the_border_that_reach_everywhere_are_no_checkerboard():
+    made = measure_checkerboard(network(nn.Conv2d(4, 4, 3, padding=8, dilation=8), ResizeConv(4, 2)), SHAPE)
+    assert made.score < 1e-5
+    assert made.trained_score < 1e-5
+
+
 def test_trained_weights_can_make_a_checkerboard_of_an_even_structure():
     last = nn.ConvTranspose2d(4, 2, 4, stride=2, padding=1)
     made = measure_checkerboard(network(last), SHAPE)
@@ -70,6 +76,22 @@ def test_convolution_behind_it_smooths_a_checkerboard():
 
 def test_period_is_that_of_all_upsampling_together():
     assert measure_checkerboard(network(ResizeConv(4, 4), nn.ConvTranspose2d(4, 2, 2, stride=2)), SHAPE).period == 4
+
+
+class Shared(nn.Module):
+    """Runs one layer at two scales, as a U-Net runs its dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.pool, self.up = nn.Dropout(0.0), nn.MaxPool2d(4), nn.ConvTranspose2d(3, 2, 4, stride=4)
+
+    def forward(self, image):
+        return self.up(self.drop(self.pool(self.drop(image))))
+
+
+def test_layer_that_runs_at_two_scales_is_looked_at_on_the_coarser_one():
+    made = measure_checkerboard(Shared(), SHAPE)
+    assert (made.coarsest, made.period) == ("drop", 4)
 
 
 def test_network_is_left_as_it_was():

@@ -79,19 +79,16 @@ def measure_checkerboard(
     """
     trained = _without_borders(deepcopy(model).eval())
     equal = _with_equal_weights(deepcopy(trained))
-    name = layer or _coarsest(equal, shape)
-    first = dict(equal.named_modules()).get(name)
-    if first is None:
-        raise RecipeError(f"the network has no layer {quoted(name)}; give a name as `unpool summary` lists them")
+    name, size_hw = _coarsest(equal, shape, layer)
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
     colours = torch.randn(FLAT, shape[0], 1, 1, generator=generator).expand(-1, -1, *shape[1:]).to(device)
     with torch.no_grad():
-        flat, pixel, next_pixel, whole = _with_added(equal, name, colours[:1].abs().expand(4, -1, -1, -1))
+        flat, pixel, next_pixel, whole = _with_added(equal, (name, size_hw), colours[:1].abs().expand(4, -1, -1, -1))
         period = _period(pixel - flat, next_pixel - flat)
         if period < 2:
             raise RecipeError(f"the output is not finer than the map of {quoted(name)}: this network upsamples nothing")
-        looked = _with_added(trained, name, torch.cat([colours[:1], colours[:1], colours[1:]]), only=1)
+        looked = _with_added(trained, (name, size_hw), torch.cat([colours[:1], colours[:1], colours[1:]]), only=1)
     upsamplers = [
         Upsampler(key, one.kernel_size, one.stride, not any(map(_remainder, one.kernel_size, one.stride)))
         for key, one in model.named_modules()
@@ -155,15 +152,15 @@ def _make_equal(layer: nn.modules.conv._ConvNd | nn.Linear) -> None:
         layer.bias.zero_()
 
 
-def _coarsest(model: nn.Module, shape: tuple[int, int, int]) -> str:
-    """The last layer that gives the smallest map of at least two pixels a side."""
-    sizes: dict[str, int] = {}
+def _coarsest(model: nn.Module, shape: tuple[int, int, int], layer: str | None) -> tuple[str, tuple[int, int]]:
+    """The last layer that gives the smallest map of at least two pixels a side, or the named one, and its size."""
+    sizes: dict[str, tuple[int, int]] = {}
 
     def watch(name: str) -> Any:
         def note(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[-2:]) > 1:
-                sizes.pop(name, None)
-                sizes[name] = output.shape[-2] * output.shape[-1]
+                before = sizes.pop(name, output.shape[-2:])  # a layer may run several times
+                sizes[name] = min((before[0], before[1]), (output.shape[-2], output.shape[-1]))
 
         return note
 
@@ -179,9 +176,13 @@ def _coarsest(model: nn.Module, shape: tuple[int, int, int]) -> str:
     finally:
         for hook in hooks:
             hook.remove()
+    if layer is not None and layer not in sizes:
+        raise RecipeError(f"no layer {quoted(layer)} of the network gives a map; `unpool summary` lists their names")
     if not sizes:
         raise RecipeError("no layer of this network gives a map of two pixels a side: give a larger size")
-    return [name for name, area in sizes.items() if area == min(sizes.values())][-1]
+    least = min(height * width for height, width in sizes.values())
+    name = layer or [name for name, (height, width) in sizes.items() if height * width == least][-1]
+    return name, sizes[name]
 
 
 def _run(model: nn.Module, image: Tensor) -> Any:
@@ -212,16 +213,21 @@ def _tensors(output: Any) -> Sequence[Tensor]:
     return [tensor for one in inside for tensor in _tensors(one)]
 
 
-def _with_added(model: nn.Module, name: str, images: Tensor, *, only: int | None = None) -> Tensor:
+def _with_added(
+    model: nn.Module, at: tuple[str, tuple[int, int]], images: Tensor, *, only: int | None = None
+) -> Tensor:
     """(B, C, H, W): outputs where the first image's map of a layer is left as it is, and in others something is added.
 
     To the second a pixel in the middle, to the third the pixel before it, down and across, to the fourth all pixels;
-    where `only` is set, to that one a pixel in the middle.
+    where `only` is set, to that one a pixel in the middle. `at` is the layer, and the size of its map that is meant.
     """
+    name, size_hw = at
 
     def add(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        if tuple(output.shape[-2:]) != size_hw:
+            return output
         changed = output.clone()
-        y, x = output.shape[-2] // 2, output.shape[-1] // 2
+        y, x = size_hw[0] // 2, size_hw[1] // 2
         size = output.detach()[0].std() + 1
         changed[only or 1, :, y, x] += size
         if only is None:
