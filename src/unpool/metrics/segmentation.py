@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unpool.metrics.boundary import BoundaryScores
 from unpool.metrics.calibration import Calibration
 from unpool.metrics.confusion import Confusion, mean
+from unpool.metrics.outlines import BoundaryScores
 from unpool.types import IGNORE, Batch, Prediction
 
 SIZES = {"below 1 %": 0.01, "1 to 10 %": 0.1, "above 10 %": 1.0}  # of the image that a class covers, at most

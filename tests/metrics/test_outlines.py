@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from unpool.metrics.boundary import BoundaryScores, boundary
+from unpool.metrics.outlines import BoundaryScores, boundary
 from unpool.metrics.segmentation import MaskScores
 from unpool.types import IGNORE
 
