@@ -157,6 +157,20 @@ def show_story(
     Raises:
         RecipeError: a run is a network's name or of another task, or has other classes than the first, which are named.
         DataError: the image cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> import unpool
+        >>> from PIL import Image
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 8, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, photo = Path(folder, "run"), Path(folder, "photo.png")
+        ...     _ = unpool.train("scenes_ssd", small, run=run)
+        ...     Image.new("RGB", (64, 48)).save(photo)
+        ...     story = show_story(photo, [run], passes=1)
+        >>> len(story.chapters), story.passes
+        (1, 1)
     """
     _check_paths(image, runs)
     predictors = [load(run, weights) for run in runs]
