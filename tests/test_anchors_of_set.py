@@ -99,19 +99,3 @@ def test_show_anchors_prints_shares_and_json(capsys, monkeypatch):
     assert "  80.0%  of 40 boxes are reached by an anchor of the network at IoU 0.5\n" in capsys.readouterr().out
     assert main(["show", "anchors", "scenes_ssd", *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unreached"][0]["image"] == "a.png"
-
-
-def test_show_errors_prints_kinds_with_what_they_cost(capsys, monkeypatch):
-    kinds = {"class": 3, "missed": 1200}
-    measured = {"mistakes": kinds, "mistake_costs": {"class": 0.25, "missed": None}}
-    monkeypatch.setattr("unpool.run.evaluate", lambda *given, **more: measured)
-    monkeypatch.setattr("unpool.recipe.load_run_recipe", lambda run: load_recipe("scenes_ssd"))
-    assert main(["show", "errors", "runs/x"]) == 0
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["mistake", "number", "AP50", "lost"],
-        ["class", "3", "0.2500"],
-        ["missed", "1,200", "n/a"],
-    ]
-    monkeypatch.setattr("unpool.recipe.load_run_recipe", lambda run: load_recipe("scenes_unet"))
-    assert main(["show", "errors", "runs/x"]) == 2
-    assert "was trained for segmentation, whose mistakes have no kinds" in capsys.readouterr().err

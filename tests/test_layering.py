@@ -28,7 +28,7 @@ FLOORS = (  # a part imports from the floors above its own line only
         "notebook",
         "region_fitting",
     },
-    {"conduct", "comparing"},
+    {"conduct", "comparing", "error_view"},
     {"run", "probing", "lesioning"},
     {"cli"},
     {"__main__"},

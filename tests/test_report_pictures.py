@@ -1,12 +1,16 @@
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from tests.small_figures import HOURGLASS, SMALL
 from unpool import run
 from unpool.data.figures import Figures
 from unpool.recipe import load_recipe
-from unpool.report_pictures import _spread
+from unpool.report_pictures import _spread, draw_examples
+from unpool.tasks.classification import Classification
+from unpool.training.step import Step
+from unpool.types import DataInfo
 
 
 def test_examples_are_spread_from_the_first_to_the_last():
@@ -46,3 +50,35 @@ def test_noise_beyond_the_range_of_a_pixel_is_drawn_white_and_not_black(tmp_path
     noisy = seen[0].exhibit.pictures[0][1]
     assert 255 in noisy
     assert noisy.float().mean() > 200
+
+
+class Certain(nn.Module):
+    """Answers class 0, the surer the brighter the image."""
+
+    def forward(self, image):
+        bright = image.mean((1, 2, 3))
+        return torch.stack([bright, torch.zeros_like(bright)], dim=1)
+
+
+def test_most_confident_mistakes_are_the_surest_wrong_answers(monkeypatch):
+    monkeypatch.setattr("unpool.report_pictures.SHOWN", 8)  # which other tests have fewer of
+    task = Classification(DataInfo(classes=("a", "b")))
+    images = [torch.full((3, 8, 8), value, dtype=torch.uint8) for value in (10, 250, 100, 200)]
+    labels = [1, 0, 1, 1]  # the second answer is right
+    listed = [{"image": image, "label": torch.tensor(label)} for image, label in zip(images, labels, strict=True)]
+
+    class Listed(list):
+        names = ("p", "q", "r", "s")
+
+    def collate(samples, epoch):
+        return {key: torch.stack([one[key] for one in samples]) for key in ("image", "label")}
+
+    drawn = draw_examples(
+        Step(Certain(), task, precision="float32", device=torch.device("cpu")),
+        Listed(listed),
+        collate,
+        prepare=lambda batch: {**batch, "image": batch["image"].float() / 255},
+    )
+    assert [one.name for one in drawn.confident] == ["s", "r", "p"]
+    assert [one.name for one in drawn.worst] == ["s", "r", "p", "q"]
+    assert [one.name for one in drawn.spread] == list("pqrs")

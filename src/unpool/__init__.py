@@ -7,9 +7,16 @@ signals ends in a traceback.
 
 TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
+    from unpool.assemble.anchors import show_anchors
+    from unpool.assemble.augmented import show_augment
+    from unpool.assemble.signals import show_init
     from unpool.comparing import compare
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
+    from unpool.error_view import show_errors
+    from unpool.inspection.arithmetic import show_arithmetic
+    from unpool.inspection.filters import show_filters
     from unpool.inspection.layer_table import summary
+    from unpool.inspection.upsampling_view import show_upsampling
     from unpool.lesioning import show_lesion
     from unpool.models import build, names
     from unpool.predictor import load
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from unpool.predictor.feature_maps import show_features
     from unpool.predictor.people import enroll, identify, verify
     from unpool.predictor.reconstructions import show_deconvnet
+    from unpool.predictor.story import show_story
     from unpool.probing import features, probe
     from unpool.recipe import load_recipe, recipe_names
     from unpool.recipe.transfer import transfer_advice
@@ -47,13 +55,21 @@ __all__ = [
     "probe",
     "recipe_names",
     "resume",
+    "show_anchors",
+    "show_arithmetic",
     "show_attribution",
+    "show_augment",
     "show_deconvnet",
     "show_dense",
     "show_dream",
+    "show_errors",
     "show_features",
     "show_field",
+    "show_filters",
+    "show_init",
     "show_lesion",
+    "show_story",
+    "show_upsampling",
     "summary",
     "train",
     "transfer_advice",
@@ -79,13 +95,21 @@ _SOURCES = {
     "probe": "unpool.probing",
     "recipe_names": "unpool.recipe",
     "resume": "unpool.run",
+    "show_anchors": "unpool.assemble.anchors",
+    "show_arithmetic": "unpool.inspection.arithmetic",
     "show_attribution": "unpool.predictor.attributions",
+    "show_augment": "unpool.assemble.augmented",
     "show_deconvnet": "unpool.predictor.reconstructions",
     "show_dense": "unpool.predictor.dense",
     "show_dream": "unpool.predictor.dreams",
+    "show_errors": "unpool.error_view",
     "show_features": "unpool.predictor.feature_maps",
     "show_field": "unpool.predictor.effective",
+    "show_filters": "unpool.inspection.filters",
+    "show_init": "unpool.assemble.signals",
     "show_lesion": "unpool.lesioning",
+    "show_story": "unpool.predictor.story",
+    "show_upsampling": "unpool.inspection.upsampling_view",
     "summary": "unpool.inspection.layer_table",
     "train": "unpool.run",
     "transfer_advice": "unpool.recipe.transfer",

@@ -12,6 +12,7 @@ import torch
 from unpool import machine
 from unpool.assemble.callbacks import Around, batches_to_calibrate, make_callbacks
 from unpool.assemble.data import Data, read_data, training_setup
+from unpool.assemble.first_filters import FirstFilters
 from unpool.assemble.job import make_job, make_schedule
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.mirror import kept_sides
@@ -25,9 +26,10 @@ from unpool.errors import EnvironmentFault, RecipeError
 from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
+from unpool.pages.page import Section
 from unpool.recipe import Recipe, dump_recipe, load_recipe, load_run_recipe, settings_in_common
-from unpool.report import write_report
-from unpool.report_pictures import draw_examples
+from unpool.report import confident_section, write_report
+from unpool.report_pictures import draw_examples, sheet_sections
 from unpool.run_directory import (
     BEST,
     CONFIG,
@@ -54,6 +56,7 @@ from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
 from unpool.training.state import count_of, final_state, restore, use_final
+from unpool.training.step import Step
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch, DataInfo, Part
@@ -103,12 +106,13 @@ def train_to_end(
         job, recipe, batch_s = _settle(recipe, data, loader, job=job, starts_new=starts_new)
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
+        filters = FirstFilters()
         is_held = job.averaging is not None and is_iterated(custom.train)  # training reads on in it meanwhile
         around = make_callbacks(
             recipe,
             directory,
             eval_loader,
-            callbacks=[*custom.callbacks, stopwatch],
+            callbacks=[*custom.callbacks, stopwatch, filters],
             calibrating=batches_to_calibrate(loader, is_held=is_held),
         )
         if state is not None:
@@ -119,9 +123,15 @@ def train_to_end(
         network = recipe.model.described if custom.model is None else custom.network
         _log.info(six_lines(recipe, job, data, loader, network=network, run=directory.path, batch_s=batch_s))
         _fit(job, around.callbacks, directory)
-        return processes.by_leader(
-            lambda: _results(directory, job, data, eval_loader, around=around, time_s=stopwatch.time_s())
-        )
+
+        def results() -> dict[str, Any]:
+            metrics = _finish(directory, job, data=data, around=around, time_s=stopwatch.time_s())
+            sheets = [] if is_iterated(custom.train) else sheet_sections(recipe, data, loader, filters)
+            _write_report(directory, job, data, eval_loader, sheets=sheets)
+            keep_newest(directory / STATES)
+            return metrics
+
+        return processes.by_leader(results)
 
 
 def _require_same_start(recipe: Recipe, data: Data, state: tuple[Any, dict[str, Any]] | None) -> None:
@@ -144,23 +154,27 @@ def _require_same_start(recipe: Recipe, data: Data, state: tuple[Any, dict[str, 
         )
 
 
-def _results(
-    directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, around: Around, time_s: float
-) -> dict[str, Any]:
-    """Writes weights, metrics and report."""
-    metrics = _finish(directory, job, data=data, around=around, time_s=time_s)
-    examples, worst = draw_examples(job, data, eval_loader.transform)
-    task = job.task
+def _write_report(
+    directory: RunDirectory, job: Job, data: Data, eval_loader: Loader, *, sheets: Sequence[Section]
+) -> None:
+    """Writes report.html, with pictures of the validation set."""
+    task, samples = job.task, data.val.samples
+    drawn = draw_examples(
+        Step(job.model, task, precision=job.precision, device=job.device),
+        samples,
+        eval_loader.transform,
+        prepare=job.prepare,
+        memory_format=job.memory_format,
+    )
     write_report(
         directory.path,
         described=task.described,
         best=task.best,
         legend=task.legend,
-        examples=examples,
-        worst=worst,
+        examples=drawn.spread,
+        worst=drawn.worst,
+        more=[confident_section(drawn.confident, task.legend), *sheets],
     )
-    keep_newest(directory / STATES)
-    return metrics
 
 
 def _fit(job: Job, callbacks: Sequence[Callback], directory: RunDirectory) -> None:

@@ -1,21 +1,26 @@
 """What `evaluate` measures: a run's network, or several, on the reader that the run's recipe or the caller names."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 
 from unpool import predictor
 from unpool.assemble.copies import enrolled_images, kept_together
-from unpool.assemble.data import check_gives, make_reader
+from unpool.assemble.data import check_gives, give_set_range, make_reader
 from unpool.assemble.job import Prepare, make_device
 from unpool.assemble.loaders import make_eval_loader
 from unpool.assemble.plain import wrap
+from unpool.assemble.proposals import with_proposals
+from unpool.data.content_cache import ContentCache
+from unpool.data.looking import Binding
 from unpool.data.measure import MeasuringReader
 from unpool.data.readers import READERS, whole_options
 from unpool.data.same_names import check_same_names
+from unpool.data.store import ScanResult, scan
 from unpool.errors import RecipeError
+from unpool.machine import cache_folder
 from unpool.model_file import read_config
 from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe
@@ -36,10 +41,33 @@ EVALUABLE = (  # what may differ in an evaluation, beside the options of the rea
 _log = logging.getLogger(__name__)
 
 
+def scanned(
+    reader: Reader,
+    trained: predictor.Predictor,
+    settings: Recipe,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScanResult:
+    """What can be measured of a reader, read as the trained network reads it, with proposals where it takes them.
+
+    Args:
+        reader: of the set.
+        trained: the network; its task takes from the reader what metrics alone use.
+        settings: of the data and the machine.
+        progress: called with (files done, files in all).
+    """
+    give_set_range(reader, trained.preprocessing.set_range)
+    trained.task.measure_with(reader.info)
+    memory = None if settings.data.memory == "auto" else settings.data.memory
+    with ContentCache(cache_folder("contents")) as cache:
+        result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=progress)
+        return with_proposals(result, settings.data.proposals, reader, root=settings.data.root, progress=progress)
+
+
 def measured(trained: predictor.Predictor, settings: Recipe, samples: Samples) -> dict[str, Any]:
     """The metrics of a trained network over every sample, on the device and in the precision of the settings."""
     device = make_device(settings)
-    precision, layout = _as_trained(settings, device)
+    precision, layout = as_trained(settings, device)
     loader = make_eval_loader(settings, samples, trained.preprocessing)
     try:
         return measure(
@@ -101,8 +129,8 @@ def _reader_of_all(
     return reader
 
 
-def _as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, MemoryFormat]:
-    """What the run was trained in; float32 where this machine only emulates that."""
+def as_trained(recipe: Recipe, device: torch.device) -> tuple[Precision, MemoryFormat]:
+    """Returns what the run was trained in; float32 where this machine only emulates that."""
     asked = recipe.train.precision
     fits = asked == "float32" or (asked != "auto" and asked in speed.allowed_precisions("auto", device))
     layout = recipe.train.memory_format
@@ -127,7 +155,7 @@ def measured_together(
             "data.noise is of one size of the images: evaluate one run without views, or set data.noise=null"
         )
     device = make_device(settings)
-    precision, _ = _as_trained(settings, device)
+    precision, _ = as_trained(settings, device)
     for member in members:
         move(member.model, device, memory_format="contiguous")
         member.task.to(device)

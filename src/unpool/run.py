@@ -9,17 +9,20 @@ from typing import Any, Literal
 from torch import nn
 
 from unpool import predictor
-from unpool.assemble.data import as_sized, give_set_range
-from unpool.assemble.proposals import with_proposals
+from unpool.assemble.data import as_sized
 from unpool.conduct import train_to_end
 from unpool.custom_parts import CustomParts, again, begin
-from unpool.data.content_cache import ContentCache
 from unpool.data.label_counts import log_unlabelled
-from unpool.data.looking import Binding
-from unpool.data.store import scan
 from unpool.errors import RecipeError
-from unpool.machine import cache_folder
-from unpool.measuring import EVALUABLE, custom_parts, measured, measured_on, measured_together, warn_of_seen
+from unpool.measuring import (
+    EVALUABLE,
+    custom_parts,
+    measured,
+    measured_on,
+    measured_together,
+    scanned,
+    warn_of_seen,
+)
 from unpool.model_file import read_config
 from unpool.models.pretrained import WORDS
 from unpool.notebook import Metrics
@@ -233,16 +236,12 @@ def evaluate(  # noqa: PLR0913, a public verb
         doubted += [directory] if overrides and reader is None else []
         settings, reader = measured_on(directory, overrides, split, reader=reader, known=trained.info)
     members = [trained, *(predictor.load(other.path, weights=weights) for other in others)]
-    give_set_range(reader, trained.preprocessing.set_range)
-    trained.task.measure_with(reader.info)
-    memory = None if settings.data.memory == "auto" else settings.data.memory
-    with audible(progress) as tell, ContentCache(cache_folder("contents")) as cache:
-        result = scan(reader, memory=memory, binding=Binding(cache=cache), progress=tell)
-        proposals = settings.data.proposals
-        result = with_proposals(result, proposals, reader, root=settings.data.root, progress=tell)
+    with audible(progress) as tell:
+        result = scanned(reader, trained, settings, progress=tell)
     log_unlabelled(result.counts, trained.task.needs, part=split)
     for member in members:
-        member.preprocessing = replace(as_sized(member.preprocessing, reader, result.samples), proposals=proposals)
+        sized = as_sized(member.preprocessing, reader, result.samples)
+        member.preprocessing = replace(sized, proposals=settings.data.proposals)
     skipped = [fault._asdict() for fault in result.faults]
     facts: dict[str, Any] = {"split": split, "weights": weights, "skipped": skipped}
     for one in doubted if split != "train" else ():

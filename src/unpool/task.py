@@ -34,6 +34,7 @@ class Description(NamedTuple):
         each: empty for one number; else what a number of it belongs to, such as class or joint.
         is_matrix: rows of counts by truth, columns by prediction, in the order of the classes.
         is_curve: a row for each class, of its values at evenly spaced places from 0 to 1 of what `unit` names.
+        is_calibration: rows of mean probability, share right and number of answers, of bins of the probability.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Description(NamedTuple):
     each: str = ""
     is_matrix: bool = False
     is_curve: bool = False
+    is_calibration: bool = False
 
 
 LOSS = Description("loss", higher_is_better=False)  # measured of every task under the name "loss"
@@ -146,8 +148,6 @@ class Task(nn.Module, ABC):
         published: the kinds of published weights whose networks this task answers with, and for each a shipped recipe
             whose reader has sets to measure them on.
         files: endings of the raw files that `write` makes of one answer.
-        mistakes: names of two metrics by kind of mistake: how many there are, and what of the score they cost; empty
-            where mistakes have no kinds.
         takes: the kinds of output, of `network_names.OUTPUTS`, that it can learn from; empty where any may do.
         views: the rows of `ops.views.VIEWS` whose answers it can average at test time.
         averages: what it averages of views and of networks, in words; of a `OneForward`.
@@ -164,7 +164,6 @@ class Task(nn.Module, ABC):
     mixes: bool = False
     published: Mapping[str, str] = MappingProxyType({})
     files: tuple[str, ...] = ()
-    mistakes: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     averages: str = ""
@@ -302,6 +301,13 @@ class Task(nn.Module, ABC):
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         """The record for an image of which each `step`-th pixel is shown."""
         return {k: v[..., ::step, ::step] if isinstance(v, Tensor) else v for k, v in record.items()}
+
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """How sure the network is of what is wrong in its answer for the one image of a batch, the surer the higher.
+
+        None where nothing is wrong, or where the task does not say how sure an answer is.
+        """
+        return None
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """What a trivial answer, learned from `train`, scores on `val`; None where none is worth knowing.

@@ -114,3 +114,17 @@ def test_merged_scores_are_those_of_the_whole():
 def test_no_area_no_precision():
     assert "oks_ap" not in scores_of(person(), person())
     assert scores_of(person(), person(), area=torch.tensor([900.0]))["oks_ap"] == pytest.approx(1.0)
+
+
+def test_error_by_size_is_a_share_of_the_longer_side_of_people_of_that_size():
+    metric = PoseScores(INFO)
+    count = len(INFO.keypoints)
+    small = torch.zeros(count, 2)
+    small[0, 0] = 50.0  # 50 pixels wide
+    reference = torch.stack([small, 4 * small])
+    predicted = reference + torch.tensor([0.0, 5.0])
+    visible = torch.ones(2, count, dtype=torch.bool)
+    answer = {"keypoints": predicted, "score": torch.ones(2, count)}
+    metric.update(answer, {"keypoints": reference, "visible": visible})
+    shares = {"up to 64 pixels": 0.1, "up to 128": None, "up to 256": 0.025, "larger": None}
+    assert metric.compute()["error_by_size"] == pytest.approx(shares)

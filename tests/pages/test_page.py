@@ -1,5 +1,6 @@
 import base64
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -140,10 +141,18 @@ def test_page_is_well_formed_and_needs_nothing_from_elsewhere():
         "<title>", [Section("<h2>", [blocks.note("http://example.org <script>alert(1)</script>")])], subtitle="<i>"
     )
     tags = balanced_tags(made)
-    assert tags.count("script") == tags.count("link") == tags.count("iframe") == tags.count("i") == 0
+    assert tags.count("script") == 1
+    assert tags.count("link") == tags.count("iframe") == tags.count("i") == 0
     assert not re.search(r"(src|href)=\"(?!data:|#)", made)
     assert "default-src 'none'" in made.replace("&#x27;", "'")
     assert made.startswith("<!DOCTYPE html>\n<html ")
+
+
+def test_policy_allows_the_one_script_and_no_other():
+    made = build_page("title", [Section("One", [element("p")])])
+    script = re.search("<script>(.*?)</script>", made, re.DOTALL)[1]
+    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
+    assert re.findall(r"script-src ([^;]*);", made.replace("&#x27;", "'")) == [f"'sha256-{digest}'"]
 
 
 def test_style_takes_nothing_from_elsewhere_and_knows_both_schemes():

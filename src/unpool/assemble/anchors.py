@@ -15,6 +15,9 @@ from unpool.layers.anchors import Anchors, shared_out
 from unpool.models.catalog import MOST_ITEMS
 from unpool.ops.anchors import REACHED, plan_maps
 from unpool.ops.box_sides import SetBoxes, boxes_of, reach
+from unpool.pages.blocks import Bar, bars, note, table
+from unpool.pages.page import Section
+from unpool.pages.view import View
 from unpool.recipe import PLANNED, Overrides, Recipe, load_recipe
 from unpool.tasks import TASKS
 
@@ -68,6 +71,27 @@ class AnchorReport(NamedTuple):
                 *(f"{o.width:5.0f}x{o.height:<5.0f} IoU {o.iou:.2f}  {o.label}  {o.image}" for o in self.unreached),
             ]
         )
+
+    def view(self) -> View:
+        """The shares by class, the boxes that are reached least, and the planned anchors."""
+        shares = [Bar("all", self.share, f"{self.share:.1%}"), *(Bar(k, v, f"{v:.1%}") for k, v in self.shares.items())]
+        planned = note(f"Planned anchors would reach {self.planned_share:.1%}: model.anchors={self.planned}")
+        rows = [
+            (one.image, one.label, round(one.width), round(one.height), round(one.iou, 2)) for one in self.unreached
+        ]
+        least = [table(rows, headings=("image", "class", "width", "height", "IoU"))] if rows else []
+        sections = [
+            Section(f"Boxes that an anchor reaches at IoU {REACHED}", [bars(shares), planned]),
+            Section("Reached least", least),
+        ]
+        return View(f"Anchors and {self.boxes:,} boxes", sections, self.to_json())
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the page; see `View.save`."""
+        return self.view().save(path)
 
 
 def with_planned_anchors(recipe: Recipe, data: Data) -> Recipe:

@@ -14,10 +14,15 @@ from unpool.assemble.settling import settled
 from unpool.data.augment import OnDevice
 from unpool.data.augment.targets import warp_targets
 from unpool.data.image_file import Unusable
+from unpool.data.loader import Loader
 from unpool.errors import RecipeError, require_files
 from unpool.ops import geometry
 from unpool.ops.drawing import drawable
 from unpool.ops.drawing_sheet import draw_sheet
+from unpool.pages.blocks import note
+from unpool.pages.images import Card, Picture, grid
+from unpool.pages.page import Section
+from unpool.pages.view import View
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.task import Task
 from unpool.types import Batch, Sample, Samples
@@ -38,6 +43,20 @@ class Augmented(NamedTuple):
     images: tuple[str, ...]
     steps: tuple[str, ...]
     picture: Tensor
+
+    def view(self) -> View:
+        """The sheet, with what was done."""
+        values = {"images": list(self.images), "steps": list(self.steps)}
+        sheet = grid([Card(", ".join(self.steps), "", [Picture("", self.picture)], is_exact=True)])
+        text = note("Left, each image as it is read; then as the network sees it in the first epochs.")
+        return View("Augmentation", [Section("Sheet", [sheet, text])], values, picture=self.picture)
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the sheet, or a page with it; see `View.save`."""
+        return self.view().save(path)
 
 
 def show_augment(
@@ -72,13 +91,13 @@ def show_augment(
     return draw_augmented(loaded, read_data(loaded, progress=progress))
 
 
-def draw_augmented(recipe: Recipe, data: Data) -> Augmented:
-    """As `show_augment`, of data that is read."""
+def draw_augmented(recipe: Recipe, data: Data, *, loader: Loader | None = None) -> Augmented:
+    """As `show_augment`, of data that is read, by the loader of its training batches or one that is made."""
     samples, task = data.train.samples, make_task(recipe, data)
     count = min(IMAGES, len(samples))
     read = _read(samples, [int(position) for position in torch.linspace(0, len(samples) - 1, count).round()])
     positions = list(read)
-    loader = make_train_loader(settled(recipe, data), data)
+    loader = loader or make_train_loader(settled(recipe, data), data)
     indices = [position * recipe.data.repeat for position in positions]
     batches = [loader.batch_of(indices, epoch) for epoch in range(EPOCHS)]
     if isinstance(loader.transform, OnDevice):
@@ -124,6 +143,8 @@ def _one(batch: Batch, i: int) -> tuple[Tensor, dict[str, Any]]:
 def _drawn(task: Task, image: Tensor, target: Mapping[str, Any]) -> Tensor:
     image = image.round().clamp(0, 255).to(torch.uint8) if image.is_floating_point() else image
     image, target = _enlarged(drawable(image), target)
+    if any(key not in target for key in task.needs if key != "image"):
+        return image.expand(3, -1, -1)  # such as a file to which noise is added later: it has no target yet
     return task.draw(image, target).expand(3, -1, -1)
 
 

@@ -16,7 +16,8 @@ from unpool.pages.axes import number
 from unpool.pages.blocks import table
 from unpool.pages.chart import Series, line_chart
 from unpool.pages.markup import element
-from unpool.pages.page import Section, build_page
+from unpool.pages.page import Section
+from unpool.pages.view import View
 from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.training.step import total_loss
 from unpool.types import Batch
@@ -54,8 +55,8 @@ class InitReport(NamedTuple):
             lines.append((str(depth + 1), layer.layer, *(text for pair in cells for text in pair)))
         return lines
 
-    def to_page(self) -> str:
-        """HTML with a chart of the outputs, one of the gradients, and the table."""
+    def view(self) -> View:
+        """A chart of the outputs, one of the gradients, and the table."""
         charts = [
             line_chart(title, self._series(key), x="depth in layers", y="deviation")
             for title, key in (("Outputs", "activation"), ("Gradients of the outputs", "gradient"))
@@ -66,7 +67,17 @@ class InitReport(NamedTuple):
             Section("By layer", [table(rows, headings=headings)]),
         ]
         subtitle = f"{_ABOUT}, {self.samples} samples"
-        return build_page(f"Initial weights of {self.network}", sections, subtitle=subtitle)
+        return View(f"Initial weights of {self.network}", sections, self.to_json(), subtitle=subtitle)
+
+    def to_page(self) -> str:
+        return self.view().to_page()
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the page; see `View.save`."""
+        return self.view().save(path)
 
     def _series(self, key: str) -> list[Series]:
         return [

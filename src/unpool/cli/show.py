@@ -6,6 +6,7 @@ from types import ModuleType
 
 from unpool.cli import (
     show_anchors,
+    show_arithmetic,
     show_attribution,
     show_augment,
     show_deconvnet,
@@ -14,9 +15,11 @@ from unpool.cli import (
     show_errors,
     show_features,
     show_field,
+    show_filters,
     show_init,
     show_lesion,
     show_story,
+    show_upsampling,
 )
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError, quoted
@@ -24,6 +27,7 @@ from unpool.errors import RecipeError, quoted
 ABOUT = "show how it works; alone, it lists what there is to show"
 SHOWN: dict[str, ModuleType] = {
     "anchors": show_anchors,
+    "arithmetic": show_arithmetic,
     "attribution": show_attribution,
     "augment": show_augment,
     "deconvnet": show_deconvnet,
@@ -32,9 +36,11 @@ SHOWN: dict[str, ModuleType] = {
     "errors": show_errors,
     "features": show_features,
     "field": show_field,
+    "filters": show_filters,
     "init": show_init,
     "lesion": show_lesion,
     "story": show_story,
+    "upsampling": show_upsampling,
 }
 
 

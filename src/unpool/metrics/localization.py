@@ -81,13 +81,15 @@ class LocalizationScores:
                 position = int(batch["index"][i]) if "index" in batch else i
                 wanted = f"{len(boxes)}{', one of each class' if self.by_class else ''}"
                 raise DataError(f"sample {position} has {fault}, and an answer has {wanted}: leave it out")
-            answer = {key: prediction[key][i].cpu() for key in ("boxes", "labels", "top_labels", "top_boxes")}
+            keys = ("boxes", "labels", "top_labels", "top_boxes", *(("score",) if "score" in prediction else ()))
+            answer = {key: prediction[key][i].cpu() for key in keys}
             self._add(answer, truth, labels)
 
     def _add(self, answer: Prediction, truth: Tensor, labels: Tensor) -> None:
         order = labels if self.by_class else least_cost(-iou(truth, answer["boxes"])[None])[0]
         answer = {key: value[order] for key, value in answer.items()}
-        self.labels.update({"label": answer["labels"], "top_labels": answer["top_labels"]}, {"label": labels})
+        scores = {key: answer[key] for key in ("top_labels", "score") if key in answer}
+        self.labels.update({"label": answer["labels"], **scores}, {"label": labels})
         overlap = iou(answer["boxes"], truth).diag()
         self.overlap.index_add_(0, labels, overlap.double())
         self.seen += torch.bincount(labels, minlength=len(self.seen))

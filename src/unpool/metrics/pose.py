@@ -19,6 +19,7 @@ from unpool.metrics.oks import Annotated, AveragePrecision, deviations
 from unpool.ops.skeleton import HEAD, TORSO, joints_named
 from unpool.types import Batch, DataInfo, Prediction
 
+SIZES = {"up to 64 pixels": 64.0, "up to 128": 128.0, "up to 256": 256.0, "larger": torch.inf}  # longer side of people
 THRESHOLDS = {"pck": (0.05, 0.1, 0.2, 0.5), "pckh": (0.5,), "pck_person": (0.1, 0.2)}
 
 
@@ -32,6 +33,7 @@ class PoseScores:
         self.right = {(name, t): torch.zeros(count, dtype=torch.int64) for name in THRESHOLDS for t in THRESHOLDS[name]}
         self.seen = {name: torch.zeros(count, dtype=torch.int64) for name in THRESHOLDS}
         self.limbs_right, self.limbs_seen = 0, 0
+        self.shares, self.people = (torch.zeros(len(SIZES), dtype=torch.float64) for _ in range(2))
         self.error, self.error_seen = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.int64)
         self.precision = AveragePrecision(deviations(self.joints))
 
@@ -51,6 +53,7 @@ class PoseScores:
                 self.right[name, t] += (counted & (error <= t * length)).sum(0)
         self.error += torch.where(visible, error, 0.0).sum(0)
         self.error_seen += visible.sum(0)
+        self._add_sizes(torch.where(visible, error, 0.0), visible, self._length("pck_person", reference, visible))
         right, seen = limbs_right(predicted, reference, visible, limbs=self.limbs)
         self.limbs_right, self.limbs_seen = self.limbs_right + right, self.limbs_seen + seen
         if "area" in batch:
@@ -59,6 +62,14 @@ class PoseScores:
             for one in visible.any(1).nonzero().flatten().tolist():  # COCO ignores who has no joints
                 truth = Annotated(reference[one, None], visible[one, None], batch["area"][one, None].cpu().double())
                 self.precision.add(predicted[one, None], score[one, None], truth, index=numbers[one])
+
+    def _add_sizes(self, error: Tensor, visible: Tensor, length: Tensor) -> None:
+        """Adds each person's mean error, as a share of the longer side, to those of about that side."""
+        counted = visible.any(1) & (length > 0)
+        share = (error.sum(1) / visible.sum(1) / length)[counted]
+        size = torch.bucketize(length[counted], torch.tensor(list(SIZES.values()), dtype=torch.float64))
+        self.shares.scatter_add_(0, size, share)
+        self.people.scatter_add_(0, size, torch.ones_like(share))
 
     def _length(self, name: str, reference: Tensor, visible: Tensor) -> Tensor:
         """(B,) length of each person, 0 if unknown."""
@@ -79,6 +90,8 @@ class PoseScores:
         for name, counts in other.seen.items():
             self.seen[name] += counts
         self.limbs_right, self.limbs_seen = self.limbs_right + other.limbs_right, self.limbs_seen + other.limbs_seen
+        self.shares += other.shares
+        self.people += other.people
         self.error += other.error
         self.error_seen += other.error_seen
         self.precision.merge(other.precision)
@@ -89,7 +102,8 @@ class PoseScores:
         Returns:
             pck@t of torsos, pckh@t of heads and pck_person@t of people, over all joints; pcp, the share of limbs of
             which both ends are within half the limb's length; mean_error in pixels of the files; pck_of_joints and
-            mean_error_of_joints by name; oks_ap, oks_ap50 and oks_ap75 if the areas of people are known.
+            mean_error_of_joints by name; error_by_size, the mean error of people of a size as a share of the longer
+            side of the box around their joints; oks_ap, oks_ap50 and oks_ap75 if the areas of people are known.
         """
         scores: dict[str, Any] = {
             f"{name}@{t:g}": _share(right.sum(), self.seen[name].sum()) for (name, t), right in self.right.items()
@@ -98,6 +112,7 @@ class PoseScores:
         scores["mean_error"] = _share(self.error.sum(), self.error_seen.sum())
         scores["pck_of_joints"] = self._by_joint(self.right["pck", 0.2], self.seen["pck"])
         scores["mean_error_of_joints"] = self._by_joint(self.error, self.error_seen)
+        scores["error_by_size"] = {name: _share(self.shares[i], self.people[i]) for i, name in enumerate(SIZES)}
         return {**scores, **self.precision.compute()}
 
     def _by_joint(self, totals: Tensor, counts: Tensor) -> dict[str, float | None]:

@@ -1,13 +1,17 @@
-"""A whole page: one HTML file that needs no network and no script."""
+"""A whole page: one HTML file that needs no network, and reads well without its one script."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from unpool.pages.markup import Markup, element, joined
+from unpool.pages.script import HASH, SCRIPT
 from unpool.pages.style import STYLE
 
-# the browser refuses anything loaded from elsewhere, and scripts
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+# the browser refuses anything loaded from elsewhere, and every script but ours
+POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {HASH}; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 
 class Section(NamedTuple):
@@ -46,5 +50,6 @@ def build_page(title: str, sections: Sequence[Section], *, subtitle: str = "") -
         element("title", None, title),
         element("style", None, Markup(STYLE)),
     )
-    whole = element("html", {"lang": "en"}, element("head", None, head), element("body", None, header, *body))
+    script = element("script", None, Markup(SCRIPT))
+    whole = element("html", {"lang": "en"}, element("head", None, head), element("body", None, header, *body, script))
     return f"<!DOCTYPE html>\n{whole}\n"

@@ -93,6 +93,19 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--s0); font-size: 14px; }
+.sorts { cursor: pointer; } .sorts:hover { color: var(--s0); }
+.sorts::after { content: " \\2195"; opacity: .5; }
+.sorts[aria-sort=ascending]::after { content: " \\2191"; opacity: 1; }
+.sorts[aria-sort=descending]::after { content: " \\2193"; opacity: 1; }
+.zooms { cursor: zoom-in; }
+dialog.zoom { width: 100vw; height: 100vh; max-width: none; max-height: none; margin: 0; padding: 0; border: none;
+  background: var(--back); color: var(--ink); overflow: auto; }
+dialog.zoom > :last-child { display: block; margin: auto; width: min(100vw, 178vh); height: 100vh; object-fit: contain;
+  cursor: zoom-in; background: var(--sheet); }
+dialog.zoom > .large { width: 300vw; height: 300vh; max-width: none; cursor: zoom-out; }
+dialog.zoom img.pixels { image-rendering: pixelated; }
+dialog.zoom button { position: fixed; top: 8px; right: 12px; padding: 6px 14px; font: inherit; border-radius: 6px;
+  border: 1px solid var(--line); background: var(--sheet); color: var(--ink); }
 h2 + h3 { margin-top: 0; } h3 { font-size: 14px; margin: 18px 0 8px; }
 hr { border: none; border-top: 1px solid var(--line); margin: 12px 0; }
 @media (max-width: 600px) {

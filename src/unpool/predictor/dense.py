@@ -17,6 +17,10 @@ from unpool.models.pretrained import WORDS, origin
 from unpool.ops.cutting import resize_to
 from unpool.ops.drawing import drawable
 from unpool.ops.preprocessing import Preprocessing
+from unpool.pages.blocks import note, table
+from unpool.pages.images import Card, Picture, grid
+from unpool.pages.page import Section
+from unpool.pages.view import View
 from unpool.predictor.images import ImageLike, read_image
 from unpool.predictor.loading import load
 from unpool.types import Activation
@@ -49,6 +53,20 @@ class Shown(NamedTuple):
     def to_text(self) -> str:
         """Returns lines to read: the time of each way, which scores are equal, and why others are not."""
         return "\n".join(f"{name:12} {text}" for name, text in _lines(self.scores, self.classes[self.label]))
+
+    def view(self) -> View:
+        """The picture, with the lines beside it."""
+        pictures = grid([Card(self.classes[self.label], "", [Picture("", self.picture)], is_exact=True)])
+        parts = [pictures, table(_lines(self.scores, self.classes[self.label])), *map(note, self.notes)]
+        title = "A classifier slid over a photograph"
+        return View(title, [Section("Dense scores", parts)], self.to_json(), picture=self.picture)
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the picture, or a page with it; see `View.save`."""
+        return self.view().save(path)
 
 
 class _Source(NamedTuple):

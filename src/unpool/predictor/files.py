@@ -17,6 +17,7 @@ from unpool.data.range_of_set import range_of_files
 from unpool.data.remarks import collected
 from unpool.errors import DataError, EnvironmentFault, ModelFileError, RecipeError, is_out_of_memory, require_files
 from unpool.ops.drawing import drawable
+from unpool.pages.view import View
 from unpool.predictor.asked import IMAGES, LIST, VIEW, list_images, reasons, require_pairs, stems
 from unpool.predictor.ensemble import Ensemble
 from unpool.predictor.images import joined
@@ -115,6 +116,21 @@ def picture_path(out: Path, stem: str, *, suffix: str = ".png") -> Path:
     if path.exists():
         raise RecipeError(f"{printable(path)} exists already and is not replaced; choose another path")
     return path
+
+
+def save_view(view: View, out: Path, stem: str, *, suffix: str = ".html") -> Path:
+    """Writes a view to `out` where that names a file, else to `out/stem` with the suffix; returns the path.
+
+    Raises:
+        RecipeError: the file exists, or the view cannot be saved as that.
+        EnvironmentFault: the file or its folder cannot be written.
+    """
+    path = out if out.suffix else out / f"{stem}{suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {printable(path)}: {error.strerror}; choose another path") from error
+    return view.save(path)
 
 
 def write_page(page: str, path: Path) -> None:

@@ -16,7 +16,8 @@ from unpool.ops.phases import REST, TOTAL, median_seconds
 from unpool.pages.blocks import Bar, bars, legend, note, table
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import element
-from unpool.pages.page import Section, build_page
+from unpool.pages.page import Section
+from unpool.pages.view import View
 from unpool.predictor.images import read_image
 from unpool.predictor.loading import Weights, load
 from unpool.predictor.predictor import Predictor, evaluating
@@ -95,8 +96,8 @@ class Story(NamedTuple):
         times = [round(1000 * one.seconds[name], 1) if name in one.seconds else "" for name in self.phases]
         return [one.run, one.looked_at, one.boxes, one.sure, *times]
 
-    def to_page(self) -> str:
-        """One HTML page: the table, the time of each phase as bars, and the pictures."""
+    def view(self) -> View:
+        """The table, the time of each phase as bars, and the pictures."""
         count = len(self.chapters)
         rows = table(list(map(self._row, self.chapters)), headings=self._heading)
         times = [part for one in self.chapters for part in self._times(one)]
@@ -110,7 +111,18 @@ class Story(NamedTuple):
             Section("Milliseconds by phase", [*times, clock]),
             Section("What each looked at and answers", pictures),
         ]
-        return build_page(f"{Path(self.image).name} through {count} detector{'s' if count != 1 else ''}", sections)
+        title = f"{Path(self.image).name} through {count} detector{'s' if count != 1 else ''}"
+        return View(title, sections, self.to_json())
+
+    def to_page(self) -> str:
+        return self.view().to_page()
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the page; see `View.save`."""
+        return self.view().save(path)
 
     def _times(self, one: Chapter) -> list[Any]:
         longest = max(chapter.seconds[TOTAL] for chapter in self.chapters)
@@ -145,6 +157,20 @@ def show_story(
     Raises:
         RecipeError: a run is a network's name or of another task, or has other classes than the first, which are named.
         DataError: the image cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> import unpool
+        >>> from PIL import Image
+        >>> small = {"data.count": 8, "data.workers": 0, "model.width": 8, "train.epochs": 1}
+        >>> small |= {"train.precision": "float32", "train.memory_format": "contiguous"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, photo = Path(folder, "run"), Path(folder, "photo.png")
+        ...     _ = unpool.train("scenes_ssd", small, run=run)
+        ...     Image.new("RGB", (64, 48)).save(photo)
+        ...     story = show_story(photo, [run], passes=1)
+        >>> len(story.chapters), story.passes
+        (1, 1)
     """
     _check_paths(image, runs)
     predictors = [load(run, weights) for run in runs]

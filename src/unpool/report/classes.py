@@ -7,10 +7,12 @@ from typing import Any
 from unpool.pages import blocks
 from unpool.pages.chart import COLOURS, Series, line_chart
 from unpool.pages.markup import Markup, element
+from unpool.report.calibration import calibration_parts
 from unpool.report.words import MOST_BARS, Described, in_words
 from unpool.task import Description
 
 MOST_MATRIX = 20
+SIZE = "size"  # of which values stay in their order; others are sorted
 MANY = 100_000  # from which on counts are too long for a table
 
 
@@ -26,15 +28,23 @@ def classes_title(described: Described) -> str:
 
 
 def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Markup]:
-    """The first metric that has a number for each class, or for each of something else; confusion and curves."""
-    tables = {name: one for name, one in described.items() if one.each and not (one.is_matrix or one.is_curve)}
+    """The first metric that has a number for each class, or for each of something else; the others in a table.
+
+    Then confusion, curves and calibration.
+    """
+    tables = {
+        name: one
+        for name, one in described.items()
+        if one.each and not (one.is_matrix or one.is_curve or one.is_calibration)
+    }
     first: dict[str, str] = {}  # metrics by what they have a number for each of
     for name, one in tables.items():
         if isinstance(metrics.get(name), dict):
             first.setdefault(one.each, name)
     parts = []
     for each, name in first.items():
-        parts += [element("h3", None, f"{tables[name].title} of each {each}"), *_bars(metrics[name], tables[name])]
+        parts += [element("h3", None, f"{tables[name].title}, by {each}"), *_bars(metrics[name], tables[name])]
+        parts += _all_numbers(metrics, {key: one for key, one in tables.items() if one.each == each}, each)
     names = list(metrics[next(iter(first.values()))]) if first else []
     for key, description in described.items():
         if first and description.is_matrix and metrics.get(key):
@@ -42,7 +52,25 @@ def classes_section(metrics: Mapping[str, Any], described: Described) -> list[Ma
         if description.each in first and description.is_curve and metrics.get(key):
             lines = list(metrics[first[description.each]])
             parts.append(element("div", {"class": "charts"}, _curves(metrics[key], lines, description)))
+        if description.is_calibration and metrics.get(key):
+            parts += calibration_parts(metrics[key], description)
     return parts
+
+
+def _all_numbers(metrics: Mapping[str, Any], tables: Described, each: str) -> list[Markup]:
+    """All metrics that have a number for each class, or whatever it is, side by side; none where there is only one."""
+    measured = {name: one for name, one in tables.items() if isinstance(metrics.get(name), dict)}
+    if len(measured) < 2:
+        return []
+    names = metrics[next(iter(measured))]
+
+    def cell(name: str, key: str) -> str:
+        value = metrics[key].get(name)
+        return "n/a" if value is None else in_words(measured[key], value)
+
+    rows = [(name, *(cell(name, key) for key in measured)) for name in names]
+    headings = (each, *(one.title for one in measured.values()))
+    return [blocks.folded(f"All numbers of each {each}", blocks.table(rows, headings=headings))]
 
 
 def _curves(rows: Sequence[Sequence[float]], names: Sequence[str], description: Description) -> Markup:
@@ -56,12 +84,14 @@ def _curves(rows: Sequence[Sequence[float]], names: Sequence[str], description: 
         for name, row in known.items()
     ]
     title = f"{description.title} by {description.unit}"
-    return line_chart(title, series, x=description.unit, y="", span=(0.0, 1.0), scale="zero")
+    return line_chart(title, series, x=description.unit, y=description.title, span=(0.0, 1.0), scale="zero")
 
 
 def _bars(values: Mapping[str, float | None], description: Description) -> list[Markup]:
     sign = 1 if description.higher_is_better else -1
-    order = sorted(values.items(), key=lambda entry: -math.inf if entry[1] is None else sign * entry[1], reverse=True)
+    order = list(values.items())
+    if description.each != SIZE:
+        order.sort(key=lambda entry: -math.inf if entry[1] is None else sign * entry[1], reverse=True)
     rows = [
         blocks.Bar(
             name, value if description.is_share else None, "absent" if value is None else in_words(description, value)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from unpool.errors import ModelFileError
 from unpool.pages import blocks
 from unpool.pages.axes import number
@@ -24,6 +26,11 @@ WORST = (
     "Images of the validation set on which the loss is highest, among those looked at: mistakes in the data show here."
 )
 
+CONFIDENT = (
+    "Images of the validation set on which the network is surest of something wrong, among those looked at: mistakes "
+    "that a threshold on its confidence would not catch, and labels that may be wrong themselves."
+)
+
 
 class Example(NamedTuple):
     """One image of the report: the name of its file, how it is shown, and its loss."""
@@ -41,6 +48,7 @@ def write_report(
     examples: Sequence[Example],
     worst: Sequence[Example],
     legend: Legend = (),
+    more: Sequence[Section] = (),
 ) -> Path:
     """Makes report.html of a finished run, from recipe.yaml, config.json, log.jsonl and metrics.json.
 
@@ -51,6 +59,7 @@ def write_report(
         examples: images with truth and prediction to look at.
         worst: those that went worst, the worst first.
         legend: names and RGB of the colours in their pictures.
+        more: sections behind those, such as `confident_section`.
 
     Returns:
         The path of the page: one file, with everything in it.
@@ -69,7 +78,8 @@ def write_report(
         Section("Training", curves_section(metrics, log, described)),
         Section(classes_title(described), classes_section(metrics, described)),
         Section("Examples", [key, grid(_cards(examples))] if examples else []),
-        Section("Worst", [key, grid(_cards(worst)), blocks.note(WORST)] if worst else []),
+        worst_section(worst, legend),
+        *more,
         Section("Data", data_section(metrics)),
         Section("Recipe", [blocks.listing(_recipe(directory))]),
         Section("Machine", machine_section(metrics)),
@@ -78,6 +88,27 @@ def write_report(
         "report.html", build_page(directory.path.absolute().name, sections, subtitle=_subtitle(config))
     )
     return directory / "report.html"
+
+
+def worst_section(examples: Sequence[Example], legend: Legend = ()) -> Section:
+    """Images of the highest loss, the worst first."""
+    return Section("Worst", _pictures(examples, legend, WORST))
+
+
+def confident_section(examples: Sequence[Example], legend: Legend = ()) -> Section:
+    """Images of which something wrong is answered with the most confidence, the surest first."""
+    return Section("Most confident mistakes", _pictures(examples, legend, CONFIDENT))
+
+
+def _pictures(examples: Sequence[Example], legend: Legend, text: str) -> list[Markup]:
+    key = blocks.legend(legend) if legend else Markup()
+    return [key, grid(_cards(examples)), blocks.note(text)] if examples else []
+
+
+def sheet_section(title: str, sheets: Sequence[tuple[str, Tensor]], text: str) -> Section:
+    """Pictures of many small ones, (3, H, W) uint8 each with its label, and a line of text below."""
+    cards = [Card(label, "", [Picture("", sheet)], is_exact=True) for label, sheet in sheets]
+    return Section(title, [grid(cards), blocks.note(text)] if cards else [])
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:

@@ -106,7 +106,9 @@ class Classification(OneForward):
             "class_accuracy": Description("class accuracy", is_share=True),
             "recall": Description("Recall", is_share=True, each="class"),
             "precision": Description("Precision", is_share=True, each="class"),
+            "ece": Description("calibration error (ECE)", is_share=True, higher_is_better=False),
             "confusion": Description("Confusion", unit="images", each="class", is_matrix=True),
+            "calibration": Description("Calibration", unit="images", each="bin", is_calibration=True),
         }
 
     def forward(self, model: nn.Module, inputs: Batch) -> Output:
@@ -227,6 +229,10 @@ class Classification(OneForward):
         truth, answer = int(target["label"]), int(record["label"])
         text = f"truth: {self.info.classes[truth]}, answer: {self.info.classes[answer]} {record['score']:.1%}"
         return Exhibit((("", image),), caption=text, is_right=truth == answer)
+
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """The probability of a wrong class."""
+        return None if int(prediction["label"][0]) == int(batch["label"][0]) else float(prediction["score"][0])
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline | None:
         """The class most frequent in training, as the answer to every image; or what `baseline` asks for."""

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from unpool.errors import RecipeError
 from unpool.metrics.detection_figures import DetectionFigures
+from unpool.metrics.detection_record import DetectionRecord
+from unpool.metrics.mistakes import mistakes_of
 from unpool.ops.anchors import best_iou
 from unpool.ops.box_sides import SetBoxes, boxes_of, on_input, warning_of
 from unpool.ops.drawing import complete_palette
@@ -84,7 +86,6 @@ class Detection(OneForward):
     needs = ("image", "boxes", "labels")
     inputs = ("image", "size_hw", "valid_xyxy", "proposals")
     points = ("boxes",)
-    mistakes = ("mistakes", "mistake_costs")
     published = MappingProxyType({"coco": "coco_fasterrcnn"})
     takes = ("boxes", "boxes_of_proposals", "boxes_and_masks")
     views = ("flip", "colors")
@@ -139,6 +140,14 @@ class Detection(OneForward):
             **{name: Description(title, is_share=True, each="class") for name, title in by_class.items()},
             **_MORE,
         }
+
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """The score of the surest box that is of another class, in another place, or where nothing is."""
+        record = DetectionRecord(self.info.classes)
+        record.update(prediction, batch)
+        image = record.images[0]
+        wrong = [float(score) for score, kind in zip(image.score, mistakes_of(image).kinds, strict=True) if kind]
+        return max(wrong, default=None)
 
     def freeze(self, model: nn.Module) -> None:
         """Takes the gradient of a branch that gives more of each box than this task learns."""

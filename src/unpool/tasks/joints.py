@@ -22,6 +22,8 @@ from unpool.task import Description, Exhibit, TrainingSetup
 from unpool.tasks.one_forward import OneForward
 from unpool.types import Batch, DataInfo, Prediction
 
+WRONG_FROM = 0.2  # of the longer side of the person; a joint further away is a mistake worth looking at
+
 
 class Joints(OneForward):
     """Base of the tasks that find one person's joints.
@@ -82,6 +84,10 @@ class Joints(OneForward):
             "oks_ap": Description("OKS-AP", is_share=True),
             "mean_error": Description("mean error", unit="pixels", higher_is_better=False),
             "pck_of_joints": Description("PCK at 0.2", is_share=True, each="joint"),
+            "mean_error_of_joints": Description("Mean error", unit="pixels", higher_is_better=False, each="joint"),
+            "error_by_size": Description(
+                "Mean error in longer sides of the person", is_share=True, higher_is_better=False, each="size"
+            ),
         }
 
     def record(self, prediction: Prediction) -> dict[str, Any]:
@@ -118,6 +124,16 @@ class Joints(OneForward):
         apart = (torch.as_tensor(record["keypoints"]) - torch.as_tensor(target["keypoints"])).norm(dim=1)[visible]
         text = f"mean error {float(apart.mean()):.1f} pixels, {len(apart)} joints" if len(apart) else "no visible joint"
         return super().exhibit(image, target, record)._replace(caption=text)
+
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """The score of the surest joint that is off by more than 0.2 of the longer side of the person."""
+        truth, visible = batch["keypoints"][0].cpu(), batch["visible"][0].cpu().bool()
+        if not bool(visible.any()):
+            return None
+        side = (truth[visible].amax(0) - truth[visible].amin(0)).amax()
+        apart = (prediction["keypoints"][0].cpu() - truth).norm(dim=1)
+        wrong = prediction["score"][0].cpu()[visible & (apart > WRONG_FROM * side)]
+        return float(wrong.max()) if len(wrong) else None
 
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         return {**record, "keypoints": [[x / step, y / step] for x, y in record["keypoints"]]}

@@ -161,6 +161,10 @@ class PeopleInBoxes(Detection):
         """Empty: a colour says who, not what."""
         return ()
 
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """The score of the surest box where nobody is."""
+        return super().sure_mistake(prediction, as_things(batch))
+
     def thinned(self, record: Mapping[str, Any], step: int) -> dict[str, Any]:
         people = [[(x / step, y / step) for x, y in one] for one in record["people"]]
         return {**super().thinned(record, step), "people": people}

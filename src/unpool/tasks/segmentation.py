@@ -124,7 +124,14 @@ class Segmentation(Maps):
             "iou": Description("IoU", is_share=True, each="class"),
             "recall": Description("Recall", is_share=True, each="class"),
             "precision": Description("Precision", is_share=True, each="class"),
+            "boundary_iou": Description("mean boundary IoU", is_share=True),
+            "boundary_iou_by_class": Description("Boundary IoU", is_share=True, each="class"),
+            "recall_by_size": Description(
+                "Recall where the class covers a share of the image", is_share=True, each="size"
+            ),
+            "ece": Description("calibration error (ECE)", is_share=True, higher_is_better=False),
             "confusion": Description("Confusion", unit="pixels", each="class", is_matrix=True),
+            "calibration": Description("Calibration", unit="pixels", each="bin", is_calibration=True),
         }
 
     def forward(self, model: nn.Module, inputs: Batch) -> Output:
@@ -249,6 +256,13 @@ class Segmentation(Maps):
         """The largest shares of the image."""
         largest = sorted(written["shares"].items(), key=lambda pair: -pair[1])[:BRIEF]
         return ", ".join(f"{name} {share:.0%}" for name, share in largest if share)
+
+    def sure_mistake(self, prediction: Prediction, batch: Batch) -> float | None:
+        """The mean over labelled pixels of the probability of their wrong class, 0 where they are right."""
+        truth, answer, score = batch["mask"][0], prediction["mask"][0], prediction["score"][0]
+        answer, score, labelled = answer.to(truth.device), score.to(truth.device), truth != IGNORE
+        is_wrong = (answer != truth) & labelled
+        return float(score[is_wrong].sum() / labelled.sum()) if bool(is_wrong.any()) else None
 
     def baseline(self, train: Samples, val: Samples, metrics: Mapping[str, Any]) -> Baseline:
         about = "A classifier that sees only the colour of each pixel; what is above it is owed to shape and texture."

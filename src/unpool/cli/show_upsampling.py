@@ -1,0 +1,65 @@
+"""`unpool show upsampling`: whether the output of a network that upsamples is a checkerboard, and why."""
+
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
+from unpool.cli.environment import prepare
+from unpool.cli.parser import Parser
+from unpool.errors import quoted
+from unpool.screen import log_to_stderr
+
+ABOUT = "whether a network's output is a checkerboard, and which layer makes it"
+EXAMPLES = """score: by structure, all weights the same; 0 is even, at most 1. decoder score: the same from the coarsest
+map on. trained score: of flat images, with the weights as they are.
+examples: unpool show upsampling runs/camvid_unet-1
+          unpool show upsampling segnet --size 128 -o segnet.html"""
+LARGEST = 2048
+
+
+def parser() -> Parser:
+    """Returns the parser of the arguments."""
+    verb = Parser("show upsampling", ABOUT, details=EXAMPLES)
+    verb.add_argument("source", metavar="RUN|NETWORK", help="a run directory, or a network's name")
+    verb.add_argument(
+        "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network voc or a file"
+    )
+    verb.add_argument("--size", type=_side, default=192, metavar="N", help="sides of the image; by default 192")
+    verb.add_argument("--layer", metavar="NAME", help="that gives the coarsest map; by default the smallest map's last")
+    verb.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path(),
+        metavar="DIR|FILE",
+        help="where to write SOURCE_upsampling.html, or a .html or .png",
+    )
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    return verb
+
+
+def run(values: Namespace) -> int:
+    """Writes the page, prints the scores and its path, and returns 0."""
+    prepare(from_shell=values.from_shell)
+    from unpool.inspection.upsampling_view import show_upsampling
+    from unpool.predictor.files import save_view
+    from unpool.predictor.trained_network import open_network
+
+    with library_output_to_stderr(), log_to_stderr():
+        network = open_network(values.source, values.weights)
+        shape = (network.input_shape[0], values.size, values.size)
+        view = show_upsampling(network.model, shape, layer=values.layer, name=network.name)
+        path = save_view(view, values.out, f"{Path(values.source).name}_upsampling")
+    if values.json:
+        write_json({**view.to_json(), "page": str(path)})
+    else:
+        shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in view.values.items()}
+        write_table([(name.replace("_", " "), str(value)) for name, value in shown.items()])
+        write_result(str(path))
+    return 0
+
+
+def _side(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 8 <= int(text[:9]) <= LARGEST:
+        raise ArgumentTypeError(f"{quoted(text)} is no number of pixels from 8 to {LARGEST}")
+    return int(text)
