@@ -12,7 +12,7 @@ FILES = sorted(SRC.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 
 FLOORS = (  # a part imports from the floors above its own line only
-    {"types", "task", "ops", "errors", "limits", "network_names", "streams", "launched"},
+    {"types", "task", "task_facts", "ops", "errors", "limits", "network_names", "streams", "launched"},
     {"layers", "tracing", "convert", "metrics", "pages", "machine", "manifest"},
     {"models", "tasks", "training", "data"},
     {"recipe", "checks", "inspection", "exporting", "run_directory", "model_file"},
@@ -35,6 +35,7 @@ FLOORS = (  # a part imports from the floors above its own line only
 )
 SIDEWAYS = {
     ("task", "types"),
+    ("task_facts", "task"),
     ("ops", "types"),
     ("ops", "errors"),
     ("limits", "errors"),

@@ -11,7 +11,8 @@ from tests.contracts.own_tasks import OWN_TASKS
 from unpool import tasks
 from unpool.errors import UnpoolError
 from unpool.ops.preprocessing import Preprocessing
-from unpool.task import FACTS, Description, check_described, check_measured, with_facts
+from unpool.task import Description
+from unpool.task_facts import FACTS, check_described, check_measured, with_facts
 from unpool.tasks import TASKS
 from unpool.tasks.classification import Classification
 from unpool.types import DataInfo

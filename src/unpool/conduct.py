@@ -44,7 +44,8 @@ from unpool.run_directory import (
     as_bytes,
 )
 from unpool.same_set import check_same_set
-from unpool.task import Baseline, Description, Task, is_above, with_facts
+from unpool.task import Baseline, Description, Task, is_above
+from unpool.task_facts import with_facts
 from unpool.training import processes, speed
 from unpool.training.calibration import warn_of_processes, warn_of_statistics
 from unpool.training.callbacks import Callback

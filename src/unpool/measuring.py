@@ -26,7 +26,7 @@ from unpool.ops.preprocessing import Preprocessing
 from unpool.recipe import Overrides, Recipe, load_recipe, load_run_recipe
 from unpool.recipe.keywords import DERIVED, options_of
 from unpool.run_directory import RunDirectory
-from unpool.task import with_facts
+from unpool.task_facts import with_facts
 from unpool.training import speed
 from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import MemoryFormat, Precision, move, streamed, to_device

@@ -42,7 +42,8 @@ from unpool.recipe import Overrides, Recipe, load_recipe
 from unpool.region_fitting import fit_to_set
 from unpool.run_directory import LAST, METRICS, RunDirectory
 from unpool.screen import audible
-from unpool.task import Task, joined_state, with_facts
+from unpool.task import Task, joined_state
+from unpool.task_facts import with_facts
 from unpool.tasks import TASKS
 from unpool.training.job import streamed
 from unpool.training.log import as_json

@@ -30,7 +30,7 @@ from unpool.published import only_counted, published_on
 from unpool.recipe import Overrides, Recipe, parse_overrides, resumed_recipe
 from unpool.run_directory import CONFIG, RunDirectory
 from unpool.screen import audible
-from unpool.task import with_facts
+from unpool.task_facts import with_facts
 from unpool.training import processes
 from unpool.training.callbacks import Callback
 from unpool.training.log import as_json

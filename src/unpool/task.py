@@ -1,7 +1,7 @@
 """What a task is: one problem, and everything that the rest asks of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,14 +12,6 @@ from unpool.types import Activation, Batch, DataInfo, Losses, Metric, Prediction
 
 KNOWN = {"image", "size_hw", "valid_xyxy", "index"}  # batch keys that are no targets
 _ONE_PASS = "unpool.tasks.one_forward"  # makes loss and answer from one output, in the order that `Task.evaluated` has
-FACTS = (
-    frozenset(  # names that no metric may have: they stand beside metrics in metrics.json, log.jsonl and evaluations
-        {
-            *("loss", "images", "epoch", "step", "kind", "history", "training", "data", "baseline"),
-            *("split", "weights", "skipped", "not_measured", "run", "already_complete", "averaged"),
-        }
-    )
-)
 _PREFIX = "task/"  # in files of weights; no module's parameter has a name with a slash
 
 
@@ -332,45 +324,6 @@ class Task(nn.Module, ABC):
     def saved(self) -> dict[str, Any]:
         """Options to be kept in the model file instead of those of the recipe, such as computed class weights."""
         return {}
-
-
-def check_described(task: Task) -> None:
-    """Raises TypeError if the metric that chooses the best weights is not described, or one has a name of `FACTS`."""
-    name = type(task).__name__
-    if task.best not in {**task.described, "loss": LOSS}:
-        raise TypeError(f"{name}.best is '{task.best}', which {name}.described lacks: describe it, or choose another")
-    _check_names(name, task.described)
-
-
-def check_measured(task: Task) -> None:
-    """Raises TypeError if the metric does not compute what chooses the best weights, or computes a name of `FACTS`."""
-    name, measured = type(task).__name__, task.metric().compute()
-    if task.best not in {*measured, "loss"}:
-        raise TypeError(f"{name}.best is '{task.best}', which its metric does not compute: it gives {list(measured)}")
-    _check_names(name, measured)
-
-
-def _check_names(name: str, metrics: Iterable[str]) -> None:
-    if taken := sorted(FACTS & set(metrics)):
-        raise TypeError(
-            f"{name} calls a metric {', '.join(taken)}, as a run calls a fact of its own: rename the metric"
-        )
-
-
-def with_facts(metrics: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
-    """Metrics and what a run adds to them, in one dict.
-
-    Raises:
-        TypeError: a fact is not in `FACTS`, or a metric is.
-
-    >>> with_facts({"accuracy": 0.5}, loss=0.25)
-    {'accuracy': 0.5, 'loss': 0.25}
-    """
-    if unknown := sorted(set(facts) - FACTS):
-        raise TypeError(f"a run has no facts {', '.join(unknown)}: add them to FACTS")
-    if taken := sorted(set(facts) & set(metrics)):
-        raise TypeError(f"metrics and a run's own facts have equal names, {', '.join(taken)}: rename the metric")
-    return {**metrics, **facts}
 
 
 def joined_state(model: Mapping[str, Tensor], task: Mapping[str, Tensor]) -> dict[str, Tensor]:

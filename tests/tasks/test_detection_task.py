@@ -9,7 +9,8 @@ from tests.tasks.tiny_detectors import KINDS, NONE, ONE, TWO, detector, scenes
 from unpool.errors import RecipeError
 from unpool.ops.box_sides import boxes_of
 from unpool.ops.preprocessing import Preprocessing
-from unpool.task import TrainingSetup, check_described, check_measured
+from unpool.task import TrainingSetup
+from unpool.task_facts import check_described, check_measured
 from unpool.tasks.detection import Detection
 from unpool.training.step import total_loss
 from unpool.types import AnchoredBoxes, DataInfo

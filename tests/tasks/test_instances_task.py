@@ -7,7 +7,7 @@ from torch import nn
 from tests.tasks.tiny_detectors import NONE, ONE, TWO, Branched, detector, scenes
 from unpool.errors import RecipeError
 from unpool.ops.run_lengths import decode_rle
-from unpool.task import check_described, check_measured
+from unpool.task_facts import check_described, check_measured
 from unpool.tasks.detection import Detection
 from unpool.tasks.detection_losses import Regions, draw_regions
 from unpool.tasks.detection_truth import truths

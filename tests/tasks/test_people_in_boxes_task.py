@@ -9,7 +9,7 @@ from unpool.errors import RecipeError
 from unpool.ops.drawing import distinct_colours
 from unpool.ops.people import as_things
 from unpool.ops.region_maps import joint_targets
-from unpool.task import check_described, check_measured
+from unpool.task_facts import check_described, check_measured
 from unpool.tasks.detection_answers import Selection
 from unpool.tasks.detection_losses import Regions
 from unpool.tasks.detection_truth import truths

@@ -17,7 +17,8 @@ from unpool.models.of_run import run_config
 from unpool.models.pretrained import is_file
 from unpool.models.weights import some
 from unpool.recipe import Model, Recipe
-from unpool.task import Task, check_measured
+from unpool.task import Task
+from unpool.task_facts import check_measured
 from unpool.types import DataInfo
 
 _log = logging.getLogger(__name__)

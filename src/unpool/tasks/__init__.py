@@ -8,7 +8,8 @@ import torch
 
 from unpool.errors import RecipeError, quoted
 from unpool.ops.preprocessing import Preprocessing
-from unpool.task import Task, check_described
+from unpool.task import Task
+from unpool.task_facts import check_described
 from unpool.tasks.captions import Captions
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unpool.errors import DataError, Stopped, TimeLimit
-from unpool.task import Task, with_facts
+from unpool.task import Task
+from unpool.task_facts import with_facts
 from unpool.training import processes
 from unpool.training.averaging import Averaging
 from unpool.training.calibration import recalibrate

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from unpool.errors import EnvironmentFault, ModelFileError
-from unpool.task import with_facts
+from unpool.task_facts import with_facts
 from unpool.training.callbacks import Callback
 from unpool.training.job import Job, StepRecord
 
