@@ -29,7 +29,7 @@ FLOORS = (  # a part imports from the floors above its own line only
         "region_fitting",
     },
     {"conduct"},
-    {"run", "probing"},
+    {"run", "probing", "checking"},
     {"cli"},
     {"__main__"},
 )

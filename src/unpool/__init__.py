@@ -7,6 +7,7 @@ signals ends in a traceback.
 
 TYPE_CHECKING = False  # as a type checker takes it; that of `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
+    from unpool.checking import check
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.inspection.layer_table import summary
     from unpool.models import build, names
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DataInfo",
     "build",
+    "check",
     "deepen",
     "dilate",
     "enroll",
@@ -49,6 +51,7 @@ __all__ = [
 _SOURCES = {
     "DataInfo": "unpool.types",
     "build": "unpool.models",
+    "check": "unpool.checking",
     "deepen": "unpool.convert",
     "dilate": "unpool.convert",
     "enroll": "unpool.predictor.people",
