@@ -26,6 +26,7 @@ FLOORS = (  # a part imports from the floors above its own line only
         "overview",
         "screen",
         "notebook",
+        "plain_objects",
         "region_fitting",
     },
     {"conduct"},

@@ -1,6 +1,7 @@
 """`check`: proves within minutes that a training run is right, or says what is wrong, where, and how to mend it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,14 +9,33 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from unpool.checks.budget import Budget
+from unpool.checks.findings import Check, Finding, passed
 from unpool.checks.looking import look
-from unpool.checks.report import Report
+from unpool.checks.report import Report, Result
 from unpool.checks.setup import Setup
 from unpool.checks.source import Source
-from unpool.errors import RecipeError
+from unpool.data.seeding import shared_restored
+from unpool.errors import DataError, RecipeError
+from unpool.plain_objects import setup_of
+from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
+from unpool.tracing.foreign import first_line
+
+UNREADABLE = "data.unreadable"
+READING = Check(
+    "the set can be read",
+    "data",
+    {UNREADABLE: "mend or leave out the files that are named"},
+    symptom="the run stops before its first step, or trains without what could not be read",
+    measure="every file of both splits is read as training reads it",
+    threshold="any file, label or mask that training refuses",
+    origin="the rules of the readers",
+    look=lambda setup: passed(f"{len(setup.train):,} samples to train on were read"),
+)
 
 
 def check(  # noqa: PLR0913, a public verb
+    recipe: str | Path | Recipe | None = None,
+    overrides: Overrides = (),
     *,
     model: nn.Module | None = None,
     train: Any = None,
@@ -35,12 +55,14 @@ def check(  # noqa: PLR0913, a public verb
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Checks a training run in plain PyTorch objects; nothing of Unpool is asked of them.
+    """Checks a training run: a recipe's, or one in plain PyTorch objects, of which nothing of Unpool is asked.
 
     Model, optimiser, schedule, generators and modes are afterwards as they were, bit for bit. What cannot be seen
     without an argument is reported as not applicable, naming the argument.
 
     Args:
+        recipe: name of a shipped recipe, a file, or a loaded one; its objects are made and checked as those of anybody.
+        overrides: of the recipe, as in `train`.
         model: as it is before the first step.
         train: an iterable of batches that can be run again (a DataLoader, a list), or a map-style data set of samples.
             A batch is a tuple (inputs, targets), or a dict with `image` and more.
@@ -59,13 +81,13 @@ def check(  # noqa: PLR0913, a public verb
         classes: names by number.
         minutes: that it may take; a large network gets fewer batches and steps, and the report says so.
         seed: of everything that is drawn.
-        progress: called with (checks made, checks in all).
+        progress: called with (checks made, checks in all); of a recipe with (files read, files in all).
 
     Returns:
         The report: `is_right`, `cause`, `wrong`, `to_text()`, `to_json()`, `to_page()`.
 
     Raises:
-        RecipeError: there is no model or no training data.
+        RecipeError: the recipe is wrong, or there is neither a recipe nor a model with training data.
         DataError: the data can be run only once, or is no pairs or dicts.
 
     Example:
@@ -76,8 +98,12 @@ def check(  # noqa: PLR0913, a public verb
         >>> report.is_right
         True
     """
+    if recipe is not None:
+        if model is not None or train is not None:
+            raise RecipeError("check takes a recipe or objects of your own, not both: leave one of them out")
+        return _check_recipe(load_recipe(recipe, overrides), recipe_name(recipe), minutes=minutes, progress=progress)
     if model is None or train is None:
-        raise RecipeError("check takes a model and its training data: give model= and train=")
+        raise RecipeError("check takes a recipe, or a model and its training data: give model= and train=")
     setup = Setup(
         model=model,
         train=Source(train, name="train", seed=seed),
@@ -97,3 +123,16 @@ def check(  # noqa: PLR0913, a public verb
         seed=seed,
     )
     return look(setup, type(model).__name__, progress=progress)
+
+
+def _check_recipe(recipe: Recipe, name: str, *, minutes: float, progress: Callable[[int, int], None]) -> Report:
+    """Data that a run of the recipe would refuse is a failure like any other; a wrong recipe is an error."""
+    budget = Budget(minutes)
+    try:
+        with shared_restored():
+            setup = setup_of(recipe, budget=budget, progress=progress)
+    except DataError as error:
+        finding = Finding("fail", first_line(error), cause=error.cause or UNREADABLE, cure="", evidence=(str(error),))
+        return Report(name, (Result(READING, (finding,), budget.used_s()),), (), budget.used_s())
+    with shared_restored():
+        return look(setup, name)

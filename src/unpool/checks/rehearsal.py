@@ -109,8 +109,12 @@ def take_step(setup: "Setup", batch: Batch) -> Tensor:
         setup.model.zero_grad(set_to_none=True)
     loss = setup.loss_of(setup.outputs(batch), batch)
     loss.backward()
+    if (longest := setup.facts.get("clip_norm")) is not None:
+        nn.utils.clip_grad_norm_(setup.model.parameters(), longest)
     if optimizer is not None:
         optimizer.step()
+    if setup.schedule is not None and setup.facts.get("steps_schedule"):
+        setup.schedule.step()
     return loss.detach()
 
 

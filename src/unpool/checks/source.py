@@ -25,6 +25,7 @@ class Source:
         data: an iterable of batches that can be run again, or a map-style data set of samples.
         name: "train" or "val", for messages.
         seed: of the samples that are drawn.
+        dataset: of the same samples one by one, where `data` does not have it itself.
 
     Raises:
         DataError: it can be run only once, or gives nothing.
@@ -35,7 +36,7 @@ class Source:
         (1, [0, 1])
     """
 
-    def __init__(self, data: Any, *, name: str, seed: int = 0) -> None:
+    def __init__(self, data: Any, *, name: str, seed: int = 0, dataset: Any = None) -> None:
         if isinstance(data, Iterator):
             raise DataError(
                 f"{name} is a {type(data).__name__} that can be run only once, and a check reads it several times: "
@@ -44,7 +45,7 @@ class Source:
         self.data = data
         self.name = name
         self.seed = seed
-        self.dataset = _dataset_of(data)
+        self.dataset = _dataset_of(data) if dataset is None else dataset
         self._batches: list[Batch] = []
         self._is_whole = False
 
