@@ -26,10 +26,11 @@ FLOORS = (  # a part imports from the floors above its own line only
         "overview",
         "screen",
         "notebook",
+        "plain_objects",
         "region_fitting",
     },
     {"conduct", "comparing", "error_view"},
-    {"run", "probing", "lesioning"},
+    {"run", "probing", "lesioning", "checking"},
     {"cli"},
     {"__main__"},
 )

@@ -99,7 +99,7 @@ def test_public_names_are_listed_by_dir():
 
 
 def test_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(AttributeError, match="has no attribute 'trian'; it has: DataInfo, build, compare, deepen"):
+    with pytest.raises(AttributeError, match="has no attribute 'trian'; it has: DataInfo, build, check, compare"):
         unpool.trian  # noqa: B018
 
 

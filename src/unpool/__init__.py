@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from unpool.assemble.anchors import show_anchors
     from unpool.assemble.augmented import show_augment
     from unpool.assemble.signals import show_init
+    from unpool.checking import check
     from unpool.comparing import compare
     from unpool.convert import deepen, dilate, fold_batch_norm, fully_convolutional
     from unpool.error_view import show_errors
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DataInfo",
     "build",
+    "check",
     "compare",
     "deepen",
     "dilate",
@@ -79,6 +81,7 @@ __all__ = [
 _SOURCES = {
     "DataInfo": "unpool.types",
     "build": "unpool.models",
+    "check": "unpool.checking",
     "compare": "unpool.comparing",
     "deepen": "unpool.convert",
     "dilate": "unpool.convert",

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from typing import Self
 
 STOP_SIGNALS = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 MOST_SHOWN = 100  # characters of a value that a message repeats
@@ -14,10 +15,21 @@ class UnpoolError(Exception):
     Attributes:
         exit_code: of the program that it ends.
         is_of_all: whether every process of a run raises it, so that one of them may say it for all.
+        cause: identifier of what is wrong, as `check` names it; empty where it has none.
     """
 
     exit_code = 4
     is_of_all = False
+    cause = ""
+
+    def of(self, cause: str) -> Self:
+        """Returns the error with the identifier of its cause.
+
+        >>> DataError("mask of another size").of("data.mask_size").cause
+        'data.mask_size'
+        """
+        self.cause = cause
+        return self
 
 
 class RecipeError(UnpoolError, ValueError):

@@ -5,6 +5,7 @@ from types import ModuleType
 
 from unpool import __version__
 from unpool.cli import (
+    check,
     compare,
     completion,
     enroll,
@@ -25,6 +26,7 @@ from unpool.errors import RecipeError, quoted
 
 VERBS: dict[str, ModuleType] = {
     "recipes": recipes,
+    "check": check,
     "train": train,
     "probe": probe,
     "evaluate": evaluate,

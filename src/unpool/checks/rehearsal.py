@@ -1,0 +1,166 @@
+"""The first steps of a run, taken once as its author takes them, with everything recorded that checks look at."""
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unpool.checks.source import Batch
+from unpool.errors import RecipeError
+from unpool.tracing.foreign import foreign_code
+
+if TYPE_CHECKING:
+    from unpool.checks.setup import Setup
+
+STEPS, SHARE = 60, 0.25  # at most, and of the time that is left
+
+
+class Record(NamedTuple):
+    """One step.
+
+    Attributes:
+        loss: before the step.
+        rates: learning rate of each group of the optimiser, before the step.
+        grad_norm: of all gradients that the optimiser saw, as they lie there after the step.
+        weight_norm: of all weights after the step.
+        update_norm: of what the step changed.
+        seconds: it took.
+    """
+
+    loss: float
+    rates: tuple[float, ...]
+    grad_norm: float
+    weight_norm: float
+    update_norm: float
+    seconds: float
+
+
+class Rehearsal(NamedTuple):
+    """The first steps of a run.
+
+    Attributes:
+        records: one a step; fewer than asked for where the run failed or time ran out.
+        changed: names of the parameters that a step changed.
+        unchanged: names of those that none did.
+        without_gradient: names of those that had none in any step.
+        is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
+        failure: what a step raised, as text; empty where none did.
+    """
+
+    records: tuple[Record, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    without_gradient: tuple[str, ...]
+    is_theirs: bool
+    failure: str = ""
+
+    @property
+    def losses(self) -> list[float]:
+        return [record.loss for record in self.records]
+
+
+def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
+    """Takes the first steps of a run; everything is put back afterwards."""
+    deadline = time.monotonic() + setup.budget.share_s(SHARE)
+    records: list[Record] = []
+    first = {name: weight.detach().clone() for name, weight in setup.model.named_parameters()}
+    had_gradient: set[str] = set()
+    failure = ""
+    with setup.trying(training=True):
+        for batch in islice(cycled(setup, steps), steps):
+            with foreign_code() as caught:
+                records.append(_record(setup, batch))
+            if caught.error is not None:
+                failure = f"{type(caught.error).__name__}: {caught.error}"
+                break
+            had_gradient |= {
+                n for n, w in setup.model.named_parameters() if w.grad is not None and w.grad.abs().sum() > 0
+            }
+            if time.monotonic() > deadline:
+                break
+        now = dict(setup.model.named_parameters())
+        changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
+    return Rehearsal(
+        tuple(records),
+        changed,
+        tuple(name for name in first if name not in changed),
+        tuple(name for name in first if name not in had_gradient),
+        setup.step is not None,
+        failure,
+    )
+
+
+def cycled(setup: "Setup", most: int) -> Iterator[Batch]:
+    """The training batches in their order, again from the first one after the last."""
+    return cycle(setup.train.batches(most))
+
+
+def take_step(setup: "Setup", batch: Batch) -> Tensor:
+    """One step as the author takes it, else as the plainest loop does; returns the loss before it."""
+    if setup.step is not None:
+        return as_scalar(setup.step(setup.moved(batch))).detach()
+    optimizer = setup.optimizer
+    if optimizer is not None:
+        optimizer.zero_grad(set_to_none=True)
+    else:
+        setup.model.zero_grad(set_to_none=True)
+    loss = setup.loss_of(setup.outputs(batch), batch)
+    loss.backward()
+    if (longest := setup.facts.get("clip_norm")) is not None:
+        nn.utils.clip_grad_norm_(setup.model.parameters(), longest)
+    if optimizer is not None:
+        optimizer.step()
+    if setup.schedule is not None and setup.facts.get("steps_schedule"):
+        setup.schedule.step()
+    return loss.detach()
+
+
+def as_scalar(value: Any) -> Tensor:
+    """A loss, or a dict of terms to add, as one scalar.
+
+    Raises:
+        RecipeError: it is no number.
+    """
+    if isinstance(value, Mapping):
+        return torch.stack([as_scalar(one) for one in value.values()]).sum()
+    if isinstance(value, int | float):
+        return torch.tensor(float(value))
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise RecipeError(f"a loss must be one number; this one is a {type(value).__name__}{shape}: take its mean")
+    return value.reshape(())
+
+
+def _record(setup: "Setup", batch: Batch) -> Record:
+    before = _flat(setup.model)
+    rates = tuple(float(group["lr"]) for group in setup.optimizer.param_groups) if setup.optimizer is not None else ()
+    start = time.perf_counter()
+    loss = take_step(setup, batch)
+    seconds = time.perf_counter() - start
+    grads = [weight.grad.detach() for weight in setup.model.parameters() if weight.grad is not None]
+    after = _flat(setup.model)
+    return Record(
+        float(loss),
+        rates,
+        _norm(grads),
+        _norm(after),
+        _norm([a - b for a, b in zip(after, before, strict=True)]),
+        seconds,
+    )
+
+
+def has_gradient(weight: Tensor) -> bool:
+    """Whether a weight has a gradient that is not 0 throughout."""
+    return weight.grad is not None and bool((weight.grad != 0).any())
+
+
+def _flat(model: nn.Module) -> list[Tensor]:
+    return [weight.detach().clone() for weight in model.parameters()]
+
+
+def _norm(values: Any) -> float:
+    squares = [value.float().square().sum() for value in values]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0

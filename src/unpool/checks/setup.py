@@ -1,0 +1,163 @@
+"""The objects of one training run, as its author has them, and what all checks ask of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from unpool.checks.budget import Budget
+from unpool.checks.rehearsal import Rehearsal, as_scalar, rehearse
+from unpool.checks.restoring import unchanged
+from unpool.checks.source import Batch, Source, split
+from unpool.errors import RecipeError
+
+Form = Literal["class", "flags", "class map", "picture", "points", "things", "vector", "tokens", "numbers", "unknown"]
+
+
+@dataclass(kw_only=True, eq=False)
+class Setup:
+    """One run to be checked. Whoever tries its objects does so within `trying`.
+
+    Attributes:
+        model, loss, optimizer, step, forward, schedule, epochs, augment, metric, evaluate, predict, classes: as
+            `unpool.check` takes them.
+        train, val: the two splits; `val` is None where there is none.
+        budget: what a measurement may take.
+        form: of the targets; `form_of` tells it from the first batch where it is not given.
+        facts: what only a recipe knows, such as mean and deviation that the weights expect; by name.
+        seed: of everything that is drawn.
+    """
+
+    model: nn.Module
+    train: Source
+    val: Source | None = None
+    loss: Callable[[Any, Any], Any] | None = None
+    optimizer: torch.optim.Optimizer | None = None
+    step: Callable[[Batch], Any] | None = None
+    forward: Callable[[nn.Module, Batch], Any] | None = None
+    schedule: LRScheduler | None = None
+    epochs: int | None = None
+    augment: Callable[[Any, Any], Any] | None = None
+    metric: Any = None
+    evaluate: Callable[[nn.Module, Any], Any] | None = None
+    predict: Callable[[Any], Any] | None = None
+    classes: Sequence[str] = ()
+    budget: Budget = field(default_factory=Budget)
+    form: Form | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @cached_property
+    def device(self) -> torch.device:
+        return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def rehearsal(self) -> Rehearsal:
+        """What happens in the first steps of this run, measured once for all checks."""
+        return rehearse(self)
+
+    @cached_property
+    def target_form(self) -> Form:
+        """What a target is: a class, a map of classes, a picture, points, things with boxes, and so on."""
+        return self.form or form_of(self)
+
+    @contextmanager
+    def trying(self, *, training: bool | None = None) -> Iterator[None]:
+        """A context in which model and optimiser may be changed; afterwards they are as they were.
+
+        Args:
+            training: the mode of the model inside; None leaves it as its author has it.
+        """
+        with unchanged(self.model, *self._modules, optimizer=self.optimizer, schedule=self.schedule):
+            torch.manual_seed(self.seed)
+            if training is not None:
+                self.model.train(training)
+            yield
+
+    @property
+    def _modules(self) -> tuple[nn.Module, ...]:
+        return (self.loss,) if isinstance(self.loss, nn.Module) else ()
+
+    def outputs(self, batch: Batch) -> Any:
+        """What the network gives for a batch, on its device."""
+        batch = self.moved(batch)
+        return self.forward(self.model, batch) if self.forward is not None else self.model(split(batch)[0])
+
+    def loss_of(self, outputs: Any, batch: Batch) -> Tensor:
+        """The loss as one number that has a gradient.
+
+        Raises:
+            RecipeError: there is no loss, or it is no scalar.
+        """
+        if self.loss is None:
+            raise RecipeError("no loss was given: pass loss=, a function of (outputs, targets)")
+        value = self.loss(outputs, split(self.moved(batch))[1])
+        return as_scalar(value)
+
+    def moved(self, batch: Batch) -> Batch:
+        """The batch on the network's device."""
+        return _to(batch, self.device)
+
+
+def form_of(setup: Setup) -> Form:
+    """Tells the form of the targets from the first batch and the network's output for it."""
+    batch = setup.train.batches(1)[0]
+    inputs, targets = split(batch)
+    if isinstance(targets, Mapping):
+        targets = _form_by_key(targets)
+        if isinstance(targets, str):
+            return targets  # type: ignore[return-value]
+    if not isinstance(targets, Tensor):
+        return "things" if isinstance(targets, list | tuple) else "unknown"
+    with setup.trying(training=False), torch.no_grad():
+        output = setup.outputs(batch)
+    return _form_by_shape(inputs, targets, output)
+
+
+def _form_by_key(batch: Mapping[str, Any]) -> Any:
+    for keys, form in ((("boxes", "labels"), "things"), (("keypoints",), "points"), (("captions", "tokens"), "tokens")):
+        if any(key in batch for key in keys) and not (form == "things" and "boxes" not in batch):
+            return form
+    return next((batch[key] for key in ("label", "target", "targets", "mask", "clean", "y") if key in batch), None)
+
+
+def _form_by_shape(inputs: Any, targets: Tensor, output: Any) -> Form:
+    is_integer = not (targets.is_floating_point() or targets.is_complex())
+    image_hw = tuple(inputs.shape[-2:]) if isinstance(inputs, Tensor) and inputs.dim() == 4 else None
+    scores = output if isinstance(output, Tensor) else None
+    if is_integer and targets.dim() <= 1:
+        is_unit = scores is not None and scores.dim() == 2 and _is_unit(scores)
+        return "vector" if is_unit else "class"
+    if is_integer and targets.dim() >= 3 and tuple(targets.shape[-2:]) == image_hw:
+        return "class map"
+    if is_integer and targets.dim() == 2:
+        return "tokens" if scores is None or scores.dim() == 3 else "flags"
+    if targets.dim() == 4 and image_hw == tuple(targets.shape[-2:]):
+        has_two = bool(((targets == 0) | (targets == 1)).all())
+        return "class map" if has_two and scores is not None and scores.shape[1:] == targets.shape[1:] else "picture"
+    if targets.dim() == 3 and tuple(targets.shape[-2:]) == image_hw:
+        return "class map"
+    if targets.dim() == 3 and targets.shape[-1] in (2, 3):
+        return "points"
+    if targets.dim() == 2 and bool(((targets == 0) | (targets == 1)).all()):
+        return "flags"
+    return "numbers" if targets.dim() <= 2 else "unknown"
+
+
+def _is_unit(vectors: Tensor) -> bool:
+    return bool(((vectors.float().norm(dim=1) - 1).abs() < 1e-3).all())
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: _to(one, device) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_to(one, device) for one in value) if type(value) in (tuple, list) else value
+    return value

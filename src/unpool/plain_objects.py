@@ -1,0 +1,196 @@
+"""From a recipe to the plain objects of its run, as `check` takes those of anybody."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset
+
+from unpool.assemble.data import Data, read_data
+from unpool.assemble.job import Prepare, make_job
+from unpool.assemble.loaders import make_eval_loader, make_train_loader
+from unpool.assemble.settling import settled
+from unpool.checks.budget import Budget
+from unpool.checks.setup import Form, Setup
+from unpool.checks.source import Source, picked
+from unpool.data.loader import Loader
+from unpool.predictor import Predictor
+from unpool.recipe import Recipe
+from unpool.task import Task
+from unpool.tasks.one_forward import OneForward
+from unpool.training.evaluation import evaluate as measure
+from unpool.training.job import Job, streamed
+from unpool.training.step import total_loss
+from unpool.training.stopping import StopRequest
+from unpool.types import Batch
+
+FORMS: Mapping[str, Form] = {  # by the key of a batch that a task needs
+    **{"label": "class", "mask": "class map", "clean": "picture", "keypoints": "points", "boxes": "things"},
+    **{"people": "things", "identity": "vector", "captions": "tokens", "text": "tokens"},
+}
+ANSWERS = ("label", "mask", "clean", "keypoints", "boxes", "embedding")  # of a record, that which is compared
+
+
+class Batches:
+    """Prepared batches of epoch 0, from the first one whenever it is run."""
+
+    def __init__(self, loader: Loader, prepare: Prepare) -> None:
+        self.loader = loader
+        self.prepare = prepare
+
+    def __len__(self) -> int:
+        return self.loader.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        with streamed(self.loader, 0, 0, epochs=1) as stream:
+            for batch in stream:
+                yield self.prepare({key: value for key, value in batch.items() if key != "replaced"})
+
+
+class Prepared(Dataset):
+    """Single samples of a split as evaluation sees them: prepared, not augmented.
+
+    Attributes:
+        samples: (path, 0) of each where the split has files below a folder, as torchvision's folders list them.
+    """
+
+    def __init__(self, loader: Loader, prepare: Prepare, root: Path | None) -> None:
+        self.loader = loader
+        self.prepare = prepare
+        names = [str(name) for name in loader.samples.names]
+        is_files = root is not None and bool(names) and all((root / name).is_file() for name in names[:3])
+        self.samples = [(str(root / name), 0) for name in names] if is_files and root is not None else []
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.loader.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return picked(self.prepare(self.loader.batch_of([index], 0)), 0)
+
+
+class Scores:
+    """The task's metric of network outputs, counted over a set."""
+
+    def __init__(self, task: OneForward) -> None:
+        self.task = task
+        self.counted = task.metric()
+
+    def reset(self) -> None:
+        self.counted = self.task.metric()
+
+    def update(self, outputs: Any, batch: Batch) -> None:
+        self.counted.update(self.task.decode(outputs, self.task.inputs_of(batch)), batch)
+
+    def compute(self) -> float:
+        return float(self.counted.compute()[self.task.best])
+
+
+def setup_of(
+    recipe: Recipe,
+    *,
+    budget: Budget,
+    progress: Callable[[int, int], None] | None = None,
+) -> Setup:
+    """Makes the objects of a recipe's run: data, network, loss, optimiser, schedule, evaluation and prediction.
+
+    Args:
+        recipe: of the run.
+        budget: of its checks, reading included.
+        progress: called with (files done, files in all) while the data is read.
+
+    Raises:
+        RecipeError, DataError, EnvironmentFault: as `train` does before its first step.
+    """
+    data = read_data(recipe, progress=progress)
+    recipe = settled(recipe, data)
+    loader = make_train_loader(recipe, data)
+    with StopRequest() as stop:
+        job = make_job(recipe, data, loader, model=None, stop=stop)
+    return setup_of_job(recipe, data, job, loader=loader, budget=budget)
+
+
+def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget: Budget) -> Setup:
+    """Makes the objects of a job; see `setup_of`."""
+    task, seed = job.task, recipe.train.seed
+    in_evaluation = Prepare(data.preprocessing, job.device)
+    root = Path(recipe.data.root) if recipe.data.root else None
+    measured = make_eval_loader(recipe, data.val.samples, data.preprocessing)
+    learned = make_eval_loader(recipe, data.train.samples, data.preprocessing)
+    train = Source(
+        Batches(loader, job.prepare), name="train", seed=seed, dataset=Prepared(learned, in_evaluation, root)
+    )
+    val = Source(
+        Batches(measured, in_evaluation), name="val", seed=seed, dataset=Prepared(measured, in_evaluation, root)
+    )
+    one_pass = isinstance(task, OneForward)
+    return Setup(
+        model=job.model,
+        train=train,
+        val=val,
+        loss=_loss_of(task),
+        optimizer=job.optimizer,
+        forward=task.output if isinstance(task, OneForward) else task.losses,
+        schedule=LambdaLR(job.optimizer, _factor(job, recipe.train.lr)),
+        epochs=recipe.train.epochs,
+        metric=Scores(task) if one_pass and task.best in task.metric().compute() else None,
+        evaluate=_evaluation(task, measured, in_evaluation),
+        predict=_prediction(job, data),
+        classes=data.info.classes,
+        budget=budget,
+        form=next((FORMS[key] for key in task.needs if key in FORMS), "unknown"),
+        facts=_facts(recipe, job),
+        seed=seed,
+    )
+
+
+def _loss_of(task: Task) -> Callable[[Any, Any], Tensor]:
+    if isinstance(task, OneForward):
+        return lambda outputs, batch: total_loss(task.loss(outputs, batch))
+    return lambda losses, batch: total_loss(losses)  # a detector's losses come from its forward pass itself
+
+
+def _factor(job: Job, rate: float) -> Callable[[int], float]:
+    last = max(job.total_steps - 1, 0)
+    return lambda step: job.schedule(min(step, last)) / rate
+
+
+def _evaluation(task: Task, loader: Loader, prepare: Prepare) -> Callable[[nn.Module, Any], float]:
+    def evaluate(model: nn.Module, val: Any) -> float:
+        del val
+        value = measure(model, task, loader, prepare=prepare)[task.best]
+        return float("nan") if value is None else float(value)
+
+    return evaluate
+
+
+def _prediction(job: Job, data: Data) -> Callable[[Any], Any]:
+    def predict(picture: Any) -> Any:
+        model_mode = job.model.training
+        job.model.eval()
+        try:
+            (record,) = Predictor(job.model, data.preprocessing, data.info, job.task)([picture])
+        finally:
+            job.model.train(model_mode)
+        return next((record[key] for key in ANSWERS if key in record), record)
+
+    return predict
+
+
+def _facts(recipe: Recipe, job: Job) -> Mapping[str, Any]:
+    """What plain objects cannot say, by name.
+
+    `steps_schedule`: the schedule is stepped after each step; `clip_norm`; `steps`: of the whole run; `accumulate`;
+    `starts_from_weights`; `augmentations`; `higher_is_better`: of what `evaluate` returns.
+    """
+    return {
+        "steps_schedule": True,
+        "clip_norm": job.clip_norm,
+        "steps": job.total_steps,
+        "accumulate": job.accumulate,
+        "starts_from_weights": recipe.model.weights is not None,
+        "augmentations": tuple(name for name, _ in recipe.data.steps),
+        "higher_is_better": job.task.description(job.task.best).higher_is_better,
+    }
