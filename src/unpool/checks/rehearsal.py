@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.checks.source import Batch
+from unpool.checks.watching import Applied, Watch, watching
 from unpool.errors import RecipeError
 from unpool.tracing.foreign import foreign_code
 
@@ -28,6 +29,9 @@ class Record(NamedTuple):
         weight_norm: of all weights after the step.
         update_norm: of what the step changed.
         seconds: it took.
+        moves: by name of a parameter, norm of what the step changed of it, and its norm before.
+        applied: steps of optimisers in it, with the gradients that they read.
+        schedule_count: how often the schedule was stepped until after it; None where there is no schedule.
     """
 
     loss: float
@@ -36,6 +40,9 @@ class Record(NamedTuple):
     weight_norm: float
     update_norm: float
     seconds: float
+    moves: Mapping[str, tuple[float, float]]
+    applied: tuple[Applied, ...]
+    schedule_count: int | None
 
 
 class Rehearsal(NamedTuple):
@@ -69,10 +76,10 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
     first = {name: weight.detach().clone() for name, weight in setup.model.named_parameters()}
     had_gradient: set[str] = set()
     failure = ""
-    with setup.trying(training=True):
-        for batch in islice(cycled(setup, steps), steps):
+    with setup.trying(training=True), watching(weights_of(setup)) as watch:
+        for watch.call, batch in enumerate(islice(cycled(setup, steps), steps)):
             with foreign_code() as caught:
-                records.append(_record(setup, batch))
+                records.append(_record(setup, batch, watch))
             if caught.error is not None:
                 failure = f"{type(caught.error).__name__}: {caught.error}"
                 break
@@ -130,7 +137,13 @@ def as_scalar(value: Any) -> Tensor:
     return value.reshape(())
 
 
-def _record(setup: "Setup", batch: Batch) -> Record:
+def weights_of(setup: "Setup") -> list[Tensor]:
+    """All parameters of the model, and those that only its optimiser holds."""
+    held = [] if setup.optimizer is None else [w for group in setup.optimizer.param_groups for w in group["params"]]
+    return list(dict.fromkeys([*setup.model.parameters(), *held]))
+
+
+def _record(setup: "Setup", batch: Batch, watch: Watch) -> Record:
     before = _flat(setup.model)
     rates = tuple(float(group["lr"]) for group in setup.optimizer.param_groups) if setup.optimizer is not None else ()
     start = time.perf_counter()
@@ -138,13 +151,17 @@ def _record(setup: "Setup", batch: Batch) -> Record:
     seconds = time.perf_counter() - start
     grads = [weight.grad.detach() for weight in setup.model.parameters() if weight.grad is not None]
     after = _flat(setup.model)
+    moves = {name: (_norm([after[name] - value]), _norm([value])) for name, value in before.items()}
     return Record(
         float(loss),
         rates,
         _norm(grads),
-        _norm(after),
-        _norm([a - b for a, b in zip(after, before, strict=True)]),
+        _norm(after.values()),
+        sum(move**2 for move, _ in moves.values()) ** 0.5,
         seconds,
+        moves,
+        watch.taken(watch.call),
+        None if setup.schedule is None else int(setup.schedule.last_epoch),
     )
 
 
@@ -153,8 +170,8 @@ def has_gradient(weight: Tensor) -> bool:
     return weight.grad is not None and bool((weight.grad != 0).any())
 
 
-def _flat(model: nn.Module) -> list[Tensor]:
-    return [weight.detach().clone() for weight in model.parameters()]
+def _flat(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
 def _norm(values: Any) -> float:
