@@ -52,7 +52,7 @@ class _Sum:
         self.left = 0.0  # of what the step before left, squared
 
     def add(self, grad: Tensor, call: int) -> None:
-        grad = _dense(grad)
+        grad = _dense(grad).clone()  # backward may store this very tensor, which clipping changes in its memory
         self.first_call = self.first_call if self.count else call
         self.total = grad if self.total is None else self.total + grad
         self.last = grad
