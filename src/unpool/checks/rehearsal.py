@@ -53,6 +53,7 @@ class Rehearsal(NamedTuple):
         changed: names of the parameters that a step changed.
         unchanged: names of those that none did.
         without_gradient: names of those that had none in any step.
+        moved_buffers: names of the buffers, such as running statistics, that a step changed.
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
     """
@@ -61,6 +62,7 @@ class Rehearsal(NamedTuple):
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
     without_gradient: tuple[str, ...]
+    moved_buffers: tuple[str, ...]
     is_theirs: bool
     failure: str = ""
 
@@ -74,6 +76,7 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
     deadline = time.monotonic() + setup.budget.share_s(SHARE)
     records: list[Record] = []
     first = {name: weight.detach().clone() for name, weight in setup.model.named_parameters()}
+    buffers = {name: buffer.clone() for name, buffer in setup.model.named_buffers()}
     had_gradient: set[str] = set()
     failure = ""
     with setup.trying(training=True), watching(weights_of(setup)) as watch:
@@ -90,11 +93,14 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
                 break
         now = dict(setup.model.named_parameters())
         changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
+        counted = dict(setup.model.named_buffers())
+        moved = tuple(name for name, value in buffers.items() if not torch.equal(value, counted[name]))
     return Rehearsal(
         tuple(records),
         changed,
         tuple(name for name in first if name not in changed),
         tuple(name for name in first if name not in had_gradient),
+        moved,
         setup.step is not None,
         failure,
     )
