@@ -11,7 +11,7 @@ from unpool.checks.setup import Setup
 
 FORGOTTEN = 100  # steps in which decay alone may take weights to 1/e, at least
 STRONG = 0.05  # the smallest decay of AdamW's that published recipes keep away from norms and biases
-NORMS = (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._NormBase)  # noqa: SLF001, the base of all batch norms
+NORMS = (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._NormBase)
 
 
 def look_decay(setup: Setup) -> Finding:

@@ -19,7 +19,9 @@ from unpool.checks.setup import Setup
 from unpool.tracing.foreign import foreign_code
 
 STEPS, LEAST, SHARE = 30, 12, 0.15  # of each rate at most and at least; of the time that is left
-REPLACED = 0.3  # of a layer's size that one update may change: above it the weights of the start are lost in some steps
+REPLACED = (
+    0.15  # of a layer's size that one update may change: above it the weights of the start are lost in some steps
+)
 FIRST = 5  # steps in which updates are compared with weights that are still those of the start
 SURE = 3.0  # standard errors
 
@@ -37,11 +39,11 @@ class Trial(NamedTuple):
 
     @property
     def last(self) -> tuple[float, ...]:
-        """The last quarter of the losses."""
-        return self.losses[-max(3, len(self.losses) // 4) :]
+        """The second half of the losses."""
+        return self.losses[-max(3, len(self.losses) // 2) :]
 
     def level(self) -> float:
-        """Mean loss of the last quarter; infinite where it left the numbers."""
+        """Mean loss of the second half; infinite where it left the numbers."""
         return fmean(self.last) if all(map(math.isfinite, self.losses)) else math.inf
 
     def is_below(self, other: "Trial") -> bool:
@@ -80,7 +82,9 @@ def _too_high(setup: Setup, steps: int) -> Finding | None:
         moved,
         "optim.rate_high",
         f"lower the learning rate to about {rate / 10:.2g}; rates of SGD are ten to a hundred times those of Adam",
-        (f"each of the first {FIRST} steps changes the median layer by {100 * moved:.0f} % of its size; 0.1 to 1 % is usual",),
+        (
+            f"each of the first {FIRST} steps changes the median layer by {100 * moved:.0f} % of its size; 0.1 to 1 % is usual",
+        ),
     )
 
 
@@ -111,7 +115,9 @@ def _too_low(setup: Setup, steps: int) -> Finding:
         (
             f"a step changes the median layer by {100 * moved:.2g} % of its size; 0.1 to 1 % is usual",
             f"at this pace the {rounds * steps:.0f} steps of the run gain {max(0.0, gain * rounds):.2g} of the loss, which "
-            f"100 times the rate gains {usual.level() - hundred.level():.2g} of in {steps}" if least > 0 else "",
+            f"100 times the rate gains {usual.level() - hundred.level():.2g} of in {steps}"
+            if least > 0
+            else "",
         ),
     )
 
@@ -181,7 +187,9 @@ def ratios(setup: Setup, steps: int) -> dict[str, float]:
     """Per weight, the median over the first steps of the size of an update in parts of the weight's size."""
     matrices = [name for name, weight in setup.model.named_parameters() if weight.dim() > 1]
     records = setup.rehearsal.records[:steps]
-    parts = {name: [move / size for move, size in (one.moves[name] for one in records) if size > 0] for name in matrices}
+    parts = {
+        name: [move / size for move, size in (one.moves[name] for one in records) if size > 0] for name in matrices
+    }
     return {name: median(values) for name, values in parts.items() if values and max(values) > 0}
 
 

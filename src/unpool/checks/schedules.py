@@ -134,7 +134,11 @@ def _gone_in_rehearsal(setup: Setup) -> Finding | None:
         return None
     batches = (setup.epochs or 1) * units
     about = f"the learning rate falls from {max(rates):.3g} to {rates[-1]:.3g} within {last} of {batches} batches"
-    return _wrong(about, last / batches, (f"rate at batch 1, {last}, {last + 1}: {rates[0]:.3g}, {rates[last - 1]:.3g}, {rates[last]:.3g}",))
+    return _wrong(
+        about,
+        last / batches,
+        (f"rate at batch 1, {last}, {last + 1}: {rates[0]:.3g}, {rates[last - 1]:.3g}, {rates[last]:.3g}",),
+    )
 
 
 def _wrong(about: str, value: float, evidence: Sequence[str], *, verdict: Verdict = "fail") -> Finding:

@@ -1,6 +1,14 @@
 """All checks, in the order in which they are made and shown."""
 
-from unpool.checks import decay, membership, rates, schedules, stepping
+from unpool.checks import decay, learning, membership, precision, rates, schedules, stepping
 from unpool.checks.findings import Check
 
-CHECKS: tuple[Check, ...] = (*membership.CHECKS, *stepping.CHECKS, *schedules.CHECKS, *decay.CHECKS, *rates.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *membership.CHECKS,
+    *stepping.CHECKS,
+    *schedules.CHECKS,
+    *decay.CHECKS,
+    *precision.CHECKS,
+    *learning.CHECKS,
+    *rates.CHECKS,
+)
