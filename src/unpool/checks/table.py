@@ -1,6 +1,17 @@
 """All checks, in the order in which they are made and shown."""
 
-from unpool.checks import decay, learning, membership, precision, rates, schedules, stepping
+from unpool.checks import (
+    counting,
+    decay,
+    learning,
+    membership,
+    precision,
+    predicting,
+    rates,
+    schedules,
+    scores,
+    stepping,
+)
 from unpool.checks.findings import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -11,4 +22,7 @@ CHECKS: tuple[Check, ...] = (
     *precision.CHECKS,
     *learning.CHECKS,
     *rates.CHECKS,
+    *scores.CHECKS,
+    *counting.CHECKS,
+    *predicting.CHECKS,
 )
