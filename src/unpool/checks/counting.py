@@ -165,7 +165,8 @@ CHECKS = (
         "metric",
         {"metric.averaged_batches": "count over the set and divide once at the end"},
         "The score changes with the batch size of validation.",
-        f"The same answers, {100 * SHARE:.0f} % of them right, are scored in batches of several sizes; a stand-in for the "
+        f"The same answers, {100 * SHARE:.0f} % of them right, are scored in batches of several sizes; a "
+        "stand-in for the "
         "network gives them to evaluate.",
         f"A failure where scores differ by more than {SAME} of themselves.",
         "Arithmetic: a count over the set does not depend on its parts; sums of float32 differ by 1e-6.",
@@ -175,7 +176,8 @@ CHECKS = (
         "validation runs in evaluation mode",
         "metric",
         {"metric.train_mode": "call model.eval() before validation and model.train() after it"},
-        "Validation scores swing, depend on the batch size, and are better or worse than those of the program that predicts.",
+        "Validation scores swing, depend on the batch size, and are better or worse than those of the program "
+        "that predicts.",
         "The mode of dropout and batch norm while evaluate asks the network, which was in training mode before.",
         "A failure where one of them is in training mode.",
         "Definition.",
@@ -188,7 +190,8 @@ CHECKS = (
         "The score cannot be compared with that of others.",
         "Scores of three sets of answers, against those of shares, means over classes, overlaps and errors that are "
         "written a second time, in the form that has the same values.",
-        "A failure where the form that has the same values is known to be a mistake, such as a peak of 255 for values from "
+        "A failure where the form that has the same values is known to be a mistake, such as a peak of 255 for "
+        "values from "
         "0 to 1. Not applicable where no known form has them.",
         "Arithmetic, to 1 in 1000.",
         look_second,

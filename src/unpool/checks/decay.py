@@ -53,7 +53,7 @@ def _shrinkage(group: dict[str, Any]) -> float:
 
 
 def _is_divided(group: dict[str, Any]) -> bool:
-    """Whether decay is added to the gradient and divided with it, as in Adam, not taken from the weights, as in AdamW."""
+    """Whether decay is added to the gradient and divided with it (Adam), not taken from the weights (AdamW)."""
     is_adaptive = "betas" in group or "alpha" in group or "rho" in group
     return is_adaptive and group.get("decoupled_weight_decay") is False
 
@@ -121,10 +121,12 @@ CHECKS = (
         "The loss stops to fall at a high level in training and validation alike; weights become small.",
         "Rate times decay, over 1 minus momentum: what decay alone takes from a weight in a step. Of optimisers that "
         "divide decay with the gradient, its size against that of the gradient.",
-        f"A failure where decay alone takes weights to 1/e within {FORGOTTEN} steps, or outweighs the gradient; a warning "
+        f"A failure where decay alone takes weights to 1/e within {FORGOTTEN} steps, or outweighs the gradient; "
+        "a warning "
         f"where scales of norms have a decay of {STRONG} or more.",
         "Arithmetic of the update; Loshchilov and Hutter 2019, arXiv:1711.05101, on the two kinds of decay. Healthy "
-        "recipes take 1,000 steps and more (SGD 0.1, 5e-4, momentum 0.9: 2,000). Recipes with AdamW at 0.05 leave norms "
+        "recipes take 1,000 steps and more (SGD 0.1, 5e-4, momentum 0.9: 2,000). Recipes with AdamW at 0.05 "
+        "leave norms "
         "out (Liu et al. 2022, arXiv:2201.03545, table 5).",
         look_decay,
         is_quick=True,

@@ -60,7 +60,7 @@ def target_of(targets: Any) -> Tensor | None:
 def ideal_of(
     form: Form, outputs: Tensor, targets: Any, *, image_hw: tuple[int, int] | None, is_share: bool
 ) -> Ideal | None:
-    """Makes the outputs for targets of a form, of the shape that the network's outputs have; None where that is unknown."""
+    """Makes outputs for targets of a form, in the shape of the network's; None where that is unknown."""
     target = target_of(targets)
     if target is None or len(target) != len(outputs):
         return None

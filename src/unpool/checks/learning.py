@@ -147,9 +147,11 @@ CHECKS = (
         "optim",
         {"optim.cannot_overfit": "take away what disturbs learning, one by one, until it works"},
         "The training loss stays near its start, whatever the rate.",
-        f"{SAMPLES} samples, {STEPS} steps of Adam with the run's network and loss in training mode, at up to three rates.",
+        f"{SAMPLES} samples, {STEPS} steps of Adam with the run's network and loss in training mode, at up to "
+        "three rates.",
         f"A failure where less than {100 * GAIN:.0f} % of the first loss goes at the best of the rates.",
-        "Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch). Measured on healthy runs: 60 to 100 % "
+        "Karpathy 2019, A Recipe for Training Neural Networks (overfit one batch). Measured on healthy runs: 60 "
+        "to 100 % "
         "goes.",
         look_overfit,
     ),
@@ -160,7 +162,8 @@ CHECKS = (
         "The loss falls within each class and jumps at the next; the score is that of the last class seen.",
         "The share of neighbours in training order that have one class, within and across batches, against the share "
         "that the frequency of the classes gives by chance.",
-        f"A failure where it is more than {ORDERED:.0f} standard deviations above chance, and batches begin with the class "
+        f"A failure where it is more than {ORDERED:.0f} standard deviations above chance, and batches begin "
+        "with the class "
         "that the one before ended with.",
         "Binomial distribution; five deviations are one false alarm in three million.",
         look_order,

@@ -127,7 +127,8 @@ def look_frozen(setup: Setup) -> Finding | list[Finding]:
             f"{len(changed)} of {len(frozen)} frozen parameters change in {len(setup.rehearsal.records)} steps",
             len(changed) / len(frozen),
             "optim.frozen_trained",
-            "set their grad to None and leave them out of the optimiser: decay and momentum move them without gradient; "
+            "set their grad to None and leave them out of the optimiser: decay and momentum move them without "
+            "gradient; "
             "and see that step() does not make them trainable again",
             tuple(changed[:8]),
         )
@@ -196,7 +197,8 @@ CHECKS = (
         "Parameters of the model are compared, as objects, with those of all optimisers that step.",
         "A failure where a parameter that gets a gradient and still has drawn weights is in none, where the optimiser "
         "holds parameters of another model in their stead, or where one stands twice.",
-        "Arithmetic; drawn weights have the kurtosis of a uniform (1.8) or normal (3) distribution, and weights of trained "
+        "Arithmetic; drawn weights have the kurtosis of a uniform (1.8) or normal (3) distribution, and weights "
+        "of trained "
         "networks have heavier tails (measured: EfficientNet-Lite0, VGG-16).",
         look_held,
         is_quick=True,

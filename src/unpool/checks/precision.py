@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unpool.checks.findings import Check, Finding, not_applicable, passed
+from unpool.checks.findings import Check, Finding, passed
 from unpool.checks.rehearsal import take_step
 from unpool.checks.setup import Setup
 
@@ -56,7 +56,8 @@ def _lost_updates(setup: Setup, names: list[str]) -> Finding:
     kind = str(weights[0].dtype).removeprefix("torch.")
     return Finding(
         "fail" if share > LOST else "warn",
-        f"{len(names)} weights are kept in {kind}: a step leaves {100 * share:.0f} % of the values with a gradient as they "
+        f"{len(names)} weights are kept in {kind}: a step leaves {100 * share:.0f} % of the values with a "
+        "gradient as they "
         "are, because their updates are smaller than the last digit",
         share,
         "optim.precision",
@@ -131,7 +132,8 @@ def _underflow(setup: Setup) -> Finding | None:
         return None
     return Finding(
         "fail",
-        f"{100 * gone / alive:.0f} % of the gradients are 0 in float16 and are not in float32: they are too small for it",
+        f"{100 * gone / alive:.0f} % of the gradients are 0 in float16 and are not in float32: they are too "
+        "small for it",
         gone / alive,
         "optim.precision",
         "scale the loss: torch.amp.GradScaler, or use bfloat16, which has the range of float32",
@@ -166,11 +168,14 @@ CHECKS = (
         "16 bits are enough",
         "optim",
         {"optim.precision": "keep weights and losses in float32, scale the loss of float16"},
-        "The loss becomes nan or inf, or stays where it is although gradients are not 0; or a step takes longer than before.",
-        "Types that layers give in a training step; the share of 16-bit weights that a step leaves as they are; the loss "
+        "The loss becomes nan or inf, or stays where it is although gradients are not 0; or a step takes longer "
+        "than before.",
+        "Types that layers give in a training step; the share of 16-bit weights that a step leaves as they are; "
+        "the loss "
         "and the gradients that are 0, against 32 bits; the time of a product of matrices in bfloat16.",
         f"A failure where a step leaves {100 * LOST:.0f} % of the values as they are, the loss is no number, or "
-        f"{100 * UNDERFLOW:.0f} % of the gradients are lost; a warning for other 16-bit weights, and where bfloat16 takes "
+        f"{100 * UNDERFLOW:.0f} % of the gradients are lost; a warning for other 16-bit weights, and where "
+        "bfloat16 takes "
         f"{EMULATED:.0f} times as long.",
         "Micikevicius et al. 2018, arXiv:1710.03740, sections 3.1 and 3.2: weights are kept in 32 bits because updates "
         "below 2^-11 of a weight are lost; 5 % of gradients were lost in their figure 2b.",

@@ -1,7 +1,6 @@
 """Whether the learning rate is within a decade of those that make the loss fall fastest."""
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -83,7 +82,8 @@ def _too_high(setup: Setup, steps: int) -> Finding | None:
         "optim.rate_high",
         f"lower the learning rate to about {rate / 10:.2g}; rates of SGD are ten to a hundred times those of Adam",
         (
-            f"each of the first {FIRST} steps changes the median layer by {100 * moved:.0f} % of its size; 0.1 to 1 % is usual",
+            f"each of the first {FIRST} steps changes the median layer by {100 * moved:.0f} % of its size; 0.1 "
+            "to 1 % is usual",
         ),
     )
 
@@ -114,7 +114,8 @@ def _too_low(setup: Setup, steps: int) -> Finding:
         f"raise the learning rate to {10 * rate:.2g} or {100 * rate:.2g}, and compare",
         (
             f"a step changes the median layer by {100 * moved:.2g} % of its size; 0.1 to 1 % is usual",
-            f"at this pace the {rounds * steps:.0f} steps of the run gain {max(0.0, gain * rounds):.2g} of the loss, which "
+            f"at this pace the {rounds * steps:.0f} steps of the run gain {max(0.0, gain * rounds):.2g} of the "
+            "loss, which "
             f"100 times the rate gains {usual.level() - hundred.level():.2g} of in {steps}"
             if least > 0
             else "",
@@ -150,7 +151,7 @@ def _losses(setup: Setup, steps: int) -> Iterator[float]:
 
 @contextmanager
 def _rates_times(factor: float, peak: float | None) -> Iterator[None]:
-    """All optimisers step with a multiple of their rates; with a peak, of that in place of the rate of the fastest group.
+    """All optimisers step with a multiple of their rates, or of a peak in place of the fastest group's.
 
     The rates are put back after each step, so that schedules and the author's code see those that they set.
     """
@@ -204,10 +205,13 @@ CHECKS = (
         "The loss swings, grows or stays; or it falls so slowly that the run ends before anything is learned.",
         "The first steps, on the same batches from the same weights, at 0.1, 1, 10 and 100 times the rate (of the "
         "highest rate of the schedule); and the size of each update in parts of the weights of its layer.",
-        f"A failure as too high where a tenth of the rate is better already and the loss has grown or one update changes "
-        f"the median layer by more than {100 * REPLACED:.0f} %; as too low where 100 times is better than 10 times, and "
+        "A failure as too high where a tenth of the rate is better already and the loss has grown or one "
+        "update changes "
+        f"the median layer by more than {100 * REPLACED:.0f} %; as too low where 100 times is better than 10 "
+        "times, and "
         "10 times than once, and the whole run at this pace gains less than half of what 100 times gains at once.",
-        "Smith 2017, arXiv:1506.01186, section 3.3 (the range test). Measured on healthy runs: the best rate of the first "
+        "Smith 2017, arXiv:1506.01186, section 3.3 (the range test). Measured on healthy runs: the best rate of "
+        "the first "
         "steps is 1 to 10 times that of the recipe, 100 times is worse, and updates are 0.4 to 4 % of a layer.",
         look_rate,
     ),

@@ -96,7 +96,8 @@ def _judged(schedule: object, plan: Plan) -> Finding:
         return _wrong(f"{about} ({last} of {plan.number} {plan.unit}s)", share, (curve,))
     period = schedule.T_max if isinstance(schedule, CosineAnnealingLR) else plan.number
     if 2 * period < number:
-        about = f"the cosine ends after {period} {plan.unit}s and rises again, {number / (2 * period):.1f} times in this run"
+        times = number / (2 * period)
+        about = f"the cosine ends after {period} {plan.unit}s and rises again, {times:.1f} times in this run"
         return _wrong(about, period / plan.number, (curve,))
     if number > 2 and rates[-1] == plan.peak and rates[-1] > 2 * rates[0]:
         about = f"the learning rate still rises at the end of the run: from {rates[0]:.3g} to {rates[-1]:.3g}"
@@ -147,7 +148,8 @@ def _wrong(about: str, value: float, evidence: Sequence[str], *, verdict: Verdic
         about,
         value,
         "optim.schedule",
-        "count the schedule's length and milestones in the unit in which it is stepped: in batches (epochs times batches "
+        "count the schedule's length and milestones in the unit in which it is stepped: in batches (epochs "
+        "times batches "
         "an epoch) where step() steps it, else in epochs, stepped once an epoch",
         tuple(evidence),
     )
@@ -158,12 +160,15 @@ CHECKS = (
         "the schedule fits the run",
         "optim",
         {"optim.schedule": "count the schedule's length in the unit in which it is stepped"},
-        "The loss stops to fall after the first batches, or the rate never falls and the last percent of the score is missing.",
+        "The loss stops to fall after the first batches, or the rate never falls and the last percent of the "
+        "score is missing.",
         "The schedule is stepped through the whole run without training, by batches where step() steps it, else by "
         "epochs; the rates of the first steps are recorded.",
-        f"A failure where the rate falls below a hundredth of its height before {100 * EARLY:.0f} % of the run, still rises "
+        f"A failure where the rate falls below a hundredth of its height before {100 * EARLY:.0f} % of the run, "
+        "still rises "
         "at its end, rises again after a cosine, or belongs to another optimiser; a warning where it never changes.",
-        "Arithmetic; a hundredth and a half are far from every published schedule (step, cosine, polynomial, one cycle).",
+        "Arithmetic; a hundredth and a half are far from every published schedule (step, cosine, polynomial, "
+        "one cycle).",
         look_schedule,
         is_quick=True,
     ),

@@ -1,4 +1,4 @@
-"""Scores of chosen outputs, by the author's metric and by the author's evaluation, over any batches of the same samples."""
+"""Scores of chosen outputs by the author's metric and evaluation, over any batches of the same samples."""
 
 import copy
 import math

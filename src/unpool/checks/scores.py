@@ -100,7 +100,8 @@ def _border(ideal: Ideal, route: Route, right: float) -> Finding:
     unsure = route.score(ideal.unsure)
     return Finding(
         "fail",
-        f"{route.name}: answers just beyond the border between no and yes ({low:.2g} and {high:.2g}) score {unsure:.4g}, "
+        f"{route.name}: answers just beyond the border between no and yes ({low:.2g} and {high:.2g}) score "
+        f"{unsure:.4g}, "
         f"sure ones {right:.4g}: the threshold is not at the border of these outputs",
         unsure,
         "metric.wrong_axis",
@@ -276,13 +277,16 @@ CHECKS = (
         "metric",
         {
             "metric.not_perfect": "score the targets as if they were answers, and follow where the rest is lost",
-            "metric.wrong_axis": "take argmax along the axis of the classes; compare logits with 0, probabilities with 0.5",
+            "metric.wrong_axis": "take argmax along the axis of the classes; compare logits with 0, "
+            "probabilities with 0.5",
             "metric.ignored_counted": "leave out of the score what the loss leaves out",
         },
         "The score stays below what the pictures show, whatever is changed.",
-        "Outputs made from the targets of validation are scored: all right, all wrong, right by a little; and random ones "
+        "Outputs made from the targets of validation are scored: all right, all wrong, right by a little; and "
+        "random ones "
         "with a constant added to all classes of a position.",
-        f"A failure where right answers of classes do not score 1 or 100 (0 of an error) to {100 * NEAR:.1f} %, where the "
+        f"A failure where right answers of classes do not score 1 or 100 (0 of an error) to {100 * NEAR:.1f} %, "
+        "where the "
         "size of a right answer matters to a threshold, or where the constant changes the score.",
         "Arithmetic: argmax and softmax over classes do not change by a constant.",
         look_perfect,

@@ -109,7 +109,7 @@ def _of_values(target: Tensor) -> Iterator[Second]:
     for most in (1.0, 2.0, 255.0):
         ratio = _ratio(errors, most)
         name = f"the mean over samples of the peak signal-to-noise ratio for values up to {most:.0f}"
-        is_wrong = most == 255 and peak < 128 or most < 255 and peak > 128
+        is_wrong = peak < 128 if most == 255 else peak > 128
         shift = 20 * torch.log10(torch.tensor(most / (255.0 if peak > 128 else 1.0))).item()
         yield Second(
             name,

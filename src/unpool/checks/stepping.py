@@ -74,7 +74,8 @@ def _nothing_changes(setup: Setup, steps: Sequence[Applied]) -> Finding:
         f"no weight changed in {len(records)} training steps: {why}",
         0.0,
         "optim.no_step",
-        "call optimizer.step() after backward(), on an optimiser made of model.parameters() after the last layer of the "
+        "call optimizer.step() after backward(), on an optimiser made of model.parameters() after the last "
+        "layer of the "
         "model was set",
         (f"{len(steps)} steps of optimisers in {len(records)} calls of step",),
     )
@@ -86,7 +87,8 @@ def _zeroed_too_early(steps: Sequence[Applied]) -> Finding | None:
         return None
     return Finding(
         "fail",
-        f"in {len(lost)} of {len(steps)} steps the gradients were zeroed after backward and before the optimiser read them",
+        f"in {len(lost)} of {len(steps)} steps the gradients were zeroed after backward and before the "
+        "optimiser read them",
         len(lost) / len(steps),
         "optim.no_step",
         "order the calls: zero_grad(), backward(), step()",
@@ -100,7 +102,8 @@ def _one_batch_late(steps: Sequence[Applied]) -> Finding | None:
         return None
     return Finding(
         "fail",
-        f"in {len(late)} of {len(steps)} steps the optimiser stepped before backward, with the gradient of the batch before",
+        f"in {len(late)} of {len(steps)} steps the optimiser stepped before backward, with the gradient of the "
+        "batch before",
         len(late) / len(steps),
         "optim.no_step",
         "order the calls: zero_grad(), backward(), step()",
@@ -176,7 +179,7 @@ def _constant(values: Sequence[float]) -> float | None:
 
 
 def _scale(setup: Setup, first: Applied) -> float:
-    """Of a gradient scaler: a power of two that backward's gradients are larger than the loss's; 1 where there is none."""
+    """Power of two by which a gradient scaler makes gradients larger; 1 where there is none."""
     weights = [weight for weight in setup.model.parameters() if weight.requires_grad]
     if setup.loss is None or first.raw_norm / first.grad_norm < LEAST_SCALE:
         return 1.0
@@ -228,7 +231,7 @@ def _weighed(setup: Setup, number: int) -> Finding:
 
 
 def _accumulated_weight(setup: Setup) -> float | None:
-    """Length of the gradient that the optimiser reads along the mean gradient of its batches; None where they differ."""
+    """Weight of the mean gradient of its batches in the gradient that an optimiser reads; None where they differ."""
     weights = [weight for weight in setup.model.parameters() if weight.requires_grad]
     with setup.trying(training=True), watching(weights_of(setup)) as watch:
         batches = cycled(setup, 32)
@@ -316,7 +319,8 @@ CHECKS = (
         },
         "The loss does not move, or moves as with twice the learning rate.",
         "Hooks on all optimisers record which gradient each step reads; weights are compared before and after.",
-        "A failure where no weight changes, where gradients are zeroed before they are read in half of the steps, where "
+        "A failure where no weight changes, where gradients are zeroed before they are read in half of the "
+        "steps, where "
         "they are those of the batch before, or where one gradient is applied twice.",
         "Arithmetic: each is a comparison of values that are equal or not.",
         look_applied,
@@ -328,9 +332,11 @@ CHECKS = (
         {"optim.always_clipped": "set the limit to about the largest norm of ordinary steps"},
         "Training is slow at any learning rate, and the loss falls by the same amount in each step.",
         "The norm of the gradients as backward gave them, against the norm that the optimiser reads.",
-        f"A failure where every gradient has the same norm and the median one was cut to 1/{SHORTENED_FAIL:.0f} or less; "
+        f"A failure where every gradient has the same norm and the median one was cut to 1/{SHORTENED_FAIL:.0f} "
+        "or less; "
         f"a warning from 1/{SHORTENED_WARN:.0f} on. Also where a tenth of all values stand at a limit by value.",
-        "Pascanu et al. 2013, arXiv:1211.5063, section 3.2: the limit is for the rare explosion, about the average norm.",
+        "Pascanu et al. 2013, arXiv:1211.5063, section 3.2: the limit is for the rare explosion, about the "
+        "average norm.",
         look_clipped,
         is_quick=True,
     ),
