@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unpool.checks.setup import Setup
 from unpool.checks.source import split
+from unpool.errors import RecipeError
 
 UNLIKE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)  # answer otherwise in training mode
 
@@ -19,6 +20,8 @@ class _Raw(Protocol):
     """A data set that gives its pictures as they were taken."""
 
     def raw(self, index: int) -> Any: ...
+
+    def __getitem__(self, index: int) -> Any: ...
 
 
 class Picture(NamedTuple):
@@ -78,8 +81,12 @@ def ask(setup: Setup, picture: Any, *, standin: Callable[..., Any] | None = None
         setup: the run.
         picture: as predict takes it.
         standin: computes in the network's stead.
+
+    Raises:
+        RecipeError: there is no predict.
     """
-    assert setup.predict is not None
+    if setup.predict is None:
+        raise RecipeError("no predict was given: pass predict=, a function of one picture")
     inputs: list[Tensor] = []
     training: dict[str, None] = {}
     parts = [(name, part) for name, part in setup.model.named_modules() if isinstance(part, UNLIKE)]

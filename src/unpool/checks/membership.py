@@ -1,7 +1,7 @@
 """Whether the optimiser holds the parameters that are to be trained, each once, and no others change."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ def look_held(setup: Setup) -> Finding | list[Finding]:
     return passed(f"the optimiser holds all {len(trained)} trainable parameters, each once", 0.0)
 
 
-def _replaced(missing: Sequence[str], weights: dict[str, Tensor], foreign: Sequence[Tensor]) -> Finding | None:
+def _replaced(missing: Sequence[str], weights: Mapping[str, Tensor], foreign: Sequence[Tensor]) -> Finding | None:
     """Weights that were replaced after the optimiser was made: it holds others, which are not the model's."""
     if not foreign:
         return None
@@ -49,7 +49,7 @@ def _replaced(missing: Sequence[str], weights: dict[str, Tensor], foreign: Seque
     )
 
 
-def _left_out(setup: Setup, missing: Sequence[str], weights: dict[str, Tensor]) -> Finding:
+def _left_out(setup: Setup, missing: Sequence[str], weights: Mapping[str, Tensor]) -> Finding:
     """Judges parameters in no optimiser: fresh ones are a mistake, trained ones are frozen in effect."""
     used = [name for name in missing if name not in setup.rehearsal.without_gradient]
     fresh = [name for name in used if _is_fresh(setup.model, name)]
@@ -85,7 +85,7 @@ def _is_fresh(model: nn.Module, name: str) -> bool:
     return has_bias_of_0 and NORMAL[0] < kurtosis < NORMAL[1]
 
 
-def _twice(optimizers: Sequence[torch.optim.Optimizer], weights: dict[str, Tensor]) -> Finding | None:
+def _twice(optimizers: Sequence[torch.optim.Optimizer], weights: Mapping[str, Tensor]) -> Finding | None:
     """Parameters that one optimiser holds twice."""
     counts = [Counter(map(id, _weights(one))) for one in optimizers]
     double = {number for count in counts for number, times in count.items() if times > 1}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unpool.checks.findings import Check, Finding, passed
 from unpool.checks.rehearsal import take_step
 from unpool.checks.setup import Setup
+from unpool.checks.source import Batch
 
 HALF = (torch.float16, torch.bfloat16)
 LOST = 0.5  # of the values with a gradient, that a step leaves as they are
@@ -43,16 +44,13 @@ def look_precision(setup: Setup) -> Finding:
 def _lost_updates(setup: Setup, names: list[str]) -> Finding:
     """Weights in 16 bits: the share of them that a step cannot change."""
     weights = [setup.model.get_parameter(name) for name in names]
+    shares = [0.0]
     with setup.trying(training=True):
         for batch in setup.train.batches(8):
-            before = [weight.detach().clone() for weight in weights]
-            take_step(setup, batch)
-            with_gradient = [one.grad != 0 if one.grad is not None else torch.zeros_like(one) > 0 for one in weights]
-            if any(bool((weight != kept).any()) for weight, kept in zip(weights, before, strict=True)):
+            shares.append(_left(setup, batch, weights))
+            if shares[-1] < 1:  # else the optimiser did not step in this batch
                 break
-        still = [(a == b) & c for a, b, c in zip(before, weights, with_gradient, strict=True)]
-    total = sum(int(one.sum()) for one in with_gradient)
-    share = sum(int(one.sum()) for one in still) / max(1, total)
+    share = shares[-1]
     kind = str(weights[0].dtype).removeprefix("torch.")
     return Finding(
         "fail" if share > LOST else "warn",
@@ -64,6 +62,16 @@ def _lost_updates(setup: Setup, names: list[str]) -> Finding:
         "keep the weights in float32 and compute in 16 bits: model.float(), and torch.autocast around the forward pass",
         tuple(f"{name}: {kind}" for name in names[:4]),
     )
+
+
+def _left(setup: Setup, batch: Batch, weights: list[nn.Parameter]) -> float:
+    """Share of the values with a gradient that one step leaves as they are."""
+    before = [weight.detach().clone() for weight in weights]
+    take_step(setup, batch)
+    pairs = [(one, kept) for one, kept in zip(weights, before, strict=True) if one.grad is not None]
+    total = sum(int((one.grad != 0).sum()) for one, _ in pairs if one.grad is not None)
+    left = sum(int(((one.grad != 0) & (one == kept)).sum()) for one, kept in pairs if one.grad is not None)
+    return left / max(1, total)
 
 
 def _kinds(setup: Setup) -> dict[torch.dtype, str]:
@@ -158,7 +166,7 @@ def _seconds(matrix: Tensor) -> float:
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        matrix @ matrix
+        torch.mm(matrix, matrix)
         times.append(time.perf_counter() - start)
     return min(times)
 

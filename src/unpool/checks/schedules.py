@@ -48,8 +48,10 @@ def plan_of(setup: Setup) -> Plan | None:
         return None
     number = round(setup.epochs * (units or 1) * moves) if moves else setup.epochs
     rates = []
-    with setup.trying(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of schedules that are stepped before their optimisers
+    with (
+        setup.trying(),
+        warnings.catch_warnings(record=True),
+    ):  # torch warns where a schedule steps before its optimiser
         for _ in range(max(1, min(MOST, number))):
             rates.append(max(float(group["lr"]) for group in setup.schedule.optimizer.param_groups))
             with foreign_code() as ended:  # some refuse to go on beyond their end

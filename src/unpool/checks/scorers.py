@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from unpool.checks.ideals import Ideal, ideal_of
 from unpool.checks.setup import Setup
-from unpool.checks.source import BATCH, singles, split
+from unpool.checks.source import BATCH, Source, singles, split
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
 
@@ -72,9 +72,9 @@ class Scorer:
     def __init__(self, setup: Setup) -> None:
         if setup.val is None:
             raise DataError("there are no validation data: pass val=")
-        self.setup = setup
-        self.samples = _samples(setup)
-        loader = setup.val.loader
+        self.setup, self.val = setup, setup.val
+        self.samples = _samples(self.val)
+        loader = self.val.loader
         self.collate: Callable[[Any], Any] = default_collate if loader is None else loader.collate_fn
         self.batch = self.collate(self.samples)
         self.inputs, self.targets = split(self.batch)
@@ -131,10 +131,11 @@ class Scorer:
         """Score by the evaluation, which gets a stand-in for the network, and batches of these sizes.
 
         Raises:
-            DataError: it does not ask the network that it gets.
+            DataError: there is none, or it does not ask the network that it gets.
         """
+        if self.setup.evaluate is None:
+            raise DataError("no evaluation was given: pass evaluate=, a function of (model, val)")
         network = Answering(self.inputs, outputs)
-        assert self.setup.evaluate is not None
         value = self.setup.evaluate(network, self.data(sizes, samples))
         if network.calls == 0:
             raise DataError("evaluate(model, val) does not ask the model that it gets")
@@ -142,12 +143,11 @@ class Scorer:
 
     def data(self, sizes: Sequence[int] = (), samples: Sequence[Any] | None = None) -> Any:
         """The samples as the kind of thing that validation is, in batches of these sizes where it has batches."""
-        assert self.setup.val is not None
         kept = Kept(self.samples if samples is None else samples)
         parts = [list(range(a, b)) for a, b in _bounds(sizes or (len(kept),))]
-        if self.setup.val.loader is not None:
+        if self.val.loader is not None:
             return DataLoader(kept, batch_sampler=parts, collate_fn=self.collate)
-        if self.setup.val.is_loader:
+        if self.val.is_loader:
             return [self.collate([kept[i] for i in part]) for part in parts]
         return kept
 
@@ -169,9 +169,7 @@ def number_of(value: Any) -> float:
     return float(value)
 
 
-def _samples(setup: Setup) -> list[Any]:
-    val = setup.val
-    assert val is not None
+def _samples(val: Source) -> list[Any]:
     if val.dataset is not None:
         return [val.dataset[i] for i in val.drawn(MOST)]
     samples = []

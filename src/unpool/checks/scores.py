@@ -67,7 +67,7 @@ def _perfect(setup: Setup, scorer: Scorer, ideal: Ideal, route: Route) -> Findin
         return mixed
     about = f"{route.name}: perfect answers score {right:.4g}, wrong ones {wrong:.4g}"
     if ideal.unsure is not None and right != wrong and abs(route.score(ideal.unsure) - right) > NEAR * abs(right):
-        return _border(ideal, route, right)
+        return _border(ideal.unsure, route, right)
     if not ideal.has_classes:
         if right == wrong or math.isnan(right):
             return _not_perfect(about, right, "the score does not depend on the answers")
@@ -94,16 +94,15 @@ def _not_perfect(about: str, value: float, more: str) -> Finding:
     )
 
 
-def _border(ideal: Ideal, route: Route, right: float) -> Finding:
-    assert ideal.unsure is not None
-    low, high = float(ideal.unsure.min()), float(ideal.unsure.max())
-    unsure = route.score(ideal.unsure)
+def _border(unsure: Tensor, route: Route, right: float) -> Finding:
+    low, high = float(unsure.min()), float(unsure.max())
+    score = route.score(unsure)
     return Finding(
         "fail",
         f"{route.name}: answers just beyond the border between no and yes ({low:.2g} and {high:.2g}) score "
-        f"{unsure:.4g}, "
+        f"{score:.4g}, "
         f"sure ones {right:.4g}: the threshold is not at the border of these outputs",
-        unsure,
+        score,
         "metric.wrong_axis",
         "compare probabilities with 0.5, and logits with 0; apply the sigmoid before a threshold of 0.5",
     )
