@@ -63,7 +63,7 @@ def _by_heart(setup: Setup, batch: Any, rate: float) -> list[float]:
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
             loss = setup.loss_of(setup.outputs(batch), batch)
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             if setup.budget.used_s() > until:
                 break
             with foreign_code():  # a loss without gradient cannot be learned, and is looked at elsewhere
