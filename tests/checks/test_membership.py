@@ -44,7 +44,7 @@ def test_trained_layers_that_are_left_out_on_purpose_pass():
 
 def test_frozen_layers_that_are_left_out_pass():
     model = net()
-    model[:4].requires_grad_(False)
+    model[:4].requires_grad_(requires_grad=False)
     assert look_held(run(model=model, optimizer=torch.optim.Adam(model[6].parameters()))).verdict == "pass"
 
 
@@ -96,7 +96,7 @@ def test_attribute_of_a_parameter_that_freezes_nothing_is_named():
 def test_attribute_beside_true_freezing_passes():
     model = net()
     model[0].requires_grad = False
-    model[0].requires_grad_(False)
+    model[0].requires_grad_(requires_grad=False)
     assert look_frozen(run(model=model)).verdict == "pass"
 
 
@@ -117,13 +117,13 @@ def test_frozen_weights_that_decay_are_named():
 
         return step
 
-    model[0].requires_grad_(False)
+    model[0].requires_grad_(requires_grad=False)
     assert is_named(look_frozen(stepped(make, model=model, optimizer=optimizer)), "optim.frozen_trained")
 
 
 def test_statistics_of_frozen_norms_that_move_are_a_warning():
     model = trained_net()
-    model[:4].requires_grad_(False)
+    model[:4].requires_grad_(requires_grad=False)
     assert is_named(look_frozen(stepped(usual, model=model)), "optim.frozen_trained", "warn")
 
 
@@ -131,9 +131,9 @@ def test_frozen_backbone_in_evaluation_mode_passes():
     class Frozen(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone, self.head = trained_net()[:5].requires_grad_(False), nn.Linear(64, 3)
+            self.backbone, self.head = trained_net()[:5].requires_grad_(requires_grad=False), nn.Linear(64, 3)
 
-        def train(self, mode=True):
+        def train(self, mode: bool = True):  # noqa: FBT001, FBT002, the signature of torch
             super().train(mode)
             self.backbone.eval()
             return self

@@ -283,7 +283,7 @@ def test_evaluation_of_another_network_is_not_judged():
 
 
 def test_ideal_outputs_answer_every_target():
-    x, y = batches(1)[0]
+    _, y = batches(1)[0]
     ideal = ideal_of("class", torch.randn(8, 3), y, image_hw=None, is_share=False)
     assert torch.equal(ideal.right.argmax(1), y)
     assert not bool((ideal.wrong.argmax(1) == y).any())

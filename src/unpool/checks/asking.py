@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unpool.checks.setup import Setup
 from unpool.checks.source import split
+from unpool.data.seeding import seed_generators
 from unpool.errors import RecipeError
 
 UNLIKE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)  # answer otherwise in training mode
@@ -74,13 +75,14 @@ def pictures(setup: Setup, most: int) -> list[Picture]:
     return drawn
 
 
-def ask(setup: Setup, picture: Any, *, standin: Callable[..., Any] | None = None) -> Asked:
+def ask(setup: Setup, picture: Any, *, standin: Callable[..., Any] | None = None, seed: int = 0) -> Asked:
     """Asks predict about one picture, from training mode, in which a network is when it was just made or trained.
 
     Args:
         setup: the run.
         picture: as predict takes it.
         standin: computes in the network's stead.
+        seed: of what predict draws.
 
     Raises:
         RecipeError: there is no predict.
@@ -98,6 +100,7 @@ def ask(setup: Setup, picture: Any, *, standin: Callable[..., Any] | None = None
     handle = setup.model.register_forward_pre_hook(note)
     try:
         with setup.trying(training=True), _replaced(setup.model, standin):
+            seed_generators(seed, 0, 0)
             answer = setup.predict(picture)
     finally:
         handle.remove()

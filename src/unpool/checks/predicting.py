@@ -34,7 +34,7 @@ def look_mode(setup: Setup) -> Finding:
             "call model.eval() in predict, before the network is asked; torch.no_grad() does not change the mode",
             asked.training[:8],
         )
-    again = ask(setup, shown[0].asked)
+    again = ask(setup, shown[0].asked, seed=1)
     if not _is_same(asked.answer, again.answer):
         cure = "draw no random numbers in predict: no augmentation, no dropout, no noise"
         return Finding("fail", "predict answers twice otherwise about one picture", 1.0, "predict.mode", cure)
@@ -298,7 +298,7 @@ def _best_outputs(setup: Setup, picture: Picture, outputs: Tensor) -> Tensor | N
         optimizer.zero_grad()
         loss = setup.loss_of(values, batch)
         loss.backward()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         return loss
 
     optimizer.step(closure)

@@ -21,6 +21,7 @@ STEPS, LEAST, SHARE = 30, 12, 0.15  # of each rate at most and at least; of the 
 REPLACED = (
     0.15  # of a layer's size that one update may change: above it the weights of the start are lost in some steps
 )
+GROWN = 1.5  # times the first loss
 FIRST = 5  # steps in which updates are compared with weights that are still those of the start
 SURE = 0.85  # of the batches that have a lower loss: 13 of 15, by chance one in 270
 
@@ -70,8 +71,9 @@ def _too_high(setup: Setup, steps: int) -> Finding | None:
     """A rate of which the tenth is better already in the first steps, and that loses the weights of the start."""
     usual, tenth = Trial(1.0, _padded(setup.rehearsal.losses, steps)), trial(setup, 0.1, steps)
     moved = median(ratios(setup, FIRST).values() or [0.0])
-    is_lost = not math.isfinite(usual.level())
-    if not tenth.is_below(usual) or not (is_lost or moved > REPLACED or usual.level() > usual.losses[0]):
+    first = usual.losses[0]
+    has_grown = usual.level() > GROWN * abs(first) and tenth.level() < first
+    if not has_grown and not (tenth.is_below(usual) and (moved > REPLACED or usual.level() > first)):
         return None
     rate = max(setup.rehearsal.records[0].rates, default=0.0)
     return Finding(
