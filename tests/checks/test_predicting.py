@@ -89,6 +89,17 @@ def test_training_mode_is_named():
     assert is_named(look_mode(photo_run(lambda model: asking(model, mode=True))), "predict.mode")
 
 
+def test_training_mode_of_a_forgotten_eval_is_named():
+    def predict_of(model):
+        def predict(picture):
+            with torch.no_grad():
+                return NAMES[int(model(prepared(picture)[None]).argmax())]
+
+        return predict
+
+    assert is_named(look_mode(photo_run(predict_of)), "predict.mode")
+
+
 def test_answers_that_change_are_named():
     noisy = lambda model: asking(model, answer=lambda scores: scores + torch.randn(3))  # noqa: E731
     assert is_named(look_mode(photo_run(noisy)), "predict.mode")
@@ -104,6 +115,7 @@ def test_answers_that_change_are_named():
         (lambda p: prepared(p).transpose(1, 2), "transposed"),
         (lambda p: prepared(np.roll(p, 3, 0)), "other pixels"),
     ],
+    ids=["deviation", "bytes", "channels", "mirrored", "transposed", "shifted"],
 )
 def test_another_preparation_is_named_with_what_differs(prepare, said):
     finding = look_preparation(photo_run(lambda model: asking(model, prepare)))
