@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unpool.checks.source import Batch
+from unpool.checks.watching import Applied, Watch, watching
 from unpool.errors import RecipeError
 from unpool.tracing.foreign import foreign_code
 
@@ -28,6 +29,9 @@ class Record(NamedTuple):
         weight_norm: of all weights after the step.
         update_norm: of what the step changed.
         seconds: it took.
+        moves: by name of a parameter, norm of what the step changed of it, and its norm before.
+        applied: steps of optimisers in it, with the gradients that they read.
+        schedule_count: how often the schedule was stepped until after it; None where there is no schedule.
     """
 
     loss: float
@@ -36,6 +40,9 @@ class Record(NamedTuple):
     weight_norm: float
     update_norm: float
     seconds: float
+    moves: Mapping[str, tuple[float, float]]
+    applied: tuple[Applied, ...]
+    schedule_count: int | None
 
 
 class Rehearsal(NamedTuple):
@@ -46,6 +53,7 @@ class Rehearsal(NamedTuple):
         changed: names of the parameters that a step changed.
         unchanged: names of those that none did.
         without_gradient: names of those that had none in any step.
+        moved_buffers: names of the buffers, such as running statistics, that a step changed.
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
     """
@@ -54,6 +62,7 @@ class Rehearsal(NamedTuple):
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
     without_gradient: tuple[str, ...]
+    moved_buffers: tuple[str, ...]
     is_theirs: bool
     failure: str = ""
 
@@ -67,12 +76,13 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
     deadline = time.monotonic() + setup.budget.share_s(SHARE)
     records: list[Record] = []
     first = {name: weight.detach().clone() for name, weight in setup.model.named_parameters()}
+    buffers = {name: buffer.clone() for name, buffer in setup.model.named_buffers()}
     had_gradient: set[str] = set()
     failure = ""
-    with setup.trying(training=True):
-        for batch in islice(cycled(setup, steps), steps):
+    with setup.trying(training=True), watching(weights_of(setup)) as watch:
+        for watch.call, batch in enumerate(islice(cycled(setup, steps), steps)):
             with foreign_code() as caught:
-                records.append(_record(setup, batch))
+                records.append(_record(setup, batch, watch))
             if caught.error is not None:
                 failure = f"{type(caught.error).__name__}: {caught.error}"
                 break
@@ -83,11 +93,14 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
                 break
         now = dict(setup.model.named_parameters())
         changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
+        counted = dict(setup.model.named_buffers())
+        moved = tuple(name for name, value in buffers.items() if not torch.equal(value, counted[name]))
     return Rehearsal(
         tuple(records),
         changed,
         tuple(name for name in first if name not in changed),
         tuple(name for name in first if name not in had_gradient),
+        moved,
         setup.step is not None,
         failure,
     )
@@ -134,7 +147,13 @@ def as_scalar(value: Any) -> Tensor:
     return value.reshape(())
 
 
-def _record(setup: "Setup", batch: Batch) -> Record:
+def weights_of(setup: "Setup") -> list[Tensor]:
+    """All parameters of the model, and those that only its optimiser holds."""
+    held = [] if setup.optimizer is None else [w for group in setup.optimizer.param_groups for w in group["params"]]
+    return list(dict.fromkeys([*setup.model.parameters(), *held]))
+
+
+def _record(setup: "Setup", batch: Batch, watch: Watch) -> Record:
     before = _flat(setup.model)
     rates = tuple(float(group["lr"]) for group in setup.optimizer.param_groups) if setup.optimizer is not None else ()
     start = time.perf_counter()
@@ -142,13 +161,17 @@ def _record(setup: "Setup", batch: Batch) -> Record:
     seconds = time.perf_counter() - start
     grads = [weight.grad.detach() for weight in setup.model.parameters() if weight.grad is not None]
     after = _flat(setup.model)
+    moves = {name: (_norm([after[name] - value]), _norm([value])) for name, value in before.items()}
     return Record(
         float(loss),
         rates,
         _norm(grads),
-        _norm(after),
-        _norm([a - b for a, b in zip(after, before, strict=True)]),
+        _norm(after.values()),
+        sum(move**2 for move, _ in moves.values()) ** 0.5,
         seconds,
+        moves,
+        watch.taken(watch.call),
+        None if setup.schedule is None else int(setup.schedule.last_epoch),
     )
 
 
@@ -157,8 +180,8 @@ def has_gradient(weight: Tensor) -> bool:
     return weight.grad is not None and bool((weight.grad != 0).any())
 
 
-def _flat(model: nn.Module) -> list[Tensor]:
-    return [weight.detach().clone() for weight in model.parameters()]
+def _flat(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
 def _norm(values: Any) -> float:

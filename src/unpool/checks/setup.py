@@ -120,7 +120,11 @@ def form_of(setup: Setup) -> Form:
 
 
 def _form_by_key(batch: Mapping[str, Any]) -> Any:
-    for keys, form in ((("boxes", "labels"), "things"), (("keypoints",), "points"), (("captions", "tokens"), "tokens")):
+    for keys, form in (
+        (("boxes", "labels"), "things"),
+        (("keypoints",), "points"),
+        (("captions", "caption", "tokens"), "tokens"),
+    ):
         if any(key in batch for key in keys) and not (form == "things" and "boxes" not in batch):
             return form
     return next((batch[key] for key in ("label", "target", "targets", "mask", "clean", "y") if key in batch), None)

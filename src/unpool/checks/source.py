@@ -1,6 +1,6 @@
 """The batches and samples of one split, from a loader, a list of batches, or a data set of single samples."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from unpool.data.seeding import seed_generators, shared_restored
 from unpool.errors import DataError
+from unpool.tracing.foreign import foreign_code
 
 BATCH = 16  # samples, where a data set comes without a loader
 IMAGE_KEYS = ("image", "images", "pixel_values", "input", "inputs", "x", "img", "data")
@@ -61,6 +62,16 @@ class Source:
     def __len__(self) -> int:
         """Samples in all; of an iterable without a data set those of the batches that were read."""
         return sum(map(count, self._batches)) if self.dataset is None else len(self.dataset)
+
+    @property
+    def batches_an_epoch(self) -> int | None:
+        """Batches in all; None of an iterable that has no length."""
+        if not self.is_loader:
+            return -(-len(self) // BATCH)
+        if isinstance(self.data, Sized):
+            with foreign_code():  # torch's loader of an iterable set has none
+                return len(self.data)
+        return len(self._batches) if self._is_whole else None
 
     def batches(self, most: int) -> list[Batch]:
         """Returns the first batches, read once and kept; generators are left as they were."""

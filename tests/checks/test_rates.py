@@ -1,0 +1,108 @@
+"""The learning rate is judged by the first steps at its multiples, weight decay by what it takes from weights."""
+
+import pytest
+import torch
+
+from tests.checks.small_runs import batches, is_named, net, run, stepped, usual
+from unpool.checks.decay import look_decay
+from unpool.checks.rates import look_rate, ratios, trial
+
+
+def rated(kind=torch.optim.Adam, **options):
+    model = net()
+    return run(model=model, optimizer=kind(model.parameters(), **options), train=batches(30))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (torch.optim.Adam, {"lr": 3e-3}),
+        (torch.optim.Adam, {"lr": 3e-4}),
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    ],
+)
+def test_usual_rates_pass(kind, options):
+    assert look_rate(rated(kind, **options)).verdict == "pass"
+
+
+@pytest.mark.parametrize(("kind", "options"), [(torch.optim.Adam, {"lr": 1.0}), (torch.optim.SGD, {"lr": 100.0})])
+def test_rate_that_is_too_high_is_named(kind, options):
+    assert is_named(look_rate(rated(kind, **options)), "optim.rate_high")
+
+
+@pytest.mark.parametrize(("kind", "options"), [(torch.optim.Adam, {"lr": 1e-6}), (torch.optim.SGD, {"lr": 1e-5})])
+def test_rate_that_is_too_low_is_named(kind, options):
+    setup = rated(kind, **options)
+    setup.epochs = 1
+    assert is_named(look_rate(setup), "optim.rate_low")
+
+
+def test_low_rate_of_a_long_run_passes():
+    setup = rated(torch.optim.SGD, lr=1e-3)
+    setup.epochs = 1000
+    assert look_rate(setup).verdict == "pass"
+
+
+def test_warm_up_from_zero_is_judged_by_its_highest_rate():
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, n / 100))
+
+    def make(setup):
+        def step(batch):
+            loss = usual(setup)(batch)
+            schedule.step()
+            return loss
+
+        return step
+
+    setup = stepped(make, model=model, optimizer=optimizer, schedule=schedule, train=batches(30))
+    assert look_rate(setup).verdict == "pass"
+
+
+def test_trial_takes_the_steps_at_a_multiple_of_the_rate():
+    losses = []
+    for rate, factor in ((0.03, 1.0), (0.003, 10.0)):
+        losses.append(trial(rated(torch.optim.SGD, lr=rate), factor, 10).losses)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_ratio_of_an_update_is_its_size_in_parts_of_the_weight():
+    setup = rated(torch.optim.SGD, lr=0.1)
+    move, size = setup.rehearsal.records[0].moves["6.weight"]
+    assert ratios(setup, 1)["6.weight"] == pytest.approx(move / size)
+    assert size == pytest.approx(float(setup.model[6].weight.detach().norm()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}),
+        (torch.optim.AdamW, {"lr": 1e-3, "weight_decay": 0.01}),
+        (torch.optim.Adam, {"lr": 1e-3, "weight_decay": 1e-4}),
+        (torch.optim.SGD, {"lr": 0.1}),
+    ],
+)
+def test_usual_decay_passes(kind, options):
+    assert look_decay(rated(kind, **options)).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
+        (torch.optim.Adam, {"lr": 1e-3, "weight_decay": 5.0}),
+        (torch.optim.AdamW, {"lr": 1e-2, "weight_decay": 5.0}),
+    ],
+)
+def test_decay_that_is_far_too_strong_is_named(kind, options):
+    assert is_named(look_decay(rated(kind, **options)), "optim.decay_on_norms")
+
+
+def test_strong_decay_on_norms_is_a_warning_and_passes_in_a_group_without_it():
+    assert is_named(look_decay(rated(torch.optim.AdamW, lr=1e-3, weight_decay=0.1)), "optim.decay_on_norms", "warn")
+    model = net()
+    flat = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": [w for w in model.parameters() if w.dim() > 1]}, {"params": flat, "weight_decay": 0.0}]
+    setup = run(model=model, optimizer=torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.1))
+    assert look_decay(setup).verdict == "pass"
