@@ -7,17 +7,17 @@ from unpool.checks.answers import Asked, ask, drawn_scores, is_ignored, targets_
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
 
+BATCHES = 8  # that are searched for a target that stands for nothing
 UNBALANCED, WEIGHTED = 1.5, 1.5  # the most over the least frequent class; the largest over the smallest weight
 OPPOSED, DISORDERED, INVERSE = 0.3, -0.5, -0.9  # correlation of the logarithms of weight and frequency
 
 
 def look_ignored(setup: Setup) -> Finding:
     """Changes the answers where the target stands for nothing, and looks whether the loss changes."""
-    asked = ask(setup)
-    if asked is None:
+    if ask(setup) is None:
         return not_applicable("give loss= and outputs and targets that are tensors")
-    ignored = _ignored_positions(asked)
-    if ignored is None or not bool(ignored.any()):
+    asked, ignored = _with_ignored(setup)
+    if asked is None or ignored is None:
         return not_applicable("no target stands for nothing (255, -1, padding, or a hidden joint)")
     share = float(ignored.float().mean())
     drawn = drawn_scores(asked)
@@ -38,6 +38,18 @@ def look_ignored(setup: Setup) -> Finding:
             "count.",
         )  # fmt: skip
     return passed(f"{about}, and answers there do not change the loss.", share)
+
+
+def _with_ignored(setup: Setup) -> tuple[Asked | None, Tensor | None]:
+    """The first batch in which a target stands for nothing, and which of its scores belong to such targets."""
+    for batch in setup.train.batches(BATCHES):
+        with setup.trying(training=False), torch.no_grad():
+            outputs = setup.outputs(batch)
+        asked = ask(setup, batch, outputs)
+        ignored = None if asked is None else _ignored_positions(asked)
+        if ignored is not None and bool(ignored.any()):
+            return asked, ignored
+    return None, None
 
 
 def _ignored_positions(asked: Asked) -> Tensor | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unpool.checks.activations import guessed_scores
-from unpool.checks.answers import Asked, ask, scores_of, targets_of
+from unpool.checks.answers import Asked, ask, drawn_scores, scores_of, targets_of
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
 from unpool.checks.source import split
@@ -26,9 +26,26 @@ def look_scale(setup: Setup) -> list[Finding]:
     if asked is None:
         return [not_applicable("give loss= and outputs and targets that are tensors")]
     results = [_of_terms(setup)] if _terms(setup) is not None else []
+    results += _of_constant(asked)
     if setup.target_form != "vector":
         results.append(_of_batch(asked))
     return results or [not_applicable("a loss of pairs has no size for one sample")]
+
+
+def _of_constant(asked: Asked) -> list[Finding]:
+    """Whether one number for everything costs less than the targets themselves."""
+    if asked.kind != "same shape":
+        return []
+    targets = asked.targets.reshape(asked.scores.shape).to(asked.scores.dtype)
+    perfect, constant = asked.loss(targets), asked.loss(torch.full_like(targets, float(targets.mean())))
+    about = f"The targets themselves as answers have loss {perfect:.3g}, their mean everywhere {constant:.3g}"
+    if perfect <= constant or asked.loss(targets + drawn_scores(asked)) < perfect:
+        return []  # the second: a loss of the wrong sign, which has its check
+    return [Finding(
+        "fail", f"{about}: a term that does not depend on the targets dwarfs the one that does.", perfect - constant, "loss.scale",
+        "Give that term a smaller weight, until perfect answers cost less than constant ones; check that it is a mean, as the "
+        "error is.", (about,),
+    )]  # fmt: skip
 
 
 def _of_batch(asked: Asked) -> Finding:
@@ -169,9 +186,10 @@ CHECKS = (
         subject="loss",
         causes={"loss.scale": "Take the mean over samples and positions; balance the terms."},
         symptom="Training is unstable or stands still, and changes with the batch size.",
-        measure="The loss of the first batch twice over once; the loss of equal scores over log C; the gradients of the terms.",
+        measure="The loss of the first batch twice over once; the loss of equal scores over log C; the gradients of the terms; "
+        "the loss of the targets themselves against that of their mean.",
         threshold=f"A ratio above 1.7 or below 0.6 fails, a guess above {TIMES_FAIL:g} times log C, and a term whose gradient is "
-        f"{TERM_FAIL:g} times that of the others; {TIMES_WARN:g} and {TERM_WARN:g} warn.",
+        f"{TERM_FAIL:g} times that of the others; {TIMES_WARN:g} and {TERM_WARN:g} warn; a mean that costs less than the targets fails.",
         origin="Arithmetic: a mean does not change where each sample is counted twice, and cross-entropy of equal scores is log C.",
         look=look_scale,
         is_quick=True,

@@ -262,9 +262,10 @@ def _is_frozen_at_random(layer: nn.Module) -> bool:
 
 
 def setup_modes(setup: Setup) -> dict[str, bool]:
-    """The mode in which each module runs in the author's step; as it is where there is no step."""
+    """The mode in which each module runs in the author's step; where there is no step, that which train() gives it."""
     if setup.step is None:
-        return {name: module.training for name, module in setup.model.named_modules()}
+        with setup.trying(training=setup.model.training):
+            return {name: module.training for name, module in setup.model.named_modules()}
     modes: dict[str, bool] = {}
     with setup.trying(), _modes_watched(setup.model, modes), foreign_code():
         take_step(setup, setup.train.batches(1)[0])

@@ -1,6 +1,7 @@
 """The first training batches go through the network once: which layers run, and how large their outputs are."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from unpool.tracing.recorder import Recorder, tensors_of
 if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
+LAST = 3  # calls of activation functions among which that of the output is
 BATCHES, SAMPLES = 4, 64  # that are enough to tell a dead unit from a rare one; samples of one batch at most
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 RECTIFIERS = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6}
@@ -122,8 +124,8 @@ def _watched(setup: "Setup", batch: Batch) -> Pass:
     with Recorder(setup.model) as recorder, _layers_watched(setup.model, result), _Activations(result, recorder) as seen:
         result.outputs = setup.outputs(batch)
     outputs = list(tensors_of(result.outputs))
-    for units, values in zip(result.units, seen.values, strict=True):
-        units.is_output = any(one.data_ptr() == values and one.numel() > 0 for one in outputs)
+    for units, values in zip(reversed(result.units), reversed(seen.last), strict=False):
+        units.is_output = any(one.data_ptr() == values.data_ptr() and one.numel() > 0 for one in outputs)
     result.modules = {call.name for call in recorder.calls}
     result.samples = max((len(one) for one in outputs if one.ndim), default=0)
     return result
@@ -185,7 +187,7 @@ class _Activations(TorchFunctionMode):
         super().__init__()
         self._result = result
         self._recorder = recorder
-        self.values: list[int] = []  # where the outputs lie
+        self.last: deque[Tensor] = deque(maxlen=LAST)  # kept, so that no other tensor gets their memory
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
@@ -199,7 +201,7 @@ class _Activations(TorchFunctionMode):
 
     def _note(self, units: Units, output: Tensor) -> None:
         self._result.units.append(units)
-        self.values.append(output.data_ptr())
+        self.last.append(output)
 
 
 def _alive(output: Tensor) -> Tensor:

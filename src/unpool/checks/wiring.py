@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.overrides import TorchFunctionMode
 
 from unpool.checks.activations import DEAD_FAIL
-from unpool.checks.answers import ask, scores_of, targets_of
+from unpool.checks.answers import ask, targets_of
 from unpool.checks.backward import SAMPLES, Backward
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
@@ -219,8 +219,7 @@ def look_output_size(setup: Setup) -> Finding:
     """Compares the number of outputs with the number of classes."""
     asked = ask(setup)
     if asked is None or asked.kind != "one of":
-        outputs = scores_of(setup.first_pass.outputs)
-        return _single_output(setup, outputs)
+        return not_applicable("there are no scores of classes")
     outputs, names = asked.num_classes, len(setup.classes)
     labels = torch.cat([_labels(batch, outputs) for batch in setup.train.batches(8)])
     most, seen = int(labels.max()) + 1 if len(labels) else 0, len(labels)
@@ -244,19 +243,6 @@ def _drawn_labels(setup: Setup) -> float:
         return float("inf")
     values = torch.cat(whole)
     return float(values[values < 255].max()) + 1 if bool((values < 255).any()) else float("inf")
-
-
-def _single_output(setup: Setup, outputs: Tensor | None) -> Finding:
-    """One output for several classes."""
-    targets = targets_of(setup.first_pass.batch)
-    if outputs is None or targets is None or len(setup.classes) < 3 or setup.target_form != "class":
-        return not_applicable("there are no scores of classes")
-    if outputs.ndim == 2 and outputs.shape[1] == 1:
-        return Finding(
-            "fail", f"The network has one output for {len(setup.classes)} classes.", 1 / len(setup.classes),
-            "network.output_size", f"Give the last layer {len(setup.classes)} outputs and use cross-entropy.",
-        )  # fmt: skip
-    return not_applicable("there are no scores of classes")
 
 
 def _labels(batch: Any, outputs: int) -> Tensor:
