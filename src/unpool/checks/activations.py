@@ -29,13 +29,17 @@ def look_variance(setup: Setup) -> Finding:
         return passed("Each layer with weights is followed by a norm, which sets the size of its output.")
     ratios = {ran.name: ran.deviation / first.deviation for ran in inside}
     name, worst = max(ratios.items(), key=lambda item: abs(math.log(max(item[1], 1e-30))))
-    about = f"Between samples the outputs of {name} deviate {worst:.1e} times as much as those of {first.name}, the first layer"
+    about = (
+        f"Between samples the outputs of {name} deviate {worst:.1e} times as much as those of {first.name}, the "
+        "first layer"
+    )
     if VANISHED <= worst <= EXPLODED:
         return passed(f"{about}.", worst)
     what = "vanish" if worst < VANISHED else "explode"
     return Finding(
         "fail", f"{about}: activations {what} with depth.", worst, "network.variance",
-        "Start weights by He's rule (nn.init.kaiming_normal_, nonlinearity='relu'), by Xavier's for tanh and sigmoid, or put "
+        "Start weights by He's rule (nn.init.kaiming_normal_, nonlinearity='relu'), by Xavier's for tanh and "
+        "sigmoid, or put "
         "a norm behind each layer.",
         tuple(f"{ran.name} ({type(ran.layer).__name__}): {ran.deviation:.2e}" for ran in setup.first_pass.layers[:40]),
     )  # fmt: skip
@@ -55,7 +59,8 @@ def look_dead_units(setup: Setup) -> Finding:
     output = next((one for one in units if one.is_output), None)
     if output is not None and setup.target_form in ("class", "class map", "flags"):
         return Finding(
-            "fail", f"A ReLU ({output.layer or 'in the network'}) is the last step before the loss: a score below 0 becomes 0 "
+            "fail", f"A ReLU ({output.layer or 'in the network'}) is the last step before the loss: a score below 0 "
+            "becomes 0 "
             f"and gets no gradient; {output.dead:.0%} of the outputs are 0 for every sample.", output.dead,
             "network.dead_units", "Return the scores of the last layer as they are, without a ReLU.", (output.layer,),
         )  # fmt: skip
@@ -68,7 +73,8 @@ def look_dead_units(setup: Setup) -> Finding:
         return passed(f"{about}.", worst.dead)
     return Finding(
         "fail" if worst.dead >= DEAD_FAIL else "warn", f"{about}: they pass no gradient and never learn.", worst.dead,
-        "network.dead_units", "Look for a bias far below 0, for pictures that are not normalised, and for weights that start "
+        "network.dead_units", "Look for a bias far below 0, for pictures that are not normalised, and for weights "
+        "that start "
         "too large; start biases at 0.",
         tuple(f"{one.layer}: {one.dead:.0%} dead" for one in sorted(units, key=lambda one: -one.dead)[:8]),
     )  # fmt: skip
@@ -84,11 +90,14 @@ def look_saturated(setup: Setup) -> Finding:
     if not units:
         return not_applicable("neither a sigmoid nor a tanh is called inside of the network")
     worst = max(units, key=lambda one: one.flat)
-    about = f"Of the values of the {worst.function} in {worst.layer or 'the network'} {worst.flat:.0%} lie in its flat part"
+    about = (
+        f"Of the values of the {worst.function} in {worst.layer or 'the network'} {worst.flat:.0%} lie in its flat part"
+    )
     if worst.flat < FLAT_WARN:
         return passed(f"{about}.", worst.flat)
     return Finding(
-        "fail" if worst.flat >= FLAT_FAIL else "warn", f"{about}, where the slope is under a hundredth of the steepest.",
+        "fail" if worst.flat >= FLAT_FAIL else "warn", f"{about}, where the slope is under a hundredth of the "
+        "steepest.",
         worst.flat, "network.saturated", "Normalise the pictures, start weights by Xavier's rule "
         "(nn.init.xavier_uniform_) and biases at 0.",
         tuple(f"{one.function} in {one.layer}: {one.flat:.0%}" for one in sorted(units, key=lambda one: -one.flat)[:8]),
@@ -113,8 +122,10 @@ def look_output_at_start(setup: Setup) -> Finding:
         return passed(f"{about}.", ratio)
     scores = asked.scores.float()
     return Finding(
-        "fail", f"{about}; a network that knows nothing yet is to be as good as a guess (at most {limit:.2f} times).", ratio,
-        "network.output_at_start", "Start the last layer with small weights (deviation 0.01) and a bias of 0; do not scale "
+        "fail", f"{about}; a network that knows nothing yet is to be as good as a guess (at most {limit:.2f} "
+        "times).", ratio,
+        "network.output_at_start", "Start the last layer with small weights (deviation 0.01) and a bias of 0; do not "
+        "scale "
         "its output.", (f"outputs from {float(scores.min()):.3g} to {float(scores.max()):.3g}, deviation "
                         f"{float(scores.std()):.3g}", f"last layer: {_last(setup)}"),
     )  # fmt: skip
@@ -145,10 +156,12 @@ CHECKS = (
         subject="network",
         causes={"network.variance": "Start weights by the rule of the activation, or put a norm behind each layer."},
         symptom="The loss stays where it began, or is NaN within a few steps.",
-        measure="The deviation between samples of each layer's output, divided by that of the first layer; layers that a norm "
+        measure="The deviation between samples of each layer's output, divided by that of the first layer; layers "
+        "that a norm "
         "reads are left out.",
         threshold=f"Below {VANISHED:g} or above {EXPLODED:g} fails.",
-        origin="Glorot and Bengio 2010, section 4.2; He et al. 2015 (arXiv:1502.01852), section 2.2. PyTorch's default start "
+        origin="Glorot and Bengio 2010, section 4.2; He et al. 2015 (arXiv:1502.01852), section 2.2. PyTorch's "
+        "default start "
         "loses a factor of 2.4 a layer, and plain networks of ten such layers still learn.",
         look=look_variance,
         is_quick=True,
@@ -159,7 +172,8 @@ CHECKS = (
         causes={"network.dead_units": "No ReLU behind the last layer; biases that start at 0; normalised pictures."},
         symptom="The network learns slowly and no better with more channels.",
         measure="The share of a layer's units that are 0 for every sample and position of the first batches.",
-        threshold=f"From {DEAD_FAIL:.0%} of a layer it fails, from {DEAD_WARN:.0%} it warns; a ReLU on class scores fails.",
+        threshold=f"From {DEAD_FAIL:.0%} of a layer it fails, from {DEAD_WARN:.0%} it warns; a ReLU on class scores "
+        "fails.",
         origin="Healthy runs without norms had up to half of a layer dead on 64 samples.",
         look=look_dead_units,
         is_quick=True,
@@ -169,7 +183,8 @@ CHECKS = (
         subject="network",
         causes={"network.saturated": "Normalise the pictures and start weights by Xavier's rule."},
         symptom="The loss falls very slowly from the start.",
-        measure="The share of the values of each sigmoid and tanh where its slope is under a hundredth of the steepest.",
+        measure="The share of the values of each sigmoid and tanh where its slope is under a hundredth of the "
+        "steepest.",
         threshold=f"From {FLAT_FAIL:.0%} it fails, from {FLAT_WARN:.0%} it warns.",
         origin="Glorot and Bengio 2010, section 3; the share is from healthy runs.",
         look=look_saturated,
@@ -182,7 +197,8 @@ CHECKS = (
         symptom="The first steps are spent on unlearning: the loss falls steeply from a value far above log C.",
         measure="The loss of the first batch, divided by the loss of equal scores for all classes.",
         threshold="It fails above 1 + 3 / log C for many classes, and above 1 + 1.5 / log C for few.",
-        origin="Arithmetic: scores of deviation s add about s^2 / 2 to the loss; He's rule gives s up to 1.4, which adds 1.",
+        origin="Arithmetic: scores of deviation s add about s^2 / 2 to the loss; He's rule gives s up to 1.4, which "
+        "adds 1.",
         look=look_output_at_start,
         is_quick=True,
     ),

@@ -46,7 +46,7 @@ class Asked(NamedTuple):
         value = float("inf")
         with foreign_code(), torch.no_grad():
             value = float(self.tensor(scores, targets))
-        return value if value == value else float("inf")  # noqa: PLR0124, NaN
+        return value if value == value else float("inf")
 
     @property
     def num_classes(self) -> int:
@@ -137,7 +137,7 @@ def is_ignored(asked: Asked) -> Tensor:
 
 
 def one_hot(asked: Asked, targets: Tensor | None = None) -> Tensor:
-    """The probabilities of a perfect prediction in the form of the scores; 1 for class 0 where the target is ignored."""
+    """The probabilities of a perfect prediction in the form of the scores; class 0 where the target is ignored."""
     classes = (asked.targets if targets is None else targets).long()
     inside = classes.clamp(0, asked.num_classes - 1)
     inside = torch.where(classes == inside, inside, torch.zeros_like(inside))

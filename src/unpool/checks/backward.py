@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
 SAMPLES = 8
-_Leaf = torch._C._functions.AccumulateGrad
 
 
 class Backward(NamedTuple):
@@ -35,7 +34,7 @@ class Backward(NamedTuple):
 
 def go_back(setup: "Setup") -> Backward:
     """Computes the loss, of outputs their mean square where there is none, and its gradients."""
-    names = {weight: name for name, weight in setup.model.named_parameters()}
+    names: dict[Tensor, str] = {weight: name for name, weight in setup.model.named_parameters()}
     batch = picked(setup.train.batches(1)[0], slice(0, SAMPLES))
     with setup.trying(training=True), foreign_code() as failure:
         setup.model.zero_grad(set_to_none=True)
@@ -58,19 +57,21 @@ def _mean_square(outputs: Any) -> Tensor:
 
 def _others(setup: "Setup") -> set[Tensor]:
     """Parameters that are known from elsewhere: of the loss and of the optimiser."""
-    known = set(setup.loss.parameters()) if isinstance(setup.loss, nn.Module) else set()
+    known: set[Tensor] = set(setup.loss.parameters()) if isinstance(setup.loss, nn.Module) else set()
     groups = [] if setup.optimizer is None else setup.optimizer.param_groups
     return known | {weight for group in groups for weight in group["params"]}
 
 
 def _leaves(total: Tensor) -> Iterator[Tensor]:
     """The tensors without a history from which a result was computed and that need a gradient."""
-    waiting, seen = [total.grad_fn], set()
+    core: Any = torch._C  # its parts have no types
+    waiting: list[Any] = [total.grad_fn]
+    seen: set[Any] = set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if isinstance(node, _Leaf):
+        if isinstance(node, core._functions.AccumulateGrad):
             yield node.variable
         waiting += [following for following, _ in node.next_functions]

@@ -28,7 +28,8 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
     if unread:
         return Finding(
             "fail", f"The first batch of {source.name} cannot be read: {unread}", cause="data.unreadable",
-            cure="Read one sample of the data set by hand and mend what it raises.", evidence=(f"{source.name}, batch 0",),
+            cure="Read one sample of the data set by hand and mend what it raises.", evidence=(f"{source.name}, "
+            "batch 0",),
         )  # fmt: skip
     seen = _Seen(source.name, batch)
     with setup.trying(training=training), torch.no_grad(), foreign_code() as failure:
@@ -68,7 +69,10 @@ def _finite(seen: _Seen) -> Finding:
     elif not all(bool(value.isfinite().all()) for value in _floats(seen.outputs)):
         cause, cure = "network.variance", "Start from smaller weights, such as He's, and normalise the pictures."
     else:
-        cause, cure = "loss.wrong_way", "The loss takes a logarithm or root of 0 or below: use the form that takes logits."
+        cause, cure = (
+            "loss.wrong_way",
+            "The loss takes a logarithm or root of 0 or below: use the form that takes logits.",
+        )
     return Finding(
         "fail", f"The first batch of {seen.name} gives outputs or a loss that are not finite: the loss is {seen.loss}.",
         seen.loss, cause, cure, seen.shapes,
@@ -111,7 +115,7 @@ def _of_range(setup: Setup, seen: _Seen) -> str:
 
 
 def _of_shapes(setup: Setup, seen: _Seen) -> str:
-    """Shapes that differ between outputs and targets: axes mixed, masks of another size, or the wrong kind of target."""
+    """Shapes of outputs and targets differ: axes mixed, masks of another size, or a wrong kind of target."""
     inputs, targets, scores = split(seen.batch)[0], targets_of(seen.batch), scores_of(seen.outputs)
     if not isinstance(inputs, Tensor) or targets is None or scores is None:
         return "network.output_size"
@@ -128,15 +132,18 @@ _RULES = (
     _Rule(r"between 0 and 1", "network.double_softmax",
           "The loss takes probabilities and the network returns scores: use the loss that takes logits."),
     _Rule(r"more than 1 (value|spatial)", "norm.small_batch",
-          "Batch norm has a single value of a channel to average: use batches of 8 or more and drop_last, or group norm."),
+          "Batch norm has a single value of a channel to average: use batches of 8 or more and drop_last, or group "
+          "norm."),
     _Rule(r"out of bounds|out of range|index \d+ is out|class values must be|Class values must be", "data.label_range",
-          "Number the classes 0, 1, 2 up to the number of outputs less one; name the ignored label to the loss.", _of_range),
+          "Number the classes 0, 1, 2 up to the number of outputs less one; name the ignored label to the "
+          "loss.", _of_range),
     _Rule(r"scalar type|expected floating point|not implemented for|expected.*dtype|must be the same dtype|"
           r"expected object of|result type|must be Tensor|0D or 1D target|multi-target|"
           r"can't be cast|unsupported operand|has no attribute", "data.label_kind",
           "Give the loss the targets that it takes: whole numbers (int64) for cross-entropy, numbers (float32) else."),
     _Rule(r"size|shape|dimension", "network.output_size",
-          "Make outputs and targets of one shape: as many outputs as classes, maps of the size of the masks.", _of_shapes),
+          "Make outputs and targets of one shape: as many outputs as classes, maps of the size of the "
+          "masks.", _of_shapes),
 )  # fmt: skip
 
 
@@ -155,7 +162,10 @@ def _of_loss(setup: Setup, seen: _Seen, text: str) -> tuple[str, str]:
         if re.search(rule.pattern, text, re.IGNORECASE):
             cause = rule.cause if rule.cause_of is None else rule.cause_of(setup, seen)
             return cause, rule.cure
-    return "data.label_kind", "Call the loss by hand with outputs and targets of the shapes above and mend what it raises."
+    return (
+        "data.label_kind",
+        "Call the loss by hand with outputs and targets of the shapes above and mend what it raises.",
+    )
 
 
 def _of_network(seen: _Seen, text: str) -> tuple[str, str]:
@@ -163,11 +173,15 @@ def _of_network(seen: _Seen, text: str) -> tuple[str, str]:
     if re.search(r"more than 1 (value|spatial)", text):
         return _RULES[1].cause, _RULES[1].cure
     if isinstance(inputs, Tensor) and not inputs.is_floating_point():
-        return "data.value_range", "The pictures are whole numbers: turn them into float32 from 0 to 1 and normalise them."
+        return (
+            "data.value_range",
+            "The pictures are whole numbers: turn them into float32 from 0 to 1 and normalise them.",
+        )
     if isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[-1] in (1, 3, 4) and "channels" in text:
         return "data.channel_order", "The channels are the last axis: put them second, as image.permute(2, 0, 1) does."
     return "network.output_size", (
-        "Print the shapes at the layer named in the error; a linear layer behind the maps needs channels x height x width "
+        "Print the shapes at the layer named in the error; a linear layer behind the maps needs channels x height x "
+        "width "
         "inputs for this size of picture."
     )
 

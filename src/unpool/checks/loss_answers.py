@@ -32,11 +32,16 @@ def look_answers(setup: Setup) -> Finding:
     ends = [_settled(setup, batch, outputs, start) for start in starts]
     apart = float((ends[0] - ends[1]).norm() / (starts[0] - starts[1]).norm())
     costs = [_cost(setup, batch, outputs, one) for one in (starts[0], ends[0])]
-    about = f"Answers that follow the gradient of the loss from two starts end {apart:.2f} times as far apart ({costs[0]:.3g} to {costs[1]:.3g})"
+    about = (
+        f"Answers that follow the gradient of the loss from two starts end {apart:.2f} times as far apart "
+        f"({costs[0]:.3g} to {costs[1]:.3g})"
+    )
     if apart > APART:
         return Finding(
-            "fail", f"{about}: the targets do not determine the answer that the loss likes best.", apart, "loss.wrong_way",
-            "Check the sign of the loss: 1 - overlap is a loss, the overlap is none.", (f"outputs {tuple(scores.shape)}",),
+            "fail", f"{about}: the targets do not determine the answer that the loss likes best.", apart,
+            "loss.wrong_way",
+            "Check the sign of the loss: 1 - overlap is a loss, the overlap is none.", ("outputs "
+            f"{tuple(scores.shape)}",),
         )  # fmt: skip
     return _by_metric(setup, batch, outputs, starts[0], ends[0]) or passed(f"{about}.", apart)
 
@@ -67,7 +72,11 @@ def _cost(setup: Setup, batch: Batch, outputs: object, answer: Tensor) -> float:
 def _by_metric(setup: Setup, batch: Batch, outputs: object, start: Tensor, end: Tensor) -> Finding | None:
     """Whether the metric likes other answers better than those that the loss likes best: answers are read otherwise."""
     scores: dict[str, float] = {}
-    near = {f"{name} {factor:g} times": _scaled(end, columns, factor) for name, columns in (("shift", slice(0, 2)), ("size", slice(2, 4))) for factor in (0.5, 0.8, 1.25, 2.0)}
+    near = {
+        f"{name} {factor:g} times": _scaled(end, columns, factor)
+        for name, columns in (("shift", slice(0, 2)), ("size", slice(2, 4)))
+        for factor in (0.5, 0.8, 1.25, 2.0)
+    }
     with foreign_code() as failure:
         for name, answer in {"start": start, "end": end, **near}.items():
             scores[name] = _metric(setup, batch, with_scores(outputs, answer))
@@ -81,7 +90,8 @@ def _by_metric(setup: Setup, batch: Batch, outputs: object, start: Tensor, end: 
     return Finding(
         "fail", f"The answers that the loss likes best have a score of {scores['end']:.3f}; with their {best} it is "
         f"{scores[best]:.3f}: what the loss encodes is decoded otherwise.", more, "loss.box_encoding",
-        "Encode the reference boxes and decode them again: the result must be the boxes. Check the logarithm of sizes, middles "
+        "Encode the reference boxes and decode them again: the result must be the boxes. Check the logarithm of "
+        "sizes, middles "
         "against corners, and the order of columns.", (f"score {scores['start']:.3f} at the start",),
     )  # fmt: skip
 
@@ -114,9 +124,11 @@ CHECKS = (
             "loss.wrong_way": "Check the sign of the loss.",
         },
         symptom="The loss falls to almost 0 and the boxes are beside the things, or of another size.",
-        measure=f"The answers of a batch follow the gradient of the loss for {STEPS} steps from two starts; then the metric "
+        measure=f"The answers of a batch follow the gradient of the loss for {STEPS} steps from two starts; then the "
+        "metric "
         "scores them, and the same with other shifts and sizes.",
-        threshold=f"It fails where the two end more than {APART:g} times as far apart as they began, or where another shift or size "
+        threshold=f"It fails where the two end more than {APART:g} times as far apart as they began, or where "
+        "another shift or size "
         f"scores better by {BETTER:.0%} of the gain.",
         origin="Exact but for the search; healthy losses of boxes drew answers together to less than a tenth.",
         look=look_answers,

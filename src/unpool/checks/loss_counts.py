@@ -27,14 +27,17 @@ def look_ignored(setup: Setup) -> Finding:
     if abs(first - second) > 1e-6 * max(abs(first), 1e-12):
         return Finding(
             "fail", f"{about}, and other answers there change the loss from {first:.5g} to {second:.5g}.", share,
-            "loss.ignored_counted", "Leave them out: ignore_index of cross_entropy, or multiply by a mask and divide by its sum.",
+            "loss.ignored_counted", "Leave them out: ignore_index of cross_entropy, or multiply by a mask and divide "
+            "by its sum.",
             (f"targets {tuple(asked.targets.shape)}",),
         )  # fmt: skip
     divided = _divided_by_all(asked, ignored)
     if divided is not None:
         return Finding(
-            "warn", f"{about}: they cost nothing, but the loss is divided by their number too (a guess costs {divided:.2f} of what "
-            "it would cost without them).", divided, "loss.ignored_counted", "Divide the sum by the number of targets that "
+            "warn", f"{about}: they cost nothing, but the loss is divided by their number too (a guess costs "
+            f"{divided:.2f} of what "
+            "it would cost without them).", divided, "loss.ignored_counted", "Divide the sum by the number of "
+            "targets that "
             "count.",
         )  # fmt: skip
     return passed(f"{about}, and answers there do not change the loss.", share)
@@ -61,11 +64,19 @@ def _ignored_positions(asked: Asked) -> Tensor | None:
         return _is_padding(targets)[..., None]
     if asked.setup.target_form == "tokens" and asked.scores.ndim == 3 and asked.scores.shape[1] == targets.shape[1] - 1:
         return _is_padding(targets)[:, 1:, None]  # the words that follow
-    if targets.ndim == 3 and targets.shape[-1] == 3 and bool(torch.isin(targets[..., 2], torch.tensor([0.0, 1.0, 2.0])).all()):
+    if (
+        targets.ndim == 3
+        and targets.shape[-1] == 3
+        and bool(torch.isin(targets[..., 2], torch.tensor([0.0, 1.0, 2.0])).all())
+    ):
         hidden = targets[..., 2] == 0
         if asked.scores.shape[:2] == hidden.shape:
             return hidden.reshape(*hidden.shape, *(1,) * (asked.scores.ndim - 2))
-    if targets.numel() == asked.scores.numel() and bool((targets < 0).any()) and asked.setup.target_form in ("flags", "class map"):
+    if (
+        targets.numel() == asked.scores.numel()
+        and bool((targets < 0).any())
+        and asked.setup.target_form in ("flags", "class map")
+    ):
         return (targets < 0).reshape(asked.scores.shape)
     if targets.numel() == asked.scores.numel() and asked.setup.target_form == "class map":
         return (targets == 255).reshape(asked.scores.shape)
@@ -124,13 +135,15 @@ def look_class_weights(setup: Setup) -> Finding:
         return passed(f"{about}.", correlation)
     names = list(setup.classes) or [str(i) for i in range(len(known))]
     shown = [name for name, is_known in zip(names, known.tolist(), strict=False) if is_known]
+    shares, sizes = (frequency / frequency.sum()).tolist(), (weights / weights.mean()).tolist()
     what = "the weights stand in another order than the classes" if is_disordered else "frequent classes weigh most"
     return Finding(
-        "fail", f"{about}: {what}.", correlation, "loss.weights_inverted", "Weigh each class by 1 / its frequency, in the order "
+        "fail", f"{about}: {what}.", correlation, "loss.weights_inverted", "Weigh each class by 1 / its frequency, "
+        "in the order "
         "of the labels; pos_weight is the number of negatives over that of positives.",
         tuple(
             f"class {name}: {share:.1%} of the targets, weight {weight:.3g}"
-            for name, share, weight in zip(shown, (frequency / frequency.sum()).tolist(), (weights / weights.mean()).tolist(), strict=False)
+            for name, share, weight in zip(shown, shares, sizes, strict=False)
         )[:12],
     )  # fmt: skip
 
@@ -195,8 +208,10 @@ CHECKS = (
         subject="loss",
         causes={"loss.weights_inverted": "Weigh each class by 1 / its frequency, in the order of the labels."},
         symptom="Rare classes are never predicted, less even than without weights.",
-        measure="The gradient of equal scores for one sample of each class, against the frequencies of the first batches.",
-        threshold=f"A correlation of the logarithms above {OPPOSED:g} fails; above {DISORDERED:g} where the same weights in another "
+        measure="The gradient of equal scores for one sample of each class, against the frequencies of the first "
+        "batches.",
+        threshold=f"A correlation of the logarithms above {OPPOSED:g} fails; above {DISORDERED:g} where the same "
+        "weights in another "
         f"order would reach {INVERSE:g}.",
         origin="Weights of 1 / frequency have correlation -1; weights of their shares +1.",
         look=look_class_weights,

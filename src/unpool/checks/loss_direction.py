@@ -32,31 +32,32 @@ def _of_softmax(asked: Asked) -> Finding:
     if are_probabilities(asked):
         if not has_softmax:
             return passed("The network returns probabilities, and the loss applies no softmax to them.")
+        perfect = asked.targets.to(asked.scores) if asked.kind == "yes or no" else one_hot(asked)
         return Finding(
-            "fail", "The network returns probabilities (each sample adds up to 1) and the loss applies a second softmax: the "
-            "loss cannot fall below "
-            f"{asked.loss(one_hot(asked)) if asked.kind != 'yes or no' else asked.loss(asked.targets.to(asked.scores)):.3g} and "
-            "gradients are small.", None, "network.double_softmax", "Remove the softmax from the network; apply it to "
-            "predictions only.", (f"loss: adding 1 to all scores of a sample changes nothing", _last_activation(asked)),
+            "fail", "The network returns probabilities (each sample adds up to 1) and the loss applies a second "
+            f"softmax: perfect answers still cost {asked.loss(perfect):.3g}, and gradients are small.", None,
+            "network.double_softmax", "Remove the softmax from the network; apply it to predictions only.",
+            ("loss: adding 1 to all scores of a sample changes nothing", _range_of(asked)),
         )  # fmt: skip
     if has_softmax:
         return passed("The network returns scores and the loss applies the softmax.")
     if not are_log_probabilities(asked) and _is_linear(asked):
         return Finding(
-            "fail", "The network returns raw scores and the loss takes logarithms of probabilities: it falls without end as the "
+            "fail", "The network returns raw scores and the loss takes logarithms of probabilities: it falls without "
+            "end as the "
             "scores grow, whatever is predicted.", None, "network.double_softmax",
             "Use cross_entropy, or log_softmax before nll_loss.", ("loss: adding 1 to all scores lowers it by 1",),
         )  # fmt: skip
     return passed("The loss takes the form of scores that the network returns.")
 
 
-def _last_activation(asked: Asked) -> str:
+def _range_of(asked: Asked) -> str:
     scores = asked.scores.float()
     return f"outputs from {float(scores.min()):.3g} to {float(scores.max()):.3g}"
 
 
 def _has_softmax(asked: Asked) -> bool:
-    """Whether the loss does not change where a number is added to all scores of a sample, but changes with the scores."""
+    """Whether adding a number to all scores of a sample leaves the loss, which changes with single scores."""
     if asked.scores.ndim < 2:
         return False
     scores = drawn_scores(asked)
@@ -75,21 +76,30 @@ def _is_linear(asked: Asked) -> bool:
 def _of_sigmoid(asked: Asked) -> Finding:
     targets = asked.targets.reshape(asked.scores.shape).to(asked.scores.dtype)
     is_squashed = any(one.is_output and one.function == "sigmoid" for one in asked.setup.first_pass.units)
-    sure, as_probability, guess = (asked.loss(one) for one in (SURE * (2 * targets - 1), targets, torch.zeros_like(targets)))
+    sure, as_probability, guess = (
+        asked.loss(one) for one in (SURE * (2 * targets - 1), targets, torch.zeros_like(targets))
+    )
     has_sigmoid = sure < 0.05 * guess and as_probability > 0.2 * guess
     if is_squashed and has_sigmoid:
         return Finding(
-            "fail", f"The network ends with a sigmoid and the loss applies a second one: perfect probabilities still cost "
+            "fail", "The network ends with a sigmoid and the loss applies a second one: perfect probabilities still "
+            "cost "
             f"{as_probability:.3g}, perfect scores {sure:.3g}.", as_probability, "network.double_softmax",
             "Remove the sigmoid from the network, or use the loss for probabilities (BCELoss).",
-            (_last_activation(asked),),
+            (_range_of(asked),),
         )  # fmt: skip
     takes_probability = as_probability < 0.05 * asked.loss(torch.full_like(targets, 0.5))
-    if not is_squashed and not has_sigmoid and takes_probability and bool((asked.scores < 0).any()) and _is_log(asked, targets):
+    if (
+        not is_squashed
+        and not has_sigmoid
+        and takes_probability
+        and bool((asked.scores < 0).any())
+        and _is_log(asked, targets)
+    ):
         return Finding(
             "fail", "The loss takes probabilities and the network returns scores, some below 0.", as_probability,
             "network.double_softmax", "Use the loss that takes logits (BCEWithLogitsLoss), or end with a sigmoid.",
-            (_last_activation(asked),),
+            (_range_of(asked),),
         )  # fmt: skip
     return passed("The loss takes the form of scores that the network returns.", as_probability)
 
@@ -115,7 +125,8 @@ def look_direction(setup: Setup) -> Finding:
     drawn = _in_form(asked, drawn_scores(asked))
     if asked.loss(drawn) == asked.loss(drawn, other) and not bool((other == asked.targets).all()):
         return Finding(
-            "fail", f"The loss is the same for other targets: {asked.loss(drawn):.4g} in both cases.", 0.0, "loss.not_of_targets",
+            "fail", f"The loss is the same for other targets: {asked.loss(drawn):.4g} in both "
+            "cases.", 0.0, "loss.not_of_targets",
             "Look in the loss for a name that is used twice, for a detached or overwritten variable.", (about,),
         )  # fmt: skip
     if good == bad == asked.loss(drawn):
@@ -125,12 +136,14 @@ def look_direction(setup: Setup) -> Finding:
         )  # fmt: skip
     if good > bad:
         return Finding(
-            "fail", f"{about}: it falls as answers get worse.", good - bad, "loss.wrong_way", "Check its sign (1 - similarity, "
+            "fail", f"{about}: it falls as answers get worse.", good - bad, "loss.wrong_way", "Check its sign (1 - "
+            "similarity, "
             "minus the log-likelihood) and the order of its arguments: loss(outputs, targets).", (about,),
         )  # fmt: skip
     if asked.kind in ("one of", "words") and are_probabilities(asked) and _is_linear_in_probability(asked):
         return Finding(
-            "fail", f"{about}: the loss is minus the probability itself, without its logarithm.", good, "loss.wrong_way",
+            "fail", f"{about}: the loss is minus the probability itself, without its logarithm.", good,
+            "loss.wrong_way",
             "Return log_softmax for nll_loss, or scores for cross_entropy.", (about,),
         )  # fmt: skip
     return passed(f"{about}.", good)
@@ -147,7 +160,11 @@ def _answers(asked: Asked) -> tuple[Tensor, Tensor, Tensor]:
         shown = targets * 0.98 + 0.01 if is_squashed else SURE * (2 * targets - 1)
         return shown, (1 - shown if is_squashed else -shown), 1 - asked.targets
     spread = targets.float().std().clamp_min(1e-6).to(targets.dtype)
-    return targets, targets + spread * drawn_scores(asked), asked.targets.flip(0).roll(1, -1) + spread.to(asked.targets.dtype) / 3
+    return (
+        targets,
+        targets + spread * drawn_scores(asked),
+        asked.targets.flip(0).roll(1, -1) + spread.to(asked.targets.dtype) / 3,
+    )
 
 
 def _in_form(asked: Asked, logits: Tensor) -> Tensor:
@@ -178,14 +195,17 @@ def look_kind(setup: Setup) -> Finding:
         several = float((asked.targets.sum(1) > 1).float().mean())
         if several > 0 and _has_softmax(asked):
             return Finding(
-                "fail", f"{several:.0%} of the samples have several labels and the loss takes one class of all (its softmax "
+                "fail", f"{several:.0%} of the samples have several labels and the loss takes one class of all (its "
+                "softmax "
                 "makes labels compete).", several, "loss.wrong_kind", "Use binary cross-entropy for each label "
                 "(BCEWithLogitsLoss).", (f"targets {tuple(asked.targets.shape)}",),
             )  # fmt: skip
     if asked.kind == "one of" and not are_probabilities(asked):
         sizes = [asked.loss(size * one_hot(asked)) for size in (1.0, 3.0, 9.0)]
         if sizes[0] < sizes[1] < sizes[2] < float("inf") and not _has_softmax(asked):
-            return _numbers_for_classes(asked, f"perfect scores of 1, 3 and 9 cost {sizes[0]:.3g}, {sizes[1]:.3g}, {sizes[2]:.3g}")
+            return _numbers_for_classes(
+                asked, f"perfect scores of 1, 3 and 9 cost {sizes[0]:.3g}, {sizes[1]:.3g}, {sizes[2]:.3g}"
+            )
     return _of_numbers(setup, asked)
 
 
@@ -219,7 +239,8 @@ CHECKS = (
         subject="loss",
         causes={"network.double_softmax": "The network returns scores, and the loss applies the softmax or sigmoid."},
         symptom="The loss falls slowly and stays far from 0, or falls without end.",
-        measure="Whether outputs are probabilities; whether the loss changes where 3 is added to all scores of a sample.",
+        measure="Whether outputs are probabilities; whether the loss changes where 3 is added to all scores of a "
+        "sample.",
         threshold="Exact: probabilities for a loss with a softmax, or raw scores for one without, fail.",
         origin="Softmax does not change where a constant is added to all scores.",
         look=look_softmax,
@@ -244,7 +265,8 @@ CHECKS = (
         subject="loss",
         causes={"loss.wrong_kind": "Cross-entropy for one class of several, binary cross-entropy for several labels."},
         symptom="The network learns slowly, or mixes classes whose numbers are neighbours.",
-        measure="The loss of perfect scores that grow; the samples with several labels under a softmax; the cost of a class "
+        measure="The loss of perfect scores that grow; the samples with several labels under a softmax; the cost of "
+        "a class "
         "number that is off by 1 and by 2.",
         threshold="A cost that grows with the right score, or with the distance between class numbers, fails.",
         origin="Exact: numbers of classes have no distance.",

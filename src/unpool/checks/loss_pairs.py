@@ -23,7 +23,11 @@ def look_pairs(setup: Setup) -> Finding:
         return not_applicable("give loss= and outputs and targets that are tensors")
     if asked.scores.ndim == 3 and asked.scores.shape[1] == 2 and asked.targets.ndim == 1 and _are_two(asked.targets):
         return _of_pairs(setup, asked)
-    return _of_groups(asked) if setup.target_form == "vector" else not_applicable("the outputs are no vectors of pairs or groups")
+    return (
+        _of_groups(asked)
+        if setup.target_form == "vector"
+        else not_applicable("the outputs are no vectors of pairs or groups")
+    )
 
 
 def _are_vectors(values: list[object]) -> bool:
@@ -71,13 +75,16 @@ def _judged(right: float, wrong: float, same: float, now: float) -> Finding:
         what = "it is the same whatever the vectors are" if right == wrong else "it draws different things together"
         return Finding(
             "fail", f"{about}: {what}; the first outputs have {now:.3g}.", right - wrong, "loss.pair_convention",
-            "Check which label means the same, the order of anchor, positive and negative, and the sign and size of the margin "
+            "Check which label means the same, the order of anchor, positive and negative, and the sign and size of "
+            "the margin "
             "(vectors of length 1 are at most 2 apart).", (about,),
         )  # fmt: skip
     if same <= right:
         return Finding(
-            "fail", f"{about}: vectors that are all equal cost no more than right ones, so that the network may give one answer "
-            "for everything.", same - right, "loss.pair_convention", "Use a margin above 0: max(0, d_same - d_other + margin).",
+            "fail", f"{about}: vectors that are all equal cost no more than right ones, so that the network may give "
+            "one answer "
+            "for everything.", same - right, "loss.pair_convention", "Use a margin above 0: max(0, d_same - d_other "
+            "+ margin).",
             (about,),
         )  # fmt: skip
     return passed(f"{about}.", right)
@@ -95,7 +102,10 @@ def _of_pairs(setup: Setup, asked: Asked) -> Finding:
     low_same = torch.where(is_high, apart, together).to(asked.scores)
     costs = asked.loss(high_same), asked.loss(low_same)
     takes_high = costs[0] < costs[1]
-    about = f"The loss brings pairs with label {float(values[1 if takes_high else 0]):g} together ({min(costs):.3g} against {max(costs):.3g})"
+    about = (
+        f"The loss brings pairs with label {float(values[1 if takes_high else 0]):g} together ({min(costs):.3g} "
+        f"against {max(costs):.3g})"
+    )
     if costs[0] == costs[1]:
         return Finding("fail", f"The loss is {costs[0]:.3g} whichever pairs are near.", 0.0, "loss.pair_convention",
                        "Check the margin and the use of the labels in the loss.", (about,))  # fmt: skip
@@ -103,12 +113,16 @@ def _of_pairs(setup: Setup, asked: Asked) -> Finding:
     if nearer is None:
         return passed(f"{about}; the pictures do not say which pairs are the same.")
     z, high_is_nearer = nearer
-    about += f"; pictures of pairs with label {float(values[1 if high_is_nearer else 0]):g} are nearer by {z:.1f} standard errors"
+    about += (
+        f"; pictures of pairs with label {float(values[1 if high_is_nearer else 0]):g} are nearer by {z:.1f} "
+        "standard errors"
+    )
     if takes_high == high_is_nearer:
         return passed(f"{about}.", z)
     return Finding(
         "fail", f"{about}: similar and different are exchanged.", z, "loss.pair_convention",
-        "Hadsell et al. 2006 write 0 for similar; if 1 means similar, the loss is y d^2 + (1 - y) max(0, margin - d)^2.", (about,),
+        "Hadsell et al. 2006 write 0 for similar; if 1 means similar, the loss is y d^2 + (1 - y) max(0, margin - "
+        "d)^2.", (about,),
     )  # fmt: skip
 
 
@@ -154,7 +168,9 @@ def _of_triplets(setup: Setup) -> Finding:
     far = -near
     batch = setup.moved(setup.first_pass.batch)
     with torch.no_grad():
-        right, wrong, same = (float(setup.loss_of(one, batch)) for one in ((near, near, far), (near, far, near), (near, near, near)))
+        right, wrong, same = (
+            float(setup.loss_of(one, batch)) for one in ((near, near, far), (near, far, near), (near, near, near))
+        )
     verdict = _judged(right, wrong, same, float(setup.loss_of(setup.first_pass.outputs, batch)))
     if verdict.verdict == "fail":
         return verdict
@@ -174,8 +190,10 @@ def _exchanged_pictures(setup: Setup) -> Finding | None:
     if len(all_) < 16 or z < SURE:
         return None
     return Finding(
-        "fail", f"Pictures called negative are nearer to their anchors than those called positive, by {z:.1f} standard errors.", z,
-        "loss.pair_convention", "Exchange positive and negative where the triplets are made.", ("order of the three inputs",),
+        "fail", f"Pictures called negative are nearer to their anchors than those called positive, by {z:.1f} "
+        "standard errors.", z,
+        "loss.pair_convention", "Exchange positive and negative where the triplets are made.", ("order of the three "
+        "inputs",),
     )  # fmt: skip
 
 
@@ -185,9 +203,11 @@ CHECKS = (
         subject="loss",
         causes={"loss.pair_convention": "Check which label means the same, the order of a triplet, and the margin."},
         symptom="All vectors become one, or the loss is 0 from the start, and retrieval stays at chance.",
-        measure="The loss of vectors that are right, of exchanged ones and of equal ones; of pairs also which label's pictures are "
+        measure="The loss of vectors that are right, of exchanged ones and of equal ones; of pairs also which "
+        "label's pictures are "
         "nearer to each other.",
-        threshold=f"It fails where right vectors cost as much as exchanged or equal ones, or where the pictures disagree by {SURE:g} "
+        threshold="It fails where right vectors cost as much as exchanged or equal ones, or where the pictures "
+        f"disagree by {SURE:g} "
         "standard errors.",
         origin="Exact but for the pictures; Hadsell et al. 2006, Schroff et al. 2015 (arXiv:1503.03832).",
         look=look_pairs,

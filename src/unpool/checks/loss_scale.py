@@ -42,8 +42,10 @@ def _of_constant(asked: Asked) -> list[Finding]:
     if perfect <= constant or asked.loss(targets + drawn_scores(asked)) < perfect:
         return []  # the second: a loss of the wrong sign, which has its check
     return [Finding(
-        "fail", f"{about}: a term that does not depend on the targets dwarfs the one that does.", perfect - constant, "loss.scale",
-        "Give that term a smaller weight, until perfect answers cost less than constant ones; check that it is a mean, as the "
+        "fail", f"{about}: a term that does not depend on the targets dwarfs the one that does.", perfect - constant,
+        "loss.scale",
+        "Give that term a smaller weight, until perfect answers cost less than constant ones; check that it is a "
+        "mean, as the "
         "error is.", (about,),
     )]  # fmt: skip
 
@@ -68,7 +70,8 @@ def _of_batch(asked: Asked) -> Finding:
     if ratio > 1.7 or large:
         what = "it grows with the number of samples" if ratio > 1.7 else "it is a sum, or has a large factor"
         return Finding(
-            "fail", f"{about}: {what}, and so do gradients, for a learning rate that is meant for a mean.", ratio, "loss.scale",
+            "fail", f"{about}: {what}, and so do gradients, for a learning rate that is meant for a "
+            "mean.", ratio, "loss.scale",
             "Take the mean over samples and positions (reduction='mean').", (f"loss {once:.4g} for {samples} samples",),
         )  # fmt: skip
     if times is not None and times > TIMES_WARN:
@@ -138,7 +141,11 @@ def look_target_scale(setup: Setup) -> Finding:
     """Compares the size of the numbers to be learned with 1 and with the network's first outputs."""
     batch = setup.moved(setup.first_pass.batch)
     targets, scores = targets_of(batch), scores_of(setup.first_pass.outputs)
-    if targets is None or scores is None or setup.target_form in ("class", "class map", "flags", "vector", "tokens", "things"):
+    if (
+        targets is None
+        or scores is None
+        or setup.target_form in ("class", "class map", "flags", "vector", "tokens", "things")
+    ):
         return not_applicable("the targets are no numbers to regress")
     numbers = _numbers(targets, scores, setup)
     if numbers is None:
@@ -153,8 +160,10 @@ def look_target_scale(setup: Setup) -> Finding:
     if not is_large and not is_small:
         return passed(f"{about}.", size)
     return Finding(
-        "fail" if size > LARGE_FAIL or is_small else "warn", f"{about}: the network must first grow {ratio:.2g} times.", size,
-        "loss.target_scale", "Normalise the targets: subtract their mean and divide by their deviation, or by the picture's "
+        "fail" if size > LARGE_FAIL or is_small else "warn", f"{about}: the network must first grow {ratio:.2g} "
+        "times.", size,
+        "loss.target_scale", "Normalise the targets: subtract their mean and divide by their deviation, or by the "
+        "picture's "
         "size, and undo it in predict.", (f"targets from {float(numbers.min()):.3g} to {float(numbers.max()):.3g}",),
     )  # fmt: skip
 
@@ -162,7 +171,11 @@ def look_target_scale(setup: Setup) -> Finding:
 def _numbers(targets: Tensor, scores: Tensor, setup: Setup) -> Tensor | None:
     """The targets as floats, of points without their visibility."""
     values = targets.float()
-    if scores.ndim == values.ndim == 3 and scores.shape[:2] == values.shape[:2] and values.shape[2] == scores.shape[2] + 1:
+    if (
+        scores.ndim == values.ndim == 3
+        and scores.shape[:2] == values.shape[:2]
+        and values.shape[2] == scores.shape[2] + 1
+    ):
         values = values[..., :-1][values[..., -1] > 0]
     elif values.numel() != scores.numel():
         return None
@@ -186,11 +199,15 @@ CHECKS = (
         subject="loss",
         causes={"loss.scale": "Take the mean over samples and positions; balance the terms."},
         symptom="Training is unstable or stands still, and changes with the batch size.",
-        measure="The loss of the first batch twice over once; the loss of equal scores over log C; the gradients of the terms; "
+        measure="The loss of the first batch twice over once; the loss of equal scores over log C; the gradients of "
+        "the terms; "
         "the loss of the targets themselves against that of their mean.",
-        threshold=f"A ratio above 1.7 or below 0.6 fails, a guess above {TIMES_FAIL:g} times log C, and a term whose gradient is "
-        f"{TERM_FAIL:g} times that of the others; {TIMES_WARN:g} and {TERM_WARN:g} warn; a mean that costs less than the targets fails.",
-        origin="Arithmetic: a mean does not change where each sample is counted twice, and cross-entropy of equal scores is log C.",
+        threshold=f"A ratio above 1.7 or below 0.6 fails, a guess above {TIMES_FAIL:g} times log C, and a term whose "
+        "gradient is "
+        f"{TERM_FAIL:g} times that of the others; {TIMES_WARN:g} and {TERM_WARN:g} warn; a mean that costs less than "
+        "the targets fails.",
+        origin="Arithmetic: a mean does not change where each sample is counted twice, and cross-entropy of equal "
+        "scores is log C.",
         look=look_scale,
         is_quick=True,
     ),
@@ -200,9 +217,11 @@ CHECKS = (
         causes={"loss.target_scale": "Normalise the targets and undo it in predict."},
         symptom="The loss is huge and falls for a long time, or is tiny from the start, and the answer is a constant.",
         measure="The root mean square of the targets and of the first outputs, and the loss of a constant answer.",
-        threshold=f"Above {LARGE_FAIL:g} and five times the outputs it fails, above {LARGE_WARN:g} it warns; below {SMALL:g} and "
+        threshold=f"Above {LARGE_FAIL:g} and five times the outputs it fails, above {LARGE_WARN:g} it warns; below "
+        f"{SMALL:g} and "
         "a tenth of the outputs it fails.",
-        origin="Initial weights give outputs of about 1; Toshev and Szegedy 2014, section 3.1, normalise joints for that reason.",
+        origin="Initial weights give outputs of about 1; Toshev and Szegedy 2014, section 3.1, normalise joints for "
+        "that reason.",
         look=look_target_scale,
         is_quick=True,
     ),

@@ -44,7 +44,9 @@ def look_shift(setup: Setup) -> Finding:
 def _words_of(batch: Batch) -> Tensor | None:
     """(B, T): the words that the network reads: a tensor of the inputs, else of the batch."""
     inputs = split(batch)[0]
-    values = list(batch.values()) if isinstance(batch, Mapping) else [*(inputs if isinstance(inputs, tuple | list) else ())]
+    values = (
+        list(batch.values()) if isinstance(batch, Mapping) else [*(inputs if isinstance(inputs, tuple | list) else ())]
+    )
     values += [] if isinstance(batch, Mapping) else [targets_of(batch)]
     whole = [one for one in values if isinstance(one, Tensor) and not one.is_floating_point() and one.ndim == 2]
     return whole[0] if whole else None
@@ -100,8 +102,10 @@ CHECKS = (
         name="words are learned from those before",
         subject="loss",
         causes={"loss.shifted_tokens": "Read words[:, :-1] and learn words[:, 1:], once."},
-        symptom="The loss is almost 0 after minutes and captions are one word again and again, or every second word is missing.",
-        measure="Which words the output at the third position depends on, by changing them, and which word the gradient of the loss "
+        symptom="The loss is almost 0 after minutes and captions are one word again and again, or every second word "
+        "is missing.",
+        measure="Which words the output at the third position depends on, by changing them, and which word the "
+        "gradient of the loss "
         "raises there.",
         threshold="It must be the word after the last one that is read.",
         origin="Exact.",

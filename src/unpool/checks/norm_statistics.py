@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
@@ -40,14 +40,20 @@ def look_evaluation_repeats(setup: Setup) -> Finding:
         with setup.trying(training=False), torch.no_grad():
             torch.manual_seed(seed)
             runs.append([one.float().clone() for one in tensors_of(setup.outputs(batch))])
-    changes = [float((a - b).abs().max() / a.abs().max().clamp_min(1e-12)) for a, b in zip(*runs, strict=False) if a.shape == b.shape and a.numel()]
+    changes = [
+        float((a - b).abs().max() / a.abs().max().clamp_min(1e-12))
+        for a, b in zip(*runs, strict=False)
+        if a.shape == b.shape and a.numel()
+    ]
     worst = max(changes, default=0.0)
     if worst <= 1e-5:
         return passed("In evaluation mode the same batch gives the same answer twice.", worst)
     dropped = [name for name, m in setup.model.named_modules() if "Dropout" in type(m).__name__]
     return Finding(
-        "fail", f"In evaluation mode the same batch gives answers that differ by {worst:.1%} of the largest: something is drawn "
-        "at random.", worst, "norm.dropout_in_eval", "Write F.dropout(x, p, training=self.training), or use nn.Dropout, and "
+        "fail", f"In evaluation mode the same batch gives answers that differ by {worst:.1%} of the largest: "
+        "something is drawn "
+        "at random.", worst, "norm.dropout_in_eval", "Write F.dropout(x, p, training=self.training), or use "
+        "nn.Dropout, and "
         "call no .train() inside of the network.", tuple(dropped[:6]) or (f"forward of {type(setup.model).__name__}",),
     )  # fmt: skip
 
@@ -58,7 +64,10 @@ def look_other_statistics(setup: Setup) -> Finding:
     frozen = {
         name: norm
         for name, norm in setup.model.named_modules()
-        if isinstance(norm, _BatchNorm) and not modes.get(name, True) and norm.running_mean is not None and not is_fresh(norm)
+        if isinstance(norm, _BatchNorm)
+        and not modes.get(name, True)
+        and norm.running_mean is not None
+        and not is_fresh(norm)
     }
     if not frozen:
         return not_applicable("no norm keeps the statistics of other data in training")
@@ -69,14 +78,17 @@ def look_other_statistics(setup: Setup) -> Finding:
     if not measured:
         return not_applicable("no frozen norm runs")
     name, (shift, ratio) = max(measured.items(), key=lambda item: max(item[1][0] / SHIFT_FAIL, item[1][1] / RATIO_FAIL))
-    about = f"The inputs of {name} lie {shift:.2f} deviations from its running mean and vary {ratio:.1f} times more or less"
+    about = (
+        f"The inputs of {name} lie {shift:.2f} deviations from its running mean and vary {ratio:.1f} times more or less"
+    )
     if shift < SHIFT_FAIL and ratio < RATIO_FAIL:
         return passed(f"{about}.", shift)
     return Finding(
         "fail", f"{about}: its statistics are of other data.", shift, "norm.other_statistics",
-        "Prepare pictures as those were that the weights learned from (value range, mean, deviation, channel order), or let "
+        "Prepare pictures as those were that the weights learned from (value range, mean, deviation, channel order), "
+        "or let "
         "the norms adapt in training mode.",
-        tuple(f"{one}: {values[0]:.2f} deviations, {values[1]:.1f} times" for one, values in list(measured.items())[:8]),
+        tuple(f"{one}: {a:.2f} deviations, {b:.1f} times" for one, (a, b) in list(measured.items())[:8]),
     )  # fmt: skip
 
 
@@ -106,13 +118,17 @@ def look_gap(setup: Setup) -> Finding:
     if rehearsal.by_mode is None or not rehearsal.records:
         return not_applicable("give loss= to compare it in both modes")
     training, evaluation = rehearsal.by_mode
-    about = f"After {len(rehearsal.records)} steps the same batch has loss {training:.3g} in training mode and {evaluation:.3g} in evaluation"
+    about = (
+        f"After {len(rehearsal.records)} steps the same batch has loss {training:.3g} in training mode and "
+        f"{evaluation:.3g} in evaluation"
+    )
     if evaluation <= GAP_FAIL * training or evaluation - training < GAP_LEAST * rehearsal.losses[0]:
         return passed(f"{about}.", evaluation / max(training, 1e-12))
     norms = [name for name, module in setup.model.named_modules() if isinstance(module, _BatchNorm)]
     return Finding(
         "fail", f"{about}: running statistics do not describe the batches.", evaluation / max(training, 1e-12),
-        "norm.train_eval_gap", "Set momentum to 0.1, draw batches from the whole set, use one norm for each kind of input, or "
+        "norm.train_eval_gap", "Set momentum to 0.1, draw batches from the whole set, use one norm for each kind of "
+        "input, or "
         "use group norm.", tuple(norms[:6]),
     )  # fmt: skip
 
@@ -126,9 +142,12 @@ CHECKS = (
             "norm.alike_batch": "Draw batches from the whole set, or use group norm.",
         },
         symptom="Training looks well and validation jumps about or stays at chance.",
-        measure="Samples of a batch; classes in each batch; the variance of 8 x 8 pictures inside of batches over that of all.",
-        threshold=f"Up to {SMALL_FAIL} samples fail, {SMALL_WARN} warn; batches of one class, or a variance below {ALIKE:g}, fail.",
-        origin="Wu and He 2018 (arXiv:1803.08494), figure 1: with 2 samples the error of ResNet-50 rises from 23.6 to 34.7 %.",
+        measure="Samples of a batch; classes in each batch; the variance of 8 x 8 pictures inside of batches over "
+        "that of all.",
+        threshold=f"Up to {SMALL_FAIL} samples fail, {SMALL_WARN} warn; batches of one class, or a variance below "
+        f"{ALIKE:g}, fail.",
+        origin="Wu and He 2018 (arXiv:1803.08494), figure 1: with 2 samples the error of ResNet-50 rises from 23.6 "
+        "to 34.7 %.",
         look=look_batch,
         is_quick=True,
     ),
@@ -152,7 +171,8 @@ CHECKS = (
         },
         symptom="The training loss falls and validation stays at chance, or jumps from epoch to epoch.",
         measure="The share of the first statistics that is left after all steps, (1 - momentum) ^ steps.",
-        threshold=f"More than {RESIDUAL_WARN:.0%} left warns, {RESIDUAL_FAIL:.0%} fails; a momentum above {FAST:g} fails.",
+        threshold=f"More than {RESIDUAL_WARN:.0%} left warns, {RESIDUAL_FAIL:.0%} fails; a momentum above {FAST:g} "
+        "fails.",
         origin="Arithmetic.",
         look=look_momentum,
         is_quick=True,
@@ -165,10 +185,12 @@ CHECKS = (
             "norm.other_statistics": "Load buffers with the weights.",
         },
         symptom="The result is that of a smaller network, or of one without norms.",
-        measure="The mode of each module in the step; frozen norms with the statistics of a new norm; frozen layers whose weights "
+        measure="The mode of each module in the step; frozen norms with the statistics of a new norm; frozen layers "
+        "whose weights "
         "fill PyTorch's range for new layers evenly.",
         threshold="Any fails.",
-        origin="Exact but for the weights: of an even distribution the fourth moment is 1.8, of trained weights 3 and more.",
+        origin="Exact but for the weights: of an even distribution the fourth moment is 1.8, of trained weights 3 "
+        "and more.",
         look=look_frozen,
         is_quick=True,
     ),
@@ -198,9 +220,11 @@ CHECKS = (
         subject="norm",
         causes={"norm.train_eval_gap": "Mend the momentum, the batches, or share no norm between kinds of input."},
         symptom="The training loss falls and validation stays at chance, also on training pictures.",
-        measure="The loss of one training batch in both modes, without dropout, after the first steps and 30 batches that let "
+        measure="The loss of one training batch in both modes, without dropout, after the first steps and 30 batches "
+        "that let "
         "the statistics settle.",
-        threshold=f"Evaluation's loss more than {GAP_FAIL:g} times training's, and {GAP_LEAST:.0%} of the first loss apart, fails.",
+        threshold=f"Evaluation's loss more than {GAP_FAIL:g} times training's, and {GAP_LEAST:.0%} of the first loss "
+        "apart, fails.",
         origin="Healthy runs stayed below 1.3 times.",
         look=look_gap,
     ),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.data import SequentialSampler
 
 from unpool.checks.answers import targets_of
-from unpool.checks.findings import Check, Finding, not_applicable, passed
+from unpool.checks.findings import Finding, not_applicable, passed
 from unpool.checks.rehearsal import take_step
 from unpool.checks.setup import Setup
 from unpool.checks.source import count
@@ -25,7 +26,6 @@ SMALL_FAIL, SMALL_WARN = 2, 3  # samples of a batch
 ALIKE = 0.5  # variance inside of batches over that of the set; of a shuffled set 1 but for a few percent
 RESIDUAL_FAIL, RESIDUAL_WARN = 0.5, 0.2  # share of the first statistics that is left at the end
 FAST = 0.5  # momentum from which the statistics are those of the last batch or two
-
 
 
 def look_batch(setup: Setup) -> list[Finding]:
@@ -53,12 +53,17 @@ def _adapting(setup: Setup) -> dict[str, int]:
 def _of_size(sizes: list[int], norms: dict[str, int]) -> Finding:
     usual = sorted(sizes)[len(sizes) // 2]
     fewest = min(norms, key=lambda name: norms[name])
-    about = f"{len(norms)} batch norms average over batches of {usual} samples, {fewest} over {norms[fewest]:,} values of a channel"
+    about = (
+        f"{len(norms)} batch norms average over batches of {usual} samples, {fewest} over {norms[fewest]:,} values "
+        "of a channel"
+    )
     if usual > SMALL_WARN:
         return passed(f"{about}.", usual)
     return Finding(
-        "fail" if usual <= SMALL_FAIL else "warn", f"{about}: the statistics are noise, and evaluation uses others.", usual,
-        "norm.small_batch", "Use group norm, or batches of 8 and more, or keep the norms of a trained network in evaluation "
+        "fail" if usual <= SMALL_FAIL else "warn", f"{about}: the statistics are noise, and evaluation uses "
+        "others.", usual,
+        "norm.small_batch", "Use group norm, or batches of 8 and more, or keep the norms of a trained network in "
+        "evaluation "
         "mode.", tuple(list(norms)[:8]),
     )  # fmt: skip
 
@@ -72,7 +77,8 @@ def _last_of_one(setup: Setup, sizes: list[int], norms: dict[str, int]) -> Findi
     if loader.batch_size is None or len(setup.train) % loader.batch_size != 1 or loader.batch_size == 1:
         return None
     return Finding(
-        "fail", f"The last batch has 1 sample of {len(setup.train):,} in batches of {usual}, and {single[0]} averages one value "
+        "fail", f"The last batch has 1 sample of {len(setup.train):,} in batches of {usual}, and {single[0]} "
+        "averages one value "
         "for each sample: the epoch ends with an error.", 1.0, "norm.small_batch", "Set drop_last=True in the loader.",
         tuple(single),
     )  # fmt: skip
@@ -81,9 +87,9 @@ def _last_of_one(setup: Setup, sizes: list[int], norms: dict[str, int]) -> Findi
 def _of_variety(setup: Setup) -> Finding | None:
     """Compares the variance of small pictures inside of batches with that over all of them."""
     loader = setup.train.loader
-    if loader is not None and isinstance(loader.sampler, SequentialSampler) and loader.batch_sampler is not None:
-        if type(loader.batch_sampler) is torch.utils.data.BatchSampler:
-            return None  # an order that is not shuffled is another cause
+    is_plain = loader is not None and type(loader.batch_sampler) is torch.utils.data.BatchSampler
+    if loader is not None and is_plain and isinstance(loader.sampler, SequentialSampler):
+        return None  # an order that is not shuffled is another cause
     batches = [batch for batch in setup.train.batches(16) if count(batch) > 1]
     if len(batches) < 6:
         return None
@@ -98,17 +104,23 @@ def _of_variety(setup: Setup) -> Finding | None:
         return None
     if not is_one_class and share >= ALIKE:
         return passed(f"{about}.", share)
-    why = f"{single} of {len(batches)} batches hold a single class of {len(all_classes)}" if is_one_class else "batches are alike"
+    why = (
+        f"{single} of {len(batches)} batches hold a single class of {len(all_classes)}"
+        if is_one_class
+        else "batches are alike"
+    )
     return Finding(
-        "fail", f"{about}; {why}: batch norm subtracts what tells one batch from another, and evaluation does not.", share,
-        "norm.alike_batch", "Draw batches from the whole set (shuffle=True, or a sampler that mixes classes and videos), or use "
+        "fail", f"{about}; {why}: batch norm subtracts what tells one batch from another, and evaluation does "
+        "not.", share,
+        "norm.alike_batch", "Draw batches from the whole set (shuffle=True, or a sampler that mixes classes and "
+        "videos), or use "
         "group norm.", (why,),
     )  # fmt: skip
 
 
 def _is_in_order(classes: list[int]) -> bool:
     """Whether the classes of successive batches follow each other as in a set that is not shuffled."""
-    changes = sum(a != b for a, b in zip(classes[:-1], classes[1:], strict=True))
+    changes = sum(a != b for a, b in pairwise(classes))
     return changes == len(set(classes)) - 1 and len(classes) > len(set(classes))
 
 
@@ -118,9 +130,8 @@ def _classes(batch: Any) -> Tensor | None:
 
 
 def _variance_share(batches: list[Any]) -> float:
-    small = [_thumbnails(batch) for batch in batches]
-    small = [one for one in small if one is not None and one.shape[1:] == small[0].shape[1:]]  # type: ignore[union-attr]
-    if len(small) < 2:
+    small = [one for batch in batches if (one := _thumbnails(batch)) is not None]
+    if len(small) < 2 or any(one.shape[1:] != small[0].shape[1:] for one in small):
         return 1.0
     inside = torch.stack([one.var(0).mean() for one in small]).mean()
     return float(inside / torch.cat(small).var(0).mean().clamp_min(1e-12))
@@ -147,9 +158,12 @@ def look_bias(setup: Setup) -> Finding:
     ]
     if not biased:
         return passed("No layer that a batch norm reads has a bias.", 0.0)
-    numbers = sum(dict(ran.layer.named_parameters())["bias"].numel() for ran in setup.first_pass.layers if ran.name in biased)
+    numbers = sum(
+        dict(ran.layer.named_parameters())["bias"].numel() for ran in setup.first_pass.layers if ran.name in biased
+    )
     return Finding(
-        "warn", f"{len(biased)} layers have a bias, {numbers:,} numbers in all, that the batch norm behind them subtracts "
+        "warn", f"{len(biased)} layers have a bias, {numbers:,} numbers in all, that the batch norm behind them "
+        "subtracts "
         f"again ({', '.join(biased[:3])}): it costs memory and learns nothing.", len(biased), "norm.bias_before",
         "Make these layers with bias=False.", tuple(biased[:12]),
     )  # fmt: skip
@@ -157,7 +171,9 @@ def look_bias(setup: Setup) -> Finding:
 
 def look_momentum(setup: Setup) -> list[Finding]:
     """Computes which share of the first statistics is left at the end of the run."""
-    norms = {n: m for n, (m, _) in setup.first_pass.norms.items() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+    norms = {
+        n: m for n, (m, _) in setup.first_pass.norms.items() if isinstance(m, _BatchNorm) and m.running_mean is not None
+    }
     moving = {name: norm.momentum for name, norm in norms.items() if norm.momentum is not None}
     if not moving:
         return [not_applicable("no batch norm has a momentum")]
@@ -165,7 +181,8 @@ def look_momentum(setup: Setup) -> list[Finding]:
     if fast:
         worst = moving[fast[0]]
         return [Finding(
-            "fail", f"{len(fast)} batch norms have momentum {worst:g}: a running statistic keeps {1 - worst:.2f} of what it was "
+            "fail", f"{len(fast)} batch norms have momentum {worst:g}: a running statistic keeps {1 - worst:.2f} of "
+            "what it was "
             "at each step, so that evaluation uses those of the last batch.", worst, "norm.train_eval_gap",
             "PyTorch's momentum is the share of the new batch: 0.1 here is 0.9 in Keras and papers.", tuple(fast[:8]),
         )]  # fmt: skip
@@ -176,12 +193,16 @@ def look_momentum(setup: Setup) -> list[Finding]:
     if steps is None:
         return [not_applicable("give epochs= and a loader, to tell how long the run is")]
     left = (1 - moving[slowest]) ** steps
-    about = f"Momentum {moving[slowest]:g} of {slowest} leaves {left:.0%} of the first statistics after the {steps:,} steps of the run"
+    about = (
+        f"Momentum {moving[slowest]:g} of {slowest} leaves {left:.0%} of the first statistics after the {steps:,} "
+        "steps of the run"
+    )
     if left < RESIDUAL_WARN or not is_fresh(norms[slowest]):
         return [passed(f"{about}.", left)]
     cause = "norm.slow_momentum" if moving[slowest] < 0.1 else "norm.train_eval_gap"
     return [Finding(
-        "fail" if left >= RESIDUAL_FAIL else "warn", f"{about}: evaluation normalises by mean 0 and variance 1, not by the "
+        "fail" if left >= RESIDUAL_FAIL else "warn", f"{about}: evaluation normalises by mean 0 and variance 1, not "
+        "by the "
         "data's.", left, cause, f"Set momentum to {min(0.5, 3 / steps):.2g} or more, or train longer.", (slowest,),
     )]  # fmt: skip
 
@@ -190,7 +211,8 @@ def _still(setup: Setup, name: str, norm: _BatchNorm) -> Finding:
     if not is_fresh(norm):
         return passed(f"Momentum 0 keeps the statistics of {name} as they are.", 0.0)
     return Finding(
-        "fail", f"Momentum 0 of {name} keeps its running statistics at mean 0 and variance 1: evaluation does not normalise.",
+        "fail", f"Momentum 0 of {name} keeps its running statistics at mean 0 and variance 1: evaluation does not "
+        "normalise.",
         0.0, "norm.train_eval_gap", "Set momentum to 0.1.", (name,),
     )  # fmt: skip
 
@@ -211,12 +233,16 @@ def is_fresh(norm: _BatchNorm) -> bool:
 def look_frozen(setup: Setup) -> list[Finding]:
     """Tells in which mode the network is trained, and whether frozen weights are those of a trained network."""
     modes = setup_modes(setup)
-    norms = {name: m for name, m in setup.model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+    norms = {
+        name: m for name, m in setup.model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
+    }
     moved = [name for name, m in setup.model.named_modules() if isinstance(m, _BatchNorm | _DropoutNd)]
     if moved and not modes.get("", True) and not any(modes.get(name, True) for name in moved):
         return [Finding(
-            "fail", "The network is trained in evaluation mode: dropout does nothing and running statistics never change.",
-            0.0, "norm.frozen", "Call model.train() at the start of each epoch, after validation has called model.eval().",
+            "fail", "The network is trained in evaluation mode: dropout does nothing and running statistics never "
+            "change.",
+            0.0, "norm.frozen", "Call model.train() at the start of each epoch, after validation has called "
+                "model.eval().",
             tuple(moved[:8]),
         )]  # fmt: skip
     results = []
@@ -224,21 +250,25 @@ def look_frozen(setup: Setup) -> list[Finding]:
     trained = [name for name in still if any(weight.requires_grad for weight in norms[name].parameters())]
     if still and not trained:
         results.append(Finding(
-            "fail", f"{len(still)} of {len(norms)} batch norms are frozen with mean 0 and variance 1, the statistics of a new "
+            "fail", f"{len(still)} of {len(norms)} batch norms are frozen with mean 0 and variance 1, the statistics "
+            "of a new "
             "norm: they do not normalise.", len(still) / len(norms), "norm.other_statistics",
             "Load buffers with the weights (state_dict, not parameters), or let these norms adapt.", tuple(still[:8]),
         ))  # fmt: skip
     if trained:
         results.append(Finding(
-            "fail", f"{len(still)} of {len(norms)} batch norms are in evaluation mode in training and have the statistics of a "
+            "fail", f"{len(still)} of {len(norms)} batch norms are in evaluation mode in training and have the "
+            "statistics of a "
             "new norm (mean 0, variance 1): they do not normalise.", len(still) / len(norms), "norm.frozen",
             "Leave norms that start new in training mode; freeze only those of a trained network.", tuple(still[:8]),
         ))  # fmt: skip
     random = [name for name, layer in setup.model.named_modules() if _is_frozen_at_random(layer)]
     if random:
         results.append(Finding(
-            "fail", f"{len(random)} frozen layers have the random weights of a new layer ({', '.join(random[:3])}): they never "
-            "learn.", float(len(random)), "norm.frozen", "Load trained weights before freezing, or set requires_grad to True; "
+            "fail", f"{len(random)} frozen layers have the random weights of a new layer ({', '.join(random[:3])}): "
+            "they never "
+            "learn.", float(len(random)), "norm.frozen", "Load trained weights before freezing, or set requires_grad "
+            "to True; "
             "freeze by module, not by a prefix that others share.", tuple(random[:12]),
         ))  # fmt: skip
     return results or [passed("No norm and no layer is frozen at the values that a new one has.", 0.0)]
@@ -248,7 +278,7 @@ def _is_frozen_at_random(layer: nn.Module) -> bool:
     """Whether a layer is frozen and its weights are even between PyTorch's limits for a new layer.
 
     They fill the range of 1 / sqrt(fan-in) to its ends, and their fourth moment is that of an even distribution, 1.8
-    times the squared variance; weights that were trained have 3 and more. Of n weights it deviates by about 1 / sqrt(n).
+    times the squared variance; trained weights have 3 and more. Of n weights it deviates by about 1 / sqrt(n).
     """
     fans, weight = fans_of(layer), dict(layer.named_parameters(recurse=False)).get("weight")
     if fans is None or weight is None or weight.requires_grad or weight.numel() < 200:

@@ -121,7 +121,11 @@ def run_once(setup: "Setup") -> Pass:
 
 def _watched(setup: "Setup", batch: Batch) -> Pass:
     result = Pass(None, batch)
-    with Recorder(setup.model) as recorder, _layers_watched(setup.model, result), _Activations(result, recorder) as seen:
+    with (
+        Recorder(setup.model) as recorder,
+        _layers_watched(setup.model, result),
+        _Activations(result, recorder) as seen,
+    ):
         result.outputs = setup.outputs(batch)
     outputs = list(tensors_of(result.outputs))
     for units, values in zip(reversed(result.units), reversed(seen.last), strict=False):
@@ -141,32 +145,41 @@ def _joined(first: Pass, other: Pass) -> Pass:
     return first
 
 
-@contextmanager
-def _layers_watched(model: nn.Module, result: Pass) -> Iterator[None]:
-    """Notes size and deviation of each layer's output, and the norm that reads it."""
-    last: list[Any] = ["", None, 0]  # layer, its output, the version of its memory
+class _Layers:
+    """Notes size and deviation of each layer's output, and the norm that reads it directly."""
 
-    def leave(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def __init__(self, result: Pass) -> None:
+        self._result = result
+        self._last: tuple[str, Tensor, int] | None = None  # layer, its output, the version of its memory
+
+    def leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
             return
-        last[:] = [name, output, output._version]
-        if fans_of(module) is not None and all(ran.name != name for ran in result.layers):
-            result.layers.append(Ran(name, module, *_sizes(output), ""))
+        self._last = (name, output, output._version)
+        layers = self._result.layers
+        if fans_of(module) is not None and all(ran.name != name for ran in layers):
+            layers.append(Ran(name, module, *_sizes(output), ""))
 
-    def enter(name: str, module: nn.Module, inputs: Any) -> None:
+    def enter(self, name: str, module: nn.Module, inputs: Any) -> None:
         value = next(tensors_of(inputs), None)
         if value is None:
             return
-        result.norms.setdefault(name, (module, value.numel() // max(1, value.shape[1] if value.ndim > 1 else 1)))
-        if value is last[1] and value._version == last[2]:
-            result.layers[:] = [r._replace(next_norm=name) if r.name == last[0] else r for r in result.layers]
+        channels = value.shape[1] if value.ndim > 1 else 1
+        self._result.norms.setdefault(name, (module, value.numel() // max(1, channels)))
+        if self._last is not None and value is self._last[1] and value._version == self._last[2]:
+            layers = self._result.layers
+            layers[:] = [ran._replace(next_norm=name) if ran.name == self._last[0] else ran for ran in layers]
 
+
+@contextmanager
+def _layers_watched(model: nn.Module, result: Pass) -> Iterator[None]:
+    watch = _Layers(result)
     handles = []
     for name, module in model.named_modules():
         if next(module.children(), None) is None:
-            handles.append(module.register_forward_hook(partial(leave, name)))
+            handles.append(module.register_forward_hook(partial(watch.leave, name)))
         if isinstance(module, NORMS):
-            handles.append(module.register_forward_pre_hook(partial(enter, name)))
+            handles.append(module.register_forward_pre_hook(partial(watch.enter, name)))
     try:
         yield
     finally:

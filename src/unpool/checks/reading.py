@@ -28,7 +28,8 @@ def look_input_used(setup: Setup) -> Finding:
             what = which if not used.any() else f"channel {', '.join(missing)} of {len(used)} of {which}"
             return Finding(
                 "fail", f"No output depends on {what}.", float(used.float().mean()), "network.input_unused",
-                "Look in forward for an input that is overwritten, indexed or not passed on.", (f"inputs {number}", what),
+                "Look in forward for an input that is overwritten, indexed or not passed on.", ("inputs "
+                f"{number}", what),
             )  # fmt: skip
     unread = max(unread_share(pixels) for pixels in paths.pixels)
     holes = {name: share for name, share in paths.holes.items() if share > 0}
@@ -37,11 +38,12 @@ def look_input_used(setup: Setup) -> Finding:
         return passed(f"{about}.", unread)
     return Finding(
         "fail", f"{about}: {unread:.0%} are read by nothing.", unread, "network.input_unused",
-        "Look in forward for a crop or an index, and for sizes that leave rows over.", (_whereunread_share(paths.pixels[0]),),
+        "Look in forward for a crop or an index, and for sizes that leave rows over.",
+        (_where_unread(paths.pixels[0]),),
     )  # fmt: skip
 
 
-def _whereunread_share(pixels: Tensor) -> str:
+def _where_unread(pixels: Tensor) -> str:
     rows, columns = (~pixels).all(1).nonzero().flatten().tolist(), (~pixels).all(0).nonzero().flatten().tolist()
     return f"whole rows that nothing reads: {len(rows)}; whole columns: {len(columns)}; {tuple(pixels.shape)} pixels"
 
@@ -76,11 +78,17 @@ def look_holes(setup: Setup) -> Finding:
     unread = max(unread_share(pixels) for pixels in paths.pixels)
     name, share = max(paths.holes.items(), key=lambda item: item[1], default=("", 0.0))
     if share <= UNREAD_FAIL:
-        return passed(f"{len(strided)} strides are larger than their kernels, and other paths read what these leave out.", share)
+        return passed(
+            f"{len(strided)} strides are larger than their kernels, and other paths read what these leave out.", share
+        )
     module = dict(setup.model.named_modules())[name]
-    about = f"{name} ({type(module).__name__}, kernel {module.kernel_size}, stride {module.stride}) leaves {share:.0%} of its input unread"
+    about = (
+        f"{name} ({type(module).__name__}, kernel {module.kernel_size}, stride {module.stride}) leaves {share:.0%} "
+        "of its input unread"
+    )
     return Finding(
-        "fail" if unread > UNREAD_FAIL else "warn", f"{about}; {unread:.0%} of the picture's pixels reach no output.", share,
+        "fail" if unread > UNREAD_FAIL else "warn", f"{about}; {unread:.0%} of the picture's pixels reach no "
+        "output.", share,
         "network.stride_holes", "Make the kernel at least as large as the stride, or reduce by pooling.",
         tuple(f"{one}: {value:.0%} unread" for one, value in paths.holes.items()),
     )  # fmt: skip
@@ -93,7 +101,8 @@ def look_batch_mixing(setup: Setup) -> list[Finding]:
     if structural:
         return [Finding(
             "fail", "The output of the first sample depends on the picture of the second.", 1.0, "network.batch_mixing",
-            "Look in forward for view, reshape, transpose, softmax or a mean over axis 0: flatten with x.flatten(1), and "
+            "Look in forward for view, reshape, transpose, softmax or a mean over axis 0: flatten with x.flatten(1), "
+            "and "
             "exchange axes with permute, not with view.", _flattening(setup),
         )]  # fmt: skip
     measured = _mixed_by_exchange(setup)
@@ -127,7 +136,11 @@ def _mixed_by_exchange(setup: Setup) -> float | None:
         before = [one.clone() for one in tensors_of(setup.outputs(batch))]
         torch.manual_seed(setup.seed)
         after = list(tensors_of(setup.outputs(with_images(batch, changed))))
-    pairs = [(a, b) for a, b in zip(before, after, strict=False) if a.shape == b.shape and a.ndim and len(a) == len(images[0])]
+    pairs = [
+        (a, b)
+        for a, b in zip(before, after, strict=False)
+        if a.shape == b.shape and a.ndim and len(a) == len(images[0])
+    ]
     pairs = [(a, b) for a, b in pairs if a.is_floating_point() and tuple(a.shape[:2]) != (len(a), len(a))]
     if not pairs:
         return None
@@ -163,7 +176,8 @@ def _of_pixels(reads: tuple[int, int]) -> Finding:
         return passed(f"{about}.", min(reads))
     return Finding(
         "fail" if min(reads) < PIXELS_FAIL else "warn", f"{about}: it knows colours, and no edge or form.", min(reads),
-        "network.receptive_field", "Use kernels of 3 and strides or pooling before the maps are averaged.", (f"field {reads}",),
+        "network.receptive_field", "Use kernels of 3 and strides or pooling before the maps are "
+        "averaged.", (f"field {reads}",),
     )  # fmt: skip
 
 
@@ -198,7 +212,8 @@ CHECKS = (
         subject="network",
         causes={"network.input_unused": "Look in forward for an input that is overwritten, indexed or not passed on."},
         symptom="The network learns little more than the frequencies of the classes.",
-        measure="In a copy where nothing can hide a path, the gradient of all outputs with respect to every input value.",
+        measure="In a copy where nothing can hide a path, the gradient of all outputs with respect to every input "
+        "value.",
         threshold=f"A channel without a gradient fails, and {UNREAD_FAIL:.0%} of the pixels without one.",
         origin="Exact, by the structure of the network; the border that a stride leaves over is less than a tenth.",
         look=look_input_used,
@@ -210,7 +225,8 @@ CHECKS = (
         symptom="Thin things are missed, and results change where a picture is shifted by a pixel.",
         measure="For each layer whose stride is larger than its kernel, the share of its input that reaches no output.",
         threshold=f"More than {UNREAD_FAIL:.0%} warns; where pixels of the picture itself are lost, it fails.",
-        origin="Exact, by the structure of the network. ResNet's shortcuts jump, but the other branch reads what they leave.",
+        origin="Exact, by the structure of the network. ResNet's shortcuts jump, but the other branch reads what "
+        "they leave.",
         look=look_holes,
     ),
     Check(
@@ -221,7 +237,8 @@ CHECKS = (
             "norm.dropout_in_eval": "Keep running statistics, and normalise by them in evaluation.",
         },
         symptom="The score depends on the batch size, and single pictures are answered wrongly.",
-        measure="The gradient of one sample's output with respect to another's picture; in evaluation mode also one picture "
+        measure="The gradient of one sample's output with respect to another's picture; in evaluation mode also one "
+        "picture "
         "of a batch is exchanged and the other answers are compared.",
         threshold="Any dependence fails.",
         origin="Exact.",
@@ -232,11 +249,14 @@ CHECKS = (
         subject="network",
         causes={"network.receptive_field": "Reduce by pooling or strides, dilate, or add layers."},
         symptom="Borders are found, and the inside of large things is filled with wrong classes.",
-        measure="Pixels that the middle of the output depends on, against the median run of a class in the masks; of networks for "
+        measure="Pixels that the middle of the output depends on, against the median run of a class in the masks; of "
+        "networks for "
         "whole pictures those that the last map depends on.",
-        threshold=f"Below {FIELD_FAIL:g} of a thing's width it fails, below {FIELD_WARN:g} it warns; without masks below "
+        threshold=f"Below {FIELD_FAIL:g} of a thing's width it fails, below {FIELD_WARN:g} it warns; without masks "
+        "below "
         f"{PIXELS_FAIL} and {PIXELS_WARN} pixels.",
-        origin="Healthy runs that tell things by colour read half of their width; a quarter is less than any form needs.",
+        origin="Healthy runs that tell things by colour read half of their width; a quarter is less than any form "
+        "needs.",
         look=look_receptive_field,
     ),
 )

@@ -138,7 +138,11 @@ def form_of(setup: Setup) -> Form:
 
 
 def _form_by_key(batch: Mapping[str, Any]) -> Any:
-    for keys, form in ((("boxes", "labels"), "things"), (("keypoints",), "points"), (("captions", "caption", "tokens"), "tokens")):
+    for keys, form in (
+        (("boxes", "labels"), "things"),
+        (("keypoints",), "points"),
+        (("captions", "caption", "tokens"), "tokens"),
+    ):
         if any(key in batch for key in keys) and not (form == "things" and "boxes" not in batch):
             return form
     return next((batch[key] for key in TARGET_KEYS if key in batch), None)

@@ -1,8 +1,8 @@
 """What two pictures are to a network's answers by its structure alone, whatever its weights are."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,9 @@ def _measure(setup: "Setup", paths: Paths, dtype: torch.dtype) -> None:
 
 def _gradients(total: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     found_ = torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(one) if gradient is None else gradient for one, gradient in zip(inputs, found_, strict=True)]
+    return [
+        torch.zeros_like(one) if gradient is None else gradient for one, gradient in zip(inputs, found_, strict=True)
+    ]
 
 
 def _of_sample(answers: list[Tensor], sample: int, samples: int) -> list[Tensor]:

@@ -32,12 +32,15 @@ def look_symmetric(setup: Setup) -> Finding:
             return passed(f"{about}, all 0, and they differ after {STEPS} steps.", 0.0)
         return Finding(
             "warn", f"{about}; they differ after {STEPS} steps, but start as one unit.", len(equal) / len(units),
-            "network.symmetric", "Start weights from random numbers, as nn.init.kaiming_normal_ does.", tuple(equal[:12]),
+            "network.symmetric", "Start weights from random numbers, as nn.init.kaiming_normal_ "
+            "does.", tuple(equal[:12]),
         )  # fmt: skip
     return Finding(
-        "fail", f"{about}, and in {len(stay)} of them they are still equal after {STEPS} steps: each of these layers is one "
+        "fail", f"{about}, and in {len(stay)} of them they are still equal after {STEPS} steps: each of these layers "
+        "is one "
         "unit, however many it has.", len(stay) / len(units), "network.symmetric",
-        "Start weights from random numbers, as nn.init.kaiming_normal_ does, never from one constant.", tuple(stay[:12]),
+        "Start weights from random numbers, as nn.init.kaiming_normal_ does, never from one "
+        "constant.", tuple(stay[:12]),
     )  # fmt: skip
 
 
@@ -92,7 +95,8 @@ CHECKS = (
         symptom="A wide network learns no more than one with a single unit in each layer.",
         measure=f"Layers whose units have equal weights, at the start and after {STEPS} steps of steepest descent.",
         threshold="Units that stay equal fail; units that start equal, not 0, and come apart warn.",
-        origin="Exact: equal units with equal gradients stay equal. A last layer of zeros comes apart at the first step.",
+        origin="Exact: equal units with equal gradients stay equal. A last layer of zeros comes apart at the first "
+        "step.",
         look=look_symmetric,
         is_quick=True,
     ),

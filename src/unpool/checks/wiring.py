@@ -71,7 +71,8 @@ def _not_back(setup: Setup, failure: str) -> Finding:
         return not_applicable(f"the loss has no gradient: {failure}")
     return Finding(
         "fail", "The loss has no gradient to any parameter: it was computed from numbers that were cut off.", 0.0,
-        "network.no_gradient", "Look in forward and in the loss for detach, .data, .item, numpy, torch.no_grad, argmax, "
+        "network.no_gradient", "Look in forward and in the loss for detach, .data, .item, numpy, torch.no_grad, "
+        "argmax, "
         "round and a comparison, and use their soft forms.",
     )  # fmt: skip
 
@@ -79,8 +80,10 @@ def _not_back(setup: Setup, failure: str) -> Finding:
 def _unregistered(back: Backward) -> Finding:
     shapes = ", ".join(str(shape) for shape in back.unregistered[:4])
     return Finding(
-        "fail", f"{len(back.unregistered)} parameters are used and not registered: neither the optimiser nor a saved file has "
-        "them.", float(len(back.unregistered)), "network.unused_layer", "Hold layers in nn.ModuleList or nn.ModuleDict, not in "
+        "fail", f"{len(back.unregistered)} parameters are used and not registered: neither the optimiser nor a saved "
+        "file has "
+        "them.", float(len(back.unregistered)), "network.unused_layer", "Hold layers in nn.ModuleList or "
+        "nn.ModuleDict, not in "
         "a list or a dict, and weights in nn.Parameter or nn.ParameterList.", (f"shapes {shapes}",),
     )  # fmt: skip
 
@@ -104,7 +107,8 @@ def _unused(setup: Setup, unused: list[str]) -> Finding:
     is_rest = all("." in layer and _is_last_linear(setup.model, layer) for layer in layers)
     numbers = sum(weight.numel() for name, weight in setup.model.named_parameters() if name in unused)
     return Finding(
-        "warn" if is_rest else "fail", f"{len(layers)} layers with {numbers:,} parameters are registered and never used: "
+        "warn" if is_rest else "fail", f"{len(layers)} layers with {numbers:,} parameters are registered and never "
+        "used: "
         f"{', '.join(layers[:4])}.", float(len(layers)), "network.unused_layer",
         "Remove the last layer of the backbone, or leave it if it does no harm." if is_rest else
         "Call these layers in forward, or remove them.", tuple(layers[:12]),
@@ -128,8 +132,10 @@ def _no_gradient(names: list[str], trained: set[str], *, cut: set[str]) -> Findi
     why = "their layers run and the loss is cut off from them" if cut else "it is 0 in every step"
     return Finding(
         "fail", f"{len(names)} of {len(trained)} trained parameters have no gradient ({shown}): {why}.",
-        len(names) / len(trained), "network.no_gradient", "Look between these layers and the loss for detach, .data, numpy, "
-        "torch.no_grad, argmax, round and a comparison, and for a factor of 0; exclude parameters that are not to learn "
+        len(names) / len(trained), "network.no_gradient", "Look between these layers and the loss for detach, .data, "
+            "numpy, "
+        "torch.no_grad, argmax, round and a comparison, and for a factor of 0; exclude parameters that are not to "
+        "learn "
         "by requires_grad_(False).", tuple(names[:12]),
     )  # fmt: skip
 
@@ -178,7 +184,8 @@ def look_broadcast(setup: Setup) -> Finding:
         return passed(f"No operation of the loss broadcasts the batch: {shapes}.", 0.0)
     return Finding(
         "fail", f"The loss compares each sample with all of the batch: {shapes} are broadcast.", float(len(seen.seen)),
-        "network.broadcast", "Give both the same shape: output.squeeze(1), or target.unsqueeze(1).", tuple(seen.seen[:4]),
+        "network.broadcast", "Give both the same shape: output.squeeze(1), or target.unsqueeze(1).",
+        tuple(seen.seen[:4]),
     )  # fmt: skip
 
 
@@ -194,7 +201,8 @@ def look_checkerboard(setup: Setup) -> Finding:
         return passed(f"{about}.", worst)
     layer = layers[name]
     return Finding(
-        "warn", f"{about}: kernel {layer.kernel_size} is no multiple of stride {layer.stride}, which shows as a checkerboard.",
+        "warn", f"{about}: kernel {layer.kernel_size} is no multiple of stride {layer.stride}, which shows as a "
+        "checkerboard.",
         worst, "network.checkerboard", "Use a kernel that the stride divides (4 for stride 2), or resize and convolve.",
         tuple(f"{one}: {value:.2f}" for one, value in uneven.items() if value >= UNEVEN_WARN),
     )  # fmt: skip
@@ -223,12 +231,15 @@ def look_output_size(setup: Setup) -> Finding:
     outputs, names = asked.num_classes, len(setup.classes)
     labels = torch.cat([_labels(batch, outputs) for batch in setup.train.batches(8)])
     most, seen = int(labels.max()) + 1 if len(labels) else 0, len(labels)
-    about = f"The network has {outputs} outputs; {seen:,} labels go up to {most - 1}" + (f", {names} names" if names else "")
+    about = f"The network has {outputs} outputs; {seen:,} labels go up to {most - 1}" + (
+        f", {names} names" if names else ""
+    )
     is_more = names and outputs > names + 1
     is_surplus = not names and outputs >= 5 * most and _drawn_labels(setup) < outputs / 5
     if (names and outputs < names) or is_more or is_surplus:
         return Finding(
-            "fail", f"{about}: " + ("classes without an output." if outputs < names else "outputs that stand for no class."),
+            "fail", f"{about}: " + ("classes without an output." if outputs < names else "outputs that stand for no "
+            "class."),
             outputs / max(1, names or most), "network.output_size", f"Give the last layer {names or most} outputs.",
             (f"{outputs} outputs", f"{names or most} classes"),
         )  # fmt: skip
@@ -263,7 +274,8 @@ CHECKS = (
             "norm.frozen": "Train at least the last layers.",
         },
         symptom="Parts of the network stay as they began, and the result is that of a smaller network.",
-        measure="One forward and backward pass: which parameters the loss was computed with, which have a gradient in the "
+        measure="One forward and backward pass: which parameters the loss was computed with, which have a gradient "
+        "in the "
         "first steps, and which weights were used without being registered.",
         threshold="A trained parameter without a gradient fails; an unused last linear layer of a backbone warns.",
         origin="Exact, from the graph of the loss.",
@@ -274,7 +286,8 @@ CHECKS = (
         subject="network",
         causes={"network.broadcast": "Give outputs and targets the same shape."},
         symptom="The loss falls to the variance of the targets and no further: the network predicts their mean.",
-        measure="The operations of the loss whose two tensors have the batch on different axes, such as (B,) and (B, 1).",
+        measure="The operations of the loss whose two tensors have the batch on different axes, such as (B,) and (B, "
+        "1).",
         threshold="Any fails.",
         origin="Exact; PyTorch's own warning covers mse_loss and l1_loss only.",
         look=look_broadcast,
@@ -297,7 +310,8 @@ CHECKS = (
         causes={"network.output_size": "Give the last layer one output for each class."},
         symptom="Some classes are never predicted, or the first epochs are spent on outputs that stand for nothing.",
         measure="The number of outputs against the names of the classes, or the largest label.",
-        threshold="Fewer outputs than names fail, and more than one more (a background); without names five times the labels that are drawn.",
+        threshold="Fewer outputs than names fail, and more than one more (a background); without names five times "
+        "the labels that are drawn.",
         origin="Exact with names; without, labels drawn evenly would reach a fifth of the outputs in every batch.",
         look=look_output_size,
         is_quick=True,
