@@ -53,9 +53,10 @@ def _used_by_exchange(setup: Setup, why: str) -> Finding:
     batch = setup.first_pass.batch
     images = images_of(batch)
     with setup.trying(training=False), torch.no_grad():
-        kept = [one.clone() for one in tensors_of(setup.outputs(batch))]
-        torch.manual_seed(setup.seed)
         noise = [torch.randn_like(one) * one.std() + one.mean() for one in images]
+        torch.manual_seed(setup.seed)
+        kept = [one.clone() for one in tensors_of(setup.outputs(batch))]
+        torch.manual_seed(setup.seed)  # what the network draws itself is no answer to the picture
         other = list(tensors_of(setup.outputs(with_images(batch, noise))))
     if any(a.shape == b.shape and not torch.equal(a, b) for a, b in zip(kept, other, strict=False)):
         return passed("The outputs change where other pictures are read.")
