@@ -114,3 +114,16 @@ def test_batch_of_dicts_with_several_outputs_passes():
         return {key: CE(value, batch["label"]) for key, value in outputs.items()}
 
     assert seen(look_first_batch, setup(Two(), batches, loss)) == {("pass", "")}
+
+
+def test_samples_of_several_sizes_without_a_loader_are_no_mistake():
+    data = [(drawn(3, 8 + i, 8), i % 3) for i in range(6)]
+
+    class Several(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(data)
+
+        def __getitem__(self, index):
+            return data[index]
+
+    assert seen(look_first_batch, setup(small_net(), Several(), CE)) == {("not applicable", "")}

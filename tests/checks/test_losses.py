@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.checks.small_runs import NONE, PASS, classes, drawn, masks, numbers, seen, setup, small_map, small_net
+from unpool.checks.activations import look_output_at_start
 from unpool.checks.loss_answers import look_answers
 from unpool.checks.loss_counts import look_class_weights, look_ignored
 from unpool.checks.loss_direction import look_direction, look_kind, look_softmax
@@ -390,3 +391,38 @@ def test_figures_of_a_finding_are_those_that_were_measured():
     (found,) = look_scale(setup(small_net(), classes(), nn.CrossEntropyLoss(reduction="sum")))
     assert found.value == pytest.approx(2.0, rel=1e-4)
     assert f"{8 * math.log(3) / math.log(3):.3g} times log C" in found.about
+
+
+def focal(outputs, targets):
+    right = torch.where(targets > 0.5, outputs.sigmoid(), 1 - outputs.sigmoid())
+    return (torch.where(targets > 0.5, 0.25, 0.75) * -right.log() * (1 - right) ** 2).mean()
+
+
+def missing_overlap(outputs, targets):
+    share = outputs.sigmoid()
+    return 1 - (2 * (share * targets).sum() + 1) / (share.sum() + targets.sum() + 1)
+
+
+@pytest.mark.parametrize("loss", [focal, missing_overlap])
+def test_focal_and_overlap_losses_have_no_weights_of_classes_to_judge(loss):
+    for flip in (False, True):
+        run = setup(small_map(1), [(image, 1 - mask if flip else mask) for image, mask in binary()], loss)
+        assert ("fail", "loss.weights_inverted") not in seen(look_class_weights, run)
+        assert all(verdict != "fail" for verdict, _ in seen(look_direction, run) | seen(look_scale, run))
+
+
+def test_squared_error_of_rare_ones_has_no_guess_to_compare_with():
+    spots = [(image, (image[:, :1] > 2.5).float()) for image, _ in masks()]
+    assert seen(look_output_at_start, setup(small_map(1), spots, F.mse_loss)) == NONE
+
+
+def test_sum_over_a_fixed_number_of_samples_is_a_warning():
+    run = setup(small_net(), classes(), lambda out, t: F.cross_entropy(out, t, reduction="sum") / 8)
+    assert seen(look_scale, run) == {("warn", "loss.scale")}
+
+
+def test_soft_masks_under_a_cross_entropy_of_probabilities_are_right():
+    soft = [(image, 0.2 + 0.6 * mask) for image, mask in binary()]
+    run = setup(with_end(small_map(1), nn.Sigmoid()), soft, nn.BCELoss())
+    for look in (look_direction, look_scale, look_softmax, look_kind):
+        assert all(verdict != "fail" for verdict, _ in seen(look, run))

@@ -239,6 +239,11 @@ def test_outputs_that_stand_for_no_class_are_named():
     for outputs, cause in ((3, ""), (4, ""), (10, "network.output_size"), (1000, "network.output_size")):
         verdict = "fail" if cause else "pass"
         assert seen(look_output_size, setup(small_net(outputs), run, CE, classes=names)) == {(verdict, cause)}
+    with_void = [*names, "void"]
+    assert seen(look_output_size, setup(small_net(3), run, CE, classes=with_void)) == PASS
+    assert seen(look_output_size, setup(small_net(3), run, CE, classes=[*with_void, "more"])) == {
+        ("fail", "network.output_size")
+    }
 
 
 def test_thousand_outputs_are_named_without_names_of_classes_too():

@@ -176,3 +176,7 @@ def test_running_statistics_that_do_not_describe_the_batches_are_named():
 
     assert seen(look_gap, run(0.1)) == PASS
     assert seen(look_gap, run(0.0)) == {("fail", "norm.train_eval_gap")}
+
+
+def test_network_that_is_given_in_evaluation_mode_without_its_step_is_a_warning():
+    assert seen(look_frozen, setup(normed().eval(), classes(), CE)) == {("warn", "norm.frozen")}

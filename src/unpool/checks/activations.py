@@ -24,7 +24,9 @@ def look_variance(setup: Setup) -> Finding:
     first = next((ran for ran in setup.first_pass.layers if ran.deviation > 0), None)
     if first is None or len(setup.first_pass.layers) < 3:
         return not_applicable("fewer than three layers have weights")
-    inside = [ran for ran in layers if ran is not first]
+    inside = [
+        ran for ran in layers if ran is not first and ran.deviation > 0
+    ]  # what is 0 behind a layer of zeros is meant
     if not inside:
         return passed("Each layer with weights is followed by a norm, which sets the size of its output.")
     ratios = {ran.name: ran.deviation / first.deviation for ran in inside}
@@ -109,8 +111,8 @@ def look_output_at_start(setup: Setup) -> Finding:
     asked = ask(setup)
     if asked is None:
         return not_applicable("give loss= and outputs that are one tensor")
-    if asked.kind not in ("one of", "words", "yes or no"):
-        return not_applicable("the targets are no classes: there is no guess to compare with")
+    if asked.kind not in ("one of", "words", "yes or no") or not _is_even(asked):
+        return not_applicable("the targets are no classes, or these weigh otherwise: there is no guess to compare with")
     loss, guess = asked.loss(asked.scores), asked.loss(guessed_scores(asked))
     if not 0 < guess < float("inf") or loss == float("inf"):
         return not_applicable(f"the loss of a guess is {guess:.3g}")
@@ -129,6 +131,15 @@ def look_output_at_start(setup: Setup) -> Finding:
         "its output.", (f"outputs from {float(scores.min()):.3g} to {float(scores.max()):.3g}, deviation "
                         f"{float(scores.std()):.3g}", f"last layer: {_last(setup)}"),
     )  # fmt: skip
+
+
+def _is_even(asked: Asked) -> bool:
+    """Whether a guess costs the same for yes and for no, as it does in a cross-entropy and not in a squared error."""
+    if asked.kind != "yes or no":
+        return True
+    guess = guessed_scores(asked)
+    costs = [asked.loss(guess, torch.full_like(asked.targets, answer)) for answer in (0, 1)]
+    return abs(costs[0] - costs[1]) <= 0.01 * max(costs)
 
 
 def guessed_scores(asked: Asked) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unpool.checks.answers import scores_of, targets_of
-from unpool.checks.findings import Check, Finding, passed
+from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
-from unpool.checks.source import Batch, Source, split
+from unpool.checks.source import BATCH, Batch, Source, split
 from unpool.tracing.foreign import Failure, foreign_code
 from unpool.tracing.recorder import tensors_of
 
@@ -25,6 +25,8 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
     with foreign_code() as unread:
         batch = source.batches(1)[0]
         split(batch)
+    if unread and not source.is_loader and _are_single(source):
+        return not_applicable(f"samples of {source.name} cannot be joined to a batch: give its loader ({unread})")
     if unread:
         return Finding(
             "fail", f"The first batch of {source.name} cannot be read: {unread}", cause="data.unreadable",
@@ -40,6 +42,14 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
     if failure:
         return _failed(setup, seen, failure)
     return _finite(seen)
+
+
+def _are_single(source: Source) -> bool:
+    """Whether samples can be read one by one, so that it is their shapes that differ."""
+    with foreign_code() as failure:
+        for index in source.drawn(BATCH):
+            split(source.dataset[index])
+    return not failure
 
 
 class _Seen:

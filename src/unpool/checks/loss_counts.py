@@ -7,6 +7,9 @@ from unpool.checks.answers import Asked, ask, drawn_scores, is_ignored, targets_
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
 
+FOCAL = (
+    12.0  # slope of a wrong answer over that of a right one: 7.4 of a cross-entropy at scores of 2, 100 of a focal loss
+)
 BATCHES = 8  # that are searched for a target that stands for nothing
 UNBALANCED, WEIGHTED = 1.5, 1.5  # the most over the least frequent class; the largest over the smallest weight
 OPPOSED, DISORDERED, INVERSE = 0.3, -0.5, -0.9  # correlation of the logarithms of weight and frequency
@@ -179,10 +182,22 @@ def _weights(asked: Asked) -> Tensor:
 
 
 def _weights_of_two(asked: Asked) -> Tensor:
+    """(2,): of no and yes; 0 where the loss has no weight for each, as an overlap or a focal loss has none."""
     is_squashed = bool(((asked.scores >= 0) & (asked.scores <= 1)).all())
-    scores = torch.full_like(asked.scores, 0.5 if is_squashed else 0.0).requires_grad_()
-    (gradient,) = torch.autograd.grad(asked.tensor(scores), scores)
-    slopes, yes = gradient.abs().flatten(), asked.targets.flatten() > 0.5
+    middle = torch.full_like(asked.scores, 0.5 if is_squashed else 0.0)
+    weights, mirrored = _slopes(asked, middle, asked.targets), _slopes(asked, middle, 1 - asked.targets)
+    is_fixed = abs(float((weights[1] / weights[0]) / (mirrored[1] / mirrored[0])) - 1) < 0.05  # not of an overlap
+    step = 0.3 if is_squashed else 2.0
+    sure, unsure = (_slopes(asked, middle + sign * step, asked.targets)[0] for sign in (1, -1))
+    is_focal = float(sure / unsure.clamp_min(1e-12)) > FOCAL
+    return weights if is_fixed and not is_focal else torch.zeros(2)
+
+
+def _slopes(asked: Asked, scores: Tensor, targets: Tensor) -> Tensor:
+    """(2,): the mean size of the gradient where the target is no, and where it is yes."""
+    leaf = scores.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(asked.tensor(leaf, targets), leaf)
+    slopes, yes = gradient.abs().flatten(), targets.flatten() > 0.5
     return torch.stack([slopes[~yes].mean(), slopes[yes].mean()]).float()
 
 

@@ -1,5 +1,7 @@
 """The loss is asked about answers that it must like and answers that it must not."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -123,16 +125,16 @@ def look_direction(setup: Setup) -> Finding:
     good, bad = asked.loss(perfect), asked.loss(worse)
     about = f"Perfect answers have loss {good:.3g}, wrong ones {bad:.3g}"
     drawn = _in_form(asked, drawn_scores(asked))
-    if asked.loss(drawn) == asked.loss(drawn, other) and not bool((other == asked.targets).all()):
+    cost = asked.loss(drawn)
+    if not math.isfinite(cost) or not math.isfinite(bad):
+        return not_applicable(
+            f"the loss takes no answers but its own: drawn ones cost {cost:.3g}, wrong ones {bad:.3g}"
+        )
+    if good == bad == cost or (cost == asked.loss(drawn, other) and not torch.equal(other, asked.targets)):
+        of = "other targets" if not good == bad == cost else "all answers"
         return Finding(
-            "fail", f"The loss is the same for other targets: {asked.loss(drawn):.4g} in both "
-            "cases.", 0.0, "loss.not_of_targets",
+            "fail", f"The loss is the same for {of}: {cost:.4g}.", 0.0, "loss.not_of_targets",
             "Look in the loss for a name that is used twice, for a detached or overwritten variable.", (about,),
-        )  # fmt: skip
-    if good == bad == asked.loss(drawn):
-        return Finding(
-            "fail", f"The loss is the same for all answers: {good:.4g}.", 0.0, "loss.not_of_targets",
-            "Look in the loss for a detached or overwritten variable.", (about,),
         )  # fmt: skip
     if good > bad:
         return Finding(
@@ -159,6 +161,9 @@ def _answers(asked: Asked) -> tuple[Tensor, Tensor, Tensor]:
         is_squashed = bool(((asked.scores >= 0) & (asked.scores <= 1)).all())
         shown = targets * 0.98 + 0.01 if is_squashed else SURE * (2 * targets - 1)
         return shown, (1 - shown if is_squashed else -shown), 1 - asked.targets
+    if _are_shares(asked):
+        drawn = _in_form(asked, drawn_scores(asked))
+        return targets, (targets + drawn.round()) / 2, 1 - asked.targets
     spread = targets.float().std().clamp_min(1e-6).to(targets.dtype)
     return (
         targets,
@@ -167,12 +172,17 @@ def _answers(asked: Asked) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+def _are_shares(asked: Asked) -> bool:
+    """Whether answers and targets are numbers from 0 to 1, and the loss may take no others."""
+    return all(bool(((one >= 0) & (one <= 1)).all()) for one in (asked.scores, asked.targets))
+
+
 def _in_form(asked: Asked, logits: Tensor) -> Tensor:
     """Logits in the form of the network's scores."""
     if asked.kind == "yes or no":
         return logits.sigmoid() if bool(((asked.scores >= 0) & (asked.scores <= 1)).all()) else logits
     if asked.kind == "same shape":
-        return logits
+        return logits.sigmoid() if _are_shares(asked) else logits
     if are_probabilities(asked):
         return logits.softmax(asked.class_axis)
     return logits.log_softmax(asked.class_axis) if are_log_probabilities(asked) else logits

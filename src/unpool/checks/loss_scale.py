@@ -16,6 +16,7 @@ from unpool.tracing.foreign import foreign_code
 from unpool.tracing.recorder import tensors_of
 
 TIMES_FAIL, TIMES_WARN = 50.0, 10.0  # a guess's loss over log C
+SUM_OF_FEW = 2.0  # log C, below which a sum was divided by the usual number of samples
 TERM_FAIL, TERM_WARN = 100.0, 30.0  # gradient of a term over that of all others
 LARGE_FAIL, LARGE_WARN, SMALL = 10.0, 4.0, 0.01  # root mean square of a target; of order 1 where it is normalised
 
@@ -67,6 +68,12 @@ def _of_batch(asked: Asked) -> Finding:
             "Divide by the number of samples once: reduction='mean' does it.", (f"batch of {samples}",),
         )  # fmt: skip
     large = times is not None and times > TIMES_FAIL
+    if ratio > 1.7 and times is not None and times < SUM_OF_FEW:
+        return Finding(
+            "warn", f"{about}: it is a sum that is divided by a fixed number, so that a smaller last batch counts "
+            "less.", ratio,
+            "loss.scale", "Divide by the number of samples of each batch (reduction='mean').",
+        )  # fmt: skip
     if ratio > 1.7 or large:
         what = "it grows with the number of samples" if ratio > 1.7 else "it is a sum, or has a large factor"
         return Finding(

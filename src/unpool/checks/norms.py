@@ -239,7 +239,8 @@ def look_frozen(setup: Setup) -> list[Finding]:
     moved = [name for name, m in setup.model.named_modules() if isinstance(m, _BatchNorm | _DropoutNd)]
     if moved and not modes.get("", True) and not any(modes.get(name, True) for name in moved):
         return [Finding(
-            "fail", "The network is trained in evaluation mode: dropout does nothing and running statistics never "
+            "warn" if setup.step is None else "fail", "The network is trained in evaluation mode: dropout does "
+            "nothing and running statistics never "
             "change.",
             0.0, "norm.frozen", "Call model.train() at the start of each epoch, after validation has called "
                 "model.eval().",

@@ -236,7 +236,8 @@ def look_output_size(setup: Setup) -> Finding:
     )
     is_more = names and outputs > names + 1
     is_surplus = not names and outputs >= 5 * most and _drawn_labels(setup) < outputs / 5
-    if (names and outputs < names) or is_more or is_surplus:
+    is_fewer = names and outputs < names and not (names == outputs + 1 and most <= outputs)  # a name for void
+    if is_fewer or is_more or is_surplus:
         return Finding(
             "fail", f"{about}: " + ("classes without an output." if outputs < names else "outputs that stand for no "
             "class."),
