@@ -24,9 +24,7 @@ def look_variance(setup: Setup) -> Finding:
     first = next((ran for ran in setup.first_pass.layers if ran.deviation > 0), None)
     if first is None or len(setup.first_pass.layers) < 3:
         return not_applicable("fewer than three layers have weights")
-    inside = [
-        ran for ran in layers if ran is not first and ran.deviation > 0
-    ]  # what is 0 behind a layer of zeros is meant
+    inside = [ran for ran in layers if ran is not first and ran.deviation > 0]  # 0 behind a layer of zeros is meant
     if not inside:
         return passed("Each layer with weights is followed by a norm, which sets the size of its output.")
     ratios = {ran.name: ran.deviation / first.deviation for ran in inside}

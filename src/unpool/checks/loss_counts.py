@@ -7,9 +7,7 @@ from unpool.checks.answers import Asked, ask, drawn_scores, is_ignored, targets_
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
 
-FOCAL = (
-    12.0  # slope of a wrong answer over that of a right one: 7.4 of a cross-entropy at scores of 2, 100 of a focal loss
-)
+FOCAL = 12.0  # slope of a wrong answer over a right one's: 7.4 of a cross-entropy at scores of 2, 100 of a focal loss
 BATCHES = 8  # that are searched for a target that stands for nothing
 UNBALANCED, WEIGHTED = 1.5, 1.5  # the most over the least frequent class; the largest over the smallest weight
 OPPOSED, DISORDERED, INVERSE = 0.3, -0.5, -0.9  # correlation of the logarithms of weight and frequency
