@@ -91,9 +91,9 @@ def _measure(setup: "Setup", paths: Paths, dtype: torch.dtype) -> None:
 
 
 def _gradients(total: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    found_ = torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True)
     return [
-        torch.zeros_like(one) if gradient is None else gradient for one, gradient in zip(inputs, found_, strict=True)
+        torch.zeros_like(one) if gradient is None else gradient for one, gradient in zip(inputs, gradients, strict=True)
     ]
 
 
