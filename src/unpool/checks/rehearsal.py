@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from unpool.checks.source import Batch
 from unpool.checks.watching import Applied, Watch, watching
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
 STEPS, SHARE = 60, 0.25  # at most, and of the time that is left
+SETTLING = 30  # batches after which a momentum of 0.1 has forgotten all but 4 % of older statistics
 
 
 class Record(NamedTuple):
@@ -56,6 +59,8 @@ class Rehearsal(NamedTuple):
         moved_buffers: names of the buffers, such as running statistics, that a step changed.
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
+        by_mode: the loss of the first batch with the weights after these steps, in training mode without dropout and in
+            evaluation mode, after running statistics have settled; None where there is no loss.
     """
 
     records: tuple[Record, ...]
@@ -65,6 +70,7 @@ class Rehearsal(NamedTuple):
     moved_buffers: tuple[str, ...]
     is_theirs: bool
     failure: str = ""
+    by_mode: tuple[float, float] | None = None
 
     @property
     def losses(self) -> list[float]:
@@ -91,6 +97,7 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
             }
             if time.monotonic() > deadline:
                 break
+        by_mode = None if failure else _losses_by_mode(setup)
         now = dict(setup.model.named_parameters())
         changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
         counted = dict(setup.model.named_buffers())
@@ -103,7 +110,27 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
         moved,
         setup.step is not None,
         failure,
+        by_mode,
     )
+
+
+def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
+    """Losses in both modes; running statistics settle on weights that no longer change."""
+    if setup.loss is None or not any(isinstance(module, _BatchNorm) for module in setup.model.modules()):
+        return None
+    losses: list[float] = []
+    batches = setup.train.batches(SETTLING)
+    with foreign_code(), torch.no_grad():
+        setup.model.train()
+        for module in setup.model.modules():
+            if isinstance(module, _DropoutNd):
+                module.eval()
+        for batch in islice(cycle(batches), SETTLING):
+            setup.outputs(batch)
+        losses = [float(setup.loss_of(setup.outputs(batches[0]), batches[0]))]
+        setup.model.eval()
+        losses.append(float(setup.loss_of(setup.outputs(batches[0]), batches[0])))
+    return (losses[0], losses[1]) if len(losses) == 2 else None
 
 
 def cycled(setup: "Setup", most: int) -> Iterator[Batch]:

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from unpool.checks.backward import Backward, go_back
 from unpool.checks.budget import Budget
+from unpool.checks.passes import Pass, run_once
 from unpool.checks.rehearsal import Rehearsal, as_scalar, rehearse
 from unpool.checks.restoring import unchanged
-from unpool.checks.source import Batch, Source, split
+from unpool.checks.source import TARGET_KEYS, Batch, Source, split
+from unpool.checks.structure import Paths, paths_of
 from unpool.errors import RecipeError
 
 Form = Literal["class", "flags", "class map", "picture", "points", "things", "vector", "tokens", "numbers", "unknown"]
@@ -60,6 +63,21 @@ class Setup:
     def rehearsal(self) -> Rehearsal:
         """What happens in the first steps of this run, measured once for all checks."""
         return rehearse(self)
+
+    @cached_property
+    def first_pass(self) -> Pass:
+        """What runs in the network for the first training batches in training mode, measured once for all checks."""
+        return run_once(self)
+
+    @cached_property
+    def backward(self) -> Backward:
+        """Which parameters have a gradient, of one pass; measured once for all checks."""
+        return go_back(self)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Which pixels, channels and samples each answer can depend on, measured once for all checks."""
+        return paths_of(self)
 
     @cached_property
     def target_form(self) -> Form:
@@ -127,7 +145,7 @@ def _form_by_key(batch: Mapping[str, Any]) -> Any:
     ):
         if any(key in batch for key in keys) and not (form == "things" and "boxes" not in batch):
             return form
-    return next((batch[key] for key in ("label", "target", "targets", "mask", "clean", "y") if key in batch), None)
+    return next((batch[key] for key in TARGET_KEYS if key in batch), None)
 
 
 def _form_by_shape(inputs: Any, targets: Tensor, output: Any) -> Form:

@@ -54,7 +54,7 @@ def gradient_field(
     Raises:
         ValueError: there is no such layer, or its output does not depend on the image.
     """
-    neutral = _neutral(model)
+    neutral = neutral_copy(model)
     image = torch.ones((1, *input_shape), dtype=torch.float64, requires_grad=True)
     outputs: dict[str, Any] = {}
 
@@ -80,7 +80,7 @@ def _extent(reached: Tensor, axis: int) -> int | None:
     return None if first == 0 and last == reached.shape[axis] - 1 else last - first + 1
 
 
-def _neutral(model: nn.Module) -> nn.Module:
+def neutral_copy(model: nn.Module) -> nn.Module:
     """A copy in float64 on the CPU with positive weights, no biases, and norms that change nothing."""
     values: dict[int, Tensor] = {id(buffer): _buffer(buffer) for buffer in model.buffers()}
     for name, parameter in model.named_parameters():
@@ -112,19 +112,21 @@ class _NothingHides(TorchFunctionMode):
     """Means instead of maxima, repetition instead of un-pooling, nothing instead of activations that saturate."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        options = {key: value for key, value in kwargs.items() if key != "return_indices"}
-        if func in SATURATING:
-            return args[0]
-        if func in MAX_POOLS:
-            return _mean_pool(*args, **options)
-        if func in MAX_POOLS_WITH_INDICES:
-            return _mean_pool(*args, **options), func(*args, **kwargs)[1]
-        if func in ADAPTIVE_MAX_POOLS:
-            return ADAPTIVE_MAX_POOLS[func](*args, **options)
-        if func in (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d):
-            return F.interpolate(args[0], func(*args, **kwargs).shape[2:])
-        return func(*args, **kwargs)
+        return args[0] if func in SATURATING else window_mean(func, args, kwargs or {})
+
+
+def window_mean(func: Any, args: Any, kwargs: Any) -> Any:
+    """Calls a function, but for max-pooling the mean over its window, and repetition for un-pooling."""
+    options = {key: value for key, value in kwargs.items() if key != "return_indices"}
+    if func in MAX_POOLS:
+        return _mean_pool(*args, **options)
+    if func in MAX_POOLS_WITH_INDICES:
+        return _mean_pool(*args, **options), func(*args, **kwargs)[1]
+    if func in ADAPTIVE_MAX_POOLS:
+        return ADAPTIVE_MAX_POOLS[func](*args, **options)
+    if func in (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d):
+        return F.interpolate(args[0], func(*args, **kwargs).shape[2:])
+    return func(*args, **kwargs)
 
 
 def _mean_pool(
