@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from unpool.checks.gradient_watch import Applied, Watch, watching
 from unpool.checks.source import Batch
-from unpool.checks.watching import Applied, Watch, watching
 from unpool.errors import RecipeError
 from unpool.tracing.foreign import foreign_code
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
+from unpool.checks.gradient_watch import Applied, watching
 from unpool.checks.rehearsal import Record, cycled, take_step, weights_of
 from unpool.checks.setup import Setup
 from unpool.checks.source import Batch
-from unpool.checks.watching import Applied, watching
 
 NEEDS_STEP = "the training step is not known: pass step=, a function that takes a batch and returns the loss"
 LEAST_STEPS = 8  # of an optimiser, to speak of all steps
