@@ -5,7 +5,7 @@ import torch
 
 from tests.checks.small_runs import batches, is_named, net, run, stepped, usual
 from unpool.checks.decay import look_decay
-from unpool.checks.rates import look_rate, ratios, trial
+from unpool.checks.rates import look_rate, look_updates, ratios, trial
 
 
 def rated(kind=torch.optim.Adam, **options):
@@ -106,3 +106,17 @@ def test_strong_decay_on_norms_is_a_warning_and_passes_in_a_group_without_it():
     groups = [{"params": [w for w in model.parameters() if w.dim() > 1]}, {"params": flat, "weight_decay": 0.0}]
     setup = run(model=model, optimizer=torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.1))
     assert look_decay(setup).verdict == "pass"
+
+
+def test_updates_of_a_healthy_run_pass():
+    finding = look_updates(rated(torch.optim.Adam, lr=3e-3))
+    assert finding.verdict == "pass"
+    assert 1e-3 < finding.value < 0.3
+
+
+def test_layer_whose_updates_float32_loses_is_named():
+    model = net()
+    groups = [{"params": model[0].parameters(), "lr": 3e-2}, {"params": model[6].parameters(), "lr": 1e-8}]
+    finding = look_updates(run(model=model, optimizer=torch.optim.SGD(groups, lr=3e-2)))
+    assert is_named(finding, "optim.rate_low", "warn")
+    assert finding.evidence[0].startswith("6.weight")

@@ -123,7 +123,9 @@ def test_gradients_that_are_zeroed_only_now_and_then_are_named():
 
 
 def test_gradients_zeroed_before_they_are_read_are_named():
-    assert is_named(look_applied(stepped(in_order("backward", "zero", "step"))), "optim.no_step")
+    finding = look_applied(stepped(in_order("backward", "zero", "step")))
+    assert is_named(finding, "optim.no_step")
+    assert "zeroed after backward" in finding.about
 
 
 def test_optimiser_that_steps_before_backward_is_named():
@@ -180,6 +182,16 @@ def test_clipping_that_always_clips_is_named(make):
 
 def test_clipping_to_a_hundredth_fails():
     assert is_named(look_clipped(stepped(clipped(0.005))), "optim.always_clipped")
+
+
+def test_clipping_that_always_halves_passes():
+    def slow(make, model):
+        return stepped(make, model=model, optimizer=torch.optim.SGD(model.parameters(), lr=1e-7), train=batches(1))
+
+    norm = slow(usual, net()).rehearsal.records[0].applied[0].raw_norm
+    finding = look_clipped(slow(clipped(norm / 2), net()))
+    assert finding.verdict == "pass"
+    assert 1 < finding.value < 3
 
 
 def test_scaled_gradients_that_are_clipped_before_they_are_unscaled_are_named():
