@@ -36,7 +36,7 @@ ANSWERS = ("label", "mask", "clean", "keypoints", "boxes", "embedding")  # of a 
 class Batches:
     """Prepared batches of epoch 0, from the first one whenever it is run."""
 
-    def __init__(self, loader: Loader, prepare: Prepare) -> None:
+    def __init__(self, loader: Loader, prepare: Callable[[Batch], Batch]) -> None:
         self.loader = loader
         self.prepare = prepare
 
@@ -140,10 +140,14 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         predict=_prediction(job, data),
         classes=data.info.classes,
         budget=budget,
-        form=next((FORMS[key] for key in task.needs if key in FORMS), "unknown"),
+        form=_form(task),
         facts=_facts(recipe, job),
         seed=seed,
     )
+
+
+def _form(task: Task) -> Form:
+    return next((FORMS[key] for key in task.needs if key in FORMS), "unknown")
 
 
 def _loss_of(task: Task) -> Callable[[Any, Any], Tensor]:
