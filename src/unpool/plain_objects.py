@@ -147,7 +147,8 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
 
 
 def _form(task: Task) -> Form:
-    return next((FORMS[key] for key in task.needs if key in FORMS), "unknown")
+    forms = [FORMS[key] for key in task.needs if key in FORMS]
+    return forms[0] if forms else "unknown"
 
 
 def _loss_of(task: Task) -> Callable[[Any, Any], Tensor]:

@@ -8,7 +8,7 @@ from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
-ABOUT = "where a run's network errs: by class, size, kind and how sure it was"
+ABOUT = "where a run's network errs: by class, size, kind, and how sure"
 EXAMPLES = """Scores by class and by size, the most frequent confusions, and how often answers of each probability are
 right. With -o also a page, with the worst and the most confident mistakes among 200 images as pictures.
 Of a detector also the kinds of its mistakes: class: right place, wrong class. place: right class, overlap of 0.1 to

@@ -8,7 +8,7 @@ from unpool.cli.environment import prepare
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
-ABOUT = "what a network loses without a block, without several, or with blocks in another order"
+ABOUT = "what a network loses without blocks, or with them in another order"
 EXAMPLES = """Each residual block is deleted by itself (its shortcut stays), then several at random, then pairs of
 blocks of one shape trade places; of a network without residual blocks, each layer that keeps the shape is left out. The
 page also has the gradient by path length (Veit et al. 2016, arXiv:1605.06431).

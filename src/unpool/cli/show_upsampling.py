@@ -9,7 +9,7 @@ from unpool.cli.parser import Parser
 from unpool.errors import quoted
 from unpool.screen import log_to_stderr
 
-ABOUT = "whether a network's output is a checkerboard, and which layer makes it"
+ABOUT = "whether a network's output is a checkerboard, and by which layer"
 EXAMPLES = """score: by structure, all weights the same; 0 is even, at most 1. decoder score: the same from the coarsest
 map on. trained score: of flat images, with the weights as they are.
 examples: unpool show upsampling runs/camvid_unet-1
