@@ -147,8 +147,10 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
 
 
 def _form(task: Task) -> Form:
-    forms = [FORMS[key] for key in task.needs if key in FORMS]
-    return forms[0] if forms else "unknown"
+    for key in task.needs:
+        if key in FORMS:
+            return FORMS[key]
+    return "unknown"
 
 
 def _loss_of(task: Task) -> Callable[[Any, Any], Tensor]:

@@ -10,9 +10,9 @@ from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
 ABOUT = "prove that a run is right before it is trained, or name its fault"
-DETAILS = """Looks at data, augmentation, network, loss, optimiser, metric and prediction of a
-recipe, as far as they can be tried in the time; nothing is written but the page that
-is asked for. Exit code 0: no check failed; 1: one did.
+DETAILS = """Looks at data, augmentation, network, loss, optimiser, metric and prediction
+of a recipe, as far as they can be tried in the time; nothing is written but
+the page that is asked for. Exit code 0: no check failed; 1: one did.
 examples: unpool check folder_resnet18 data.root=DIR
           unpool check camvid_unet data.root=DIR --minutes 5 -o check.html"""
 
