@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from unpool.checks.budget import Budget
 from unpool.checks.rehearsal import Rehearsal, as_scalar, rehearse
 from unpool.checks.restoring import unchanged
+from unpool.checks.seen import Seen, see
 from unpool.checks.source import Batch, Source, split
 from unpool.errors import RecipeError
 
@@ -60,6 +61,16 @@ class Setup:
     def rehearsal(self) -> Rehearsal:
         """What happens in the first steps of this run, measured once for all checks."""
         return rehearse(self)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Samples of training, as its data set yields them, read once for all checks."""
+        return see(self, self.train)
+
+    @cached_property
+    def seen_val(self) -> Seen | None:
+        """Samples of validation; None where there is none."""
+        return None if self.val is None else see(self, self.val)
 
     @cached_property
     def target_form(self) -> Form:
@@ -120,7 +131,11 @@ def form_of(setup: Setup) -> Form:
 
 
 def _form_by_key(batch: Mapping[str, Any]) -> Any:
-    for keys, form in ((("boxes", "labels"), "things"), (("keypoints",), "points"), (("captions", "tokens"), "tokens")):
+    for keys, form in (
+        (("boxes", "labels"), "things"),
+        (("keypoints",), "points"),
+        (("captions", "caption", "tokens"), "tokens"),
+    ):
         if any(key in batch for key in keys) and not (form == "things" and "boxes" not in batch):
             return form
     return next((batch[key] for key in ("label", "target", "targets", "mask", "clean", "y") if key in batch), None)

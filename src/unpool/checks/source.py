@@ -14,6 +14,7 @@ from unpool.errors import DataError
 
 BATCH = 16  # samples, where a data set comes without a loader
 IMAGE_KEYS = ("image", "images", "pixel_values", "input", "inputs", "x", "img", "data")
+TARGET_KEYS = ("label", "target", "targets", "mask", "clean", "y")  # of a batch that is a dict: a tensor to learn from
 
 Batch = Any  # a tuple (inputs, targets), or a dict
 

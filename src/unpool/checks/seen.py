@@ -1,0 +1,185 @@
+"""Samples of one split, read once for all checks of the data: pictures, targets, and small copies of the pictures."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unpool.checks.source import Source, split
+from unpool.data.seeding import seed_generators, shared_restored
+
+if TYPE_CHECKING:
+    from unpool.checks.setup import Form, Setup
+
+SMALL = 32  # side of the small copies
+KEPT = 128  # pictures that are kept as they were read; of the others only the small copy
+MOST, SHARE = 800, 0.06  # samples of a split, and of the time that is left
+FORM_KEYS: Mapping["Form", Sequence[str]] = {
+    "class": ("label", "target", "targets", "y"),
+    "flags": ("label", "labels", "target", "targets", "y"),
+    "class map": ("mask", "label", "target", "targets", "y"),
+    "picture": ("clean", "target", "targets", "y"),
+    "points": ("keypoints", "target", "targets", "y"),
+    "things": ("boxes",),
+    "tokens": ("captions", "caption", "tokens", "text", "target"),
+    "vector": ("identity", "label", "target", "y"),
+    "numbers": ("target", "targets", "label", "boxes", "y"),
+}
+
+
+@dataclass(eq=False)
+class Seen:
+    """What was read of one split.
+
+    Attributes:
+        source: the split.
+        indices: of the samples in the data set; empty where it has none.
+        images: (C, H, W) float32 of the first `KEPT` samples.
+        small: (N, C, 32, 32) of all of them; empty where the inputs are no pictures of one kind.
+        targets: of all of them, as tensors; None where a target is of a form that is not known.
+        is_whole: whether that is all of the split, in its order.
+    """
+
+    source: Source
+    indices: list[int] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
+    small: Tensor = field(default_factory=lambda: torch.zeros(0, 1, SMALL, SMALL))
+    targets: list[Tensor] | None = None
+    is_whole: bool = False
+
+    def __len__(self) -> int:
+        return len(self.small)
+
+    @cached_property
+    def grey(self) -> Tensor:
+        """(N, 32, 32), the mean of the channels."""
+        return self.small.mean(1)
+
+    @cached_property
+    def numbers(self) -> Tensor | None:
+        """The targets as one tensor (N, ...); None where they differ in shape."""
+        if not self.targets or len({one.shape for one in self.targets}) != 1:
+            return None
+        return torch.stack(self.targets)
+
+    @cached_property
+    def is_repeatable(self) -> bool:
+        """Whether a sample is the same when it is read again with other random numbers."""
+        dataset, chosen = self.source.dataset, self.indices[:8]
+        if dataset is None or not chosen:
+            return True
+        return all(same(*read_twice(dataset, i)) for i in chosen)
+
+    def where(self, position: int) -> str:
+        """The file of a sample, else its number."""
+        files = self.source.files()
+        if files is not None and self.indices:
+            return files[self.indices[position]]
+        return f"{self.source.name}, sample {self.indices[position] if self.indices else position}"
+
+
+def see(setup: "Setup", source: Source) -> Seen:
+    """Reads samples of a split, drawn by the seed, until the time of this measurement is over."""
+    seen = Seen(source)
+    deadline = time.monotonic() + setup.budget.share_s(SHARE)
+    small: list[Tensor] = []
+    targets: list[Tensor | None] = []
+    with shared_restored():
+        seed_generators(setup.seed, 0, 0)
+        order = _order(source, setup.seed)
+        for index, (inputs, target) in _samples(source, order):
+            image = as_image(inputs)
+            if image is None or (small and len(image) != len(small[0])):
+                return Seen(source)
+            if len(seen.images) < KEPT:
+                seen.images.append(image)
+            small.append(shrunk(image))
+            targets.append(target_of(target, setup.target_form))
+            if index is not None:
+                seen.indices.append(index)
+            if time.monotonic() > deadline or len(small) == MOST:
+                break
+    if not small:
+        return seen
+    seen.small = torch.stack(small)
+    known = [one for one in targets if one is not None]
+    seen.targets = known if len(known) == len(targets) else None
+    seen.is_whole = seen.indices == list(range(len(source)))
+    return seen
+
+
+def _order(source: Source, seed: int) -> list[int] | None:
+    """All samples in their order where they are few, else drawn."""
+    if source.dataset is None:
+        return None
+    size = len(source)
+    return list(range(size)) if size <= MOST else np.random.default_rng(seed).permutation(size)[:MOST].tolist()
+
+
+def _samples(source: Source, order: list[int] | None) -> Any:
+    if order is None:
+        for sample in source.samples(MOST):
+            yield None, sample
+        return
+    for index in order:
+        yield index, split(source.dataset[index])
+
+
+def as_image(value: Any) -> Tensor | None:
+    """A picture (C, H, W) float32 of what a data set yields; None where it is none. Several pictures are stacked."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if not isinstance(value, Tensor) or value.dim() < 2 or min(value.shape[-2:]) < 1:
+        return None
+    image = value.detach().cpu()
+    if image.dim() == 3 and image.shape[-1] in (1, 3, 4) and image.shape[0] > 4:
+        image = image.permute(2, 0, 1)
+    image = image[None] if image.dim() == 2 else image.flatten(0, -3)
+    return image.float()
+
+
+def shrunk(image: Tensor) -> Tensor:
+    """The picture at 32 x 32: blocks averaged, small ones enlarged."""
+    if min(image.shape[-2:]) >= SMALL:
+        return F.adaptive_avg_pool2d(image[None], SMALL)[0]
+    return F.interpolate(image[None], (SMALL, SMALL), mode="bilinear", align_corners=False)[0]
+
+
+def target_of(target: Any, form: "Form") -> Tensor | None:
+    """The target of one sample as a tensor; None where there is no single one."""
+    if isinstance(target, Mapping):
+        key = next((one for one in FORM_KEYS.get(form, ()) if one in target), None)
+        target = None if key is None else target[key]
+    if isinstance(target, bool | int | float | np.number):
+        return torch.tensor(target)
+    if isinstance(target, np.ndarray):
+        return torch.from_numpy(target)
+    return target.detach().cpu() if isinstance(target, Tensor) else None
+
+
+def read_twice(dataset: Any, index: int) -> tuple[Any, Any]:
+    """One sample read with two states of the shared generators, which are put back."""
+    values = []
+    for epoch in (0, 1):
+        with shared_restored():
+            seed_generators(7, epoch, index)
+            values.append(dataset[index])
+    return values[0], values[1]
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two samples hold the same numbers."""
+    if isinstance(first, Mapping):
+        return all(same(value, second[key]) for key, value in first.items())
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    if isinstance(first, np.ndarray | Tensor):
+        first, second = torch.as_tensor(first), torch.as_tensor(second)
+        return first.shape == second.shape and bool((first == second).all())
+    return bool(first == second)
