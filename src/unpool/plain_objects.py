@@ -12,6 +12,7 @@ from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_job
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.settling import settled
+from unpool.checks.augmenter import Augmenter
 from unpool.checks.budget import Budget
 from unpool.checks.setup import Form, Setup
 from unpool.checks.source import Source, picked
@@ -141,7 +142,7 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         classes=data.info.classes,
         budget=budget,
         form=next((FORMS[key] for key in task.needs if key in FORMS), "unknown"),
-        facts=_facts(recipe, job),
+        facts=_facts(recipe, job) | {"augmenter": _augmenter(loader, job), **_noticed(data)},
         seed=seed,
     )
 
@@ -179,11 +180,36 @@ def _prediction(job: Job, data: Data) -> Callable[[Any], Any]:
     return predict
 
 
-def _facts(recipe: Recipe, job: Job) -> Mapping[str, Any]:
+def _augmenter(loader: Loader, job: Job) -> Augmenter:
+    """What the loader of training batches does to one sample, as bytes before and prepared after."""
+
+    def raw(i: int) -> tuple[Tensor, Any]:
+        sample = loader.samples[i]
+        return sample["image"], sample
+
+    def change(i: int, picture: Tensor, target: Any, draw: int) -> tuple[Any, Any]:
+        del i
+        batch = loader.transform([{**target, "image": picture}], draw)
+        batch.pop("replaced", None)
+        sample = picked(job.prepare(batch), 0)
+        return sample["image"], sample
+
+    return Augmenter(len(loader.samples), raw, change)
+
+
+def _noticed(data: Data) -> dict[str, Any]:
+    """What the readers said of both splits: `notes`, sentences; `skipped`, files that were left out."""
+    manifests = [data.train.manifest, data.val.manifest]
+    said = [f"{note['note']} ({note['count']}, first {note['first']})" for one in manifests for note in one["notes"]]
+    return {"notes": tuple(dict.fromkeys(said)), "skipped": sum(len(one["skipped"]) for one in manifests)}
+
+
+def _facts(recipe: Recipe, job: Job) -> dict[str, Any]:
     """What plain objects cannot say, by name.
 
     `steps_schedule`: the schedule is stepped after each step; `clip_norm`; `steps`: of the whole run; `accumulate`;
-    `starts_from_weights`; `augmentations`; `higher_is_better`: of what `evaluate` returns.
+    `starts_from_weights`; `augmentations`; `higher_is_better`: of what `evaluate` returns. `setup_of_job` adds
+    `augmenter`, which tries them on single samples, and what the readers noticed.
     """
     return {
         "steps_schedule": True,

@@ -44,9 +44,11 @@ def look_alignment(setup: Setup) -> list[Finding] | Finding:
     part = _part_moved(pair, as_is)
     if part is not None:
         name, share, which = part
-        cause = "data.mask_misaligned" if setup.seen.is_repeatable else "augment.target_left"
+        is_turn = "180" in name or " 90 " in name or "270" in name
+        cause = "data.mask_size" if is_turn else "data.mask_misaligned"
+        cause = cause if setup.seen.is_repeatable else "augment.target_left"
         text = f"{about}; of {share:.0%} of the samples far better where the targets are {name}."
-        return _finding(setup, pair, text, share, cause, EXIF if "180" in name or "90" in name else CURE, which)
+        return _finding(setup, pair, text, share, cause, EXIF if is_turn else CURE, which)
     return passed(f"{about}; no shift, mirror, turn or scale fits better.", here)
 
 
@@ -61,8 +63,8 @@ def _ways(setup: Setup, pair: Outlined, as_is: Tensor) -> list[Fit]:
     place = int(mean.masked_fill(~near, -1).argmax())
     down, right = (value - 2 * GRID if value > GRID else value for value in divmod(place, 2 * GRID))
     name = f"moved by {right / GRID:+.0%} of the width and {down / GRID:+.0%} of the height"
-    ways = {name: moved.flatten(1)[:, place], **turned(pair), **scaled(pair)}
-    is_boxed = setup.target_form in ("things", "numbers")
+    is_boxed = setup.target_form in ("things", "numbers")  # a thing touches its box's sides only in places
+    ways = {name: moved.flatten(1)[:, place], **turned(pair), **({} if is_boxed else scaled(pair))}
     if is_boxed:
         ways = {key: value for key, value in ways.items() if "exchanged" not in key}
     fits = [_fit(key, value, as_is) for key, value in ways.items()]
@@ -191,7 +193,12 @@ CHECKS = (
     Check(
         name="targets lie on the pictures",
         subject="data",
-        causes={"data.mask_misaligned": CURE, "data.box_format": FORMAT, "augment.target_left": CURE},
+        causes={
+            "data.mask_misaligned": CURE,
+            "data.mask_size": EXIF,
+            "data.box_format": FORMAT,
+            "augment.target_left": CURE,
+        },
         symptom="Masks are blurred or shifted, and the score stops rising early.",
         measure="The correlation of the picture's edges with the outline of its mask, boxes or joints on a grid of 48, "
         "as they are and moved, mirrored, turned, scaled, and of boxes read in another convention.",

@@ -28,16 +28,14 @@ def look_labels(setup: Setup) -> list[Finding] | Finding:
         return not_applicable("the targets are no classes of whole pictures")
     outputs = num_outputs(setup)
     names = len(setup.classes)
-    findings = [
-        found
-        for found in (
-            _numbered_apart(setup),
-            _out_of_range(setup, labels, val, outputs, names),
-            _in_one_split(setup, labels, val),
-            _empty(setup, labels, outputs or names),
-        )
-        if found is not None
-    ]
+    found = (
+        _numbered_apart(setup),
+        _out_of_range(setup, labels, val, outputs, names),
+        _in_one_split(setup, labels, val) or _empty(setup, labels, outputs or names),
+    )
+    findings = [one for one in found if one is not None]
+    if any(one.cause == "data.label_range" for one in findings):  # what is missing follows from it
+        findings = [one for one in findings if one.cause == "data.label_range"]
     low, high = int(labels.min()), int(labels.max())
     return findings or passed(f"{len(labels):,} labels from {low} to {high}, of {outputs or names or high + 1} classes.")
 

@@ -5,6 +5,7 @@ from unpool.checks import (
     augmented_pictures,
     augmented_targets,
     box_values,
+    files_whole,
     label_values,
     learnable,
     mask_values,
@@ -14,6 +15,7 @@ from unpool.checks import (
 from unpool.checks.findings import Check
 
 CHECKS: tuple[Check, ...] = (
+    *files_whole.CHECKS,
     *label_values.CHECKS,
     *mask_values.CHECKS,
     *box_values.CHECKS,
