@@ -5,12 +5,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unpool.checks.box_values import look_boxes
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.outlines import GRID, Outlined, agreement, normed, outlined, scaled, shifts, turned
 from unpool.checks.seen import Seen
 from unpool.checks.setup import Setup
 
 BETTER, SURE = 0.05, 5.0  # in correlation, and in standard errors of the mean difference
+BOXED = 0.2  # correlation that boxes must reach elsewhere: their sides cross all that lies around the thing
 FURTHEST = 12  # of 48 rows that an outline is moved by at most
 PART, CLEAR = 0.12, 0.15  # of the samples that fit another way, each by so much more correlation
 STRANGE = 0.5  # of the samples that fit the target of another sample better
@@ -35,11 +37,15 @@ def look_alignment(setup: Setup) -> list[Finding] | Finding:
     pair = outlined(setup.seen, setup.target_form)
     if pair is None:
         return not_applicable("the targets have no outline in pixels of the picture, or fewer than 8 samples have one")
+    if look_boxes(setup).verdict in ("fail", "warn"):
+        return not_applicable("the boxes are wrong as numbers, which comes first")
     as_is = agreement(pair)
     best = max(_ways(setup, pair, as_is), key=lambda one: one.gain)
     here = float(as_is.mean())
     about = f"Outlines of the targets and edges of {len(as_is)} pictures correlate by {here:.2f}"
-    if best.gain > max(BETTER, 0.3 * here) and best.sureness > SURE:
+    is_boxed = setup.target_form in ("things", "numbers")
+    is_seen = not is_boxed or here + best.gain > BOXED
+    if best.gain > max(BETTER, 0.3 * here) and best.sureness > SURE and is_seen:
         return _moved(setup, pair, f"{about}, and by {here + best.gain:.2f} where they are {best.name}.", best)
     part = _part_moved(pair, as_is)
     if part is not None:
@@ -152,12 +158,17 @@ def look_pairing(setup: Setup) -> Finding:
     match = val[0].flatten(1) @ val[1].flatten(1).T
     rest = match[~torch.eye(len(match), dtype=torch.bool)]
     in_val = float((match.diagonal().mean() - rest.mean()) / (rest.std() / len(match) ** 0.5).clamp_min(1e-9))
-    if in_val < 8 or abs(apart) > 2.5:
+    is_moved = any(one.verdict == "fail" for one in _listed(look_alignment(setup)))
+    if in_val < 8 or abs(apart) > 2.5 or is_moved:
         return passed(f"{about}.", apart)
     return Finding(
         "fail", f"{about}: no more than chance ({apart:.1f} standard errors), and in validation {in_val:.1f}.", apart,
         "data.target_mismatch", OTHERS, tuple(setup.seen.where(i) for i in positions[:4]),
     )  # fmt: skip
+
+
+def _listed(found: list[Finding] | Finding) -> list[Finding]:
+    return [found] if isinstance(found, Finding) else found
 
 
 def _maps(setup: Setup, seen: Seen) -> tuple[Tensor, Tensor, list[int]] | None:

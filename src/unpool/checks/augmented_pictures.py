@@ -1,5 +1,7 @@
 """What augmentation does to pictures: strength, meaning, validation, and the numbers that it draws."""
 
+import time
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from unpool.checks.simple_learner import features_of
 from unpool.checks.source import split
 from unpool.data.seeding import private_states, seed_generators, shared_restored, shared_states
 
+SHARE = 0.1  # of the time that is left, for four pictures of each sample
 BLOCKS, DRAWS = 8, 9
 SEEN_FAIL = 0.12  # of 64 blocks of the picture, in the median draw
 LIKE_FAIL, WHITE = 0.15, 0.25  # correlation of noisy and clean picture; of neighbouring pixels of the noisy one
@@ -104,7 +107,9 @@ def look_meaning(setup: Setup) -> Finding:
         return not_applicable("give augment=, the function that changes (image, target) of a training sample")
     if setup.target_form != "class" or setup.seen.numbers is None or len(setup.seen) < 100:
         return not_applicable("the targets are no classes, or fewer than 100 samples were read")
-    count = augmenter.count
+    count = len(_in_time(augmenter, setup.budget.share_s(SHARE) / 4))
+    if count < 100:
+        return not_applicable("fewer than 100 samples could be augmented in the time")
     raws = [augmenter.raw(i) for i in range(count)]
     plain = torch.stack([_small(raws[i][0]) for i in range(count)])
     labels = torch.tensor([int(torch.as_tensor(_label(raw[1]))) for raw in raws])
@@ -131,6 +136,16 @@ def look_meaning(setup: Setup) -> Finding:
         tuple((setup.classes[int(labels[i])] if int(labels[i]) < len(setup.classes) else str(int(labels[i])),
                _bytes(changed[i])) for i in (right & ~right_with).nonzero().flatten().tolist()[:3]),
     )  # fmt: skip
+
+
+def _in_time(augmenter: Augmenter, seconds: float) -> range:
+    """As many samples as can be augmented once in so many seconds, by the time that four take."""
+    start = time.perf_counter()
+    tried = range(min(4, augmenter.count))
+    for i in tried:
+        augmenter.changed(i, *augmenter.raw(i), 1)
+    each = (time.perf_counter() - start) / max(len(tried), 1)
+    return range(min(augmenter.count, int(seconds / max(each, 1e-6))))
 
 
 def _small(picture: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from unpool.data.seeding import seed_generators, shared_restored
 if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
-MOST = 160  # samples
+MOST = 400  # samples
 
 
 class Augmenter:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from unpool.checks.augmented_targets import mirror_pairs
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.seen import Seen
 from unpool.checks.simple_learner import Fit, features_of, fit, one_hot
@@ -19,9 +20,11 @@ FURTHER = 5.0  # by which another order must be better
 ROLLS = (1, -1, 2, -2)
 SHUFFLES, WORDS = 20, 64
 NOISE_LEAST, NOISE_SURE, GOOD = 0.02, 3.0, 0.6  # of the labels; standard errors; accuracy that makes it a judge
+SIDED = 0.7  # of the samples whose side the learner must tell in validation
 FIRM = 0.35  # of the score from 0 to 1: another class above the label by so much
 
 OTHERS = "Pair pictures and targets by name; look for a list that was sorted, filtered or shuffled without the other."
+SIDES = "Draw joints with their names on pictures of both splits; left is the side of the person, not of the viewer."
 NOISE = "Look at the samples that are named, the surest first, and correct or leave out those that are wrong."
 
 
@@ -118,6 +121,72 @@ def look_order(setup: "Setup") -> Finding:
     )  # fmt: skip
 
 
+def look_sides(setup: "Setup") -> Finding:
+    """Asks whether the side on which left joints lie follows from the pictures, as it does in validation."""
+    pairs = mirror_pairs(setup.seen.numbers) if setup.target_form == "points" else []
+    val = setup.seen_val
+    if not pairs or val is None or min(len(setup.seen), len(val)) < LEAST:
+        return not_applicable("the targets are no joints in pairs, or there are too few samples")
+    first, second = _sides(setup.seen, pairs), _sides(val, pairs)
+    if first is None or second is None:
+        return not_applicable("the joints of the two splits are others")
+    shares = [float(((one > 0).double().mean(1) > 0.5).double().mean()) for one in (first, second)]
+    error = (0.25 / len(first) + 0.25 / len(second)) ** 0.5
+    about = f"The first joint of a pair lies on the right in {shares[0]:.0%} of training, {shares[1]:.0%} of validation"
+    if abs(shares[0] - shares[1]) > 6 * error:
+        return Finding("fail", f"{about}.", shares[0], "data.left_right", SIDES, _named_pairs(pairs))
+    there = fit(_around(val, pairs), second)
+    agreed = _right(there.says(second, _around(setup.seen, pairs)), first)
+    right = _right(there.left_out(second), second)
+    about = f"{about}; the colours around the joints tell the side"
+    if right < SIDED or agreed > 0.5 + 0.5 * (right - 0.5):
+        return passed(f"{about}.", agreed)
+    return Finding(
+        "fail", f"{about} of {right:.0%} of the pairs in validation, and as they do there of {agreed:.0%} in training: left "
+        "and right are exchanged in a part of it.", agreed, "data.left_right", SIDES, _named_pairs(pairs),
+    )  # fmt: skip
+
+
+def _sides(seen: Seen, pairs: list[tuple[int, int]]) -> Tensor | None:
+    """(N, P): 1 where the first joint of a pair lies right of the second, -1 left of it, 0 where one is hidden."""
+    points = seen.numbers
+    if points is None or points.dim() != 3:
+        return None
+    seen_both = [(points[:, [a, b], 2] > 0).all(1) if points.shape[-1] > 2 else True for a, b in pairs]
+    signs = [(points[:, a, 0] - points[:, b, 0]).sign() for a, b in pairs]
+    return torch.stack([sign * both for sign, both in zip(signs, seen_both, strict=True)], 1).double()
+
+
+def _right(says: Tensor, sides: Tensor) -> float:
+    """The share of the pairs that both joints are seen of whose side is said rightly."""
+    is_seen = sides != 0
+    return float(((says > 0) == (sides > 0))[is_seen].double().mean()) if bool(is_seen.any()) else 0.5
+
+
+def _around(seen: Seen, pairs: list[tuple[int, int]]) -> Tensor:
+    """(N, F): colours around each joint, those of a pair from left to right, so that names say nothing."""
+    assert seen.numbers is not None
+    points = seen.numbers.double()[..., :2].clone()
+    for a, b in pairs:
+        is_swapped = points[:, a, 0] > points[:, b, 0]
+        points[is_swapped] = points[is_swapped][:, _exchanged(points.shape[1], a, b)]
+    height, width = seen.images[0].shape[-2:]
+    places = torch.stack([points[..., 0] / width, points[..., 1] / height], -1).float() * 2 - 1
+    blurred = torch.nn.functional.avg_pool2d(seen.small, 3, 1, 1)
+    around = torch.nn.functional.grid_sample(blurred, places[:, None], align_corners=False)[:, :, 0]  # (N, C, K)
+    return torch.cat([around.flatten(1), around.flatten(1).square()], 1)
+
+
+def _exchanged(count: int, a: int, b: int) -> list[int]:
+    order = list(range(count))
+    order[a], order[b] = b, a
+    return order
+
+
+def _named_pairs(pairs: list[tuple[int, int]]) -> tuple[str, ...]:
+    return tuple(f"joints {a} and {b}" for a, b in pairs)
+
+
 def look_noise(setup: "Setup") -> Finding:
     """Compares how often the learner firmly disagrees with labels that it did not see, in both splits."""
     if setup.target_form != "class":
@@ -178,6 +247,18 @@ CHECKS = (
         f"(below {BY_CHANCE:g}) where those of fewer samples of validation lie {LEARNED:g} above it.",
         origin=f"The deviation of {SHUFFLES} shuffles of the same targets; Coates, Ng and Lee 2011 for the features.",
         look=look_order,
+    ),
+    Check(
+        name="left is left",
+        subject="data",
+        causes={"data.left_right": SIDES},
+        symptom="Left and right limbs are confused, or both are drawn to the middle.",
+        measure="On which side the first joint of each pair lies, by split; and whether the colours around the joints "
+        "tell it in training as they do in validation.",
+        threshold="Shares six standard errors apart fail; so does a learner whose gain over a guess, "
+        f"{SIDED - 0.5:g} or more in validation, is less than half in training.",
+        origin="Arithmetic: exchanging a part p of the samples leaves 1 - 2p of the gain.",
+        look=look_sides,
     ),
     Check(
         name="labels agree with one another",

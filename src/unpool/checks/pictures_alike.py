@@ -53,9 +53,10 @@ def look_copies(setup: Setup) -> list[Finding] | Finding:
 
 
 def _thumbnails(seen: Seen) -> NDArray[np.uint8]:
-    """(N, 32, 32) bytes: each picture from its darkest to its lightest value, so that normalisation makes no odds."""
+    """(N, 32, 32) bytes, from the least to the largest value of the split, so that normalisation makes no odds."""
     grey = seen.grey
-    low, high = grey.amin((1, 2), keepdim=True), grey.amax((1, 2), keepdim=True)
+    low, high = (torch.tensor([float(f(image.mean(0))) for image in seen.images]) for f in (torch.min, torch.max))
+    low, high = torch.minimum(low.min(), grey.min()), torch.maximum(high.max(), grey.max())
     return ((grey - low) / (high - low).clamp_min(1e-6) * 255).round().byte().numpy()
 
 

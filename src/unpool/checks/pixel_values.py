@@ -1,8 +1,8 @@
 """Values of the pictures: range, mean and deviation, colour order, and whether both splits are alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -212,6 +212,8 @@ PREPARATIONS = (
 
 def look_expected(setup: Setup) -> Finding:
     """Asks which preparation of the pictures fits the statistics that trained batch norms keep."""
+    if apart := setup.facts.get("unlike_weights"):
+        return _unlike(apart)
     layer = next((m for m in setup.model.modules() if isinstance(m, _BatchNorm) and is_trained(m)), None)
     if layer is None or not setup.seen.images or len(setup.seen.images[0]) != 3:
         return not_applicable("the network has no batch norm with statistics of an earlier training, or no colours")
@@ -233,6 +235,15 @@ def look_expected(setup: Setup) -> Finding:
         "fail", f"{about}, and by {best:.2f} where the pictures are {name}: that is what the weights expect.", here,
         cause, cure, tuple(f"{one}: {value:.2f}" for value, one, _ in fits[:4]),
     )  # fmt: skip
+
+
+def _unlike(apart: Mapping[str, tuple[Any, Any]]) -> Finding:
+    """What a recipe says of its pictures otherwise than its weights do."""
+    order = ("color_order", "data.channel_order", ORDER), ("value_range", "data.value_range", RANGE)
+    cause, cure = next(((c, cure) for key, c, cure in order if key in apart), ("data.normalization", NORMALISE))
+    listed = tuple(f"data.{key} is {ours}, and the weights were trained with {theirs}" for key, (ours, theirs) in apart.items())
+    text = f"The recipe prepares its pictures otherwise than the weights expect: {', '.join(apart)}."
+    return Finding("fail", text, float(len(apart)), cause, cure, listed)
 
 
 def is_trained(layer: _BatchNorm) -> bool:

@@ -17,6 +17,7 @@ from unpool.data.seeding import seed_generators, shared_restored
 if TYPE_CHECKING:
     from unpool.checks.setup import Form, Setup
 
+LUMA = (0.299, 0.587, 0.114)
 SMALL = 32  # side of the small copies
 KEPT = 128  # pictures that are kept as they were read; of the others only the small copy
 MOST, SHARE = 800, 0.06  # samples of a split, and of the time that is left
@@ -58,8 +59,10 @@ class Seen:
 
     @cached_property
     def grey(self) -> Tensor:
-        """(N, 32, 32), the mean of the channels."""
-        return self.small.mean(1)
+        """(N, 32, 32): the luma of three channels, the mean of others."""
+        if self.small.shape[1] != 3:
+            return self.small.mean(1)
+        return (self.small * torch.tensor(LUMA)[:, None, None]).sum(1)
 
     @cached_property
     def numbers(self) -> Tensor | None:
@@ -93,7 +96,8 @@ def see(setup: "Setup", source: Source) -> Seen:
     with shared_restored():
         seed_generators(setup.seed, 0, 0)
         order = _order(source, setup.seed)
-        for index, (inputs, target) in _samples(source, order):
+        dataset = setup.facts.get("in_window", {}).get(source.name, source.dataset)
+        for index, (inputs, target) in _samples(source, dataset, order):
             image = as_image(inputs)
             if image is None or (small and len(image) != len(small[0])):
                 return Seen(source)
@@ -122,13 +126,13 @@ def _order(source: Source, seed: int) -> list[int] | None:
     return list(range(size)) if size <= MOST else np.random.default_rng(seed).permutation(size)[:MOST].tolist()
 
 
-def _samples(source: Source, order: list[int] | None) -> Any:
+def _samples(source: Source, dataset: Any, order: list[int] | None) -> Any:
     if order is None:
         for sample in source.samples(MOST):
             yield None, sample
         return
     for index in order:
-        yield index, split(source.dataset[index])
+        yield index, split(dataset[index])
 
 
 def as_image(value: Any) -> Tensor | None:
