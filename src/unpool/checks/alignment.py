@@ -145,8 +145,9 @@ def look_pairing(setup: Setup) -> Finding:
     strange = float(is_other.float().mean())
     about = f"{len(here)} targets correlate by {here.mean():.2f} with their own pictures, by {others.mean():.2f} with others"
     if strange >= STRANGE and _is_exchange(partner[is_other]):
-        apart_by = (partner - torch.arange(len(partner)))[is_other].mode().values
-        off = (partner - torch.arange(len(partner)))[is_other] == apart_by
+        number = torch.tensor([setup.seen.indices[i] if setup.seen.indices else i for i in positions])
+        apart_by = (number[partner] - number)[is_other].mode().values
+        off = (number[partner] - number)[is_other] == apart_by
         shown = f", most often the one {int(apart_by):+d} further" if off.float().mean() > 0.5 else ""
         return Finding(
             "fail", f"{about}; of {strange:.0%} another sample's target fits better{shown}.", strange,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
-from unpool.checks.outlines import as_corners
+from unpool.checks.outlines import agreement, as_corners, outlined
 from unpool.checks.setup import Setup
 
 INVALID_FAIL = 0.01  # of the boxes
@@ -40,7 +40,7 @@ def look_boxes(setup: Setup) -> Finding:
     share = float(wrong.float().mean())
     about = f"{int(wrong.sum()):,} of {len(boxes):,} boxes have no extent, exchanged corners, or end outside of the picture"
     if size is not None and float((~is_ordered).float().mean()) >= FORMAT_SHARE:
-        other = _other_convention(boxes, size)
+        other = _other_convention(setup, boxes, size)
         if other == "middle, width, height":
             return passed(f"The boxes are {other}.", 0.0)
         if other is not None:
@@ -73,13 +73,18 @@ def _is_outside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return ((corners < low) | (corners > high)).any(1)
 
 
-def _other_convention(boxes: Tensor, size: tuple[int, int]) -> str | None:
+def _other_convention(setup: Setup, boxes: Tensor, size: tuple[int, int]) -> str | None:
+    """The convention in which all boxes lie in the picture; of two the one whose sides lie on more edges."""
+    fitting = []
     for reading in ("middle, width, height", "x, y, width, height"):
         corners = as_corners(boxes, size, reading)
         has_extent = (corners[:, 2:] > corners[:, :2]).all(1)
         if bool((has_extent & ~_outside_corners(corners, size)).float().mean() > 0.99):
-            return reading
-    return None
+            fitting.append(reading)
+    if len(fitting) < 2:
+        return fitting[0] if fitting else None
+    maps = {reading: outlined(setup.seen, setup.target_form, reading=reading) for reading in fitting}
+    return max(fitting, key=lambda one: 0.0 if (pair := maps[one]) is None else float(agreement(pair).mean()))
 
 
 def _outside_corners(corners: Tensor, size: tuple[int, int]) -> Tensor:

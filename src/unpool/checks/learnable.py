@@ -99,7 +99,7 @@ def look_order(setup: "Setup") -> Finding:
     here = train.apart(train.targets)
     about = f"A simple learner explains {train.fit.explained(train.targets):.0%} of the targets ({here:.1f} deviations above shuffled ones)"
     if train.seen.is_whole:
-        further = {roll: train.apart(train.targets.roll(roll, 0)) for roll in ROLLS}
+        further = {roll: train.apart(train.seen.moved(train.targets, roll)) for roll in ROLLS}
         roll, best = max(further.items(), key=lambda item: item[1])
         if best > LEARNED and best > here + FURTHER:
             return Finding(

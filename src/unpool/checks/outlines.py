@@ -86,7 +86,9 @@ def border(mask: Tensor) -> Tensor:
 
 def drawn_points(points: Tensor, size: tuple[int, int]) -> Tensor | None:
     """(H, W) with 1 at each point (x, y) in pixels; None where they seem to be parts of the picture."""
-    if len(points) and float(points.max()) <= 1.5:
+    if not len(points):
+        return torch.zeros(size)
+    if float(points.max()) <= 1.5:
         return None
     places = points.round().long()
     inside = ((places >= 0) & (places < torch.tensor([size[1], size[0]]))).all(1)
@@ -111,6 +113,8 @@ def drawn_boxes(corners: Tensor, size: tuple[int, int]) -> Tensor:
 
 def as_corners(boxes: Tensor, size: tuple[int, int], reading: str) -> Tensor:
     """Boxes (N, 4) read in one convention, as x1, y1, x2, y2 in pixels; all from 0 to 1 are parts of the picture."""
+    if not len(boxes):
+        return boxes
     height, width = size
     a, b, c, d = boxes.unbind(1)
     if reading == "y1, x1, y2, x2":

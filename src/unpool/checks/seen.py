@@ -1,6 +1,7 @@
 """Samples of one split, read once for all checks of the data: pictures, targets, and small copies of the pictures."""
 
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from unpool.checks.source import Source, split
 from unpool.data.seeding import seed_generators, shared_restored
@@ -44,7 +46,7 @@ class Seen:
         images: (C, H, W) float32 of the first `KEPT` samples.
         small: (N, C, 32, 32) of all of them; empty where the inputs are no pictures of one kind.
         targets: of all of them, as tensors; None where a target is of a form that is not known.
-        is_whole: whether that is all of the split, in its order.
+        is_whole: whether that is all of the split.
     """
 
     source: Source
@@ -70,6 +72,13 @@ class Seen:
         if not self.targets or len({one.shape for one in self.targets}) != 1:
             return None
         return torch.stack(self.targets)
+
+    def moved(self, values: Tensor, by: int) -> Tensor:
+        """Values (N, ...) of a whole split, each given to the sample so many places behind its own in the data set."""
+        order = torch.tensor(self.indices).argsort()
+        found = torch.empty_like(values)
+        found[order] = values[order].roll(by, 0)
+        return found
 
     @cached_property
     def is_repeatable(self) -> bool:
@@ -113,17 +122,18 @@ def see(setup: "Setup", source: Source) -> Seen:
         return seen
     seen.small = torch.stack(small)
     known = [one for one in targets if one is not None]
+    if setup.target_form == "tokens" and all(one.dim() == 1 for one in known):
+        known = list(pad_sequence(known, batch_first=True))
     seen.targets = known if len(known) == len(targets) else None
-    seen.is_whole = seen.indices == list(range(len(source)))
+    seen.is_whole = source.dataset is not None and len(seen.indices) == len(source)
     return seen
 
 
 def _order(source: Source, seed: int) -> list[int] | None:
-    """All samples in their order where they are few, else drawn."""
+    """Samples drawn by the seed: where the time ends before them, those that were read are still drawn at random."""
     if source.dataset is None:
         return None
-    size = len(source)
-    return list(range(size)) if size <= MOST else np.random.default_rng(seed).permutation(size)[:MOST].tolist()
+    return np.random.default_rng(seed).permutation(len(source))[:MOST].tolist()
 
 
 def _samples(source: Source, dataset: Any, order: list[int] | None) -> Any:
@@ -164,7 +174,19 @@ def target_of(target: Any, form: "Form") -> Tensor | None:
         return torch.tensor(target)
     if isinstance(target, np.ndarray):
         return torch.from_numpy(target)
+    if isinstance(target, Tensor) and form == "tokens" and target.dtype == torch.uint8:
+        return numbered(bytes(target.flatten().tolist()))
     return target.detach().cpu() if isinstance(target, Tensor) else None
+
+
+def numbered(text: bytes) -> Tensor:
+    """A number below 1,000 for each word of a text, the same in every split; two words seldom share one.
+
+    Example:
+        >>> len(numbered(b"a red disc")), bool((numbered(b"a red") == numbered(b"A  red")).all())
+        (3, True)
+    """
+    return torch.tensor([1 + zlib.crc32(word) % 997 for word in text.lower().split()] or [0])
 
 
 def read_twice(dataset: Any, index: int) -> tuple[Any, Any]:
