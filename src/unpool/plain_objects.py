@@ -145,7 +145,8 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         classes=data.info.classes,
         budget=budget,
         form=next((FORMS[key] for key in task.needs if key in FORMS), "unknown"),
-        facts=_facts(recipe, job) | {"augmenter": _augmenter(loader, job), **_noticed(data), **_apart(recipe), **_in_window(recipe, data)},
+        facts=_facts(recipe, job)
+        | {"augmenter": _augmenter(loader, job), **_noticed(data), **_apart(recipe), **_in_window(recipe, data)},
         seed=seed,
     )
 
@@ -201,7 +202,7 @@ def _augmenter(loader: Loader, job: Job) -> Augmenter:
 
 
 def _apart(recipe: Recipe) -> dict[str, Any]:
-    """`unlike_weights`: what the pictures' preparation is and what the weights were trained with, where these differ."""
+    """`unlike_weights`: preparation of the pictures, and that of the weights, where these differ."""
     data, model = recipe.data, recipe.model
     if model.weights is None or data.channels == 1:
         return {}

@@ -1,5 +1,7 @@
 """Augmentation: targets move with their pictures, labels keep their meaning, numbers are drawn anew."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -83,7 +85,7 @@ def mirrored(image, points, *, order, width=48):
     ],
 )
 def test_a_mirror_exchanges_left_and_right_where_there_are_such_pairs(order, paired, width, causes):
-    augment = lambda image, points: mirrored(image, points, order=order, width=width)
+    augment = partial(mirrored, order=order, width=width)
     run = setup(figures(40, 1, paired=paired), figures(40, 2, paired=paired), form="points", augment=augment)
     assert found(look_points_move(run)) == causes
 
@@ -163,8 +165,9 @@ def drawing(image, label):
 @pytest.mark.parametrize(("change", "cause"), [(None, ""), (drawing, ""), (seeding, "augment.same_randomness")])
 def test_reading_a_sample_seeds_no_generator(change, cause):
     images, labels = striped(20, 1)
+    run = setup(Samples(images, labels, change), form="class")
     before = torch.get_rng_state()
-    assert found(look_draws(setup(Samples(images, labels, change), form="class"))) == [cause]
+    assert found(look_draws(run)) == [cause]
     assert torch.equal(torch.get_rng_state(), before)
 
 

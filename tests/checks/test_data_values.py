@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tests.checks.made import Samples, blobs, drawn, found, setup, striped
 from PIL import Image, ImageFile
 from torch import nn
 
+from tests.checks.made import Samples, blobs, drawn, found, setup, striped
 from unpool.checks.box_values import look_boxes, look_points
 from unpool.checks.files_whole import look_files
 from unpool.checks.label_values import look_imbalance, look_labels, look_words
@@ -58,7 +58,6 @@ def test_a_rare_class_has_weight_by_its_number_or_by_the_loss(weight, cause):
 
 def setup_of_batches(batches, loss):
     from tests.checks.made import Net
-
     from unpool.checks.setup import Setup
     from unpool.checks.source import Source
 
@@ -69,7 +68,10 @@ def test_words_numbered_anew_in_validation_are_found():
     generator = torch.Generator().manual_seed(0)
     weights = torch.linspace(1, 0.02, 30) ** 2
     texts = torch.multinomial(weights.expand(200, -1), 8, generator=generator)
-    run = lambda val: setup(Samples(drawn(120, 1), texts[:120]), Samples(drawn(80, 2), val), form="tokens")
+
+    def run(val):
+        return setup(Samples(drawn(120, 1), texts[:120]), Samples(drawn(80, 2), val), form="tokens")
+
     assert found(look_words(run(texts[120:]))) == [""]
     assert found(look_words(run(texts[120:].flip(0) * 7 % 30))) == ["data.class_one_split"]
 
@@ -111,7 +113,9 @@ def test_masks_of_numbers_have_two_values():
 
 def test_pictures_as_targets_are_no_masks():
     images = drawn(24, 1)
-    assert look_masks(setup(Samples(images, images), Samples(images, images), form="picture")).verdict == "not applicable"
+    assert (
+        look_masks(setup(Samples(images, images), Samples(images, images), form="picture")).verdict == "not applicable"
+    )
 
 
 def bytes_of(images):
@@ -136,7 +140,9 @@ def test_both_splits_are_normalised_alike(change, cause):
 def test_pixels_up_to_255_are_a_warning_unless_a_norm_takes_them():
     images = (drawn(20, 1) * 255).round()
     plain = setup(Samples(images, LABELS[:20]), form="class")
-    normed = setup(Samples(images, LABELS[:20]), form="class", model=nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3)))
+    normed = setup(
+        Samples(images, LABELS[:20]), form="class", model=nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3))
+    )
     assert (look_ranges(plain).verdict, look_ranges(plain).cause) == ("warn", "data.value_range")
     assert found(look_ranges(normed)) == [""]
 

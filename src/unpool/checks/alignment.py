@@ -16,6 +16,7 @@ BOXED = 0.2  # correlation that boxes must reach elsewhere: their sides cross al
 FURTHEST = 12  # of 48 rows that an outline is moved by at most
 PART, CLEAR = 0.12, 0.15  # of the samples that fit another way, each by so much more correlation
 STRANGE = 0.5  # of the samples that fit the target of another sample better
+THE_SAME = 0.9  # correlation of two small copies of one picture
 READINGS = ("x, y, width, height", "middle, width, height", "y1, x1, y2, x2")
 
 CURE = "Draw a picture with its target on it, and mend the reading of that which is moved: order of axes, crop, EXIF."
@@ -141,9 +142,13 @@ def look_pairing(setup: Setup) -> Finding:
     others = match[~torch.eye(len(match), dtype=torch.bool)]
     apart = float((here.mean() - others.mean()) / (others.std() / len(here) ** 0.5).clamp_min(1e-9))
     best, partner = match.max(1)
-    is_other = (best - here > CLEAR) & (best > 2 * here) & (best > others.mean() + 4 * others.std())
+    is_sure = (best > others.mean() + 4 * others.std()) | (best > THE_SAME)
+    is_other = (best - here > CLEAR) & (best > 2 * here) & is_sure
     strange = float(is_other.float().mean())
-    about = f"{len(here)} targets correlate by {here.mean():.2f} with their own pictures, by {others.mean():.2f} with others"
+    about = (
+        f"{len(here)} targets correlate by {here.mean():.2f} with their own pictures, by "
+        f"{others.mean():.2f} with others"
+    )
     if strange >= STRANGE and _is_exchange(partner[is_other]):
         number = torch.tensor([setup.seen.indices[i] if setup.seen.indices else i for i in positions])
         apart_by = (number[partner] - number)[is_other].mode().values
@@ -214,8 +219,11 @@ CHECKS = (
         symptom="Masks are blurred or shifted, and the score stops rising early.",
         measure="The correlation of the picture's edges with the outline of its mask, boxes or joints on a grid of 48, "
         "as they are and moved, mirrored, turned, scaled, and of boxes read in another convention.",
-        threshold=f"Another way that correlates more, by {BETTER:g} and three tenths of it, at {SURE:g} standard errors; "
-        f"or a part of {PART:.0%} of the samples that fits in one other way, each by {CLEAR:g}.",
+        threshold=(
+            f"Another way that correlates more, by {BETTER:g} and three tenths of it, at {SURE:g} "
+            f"standard errors; "
+            f"or a part of {PART:.0%} of the samples that fits in one other way, each by {CLEAR:g}."
+        ),
         origin="Five standard errors over some 30 ways leave a chance of 1e-5; healthy sets lie at the unmoved place "
         "within one cell of the grid.",
         look=look_alignment,

@@ -22,7 +22,9 @@ WORSE, SURE = 0.02, 3.0  # of the answers; of the binomial deviation
 WEAKER = "Look at augmented pictures yourself: make crops larger, noise and erasing weaker, until you can tell them."
 MEANING = "Leave out the mirror or turn; for digits and letters use small shifts and turns."
 PLAIN = "Give validation a data set of its own with a transform that draws nothing; random_split shares one."
-OWN = "Take random numbers from torch's generator, which each worker and epoch seeds anew, and seed none in __getitem__."
+OWN = (
+    "Take random numbers from torch's generator, which each worker and epoch seeds anew, and seed none in __getitem__."
+)
 
 
 def look_strength(setup: Setup) -> Finding:
@@ -129,7 +131,8 @@ def look_meaning(setup: Setup) -> Finding:
     surely = (worse - better) / max((worse + better) ** 0.5, 1.0)
     drop = (worse - better) / count
     about = (
-        f"The nearest of {count} other pictures has the right label for {right.float().mean():.0%}, with three augmented "
+        f"The nearest of {count} other pictures has the right label for {right.float().mean():.0%}, with "
+        f"three augmented "
         f"ones of each beside them for {right_with.float().mean():.0%}"
     )
     if drop < WORSE or surely < SURE:
@@ -217,7 +220,9 @@ def look_draws(setup: Setup) -> Finding:
     dataset, indices = setup.train.dataset, setup.seen.indices
     if dataset is None or len(indices) < 2:
         return not_applicable("train has no data set of single samples, or one that gives no pictures")
-    after = [_states_after(dataset, index, epoch) for index, epoch in ((indices[0], 0), (indices[1], 1), (indices[0], 2))]
+    after = [
+        _states_after(dataset, index, epoch) for index, epoch in ((indices[0], 0), (indices[1], 1), (indices[0], 2))
+    ]
     names = ("torch", "NumPy", "random")
     seeded = [name for k, name in enumerate(names) if after[0][k] == after[1][k]]
     by_index = [name for k, name in enumerate(names) if after[0][k] == after[2][k] and name not in seeded]
@@ -293,10 +298,16 @@ CHECKS = (
         subject="augment",
         causes={"augment.too_strong": WEAKER},
         symptom="The training loss stays near that of a guess; without augmentation it falls.",
-        measure="Each of 64 blocks of a picture is inverted, and whether the augmented one of the same draw changes; of "
-        "noisy pictures the correlation with their targets.",
-        threshold=f"Fewer than {SEEN_FAIL:.0%} of the blocks in the median draw fail; a correlation below {LIKE_FAIL:g} "
-        "of inputs that are white noise.",
+        measure=(
+            "Each of 64 blocks of a picture is inverted, and whether the augmented one of the same draw "
+            "changes; of "
+            "noisy pictures the correlation with their targets."
+        ),
+        threshold=(
+            f"Fewer than {SEEN_FAIL:.0%} of the blocks in the median draw fail; a correlation below "
+            f"{LIKE_FAIL:g} "
+            "of inputs that are white noise."
+        ),
         origin="RandomResizedCrop at its default shows half of a picture in the median, and a crop of its least area, "
         "8 %, touches 17 % of the blocks.",
         look=look_strength,

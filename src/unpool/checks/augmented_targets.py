@@ -14,7 +14,10 @@ LEFT, FITS = 0.2, 0.85  # of correlation that is gained by moving the mask; that
 SHARE = 0.1  # of the draws
 NEAR, PAIRED = 0.02, 0.8  # of the picture's size; of the samples in which two joints are each other's mirror
 
-MOVE = "Draw the random numbers once and apply one transform to both, as torchvision's v2 does of (image, tv_tensors.Mask)."
+MOVE = (
+    "Draw the random numbers once and apply one transform to both, as torchvision's v2 does of (image, "
+    "tv_tensors.Mask)."
+)
 NEAREST = "Transform masks by the nearest neighbour (InterpolationMode.NEAREST)."
 SWAP = "After a mirror exchange the columns of left and right joints (points[:, pairs])."
 
@@ -53,16 +56,16 @@ def look_masks_move(setup: Setup) -> list[Finding] | Finding:
     share = len(moved) / DRAWS
     about = f"In {len(moved)} of {DRAWS} augmented samples the mask does not lie where its picture does"
     if share >= SHARE:
-        findings.append(
-            Finding("fail", f"{about}.", share, "augment.target_left", MOVE, tuple(sorted(set(moved))[:5]))
-        )
+        findings.append(Finding("fail", f"{about}.", share, "augment.target_left", MOVE, tuple(sorted(set(moved))[:5])))
     return findings or passed(f"{about}, and masks keep their values.", share)
 
 
 def _painted(mask: Tensor) -> tuple[Tensor, float, float]:
     """A mask of the same kind with one form that no turn or mirror brings upon itself, in two of its values."""
     high = 1.0 if mask.is_floating_point() or mask.max() < 2 else 2.0
-    high = max(high, float(mask[mask < 200].max())) if not mask.is_floating_point() and bool((mask < 200).any()) else high
+    high = (
+        max(high, float(mask[mask < 200].max())) if not mask.is_floating_point() and bool((mask < 200).any()) else high
+    )
     height, width = mask.shape[-2:]
     rows = torch.arange(height)[:, None] / height
     columns = torch.arange(width)[None] / width
@@ -98,7 +101,7 @@ def _left_behind(image: Tensor, mask: Tensor, high: float) -> str | None:
     return f"the mask fits where it is {name}" if best >= FITS and best - here >= LEFT else None
 
 
-def look_points_move(setup: Setup) -> list[Finding] | Finding:
+def look_points_move(setup: Setup) -> list[Finding] | Finding:  # noqa: C901, one draw after another
     """Compares joints before and after augmentation with each other, and with dots drawn into the picture."""
     augmenter = augmenter_of(setup)
     if setup.target_form != "points":
@@ -204,10 +207,16 @@ CHECKS = (
         subject="augment",
         causes={"augment.target_left": MOVE, "augment.mask_interpolated": NEAREST},
         symptom="Borders are never learned, and the training score stays below the one without augmentation.",
-        measure=f"A form without symmetry as picture and as mask, augmented {DRAWS} times: whether it lies upon itself, "
-        "and whether the mask has new values.",
-        threshold=f"{SHARE:.0%} of the draws in which the mask, mirrored, turned or moved, correlates by {FITS:g} and at "
-        f"least {LEFT:g} more; any new value between the two.",
+        measure=(
+            f"A form without symmetry as picture and as mask, augmented {DRAWS} times: whether it lies "
+            f"upon itself, "
+            "and whether the mask has new values."
+        ),
+        threshold=(
+            f"{SHARE:.0%} of the draws in which the mask, mirrored, turned or moved, correlates by "
+            f"{FITS:g} and at "
+            f"least {LEFT:g} more; any new value between the two."
+        ),
         origin="Exact but for pixels of the border; colour, noise and erasing leave the place as it is.",
         look=look_masks_move,
     ),
@@ -216,8 +225,11 @@ CHECKS = (
         subject="augment",
         causes={"augment.target_left": MOVE, "augment.pairs_not_swapped": SWAP},
         symptom="Left and right are confused, or all joints are drawn to the middle line.",
-        measure=f"The affine map from joints before to after, {DRAWS} times: a mirror that keeps the order of joints; a "
-        "dot drawn at a joint.",
+        measure=(
+            f"The affine map from joints before to after, {DRAWS} times: a mirror that keeps the order "
+            f"of joints; a "
+            "dot drawn at a joint."
+        ),
         threshold="Three mirrors without one exchange fail, where two joints are each other's mirror in "
         f"{PAIRED:.0%} of the samples.",
         origin="Exact; sets whose joints have no such pairs, such as hands, are left out.",

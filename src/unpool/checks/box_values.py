@@ -11,12 +11,14 @@ INVALID_FAIL = 0.01  # of the boxes
 FORMAT_SHARE = 0.25  # of the boxes that are out of order, from which another convention is looked for
 OUTSIDE_FAIL, REPEATED = 0.02, 5  # of the joints marked visible; joints at one and the same place outside
 
-INVALID = "Order the corners (min and max of x and of y), cut boxes off at the picture, and leave out those of no extent."
+INVALID = (
+    "Order the corners (min and max of x and of y), cut boxes off at the picture, and leave out those of no extent."
+)
 FORMAT = "Convert boxes where they are read: x2 = x1 + width, y2 = y1 + height."
 OUTSIDE = "Mark joints that nobody sees as hidden (visible 0), and mask them out of the loss."
 
 
-def look_boxes(setup: Setup) -> Finding:
+def look_boxes(setup: Setup) -> Finding:  # noqa: C901, one question after another
     """Counts boxes without extent, with exchanged corners, or outside, and looks for another convention."""
     seen = setup.seen
     if seen.targets is None or setup.target_form not in ("things", "numbers"):
@@ -38,20 +40,30 @@ def look_boxes(setup: Setup) -> Finding:
     if size is not None:
         wrong = wrong | _is_outside(boxes, size)
     share = float(wrong.float().mean())
-    about = f"{int(wrong.sum()):,} of {len(boxes):,} boxes have no extent, exchanged corners, or end outside of the picture"
+    about = (
+        f"{int(wrong.sum()):,} of {len(boxes):,} boxes have no extent, exchanged corners, or end outside of the picture"
+    )
     if size is not None and float((~is_ordered).float().mean()) >= FORMAT_SHARE:
-        other = _other_convention(setup, boxes, size)
-        if other == "middle, width, height":
-            return passed(f"The boxes are {other}.", 0.0)
-        if other is not None:
-            text = f"{about}; read as {other} all lie in the picture."
-            return Finding("warn", text, share, "data.box_format", FORMAT, _rows(seen.where, which, boxes, wrong))
+        found = _of_convention(setup, boxes, size, about, share)
+        if found is not None:
+            return found
     if not bool(wrong.any()):
         return passed(f"{len(boxes):,} boxes have an extent and lie in the picture.", 0.0)
     return Finding(
         "fail" if share >= INVALID_FAIL else "warn", f"{about}.", share, "data.box_invalid", INVALID,
         _rows(seen.where, which, boxes, wrong),
     )  # fmt: skip
+
+
+def _of_convention(setup: Setup, boxes: Tensor, size: tuple[int, int], about: str, share: float) -> Finding | None:
+    other = _other_convention(setup, boxes, size)
+    if other == "middle, width, height":
+        return passed(f"The boxes are {other}.", 0.0)
+    if other is None:
+        return None
+    shown = tuple(", ".join(f"{value:.4g}" for value in row) for row in boxes[:6].tolist())
+    text = f"{about}; read as {other} all lie in the picture."
+    return Finding("warn", text, share, "data.box_format", FORMAT, shown)
 
 
 def _gathered(targets: list[Tensor]) -> tuple[list[int], Tensor]:
@@ -120,7 +132,9 @@ def look_points(setup: Setup) -> Finding:
     share = float(outside.sum() / visible.sum())
     repeated, times = place[outside].unique(dim=0, return_counts=True) if bool(outside.any()) else (place[:0, 0], None)
     most = int(times.max()) if times is not None else 0
-    about = f"{int(outside.sum()):,} of {int(visible.sum()):,} joints that are marked visible lie outside of the picture"
+    about = (
+        f"{int(outside.sum()):,} of {int(visible.sum()):,} joints that are marked visible lie outside of the picture"
+    )
     if most < REPEATED and share < OUTSIDE_FAIL:
         return passed(f"{about}.", share)
     first = repeated[int(times.argmax())].tolist() if times is not None else []

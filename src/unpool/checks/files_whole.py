@@ -31,7 +31,8 @@ def look_files(setup: Setup) -> Finding:
     about = f"{len(broken)} of {read:,} files that were decoded are damaged or no pictures"
     if not broken:
         return passed(f"{about}.", 0.0)
-    return Finding("fail", f"{about}: what is missing is filled with grey.", len(broken) / read, "data.unreadable", MEND,
+    return Finding("fail", f"{about}: what is missing is filled with "
+    f"grey.", len(broken) / read, "data.unreadable", MEND,
                    tuple(broken[:8]))  # fmt: skip
 
 

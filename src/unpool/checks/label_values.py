@@ -39,7 +39,9 @@ def look_labels(setup: Setup) -> list[Finding] | Finding:
     if any(one.cause == "data.label_range" for one in findings):  # what is missing follows from it
         findings = [one for one in findings if one.cause == "data.label_range"]
     low, high = int(labels.min()), int(labels.max())
-    return findings or passed(f"{len(labels):,} labels from {low} to {high}, of {outputs or names or high + 1} classes.")
+    return findings or passed(
+        f"{len(labels):,} labels from {low} to {high}, of {outputs or names or high + 1} classes."
+    )
 
 
 def _labels(setup: Setup, seen: Seen | None) -> Tensor | None:
@@ -56,9 +58,7 @@ def num_outputs(setup: Setup) -> int | None:
     return scores.shape[1] if scores is not None and scores.dim() >= 2 and scores.shape[1] > 1 else None
 
 
-def _out_of_range(
-    setup: Setup, labels: Tensor, val: Tensor | None, outputs: int | None, names: int
-) -> Finding | None:
+def _out_of_range(setup: Setup, labels: Tensor, val: Tensor | None, outputs: int | None, names: int) -> Finding | None:
     both = labels if val is None else torch.cat([labels, val])
     low, high, most = int(both.min()), int(both.max()), outputs or names
     ignored = getattr(setup.loss, "ignore_index", None)
@@ -90,7 +90,10 @@ def _numbered_apart(setup: Setup) -> Finding | None:
     missing = [f"{name} is {n} in train and not there in val" for name, n in first.items() if name not in second]
     if not other:
         return None
-    about = f"The two splits give other numbers to {len(other)} of {len(second)} classes, so that right answers count as wrong."
+    about = (
+        f"The two splits give other numbers to {len(other)} of {len(second)} classes, so that right "
+        f"answers count as wrong."
+    )
     return Finding("fail", about, float(len(other)), "data.class_one_split", APART, (*other[:5], *missing[:5]))
 
 
@@ -167,8 +170,12 @@ def look_words(setup: Setup) -> Finding:
         return passed(f"{about}.", alike)
     apart = (first - second).abs().argsort(descending=True)[:5].tolist()
     numbers = is_common.nonzero().flatten()
-    shown = tuple(f"word {int(numbers[i])}: in {first[i]:.0%} of the texts of train, {second[i]:.0%} of val" for i in apart)
-    return Finding("fail", f"{about}: one number stands for two words.", alike, "data.class_one_split", VOCABULARY, shown)
+    shown = tuple(
+        f"word {int(numbers[i])}: in {first[i]:.0%} of the texts of train, {second[i]:.0%} of val" for i in apart
+    )
+    return Finding(
+        "fail", f"{about}: one number stands for two words.", alike, "data.class_one_split", VOCABULARY, shown
+    )
 
 
 def _in_texts(tokens: Tensor, size: int) -> Tensor:

@@ -50,10 +50,7 @@ class Learned:
         """Standard deviations by which targets are explained better than when they are shuffled."""
         generator = torch.Generator().manual_seed(self.seed)
         chance = torch.tensor(
-            [
-                self.fit.explained(targets[torch.randperm(len(targets), generator=generator)])
-                for _ in range(SHUFFLES)
-            ]
+            [self.fit.explained(targets[torch.randperm(len(targets), generator=generator)]) for _ in range(SHUFFLES)]
         )
         return (self.fit.explained(targets) - float(chance.mean())) / max(float(chance.std()), 1e-6)
 
@@ -97,7 +94,10 @@ def look_order(setup: "Setup") -> Finding:
     if train is None:
         return not_applicable(f"fewer than {LEAST} samples, or targets that have a place in the picture")
     here = train.apart(train.targets)
-    about = f"A simple learner explains {train.fit.explained(train.targets):.0%} of the targets ({here:.1f} deviations above shuffled ones)"
+    about = (
+        f"A simple learner explains {train.fit.explained(train.targets):.0%} of the targets ({here:.1f} "
+        f"deviations above shuffled ones)"
+    )
     if train.seen.is_whole:
         further = {roll: train.apart(train.seen.moved(train.targets, roll)) for roll in ROLLS}
         roll, best = max(further.items(), key=lambda item: item[1])
@@ -142,7 +142,8 @@ def look_sides(setup: "Setup") -> Finding:
     if right < SIDED or agreed > 0.5 + 0.5 * (right - 0.5):
         return passed(f"{about}.", agreed)
     return Finding(
-        "fail", f"{about} of {right:.0%} of the pairs in validation, and as they do there of {agreed:.0%} in training: left "
+        "fail", f"{about} of {right:.0%} of the pairs in validation, and as they do there of {agreed:.0%} "
+        f"in training: left "
         "and right are exchanged in a part of it.", agreed, "data.left_right", SIDES, _named_pairs(pairs),
     )  # fmt: skip
 
@@ -206,7 +207,9 @@ def look_noise(setup: "Setup") -> Finding:
     firm, right = _against(scores, labels.flatten().long())
     val_firm, val_right = _against(val_scores[known], val_labels[known])
     share, val_share = float((firm > FIRM).float().mean()), float((val_firm > FIRM).float().mean())
-    error = (share * (1 - share) / len(firm) + max(val_share * (1 - val_share), 1 / len(val_firm)) / len(val_firm)) ** 0.5
+    error = (
+        share * (1 - share) / len(firm) + max(val_share * (1 - val_share), 1 / len(val_firm)) / len(val_firm)
+    ) ** 0.5
     surely = (share - val_share) / max(error, 1e-6)
     about = (
         f"{share:.1%} of the labels of {len(firm):,} training samples are firmly contradicted by all others, and "

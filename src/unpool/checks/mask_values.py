@@ -60,7 +60,9 @@ def _masks(seen: Seen) -> Tensor | None:
 def _one_class(counts: dict[int, int], only: int, pixels: int, shown: tuple[str, ...]) -> Finding:
     void = sum(n for value, n in counts.items() if value != only) / pixels
     if void >= VOID_FAIL:
-        about = f"All pixels of the masks are class {only} or stand for no class ({void:.0%}): colours were read for ids."
+        about = (
+            f"All pixels of the masks are class {only} or stand for no class ({void:.0%}): colours were read for ids."
+        )
         return Finding("fail", about, void, "data.palette", PALETTE, shown)
     about = f"All pixels of the training masks are class {only}."
     return Finding("fail", about, 1.0, "data.label_kind", KIND, shown)
@@ -92,7 +94,7 @@ def _where_between(setup: Setup, is_end: Tensor) -> tuple[str, ...]:
 
 
 def _rims(setup: Setup, masks: Tensor, classes: int, shown: tuple[str, ...]) -> Finding:
-    """Whether a class lies as a thin rim between two others, one below and one above it, and elsewhere in large areas."""
+    """Tells whether a class is a thin rim between one below and one above it, and has large areas elsewhere."""
     values = sorted(value for value in masks.unique().tolist() if 0 <= value < classes)
     worst, rim, borders = 0.0, -1, 0
     for middle in values[1:-1]:

@@ -195,7 +195,9 @@ CHECKS = (
         symptom="Validation is good, and people, patients or places that are new are answered badly.",
         measure="Identities in both splits; else groups of files by their names, and whether the nearest training "
         "picture of each of validation is of its group.",
-        threshold=f"{SUBJECT_SHARE:.0%} of the pictures, of {LEAST_SUBJECTS} subjects at least: names alone do not count.",
+        threshold=(
+            f"{SUBJECT_SHARE:.0%} of the pictures, of {LEAST_SUBJECTS} subjects at least: names alone do not count."
+        ),
         origin="Chance is a tenth at most; in sets divided by subject no group stands in both.",
         look=look_subjects,
     ),

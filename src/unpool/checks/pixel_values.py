@@ -70,7 +70,9 @@ def look_ranges(setup: Setup) -> Finding:
             return found
     low, high = min(one.low for one in first), max(one.high for one in first)
     about = f"Pixels of training lie between {low:.3g} and {high:.3g}"
-    shown = tuple(f"channel {c}: {one.low:.4g} to {one.high:.4g}, steps of {one.step:.4g}" for c, one in enumerate(first))
+    shown = tuple(
+        f"channel {c}: {one.low:.4g} to {one.high:.4g}, steps of {one.step:.4g}" for c, one in enumerate(first)
+    )
     first_layer = next((m for m in setup.model.modules() if not list(m.children())), None)
     if low >= 0 and 64 < high <= 255 and not isinstance(first_layer, _BatchNorm):
         text = f"{about}: weights start as if inputs were about 1, so that the first steps are far too large."
@@ -97,7 +99,10 @@ def _ranges_apart(first: Sequence[Scale], second: Sequence[Scale]) -> Finding | 
         spans = [max(a.high, b.high) - min(a.low, b.low) > 258 * a.step for a, b in pairs]
         if is_other or any(spans):
             what = f"{ratios[0]:.3g} times those of" if is_other else "shifted against"
-            about = f"One step of a byte is {pairs[0][0].step:.4g} in training; the values of validation are {what} training."
+            about = (
+                f"One step of a byte is {pairs[0][0].step:.4g} in training; the values of validation "
+                f"are {what} training."
+            )
             return Finding("fail", about, ratios[0], "data.normalization", NORMALISE, shown)
         return None
     low, high = min(b.low for _, b in pairs), max(b.high for _, b in pairs)
@@ -109,7 +114,7 @@ def _ranges_apart(first: Sequence[Scale], second: Sequence[Scale]) -> Finding | 
 
 
 def look_distributions(setup: Setup) -> Finding:
-    """Compares colour, contrast and sharpness of the pictures of both splits, and their colours with red and blue exchanged."""
+    """Compares colour, contrast and sharpness of both splits, also with red and blue exchanged."""
     train, val = setup.seen, setup.seen_val
     if val is None or min(len(train), len(val)) < LEAST or train.small.shape[1] != val.small.shape[1]:
         return not_applicable(f"give val=, and {LEAST} pictures or more in each split")
@@ -122,14 +127,18 @@ def look_distributions(setup: Setup) -> Finding:
             second = _figures(_augmented(setup, val))
     apart = {name: ks(first[name], second[name]) for name in first if name in second}
     name, most = max(apart.items(), key=lambda item: item[1])
-    about = f"The two splits differ most in {name}: D = {most:.2f}, of {len(first[name])} and {len(second[name])} pictures"
+    about = (
+        f"The two splits differ most in {name}: D = {most:.2f}, of {len(first[name])} and {len(second[name])} pictures"
+    )
     shown = tuple(
         f"{one}: {float(first[one].median()):.3g} in train, {float(second[one].median()):.3g} in val" for one in apart
     )
     limit = APART_WARN if train.is_repeatable or setup.augment is not None else 0.9
     if most < limit:
         return passed(f"{about}.", most)
-    return Finding("warn", f"{about}: hardly a value of one is one of the other.", most, "data.split_shift", SHIFT, shown)
+    return Finding(
+        "warn", f"{about}: hardly a value of one is one of the other.", most, "data.split_shift", SHIFT, shown
+    )
 
 
 def _order_apart(train: Tensor, val: Tensor) -> Finding | None:
@@ -139,7 +148,9 @@ def _order_apart(train: Tensor, val: Tensor) -> Finding | None:
     spread = (first.var(0) / len(first) + second.var(0) / len(second)).sqrt().clamp_min(1e-9)
     here = float(((first.mean(0) - second.mean(0)) / spread).norm())
     there = float(((first.mean(0) - second[:, SWAPPED].mean(0)) / spread).norm())
-    about = f"Mean colours of the two splits are {here:.1f} standard errors apart, with red and blue exchanged {there:.1f}"
+    about = (
+        f"Mean colours of the two splits are {here:.1f} standard errors apart, with red and blue exchanged {there:.1f}"
+    )
     if here < 10 or there > ORDER_GAIN * here:
         return None
     shown = tuple(f"channel {c}: {a:.3g} in train, {b:.3g} in val"
@@ -148,7 +159,7 @@ def _order_apart(train: Tensor, val: Tensor) -> Finding | None:
 
 
 def _from_0_to_1(train: Seen, val: Seen) -> tuple[Tensor, Tensor]:
-    """Small copies of both splits, each channel from the least to the largest value of any pixel: no mean, no deviation."""
+    """Small copies of both splits, each channel from its least to its largest value: no mean, no deviation."""
     pixels = [image.flatten(1) for seen in (train, val) for image in seen.images]
     low = torch.stack([one.amin(1) for one in pixels]).amin(0)[:, None, None]
     high = torch.stack([one.amax(1) for one in pixels]).amax(0)[:, None, None]
@@ -241,7 +252,9 @@ def _unlike(apart: Mapping[str, tuple[Any, Any]]) -> Finding:
     """What a recipe says of its pictures otherwise than its weights do."""
     order = ("color_order", "data.channel_order", ORDER), ("value_range", "data.value_range", RANGE)
     cause, cure = next(((c, cure) for key, c, cure in order if key in apart), ("data.normalization", NORMALISE))
-    listed = tuple(f"data.{key} is {ours}, and the weights were trained with {theirs}" for key, (ours, theirs) in apart.items())
+    listed = tuple(
+        f"data.{key} is {ours}, and the weights were trained with {theirs}" for key, (ours, theirs) in apart.items()
+    )
     text = f"The recipe prepares its pictures otherwise than the weights expect: {', '.join(apart)}."
     return Finding("fail", text, float(len(apart)), cause, cure, listed)
 

@@ -38,9 +38,7 @@ def _patches(images: Tensor, seed: int) -> Tensor:
     last = images.shape[-1] - PATCH
     which = torch.randint(len(images), (4 * FILTERS,), generator=generator).tolist()
     corners = torch.randint(last + 1, (4 * FILTERS, 2), generator=generator).tolist()
-    drawn = torch.stack(
-        [images[i][:, y : y + PATCH, x : x + PATCH] for i, (y, x) in zip(which, corners, strict=True)]
-    )
+    drawn = torch.stack([images[i][:, y : y + PATCH, x : x + PATCH] for i, (y, x) in zip(which, corners, strict=True)])
     drawn = drawn - drawn.mean((1, 2, 3), keepdim=True)
     lengths = drawn.flatten(1).norm(dim=1)
     chosen = lengths.argsort(descending=True)[: 2 * FILTERS][::2]  # those that show something

@@ -167,7 +167,9 @@ def _require_same_meaning(uses: Iterable[Use], lines: Sequence[Colour], meaning:
             if by_colour is None or meaning.get(value, by_colour) != by_colour:
                 problem = "mask is grey, and others of the set show the colours of classes.txt"
                 other = f"its value {value} means another class than {text_of(entry)}, or none"
-                raise DataError(f"{printable(use.path)}: {problem}; {other}: save all masks of the set in one way").of("data.palette")
+                raise DataError(f"{printable(use.path)}: {problem}; {other}: save all masks of the set in one way").of(
+                    "data.palette"
+                )
 
 
 def _double(lines: Sequence[Colour], meaning: Mapping[int, int]) -> set[int]:

@@ -66,9 +66,7 @@ def require_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, 
     """
     if size_hw != annotated_hw:
         sizes = f"is {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]} pixels"
-        raise Unusable(printable(path), f"{sizes}: restore the image, or correct its annotations").of(
-            "data.mask_size"
-        )
+        raise Unusable(printable(path), f"{sizes}: restore the image, or correct its annotations").of("data.mask_size")
 
 
 def require_annotated_size(path: Path, header: Probe, exif: Exif, annotated_hw: tuple[int, int]) -> None:
