@@ -67,11 +67,11 @@ def _ways(setup: Setup, pair: Outlined, as_is: Tensor) -> list[Fit]:
     rows = torch.minimum(rows, 2 * GRID - rows)
     near[(rows[:, None] <= FURTHEST) & (rows[None] <= FURTHEST)] = True
     near[(rows[:, None] <= 1) & (rows[None] <= 1)] = False
-    place = int(mean.masked_fill(~near, -1).argmax())
-    down, right = (value - 2 * GRID if value > GRID else value for value in divmod(place, 2 * GRID))
+    spot = int(mean.masked_fill(~near, -1).argmax())
+    down, right = (value - 2 * GRID if value > GRID else value for value in divmod(spot, 2 * GRID))
     name = f"moved by {right / GRID:+.0%} of the width and {down / GRID:+.0%} of the height"
     is_boxed = setup.target_form in ("things", "numbers")  # a thing touches its box's sides only in places
-    ways = {name: moved.flatten(1)[:, place], **turned(pair), **({} if is_boxed else scaled(pair))}
+    ways = {name: moved.flatten(1)[:, spot], **turned(pair), **({} if is_boxed else scaled(pair))}
     if is_boxed:
         ways = {key: value for key, value in ways.items() if "exchanged" not in key}
     fits = [_fit(key, value, as_is) for key, value in ways.items()]
@@ -101,8 +101,8 @@ def _moved(setup: Setup, pair: Outlined, about: str, best: Fit) -> Finding:
 
 def _part_moved(pair: Outlined, as_is: Tensor) -> tuple[str, float, list[int]] | None:
     """Whether one turn fits a part of the samples far better, and the other turns do not do so as often."""
-    found = {name: values - as_is for name, values in turned(pair).items()}
-    gains = torch.stack(list(found.values()))
+    hits = {name: values - as_is for name, values in turned(pair).items()}
+    gains = torch.stack(list(hits.values()))
     is_best = (gains.argmax(0)[None] == torch.arange(len(gains))[:, None]) & (gains > CLEAR)
     counts = is_best.sum(1)
     order = counts.argsort(descending=True)
@@ -110,7 +110,7 @@ def _part_moved(pair: Outlined, as_is: Tensor) -> tuple[str, float, list[int]] |
     if most < max(6, PART * len(as_is)) or most < 3 * second:
         return None
     which = is_best[order[0]].nonzero().flatten().tolist()
-    return list(found)[int(order[0])], most / len(as_is), which
+    return list(hits)[int(order[0])], most / len(as_is), which
 
 
 def _finding(
@@ -173,8 +173,8 @@ def look_pairing(setup: Setup) -> Finding:
     )  # fmt: skip
 
 
-def _listed(found: list[Finding] | Finding) -> list[Finding]:
-    return [found] if isinstance(found, Finding) else found
+def _listed(hits: list[Finding] | Finding) -> list[Finding]:
+    return [hits] if isinstance(hits, Finding) else hits
 
 
 def _maps(setup: Setup, seen: Seen) -> tuple[Tensor, Tensor, list[int]] | None:
@@ -188,9 +188,10 @@ def _of_pictures(seen: Seen) -> tuple[Tensor, Tensor, list[int]] | None:
     """Small copies of the two pictures of each sample."""
     if seen.numbers is None or seen.numbers.dim() < 3 or len(seen) < 8:
         return None
-    targets = seen.numbers.float().flatten(1, -3).mean(1) if seen.numbers.dim() > 3 else seen.numbers.float()
-    small = torch.nn.functional.adaptive_avg_pool2d(targets[:, None], 16)[:, 0]
-    inputs = torch.nn.functional.adaptive_avg_pool2d(seen.grey[:, None], 16)[:, 0]
+    targets = seen.numbers.float().flatten(1, -3) if seen.numbers.dim() > 3 else seen.numbers.float()[:, None]
+    targets, inputs = torch.nn.functional.adaptive_avg_pool2d(targets, 16), seen.small
+    inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, 16).mean(1)
+    small = targets.mean(1)
     return normed(inputs), normed(small), list(range(len(seen)))
 
 

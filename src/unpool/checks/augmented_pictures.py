@@ -10,7 +10,7 @@ from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.seen import read_twice, same, shrunk
 from unpool.checks.setup import Setup
 from unpool.checks.simple_learner import features_of
-from unpool.checks.source import split
+from unpool.checks.source import Source, split
 from unpool.data.seeding import private_states, seed_generators, shared_restored, shared_states
 
 SHARE = 0.16  # of the time that is left, for four pictures of each sample
@@ -22,7 +22,7 @@ WORSE, SURE = 0.02, 3.0  # of the answers; of the binomial deviation
 WEAKER = "Look at augmented pictures yourself: make crops larger, noise and erasing weaker, until you can tell them."
 MEANING = "Leave out the mirror or turn; for digits and letters use small shifts and turns."
 PLAIN = "Give validation a data set of its own with a transform that draws nothing; random_split shares one."
-OWN = (
+ANEW = (
     "Take random numbers from torch's generator, which each worker and epoch seeds anew, and seed none in __getitem__."
 )
 
@@ -36,11 +36,11 @@ def look_strength(setup: Setup) -> Finding:
         return not_applicable("give augment=, the function that changes (image, target) of a training sample")
     if setup.target_form not in ("class", "flags", "vector"):
         return not_applicable("the targets have a place in the picture, so that crops may be small")
-    found: list[float] = []
+    hits: list[float] = []
     deadline = time.monotonic() + setup.budget.share_s(SHARE) / 2
-    while len(found) < min(DRAWS, augmenter.count) and (len(found) < 3 or time.monotonic() < deadline):
-        found.append(_part_seen(augmenter, len(found)))
-    shares = torch.tensor(found)
+    while len(hits) < min(DRAWS, augmenter.count) and (len(hits) < 3 or time.monotonic() < deadline):
+        hits.append(_part_seen(augmenter, len(hits)))
+    shares = torch.tensor(hits)
     middle = float(shares.median())
     about = f"An augmented picture shows {middle:.0%} of its original, by the median of {len(shares)} draws"
     if middle >= SEEN_FAIL:
@@ -184,7 +184,7 @@ def look_validation(setup: Setup) -> Finding:
     if val is None:
         return not_applicable("give val=")
     if val.dataset is None:
-        first, second = _first_batches(setup)
+        first, second = _first_batches(val)
     elif setup.seen_val is None or not setup.seen_val.indices:
         return not_applicable("the inputs are no pictures")
     else:
@@ -205,14 +205,13 @@ def look_validation(setup: Setup) -> Finding:
     )  # fmt: skip
 
 
-def _first_batches(setup: Setup) -> tuple[list[object], list[object]]:
-    assert setup.val is not None
-    found = []
+def _first_batches(val: Source) -> tuple[list[object], list[object]]:
+    hits = []
     for epoch in (0, 1):
         with shared_restored():
             seed_generators(5, epoch, 0)
-            found.append(next(iter(setup.val.read()), None))
-    return [found[0]], [found[1]]
+            hits.append(next(iter(val.read()), None))
+    return [hits[0]], [hits[1]]
 
 
 def look_draws(setup: Setup) -> Finding:
@@ -229,7 +228,7 @@ def look_draws(setup: Setup) -> Finding:
     if seeded:
         return Finding(
             "fail", f"Reading a sample seeds the generator of {' and '.join(seeded)}: every sample, worker and epoch "
-            "draws the same numbers, and so does dropout after it.", 1.0, "augment.same_randomness", OWN,
+            "draws the same numbers, and so does dropout after it.", 1.0, "augment.same_randomness", ANEW,
             tuple(f"{name}: the same state after two samples" for name in seeded),
         )  # fmt: skip
     private = _private(setup, dataset, indices)
@@ -238,7 +237,7 @@ def look_draws(setup: Setup) -> Finding:
     if by_index:
         return Finding(
             "warn", f"Reading a sample seeds the generator of {' and '.join(by_index)} by its index: each epoch sees "
-            "the same augmented pictures.", 1.0, "augment.same_randomness", OWN,
+            "the same augmented pictures.", 1.0, "augment.same_randomness", ANEW,
         )  # fmt: skip
     return passed("Reading samples of training seeds no generator.", 0.0)
 
@@ -265,7 +264,7 @@ def _private(setup: Setup, dataset: object, indices: list[int]) -> Finding | Non
     return Finding(
         "fail", f"The data set draws from a generator of its own, of which each of {loader.num_workers} workers gets a "
         f"copy: {what}.", float(loader.num_workers), "augment.same_randomness",
-        f"{OWN} Or seed it in worker_init_fn from torch.initial_seed().",
+        f"{ANEW} Or seed it in worker_init_fn from torch.initial_seed().",
     )  # fmt: skip
 
 
@@ -284,7 +283,7 @@ CHECKS = (
     Check(
         name="samples draw their own numbers",
         subject="augment",
-        causes={"augment.same_randomness": OWN},
+        causes={"augment.same_randomness": ANEW},
         symptom="Augmentation helps less than it should; noise is learned by heart.",
         measure="States of the shared generators after two samples, from two beginnings; generators of the data set "
         "that workers would copy.",

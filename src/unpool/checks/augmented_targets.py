@@ -45,8 +45,8 @@ def look_masks_move(setup: Setup) -> list[Finding] | Finding:
             return not_applicable("augment returns no mask")
         inside = (changed > low) & (changed < high)
         between, pixels = between + int(inside.sum()), pixels + changed.numel()
-        found = _left_behind(after, changed.reshape(-1, *changed.shape[-2:])[0], high)
-        moved += [] if found is None else [found]
+        hits = _left_behind(after, changed.reshape(-1, *changed.shape[-2:])[0], high)
+        moved += [] if hits is None else [hits]
     findings = []
     if between > 1e-4 * pixels:
         findings.append(Finding(
@@ -93,9 +93,9 @@ def _left_behind(image: Tensor, mask: Tensor, high: float) -> str | None:
     for degrees in (-45, -30, -20, -12, 12, 20, 30, 45):
         angle = torch.tensor(degrees * torch.pi / 180)
         turn = torch.tensor([[angle.cos(), -angle.sin(), 0], [angle.sin(), angle.cos(), 0]])[None]
-        places = F.affine_grid(turn, [1, 1, 32, 32], align_corners=False)
+        spots = F.affine_grid(turn, [1, 1, 32, 32], align_corners=False)
         ways[f"turned by {degrees} degrees"] = abs(
-            float((edges * normed(F.grid_sample(form[:, None], places, align_corners=False)[:, 0])).sum())
+            float((edges * normed(F.grid_sample(form[:, None], spots, align_corners=False)[:, 0])).sum())
         )
     name, best = max(ways.items(), key=lambda item: item[1])
     return f"the mask fits where it is {name}" if best >= FITS and best - here >= LEFT else None
@@ -163,8 +163,8 @@ def _dot_is_left(augmenter: Augmenter, i: int, picture: Tensor, points: Tensor, 
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     radius = max(2.0, 0.04 * max(height, width))
     dot = ((rows - y) ** 2 + (columns - x) ** 2 <= radius**2).to(picture.dtype)
-    after, found = augmenter.changed(i, dot.expand(picture.shape).contiguous(), points.clone(), draw)
-    if not isinstance(found, Tensor):
+    after, hits = augmenter.changed(i, dot.expand(picture.shape).contiguous(), points.clone(), draw)
+    if not isinstance(hits, Tensor):
         return False
     grey = after.mean(0)
     bright = grey - grey.median()
@@ -175,7 +175,7 @@ def _dot_is_left(augmenter: Augmenter, i: int, picture: Tensor, points: Tensor, 
         return False
     middle = torch.stack([(weights * torch.arange(grey.shape[1])[None]).sum(),
                           (weights * torch.arange(grey.shape[0])[:, None]).sum()]) / weights.sum()  # fmt: skip
-    distance = (found[:, :2].float() - middle).norm(dim=1)[_visible(found)]
+    distance = (hits[:, :2].float() - middle).norm(dim=1)[_visible(hits)]
     return bool(len(distance)) and float(distance.min()) > 2 * radius
 
 
@@ -189,7 +189,7 @@ def mirror_pairs(points: Tensor | None) -> list[tuple[int, int]]:
     if len(shown) < 16:
         return []
     size = (shown.amax(1) - shown.amin(1)).amax(1)
-    found = []
+    hits = []
     for a in range(shown.shape[1]):
         for b in range(a + 1, shown.shape[1]):
             others = [k for k in range(shown.shape[1]) if k not in (a, b)]
@@ -197,8 +197,8 @@ def mirror_pairs(points: Tensor | None) -> list[tuple[int, int]]:
             is_opposite = (shown[:, a, 0] - middle) * (shown[:, b, 0] - middle) < 0
             is_level = (shown[:, a, 1] - shown[:, b, 1]).abs() < 0.3 * size
             if float((is_opposite & is_level).float().mean()) >= PAIRED:
-                found.append((a, b))
-    return found
+                hits.append((a, b))
+    return hits
 
 
 CHECKS = (

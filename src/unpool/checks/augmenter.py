@@ -39,8 +39,8 @@ class Augmenter:
         with shared_restored():
             seed_generators(11, draw, i)
             image, target = self._change(i, picture, target, draw)
-        found = as_image(image)
-        return torch.zeros(1, 1, 1) if found is None else found, target
+        hits = as_image(image)
+        return torch.zeros(1, 1, 1) if hits is None else hits, target
 
 
 def augmenter_of(setup: "Setup") -> Augmenter | None:
@@ -64,8 +64,8 @@ def augmenter_of(setup: "Setup") -> Augmenter | None:
 
     def change(i: int, picture: Tensor, target: Any, draw: int) -> tuple[Any, Any]:
         del i, draw
-        found = augment(picture.clone(), target.clone() if isinstance(target, Tensor) else target)
-        return (found[0], found[1]) if isinstance(found, tuple | list) else (found["image"], found)
+        hits = augment(picture.clone(), target.clone() if isinstance(target, Tensor) else target)
+        return (hits[0], hits[1]) if isinstance(hits, tuple | list) else (hits["image"], hits)
 
     return Augmenter(len(seen.indices), raw, change)
 

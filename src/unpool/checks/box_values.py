@@ -1,5 +1,7 @@
 """Boxes and joints: corners in order, extent, inside of the picture, left and right."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,9 +46,9 @@ def look_boxes(setup: Setup) -> Finding:  # noqa: C901, one question after anoth
         f"{int(wrong.sum()):,} of {len(boxes):,} boxes have no extent, exchanged corners, or end outside of the picture"
     )
     if size is not None and float((~is_ordered).float().mean()) >= FORMAT_SHARE:
-        found = _of_convention(setup, boxes, size, about, share)
-        if found is not None:
-            return found
+        hits = _of_convention(setup, boxes, size, about, share)
+        if hits is not None:
+            return hits
     if not bool(wrong.any()):
         return passed(f"{len(boxes):,} boxes have an extent and lie in the picture.", 0.0)
     return Finding(
@@ -107,8 +109,7 @@ def _outside_corners(corners: Tensor, size: tuple[int, int]) -> Tensor:
     ).any(1)  # fmt: skip
 
 
-def _rows(where: object, which: list[int], boxes: Tensor, wrong: Tensor) -> tuple[str, ...]:
-    assert callable(where)
+def _rows(where: Callable[[int], str], which: list[int], boxes: Tensor, wrong: Tensor) -> tuple[str, ...]:
     return tuple(
         f"{where(which[i])}: {', '.join(f'{value:.4g}' for value in boxes[i].tolist())}"
         for i in wrong.nonzero().flatten().tolist()[:6]
@@ -127,10 +128,10 @@ def look_points(setup: Setup) -> Finding:
     if not bool(visible.any()) or float(points[..., :2].max()) <= 1.5:
         return not_applicable("the joints are not in pixels")
     height, width = seen.images[0].shape[-2:]
-    place = points[..., :2]
-    outside = visible & ((place < 0).any(-1) | (place[..., 0] > width) | (place[..., 1] > height))
+    spot = points[..., :2]
+    outside = visible & ((spot < 0).any(-1) | (spot[..., 0] > width) | (spot[..., 1] > height))
     share = float(outside.sum() / visible.sum())
-    repeated, times = place[outside].unique(dim=0, return_counts=True) if bool(outside.any()) else (place[:0, 0], None)
+    repeated, times = spot[outside].unique(dim=0, return_counts=True) if bool(outside.any()) else (spot[:0, 0], None)
     most = int(times.max()) if times is not None else 0
     about = (
         f"{int(outside.sum()):,} of {int(visible.sum()):,} joints that are marked visible lie outside of the picture"

@@ -30,12 +30,12 @@ def look_labels(setup: Setup) -> list[Finding] | Finding:
         return not_applicable("the targets are no classes of whole pictures")
     outputs = num_outputs(setup)
     names = len(setup.classes)
-    found = (
+    hits = (
         _numbered_apart(setup),
         _out_of_range(setup, labels, val, outputs, names),
         _in_one_split(setup, labels, val) or _empty(setup, labels, outputs or names),
     )
-    findings = [one for one in found if one is not None]
+    findings = [one for one in hits if one is not None]
     if any(one.cause == "data.label_range" for one in findings):  # what is missing follows from it
         findings = [one for one in findings if one.cause == "data.label_range"]
     low, high = int(labels.min()), int(labels.max())
@@ -180,8 +180,8 @@ def look_words(setup: Setup) -> Finding:
 
 def _in_texts(tokens: Tensor, size: int) -> Tensor:
     """(size,): in which share of the texts each number stands."""
-    found = torch.zeros(len(tokens), size)
-    return found.scatter(1, tokens.long().clamp(0, size - 1), 1.0).mean(0)
+    hits = torch.zeros(len(tokens), size)
+    return hits.scatter(1, tokens.long().clamp(0, size - 1), 1.0).mean(0)
 
 
 def look_imbalance(setup: Setup) -> Finding:

@@ -166,15 +166,14 @@ def _right(says: Tensor, sides: Tensor) -> float:
 
 def _around(seen: Seen, pairs: list[tuple[int, int]]) -> Tensor:
     """(N, F): colours around each joint, those of a pair from left to right, so that names say nothing."""
-    assert seen.numbers is not None
-    points = seen.numbers.double()[..., :2].clone()
+    points = torch.stack(seen.targets or []).double()[..., :2].clone()
     for a, b in pairs:
         is_swapped = points[:, a, 0] > points[:, b, 0]
         points[is_swapped] = points[is_swapped][:, _exchanged(points.shape[1], a, b)]
     height, width = seen.images[0].shape[-2:]
-    places = torch.stack([points[..., 0] / width, points[..., 1] / height], -1).float() * 2 - 1
+    spots = torch.stack([points[..., 0] / width, points[..., 1] / height], -1).float() * 2 - 1
     blurred = torch.nn.functional.avg_pool2d(seen.small, 3, 1, 1)
-    around = torch.nn.functional.grid_sample(blurred, places[:, None], align_corners=False)[:, :, 0]  # (N, C, K)
+    around = torch.nn.functional.grid_sample(blurred, spots[:, None], align_corners=False)[:, :, 0]  # (N, C, K)
     return torch.cat([around.flatten(1), around.flatten(1).square()], 1)
 
 
@@ -229,9 +228,9 @@ def look_noise(setup: "Setup") -> Finding:
 
 def _against(scores: Tensor, labels: Tensor) -> tuple[Tensor, float]:
     """By how much another class is scored above the label of each sample, and the share of right answers."""
-    given = scores.gather(1, labels[:, None])[:, 0]
+    labelled = scores.gather(1, labels[:, None])[:, 0]
     others = scores.scatter(1, labels[:, None], float("-inf")).max(1).values
-    return others - given, float((others < given).float().mean())
+    return others - labelled, float((others < labelled).float().mean())
 
 
 def _name(setup: "Setup", label: int) -> str:

@@ -90,10 +90,10 @@ def drawn_points(points: Tensor, size: tuple[int, int]) -> Tensor | None:
         return torch.zeros(size)
     if float(points.max()) <= 1.5:
         return None
-    places = points.round().long()
-    inside = ((places >= 0) & (places < torch.tensor([size[1], size[0]]))).all(1)
+    spots = points.round().long()
+    inside = ((spots >= 0) & (spots < torch.tensor([size[1], size[0]]))).all(1)
     drawn = torch.zeros(size)
-    drawn[places[inside, 1], places[inside, 0]] = 1
+    drawn[spots[inside, 1], spots[inside, 0]] = 1
     return drawn
 
 
@@ -154,14 +154,14 @@ def turned(pair: Outlined) -> Mapping[str, Tensor]:
 
 def scaled(pair: Outlined) -> Mapping[str, Tensor]:
     """The same where the outline is scaled about the middle, or about the corner from which coordinates count."""
-    found = {}
+    hits = {}
     for scale in SCALES:
-        for place, shift in (("the middle", 0.0), ("the corner", 1 - 1 / scale)):
+        for spot, shift in (("the middle", 0.0), ("the corner", 1 - 1 / scale)):
             theta = torch.tensor([[1 / scale, 0, -shift], [0, 1 / scale, -shift]]).expand(len(pair.outlines), 2, 3)
-            places = F.affine_grid(theta, [len(pair.outlines), 1, GRID, GRID], align_corners=False)
-            maps = F.grid_sample(pair.outlines[:, None], places, align_corners=False)[:, 0]
-            found[f"scaled by {1 / scale:.2f} about {place}"] = agreement(pair, normed(maps))
-    return found
+            spots = F.affine_grid(theta, [len(pair.outlines), 1, GRID, GRID], align_corners=False)
+            maps = F.grid_sample(pair.outlines[:, None], spots, align_corners=False)[:, 0]
+            hits[f"scaled by {1 / scale:.2f} about {spot}"] = agreement(pair, normed(maps))
+    return hits
 
 
 def shifts(pair: Outlined) -> Tensor:

@@ -65,9 +65,9 @@ def look_ranges(setup: Setup) -> Finding:
         return not_applicable("the inputs are no pictures")
     first = _scales(train)
     if val is not None and val.images and len(val.images[0]) == len(first):
-        found = _ranges_apart(first, _scales(val))
-        if found is not None:
-            return found
+        hits = _ranges_apart(first, _scales(val))
+        if hits is not None:
+            return hits
     low, high = min(one.low for one in first), max(one.high for one in first)
     about = f"Pixels of training lie between {low:.3g} and {high:.3g}"
     shown = tuple(
@@ -290,9 +290,8 @@ def _other_ways(inputs: Tensor) -> Iterator[tuple[str, str, Tensor]]:
             yield "with red and blue exchanged", "data.channel_order", (pixels.flip(1) - mean) / std
 
 
-def misfit(setup: Setup, layer: nn.Module, inputs: Tensor) -> float:
+def misfit(setup: Setup, layer: _BatchNorm, inputs: Tensor) -> float:
     """How far mean and variance that a batch norm sees are from those that it keeps."""
-    assert isinstance(layer, _BatchNorm)
     with _input_of(layer) as kept, setup.trying(training=False), torch.no_grad(), foreign_code():
         setup.model(inputs)
     if not kept or layer.running_mean is None or layer.running_var is None:

@@ -76,9 +76,9 @@ class Seen:
     def moved(self, values: Tensor, by: int) -> Tensor:
         """Values (N, ...) of a whole split, each given to the sample so many places behind its own in the data set."""
         order = torch.tensor(self.indices).argsort()
-        found = torch.empty_like(values)
-        found[order] = values[order].roll(by, 0)
-        return found
+        hits = torch.empty_like(values)
+        hits[order] = values[order].roll(by, 0)
+        return hits
 
     @cached_property
     def is_repeatable(self) -> bool:
