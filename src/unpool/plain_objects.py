@@ -4,17 +4,21 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
+from unpool import models
 from unpool.assemble.data import Data, read_data
 from unpool.assemble.job import Prepare, make_job
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.settling import settled
+from unpool.checks.augmenter import Augmenter
 from unpool.checks.budget import Budget
 from unpool.checks.setup import Form, Setup
 from unpool.checks.source import Source, picked
+from unpool.data.augment.pipeline import Augment
 from unpool.data.loader import Loader
 from unpool.predictor import Predictor
 from unpool.recipe import Recipe
@@ -24,7 +28,7 @@ from unpool.training.evaluation import evaluate as measure
 from unpool.training.job import Job, streamed
 from unpool.training.step import total_loss
 from unpool.training.stopping import StopRequest
-from unpool.types import Batch
+from unpool.types import Batch, Samples
 
 FORMS: Mapping[str, Form] = {  # by the key of a batch that a task needs
     **{"label": "class", "mask": "class map", "clean": "picture", "keypoints": "points", "boxes": "things"},
@@ -141,7 +145,8 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         classes=data.info.classes,
         budget=budget,
         form=_form(task),
-        facts=_facts(recipe, job),
+        facts=_facts(recipe, job)
+        | {"augmenter": _augmenter(loader, job), **_noticed(data), **_apart(recipe), **_in_window(recipe, data)},
         seed=seed,
     )
 
@@ -186,11 +191,76 @@ def _prediction(job: Job, data: Data) -> Callable[[Any], Any]:
     return predict
 
 
-def _facts(recipe: Recipe, job: Job) -> Mapping[str, Any]:
+def _augmenter(loader: Loader, job: Job) -> Augmenter:
+    """What the loader of training batches does to one sample, as bytes before and prepared after."""
+
+    def raw(i: int) -> tuple[Tensor, Any]:
+        sample = loader.samples[i]
+        return sample["image"], sample
+
+    def change(i: int, picture: Tensor, target: Any, draw: int) -> tuple[Any, Any]:
+        del i
+        batch = loader.transform([{**target, "image": picture}], draw)
+        batch.pop("replaced", None)
+        sample = picked(job.prepare(batch), 0)
+        return sample["image"], sample
+
+    return Augmenter(len(loader.samples), raw, change)
+
+
+def _apart(recipe: Recipe) -> dict[str, Any]:
+    """`unlike_weights`: preparation of the pictures, and that of the weights, where these differ."""
+    data, model = recipe.data, recipe.model
+    if model.weights is None or data.channels == 1:
+        return {}
+    theirs = models.colours_of(model.name, model.backbone, model.weights) or {}
+    ours = {"mean": data.mean, "std": data.std, "color_order": data.color_order, "value_range": data.value_range}
+    apart = {key: (ours[key], theirs[key]) for key in ours if key in theirs and ours[key] != theirs[key]}
+    return {"unlike_weights": apart} if apart else {}
+
+
+class InWindow(Dataset):
+    """Single samples as training sees them without augmentation: what lies on a picture moves with it."""
+
+    def __init__(self, recipe: Recipe, data: Data, samples: Samples) -> None:
+        size = recipe.data.size
+        self.samples = samples
+        self.transform = Augment(
+            [],
+            size_hw=None if size is None else (size[0], size[1]),
+            preprocessing=data.preprocessing,
+            info=data.info,
+            seed=recipe.train.seed,
+        )
+        self.prepare = Prepare(data.preprocessing, torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return picked(self.prepare(self.transform([self.samples[index]], 0)), 0)
+
+
+def _in_window(recipe: Recipe, data: Data) -> dict[str, Any]:
+    if recipe.data.noise:  # which is added by the loader
+        return {}
+    return {"in_window": {name: InWindow(recipe, data, part.samples)
+                          for name, part in (("train", data.train), ("val", data.val))}}  # fmt: skip
+
+
+def _noticed(data: Data) -> dict[str, Any]:
+    """What the readers said of both splits: `notes`, sentences; `skipped`, files that were left out."""
+    manifests = [data.train.manifest, data.val.manifest]
+    said = [f"{note['note']} ({note['count']}, first {note['first']})" for one in manifests for note in one["notes"]]
+    return {"notes": tuple(dict.fromkeys(said)), "skipped": sum(len(one["skipped"]) for one in manifests)}
+
+
+def _facts(recipe: Recipe, job: Job) -> dict[str, Any]:
     """What plain objects cannot say, by name.
 
     `steps_schedule`: the schedule is stepped after each step; `clip_norm`; `steps`: of the whole run; `accumulate`;
-    `starts_from_weights`; `augmentations`; `higher_is_better`: of what `evaluate` returns.
+    `starts_from_weights`; `augmentations`; `higher_is_better`: of what `evaluate` returns. `setup_of_job` adds
+    `augmenter`, which tries them on single samples, and what the readers noticed.
     """
     return {
         "steps_schedule": True,

@@ -126,7 +126,7 @@ def require_small_groups(copies: CopiesOfSet) -> None:
             f"{len(largest)} of {len(copies.names)} images are nearly one picture, such as {', '.join(largest[:3])}, "
             "and lie in both parts of the drawn split: give a val folder; where they are different pictures, as those "
             "of one scene by a camera that stands still, set data.allow_duplicates=true"
-        )
+        ).of("data.constant")
 
 
 def judge_copies(copies: CopiesOfSet, *, allowed: bool) -> None:
@@ -148,7 +148,7 @@ def judge_copies(copies: CopiesOfSet, *, allowed: bool) -> None:
         raise DataError(
             f"{problem}. More than {REFUSED_SHARE:.0%} is refused, since scores would show what was learned by heart: "
             "remove one of each pair, or set data.allow_duplicates=true"
-        )
+        ).of("data.leak")
     _log.warning("%s", problem)
 
 

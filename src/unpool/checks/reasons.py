@@ -13,7 +13,7 @@ ORDER = (
     *("data.left_right", "data.channel_order", "data.normalization", "data.leak", "data.subject_leak"),
     *("data.empty_class", "data.class_one_split"),
     *("augment.target_left", "augment.mask_interpolated", "augment.pairs_not_swapped", "augment.same_randomness"),
-    *("augment.changes_meaning", "augment.too_strong", "augment.on_validation"),
+    *("augment.too_strong", "augment.changes_meaning", "augment.on_validation"),
     *("loss.wrong_kind", "loss.wrong_way", "loss.not_of_targets", "network.double_softmax", "loss.pair_convention"),
     *("loss.shifted_tokens", "loss.box_encoding", "loss.weights_inverted", "loss.ignored_counted", "loss.scale"),
     *("loss.target_scale", "network.batch_mixing", "network.input_unused", "network.unused_layer"),

@@ -15,6 +15,7 @@ from unpool.checks.budget import Budget
 from unpool.checks.passes import Pass, run_once
 from unpool.checks.rehearsal import Rehearsal, as_scalar, rehearse
 from unpool.checks.restoring import unchanged
+from unpool.checks.seen import Seen, see
 from unpool.checks.source import TARGET_KEYS, Batch, Source, split
 from unpool.checks.structure import Paths, paths_of
 from unpool.errors import RecipeError
@@ -78,6 +79,16 @@ class Setup:
     def paths(self) -> Paths:
         """Which pixels, channels and samples each answer can depend on, measured once for all checks."""
         return paths_of(self)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Samples of training, as its data set yields them, read once for all checks."""
+        return see(self, self.train)
+
+    @cached_property
+    def seen_val(self) -> Seen | None:
+        """Samples of validation; None where there is none."""
+        return None if self.val is None else see(self, self.val)
 
     @cached_property
     def target_form(self) -> Form:

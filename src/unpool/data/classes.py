@@ -43,7 +43,7 @@ def require_equal(classes: Sequence[str], train: Sequence[str], where: str, *, s
         differences += [f"{quoted(name)} is in train only" for name in lacking]
         raise DataError(
             f"{where}: the classes of train and {split} differ: {'; '.join(differences)}; rename, add or remove them"
-        )
+        ).of("data.class_one_split")
 
 
 def require_two(classes: Sequence[str], where: str) -> None:

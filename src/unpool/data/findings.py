@@ -33,6 +33,7 @@ class Findings:
         self.skipped: list[Fault] = list(reader.faults)
         self._left_out: dict[str, Fault] = {}
         self._broken: list[Fault] = []
+        self._causes: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._first: dict[str, str] = {}
         if isinstance(reader, MeasuringReader):
@@ -50,6 +51,7 @@ class Findings:
             return Fault(self._reader.names[index], f"cannot read ({error.strerror or error})")
         except DataError as error:
             require_files(error)
+            self._causes[error.cause] += 1
             fault = error.fault if isinstance(error, Unusable) else Fault(self._reader.names[index], str(error))
             return Broken(*fault)
 
@@ -71,12 +73,14 @@ class Findings:
         """Logs skipped files and oddities; raises DataError where the set cannot be used."""
         if self._broken:
             listed = listing(self._broken)
-            raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}")
+            cause = max(self._causes, key=lambda one: (bool(one), self._causes[one]), default="")
+            raise DataError(f"{len(self._broken)} of {len(self._reader)} samples cannot be used:\n{listed}").of(cause)
         total = len(self._reader) + len(self._reader.faults)
         limit = most_skipped(total)
         if len(self.skipped) > limit or not kept:
             allowed = f"more than the {limit} allowed" if kept else "so that none is left"
-            raise DataError(f"{len(self.skipped)} of {total} files cannot be read, {allowed}:\n{listing(self.skipped)}")
+            problem = f"{len(self.skipped)} of {total} files cannot be read, {allowed}"
+            raise DataError(f"{problem}:\n{listing(self.skipped)}").of("data.unreadable")
         if len(self.skipped) > 1:
             _log.warning("%d of %d files are left out", len(self.skipped), total)
         for line in grouped(self.skipped).splitlines():

@@ -166,7 +166,7 @@ def require_labels(counts: LabelCounts, keys: Collection[str]) -> None:
     for key in CLASS_TARGETS:
         if key in keys:
             if problem := counts.unlabelled(key):
-                raise DataError(f"nothing is labelled in the training set: {problem}")
+                raise DataError(f"nothing is labelled in the training set: {problem}").of("data.empty_class")
             if sentence := counts.sentence_of_missing(key, "training"):
                 hint = _ids_from_one(counts, key) or "check how the targets were exported"
                 _log.warning("%s; nothing of it can be learned: %s", sentence, hint)

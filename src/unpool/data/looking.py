@@ -213,6 +213,8 @@ def _check_targets(sample: Sample, info: DataInfo, size: Size) -> None:
             raise DataError(f"{key} is a {type(value).__name__}; a reader gives tensors")
     mask = sample.get("mask")
     if mask is not None and (mask.dtype != torch.uint8 or tuple(mask.shape) != size):
-        raise DataError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected uint8 {size}, the size of its image")
+        raise DataError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected uint8 {size}, the size of its image").of(
+            "data.mask_size"
+        )
     if faults := class_faults(sample, len(info.classes)):
-        raise DataError(f"{faults}; correct the file or the list of classes")
+        raise DataError(f"{faults}; correct the file or the list of classes").of("data.label_range")

@@ -38,7 +38,7 @@ def read_array(path: File, *, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     values = np.asarray(_opened(path, max_pixels))
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > _MOST:
-        raise Unusable(printable(path), f"mask has ids {low} to {high}; expected 0 to {_MOST}")
+        raise Unusable(printable(path), f"mask has ids {low} to {high}; expected 0 to {_MOST}").of("data.label_range")
     return values.astype(np.int32)
 
 

@@ -98,7 +98,9 @@ def read_stored(path: File, *, max_pixels: int = MOST_PIXELS) -> Stored:
     if kind == "colour":
         values = (values << np.array([16, 8, 0], np.int32)).sum(axis=2, dtype=np.int32)
     if kind == "palette" and (most := int(values.max())) >= len(palette):
-        raise Unusable(name, f"mask uses entry {most} of its palette, which has {len(palette)}: export it again")
+        raise Unusable(name, f"mask uses entry {most} of its palette, which has {len(palette)}: export it again").of(
+            "data.palette"
+        )
     return Stored(kind, values, palette, white, is_lossy)
 
 
@@ -109,7 +111,7 @@ def _require_plain(image: Image.Image, name: str) -> None:
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "RGB"):
         raise Unusable(name, f"mask has mode {image.mode}; expected grey, palette or RGB: re-export as PNG")
     if image.format == "JPEG" and image.mode != "RGB":
-        raise Unusable(name, "mask is lossy JPEG, its ids are smeared; re-export as PNG")
+        raise Unusable(name, "mask is lossy JPEG, its ids are smeared; re-export as PNG").of("data.soft_mask")
     if image.mode == "RGB" and is_deep(image):
         raise Unusable(name, "mask has colours of 16 bits, and classes have colours of 8; re-export with 8 bits")
     _require_page(getattr(image, "n_frames", 1), name)

@@ -45,7 +45,8 @@ class Reading(NamedTuple):
             Unusable: the file holds colours that classes.txt lacks, or entries that the rule gives no id.
         """
         if stored.kind == "colour" and not self.lines:
-            raise Unusable(name, "mask is a colour image and its classes have no colours; add r g b to each class line")
+            problem = "mask is a colour image and its classes have no colours; add r g b to each class line"
+            raise Unusable(name, problem).of("data.palette")
         by_colour = stored.kind == "colour" or self.rule == "colours"
         if (stored.kind == "grey" and not by_colour) or (self.rule == "indices" and stored.kind != "colour"):
             return stored.values
@@ -53,9 +54,13 @@ class Reading(NamedTuple):
         known = {value: self._line(entry) if by_colour else grey_of(entry) for value, entry in entries.items()}
         unknown = [value for value, line in known.items() if line is None]
         if stored.is_lossy:
-            raise Unusable(name, f"{len(unknown):,} unknown colours: mask is lossy JPEG; re-export as PNG")
+            raise Unusable(name, f"{len(unknown):,} unknown colours: mask is lossy JPEG; re-export as PNG").of(
+                "data.soft_mask"
+            )
         if unknown:
-            raise Unusable(name, _unknown(stored, {value: entries[value] for value in unknown}, by_colour=by_colour))
+            cause = "data.soft_mask" if stored.kind == "colour" else "data.palette"
+            listed = _unknown(stored, {value: entries[value] for value in unknown}, by_colour=by_colour)
+            raise Unusable(name, listed).of(cause)
         lines, values = np.array(list(known.values()), np.int32), np.array(list(known), np.int32)  # sorted
         if stored.kind == "colour":
             return lines[np.searchsorted(values, stored.values)]

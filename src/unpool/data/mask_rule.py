@@ -129,7 +129,7 @@ def _agreed(uses: Sequence[Use]) -> dict[int, Entry]:
         listed = [f"entry {value} is {_alternatives(files)}" for value, files in list(differing.items())[:_SHOWN]]
         more = f"; and {len(differing) - _SHOWN} entries more" if len(differing) > _SHOWN else ""
         problem = "the palettes of the masks differ, so that an index is no id for all of them"
-        raise DataError(f"{problem}: {'; '.join(listed)}{more}: {_WAY_OUT}")
+        raise DataError(f"{problem}: {'; '.join(listed)}{more}: {_WAY_OUT}").of("data.palette")
     return {value: next(iter(files)) for value, files in seen.items() if value in used}
 
 
@@ -155,7 +155,7 @@ def _require_grey(use: Use) -> None:
     elif not use.is_plain() and any(grey_of((*entry[:3], 255)) is None for entry in use.palette):
         problem = "uses grey entries of a palette of colours, which may be indices or grey values"
     if problem:
-        raise DataError(f"{printable(use.path)}: mask {problem} ({entries}): {_WAY_OUT}")
+        raise DataError(f"{printable(use.path)}: mask {problem} ({entries}): {_WAY_OUT}").of("data.palette")
 
 
 def _require_same_meaning(uses: Iterable[Use], lines: Sequence[Colour], meaning: Mapping[int, int]) -> None:
@@ -167,7 +167,9 @@ def _require_same_meaning(uses: Iterable[Use], lines: Sequence[Colour], meaning:
             if by_colour is None or meaning.get(value, by_colour) != by_colour:
                 problem = "mask is grey, and others of the set show the colours of classes.txt"
                 other = f"its value {value} means another class than {text_of(entry)}, or none"
-                raise DataError(f"{printable(use.path)}: {problem}; {other}: save all masks of the set in one way")
+                raise DataError(f"{printable(use.path)}: {problem}; {other}: save all masks of the set in one way").of(
+                    "data.palette"
+                )
 
 
 def _double(lines: Sequence[Colour], meaning: Mapping[int, int]) -> set[int]:
@@ -183,7 +185,7 @@ def _refuse_double(uses: Iterable[Use], double: set[int]) -> None:
         if held := sorted(double & use.entries.keys()):
             problem = f"mask is grey, and its value {held[0]} is the id of one class and the colour of another"
             advice = "take the colours out of classes.txt if values are ids, or save masks in colours (RGB)"
-            raise DataError(f"{printable(use.path)}: {problem} in classes.txt: {advice}")
+            raise DataError(f"{printable(use.path)}: {problem} in classes.txt: {advice}").of("data.palette")
 
 
 def _is_ramp(header: MaskHeader) -> bool:

@@ -66,7 +66,7 @@ def require_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, 
     """
     if size_hw != annotated_hw:
         sizes = f"is {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]} pixels"
-        raise Unusable(printable(path), f"{sizes}: restore the image, or correct its annotations")
+        raise Unusable(printable(path), f"{sizes}: restore the image, or correct its annotations").of("data.mask_size")
 
 
 def require_annotated_size(path: Path, header: Probe, exif: Exif, annotated_hw: tuple[int, int]) -> None:
@@ -79,5 +79,5 @@ def require_annotated_size(path: Path, header: Probe, exif: Exif, annotated_hw: 
     if size_hw != annotated_hw == oriented(header, other):
         sizes = f"decodes to {size_hw[1]}x{size_hw[0]}, its annotations are of {annotated_hw[1]}x{annotated_hw[0]}"
         turned = f"its EXIF orientation {header.orientation} is {'applied' if exif == 'apply' else 'ignored'}"
-        raise Unusable(printable(path), f"{sizes} pixels, and {turned}: set data.exif={other}")
+        raise Unusable(printable(path), f"{sizes} pixels, and {turned}: set data.exif={other}").of("data.mask_size")
     require_size(path, size_hw, annotated_hw)

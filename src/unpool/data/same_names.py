@@ -18,12 +18,14 @@ def check_same_names(info: DataInfo, expected: DataInfo, *, reader: str) -> None
         reader: the name of its reader, for messages.
     """
     if differences := name_differences(info, expected, NAMES):
-        raise DataError(f"{reader} differs in its names: {'; '.join(differences)}. They must be the same, in order")
+        raise DataError(f"{reader} differs in its names: {'; '.join(differences)}. They must be the same, in order").of(
+            "data.class_one_split"
+        )
     if difference := palette_difference(info, expected):
         raise DataError(
             f"{reader} differs in its masks: {difference}; save all masks in one way, or write the colours "
             "into classes.txt"
-        )
+        ).of("data.palette")
 
 
 def name_differences(info: DataInfo, expected: DataInfo, fields: Mapping[str, str]) -> list[str]:

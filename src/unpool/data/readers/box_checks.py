@@ -70,7 +70,7 @@ def settle(things: Things, sizes_hw: NDArray[np.int64]) -> Settled:
     is_seen = np.all(ends > 0, axis=1)
     if doubt := doubt_of(things.boxes[is_seen], ends[is_seen], things.form):
         row = np.flatnonzero(is_seen)[int(fit(things.boxes[is_seen], ends[is_seen]).argmin())]
-        raise DataError(f"boxes such as that of {printable(things.record(row))}: {doubt}")
+        raise DataError(f"boxes such as that of {printable(things.record(row))}: {doubt}").of("data.box_format")
     has_extent = np.all(high > low, axis=1)
     is_on_image = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
     kept = is_seen & has_extent & is_on_image

@@ -113,7 +113,11 @@ class ImagePairs:
         size, other = oriented(noisy, self.decoding.exif), seen_size(clean, turn or turn_of(clean))
         if size != other:
             sizes = f"{other[1]}x{other[0]}, its noisy one {printable(pair.image)} {size[1]}x{size[0]} (width x height)"
-            raise Unusable(printable(self.root / pair.mask), f"clean image is {sizes}: they must agree")
+            raise Unusable(printable(self.root / pair.mask), f"clean image is {sizes}: they must agree").of(
+                "data.mask_size"
+            )
         if turn is None:
-            raise Unusable(printable(self.root / pair.mask), way_out(noisy, clean, target_name="clean image"))
+            raise Unusable(printable(self.root / pair.mask), way_out(noisy, clean, target_name="clean image")).of(
+                "data.mask_size"
+            )
         return turn

@@ -56,7 +56,9 @@ class Mnist:
         digits = tuple(str(digit) for digit in range(10))
         expected = tuple(classes) if classes is not None else digits
         if int(labels.max()) >= len(digits):
-            raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(digits) - 1}")
+            raise DataError(f"{printable(path)} holds label {int(labels.max())}; expected 0 to {len(digits) - 1}").of(
+                "data.label_range"
+            )
         self._labels = torch.tensor(match(digits, expected, printable(root)))[labels.long()]
         if decoding.channels not in (1, 3) or decoding.bands:
             raise RecipeError("MNIST is grey: set data.channels to 1 or 3, and leave data.bands out")

@@ -94,4 +94,4 @@ def _require_strangers(pairs: Sequence[Pair], people: Sequence[str], listing: st
         raise DataError(
             f"{listing} has {len(both)} people who are learned from, or choose the threshold, such as {named}: scores "
             "would show what was learned by heart; take them out of one of the lists"
-        )
+        ).of("data.subject_leak")

@@ -19,6 +19,8 @@ from unpool.data.stack import File, Page
 from unpool.data.turns import seen_size, target_turn, turn_of, way_out
 from unpool.types import IGNORE, MOST_PIXELS, Decoding, Fault, Sample, TargetExif
 
+_FEW = 8  # ids more than classes, above which a mask seems to be blended
+
 
 class Pair(NamedTuple):
     """Paths of an image and its mask below the root, not escaped for printing.
@@ -89,7 +91,8 @@ class MaskValues:
         n = self._num_classes
         greys = " (the greys of its palette)" if self._reading.rule == "greys" else ""
         reason = f"mask has ids {{{shown}}}{greys} and the set {n} classes (0 to {n - 1}), so {bad[:12]} mean nothing"
-        return Unusable(printable(path), f"{reason}: {self._advice or self._mapping(ids, bad)}")
+        cause = "data.palette" if greys else "data.label_range" if len(ids) <= n + _FEW else "data.soft_mask"
+        return Unusable(printable(path), f"{reason}: {self._advice or self._mapping(ids, bad)}").of(cause)
 
     def _mapping(self, ids: Sequence[int], bad: Sequence[int]) -> str:
         """Returns which option to set; proposes a mapping for black and white only, as one file seldom has all ids."""
@@ -169,7 +172,9 @@ class MaskPairs:
         if size != mask_size:
             raise self._disagreement(pair, size, mask_size, orientation=max(turn_of(image), turn_of(mask)))
         if turn is None:
-            raise Unusable(printable(pair.files(self.root)[1]), way_out(image, mask, target_name="mask"))
+            raise Unusable(printable(pair.files(self.root)[1]), way_out(image, mask, target_name="mask")).of(
+                "data.mask_size"
+            )
         return turn
 
     def _disagreement(self, pair: Pair, size: Sequence[int], mask_size: Sequence[int], *, orientation: int) -> Unusable:
@@ -178,4 +183,4 @@ class MaskPairs:
         advice = ": they must agree; export the mask at the size of the image"
         if orientation != 1:
             advice = f" by EXIF orientation {orientation}: set data.exif=ignore, or annotate the upright image"
-        return Unusable(printable(pair.files(self.root)[1]), sizes + advice)
+        return Unusable(printable(pair.files(self.root)[1]), sizes + advice).of("data.mask_size")

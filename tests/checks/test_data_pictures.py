@@ -1,0 +1,206 @@
+"""Pictures against pictures, targets against pictures: each mistake is named, and its healthy twin passes."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.checks.made import Samples, blobs, drawn, found, setup, striped
+from unpool.checks.alignment import look_alignment, look_pairing
+from unpool.checks.learnable import look_noise, look_order, look_sides
+from unpool.checks.pictures_alike import look_constant, look_copies, look_subjects
+from unpool.checks.seen import Seen
+from unpool.checks.simple_learner import features_of, fit, one_hot
+
+
+@pytest.mark.parametrize(
+    ("copied", "verdict", "cause"),
+    [
+        (lambda images: images[:0], "pass", ""),
+        (lambda images: images[:8], "fail", "data.leak"),
+        (lambda images: images[:8].flip(-1) * 0.97, "fail", "data.leak"),
+        (lambda images: images[:8].roll(4, -1), "pass", ""),
+    ],
+)
+def test_copies_in_validation_are_found_upright_and_mirrored(copied, verdict, cause):
+    train = drawn(60, 1)
+    val = torch.cat([drawn(40, 2), copied(train)])
+    finding = look_copies(setup(Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(len(val)).long())))
+    assert (finding.verdict, finding.cause) == (verdict, cause)
+
+
+def test_one_copy_in_two_hundred_is_a_warning():
+    train, val = drawn(20, 1), drawn(200, 2)
+    val[7] = train[3]
+    finding = look_copies(setup(Samples(train, torch.zeros(20).long()), Samples(val, torch.zeros(200).long())))
+    assert finding.verdict == "warn"
+    assert finding.evidence == ("val, sample 7 is train, sample 3",)
+
+
+@pytest.mark.parametrize(("same", "verdict"), [(0, "pass"), (2, "pass"), (8, "warn"), (40, "fail")])
+def test_pictures_that_do_not_differ_are_counted(same, verdict):
+    images = drawn(60, 1)
+    images[:same] = images[0].clone()
+    assert look_constant(setup(Samples(images, torch.zeros(60).long()))).verdict == verdict
+
+
+def videos(*, apart):
+    """Frames of 20 videos, named so, divided by video or at random."""
+    scenes = drawn(20, 1, size=40)
+    generator = torch.Generator().manual_seed(2)
+    splits = {"train": [], "val": []}
+    for video, scene in enumerate(scenes):
+        for frame in range(6):
+            top, left = torch.randint(0, 3, (2,), generator=generator).tolist()
+            split = ("val" if video % 4 == 0 else "train") if apart else ("val" if frame == 3 else "train")
+            splits[split].append(
+                (scene[:, top : top + 32, left : left + 32], f"/data/{split}/cat/v{video:02d}_{frame}.png")
+            )
+    made = []
+    for samples in splits.values():
+        data = Samples([image for image, _ in samples], [torch.tensor(0)] * len(samples))
+        data.samples = [(name, 0) for _, name in samples]
+        made.append(data)
+    return setup(*made, form="class")
+
+
+def test_subjects_by_name_count_where_their_pictures_are_near():
+    assert found(look_subjects(videos(apart=True))) == [""]
+    assert found(look_subjects(videos(apart=False))) == ["data.subject_leak"]
+
+
+def test_equal_names_of_pictures_that_have_nothing_in_common_are_no_subjects():
+    run = videos(apart=False)
+    run.val.dataset.images = list(drawn(len(run.val), 9))
+    assert found(look_subjects(run)) == [""]
+
+
+def test_identities_of_strangers_are_not_learned():
+    def people(first, seed):
+        return Samples(drawn(40, seed), first + torch.arange(40) % 10)
+
+    assert found(look_subjects(setup(people(0, 1), people(10, 2), form="vector"))) == [""]
+    assert found(look_subjects(setup(people(0, 1), people(0, 2), form="vector"))) == ["data.subject_leak"]
+
+
+MOVED = {
+    "as they are": (lambda masks: masks, ""),
+    "transposed": (lambda masks: masks.mT, "data.mask_misaligned"),
+    "mirrored": (lambda masks: masks.flip(-1), "data.mask_misaligned"),
+    "shifted": (lambda masks: masks.roll((4, 5), (-2, -1)), "data.mask_misaligned"),
+    "a third upside down": (
+        lambda masks: torch.where(torch.arange(len(masks))[:, None, None] % 3 == 0, masks.flip(-1, -2), masks),
+        "data.mask_size",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_masks_that_lie_elsewhere_are_found_by_the_edges_of_pictures(name):
+    images, masks = blobs(60, 1)
+    change, cause = MOVED[name]
+    assert found(look_alignment(setup(Samples(images, change(masks).contiguous()), form="class map"))) == [cause]
+
+
+@pytest.mark.parametrize(("order", "cause"), [(1, "data.target_mismatch"), (0, "")])
+def test_masks_of_other_pictures_are_found(order, cause):
+    images, masks = blobs(60, 1)
+    finding = look_pairing(setup(Samples(images, masks.roll(order, 0)), Samples(*blobs(30, 2)), form="class map"))
+    assert finding.cause == cause
+    assert not order or "the one +1 further" in finding.about
+
+
+def test_clean_pictures_of_others_are_found():
+    clean = drawn(40, 1)
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    assert found(look_pairing(setup(Samples(noisy, clean), form="picture"))) == [""]
+    assert found(look_pairing(setup(Samples(noisy, clean.roll(3, 0)), form="picture"))) == ["data.target_mismatch"]
+
+
+def test_targets_without_a_trace_in_the_pictures_are_not_accused():
+    images, masks = drawn(40, 1, size=48), blobs(40, 2)[1]
+    run = setup(Samples(images, masks), Samples(drawn(30, 3, size=48), blobs(30, 4)[1]), form="class map")
+    assert found(look_alignment(run)) + found(look_pairing(run)) == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda labels: labels, ""),
+        (lambda labels: labels.roll(1), "data.target_mismatch"),
+        (
+            lambda labels: labels[torch.randperm(200, generator=torch.Generator().manual_seed(0))],
+            "data.target_mismatch",
+        ),
+    ],
+)
+def test_labels_of_neighbours_or_of_anybody_are_told_from_right_ones(change, cause):
+    images, labels = striped(200, 1)
+    assert found(look_order(setup(Samples(images, change(labels)), Samples(*striped(150, 7)), form="class"))) == [cause]
+
+
+def test_what_a_simple_learner_cannot_learn_is_not_accused():
+    labels = torch.randint(3, (200,), generator=torch.Generator().manual_seed(3))
+    run = setup(Samples(drawn(200, 1), labels), Samples(drawn(150, 2), labels[:150]), form="class")
+    assert found(look_order(run)) == [""]
+
+
+def test_wrong_labels_are_listed_the_surest_first():
+    images, labels = striped(240, 1)
+    wrong = torch.arange(240) % 12 == 5
+    noisy = torch.where(wrong, (labels + 1) % 3, labels)
+    val = Samples(*striped(150, 7))
+    assert found(look_noise(setup(Samples(images, labels), val, form="class"))) == [""]
+    finding = look_noise(setup(Samples(images, noisy), val, form="class", classes=("a", "b", "c")))
+    assert (finding.verdict, finding.cause) == ("warn", "data.label_noise")
+    listed = {int(line.split("sample ")[1].split(":")[0]) for line in finding.evidence}
+    right = listed & set(wrong.nonzero().flatten().tolist())
+    assert len(right) >= 0.9 * len(listed)
+    assert len(right) >= 0.8 * int(wrong.sum())
+
+
+def people(count, seed, *, exchanged=0.0):
+    """A head that says which way somebody looks, and hands of two sides: (N, 4, 2) head, left, right, feet."""
+    generator = torch.Generator().manual_seed(seed)
+    images, points = 0.4 * drawn(count, seed, size=48), torch.zeros(count, 4, 2)
+    for image, joints in zip(images, points, strict=True):
+        faces = bool(torch.rand(1, generator=generator) < 0.5)
+        x, y = (18 + 10 * torch.rand(2, generator=generator)).tolist()
+        joints[:] = torch.tensor([[x, y - 8], [x + 10, y], [x - 10, y], [x, y + 10]])
+        if not faces:
+            joints[[1, 2]] = joints[[2, 1]]
+        for joint, (column, row) in enumerate(joints.round().int().tolist()):
+            image[:, row - 2 : row + 3, column - 2 : column + 3] = 1.0 if joint or faces else 0.0
+        if torch.rand(1, generator=generator) < exchanged:
+            joints[[1, 2]] = joints[[2, 1]]
+    return Samples(images, points)
+
+
+@pytest.mark.parametrize(("exchanged", "cause"), [(0.0, ""), (0.5, "data.left_right")])
+def test_left_and_right_exchanged_in_a_part_of_training_are_found(exchanged, cause):
+    run = setup(people(160, 1, exchanged=exchanged), people(100, 2), form="points")
+    assert found(look_sides(run)) == [cause]
+
+
+def test_a_sample_is_predicted_from_the_others_as_if_it_had_been_left_out():
+    images, labels = striped(40, 1)
+    features, filters = features_of(images)
+    targets = one_hot(labels, 3)
+    whole = fit(features, targets)
+    rest = torch.arange(40) != 5
+    kernel = ((features.double() - whole.mean) / whole.deviation) @ (
+        (features.double() - whole.mean) / whole.deviation
+    ).T
+    penalty = torch.linalg.inv(whole.inverse) - kernel
+    centred = targets - targets.mean(0)
+    alone = kernel[5, rest] @ torch.linalg.inv(kernel[rest][:, rest] + penalty[rest][:, rest]) @ centred[rest]
+    assert torch.allclose(whole.left_out(targets)[5], alone + targets.mean(0), atol=1e-8)
+    assert features_of(images[:3], filters)[0].shape == features[:3].shape
+
+
+def test_a_split_that_is_no_pictures_is_left_alone():
+    run = setup([(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]))], form="class", model=nn.Conv2d(1, 2, 3))
+    assert isinstance(run.seen, Seen)
+    table = Samples(torch.rand(80, 7), torch.arange(80) % 2)
+    run = setup(table, table, form="class", model=nn.Linear(7, 2))
+    verdicts = [look(run).verdict for look in (look_copies, look_constant, look_order, look_noise, look_pairing)]
+    assert set(verdicts) == {"not applicable"}
