@@ -18,7 +18,7 @@ def test_field_is_that_of_the_layer_and_smaller_than_the_theoretical_one():
     assert view.values["side"] <= 16
     assert view.picture.dtype == torch.uint8
     assert view.picture.shape[0] == 3
-    assert "the weights are drawn at random" in view.values["note"]
+    assert "the weights are random" in view.values["note"]
 
 
 def test_seed_repeats_the_field_and_the_last_map_is_the_default(tmp_path):

@@ -14,7 +14,6 @@ from unpool.cli.main import main
 from unpool.errors import DataError, RecipeError
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor import Predictor
-from unpool.predictor.sources import LONGEST, open_source, see
 from unpool.tasks.classification import Classification
 from unpool.tasks.denoising import Denoising
 from unpool.types import DataInfo
@@ -164,26 +163,6 @@ def test_largest_maps_come_first_and_named_ones_as_they_are_named():
     ]
 
 
-def test_image_is_normalised_as_the_source_says_and_a_tensor_of_floats_is_left_alone():
-    preprocessing = Preprocessing(size_hw=(16, 16), mean=(0.5,) * 3, std=(0.1,) * 3, order="bgr")
-    source = open_source(nn.Identity(), preprocessing=preprocessing)
-    seen = see(source, noise())
-    assert torch.equal(seen.inputs["image"][0], preprocessing.normalize(preprocessing.resize(noise())))
-    assert seen.picture.shape == (3, 16, 16)
-    values = torch.randn(3, 9, 7)
-    assert torch.equal(see(source, values).inputs["image"], values[None])
-    guessed = open_source(nn.Identity())
-    assert "normalised by ImageNet's mean" in see(guessed, noise()).notes[0]
-    assert see(guessed, values).notes == seen.notes == ()
-
-
-def test_image_that_is_too_large_is_made_smaller_and_the_view_says_so():
-    seen = see(open_source(nn.Identity()), torch.zeros(3, 8, 2 * LONGEST, dtype=torch.uint8))
-    assert seen.picture.shape == (3, 4, LONGEST)
-    assert "made smaller, from 2048x8 to 1024x4" in seen.notes[1]
-    assert seen.inputs["size_hw"].tolist() == [[8, 2 * LONGEST]]  # answers, and boxes to explain, lie on the image
-
-
 def test_patches_are_of_different_images_and_files_that_are_none_are_named(folder):
     view = unpool.show_deconvnet("lenet5", [folder], layer="features.conv1", units=[1], count=3, rules=["gradient"])
     (unit,) = view.values["units"]
@@ -256,7 +235,10 @@ def test_commands_write_a_picture_and_print_its_path(folder, capsys, arguments, 
         ),
         (["deconvnet", "lenet5", "0.png", "--layer", "features.conv2"], "calls tanh"),
         (["attribution", "lenet5", "0.png", "--window", "40"], "a window of 40 pixels"),
-        (["attribution", "lenet5", "0.png", "--weights", "best"], "is a network, not a run"),
+        (
+            ["attribution", "lenet5", "0.png", "--weights", "best"],
+            "belong to a run, and there is no run directory lenet5",
+        ),
         (["attribution", "lenet6", "0.png"], "no network is called"),
     ],
 )

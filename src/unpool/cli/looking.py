@@ -1,4 +1,4 @@
-"""What the views of a network's features share: arguments that say which network, and where the view is written."""
+"""What the views of a network share: arguments that say which network, and where the view is written."""
 
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
@@ -13,12 +13,16 @@ LARGEST_SIDE = 16_384
 
 
 def add_source(verb: Parser) -> None:
-    """Adds the network, its weights, the size of its images."""
+    """Adds the network and its weights."""
     verb.add_argument("source", metavar="RUN|MODEL", help="a run directory, or a network's name")
     verb.add_argument(
         "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network imagenet or a file"
     )
-    verb.add_argument("--size", nargs=2, type=side, metavar=("H", "W"), help="size to which images are brought")
+
+
+def add_size(verb: Parser, about: str = "size to which images are brought") -> None:
+    """Adds the size of its images."""
+    verb.add_argument("--size", nargs=2, type=side, metavar=("H", "W"), help=about)
 
 
 def add_output(verb: Parser, name: str) -> None:

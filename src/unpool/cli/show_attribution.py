@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_output, add_source, count, finish, pair, side, view_path
+from unpool.cli.looking import add_output, add_size, add_source, count, finish, pair, side, view_path
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -22,6 +22,7 @@ def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show attribution", ABOUT, details=EXAMPLES)
     add_source(verb)
+    add_size(verb)
     verb.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
     verb.add_argument("--target", metavar="NAME|N", help="what is explained; by default what is answered first")
     verb.add_argument(

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from unpool.cli.console import library_output_to_stderr
 from unpool.cli.environment import prepare
-from unpool.cli.looking import add_output, add_source, count, finish, pair, view_path
+from unpool.cli.looking import add_output, add_size, add_source, count, finish, pair, view_path
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -20,6 +20,7 @@ def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show deconvnet", ABOUT, details=EXAMPLES)
     add_source(verb)
+    add_size(verb)
     verb.add_argument("images", nargs="+", metavar="IMAGES", help="image files, folders of them, or patterns")
     verb.add_argument(
         "--layer", required=True, metavar="NAME", help="a module of the network, such as backbone.stages.2"

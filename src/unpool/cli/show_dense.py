@@ -1,41 +1,37 @@
 """`unpool show dense`: slides a classifier over a photograph, window by window, in one pass, and dilated."""
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_size, add_source, pair, side
 from unpool.cli.parser import Parser
-from unpool.errors import quoted
 from unpool.screen import log_to_stderr
 from unpool.streams import write_message
 
 ABOUT = "slide a classifier over a photograph, by windows and in one pass"
 EXAMPLES = """examples: unpool show dense runs/mnist_convnet-1 page.png --window 28 28
           unpool show dense resnet18 photo.jpg --weights imagenet --class tabby"""
-LARGEST_SIDE = 16_384
 
 
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show dense", ABOUT, details=EXAMPLES)
-    verb.add_argument("source", metavar="RUN|MODEL", help="a run directory of a classification, or a network's name")
+    add_source(verb)
     verb.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
-    verb.add_argument(
-        "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network imagenet or a file"
-    )
     verb.add_argument(
         "--class", dest="label", metavar="NAME|INDEX", help="of the heat maps; by default the likeliest on average"
     )
-    verb.add_argument("--size", nargs=2, type=_side, metavar=("H", "W"), help="resize the photograph")
+    add_size(verb, "resize the photograph")
     verb.add_argument(
         "--window",
         nargs=2,
-        type=_side,
+        type=side,
         metavar=("H", "W"),
         help="the classifier's input size, if RUN lacks it",
     )
-    verb.add_argument("--output_stride", type=_side, metavar="N", help="of the dilated map; by default the finest")
+    verb.add_argument("--output_stride", type=side, metavar="N", help="of the dilated map; by default the finest")
     verb.add_argument(
         "-o", "--out", type=Path, default=Path(), metavar="DIR|FILE", help="where to write IMAGE_dense.png, or a .png"
     )
@@ -56,8 +52,8 @@ def run(values: Namespace) -> int:
             values.image,
             weights=values.weights,
             label=values.label,
-            size_hw=_pair(values.size),
-            window_hw=_pair(values.window),
+            size_hw=pair(values.size),
+            window_hw=pair(values.window),
             output_stride=values.output_stride,
         )
         write_picture(shown.picture, path)
@@ -69,13 +65,3 @@ def run(values: Namespace) -> int:
         write_result(shown.to_text())
         write_result(str(path))
     return 0
-
-
-def _pair(sides: list[int] | None) -> tuple[int, int] | None:
-    return None if sides is None else (sides[0], sides[1])
-
-
-def _side(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_SIDE:
-        raise ArgumentTypeError(f"{quoted(text)} is no number of pixels from 1 to {LARGEST_SIDE}")
-    return int(text)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_size, add_source, pair
 from unpool.cli.parser import Parser
 from unpool.screen import ReadingBar, log_to_stderr
 
@@ -20,15 +21,12 @@ examples: unpool show dream vgg16 photo.jpg --weights hed_vgg16 --layer backbone
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show dream", ABOUT, details=EXAMPLES)
-    verb.add_argument("source", metavar="RUN|MODEL", help="a run directory, or a network's name")
+    add_source(verb)
     verb.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="a photograph; by default noise")
     verb.add_argument("--layer", metavar="NAME", help="of a module; by default the scores")
     verb.add_argument("--unit", type=int, metavar="N", help="channel of the layer; by default all of it")
     verb.add_argument("--class", dest="label", metavar="NAME|INDEX", help="whose score is raised, in place of a layer")
-    verb.add_argument(
-        "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network as elsewhere"
-    )
-    verb.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="of the picture, up to 1024")
+    add_size(verb, "of the picture, up to 1024")
     whole = {
         "steps": "in each octave",
         "octaves": "sizes, the last one that of the picture",
@@ -62,7 +60,7 @@ def run(values: Namespace) -> int:
             unit=values.unit,
             label=values.label,
             weights=values.weights,
-            size_hw=None if values.size is None else (values.size[0], values.size[1]),
+            size_hw=pair(values.size),
             ascent=(FROM_NOISE if values.image is None else FROM_PHOTO)._replace(**asked),
             progress=progress,
         )

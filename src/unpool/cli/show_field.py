@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_size, add_source, pair
 from unpool.cli.parser import Parser
 from unpool.errors import RecipeError
 from unpool.screen import log_to_stderr
@@ -21,11 +22,10 @@ examples: unpool show field vgg16 photo.jpg --weights hed_vgg16
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show field", ABOUT, details=EXAMPLES)
-    verb.add_argument("source", metavar="RUN|MODEL", help="a run directory, or a network's name")
+    add_source(verb)
     verb.add_argument("images", nargs="*", default=[], metavar="IMAGE", help="photographs; without one, noise")
-    verb.add_argument("--weights", metavar="NAME|FILE", help="of a run last or best; of a network imagenet or a file")
     verb.add_argument("--layer", metavar="NAME", help="as `unpool summary` lists it; by default the last with a map")
-    verb.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="of the images")
+    add_size(verb, "of the images")
     verb.add_argument("--samples", type=int, default=20, metavar="N", help="images of noise; by default 20")
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random weights; by default 0")
     verb.add_argument(
@@ -49,7 +49,7 @@ def run(values: Namespace) -> int:
                 values.images,
                 weights=values.weights,
                 layer=values.layer,
-                size_hw=None if values.size is None else tuple(values.size),
+                size_hw=pair(values.size),
                 samples=values.samples,
                 seed=values.seed,
                 progress=lambda done: write_message(f"{done} images") if done % 10 == 0 else None,

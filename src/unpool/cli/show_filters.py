@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_source
 from unpool.cli.parser import Parser
 from unpool.screen import log_to_stderr
 from unpool.streams import write_message
@@ -18,10 +19,7 @@ examples: unpool show filters runs/cifar10_resnet20-1
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show filters", ABOUT, details=EXAMPLES)
-    verb.add_argument("source", metavar="RUN|NETWORK", help="a run directory, or a network's name")
-    verb.add_argument(
-        "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network imagenet or a file"
-    )
+    add_source(verb)
     verb.add_argument("--layer", metavar="NAME", help="another convolution than the first")
     verb.add_argument(
         "-o",
@@ -40,14 +38,14 @@ def run(values: Namespace) -> int:
     prepare(from_shell=values.from_shell)
     from unpool.inspection.filters import show_filters
     from unpool.predictor.files import save_view
-    from unpool.predictor.trained_network import open_network
+    from unpool.predictor.sources import open_source
 
     with library_output_to_stderr(), log_to_stderr():
-        network = open_network(values.source, values.weights)
-        view = show_filters(network.model, values.layer, order=network.order, name=network.name)
+        opened = open_source(values.source, weights=values.weights, if_random="--weights sets others", device="cpu")
+        view = show_filters(opened.network, values.layer, order=opened.preprocessing.order, name=opened.title)
         path = save_view(view, values.out, f"{Path(values.source).name}_filters", suffix=".png")
-    if network.is_random:
-        write_message("warning: the weights are random: --weights sets others")
+    for note in opened.notes:
+        write_message(f"warning: {note}")
     if values.json:
         write_json({**view.to_json(), "picture": str(path)})
     else:

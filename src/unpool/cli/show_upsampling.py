@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unpool.cli.console import library_output_to_stderr, write_json, write_result, write_table
 from unpool.cli.environment import prepare
+from unpool.cli.looking import add_source
 from unpool.cli.parser import Parser
 from unpool.errors import quoted
 from unpool.screen import log_to_stderr
@@ -20,10 +21,7 @@ LARGEST = 2048
 def parser() -> Parser:
     """Returns the parser of the arguments."""
     verb = Parser("show upsampling", ABOUT, details=EXAMPLES)
-    verb.add_argument("source", metavar="RUN|NETWORK", help="a run directory, or a network's name")
-    verb.add_argument(
-        "--weights", metavar="NAME|FILE", help="of a run last (default) or best; of a network voc or a file"
-    )
+    add_source(verb)
     verb.add_argument("--size", type=_side, default=192, metavar="N", help="sides of the image; by default 192")
     verb.add_argument("--layer", metavar="NAME", help="that gives the coarsest map; by default the smallest map's last")
     verb.add_argument(
@@ -43,12 +41,12 @@ def run(values: Namespace) -> int:
     prepare(from_shell=values.from_shell)
     from unpool.inspection.upsampling_view import show_upsampling
     from unpool.predictor.files import save_view
-    from unpool.predictor.trained_network import open_network
+    from unpool.predictor.sources import open_source
 
     with library_output_to_stderr(), log_to_stderr():
-        network = open_network(values.source, values.weights)
-        shape = (network.input_shape[0], values.size, values.size)
-        view = show_upsampling(network.model, shape, layer=values.layer, name=network.name)
+        opened = open_source(values.source, weights=values.weights, device="cpu")
+        shape = (opened.in_channels, values.size, values.size)
+        view = show_upsampling(opened.network, shape, layer=values.layer, name=opened.title)
         path = save_view(view, values.out, f"{Path(values.source).name}_upsampling")
     if values.json:
         write_json({**view.to_json(), "page": str(path)})

@@ -4,16 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unpool import models
-from unpool.errors import RecipeError, quoted, shortened
+from unpool.errors import RecipeError, quoted
 from unpool.inspection.dense import DenseScores, score_windows
 from unpool.inspection.dense_picture import draw, seconds
 from unpool.inspection.score_maps import likeliest
-from unpool.model_file import FILES
-from unpool.models.pretrained import WORDS, origin
 from unpool.ops.cutting import resize_to
 from unpool.ops.drawing import drawable
 from unpool.ops.preprocessing import Preprocessing
@@ -22,8 +19,7 @@ from unpool.pages.images import Card, Picture, grid
 from unpool.pages.page import Section
 from unpool.pages.view import View
 from unpool.predictor.images import ImageLike, read_image
-from unpool.predictor.loading import load
-from unpool.types import Activation
+from unpool.predictor.sources import Source, open_source
 
 Pair = tuple[int, int]
 LONGEST = 1024  # pixels; the longer side to which a larger photograph is made smaller
@@ -69,15 +65,6 @@ class Shown(NamedTuple):
         return self.view().save(path)
 
 
-class _Source(NamedTuple):
-    classifier: nn.Module
-    preprocessing: Preprocessing
-    classes: tuple[str, ...]
-    window_hw: Pair | None
-    notes: tuple[str, ...] = ()
-    activation: Activation = "softmax"
-
-
 def show_dense(
     source: str | Path,
     image: ImageLike,
@@ -112,8 +99,8 @@ def show_dense(
         >>> shown.scores.coarse.shape  # scores of windows of 32x32, 4 pixels apart
         torch.Size([10, 3, 5])
     """
-    loaded = _run(Path(source), weights) if Path(source).is_dir() else _network(str(source), weights)
-    window = window_hw or loaded.window_hw
+    loaded, classes = _classifier(source, weights)
+    window = window_hw or loaded.size_hw
     if window is None:
         raise RecipeError(
             f"{source} was trained on images of different sizes, so its input size is unknown: set --window H W"
@@ -122,52 +109,30 @@ def show_dense(
     photo = read_image(image, preprocessing.decoding)
     photo, notes = _resized(photo, size_hw)
     _check_mean_image(preprocessing, (photo.shape[-2], photo.shape[-1]))
-    prepared = preprocessing.normalize(photo.to(_device(loaded.classifier))[None])
-    known = None if label is None else _label(label, loaded.classes)
-    scores = score_windows(loaded.classifier, prepared, window_hw=window, output_stride=output_stride)
-    if scores.coarse.shape[0] != len(loaded.classes):
-        raise RecipeError(f"{source} returns {scores.coarse.shape[0]} scores and has {len(loaded.classes)} class names")
-    by = loaded.activation
+    prepared = preprocessing.normalize(photo.to(loaded.device)[None])
+    known = None if label is None else _label(label, classes)
+    scores = score_windows(loaded.network, prepared, window_hw=window, output_stride=output_stride)
+    if scores.coarse.shape[0] != len(classes):
+        raise RecipeError(f"{source} returns {scores.coarse.shape[0]} scores and has {len(classes)} class names")
+    by = "softmax" if loaded.predictor is None else loaded.predictor.task.activation or "softmax"
     chosen = likeliest(scores.coarse, by) if known is None else known
-    picture = draw(drawable(photo), scores, label=chosen, classes=loaded.classes, activation=by)
-    return Shown(scores, chosen, loaded.classes, (*loaded.notes, *notes), picture)
+    picture = draw(drawable(photo), scores, label=chosen, classes=classes, activation=by)
+    return Shown(scores, chosen, classes, (*loaded.notes, *notes), picture)
 
 
-def _run(run: Path, weights: str | Path | None) -> _Source:
-    if weights is not None and weights not in FILES:
-        raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {quoted(str(weights))}")
-    predictor = load(run, "best" if weights == "best" else "last")
-    if not predictor.task.slides:
-        raise RecipeError(f"{run} is no run of a classifier: only a classifier can slide; give a run of one")
-    asked, by = predictor.preprocessing, predictor.task.activation or "softmax"
-    return _Source(predictor.model, asked, predictor.info.classes, asked.size_hw, activation=by)
-
-
-def _network(name: str, weights: str | Path | None) -> _Source:
-    row = models.row_of(name)
-    if row.kind == "composed" or row.output != (row.classes,):
-        raise RecipeError(f"{name} is no classifier with one output: only a classifier can slide; see `unpool models`")
-    if weights in FILES:
+def _classifier(source: str | Path, weights: str | Path | None) -> tuple[Source, tuple[str, ...]]:
+    """The network, and the names of its classes."""
+    row = None if Path(source).is_dir() else models.row_of(str(source))
+    if row is not None and (row.kind == "composed" or row.output != (row.classes,)):
         raise RecipeError(
-            f"weights {quoted(str(weights))} belong to a run, and there is no run directory {shortened(name)}"
+            f"{source} is no classifier with one output: only a classifier can slide; see `unpool models`"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = models.build(name, weights=weights)
-    window = (row.input[1], row.input[2])
-    channels = row.input[0]
-    if weights in WORDS:
-        published = origin(name, str(weights))
-        if not published.classes:
-            raise RecipeError(f"weights {quoted(str(weights))} of {name} have no names of classes: choose others")
-        preprocessing = Preprocessing(
-            order=published.order, value_range=published.value_range, mean=published.mean, std=published.std
-        )
-        return _Source(network, preprocessing, published.classes, published.size_hw or window)
-    colours = {} if channels == 3 else {"channels": channels, "mean": channels * (0.5,), "std": channels * (0.5,)}
-    classes = tuple(f"class {i}" for i in range(row.classes))
-    notes = ("the weights are random: times and equalities hold, the scores mean nothing",) if weights is None else ()
-    return _Source(network, Preprocessing(**colours), classes, window, notes)
+    opened = open_source(source, weights=weights, if_random="times and equalities hold, the scores mean nothing")
+    if not opened.has_classes:
+        raise RecipeError(f"weights {quoted(str(weights))} of {source} have no names of classes: choose others")
+    if opened.predictor is not None and not opened.predictor.task.slides:
+        raise RecipeError(f"{source} is no run of a classifier: only a classifier can slide; give a run of one")
+    return opened, opened.classes if row is None else opened.classes or tuple(f"class {i}" for i in range(row.classes))
 
 
 def _resized(photo: Tensor, size_hw: Pair | None) -> tuple[Tensor, tuple[str, ...]]:
@@ -198,10 +163,6 @@ def _label(label: str | int, classes: tuple[str, ...]) -> int:
         return int(label)
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
     raise RecipeError(f"there is no class {quoted(label)}; give an index below {len(classes)} or one of {shown}")
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next((weight.device for weight in network.parameters()), torch.device("cpu"))
 
 
 def _lines(scores: DenseScores, name: str) -> list[tuple[str, str]]:

@@ -5,17 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unpool import models
 from unpool.errors import RecipeError, quoted
 from unpool.inspection.dreaming import Ascent, Dream, Objective, centred, dream, octave_sizes
 from unpool.inspection.goals import Goal, check_goal, excitement
-from unpool.model_file import FILES
-from unpool.models.pretrained import WORDS, origin
 from unpool.ops.cutting import averaged, resize_to
 from unpool.ops.drawing import drawable
 from unpool.ops.image_priors import natural_noise
@@ -26,7 +23,7 @@ from unpool.pages.images import picture
 from unpool.pages.page import Section
 from unpool.pages.view import View
 from unpool.predictor.images import ImageLike, read_image
-from unpool.predictor.loading import load
+from unpool.predictor.sources import Lookable, Source, open_source
 from unpool.tracing.foreign import Failure, foreign_code
 
 LARGEST, SMALLEST = 1024, 8  # pixels of a side
@@ -36,17 +33,8 @@ FROM_PHOTO = Ascent(statistics=1.0)
 FROM_NOISE = Ascent(steps=96, step=0.012, octaves=3, jitter=16, l2=0.2, smoothness=10.0, statistics=1.5)
 
 
-class _Source(NamedTuple):
-    network: nn.Module
-    preprocessing: Preprocessing
-    classes: tuple[str, ...]
-    name: str
-    notes: tuple[str, ...] = ()
-    has_classes: bool = True
-
-
 def show_dream(  # noqa: PLR0913, a public verb
-    source: nn.Module | str | Path,
+    source: Lookable,
     image: ImageLike | None = None,
     *,
     layer: str | None = None,
@@ -61,7 +49,7 @@ def show_dream(  # noqa: PLR0913, a public verb
     """Changes a photograph, or noise, until it excites a unit, a layer or a class of a network.
 
     Args:
-        source: a network, a run's directory, or a network's name.
+        source: any module, a predictor, a run directory, or the name of a network.
         image: a photograph, as `Predictor` takes it (DeepDream); None begins with noise, which gives the model of a
             class (Simonyan et al. 2014) or of a unit.
         layer: dotted name of the module that is excited; None takes the network's scores, in front of a softmax.
@@ -87,17 +75,18 @@ def show_dream(  # noqa: PLR0913, a public verb
         >>> view.picture.shape, view.values["goal"]
         (torch.Size([3, 16, 24]), 'unit 2 of 0')
     """
-    loaded = _loaded(source, weights, preprocessing)
+    meaning = "the picture shows the network's form alone"
+    loaded = open_source(source, weights=weights, preprocessing=preprocessing, if_random=meaning)
+    loaded = loaded._replace(preprocessing=replace(loaded.preprocessing, multiple=1))
     goal, named = _goal(loaded, layer=layer, unit=unit, label=label)
     start = _start(loaded, image, size_hw, seed=(ascent or FROM_NOISE).seed)
     ascent = _checked(ascent or (FROM_NOISE if image is None else FROM_PHOTO))
-    device = next((weight.device for weight in loaded.network.parameters()), torch.device("cpu"))
     normalize = partial(_normalized, loaded.preprocessing)
     objective = partial(excitement, loaded.network, goal)
     began = perf_counter()
-    ascent, notes = _fitted(loaded, objective, normalize, start.to(device), ascent)
+    ascent, notes = _fitted(loaded, objective, normalize, start.to(loaded.device), ascent)
     loaded = loaded._replace(notes=(*loaded.notes, *notes))
-    shown = dream(start.to(device), objective, normalize, ascent, progress)
+    shown = dream(start.to(loaded.device), objective, normalize, ascent, progress)
     return _view(loaded, shown, goal=named, start=start if image is not None else None, time_s=perf_counter() - began)
 
 
@@ -111,43 +100,7 @@ def _checked(ascent: Ascent) -> Ascent:
     return ascent
 
 
-def _loaded(source: nn.Module | str | Path, weights: str | Path | None, preprocessing: Preprocessing | None) -> _Source:
-    if isinstance(source, nn.Module):
-        return _Source(source, replace(preprocessing or Preprocessing(), multiple=1), (), type(source).__name__)
-    if preprocessing is not None:
-        raise RecipeError("preprocessing= is for a network that is passed; a run and published weights have theirs")
-    return _run(Path(source), weights) if Path(source).is_dir() else _network(str(source), weights)
-
-
-def _run(run: Path, weights: str | Path | None) -> _Source:
-    if weights is not None and weights not in FILES:
-        raise RecipeError(f"weights of a run are {' or '.join(FILES)}, not {quoted(str(weights))}")
-    predictor = load(run, "best" if weights == "best" else "last")
-    return _Source(predictor.model, replace(predictor.preprocessing, multiple=1), predictor.info.classes, run.name)
-
-
-def _network(name: str, weights: str | Path | None) -> _Source:
-    if weights in FILES:
-        raise RecipeError(f"weights {quoted(str(weights))} belong to a run, and there is no run directory {name}")
-    row, published = models.row_of(name), origin(name, str(weights)) if weights in WORDS else None
-    has_classes = published is None or bool(published.classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = models.build(name, weights=weights, new_head=not has_classes)
-    if published is not None:
-        prepared = Preprocessing(
-            order=published.order, value_range=published.value_range, mean=published.mean, std=published.std
-        )
-        prepared = replace(prepared, size_hw=published.size_hw)
-        return _Source(network, prepared, published.classes, f"{name}, weights {weights}", (), has_classes)
-    channels = row.input[0]
-    colours = {} if channels == 3 else {"channels": channels, "mean": channels * (0.5,), "std": channels * (0.5,)}
-    notes = ("the weights are random: the picture shows the network's form alone",) if weights is None else ()
-    size = (row.input[1], row.input[2])
-    return _Source(network, Preprocessing(size_hw=size, **colours), (), name, notes)
-
-
-def _goal(loaded: _Source, *, layer: str | None, unit: int | None, label: str | int | None) -> tuple[Goal, str]:
+def _goal(loaded: Source, *, layer: str | None, unit: int | None, label: str | int | None) -> tuple[Goal, str]:
     """What is excited, and its name."""
     if label is None:
         if layer is None and unit is None:
@@ -167,13 +120,13 @@ def _goal(loaded: _Source, *, layer: str | None, unit: int | None, label: str | 
     return Goal("", index), f"the score of {name}"
 
 
-def _layers(loaded: _Source) -> str:
+def _layers(loaded: Source) -> str:
     names = [name for name, module in loaded.network.named_modules() if name and not next(module.children(), None)]
     shown = names if len(names) <= 2 * _LISTED else [*names[:_LISTED], "...", *names[-_LISTED:]]
     return f"; its layers are {', '.join(shown)}"
 
 
-def _start(loaded: _Source, image: ImageLike | None, size_hw: tuple[int, int] | None, *, seed: int) -> Tensor:
+def _start(loaded: Source, image: ImageLike | None, size_hw: tuple[int, int] | None, *, seed: int) -> Tensor:
     """(1, C, H, W) on 0..1."""
     asked = loaded.preprocessing
     if image is None:
@@ -201,7 +154,7 @@ def _normalized(preprocessing: Preprocessing, image: Tensor) -> Tensor:
 
 
 def _fitted(
-    loaded: _Source, objective: Objective, normalize: Callable[[Tensor], Tensor], start: Tensor, ascent: Ascent
+    loaded: Source, objective: Objective, normalize: Callable[[Tensor], Tensor], start: Tensor, ascent: Ascent
 ) -> tuple[Ascent, tuple[str, ...]]:
     """The ascent without octaves that are too small for the network, and a note where there are some.
 
@@ -225,7 +178,7 @@ def _fitted(
     ) from problem.error
 
 
-def _view(loaded: _Source, shown: Dream, *, goal: str, start: Tensor | None, time_s: float) -> View:
+def _view(loaded: Source, shown: Dream, *, goal: str, start: Tensor | None, time_s: float) -> View:
     image = drawable((255 * shown.image[0]).round().to(torch.uint8).cpu())
     values: dict[str, Any] = {
         "network": loaded.name,

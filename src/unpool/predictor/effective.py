@@ -3,19 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from unpool import models
 from unpool.errors import RecipeError
 from unpool.inspection.dense_picture import ramp
 from unpool.inspection.field_by_formula import Seen, receptive_field
 from unpool.inspection.field_by_weights import EffectiveField, effective_field
-from unpool.models.packaged import PACKAGED
-from unpool.models.pretrained import WORDS, origin
 from unpool.ops.drawing import drawable
 from unpool.ops.preprocessing import Preprocessing
 from unpool.pages.blocks import note, table
@@ -23,24 +19,15 @@ from unpool.pages.images import picture
 from unpool.pages.page import Section
 from unpool.pages.view import View
 from unpool.predictor.images import ImageLike, read_image
-from unpool.predictor.loading import load
+from unpool.predictor.sources import Lookable, open_source
 
 SIDE = 384  # pixels of a panel's longer side, at least
 _GAP = 12
 _FRAME, _RING = (255, 255, 255), (120, 255, 160)
-_RANDOM = "the weights are drawn at random: of a trained network name --weights"
-
-
-class _Source(NamedTuple):
-    network: nn.Module
-    preprocessing: Preprocessing
-    size_hw: tuple[int, int] | None
-    name: str
-    note: str = ""
 
 
 def show_field(  # noqa: PLR0913, a public verb
-    source: str | Path | nn.Module,
+    source: Lookable,
     images: Sequence[ImageLike] = (),
     *,
     weights: str | Path | None = None,
@@ -53,7 +40,7 @@ def show_field(  # noqa: PLR0913, a public verb
     """Measures which pixels change the middle of a layer's output, and by how much, and draws it.
 
     Args:
-        source: run directory, name of a network, or a network whose images are RGB.
+        source: any module of RGB images, a predictor, a run directory, or the name of a network.
         images: photographs to average over; none takes `samples` images of noise.
         weights: of a run "last" (also None) or "best"; of a network published ones, a file, or None for random ones.
         layer: dotted name of a layer with a map; None takes the last that has more than one position.
@@ -72,7 +59,7 @@ def show_field(  # noqa: PLR0913, a public verb
         >>> view.values["theoretical"], view.values["sigma"][0] < 8
         ([16, 16], True)
     """
-    loaded = _loaded(source, weights, seed)
+    loaded = open_source(source, weights=weights, seed=seed, if_random="of a trained network name --weights")
     size = size_hw or loaded.size_hw
     if size is None:
         raise RecipeError(f"nobody says the size of the images of {loaded.name}: set size_hw (--size H W)")
@@ -87,12 +74,16 @@ def show_field(  # noqa: PLR0913, a public verb
     backdrop = drawable(photos[0]) if photos else torch.full((3, *size), 96, dtype=torch.uint8)
     drawn = _draw(backdrop.expand(3, -1, -1), measured, theory)
     rows = _rows(measured, theory, reason)
-    notes = [note(loaded.note)] if loaded.note else []
     label = f"{loaded.name}: effective receptive field of {name}"
-    section = Section("Field", [picture(drawn, label, most=max(drawn.shape)), table(rows), *notes])
+    section = Section("Field", [picture(drawn, label, most=max(drawn.shape)), table(rows), *map(note, loaded.notes)])
     values = {
         **{"network": loaded.name, "layer": name, "position": list(measured.position), "images": measured.images},
-        **{"sigma": list(measured.sigma), "radius": measured.radius, "side": measured.side, "note": loaded.note},
+        **{
+            "sigma": list(measured.sigma),
+            "radius": measured.radius,
+            "side": measured.side,
+            "note": "; ".join(loaded.notes),
+        },
         **{"theoretical": None if theory is None else list(theory.size), "why_no_theoretical": reason},
     }
     return View(label, [section], values, drawn, subtitle=_ABOUT)
@@ -102,26 +93,6 @@ _ABOUT = (
     "Left: white frame, theoretical field; green ring, two deviations of the Gaussian. Right: mean size of the "
     "gradient at each pixel, square root of its share of the largest (Luo et al. 2016)"
 )
-
-
-def _loaded(source: str | Path | nn.Module, weights: str | Path | None, seed: int) -> _Source:
-    if isinstance(source, nn.Module):
-        return _Source(source, Preprocessing(), None, type(source).__name__)
-    if Path(source).is_dir():
-        predictor = load(source, "best" if weights == "best" else "last")
-        return _Source(predictor.model, predictor.preprocessing, predictor.preprocessing.size_hw, Path(source).name)
-    name = str(source)
-    row = models.row_of(name)
-    packaged = PACKAGED.get(str(weights))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = models.build(name, weights=weights, new_head=packaged is not None and not packaged.has_head)
-    channels, height, width = row.input
-    sees = Preprocessing(channels=channels, mean=channels * (0.5,), std=channels * (0.25,))
-    if weights in WORDS:
-        made = origin(name, str(weights))
-        sees = Preprocessing(order=made.order, value_range=made.value_range, mean=made.mean, std=made.std)
-    return _Source(network, sees, (height, width), name, "" if weights else _RANDOM)
 
 
 def _last_map(network: nn.Module, shape: tuple[int, ...]) -> str:
