@@ -271,9 +271,9 @@ def test_own_network_readers_and_callback_are_used(camvid, tmp_path):
 def test_report_shows_the_weights_that_are_kept(camvid, tmp_path, monkeypatch):
     shown = []
 
-    def note(job, data, collate):
-        shown.append({name: value.clone() for name, value in job.model.state_dict().items()})
-        return [], []
+    def note(step, samples, collate, **options):
+        shown.append({name: value.clone() for name, value in step.model.state_dict().items()})
+        return Examples([], [], [])
 
     monkeypatch.setattr("unpool.conduct.draw_examples", note)
     run.train("camvid_unet", settings(camvid, **AVERAGED), run=tmp_path / "run")

@@ -2,12 +2,15 @@
 
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unpool.cli.console import write_json, write_result, write_table
 from unpool.cli.parser import Parser
 from unpool.errors import quoted
-from unpool.pages.view import View
 from unpool.streams import write_message
+
+if TYPE_CHECKING:
+    from unpool.pages.view import View  # which imports torch
 
 LARGEST_SIDE = 16_384
 
@@ -50,7 +53,7 @@ def view_path(out: Path, stem: str) -> Path:
     return picture_path(out, stem, suffix=suffix if suffix in (".png", ".jpg", ".jpeg", ".html") else ".png")
 
 
-def finish(view: View, path: Path, values: Namespace, rows: list[tuple[str, ...]]) -> int:
+def finish(view: "View", path: Path, values: Namespace, rows: list[tuple[str, ...]]) -> int:
     """Writes the view, prints its numbers as JSON or as a table, then its path, and returns 0."""
     path.parent.mkdir(parents=True, exist_ok=True)
     view.save(path)
