@@ -20,6 +20,7 @@ from unpool.assemble.data import make_reader
 from unpool.errors import DataError, ModelFileError, RecipeError, Stopped
 from unpool.models.weights import save_weights
 from unpool.recipe import load_recipe
+from unpool.report_pictures import Examples
 from unpool.training.callbacks import Callback
 from unpool.types import Fault, Reader, Sample
 
