@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from tests.bound import bind
 from unpool import models
@@ -149,6 +150,12 @@ def test_weights_that_do_not_belong_are_refused(tmp_path):
         show_dense(write_run(tmp_path), photo(), weights="imagenet")
     with pytest.raises(RecipeError, match="weights 'best' belong to a run, and there is no run directory lenet5"):
         show_dense("lenet5", photo(), weights="best")
+
+
+def test_weights_without_names_of_classes_do_not_slide(monkeypatch):
+    monkeypatch.setattr(models, "build", lambda name, **options: nn.Identity())
+    with pytest.raises(RecipeError, match="weights 'hed_vgg16' of vgg16 have no names of classes: choose others"):
+        show_dense("vgg16", photo(channels=3), weights="hed_vgg16")
 
 
 def test_missing_photograph_is_named(tmp_path):

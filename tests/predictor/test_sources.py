@@ -70,6 +70,16 @@ def test_file_of_weights_is_loaded_and_its_normalisation_is_a_guess(tmp_path):
     assert "a file names none" in source.assumed
 
 
+def test_published_weights_without_classes_get_new_last_layers_and_a_note(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(models, "build", lambda name, **options: asked.update(options) or nn.Identity())
+    source = open_source("vgg16", weights="hed_vgg16")
+    assert asked == {"weights": "hed_vgg16", "new_head": True}
+    assert source.notes == ("weights hed_vgg16 have no classes: the last layers are random",)
+    assert (source.has_classes, source.is_random, source.title) == (False, False, "vgg16, weights hed_vgg16")
+    assert (source.preprocessing.order, source.size_hw) == ("bgr", (224, 224))
+
+
 def test_predictor_keeps_its_classes_and_size_and_another_size_replaces_it():
     source = open_source(predictor())
     assert (source.name, source.classes, source.size_hw) == ("small", ("dark", "bright"), (24, 16))

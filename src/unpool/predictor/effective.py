@@ -78,13 +78,9 @@ def show_field(  # noqa: PLR0913, a public verb
     section = Section("Field", [picture(drawn, label, most=max(drawn.shape)), table(rows), *map(note, loaded.notes)])
     values = {
         **{"network": loaded.name, "layer": name, "position": list(measured.position), "images": measured.images},
-        **{
-            "sigma": list(measured.sigma),
-            "radius": measured.radius,
-            "side": measured.side,
-            "note": "; ".join(loaded.notes),
-        },
+        **{"sigma": list(measured.sigma), "radius": measured.radius, "side": measured.side},
         **{"theoretical": None if theory is None else list(theory.size), "why_no_theoretical": reason},
+        "note": "; ".join(loaded.notes),
     }
     return View(label, [section], values, drawn, subtitle=_ABOUT)
 
