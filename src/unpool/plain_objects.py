@@ -34,6 +34,10 @@ FORMS: Mapping[str, Form] = {  # by the key of a batch that a task needs
     **{"label": "class", "mask": "class map", "clean": "picture", "keypoints": "points", "boxes": "things"},
     **{"people": "things", "identity": "vector", "captions": "tokens", "text": "tokens"},
 }
+SCORED = (
+    "class",
+    "class map",
+)  # targets of evaluation lie where the network's outputs do; others on the image as decoded
 ANSWERS = ("label", "mask", "clean", "keypoints", "boxes", "embedding")  # of a record, that which is compared
 
 
@@ -129,7 +133,7 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
     val = Source(
         Batches(measured, in_evaluation), name="val", seed=seed, dataset=Prepared(measured, in_evaluation, root)
     )
-    one_pass = isinstance(task, OneForward)
+    form = _form(task)
     return Setup(
         model=job.model,
         train=train,
@@ -139,12 +143,12 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         forward=task.output if isinstance(task, OneForward) else task.losses,
         schedule=LambdaLR(job.optimizer, _factor(job, recipe.train.lr)),
         epochs=recipe.train.epochs,
-        metric=Scores(task) if one_pass and task.best in task.metric().compute() else None,
+        metric=Scores(task) if isinstance(task, OneForward) and form in SCORED else None,
         evaluate=_evaluation(task, measured, in_evaluation),
         predict=_prediction(job, data),
         classes=data.info.classes,
         budget=budget,
-        form=_form(task),
+        form=form,
         facts=_facts(recipe, job)
         | {"augmenter": _augmenter(loader, job), **_noticed(data), **_apart(recipe), **_in_window(recipe, data)},
         seed=seed,

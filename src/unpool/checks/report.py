@@ -93,8 +93,12 @@ class Report(NamedTuple):
     def to_page(self) -> str:
         """Returns the HTML of a page that loads nothing from elsewhere."""
         wrong = [_shown(one) for one in self.wrong]
-        verdict = "nothing is wrong" if self.is_right else self.wrong[0].about
-        sections = [Section("Result", [headline("verdict", verdict), *map(note, self.cut)]), Section("Wrong", wrong)]
+        failed = sum(one.verdict == "fail" for one in self.findings)
+        counted = f"{failed} of {len(self.results)}" if failed else "nothing is wrong"
+        sections = [
+            Section("Result", [headline("checks that fail", counted), *map(note, self.cut)]),
+            Section("Wrong", wrong),
+        ]
         sections += [Section(title, _of_subject(self.results, subject)) for subject, title in SUBJECTS.items()]
         return build_page(f"check of {self.title}", sections, subtitle=f"{self.seconds:.0f} s")
 
