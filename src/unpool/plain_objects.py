@@ -262,12 +262,14 @@ def _noticed(data: Data) -> dict[str, Any]:
 def _facts(recipe: Recipe, job: Job) -> dict[str, Any]:
     """What plain objects cannot say, by name.
 
-    `steps_schedule`: the schedule is stepped after each step; `clip_norm`; `steps`: of the whole run; `accumulate`;
+    `steps_schedule`: the schedule is stepped after each step; `loss_prepares_targets`: the task brings targets, such as
+    bytes, to the scale of its loss; `clip_norm`; `steps`: of the whole run; `accumulate`;
     `starts_from_weights`; `augmentations`; `higher_is_better`: of what `evaluate` returns. `setup_of_job` adds
     `augmenter`, which tries them on single samples, and what the readers noticed.
     """
     return {
         "steps_schedule": True,
+        "loss_prepares_targets": True,
         "clip_norm": job.clip_norm,
         "steps": job.total_steps,
         "accumulate": job.accumulate,

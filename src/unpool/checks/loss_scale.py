@@ -148,6 +148,8 @@ def look_target_scale(setup: Setup) -> Finding:
     """Compares the size of the numbers to be learned with 1 and with the network's first outputs."""
     batch = setup.moved(setup.first_pass.batch)
     targets, scores = targets_of(batch), scores_of(setup.first_pass.outputs)
+    if setup.facts.get("loss_prepares_targets"):
+        return not_applicable("the loss brings the targets to its own scale")
     if (
         targets is None
         or scores is None

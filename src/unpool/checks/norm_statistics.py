@@ -29,7 +29,7 @@ from unpool.checks.source import picked
 from unpool.tracing.recorder import tensors_of
 
 SHIFT_FAIL, RATIO_FAIL = 3.0, 30.0  # of means in deviations, of variances; the worst norm, the median of its channels
-GAP_FAIL, GAP_LEAST = 2.0, 0.3  # evaluation's loss over training's; and of the first loss, below which it may be chance
+GAP_FAIL, GAP_LEAST = 3.0, 0.3  # evaluation's loss over training's; and of the first loss, below which it may be chance
 
 
 def look_evaluation_repeats(setup: Setup) -> Finding:
@@ -119,7 +119,7 @@ def look_gap(setup: Setup) -> Finding:
         return not_applicable("give loss= to compare it in both modes")
     training, evaluation = rehearsal.by_mode
     about = (
-        f"After {len(rehearsal.records)} steps the same batch has loss {training:.3g} in training mode and "
+        f"After {len(rehearsal.records)} steps the same batches have loss {training:.3g} in training mode and "
         f"{evaluation:.3g} in evaluation"
     )
     if evaluation <= GAP_FAIL * training or evaluation - training < GAP_LEAST * rehearsal.losses[0]:

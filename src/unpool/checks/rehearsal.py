@@ -1,8 +1,9 @@
 """The first steps of a run, taken once as its author takes them, with everything recorded that checks look at."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 STEPS, SHARE = 60, 0.25  # at most, and of the time that is left
 SETTLING = 30  # batches after which a momentum of 0.1 has forgotten all but 4 % of older statistics
+COMPARED = 4  # batches of which the losses in both modes are compared
 
 
 class Record(NamedTuple):
@@ -59,7 +61,7 @@ class Rehearsal(NamedTuple):
         moved_buffers: names of the buffers, such as running statistics, that a step changed.
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
-        by_mode: the loss of the first batch with the weights after these steps, in training mode without dropout and in
+        by_mode: the mean loss of the first batches with the weights after these steps, in training mode without dropout and in
             evaluation mode, after running statistics have settled; None where there is no loss.
     """
 
@@ -114,6 +116,10 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
     )
 
 
+def _mean_loss(setup: "Setup", batches: Sequence[Batch]) -> float:
+    return fmean(float(setup.loss_of(setup.outputs(batch), batch)) for batch in batches)
+
+
 def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
     """Losses in both modes; running statistics settle on weights that no longer change."""
     if setup.loss is None or not any(isinstance(module, _BatchNorm) for module in setup.model.modules()):
@@ -127,9 +133,9 @@ def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
                 module.eval()
         for batch in islice(cycle(batches), SETTLING):
             setup.outputs(batch)
-        losses = [float(setup.loss_of(setup.outputs(batches[0]), batches[0]))]
+        losses = [_mean_loss(setup, batches[:COMPARED])]
         setup.model.eval()
-        losses.append(float(setup.loss_of(setup.outputs(batches[0]), batches[0])))
+        losses.append(_mean_loss(setup, batches[:COMPARED]))
     return (losses[0], losses[1]) if len(losses) == 2 else None
 
 
