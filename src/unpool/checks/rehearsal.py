@@ -61,8 +61,8 @@ class Rehearsal(NamedTuple):
         moved_buffers: names of the buffers, such as running statistics, that a step changed.
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
-        by_mode: mean loss of the first batches with the weights after these steps, in training mode without dropout and in
-            evaluation mode, after running statistics have settled; None where there is no loss.
+        by_mode: mean loss of the first batches with the weights after these steps, in training mode without dropout and
+            in evaluation mode, after running statistics have settled; None where there is no loss.
     """
 
     records: tuple[Record, ...]

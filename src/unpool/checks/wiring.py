@@ -36,10 +36,17 @@ def look_gradients(setup: Setup) -> list[Finding]:
     if unused:
         results.append(_unused(setup, unused))
     zero = (_never(setup, back) & back.in_graph) - _read_by_norms(setup)
+    zero -= {name for name in zero if _is_balanced(name, trained - zero)}
     none = sorted(set(cut) | (set() if _is_dead(setup) else zero))
     if none:
         results.append(_no_gradient(none, trained, cut=set(cut)))
     return results or [passed(f"All {len(trained)} trained parameters have a gradient.", 0.0)]
+
+
+def _is_balanced(name: str, learning: set[str]) -> bool:
+    """Whether it is a bias whose weight learns: its gradients add up to 0, as before a softmax over one score."""
+    layer, _, kind = name.rpartition(".")
+    return kind == "bias" and f"{layer}.weight" in learning
 
 
 def _never(setup: Setup, back: Backward) -> set[str]:
