@@ -25,6 +25,7 @@ from benchmarks.mistakes.other_tools import VERSIONS
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 
 GRAVITY = {"note": 1, "warning": 2, "failure": 3}
+NOTICED = ("caught", "other cause", "warned")  # verdicts of `unpool check` on a mistake of which it says something
 ALL = "all of them"  # a mistake that any tool catches, a healthy run that any tool fails
 
 Words = Mapping[str, Mapping[str, Mapping[str, str]]]  # verdicts by half, case and tool
@@ -88,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start = time.monotonic()
     halves = {half: chosen(HALVES[half], values) for half in ([values.half] if values.half else HALVES)}
     words = {half: verdicts(cases, measured(half, cases, values)) for half, cases in halves.items()}
-    rows = summary(halves, words)
+    ours = {half: known for half in halves if (known := verdicts_of_check(half))}
+    rows = [*summary(halves, words), *beside(halves, words, ours)]
     for row in rows:
         print(f"{row.what}: {row.figure}")
     if values.only or values.half or values.data is None:
@@ -100,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=0,
         wall_s=time.monotonic() - start,
         details={"versions": VERSIONS},
-        table=table(halves, words),
+        table=table(halves, words, ours),
     )
 
 
@@ -114,7 +116,7 @@ def chosen(cases: Sequence[Case], values: argparse.Namespace) -> list[Case]:
 
 def measured(half: str, cases: Sequence[Case], values: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """By case, what each tool says, from the files of earlier calls where there are any."""
-    paths = {case.name: values.runs / f"{half}-{case.name}.json" for case in cases}
+    paths = {case.name: values.runs / f"others-{half}-{case.name}.json" for case in cases}
     values.runs.mkdir(parents=True, exist_ok=True)
     missing = [name for name, path in paths.items() if not path.is_file()]
     if missing:
@@ -162,16 +164,48 @@ def summary(halves: Mapping[str, Sequence[Case]], words: Words) -> list[Row]:
     return rows
 
 
-def table(
-    halves: Mapping[str, Sequence[Case]], words: Mapping[str, Mapping[str, Mapping[str, str]]]
-) -> list[list[str]]:
+def beside(halves: Mapping[str, Sequence[Case]], words: Words, ours: Mapping[str, Mapping[str, str]]) -> list[Row]:
+    """How `unpool check` does on the same mistakes, of the halves for which its verdicts are there."""
+    caught, missed = [], []
+    for half, cases in halves.items():
+        known = [case.name for case in cases if case.cause is not None and case.name in words[half]]
+        if half not in ours or not set(known) <= set(ours[half]):
+            continue
+        verdicts_of = [ours[half][name] for name in known]
+        right, noticed = verdicts_of.count("caught"), len([word for word in verdicts_of if word in NOTICED])
+        caught.append(f"{half} {right} of {len(known)} ({100 * right / max(len(known), 1):.0f} %), {noticed}")
+        others_alone = [
+            name for name in known if words[half][name][ALL] == "caught" and ours[half][name] not in NOTICED
+        ]
+        missed.append(f"{half} {len(others_alone)}")
+    if not caught:
+        return []
+    return [
+        Row(
+            what="unpool check: the same mistakes with the right cause first, for whatever cause",
+            figure="; ".join(caught),
+        ),
+        Row(what="planted mistakes that one of the others catches and unpool check does not", figure="; ".join(missed)),
+    ]
+
+
+def table(halves: Mapping[str, Sequence[Case]], words: Words, ours: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
     """A line for each case, below its head."""
-    lines = [["case", "planted", *VERSIONS]]
+    lines = [["case", "planted", *VERSIONS, "unpool check"]]
     for half, cases in halves.items():
         for case in cases:
             if case.name in words[half]:
-                lines.append([case.name, case.cause or "healthy", *(words[half][case.name][tool] for tool in VERSIONS)])
+                said = [words[half][case.name][tool] for tool in VERSIONS]
+                lines.append([case.name, case.cause or "healthy", *said, ours.get(half, {}).get(case.name, "")])
     return lines
+
+
+def verdicts_of_check(half: str, folder: Path = RESULTS) -> dict[str, str]:
+    """By case, how `unpool check` ended on one half; empty where that was not measured."""
+    path = folder / f"mistakes_{half}.json"
+    if not path.is_file():
+        return {}
+    return {line[0]: line[3] for line in json.loads(path.read_text(encoding="utf-8"))["table"][1:]}
 
 
 if __name__ == "__main__":

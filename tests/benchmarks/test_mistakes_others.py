@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from benchmarks.mistakes.case import Case, Folders, Plain
 from benchmarks.mistakes.other_tools import VERSIONS
 from benchmarks.mistakes.other_tools.objects import Pairs, Rows, Run, Wrapped
 from benchmarks.mistakes.other_tools.script import script_of
-from benchmarks.mistakes.others import ALL, chosen, joint, summary, table, verdict, verdicts
+from benchmarks.mistakes.others import ALL, beside, chosen, joint, summary, table, verdict, verdicts, verdicts_of_check
 from benchmarks.mistakes.tuning import CASES
 
 
@@ -78,7 +79,20 @@ def test_figures_count_mistakes_and_healthy_runs_apart_and_leave_recipes_out():
     assert figures["torchtest2 healthy"] == "tuning 0 and 0 of 1; 1, 0"
     assert figures["all planted"] == "tuning 1 of 2 (50 %)"
     assert words["tuning"]["wrong"][ALL] == "caught"
-    assert [line[0] for line in table({"tuning": cases}, words)] == ["case", "fine", "wrong", "blind"]
+    assert [line[0] for line in table({"tuning": cases}, words, {})] == ["case", "fine", "wrong", "blind"]
+
+
+def test_check_is_counted_on_the_cases_that_the_others_had_and_only_where_it_ran(tmp_path):
+    cases = [case("fine"), case("wrong", "data.leak", "fine"), case("blind", "data.leak", "fine")]
+    tools = {"fine": {}, "wrong": {ALL: "caught"}, "blind": {ALL: "missed"}}
+    lines = [["case", "planted", "named first", "verdict", "s"], ["fine", "healthy", "-", "right", "9"]]
+    lines += [["wrong", "data.leak", "-", "missed", "9"], ["blind", "data.leak", "x", "other cause", "9"]]
+    (tmp_path / "mistakes_tuning.json").write_text(json.dumps({"table": [*lines, ["recipe", "x", "x", "caught", "9"]]}))
+    ours = {"tuning": verdicts_of_check("tuning", tmp_path)}
+    halves = {"tuning": cases, "held": cases}
+    rows = beside(halves, {"tuning": tools, "held": tools}, ours)
+    assert [row.figure for row in rows] == ["tuning 0 of 2 (0 %), 1", "tuning 1"]
+    assert verdicts_of_check("held", tmp_path) == {}
 
 
 def test_healthy_run_is_measured_with_each_mistake_that_is_asked_for():
