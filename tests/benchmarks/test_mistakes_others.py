@@ -34,7 +34,7 @@ def tuning_case(name: str) -> Case:
         ([("range", "note")], [], "caught"),
         ([("range", "failure")], [("range", "warning")], "caught"),
         ([("range", "warning")], [("range", "warning")], "missed"),
-        ([("range", "warning")], [("range", "warning"), ("range", "failure")], "missed"),
+        ([("range", "failure")], [("range", "warning"), ("range", "failure")], "missed"),
         ([("range", "warning"), ("loss", "note")], [("range", "warning")], "caught"),
         ([], [("range", "failure")], "missed"),
     ],
@@ -84,7 +84,7 @@ def test_figures_count_mistakes_and_healthy_runs_apart_and_leave_recipes_out():
 
 def test_check_is_counted_on_the_cases_that_the_others_had_and_only_where_it_ran(tmp_path):
     cases = [case("fine"), case("wrong", "data.leak", "fine"), case("blind", "data.leak", "fine")]
-    tools = {"fine": {}, "wrong": {ALL: "caught"}, "blind": {ALL: "missed"}}
+    tools = {"fine": {}, "wrong": {ALL: "caught"}, "blind": {ALL: "caught"}}
     lines = [["case", "planted", "named first", "verdict", "s"], ["fine", "healthy", "-", "right", "9"]]
     lines += [["wrong", "data.leak", "-", "missed", "9"], ["blind", "data.leak", "x", "other cause", "9"]]
     (tmp_path / "mistakes_tuning.json").write_text(json.dumps({"table": [*lines, ["recipe", "x", "x", "caught", "9"]]}))
@@ -163,6 +163,7 @@ def test_loop_without_a_step_trains_as_usual(tmp_path):
     losses = []
 
     def backward(loss: Tensor) -> None:
+        assert run.model.head.weight.grad is None
         losses.append(float(loss.detach()))
         loss.backward()
 
