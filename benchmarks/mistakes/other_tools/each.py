@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from benchmarks.mistakes.other_tools.objects import Run
 from benchmarks.mistakes.other_tools.tools import ON_RUN, ON_TEXT
 
 LIMIT_S = 20  # processor seconds of a tool
-WALL_S = 300.0  # of a case and a tool, however busy the machine is
+WALL_S = 600.0  # of a case and a tool, however busy the machine is
 
 
 def answer(tool: str, case: Case, folders: Folders) -> dict[str, Any]:
@@ -61,8 +62,14 @@ def measured(tool: str, case: Case, data: Path | None) -> dict[str, Any]:
         if process.exitcode == 0 and path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
         lines = (Path(folder) / "errors").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    error = f"more than {LIMIT_S} s" if (process.exitcode or 0) < 0 else (lines or ["no word"])[-1]
-    return {"findings": [], "seconds": 0.0, "error": error}
+    return {"findings": [], "seconds": 0.0, "error": _end_of(process.exitcode or 0, lines)}
+
+
+def _end_of(code: int, lines: Sequence[str]) -> str:
+    """Why a process gave no answer."""
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"more than {LIMIT_S} s"
+    return f"ended by signal {-code}" if code < 0 else (lines or ["no word"])[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from benchmarks.mistakes.case import Case
 from benchmarks.mistakes.other_tools.objects import Finding, Pairs, Run, Wrapped, evaluating, parted
 from benchmarks.mistakes.other_tools.script import script_of
 
-OVERFIT_S = 12.0  # processor seconds that torchtest2's longest check may take; 200 steps is its default
+OVERFIT_S = 8.0  # processor seconds that torchtest2's longest check may take; 200 steps is its default
 LEVELS = {
     **{"FAIL": "failure", "WARN": "warning"},  # torchtest2
     **{"FATAL": "failure", "ERROR": "failure", "INFO": "note"},  # preflight-ml, torch-audit
