@@ -13,6 +13,7 @@ from unpool.models import packaged, pretrained
 from unpool.ops.preprocessing import Preprocessing
 from unpool.predictor.images import read_image
 from unpool.recipe import load_recipe
+from unpool.types import RGB
 
 
 def needs(name):
@@ -117,7 +118,7 @@ def test_packaged_efficientnet_names_109_of_140_pictures(shared_data, tmp_path):
 def test_edges_of_a_photograph_are_those_that_the_package_draws(shared_data):
     """The five side outputs and their sum, by the file's own last layers: features that are real draw outlines."""
     needs("hed_vgg16")
-    photo = read_image(sorted((shared_data / "bsd_denoise" / "CBSD68").glob("*.jpg"))[0], 3)
+    photo = read_image(sorted((shared_data / "bsd_denoise" / "CBSD68").glob("*.jpg"))[0], RGB)
     backbone = models.build("unet", backbone="vgg16", weights="hed_vgg16", num_classes=2).backbone.eval()
     colours = models.colours_of("unet", "vgg16", "hed_vgg16")
     edges = _fused(backbone, _prepared(photo, colours))

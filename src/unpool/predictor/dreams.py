@@ -70,7 +70,7 @@ def show_dream(  # noqa: PLR0913, a public verb
         DataError, ModelFileError: a file is missing or damaged.
 
     Example:
-        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> view = show_dream(network, layer="0", unit=2, size_hw=(16, 24), ascent=Ascent(steps=2, octaves=1, jitter=2))
         >>> view.picture.shape, view.values["goal"]
         (torch.Size([3, 16, 24]), 'unit 2 of 0')
