@@ -232,12 +232,11 @@ def acts(source: str) -> list[int]:
     return [node.lineno for node in body if not isinstance(node, harmless) and node not in docstring]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_point_down(path):
-    if path == SRC / "__init__.py":
-        pytest.skip("the public names come from every floor")
-    assert part_of(path) in FLOOR_OF, f"{part_of(path)} stands on no floor; give it one in FLOORS"
-    assert faults(part_of(path), path.read_text(encoding="utf-8")) == []
+def test_imports_point_down():
+    for path in FILES:
+        if path != SRC / "__init__.py":  # its public names come from every floor
+            assert part_of(path) in FLOOR_OF, f"{part_of(path)} stands on no floor; give it one in FLOORS"
+            assert faults(part_of(path), path.read_text(encoding="utf-8")) == [], name_of(path)
 
 
 @pytest.mark.parametrize("folder", CONVERSIONS)
@@ -264,23 +263,22 @@ def test_no_module_is_called_as_the_function_in_it():
     assert {name_of(path) for path in FILES if is_namesake(path)} == NAMESAKES
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_file_can_be_read_in_one_sitting(path):
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= LONGEST_FILE, "split it by subject, not by size"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            lines = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
-            assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
+def test_every_file_can_be_read_in_one_sitting():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= LONGEST_FILE, f"split {name_of(path)} by subject, not by size"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
+                assert lines <= LONGEST_FUNCTION, f"{node.name} of {name_of(path)} has {lines} lines"
 
 
 def _docstring_lines(node: ast.FunctionDef) -> int:
     return (ast.get_docstring(node, clean=False) or "").count("\n")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_nothing_forbidden_is_used(path):
-    used = [(name_of(path), name) for name in forbidden(path.read_text(encoding="utf-8"))]
+def test_nothing_forbidden_is_used():
+    used = [(name_of(path), name) for path in FILES for name in forbidden(path.read_text(encoding="utf-8"))]
     assert [use for use in used if use not in ALLOWED] == []
 
 
@@ -292,25 +290,24 @@ def test_list_of_exceptions_stays_short():
 SLOW_TO_IMPORT = {"torchvision", "timm", "faster_coco_eval", "cv2", "tensorboard"}  # torchvision: two seconds
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_what_is_slow_to_import_is_imported_by_the_functions_that_need_it(path):
-    at_import = ast.parse(path.read_text(encoding="utf-8")).body
-    named = [name for node in at_import if isinstance(node, ast.Import) for name in (one.name for one in node.names)]
-    named += [node.module or "" for node in at_import if isinstance(node, ast.ImportFrom)]
-    assert SLOW_TO_IMPORT & {name.partition(".")[0] for name in named} == set()
+def test_what_is_slow_to_import_is_imported_by_the_functions_that_need_it():
+    for path in FILES:
+        at_import = ast.parse(path.read_text(encoding="utf-8")).body
+        named = [one.name for node in at_import if isinstance(node, ast.Import) for one in node.names]
+        named += [node.module or "" for node in at_import if isinstance(node, ast.ImportFrom)]
+        assert SLOW_TO_IMPORT & {name.partition(".")[0] for name in named} == set(), name_of(path)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_module_only_defines_names(path):
-    if path.name == "__main__.py":
-        pytest.skip("a program")
-    assert acts(path.read_text(encoding="utf-8")) == []
+def test_modules_only_define_names():
+    for path in FILES:
+        if path.name != "__main__.py":  # a program
+            assert acts(path.read_text(encoding="utf-8")) == [], name_of(path)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_module_says_what_it_is(path):
-    text = path.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text)) or not text.strip()
+def test_every_module_says_what_it_is():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert ast.get_docstring(ast.parse(text)) or not text.strip(), name_of(path)
 
 
 @pytest.mark.parametrize(
