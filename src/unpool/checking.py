@@ -12,19 +12,20 @@ from unpool.checks.budget import Budget
 from unpool.checks.findings import Check, Finding, passed
 from unpool.checks.looking import look
 from unpool.checks.report import Report, Result
-from unpool.checks.setup import Setup
+from unpool.checks.setup import Form, Setup
 from unpool.checks.source import Source
+from unpool.checks.table import CHECKS
 from unpool.data.seeding import shared_restored
 from unpool.errors import DataError, RecipeError
 from unpool.plain_objects import setup_of
 from unpool.recipe import Overrides, Recipe, load_recipe, recipe_name
 from unpool.tracing.foreign import first_line
 
-UNREADABLE = "data.unreadable"
+_MEND = "mend what is named, or leave it out of the set; the whole message says how"
 READING = Check(
     "the set can be read",
     "data",
-    {UNREADABLE: "mend or leave out the files that are named"},
+    {"data.unreadable": _MEND},
     symptom="the run stops before its first step, or trains without what could not be read",
     measure="every file of both splits is read as training reads it",
     threshold="any file, label or mask that training refuses",
@@ -51,6 +52,7 @@ def check(  # noqa: PLR0913, a public verb
     evaluate: Callable[[nn.Module, Any], Any] | None = None,
     predict: Callable[[Any], Any] | None = None,
     classes: Sequence[str] = (),
+    targets: Form | None = None,
     minutes: float = 2.0,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -79,6 +81,9 @@ def check(  # noqa: PLR0913, a public verb
         predict: answers about one picture: about a path where `val` lists files, else what `val.raw(i)` returns where
             it has that, else an image as `val` yields it.
         classes: names by number.
+        targets: what a target is: "class", "flags" (several classes at once), "class map", "picture", "points",
+            "things" (boxes), "vector" (of embeddings), "tokens" or "numbers"; None tells it from the first batch, and
+            the report says what it was taken for.
         minutes: that it may take; a large network gets fewer batches and steps, and the report says so.
         seed: of everything that is drawn.
         progress: called with (checks made, checks in all); of a recipe with (files read, files in all).
@@ -119,6 +124,7 @@ def check(  # noqa: PLR0913, a public verb
         evaluate=evaluate,
         predict=predict,
         classes=classes,
+        form=targets,
         budget=Budget(minutes),
         seed=seed,
     )
@@ -132,7 +138,7 @@ def _check_recipe(recipe: Recipe, name: str, *, minutes: float, progress: Callab
         with shared_restored():
             setup = setup_of(recipe, budget=budget, progress=progress)
     except DataError as error:
-        finding = Finding("fail", first_line(error), cause=error.cause or UNREADABLE, cure="", evidence=(str(error),))
+        finding = Finding("fail", first_line(error), cause=error.cause, cure=_MEND, evidence=(str(error),))
         return Report(name, (Result(READING, (finding,), budget.used_s()),), (), budget.used_s())
     with shared_restored():
-        return look(setup, name)
+        return look(setup, name, checks=(READING, *CHECKS))

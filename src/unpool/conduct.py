@@ -57,7 +57,7 @@ from unpool.training.loop import SAVED, fit
 from unpool.training.memory import batch_that_fits
 from unpool.training.preflight import dry_run
 from unpool.training.state import count_of, final_state, restore, use_final
-from unpool.training.step import Step
+from unpool.training.step import step_of
 from unpool.training.stopping import StopRequest
 from unpool.training.stopwatch import Stopwatch
 from unpool.types import Batch, DataInfo, Part
@@ -161,7 +161,7 @@ def _write_report(
     """Writes report.html, with pictures of the validation set."""
     task, samples = job.task, data.val.samples
     drawn = draw_examples(
-        Step(job.model, task, precision=job.precision, device=job.device),
+        step_of(job),
         samples,
         eval_loader.transform,
         prepare=job.prepare,

@@ -62,7 +62,7 @@ class Check(NamedTuple):
         threshold: which figure is a failure, which a warning.
         origin: where the threshold comes from: a paper, a rule of arithmetic, or healthy runs that were measured.
         look: measures one run.
-        is_quick: takes a second or two at most, and is made before each training.
+        is_quick: takes a second or two at most.
     """
 
     name: str

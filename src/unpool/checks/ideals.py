@@ -8,22 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unpool.checks.setup import Form
-from unpool.checks.source import IMAGE_KEYS
+from unpool.checks.source import IMAGE_KEYS, TARGET_KEYS
 
 SURE, UNSURE = 10.0, 0.2  # logits of an answer
-TARGET_KEYS = (
-    "label",
-    "labels",
-    "target",
-    "targets",
-    "mask",
-    "masks",
-    "clean",
-    "y",
-    "keypoints",
-    "caption",
-    "captions",
-)
+ANSWERED_KEYS = (*TARGET_KEYS, "labels", "masks", "keypoints", "caption", "captions")
 
 
 class Ideal(NamedTuple):
@@ -50,7 +38,7 @@ def target_of(targets: Any) -> Tensor | None:
         return targets
     if not isinstance(targets, Mapping):
         return None
-    known = [targets[key] for key in TARGET_KEYS if isinstance(targets.get(key), Tensor)]
+    known = [targets[key] for key in ANSWERED_KEYS if isinstance(targets.get(key), Tensor)]
     if known:
         return known[0]
     others = [value for key, value in targets.items() if isinstance(value, Tensor) and key not in IMAGE_KEYS]

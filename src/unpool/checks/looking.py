@@ -9,6 +9,7 @@ from unpool.checks.setup import Setup
 from unpool.checks.table import CHECKS
 from unpool.tracing.foreign import foreign_code
 
+_LATE, _FAILED = "no time was left", "could not be measured"
 _UNSEEN = "what step keeps elsewhere (a scaler, an average of weights, counters) was not put back"
 
 
@@ -40,12 +41,25 @@ def look(
         findings = _findings(check, setup)
         results.append(Result(check, findings, time.perf_counter() - start))
     progress(len(chosen), len(chosen))
-    late = [result.check.name for result in results if any(one.about == _LATE for one in result.findings)]
-    cut += [f"no time was left for: {', '.join(late)}; give more minutes"] if late else []
-    return Report(title, tuple(results), tuple(cut), setup.budget.used_s())
+    if late := _beginning(results, _LATE):
+        cut.append(f"{_LATE} for: {', '.join(late)}; give more minutes")
+    if failed := _beginning(results, _FAILED):
+        cut.append(f"{len(failed)} checks {_FAILED}, and say nothing of this run: {', '.join(failed)}")
+    return Report(title, tuple(results), (*_taken_for(setup), *cut), setup.budget.used_s())
 
 
-_LATE = "no time was left"
+def _beginning(results: Sequence[Result], text: str) -> list[str]:
+    """Names of the checks that were not made, for a reason that begins so."""
+    return [one.check.name for one in results if any(finding.about.startswith(text) for finding in one.findings)]
+
+
+def _taken_for(setup: Setup) -> list[str]:
+    """What the targets are taken for, where nobody said it."""
+    if setup.form is not None:
+        return []
+    with foreign_code() as failure:
+        return [f"targets are taken for: {setup.target_form}; where that is wrong, say what they are by targets="]
+    return [f"what the targets are could not be seen ({failure}): say it by targets="]
 
 
 def _findings(check: Check, setup: Setup) -> tuple[Finding, ...]:
@@ -55,5 +69,5 @@ def _findings(check: Check, setup: Setup) -> tuple[Finding, ...]:
     with foreign_code() as failure, setup.trying():
         made = check.look(setup)
     if failure.error is not None:
-        return (not_applicable(f"could not be measured: {type(failure.error).__name__}: {failure}"),)
+        return (not_applicable(f"{_FAILED}: {type(failure.error).__name__}: {failure}"),)
     return (made,) if isinstance(made, Finding) else tuple(made)
