@@ -11,6 +11,9 @@ from benchmarks.mistakes.tuning import (
     classification_training,
     denoising,
     embedding,
+    fresh_classes,
+    fresh_folders,
+    fresh_signs,
     healthy_classes,
     healthy_maps,
     healthy_vectors,
@@ -40,4 +43,7 @@ CASES: tuple[Case, ...] = (
     *captions.CASES,
     *recipes.CASES,
     *recipe_trees.CASES,
+    *fresh_classes.CASES,
+    *fresh_folders.CASES,
+    *fresh_signs.CASES,
 )
