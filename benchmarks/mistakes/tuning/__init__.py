@@ -13,7 +13,10 @@ from benchmarks.mistakes.tuning import (
     embedding,
     fresh_classes,
     fresh_folders,
+    fresh_masks,
+    fresh_pictures,
     fresh_signs,
+    fresh_streets,
     healthy_classes,
     healthy_maps,
     healthy_vectors,
@@ -46,4 +49,7 @@ CASES: tuple[Case, ...] = (
     *fresh_classes.CASES,
     *fresh_folders.CASES,
     *fresh_signs.CASES,
+    *fresh_masks.CASES,
+    *fresh_streets.CASES,
+    *fresh_pictures.CASES,
 )
