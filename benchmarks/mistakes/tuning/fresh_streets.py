@@ -272,11 +272,11 @@ def _scenes(_: Folders, batch: int = 8) -> dict[str, Any]:
     model = ResUNet()
     return {
         "model": model,
-        "train": DataLoader(Scenes(160, 1), batch_size=batch, shuffle=True),
+        "train": DataLoader(Scenes(320, 1), batch_size=batch, shuffle=True),
         "val": DataLoader(Scenes(40, 2), batch_size=8),
         "loss": _scene_loss,
         "optimizer": torch.optim.Adam(model.parameters(), lr=1e-3),
-        "epochs": 12,
+        "epochs": 10,
         "evaluate": _mean_iou,
         "classes": ("ground", "disc", "bar", "triangle"),
     }
