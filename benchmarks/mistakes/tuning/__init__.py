@@ -12,6 +12,7 @@ from benchmarks.mistakes.tuning import (
     denoising,
     embedding,
     fresh_joints,
+    fresh_recipes,
     fresh_things,
     fresh_vectors,
     fresh_words,
@@ -48,4 +49,5 @@ CASES: tuple[Case, ...] = (
     *fresh_things.CASES,
     *fresh_vectors.CASES,
     *fresh_words.CASES,
+    *fresh_recipes.CASES,
 )
