@@ -163,6 +163,7 @@ PARTS_VALUES = {
     "model.width": 16,
     "model.hidden": 128,
     "train.epochs": 40,
+    "train.lr": 1e-3,
     "train.weight_decay": 0.01,
 }
 
@@ -267,9 +268,9 @@ CASES = (
     ),
     _case(
         "adamw_at_the_rate_of_sgd",
-        signs,
-        {"train.optimizer": "adamw"},
-        "Only the optimiser is exchanged; the recipe's rate of 0.05 is for SGD, Adam's is a fiftieth of it.",
+        parts,
+        {"train.lr": 0.05},
+        "The rate of a classifier's recipe with SGD is carried over to one with AdamW, fifty times its own.",
         "optim.rate_high",
     ),
     _case(
