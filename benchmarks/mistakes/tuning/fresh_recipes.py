@@ -181,7 +181,7 @@ COLOURS = {"red": (205, 50, 45), "green": (50, 165, 70), "blue": (50, 80, 205)}
 def write_captions(root: Path, *, late: int = 0) -> None:
     """Balls and boxes in three colours; with `late` each row has the caption of the row so far above it."""
     rng = np.random.default_rng(74)
-    for split, count in (("train", 240), ("val", 60)):
+    for split, count in (("train", 360), ("val", 60)):
         (root / split).mkdir(parents=True)
         texts = []
         for number in range(count):
@@ -198,15 +198,16 @@ def write_captions(root: Path, *, late: int = 0) -> None:
 
 
 WORDS = {
-    "data.size": [48, 48],
     "data.reader": "captions_csv",
+    "data.size": [32, 32],
     "model.backbone": "cifar_resnet20",
     "model.weights": None,
     "model.frozen": [],
     "model.embedding": 64,
     "model.hidden": 64,
+    "train.epochs": 60,
     "train.batch": 16,
-    "train.lr": 2e-3,
+    "train.lr": 3e-3,
     "task.beam": 1,
 }
 
@@ -220,7 +221,7 @@ def figures(folders: Folders, values: Mapping[str, Any]) -> OfRecipe:
     return OfRecipe("figures_simple_baselines", {"model.backbone": "cifar_resnet20", **FIGURES, **values})
 
 
-FIGURES = {"data.count": 400, "data.size": [64, 64]}
+FIGURES = {"data.count": 400, "train.batch": 16, "train.epochs": 30, "data.size": [64, 64]}
 
 
 def _case(
