@@ -31,9 +31,15 @@ def _section(check: Check) -> str:
         f"- **Measured**: {check.measure}",
         f"- **Fails**: {check.threshold}",
         f"- **Origin of the threshold**: {check.origin}",
+        *([f"- **Also made**: {when}"] if (when := _when(check)) else []),
         *(f"- `{cause}`: {cure}{_planted(cause)}" for cause, cure in check.causes.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _when(check: Check) -> str:
+    moments = {"by `train` before its first step": check.is_quick, "at ends of epochs": check.is_watched}
+    return ", ".join(moment for moment, is_one in moments.items() if is_one)
 
 
 def _planted(cause: str) -> str:
