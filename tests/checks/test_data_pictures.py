@@ -10,6 +10,7 @@ from unpool.checks.learnable import look_noise, look_order, look_sides
 from unpool.checks.pictures_alike import look_constant, look_copies, look_subjects
 from unpool.checks.seen import Seen
 from unpool.checks.simple_learner import features_of, fit, one_hot
+from unpool.checks.source import Source
 
 
 @pytest.mark.parametrize(
@@ -204,3 +205,18 @@ def test_a_split_that_is_no_pictures_is_left_alone():
     run = setup(table, table, form="class", model=nn.Linear(7, 2))
     verdicts = [look(run).verdict for look in (look_copies, look_constant, look_order, look_noise, look_pairing)]
     assert set(verdicts) == {"not applicable"}
+
+
+@pytest.mark.parametrize("first", ["000001", 3, torch.zeros(3, 8, 8)])
+def test_samples_that_are_no_files_are_not_taken_for_files(first):
+    """A name without its folder, a number or a picture in memory stands where torchvision's folders have a path."""
+    data = Samples(drawn(8, 1), torch.zeros(8).long())
+    data.samples = [(first, 0)] * 8
+    assert Source(data, name="train").files() is None
+
+
+def test_samples_that_are_files_are(tmp_path):
+    data = Samples(drawn(2, 1), torch.zeros(2).long())
+    (tmp_path / "a.png").write_bytes(b"")
+    data.samples = [(str(tmp_path / "a.png"), 0), (tmp_path / "gone.png", 0)]
+    assert Source(data, name="train").files() == [str(tmp_path / "a.png"), str(tmp_path / "gone.png")]

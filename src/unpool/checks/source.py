@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
 
 BATCH = 16  # samples, where a data set comes without a loader
+LISTED = 20  # names that are looked up on the disk, to tell files from other names
 IMAGE_KEYS = ("image", "images", "pixel_values", "input", "inputs", "x", "img", "data")
 TARGET_KEYS = ("label", "target", "targets", "mask", "clean", "y")  # of a batch that is a dict: a tensor to learn from
 
@@ -116,11 +119,14 @@ class Source:
         return sorted(np.random.default_rng(self.seed).choice(size, most, replace=False).tolist())
 
     def files(self) -> list[str] | None:
-        """Paths by sample, where the data set lists them as torchvision's folders do; else None."""
+        """Paths by sample, where the data set lists files as torchvision's folders do; else None."""
         listed = vars(self.dataset).get("samples") if self.dataset is not None else None
         if not isinstance(listed, Sequence) or not listed or not isinstance(listed[0], tuple):
             return None
-        return [str(path) for path, *_ in listed]
+        paths = [path for path, *_ in listed if isinstance(path, str | PathLike)]
+        if len(paths) < len(listed) or not any(Path(path).is_file() for path in paths[:LISTED]):
+            return None  # pictures in memory, or names that the data set brings to paths itself
+        return [str(path) for path in paths]
 
 
 def split(batch: Batch) -> tuple[Any, Any]:
