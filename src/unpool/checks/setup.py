@@ -18,6 +18,7 @@ from unpool.checks.restoring import unchanged
 from unpool.checks.seen import Seen, see
 from unpool.checks.source import TARGET_KEYS, Batch, Source, split
 from unpool.checks.structure import Paths, paths_of
+from unpool.checks.vectors import are_vectors
 from unpool.errors import RecipeError
 
 Form = Literal["class", "flags", "class map", "picture", "points", "things", "vector", "tokens", "numbers", "unknown"]
@@ -145,7 +146,8 @@ def form_of(setup: Setup) -> Form:
         return "things" if isinstance(targets, list | tuple) else "unknown"
     with setup.trying(training=False), torch.no_grad():
         output = setup.outputs(batch)
-    return _form_by_shape(inputs, targets, output)
+    form = _form_by_shape(inputs, targets, output)
+    return "vector" if form == "class" and are_vectors(setup, batch, output) else form
 
 
 def _form_by_key(batch: Mapping[str, Any]) -> Any:

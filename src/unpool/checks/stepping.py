@@ -17,7 +17,7 @@ from unpool.checks.source import Batch
 NEEDS_STEP = "the training step is not known: pass step=, a function that takes a batch and returns the loss"
 LEAST_STEPS = 8  # of an optimiser, to speak of all steps
 STALE = 0.5  # zeroed gradients leave 0, others 1
-SHORTENED_FAIL, SHORTENED_WARN = 10.0, 3.0
+SHORTENED_FAIL, SHORTENED_WARN = 30.0, 10.0  # at the start gradients are longest
 LEAST_SCALE = 2.0**7  # of a gradient scaler, which starts at 2^16
 
 
