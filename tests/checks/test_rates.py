@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from tests.checks.small_runs import batches, is_named, net, run, stepped, usual
 from unpool.checks.decay import look_decay
@@ -58,6 +59,33 @@ def test_warm_up_from_zero_is_judged_by_its_highest_rate():
 
     setup = stepped(make, model=model, optimizer=optimizer, schedule=schedule, train=batches(30))
     assert look_rate(setup).verdict == "pass"
+
+
+def warmed(rate, *, epochs=None, growth=0.01):
+    """A run whose first rate is a hundredth of the one that its optimiser's groups name as theirs."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    optimizer.param_groups[0].update(initial_lr=rate, lr=rate * growth)
+    return run(model=model, optimizer=optimizer, train=batches(30), epochs=epochs)
+
+
+def test_warm_up_that_only_the_groups_know_is_judged_by_its_highest_rate():
+    assert look_rate(warmed(0.1, growth=1e-5, epochs=1)).verdict == "pass"
+
+
+@pytest.mark.parametrize("rate", [3.0, 20.0])
+def test_rate_that_is_too_high_after_its_warm_up_is_a_warning(rate):
+    finding = look_rate(warmed(rate, growth=1e-4))
+    assert is_named(finding, "optim.rate_high", "warn")
+    assert f"rate of {rate:.3g}" in finding.about
+
+
+def test_trial_warms_up_in_equal_parts():
+    seen = []
+    setup = rated(torch.optim.SGD, lr=0.04)
+    setup.optimizer.register_step_pre_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
+    trial(setup, 0.5, 5, 0.08, warm_up=4)
+    assert seen == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.04])
 
 
 def test_trial_takes_the_steps_at_a_multiple_of_the_rate():
@@ -120,3 +148,25 @@ def test_layer_whose_updates_float32_loses_is_named():
     finding = look_updates(run(model=model, optimizer=torch.optim.SGD(groups, lr=3e-2)))
     assert is_named(finding, "optim.rate_low", "warn")
     assert finding.evidence[0].startswith("6.weight")
+
+
+class Gated(nn.Module):
+    """A branch behind a scale that starts from 0."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.branch = nn.Conv2d(3, 3, 3, 1, 1)
+        self.gate = nn.Parameter(torch.zeros(()))
+        self.rest = net()
+
+    def forward(self, images):
+        return self.rest(images + self.gate * self.branch(images))
+
+
+def test_branch_behind_a_scale_that_starts_from_zero_passes():
+    model = Gated()
+    setup = run(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=1e-5))
+    finding = look_updates(setup)
+    assert finding.verdict == "pass"
+    assert finding.value < 1e-3
