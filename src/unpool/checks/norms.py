@@ -299,7 +299,7 @@ def setup_modes(setup: Setup) -> dict[str, bool]:
             return {name: module.training for name, module in setup.model.named_modules()}
     modes: dict[str, bool] = {}
     with setup.trying(), _modes_watched(setup.model, modes), foreign_code():
-        take_step(setup, setup.train.batches(1)[0])
+        take_step(setup, setup.batches(1)[0])
     return modes
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STEPS, SHARE = 60, 0.25  # at most, and of the time that is left
 SETTLING = 30  # batches after which a momentum of 0.1 has forgotten all but 4 % of older statistics
+PASSES = 3  # forward, that one step takes the time of
 COMPARED = 4  # batches of which the losses in both modes are compared
 
 
@@ -62,7 +63,7 @@ class Rehearsal(NamedTuple):
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
         by_mode: mean loss of the first batches with the weights after these steps, in training mode without dropout and
-            in evaluation mode, after running statistics have settled; None where there is no loss.
+            in evaluation mode, after running statistics have settled; None where there is no loss, or no time.
     """
 
     records: tuple[Record, ...]
@@ -99,7 +100,7 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
             }
             if time.monotonic() > deadline:
                 break
-        by_mode = None if failure else _losses_by_mode(setup)
+        by_mode = None if failure else _losses_by_mode(setup, median(record.seconds for record in records))
         now = dict(setup.model.named_parameters())
         changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
         counted = dict(setup.model.named_buffers())
@@ -120,12 +121,14 @@ def _mean_loss(setup: "Setup", batches: Sequence[Batch]) -> float:
     return fmean(float(setup.loss_of(setup.outputs(batch), batch)) for batch in batches)
 
 
-def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
-    """Losses in both modes; running statistics settle on weights that no longer change."""
+def _losses_by_mode(setup: "Setup", step_s: float) -> tuple[float, float] | None:
+    """Losses in both modes; running statistics settle on weights that no longer change, where there is time for it."""
     if setup.loss is None or not any(isinstance(module, _BatchNorm) for module in setup.model.modules()):
         return None
+    if (SETTLING + 2 * COMPARED) * step_s / PASSES > setup.budget.share_s(SHARE):
+        return None
     losses: list[float] = []
-    batches = setup.train.batches(SETTLING)
+    batches = setup.batches(SETTLING)
     with foreign_code(), torch.no_grad():
         setup.model.train()
         for module in setup.model.modules():
@@ -141,7 +144,7 @@ def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
 
 def cycled(setup: "Setup", most: int) -> Iterator[Batch]:
     """The training batches in their order, again from the first one after the last."""
-    return cycle(setup.train.batches(most))
+    return cycle(setup.batches(most))
 
 
 def take_step(setup: "Setup", batch: Batch) -> Tensor:

@@ -1,6 +1,8 @@
 """The batches and samples of one split, from a loader, a list of batches, or a data set of single samples."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -88,7 +90,9 @@ class Source:
     def read(self) -> Iterator[Batch]:
         """All batches, read anew in the order of the source."""
         if self.is_loader:
-            yield from self.data
+            with _few_workers(self.loader):
+                batches = iter(self.data)
+            yield from batches
             return
         order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(self.seed)).tolist()
         for start in range(0, len(order), BATCH):
@@ -121,6 +125,19 @@ class Source:
         if not isinstance(listed, Sequence) or not listed or not isinstance(listed[0], tuple):
             return None
         return [str(path) for path, *_ in listed]
+
+
+@contextmanager
+def _few_workers(loader: DataLoader | None) -> Iterator[None]:
+    """No more workers than processors where a loader is opened: each start of 64 costs seconds, and starts are many."""
+    if loader is None or loader.persistent_workers or loader.num_workers <= (most := os.cpu_count() or 1):
+        yield
+        return
+    usual, loader.num_workers = loader.num_workers, most
+    try:
+        yield
+    finally:
+        loader.num_workers = usual
 
 
 def split(batch: Batch) -> tuple[Any, Any]:
