@@ -25,7 +25,7 @@ from unpool.recipe import Recipe
 from unpool.task import Task
 from unpool.tasks.one_forward import OneForward
 from unpool.training.evaluation import evaluate as measure
-from unpool.training.job import Job, streamed
+from unpool.training.job import Job
 from unpool.training.step import total_loss
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch, Samples
@@ -42,7 +42,7 @@ ANSWERS = ("label", "mask", "clean", "keypoints", "boxes", "embedding")  # of a 
 
 
 class Batches:
-    """Prepared batches of epoch 0, from the first one whenever it is run."""
+    """Prepared batches of epoch 0, from the first one whenever it is run; workers that a run uses are left alone."""
 
     def __init__(self, loader: Loader, prepare: Callable[[Batch], Batch]) -> None:
         self.loader = loader
@@ -52,9 +52,9 @@ class Batches:
         return self.loader.steps_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        with streamed(self.loader, 0, 0, epochs=1) as stream:
-            for batch in stream:
-                yield self.prepare({key: value for key, value in batch.items() if key != "replaced"})
+        for indices in self.loader.order.batches(0):
+            batch = self.loader.batch_of(indices, 0)
+            yield self.prepare({key: value for key, value in batch.items() if key != "replaced"})
 
 
 class Prepared(Dataset):
@@ -121,7 +121,7 @@ def setup_of(
 
 
 def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget: Budget) -> Setup:
-    """Makes the objects of a job; see `setup_of`."""
+    """Makes the objects of a job as it stands, at its step and with its weights; see `setup_of`."""
     task, seed = job.task, recipe.train.seed
     in_evaluation = Prepare(data.preprocessing, job.device)
     root = Path(recipe.data.root) if recipe.data.root else None
@@ -169,8 +169,8 @@ def _loss_of(task: Task) -> Callable[[Any, Any], Tensor]:
 
 
 def _factor(job: Job, rate: float) -> Callable[[int], float]:
-    last = max(job.total_steps - 1, 0)
-    return lambda step: job.schedule(min(step, last)) / rate
+    last, first = max(job.total_steps - 1, 0), job.counters.step
+    return lambda step: job.schedule(min(first + step, last)) / rate
 
 
 def _evaluation(task: Task, loader: Loader, prepare: Prepare) -> Callable[[nn.Module, Any], float]:

@@ -174,6 +174,7 @@ CHECKS = (
         "loses a factor of 2.4 a layer, and plain networks of ten such layers still learn.",
         look=look_variance,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         name="ReLU units fire",
@@ -186,6 +187,7 @@ CHECKS = (
         origin="Healthy runs without norms had up to half of a layer dead on 64 samples.",
         look=look_dead_units,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         name="squashing units are not saturated",
@@ -198,6 +200,7 @@ CHECKS = (
         origin="Glorot and Bengio 2010, section 3; the share is from healthy runs.",
         look=look_saturated,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         name="the first loss is that of a guess",

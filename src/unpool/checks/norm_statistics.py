@@ -116,8 +116,7 @@ def look_gap(setup: Setup) -> Finding:
         return not_applicable("there is no batch norm")
     rehearsal = setup.rehearsal
     if rehearsal.by_mode is None or not rehearsal.records:
-        slow = "there is no time to let running statistics settle: give more minutes"
-        return not_applicable("give loss= to compare it in both modes" if setup.loss is None else slow)
+        return not_applicable("give loss= to compare it in both modes, and more minutes where that is given")
     training, evaluation = rehearsal.by_mode
     about = (
         f"After {len(rehearsal.records)} steps the same batches have loss {training:.3g} in training mode and "
@@ -228,5 +227,6 @@ CHECKS = (
         "apart, fails.",
         origin="Healthy runs stayed below 1.3 times.",
         look=look_gap,
+        is_watched=True,
     ),
 )

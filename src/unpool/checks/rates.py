@@ -280,6 +280,7 @@ CHECKS = (
         "Arithmetic: float32 has 24 bits. Measured on healthy runs: 0.003 to 0.06.",
         look_updates,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         "the learning rate is within a decade",

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 STEPS, SHARE = 60, 0.25  # at most, and of the time that is left
 SETTLING = 30  # batches after which a momentum of 0.1 has forgotten all but 4 % of older statistics
-PASSES = 3  # forward, that one step takes the time of
 COMPARED = 4  # batches of which the losses in both modes are compared
 
 
@@ -100,7 +99,7 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
             }
             if time.monotonic() > deadline:
                 break
-        by_mode = None if failure else _losses_by_mode(setup, median(record.seconds for record in records))
+        by_mode = None if failure else _losses_by_mode(setup, records)
         now = dict(setup.model.named_parameters())
         changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
         counted = dict(setup.model.named_buffers())
@@ -121,11 +120,12 @@ def _mean_loss(setup: "Setup", batches: Sequence[Batch]) -> float:
     return fmean(float(setup.loss_of(setup.outputs(batch), batch)) for batch in batches)
 
 
-def _losses_by_mode(setup: "Setup", step_s: float) -> tuple[float, float] | None:
-    """Losses in both modes; running statistics settle on weights that no longer change, where there is time for it."""
+def _losses_by_mode(setup: "Setup", records: Sequence[Record]) -> tuple[float, float] | None:
+    """Losses in both modes; running statistics settle on weights that no longer change."""
     if setup.loss is None or not any(isinstance(module, _BatchNorm) for module in setup.model.modules()):
         return None
-    if (SETTLING + 2 * COMPARED) * step_s / PASSES > setup.budget.share_s(SHARE):
+    forward_s = median(record.seconds for record in records) / 3  # backward takes twice as long
+    if (SETTLING + 2 * COMPARED) * forward_s > setup.budget.share_s(SHARE):
         return None
     losses: list[float] = []
     batches = setup.batches(SETTLING)

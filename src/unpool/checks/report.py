@@ -69,12 +69,7 @@ class Report(NamedTuple):
 
     def to_text(self) -> str:
         """Returns what is wrong in words, the reason first: cause, evidence, cure."""
-        lines: list[str] = []
-        for number, one in enumerate(self.wrong):
-            mark = "WRONG" if one.verdict == "fail" and number == 0 else _MARKS[one.verdict]
-            lines += [f"{mark}: {one.about} [{one.cause}]", *(f"    {text}" for text in one.evidence[:5])]
-            lines += [f"    do: {one.cure}"] if one.cure else []
-        return "\n".join(lines)
+        return texts_of(self.wrong)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -104,6 +99,16 @@ class Report(NamedTuple):
 
     def _repr_html_(self) -> str:
         return element("pre", None, self.to_text() or "nothing is wrong")
+
+
+def texts_of(wrong: Sequence[Finding]) -> str:
+    """Findings in words, a line for what was measured, lines for evidence, and one for the cure."""
+    lines: list[str] = []
+    for number, one in enumerate(wrong):
+        mark = "WRONG" if one.verdict == "fail" and number == 0 else _MARKS[one.verdict]
+        lines += [f"{mark}: {one.about} [{one.cause}]", *(f"    {text}" for text in one.evidence[:5])]
+        lines += [f"    do: {one.cure}"] if one.cure else []
+    return "\n".join(lines)
 
 
 def _shown(one: Finding) -> Markup:

@@ -143,8 +143,8 @@ def _share(one: torch.optim.Optimizer, other: torch.optim.Optimizer) -> bool:
 
 def look_clipped(setup: Setup) -> Finding:
     """Compares the gradients that the optimiser reads with those that backward gave."""
-    if setup.step is None:
-        return not_applicable(NEEDS_STEP)
+    if setup.step is None and setup.facts.get("clip_norm") is None:
+        return not_applicable("nothing is clipped" if "clip_norm" in setup.facts else NEEDS_STEP)
     steps = [one for one in _with_gradient(setup.rehearsal.records) if one.grad_norm > 0]
     if len(steps) < LEAST_STEPS:
         return not_applicable(_too_few(setup, len(steps)))
@@ -339,6 +339,7 @@ CHECKS = (
         "average norm.",
         look_clipped,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         "accumulated gradients are divided",
