@@ -12,7 +12,8 @@ from benchmarks.public_scripts.trees import write_streets, write_textures
 
 REPORT = "report.json"
 LINE = (
-    "import json, unpool; open('" + REPORT + "', 'w').write(json.dumps(unpool.check({}).to_json())); raise SystemExit"
+    "import json, unpool; report = json.dumps(unpool.check({}).to_json()); "
+    f"open('{REPORT}', 'w').write(report); raise SystemExit"
 )
 
 
@@ -21,7 +22,6 @@ class Change(NamedTuple):
 
     old: str
     new: str
-    file: str = ""
 
 
 class Mistake(NamedTuple):

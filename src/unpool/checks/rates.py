@@ -113,7 +113,7 @@ def _too_high_once_warm(setup: Setup, steps: int) -> Finding | None:
     return Finding(
         "warn",
         f"the learning rate of {peak:.3g}, to which the run warms up, may be too high: warmed up in {steps // 2} steps "
-        f"the loss is {usual.level():.3g} where it was {first:.3g}, and {best.level():.3g} at {best.factor:g} of the rate",
+        f"the loss is {usual.level():.3g} where it was {first:.3g}, and {best.level():.3g} at {best.factor:g} of it",
         usual.level() / first,
         "optim.rate_high",
         f"compare a run at {best.factor * peak:.2g}; rates of SGD are ten to a hundred times those of Adam",
