@@ -205,7 +205,10 @@ def _ended(script: Script, mistake: Mistake | None, values: argparse.Namespace, 
     cause, also = (None, ()) if mistake is None else (mistake.cause, mistake.also)
     row = Ended(script, mistake, result, judged(result, cause, also))
     named = [*result["causes"], *result["warnings"], result.get("failure", ""), "-"]
-    print(f"{row.verdict:12}{script.name:20}{row.name:36}{cause or '-':26}{named[0]:26}{result['seconds']:6.1f} s")
+    print(
+        f"{row.verdict:12}{script.name:20}{row.name:36}{cause or '-':26}{named[0]:26}{result['seconds']:6.1f} s",
+        flush=True,
+    )
     return row
 
 
