@@ -67,8 +67,8 @@ def _same_files(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
     """Which file of the first list each of the second is, or has the bytes of: augmented pictures hide their copies."""
     if len(set(first)) < len(first) or len(set(second)) < len(second):  # one file holds many samples
         return {}
-    places = {str(Path(name).absolute()): name for name in first}
-    listed = {name: places[place] for name in second if (place := str(Path(name).absolute())) in places}
+    paths = {str(Path(name).absolute()): name for name in first}
+    listed = {name: paths[path] for name in second if (path := str(Path(name).absolute())) in paths}
     if listed or len(first) + len(second) > MOST_FILES:
         return listed
     by_size: dict[int, list[str]] = {}
