@@ -18,8 +18,8 @@ from unpool.checks.schedules import plan_of
 from unpool.checks.setup import Setup
 from unpool.tracing.foreign import foreign_code
 
-STEPS, LEAST, SHARE = 30, 12, 0.35  # of each rate at most and at least; of the time that is left
-TRIALS = 6  # that one look takes at most
+STEPS, LEAST, SHARE = 30, 12, 0.5  # of each rate at most and at least; of the time that is left
+TRIALS, WARM_TRIALS = 4, 6  # that one look takes at most, and where the run warms up
 WARMED = 0.1  # of the highest rate: a run that begins below it warms up
 REPLACED = (
     0.15  # of a layer's size that one update may change: above it the weights of the start are lost in some steps
@@ -184,7 +184,8 @@ def _steps(setup: Setup) -> int:
     """How many steps of each rate there is time for."""
     seconds = [record.seconds for record in setup.rehearsal.records]
     each = median(seconds) if seconds else math.inf
-    return min(STEPS, len(seconds), int(setup.budget.share_s(SHARE) / (TRIALS * max(each, 1e-6))))
+    trials = WARM_TRIALS if _warms_up(setup) else TRIALS
+    return min(STEPS, len(seconds), int(setup.budget.share_s(SHARE) / (trials * max(each, 1e-6))))
 
 
 def _losses(setup: Setup, steps: int) -> Iterator[float]:
