@@ -37,6 +37,38 @@ def test_one_copy_in_two_hundred_is_a_warning():
     assert finding.evidence == ("val, sample 7 is train, sample 3",)
 
 
+def listed(folder, names, images):
+    """A data set that lists its files, and yields pictures in which none is known again, as after a crop."""
+    data = Samples(images, torch.zeros(len(images)).long())
+    data.samples = [(str(folder / name), 0) for name in names]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict", "cause"),
+    [
+        (["a0", "a1", "a2"], "fail", "data.leak"),
+        (["b0", "copy_of_a1"], "fail", "data.leak"),
+        (["b0", "b1"], "pass", ""),
+        (["missing", "b1"], "pass", ""),
+    ],
+    ids=["the same files", "a copy of one", "others", "one that is not there"],
+)
+def test_files_in_both_splits_are_found_though_they_are_augmented(tmp_path, names, verdict, cause):
+    for name in ("a0", "a1", "a2", "b0", "b1"):
+        (tmp_path / name).write_bytes(name.encode() * 9)
+    (tmp_path / "copy_of_a1").write_bytes(b"a1" * 9)
+    train = listed(tmp_path, ["a0", "a1", "a2", "gone"], drawn(4, 1))
+    finding = look_copies(setup(train, listed(tmp_path, names, drawn(len(names), 2))))
+    assert (finding.verdict, finding.cause) == (verdict, cause)
+
+
+def test_one_file_that_holds_all_samples_of_both_splits_is_no_leak(tmp_path):
+    (tmp_path / "set.h5").write_bytes(b"all")
+    train, val = (listed(tmp_path, ["set.h5"] * 5, drawn(5, seed)) for seed in (1, 2))
+    assert look_copies(setup(train, val)).verdict == "pass"
+
+
 @pytest.mark.parametrize(("same", "verdict"), [(0, "pass"), (2, "pass"), (8, "warn"), (40, "fail")])
 def test_pictures_that_do_not_differ_are_counted(same, verdict):
     images = drawn(60, 1)

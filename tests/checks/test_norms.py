@@ -141,6 +141,23 @@ def test_frozen_layers_are_right_with_trained_weights_and_named_with_new_ones():
     assert seen(look_frozen, setup(net, classes(), CE)) == {("fail", "norm.frozen")}
 
 
+@pytest.mark.parametrize(
+    ("with_norm", "trained", "expected"),
+    [(True, False, {("fail", "norm.frozen")}), (True, True, PASS), (False, False, PASS)],
+    ids=["a new layer with its new norm", "with statistics", "under a new norm that is trained"],
+)
+def test_layers_frozen_with_a_norm_that_never_saw_a_batch_are_named(with_norm, trained, expected):
+    net = normed()
+    for layer in (net[0], net[3]):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+    if trained:
+        net(classes()[0][0])
+    net[:6].requires_grad_(requires_grad=False)
+    for norm in (net[1], net[4]):
+        norm.requires_grad_(not with_norm)
+    assert seen(look_frozen, setup(net, classes(), CE)) == expected
+
+
 def test_frozen_statistics_of_other_data_are_named():
     net = Frozen(trained=True)
     for module in (net.backbone[1], net.backbone[4]):

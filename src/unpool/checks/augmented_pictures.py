@@ -191,7 +191,8 @@ def look_validation(setup: Setup) -> Finding:
         pairs = [read_twice(val.dataset, i) for i in setup.seen_val.indices[:8]]
         first, second = [one for one, _ in pairs], [one for _, one in pairs]
     differing = sum(not same(a, b) for a, b in zip(first, second, strict=True))
-    about = f"{differing} of {len(first)} samples of validation differ when they are read again"
+    what = "samples" if val.dataset is not None else "batches"
+    about = f"{differing} of {len(first)} {what} of validation differ when they are read again"
     if not differing:
         return passed(f"{about}.", 0.0)
     if setup.target_form == "picture":

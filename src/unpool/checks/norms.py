@@ -1,7 +1,7 @@
 """Batch norm: enough samples that differ, statistics of these data, and no bias before it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -15,6 +15,7 @@ from torch.utils.data import SequentialSampler
 
 from unpool.checks.answers import targets_of
 from unpool.checks.findings import Finding, not_applicable, passed
+from unpool.checks.passes import Ran
 from unpool.checks.rehearsal import take_step
 from unpool.checks.setup import Setup
 from unpool.checks.source import count
@@ -264,6 +265,7 @@ def look_frozen(setup: Setup) -> list[Finding]:
             "Leave norms that start new in training mode; freeze only those of a trained network.", tuple(still[:8]),
         ))  # fmt: skip
     random = [name for name, layer in setup.model.named_modules() if _is_frozen_at_random(layer)]
+    random += [ran.name for ran in setup.first_pass.layers if ran.name not in random and _is_before_new(ran, norms)]
     if random:
         results.append(Finding(
             "fail", f"{len(random)} frozen layers have the random weights of a new layer ({', '.join(random[:3])}): "
@@ -273,6 +275,14 @@ def look_frozen(setup: Setup) -> list[Finding]:
             "freeze by module, not by a prefix that others share.", tuple(random[:12]),
         ))  # fmt: skip
     return results or [passed("No norm and no layer is frozen at the values that a new one has.", 0.0)]
+
+
+def _is_before_new(ran: Ran, norms: Mapping[str, _BatchNorm]) -> bool:
+    """Whether a layer is frozen together with the norm behind it, which never saw a batch: it was never trained."""
+    norm = norms.get(ran.next_norm)
+    if norm is None or norm.bias is None or bool(norm.bias.any()) or not is_fresh(norm):
+        return False
+    return not any(weight.requires_grad for weight in (*ran.layer.parameters(recurse=False), *norm.parameters()))
 
 
 def _is_frozen_at_random(layer: nn.Module) -> bool:
@@ -299,7 +309,7 @@ def setup_modes(setup: Setup) -> dict[str, bool]:
             return {name: module.training for name, module in setup.model.named_modules()}
     modes: dict[str, bool] = {}
     with setup.trying(), _modes_watched(setup.model, modes), foreign_code():
-        take_step(setup, setup.train.batches(1)[0])
+        take_step(setup, setup.batches(1)[0])
     return modes
 
 

@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter
-from pathlib import PurePath
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -12,9 +14,11 @@ from torch import Tensor
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.seen import Seen
 from unpool.checks.setup import Setup
+from unpool.data.contents import read_sha256
 from unpool.data.likeness import are_copies
 
 LEAK_FAIL = 0.01  # of the pictures of validation
+MOST_FILES = 20_000  # whose bytes are compared, where their sizes are equal
 CLOSE = 0.98  # correlation from which two small copies are compared in full
 CONSTANT_FAIL, CONSTANT_WARN = 0.5, 0.05  # of the pictures
 SUBJECT_SHARE, LEAST_SUBJECTS = 0.8, 8  # of the pictures whose nearest one is of the same subject
@@ -25,7 +29,14 @@ CONSTANT = "Look at the files that are named: an index that is not used, a pictu
 
 
 def look_copies(setup: Setup) -> list[Finding] | Finding:
-    """Searches validation's pictures among those of training, mirrored ones too."""
+    """Searches validation's pictures among those of training, mirrored ones too, and its files among theirs."""
+    if setup.val is not None and (same := _same_files(setup.train.files() or [], setup.val.files() or [])):
+        share = len(same) / len(setup.val)
+        about = f"{len(same)} of {len(setup.val):,} files of validation are files of training, or equal to one of them"
+        return Finding(
+            "fail" if share >= LEAK_FAIL else "warn", f"{about}: their score says what was learned by heart.", share,
+            "data.leak", LEAK, tuple(f"{second} is {first}" for second, first in list(same.items())[:6]),
+        )  # fmt: skip
     train, val = setup.seen, setup.seen_val
     if val is None or not len(train) or not len(val):
         return not_applicable("give val=, a split of pictures, to compare it with training")
@@ -50,6 +61,28 @@ def look_copies(setup: Setup) -> list[Finding] | Finding:
         "fail" if share >= LEAK_FAIL else "warn", f"{about}: their score says what was learned by heart.", share,
         "data.leak", LEAK, evidence, pictures,
     )  # fmt: skip
+
+
+def _same_files(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
+    """Which file of the first list each of the second is, or has the bytes of: augmented pictures hide their copies."""
+    if len(set(first)) < len(first) or len(set(second)) < len(second):  # one file holds many samples
+        return {}
+    paths = {str(Path(name).absolute()): name for name in first}
+    listed = {name: paths[path] for name in second if (path := str(Path(name).absolute())) in paths}
+    if listed or len(first) + len(second) > MOST_FILES:
+        return listed
+    by_size: dict[int, list[str]] = {}
+    for name in first:
+        by_size.setdefault(_size(name), []).append(name)
+    sums = cache(lambda name: read_sha256(Path(name)))
+    alike = [(name, other) for name in second for other in by_size.get(_size(name), []) if _size(name)]
+    return {name: other for name, other in reversed(alike) if sums(name) == sums(other)}
+
+
+def _size(name: str) -> int:
+    """Bytes of a file; 0 where it is not there, which another check says."""
+    path = Path(name)
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _thumbnails(seen: Seen) -> NDArray[np.uint8]:
@@ -172,7 +205,8 @@ CHECKS = (
         causes={"data.leak": LEAK},
         symptom="Validation is better than it should be, and new pictures are answered worse.",
         measure="Every picture of validation that was read, upright and mirrored, against those of training: luma at "
-        "32 x 32, stretched to its range.",
+        "32 x 32, stretched to its range. Where both splits list a file for each sample, these are compared before, by "
+        "their paths and bytes: augmentation hides copies.",
         threshold=f"Copies from {LEAK_FAIL:.0%} of validation fail, fewer warn.",
         origin="What JPEG of quality 50 at half the size changes of a picture, in its worst block (data/likeness); "
         "digits, and frames of a video, differ by more.",

@@ -131,7 +131,7 @@ def look_answers(setup: Setup) -> Finding | list[Finding]:
     if not ask(setup, shown[0].asked).inputs:
         return not_applicable("predict does not call the network itself")
     with setup.trying(training=False), torch.no_grad():
-        outputs = setup.outputs(setup.train.batches(1)[0])
+        outputs = setup.outputs(setup.batches(1)[0])
     if not isinstance(outputs, Tensor):
         return not_applicable(f"the network gives a {type(outputs).__name__}, not one tensor")
     form = setup.target_form

@@ -128,7 +128,7 @@ def _losses_by_mode(setup: "Setup", records: Sequence[Record]) -> tuple[float, f
     if (SETTLING + 2 * COMPARED) * forward_s > setup.budget.share_s(SHARE):
         return None
     losses: list[float] = []
-    batches = setup.train.batches(SETTLING)
+    batches = setup.batches(SETTLING)
     with foreign_code(), torch.no_grad():
         setup.model.train()
         for module in setup.model.modules():
@@ -144,7 +144,7 @@ def _losses_by_mode(setup: "Setup", records: Sequence[Record]) -> tuple[float, f
 
 def cycled(setup: "Setup", most: int) -> Iterator[Batch]:
     """The training batches in their order, again from the first one after the last."""
-    return cycle(setup.train.batches(most))
+    return cycle(setup.batches(most))
 
 
 def take_step(setup: "Setup", batch: Batch) -> Tensor:

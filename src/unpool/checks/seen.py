@@ -99,6 +99,7 @@ class Seen:
 def see(setup: "Setup", source: Source) -> Seen:
     """Reads samples of a split, drawn by the seed, until the time of this measurement is over."""
     seen = Seen(source)
+    form = setup.target_form  # of a large network a matter of seconds, which are not those of reading
     deadline = time.monotonic() + setup.budget.share_s(SHARE)
     small: list[Tensor] = []
     targets: list[Tensor | None] = []
@@ -113,7 +114,7 @@ def see(setup: "Setup", source: Source) -> Seen:
             if len(seen.images) < KEPT:
                 seen.images.append(image)
             small.append(shrunk(image))
-            targets.append(target_of(target, setup.target_form))
+            targets.append(target_of(target, form))
             if index is not None:
                 seen.indices.append(index)
             if time.monotonic() > deadline or len(small) == MOST:
@@ -122,7 +123,7 @@ def see(setup: "Setup", source: Source) -> Seen:
         return seen
     seen.small = torch.stack(small)
     known = [one for one in targets if one is not None]
-    if setup.target_form == "tokens" and all(one.dim() == 1 for one in known):
+    if form == "tokens" and all(one.dim() == 1 for one in known):
         known = list(pad_sequence(known, batch_first=True))
     seen.targets = known if len(known) == len(targets) else None
     seen.is_whole = source.dataset is not None and len(seen.indices) == len(source)

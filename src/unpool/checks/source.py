@@ -1,6 +1,8 @@
 """The batches and samples of one split, from a loader, a list of batches, or a data set of single samples."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -91,7 +93,9 @@ class Source:
     def read(self) -> Iterator[Batch]:
         """All batches, read anew in the order of the source."""
         if self.is_loader:
-            yield from self.data
+            with _few_workers(self.loader):
+                batches = iter(self.data)
+            yield from batches
             return
         order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(self.seed)).tolist()
         for start in range(0, len(order), BATCH):
@@ -127,6 +131,19 @@ class Source:
         if len(paths) < len(listed) or not any(Path(path).is_file() for path in paths[:LISTED]):
             return None  # pictures in memory, or names that the data set brings to paths itself
         return [str(path) for path in paths]
+
+
+@contextmanager
+def _few_workers(loader: DataLoader | None) -> Iterator[None]:
+    """No more workers than processors where a loader is opened: each start of 64 costs seconds, and starts are many."""
+    if loader is None or loader.persistent_workers or loader.num_workers <= (most := os.cpu_count() or 1):
+        yield
+        return
+    usual, loader.num_workers = loader.num_workers, most
+    try:
+        yield
+    finally:
+        loader.num_workers = usual
 
 
 def split(batch: Batch) -> tuple[Any, Any]:

@@ -184,7 +184,7 @@ def _scale(setup: Setup, first: Applied) -> float:
     if setup.loss is None or first.raw_norm / first.grad_norm < LEAST_SCALE:
         return 1.0
     with setup.trying(training=True):
-        alone = _gradient(setup, setup.train.batches(1)[0], weights)
+        alone = _gradient(setup, setup.batches(1)[0], weights)
     ratio = first.raw_norm / max(_dot(alone, alone) ** 0.5, 1e-30)
     return 2.0 ** round(math.log2(ratio)) if ratio >= LEAST_SCALE else 1.0
 

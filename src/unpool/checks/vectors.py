@@ -7,21 +7,27 @@ import torch
 from torch import Tensor
 
 from unpool.checks.answers import targets_of, with_targets
-from unpool.checks.source import Batch
+from unpool.checks.source import Batch, picked
 from unpool.tracing.foreign import foreign_code
 
 if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
+SAMPLES = 32  # of a batch, among which some are of one class where batches are made of groups
 SAME = 1e-5  # relative difference below which two losses are the same
 
 
 def are_vectors(setup: "Setup", batch: Batch, outputs: Any) -> bool:
-    """Whether outputs (B, D) are vectors for this loss.
+    """Whether outputs (B, D), of a few samples of the batch, are vectors for this loss.
 
     They are where it holds weights of its own that stand for the classes (ArcFace), or where the numbers of the labels
     do not matter but which of them are equal does (contrastive, triplet).
     """
+    if not _are_rows(outputs):
+        return False
+    batch = picked(batch, slice(0, SAMPLES))
+    with setup.trying(training=False), torch.no_grad():
+        outputs = setup.outputs(batch)
     return has_weights(setup, batch, outputs) or _is_of_pairs(setup, batch, outputs)
 
 
