@@ -32,6 +32,7 @@ from unpool.checks.looking import look
 from unpool.checks.suspects import Suspects, margins_of, suspects_of
 from unpool.data.readers.cifar import Cifar
 from unpool.data.readers.mnist import read_idx
+from unpool.data.readers.splits import Split
 from unpool.data.seeding import shared_restored
 from unpool.plain_objects import setup_of
 from unpool.recipe import load_recipe
@@ -81,7 +82,8 @@ def cifar(data: Path, share: float, folder: Path) -> Planted:
     batches.mkdir()
     shutil.copyfile(data / "cifar10_jpeg" / "batches.meta.txt", batches / "batches.meta.txt")
     is_wrong = torch.zeros(0)
-    for split, names in (("val", ["test_batch"]), ("train", [f"data_batch_{number}" for number in range(1, 6)])):
+    written: dict[Split, list[str]] = {"val": ["test_batch"], "train": [f"data_batch_{one}" for one in range(1, 6)]}
+    for split, names in written.items():
         reader = Cifar(data / "cifar10_jpeg", split)
         samples = [reader[i] for i in range(len(reader))]
         labels = np.array([int(sample["label"]) for sample in samples], np.uint8)

@@ -52,7 +52,7 @@ def cross_scores(judge: Judge, images: Tensor, labels: Tensor, others: Tensor) -
         folds, other_folds = torch.randperm(len(images)) % FOLDS, torch.randperm(len(others)) % FOLDS
         for fold in range(FOLDS):
             rest = (folds != fold).nonzero().flatten()
-            network = _network(images.shape[1], judge.classes).to(judge.device, memory_format=torch.channels_last)
+            network = _network(images.shape[1], judge.classes).to(judge.device)
             normed = _Normed(mean, deviation, judge.device)
             _train(network, judge, images, labels, rest, normed)
             for values, made, which in ((images, scores, folds), (others, other_scores, other_folds)):

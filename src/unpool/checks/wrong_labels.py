@@ -33,7 +33,7 @@ def look_noise(setup: "Setup") -> Finding:
     right, val_right = judged.right
     gap = suspects.contradicted - suspects.contradicted_right
     about = (
-        f"Of {len(judged.labels):,} labels of {len(setup.train):,} samples, {suspects.contradicted:.1%} are firmly "
+        f"Of {len(judged.labels):,} labels{_of_all(setup)}, {suspects.contradicted:.1%} are firmly "
         f"contradicted by {judged.learner}, and {suspects.contradicted_right:.1%} in validation, of which "
         f"{val_right:.0%} are answered right"
     )
@@ -49,6 +49,10 @@ def look_noise(setup: "Setup") -> Finding:
         tuple(_named(setup, judged, i) for i in listed),
         tuple((_named(setup, judged, i), judged.seen.shown(i)) for i in listed[:SHOWN]),
     )  # fmt: skip
+
+
+def _of_all(setup: "Setup") -> str:
+    return "" if setup.train.dataset is None else f" of {len(setup.train):,} samples"
 
 
 def _error(judged: LabelScores, suspects: Suspects) -> float:
