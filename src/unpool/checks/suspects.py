@@ -46,22 +46,33 @@ def suspects_of(scores: Tensor, labels: Tensor, right_scores: Tensor, right_labe
         >>> labels, wrong = torch.arange(4).repeat(25), torch.tensor([8, 21, 40])
         >>> noisy = labels.scatter(0, wrong, (labels[wrong] + 1) % 4)
         >>> found = suspects_of(scores, noisy, scores, labels)
-        >>> found.listed.tolist(), round(found.wrong, 3), found.precision
-        ([8, 21, 40], 0.03, 1.0)
+        >>> found.listed.tolist(), round(found.wrong, 3), round(found.precision, 2)
+        ([8, 21, 40], 0.03, 0.68)
     """
     margins, right = margins_of(scores, labels), margins_of(right_scores, right_labels)
     others = _of_other_labels(right_scores, right_labels)
     contradicted, contradicted_right = _beyond(margins, FIRM), _beyond(right, FIRM)
     gain = _beyond(others, FIRM) - contradicted_right
     wrong = min(1.0, max(0.0, (contradicted - contradicted_right) / gain)) if gain > 0 else 0.0
-    best = (0.0, 0.0, 0.0, FIRM)
-    for least in GRID:
-        recall = _beyond(others, least)
-        precision = max(0.0, 1 - (1 - wrong) * _beyond(right, least) / max(_beyond(margins, least), 1e-9))
-        best = max(best, (2 * precision * recall / max(precision + recall, 1e-9), precision, recall, least))
-    _, precision, recall, least = best
+    lists = [_expected(least, wrong, margins, right, others) for least in GRID]
+    least, precision, recall = max(lists, key=_f1)
     order = margins.argsort(descending=True, stable=True)
     return Suspects(order[margins[order] > least], contradicted, contradicted_right, wrong, precision, recall)
+
+
+def _expected(least: float, wrong: float, margins: Tensor, right: Tensor, others: Tensor) -> tuple[float, float, float]:
+    """The margin, and precision and recall that are expected of a list from it on."""
+    of_right = (int((right > least).sum()) + 1) / (
+        len(right) + 2
+    )  # rule of succession: few that are right prove little
+    precision = max(0.0, 1 - (1 - wrong) * of_right / max(_beyond(margins, least), 1e-9))
+    return least, precision, _beyond(others, least)
+
+
+def _f1(one: tuple[float, float, float]) -> tuple[float, float]:
+    """By which lists are compared; of equal ones the one that begins at a firm margin."""
+    least, precision, recall = one
+    return 2 * precision * recall / max(precision + recall, 1e-9), -abs(least - FIRM)
 
 
 def margins_of(scores: Tensor, labels: Tensor) -> Tensor:
