@@ -69,10 +69,9 @@ def _expected(least: float, wrong: float, margins: Tensor, right: Tensor, others
     return least, precision, _beyond(others, least)
 
 
-def _f1(one: tuple[float, float, float]) -> tuple[float, float]:
-    """By which lists are compared; of equal ones the one that begins at a firm margin."""
-    least, precision, recall = one
-    return 2 * precision * recall / max(precision + recall, 1e-9), -abs(least - FIRM)
+def _f1(one: tuple[float, float, float]) -> float:
+    _, precision, recall = one
+    return 2 * precision * recall / max(precision + recall, 1e-9)
 
 
 def margins_of(scores: Tensor, labels: Tensor) -> Tensor:
