@@ -7,6 +7,7 @@ from tests.checks.made import Samples, setup, striped
 from unpool.checks import label_scores, quick_network
 from unpool.checks.budget import Budget
 from unpool.checks.quick_network import Judge, cross_scores
+from unpool.checks.seen import see
 from unpool.checks.simple_learner import fit
 from unpool.checks.suspects import suspects_of
 from unpool.checks.wrong_labels import look_noise
@@ -59,6 +60,13 @@ def test_two_in_a_hundred_labels_are_found_in_more_samples_than_other_checks_rea
     listed = {int(line.split("sample ")[1].split(":")[0]) for line in finding.evidence}
     assert len(listed & wrong) >= 0.9 * max(len(listed), len(wrong))
     assert finding.pictures[0][0] == finding.evidence[0]
+
+
+def test_a_slow_machine_judges_what_was_read_before(monkeypatch):
+    monkeypatch.setattr(label_scores, "READ", 0.0)
+    run = setup(Samples(*striped(240, 1)), Samples(*striped(100, 7)), form="class")
+    run.seen = see(run, run.train, most=200)
+    assert len(run.label_scores.labels) == 200
 
 
 def test_labels_that_are_contradicted_as_often_in_validation_are_hard_and_not_wrong():

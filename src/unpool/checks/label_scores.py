@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
 LEAST, MOST_CLASSES = 60, 200  # samples of a split
-QUICK, DEEP, DEFAULT_S = 0.15, 0.4, 120.0  # shares of what is left, and of what is left beyond the default time
+QUICK, DEEP, DEFAULT_S = 0.15, 0.4, 120.0  # shares of the time of all checks, and of that beyond the default
+LARGEST = 0.5  # share of what is left
 READ, READ_VAL = 0.4, 0.2  # of the time
 FEW, MANY = 8_000, 50_000  # samples at most: for ridge regression, and for networks
 LEAST_NETWORK, NETWORK_S = 10_000, 60.0  # samples and seconds from which on networks tell more than ridge regression
@@ -50,8 +51,8 @@ class LabelScores(NamedTuple):
 def label_scores_of(setup: "Setup") -> LabelScores | None:
     """Reads as many samples as the time allows, and learns them: by networks where there is much of both."""
     start = time.monotonic()
-    left = setup.budget.left_s()
-    seconds = QUICK * left + DEEP * max(0.0, left - DEFAULT_S)
+    whole = 60 * setup.budget.minutes
+    seconds = min(setup.budget.share_s(LARGEST), QUICK * whole + DEEP * max(0.0, whole - DEFAULT_S))
     most = MANY if seconds >= NETWORK_S else FEW
     seen, val = _searched(setup, most, seconds)
     labels, val_labels = _classes(seen), _classes(val)
@@ -78,9 +79,9 @@ def _searched(setup: "Setup", most: int, seconds: float) -> tuple[Seen, Seen | N
     """What has been read where that is all of a split, else more."""
     seen, val = setup.seen, setup.seen_val
     if len(seen) and not seen.is_whole:
-        seen = see(setup, setup.train, most=most, seconds=READ * seconds)
+        seen = max(seen, see(setup, setup.train, most=most, seconds=READ * seconds), key=len)
     if setup.val is not None and val is not None and len(val) and not val.is_whole:
-        val = see(setup, setup.val, most=FEW // 2, seconds=READ_VAL * seconds)
+        val = max(val, see(setup, setup.val, most=FEW // 2, seconds=READ_VAL * seconds), key=len)
     return seen, val
 
 
