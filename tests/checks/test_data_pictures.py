@@ -6,11 +6,12 @@ from torch import nn
 
 from tests.checks.made import Samples, blobs, drawn, found, setup, striped
 from unpool.checks.alignment import look_alignment, look_pairing
-from unpool.checks.learnable import look_noise, look_order, look_sides
+from unpool.checks.learnable import look_order, look_sides
 from unpool.checks.pictures_alike import look_constant, look_copies, look_subjects
 from unpool.checks.seen import Seen
 from unpool.checks.simple_learner import features_of, fit, one_hot
 from unpool.checks.source import Source
+from unpool.checks.wrong_labels import look_noise
 
 
 @pytest.mark.parametrize(
@@ -220,12 +221,10 @@ def test_a_sample_is_predicted_from_the_others_as_if_it_had_been_left_out():
     targets = one_hot(labels, 3)
     whole = fit(features, targets)
     rest = torch.arange(40) != 5
-    kernel = ((features.double() - whole.mean) / whole.deviation) @ (
-        (features.double() - whole.mean) / whole.deviation
-    ).T
-    penalty = torch.linalg.inv(whole.inverse) - kernel
-    centred = targets - targets.mean(0)
-    alone = kernel[5, rest] @ torch.linalg.inv(kernel[rest][:, rest] + penalty[rest][:, rest]) @ centred[rest]
+    normed = (features.double() - whole.mean) / whole.deviation
+    kernel, centred = normed @ normed.T, targets - targets.mean(0)
+    others = kernel[rest][:, rest] + whole.penalty * torch.eye(39, dtype=torch.float64)
+    alone = kernel[5, rest] @ torch.linalg.inv(others) @ centred[rest]
     assert torch.allclose(whole.left_out(targets)[5], alone + targets.mean(0), atol=1e-8)
     assert features_of(images[:3], filters)[0].shape == features[:3].shape
 

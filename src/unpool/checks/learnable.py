@@ -1,4 +1,4 @@
-"""Do the targets follow from the pictures at all, in which order, and with how many wrong labels?"""
+"""Do the targets follow from the pictures at all, in which order, and with left and right as they are?"""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,13 +19,10 @@ LEARNED, BY_CHANCE = 6.0, 2.0  # standard deviations of what shuffled targets gi
 FURTHER = 5.0  # by which another order must be better
 ROLLS = (1, -1, 2, -2)
 SHUFFLES, WORDS = 20, 64
-NOISE_LEAST, NOISE_SURE, GOOD = 0.02, 3.0, 0.6  # of the labels; standard errors; accuracy that makes it a judge
 SIDED = 0.7  # of the samples whose side the learner must tell in validation
-FIRM = 0.35  # of the score from 0 to 1: another class above the label by so much
 
 OTHERS = "Pair pictures and targets by name; look for a list that was sorted, filtered or shuffled without the other."
 SIDES = "Draw joints with their names on pictures of both splits; left is the side of the person, not of the viewer."
-NOISE = "Look at the samples that are named, the surest first, and correct or leave out those that are wrong."
 
 
 class Learned:
@@ -36,11 +33,11 @@ class Learned:
         targets: (N, M).
     """
 
-    def __init__(self, setup: "Setup", seen: Seen, targets: Tensor, filters: Tensor | None = None) -> None:
+    def __init__(self, setup: "Setup", seen: Seen, targets: Tensor) -> None:
         self.seen = seen
         self.targets = targets
         self.seed = setup.seed
-        self.features, self.filters = features_of(seen.small, filters, seed=setup.seed)
+        self.features, _ = features_of(seen.small, seed=setup.seed)
 
     @cached_property
     def fit(self) -> Fit:
@@ -81,11 +78,11 @@ def _words(tokens: Tensor) -> Tensor | None:
     return words[:, chosen] if len(chosen) else None
 
 
-def _learned(setup: "Setup", seen: Seen | None, filters: Tensor | None = None) -> Learned | None:
+def _learned(setup: "Setup", seen: Seen | None) -> Learned | None:
     if seen is None or len(seen) < LEAST:
         return None
     targets = columns_of(setup, seen)
-    return None if targets is None else Learned(setup, seen, targets, filters)
+    return None if targets is None else Learned(setup, seen, targets)
 
 
 def look_order(setup: "Setup") -> Finding:
@@ -187,56 +184,6 @@ def _named_pairs(pairs: list[tuple[int, int]]) -> tuple[str, ...]:
     return tuple(f"joints {a} and {b}" for a, b in pairs)
 
 
-def look_noise(setup: "Setup") -> Finding:
-    """Compares how often the learner firmly disagrees with labels that it did not see, in both splits."""
-    if setup.target_form != "class":
-        return not_applicable("the targets are no classes")
-    if not setup.seen.is_repeatable:
-        return not_applicable("training samples are augmented where they are read, so that validation is no measure")
-    train = _learned(setup, setup.seen)
-    if train is None or setup.seen_val is None or setup.seen_val.numbers is None or len(setup.seen_val) < LEAST:
-        return not_applicable(f"give val=, and {LEAST} samples or more in each split")
-    labels, val_labels = setup.seen.numbers, setup.seen_val.numbers.flatten().long()
-    if labels is None or setup.seen_val.small.shape[1] != setup.seen.small.shape[1]:
-        return not_applicable("the splits have other pictures or labels")
-    scores = train.fit.left_out(train.targets)
-    other, _ = features_of(setup.seen_val.small, train.filters)
-    val_scores = train.fit.says(train.targets, other)
-    known = val_labels < scores.shape[1]
-    firm, right = _against(scores, labels.flatten().long())
-    val_firm, val_right = _against(val_scores[known], val_labels[known])
-    share, val_share = float((firm > FIRM).float().mean()), float((val_firm > FIRM).float().mean())
-    error = (
-        share * (1 - share) / len(firm) + max(val_share * (1 - val_share), 1 / len(val_firm)) / len(val_firm)
-    ) ** 0.5
-    surely = (share - val_share) / max(error, 1e-6)
-    about = (
-        f"{share:.1%} of the labels of {len(firm):,} training samples are firmly contradicted by all others, and "
-        f"{val_share:.1%} in validation, of which {val_right:.0%} are answered right"
-    )
-    if val_right < GOOD or share - val_share < NOISE_LEAST or surely < NOISE_SURE or val_right - right < NOISE_LEAST:
-        return passed(f"{about}.", share - val_share)
-    suspects = (firm > FIRM).nonzero().flatten()
-    suspects = suspects[firm[suspects].argsort(descending=True)].tolist()
-    return Finding(
-        "warn", f"{about}: some {share - val_share:.0%} of the labels seem to be wrong.", share - val_share,
-        "data.label_noise", NOISE,
-        tuple(f"{setup.seen.where(i)}: {_name(setup, int(labels.flatten()[i]))}, rather "
-              f"{_name(setup, int(scores[i].argmax()))}" for i in suspects),
-    )  # fmt: skip
-
-
-def _against(scores: Tensor, labels: Tensor) -> tuple[Tensor, float]:
-    """By how much another class is scored above the label of each sample, and the share of right answers."""
-    labelled = scores.gather(1, labels[:, None])[:, 0]
-    others = scores.scatter(1, labels[:, None], float("-inf")).max(1).values
-    return others - labelled, float((others < labelled).float().mean())
-
-
-def _name(setup: "Setup", label: int) -> str:
-    return setup.classes[label] if label < len(setup.classes) else f"class {label}"
-
-
 CHECKS = (
     Check(
         name="targets follow from the pictures",
@@ -261,18 +208,5 @@ CHECKS = (
         f"{SIDED - 0.5:g} or more in validation, is less than half in training.",
         origin="Arithmetic: exchanging a part p of the samples leaves 1 - 2p of the gain.",
         look=look_sides,
-    ),
-    Check(
-        name="labels agree with one another",
-        subject="data",
-        causes={"data.label_noise": NOISE},
-        symptom="The training loss falls slowly and late, where wrong labels are learned by heart.",
-        measure="Samples whose label is firmly contradicted by a fit to all other samples, in training and, by the "
-        "same fit, in validation.",
-        threshold=f"{NOISE_LEAST:.0%} more than in validation, at {NOISE_SURE:g} standard errors, warn where the fit "
-        f"answers {GOOD:.0%} of validation right.",
-        origin="Northcutt et al. 2021 count wrong labels by such disagreement; validation stands for what is hard, "
-        "not wrong.",
-        look=look_noise,
     ),
 )

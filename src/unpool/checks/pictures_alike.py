@@ -53,7 +53,7 @@ def look_copies(setup: Setup) -> list[Finding] | Finding:
     shown = sorted(pairs.items())[:6]
     evidence = tuple(f"{val.where(j)} is {train.where(i)}" for j, i in shown)
     pictures = tuple(
-        (label, _picture(seen, k))
+        (label, seen.shown(k))
         for j, i in shown[:2]
         for label, seen, k in (("of training", train, i), ("of validation", val, j))
     )
@@ -107,14 +107,6 @@ def _unit(pictures: Tensor) -> Tensor:
     return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-6)
 
 
-def _picture(seen: Seen, position: int) -> Tensor:
-    """(3, H, W) uint8 of a sample, stretched to the whole range."""
-    image = seen.images[position] if position < len(seen.images) else seen.small[position]
-    image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
-    low, high = image.min(), image.max()
-    return ((image - low) / (high - low).clamp_min(1e-6) * 255).round().byte()
-
-
 def look_constant(setup: Setup) -> Finding:
     """Counts training pictures that are equal to another one, or show nothing."""
     seen = setup.seen
@@ -135,7 +127,7 @@ def look_constant(setup: Setup) -> Finding:
     return Finding(
         "fail" if share >= CONSTANT_FAIL else "warn", f"{about}; one of them stands there {most} times.", share,
         "data.constant", CONSTANT, tuple(seen.where(i) for i in which[:8]),
-        tuple((seen.where(i), _picture(seen, i)) for i in which[:2]),
+        tuple((seen.where(i), seen.shown(i)) for i in which[:2]),
     )  # fmt: skip
 
 

@@ -88,6 +88,13 @@ class Seen:
             return True
         return all(same(*read_twice(dataset, i)) for i in chosen)
 
+    def shown(self, position: int) -> Tensor:
+        """(3, H, W) uint8 of a sample, stretched to the whole range."""
+        image = self.images[position] if position < len(self.images) else self.small[position]
+        image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+        low, high = image.min(), image.max()
+        return ((image - low) / (high - low).clamp_min(1e-6) * 255).round().byte()
+
     def where(self, position: int) -> str:
         """The file of a sample, else its number."""
         files = self.source.files()
@@ -96,32 +103,40 @@ class Seen:
         return f"{self.source.name}, sample {self.indices[position] if self.indices else position}"
 
 
-def see(setup: "Setup", source: Source) -> Seen:
-    """Reads samples of a split, drawn by the seed, until the time of this measurement is over."""
+def see(setup: "Setup", source: Source, *, most: int = MOST, seconds: float | None = None) -> Seen:
+    """Reads samples of a split, drawn by the seed, until there are as many as asked for or the time is over.
+
+    Args:
+        setup: the run.
+        source: the split.
+        most: samples; the first of many are those that are read where few are asked for.
+        seconds: that reading may take; by default a share of what is left.
+    """
     seen = Seen(source)
     form = setup.target_form  # of a large network a matter of seconds, which are not those of reading
-    deadline = time.monotonic() + setup.budget.share_s(SHARE)
-    small: list[Tensor] = []
+    deadline = time.monotonic() + (setup.budget.share_s(SHARE) if seconds is None else seconds)
+    small = seen.small  # made as large as can be needed, and written row by row: a copy of it would double the memory
     targets: list[Tensor | None] = []
     with shared_restored():
         seed_generators(setup.seed, 0, 0)
-        order = _order(source, setup.seed)
+        order = _order(source, setup.seed, most)
         dataset = setup.facts.get("in_window", {}).get(source.name, source.dataset)
-        for index, (inputs, target) in _samples(source, dataset, order):
+        for index, (inputs, target) in _samples(source, dataset, order, most):
             image = as_image(inputs)
-            if image is None or (small and len(image) != len(small[0])):
+            if image is None or (targets and len(image) != small.shape[1]):
                 return Seen(source)
             if len(seen.images) < KEPT:
                 seen.images.append(image)
-            small.append(shrunk(image))
+            if not targets:
+                small = torch.zeros(most if order is None else len(order), len(image), SMALL, SMALL)
+            small[len(targets)] = shrunk(image)
             targets.append(target_of(target, form))
-            if index is not None:
-                seen.indices.append(index)
-            if time.monotonic() > deadline or len(small) == MOST:
+            seen.indices += [] if index is None else [index]
+            if time.monotonic() > deadline or len(targets) == most:
                 break
-    if not small:
+    if not targets:
         return seen
-    seen.small = torch.stack(small)
+    seen.small = small[: len(targets)]
     known = [one for one in targets if one is not None]
     if form == "tokens" and all(one.dim() == 1 for one in known):
         known = list(pad_sequence(known, batch_first=True))
@@ -130,16 +145,16 @@ def see(setup: "Setup", source: Source) -> Seen:
     return seen
 
 
-def _order(source: Source, seed: int) -> list[int] | None:
+def _order(source: Source, seed: int, most: int) -> list[int] | None:
     """Samples drawn by the seed: where the time ends before them, those that were read are still drawn at random."""
     if source.dataset is None:
         return None
-    return np.random.default_rng(seed).permutation(len(source))[:MOST].tolist()
+    return np.random.default_rng(seed).permutation(len(source))[:most].tolist()
 
 
-def _samples(source: Source, dataset: Any, order: list[int] | None) -> Any:
+def _samples(source: Source, dataset: Any, order: list[int] | None, most: int) -> Any:
     if order is None:
-        for sample in source.samples(MOST):
+        for sample in source.samples(most):
             yield None, sample
         return
     for index in order:

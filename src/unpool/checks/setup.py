@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from unpool.checks.backward import Backward, go_back
 from unpool.checks.budget import Budget
+from unpool.checks.label_scores import LabelScores, label_scores_of
 from unpool.checks.passes import Pass, run_once
 from unpool.checks.rehearsal import Rehearsal, as_scalar, rehearse
 from unpool.checks.restoring import unchanged
@@ -102,6 +103,11 @@ class Setup:
     def seen_val(self) -> Seen | None:
         """Samples of validation; None where there is none."""
         return None if self.val is None else see(self, self.val)
+
+    @cached_property
+    def label_scores(self) -> LabelScores | None:
+        """What a learner says of labels that it was not fitted to; None where there are too few samples."""
+        return label_scores_of(self)
 
     @cached_property
     def target_form(self) -> Form:

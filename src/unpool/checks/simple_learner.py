@@ -3,7 +3,8 @@
 The features are those of Coates, Ng and Lee 2011 ("An analysis of single-layer networks"): correlation with patches of
 the set itself, rectified and averaged over quarters of the picture, and the colours of a grid of 4 x 4. What ridge
 regression says of a sample that it was not fitted to follows from its fit to all of them (Allen's PRESS), so that every
-sample has an answer from outside at the price of one decomposition.
+sample has an answer from outside at the price of one decomposition, of a matrix as large as there are samples or
+features, whichever are fewer.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FILTERS, PATCH = 96, 6
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # of the mean eigenvalue
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # of the mean square of a sample
 
 
 def features_of(small: Tensor, filters: Tensor | None = None, *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -46,31 +47,37 @@ def _patches(images: Tensor, seed: int) -> Tensor:
 
 
 class Fit(NamedTuple):
-    """Ridge regression on the features of a set.
+    """Ridge regression on the features of a set, by the singular value decomposition of these.
 
     Attributes:
-        inverse: (N, N), of the kernel with its penalty.
-        features, mean, deviation: of the set.
+        left: (N, R), a row for each sample.
+        right: (D, R), a row for each feature.
+        variances: (R), squares of the singular values.
+        penalty: that is added to them.
+        mean, deviation: of the features.
     """
 
-    inverse: Tensor
-    features: Tensor
+    left: Tensor
+    right: Tensor
+    variances: Tensor
+    penalty: float
     mean: Tensor
     deviation: Tensor
 
     def left_out(self, targets: Tensor) -> Tensor:
         """What the fit to all other samples says of each, (N, M)."""
+        kept = self.variances / (self.variances + self.penalty)
         values = targets.double() - targets.double().mean(0)
-        return targets.double() - (self.inverse @ values) / self.inverse.diagonal()[:, None]
+        errors = values - self.left @ (kept[:, None] * (self.left.T @ values))
+        itself = self.left.square() @ kept  # the weight of a sample in the answer about it
+        return targets.double() - errors / (1 - itself)[:, None].clamp_min(1e-9)
 
     def says(self, targets: Tensor, features: Tensor) -> Tensor:
         """What the fit to all samples says of others, (K, M)."""
-        kernel = self._normed(features) @ self._normed(self.features).T
         mean = targets.double().mean(0)
-        return kernel @ (self.inverse @ (targets.double() - mean)) + mean
-
-    def _normed(self, features: Tensor) -> Tensor:
-        return (features.double() - self.mean) / self.deviation
+        scale = self.variances.sqrt() / (self.variances + self.penalty)
+        weights = self.right @ (scale[:, None] * (self.left.T @ (targets.double() - mean)))
+        return ((features.double() - self.mean) / self.deviation) @ weights + mean
 
     def explained(self, targets: Tensor) -> float:
         """The part of the targets' variance that is explained from outside; at most 1, below 0 where nothing is."""
@@ -82,14 +89,20 @@ def fit(features: Tensor, targets: Tensor) -> Fit:
     """Fits targets (N, M); the penalty is the one that errs least on samples left out."""
     values = features.double()
     mean, deviation = values.mean(0), values.std(0).clamp_min(1e-6) * values.shape[1] ** 0.5
-    normed = (values - mean) / deviation
-    eigenvalues, vectors = torch.linalg.eigh(normed @ normed.T)
-    eigenvalues = eigenvalues.clamp_min(0)
-    fits = []
-    for penalty in PENALTIES:
-        inverse = (vectors / (eigenvalues + penalty * eigenvalues.mean())) @ vectors.T
-        fits.append(Fit(inverse, features, mean, deviation))
+    left, right, variances = _decomposed((values - mean) / deviation)
+    mean_square = float(variances.sum()) / len(values)
+    fits = [Fit(left, right, variances, part * mean_square, mean, deviation) for part in PENALTIES]
     return max(fits, key=lambda one: one.explained(targets))
+
+
+def _decomposed(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Left and right singular vectors and squared singular values, from the smaller of the two products."""
+    is_wide = values.shape[1] > values.shape[0]
+    variances, vectors = torch.linalg.eigh(values @ values.T if is_wide else values.T @ values)
+    some = variances > 1e-10 * variances[-1]
+    variances, vectors = variances[some], vectors[:, some]
+    other = (values.T if is_wide else values) @ vectors / variances.sqrt()
+    return (vectors, other, variances) if is_wide else (other, vectors, variances)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

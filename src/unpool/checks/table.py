@@ -33,6 +33,7 @@ from unpool.checks import (
     stepping,
     symmetry,
     wiring,
+    wrong_labels,
 )
 from unpool.checks.findings import Check
 
@@ -46,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     *pictures_alike.CHECKS,
     *alignment.CHECKS,
     *learnable.CHECKS,
+    *wrong_labels.CHECKS,
     *augmented_targets.CHECKS,
     *augmented_pictures.CHECKS,
     *activations.CHECKS,
