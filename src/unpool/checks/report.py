@@ -119,7 +119,11 @@ def _shown(one: Finding) -> Markup:
 
 def _of_subject(results: Sequence[Result], subject: str) -> list[Markup]:
     rows = [
-        [_MARKS[one.verdict], result.check.name, one.about]
+        [
+            _MARKS[one.verdict],
+            result.check.name,
+            " ".join((one.about, *(one.evidence[:3] if one.verdict == "pass" else ()))),
+        ]
         for result in results
         for one in result.findings
         if result.check.subject == subject

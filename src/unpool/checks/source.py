@@ -122,6 +122,12 @@ class Source:
             return None
         return [str(path) for path, *_ in listed]
 
+    def names(self) -> list[str] | None:
+        """Names by sample, where the data set lists them in `names`; else None."""
+        listed = vars(self.dataset).get("names") if self.dataset is not None else None
+        is_one_each = isinstance(listed, Sequence) and not isinstance(listed, str) and len(listed) == len(self)
+        return list(map(str, listed)) if is_one_each and listed is not None else None
+
 
 def split(batch: Batch) -> tuple[Any, Any]:
     """(inputs, targets) of a batch or a sample; of a dict the targets are all of it.
