@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
@@ -70,9 +71,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         with streamed(self.loader, 0, 0, epochs=1) as stream:
             for batch in stream:
-                yield self.prepare(
-                    learned({key: value for key, value in batch.items() if key != "replaced"}, _keys(self.task))
-                )
+                kept = {key: value for key, value in batch.items() if key != "replaced"}
+                yield learned(self.prepare(kept), _keys(self.task))
 
 
 class Prepared(Dataset):
@@ -96,7 +96,7 @@ class Prepared(Dataset):
         return len(self.loader.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return picked(self.prepare(learned(self.loader.batch_of([index], 0), _keys(self.task))), 0)
+        return learned(picked(self.prepare(self.loader.batch_of([index], 0)), 0), _keys(self.task))
 
 
 class Scores:
@@ -158,6 +158,7 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         name="val",
         seed=seed,
         dataset=Prepared(measured, in_evaluation, task, root=root),
+        asked=_asked(data.val.samples, root),
     )
     form = _form(task)
     return Setup(
@@ -171,7 +172,7 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         epochs=recipe.train.epochs,
         metric=Scores(task) if isinstance(task, OneForward) and form in SCORED else None,
         evaluate=_evaluation(task, measured, in_evaluation),
-        predict=_prediction(job, data),
+        predict=None if recipe.data.noise else _prediction(job, data),  # which adds no noise to a picture, as val does
         classes=data.info.classes,
         budget=budget,
         form=form,
@@ -221,6 +222,24 @@ def _prediction(job: Job, data: Data) -> Callable[[Any], Any]:
     return predict
 
 
+def _asked(samples: Samples, root: Path | None) -> Callable[[int], Any]:
+    """The file of a sample where that is all of it, else its image as decoded: a crop, a page, a row of an archive."""
+
+    def asked(index: int) -> Any:
+        path = None if root is None else root / str(samples.names[index])
+        if path is not None and path.is_file() and sorted(_image_size(path)) == sorted(samples.sizes_hw[index]):
+            return str(path)
+        return samples[index]["image"]
+
+    return asked
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image by its header."""
+    with Image.open(path) as image:
+        return image.size
+
+
 def _augmenter(loader: Loader, job: Job) -> Augmenter:
     """What the loader of training batches does to one sample, as bytes before and prepared after."""
 
@@ -232,7 +251,7 @@ def _augmenter(loader: Loader, job: Job) -> Augmenter:
         del i
         batch = loader.transform([{**target, "image": picture}], draw)
         batch.pop("replaced", None)
-        sample = picked(job.prepare(learned(batch, _keys(job.task))), 0)
+        sample = learned(picked(job.prepare(batch), 0), _keys(job.task))
         return sample["image"], sample
 
     return Augmenter(len(loader.samples), raw, change)
@@ -269,7 +288,7 @@ class InWindow(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return picked(self.prepare(self.transform([learned(self.samples[index], _keys(self.task))], 0)), 0)
+        return learned(picked(self.prepare(self.transform([self.samples[index]], 0)), 0), _keys(self.task))
 
 
 def _in_window(recipe: Recipe, data: Data, task: Task) -> dict[str, Any]:

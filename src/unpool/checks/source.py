@@ -1,6 +1,6 @@
 """The batches and samples of one split, from a loader, a list of batches, or a data set of single samples."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ class Source:
         name: "train" or "val", for messages.
         seed: of the samples that are drawn.
         dataset: of the same samples one by one, where `data` does not have it itself.
+        asked: what predict is asked about instead of a sample's file or image, by its number.
 
     Raises:
         DataError: it can be run only once, or gives nothing.
@@ -38,7 +39,15 @@ class Source:
         (1, [0, 1])
     """
 
-    def __init__(self, data: Any, *, name: str, seed: int = 0, dataset: Any = None) -> None:
+    def __init__(
+        self,
+        data: Any,
+        *,
+        name: str,
+        seed: int = 0,
+        dataset: Any = None,
+        asked: Callable[[int], Any] | None = None,
+    ) -> None:
         if isinstance(data, Iterator):
             raise DataError(
                 f"{name} is a {type(data).__name__} that can be run only once, and a check reads it several times: "
@@ -48,6 +57,7 @@ class Source:
         self.name = name
         self.seed = seed
         self.dataset = _dataset_of(data) if dataset is None else dataset
+        self.asked = asked
         self._batches: list[Batch] = []
         self._is_whole = False
 
