@@ -68,6 +68,15 @@ def test_scenes_that_are_all_alike_are_not_taken_again():
     ]
 
 
+def test_light_and_shade_in_common_are_no_scene_taken_again():
+    train, val = scenes(60, 1), scenes(30, 2)
+    light = torch.linspace(-1, 1, 32).expand(3, 32, 32)
+    train[3], val[5] = (light + 0.6 * one for one in (train[3], val[5]))
+    assert found(look_copies(setup(Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(30).long())))) == [
+        ""
+    ]
+
+
 def test_copies_that_a_scan_saw_are_named_and_those_to_be_searched_among_are_none():
     train, val = drawn(60, 1), drawn(40, 2)
     data = Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(40).long())
