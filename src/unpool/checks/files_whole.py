@@ -75,7 +75,8 @@ def look_left_out(setup: Setup) -> list[Finding] | Finding:
     for cause in dict.fromkeys(NOTED.values()):
         said = [note for note in notes if any(phrase in note for phrase in NOTED if NOTED[phrase] == cause)]
         if said:
-            findings.append(Finding("warn", f"{'; '.join(said)}.", float(len(said)), cause, LEFT_OUT, tuple(said)))
+            about = said[0] + (f", and {len(said) - 1} more such notes" if len(said) > 1 else "")
+            findings.append(Finding("warn", about, float(len(said)), cause, LEFT_OUT, tuple(said)))
     if skipped:
         text = f"{len(skipped)} files cannot be read and are left out."
         findings.append(Finding("warn", text, float(len(skipped)), "data.unreadable", LEFT_OUT, tuple(skipped[:8])))

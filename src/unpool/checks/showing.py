@@ -1,6 +1,7 @@
 """Small pictures that a finding carries: samples as they are, or with their targets drawn on them."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,7 +87,8 @@ def of_samples(seen: "Seen", positions: Sequence[int], form: "Form | None" = Non
         is_kept = i < len(seen.images)
         target = seen.targets[i] if seen.targets and form is not None and is_kept else None
         image = seen.images[i] if is_kept else seen.small[i]
-        shown.append((seen.where(i), as_bytes(image) if form is None else drawn_target(image, target, form)))
+        name = "/".join(PurePath(seen.where(i)).parts[-2:])
+        shown.append((name, as_bytes(image) if form is None else drawn_target(image, target, form)))
     return tuple(shown)
 
 
