@@ -265,7 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(name, results[name]["seconds"], "s", results[name].get("failure", ""), flush=True)
         rows, table, details = summed_up(results)
         if options.json:
-            command = f"python -m benchmarks.checks_of_sets --data DIR --minutes {options.minutes:g}"
+            only = f" --only {' '.join(options.only)}" if options.only else ""
+            command = f"python -m benchmarks.checks_of_sets --data DIR --minutes {options.minutes:g}{only}"
             wall_s = time.monotonic() - began
             write_result(options.json, rows, command=command, seed=0, wall_s=wall_s, details=details, table=table)
     print("\n".join(f"{row.what}: {row.figure}" for row in rows))

@@ -16,7 +16,7 @@ from unpool.checks.setup import Setup
 VANISHED, EXPLODED = 1e-5, 1e4
 DEAD_FAIL, DEAD_WARN = 0.9, 0.6  # of the units of one layer; a healthy deep stack without norms has up to half
 FLAT_FAIL, FLAT_WARN = 0.7, 0.5  # of the values of one call
-TIMES_FAIL = 5.0  # the loss of a guess
+TIMES_FAIL = 3.0  # the loss of a guess
 
 
 def look_variance(setup: Setup) -> Finding:
