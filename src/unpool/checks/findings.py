@@ -78,9 +78,9 @@ class Check(NamedTuple):
     is_watched: bool = False
 
 
-def passed(about: str, value: float | None = None) -> Finding:
-    """Makes the finding that nothing is wrong."""
-    return Finding("pass", about, value)
+def passed(about: str, value: float | None = None, *, evidence: Sequence[str] = ()) -> Finding:
+    """Makes the finding that nothing is wrong, with what is worth knowing all the same."""
+    return Finding("pass", about, value, evidence=tuple(evidence))
 
 
 def not_applicable(why: str) -> Finding:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from unpool.checks.findings import SUBJECTS, Check, Finding
 from unpool.checks.reasons import ordered
-from unpool.pages.blocks import headline, note, table, warning
+from unpool.pages.blocks import headline, note, table
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup, element
 from unpool.pages.page import Section, build_page
@@ -89,7 +89,9 @@ class Report(NamedTuple):
         """Returns the HTML of a page that loads nothing from elsewhere."""
         wrong = [_shown(one) for one in self.wrong]
         failed = sum(one.verdict == "fail" for one in self.findings)
-        counted = f"{failed} of {len(self.results)}" if failed else "nothing is wrong"
+        warned = sum(one.verdict == "warn" for one in self.findings)
+        none = f"none, and {warned} {'warning' if warned == 1 else 'warnings'}" if warned else "nothing is wrong"
+        counted = f"{failed} of {len(self.results)}" if failed else none
         sections = [
             Section("Result", [headline("checks that fail", counted), *map(note, self.cut)]),
             Section("Wrong", wrong),
@@ -113,7 +115,7 @@ def texts_of(wrong: Sequence[Finding]) -> str:
 
 def _shown(one: Finding) -> Markup:
     parts = [
-        warning(one.about) if one.verdict == "fail" else note(one.about),
+        element("p", None, element("b", None, "Wrong: " if one.verdict == "fail" else "Warning: "), one.about),
         element("ul", None, *(element("li", None, text) for text in one.evidence)) if one.evidence else "",
         element("p", None, element("b", None, "Do: "), one.cure) if one.cure else "",
         grid([Card(label, "", [Picture("", image)]) for label, image in one.pictures]) if one.pictures else "",
@@ -124,7 +126,11 @@ def _shown(one: Finding) -> Markup:
 
 def _of_subject(results: Sequence[Result], subject: str) -> list[Markup]:
     rows = [
-        [_MARKS[one.verdict], result.check.name, one.about]
+        [
+            _MARKS[one.verdict],
+            result.check.name,
+            " ".join((one.about, *(one.evidence[:3] if one.verdict == "pass" else ()))),
+        ]
         for result in results
         for one in result.findings
         if result.check.subject == subject

@@ -1,7 +1,7 @@
 """The batches and samples of one split, from a loader, a list of batches, or a data set of single samples."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from itertools import islice
 from os import PathLike
@@ -33,6 +33,7 @@ class Source:
         name: "train" or "val", for messages.
         seed: of the samples that are drawn.
         dataset: of the same samples one by one, where `data` does not have it itself.
+        asked: what predict is asked about instead of a sample's file or image, by its number.
 
     Raises:
         DataError: it can be run only once, or gives nothing.
@@ -43,7 +44,15 @@ class Source:
         (1, [0, 1])
     """
 
-    def __init__(self, data: Any, *, name: str, seed: int = 0, dataset: Any = None) -> None:
+    def __init__(
+        self,
+        data: Any,
+        *,
+        name: str,
+        seed: int = 0,
+        dataset: Any = None,
+        asked: Callable[[int], Any] | None = None,
+    ) -> None:
         if isinstance(data, Iterator):
             raise DataError(
                 f"{name} is a {type(data).__name__} that can be run only once, and a check reads it several times: "
@@ -53,6 +62,7 @@ class Source:
         self.name = name
         self.seed = seed
         self.dataset = _dataset_of(data) if dataset is None else dataset
+        self.asked = asked
         self._batches: list[Batch] = []
         self._is_whole = False
 
@@ -131,6 +141,12 @@ class Source:
         if len(paths) < len(listed) or not any(Path(path).is_file() for path in paths[:LISTED]):
             return None  # pictures in memory, or names that the data set brings to paths itself
         return [str(path) for path in paths]
+
+    def names(self) -> list[str] | None:
+        """Names by sample, where the data set lists them in `names`; else None."""
+        listed = vars(self.dataset).get("names") if self.dataset is not None else None
+        is_one_each = isinstance(listed, Sequence) and not isinstance(listed, str) and len(listed) == len(self)
+        return list(map(str, listed)) if is_one_each and listed is not None else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are made and shown."""
+"""All checks, in the order in which they are made and shown: what needs no network comes first, also in little time."""
 
 from unpool.checks import (
     activations,
@@ -38,15 +38,15 @@ from unpool.checks import (
 from unpool.checks.findings import Check
 
 CHECKS: tuple[Check, ...] = (
-    *first_batch.CHECKS,
     *files_whole.CHECKS,
-    *label_values.CHECKS,
     *mask_values.CHECKS,
     *box_values.CHECKS,
     *pixel_values.CHECKS,
     *pictures_alike.CHECKS,
     *alignment.CHECKS,
     *learnable.CHECKS,
+    *label_values.CHECKS,
+    *first_batch.CHECKS,
     *wrong_labels.CHECKS,
     *augmented_targets.CHECKS,
     *augmented_pictures.CHECKS,
