@@ -33,6 +33,7 @@ from unpool.checks import (
     scores,
     stepping,
     symmetry,
+    turned_classes,
     wiring,
 )
 from unpool.checks.findings import Check
@@ -50,6 +51,7 @@ CHECKS: tuple[Check, ...] = (
     *learnable.CHECKS,
     *augmented_targets.CHECKS,
     *augmented_pictures.CHECKS,
+    *turned_classes.CHECKS,
     *activations.CHECKS,
     *symmetry.CHECKS,
     *reading.CHECKS,
