@@ -25,8 +25,14 @@ def hidden(image, clean):
     return image, clean
 
 
+def smooth(image, clean):
+    """All pictures have one shade to be taken off, which is no noise."""
+    return image + torch.linspace(0, 1, 32), clean
+
+
 @pytest.mark.parametrize(
-    ("change", "causes"), [(noise(seed=None), [""]), (noise(seed=0), ["augment.same_randomness"]), (hidden, [""])]
+    ("change", "causes"),
+    [(noise(seed=None), [""]), (noise(seed=0), ["augment.same_randomness"]), (hidden, [""]), (smooth, [""])],
 )
 def test_each_picture_has_its_noise(change, causes):
     images = drawn(12, 1)
