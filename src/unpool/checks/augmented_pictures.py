@@ -111,12 +111,12 @@ def look_meaning(setup: Setup) -> Finding:
         return not_applicable("give augment=, the function that changes (image, target) of a training sample")
     if setup.target_form != "class" or setup.seen.numbers is None or len(setup.seen) < 100:
         return not_applicable("the targets are no classes, or fewer than 100 samples were read")
-    count = len(_in_time(augmenter, setup.budget.share_s(SHARE) / 4))
+    count = len(in_time(augmenter, setup.budget.share_s(SHARE) / 4))
     if count < 100:
         return not_applicable("fewer than 100 samples could be augmented in the time")
     raws = [augmenter.raw(i) for i in range(count)]
     plain = torch.stack([_small(raws[i][0]) for i in range(count)])
-    labels = torch.tensor([int(torch.as_tensor(_label(raw[1]))) for raw in raws])
+    labels = torch.tensor([int(torch.as_tensor(label_of(raw[1]))) for raw in raws])
     changed = torch.cat(
         [torch.stack([shrunk(augmenter.changed(i, *raws[i], draw)[0]) for i in range(count)]) for draw in (1, 2, 3)]
     )
@@ -153,7 +153,7 @@ def _named(setup: Setup, label: int) -> str:
     return setup.classes[label] if label < len(setup.classes) else f"class {label}"
 
 
-def _in_time(augmenter: Augmenter, seconds: float) -> range:
+def in_time(augmenter: Augmenter, seconds: float) -> range:
     """As many samples as can be augmented once in so many seconds, by the time that four take."""
     start = time.perf_counter()
     tried = range(min(4, augmenter.count))
@@ -167,7 +167,8 @@ def _small(picture: Tensor) -> Tensor:
     return shrunk(picture.float())
 
 
-def _label(target: object) -> object:
+def label_of(target: object) -> object:
+    """The class of a target that is one, or a dict with it."""
     return target["label"] if isinstance(target, dict) else target
 
 

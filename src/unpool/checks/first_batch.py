@@ -42,9 +42,21 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
         seen.has_outputs = True
         if setup.loss is not None:
             seen.loss = float(setup.loss_of(seen.outputs, batch))
+    if failure and not training and _is_for_training(setup, seen):
+        return _finite(seen)
     if failure:
         return _failed(setup, seen, failure)
     return _finite(seen)
+
+
+def _is_for_training(setup: Setup, seen: "_Seen") -> bool:
+    """Whether the loss takes what the network gives in training mode, and in evaluation that is of another kind."""
+    value = None
+    with setup.trying(training=True), torch.no_grad(), foreign_code():
+        outputs = setup.outputs(seen.batch)
+        if seen.has_outputs and type(outputs) is not type(seen.outputs):
+            value = setup.loss_of(outputs, seen.batch)
+    return value is not None
 
 
 def _are_single(source: Source) -> bool:

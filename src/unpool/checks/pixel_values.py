@@ -299,7 +299,7 @@ def _other_ways(inputs: Tensor) -> Iterator[tuple[str, str, Tensor]]:
 
 def misfit(setup: Setup, layer: _BatchNorm, inputs: Tensor) -> float:
     """How far mean and variance that a batch norm sees are from those that it keeps."""
-    with _input_of(layer) as kept, setup.trying(training=False), torch.no_grad(), foreign_code():
+    with input_of(layer) as kept, setup.trying(training=False), torch.no_grad(), foreign_code():
         setup.model(inputs)
     if not kept or layer.running_mean is None or layer.running_var is None:
         return 0.0
@@ -312,7 +312,8 @@ def misfit(setup: Setup, layer: _BatchNorm, inputs: Tensor) -> float:
 
 
 @contextmanager
-def _input_of(layer: nn.Module) -> Iterator[list[Tensor]]:
+def input_of(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """A context in which what a layer gets is kept, call by call."""
     kept: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].detach().float()))
     try:
