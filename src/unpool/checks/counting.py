@@ -185,8 +185,9 @@ CHECKS = (
         "The score changes with the batch size of validation.",
         f"The same answers, {100 * SHARE:.0f} % of them right, are scored in batches of several sizes; a "
         "stand-in for the "
-        "network gives them to evaluate.",
-        f"A failure where scores differ by more than {SAME} of themselves.",
+        "network gives them to evaluate. Of things with boxes, the outputs that the loss likes best are right.",
+        f"A failure where scores differ by more than {SAME} of themselves. Not applicable where validation has batches "
+        "of one sample.",
         "Arithmetic: a count over the set does not depend on its parts; sums of float32 differ by 1e-6.",
         look_batches,
     ),

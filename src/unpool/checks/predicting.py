@@ -13,11 +13,13 @@ from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.ideals import target_of
 from unpool.checks.predicted_things import of_boxes, of_noise
 from unpool.checks.setup import Form, Setup
+from unpool.checks.source import split
 from unpool.tracing.foreign import foreign_code
 
 PICTURES = 6  # that predict is asked about
 SAME, LIKE = 0.02, 0.05  # mean difference, in standard deviations, of pictures that are the same, or decoded otherwise
 NO_PREDICT = "how the network is asked is not known: pass predict=, a function of one picture, and val="
+PLAIN = 0.99  # share of the pixels that a plain threshold answers as put in
 CUT = (5, 3)  # rows and columns that another size has less
 
 
@@ -147,11 +149,11 @@ def _by_form(setup: Setup, shown: list[Picture], outputs: Tensor, form: Form) ->
     if form == "class" and outputs.dim() == 2 and outputs.shape[1] > 1:
         return _classes(setup, shown[0], outputs)
     if form == "class map" and outputs.dim() == 4:
-        return (_maps if outputs.shape[1] > 1 else _signs)(setup, shown[0], outputs)
+        return _maps(setup, shown[0], outputs) if outputs.shape[1] > 1 else _signs(setup, shown[0])
+    if form == "things" and isinstance(split(setup.train.batches(1)[0])[1], list):
+        return of_boxes(setup, shown, outputs)
     if outputs.dim() in (2, 3) and form in ("numbers", "points", "things"):
         return _numbers(setup, shown, outputs)
-    if form == "things":
-        return of_boxes(setup, shown, outputs)
     return not_applicable("no outputs are known whose answer is certain")
 
 
@@ -210,31 +212,30 @@ def _maps(setup: Setup, picture: Picture, outputs: Tensor) -> Finding:
     )
 
 
-def _signs(setup: Setup, picture: Picture, outputs: Tensor) -> Finding:
-    """A stand-in of one output that says yes where a pixel is bright; what predict does with it is known by its answer.
+def _signs(setup: Setup, picture: Picture) -> Finding:
+    """A stand-in of one output that says yes where a pixel is bright, as a logit or as a probability.
 
     Only a predict that answers each pixel as put in is asked about another size.
     """
-    is_share = bool(((outputs >= 0) & (outputs <= 1)).all())
     border = picture.image.float().mean(0).median()
+    for is_share in (False, True):
 
-    def standin(inputs: Tensor, *_: Any, **__: Any) -> Tensor:
-        scores = 20 * (inputs.float().mean(1, keepdim=True) - border)
-        return scores.sigmoid() if is_share else scores
+        def standin(inputs: Tensor, *_: Any, is_share: bool = is_share, **__: Any) -> Tensor:
+            scores = 20 * (inputs.float().mean(1, keepdim=True) - border)
+            return scores.sigmoid() if is_share else scores
 
-    def said(scores: Tensor) -> Tensor:
-        return (scores[0, 0] > (0.5 if is_share else 0)).long()
+        def said(scores: Tensor, limit: float = 0.5 * is_share) -> Tensor:
+            return (scores[0, 0] > limit).long()
 
-    expected = said(standin(picture.image[None]))
-    answer = array_of(ask(setup, picture.asked, standin=standin).answer)
-    if answer is None or answer.squeeze().shape != expected.shape:
-        return not_applicable("predict's answer is no map of the size that validation has")
-    right = float((answer.squeeze() == expected).float().mean())
-    if right < 0.95:
-        return not_applicable("predict does more with one output than compare it with a threshold")
-    return _other_size(setup, picture, standin, said) or passed(
-        f"{100 * right:.0f} % of the pixels are answered as put in", right
-    )
+        expected = said(standin(picture.image[None]))
+        answer = array_of(ask(setup, picture.asked, standin=standin).answer)
+        if answer is None or answer.squeeze().shape != expected.shape:
+            return not_applicable("predict's answer is no map of the size that validation has")
+        right = float((answer.squeeze() == expected).float().mean())
+        if right >= PLAIN:
+            about = f"{100 * right:.0f} % of the pixels are answered as put in"
+            return _other_size(setup, picture, standin, said) or passed(about, right)
+    return not_applicable("predict does more with one output than compare it with a threshold")
 
 
 def _wrong_map(answer: Tensor, expected: Tensor, right: float, *, is_resized: bool) -> Finding:
@@ -369,10 +370,12 @@ CHECKS = (
         "Names are exchanged, or maps and boxes are shifted, mirrored or of another size.",
         "Known outputs are put in the place of the network's: the highest at each class in turn; the brightness "
         "of each "
-        "pixel, also of a picture cut by some pixels; the outputs of smallest loss.",
+        "pixel, also of a picture cut by some pixels; the outputs of smallest loss, also for a picture of twice the "
+        "size. An answer that is a picture is compared with what the network takes away.",
         "A failure where the answer is another class, less than 95 % of the pixels agree, or numbers are "
         "another multiple "
-        "of the target than 1 or the picture's size.",
+        "of the target than 1 or the picture's size; where boxes in pixels stay as they are for the larger picture; "
+        "where the answer is noise, and the target the picture without it.",
         "Arithmetic.",
         look_answers,
     ),

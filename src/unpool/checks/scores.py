@@ -87,7 +87,7 @@ def _still(scorer: Scorer, route: Route) -> Finding | None:
     return Finding(
         "fail",
         f"{route.name}: the score is {values[0]:.4g} for whatever the network answers: {len(probes)} sets of "
-        f"outputs of shape (N, {', '.join(map(str, scorer.outputs.shape[1:]))}), drawn at random and with the other sign",
+        f"outputs of shape (N, {', '.join(map(str, scorer.outputs.shape[1:]))}), drawn at random, and negated",
         values[0],
         "metric.wrong_axis" if has_one else "metric.not_perfect",
         "compare a single output with a threshold: argmax over one output is always 0"
@@ -319,10 +319,11 @@ CHECKS = (
         "The score stays below what the pictures show, whatever is changed.",
         "Outputs made from the targets of validation are scored: all right, all wrong, right by a little; and "
         "random ones "
-        "with a constant added to all classes of a position.",
+        "with a constant added to all classes of a position, and negated.",
         f"A failure where right answers of classes do not score 1 or 100 (0 of an error) to {100 * NEAR:.1f} %, "
         "where the "
-        "size of a right answer matters to a threshold, or where the constant changes the score.",
+        "size of a right answer matters to a threshold, where the constant changes the score, or where all outputs "
+        "have one score between the worst and the best.",
         "Arithmetic: argmax and softmax over classes do not change by a constant.",
         look_perfect,
     ),
