@@ -231,6 +231,14 @@ def is_fresh(norm: _BatchNorm) -> bool:
     return mean is not None and variance is not None and bool((mean == 0).all()) and bool((variance == 1).all())
 
 
+def _has_new_weights(norm: _BatchNorm) -> bool:
+    """Whether scale and shift are those that a new norm has; a scale of 0 closes the branches of some residual nets."""
+    scale, shift = norm.weight, norm.bias
+    if scale is None or shift is None:
+        return False
+    return bool(((scale == 1).all() | (scale == 0).all()) & (shift == 0).all())
+
+
 def look_frozen(setup: Setup) -> list[Finding]:
     """Tells in which mode the network is trained, and whether frozen weights are those of a trained network."""
     modes = setup_modes(setup)
@@ -250,7 +258,14 @@ def look_frozen(setup: Setup) -> list[Finding]:
     results = []
     still = [name for name, norm in norms.items() if not modes.get(name, True) and is_fresh(norm)]
     trained = [name for name in still if any(weight.requires_grad for weight in norms[name].parameters())]
-    if still and not trained:
+    new = [] if trained else [name for name in still if _has_new_weights(norms[name])]
+    if new and len(new) == len(still):
+        results.append(Finding(
+            "fail", f"{len(new)} of {len(norms)} batch norms are frozen as they were made: scale 1, shift 0, mean 0 "
+            "and variance 1. Nothing was loaded into them.", len(new) / len(norms), "norm.frozen",
+            "Load trained weights before freezing, or train these layers.", tuple(new[:8]),
+        ))  # fmt: skip
+    elif still and not trained:
         results.append(Finding(
             "fail", f"{len(still)} of {len(norms)} batch norms are frozen with mean 0 and variance 1, the statistics "
             "of a new "
