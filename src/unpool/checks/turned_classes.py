@@ -46,8 +46,7 @@ class Judge:
     def _says(self, changed: Tensor) -> Tensor:
         """A fit without a sample is one in which what it says of the sample stands for its target."""
         features, _ = features_of(changed, self.filters)
-        normed = [(one.double() - self.fit.mean) / self.fit.deviation for one in (features, self.fit.features)]
-        weights = normed[0] @ normed[1].T @ self.fit.inverse
+        weights = self.fit.weights(features)
         mean = self.targets.mean(0)
         return weights @ (self.targets - mean) + mean - weights.diagonal()[:, None] * (self.targets - self.left_out)
 
