@@ -77,7 +77,7 @@ def look_units(setup: Setup) -> Finding:
     if alike < ALIKE or not is_apart or not _gets_as_is(setup, float(both.inputs.std())):
         return passed(f"{about}.", ratio)
     return Finding(
-        "fail", f"{about}: the input has the unit of bytes, the target goes from 0 to 1.", ratio, "data.value_range", UNITS,
+        "fail", f"{about}: the input is in bytes, the target goes from 0 to 1.", ratio, "data.value_range", UNITS,
         (f"inputs lie between {both.inputs.min():.3g} and {both.inputs.max():.3g}, targets between "
          f"{both.targets.min():.3g} and {both.targets.max():.3g}",),
     )  # fmt: skip
