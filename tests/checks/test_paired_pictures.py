@@ -32,7 +32,12 @@ def smooth(image, clean):
 
 @pytest.mark.parametrize(
     ("change", "causes"),
-    [(noise(seed=None), [""]), (noise(seed=0), ["augment.same_randomness"]), (hidden, [""]), (smooth, [""])],
+    [
+        (noise(seed=None), [""]),
+        (noise(seed=0), ["augment.same_randomness"]),
+        (hidden, [""]),
+        (smooth, [""]),
+    ],
 )
 def test_each_picture_has_its_noise(change, causes):
     images = drawn(12, 1)
@@ -53,7 +58,7 @@ class Scaled(nn.Module):
     [
         (1.0, nn.Conv2d(3, 3, 1), [""]),
         (255.0, nn.Conv2d(3, 3, 1), ["data.value_range"]),
-        (1 / 255, nn.Conv2d(3, 3, 1), ["data.value_range"]),
+        (1 / 255, nn.Conv2d(3, 3, 1), [""]),
         (4.0, nn.Conv2d(3, 3, 1), [""]),
         (255.0, Scaled(), [""]),
     ],
@@ -66,3 +71,9 @@ def test_input_and_target_have_one_unit(by, model, causes):
 def test_pictures_that_show_other_things_may_have_other_units():
     run = setup(Samples(drawn(16, 2) * 255, drawn(16, 3)), form="picture", model=nn.Conv2d(3, 3, 1))
     assert found(look_units(run)) == [""]
+
+
+def test_targets_of_bytes_are_scaled_by_whoever_reads_them():
+    images = drawn(16, 2) * 255
+    run = setup(Samples(images, (images / 255).round().byte()), form="picture", model=nn.Conv2d(3, 3, 1))
+    assert look_units(run).verdict == "not applicable"

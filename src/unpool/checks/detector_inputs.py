@@ -1,14 +1,10 @@
 """What torchvision's detectors take for themselves: label 0 for the background, and the normalisation of pictures."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.ssd import SSD
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.transforms import Normalize, v2
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.pixel_values import PREPARATIONS
@@ -24,6 +20,9 @@ ONCE = "Leave Normalize out of the data set: give pixels from 0 to 1 to a networ
 
 def look_background(setup: Setup) -> Finding:
     """Counts the things whose label a detector takes for the background."""
+    from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+    from torchvision.models.detection.ssd import SSD
+
     if not any(isinstance(part, GeneralizedRCNN | SSD) for part in setup.model.modules()):
         return not_applicable("the network is no detector of torchvision with a class for the background")
     labels = [label for batch in setup.train.batches(BATCHES) for label in _labels(split(batch)[1])]
@@ -54,7 +53,7 @@ def look_twice(setup: Setup) -> Finding:
         return not_applicable("no layer of the network normalises pictures of three channels by a fixed mean")
     pixels = torch.cat([image.flatten(1) for image in setup.seen.images[:48]], 1)
     low, high = float(pixels.min()), float(pixels.max())
-    about = f"Pixels lie between {low:.3g} and {high:.3g}, and {type(layer).__name__} in the network normalises them"
+    about = f"Pixels lie between {low:.3g} and {high:.3g}, and {layer.name} in the network normalises them"
     known = next((name for name, mean, std in _ways(layer) if _is_prepared(pixels, mean, std)), None)
     if low > BELOW or known is None:
         return passed(f"{about}.", low)
@@ -64,22 +63,27 @@ def look_twice(setup: Setup) -> Finding:
     )  # fmt: skip
 
 
-def _normalising(model: nn.Module) -> Iterator[nn.Module]:
-    """Layers that take a mean off which is not 0."""
+class _Layer(NamedTuple):
+    """A layer that takes a mean off which is not 0, and divides by a deviation."""
+
+    name: str
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def _normalising(model: nn.Module) -> Iterator[_Layer]:
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+    from torchvision.transforms import Normalize, v2
+
     for part in model.modules():
-        if isinstance(part, GeneralizedRCNNTransform | Normalize | v2.Normalize) and any(_mean_std(part)[0]):
-            yield part
+        if isinstance(part, GeneralizedRCNNTransform) and any(part.image_mean):
+            yield _Layer(type(part).__name__, part.image_mean, part.image_std)
+        elif isinstance(part, Normalize | v2.Normalize) and any(part.mean):
+            yield _Layer(type(part).__name__, part.mean, part.std)
 
 
-def _mean_std(layer: nn.Module) -> tuple[Any, Any]:
-    if isinstance(layer, GeneralizedRCNNTransform):
-        return layer.image_mean, layer.image_std
-    assert isinstance(layer, Normalize | v2.Normalize)
-    return layer.mean, layer.std
-
-
-def _ways(layer: nn.Module) -> Iterator[tuple[str, Any, Any]]:
-    yield "the same mean and deviation", *_mean_std(layer)
+def _ways(layer: _Layer) -> Iterator[tuple[str, Any, Any]]:
+    yield "the same mean and deviation", layer.mean, layer.std
     for way in PREPARATIONS[1:3]:
         yield way.name, way.mean, way.std
 

@@ -67,15 +67,17 @@ def look_units(setup: Setup) -> Finding:
     both = _both(setup)
     if both is None:
         return not_applicable("inputs and targets are no pictures of one size")
+    if setup.seen.numbers is not None and not setup.seen.numbers.is_floating_point():
+        return not_applicable("the targets are whole numbers, which are scaled after they are read")
     inputs, targets = (nn.functional.avg_pool2d(one, 4) if min(one.shape[-2:]) >= 8 else one for one in both)
     alike = float(_alike(inputs, targets).median())
     ratio = float(inputs.std() / targets.std().clamp_min(1e-9))
     about = f"Input and target correlate by {alike:.2f}, and the input's deviation is {ratio:.3g} times the target's"
-    is_apart = max(ratio, 1 / max(ratio, 1e-9)) > BYTES / WITHIN and max(ratio, 1 / max(ratio, 1e-9)) < BYTES * WITHIN
+    is_apart = BYTES / WITHIN < ratio < BYTES * WITHIN
     if alike < ALIKE or not is_apart or not _gets_as_is(setup, float(both.inputs.std())):
         return passed(f"{about}.", ratio)
     return Finding(
-        "fail", f"{about}: one has the unit of bytes, the other goes from 0 to 1.", ratio, "data.value_range", UNITS,
+        "fail", f"{about}: the input is in bytes, the target goes from 0 to 1.", ratio, "data.value_range", UNITS,
         (f"inputs lie between {both.inputs.min():.3g} and {both.inputs.max():.3g}, targets between "
          f"{both.targets.min():.3g} and {both.targets.max():.3g}",),
     )  # fmt: skip
@@ -108,8 +110,8 @@ CHECKS = (
         causes={"data.value_range": UNITS},
         symptom="The loss begins in the thousands, and the network only learns to scale.",
         measure="The deviation of input and target, where both show the same, and of what the first layer gets.",
-        threshold=f"A ratio of {BYTES:g}, or one by it, within a fifth fails.",
-        origin="Arithmetic: bytes against 0 to 1.",
+        threshold=f"A ratio of {BYTES:g}, within a fifth, fails; a network that scales its input itself passes.",
+        origin="Arithmetic: bytes against 0 to 1; targets of bytes are scaled by whoever reads them.",
         look=look_units,
     ),
 )
