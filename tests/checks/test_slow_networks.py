@@ -41,7 +41,7 @@ def slow_run(seconds, *, minutes, **changes):
 def test_samples_are_read_however_long_the_network_takes_to_show_its_outputs():
     setup = slow_run(0.5, minutes=0.08, train=TensorDataset(*images(20)))
     assert len(setup.seen) == 20
-    assert setup.model.sizes == [FEW]  # which show the form of its outputs
+    assert setup.model.sizes == [FEW, 16]  # which show the form of its outputs, and what the loss takes them for
 
 
 def test_first_pass_ends_with_its_share_of_the_time():
@@ -58,7 +58,7 @@ def test_both_modes_are_compared_where_there_is_time_for_it():
 def test_samples_are_not_learned_by_heart_where_time_is_known_to_be_too_short():
     setup = slow_run(0.02, minutes=0.02)
     assert look_overfit(setup).verdict == "not applicable"
-    assert len(setup.model.sizes) == 1 + TRIED + 1  # the first for the form of the outputs
+    assert len(setup.model.sizes) == 2 + TRIED + 1  # the first two for the form of the outputs
 
 
 def test_batches_of_a_slow_network_are_cut_and_others_are_not():

@@ -295,7 +295,9 @@ def look_frozen(setup: Setup) -> list[Finding]:
 def _is_before_new(ran: Ran, norms: Mapping[str, _BatchNorm]) -> bool:
     """Whether a layer is frozen together with the norm behind it, which never saw a batch: it was never trained."""
     norm = norms.get(ran.next_norm)
-    if norm is None or norm.bias is None or bool(norm.bias.any()) or not is_fresh(norm):
+    if norm is None or norm.bias is None or bool(norm.bias.any()) or bool((norm.weight != 1).any()):
+        return False
+    if not is_fresh(norm):
         return False
     return not any(weight.requires_grad for weight in (*ran.layer.parameters(recurse=False), *norm.parameters()))
 

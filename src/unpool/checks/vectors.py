@@ -13,7 +13,7 @@ from unpool.tracing.foreign import foreign_code
 if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
-SAMPLES = 32  # of a batch, among which some are of one class where batches are made of groups
+SAMPLES = 16  # of a batch, among which some are of one class where batches are made of groups
 SAME = 1e-5  # relative difference below which two losses are the same
 
 

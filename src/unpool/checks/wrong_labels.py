@@ -42,12 +42,13 @@ def look_noise(setup: "Setup") -> Finding:
     if val_right - right < COSTS * gap:
         return passed(f"{about}; in training {right:.0%} are, as many as where no label is wrong.", gap)
     listed = suspects.listed.tolist()
+    named = tuple(_named(setup, judged, i) for i in listed)
+    pictures = (picture for _, picture in of_samples(judged.seen, listed))
     return Finding(
         "warn", f"{about}: some {suspects.wrong:.1%} of the labels seem to be wrong. Of the {len(listed):,} that are "
         f"listed about {suspects.precision:.0%} should be wrong, and the list should hold {suspects.recall:.0%} of "
         "the wrong ones among those searched.", gap, "data.label_noise", NOISE,
-        tuple(_named(setup, judged, i) for i in listed),
-        of_samples(judged.seen, listed),
+        named, tuple(zip(named, pictures, strict=False)),
     )  # fmt: skip
 
 
