@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from unpool.checks.best_outputs import best_outputs
+from unpool.checks.liked import best_outputs
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.ideals import Ideal, target_of
 from unpool.checks.scorers import Counting, Scorer

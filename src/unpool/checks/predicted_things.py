@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unpool.checks.asking import Picture, array_of, ask
-from unpool.checks.best_outputs import best_outputs
+from unpool.checks.liked import best_outputs
 from unpool.checks.findings import Finding, not_applicable, passed
 from unpool.checks.ideals import target_of
 from unpool.checks.setup import Setup

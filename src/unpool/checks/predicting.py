@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unpool.checks.asking import Asked, Picture, array_of, ask, class_of, names_of, pictures
-from unpool.checks.best_outputs import best_outputs
+from unpool.checks.liked import best_outputs
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.ideals import target_of
 from unpool.checks.predicted_things import of_boxes, of_noise
