@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
-from unpool.checks.fitted_outputs import best_outputs
 from unpool.checks.ideals import Ideal, target_of
+from unpool.checks.liked import best_outputs
 from unpool.checks.scorers import Counting, Scorer
 from unpool.checks.scores import NO_METRIC, UNKNOWN, Route
 from unpool.checks.second import Second, seconds_of

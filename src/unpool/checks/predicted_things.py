@@ -9,8 +9,8 @@ from torch import Tensor
 
 from unpool.checks.asking import Picture, array_of, ask
 from unpool.checks.findings import Finding, not_applicable, passed
-from unpool.checks.fitted_outputs import best_outputs
 from unpool.checks.ideals import target_of
+from unpool.checks.liked import best_outputs
 from unpool.checks.setup import Setup
 from unpool.tracing.foreign import foreign_code
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from unpool.checks.asking import Asked, Picture, array_of, ask, class_of, names_of, pictures
 from unpool.checks.findings import Check, Finding, not_applicable, passed
-from unpool.checks.fitted_outputs import best_outputs
 from unpool.checks.ideals import target_of
+from unpool.checks.liked import best_outputs
 from unpool.checks.predicted_things import of_boxes, of_noise
 from unpool.checks.setup import Form, Setup
 from unpool.checks.source import split
