@@ -77,7 +77,7 @@ def make(folders: Folders, mistake: str = "") -> Plain:
     train, val = Stamps(41, FRAMES), Stamps(42, 4)
     model = StampNet()
 
-    def loss(vectors: torch.Tensor, numbers: torch.Tensor, scale: float = 12.0, margin: float = 0.1) -> torch.Tensor:
+    def loss(vectors: torch.Tensor, numbers: torch.Tensor, scale: float = 8.0, margin: float = 0.1) -> torch.Tensor:
         cosines = vectors @ functional.normalize(model.prototypes, dim=1).T
         return functional.cross_entropy(scale * (cosines - margin * functional.one_hot(numbers, STAMPS)), numbers)
 

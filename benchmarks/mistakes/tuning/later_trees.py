@@ -19,7 +19,7 @@ def _sign(rng: np.random.Generator, kind: str) -> Image.Image:
     sky = tuple(int(v) for v in rng.integers(80, 190, 3))
     picture = Image.new("RGB", (SIZE, SIZE), sky)
     draw = ImageDraw.Draw(picture)
-    x, y, r = rng.integers(26, 38), rng.integers(26, 38), rng.integers(15, 22)
+    x, y, r = (int(rng.integers(*ends)) for ends in ((26, 38), (26, 38), (15, 22)))
     if kind == "stop":
         draw.regular_polygon((x, y, r), 8, fill=(190, 30, 35), outline="white")
         draw.rectangle((x - r // 2, y - 2, x + r // 2, y + 2), fill="white")
