@@ -20,6 +20,12 @@ SIZE = 48
 GREENS = ((70, 120, 40), (110, 130, 30), (60, 100, 70), (140, 90, 40), (90, 110, 20))
 
 
+def _ground(rng: np.random.Generator, height: int, width: int, ends: tuple[int, int]) -> np.ndarray:
+    """Soft patches of colour, other ones in each picture."""
+    coarse = Image.fromarray(rng.integers(*ends, (5, 5, 3)).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+
+
 def _leaf(rng: np.random.Generator, kind: int) -> Image.Image:
     """A leaf whose outline has as many lobes as its species, on paper."""
     height, width = rng.integers(60, 84, 2)
@@ -28,7 +34,7 @@ def _leaf(rng: np.random.Generator, kind: int) -> Image.Image:
     angle = np.arctan2(y, x) + rng.uniform(0, 2 * np.pi)
     edge = min(height, width) * 0.3 * (1 + 0.28 * np.cos((kind + 1) * angle))
     leaf = np.hypot(y, x) < edge
-    picture = np.full((height, width, 3), (225, 215, 190)) + rng.normal(0, 6, (height, width, 3))
+    picture = _ground(rng, height, width, (170, 245)) + rng.normal(0, 6, (height, width, 3))
     color = np.array(GREENS[kind]) + rng.normal(0, 14, 3)
     picture[leaf] = color + rng.normal(0, 10, (int(leaf.sum()), 3))
     return Image.fromarray(picture.clip(0, 255).astype(np.uint8))

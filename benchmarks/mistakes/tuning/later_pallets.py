@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from PIL import Image
 from skimage.measure import label, regionprops
 from torch import nn
 from torch.nn import functional
@@ -17,11 +18,17 @@ SIZE, STRIDE, ANCHOR = 64, 8, 16.0
 Targets = list[dict[str, torch.Tensor]]
 
 
+def _ground(rng: np.random.Generator, height: int, width: int, ends: tuple[int, int]) -> np.ndarray:
+    """Soft patches of colour, other ones in each picture."""
+    coarse = Image.fromarray(rng.integers(*ends, (5, 5, 3)).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+
+
 def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A floor with one to three parcels apart from each other; their ids: 1 a carton, 2 a drum."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     ids = np.zeros((SIZE, SIZE), np.uint8)
-    picture = np.full((SIZE, SIZE, 3), rng.uniform(60, 110, 3))
+    picture = _ground(rng, SIZE, SIZE, (50, 115))
     for corner in rng.permutation([(0, 0), (0, 32), (32, 0), (32, 32)])[: rng.integers(1, 4)]:
         height, width = rng.integers(7, 17), rng.integers(14, 29)
         y, x = corner + np.array([rng.integers(1, 31 - height), rng.integers(1, 31 - width)])

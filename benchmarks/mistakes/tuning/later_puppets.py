@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -14,6 +15,12 @@ SWAPPED = [0, 2, 1, 4, 3]  # the same order for whoever names the right side fir
 SIZE = 64
 
 
+def _ground(rng: np.random.Generator, height: int, width: int, ends: tuple[int, int]) -> np.ndarray:
+    """Soft patches of colour, other ones in each picture."""
+    coarse = Image.fromarray(rng.integers(*ends, (5, 5, 3)).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+
+
 def _stroke(picture: np.ndarray, start: np.ndarray, end: np.ndarray, color: np.ndarray) -> None:
     for t in np.linspace(0, 1, 30):
         x, y = (start + t * (end - start)).round().astype(int)
@@ -22,7 +29,7 @@ def _stroke(picture: np.ndarray, start: np.ndarray, end: np.ndarray, color: np.n
 
 def puppet(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A puppet before a wall, and its joints (x, y); its left is at the picture's right."""
-    picture = np.full((SIZE, SIZE, 3), rng.uniform(90, 200, 3)) + rng.normal(0, 8, (SIZE, SIZE, 3))
+    picture = _ground(rng, SIZE, SIZE, (100, 210)) + rng.normal(0, 8, (SIZE, SIZE, 3))
     neck = np.array([rng.uniform(27, 37), rng.uniform(20, 26)])
     hip = neck + np.array([rng.normal(0, 2), rng.uniform(13, 17)])
     head = neck + np.array([rng.normal(0, 1.5), -6])

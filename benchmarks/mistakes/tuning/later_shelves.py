@@ -20,6 +20,12 @@ NUMBER = {word: number for number, word in enumerate(WORDS)}
 SIZE = 48
 
 
+def _ground(rng: np.random.Generator, height: int, width: int, ends: tuple[int, int]) -> np.ndarray:
+    """Soft patches of colour, other ones in each picture."""
+    coarse = Image.fromarray(rng.integers(*ends, (5, 5, 3)).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+
+
 def _paint(draw: ImageDraw.ImageDraw, thing: str, x: int, y: int, color: tuple[int, int, int]) -> None:
     if thing == "box":
         draw.rectangle((x - 7, y - 7, x + 7, y + 7), fill=color)
@@ -31,7 +37,7 @@ def _paint(draw: ImageDraw.ImageDraw, thing: str, x: int, y: int, color: tuple[i
 
 def shelf(rng: np.random.Generator) -> tuple[Image.Image, str]:
     """A shelf with one or two things on it, and a sentence about them."""
-    picture = Image.new("RGB", (SIZE, SIZE), tuple(int(v) for v in rng.integers(90, 140, 3)))
+    picture = Image.fromarray(_ground(rng, SIZE, SIZE, (70, 160)).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     words = []
     for x in (13, 35) if rng.random() < 0.6 else (24,):

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -19,10 +20,18 @@ def _design(rng: np.random.Generator) -> np.ndarray:
     return np.kron(rng.integers(0, 3, (6, 6)), np.ones((4, 4), int))
 
 
+def _ground(rng: np.random.Generator, height: int, width: int, ends: tuple[int, int]) -> np.ndarray:
+    """Soft patches of colour, other ones in each picture."""
+    coarse = Image.fromarray(rng.integers(*ends, (5, 5, 3)).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+
+
 def _view(rng: np.random.Generator, design: np.ndarray, inks: np.ndarray) -> np.ndarray:
-    picture = np.full((SIZE, SIZE, 3), rng.uniform(20, 60)) + rng.normal(0, 4, (SIZE, SIZE, 3))
-    y, x = rng.integers(4, 13, 2)
-    picture[y : y + 24, x : x + 24] = inks[design]
+    picture = _ground(rng, SIZE, SIZE, (10, 150))
+    size = rng.integers(20, 31)
+    y, x = rng.integers(0, SIZE - size + 1, 2)
+    rows = np.arange(size) * len(design) // size
+    picture[y : y + size, x : x + size] = inks[design[np.ix_(rows, rows)]]
     return (picture * rng.uniform(0.75, 1.25) + rng.normal(0, 10, picture.shape)).clip(0, 255).astype(np.uint8)
 
 

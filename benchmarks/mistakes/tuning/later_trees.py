@@ -14,10 +14,15 @@ SIGNS = ("bend_left", "bend_right", "stop", "yield")
 SIZE = 64
 
 
+def _ground(rng: np.random.Generator, height: int, width: int, ends: tuple[int, int]) -> np.ndarray:
+    """Soft patches of colour, other ones in each picture."""
+    coarse = Image.fromarray(rng.integers(*ends, (5, 5, 3)).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+
+
 def _sign(rng: np.random.Generator, kind: str) -> Image.Image:
     """A sign of random place, size and light."""
-    sky = tuple(int(v) for v in rng.integers(80, 190, 3))
-    picture = Image.new("RGB", (SIZE, SIZE), sky)
+    picture = Image.fromarray(_ground(rng, SIZE, SIZE, (60, 200)).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     x, y, r = (int(rng.integers(*ends)) for ends in ((26, 38), (26, 38), (15, 22)))
     if kind == "stop":
