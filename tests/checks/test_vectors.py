@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from tests.checks.small_runs import net, run
 from unpool.checks.loss_pairs import look_pairs
+from unpool.checks.membership import look_held
 from unpool.checks.wiring import look_broadcast, look_output_size
 
 
@@ -70,3 +71,28 @@ def test_words_that_are_as_many_as_samples_are_not_taken_for_them():
     batches = [(torch.randn(8, 8, generator=generator), torch.randint(8, (8, 5), generator=generator)) for _ in "ab"]
     model = nn.Sequential(nn.Linear(8, 40), nn.Unflatten(1, (5, 8)))
     assert look_broadcast(run(model=model, train=batches, val=None, loss=loss)).verdict == "pass"
+
+
+def test_directions_of_the_loss_that_no_optimiser_holds_are_named():
+    model, loss = net(16), Angles()
+    held = torch.optim.Adam([*model.parameters(), *loss.parameters()], lr=1e-3)
+    assert look_held(run(model=model, loss=loss, optimizer=held)).verdict == "pass"
+    assert look_held(run(model=model, loss=loss)).cause == "optim.missing_parameters"
+    assert look_held(run(model=model)).verdict == "pass"
+
+
+def test_network_of_listed_pictures_mixes_nothing_and_reads_all_channels():
+    """Detectors take pictures of several sizes, and their answers have no axis of samples."""
+
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Conv2d(3, 4, 3)
+
+        def forward(self, pictures):
+            return [{"scores": self.net(one[None]).mean((0, 2, 3))} for one in pictures]
+
+    batches = [([torch.rand(3, 12, 12), torch.rand(3, 10, 14)], [{"labels": torch.tensor([1])}] * 2)] * 2
+    setup = run(model=Listed(), train=batches, val=None, loss=None, optimizer=None)
+    assert setup.paths.mixed is None
+    assert [bool(one.all()) for one in setup.paths.channels] == [True, True]

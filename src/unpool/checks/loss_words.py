@@ -25,6 +25,9 @@ def look_shift(setup: Setup) -> Finding:
         scores = scores_of(setup.outputs(batch))
         if scores is None or scores.ndim != 3:
             return not_applicable("the outputs are no scores of words by position")
+        again = scores_of(setup.outputs(batch))
+        if again is None or not torch.equal(scores, again):
+            return not_applicable("the network draws at random in evaluation mode")
         taught = _taught(setup, batch, words, scores)
         read = _read(setup, batch, words, scores)
     if taught is None or read is None:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
+from unpool.checks.vectors import leaves_of
+from unpool.tracing.foreign import foreign_code
 
 NO_OPTIMIZER = "no optimiser is known: pass optimizer="
 UNIFORM, NORMAL = (1.6, 2.1), (2.7, 3.3)  # kurtosis of drawn weights; 1.8 and 3 for many values
@@ -31,7 +33,29 @@ def look_held(setup: Setup) -> Finding | list[Finding]:
         known = {id(weight) for weight in weights.values()} | {id(weight) for weight in _of_loss(setup)}
         foreign = [weight for number, weight in held.items() if number not in known]
         return _replaced(missing, weights, foreign) or _left_out(setup, missing, weights)
+    learned = [weight for weight in _beside_the_model(setup) if id(weight) not in held]
+    if learned:
+        return Finding(
+            "fail",
+            f"the loss is computed of {len(learned)} trainable parameters beside the model's, which no optimiser "
+            "holds: they get gradients and never change",
+            len(learned),
+            "optim.missing_parameters",
+            "give the optimiser the parameters of the loss too: [*model.parameters(), *loss.parameters()]",
+            tuple(f"a parameter of shape {tuple(weight.shape)}" for weight in learned[:8]),
+        )
     return passed(f"the optimiser holds all {len(trained)} trainable parameters, each once", 0.0)
+
+
+def _beside_the_model(setup: Setup) -> list[Tensor]:
+    """Parameters that the loss is computed of and the model does not have, such as ArcFace's directions of classes."""
+    if setup.loss is None or setup.step is not None:  # which may have an optimiser for them
+        return []
+    batch, leaves = setup.batches(1)[0], []
+    known = {id(weight) for weight in setup.model.parameters()}
+    with setup.trying(training=True), foreign_code():
+        leaves = list(leaves_of(setup.loss_of(setup.outputs(batch), batch)))
+    return [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in known]
 
 
 def _replaced(missing: Sequence[str], weights: Mapping[str, Tensor], foreign: Sequence[Tensor]) -> Finding | None:

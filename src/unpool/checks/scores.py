@@ -75,6 +75,8 @@ def _still(scorer: Scorer, route: Route) -> Finding | None:
     target = target_of(scorer.targets)
     if target is None or len(target.unique()) < 2:
         return None
+    if scorer.setup.target_form not in ("class", "flags", "class map") and scorer.outputs.numel() != target.numel():
+        return None  # of vectors few answers are of any worth
     spread = 10 * max(1.0, float(target.float().std()), float(scorer.outputs.std()))
     draws = [spread * torch.randn(scorer.outputs.shape, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     probes = [scorer.outputs, *draws, *(-draw for draw in draws)]

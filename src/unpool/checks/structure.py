@@ -76,11 +76,14 @@ def _measure(setup: "Setup", paths: Paths, dtype: torch.dtype) -> None:
         total = torch.stack([(one * weight).sum() for one, weight in zip(answers, weights, strict=True)]).sum()
         read = _gradients(total, [*images, *maps.values()])
         for gradient in read[: len(images)]:
+            gradient = gradient[None] if gradient.ndim == 3 else gradient  # of a list of pictures
             paths.channels.append((gradient != 0).movedim(1, 0).flatten(1).any(1))
             paths.pixels.append((gradient != 0).flatten(0, 1).any(0))
         for name, gradient in zip(maps, read[len(images) :], strict=True):
             paths.holes[name] = unread_share((gradient != 0).flatten(0, 1).any(0))
-        for sample in range(len(images[0])):  # a network that reads the batch as time passes it on one way only
+        are_listed = images[0].ndim == 3  # pictures of several sizes, of which answers need no axis of samples
+        # of each sample: a network that reads the batch as time passes it on one way only
+        for sample in range(0 if are_listed else len(images[0])):
             part = _of_sample(answers, sample, len(images[0]))
             if part:
                 reached = _gradients(torch.stack([one.sum() for one in part]).sum(), images)

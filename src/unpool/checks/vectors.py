@@ -38,7 +38,7 @@ def has_weights(setup: "Setup", batch: Batch, outputs: Any) -> bool:
     rows, others = outputs.detach().requires_grad_(), []
     known = {rows, *setup.model.parameters()}
     with setup.trying(training=False), foreign_code():
-        others = [leaf for leaf in _leaves(setup.loss_of(rows, batch)) if leaf.dim() == 2 and leaf not in known]
+        others = [leaf for leaf in leaves_of(setup.loss_of(rows, batch)) if leaf.dim() == 2 and leaf not in known]
     return bool(others)
 
 
@@ -59,7 +59,7 @@ def _are_rows(outputs: Any) -> bool:
     return isinstance(outputs, Tensor) and outputs.dim() == 2
 
 
-def _leaves(value: Tensor) -> Iterator[Tensor]:
+def leaves_of(value: Tensor) -> Iterator[Tensor]:
     """The tensors with gradients that a value was computed of."""
     nodes, seen = [value.grad_fn], set()
     while nodes:
