@@ -57,7 +57,8 @@ def suspects_of(scores: Tensor, labels: Tensor, right_scores: Tensor, right_labe
     lists = [_expected(least, wrong, margins, right, others) for least in GRID]
     least, precision, recall = max(lists, key=_f1)
     order = margins.argsort(descending=True, stable=True)
-    return Suspects(order[margins[order] > least], contradicted, contradicted_right, wrong, precision, recall)
+    listed = order[margins[order] > least] if wrong > 0 else order[:0]
+    return Suspects(listed, contradicted, contradicted_right, wrong, precision, recall)
 
 
 def _expected(least: float, wrong: float, margins: Tensor, right: Tensor, others: Tensor) -> tuple[float, float, float]:
