@@ -4,7 +4,8 @@ A share of the training labels of MNIST and of CIFAR-10, as its JPEG files have 
 others being as likely, by a seed. The check of the recipe is made whole, of MNIST in its default time, of CIFAR-10 in
 30 minutes; recall counts the wrong labels among the samples that it searched. Beside it stands cleanlab (--cleanlab, a
 Python that has it), which gets the same answers from outside as probabilities: by ridge regression scores are turned
-into these by a softmax whose temperature fits the labels best. A call goes on where the one before was stopped.
+into these by a softmax whose temperature fits the labels best. A call goes on where the one before was stopped;
+the answers are kept beside, for whoever wants to judge them by another rule.
 """
 
 import argparse
@@ -134,6 +135,9 @@ def searched(noise: Noise, share: float, options: argparse.Namespace, folder: Pa
     is_wrong = planted.is_wrong[torch.tensor(judged.seen.indices[: len(judged.labels)])]
     suspects = suspects_of(judged.scores, judged.labels, judged.val_scores, judged.val_labels)
     compare_lists(finding, judged, suspects)
+    answers = {"labels": judged.labels, "scores": judged.scores, "wrong": is_wrong}
+    answers |= {"val_labels": judged.val_labels, "val_scores": judged.val_scores}
+    np.savez(options.runs / f"{noise.recipe}-{share:g}.npz", **{name: one.numpy() for name, one in answers.items()})
     return {
         "about": finding.about,
         "verdict": finding.verdict,
