@@ -135,9 +135,14 @@ def searched(noise: Noise, share: float, options: argparse.Namespace, folder: Pa
     is_wrong = planted.is_wrong[torch.tensor(judged.seen.indices[: len(judged.labels)])]
     suspects = suspects_of(judged.scores, judged.labels, judged.val_scores, judged.val_labels)
     compare_lists(finding, judged, suspects)
-    answers = {"labels": judged.labels, "scores": judged.scores, "wrong": is_wrong}
-    answers |= {"val_labels": judged.val_labels, "val_scores": judged.val_scores}
-    np.savez(options.runs / f"{noise.recipe}-{share:g}.npz", **{name: one.numpy() for name, one in answers.items()})
+    np.savez(
+        options.runs / f"{noise.recipe}-{share:g}.npz",
+        labels=judged.labels.numpy(),
+        scores=judged.scores.numpy(),
+        is_wrong=is_wrong.numpy(),
+        val_labels=judged.val_labels.numpy(),
+        val_scores=judged.val_scores.numpy(),
+    )
     return {
         "about": finding.about,
         "verdict": finding.verdict,
@@ -157,8 +162,9 @@ def searched(noise: Noise, share: float, options: argparse.Namespace, folder: Pa
 
 def compare_lists(finding: Finding, judged: LabelScores, suspects: Suspects) -> None:
     """The list that is judged is that of the report, where there is one."""
-    named = [line.partition(":")[0] for line in finding.evidence]
-    if named and named != [judged.seen.where(i) for i in suspects.listed.tolist()]:
+    listed = [f"{judged.seen.where(i)}: " for i in suspects.listed.tolist()]
+    lines = finding.evidence
+    if lines and not (len(lines) == len(listed) and all(map(str.startswith, lines, listed))):
         raise RuntimeError("the report lists other samples than those that are judged")
 
 

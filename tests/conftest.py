@@ -36,17 +36,19 @@ def _short_runs() -> Iterator[None]:
     """Settings of precision and memory format are timed in two rounds of one step, whichever wins.
 
     A report has two pictures of each kind, which take a third of a tiny run. Statistics of batch norm for averaged
-    weights are read in one epoch of a set and not in ten, of which a tiny one needs all.
+    weights are read in one epoch of a set and not in ten, of which a tiny one needs all. Runs are not checked before
+    their first step, which takes longer than most of them.
     """
     import torch
 
-    from unpool import report_pictures
+    from unpool import guarding, report_pictures
     from unpool.training import calibration, speed
 
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "ENOUGH_S", 0.0)
         patch.setattr(speed, "SAMPLE_S", 1e-6)
+        patch.setattr(guarding, "LONGEST_S", 0.0)
         patch.setattr(report_pictures, "SHOWN", 2)
         patch.setattr(calibration, "EPOCHS", 1)
         yield

@@ -29,7 +29,7 @@ FLOORS = (  # a part imports from the floors above its own line only
         "plain_objects",
         "region_fitting",
     },
-    {"conduct", "comparing", "error_view"},
+    {"conduct", "guarding", "comparing", "error_view"},
     {"run", "probing", "lesioning", "checking"},
     {"cli"},
     {"__main__"},
@@ -45,6 +45,7 @@ SIDEWAYS = {
     ("convert", "tracing"),
     ("checks", "inspection"),
     ("checks", "exporting"),
+    ("conduct", "guarding"),
 }
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,14 +61,19 @@ def verdict(case: Case, result: dict[str, Any]) -> str:
         Of a mistake: "caught", its cause is named first, by a failure; "warned", by a warning where nothing fails;
         "other cause"; "missed". Of a healthy run: "right", or "false alarm" where something fails. "crashed" of both.
     """
+    return judged(result, case.cause, case.also)
+
+
+def judged(result: Mapping[str, Any], cause: str | None, also: Sequence[str] = ()) -> str:
+    """See `verdict`, of a run that `cause` was planted in, or None."""
     if result.get("failure"):
         return "crashed"
-    if case.cause is None:
+    if cause is None:
         return "false alarm" if result["causes"] else "right"
     named = [*result["causes"], *result["warnings"]]
     if not named:
         return "missed"
-    if named[0] not in (case.cause, *case.also):
+    if named[0] not in (cause, *also):
         return "other cause"
     return "caught" if result["causes"] else "warned"
 

@@ -23,6 +23,7 @@ from unpool.data.order import Grouped, whole_of
 from unpool.data.plain import is_iterated
 from unpool.data.seeding import shared_restored
 from unpool.errors import EnvironmentFault, RecipeError
+from unpool.guarding import Run, guarded
 from unpool.manifest import sum_of
 from unpool.model_file import describe
 from unpool.overview import six_lines
@@ -66,7 +67,12 @@ _log = logging.getLogger(__name__)
 
 
 def train_to_end(
-    recipe: Recipe, directory: RunDirectory, custom: CustomParts, *, progress: Callable[[int, int], None] | None = None
+    recipe: Recipe,
+    directory: RunDirectory,
+    custom: CustomParts,
+    *,
+    check: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, from the newest saved state where there is one, and leaves a finished run directory.
 
@@ -76,6 +82,7 @@ def train_to_end(
         recipe: what to train; it is written into the run with every choice made.
         directory: held by the caller.
         custom: parts that replace those of the recipe.
+        check: make the quick checks before the first step, and look on at the ends of epochs.
         progress: called with (files done, files in all) while the data is read.
 
     Returns:
@@ -105,6 +112,7 @@ def train_to_end(
         processes.share([*job.learned.parameters(), *job.learned.buffers()])  # a caller's network may be drawn anew
         starts_new = recipe.model.weights is None and custom.model is None
         job, recipe, batch_s = _settle(recipe, data, loader, job=job, starts_new=starts_new)
+        watching = guarded(Run(recipe, data, job, loader=loader, custom=custom), check=check, is_new=state is None)
         stop.check()
         eval_loader = make_eval_loader(recipe, data.val.samples, data.preprocessing, is_shared=True)
         filters = FirstFilters()
@@ -113,7 +121,7 @@ def train_to_end(
             recipe,
             directory,
             eval_loader,
-            callbacks=[*custom.callbacks, stopwatch, filters],
+            callbacks=[*custom.callbacks, stopwatch, filters, *watching],
             calibrating=batches_to_calibrate(loader, is_held=is_held),
         )
         if state is not None:

@@ -1,16 +1,18 @@
 """From a recipe to the plain objects of its run, as `check` takes those of anybody."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
 from unpool import models
-from unpool.assemble.data import Data, read_data
+from unpool.assemble.copies import enrolled_images
+from unpool.assemble.data import Data, is_drawn, read_data
 from unpool.assemble.job import Prepare, make_job
 from unpool.assemble.loaders import make_eval_loader, make_train_loader
 from unpool.assemble.settling import settled
@@ -25,7 +27,7 @@ from unpool.recipe import Recipe
 from unpool.task import Task
 from unpool.tasks.one_forward import OneForward
 from unpool.training.evaluation import evaluate as measure
-from unpool.training.job import Job, streamed
+from unpool.training.job import Job
 from unpool.training.step import total_loss
 from unpool.training.stopping import StopRequest
 from unpool.types import Batch, Samples
@@ -41,20 +43,36 @@ SCORED = (
 ANSWERS = ("label", "mask", "clean", "keypoints", "boxes", "embedding")  # of a record, that which is compared
 
 
-class Batches:
-    """Prepared batches of epoch 0, from the first one whenever it is run."""
+def learned(batch: Batch, keys: Collection[str]) -> Batch:
+    """A batch or sample without the targets that a task does not read, such as the classes of birds beside their parts.
 
-    def __init__(self, loader: Loader, prepare: Callable[[Batch], Batch]) -> None:
+    Example:
+        >>> sorted(learned({"image": 0, "label": 1, "keypoints": 2, "visible": 3}, ("image", "keypoints")))
+        ['image', 'keypoints', 'visible']
+    """
+    return {key: value for key, value in batch.items() if key in keys or key not in FORMS}
+
+
+def _keys(task: Task) -> tuple[str, ...]:
+    return (*task.needs, *task.inputs)
+
+
+class Batches:
+    """Prepared batches of epoch 0, from the first one whenever it is run; workers that a run uses are left alone."""
+
+    def __init__(self, loader: Loader, prepare: Callable[[Batch], Batch], task: Task) -> None:
         self.loader = loader
         self.prepare = prepare
+        self.task = task
 
     def __len__(self) -> int:
         return self.loader.steps_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        with streamed(self.loader, 0, 0, epochs=1) as stream:
-            for batch in stream:
-                yield self.prepare({key: value for key, value in batch.items() if key != "replaced"})
+        for indices in self.loader.order.batches(0):
+            batch = self.loader.batch_of(indices, 0)
+            kept = {key: value for key, value in batch.items() if key != "replaced"}
+            yield learned(self.prepare(kept), _keys(self.task))
 
 
 class Prepared(Dataset):
@@ -62,10 +80,12 @@ class Prepared(Dataset):
 
     Attributes:
         samples: (path, 0) of each where the split has files below a folder, as torchvision's folders list them.
+        names: of each.
     """
 
-    def __init__(self, loader: Loader, prepare: Prepare, root: Path | None) -> None:
+    def __init__(self, loader: Loader, prepare: Prepare, task: Task, *, root: Path | None) -> None:
         self.loader = loader
+        self.task = task
         self.prepare = prepare
         names = [str(name) for name in loader.samples.names]
         is_files = root is not None and bool(names) and all((root / name).is_file() for name in names[:3])
@@ -76,7 +96,7 @@ class Prepared(Dataset):
         return len(self.loader.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return picked(self.prepare(self.loader.batch_of([index], 0)), 0)
+        return learned(picked(self.prepare(self.loader.batch_of([index], 0)), 0), _keys(self.task))
 
 
 class Scores:
@@ -121,17 +141,24 @@ def setup_of(
 
 
 def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget: Budget) -> Setup:
-    """Makes the objects of a job; see `setup_of`."""
+    """Makes the objects of a job as it stands, at its step and with its weights; see `setup_of`."""
     task, seed = job.task, recipe.train.seed
     in_evaluation = Prepare(data.preprocessing, job.device)
-    root = Path(recipe.data.root) if recipe.data.root else None
+    root = None if data.train.contents is None else data.train.contents.root
     measured = make_eval_loader(recipe, data.val.samples, data.preprocessing)
-    learned = make_eval_loader(recipe, data.train.samples, data.preprocessing)
+    plain = make_eval_loader(recipe, data.train.samples, data.preprocessing)
     train = Source(
-        Batches(loader, job.prepare), name="train", seed=seed, dataset=Prepared(learned, in_evaluation, root)
+        Batches(loader, job.prepare, task),
+        name="train",
+        seed=seed,
+        dataset=Prepared(plain, in_evaluation, task, root=root),
     )
     val = Source(
-        Batches(measured, in_evaluation), name="val", seed=seed, dataset=Prepared(measured, in_evaluation, root)
+        Batches(measured, in_evaluation, task),
+        name="val",
+        seed=seed,
+        dataset=Prepared(measured, in_evaluation, task, root=root),
+        asked=_asked(data.val.samples, root),
     )
     form = _form(task)
     return Setup(
@@ -145,12 +172,12 @@ def setup_of_job(recipe: Recipe, data: Data, job: Job, *, loader: Loader, budget
         epochs=recipe.train.epochs,
         metric=Scores(task) if isinstance(task, OneForward) and form in SCORED else None,
         evaluate=_evaluation(task, measured, in_evaluation),
-        predict=_prediction(job, data),
+        predict=None if recipe.data.noise else _prediction(job, data),  # which adds no noise to a picture, as val does
         classes=data.info.classes,
         budget=budget,
         form=form,
         facts=_facts(recipe, job)
-        | {"augmenter": _augmenter(loader, job), **_noticed(data), **_apart(recipe), **_in_window(recipe, data)},
+        | {"augmenter": _augmenter(loader, job), **_noticed(data), **_apart(recipe), **_in_window(recipe, data, task)},
         seed=seed,
     )
 
@@ -169,8 +196,8 @@ def _loss_of(task: Task) -> Callable[[Any, Any], Tensor]:
 
 
 def _factor(job: Job, rate: float) -> Callable[[int], float]:
-    last = max(job.total_steps - 1, 0)
-    return lambda step: job.schedule(min(step, last)) / rate
+    last, first = max(job.total_steps - 1, 0), job.counters.step
+    return lambda step: job.schedule(min(first + step, last)) / rate
 
 
 def _evaluation(task: Task, loader: Loader, prepare: Prepare) -> Callable[[nn.Module, Any], float]:
@@ -195,6 +222,24 @@ def _prediction(job: Job, data: Data) -> Callable[[Any], Any]:
     return predict
 
 
+def _asked(samples: Samples, root: Path | None) -> Callable[[int], Any]:
+    """The file of a sample where that is all of it, else its image as decoded: a crop, a page, a row of an archive."""
+
+    def asked(index: int) -> Any:
+        path = None if root is None else root / str(samples.names[index])
+        if path is not None and path.is_file() and sorted(_image_size(path)) == sorted(samples.sizes_hw[index]):
+            return str(path)
+        return samples[index]["image"]
+
+    return asked
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image by its header."""
+    with Image.open(path) as image:
+        return image.size
+
+
 def _augmenter(loader: Loader, job: Job) -> Augmenter:
     """What the loader of training batches does to one sample, as bytes before and prepared after."""
 
@@ -206,7 +251,7 @@ def _augmenter(loader: Loader, job: Job) -> Augmenter:
         del i
         batch = loader.transform([{**target, "image": picture}], draw)
         batch.pop("replaced", None)
-        sample = picked(job.prepare(batch), 0)
+        sample = learned(picked(job.prepare(batch), 0), _keys(job.task))
         return sample["image"], sample
 
     return Augmenter(len(loader.samples), raw, change)
@@ -226,9 +271,10 @@ def _apart(recipe: Recipe) -> dict[str, Any]:
 class InWindow(Dataset):
     """Single samples as training sees them without augmentation: what lies on a picture moves with it."""
 
-    def __init__(self, recipe: Recipe, data: Data, samples: Samples) -> None:
+    def __init__(self, recipe: Recipe, data: Data, samples: Samples, task: Task) -> None:
         size = recipe.data.size
         self.samples = samples
+        self.task = task
         self.transform = Augment(
             [],
             size_hw=None if size is None else (size[0], size[1]),
@@ -242,21 +288,37 @@ class InWindow(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return picked(self.prepare(self.transform([self.samples[index]], 0)), 0)
+        return learned(picked(self.prepare(self.transform([self.samples[index]], 0)), 0), _keys(self.task))
 
 
-def _in_window(recipe: Recipe, data: Data) -> dict[str, Any]:
+def _in_window(recipe: Recipe, data: Data, task: Task) -> dict[str, Any]:
     if recipe.data.noise:  # which is added by the loader
         return {}
-    return {"in_window": {name: InWindow(recipe, data, part.samples)
+    return {"in_window": {name: InWindow(recipe, data, part.samples, task)
                           for name, part in (("train", data.train), ("val", data.val))}}  # fmt: skip
 
 
 def _noticed(data: Data) -> dict[str, Any]:
-    """What the readers said of both splits: `notes`, sentences; `skipped`, files that were left out."""
-    manifests = [data.train.manifest, data.val.manifest]
-    said = [f"{note['note']} ({note['count']}, first {note['first']})" for one in manifests for note in one["notes"]]
-    return {"notes": tuple(dict.fromkeys(said)), "skipped": sum(len(one["skipped"]) for one in manifests)}
+    """What the scan of both splits said.
+
+    `notes`: sentences; `skipped`: files that were left out, with the reason; `copies`: (name in training, name in
+    validation, how); `kept_together`: names of groups that a drawn split did not divide; `enrolled`: positions in
+    validation of images that are searched among.
+    """
+    manifests, copies = [data.train.manifest, data.val.manifest], data.copies
+    said = [_sentence(note) for one in manifests for note in one["notes"]]
+    return {
+        "notes": tuple(dict.fromkeys(said)),
+        "skipped": tuple(f"{one['path']}: {one['reason']}" for part in manifests for one in part["skipped"]),
+        "copies": tuple((copies.names[i], copies.names[j], how) for i, j, how in copies.across),
+        "kept_together": copies.groups() if is_drawn(manifests[0]) else (),
+        "enrolled": tuple(sorted(enrolled_images(data.val.samples, first=0))),
+    }
+
+
+def _sentence(note: Mapping[str, Any]) -> str:
+    """A note of a scan, with the files that it is of."""
+    return f"{note['note']}: {note['count']} files, first {note['first']}" if note["first"] else note["note"]
 
 
 def _facts(recipe: Recipe, job: Job) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def train(  # noqa: PLR0913, a public verb
     classes: Sequence[str] | DataInfo | None = None,
     epochs: int | None = None,
     callbacks: Sequence[Callback] = (),
+    check: bool = True,
     run: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_start: OnStart | None = None,
@@ -76,6 +77,8 @@ def train(  # noqa: PLR0913, a public verb
             has as `classes`. Of boxes the names of things; where their labels count from 1, "__background__" first.
         epochs: as `train.epochs` among the overrides.
         callbacks: called at every step (see `unpool.training.callbacks.Callback`).
+        check: make the quick checks of `unpool.check` before the first step, in 15 seconds at most, and stop where one
+            fails; and look for the same signs at the ends of epochs, of which the log warns.
         run: folder to make; `runs/<recipe>-<n>` where None.
         progress: called with (files done, files in all) while the data is read.
         on_start: called with the run directory as soon as it exists.
@@ -110,7 +113,7 @@ def train(  # noqa: PLR0913, a public verb
         with directory.held(), directory.removed_if_unused():
             if on_start is not None:
                 on_start(directory.path)
-            metrics = train_to_end(settings, directory, custom, progress=tell)
+            metrics = train_to_end(settings, directory, custom, check=check, progress=tell)
     return _of_run(directory, metrics)
 
 

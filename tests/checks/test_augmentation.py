@@ -54,7 +54,12 @@ def interpolated(image, mask):
 )
 def test_masks_move_with_their_pictures_and_keep_their_values(augment, causes):
     run = setup(Samples(*blobs(12, 1)), Samples(*blobs(12, 2)), form="class map", augment=augment)
-    assert found(look_masks_move(run)) == causes
+    findings = look_masks_move(run)
+    assert found(findings) == causes
+    pictures = findings[0].pictures if isinstance(findings, list) else findings.pictures
+    assert [name.partition(":")[0] for name, _ in pictures] == 3 * ["before", "after"] * (
+        "augment.target_left" in causes
+    )
 
 
 def figures(count, seed, *, paired=True):
@@ -87,7 +92,10 @@ def mirrored(image, points, *, order, width=48):
 def test_a_mirror_exchanges_left_and_right_where_there_are_such_pairs(order, paired, width, causes):
     augment = partial(mirrored, order=order, width=width)
     run = setup(figures(40, 1, paired=paired), figures(40, 2, paired=paired), form="points", augment=augment)
-    assert found(look_points_move(run)) == causes
+    findings = look_points_move(run)
+    assert found(findings) == causes
+    if "augment.pairs_not_swapped" in causes:
+        assert [image.shape for _, image in findings[0].pictures] == [(3, 48, 48), (3, 48, 48)]
 
 
 def test_pairs_are_joints_on_opposite_sides_at_one_height():
@@ -137,7 +145,9 @@ def test_validation_that_draws_is_found_in_sets_and_in_batches():
     drawing = Samples(images, labels, lambda image, label: (image + torch.rand(()), label))
     plain = Samples(images, labels)
     assert found(look_validation(setup(plain, plain, form="class"))) == [""]
-    assert found(look_validation(setup(plain, drawing, form="class"))) == ["augment.on_validation"]
+    finding = look_validation(setup(plain, drawing, form="class"))
+    assert found(finding) == ["augment.on_validation"]
+    assert [name for name, _ in finding.pictures] == ["read once", "read again"]
     assert found(look_validation(setup(plain, Again(drawing), form="class"))) == ["augment.on_validation"]
     noisy = look_validation(setup(plain, drawing, form="picture"))
     assert noisy.verdict == "warn"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tests.checks.made import Samples, blobs, drawn, found, setup, striped
@@ -10,6 +11,7 @@ from unpool.checks.learnable import look_order, look_sides
 from unpool.checks.pictures_alike import look_constant, look_copies, look_subjects
 from unpool.checks.seen import Seen
 from unpool.checks.simple_learner import features_of, fit, one_hot
+from unpool.checks.source import Source
 from unpool.checks.wrong_labels import look_noise
 
 
@@ -25,26 +27,140 @@ from unpool.checks.wrong_labels import look_noise
 def test_copies_in_validation_are_found_upright_and_mirrored(copied, verdict, cause):
     train = drawn(60, 1)
     val = torch.cat([drawn(40, 2), copied(train)])
-    finding = look_copies(setup(Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(len(val)).long())))
+    (finding,) = look_copies(setup(Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(len(val)).long())))
     assert (finding.verdict, finding.cause) == (verdict, cause)
+    assert len(finding.pictures) == (6 if cause else 0)
 
 
 def test_one_copy_in_two_hundred_is_a_warning():
     train, val = drawn(20, 1), drawn(200, 2)
     val[7] = train[3]
-    finding = look_copies(setup(Samples(train, torch.zeros(20).long()), Samples(val, torch.zeros(200).long())))
+    (finding,) = look_copies(setup(Samples(train, torch.zeros(20).long()), Samples(val, torch.zeros(200).long())))
     assert finding.verdict == "warn"
     assert finding.evidence == ("val, sample 7 is train, sample 3",)
+    assert [name for name, _ in finding.pictures] == ["train, sample 3", "val, sample 7"]
+
+
+def scenes(count, seed):
+    """Photographs with details as well as light and shade."""
+    generator = torch.Generator().manual_seed(seed)
+    details = nn.functional.interpolate(torch.rand(count, 1, 11, 11, generator=generator), (32, 32), mode="bilinear")
+    return (0.3 * drawn(count, seed) + 0.6 * details).clamp(0, 1)
+
+
+@pytest.mark.parametrize(("strength", "causes"), [(0.6, ["data.leak"]), (None, [""])])
+def test_scene_taken_again_is_a_warning_that_shows_both_pictures(strength, causes):
+    train, val = scenes(60, 1), scenes(30, 2)
+    if strength is not None:
+        val[4] = 0.4 + strength * (train[9] - 0.5) + 0.01 * drawn(1, 3)[0]
+    (finding,) = look_copies(setup(Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(30).long())))
+    assert found(finding) == causes
+    if strength is not None:
+        assert finding.verdict == "warn"
+        assert finding.evidence[0].startswith("val, sample 4 and train, sample 9")
+        assert [name for name, _ in finding.pictures] == ["train, sample 9", "val, sample 4"]
+        assert torch.equal(finding.pictures[0][1].float().std().round(), finding.pictures[1][1].float().std().round())
+
+
+def test_scenes_that_are_all_alike_are_not_taken_again():
+    base = scenes(4, 1).repeat(16, 1, 1, 1)
+    train, val = base + 0.1 * drawn(64, 2), (base + 0.1 * drawn(64, 3))[:32]
+    assert found(look_copies(setup(Samples(train, torch.zeros(64).long()), Samples(val, torch.zeros(32).long())))) == [
+        ""
+    ]
+
+
+def test_light_and_shade_in_common_are_no_scene_taken_again():
+    train, val = scenes(60, 1), scenes(30, 2)
+    light = torch.linspace(-1, 1, 32).expand(3, 32, 32)
+    train[3], val[5] = (light + 0.6 * one for one in (train[3], val[5]))
+    assert found(look_copies(setup(Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(30).long())))) == [
+        ""
+    ]
+
+
+def test_copies_that_a_scan_saw_are_named_and_those_to_be_searched_among_are_none():
+    train, val = drawn(60, 1), drawn(40, 2)
+    data = Samples(train, torch.zeros(60).long()), Samples(val, torch.zeros(40).long())
+    (finding,) = look_copies(setup(*data, facts={"copies": (("a/1.png", "b/2.png", "mirrored"),)}))
+    assert finding.cause == "data.leak"
+    assert finding.evidence == ("b/2.png is a/1.png (mirrored)",)
+    val[:30] = train[:30]
+    assert found(look_copies(setup(*data, facts={"enrolled": tuple(range(30))}))) == [""]
+    assert found(look_copies(setup(*data, facts={"enrolled": tuple(range(29))}))) == ["data.leak"]
+
+
+def written(folder, *, kind, name):
+    """Photographs as JPEG files, and one picture of a few letters on white."""
+    folder.mkdir()
+    images = [*scenes(59, 1), torch.full((3, 32, 32), 0.97)]
+    images[-1][:, 14:17, 6:26:3] = 0.3
+    data = Samples(images, [torch.tensor(0)] * 60)
+    data.samples = [(str(folder / f"photo{i}.jpg"), 0) for i in range(59)] + [(str(folder / name), 0)]
+    for image, (path, _) in zip(images, data.samples, strict=True):
+        pixels = Image.fromarray((image.permute(1, 2, 0) * 255).byte().numpy())
+        pixels.save(path, format=kind if path.endswith(name) else "JPEG")
+    return data
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "causes"),
+    [
+        ("GIF", "x1.gif", ["data.constant"]),
+        ("PNG", "x1.jpg", ["data.constant"]),
+        ("JPEG", "imageNotFound.jpg", ["data.constant"]),
+        ("JPEG", "x1.jpg", [""]),
+    ],
+)
+def test_notice_in_the_stead_of_a_photograph_is_named_where_its_file_tells_it(tmp_path, kind, name, causes):
+    findings = look_constant(setup(written(tmp_path / "set", kind=kind, name=name)))
+    assert found(findings) == causes
+    if causes[0]:
+        assert findings[0].verdict == "warn"
+        assert name in findings[0].evidence[0]
+        assert len(findings[0].pictures) == 1
+
+
+def listed(folder, names, images):
+    """A data set that lists its files, and yields pictures in which none is known again, as after a crop."""
+    data = Samples(images, torch.zeros(len(images)).long())
+    data.samples = [(str(folder / name), 0) for name in names]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict", "cause"),
+    [
+        (["a0", "a1", "a2"], "fail", "data.leak"),
+        (["b0", "copy_of_a1"], "fail", "data.leak"),
+        (["b0", "b1"], "pass", ""),
+        (["missing", "b1"], "pass", ""),
+    ],
+    ids=["the same files", "a copy of one", "others", "one that is not there"],
+)
+def test_files_in_both_splits_are_found_though_they_are_augmented(tmp_path, names, verdict, cause):
+    for name in ("a0", "a1", "a2", "b0", "b1"):
+        (tmp_path / name).write_bytes(name.encode() * 9)
+    (tmp_path / "copy_of_a1").write_bytes(b"a1" * 9)
+    train = listed(tmp_path, ["a0", "a1", "a2", "gone"], drawn(4, 1))
+    (finding,) = look_copies(setup(train, listed(tmp_path, names, drawn(len(names), 2))))
+    assert (finding.verdict, finding.cause) == (verdict, cause)
+
+
+def test_one_file_that_holds_all_samples_of_both_splits_is_no_leak(tmp_path):
+    (tmp_path / "set.h5").write_bytes(b"all")
+    train, val = (listed(tmp_path, ["set.h5"] * 5, drawn(5, seed)) for seed in (1, 2))
+    assert found(look_copies(setup(train, val))) == [""]
 
 
 @pytest.mark.parametrize(("same", "verdict"), [(0, "pass"), (2, "pass"), (8, "warn"), (40, "fail")])
 def test_pictures_that_do_not_differ_are_counted(same, verdict):
     images = drawn(60, 1)
     images[:same] = images[0].clone()
-    assert look_constant(setup(Samples(images, torch.zeros(60).long()))).verdict == verdict
+    assert [one.verdict for one in look_constant(setup(Samples(images, torch.zeros(60).long())))] == [verdict]
 
 
-def videos(*, apart):
+def videos(folder, *, apart):
     """Frames of 20 videos, named so, divided by video or at random."""
     scenes = drawn(20, 1, size=40)
     generator = torch.Generator().manual_seed(2)
@@ -53,9 +169,10 @@ def videos(*, apart):
         for frame in range(6):
             top, left = torch.randint(0, 3, (2,), generator=generator).tolist()
             split = ("val" if video % 4 == 0 else "train") if apart else ("val" if frame == 3 else "train")
-            splits[split].append(
-                (scene[:, top : top + 32, left : left + 32], f"/data/{split}/cat/v{video:02d}_{frame}.png")
-            )
+            path = folder / split / "cat" / f"v{video:02d}_{frame}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(path.name.encode())
+            splits[split].append((scene[:, top : top + 32, left : left + 32], str(path)))
     made = []
     for samples in splits.values():
         data = Samples([image for image, _ in samples], [torch.tensor(0)] * len(samples))
@@ -64,13 +181,13 @@ def videos(*, apart):
     return setup(*made, form="class")
 
 
-def test_subjects_by_name_count_where_their_pictures_are_near():
-    assert found(look_subjects(videos(apart=True))) == [""]
-    assert found(look_subjects(videos(apart=False))) == ["data.subject_leak"]
+def test_subjects_by_name_count_where_their_pictures_are_near(tmp_path):
+    assert found(look_subjects(videos(tmp_path / "a", apart=True))) == [""]
+    assert found(look_subjects(videos(tmp_path / "b", apart=False))) == ["data.subject_leak"]
 
 
-def test_equal_names_of_pictures_that_have_nothing_in_common_are_no_subjects():
-    run = videos(apart=False)
+def test_equal_names_of_pictures_that_have_nothing_in_common_are_no_subjects(tmp_path):
+    run = videos(tmp_path, apart=False)
     run.val.dataset.images = list(drawn(len(run.val), 9))
     assert found(look_subjects(run)) == [""]
 
@@ -103,11 +220,12 @@ def test_masks_that_lie_elsewhere_are_found_by_the_edges_of_pictures(name):
 
 
 @pytest.mark.parametrize(("order", "cause"), [(1, "data.target_mismatch"), (0, "")])
-def test_masks_of_other_pictures_are_found(order, cause):
+def test_masks_of_other_pictures_are_found_and_shown(order, cause):
     images, masks = blobs(60, 1)
     finding = look_pairing(setup(Samples(images, masks.roll(order, 0)), Samples(*blobs(30, 2)), form="class map"))
     assert finding.cause == cause
     assert not order or "the one +1 further" in finding.about
+    assert len(finding.pictures) == 6 * order
 
 
 def test_clean_pictures_of_others_are_found():
@@ -201,5 +319,21 @@ def test_a_split_that_is_no_pictures_is_left_alone():
     assert isinstance(run.seen, Seen)
     table = Samples(torch.rand(80, 7), torch.arange(80) % 2)
     run = setup(table, table, form="class", model=nn.Linear(7, 2))
-    verdicts = [look(run).verdict for look in (look_copies, look_constant, look_order, look_noise, look_pairing)]
+    verdicts = [look(run).verdict for look in (look_order, look_noise, look_pairing)]
+    verdicts += [one.verdict for look in (look_copies, look_constant) for one in look(run)]
     assert set(verdicts) == {"not applicable"}
+
+
+@pytest.mark.parametrize("first", ["000001", 3, torch.zeros(3, 8, 8)])
+def test_samples_that_are_no_files_are_not_taken_for_files(first):
+    """A name without its folder, a number or a picture in memory stands where torchvision's folders have a path."""
+    data = Samples(drawn(8, 1), torch.zeros(8).long())
+    data.samples = [(first, 0)] * 8
+    assert Source(data, name="train").files() is None
+
+
+def test_samples_that_are_files_are(tmp_path):
+    data = Samples(drawn(2, 1), torch.zeros(2).long())
+    (tmp_path / "a.png").write_bytes(b"")
+    data.samples = [(str(tmp_path / "a.png"), 0), (tmp_path / "gone.png", 0)]
+    assert Source(data, name="train").files() == [str(tmp_path / "a.png"), str(tmp_path / "gone.png")]

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.checks.made import Samples, blobs, drawn, found, setup, striped
 from unpool.checks.box_values import look_boxes, look_points
-from unpool.checks.files_whole import look_files
+from unpool.checks.files_whole import look_files, look_left_out
 from unpool.checks.label_values import look_imbalance, look_labels, look_words
 from unpool.checks.mask_values import look_masks
 from unpool.checks.pixel_values import look_distributions, look_ranges
@@ -196,6 +196,43 @@ def test_joints_at_one_place_outside_must_be_hidden(visible, cause):
     assert found(look_points(setup(Samples(drawn(40, 1), points), form="points"))) == [cause]
 
 
+def test_joints_say_by_a_key_beside_them_which_are_hidden_and_these_are_counted():
+    points = torch.rand(40, 4, 2, generator=torch.Generator().manual_seed(0)) * 30
+    points[::2, 1] = -1000.0
+    visible = torch.ones(40, 4, dtype=torch.bool)
+    visible[::2, 1] = False
+    targets = [{"keypoints": spots, "visible": seen} for spots, seen in zip(points, visible, strict=True)]
+    finding = look_points(setup(Samples(drawn(40, 1), targets), form="points"))
+    assert (finding.verdict, finding.value) == ("pass", 0.0)
+    assert "20 of 160 are marked hidden" in finding.about
+
+
+def test_share_of_a_mask_without_a_class_is_said():
+    masks = blobs(24, 1)[1]
+    masks[:, :12] = 255
+    finding = look_masks(setup(Samples(blobs(24, 1)[0], masks), form="class map"))
+    assert "25.0% of their pixels stand for no class" in finding.about
+
+
+def test_boxes_that_are_none_are_shown_in_their_pictures():
+    boxes = torch.where(torch.arange(40)[:, None] == 3, CORNERS[:, [0, 1, 0, 1]], CORNERS)
+    finding = look_boxes(setup(Samples(drawn(40, 1, size=48), boxes), form="things"))
+    assert len(finding.pictures) == 1
+    assert finding.pictures[0][0] in finding.evidence[0]
+
+
+def test_readers_notes_are_repeated_and_boxes_they_left_out_are_a_warning():
+    data = Samples(drawn(4, 1), torch.zeros(4).long())
+    assert look_left_out(setup(data)).verdict == "not applicable"
+    left_out = "1 of 9 boxes have no extent: left out, a.xml, object 4"
+    finding = look_left_out(setup(data, facts={"notes": ("grey image: 2 files, first b.jpg",)}))
+    assert (finding.verdict, finding.evidence) == ("pass", ("grey image: 2 files, first b.jpg",))
+    (finding,) = look_left_out(setup(data, facts={"notes": (left_out, "x")}))
+    assert (finding.verdict, finding.cause, finding.evidence) == ("warn", "data.box_invalid", (left_out,))
+    (finding,) = look_left_out(setup(data, facts={"notes": (), "skipped": ("c.jpg: it is empty",)}))
+    assert (finding.cause, finding.evidence) == ("data.unreadable", ("c.jpg: it is empty",))
+
+
 @pytest.mark.parametrize(("cut", "cause"), [(0, ""), (200, "data.unreadable")])
 def test_files_are_decoded_to_their_end_whatever_the_caller_allows(tmp_path, monkeypatch, cut, cause):
     images, labels = striped(6, 1)
@@ -211,3 +248,4 @@ def test_files_are_decoded_to_their_end_whatever_the_caller_allows(tmp_path, mon
     assert finding.cause == cause
     assert ImageFile.LOAD_TRUNCATED_IMAGES
     assert not cut or "2.jpg" in finding.evidence[0]
+    assert cut or "(6 JPEG)" in finding.about

@@ -89,6 +89,8 @@ def test_sure_probabilities_of_a_trained_network_are_not_saturated():
 def test_first_loss_far_above_that_of_a_guess_is_named():
     net = small_net()
     assert seen(look_output_at_start, setup(net, classes(), CE)) == PASS
+    net[-1].bias.data[0] = 4.2
+    assert seen(look_output_at_start, setup(net, classes(), CE)) == {("warn", "network.output_at_start")}
     net[-1].bias.data[0] = 30.0
     assert seen(look_output_at_start, setup(net, classes(), CE)) == {("fail", "network.output_at_start")}
 

@@ -129,8 +129,12 @@ class Frozen(nn.Module):
 
 
 def test_norms_frozen_with_the_statistics_of_new_ones_are_named():
-    found = seen(look_frozen, setup(Frozen(trained=False), classes(), CE))
-    assert ("fail", "norm.other_statistics") in found
+    without_statistics = Frozen(trained=True)
+    for module in (without_statistics.backbone[1], without_statistics.backbone[4]):
+        module.weight.data.uniform_(0.5, 1.5)
+        module.reset_running_stats()
+    assert seen(look_frozen, setup(without_statistics, classes(), CE)) == {("fail", "norm.other_statistics")}
+    assert seen(look_frozen, setup(Frozen(trained=False), classes(), CE)) == {("fail", "norm.frozen")}
     assert seen(look_frozen, setup(Frozen(trained=False, frozen=False), classes(), CE)) == {("fail", "norm.frozen")}
 
 
@@ -139,6 +143,23 @@ def test_frozen_layers_are_right_with_trained_weights_and_named_with_new_ones():
     net = small_net()
     net[2].requires_grad_(requires_grad=False)
     assert seen(look_frozen, setup(net, classes(), CE)) == {("fail", "norm.frozen")}
+
+
+@pytest.mark.parametrize(
+    ("with_norm", "trained", "expected"),
+    [(True, False, {("fail", "norm.frozen")}), (True, True, PASS), (False, False, PASS)],
+    ids=["a new layer with its new norm", "with statistics", "under a new norm that is trained"],
+)
+def test_layers_frozen_with_a_norm_that_never_saw_a_batch_are_named(with_norm, trained, expected):
+    net = normed()
+    for layer in (net[0], net[3]):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+    if trained:
+        net(classes()[0][0])
+    net[:6].requires_grad_(requires_grad=False)
+    for norm in (net[1], net[4]):
+        norm.requires_grad_(not with_norm)
+    assert seen(look_frozen, setup(net, classes(), CE)) == expected
 
 
 def test_frozen_statistics_of_other_data_are_named():

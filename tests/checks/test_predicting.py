@@ -245,3 +245,112 @@ def test_asking_changes_nothing():
         look(setup)
     assert all(torch.equal(value, before[name]) for name, value in setup.model.state_dict().items())
     assert "forward" not in vars(setup.model)
+
+
+class OneMap(nn.Module):
+    """One score for each pixel."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def one_map_run(*, around):
+    """A predict that pads to a multiple of 8, at the end or on all sides, and cuts at the corner."""
+    model = OneMap()
+    x = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    data = [(x, (x > 0.5).float())]
+
+    def predict(image):
+        model.eval()
+        h, w = image.shape[-2:]
+        top, left = ((-h % 8) // 2, (-w % 8) // 2) if around else (0, 0)
+        padding = (left, -w % 8 - left, top, -h % 8 - top)
+        with torch.no_grad():
+            return (model(nn.functional.pad(image[None], padding))[0, 0, :h, :w] > 0).long()
+
+    loss = nn.BCEWithLogitsLoss()
+    return run(model=model, loss=loss, train=data, val=data, predict=predict, form="class map")
+
+
+def test_padding_on_all_sides_of_one_output_that_is_cut_at_the_corner_is_named():
+    assert is_named(look_answers(one_map_run(around=True)), "predict.size")
+    assert look_answers(one_map_run(around=False)).verdict == "pass"
+
+
+class Residual(nn.Module):
+    """Takes away what its layer gives."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return x - self.layer(x)
+
+
+def noise_run(answer, *, is_noise_the_target=False):
+    model = Residual()
+    ramp = torch.linspace(0, 1, 24)[None, None, None].expand(8, 1, 24, 24)
+    noise = 0.1 * torch.randn(ramp.shape, generator=torch.Generator().manual_seed(0))
+    data = [(ramp + noise, noise if is_noise_the_target else ramp)]
+
+    def predict(image):
+        model.eval()
+        with torch.no_grad():
+            return answer(model, image[None])[0]
+
+    return run(model=model, loss=nn.MSELoss(), train=data, val=data, predict=predict, form="picture")
+
+
+def test_noise_that_is_returned_for_the_picture_is_named():
+    assert is_named(look_answers(noise_run(lambda model, x: model.layer(x).clamp(0, 1))), "predict.differs")
+    assert look_answers(noise_run(lambda model, x: model(x).clamp(0, 1))).verdict != "fail"
+
+
+def test_picture_without_the_noise_that_the_network_gives_is_right():
+    finding = look_answers(noise_run(lambda model, x: x - model(x), is_noise_the_target=True))
+    assert finding.verdict != "fail"
+
+
+class Framed(Dataset):
+    """Bytes with one box each."""
+
+    def __init__(self):
+        self.pictures = torch.randint(0, 255, (8, 12, 12, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
+
+    def __len__(self):
+        return 8
+
+    def raw(self, i):
+        return self.pictures[i]
+
+    def __getitem__(self, i):
+        return prepared(self.pictures[i]), {"boxes": torch.tensor([[2.0, 3.0, 7.0, 9.0 + i % 3]])}
+
+
+def framed_run(answer):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(432, 4))
+    collate = lambda some: (torch.stack([x for x, _ in some]), [target for _, target in some])  # noqa: E731
+    data = DataLoader(Framed(), 4, collate_fn=collate)
+    loss = lambda outputs, targets: (outputs - torch.cat([one["boxes"] for one in targets])).square().sum()  # noqa: E731
+
+    def predict(picture):
+        model.eval()
+        small = nn.functional.interpolate(prepared(picture)[None], (12, 12))
+        with torch.no_grad():
+            return {"boxes": answer(model(small), len(picture) / 12)}
+
+    return run(model=model, loss=loss, train=data, val=data, predict=predict, form="things")
+
+
+def test_boxes_that_do_not_grow_with_the_picture_are_named():
+    finding = look_answers(framed_run(lambda boxes, scale: boxes))
+    assert is_named(finding, "predict.size")
+    assert look_answers(framed_run(lambda boxes, scale: boxes * scale)).verdict == "pass"
+    assert look_answers(framed_run(lambda boxes, scale: boxes / 12)).verdict == "not applicable"

@@ -60,6 +60,33 @@ def test_warm_up_from_zero_is_judged_by_its_highest_rate():
     assert look_rate(setup).verdict == "pass"
 
 
+def warmed(rate, *, epochs=None, growth=0.01):
+    """A run whose first rate is a hundredth of the one that its optimiser's groups name as theirs."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    optimizer.param_groups[0].update(initial_lr=rate, lr=rate * growth)
+    return run(model=model, optimizer=optimizer, train=batches(30), epochs=epochs)
+
+
+def test_warm_up_that_only_the_groups_know_is_judged_by_its_highest_rate():
+    assert look_rate(warmed(0.1, growth=1e-5, epochs=1)).verdict == "pass"
+
+
+@pytest.mark.parametrize("rate", [3.0, 20.0])
+def test_rate_that_is_too_high_after_its_warm_up_is_a_warning(rate):
+    finding = look_rate(warmed(rate, growth=1e-4))
+    assert is_named(finding, "optim.rate_high", "warn")
+    assert f"rate of {rate:.3g}" in finding.about
+
+
+def test_trial_warms_up_in_equal_parts():
+    seen = []
+    setup = rated(torch.optim.SGD, lr=0.04)
+    setup.optimizer.register_step_pre_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
+    trial(setup, 0.5, 5, 0.08, warm_up=4)
+    assert seen == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.04])
+
+
 def test_trial_takes_the_steps_at_a_multiple_of_the_rate():
     losses = []
     for rate, factor in ((0.03, 1.0), (0.003, 10.0)):
@@ -120,3 +147,11 @@ def test_layer_whose_updates_float32_loses_is_named():
     finding = look_updates(run(model=model, optimizer=torch.optim.SGD(groups, lr=3e-2)))
     assert is_named(finding, "optim.rate_low", "warn")
     assert finding.evidence[0].startswith("6.weight")
+
+
+def test_first_updates_of_a_warm_up_say_nothing_of_later_ones():
+    setup = warmed(0.1, growth=1e-8)
+    finding = look_updates(setup)
+    assert (finding.verdict, finding.value < 1e-3) == ("pass", True)
+    setup.optimizer.param_groups[0].pop("initial_lr")
+    assert is_named(look_updates(setup), "optim.rate_low", "warn")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tests.checks.small_runs import batches, images, is_named, net, run
 from unpool.checks.counting import look_batches, look_mode, look_second
@@ -82,7 +82,7 @@ def value_run(**changes):
     """Values from 0 to 1, as pictures have them."""
     x = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     data = list(zip(x.split(8), x.split(8), strict=True))
-    return run(model=Maps(), loss=nn.MSELoss(), train=data, val=data, **changes)
+    return run(**{"model": Maps(), "loss": nn.MSELoss(), "train": data, "val": data, **changes})
 
 
 def ratio(outputs, targets, peak=1.0):
@@ -129,6 +129,42 @@ def test_score_that_counts_absent_classes_as_zero_is_named():
 
 def test_score_that_does_not_depend_on_the_answers_is_named():
     assert look_perfect(run(metric=lambda o, t: t.float().mean())).verdict == "fail"
+
+
+class Column(nn.Module):
+    """One score a picture, as (N, 1)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(432, 1)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def yes_or_no():
+    x, y = images(32)
+    return list(zip(x.split(8), (y == 0).float().split(8), strict=True))
+
+
+def column_run(answer):
+    def evaluate(model, val):
+        with torch.no_grad():
+            return float(torch.cat([(answer(model(x)) == y).float() for x, y in val]).mean())
+
+    loss = lambda o, t: nn.functional.binary_cross_entropy_with_logits(o[:, 0], t)  # noqa: E731
+    return run(model=Column(), loss=loss, train=yes_or_no(), val=yes_or_no(), evaluate=evaluate)
+
+
+def test_largest_of_one_output_is_named_and_a_threshold_passes():
+    finding = look_perfect(column_run(lambda o: o.argmax(1)))
+    assert is_named(finding, "metric.wrong_axis")
+    assert "threshold" in finding.cure
+    assert look_perfect(column_run(lambda o: (o[:, 0] > 0).float())).verdict == "not applicable"
+
+
+def test_score_of_outputs_that_are_never_read_is_not_called_a_wrong_axis_where_there_are_several():
+    assert is_named(look_perfect(run(metric=lambda o, t: (t == 0).float().mean())), "metric.not_perfect")
 
 
 def test_softmax_over_the_batch_is_named():
@@ -258,6 +294,23 @@ def test_ratio_of_the_mean_error_is_named():
     assert is_named(look_batches(value_run(evaluate=of_mean)), "metric.averaged_batches")
 
 
+def test_mean_over_batches_of_one_sample_is_a_mean_over_samples():
+    def of_batches(model, val):
+        with torch.no_grad():
+            return float(torch.stack([-10 * (model(x) - y).square().mean().log10() for x, y in val]).mean())
+
+    whole = value_run(evaluate=of_batches)
+    x, y = (torch.cat(part) for part in zip(*whole.val.data, strict=True))
+    single = value_run(evaluate=of_batches, val=list(zip(x.split(1), y.split(1), strict=True)))
+    assert look_batches(single).verdict == "not applicable"
+
+
+def test_pooled_error_with_a_peak_of_255_for_values_up_to_1_is_named():
+    finding = look_second(value_run(metric=lambda o, t: 20 * (255 / (o - t).square().mean().sqrt()).log10()))
+    assert is_named(finding, "metric.disagrees")
+    assert look_second(value_run(metric=lambda o, t: -10 * (o - t).square().mean().log10())).verdict == "pass"
+
+
 def test_validation_in_training_mode_is_named():
     training = lambda model, val: evaluate(model, val, mode=True)  # noqa: E731
     finding = look_mode(run(evaluate=training))
@@ -294,3 +347,52 @@ def test_ideal_heatmaps_have_their_peaks_at_the_points():
     points = torch.tensor([[[4.0, 8.0, 1.0]]])
     ideal = ideal_of("points", torch.zeros(1, 1, 8, 8), points, image_hw=(16, 16), is_share=False)
     assert int(ideal.right.flatten().argmax()) == 4 * 8 + 2
+
+
+class Pairs(Dataset):
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        return self.pairs[index]
+
+
+class Corners(nn.Module):
+    """A score and a box for the one thing of each picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(432, 5)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def thing_run(*, of_batches):
+    """Things with boxes, of which half are seen as such; a score of 0.5 in all."""
+    x, _ = images(32)
+    boxes = torch.rand(32, 4, generator=torch.Generator().manual_seed(3))
+    pairs = [(image, {"boxes": one[None]}) for image, one in zip(x, boxes, strict=True)]
+    collate = lambda some: (torch.stack([image for image, _ in some]), [target for _, target in some])  # noqa: E731
+    data = DataLoader(Pairs(pairs), 8, collate_fn=collate)
+    loss = lambda o, t: (o[:, 1:] - torch.cat([one["boxes"] for one in t])).square().sum()  # noqa: E731
+
+    def evaluate(model, val):
+        scores = []
+        with torch.no_grad():
+            for x, targets in val:
+                gap = (model(x)[:, 1:] - torch.cat([one["boxes"] for one in targets])).abs().amax(1)
+                scores.append((gap < 0.01).float())
+        return float(torch.stack([one.mean() for one in scores]).mean() if of_batches else torch.cat(scores).mean())
+
+    return run(model=Corners(), loss=loss, train=data, val=data, evaluate=evaluate, form="things")
+
+
+def test_score_of_things_is_counted_with_answers_that_the_loss_likes():
+    finding = look_batches(thing_run(of_batches=True))
+    assert is_named(finding, "metric.averaged_batches")
+    assert "0.25," in finding.about
+    assert look_batches(thing_run(of_batches=False)).verdict == "pass"

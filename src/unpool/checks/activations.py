@@ -16,6 +16,7 @@ from unpool.checks.setup import Setup
 VANISHED, EXPLODED = 1e-5, 1e4
 DEAD_FAIL, DEAD_WARN = 0.9, 0.6  # of the units of one layer; a healthy deep stack without norms has up to half
 FLAT_FAIL, FLAT_WARN = 0.7, 0.5  # of the values of one call
+TIMES_FAIL = 3.0  # the loss of a guess
 
 
 def look_variance(setup: Setup) -> Finding:
@@ -121,13 +122,12 @@ def look_output_at_start(setup: Setup) -> Finding:
     if ratio <= limit:
         return passed(f"{about}.", ratio)
     scores = asked.scores.float()
+    about = f"{about}; a network that knows nothing yet is to be as good as a guess (at most {limit:.2f} times)."
+    shown = f"outputs from {float(scores.min()):.3g} to {float(scores.max()):.3g}, deviation {float(scores.std()):.3g}"
     return Finding(
-        "fail", f"{about}; a network that knows nothing yet is to be as good as a guess (at most {limit:.2f} "
-        "times).", ratio,
-        "network.output_at_start", "Start the last layer with small weights (deviation 0.01) and a bias of 0; do not "
-        "scale "
-        "its output.", (f"outputs from {float(scores.min()):.3g} to {float(scores.max()):.3g}, deviation "
-                        f"{float(scores.std()):.3g}", f"last layer: {_last(setup)}"),
+        "fail" if ratio >= TIMES_FAIL else "warn", about, ratio, "network.output_at_start",
+        "Start the last layer with small weights (deviation 0.01) and a bias of 0; do not scale its output.",
+        (shown, f"last layer: {_last(setup)}"),
     )  # fmt: skip
 
 
@@ -174,6 +174,7 @@ CHECKS = (
         "loses a factor of 2.4 a layer, and plain networks of ten such layers still learn.",
         look=look_variance,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         name="ReLU units fire",
@@ -186,6 +187,7 @@ CHECKS = (
         origin="Healthy runs without norms had up to half of a layer dead on 64 samples.",
         look=look_dead_units,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         name="squashing units are not saturated",
@@ -198,6 +200,7 @@ CHECKS = (
         origin="Glorot and Bengio 2010, section 3; the share is from healthy runs.",
         look=look_saturated,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         name="the first loss is that of a guess",
@@ -205,9 +208,11 @@ CHECKS = (
         causes={"network.output_at_start": "Start the last layer with small weights and a bias of 0."},
         symptom="The first steps are spent on unlearning: the loss falls steeply from a value far above log C.",
         measure="The loss of the first batch, divided by the loss of equal scores for all classes.",
-        threshold="It fails above 1 + 3 / log C for many classes, and above 1 + 1.5 / log C for few.",
+        threshold="Above 1 + 3 / log C for many classes, and above 1 + 1.5 / log C for few, it warns; from "
+        f"{TIMES_FAIL:g} times on it fails.",
         origin="Arithmetic: scores of deviation s add about s^2 / 2 to the loss; He's rule gives s up to 1.4, which "
-        "adds 1.",
+        "adds 1. A network of MNIST that starts at 2.4 times, by He's rule for its last layer's outputs, learns it to "
+        "99 % all the same.",
         look=look_output_at_start,
         is_quick=True,
     ),

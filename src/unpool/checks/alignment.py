@@ -10,6 +10,7 @@ from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.outlines import GRID, Outlined, agreement, normed, outlined, scaled, shifts, turned
 from unpool.checks.seen import Seen
 from unpool.checks.setup import Setup
+from unpool.checks.showing import of_samples
 
 BETTER, SURE = 0.05, 5.0  # in correlation, and in standard errors of the mean difference
 BOXED = 0.2  # correlation that boxes must reach elsewhere: their sides cross all that lies around the thing
@@ -118,17 +119,8 @@ def _finding(
 ) -> Finding:
     seen = setup.seen
     positions = [pair.positions[i] for i in which[:4]]
-    pictures = tuple((seen.where(i), overlaid(seen.images[i], pair.outlines[k]))
-                     for i, k in zip(positions[:2], which, strict=False))  # fmt: skip
-    return Finding("fail", about, value, cause, cure, tuple(seen.where(i) for i in positions), pictures)
-
-
-def overlaid(image: Tensor, outline: Tensor) -> Tensor:
-    """(3, H, W) uint8: the picture in grey, and the outline in red on it."""
-    grey = image.mean(0)
-    grey = (grey - grey.min()) / (grey.max() - grey.min()).clamp_min(1e-6) * 200
-    line = torch.nn.functional.interpolate((outline > outline.max() / 3).float()[None, None], grey.shape[-2:])[0, 0]
-    return torch.stack([torch.where(line > 0, torch.tensor(255.0), grey), grey, grey]).round().byte()
+    names = tuple(seen.where(i) for i in positions)
+    return Finding("fail", about, value, cause, cure, names, of_samples(seen, positions, setup.target_form))
 
 
 def look_pairing(setup: Setup) -> Finding:
@@ -157,6 +149,7 @@ def look_pairing(setup: Setup) -> Finding:
         return Finding(
             "fail", f"{about}; of {strange:.0%} another sample's target fits better{shown}.", strange,
             "data.target_mismatch", OTHERS, _exchanged(setup.seen, positions, partner, is_other),
+            of_samples(setup.seen, [positions[i] for i in is_other.nonzero().flatten().tolist()], setup.target_form),
         )  # fmt: skip
     val = None if setup.seen_val is None else _maps(setup, setup.seen_val)
     if apart > 3 or val is None or len(here) < 30:
@@ -170,6 +163,7 @@ def look_pairing(setup: Setup) -> Finding:
     return Finding(
         "fail", f"{about}: no more than chance ({apart:.1f} standard errors), and in validation {in_val:.1f}.", apart,
         "data.target_mismatch", OTHERS, tuple(setup.seen.where(i) for i in positions[:4]),
+        of_samples(setup.seen, positions, setup.target_form, most=4),
     )  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def ask(setup: "Setup", batch: Batch | None = None, outputs: Any = None) -> Aske
     if scores is None or targets is None:
         return None
     scores = scores.detach()
-    return Asked(setup, moved, outputs, scores, targets, _kind(scores, targets))
+    kind = "other" if setup.target_form == "vector" else _kind(scores, targets)  # coordinates stand for no classes
+    return Asked(setup, moved, outputs, scores, targets, kind)
 
 
 def scores_of(outputs: Any) -> Tensor | None:

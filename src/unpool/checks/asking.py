@@ -66,7 +66,9 @@ def pictures(setup: Setup, most: int) -> list[Picture]:
     drawn = []
     for i in val.drawn(most):
         image, target = split(val.dataset[i])
-        if files is not None:
+        if val.asked is not None:
+            drawn.append(Picture(val.asked(i), image, target, is_raw=True))
+        elif files is not None:
             drawn.append(Picture(files[i], image, target, is_raw=True))
         elif isinstance(val.dataset, _Raw):
             drawn.append(Picture(val.dataset.raw(i), image, target, is_raw=True))

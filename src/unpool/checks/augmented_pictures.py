@@ -1,17 +1,20 @@
 """What augmentation does to pictures: strength, meaning, validation, and the numbers that it draws."""
 
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from unpool.checks.augmenter import Augmenter, augmenter_of
 from unpool.checks.findings import Check, Finding, not_applicable, passed
-from unpool.checks.seen import read_twice, same, shrunk
+from unpool.checks.seen import as_image, read_twice, same, shrunk
 from unpool.checks.setup import Setup
+from unpool.checks.showing import Shown, as_bytes
 from unpool.checks.simple_learner import features_of
 from unpool.checks.source import Source, split
 from unpool.data.seeding import private_states, seed_generators, shared_restored, shared_states
+from unpool.tracing.foreign import foreign_code
 
 SHARE = 0.16  # of the time that is left, for four pictures of each sample
 BLOCKS, DRAWS = 8, 7
@@ -50,7 +53,7 @@ def look_strength(setup: Setup) -> Finding:
     return Finding(
         "fail", f"{about}: its label can hardly be told from that.", middle, "augment.too_strong", WEAKER,
         tuple(f"draw {draw}: {share:.0%}" for draw, share in enumerate(shares.tolist())),
-        (("before", _bytes(picture)), ("after", _bytes(after))),
+        (("before", as_bytes(picture)), ("after", as_bytes(after))),
     )  # fmt: skip
 
 
@@ -74,12 +77,6 @@ def _part_seen(augmenter: Augmenter, draw: int) -> float:
     return seen / BLOCKS**2
 
 
-def _bytes(image: Tensor) -> Tensor:
-    image = image.float().cpu()
-    image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
-    return ((image - image.min()) / (image.max() - image.min()).clamp_min(1e-6) * 255).round().byte()
-
-
 def _of_noise(setup: Setup) -> Finding:
     seen = setup.seen
     if not seen.images or seen.numbers is None or seen.numbers.shape[1:] != seen.images[0].shape:
@@ -98,6 +95,7 @@ def _of_noise(setup: Setup) -> Finding:
         "Give the noise in the units of the pictures: a level of 25 is meant for 0 to 255, 25 / 255 for 0 to 1.",
         (f"pixels of the input lie between {inputs.min():.3g} and {inputs.max():.3g}, of the target between "
          f"{clean.min():.3g} and {clean.max():.3g}",),
+        (("input", as_bytes(inputs[0])), ("target", as_bytes(clean[0]))),
     )  # fmt: skip
 
 
@@ -113,12 +111,12 @@ def look_meaning(setup: Setup) -> Finding:
         return not_applicable("give augment=, the function that changes (image, target) of a training sample")
     if setup.target_form != "class" or setup.seen.numbers is None or len(setup.seen) < 100:
         return not_applicable("the targets are no classes, or fewer than 100 samples were read")
-    count = len(_in_time(augmenter, setup.budget.share_s(SHARE) / 4))
+    count = len(in_time(augmenter, setup.budget.share_s(SHARE) / 4))
     if count < 100:
         return not_applicable("fewer than 100 samples could be augmented in the time")
     raws = [augmenter.raw(i) for i in range(count)]
     plain = torch.stack([_small(raws[i][0]) for i in range(count)])
-    labels = torch.tensor([int(torch.as_tensor(_label(raw[1]))) for raw in raws])
+    labels = torch.tensor([int(torch.as_tensor(label_of(raw[1]))) for raw in raws])
     changed = torch.cat(
         [torch.stack([shrunk(augmenter.changed(i, *raws[i], draw)[0]) for i in range(count)]) for draw in (1, 2, 3)]
     )
@@ -140,12 +138,22 @@ def look_meaning(setup: Setup) -> Finding:
     return Finding(
         "fail", f"{about}: augmented pictures of one class look like another class.", drop, "augment.changes_meaning",
         MEANING, (f"{worse} answers became wrong, {better} right",),
-        tuple((setup.classes[int(labels[i])] if int(labels[i]) < len(setup.classes) else str(int(labels[i])),
-               _bytes(changed[i])) for i in (right & ~right_with).nonzero().flatten().tolist()[:3]),
+        tuple(
+            pair
+            for i in (right & ~right_with).nonzero().flatten().tolist()[:3]
+            for pair in (
+                (f"{_named(setup, int(labels[i]))}, before", as_bytes(raws[i][0])),
+                ("after", as_bytes(changed[i])),
+            )
+        ),
     )  # fmt: skip
 
 
-def _in_time(augmenter: Augmenter, seconds: float) -> range:
+def _named(setup: Setup, label: int) -> str:
+    return setup.classes[label] if label < len(setup.classes) else f"class {label}"
+
+
+def in_time(augmenter: Augmenter, seconds: float) -> range:
     """As many samples as can be augmented once in so many seconds, by the time that four take."""
     start = time.perf_counter()
     tried = range(min(4, augmenter.count))
@@ -159,7 +167,8 @@ def _small(picture: Tensor) -> Tensor:
     return shrunk(picture.float())
 
 
-def _label(target: object) -> object:
+def label_of(target: object) -> object:
+    """The class of a target that is one, or a dict with it."""
     return target["label"] if isinstance(target, dict) else target
 
 
@@ -191,18 +200,32 @@ def look_validation(setup: Setup) -> Finding:
         pairs = [read_twice(val.dataset, i) for i in setup.seen_val.indices[:8]]
         first, second = [one for one, _ in pairs], [one for _, one in pairs]
     differing = sum(not same(a, b) for a, b in zip(first, second, strict=True))
-    about = f"{differing} of {len(first)} samples of validation differ when they are read again"
+    what = "samples" if val.dataset is not None else "batches"
+    about = f"{differing} of {len(first)} {what} of validation differ when they are read again"
     if not differing:
         return passed(f"{about}.", 0.0)
     if setup.target_form == "picture":
         return Finding(
             "warn", f"{about}: the score is of other noise each time.", differing / len(first), "augment.on_validation",
             "Draw the noise of each sample of validation from a generator seeded by its index.",
+            pictures=_twice(first, second),
         )  # fmt: skip
     return Finding(
         "fail", f"{about}: validation is augmented, and its score is neither that of pictures as they are nor the same "
-        "twice.", differing / len(first), "augment.on_validation", PLAIN,
+        "twice.", differing / len(first), "augment.on_validation", PLAIN, pictures=_twice(first, second),
     )  # fmt: skip
+
+
+def _twice(first: Sequence[object], second: Sequence[object]) -> Shown:
+    """The first sample that differs, as it was read the two times."""
+    pair = next((pair for pair in zip(first, second, strict=True) if not same(*pair)), None)
+    if pair is None:
+        return ()
+    with foreign_code():
+        images = [as_image(split(one)[0]) for one in pair]
+        names = ("read once", "read again")
+        return tuple((name, as_bytes(one)) for name, one in zip(names, images, strict=True) if one is not None)
+    return ()
 
 
 def _first_batches(val: Source) -> tuple[list[object], list[object]]:

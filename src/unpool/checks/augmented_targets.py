@@ -8,6 +8,7 @@ from unpool.checks.augmenter import Augmenter, augmenter_of, target_tensor
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.outlines import TURNS, normed
 from unpool.checks.setup import Setup
+from unpool.checks.showing import MOST, Shown, drawn_target
 
 DRAWS = 32
 LEFT, FITS = 0.2, 0.85  # of correlation that is gained by moving the mask; that a moved mask must reach
@@ -30,6 +31,7 @@ def look_masks_move(setup: Setup) -> list[Finding] | Finding:
     if setup.augment is None or augmenter is None:
         return not_applicable("give augment=, the function that changes (image, target) of a training sample")
     moved: list[str] = []
+    pictures: list[tuple[str, Tensor]] = []
     between = pixels = 0
     for draw in range(DRAWS):
         i = draw % augmenter.count
@@ -47,6 +49,7 @@ def look_masks_move(setup: Setup) -> list[Finding] | Finding:
         between, pixels = between + int(inside.sum()), pixels + changed.numel()
         hits = _left_behind(after, changed.reshape(-1, *changed.shape[-2:])[0], high)
         moved += [] if hits is None else [hits]
+        pictures += [] if hits is None else _drawn_twice((image, painted), (after, changed), hits)
     findings = []
     if between > 1e-4 * pixels:
         findings.append(Finding(
@@ -56,8 +59,15 @@ def look_masks_move(setup: Setup) -> list[Finding] | Finding:
     share = len(moved) / DRAWS
     about = f"In {len(moved)} of {DRAWS} augmented samples the mask does not lie where its picture does"
     if share >= SHARE:
-        findings.append(Finding("fail", f"{about}.", share, "augment.target_left", MOVE, tuple(sorted(set(moved))[:5])))
+        ways = tuple(sorted(set(moved))[:5])
+        findings.append(Finding("fail", f"{about}.", share, "augment.target_left", MOVE, ways, tuple(pictures[:MOST])))
     return findings or passed(f"{about}, and masks keep their values.", share)
+
+
+def _drawn_twice(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], how: str) -> Shown:
+    """A picture with its mask's border in red, before and after the augmentation."""
+    pairs = (("before", before), (f"after: {how}", after))
+    return tuple((name, drawn_target(*pair, "class map")) for name, pair in pairs)
 
 
 def _painted(mask: Tensor) -> tuple[Tensor, float, float]:
@@ -109,6 +119,7 @@ def look_points_move(setup: Setup) -> list[Finding] | Finding:  # noqa: C901, on
     if augmenter is None:
         return not_applicable("give augment=, the function that changes (image, target) of a training sample")
     left = mirrored = exchanged = tried = 0
+    pictures: Shown = ()
     pairs = mirror_pairs(setup.seen.numbers)
     for draw in range(DRAWS):
         i = draw % augmenter.count
@@ -116,7 +127,7 @@ def look_points_move(setup: Setup) -> list[Finding] | Finding:  # noqa: C901, on
         before = target_tensor(setup, target)
         if before is None or before.dim() != 2 or before.shape[1] < 2:
             return not_applicable("the target of augment is no list of joints")
-        _, after = augmenter.changed(i, picture, target, draw)
+        image, after = augmenter.changed(i, picture, target, draw)
         points = target_tensor(setup, after)
         if points is None or points.shape != before.shape:
             return not_applicable("augment returns other joints than it was given")
@@ -125,6 +136,8 @@ def look_points_move(setup: Setup) -> list[Finding] | Finding:  # noqa: C901, on
             tried += 1
             is_mirror, in_order = _mirror(before[visible, :2].float(), points[visible, :2].float())
             mirrored, exchanged = mirrored + (is_mirror and in_order), exchanged + (not in_order)
+            if is_mirror and in_order and not pictures:
+                pictures = _first_joints(picture, before, image, points, pairs)
         if setup.augment is not None:
             left += _dot_is_left(augmenter, i, picture, before, draw)
     findings = []
@@ -132,11 +145,22 @@ def look_points_move(setup: Setup) -> list[Finding] | Finding:  # noqa: C901, on
     if mirrored >= 3 and not exchanged and pairs:
         shown = tuple(f"joints {a} and {b} lie on opposite sides at one height" for a, b in pairs)
         text = f"{about}: what was the left one is now called the right one's name."
-        findings.append(Finding("fail", text, mirrored / tried, "augment.pairs_not_swapped", SWAP, shown))
+        findings.append(Finding("fail", text, mirrored / tried, "augment.pairs_not_swapped", SWAP, shown, pictures))
     if left > SHARE * DRAWS:
         text = f"In {left} of {DRAWS} samples a dot drawn at a joint lies elsewhere than the joint after augmentation."
         findings.append(Finding("fail", text, left / DRAWS, "augment.target_left", MOVE))
     return findings or passed(f"{about}; {exchanged} had joints exchanged; {left} dots were left behind.", left / DRAWS)
+
+
+def _first_joints(before: Tensor, points: Tensor, after: Tensor, moved: Tensor, pairs: list[tuple[int, int]]) -> Shown:
+    """The first joint of each pair in red, before and after."""
+    chosen = [a for a, _ in pairs]
+    if not chosen:
+        return ()
+    return (
+        ("before, first joints of pairs", drawn_target(before, points[chosen], "points")),
+        ("after, the same ones by number", drawn_target(after, moved[chosen], "points")),
+    )
 
 
 def _visible(points: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.outlines import agreement, as_corners, outlined
 from unpool.checks.setup import Setup
+from unpool.checks.showing import of_samples
 
 INVALID_FAIL = 0.01  # of the boxes
 FORMAT_SHARE = 0.25  # of the boxes that are out of order, from which another convention is looked for
@@ -51,9 +52,10 @@ def look_boxes(setup: Setup) -> Finding:  # noqa: C901, one question after anoth
             return hits
     if not bool(wrong.any()):
         return passed(f"{len(boxes):,} boxes have an extent and lie in the picture.", 0.0)
+    shown = list(dict.fromkeys(which[i] for i in wrong.nonzero().flatten().tolist()))
     return Finding(
         "fail" if share >= INVALID_FAIL else "warn", f"{about}.", share, "data.box_invalid", INVALID,
-        _rows(seen.where, which, boxes, wrong),
+        _rows(seen.where, which, boxes, wrong), of_samples(seen, shown, setup.target_form),
     )  # fmt: skip
 
 
@@ -65,7 +67,8 @@ def _of_convention(setup: Setup, boxes: Tensor, size: tuple[int, int], about: st
         return None
     shown = tuple(", ".join(f"{value:.4g}" for value in row) for row in boxes[:6].tolist())
     text = f"{about}; read as {other} all lie in the picture."
-    return Finding("warn", text, share, "data.box_format", FORMAT, shown)
+    return Finding("warn", text, share, "data.box_format", FORMAT, shown,
+                   of_samples(setup.seen, range(4), setup.target_form))  # fmt: skip
 
 
 def _gathered(targets: list[Tensor]) -> tuple[list[int], Tensor]:
@@ -125,7 +128,7 @@ def look_points(setup: Setup) -> Finding:
     if points.shape[-1] != 3:
         return not_applicable("the joints have no column that says whether they are visible")
     visible = points[..., 2] > 0
-    if not bool(visible.any()) or float(points[..., :2].max()) <= 1.5:
+    if not bool(visible.any()) or float(points[..., :2][visible].max()) <= 1.5:
         return not_applicable("the joints are not in pixels")
     height, width = seen.images[0].shape[-2:]
     spot = points[..., :2]
@@ -134,7 +137,8 @@ def look_points(setup: Setup) -> Finding:
     repeated, times = spot[outside].unique(dim=0, return_counts=True) if bool(outside.any()) else (spot[:0, 0], None)
     most = int(times.max()) if times is not None else 0
     about = (
-        f"{int(outside.sum()):,} of {int(visible.sum()):,} joints that are marked visible lie outside of the picture"
+        f"{int(outside.sum()):,} of {int(visible.sum()):,} joints that are marked visible lie outside of the picture; "
+        f"{int((~visible).sum()):,} of {visible.numel():,} are marked hidden"
     )
     if most < REPEATED and share < OUTSIDE_FAIL:
         return passed(f"{about}.", share)
@@ -145,6 +149,7 @@ def look_points(setup: Setup) -> Finding:
     return Finding(
         "fail" if is_clear else "warn", f"{about}{shown}: the network is taught places that mean nothing.", share,
         "data.keypoint_outside", OUTSIDE, tuple(seen.where(i) for i in rows),
+        of_samples(seen, rows, setup.target_form),
     )  # fmt: skip
 
 

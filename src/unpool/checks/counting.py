@@ -7,13 +7,17 @@ from torch import Tensor, nn
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.ideals import Ideal, target_of
+from unpool.checks.liked import best_outputs
 from unpool.checks.scorers import Counting, Scorer
 from unpool.checks.scores import NO_METRIC, UNKNOWN, Route
 from unpool.checks.second import Second, seconds_of
 from unpool.checks.setup import Setup
+from unpool.checks.source import count
 from unpool.tracing.foreign import foreign_code
 
 SAME = 1e-4  # of a score, that the order of a sum may change
+LIKED = 8  # samples for which the outputs of smallest loss are searched
+SINGLE = 64  # batches that are counted
 SHARE = 0.6  # of the samples that are answered right where scores are compared
 UNLIKE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
 
@@ -23,10 +27,12 @@ def look_batches(setup: Setup) -> Finding | list[Finding]:
     if setup.val is None or (setup.metric is None and setup.evaluate is None):
         return not_applicable(NO_METRIC)
     scorer = Scorer(setup)
-    outputs = partly_right(scorer)
     number = len(scorer)
     if number < 4:
         return not_applicable(f"{number} samples are too few to make several batches of")
+    if setup.val.is_loader and all(count(batch) == 1 for batch in setup.val.batches(SINGLE)):
+        return not_applicable("validation has batches of one sample: a mean over batches is one over samples")
+    outputs = partly_right(scorer)
     made, failures = [], []
     for name, score in _ways(setup, scorer):
         with foreign_code() as failure:
@@ -72,12 +78,24 @@ def partly_right(scorer: Scorer) -> Tensor:
     """Outputs that are right for some of the samples, and not for the last one."""
     generator = torch.Generator().manual_seed(0)
     if scorer.ideal is None:
+        best = _liked(scorer) if scorer.setup.target_form == "things" else None
+        if best is not None:
+            return torch.cat([best, scorer.outputs[len(best) :]])
         return scorer.outputs + scorer.outputs.std() * torch.randn(scorer.outputs.shape, generator=generator)
     is_right = torch.rand(len(scorer), generator=generator) < SHARE
     is_right[-1] = False
     mask = is_right.reshape(-1, *[1] * (scorer.outputs.dim() - 1))
     right, wrong = scorer.ideal.right, scorer.ideal.wrong
     return torch.where(mask, right if scorer.ideal.has_classes else 0.7 * right + 0.3 * wrong, wrong)
+
+
+def _liked(scorer: Scorer) -> Tensor | None:
+    """Outputs that the loss likes best, for a part of the samples that is not the whole."""
+    number = min(LIKED, len(scorer) // 2)
+    batch = scorer.collate(scorer.samples[:number])
+    with foreign_code():
+        return best_outputs(scorer.setup, batch, (number, *scorer.outputs.shape[1:]), rounds=60)
+    return None
 
 
 def look_mode(setup: Setup) -> Finding:
@@ -167,8 +185,9 @@ CHECKS = (
         "The score changes with the batch size of validation.",
         f"The same answers, {100 * SHARE:.0f} % of them right, are scored in batches of several sizes; a "
         "stand-in for the "
-        "network gives them to evaluate.",
-        f"A failure where scores differ by more than {SAME} of themselves.",
+        "network gives them to evaluate. Of things with boxes, the outputs that the loss likes best are right.",
+        f"A failure where scores differ by more than {SAME} of themselves. Not applicable where validation has batches "
+        "of one sample.",
         "Arithmetic: a count over the set does not depend on its parts; sums of float32 differ by 1e-6.",
         look_batches,
     ),

@@ -63,6 +63,7 @@ class Check(NamedTuple):
         origin: where the threshold comes from: a paper, a rule of arithmetic, or healthy runs that were measured.
         look: measures one run.
         is_quick: takes a second or two at most.
+        is_watched: is made again on the weights that a run has after some epochs.
     """
 
     name: str
@@ -74,11 +75,12 @@ class Check(NamedTuple):
     origin: str
     look: "Callable[[Setup], Finding | Sequence[Finding]]"
     is_quick: bool = False
+    is_watched: bool = False
 
 
-def passed(about: str, value: float | None = None) -> Finding:
-    """Makes the finding that nothing is wrong."""
-    return Finding("pass", about, value)
+def passed(about: str, value: float | None = None, *, evidence: Sequence[str] = ()) -> Finding:
+    """Makes the finding that nothing is wrong, with what is worth knowing all the same."""
+    return Finding("pass", about, value, evidence=tuple(evidence))
 
 
 def not_applicable(why: str) -> Finding:

@@ -1,6 +1,7 @@
 """The first batch of each split goes through network and loss; where that fails, the cause and what to do."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from unpool.checks.answers import scores_of, targets_of
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
-from unpool.checks.source import BATCH, Batch, Source, split
+from unpool.checks.source import BATCH, Batch, Source, count, split
 from unpool.tracing.foreign import Failure, foreign_code
 from unpool.tracing.recorder import tensors_of
 
@@ -35,13 +36,27 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
         )  # fmt: skip
     seen = _Seen(source.name, batch)
     with setup.trying(training=training), torch.no_grad(), foreign_code() as failure:
+        start = time.perf_counter()
         seen.outputs = setup.outputs(batch)
+        setup.sample_s = (time.perf_counter() - start) / max(1, count(batch))
         seen.has_outputs = True
         if setup.loss is not None:
             seen.loss = float(setup.loss_of(seen.outputs, batch))
+    if failure and not training and _is_for_training(setup, seen):
+        return _finite(seen)
     if failure:
         return _failed(setup, seen, failure)
     return _finite(seen)
+
+
+def _is_for_training(setup: Setup, seen: "_Seen") -> bool:
+    """Whether the loss takes what the network gives in training mode, and in evaluation that is of another kind."""
+    value = None
+    with setup.trying(training=True), torch.no_grad(), foreign_code():
+        outputs = setup.outputs(seen.batch)
+        if seen.has_outputs and type(outputs) is not type(seen.outputs):
+            value = setup.loss_of(outputs, seen.batch)
+    return value is not None
 
 
 def _are_single(source: Source) -> bool:

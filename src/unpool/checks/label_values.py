@@ -54,7 +54,7 @@ def _labels(setup: Setup, seen: Seen | None) -> Tensor | None:
 def num_outputs(setup: Setup) -> int | None:
     """The classes that the network scores; None where its outputs do not say it."""
     with setup.trying(training=False), torch.no_grad():
-        scores = scores_of(setup.outputs(setup.train.batches(1)[0]))
+        scores = scores_of(setup.outputs(setup.batches(1)[0]))
     return scores.shape[1] if scores is not None and scores.dim() >= 2 and scores.shape[1] > 1 else None
 
 

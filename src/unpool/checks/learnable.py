@@ -1,5 +1,6 @@
 """Do the targets follow from the pictures at all, in which order, and with left and right as they are?"""
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from unpool.checks.augmented_targets import mirror_pairs
 from unpool.checks.findings import Check, Finding, not_applicable, passed
+from unpool.checks.name_orders import other_orders
 from unpool.checks.seen import Seen
 from unpool.checks.simple_learner import Fit, features_of, fit, one_hot
 
@@ -96,13 +98,12 @@ def look_order(setup: "Setup") -> Finding:
         f"deviations above shuffled ones)"
     )
     if train.seen.is_whole:
-        further = {roll: train.apart(train.seen.moved(train.targets, roll)) for roll in ROLLS}
-        roll, best = max(further.items(), key=lambda item: item[1])
+        further = {name: train.apart(values) for name, values in _reordered(train)}
+        name, best = max(further.items(), key=lambda item: item[1])
         if best > LEARNED and best > here + FURTHER:
             return Finding(
-                "fail", f"{about}, and where they are moved by {roll:+d} samples {best:.1f}: each picture has the "
-                "target of a neighbour.", here, "data.target_mismatch", OTHERS,
-                tuple(f"moved by {k:+d}: {value:.1f}" for k, value in further.items()),
+                "fail", f"{about}, and where they are {name} {best:.1f}: pictures have the targets of others.", here,
+                "data.target_mismatch", OTHERS, tuple(f"{way}: {value:.1f}" for way, value in further.items()),
             )  # fmt: skip
     if here > BY_CHANCE:
         return passed(f"{about}.", here)
@@ -116,6 +117,17 @@ def look_order(setup: "Setup") -> Finding:
         "fail", f"{about}, and of fewer samples of validation {there:.1f}: in training, targets and pictures are of "
         "different samples.", here, "data.target_mismatch", OTHERS, (f"{len(train.seen)} samples of training", ),
     )  # fmt: skip
+
+
+def _reordered(train: Learned) -> Iterator[tuple[str, Tensor]]:
+    """The targets in other orders, by name: those of the neighbours, and by the other order of files' names."""
+    seen = train.seen
+    for by in ROLLS:
+        yield f"moved by {by:+d} samples", seen.moved(train.targets, by)
+    spot = torch.tensor(seen.indices).argsort()  # of each sample of the data set among those that were read
+    for name, positions in other_orders(seen.source.dataset).items():
+        if len(positions) == len(spot):
+            yield f"taken in {name}", train.targets[spot[torch.tensor(positions)[torch.tensor(seen.indices)]]]
 
 
 def look_sides(setup: "Setup") -> Finding:
@@ -191,8 +203,9 @@ CHECKS = (
         causes={"data.target_mismatch": OTHERS},
         symptom="The loss stays at that of a guess, or falls only by learning the set by heart.",
         measure="The variance of the targets that ridge regression on patches explains of samples left out, against "
-        "shuffled targets and those of the samples before and behind.",
-        threshold=f"Neighbours' targets that are {FURTHER:g} deviations better fail; so do targets as by chance "
+        "shuffled targets, those of the samples before and behind, and those in the other order of names (text, "
+        "number).",
+        threshold=f"Targets in another order that are {FURTHER:g} deviations better fail; so do targets as by chance "
         f"(below {BY_CHANCE:g}) where those of fewer samples of validation lie {LEARNED:g} above it.",
         origin=f"The deviation of {SHUFFLES} shuffles of the same targets; Coates, Ng and Lee 2011 for the features.",
         look=look_order,

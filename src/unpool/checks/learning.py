@@ -16,7 +16,8 @@ from unpool.tracing.foreign import foreign_code
 
 SAMPLES, STEPS, LEAST = 8, 80, 40  # that are learned by heart, in so many steps
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam, of which one must do
-SHARE = 0.05  # of the time that is left, for each of the rates
+SHARE = 0.15  # of the time that is left, for each of the rates
+TRIED = 3  # steps, after which it is known whether there is time for the least number
 GAIN = 0.3  # of the first loss, that has to go
 BATCHES, SAMPLED = 60, 64  # that are read in their order; samples drawn to know the frequency of classes
 ORDERED = 5.0  # standard deviations beyond which the order is not by chance
@@ -28,13 +29,13 @@ def look_overfit(setup: Setup) -> Finding:
         return not_applicable("no loss is known: pass loss=")
     if setup.target_form == "vector":
         return not_applicable("what a loss of vectors can reach depends on who is in the batch")
-    batch = setup.train.batches(1)[0]
+    batch = setup.batches(1)[0]
     batch = picked(batch, slice(0, min(SAMPLES, count(batch))))
     best, first = math.inf, math.nan
     for rate in RATES:
         losses = _by_heart(setup, batch, rate)
         if len(losses) < LEAST or not math.isfinite(losses[0]):
-            return not_applicable(f"there is time for {len(losses)} steps with a few samples, too few to learn them")
+            return not_applicable(f"there is no time for {LEAST} steps with a few samples: give more minutes")
         first, best = losses[0], min(best, fmean(losses[-5:]))
         if first - best > GAIN * abs(first):
             break
@@ -56,7 +57,7 @@ def look_overfit(setup: Setup) -> Finding:
 def _by_heart(setup: Setup, batch: Any, rate: float) -> list[float]:
     """The loss in each step on the same batch; fewer steps where the time is up."""
     weights = [weight for weight in setup.model.parameters() if weight.requires_grad]
-    until = setup.budget.used_s() + setup.budget.share_s(SHARE)
+    start, allowed = setup.budget.used_s(), setup.budget.share_s(SHARE)
     losses: list[float] = []
     with setup.trying(training=True):
         optimizer = torch.optim.Adam(weights, lr=rate)
@@ -64,7 +65,8 @@ def _by_heart(setup: Setup, batch: Any, rate: float) -> list[float]:
             optimizer.zero_grad(set_to_none=True)
             loss = setup.loss_of(setup.outputs(batch), batch)
             losses.append(float(loss.detach()))
-            if setup.budget.used_s() > until:
+            used = setup.budget.used_s() - start
+            if used > allowed or (len(losses) > TRIED and used / len(losses) * LEAST > allowed):
                 break
             with foreign_code():  # a loss without gradient cannot be learned, and is looked at elsewhere
                 loss.backward()

@@ -41,6 +41,8 @@ def look(
         findings = _findings(check, setup)
         results.append(Result(check, findings, time.perf_counter() - start))
     progress(len(chosen), len(chosen))
+    if setup.sample_s and setup.few is not None:
+        cut.append(f"the network takes {setup.sample_s:.2g} s a sample: batches were cut to {setup.few} samples")
     if late := _beginning(results, _LATE):
         cut.append(f"{_LATE} for: {', '.join(late)}; give more minutes")
     if failed := _beginning(results, _FAILED):

@@ -46,7 +46,7 @@ def look_ignored(setup: Setup) -> Finding:
 
 def _with_ignored(setup: Setup) -> tuple[Asked | None, Tensor | None]:
     """The first batch in which a target stands for nothing, and which of its scores belong to such targets."""
-    for batch in setup.train.batches(BATCHES):
+    for batch in setup.batches(BATCHES):
         with setup.trying(training=False), torch.no_grad():
             outputs = setup.outputs(batch)
         asked = ask(setup, batch, outputs)

@@ -8,6 +8,7 @@ from unpool.checks.answers import Asked, ask, targets_of
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
 from unpool.checks.source import split
+from unpool.checks.vectors import has_weights
 from unpool.tracing.recorder import tensors_of
 
 SURE = 4.0  # standard errors by which pictures of one kind of pair are nearer than those of the other
@@ -54,6 +55,8 @@ def _of_groups(asked: Asked) -> Finding:
     size, dim = asked.scores.shape[0], asked.scores.shape[1]
     if len(groups) != size or int(groups.max()) == 0 or int(groups.max()) + 1 == size:
         return not_applicable("the first batch has no two groups of several samples")
+    if has_weights(asked.setup, asked.batch, asked.outputs):
+        return not_applicable("the loss learns a direction of its own for each group, which says what is right")
     right = _directions(groups, dim).to(asked.scores)
     wrong = _directions(_exchanged(groups), dim).to(asked.scores)
     same = _directions(torch.zeros_like(groups), dim).to(asked.scores)

@@ -7,6 +7,7 @@ from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.label_values import num_outputs
 from unpool.checks.seen import Seen
 from unpool.checks.setup import Setup
+from unpool.checks.showing import Shown, as_bytes
 
 BETWEEN_FAIL, EXTREME = 0.003, 0.85  # of the pixels: between two ids; at the ends, from which it is a mask
 RIM, LEAST = 0.6, 60  # of the borders between two classes that have a thin rim of a third; borders that are needed
@@ -84,8 +85,14 @@ def _soft(setup: Setup, train: Tensor, val: Tensor | None) -> Finding:
     return Finding(
         "fail" if others_are_two or values > 8 else "warn",
         f"{about}: {values} values" + (", and validation has two." if others_are_two else "."), between,
-        "data.soft_mask", SOFT, _where_between(setup, is_end),
+        "data.soft_mask", SOFT, _where_between(setup, is_end), _masks_shown(setup, is_end, train),
     )  # fmt: skip
+
+
+def _masks_shown(setup: Setup, is_end: Tensor, masks: Tensor) -> Shown:
+    """The masks with the most values between, and these in red."""
+    order = (~is_end).float().mean((1, 2)).argsort(descending=True).tolist()
+    return tuple((f"mask of {setup.seen.where(i)}", as_bytes(masks[i], (~is_end[i]).float())) for i in order[:3])
 
 
 def _where_between(setup: Setup, is_end: Tensor) -> tuple[str, ...]:
@@ -101,7 +108,9 @@ def _rims(setup: Setup, masks: Tensor, classes: int, shown: tuple[str, ...]) -> 
         share, count = rim_share(masks, middle)
         if count >= LEAST and share > worst and _has_areas(masks, middle):
             worst, rim, borders = share, middle, count
+    void = float(((masks < 0) | (masks >= classes)).float().mean())
     about = f"{len(masks)} masks hold {len(values)} of {classes} classes"
+    about += f", and {void:.1%} of their pixels stand for no class" if void else ""
     if worst < RIM:
         return passed(f"{about}.", worst)
     is_repeatable = setup.seen.is_repeatable

@@ -34,7 +34,7 @@ GAP_FAIL, GAP_LEAST = 3.0, 0.3  # evaluation's loss over training's; and of the 
 
 def look_evaluation_repeats(setup: Setup) -> Finding:
     """Runs evaluation mode twice on the same batch."""
-    batch = picked(setup.train.batches(1)[0], slice(0, 16))
+    batch = picked(setup.batches(1)[0], slice(0, 16))
     runs: list[list[Tensor]] = []
     for seed in (setup.seed, setup.seed + 1):
         with setup.trying(training=False), torch.no_grad():
@@ -73,7 +73,7 @@ def look_other_statistics(setup: Setup) -> Finding:
         return not_applicable("no norm keeps the statistics of other data in training")
     measured: dict[str, tuple[float, float]] = {}
     with setup.trying(training=False), torch.no_grad(), _inputs_watched(frozen, measured):
-        for batch in setup.train.batches(1):
+        for batch in setup.batches(1):
             setup.outputs(batch)
     if not measured:
         return not_applicable("no frozen norm runs")
@@ -116,7 +116,7 @@ def look_gap(setup: Setup) -> Finding:
         return not_applicable("there is no batch norm")
     rehearsal = setup.rehearsal
     if rehearsal.by_mode is None or not rehearsal.records:
-        return not_applicable("give loss= to compare it in both modes")
+        return not_applicable("give loss= to compare it in both modes, and more minutes where that is given")
     training, evaluation = rehearsal.by_mode
     about = (
         f"After {len(rehearsal.records)} steps the same batches have loss {training:.3g} in training mode and "
@@ -227,5 +227,6 @@ CHECKS = (
         "apart, fails.",
         origin="Healthy runs stayed below 1.3 times.",
         look=look_gap,
+        is_watched=True,
     ),
 )

@@ -1,7 +1,7 @@
 """Batch norm: enough samples that differ, statistics of these data, and no bias before it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -15,6 +15,7 @@ from torch.utils.data import SequentialSampler
 
 from unpool.checks.answers import targets_of
 from unpool.checks.findings import Finding, not_applicable, passed
+from unpool.checks.passes import Ran
 from unpool.checks.rehearsal import take_step
 from unpool.checks.setup import Setup
 from unpool.checks.source import count
@@ -230,6 +231,14 @@ def is_fresh(norm: _BatchNorm) -> bool:
     return mean is not None and variance is not None and bool((mean == 0).all()) and bool((variance == 1).all())
 
 
+def _has_new_weights(norm: _BatchNorm) -> bool:
+    """Whether scale and shift are those that a new norm has; a scale of 0 closes the branches of some residual nets."""
+    scale, shift = norm.weight, norm.bias
+    if scale is None or shift is None:
+        return False
+    return bool(((scale == 1).all() | (scale == 0).all()) & (shift == 0).all())
+
+
 def look_frozen(setup: Setup) -> list[Finding]:
     """Tells in which mode the network is trained, and whether frozen weights are those of a trained network."""
     modes = setup_modes(setup)
@@ -249,7 +258,14 @@ def look_frozen(setup: Setup) -> list[Finding]:
     results = []
     still = [name for name, norm in norms.items() if not modes.get(name, True) and is_fresh(norm)]
     trained = [name for name in still if any(weight.requires_grad for weight in norms[name].parameters())]
-    if still and not trained:
+    new = [] if trained else [name for name in still if _has_new_weights(norms[name])]
+    if new and len(new) == len(still):
+        results.append(Finding(
+            "fail", f"{len(new)} of {len(norms)} batch norms are frozen as they were made: scale 1, shift 0, mean 0 "
+            "and variance 1. Nothing was loaded into them.", len(new) / len(norms), "norm.frozen",
+            "Load trained weights before freezing, or train these layers.", tuple(new[:8]),
+        ))  # fmt: skip
+    elif still and not trained:
         results.append(Finding(
             "fail", f"{len(still)} of {len(norms)} batch norms are frozen with mean 0 and variance 1, the statistics "
             "of a new "
@@ -264,6 +280,7 @@ def look_frozen(setup: Setup) -> list[Finding]:
             "Leave norms that start new in training mode; freeze only those of a trained network.", tuple(still[:8]),
         ))  # fmt: skip
     random = [name for name, layer in setup.model.named_modules() if _is_frozen_at_random(layer)]
+    random += [ran.name for ran in setup.first_pass.layers if ran.name not in random and _is_before_new(ran, norms)]
     if random:
         results.append(Finding(
             "fail", f"{len(random)} frozen layers have the random weights of a new layer ({', '.join(random[:3])}): "
@@ -273,6 +290,16 @@ def look_frozen(setup: Setup) -> list[Finding]:
             "freeze by module, not by a prefix that others share.", tuple(random[:12]),
         ))  # fmt: skip
     return results or [passed("No norm and no layer is frozen at the values that a new one has.", 0.0)]
+
+
+def _is_before_new(ran: Ran, norms: Mapping[str, _BatchNorm]) -> bool:
+    """Whether a layer is frozen together with the norm behind it, which never saw a batch: it was never trained."""
+    norm = norms.get(ran.next_norm)
+    if norm is None or norm.bias is None or bool(norm.bias.any()) or bool((norm.weight != 1).any()):
+        return False
+    if not is_fresh(norm):
+        return False
+    return not any(weight.requires_grad for weight in (*ran.layer.parameters(recurse=False), *norm.parameters()))
 
 
 def _is_frozen_at_random(layer: nn.Module) -> bool:
@@ -299,7 +326,7 @@ def setup_modes(setup: Setup) -> dict[str, bool]:
             return {name: module.training for name, module in setup.model.named_modules()}
     modes: dict[str, bool] = {}
     with setup.trying(), _modes_watched(setup.model, modes), foreign_code():
-        take_step(setup, setup.train.batches(1)[0])
+        take_step(setup, setup.batches(1)[0])
     return modes
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
 LAST = 3  # calls of activation functions among which that of the output is
+SHARE = 0.06  # of the time that is left, after which no further batch is run
 BATCHES, SAMPLES = 4, 64  # that are enough to tell a dead unit from a rare one; samples of one batch at most
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 RECTIFIERS = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6}
@@ -108,11 +109,14 @@ def run_once(setup: "Setup") -> Pass:
     """Runs the first batches in training mode, without gradients; everything is put back afterwards."""
     result: Pass | None = None
     start = time.perf_counter()
-    for batch in setup.train.batches(BATCHES):
+    allowed = setup.budget.share_s(SHARE)
+    for batch in setup.batches(BATCHES):
         part = picked(batch, slice(0, SAMPLES))
         with setup.trying(training=True), torch.no_grad():
             one = _watched(setup, part)
         result = one if result is None else _joined(result, one)
+        if time.perf_counter() - start > allowed:
+            break
     if result is None:
         raise ValueError("there is no batch")
     result.seconds = time.perf_counter() - start

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.seen import Seen, as_image, shrunk
 from unpool.checks.setup import Setup
+from unpool.checks.showing import of_pairs
 from unpool.checks.source import split
 from unpool.tracing.foreign import foreign_code
 
@@ -120,7 +121,7 @@ def look_distributions(setup: Setup) -> Finding:
         return not_applicable(f"give val=, and {LEAST} pictures or more in each split")
     order = _order_apart(*_from_0_to_1(train, val))
     if order is not None:
-        return order
+        return order._replace(pictures=of_pairs(train, val, [(i, i) for i in range(3)]))
     first, second = _figures(train), _figures(val)
     if not train.is_repeatable:
         with foreign_code():
@@ -137,7 +138,13 @@ def look_distributions(setup: Setup) -> Finding:
     if most < limit:
         return passed(f"{about}.", most)
     return Finding(
-        "warn", f"{about}: hardly a value of one is one of the other.", most, "data.split_shift", SHIFT, shown
+        "warn",
+        f"{about}: hardly a value of one is one of the other.",
+        most,
+        "data.split_shift",
+        SHIFT,
+        shown,
+        of_pairs(train, val, [(i, i) for i in range(3)]),
     )
 
 
@@ -292,7 +299,7 @@ def _other_ways(inputs: Tensor) -> Iterator[tuple[str, str, Tensor]]:
 
 def misfit(setup: Setup, layer: _BatchNorm, inputs: Tensor) -> float:
     """How far mean and variance that a batch norm sees are from those that it keeps."""
-    with _input_of(layer) as kept, setup.trying(training=False), torch.no_grad(), foreign_code():
+    with input_of(layer) as kept, setup.trying(training=False), torch.no_grad(), foreign_code():
         setup.model(inputs)
     if not kept or layer.running_mean is None or layer.running_var is None:
         return 0.0
@@ -305,7 +312,8 @@ def misfit(setup: Setup, layer: _BatchNorm, inputs: Tensor) -> float:
 
 
 @contextmanager
-def _input_of(layer: nn.Module) -> Iterator[list[Tensor]]:
+def input_of(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """A context in which what a layer gets is kept, call by call."""
     kept: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].detach().float()))
     try:

@@ -46,7 +46,7 @@ def _lost_updates(setup: Setup, names: list[str]) -> Finding:
     weights = [setup.model.get_parameter(name) for name in names]
     shares = [0.0]
     with setup.trying(training=True):
-        for batch in setup.train.batches(8):
+        for batch in setup.batches(8):
             shares.append(_left(setup, batch, weights))
             if shares[-1] < 1:  # else the optimiser did not step in this batch
                 break
@@ -89,7 +89,7 @@ def _kinds(setup: Setup) -> dict[torch.dtype, str]:
     handles = [part.register_forward_hook(watched(name)) for name, part in leaves]
     try:
         with setup.trying(training=True):
-            take_step(setup, setup.train.batches(1)[0])
+            take_step(setup, setup.batches(1)[0])
     finally:
         for handle in handles:
             handle.remove()
@@ -102,7 +102,7 @@ def _overflow(setup: Setup, kinds: dict[torch.dtype, str]) -> Finding | None:
     bad = [number for number, loss in enumerate(losses) if not math.isfinite(loss)]
     if not bad or setup.loss is None:
         return None
-    batches = setup.train.batches(len(losses))
+    batches = setup.batches(len(losses))
     with setup.trying(training=True), torch.no_grad():
         batch = batches[bad[0] % len(batches)]
         exact = float(setup.loss_of(setup.outputs(batch), batch))
@@ -122,7 +122,7 @@ def _overflow(setup: Setup, kinds: dict[torch.dtype, str]) -> Finding | None:
 def _underflow(setup: Setup) -> Finding | None:
     """Gradients that are 0 in the author's step and are not in 32 bits."""
     weights = [weight for weight in setup.model.parameters() if weight.requires_grad]
-    batch = setup.train.batches(1)[0]
+    batch = setup.batches(1)[0]
     seen: dict[Tensor, Tensor] = {}
     handles = [one.register_hook(lambda grad, one=one: seen.update({one: grad.detach().clone()})) for one in weights]
     try:

@@ -10,12 +10,16 @@ from torch import Tensor
 from unpool.checks.asking import Asked, Picture, array_of, ask, class_of, names_of, pictures
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.ideals import target_of
-from unpool.checks.setup import Setup
+from unpool.checks.liked import best_outputs
+from unpool.checks.predicted_things import of_boxes, of_noise
+from unpool.checks.setup import Form, Setup
+from unpool.checks.source import split
 from unpool.tracing.foreign import foreign_code
 
 PICTURES = 6  # that predict is asked about
 SAME, LIKE = 0.02, 0.05  # mean difference, in standard deviations, of pictures that are the same, or decoded otherwise
 NO_PREDICT = "how the network is asked is not known: pass predict=, a function of one picture, and val="
+PLAIN = 0.99  # share of the pixels that a plain threshold answers as put in
 CUT = (5, 3)  # rows and columns that another size has less
 
 
@@ -128,17 +132,26 @@ def look_answers(setup: Setup) -> Finding | list[Finding]:
     """Puts known outputs in the place of the network's, and compares predict's answers with what they mean."""
     if setup.predict is None or not (shown := pictures(setup, PICTURES)):
         return not_applicable(NO_PREDICT)
+    form = setup.target_form
+    noise = of_noise(setup, shown) if form == "picture" else None
+    if noise is not None:
+        return noise
     if not ask(setup, shown[0].asked).inputs:
         return not_applicable("predict does not call the network itself")
     with setup.trying(training=False), torch.no_grad():
-        outputs = setup.outputs(setup.train.batches(1)[0])
+        outputs = setup.outputs(setup.batches(1)[0])
     if not isinstance(outputs, Tensor):
         return not_applicable(f"the network gives a {type(outputs).__name__}, not one tensor")
-    form = setup.target_form
+    return _by_form(setup, shown, outputs, form)
+
+
+def _by_form(setup: Setup, shown: list[Picture], outputs: Tensor, form: Form) -> Finding:
     if form == "class" and outputs.dim() == 2 and outputs.shape[1] > 1:
         return _classes(setup, shown[0], outputs)
-    if form == "class map" and outputs.dim() == 4 and outputs.shape[1] > 1:
-        return _maps(setup, shown[0], outputs)
+    if form == "class map" and outputs.dim() == 4:
+        return _maps(setup, shown[0], outputs) if outputs.shape[1] > 1 else _signs(setup, shown[0])
+    if form == "things" and isinstance(split(setup.train.batches(1)[0])[1], list):
+        return of_boxes(setup, shown, outputs)
     if outputs.dim() in (2, 3) and form in ("numbers", "points", "things"):
         return _numbers(setup, shown, outputs)
     return not_applicable("no outputs are known whose answer is certain")
@@ -194,9 +207,35 @@ def _maps(setup: Setup, picture: Picture, outputs: Tensor) -> Finding:
     if right < 0.95:
         is_resized = asked.inputs[0].shape[-2:] != expected.shape
         return _wrong_map(answer.squeeze(), expected, right, is_resized=is_resized)
-    return _other_size(setup, picture, standin) or passed(
+    return _other_size(setup, picture, standin, lambda scores: scores.argmax(1)[0]) or passed(
         f"{100 * right:.0f} % of the pixels are answered as put in", right
     )
+
+
+def _signs(setup: Setup, picture: Picture) -> Finding:
+    """A stand-in of one output that says yes where a pixel is bright, as a logit or as a probability.
+
+    Only a predict that answers each pixel as put in is asked about another size.
+    """
+    border = picture.image.float().mean(0).median()
+    for is_share in (False, True):
+
+        def standin(inputs: Tensor, *_: Any, is_share: bool = is_share, **__: Any) -> Tensor:
+            scores = 20 * (inputs.float().mean(1, keepdim=True) - border)
+            return scores.sigmoid() if is_share else scores
+
+        def said(scores: Tensor, limit: float = 0.5 * is_share) -> Tensor:
+            return (scores[0, 0] > limit).long()
+
+        expected = said(standin(picture.image[None]))
+        answer = array_of(ask(setup, picture.asked, standin=standin).answer)
+        if answer is None or answer.squeeze().shape != expected.shape:
+            return not_applicable("predict's answer is no map of the size that validation has")
+        right = float((answer.squeeze() == expected).float().mean())
+        if right >= PLAIN:
+            about = f"{100 * right:.0f} % of the pixels are answered as put in"
+            return _other_size(setup, picture, standin, said) or passed(about, right)
+    return not_applicable("predict does more with one output than compare it with a threshold")
 
 
 def _wrong_map(answer: Tensor, expected: Tensor, right: float, *, is_resized: bool) -> Finding:
@@ -222,7 +261,9 @@ def _wrong_map(answer: Tensor, expected: Tensor, right: float, *, is_resized: bo
     )
 
 
-def _other_size(setup: Setup, picture: Picture, standin: Callable[..., Tensor]) -> Finding | None:
+def _other_size(
+    setup: Setup, picture: Picture, standin: Callable[..., Tensor], said: Callable[[Tensor], Tensor]
+) -> Finding | None:
     """A picture that is cut by some rows and columns, where predict takes images as they are."""
     if picture.is_raw or not isinstance(picture.asked, Tensor):
         return None
@@ -231,7 +272,7 @@ def _other_size(setup: Setup, picture: Picture, standin: Callable[..., Tensor]) 
     answer = None
     with foreign_code() as failure:
         answer = array_of(ask(setup, cut, standin=standin).answer)
-    expected = standin(cut[None]).argmax(1)[0]
+    expected = said(standin(cut[None]))
     if failure or answer is None:
         return None
     is_sized = answer.squeeze().shape == expected.shape
@@ -263,7 +304,8 @@ def _numbers(setup: Setup, shown: list[Picture], outputs: Tensor) -> Finding:
         return not_applicable("the best outputs are not known: pass loss=")
     ratios, gaps = [], []
     for picture in shown[:3]:
-        best = _best_outputs(setup, picture, outputs)
+        batch = torch.utils.data.default_collate([_sample(picture)])
+        best = best_outputs(setup, batch, (1, *outputs.shape[1:]))
         target = _numbers_of(picture.target)
         answer = None if best is None else array_of(ask(setup, picture.asked, standin=_same(best)).answer)
         if target is None or answer is None or answer.numel() != target.numel():
@@ -285,25 +327,6 @@ def _numbers(setup: Setup, shown: list[Picture], outputs: Tensor) -> Finding:
 def _numbers_of(target: Any) -> Tensor | None:
     value = target_of(target)
     return value if value is not None and value.is_floating_point() else None
-
-
-def _best_outputs(setup: Setup, picture: Picture, outputs: Tensor) -> Tensor | None:
-    """Outputs for one sample that make the loss small, by descent on them alone; None where it stays."""
-    batch = torch.utils.data.default_collate([_sample(picture)])
-    values = torch.zeros(1, *outputs.shape[1:], requires_grad=True)
-    optimizer = torch.optim.LBFGS([values], max_iter=200, line_search_fn="strong_wolfe")
-    losses = []
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = setup.loss_of(values, batch)
-        loss.backward()
-        losses.append(float(loss.detach()))
-        return loss
-
-    optimizer.step(closure)
-    is_small = abs(losses[-1]) < 1e-3 * max(abs(losses[0]), 1e-9)
-    return values.detach() if is_small else None
 
 
 def _sample(picture: Picture) -> Any:
@@ -347,10 +370,12 @@ CHECKS = (
         "Names are exchanged, or maps and boxes are shifted, mirrored or of another size.",
         "Known outputs are put in the place of the network's: the highest at each class in turn; the brightness "
         "of each "
-        "pixel, also of a picture cut by some pixels; the outputs of smallest loss.",
+        "pixel, also of a picture cut by some pixels; the outputs of smallest loss, also for a picture of twice the "
+        "size. An answer that is a picture is compared with what the network takes away.",
         "A failure where the answer is another class, less than 95 % of the pixels agree, or numbers are "
         "another multiple "
-        "of the target than 1 or the picture's size.",
+        "of the target than 1 or the picture's size; where boxes in pixels stay as they are for the larger picture; "
+        "where the answer is noise, and the target the picture without it.",
         "Arithmetic.",
         look_answers,
     ),

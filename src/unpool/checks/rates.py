@@ -1,6 +1,7 @@
 """Whether the learning rate is within a decade of those that make the loss fall fastest."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -17,7 +18,9 @@ from unpool.checks.schedules import plan_of
 from unpool.checks.setup import Setup
 from unpool.tracing.foreign import foreign_code
 
-STEPS, LEAST, SHARE = 30, 12, 0.15  # of each rate at most and at least; of the time that is left
+STEPS, LEAST, SHARE = 30, 12, 0.5  # of each rate at most and at least; of the time that is left
+TRIALS, WARM_TRIALS = 4, 6  # that one look takes at most, and where the run warms up
+WARMED = 0.1  # of the highest rate: a run that begins below it warms up
 REPLACED = (
     0.15  # of a layer's size that one update may change: above it the weights of the start are lost in some steps
 )
@@ -65,7 +68,7 @@ def look_rate(setup: Setup) -> Finding:
         return not_applicable(f"there is time for {steps} steps at each rate, too few to compare them")
     if not math.isfinite(rehearsal.losses[0]):
         return not_applicable("the first loss is no number")
-    return _too_high(setup, steps) or _too_low(setup, steps)
+    return _too_high(setup, steps) or _too_high_once_warm(setup, steps) or _too_low(setup, steps)
 
 
 def _too_high(setup: Setup, steps: int) -> Finding | None:
@@ -91,10 +94,48 @@ def _too_high(setup: Setup, steps: int) -> Finding | None:
     )
 
 
+def _too_high_once_warm(setup: Setup, steps: int) -> Finding | None:
+    """A rate to which a warm-up leads, of which a part is better where both are warmed up in half of the steps."""
+    peak = _peak_of(setup)
+    if peak is None or not _warms_up(setup):
+        return None
+    first = setup.rehearsal.losses[0]
+    usual = trial(setup, 1.0, steps, peak, warm_up=steps // 2)
+    if usual.level() <= first:
+        return None
+    lower = (trial(setup, factor, steps, peak, warm_up=steps // 2) for factor in (0.1, 0.01))
+    best = next((one for one in lower if one.level() < first and one.is_below(usual)), None)
+    if best is None:
+        return None
+    return Finding(
+        "warn",
+        f"the learning rate of {peak:.3g}, to which the run warms up, may be too high: warmed up in {steps // 2} steps "
+        f"the loss is {usual.level():.3g} where it was {first:.3g}, and {best.level():.3g} at {best.factor:g} of it",
+        usual.level() / first,
+        "optim.rate_high",
+        f"compare a run at {best.factor * peak:.2g}; rates of SGD are ten to a hundred times those of Adam",
+    )
+
+
+def _warms_up(setup: Setup) -> bool:
+    """Whether the first rate is a small part of the highest one, so that first updates say nothing of later ones."""
+    peak = _peak_of(setup)
+    return peak is not None and max(setup.rehearsal.records[0].rates, default=0.0) <= WARMED * peak
+
+
+def _peak_of(setup: Setup) -> float | None:
+    """The highest rate of the run, as its schedule or the optimiser's groups know it; None where nothing says it."""
+    plan = plan_of(setup)
+    if plan is not None:
+        return plan.peak
+    groups = [] if setup.optimizer is None else setup.optimizer.param_groups
+    rates = [float(group["initial_lr"]) for group in groups if "initial_lr" in group]  # schedules note it there
+    return max(rates) if rates and max(rates) > max(float(group["lr"]) for group in groups) else None
+
+
 def _too_low(setup: Setup, steps: int) -> Finding:
     """A rate at which the run ends before it gets where a hundred times of it gets in the first steps."""
-    plan = plan_of(setup)
-    peak = None if plan is None else plan.peak
+    peak = _peak_of(setup)
     low, usual, ten = (trial(setup, factor, steps, peak) for factor in (0.1, 1.0, 10.0))
     rate = peak or max(setup.rehearsal.records[0].rates, default=0.0)
     moved = median(ratios(setup, len(setup.rehearsal.records)).values() or [0.0])
@@ -130,9 +171,12 @@ def _padded(losses: Sequence[float], steps: int) -> tuple[float, ...]:
     return (*losses[:steps], *[math.nan] * (steps - len(losses)))
 
 
-def trial(setup: Setup, factor: float, steps: int, peak: float | None = None) -> Trial:
-    """Takes the first steps of the run at a multiple of its rate, or of a peak, from the weights as they are."""
-    with setup.trying(training=True), _rates_times(factor, peak):
+def trial(setup: Setup, factor: float, steps: int, peak: float | None = None, *, warm_up: int = 0) -> Trial:
+    """Takes the first steps of the run at a multiple of its rate, or of a peak, from the weights as they are.
+
+    The multiple is reached after `warm_up` steps, in equal parts.
+    """
+    with setup.trying(training=True), _rates_times(factor, peak, warm_up):
         return Trial(factor, _padded(list(_losses(setup, steps)), steps))
 
 
@@ -140,7 +184,8 @@ def _steps(setup: Setup) -> int:
     """How many steps of each rate there is time for."""
     seconds = [record.seconds for record in setup.rehearsal.records]
     each = median(seconds) if seconds else math.inf
-    return min(STEPS, len(seconds), int(setup.budget.share_s(SHARE) / (4 * max(each, 1e-6))))
+    trials = WARM_TRIALS if _warms_up(setup) else TRIALS
+    return min(STEPS, len(seconds), int(setup.budget.share_s(SHARE) / (trials * max(each, 1e-6))))
 
 
 def _losses(setup: Setup, steps: int) -> Iterator[float]:
@@ -153,20 +198,23 @@ def _losses(setup: Setup, steps: int) -> Iterator[float]:
 
 
 @contextmanager
-def _rates_times(factor: float, peak: float | None) -> Iterator[None]:
+def _rates_times(factor: float, peak: float | None, warm_up: int = 0) -> Iterator[None]:
     """All optimisers step with a multiple of their rates, or of a peak in place of the fastest group's.
 
     The rates are put back after each step, so that schedules and the author's code see those that they set.
     """
     kept: dict[int, list[Any]] = {}
+    taken: Counter[int] = Counter()
 
     def before(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         rates = [group["lr"] for group in optimizer.param_groups]
         kept[id(optimizer)] = [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates]
         highest = max(map(float, rates))
-        scale = factor * (peak / highest if peak is not None and highest > 0 else 1.0)
+        taken[id(optimizer)] += 1
+        now = factor * min(1.0, taken[id(optimizer)] / max(warm_up, 1))
+        scale = now * (peak / highest if peak is not None and highest > 0 else 1.0)
         for group in optimizer.param_groups:
-            _set(group, float(group["lr"]) * scale if highest > 0 or peak is None else peak * factor)
+            _set(group, float(group["lr"]) * scale if highest > 0 or peak is None else peak * now)
 
     def after(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         for group, rate in zip(optimizer.param_groups, kept[id(optimizer)], strict=True):
@@ -203,10 +251,11 @@ def look_updates(setup: Setup) -> Finding:
     if not parts:
         return not_applicable("no weight of a layer changes in the first steps")
     ordered = sorted(parts.items(), key=lambda one: one[1])
-    (slowest, low), (fastest, high) = ordered[0], ordered[-1]
+    lost = [(name, part) for name, part in ordered if part < LOST and not _warms_up(setup)]
+    (slowest, low), (fastest, high) = (lost or ordered)[0], ordered[-1]
     about = f"a step changes layers by {low:.2g} ({slowest}) to {high:.2g} ({fastest}) of their size"
-    evidence = tuple(f"{name}: {part:.2g}" for name, part in ordered[:8])
-    if low < LOST:
+    if lost:
+        evidence = tuple(f"{name}: {part:.2g}" for name, part in lost[:8])
         cure = "raise the learning rate of these layers, or look why so small a gradient reaches them"
         return Finding("warn", f"{about}: less than float32 can add", low, "optim.rate_low", cure, evidence)
     return passed(about, high)
@@ -219,10 +268,12 @@ CHECKS = (
         {"optim.rate_low": "raise the learning rate of the layers that are named"},
         "Some layers stay as they were drawn, while others learn.",
         "For each weight of two or more axes, the median over steps of the norm of its update, in parts of its norm.",
-        "A warning below 2^-24. Updates that are too large are judged by the range test.",
+        f"A warning below 2^-24, unless the run begins below {100 * WARMED:.0f} % of its highest rate. Updates "
+        "that are too large are judged by the range test.",
         "Arithmetic: float32 has 24 bits. Measured on healthy runs: 0.003 to 0.06.",
         look_updates,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         "the learning rate is within a decade",
@@ -238,7 +289,9 @@ CHECKS = (
         "update changes "
         f"the median layer by more than {100 * REPLACED:.0f} %; as too low where 100 times is better than 10 "
         "times, and "
-        "10 times than once, and the whole run at this pace gains less than half of what 100 times gains at once.",
+        "10 times than once, and the whole run at this pace gains less than half of what 100 times gains at once. A "
+        f"warning where a run begins below {100 * WARMED:.0f} % of its highest rate, and after a warm-up in half of "
+        "these steps the loss is above the first one at that rate, and below it at a tenth or a hundredth.",
         "Smith 2017, arXiv:1506.01186, section 3.3 (the range test). Measured on healthy runs: the best rate of "
         "the first "
         "steps is 1 to 10 times that of the recipe, 100 times is worse, and updates are 0.4 to 4 % of a layer.",

@@ -31,8 +31,8 @@ ORDER = (
     *("norm.train_eval_gap", "network.checkerboard", "network.receptive_field"),
     *("optim.precision", "optim.schedule", "optim.always_clipped", "optim.decay_on_norms"),
     *("optim.rate_high", "optim.rate_low"),
-    *("metric.train_mode", "metric.wrong_axis", "metric.ignored_counted", "metric.averaged_batches"),
-    *("metric.not_perfect", "metric.rewards_constant", "metric.disagrees"),
+    *("metric.train_mode", "metric.wrong_axis", "metric.ignored_counted", "metric.disagrees"),
+    *("metric.averaged_batches", "metric.not_perfect", "metric.rewards_constant"),
     *("predict.mode", "predict.preprocessing", "predict.class_order", "predict.size", "predict.differs"),
     *("norm.bias_before", "data.split_shift", "data.label_noise", "data.imbalance", "optim.cannot_overfit"),
 )

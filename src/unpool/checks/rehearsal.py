@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -62,7 +62,7 @@ class Rehearsal(NamedTuple):
         is_theirs: the steps are the caller's own; else backward, optimiser and schedule as the plainest loop has them.
         failure: what a step raised, as text; empty where none did.
         by_mode: mean loss of the first batches with the weights after these steps, in training mode without dropout and
-            in evaluation mode, after running statistics have settled; None where there is no loss.
+            in evaluation mode, after running statistics have settled; None where there is no loss, or no time.
     """
 
     records: tuple[Record, ...]
@@ -99,7 +99,7 @@ def rehearse(setup: "Setup", steps: int = STEPS) -> Rehearsal:
             }
             if time.monotonic() > deadline:
                 break
-        by_mode = None if failure else _losses_by_mode(setup)
+        by_mode = None if failure else _losses_by_mode(setup, records)
         now = dict(setup.model.named_parameters())
         changed = tuple(name for name, value in first.items() if not torch.equal(value, now[name].detach()))
         counted = dict(setup.model.named_buffers())
@@ -120,12 +120,15 @@ def _mean_loss(setup: "Setup", batches: Sequence[Batch]) -> float:
     return fmean(float(setup.loss_of(setup.outputs(batch), batch)) for batch in batches)
 
 
-def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
+def _losses_by_mode(setup: "Setup", records: Sequence[Record]) -> tuple[float, float] | None:
     """Losses in both modes; running statistics settle on weights that no longer change."""
     if setup.loss is None or not any(isinstance(module, _BatchNorm) for module in setup.model.modules()):
         return None
+    forward_s = median(record.seconds for record in records) / 3  # backward takes twice as long
+    if (SETTLING + 2 * COMPARED) * forward_s > setup.budget.share_s(SHARE):
+        return None
     losses: list[float] = []
-    batches = setup.train.batches(SETTLING)
+    batches = setup.batches(SETTLING)
     with foreign_code(), torch.no_grad():
         setup.model.train()
         for module in setup.model.modules():
@@ -141,7 +144,7 @@ def _losses_by_mode(setup: "Setup") -> tuple[float, float] | None:
 
 def cycled(setup: "Setup", most: int) -> Iterator[Batch]:
     """The training batches in their order, again from the first one after the last."""
-    return cycle(setup.train.batches(most))
+    return cycle(setup.batches(most))
 
 
 def take_step(setup: "Setup", batch: Batch) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from unpool.checks.findings import SUBJECTS, Check, Finding
 from unpool.checks.reasons import ordered
-from unpool.pages.blocks import headline, note, table, warning
+from unpool.pages.blocks import headline, note, table
 from unpool.pages.images import Card, Picture, grid
 from unpool.pages.markup import Markup, element
 from unpool.pages.page import Section, build_page
@@ -69,12 +69,7 @@ class Report(NamedTuple):
 
     def to_text(self) -> str:
         """Returns what is wrong in words, the reason first: cause, evidence, cure."""
-        lines: list[str] = []
-        for number, one in enumerate(self.wrong):
-            mark = "WRONG" if one.verdict == "fail" and number == 0 else _MARKS[one.verdict]
-            lines += [f"{mark}: {one.about} [{one.cause}]", *(f"    {text}" for text in one.evidence[:5])]
-            lines += [f"    do: {one.cure}"] if one.cure else []
-        return "\n".join(lines)
+        return texts_of(self.wrong)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -94,7 +89,9 @@ class Report(NamedTuple):
         """Returns the HTML of a page that loads nothing from elsewhere."""
         wrong = [_shown(one) for one in self.wrong]
         failed = sum(one.verdict == "fail" for one in self.findings)
-        counted = f"{failed} of {len(self.results)}" if failed else "nothing is wrong"
+        warned = sum(one.verdict == "warn" for one in self.findings)
+        none = f"none, and {warned} {'warning' if warned == 1 else 'warnings'}" if warned else "nothing is wrong"
+        counted = f"{failed} of {len(self.results)}" if failed else none
         sections = [
             Section("Result", [headline("checks that fail", counted), *map(note, self.cut)]),
             Section("Wrong", wrong),
@@ -106,9 +103,19 @@ class Report(NamedTuple):
         return element("pre", None, self.to_text() or "nothing is wrong")
 
 
+def texts_of(wrong: Sequence[Finding]) -> str:
+    """Findings in words, a line for what was measured, lines for evidence, and one for the cure."""
+    lines: list[str] = []
+    for number, one in enumerate(wrong):
+        mark = "WRONG" if one.verdict == "fail" and number == 0 else _MARKS[one.verdict]
+        lines += [f"{mark}: {one.about} [{one.cause}]", *(f"    {text}" for text in one.evidence[:5])]
+        lines += [f"    do: {one.cure}"] if one.cure else []
+    return "\n".join(lines)
+
+
 def _shown(one: Finding) -> Markup:
     parts = [
-        warning(one.about) if one.verdict == "fail" else note(one.about),
+        element("p", None, element("b", None, "Wrong: " if one.verdict == "fail" else "Warning: "), one.about),
         element("ul", None, *(element("li", None, text) for text in one.evidence)) if one.evidence else "",
         element("p", None, element("b", None, "Do: "), one.cure) if one.cure else "",
         grid([Card(label, "", [Picture("", image)]) for label, image in one.pictures]) if one.pictures else "",
@@ -119,7 +126,11 @@ def _shown(one: Finding) -> Markup:
 
 def _of_subject(results: Sequence[Result], subject: str) -> list[Markup]:
     rows = [
-        [_MARKS[one.verdict], result.check.name, one.about]
+        [
+            _MARKS[one.verdict],
+            result.check.name,
+            " ".join((one.about, *(one.evidence[:3] if one.verdict == "pass" else ()))),
+        ]
         for result in results
         for one in result.findings
         if result.check.subject == subject

@@ -17,7 +17,7 @@ from unpool.checks.source import BATCH, Source, singles, split
 from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
 
-MOST = 96  # samples of validation that are scored
+MOST, LEAST, SHARE = 96, 8, 0.1  # samples of validation that are scored; of the time that is left, for their outputs
 
 
 @runtime_checkable
@@ -73,7 +73,8 @@ class Scorer:
         if setup.val is None:
             raise DataError("there are no validation data: pass val=")
         self.setup, self.val = setup, setup.val
-        self.samples = _samples(self.val)
+        most = int(setup.budget.share_s(SHARE) / setup.sample_s) if setup.sample_s else MOST
+        self.samples = _samples(self.val, min(MOST, max(LEAST, most)))
         loader = self.val.loader
         self.collate: Callable[[Any], Any] = default_collate if loader is None else loader.collate_fn
         self.batch = self.collate(self.samples)
@@ -169,15 +170,15 @@ def number_of(value: Any) -> float:
     return float(value)
 
 
-def _samples(val: Source) -> list[Any]:
+def _samples(val: Source, most: int) -> list[Any]:
     if val.dataset is not None:
-        return [val.dataset[i] for i in val.drawn(MOST)]
+        return [val.dataset[i] for i in val.drawn(most)]
     samples = []
     for batch in val.read():
         samples += list(singles(batch))
-        if len(samples) >= MOST:
+        if len(samples) >= most:
             break
-    return samples[:MOST]
+    return samples[:most]
 
 
 def _bounds(sizes: Sequence[int]) -> list[tuple[int, int]]:

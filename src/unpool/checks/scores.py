@@ -35,11 +35,13 @@ def routes(setup: Setup, scorer: Scorer) -> Iterator[Route]:
         yield Route("evaluate", scorer.by_evaluate)
 
 
-def scored(setup: Setup, judge: Callable[[Scorer, Ideal, Route], Finding | None]) -> Finding | list[Finding]:
+def scored(
+    setup: Setup, judge: Callable[[Scorer, Ideal, Route], Finding | None], scorer: Scorer | None = None
+) -> Finding | list[Finding]:
     """Judges each way to a score; the first that is wrong, else one finding that says what was measured."""
     if setup.val is None or (setup.metric is None and setup.evaluate is None):
         return not_applicable(NO_METRIC)
-    scorer = Scorer(setup)
+    scorer = scorer or Scorer(setup)
     if scorer.ideal is None:
         return not_applicable(UNKNOWN)
     made: list[Finding] = []
@@ -56,8 +58,42 @@ def scored(setup: Setup, judge: Callable[[Scorer, Ideal, Route], Finding | None]
 
 
 def look_perfect(setup: Setup) -> Finding | list[Finding]:
-    """Scores perfect, wrong and unsure answers."""
-    return scored(setup, lambda scorer, ideal, route: _perfect(setup, scorer, ideal, route))
+    """Scores perfect, wrong and unsure answers, and answers drawn at random."""
+    if setup.val is None or (setup.metric is None and setup.evaluate is None):
+        return not_applicable(NO_METRIC)
+    scorer = Scorer(setup)
+    for route in routes(setup, scorer):
+        with foreign_code():
+            still = _still(scorer, route)
+            if still is not None:
+                return still
+    return scored(setup, lambda scorer, ideal, route: _perfect(setup, scorer, ideal, route), scorer)
+
+
+def _still(scorer: Scorer, route: Route) -> Finding | None:
+    """Whether the score is the same for any outputs; random ones may all be wrong, so that 0 says nothing."""
+    target = target_of(scorer.targets)
+    if target is None or len(target.unique()) < 2:
+        return None
+    spread = 10 * max(1.0, float(target.float().std()), float(scorer.outputs.std()))
+    draws = [spread * torch.randn(scorer.outputs.shape, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    probes = [scorer.outputs, *draws, *(-draw for draw in draws)]
+    if scorer.ideal is not None:
+        probes += [scorer.ideal.right, scorer.ideal.wrong]
+    values = [route.score(probe) for probe in probes]
+    if not math.isfinite(values[0]) or any(value != values[0] for value in values) or values[0] in (0.0, *BEST):
+        return None
+    has_one = scorer.outputs.shape[1:2] == (1,)
+    return Finding(
+        "fail",
+        f"{route.name}: the score is {values[0]:.4g} for whatever the network answers: {len(probes)} sets of "
+        f"outputs of shape (N, {', '.join(map(str, scorer.outputs.shape[1:]))}), drawn at random, and negated",
+        values[0],
+        "metric.wrong_axis" if has_one else "metric.not_perfect",
+        "compare a single output with a threshold: argmax over one output is always 0"
+        if has_one
+        else "follow the outputs through the evaluation: something that does not depend on them is scored",
+    )
 
 
 def _perfect(setup: Setup, scorer: Scorer, ideal: Ideal, route: Route) -> Finding:
@@ -283,10 +319,11 @@ CHECKS = (
         "The score stays below what the pictures show, whatever is changed.",
         "Outputs made from the targets of validation are scored: all right, all wrong, right by a little; and "
         "random ones "
-        "with a constant added to all classes of a position.",
+        "with a constant added to all classes of a position, and negated.",
         f"A failure where right answers of classes do not score 1 or 100 (0 of an error) to {100 * NEAR:.1f} %, "
         "where the "
-        "size of a right answer matters to a threshold, or where the constant changes the score.",
+        "size of a right answer matters to a threshold, where the constant changes the score, or where all outputs "
+        "have one score between the worst and the best.",
         "Arithmetic: argmax and softmax over classes do not change by a constant.",
         look_perfect,
     ),

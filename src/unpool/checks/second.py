@@ -106,9 +106,10 @@ def _of_values(target: Tensor) -> Iterator[Second]:
     yield Second("the mean squared error", lambda outputs: float(errors(outputs).square().mean()))
     yield Second("the mean absolute error", lambda outputs: float(errors(outputs).abs().mean()))
     yield Second("the root of the mean squared error", lambda outputs: float(errors(outputs).square().mean().sqrt()))
-    for most in (1.0, 2.0, 255.0):
-        ratio = _ratio(errors, most)
-        name = f"the mean over samples of the peak signal-to-noise ratio for values up to {most:.0f}"
+    for most, is_pooled in ((most, is_pooled) for is_pooled in (False, True) for most in (1.0, 2.0, 255.0)):
+        ratio = _ratio(errors, most, is_pooled=is_pooled)
+        mean = "ratio of the mean squared error over all samples" if is_pooled else "mean over samples of the ratio"
+        name = f"the {mean}, in dB, of the peak {most:.0f} to the noise"
         is_wrong = peak < 128 if most == 255 else peak > 128
         shift = 20 * torch.log10(torch.tensor(most / (255.0 if peak > 128 else 1.0))).item()
         yield Second(
@@ -119,10 +120,11 @@ def _of_values(target: Tensor) -> Iterator[Second]:
         )
 
 
-def _ratio(errors: Callable[[Tensor], Tensor], most: float) -> Callable[[Tensor], float]:
-    """Mean over samples of the ratio in dB between the largest value and the error."""
+def _ratio(errors: Callable[[Tensor], Tensor], most: float, *, is_pooled: bool) -> Callable[[Tensor], float]:
+    """Mean over samples of the ratio in dB between the largest value and the error, or that of the mean error."""
 
     def ratio(outputs: Tensor) -> float:
-        return float((10 * torch.log10(most**2 / errors(outputs).square().mean(1))).mean())
+        squares = errors(outputs).square().mean(1)
+        return float((10 * torch.log10(most**2 / (squares.mean() if is_pooled else squares))).mean())
 
     return ratio

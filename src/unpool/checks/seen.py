@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unpool.checks.setup import Form, Setup
 
 LUMA = (0.299, 0.587, 0.114)
-SMALL = 32  # side of the small copies
+SMALL, TONES = 32, 64  # side of the small copies; tones that are told apart
 KEPT = 128  # pictures that are kept as they were read; of the others only the small copy
 MOST, SHARE = 800, 0.06  # samples of a split, and of the time that is left
 FORM_KEYS: Mapping["Form", Sequence[str]] = {
@@ -45,6 +45,7 @@ class Seen:
         indices: of the samples in the data set; empty where it has none.
         images: (C, H, W) float32 of the first `KEPT` samples.
         small: (N, C, 32, 32) of all of them; empty where the inputs are no pictures of one kind.
+        tones: bits that the tones of each of them hold, see `bits_of_tones`.
         targets: of all of them, as tensors; None where a target is of a form that is not known.
         is_whole: whether that is all of the split.
     """
@@ -53,6 +54,7 @@ class Seen:
     indices: list[int] = field(default_factory=list)
     images: list[Tensor] = field(default_factory=list)
     small: Tensor = field(default_factory=lambda: torch.zeros(0, 1, SMALL, SMALL))
+    tones: list[float] = field(default_factory=list)
     targets: list[Tensor] | None = None
     is_whole: bool = False
 
@@ -88,18 +90,14 @@ class Seen:
             return True
         return all(same(*read_twice(dataset, i)) for i in chosen)
 
-    def shown(self, position: int) -> Tensor:
-        """(3, H, W) uint8 of a sample, stretched to the whole range."""
-        image = self.images[position] if position < len(self.images) else self.small[position]
-        image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
-        low, high = image.min(), image.max()
-        return ((image - low) / (high - low).clamp_min(1e-6) * 255).round().byte()
+    @cached_property
+    def _names(self) -> list[str] | None:
+        return self.source.files() or self.source.names()
 
     def where(self, position: int) -> str:
-        """The file of a sample, else its number."""
-        files = self.source.files()
-        if files is not None and self.indices:
-            return files[self.indices[position]]
+        """The file of a sample, else its name, else its number."""
+        if self._names is not None and self.indices:
+            return self._names[self.indices[position]]
         return f"{self.source.name}, sample {self.indices[position] if self.indices else position}"
 
 
@@ -113,6 +111,7 @@ def see(setup: "Setup", source: Source, *, most: int = MOST, seconds: float | No
         seconds: that reading may take; by default a share of what is left.
     """
     seen = Seen(source)
+    form = setup.target_form  # of a large network a matter of seconds, which are not those of reading
     deadline = time.monotonic() + (setup.budget.share_s(SHARE) if seconds is None else seconds)
     small = seen.small  # made as large as can be needed, and written row by row: a copy of it would double the memory
     targets: list[Tensor | None] = []
@@ -129,7 +128,8 @@ def see(setup: "Setup", source: Source, *, most: int = MOST, seconds: float | No
             if not targets:
                 small = torch.zeros(most if order is None else len(order), len(image), SMALL, SMALL)
             small[len(targets)] = shrunk(image)
-            targets.append(target_of(target, setup.target_form))
+            seen.tones.append(bits_of_tones(image))
+            targets.append(target_of(target, form))
             seen.indices += [] if index is None else [index]
             if time.monotonic() > deadline or len(targets) == most:
                 break
@@ -137,7 +137,7 @@ def see(setup: "Setup", source: Source, *, most: int = MOST, seconds: float | No
         return seen
     seen.small = small[: len(targets)]
     known = [one for one in targets if one is not None]
-    if setup.target_form == "tokens" and all(one.dim() == 1 for one in known):
+    if form == "tokens" and all(one.dim() == 1 for one in known):
         known = list(pad_sequence(known, batch_first=True))
     seen.targets = known if len(known) == len(targets) else None
     seen.is_whole = source.dataset is not None and len(seen.indices) == len(source)
@@ -180,8 +180,27 @@ def shrunk(image: Tensor) -> Tensor:
     return F.interpolate(image[None], (SMALL, SMALL), mode="bilinear", align_corners=False)[0]
 
 
+def bits_of_tones(image: Tensor) -> float:
+    """Entropy in bits of 64 tones between the darkest and the brightest of a picture (C, H, W); 0 of an empty one.
+
+    Example:
+        >>> bits_of_tones(torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]))
+        1.0
+    """
+    step = max(1, max(image.shape[-2:]) // 128)
+    grey = image.mean(0)[::step, ::step]
+    low, high = grey.min(), grey.max()
+    shares = torch.histc((grey - low) / (high - low).clamp_min(1e-6), TONES, 0, 1) / grey.numel()
+    shares = shares[shares > 0]
+    return abs(float((shares * shares.log2()).sum()))
+
+
 def target_of(target: Any, form: "Form") -> Tensor | None:
     """The target of one sample as a tensor; None where there is no single one."""
+    if isinstance(target, Mapping) and form == "points" and {"keypoints", "visible"} <= set(target):
+        points, visible = (torch.as_tensor(target[key]).detach().cpu() for key in ("keypoints", "visible"))
+        if points.shape[-1] == 2 and visible.shape == points.shape[:-1]:
+            return torch.cat([points, visible[..., None].to(points)], -1)
     if isinstance(target, Mapping):
         key = next((one for one in FORM_KEYS.get(form, ()) if one in target), None)
         target = None if key is None else target[key]

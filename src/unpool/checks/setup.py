@@ -17,11 +17,22 @@ from unpool.checks.passes import Pass, run_once
 from unpool.checks.rehearsal import Rehearsal, as_scalar, rehearse
 from unpool.checks.restoring import unchanged
 from unpool.checks.seen import Seen, see
-from unpool.checks.source import TARGET_KEYS, Batch, Source, split
+from unpool.checks.source import TARGET_KEYS, Batch, Source, count, picked, split
 from unpool.checks.structure import Paths, paths_of
+from unpool.checks.vectors import are_vectors
 from unpool.errors import RecipeError
 
 Form = Literal["class", "flags", "class map", "picture", "points", "things", "vector", "tokens", "numbers", "unknown"]
+FEW = 4  # samples, of whose answer the shape is looked at, and to which a batch is cut at most
+LEAST_STEPS, STEP_PASSES, STEPS_SHARE = 12, 3, 0.25  # steps for which there is to be time, of three passes each
+CUT: tuple[Form, ...] = (
+    "class",
+    "flags",
+    "class map",
+    "picture",
+    "points",
+    "numbers",
+)  # in pairs, all of a batch count
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,6 +47,7 @@ class Setup:
         form: of the targets; `form_of` tells it from the first batch where it is not given.
         facts: what only a recipe knows, such as mean and deviation that the weights expect; by name.
         seed: of everything that is drawn.
+        sample_s: seconds that the network takes for one sample, where that is known.
     """
 
     model: nn.Module
@@ -56,6 +68,7 @@ class Setup:
     form: Form | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    sample_s: float = 0.0
 
     @cached_property
     def device(self) -> torch.device:
@@ -100,6 +113,19 @@ class Setup:
     def target_form(self) -> Form:
         """What a target is: a class, a map of classes, a picture, points, things with boxes, and so on."""
         return self.form or form_of(self)
+
+    def batches(self, most: int) -> list[Batch]:
+        """The first training batches that the network is to run on: of a large one some samples of each."""
+        whole = self.train.batches(most)
+        few = self.few
+        return whole if few is None else [picked(batch, slice(0, few)) for batch in whole]
+
+    @property
+    def few(self) -> int | None:
+        """To how many samples batches are cut, so that there is time for some steps; None where they are left whole."""
+        allowed = self.budget.minutes * 60 * STEPS_SHARE / (LEAST_STEPS * STEP_PASSES * max(self.sample_s, 1e-9))
+        is_cut = allowed < count(self.train.batches(1)[0]) and self.target_form in CUT
+        return max(FEW, int(allowed)) if is_cut else None
 
     @contextmanager
     def trying(self, *, training: bool | None = None) -> Iterator[None]:
@@ -150,8 +176,9 @@ def form_of(setup: Setup) -> Form:
     if not isinstance(targets, Tensor):
         return "things" if isinstance(targets, list | tuple) else "unknown"
     with setup.trying(training=False), torch.no_grad():
-        output = setup.outputs(batch)
-    return _form_by_shape(inputs, targets, output)
+        output = setup.outputs(picked(batch, slice(0, FEW)))
+    form = _form_by_shape(inputs, targets, output)
+    return "vector" if form == "class" and are_vectors(setup, batch, output) else form
 
 
 def _form_by_key(batch: Mapping[str, Any]) -> Any:

@@ -75,9 +75,16 @@ class Fit(NamedTuple):
     def says(self, targets: Tensor, features: Tensor) -> Tensor:
         """What the fit to all samples says of others, (K, M)."""
         mean = targets.double().mean(0)
+        return self._seen(features) @ (self.left.T @ (targets.double() - mean)) + mean
+
+    def weights(self, features: Tensor) -> Tensor:
+        """(K, N): how much the target of each sample counts in what the fit says of others, beside their mean."""
+        return self._seen(features) @ self.left.T
+
+    def _seen(self, features: Tensor) -> Tensor:
+        """(K, R): the parts of others along the fit's directions, each as far as the penalty leaves it."""
         scale = self.variances.sqrt() / (self.variances + self.penalty)
-        weights = self.right @ (scale[:, None] * (self.left.T @ (targets.double() - mean)))
-        return ((features.double() - self.mean) / self.deviation) @ weights + mean
+        return ((features.double() - self.mean) / self.deviation) @ self.right * scale
 
     def explained(self, targets: Tensor) -> float:
         """The part of the targets' variance that is explained from outside; at most 1, below 0 where nothing is."""

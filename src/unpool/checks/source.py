@@ -1,7 +1,11 @@
 """The batches and samples of one split, from a loader, a list of batches, or a data set of single samples."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from itertools import islice
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ from unpool.errors import DataError
 from unpool.tracing.foreign import foreign_code
 
 BATCH = 16  # samples, where a data set comes without a loader
+LISTED = 20  # names that are looked up on the disk, to tell files from other names
 IMAGE_KEYS = ("image", "images", "pixel_values", "input", "inputs", "x", "img", "data")
 TARGET_KEYS = ("label", "target", "targets", "mask", "clean", "y")  # of a batch that is a dict: a tensor to learn from
 
@@ -28,6 +33,7 @@ class Source:
         name: "train" or "val", for messages.
         seed: of the samples that are drawn.
         dataset: of the same samples one by one, where `data` does not have it itself.
+        asked: what predict is asked about instead of a sample's file or image, by its number.
 
     Raises:
         DataError: it can be run only once, or gives nothing.
@@ -38,7 +44,15 @@ class Source:
         (1, [0, 1])
     """
 
-    def __init__(self, data: Any, *, name: str, seed: int = 0, dataset: Any = None) -> None:
+    def __init__(
+        self,
+        data: Any,
+        *,
+        name: str,
+        seed: int = 0,
+        dataset: Any = None,
+        asked: Callable[[int], Any] | None = None,
+    ) -> None:
         if isinstance(data, Iterator):
             raise DataError(
                 f"{name} is a {type(data).__name__} that can be run only once, and a check reads it several times: "
@@ -48,6 +62,7 @@ class Source:
         self.name = name
         self.seed = seed
         self.dataset = _dataset_of(data) if dataset is None else dataset
+        self.asked = asked
         self._batches: list[Batch] = []
         self._is_whole = False
 
@@ -88,7 +103,9 @@ class Source:
     def read(self) -> Iterator[Batch]:
         """All batches, read anew in the order of the source."""
         if self.is_loader:
-            yield from self.data
+            with _few_workers(self.loader):
+                batches = iter(self.data)
+            yield from batches
             return
         order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(self.seed)).tolist()
         for start in range(0, len(order), BATCH):
@@ -116,11 +133,33 @@ class Source:
         return sorted(np.random.default_rng(self.seed).choice(size, most, replace=False).tolist())
 
     def files(self) -> list[str] | None:
-        """Paths by sample, where the data set lists them as torchvision's folders do; else None."""
+        """Paths by sample, where the data set lists files as torchvision's folders do; else None."""
         listed = vars(self.dataset).get("samples") if self.dataset is not None else None
         if not isinstance(listed, Sequence) or not listed or not isinstance(listed[0], tuple):
             return None
-        return [str(path) for path, *_ in listed]
+        paths = [path for path, *_ in listed if isinstance(path, str | PathLike)]
+        if len(paths) < len(listed) or not any(Path(path).is_file() for path in paths[:LISTED]):
+            return None  # pictures in memory, or names that the data set brings to paths itself
+        return [str(path) for path in paths]
+
+    def names(self) -> list[str] | None:
+        """Names by sample, where the data set lists them in `names`; else None."""
+        listed = vars(self.dataset).get("names") if self.dataset is not None else None
+        is_one_each = isinstance(listed, Sequence) and not isinstance(listed, str) and len(listed) == len(self)
+        return list(map(str, listed)) if is_one_each and listed is not None else None
+
+
+@contextmanager
+def _few_workers(loader: DataLoader | None) -> Iterator[None]:
+    """No more workers than processors where a loader is opened: each start of 64 costs seconds, and starts are many."""
+    if loader is None or loader.persistent_workers or loader.num_workers <= (most := os.cpu_count() or 1):
+        yield
+        return
+    usual, loader.num_workers = loader.num_workers, most
+    try:
+        yield
+    finally:
+        loader.num_workers = usual
 
 
 def split(batch: Batch) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from unpool.checks.source import Batch
 NEEDS_STEP = "the training step is not known: pass step=, a function that takes a batch and returns the loss"
 LEAST_STEPS = 8  # of an optimiser, to speak of all steps
 STALE = 0.5  # zeroed gradients leave 0, others 1
-SHORTENED_FAIL, SHORTENED_WARN = 10.0, 3.0
+SHORTENED_FAIL, SHORTENED_WARN = 30.0, 10.0  # at the start gradients are longest
 LEAST_SCALE = 2.0**7  # of a gradient scaler, which starts at 2^16
 
 
@@ -143,8 +143,8 @@ def _share(one: torch.optim.Optimizer, other: torch.optim.Optimizer) -> bool:
 
 def look_clipped(setup: Setup) -> Finding:
     """Compares the gradients that the optimiser reads with those that backward gave."""
-    if setup.step is None:
-        return not_applicable(NEEDS_STEP)
+    if setup.step is None and setup.facts.get("clip_norm") is None:
+        return not_applicable("nothing is clipped" if "clip_norm" in setup.facts else NEEDS_STEP)
     steps = [one for one in _with_gradient(setup.rehearsal.records) if one.grad_norm > 0]
     if len(steps) < LEAST_STEPS:
         return not_applicable(_too_few(setup, len(steps)))
@@ -184,7 +184,7 @@ def _scale(setup: Setup, first: Applied) -> float:
     if setup.loss is None or first.raw_norm / first.grad_norm < LEAST_SCALE:
         return 1.0
     with setup.trying(training=True):
-        alone = _gradient(setup, setup.train.batches(1)[0], weights)
+        alone = _gradient(setup, setup.batches(1)[0], weights)
     ratio = first.raw_norm / max(_dot(alone, alone) ** 0.5, 1e-30)
     return 2.0 ** round(math.log2(ratio)) if ratio >= LEAST_SCALE else 1.0
 
@@ -339,6 +339,7 @@ CHECKS = (
         "average norm.",
         look_clipped,
         is_quick=True,
+        is_watched=True,
     ),
     Check(
         "accumulated gradients are divided",

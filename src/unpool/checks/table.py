@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are made and shown."""
+"""All checks, in the order in which they are made and shown: what needs no network comes first, also in little time."""
 
 from unpool.checks import (
     activations,
@@ -8,6 +8,7 @@ from unpool.checks import (
     box_values,
     counting,
     decay,
+    detector_inputs,
     files_whole,
     first_batch,
     label_values,
@@ -22,6 +23,7 @@ from unpool.checks import (
     mask_values,
     membership,
     norm_statistics,
+    paired_pictures,
     pictures_alike,
     pixel_values,
     precision,
@@ -32,24 +34,28 @@ from unpool.checks import (
     scores,
     stepping,
     symmetry,
+    turned_classes,
     wiring,
     wrong_labels,
 )
 from unpool.checks.findings import Check
 
 CHECKS: tuple[Check, ...] = (
-    *first_batch.CHECKS,
     *files_whole.CHECKS,
-    *label_values.CHECKS,
     *mask_values.CHECKS,
     *box_values.CHECKS,
     *pixel_values.CHECKS,
+    *detector_inputs.CHECKS,
     *pictures_alike.CHECKS,
     *alignment.CHECKS,
     *learnable.CHECKS,
+    *label_values.CHECKS,
+    *first_batch.CHECKS,
     *wrong_labels.CHECKS,
     *augmented_targets.CHECKS,
     *augmented_pictures.CHECKS,
+    *turned_classes.CHECKS,
+    *paired_pictures.CHECKS,
     *activations.CHECKS,
     *symmetry.CHECKS,
     *reading.CHECKS,

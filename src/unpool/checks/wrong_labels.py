@@ -6,6 +6,7 @@ from torch import Tensor
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.label_scores import DEEP, FEW, LEAST, LEAST_NETWORK, MANY, QUICK, LabelScores
+from unpool.checks.showing import of_samples
 from unpool.checks.suspects import Suspects, suspects_of
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 NOISE_LEAST, NOISE_SURE, GOOD = 0.01, 3.0, 0.6  # of the labels; standard errors; accuracy that makes it a judge
 COSTS = 0.5  # of each firm contradiction at least, an answer that counts as right
-SHOWN = 12
 
 NOISE = "Look at the samples that are named, the surest first, and correct or leave out those that are wrong."
 
@@ -42,12 +42,13 @@ def look_noise(setup: "Setup") -> Finding:
     if val_right - right < COSTS * gap:
         return passed(f"{about}; in training {right:.0%} are, as many as where no label is wrong.", gap)
     listed = suspects.listed.tolist()
+    named = tuple(_named(setup, judged, i) for i in listed)
+    pictures = (picture for _, picture in of_samples(judged.seen, listed))
     return Finding(
         "warn", f"{about}: some {suspects.wrong:.1%} of the labels seem to be wrong. Of the {len(listed):,} that are "
         f"listed about {suspects.precision:.0%} should be wrong, and the list should hold {suspects.recall:.0%} of "
         "the wrong ones among those searched.", gap, "data.label_noise", NOISE,
-        tuple(_named(setup, judged, i) for i in listed),
-        tuple((_named(setup, judged, i), judged.seen.shown(i)) for i in listed[:SHOWN]),
+        named, tuple(zip(named, pictures, strict=False)),
     )  # fmt: skip
 
 

@@ -38,6 +38,9 @@ def parser() -> Parser:
         help="the run directory; by default runs/RECIPE-N",
     )
     verb.add_argument("--resume", type=Path, metavar="RUN", help="resume this run")
+    verb.add_argument(
+        "--no-check", action="store_true", help="train also where a quick check before the first step fails"
+    )
     verb.add_argument("--verbose", action="store_true", help="show more: every parameter, how long each setting took")
     return verb
 
@@ -51,7 +54,9 @@ def run(values: Namespace) -> int:
             if processes := more_processes(recipe, overrides):
                 return start_processes(processes)
         prepare(from_shell=values.from_shell)
-        return _start(recipe, overrides, values.run, verbose=values.verbose)
+        return _start(recipe, overrides, values)
+    if values.no_check:
+        raise RecipeError("--no-check is of a new run; a run that is resumed has passed, or was begun with it")
     if values.run is not None:
         raise RecipeError("--resume writes to the directory of the run; leave --run out")
     overrides = _only_overrides(values.items)
@@ -64,12 +69,24 @@ def run(values: Namespace) -> int:
     return _resume(values.resume, overrides, verbose=values.verbose)
 
 
-def _start(recipe: str, overrides: Sequence[str], run: Path | None, *, verbose: bool) -> int:
+def _start(recipe: str, overrides: Sequence[str], values: Namespace) -> int:
     from unpool.run import train
 
     started: list[Path] = []
-    with _resumable(started), library_output_to_stderr(), log_to_stderr(verbose=verbose), ReadingBar() as progress:
-        metrics = train(recipe, overrides, run=run, progress=progress, on_start=started.append)
+    with (
+        _resumable(started),
+        library_output_to_stderr(),
+        log_to_stderr(verbose=values.verbose),
+        ReadingBar() as progress,
+    ):
+        metrics = train(
+            recipe,
+            overrides,
+            check=not values.no_check,
+            run=values.run,
+            progress=progress,
+            on_start=started.append,
+        )
     return _finish(metrics)
 
 

@@ -81,10 +81,12 @@ class Contents:
     """The files of a set: those that its samples share, then those of sample after sample, each once.
 
     Attributes:
+        root: the folder that all of them lie below.
         paths: below the root, with "/" between parts.
     """
 
     def __init__(self, root: Path, shared: Sequence[Content]) -> None:
+        self.root = root
         self._root = f"{root}{os.sep}"
         self.paths: list[str] = []
         self._numbers: dict[str, int] = {}

@@ -1,0 +1,172 @@
+"""The quick checks of a run: before its first step, and at the ends of epochs on the weights that it has by then."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unpool import machine
+from unpool.assemble.data import Data
+from unpool.checks.budget import Budget
+from unpool.checks.findings import Finding
+from unpool.checks.looking import look
+from unpool.checks.report import texts_of
+from unpool.checks.setup import Setup
+from unpool.checks.table import CHECKS
+from unpool.custom_parts import CustomParts
+from unpool.data.loader import Loader
+from unpool.data.plain import is_iterated
+from unpool.data.seeding import shared_restored
+from unpool.errors import EnvironmentFault, RecipeError
+from unpool.plain_objects import setup_of_job
+from unpool.recipe import Recipe
+from unpool.training import processes
+from unpool.training.callbacks import Callback
+from unpool.training.files import replace_file
+from unpool.training.job import Job
+from unpool.training.preflight import unchanged
+
+LONGEST_S = 15.0  # before the first step
+LEAST_STEPS = 20  # of a run; a shorter one tries whether it starts at all
+SHARE = 0.02  # of the time trained that looking on may take
+WATCHED = tuple(check for check in CHECKS if check.is_watched)
+_log = logging.getLogger(__name__)
+
+
+class Run:
+    """One training run as checks see it.
+
+    Args:
+        recipe, data, job: of the run, settled.
+        loader: of its training batches.
+        custom: parts of the caller's.
+    """
+
+    def __init__(self, recipe: Recipe, data: Data, job: Job, *, loader: Loader, custom: CustomParts) -> None:
+        self.recipe = recipe
+        self.data = data
+        self.job = job
+        self.loader = loader
+        self.custom = custom
+
+    @property
+    def can_be_checked(self) -> bool:
+        """Whether batches can be read again, by one process, in a run that is long enough to tell."""
+        is_read_once = is_iterated(self.custom.train) or is_iterated(self.custom.val)
+        is_ordered = self.custom.order is None  # a caller's sampler may count how often it is asked
+        is_alone = processes.world_size() == 1
+        return is_alone and is_ordered and not is_read_once and self.job.total_steps >= LEAST_STEPS
+
+    @contextmanager
+    def setup(self, seconds: float) -> Iterator[Setup]:
+        """The objects of the run as they are now; afterwards they are as before, bit for bit."""
+        optimizer = self.job.optimizer
+        groups, has_step = [dict(group) for group in optimizer.param_groups], "step" in vars(optimizer)
+        with shared_restored(), unchanged(self.job):
+            try:
+                yield setup_of_job(self.recipe, self.data, self.job, loader=self.loader, budget=Budget(seconds / 60))
+            finally:
+                for group, kept in zip(optimizer.param_groups, groups, strict=True):
+                    group.clear()
+                    group.update(kept)
+                if not has_step:  # torch's schedules wrap it
+                    vars(optimizer).pop("step", None)
+
+
+def guarded(run: Run, *, check: bool, is_new: bool) -> list[Callback]:
+    """Checks a new run, and returns who looks on while it trains; nothing and nobody where `check` is False."""
+    if check and is_new:
+        check_first(run)
+    return [Watcher(run)] if check else []
+
+
+def check_first(run: Run) -> None:
+    """Makes the quick checks; a pass is remembered by recipe and data, so that the same run starts at once again.
+
+    Raises:
+        RecipeError: a check failed; the message has cause, evidence and cure.
+    """
+    if LONGEST_S == 0 or not run.can_be_checked:
+        return
+    file = None if run.custom.names else _remembered(run)
+    if file is not None and file.exists():
+        _log.debug("the quick checks of this recipe on these data passed before")
+        return
+    with run.setup(LONGEST_S) as setup:
+        report = look(setup, "run", only_quick=True)
+    for one in report.wrong:
+        if one.verdict == "warn":
+            _log.warning(_line(one))
+    failed = [one for one in report.wrong if one.verdict == "fail"]
+    if failed:
+        raise RecipeError(
+            f"checks before the first step found what is wrong with this run\n{texts_of(failed)}\nMend it, or train "
+            "all the same by --no-check (from Python check=False)"
+        ).of(failed[0].cause)
+    made = sum(any(one.verdict == "pass" for one in result.findings) for result in report.results)
+    _log.info("%d quick checks in %.0f s found nothing wrong; `unpool check` makes all", made, report.seconds)
+    if file is not None:
+        _remember(file)
+
+
+def _line(one: Finding) -> str:
+    return f"{one.about} (do: {one.cure})" if one.cure else one.about
+
+
+def _remembered(run: Run) -> Path | None:
+    """The file that exists where this recipe passed on these data, with these versions."""
+    folder = machine.cache_folder("checks")
+    known = [
+        machine.versions(),
+        run.recipe.model_dump(mode="json"),
+        [run.data.train.record(), run.data.val.record()],
+    ]
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+    return None if folder is None else folder / key
+
+
+def _remember(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, b"")
+    except (OSError, EnvironmentFault):
+        return  # costs the checks once more, nothing else
+
+
+class Watcher(Callback):
+    """Looks at the ends of epochs for the same signs in the weights as they are then, and warns of each once.
+
+    It looks once a look takes no more than `SHARE` of the time trained since the one before, so that a run is as long
+    as without it; everything is put back, so that the run is the same.
+
+    Args:
+        run: that trains.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.warned: set[str] = set()
+        self._began = time.monotonic()
+        self._look_s = 1.0  # of the look before; at first a guess
+
+    def start(self, job: Job) -> None:
+        self._began = time.monotonic()
+
+    def after_epoch(self, job: Job) -> None:
+        if not self.run.can_be_checked or SHARE * (time.monotonic() - self._began) < self._look_s:
+            return
+        start = time.monotonic()
+        for one in self.look():
+            _log.warning("after epoch %d: %s", job.counters.epoch + 1, _line(one))
+        self._began, self._look_s = time.monotonic(), time.monotonic() - start
+
+    def look(self) -> list[Finding]:
+        """What is wrong by now and was not said before."""
+        with self.run.setup(LONGEST_S) as setup:
+            report = look(setup, "run", checks=WATCHED)
+        fresh = [one for one in report.wrong if one.cause not in self.warned]
+        self.warned |= {one.cause for one in fresh}
+        return fresh

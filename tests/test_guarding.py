@@ -1,0 +1,126 @@
+"""Quick checks before training stop what is wrong, change no bit of a right run, and look on while it trains."""
+
+import logging
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from unpool import guarding, resume, train
+from unpool.errors import RecipeError
+
+SMALL = {
+    **{"data.count": 16, "data.workers": 0, "data.size": [32, 32], "model.width": 4, "train.batch": 4},
+    **{"train.epochs": 5, "train.precision": "float32", "train.memory_format": "contiguous"},
+}
+CLIPPED = SMALL | {"train.clip_norm": 1e-4}
+
+
+@pytest.fixture(autouse=True)
+def _checked(monkeypatch, tmp_path):
+    monkeypatch.setattr(guarding, "LONGEST_S", 60.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def looks(monkeypatch):
+    """Titles of the reports that are made."""
+    made, look = [], guarding.look
+    monkeypatch.setattr(guarding, "look", lambda *args, **kwargs: made.append(kwargs) or look(*args, **kwargs))
+    return made
+
+
+def test_run_that_is_wrong_is_stopped_before_its_first_step(tmp_path):
+    with pytest.raises(RecipeError, match="was clipped, to a norm of") as raised:
+        train("scenes_unet", CLIPPED, run=tmp_path / "run")
+    assert raised.value.cause == "optim.always_clipped"
+    assert "--no-check" in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_that_is_wrong_trains_where_nobody_is_to_check(tmp_path, monkeypatch):
+    made = looks(monkeypatch)
+    train("scenes_unet", CLIPPED, check=False, run=tmp_path / "run")
+    assert made == []
+
+
+def test_pass_is_remembered_by_recipe_and_data(tmp_path, monkeypatch):
+    made = looks(monkeypatch)
+    train("scenes_unet", SMALL, run=tmp_path / "a")
+    train("scenes_unet", SMALL, run=tmp_path / "b")
+    assert len(made) == 1
+    train("scenes_unet", SMALL | {"train.lr": 0.003}, run=tmp_path / "c")
+    train("scenes_unet", SMALL | {"data.count": 20}, run=tmp_path / "d")
+    assert len(made) == 3
+
+
+def test_checks_change_no_bit_of_the_run(tmp_path, monkeypatch):
+    settings = SMALL | {"train.epochs": 6, "train.optimizer": "sgd", "train.lr": 0.01}
+    train("scenes_unet", settings, check=False, run=tmp_path / "without")
+    monkeypatch.setattr(guarding, "SHARE", 1e9)
+    made = looks(monkeypatch)
+    train("scenes_unet", settings, run=tmp_path / "with")
+    assert len(made) == 1 + 6
+    for name in ("model.safetensors", "best.safetensors"):
+        without, checked = (load_file(tmp_path / run / name) for run in ("without", "with"))
+        assert all(torch.equal(without[key], checked[key]) for key in without)
+    (a,), (b,) = ([*(tmp_path / run / "last").glob("*/*.safetensors")] for run in ("without", "with"))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_watcher_warns_of_each_sign_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(guarding, "SHARE", 1e9)
+    monkeypatch.setattr(guarding, "check_first", lambda run: None)
+    with caplog.at_level(logging.WARNING, logger="unpool"):
+        train("scenes_unet", CLIPPED, run=tmp_path / "run")
+    assert sum("was clipped" in text for text in caplog.messages) == 1
+    assert next(text for text in caplog.messages if "was clipped" in text).startswith("after epoch 1: ")
+
+
+def test_watcher_looks_once_it_costs_little(tmp_path, monkeypatch):
+    made = looks(monkeypatch)
+    train("scenes_unet", SMALL, run=tmp_path / "run")
+    assert len(made) == 1  # before the first step: a fiftieth of this run is no time to look on
+
+
+def test_resumed_run_is_not_checked_again(tmp_path, monkeypatch):
+    train("scenes_unet", SMALL, run=tmp_path / "run")
+    made = looks(monkeypatch)
+    resume(tmp_path / "run", {"train.epochs": 6})
+    assert made == []
+
+
+def test_short_run_is_not_checked(tmp_path, monkeypatch):
+    made = looks(monkeypatch)
+    train("scenes_unet", CLIPPED | {"train.epochs": 4}, run=tmp_path / "run")
+    assert made == []
+
+
+class Sampler(torch.utils.data.Sampler):
+    """Counts how often its order is asked for."""
+
+    asked = 0
+
+    def __len__(self):
+        return 16
+
+    def __iter__(self):
+        self.asked += 1
+        return iter(torch.randperm(16, generator=torch.Generator().manual_seed(self.asked)).tolist())
+
+
+def test_sampler_of_the_callers_own_is_not_asked_more_often(tmp_path, monkeypatch):
+    made = looks(monkeypatch)
+    images = torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    pairs = [(image, int(i % 2)) for i, image in enumerate(images)]
+    loader = torch.utils.data.DataLoader(pairs[:16], batch_size=4, sampler=Sampler())
+    overrides = {"train.epochs": 5, "train.precision": "float32", "train.memory_format": "contiguous"}
+    train(
+        task="classification",
+        model="cifar_resnet20",
+        classes=["a", "b"],
+        overrides=overrides,
+        train=loader,
+        val=pairs[16:],
+        run=tmp_path / "run",
+    )
+    assert made == []
