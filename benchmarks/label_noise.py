@@ -248,11 +248,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--cleanlab", type=Path, required=True, metavar="PYTHON", help="an interpreter that has cleanlab"
     )
     parser.add_argument("--only", nargs="+", choices=[one.recipe for one in SETS], default=[one.recipe for one in SETS])
+    parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of wrong labels (default %(default)s)")
     parser.add_argument("--json", type=Path, default=RESULTS / "label_noise.json")
     options = parser.parse_args(arguments)
     options.runs.mkdir(parents=True, exist_ok=True)
     results = [(noise, share, measured(noise, share, options))
-               for noise in SETS if noise.recipe in options.only for share in SHARES]  # fmt: skip
+               for noise in SETS if noise.recipe in options.only for share in options.shares]  # fmt: skip
     table = [["list", *(f"{noise.name}, {share:.0%}" for noise, share, _ in results)]]
     table += [[name, *(shown(pick(result)) for *_, result in results)] for name, pick in TABLE.items()]
     write_result(
