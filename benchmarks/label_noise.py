@@ -4,7 +4,8 @@ A share of the training labels of MNIST and of CIFAR-10, as its JPEG files have 
 others being as likely, by a seed. The check of the recipe is made whole, of MNIST in its default time, of CIFAR-10 in
 30 minutes; recall counts the wrong labels among the samples that it searched. Beside it stands cleanlab (--cleanlab, a
 Python that has it), which gets the same answers from outside as probabilities: by ridge regression scores are turned
-into these by a softmax whose temperature fits the labels best. A call goes on where the one before was stopped.
+into these by a softmax whose temperature fits the labels best. A call goes on where the one before was stopped;
+the answers are kept beside, for whoever wants to judge them by another rule.
 """
 
 import argparse
@@ -134,6 +135,14 @@ def searched(noise: Noise, share: float, options: argparse.Namespace, folder: Pa
     is_wrong = planted.is_wrong[torch.tensor(judged.seen.indices[: len(judged.labels)])]
     suspects = suspects_of(judged.scores, judged.labels, judged.val_scores, judged.val_labels)
     compare_lists(finding, judged, suspects)
+    np.savez(
+        options.runs / f"{noise.recipe}-{share:g}.npz",
+        labels=judged.labels.numpy(),
+        scores=judged.scores.numpy(),
+        is_wrong=is_wrong.numpy(),
+        val_labels=judged.val_labels.numpy(),
+        val_scores=judged.val_scores.numpy(),
+    )
     return {
         "about": finding.about,
         "verdict": finding.verdict,
@@ -153,8 +162,9 @@ def searched(noise: Noise, share: float, options: argparse.Namespace, folder: Pa
 
 def compare_lists(finding: Finding, judged: LabelScores, suspects: Suspects) -> None:
     """The list that is judged is that of the report, where there is one."""
-    named = [line.partition(":")[0] for line in finding.evidence]
-    if named and named != [judged.seen.where(i) for i in suspects.listed.tolist()]:
+    listed = [f"{judged.seen.where(i)}: " for i in suspects.listed.tolist()]
+    lines = finding.evidence
+    if lines and not (len(lines) == len(listed) and all(map(str.startswith, lines, listed))):
         raise RuntimeError("the report lists other samples than those that are judged")
 
 
@@ -238,11 +248,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--cleanlab", type=Path, required=True, metavar="PYTHON", help="an interpreter that has cleanlab"
     )
     parser.add_argument("--only", nargs="+", choices=[one.recipe for one in SETS], default=[one.recipe for one in SETS])
+    parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of wrong labels (default %(default)s)")
     parser.add_argument("--json", type=Path, default=RESULTS / "label_noise.json")
     options = parser.parse_args(arguments)
     options.runs.mkdir(parents=True, exist_ok=True)
     results = [(noise, share, measured(noise, share, options))
-               for noise in SETS if noise.recipe in options.only for share in SHARES]  # fmt: skip
+               for noise in SETS if noise.recipe in options.only for share in options.shares]  # fmt: skip
     table = [["list", *(f"{noise.name}, {share:.0%}" for noise, share, _ in results)]]
     table += [[name, *(shown(pick(result)) for *_, result in results)] for name, pick in TABLE.items()]
     write_result(

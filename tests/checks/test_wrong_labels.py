@@ -50,6 +50,11 @@ def test_the_surest_suspects_stand_first():
     assert suspects.listed.tolist() == [2, 1]
 
 
+def test_nothing_is_listed_where_labels_are_contradicted_as_often_as_right_ones():
+    scores, labels = answered(4000, 1, hard=0.05)
+    assert not len(suspects_of(scores, labels, scores, labels).listed)
+
+
 def test_two_in_a_hundred_labels_are_found_in_more_samples_than_other_checks_read():
     images, labels = striped(1000, 1)
     noisy, wrong = changed(labels, 0.02)

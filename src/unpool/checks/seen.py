@@ -90,11 +90,14 @@ class Seen:
             return True
         return all(same(*read_twice(dataset, i)) for i in chosen)
 
+    @cached_property
+    def _names(self) -> list[str] | None:
+        return self.source.files() or self.source.names()
+
     def where(self, position: int) -> str:
         """The file of a sample, else its name, else its number."""
-        names = self.source.files() or self.source.names()
-        if names is not None and self.indices:
-            return names[self.indices[position]]
+        if self._names is not None and self.indices:
+            return self._names[self.indices[position]]
         return f"{self.source.name}, sample {self.indices[position] if self.indices else position}"
 
 

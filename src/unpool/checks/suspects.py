@@ -10,8 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FIRM = 0.35  # of the score from 0 to 1: another class above the label by so much
-GRID = tuple(step / 20 for step in range(1, 20))
+GRID = tuple(step / 20 for step in range(1, 20))  # by how much of the score from 0 to 1 another class is above a label
 
 
 class Suspects(NamedTuple):
@@ -19,12 +18,14 @@ class Suspects(NamedTuple):
 
     Attributes:
         listed: samples whose label is suspected, the surest first.
-        contradicted, contradicted_right: the share of labels that are firmly contradicted, and that of right ones.
+        firm: the margin from which on right and wrong labels are told apart best.
+        contradicted, contradicted_right: the share of labels that are contradicted by more, and that of right ones.
         wrong: the estimated share of the labels that are wrong.
         precision, recall: expected of the list.
     """
 
     listed: Tensor
+    firm: float
     contradicted: float
     contradicted_right: float
     wrong: float
@@ -51,13 +52,21 @@ def suspects_of(scores: Tensor, labels: Tensor, right_scores: Tensor, right_labe
     """
     margins, right = margins_of(scores, labels), margins_of(right_scores, right_labels)
     others = _of_other_labels(right_scores, right_labels)
-    contradicted, contradicted_right = _beyond(margins, FIRM), _beyond(right, FIRM)
-    gain = _beyond(others, FIRM) - contradicted_right
+    firm = max(GRID, key=lambda least: _apart(least, right, others))
+    contradicted, contradicted_right = _beyond(margins, firm), _beyond(right, firm)
+    gain = _beyond(others, firm) - contradicted_right
     wrong = min(1.0, max(0.0, (contradicted - contradicted_right) / gain)) if gain > 0 else 0.0
     lists = [_expected(least, wrong, margins, right, others) for least in GRID]
     least, precision, recall = max(lists, key=_f1)
     order = margins.argsort(descending=True, stable=True)
-    return Suspects(order[margins[order] > least], contradicted, contradicted_right, wrong, precision, recall)
+    listed = order[margins[order] > least] if wrong > 0 else order[:0]
+    return Suspects(listed, firm, contradicted, contradicted_right, wrong, precision, recall)
+
+
+def _apart(least: float, right: Tensor, others: Tensor) -> float:
+    """By how many standard errors of the share of right labels beyond a margin that of wrong ones is above it."""
+    share, count = _beyond(right, least), max(1, len(right))
+    return (_beyond(others, least) - share) / (max(share * (1 - share), 1 / count) / count) ** 0.5
 
 
 def _expected(least: float, wrong: float, margins: Tensor, right: Tensor, others: Tensor) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.label_scores import DEEP, FEW, LEAST, LEAST_NETWORK, MANY, QUICK, LabelScores
 from unpool.checks.showing import of_samples
-from unpool.checks.suspects import FIRM, Suspects, suspects_of
+from unpool.checks.suspects import Suspects, suspects_of
 
 if TYPE_CHECKING:
     from unpool.checks.setup import Setup
@@ -37,7 +37,7 @@ def look_noise(setup: "Setup") -> Finding:
         f"contradicted by {judged.learner}, and {suspects.contradicted_right:.1%} in validation, of which "
         f"{val_right:.0%} are answered right"
     )
-    if val_right < GOOD or gap < NOISE_LEAST or gap < NOISE_SURE * _error(judged, suspects):
+    if val_right < GOOD or suspects.wrong < NOISE_LEAST or gap < NOISE_SURE * _error(judged, suspects):
         return passed(f"{about}.", gap)
     if val_right - right < COSTS * gap:
         return passed(f"{about}; in training {right:.0%} are, as many as where no label is wrong.", gap)
@@ -83,12 +83,13 @@ CHECKS = (
         subject="data",
         causes={"data.label_noise": NOISE},
         symptom="The training loss falls slowly and late, where wrong labels are learned by heart.",
-        measure=f"Labels that are firmly contradicted (another class scored {FIRM:g} higher) by a learner that was not "
-        "fitted to them, in training and, by the same learner, in validation. Ridge regression on patches, with each "
+        measure="Labels that are firmly contradicted by a learner that was not fitted to them, in training and, by the "
+        "same learner, in validation; firmly is by the margin at which validation tells its labels best from any other "
+        "labels, and the gap is divided by the share of these beyond it. Ridge regression on patches, with each "
         f"sample left out, judges up to {FEW:,} samples in {QUICK:.0%} of the time. With many minutes ({DEEP:.0%} of "
         f"those beyond two) and {LEAST_NETWORK:,} samples or more, small networks judge up to {MANY:,}, each fold by "
         "the one that was trained on the other folds.",
-        threshold=f"{NOISE_LEAST:.0%} more than in validation, at {NOISE_SURE:g} standard errors, warn where the "
+        threshold=f"{NOISE_LEAST:.0%} of wrong labels, at {NOISE_SURE:g} standard errors of the gap, warn where the "
         f"learner answers {GOOD:.0%} of validation right. From which margin on labels are listed is what gives the "
         "best F1 where validation stands for right labels, and validation with each other label for wrong ones.",
         origin="Northcutt et al. 2021 count wrong labels by such disagreement; validation stands for what is hard, "
