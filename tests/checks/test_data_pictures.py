@@ -8,6 +8,7 @@ from torch import nn
 from tests.checks.made import Samples, blobs, drawn, found, setup, striped
 from unpool.checks.alignment import look_alignment, look_pairing
 from unpool.checks.learnable import look_order, look_sides
+from unpool.checks.outlines import outlined
 from unpool.checks.pictures_alike import look_constant, look_copies, look_subjects
 from unpool.checks.seen import Seen
 from unpool.checks.simple_learner import features_of, fit, one_hot
@@ -337,3 +338,11 @@ def test_samples_that_are_files_are(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     data.samples = [(str(tmp_path / "a.png"), 0), (tmp_path / "gone.png", 0)]
     assert Source(data, name="train").files() == [str(tmp_path / "a.png"), str(tmp_path / "gone.png")]
+
+
+def test_texts_of_four_signs_are_no_boxes():
+    texts = torch.randint(0, 32, (30, 4), generator=torch.Generator().manual_seed(0))
+    assert outlined(setup(Samples(drawn(30, 1), texts), form="tokens").seen, "tokens") is None
+    assert (
+        outlined(setup(Samples(drawn(30, 1), texts.float().sort(1).values), form="numbers").seen, "numbers") is not None
+    )

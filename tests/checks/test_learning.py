@@ -141,3 +141,24 @@ def test_slow_16_bits_are_a_warning(monkeypatch):
 
 def test_step_in_32_bits_passes():
     assert look_precision(stepped(usual)).verdict == "pass"
+
+
+class Doubled(nn.Module):
+    """Answers with its input and a correction that is 0 at first and stays small."""
+
+    def __init__(self, start=1.0):
+        super().__init__()
+        self.start = start
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.start * x + 1e-3 * self.scale * x.roll(1, -1)
+
+
+@pytest.mark.parametrize(("start", "verdict"), [(1.0, "pass"), (0.0, "fail")])
+def test_network_that_begins_near_its_answer_has_little_to_learn_by_heart(start, verdict):
+    generator = torch.Generator().manual_seed(0)
+    clean = [torch.rand(8, 3, 12, 12, generator=generator) for _ in range(3)]
+    pairs = [(one + 0.02 * torch.randn(one.shape, generator=generator), one) for one in clean]
+    setup = run(model=Doubled(start), train=pairs, val=None, loss=nn.functional.l1_loss)
+    assert look_overfit(setup).verdict == verdict

@@ -56,6 +56,18 @@ def test_loss_of_numbered_classes_takes_scores(loss):
     assert run(loss=loss).target_form == "class"
 
 
+def test_directions_may_be_registered_in_the_network_and_a_penalty_on_all_weights_is_none():
+    model = net(16)
+    model.directions = nn.Parameter(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)))
+    of_cosines = run(model=model, loss=lambda v, y: F.cross_entropy(F.normalize(v) @ model.directions.T, y))
+    assert of_cosines.target_form == "vector"
+    plain = net()
+    decayed = run(
+        model=plain, loss=lambda s, y: F.cross_entropy(s, y) + 1e-4 * sum(w.square().sum() for w in plain.parameters())
+    )
+    assert decayed.target_form == "class"
+
+
 def test_vectors_are_not_judged_where_the_loss_learns_what_is_right():
     assert look_pairs(run(model=net(16), loss=Angles())).verdict == "not applicable"
     assert look_pairs(run(model=net(16), loss=by_equality)).verdict == "pass"

@@ -49,7 +49,7 @@ def _ways(setup: Setup, scorer: Scorer) -> Iterator[tuple]:
     """What is counted over several batches; a function of one batch only where nothing else says how it is used."""
     if setup.evaluate is not None and setup.val is not None and setup.val.is_loader:
         yield "evaluate", scorer.by_evaluate
-    if isinstance(setup.metric, Counting) or (setup.metric is not None and setup.evaluate is None):
+    if isinstance(setup.metric, Counting):
         yield "metric", scorer.by_metric
 
 

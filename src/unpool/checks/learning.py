@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unpool.checks.answers import ask
 from unpool.checks.findings import Check, Finding, not_applicable, passed
 from unpool.checks.setup import Setup
 from unpool.checks.source import count, picked, split
@@ -18,6 +19,7 @@ SAMPLES, STEPS, LEAST = 8, 80, 40  # that are learned by heart, in so many steps
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam, of which one must do
 SHARE = 0.15  # of the time that is left, for each of the rates
 TRIED = 3  # steps, after which it is known whether there is time for the least number
+GOOD_START = 0.35  # of the loss of the mean answer: a network that begins as an enlargement, or with its input
 GAIN = 0.3  # of the first loss, that has to go
 BATCHES, SAMPLED = 60, 64  # that are read in their order; samples drawn to know the frequency of classes
 ORDERED = 5.0  # standard deviations beyond which the order is not by chance
@@ -39,6 +41,11 @@ def look_overfit(setup: Setup) -> Finding:
         first, best = losses[0], min(best, fmean(losses[-5:]))
         if first - best > GAIN * abs(first):
             break
+    else:
+        if first < GOOD_START * _of_the_mean(setup, batch):
+            return passed(
+                f"the first loss of {first:.3g} is far below that of the mean answer: little is left to learn"
+            )
     gain = (first - best) / max(abs(first), 1e-12)
     about = f"{min(SAMPLES, count(batch))} samples, seen {STEPS} times: the loss goes from {first:.3g} to {best:.3g}"
     if gain > GAIN or abs(first) < 1e-6:
@@ -52,6 +59,15 @@ def look_overfit(setup: Setup) -> Finding:
         "the output depends on the input and the loss on the output",
         _disturbing(setup),
     )
+
+
+def _of_the_mean(setup: Setup, batch: Any) -> float:
+    """The loss where every number of the answer is the mean of the targets; 0 where they have no such mean."""
+    with setup.trying(training=False), torch.no_grad():
+        asked = ask(setup, batch, setup.outputs(batch))
+    if asked is None or asked.kind != "same shape":
+        return 0.0
+    return asked.loss(torch.full_like(asked.scores, float(asked.targets.float().mean())))
 
 
 def _by_heart(setup: Setup, batch: Any, rate: float) -> list[float]:

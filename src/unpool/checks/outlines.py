@@ -72,7 +72,7 @@ def _outline(target: Tensor, form: Form, size: tuple[int, int], reading: str) ->
     if form == "points" and target.dim() == 2 and target.shape[1] in (2, 3):
         visible = target[:, 2] > 0 if target.shape[1] == 3 else torch.ones(len(target), dtype=torch.bool)
         return drawn_points(target[visible, :2].float(), size)
-    if target.dim() in (1, 2) and target.shape[-1] == 4:
+    if form in ("things", "numbers") and target.dim() in (1, 2) and target.shape[-1] == 4:  # not of four words
         return drawn_boxes(as_corners(target.reshape(-1, 4).float(), size, reading), size)
     return None
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unpool.checks.setup import Setup
 
 SAMPLES = 16  # of a batch, among which some are of one class where batches are made of groups
+MOST_LEAVES = 4  # weights of a loss: directions, and a scale or margin that is learned
 SAME = 1e-5  # relative difference below which two losses are the same
 
 
@@ -32,14 +33,17 @@ def are_vectors(setup: "Setup", batch: Batch, outputs: Any) -> bool:
 
 
 def has_weights(setup: "Setup", batch: Batch, outputs: Any) -> bool:
-    """Whether the loss of outputs (B, D) is computed of matrices that are none of the network's."""
+    """Whether the loss of outputs (B, D) is computed of matrices with a row of D for each class.
+
+    They may be registered in the network; a penalty on all of its weights is something else.
+    """
     if not _are_rows(outputs) or setup.loss is None:
         return False
-    rows, others = outputs.detach().requires_grad_(), []
-    known = {rows, *setup.model.parameters()}
+    rows, read = outputs.detach().requires_grad_(), []
     with setup.trying(training=False), foreign_code():
-        others = [leaf for leaf in leaves_of(setup.loss_of(rows, batch)) if leaf.dim() == 2 and leaf not in known]
-    return bool(others)
+        read = [leaf for leaf in leaves_of(setup.loss_of(rows, batch)) if leaf is not rows]
+    of_classes = [leaf for leaf in read if leaf.dim() == 2 and outputs.shape[1] in leaf.shape]
+    return bool(of_classes) and len(read) <= MOST_LEAVES
 
 
 def _is_of_pairs(setup: "Setup", batch: Batch, outputs: Any) -> bool:

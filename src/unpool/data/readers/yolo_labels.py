@@ -117,4 +117,6 @@ def _require_numbers(boxes: Mapping[str, Sequence[YoloBox]], num_classes: int) -
     image, line = wrong[0][0], wrong[0][1].line
     problem = f"{len(wrong)} boxes have the classes {numbers}, such as line {line} of {printable(label_file(image))}"
     advice = "correct the labels, or the names in data.yaml"
-    raise DataError(f"{problem}; data.yaml names {num_classes}, 0 to {num_classes - 1}: {advice}").of("data.label_range")
+    raise DataError(f"{problem}; data.yaml names {num_classes}, 0 to {num_classes - 1}: {advice}").of(
+        "data.label_range"
+    )
