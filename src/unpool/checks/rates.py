@@ -101,7 +101,7 @@ def _too_high_once_warm(setup: Setup, steps: int) -> Finding | None:
         return None
     first = setup.rehearsal.losses[0]
     usual = trial(setup, 1.0, steps, peak, warm_up=steps // 2)
-    if usual.level() <= first:
+    if usual.level() <= GROWN * abs(first):
         return None
     lower = (trial(setup, factor, steps, peak, warm_up=steps // 2) for factor in (0.1, 0.01))
     best = next((one for one in lower if one.level() < first and one.is_below(usual)), None)
@@ -291,7 +291,8 @@ CHECKS = (
         "times, and "
         "10 times than once, and the whole run at this pace gains less than half of what 100 times gains at once. A "
         f"warning where a run begins below {100 * WARMED:.0f} % of its highest rate, and after a warm-up in half of "
-        "these steps the loss is above the first one at that rate, and below it at a tenth or a hundredth.",
+        "these steps the loss is "
+        f"{GROWN:g} times the first one at that rate, and below it at a tenth or a hundredth.",
         "Smith 2017, arXiv:1506.01186, section 3.3 (the range test). Measured on healthy runs: the best rate of "
         "the first "
         "steps is 1 to 10 times that of the recipe, 100 times is worse, and updates are 0.4 to 4 % of a layer.",

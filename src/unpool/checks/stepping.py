@@ -17,7 +17,7 @@ from unpool.checks.source import Batch
 NEEDS_STEP = "the training step is not known: pass step=, a function that takes a batch and returns the loss"
 LEAST_STEPS = 8  # of an optimiser, to speak of all steps
 STALE = 0.5  # zeroed gradients leave 0, others 1
-SHORTENED_FAIL, SHORTENED_WARN = 30.0, 10.0  # at the start gradients are longest
+SHORTENED = 30.0  # times; at the start gradients are longest
 LEAST_SCALE = 2.0**7  # of a gradient scaler, which starts at 2^16
 
 
@@ -160,10 +160,10 @@ def look_clipped(setup: Setup) -> Finding:
         if limit is not None
         else f"{100 * min(one.at_largest for one in steps):.0f} % of its values or more to {by_value:.3g}"
     )
-    if limit is not None and factor < SHORTENED_WARN:
+    if limit is not None and factor < SHORTENED:
         return passed(about, factor)
     return Finding(
-        "fail" if factor >= SHORTENED_FAIL else "warn",
+        "fail" if factor >= SHORTENED else "warn",
         about,
         factor,
         "optim.always_clipped",
@@ -332,9 +332,8 @@ CHECKS = (
         {"optim.always_clipped": "set the limit to about the largest norm of ordinary steps"},
         "Training is slow at any learning rate, and the loss falls by the same amount in each step.",
         "The norm of the gradients as backward gave them, against the norm that the optimiser reads.",
-        f"A failure where every gradient has the same norm and the median one was cut to 1/{SHORTENED_FAIL:.0f} "
-        "or less; "
-        f"a warning from 1/{SHORTENED_WARN:.0f} on. Also where a tenth of all values stand at a limit by value.",
+        f"A failure where every gradient has the same norm and the median one was cut to 1/{SHORTENED:.0f} or less; a "
+        "warning where a tenth of all values stand at a limit by value.",
         "Pascanu et al. 2013, arXiv:1211.5063, section 3.2: the limit is for the rare explosion, about the "
         "average norm.",
         look_clipped,
