@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from tests.checks.small_runs import net, run
 from unpool.checks.loss_pairs import look_pairs
 from unpool.checks.membership import look_held
+from unpool.checks.reading import look_input_used
 from unpool.checks.wiring import look_broadcast, look_output_size
 
 
@@ -104,7 +105,14 @@ def test_network_of_listed_pictures_mixes_nothing_and_reads_all_channels():
         def forward(self, pictures):
             return [{"scores": self.net(one[None]).mean((0, 2, 3))} for one in pictures]
 
+    class Cornered(Listed):
+        """Answers of what stands in a corner, as where a detector sees one thing there."""
+
+        def forward(self, pictures):
+            return super().forward([one[:, :6, :6] for one in pictures])
+
     batches = [([torch.rand(3, 12, 12), torch.rand(3, 10, 14)], [{"labels": torch.tensor([1])}] * 2)] * 2
+    assert look_input_used(run(model=Cornered(), train=batches, val=None, loss=None, optimizer=None)).verdict == "pass"
     setup = run(model=Listed(), train=batches, val=None, loss=None, optimizer=None)
     assert setup.paths.mixed is None
     assert [bool(one.all()) for one in setup.paths.channels] == [True, True]

@@ -54,7 +54,7 @@ def _is_of_pairs(setup: "Setup", batch: Batch, outputs: Any) -> bool:
     renumbered, losses = (labels + 1) % (int(labels.max()) + 1), [0.0, 1.0, 0.0]
     with setup.trying(training=False), foreign_code():
         numbers = (labels, renumbered, torch.zeros_like(labels))
-        losses = [float(setup.loss_of(outputs.detach(), with_targets(batch, one))) for one in numbers]
+        losses = [float(setup.loss_of(outputs.detach(), with_targets(batch, one)).detach()) for one in numbers]
     usual, other, alike = losses
     return abs(other - usual) <= SAME * abs(usual) < abs(alike - usual)
 
