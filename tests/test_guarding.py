@@ -89,6 +89,19 @@ def test_resumed_run_is_not_checked_again(tmp_path, monkeypatch):
     assert made == []
 
 
+def test_data_set_of_the_callers_own_is_not_read_when_the_clock_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(guarding, "SHARE", 1e9)
+    made = looks(monkeypatch)
+    images = torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    pairs = [(image, int(i % 2)) for i, image in enumerate(images)]
+    overrides = {"train.epochs": 5, "train.batch": 4, "train.precision": "float32", "train.memory_format": "contiguous"}
+    parts = {"model": "cifar_resnet20", "classes": ["a", "b"], "train": pairs[:16], "val": pairs[16:]}
+    monkeypatch.setattr(guarding, "texts_of", lambda failed: str([one.cause for one in failed]))
+    monkeypatch.setattr(guarding, "WATCHED", ())
+    train(task="classification", overrides=overrides, run=tmp_path / "run", **parts)
+    assert len(made) == 1
+
+
 def test_short_run_is_not_checked(tmp_path, monkeypatch):
     made = looks(monkeypatch)
     train("scenes_unet", CLIPPED | {"train.epochs": 4}, run=tmp_path / "run")

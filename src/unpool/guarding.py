@@ -60,6 +60,11 @@ class Run:
         is_alone = processes.world_size() == 1
         return is_alone and is_ordered and not is_read_once and self.job.total_steps >= LEAST_STEPS
 
+    @property
+    def can_be_watched(self) -> bool:
+        """Whether nothing depends on when samples are read, which the clock chooses: a caller's set may draw."""
+        return self.can_be_checked and self.custom.train is None and self.custom.val is None
+
     @contextmanager
     def setup(self, seconds: float) -> Iterator[Setup]:
         """The objects of the run as they are now; afterwards they are as before, bit for bit."""
@@ -156,7 +161,7 @@ class Watcher(Callback):
         self._began = time.monotonic()
 
     def after_epoch(self, job: Job) -> None:
-        if not self.run.can_be_checked or SHARE * (time.monotonic() - self._began) < self._look_s:
+        if not self.run.can_be_watched or SHARE * (time.monotonic() - self._began) < self._look_s:
             return
         start = time.monotonic()
         for one in self.look():
