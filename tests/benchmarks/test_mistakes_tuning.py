@@ -26,8 +26,8 @@ OF_PROBLEM = {
 
 
 def problem_of(healthy: str) -> str:
-    """The problem of a healthy run, by a word of its name."""
-    return next(problem for problem in PROBLEMS if any(word in healthy for word in OF_PROBLEM[problem].split()))
+    """The problem of a healthy run, by a word of its name; empty where the name has none of these words."""
+    return next((name for name in PROBLEMS if any(word in healthy for word in OF_PROBLEM[name].split())), "")
 
 
 def first_loss(run: Plain) -> torch.Tensor:

@@ -24,8 +24,10 @@ class FakeRun(ModuleType):
         self.records: list[dict[str, Any]] = []
         self.metrics: dict[str, Any] = {"mean_iou": 0.5, "iou": {"car": 0.25, "sky": None}, "history": [{"epoch": 1}]}
 
-    def train(self, recipe: str, overrides: list[str], *, run: Path | None, progress: Any, on_start: Any) -> dict:
-        self.calls.append(("train", recipe, overrides, run))
+    def train(
+        self, recipe: str, overrides: list[str], *, check: bool, run: Path | None, progress: Any, on_start: Any
+    ) -> dict:
+        self.calls.append(("train", recipe, overrides, run, *([] if check else ["unchecked"])))
         place = (run or Path("runs/fake-1")).absolute()
         (place / "last").mkdir(parents=True)
         on_start(place)

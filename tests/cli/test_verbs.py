@@ -122,6 +122,13 @@ def test_train_hands_on_recipe_overrides_and_place(fake, capsys, tmp_path):
     assert capsys.readouterr().out.splitlines()[-1] == "here"
 
 
+def test_train_leaves_checks_out_where_it_is_asked_to_and_never_of_a_run_that_goes_on(fake, capsys, tmp_path):
+    assert main(["train", "camvid_unet", "--no-check"]) == 0
+    assert fake.calls[0][4:] == ("unchecked",)
+    assert main(["train", "--resume", str(tmp_path), "--no-check"]) == 2
+    assert "--no-check is of a new run" in capsys.readouterr().err
+
+
 def test_train_prints_metrics_then_report_then_the_run(fake, capsys):
     main(["train", "camvid_unet"])
     *metrics, report, run = capsys.readouterr().out.splitlines()
