@@ -1,6 +1,7 @@
 """Quick checks before training stop what is wrong, change no bit of a right run, and look on while it trains."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from safetensors.torch import load_file
 
 from unpool import guarding, resume, train
 from unpool.errors import RecipeError
+from unpool.recipe import load_recipe
+from unpool.training.callbacks import Callback
 
 SMALL = {
     **{"data.count": 16, "data.workers": 0, "data.size": [32, 32], "model.width": 4, "train.batch": 4},
@@ -53,12 +56,22 @@ def test_pass_is_remembered_by_recipe_and_data(tmp_path, monkeypatch):
     assert len(made) == 3
 
 
+class Groups(Callback):
+    """Notes what the groups of the optimiser have at the end, and whether its step was wrapped."""
+
+    def end(self, job):
+        self.keys = [sorted(group) for group in job.optimizer.param_groups]
+        self.is_wrapped = "step" in vars(job.optimizer)
+
+
 def test_checks_change_no_bit_of_the_run(tmp_path, monkeypatch):
     settings = SMALL | {"train.epochs": 6, "train.optimizer": "sgd", "train.lr": 0.01}
-    train("scenes_unet", settings, check=False, run=tmp_path / "without")
+    first, second = Groups(), Groups()
+    train("scenes_unet", settings, check=False, callbacks=[first], run=tmp_path / "without")
     monkeypatch.setattr(guarding, "SHARE", 1e9)
     made = looks(monkeypatch)
-    train("scenes_unet", settings, run=tmp_path / "with")
+    train("scenes_unet", settings, callbacks=[second], run=tmp_path / "with")
+    assert (first.keys, first.is_wrapped) == (second.keys, second.is_wrapped)
     assert len(made) == 1 + 6
     for name in ("model.safetensors", "best.safetensors"):
         without, checked = (load_file(tmp_path / run / name) for run in ("without", "with"))
@@ -100,6 +113,16 @@ def test_data_set_of_the_callers_own_is_not_read_when_the_clock_says(tmp_path, m
     monkeypatch.setattr(guarding, "WATCHED", ())
     train(task="classification", overrides=overrides, run=tmp_path / "run", **parts)
     assert len(made) == 1
+
+
+def test_pass_on_other_data_is_not_remembered():
+    def file_of(record):
+        part = SimpleNamespace(record=lambda: record)
+        data = SimpleNamespace(train=part, val=part)
+        return guarding._remembered(SimpleNamespace(recipe=load_recipe("scenes_unet"), data=data))
+
+    assert file_of({"sha256": "a"}) == file_of({"sha256": "a"})
+    assert file_of({"sha256": "a"}) != file_of({"sha256": "b"})
 
 
 def test_short_run_is_not_checked(tmp_path, monkeypatch):
