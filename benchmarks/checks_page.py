@@ -11,7 +11,8 @@ HEAD = """# What `unpool check` looks at
 
 Each check is a measurement of one run before it is trained: of a recipe (`unpool check RECIPE`), or of plain PyTorch
 objects (`unpool.check(model=..., train=..., loss=...)`). This page is made of the checks themselves, by
-`python -m benchmarks.checks_page`. Behind each cause stands the planted mistake that shows that it is found.
+`python -m benchmarks.checks_page`. Behind each cause stand the planted mistakes on which
+it is tried; `python -m benchmarks.mistakes` says which of them are found.
 
 ## A line in a script of your own
 
