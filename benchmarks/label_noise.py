@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,9 +109,14 @@ class Noise(NamedTuple):
 SETS = (Noise("MNIST", mnist, "mnist_convnet", 2.0), Noise("CIFAR-10 (jpeg)", cifar, "cifar10_resnet20", 30.0))
 
 
+def path_of(noise: Noise, share: float, runs: Path) -> Path:
+    """Where what was measured is kept."""
+    return runs / f"{noise.recipe}-{share:g}.json"
+
+
 def measured(noise: Noise, share: float, options: argparse.Namespace) -> dict[str, Any]:
     """What is listed of one set with so many wrong labels, from the file of an earlier call where there is one."""
-    path = options.runs / f"{noise.recipe}-{share:g}.json"
+    path = path_of(noise, share, options.runs)
     if not path.is_file():
         with tempfile.TemporaryDirectory(dir=options.runs) as folder:
             result = searched(noise, share, options, Path(folder))
@@ -210,33 +215,36 @@ def temperature(scores: Tensor, labels: Tensor) -> float:
     return min((2.0**power for power in range(-2, 9)), key=lambda one: float(F.cross_entropy(one * scores, labels)))
 
 
-def rows_of(noise: Noise, share: float, result: dict[str, Any]) -> Row:
-    """The line of one set and share."""
+def row_of(noise: Noise, measured: Mapping[float, dict[str, Any]]) -> Row:
+    """The line of one set: every share, in short."""
+    searched = sorted(one["searched"] for one in measured.values())
+    version = next(iter(measured.values()))["cleanlab_version"]
     what = (
-        f"{noise.name}, {share:.0%} of the labels wrong, check of {noise.minutes:g} min: recall and precision "
-        f"of the list among {result['searched']:,} of {result['samples']:,} samples searched"
+        f"{noise.name}, labels planted wrong, check of {noise.minutes:g} min: recall and precision of its list, of "
+        f"{searched[0]:,} to {searched[-1]:,} labels searched"
     )
-    about = "warned" if result["verdict"] == "warn" else "no warning"
-    figure = f"{shown(result['ours'])}; {about}; {result['estimated']:.1%} estimated"
-    figure += f"; {result['noise_seconds']:.0f} s of {result['seconds']:.0f} s"
-    return Row(what=what, figure=figure, reference=f"cleanlab {result['cleanlab_version']} on the same answers: "
-               f"{shown(result['cleanlab']['prune_by_noise_rate'])}")  # fmt: skip
+    theirs = "; ".join(
+        f"{share:.0%}: {shown(one['cleanlab']['prune_by_noise_rate'])}" for share, one in measured.items()
+    )
+    return Row(
+        what=what,
+        figure="; ".join(f"{share:.0%}: {_about(one)}" for share, one in measured.items()),
+        reference=f"cleanlab {version} on the same answers: {theirs}",
+    )
+
+
+def _about(one: dict[str, Any]) -> str:
+    """Where the check is silent there is no list in its report."""
+    if one["verdict"] != "warn":
+        return "no warning"
+    learner = f"{one['right']['val']:.0%} of validation answered right"
+    return f"{shown(one['ours'])}, {one['estimated']:.1%} estimated, {learner}"
 
 
 def shown(one: dict[str, Any]) -> str:
     if one["recall"] is None or one["precision"] is None:
         return f"{one['listed']:,} listed"
-    return f"recall {one['recall']:.1%}, precision {one['precision']:.1%} ({one['listed']:,} listed)"
-
-
-TABLE = {
-    "Unpool's list": lambda result: result["ours"],
-    "Unpool's rule on cleanlab's probabilities": lambda result: result["ours_on_probabilities"],
-    "Unpool's surest, as many as cleanlab lists": lambda result: result["ours_as_many"],
-    "cleanlab, by noise rate (its default)": lambda result: result["cleanlab"]["prune_by_noise_rate"],
-    "cleanlab, confident learning": lambda result: result["cleanlab"]["confident_learning"],
-    "cleanlab, both": lambda result: result["cleanlab"]["both"],
-}
+    return f"{one['recall']:.1%} and {one['precision']:.1%} ({one['listed']:,} listed)"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -249,21 +257,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", choices=[one.recipe for one in SETS], default=[one.recipe for one in SETS])
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of wrong labels (default %(default)s)")
+    parser.add_argument("--as-is", action="store_true", help="measure nothing more; write what stands in RUNS")
     parser.add_argument("--json", type=Path, default=RESULTS / "label_noise.json")
     options = parser.parse_args(arguments)
     options.runs.mkdir(parents=True, exist_ok=True)
-    results = [(noise, share, measured(noise, share, options))
-               for noise in SETS if noise.recipe in options.only for share in options.shares]  # fmt: skip
-    table = [["list", *(f"{noise.name}, {share:.0%}" for noise, share, _ in results)]]
-    table += [[name, *(shown(pick(result)) for *_, result in results)] for name, pick in TABLE.items()]
+    pairs = [(noise, share) for noise in SETS if noise.recipe in options.only for share in options.shares]
+    if options.as_is:
+        pairs = [one for one in pairs if path_of(*one, options.runs).is_file()]
+    results = [(*one, measured(*one, options)) for one in pairs]
+    by_set = {noise: {share: result for one, share, result in results if one is noise} for noise, *_ in results}
     write_result(
         options.json,
-        [rows_of(*one) for one in results],
+        [row_of(*one) for one in by_set.items()],
         command="python -m benchmarks.label_noise --data DATA --runs RUNS --cleanlab PYTHON",
         seed=SEED,
         wall_s=sum(result["seconds"] for *_, result in results),
         details={f"{noise.recipe}, {share:g}": result for noise, share, result in results},
-        table=table,
     )
 
 

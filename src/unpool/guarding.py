@@ -29,7 +29,7 @@ from unpool.training.files import replace_file
 from unpool.training.job import Job
 from unpool.training.preflight import unchanged
 
-LONGEST_S = 15.0  # before the first step
+LONGEST_S = 12.0  # before the first step: with the check that runs then, 15 at most
 LEAST_STEPS = 20  # of a run; a shorter one tries whether it starts at all
 SHARE = 0.02  # of the time trained that looking on may take
 WATCHED = tuple(check for check in CHECKS if check.is_watched)
