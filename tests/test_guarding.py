@@ -115,6 +115,16 @@ def test_data_set_of_the_callers_own_is_not_read_when_the_clock_says(tmp_path, m
     assert len(made) == 1
 
 
+def test_pass_is_not_remembered_where_there_was_no_time_for_all(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(guarding, "LONGEST_S", 1e-6)
+    made = looks(monkeypatch)
+    with caplog.at_level(logging.INFO, logger="unpool"):
+        train("scenes_unet", SMALL, run=tmp_path / "a")
+    assert any(text.startswith("no time was left for: ") for text in caplog.messages)
+    train("scenes_unet", SMALL, run=tmp_path / "b")
+    assert len(made) == 2
+
+
 def test_pass_on_other_data_is_not_remembered():
     def file_of(record):
         part = SimpleNamespace(record=lambda: record)

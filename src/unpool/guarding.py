@@ -89,7 +89,7 @@ def guarded(run: Run, *, check: bool, is_new: bool) -> list[Callback]:
 
 
 def check_first(run: Run) -> None:
-    """Makes the quick checks; a pass is remembered by recipe and data, so that the same run starts at once again.
+    """Makes the quick checks; a pass of all is remembered by recipe and data: the same run then starts at once.
 
     Raises:
         RecipeError: a check failed; the message has cause, evidence and cure.
@@ -113,7 +113,9 @@ def check_first(run: Run) -> None:
         ).of(failed[0].cause)
     made = sum(any(one.verdict == "pass" for one in result.findings) for result in report.results)
     _log.info("%d quick checks in %.0f s found nothing wrong; `unpool check` makes all", made, report.seconds)
-    if file is not None:
+    for text in report.cut:
+        _log.info(text)
+    if file is not None and not report.cut:
         _remember(file)
 
 

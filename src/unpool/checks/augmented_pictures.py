@@ -142,15 +142,11 @@ def look_meaning(setup: Setup) -> Finding:
             pair
             for i in (right & ~right_with).nonzero().flatten().tolist()[:3]
             for pair in (
-                (f"{_named(setup, int(labels[i]))}, before", as_bytes(raws[i][0])),
+                (f"{setup.class_name(int(labels[i]))}, before", as_bytes(raws[i][0])),
                 ("after", as_bytes(changed[i])),
             )
         ),
     )  # fmt: skip
-
-
-def _named(setup: Setup, label: int) -> str:
-    return setup.classes[label] if label < len(setup.classes) else f"class {label}"
 
 
 def in_time(augmenter: Augmenter, seconds: float) -> range:

@@ -127,6 +127,10 @@ class Setup:
         is_cut = allowed < count(self.train.batches(1)[0]) and self.target_form in CUT
         return max(FEW, int(allowed)) if is_cut else None
 
+    def class_name(self, label: int) -> str:
+        """The name of a class, else its number in words."""
+        return self.classes[label] if label < len(self.classes) else f"class {label}"
+
     @contextmanager
     def trying(self, *, training: bool | None = None) -> Iterator[None]:
         """A context in which model and optimiser may be changed; afterwards they are as they were.

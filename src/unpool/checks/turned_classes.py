@@ -106,7 +106,7 @@ def _judged(setup: Setup, pairs: list[Pair], plain: Tensor, after: Tensor, count
     rises = [_rise(pair, plain, after, counts) for pair in pairs]
     best = max(range(len(pairs)), key=lambda k: rises[k][0])
     (turn, a, b), (more, surely) = pairs[best], rises[best]
-    first, second = (setup.classes[k] if k < len(setup.classes) else f"class {k}" for k in (a, b))
+    first, second = setup.class_name(a), setup.class_name(b)
     about = (
         f"A picture of {first} {turn} is one of {second} to a simple learner, and back; of the augmented ones "
         f"{after[a, b]:.0%} and {after[b, a]:.0%} are answered so, of plain ones {plain[a, b]:.0%} and "

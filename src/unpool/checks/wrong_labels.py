@@ -65,16 +65,12 @@ def _error(judged: LabelScores, suspects: Suspects) -> float:
 
 def _named(setup: "Setup", judged: LabelScores, position: int) -> str:
     rather = int(_without(judged.scores[position], int(judged.labels[position])).argmax())
-    named = [_class_name(setup, one) for one in (int(judged.labels[position]), rather)]
+    named = [setup.class_name(one) for one in (int(judged.labels[position]), rather)]
     return f"{judged.seen.where(position)}: {named[0]}, rather {named[1]}"
 
 
 def _without(scores: Tensor, label: int) -> Tensor:
     return scores.index_fill(0, scores.new_tensor([label]).long(), float("-inf"))
-
-
-def _class_name(setup: "Setup", label: int) -> str:
-    return setup.classes[label] if label < len(setup.classes) else f"class {label}"
 
 
 CHECKS = (
