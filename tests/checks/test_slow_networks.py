@@ -77,6 +77,14 @@ def test_report_says_to_how_many_samples_batches_were_cut():
     assert not any("batches were cut" in text for text in report.cut)
 
 
+def test_first_batch_of_a_very_slow_network_is_cut_before_it_fills_the_memory(monkeypatch):
+    monkeypatch.setattr(first_batch, "LONGEST_S", 0.5)
+    for seconds, largest in ((0.4, FEW), (0.0, 8)):
+        setup = slow_run(seconds, minutes=2)
+        assert [one.verdict for one in first_batch.look_first_batch(setup)] == ["pass", "pass"]
+        assert setup.model.sizes[-1] == largest
+
+
 def test_fewer_answers_of_a_slow_network_are_scored():
     setup = slow_run(0.0, minutes=0.1, evaluate=lambda model, val: 0.0)
     assert len(Scorer(setup)) == 32

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from unpool.checks.answers import scores_of, targets_of
 from unpool.checks.findings import Check, Finding, not_applicable, passed
-from unpool.checks.setup import Setup
-from unpool.checks.source import BATCH, Batch, Source, count, split
+from unpool.checks.setup import CUT, FEW, Setup
+from unpool.checks.source import BATCH, Batch, Source, count, picked, split
 from unpool.tracing.foreign import Failure, foreign_code
 from unpool.tracing.recorder import tensors_of
+
+LONGEST_S = 10.0  # of one pass of a whole batch, whose outputs may also fill the memory
 
 
 def look_first_batch(setup: Setup) -> list[Finding]:
@@ -34,6 +36,7 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
             cure="Read one sample of the data set by hand and mend what it raises.", evidence=(f"{source.name}, "
             "batch 0",),
         )  # fmt: skip
+    batch = _bearable(setup, batch, training=training)
     seen = _Seen(source.name, batch)
     with setup.trying(training=training), torch.no_grad(), foreign_code() as failure:
         start = time.perf_counter()
@@ -47,6 +50,17 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
     if failure:
         return _failed(setup, seen, failure)
     return _finite(seen)
+
+
+def _bearable(setup: Setup, batch: Batch, *, training: bool) -> Batch:
+    """The batch, or its first samples where by their time the whole of it would take too long."""
+    is_cut, few = False, picked(batch, slice(0, FEW))
+    with setup.trying(training=training), torch.no_grad(), foreign_code():
+        start = time.perf_counter()
+        setup.outputs(few)
+        whole_s = (time.perf_counter() - start) * count(batch) / count(few)
+        is_cut = whole_s > LONGEST_S and setup.target_form in CUT
+    return few if is_cut else batch
 
 
 def _is_for_training(setup: Setup, seen: "_Seen") -> bool:

@@ -25,14 +25,7 @@ from unpool.errors import RecipeError
 Form = Literal["class", "flags", "class map", "picture", "points", "things", "vector", "tokens", "numbers", "unknown"]
 FEW = 4  # samples, of whose answer the shape is looked at, and to which a batch is cut at most
 LEAST_STEPS, STEP_PASSES, STEPS_SHARE = 12, 3, 0.25  # steps for which there is to be time, of three passes each
-CUT: tuple[Form, ...] = (
-    "class",
-    "flags",
-    "class map",
-    "picture",
-    "points",
-    "numbers",
-)  # in pairs, all of a batch count
+CUT: tuple[Form, ...] = ("class", "flags", "class map", "picture", "points", "things", "numbers")  # in pairs, all count
 
 
 @dataclass(kw_only=True, eq=False)
