@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from unpool import guarding, resume, train
+from unpool.checks.findings import Finding
+from unpool.checks.report import Report, Result
 from unpool.errors import RecipeError
 from unpool.recipe import load_recipe
 from unpool.training.callbacks import Callback
@@ -125,6 +127,20 @@ def test_pass_is_not_remembered_where_there_was_no_time_for_all(tmp_path, monkey
     assert len(made) == 2
 
 
+def test_warnings_are_repeated_where_a_run_was_checked_before(tmp_path, monkeypatch, caplog):
+    made = []
+    warning = Finding("warn", "pictures are dark", None, "data.value_range", "light them")
+    report = Report("run", (Result(guarding.WATCHED[0], (warning,), 0.1),), (), 0.1)
+    monkeypatch.setattr(guarding, "look", lambda *args, **kwargs: made.append(args) or report)
+    for name in "ab":
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="unpool"):
+            train("scenes_unet", SMALL, run=tmp_path / name)
+        assert caplog.messages.count("pictures are dark (do: light them)") == 1
+        assert any("warn of 1 things" in text for text in caplog.messages) == (name == "a")
+    assert len(made) == 1
+
+
 def test_pass_on_other_data_is_not_remembered():
     def file_of(record):
         part = SimpleNamespace(record=lambda: record)
@@ -135,10 +151,12 @@ def test_pass_on_other_data_is_not_remembered():
     assert file_of({"sha256": "a"}) != file_of({"sha256": "b"})
 
 
-def test_short_run_is_not_checked(tmp_path, monkeypatch):
+def test_short_run_is_not_checked_and_that_is_said(tmp_path, monkeypatch, caplog):
     made = looks(monkeypatch)
-    train("scenes_unet", CLIPPED | {"train.epochs": 4}, run=tmp_path / "run")
+    with caplog.at_level(logging.INFO, logger="unpool"):
+        train("scenes_unet", CLIPPED | {"train.epochs": 4}, run=tmp_path / "run")
     assert made == []
+    assert "nothing of this run is checked before its first step: it has fewer than 20 steps" in caplog.messages
 
 
 class Sampler(torch.utils.data.Sampler):

@@ -13,7 +13,7 @@ from unpool.assemble.data import Data
 from unpool.checks.budget import Budget
 from unpool.checks.findings import Finding
 from unpool.checks.looking import look
-from unpool.checks.report import texts_of
+from unpool.checks.report import Report, texts_of
 from unpool.checks.setup import Setup
 from unpool.checks.table import CHECKS
 from unpool.custom_parts import CustomParts
@@ -53,17 +53,20 @@ class Run:
         self.custom = custom
 
     @property
-    def can_be_checked(self) -> bool:
-        """Whether batches can be read again, by one process, in a run that is long enough to tell."""
-        is_read_once = is_iterated(self.custom.train) or is_iterated(self.custom.val)
-        is_ordered = self.custom.order is None  # a caller's sampler may count how often it is asked
-        is_alone = processes.world_size() == 1
-        return is_alone and is_ordered and not is_read_once and self.job.total_steps >= LEAST_STEPS
+    def unchecked_for(self) -> str:
+        """Why nothing is checked; empty where one process can read batches again, in a run that is long enough."""
+        if processes.world_size() > 1:
+            return "several processes train it"
+        if is_iterated(self.custom.train) or is_iterated(self.custom.val):
+            return "its samples are an iterable, which may not give them twice"
+        if self.custom.order is not None:
+            return "the order of samples is the caller's, and may count how often it is asked for"
+        return "" if self.job.total_steps >= LEAST_STEPS else f"it has fewer than {LEAST_STEPS} steps"
 
     @property
     def can_be_watched(self) -> bool:
         """Whether nothing depends on when samples are read, which the clock chooses: a caller's set may draw."""
-        return self.can_be_checked and self.custom.train is None and self.custom.val is None
+        return not self.unchecked_for and self.custom.train is None and self.custom.val is None
 
     @contextmanager
     def setup(self, seconds: float) -> Iterator[Setup]:
@@ -89,34 +92,42 @@ def guarded(run: Run, *, check: bool, is_new: bool) -> list[Callback]:
 
 
 def check_first(run: Run) -> None:
-    """Makes the quick checks; a pass of all is remembered by recipe and data: the same run then starts at once.
+    """Makes the quick checks; what all of them say is remembered by recipe and data: the same run then starts at once.
 
     Raises:
         RecipeError: a check failed; the message has cause, evidence and cure.
     """
-    if LONGEST_S == 0 or not run.can_be_checked:
+    if LONGEST_S == 0:
+        return
+    if run.unchecked_for:
+        _log.info("nothing of this run is checked before its first step: %s", run.unchecked_for)
         return
     file = None if run.custom.names else _remembered(run)
-    if file is not None and file.exists():
-        _log.debug("the quick checks of this recipe on these data passed before")
-        return
-    with run.setup(LONGEST_S) as setup:
-        report = look(setup, "run", only_quick=True)
-    for one in report.wrong:
-        if one.verdict == "warn":
-            _log.warning(_line(one))
+    warnings = None if file is None else _read(file)
+    if warnings is None:
+        with run.setup(LONGEST_S) as setup:
+            report = look(setup, "run", only_quick=True)
+        warnings = _warnings_of(report)
+        if file is not None and not report.cut:
+            _remember(file, warnings)
+    for text in warnings:
+        _log.warning(text)
+
+
+def _warnings_of(report: Report) -> list[str]:
     failed = [one for one in report.wrong if one.verdict == "fail"]
     if failed:
         raise RecipeError(
             f"checks before the first step found what is wrong with this run\n{texts_of(failed)}\nMend it, or train "
             "all the same by --no-check (from Python check=False)"
         ).of(failed[0].cause)
-    made = sum(any(one.verdict == "pass" for one in result.findings) for result in report.results)
-    _log.info("%d quick checks in %.0f s found nothing wrong; `unpool check` makes all", made, report.seconds)
+    warnings = [_line(one) for one in report.wrong]
+    made = sum(any(one.verdict != "not applicable" for one in result.findings) for result in report.results)
+    seen = f"warn of {len(warnings)} things" if warnings else "found nothing wrong"
+    _log.info("%d quick checks in %.0f s %s; `unpool check` makes all", made, report.seconds, seen)
     for text in report.cut:
         _log.info(text)
-    if file is not None and not report.cut:
-        _remember(file)
+    return warnings
 
 
 def _line(one: Finding) -> str:
@@ -124,7 +135,7 @@ def _line(one: Finding) -> str:
 
 
 def _remembered(run: Run) -> Path | None:
-    """The file that exists where this recipe passed on these data, with these versions."""
+    """The file of what is remembered of this recipe on these data, with these versions."""
     folder = machine.cache_folder("checks")
     known = [
         machine.versions(),
@@ -135,10 +146,19 @@ def _remembered(run: Run) -> Path | None:
     return None if folder is None else folder / key
 
 
-def _remember(file: Path) -> None:
+def _read(file: Path) -> list[str] | None:
+    """The warnings that are remembered; None where nothing is."""
+    try:
+        warnings = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return warnings if isinstance(warnings, list) else None
+
+
+def _remember(file: Path, warnings: list[str]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, b"")
+        replace_file(file, json.dumps(warnings).encode())
     except (OSError, EnvironmentFault):
         return  # costs the checks once more, nothing else
 
