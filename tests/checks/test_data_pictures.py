@@ -236,6 +236,25 @@ def test_clean_pictures_of_others_are_found():
     assert found(look_pairing(setup(Samples(noisy, clean.roll(3, 0)), form="picture"))) == ["data.target_mismatch"]
 
 
+def discs(count, seed, size=64):
+    """Pictures of three discs on a ground, and the middle of each: no edge lies there, but all around."""
+    generator = torch.Generator().manual_seed(seed)
+    images, points = drawn(count, seed, size=size) * 0.5, torch.randint(8, 56, (count, 3, 2), generator=generator)
+    grid = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy"), -1)
+    is_inside = (grid - points[:, :, None, None]).square().sum(-1) <= 9
+    return (images + 0.4 * is_inside.any(1)[:, None]).clamp(0, 1), points.float()
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [(lambda points: points, ""), (lambda points: points.flip(-1), "data.mask_misaligned")],
+    ids=["as they are", "rows first"],
+)
+def test_joints_lie_in_the_middle_of_edges(change, cause):
+    images, points = discs(60, 1)
+    assert found(look_alignment(setup(Samples(images, change(points)), form="points"))) == [cause]
+
+
 def test_targets_without_a_trace_in_the_pictures_are_not_accused():
     images, masks = drawn(40, 1, size=48), blobs(40, 2)[1]
     run = setup(Samples(images, masks), Samples(drawn(30, 3, size=48), blobs(30, 4)[1]), form="class map")

@@ -165,3 +165,21 @@ def test_network_that_no_copy_can_be_made_of_is_not_judged_by_its_structure():
 
     assert seen(look_input_used, setup(Locked(), classes())) == PASS
     assert seen(look_receptive_field, setup(Locked(), masks())) == NONE
+
+
+class FindsNothing(nn.Module):
+    """A detector of listed pictures that is sure of nothing in the first of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, pictures):
+        rows = [self.net(one[None]).flatten()[:, None] for one in pictures]
+        return [{"boxes": row[: 4 * i].reshape(-1, 4)} for i, row in enumerate(rows)]
+
+
+def test_picture_in_which_nothing_is_found_is_not_called_unread():
+    pictures = [torch.rand(3, 8, 8) for _ in range(4)]
+    things = [{"boxes": torch.tensor([[1.0, 1.0, 5.0, 5.0]]), "labels": torch.tensor([1])} for _ in pictures]
+    assert seen(look_input_used, setup(FindsNothing(), [(pictures, things)], form="things")) == {("pass", "")}

@@ -53,7 +53,8 @@ def outlined(seen: Seen, form: Form, *, reading: str = "x1, y1, x2, y2") -> Outl
             positions.append(position)
     if len(edges) < 8:
         return None
-    return Outlined(normed(torch.stack(edges)), normed(_blurred(torch.stack(outlines))), positions)
+    width = 7 if form == "points" else 3  # edges lie around a point, such as the middle of a hand
+    return Outlined(normed(torch.stack(edges)), normed(_blurred(torch.stack(outlines), width)), positions)
 
 
 def steepness(image: Tensor) -> Tensor:
@@ -132,8 +133,8 @@ def _small(maps: Tensor) -> Tensor:
     return F.adaptive_max_pool2d(maps[None, None], GRID)[0, 0]
 
 
-def _blurred(maps: Tensor) -> Tensor:
-    return F.avg_pool2d(F.pad(maps[:, None], (1, 1, 1, 1)), 3, 1)[:, 0]
+def _blurred(maps: Tensor, width: int) -> Tensor:
+    return F.avg_pool2d(F.pad(maps[:, None], 4 * (width // 2,)), width, 1)[:, 0]
 
 
 def normed(maps: Tensor) -> Tensor:

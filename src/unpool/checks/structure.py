@@ -68,20 +68,24 @@ def _measure(setup: "Setup", paths: Paths, dtype: torch.dtype) -> None:
     with all_paths_open(setup.model, dtype=dtype) as copy, _large_strides(copy) as maps, _maps_of(copy) as coarse:
         replaced = with_images(batch, images)
         outputs = setup.forward(copy, replaced) if setup.forward is not None else copy(split(replaced)[0])
-        answers = [one for one in tensors_of(outputs) if one.is_floating_point() and one.requires_grad]
+        # a detector that finds nothing in a picture says nothing of it
+        answers = [one for one in tensors_of(outputs) if one.is_floating_point() and one.requires_grad and one.numel()]
         if not answers:
             paths.failure = "no answer has a gradient back to the picture"
             return
         weights = [torch.rand(one.shape, generator=generator, dtype=one.dtype) + 0.5 for one in answers]
         total = torch.stack([(one * weight).sum() for one, weight in zip(answers, weights, strict=True)]).sum()
         read = _gradients(total, [*images, *maps.values()])
-        for gradient in read[: len(images)]:
+        are_listed = images[0].ndim == 3  # pictures of several sizes, of which answers need no axis of samples
+        of_images = read[: len(images)]
+        if are_listed:
+            of_images = [one for one in of_images if bool(one.any())] or of_images
+        for gradient in of_images:
             gradient = gradient[None] if gradient.ndim == 3 else gradient  # of a list of pictures
             paths.channels.append((gradient != 0).movedim(1, 0).flatten(1).any(1))
             paths.pixels.append((gradient != 0).flatten(0, 1).any(0))
         for name, gradient in zip(maps, read[len(images) :], strict=True):
             paths.holes[name] = unread_share((gradient != 0).flatten(0, 1).any(0))
-        are_listed = images[0].ndim == 3  # pictures of several sizes, of which answers need no axis of samples
         # of each sample: a network that reads the batch as time passes it on one way only
         for sample in range(0 if are_listed else len(images[0])):
             part = _of_sample(answers, sample, len(images[0]))
