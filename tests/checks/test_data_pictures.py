@@ -220,6 +220,15 @@ def test_masks_that_lie_elsewhere_are_found_by_the_edges_of_pictures(name):
     assert found(look_alignment(setup(Samples(images, change(masks).contiguous()), form="class map"))) == [cause]
 
 
+@pytest.mark.parametrize(("moved", "cause"), [(0, ""), (6, "data.mask_misaligned")])
+def test_masks_with_void_along_their_borders_lie_right(moved, cause):
+    images, masks = blobs(60, 1)
+    edges = (masks != masks.roll(1, 1)) | (masks != masks.roll(1, 2))
+    band = nn.functional.max_pool2d(edges[:, None].float(), 5, 1, 2)[:, 0] > 0
+    masks = masks.masked_fill(band, 255).roll(moved, -1)
+    assert found(look_alignment(setup(Samples(images, masks), form="class map"))) == [cause]
+
+
 @pytest.mark.parametrize(("order", "cause"), [(1, "data.target_mismatch"), (0, "")])
 def test_masks_of_other_pictures_are_found_and_shown(order, cause):
     images, masks = blobs(60, 1)

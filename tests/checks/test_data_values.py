@@ -156,6 +156,7 @@ TINT = torch.tensor([0.9, 0.6, 0.3])[:, None, None]
         (lambda x: x * TINT, ""),
         (lambda x: (x * TINT).flip(1), "data.channel_order"),
         (lambda x: x * TINT * 0.3, "data.split_shift"),
+        (lambda x: x * TINT * 8 - 3, "data.normalization"),
     ],
 )
 def test_splits_look_alike_in_colour_and_light(change, cause):

@@ -48,6 +48,12 @@ def test_classes_in_order_are_named_and_shuffling_passes():
     assert look_order(run(train=DataLoader(Sorted(is_sorted=False), 8))).verdict == "pass"
 
 
+def test_batches_that_end_with_a_class_are_in_order_where_labels_only_rise():
+    x, y = images(120)
+    x, y = x[:96], torch.arange(96) // 8
+    assert is_named(look_order(run(train=DataLoader(TensorDataset(x, y), 8))), "optim.not_shuffled")
+
+
 def test_batches_of_one_class_in_mixed_order_are_not_a_matter_of_order():
     data = Sorted()
     parts = [part for label in range(3) for part in (data.y == label).nonzero().flatten().split(4)]

@@ -145,3 +145,27 @@ def test_frozen_backbone_in_evaluation_mode_passes():
     setup = run(model=model, optimizer=torch.optim.Adam(model.head.parameters()), train=batches())
     assert look_frozen(setup).verdict == "pass"
     assert look_held(setup).verdict == "pass"
+
+
+@pytest.mark.parametrize(("are_stepped", "cause"), [(False, "optim.missing_parameters"), (True, "")])
+def test_directions_that_the_step_leaves_alone_are_named(are_stepped, cause):
+    loss = nn.Linear(16, 3, bias=False)
+    beside = torch.optim.SGD(loss.parameters(), lr=0.1)
+
+    def cost(vectors, labels):
+        return nn.functional.cross_entropy(vectors @ loss.weight.T, labels)
+
+    def step_of(setup):
+        def step(batch):
+            setup.optimizer.zero_grad()
+            beside.zero_grad()
+            value = cost(setup.model(batch[0]), batch[1])
+            value.backward()
+            setup.optimizer.step()
+            if are_stepped:
+                beside.step()
+            return value.detach()
+
+        return step
+
+    assert look_held(stepped(step_of, model=net(16), loss=cost)).cause == cause

@@ -396,3 +396,35 @@ def test_score_of_things_is_counted_with_answers_that_the_loss_likes():
     assert is_named(finding, "metric.averaged_batches")
     assert "0.25," in finding.about
     assert look_batches(thing_run(of_batches=False)).verdict == "pass"
+
+
+class Speaker(nn.Module):
+    """Scores of three words behind each of those so far, of one colour."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.colours = nn.Embedding(4, 4), nn.Linear(3, 4)
+
+    def forward(self, images, tokens):
+        return self.words(tokens) + self.colours(images.mean((2, 3)))[:, None]
+
+
+def test_sentences_that_are_asked_for_word_by_word_can_be_perfect():
+    def exact(model, batches):
+        right = count = 0
+        for batch in batches:
+            tokens = batch["tokens"][:, :1]
+            for _ in range(3):
+                tokens = torch.cat([tokens, model(batch["image"], tokens)[:, -1:].argmax(-1)], 1)
+            right, count = right + int((tokens == batch["tokens"]).all(1).sum()), count + len(tokens)
+        return right / count
+
+    x, y = images(32)
+    texts = torch.stack([torch.zeros_like(y), y, (y + 1) % 3, y], 1)
+    data = [{"image": a, "tokens": b} for a, b in zip(x.split(8), texts.split(8), strict=True)]
+    setup = run(
+        model=Speaker(), train=data, val=data, form="tokens", evaluate=exact,
+        loss=lambda o, batch: nn.functional.cross_entropy(o.transpose(1, 2), batch["tokens"][:, 1:]),
+        forward=lambda model, batch: model(batch["image"], batch["tokens"][:, :-1]),
+    )  # fmt: skip
+    assert look_perfect(setup).verdict == "pass"

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.checks.small_runs import net, run
+from tests.checks.small_runs import batches, net, run
+from unpool.checks.first_batch import look_first_batch
 from unpool.checks.loss_pairs import look_pairs
 from unpool.checks.membership import look_held
 from unpool.checks.reading import look_input_used
@@ -116,3 +117,23 @@ def test_network_of_listed_pictures_mixes_nothing_and_reads_all_channels():
     setup = run(model=Listed(), train=batches, val=None, loss=None, optimizer=None)
     assert setup.paths.mixed is None
     assert [bool(one.all()) for one in setup.paths.channels] == [True, True]
+
+
+def test_people_are_classes_to_whoever_says_so_and_vectors_to_the_loss():
+    assert run(model=net(16), loss=by_equality, form="class").target_form == "vector"
+    assert run(form="class").target_form == "class"
+
+
+def test_loss_of_people_who_are_not_in_training_is_not_asked_for():
+    strangers = [(x, y + 7) for x, y in batches(4)]
+    found = look_first_batch(run(model=net(16), loss=Angles(), val=strangers))
+    assert [one.verdict for one in found] == ["pass", "pass"]
+
+
+def test_cosines_with_the_margins_of_distances_are_named():
+    def contrastive(vectors, labels):
+        rounded = vectors * (1 + 1e-6)
+        cosines, is_same = rounded @ rounded.T, labels[:, None] == labels
+        return (-cosines[is_same]).relu().mean() + (cosines[~is_same] - 1).relu().mean()
+
+    assert look_pairs(run(model=net(16), loss=contrastive, form="vector")).cause == "loss.pair_convention"

@@ -43,7 +43,7 @@ def _of_split(setup: Setup, source: Source, *, training: bool) -> Finding:
         seen.outputs = setup.outputs(batch)
         setup.sample_s = (time.perf_counter() - start) / max(1, count(batch))
         seen.has_outputs = True
-        if setup.loss is not None:
+        if setup.loss is not None and (training or setup.target_form != "vector"):  # of other people than in training
             seen.loss = float(setup.loss_of(seen.outputs, batch))
     if failure and not training and _is_for_training(setup, seen):
         return _finite(seen)

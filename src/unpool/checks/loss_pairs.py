@@ -12,6 +12,7 @@ from unpool.checks.vectors import has_weights
 from unpool.tracing.recorder import tensors_of
 
 SURE = 4.0  # standard errors by which pictures of one kind of pair are nearer than those of the other
+ROUNDING = 1e-5  # of losses of vectors of length 1
 
 
 def look_pairs(setup: Setup) -> Finding:
@@ -74,8 +75,9 @@ def _exchanged(groups: Tensor) -> Tensor:
 
 def _judged(right: float, wrong: float, same: float, now: float) -> Finding:
     about = f"Vectors that are right have loss {right:.3g}, exchanged ones {wrong:.3g}, all equal ones {same:.3g}"
-    if right > wrong or (right == wrong and right == same):
-        what = "it is the same whatever the vectors are" if right == wrong else "it draws different things together"
+    is_flat = max(right, wrong, same) - min(right, wrong, same) < ROUNDING
+    if right > wrong + ROUNDING or is_flat:
+        what = "it is the same whatever the vectors are" if is_flat else "it draws different things together"
         return Finding(
             "fail", f"{about}: {what}; the first outputs have {now:.3g}.", right - wrong, "loss.pair_convention",
             "Check which label means the same, the order of anchor, positive and negative, and the sign and size of "

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from unpool.checks.findings import Check, Finding, not_applicable, passed
+from unpool.checks.rehearsal import take_step
 from unpool.checks.setup import Setup
+from unpool.checks.source import Batch
 from unpool.checks.vectors import leaves_of
 from unpool.tracing.foreign import foreign_code
 
 NO_OPTIMIZER = "no optimiser is known: pass optimizer="
 UNIFORM, NORMAL = (1.6, 2.1), (2.7, 3.3)  # kurtosis of drawn weights; 1.8 and 3 for many values
+STEPS = 16  # at most until the model changes: gradients of some batches may be accumulated
 LEAST_VALUES = 200  # of a weight, to know its distribution
 TYPOS = ("requires_grad_", "require_grad", "required_grad", "requires_grads", "requires_gradient", "require_gradient")
 
@@ -49,13 +52,30 @@ def look_held(setup: Setup) -> Finding | list[Finding]:
 
 def _beside_the_model(setup: Setup) -> list[Tensor]:
     """Parameters that the loss is computed of and the model does not have, such as ArcFace's directions of classes."""
-    if setup.loss is None or setup.step is not None:  # which may have an optimiser for them
+    if setup.loss is None:
         return []
     batch, leaves = setup.batches(1)[0], []
     known = {id(weight) for weight in setup.model.parameters()}
     with setup.trying(training=True), foreign_code():
         leaves = list(leaves_of(setup.loss_of(setup.outputs(batch), batch)))
-    return [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in known]
+    beside = [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and id(leaf) not in known]
+    if not beside or setup.step is None:
+        return beside
+    return _left_by_step(setup, batch, beside)
+
+
+def _left_by_step(setup: Setup, batch: Batch, beside: list[nn.Parameter]) -> list[Tensor]:
+    """Those that the author's step, which may have an optimiser for them, leaves alone while the model changes."""
+    watched = [*(weight for weight in setup.model.parameters() if weight.requires_grad), *beside]
+    before, has_moved = [weight.detach().clone() for weight in watched], [True] * len(watched)
+    with setup.trying(training=True), foreign_code():
+        for _ in range(STEPS):
+            take_step(setup, batch)
+            has_moved = [not torch.equal(weight, kept) for weight, kept in zip(watched, before, strict=True)]
+            if any(has_moved[: -len(beside)]):
+                break
+    is_stepped = any(has_moved[: -len(beside)])
+    return [weight for weight, moved in zip(beside, has_moved[-len(beside) :], strict=True) if is_stepped and not moved]
 
 
 def _replaced(missing: Sequence[str], weights: Mapping[str, Tensor], foreign: Sequence[Tensor]) -> Finding | None:

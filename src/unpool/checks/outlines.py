@@ -11,6 +11,8 @@ from unpool.checks.seen import Seen
 from unpool.checks.setup import Form
 
 GRID = 48
+BAND = 6  # pixels from either side
+VOID = 255  # as most sets have it; others have a number below 0
 TURNS = {  # of a map (N, S, S): what was done to the targets where this brings them back
     "mirrored left to right": lambda maps: maps.flip(-1),
     "upside down": lambda maps: maps.flip(-2),
@@ -69,13 +71,24 @@ def _outline(target: Tensor, form: Form, size: tuple[int, int], reading: str) ->
         maps = target.reshape(-1, *target.shape[-2:]) if target.dim() >= 2 else None
         if maps is None or tuple(maps.shape[-2:]) != size:
             return None
-        return border(maps[0]) if form == "class map" else None
+        return border(without_void(maps[0])) if form == "class map" else None
     if form == "points" and target.dim() == 2 and target.shape[1] in (2, 3):
         visible = target[:, 2] > 0 if target.shape[1] == 3 else torch.ones(len(target), dtype=torch.bool)
         return drawn_points(target[visible, :2].float(), size)
     if form in ("things", "numbers") and target.dim() in (1, 2) and target.shape[-1] == 4:  # not of four words
         return drawn_boxes(as_corners(target.reshape(-1, 4).float(), size, reading), size)
     return None
+
+
+def without_void(mask: Tensor) -> Tensor:
+    """(H, W): a band without a class, as annotators leave it along borders, closed by the classes to its sides."""
+    is_void = (mask == VOID) | (mask < 0)
+    if not bool(is_void.any()):
+        return mask
+    labels = (mask.float() + 1).masked_fill(is_void, 0)
+    for _ in range(BAND):
+        labels = torch.where(labels == 0, F.max_pool2d(labels[None], 3, 1, 1)[0], labels)
+    return labels
 
 
 def border(mask: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from unpool.tracing.foreign import foreign_code
 
 RATIO = 0.03  # by which two steps between values may differ
 APART_WARN, LEAST = 0.75, 24  # of the distributions of a figure (Kolmogorov and Smirnov's D); pictures of each split
+APART_TIMES = 4.0  # in deviation, or deviations apart: more than light and dark rooms differ
 ORDER_GAIN = 0.35  # what is left of the distance of the mean colours when blue and red are exchanged
 FIT_FAIL = 0.5  # what is left of the misfit to the weights' statistics in a better preparation
 LEAST_MISFIT = 0.35  # below which the statistics fit
@@ -137,6 +138,8 @@ def look_distributions(setup: Setup) -> Finding:
     limit = APART_WARN if train.is_repeatable or setup.augment is not None else 0.9
     if most < limit:
         return passed(f"{about}.", most)
+    if (prepared := _prepared_apart(train, val, shown)) is not None:
+        return prepared
     return Finding(
         "warn",
         f"{about}: hardly a value of one is one of the other.",
@@ -146,6 +149,24 @@ def look_distributions(setup: Setup) -> Finding:
         shown,
         of_pairs(train, val, [(i, i) for i in range(3)]),
     )
+
+
+def _prepared_apart(train: Seen, val: Seen, shown: tuple[str, ...]) -> Finding | None:
+    """Whether all values of one split are those of the other, times a factor and moved, by more than light does."""
+    first, second = (one.small.double() for one in (train, val))
+    times, moved = float(second.std() / first.std().clamp_min(1e-9)), float(second.mean() - first.mean())
+    if max(times, 1 / max(times, 1e-9)) < APART_TIMES and abs(moved) < APART_TIMES * float(first.std()):
+        return None
+    figures = [_figures(Seen(one.source, small=(small - small.mean()) / small.std()))
+               for one, small in ((train, first), (val, second))]  # fmt: skip
+    rest = max(ks(figures[0][name], figures[1][name]) for name in figures[0])
+    if rest >= APART_WARN:
+        return None
+    about = (
+        f"Values of validation deviate {times:.3g} times as much as those of training and lie {moved:+.3g} from them; "
+        f"without that the splits look alike (D = {rest:.2f})"
+    )
+    return Finding("fail", f"{about}: they are not normalised alike.", times, "data.normalization", NORMALISE, shown)
 
 
 def _order_apart(train: Tensor, val: Tensor) -> Finding | None:
@@ -338,12 +359,13 @@ CHECKS = (
     Check(
         name="both splits look alike",
         subject="data",
-        causes={"data.channel_order": ORDER, "data.split_shift": SHIFT},
+        causes={"data.channel_order": ORDER, "data.normalization": NORMALISE, "data.split_shift": SHIFT},
         symptom="The training score is high and validation stays low from the beginning.",
         measure="Brightness, contrast and sharpness of pictures of both splits; mean colours, also with red and blue "
         "exchanged.",
         threshold=f"D of Kolmogorov and Smirnov from {APART_WARN:g} warns; colours 10 standard errors apart of which "
-        f"the exchange leaves {ORDER_GAIN:g} fail.",
+        f"the exchange leaves {ORDER_GAIN:g} fail; so do values that deviate {APART_TIMES:g} times as much, or lie as "
+        "many deviations apart, and without that look alike.",
         origin="At D = 0.75 of 24 pictures each the chance is below 1e-5; splits drawn at random lie below 0.3, and "
         "CamVid's drives through other streets at 0.66.",
         look=look_distributions,

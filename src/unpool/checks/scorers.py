@@ -57,9 +57,12 @@ class Answering(nn.Module):
         self.calls = 0
         self.weight = nn.Parameter(torch.zeros(1))  # evaluations ask a network for its device
 
-    def forward(self, inputs: Tensor, *_: Any, **__: Any) -> Tensor:
+    def forward(self, inputs: Tensor, *beside: Any, **__: Any) -> Tensor:
+        """The answers; of a sentence that is asked for word by word, those behind the words so far."""
         self.calls += 1
-        return self.outputs[[self.index[_bytes(one)] for one in inputs]]
+        answers = self.outputs[[self.index[_bytes(one)] for one in inputs]]
+        words = [one.shape[1] for one in beside if isinstance(one, Tensor) and one.dim() == 2]
+        return answers[:, : words[0]] if words and answers.dim() == 3 else answers
 
 
 class Scorer:

@@ -21,6 +21,7 @@ from unpool.checks.source import TARGET_KEYS, Batch, Source, count, picked, spli
 from unpool.checks.structure import Paths, paths_of
 from unpool.checks.vectors import are_vectors
 from unpool.errors import RecipeError
+from unpool.tracing.foreign import foreign_code
 
 Form = Literal["class", "flags", "class map", "picture", "points", "things", "vector", "tokens", "numbers", "unknown"]
 FEW = 4  # samples, of whose answer the shape is looked at, and to which a batch is cut at most
@@ -105,7 +106,12 @@ class Setup:
     @cached_property
     def target_form(self) -> Form:
         """What a target is: a class, a map of classes, a picture, points, things with boxes, and so on."""
-        return self.form or form_of(self)
+        if self.form != "class" or self.facts:  # a recipe says which task it is
+            return self.form or form_of(self)
+        seen: Form = "class"
+        with foreign_code():
+            seen = form_of(self)
+        return "vector" if seen == "vector" else "class"  # people are classes to whoever learns vectors of them
 
     def batches(self, most: int) -> list[Batch]:
         """The first training batches that the network is to run on: of a large one some samples of each."""

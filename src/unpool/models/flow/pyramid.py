@@ -3,7 +3,9 @@
 The pyramid, the warping and the partial correlation are those of PWC-Net (Sun et al. 2018, arXiv:1709.02371, section
 3); widths and depth are ours, so small that the network learns on two cores: four levels, of strides 2 to 16, each
 with its decoder of three convolutions, and no context network. The stride of the finest flow is 2, not 4: scenes of
-128 pixels have thin things.
+128 pixels have thin things. Features are normalised over each frame, as RAFT's are (Teed and Deng 2020,
+arXiv:2003.12039), and compared as cosines: of plain products those of two grounds of one colour drown the texture, and
+nothing is learned.
 """
 
 import torch
@@ -16,6 +18,7 @@ from unpool.ops.displacements import correlation, resized_flow, warped
 from unpool.types import Auxiliary
 
 SLOPE = 0.1
+_LEAST = 1e-3  # of a deviation
 START = 1e-2  # deviation of the initial weights of what gives the flow: at first nothing moves
 
 
@@ -41,7 +44,7 @@ class FlowPyramid(nn.Module):
         widths = [width * (2 + level) // 2 for level in range(depth)]
         inputs = [channels_of_frame(in_channels, num_classes), *widths]
         self.features = nn.ModuleList(
-            nn.Sequential(_conv(before, after, stride=2), _conv(after, after))
+            nn.Sequential(_normed(before, after, stride=2), _normed(after, after))
             for before, after in zip(inputs, widths, strict=False)
         )
         compared = (2 * reach + 1) ** 2
@@ -69,7 +72,8 @@ class FlowPyramid(nn.Module):
         flows = []  # each in pixels of its level
         for (here, there), decoder in zip(maps[::-1], list(self.decoders)[::-1], strict=True):
             flow = resized_flow(flow, (here.shape[-2], here.shape[-1]))
-            alike = correlation(here, warped(there, flow.detach()), reach=self.reach)
+            first, second = comparable(here, there)
+            alike = correlation(first, warped(second, flow.detach()), reach=self.reach)
             flow = flow + decoder(torch.cat([nn.functional.leaky_relu(alike, SLOPE), here, flow], dim=1))
             flows.append(flow)
         whole = resized_flow(flows[-1], (image.shape[-2], image.shape[-1]))
@@ -82,8 +86,25 @@ def _in_pixels(flow: Tensor, image: Tensor) -> Tensor:
     return flow * flow.new_tensor(times).view(1, AXES, 1, 1)
 
 
-def _conv(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1), nn.LeakyReLU(SLOPE))
+def comparable(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (B, C, H, W) of both frames, less the mean of both, each position of length sqrt(C).
+
+    So their mean product (`ops.displacements.correlation`) is the cosine of what differs from the frames' mean.
+    """
+    both = torch.stack([here, there])
+    both = both - both.mean((0, 3, 4), keepdim=True)
+    both = both / both.std((0, 3, 4), keepdim=True).clamp_min(_LEAST)
+    first, second = nn.functional.normalize(both, dim=2) * here.shape[1] ** 0.5
+    return first, second
+
+
+def _normed(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
+    norm = nn.InstanceNorm2d(after)
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), norm, nn.LeakyReLU(SLOPE))
+
+
+def _conv(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, 1, 1), nn.LeakyReLU(SLOPE))
 
 
 VARIANTS = {
