@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.checks.small_runs import batches, is_named, net, run, stepped, usual
+from unpool.checks import rates
 from unpool.checks.decay import look_decay
 from unpool.checks.rates import look_rate, look_updates, ratios, trial
 
@@ -28,6 +29,14 @@ def test_usual_rates_pass(kind, options):
 @pytest.mark.parametrize(("kind", "options"), [(torch.optim.Adam, {"lr": 1.0}), (torch.optim.SGD, {"lr": 100.0})])
 def test_rate_that_is_too_high_is_named(kind, options):
     assert is_named(look_rate(rated(kind, **options)), "optim.rate_high")
+
+
+def test_loss_that_a_high_rate_makes_a_little_worse_at_first_is_a_warning(monkeypatch):
+    setup = rated(torch.optim.SGD, lr=0.45, momentum=0.9)
+    monkeypatch.setattr(rates, "GROWN", 3.0)
+    assert is_named(look_rate(setup), "optim.rate_high")  # one update changes a layer by 29 %
+    monkeypatch.setattr(rates, "REPLACED", 0.9)
+    assert look_rate(setup).verdict == "warn"
 
 
 @pytest.mark.parametrize(("kind", "options"), [(torch.optim.Adam, {"lr": 1e-6}), (torch.optim.SGD, {"lr": 1e-5})])

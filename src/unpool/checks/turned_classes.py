@@ -16,7 +16,7 @@ from unpool.checks.simple_learner import Fit, features_of, fit, one_hot
 
 LEAST, OF_CLASS = 48, 10  # samples in all, and of each of the two classes
 KNOWN, EXCHANGED = 0.7, 0.6  # of a class: answered right as it is; answered as the other class where it is turned
-MORE, SURE = 0.1, 4.0  # of a class, and standard errors: answered as the other class where it is augmented
+MORE, SURE = 0.2, 4.0  # of a class, and standard errors: answered as the other class where it is augmented
 DRAWS = (1, 2, 3)
 BACK = {"turned by 90 degrees": "turned by 270 degrees", "turned by 270 degrees": "turned by 90 degrees"}
 
@@ -137,7 +137,8 @@ CHECKS = (
         "how often it exchanges these two on augmented pictures, against plain ones.",
         threshold=f"Two classes that are known by {KNOWN:.0%} and exchanged by {EXCHANGED:.0%} where they are turned, "
         f"and by {MORE:.0%} more where they are augmented, at {SURE:g} standard errors, fail.",
-        origin="A mirror in half of the draws exchanges half. Photographs are answered the same when mirrored.",
+        origin="A mirror in half of the draws exchanges half, a turn in a quarter of them a quarter; crops to 60 % "
+        "of the area were seen to exchange up to 0.14 by themselves. Photographs are answered the same when mirrored.",
         look=look_turned,
     ),
 )
