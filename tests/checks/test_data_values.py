@@ -137,6 +137,12 @@ def test_both_splits_are_normalised_alike(change, cause):
     assert found(look_ranges(run)) == [cause]
 
 
+def test_mean_of_bytes_taken_from_pixels_up_to_1_is_named():
+    images = drawn(40, 1)
+    run = setup(Samples((images - 123.7) / 58.4, LABELS[:40]), form="class")
+    assert found(look_ranges(run)) == ["data.normalization"]
+
+
 def test_pixels_up_to_255_are_a_warning_unless_a_norm_takes_them():
     images = (drawn(20, 1) * 255).round()
     plain = setup(Samples(images, LABELS[:20]), form="class")

@@ -17,6 +17,7 @@ from unpool.tracing.foreign import foreign_code
 
 RATIO = 0.03  # by which two steps between values may differ
 APART_WARN, LEAST = 0.75, 24  # of the distributions of a figure (Kolmogorov and Smirnov's D); pictures of each split
+FLAT = 0.05  # of their distance from 0: all values of a channel
 APART_TIMES = 4.0  # in deviation, or deviations apart: more than light and dark rooms differ
 ORDER_GAIN = 0.35  # what is left of the distance of the mean colours when blue and red are exchanged
 FIT_FAIL = 0.5  # what is left of the misfit to the weights' statistics in a better preparation
@@ -75,6 +76,9 @@ def look_ranges(setup: Setup) -> Finding:
     shown = tuple(
         f"channel {c}: {one.low:.4g} to {one.high:.4g}, steps of {one.step:.4g}" for c, one in enumerate(first)
     )
+    if all(one.high - one.low < FLAT * max(abs(one.low), abs(one.high)) for one in first):
+        text = f"{about}, far from 0 and next to each other: mean and deviation are of another scale, such as bytes'."
+        return Finding("fail", text, high - low, "data.normalization", NORMALISE, shown)
     first_layer = next((m for m in setup.model.modules() if not list(m.children())), None)
     if low >= 0 and 64 < high <= 255 and not isinstance(first_layer, _BatchNorm):
         text = f"{about}: weights start as if inputs were about 1, so that the first steps are far too large."
@@ -351,7 +355,7 @@ CHECKS = (
         symptom="Training is well and validation is like guessing, or the loss jumps in the first steps.",
         measure="Least and largest value of each channel and the step between neighbouring ones (a byte's), by split.",
         threshold=f"Steps that differ by {RATIO:.0%}, or values further apart than 256 steps, fail; a range 60 times "
-        "the other's; 0 to 255 without a batch norm in front warns.",
+        f"the other's, and one that is below {FLAT:.0%} of its distance from 0; 0 to 255 without a batch norm in front warns.",
         origin="Exact: pictures of 8 bits that were prepared alike lie on one lattice of 256 values.",
         look=look_ranges,
         is_quick=True,
