@@ -355,7 +355,8 @@ CHECKS = (
         symptom="Training is well and validation is like guessing, or the loss jumps in the first steps.",
         measure="Least and largest value of each channel and the step between neighbouring ones (a byte's), by split.",
         threshold=f"Steps that differ by {RATIO:.0%}, or values further apart than 256 steps, fail; a range 60 times "
-        f"the other's, and one that is below {FLAT:.0%} of its distance from 0; 0 to 255 without a batch norm in front warns.",
+        f"the other's, and one that is below {FLAT:.0%} of its distance from 0; 0 to 255 without a batch norm in "
+        "front warns.",
         origin="Exact: pictures of 8 bits that were prepared alike lie on one lattice of 256 values.",
         look=look_ranges,
         is_quick=True,
